@@ -1,0 +1,27 @@
+//! Fleet coordination for stream consumers: workers, leases, epochs, assignment, and the stores that keep them.
+//!
+//! The crate knows nothing of Kinesis: a lease is for a *shard* of a *stream*, both opaque names. Each worker of
+//! a group beats once for itself, not once per lease, and each lease is fenced by an epoch, so the cost of a
+//! quiet fleet grows with its workers only.
+
+mod clock;
+mod error;
+mod position;
+mod row;
+mod sequence;
+pub mod store;
+mod types;
+mod update;
+
+pub use clock::WallClock;
+pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
+pub use position::{InvalidPosition, Position, Progress};
+pub use row::{LeaseRow, Load, Note, ProcessMark, StreamRow, View, WorkerRow, WorkerState};
+pub use sequence::{InvalidSequenceNumber, SequenceNumber};
+pub use store::memory::MemoryStore;
+pub use store::{LeaseStore, Listing};
+pub use types::{
+    Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, ShardId, StreamId, WorkerId,
+    WorkerName,
+};
+pub use update::{LeaseUpdate, MAILBOX_LIMIT, Outcome, WorkerUpdate};

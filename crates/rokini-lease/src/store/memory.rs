@@ -1,0 +1,150 @@
+//! A store in the memory of one process: for tests, simulation, and consumers that need no durability.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{LeaseStore, Listing};
+use crate::{
+    Epoch, GroupId, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId, StreamRow, View,
+    WorkerId, WorkerRow, WorkerUpdate,
+};
+
+/// Rows in memory. Clones share them: give one clone to each `Consumer` of the process.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    groups: Arc<Mutex<BTreeMap<GroupId, Rows>>>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    workers: BTreeMap<WorkerId, WorkerRow>,
+    leases: BTreeMap<LeaseKey, LeaseRow>,
+    streams: BTreeMap<StreamId, StreamRow>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with<T>(&self, group: &GroupId, change: impl FnOnce(&mut Rows) -> T) -> T {
+        // Every change below is one assignment, so rows behind a poisoned lock are whole.
+        let mut groups: MutexGuard<'_, _> = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        change(groups.entry(group.clone()).or_default())
+    }
+}
+
+fn insert<K: Ord, R: Clone>(rows: &mut BTreeMap<K, R>, key: K, row: &R) -> Outcome<R> {
+    if let Some(current) = rows.get(&key) {
+        return Outcome::Refused { current: Some(current.clone()) };
+    }
+    rows.insert(key, row.clone());
+    Outcome::Applied { before: None, after: row.clone() }
+}
+
+fn update<K: Ord, R: Clone>(
+    rows: &mut BTreeMap<K, R>,
+    key: &K,
+    apply: impl FnOnce(&R) -> Option<R>,
+) -> Outcome<R> {
+    let Some(row) = rows.get_mut(key) else {
+        return Outcome::Refused { current: None };
+    };
+    match apply(row) {
+        Some(after) => {
+            let before = std::mem::replace(row, after.clone());
+            Outcome::Applied { before: Some(before), after }
+        }
+        None => Outcome::Refused { current: Some(row.clone()) },
+    }
+}
+
+#[async_trait]
+impl LeaseStore for MemoryStore {
+    async fn init(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+        Ok(self.with(group, |rows| {
+            let workers = rows.workers.values().cloned().collect();
+            match listing {
+                Listing::Workers => View { workers, ..View::default() },
+                Listing::All => View {
+                    workers,
+                    leases: rows.leases.values().cloned().collect(),
+                    streams: rows.streams.values().cloned().collect(),
+                },
+            }
+        }))
+    }
+
+    async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
+        Ok(self.with(group, |rows| rows.workers.get(id).cloned()))
+    }
+
+    async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
+        Ok(self.with(group, |rows| rows.leases.get(key).cloned()))
+    }
+
+    async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
+        Ok(self.with(group, |rows| rows.streams.get(id).cloned()))
+    }
+
+    async fn insert_worker(
+        &self,
+        group: &GroupId,
+        row: &WorkerRow,
+    ) -> Result<Outcome<WorkerRow>, StoreError> {
+        Ok(self.with(group, |rows| insert(&mut rows.workers, row.id.clone(), row)))
+    }
+
+    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+        Ok(self.with(group, |rows| insert(&mut rows.leases, row.key.clone(), row)))
+    }
+
+    async fn insert_stream(
+        &self,
+        group: &GroupId,
+        row: &StreamRow,
+    ) -> Result<Outcome<StreamRow>, StoreError> {
+        Ok(self.with(group, |rows| insert(&mut rows.streams, row.id.clone(), row)))
+    }
+
+    async fn update_worker(
+        &self,
+        group: &GroupId,
+        id: &WorkerId,
+        change: &WorkerUpdate,
+    ) -> Result<Outcome<WorkerRow>, StoreError> {
+        Ok(self.with(group, |rows| update(&mut rows.workers, id, |row| change.apply(row))))
+    }
+
+    async fn update_lease(
+        &self,
+        group: &GroupId,
+        key: &LeaseKey,
+        change: &LeaseUpdate,
+    ) -> Result<Outcome<LeaseRow>, StoreError> {
+        Ok(self.with(group, |rows| update(&mut rows.leases, key, |row| change.apply(row))))
+    }
+
+    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
+        self.with(group, |rows| rows.workers.remove(id));
+        Ok(())
+    }
+
+    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
+        Ok(self.with(group, |rows| {
+            let matches = rows.leases.get(key).is_none_or(|row| row.epoch == seen);
+            if matches {
+                rows.leases.remove(key);
+            }
+            matches
+        }))
+    }
+}

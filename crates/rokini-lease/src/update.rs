@@ -1,0 +1,249 @@
+//! Every conditional write as a value, with its meaning as a pure function.
+//!
+//! `apply` is the specification: [`crate::MemoryStore`] runs it under a lock, [`crate::DynamoStore`] says the
+//! same in condition expressions, and the conformance suite compares stores with it.
+
+use crate::{Epoch, LeaseRow, Load, Note, Position, ShardId, WorkerId, WorkerRow, WorkerState};
+
+/// The most notes a mailbox holds. One note is about 60 bytes, so a full mailbox stays far below the 1 KB that
+/// one write unit of DynamoDB covers twice.
+pub const MAILBOX_LIMIT: usize = 32;
+
+/// What came of a conditional write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome<R> {
+    /// It took effect.
+    Applied {
+        /// The row before; unknown where the reply was lost and the effect was found by reading back.
+        before: Option<R>,
+        /// The row after.
+        after: R,
+    },
+    /// Its condition did not hold, and nothing changed.
+    Refused {
+        /// The row as it stands, `None` where there is none.
+        current: Option<R>,
+    },
+}
+
+impl<R> Outcome<R> {
+    /// Whether the write took effect.
+    #[must_use]
+    pub fn applied(self) -> Option<R> {
+        match self {
+            Self::Applied { after, .. } => Some(after),
+            Self::Refused { .. } => None,
+        }
+    }
+
+    /// Whether the write took effect.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        matches!(self, Self::Applied { .. })
+    }
+}
+
+/// A conditional write on a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseUpdate {
+    /// Take the lease: it has the epoch `seen`. Sets the owner, `seen + 1`, and clears the claim.
+    Acquire {
+        /// The new owner.
+        by: WorkerId,
+        /// The epoch the lease had when its owner was found missing.
+        seen: Epoch,
+    },
+    /// Store a position under `owner` and `epoch`. Never lowers it.
+    Checkpoint {
+        /// Who holds the lease.
+        owner: WorkerId,
+        /// Since when.
+        epoch: Epoch,
+        /// What is done.
+        position: Position,
+        /// The owner's wall clock in milliseconds since the Unix epoch, for people.
+        at: u64,
+    },
+    /// Give the lease to another worker, or to nobody: position, owner and `epoch + 1` in one write.
+    HandOver {
+        /// Who holds the lease.
+        owner: WorkerId,
+        /// Since when.
+        epoch: Epoch,
+        /// Who is to hold it.
+        to: Option<WorkerId>,
+        /// What is done; `None` leaves the stored position.
+        position: Option<Position>,
+        /// The owner's wall clock in milliseconds since the Unix epoch, for people.
+        at: u64,
+    },
+    /// Store the end of the shard with its children; nobody holds the lease any more.
+    Finish {
+        /// Who holds the lease.
+        owner: WorkerId,
+        /// Since when.
+        epoch: Epoch,
+        /// The shards that came from this one.
+        children: Vec<ShardId>,
+        /// The owner's wall clock in milliseconds since the Unix epoch, for people.
+        at: u64,
+    },
+    /// Ask the owner for the lease. Holds while no other claim stands than `over`.
+    Claim {
+        /// Who asks.
+        by: WorkerId,
+        /// The epoch seen.
+        seen: Epoch,
+        /// The claim of a dead worker that this one replaces.
+        over: Option<WorkerId>,
+    },
+    /// Withdraw a claim.
+    Unclaim {
+        /// Who asked.
+        by: WorkerId,
+    },
+    /// Set the position by an operator's order: keeps the one before, and `seen + 1`.
+    Seek {
+        /// The epoch seen.
+        seen: Epoch,
+        /// The new position.
+        to: Position,
+    },
+}
+
+impl LeaseUpdate {
+    /// The row after this update, or `None` where its condition does not hold.
+    #[must_use]
+    pub fn apply(&self, row: &LeaseRow) -> Option<LeaseRow> {
+        let mut next = row.clone();
+        let held = |owner: &WorkerId, epoch: &Epoch| row.owner.as_ref() == Some(owner) && row.epoch == *epoch;
+        match self {
+            Self::Acquire { by, seen } => {
+                (row.epoch == *seen && !row.position.is_shard_end()).then_some(())?;
+                next.owner = Some(by.clone());
+                next.epoch = seen.next();
+                next.claim = None;
+            }
+            Self::Checkpoint { owner, epoch, position, at } => {
+                (held(owner, epoch) && *position >= row.position).then_some(())?;
+                next.position = *position;
+                next.checkpointed_at = Some(*at);
+            }
+            Self::HandOver { owner, epoch, to, position, at } => {
+                held(owner, epoch).then_some(())?;
+                if let Some(position) = position {
+                    (*position >= row.position).then_some(())?;
+                    next.position = *position;
+                    next.checkpointed_at = Some(*at);
+                }
+                next.owner = to.clone();
+                next.epoch = epoch.next();
+                next.claim = None;
+            }
+            Self::Finish { owner, epoch, children, at } => {
+                held(owner, epoch).then_some(())?;
+                next.position = Position::ShardEnd;
+                next.checkpointed_at = Some(*at);
+                next.children.clone_from(children);
+                next.owner = None;
+                next.epoch = epoch.next();
+                next.claim = None;
+            }
+            Self::Claim { by, seen, over } => {
+                (row.epoch == *seen && (row.claim.is_none() || row.claim == *over)).then_some(())?;
+                next.claim = Some(by.clone());
+            }
+            Self::Unclaim { by } => {
+                (row.claim.as_ref() == Some(by)).then_some(())?;
+                next.claim = None;
+            }
+            Self::Seek { seen, to } => {
+                (row.epoch == *seen).then_some(())?;
+                next.previous = Some(row.position);
+                next.position = *to;
+                next.epoch = seen.next();
+            }
+        }
+        Some(next)
+    }
+
+    /// Whether this row shows that the update took effect although its reply was lost. Only asked by the
+    /// writer itself, about an update whose first try may have reached the store.
+    #[must_use]
+    pub fn took_effect(&self, row: &LeaseRow) -> bool {
+        match self {
+            Self::Acquire { by, seen } => row.owner.as_ref() == Some(by) && row.epoch == seen.next(),
+            Self::Checkpoint { owner, epoch, position, .. } => {
+                row.owner.as_ref() == Some(owner) && row.epoch == *epoch && row.position == *position
+            }
+            Self::HandOver { epoch, to, position, .. } => {
+                row.owner == *to && row.epoch == epoch.next() && position.is_none_or(|p| p == row.position)
+            }
+            Self::Finish { epoch, children, .. } => {
+                row.epoch == epoch.next() && row.position.is_shard_end() && row.children == *children
+            }
+            Self::Claim { by, seen, .. } => row.claim.as_ref() == Some(by) && row.epoch == *seen,
+            Self::Unclaim { by } => row.claim.as_ref() != Some(by),
+            Self::Seek { seen, to } => row.epoch == seen.next() && row.position == *to,
+        }
+    }
+}
+
+/// A conditional write on a worker row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerUpdate {
+    /// The worker's own heartbeat: `seen + 1`, its load and state out, its mailbox emptied. Refused once
+    /// fenced.
+    Beat {
+        /// The beat it made last.
+        seen: u64,
+        /// What it carries now.
+        load: Load,
+        /// Alive or leaving.
+        state: WorkerState,
+    },
+    /// Declare the worker dead: its beat is still `seen`.
+    Fence {
+        /// The beat that did not move.
+        seen: u64,
+    },
+    /// Leave a note. Refused when fenced, and when the mailbox is full.
+    Note(Note),
+}
+
+impl WorkerUpdate {
+    /// The row after this update, or `None` where its condition does not hold.
+    #[must_use]
+    pub fn apply(&self, row: &WorkerRow) -> Option<WorkerRow> {
+        (row.state != WorkerState::Fenced).then_some(())?;
+        let mut next = row.clone();
+        match self {
+            Self::Beat { seen, load, state } => {
+                (row.beat == *seen).then_some(())?;
+                next.beat = seen + 1;
+                next.load = *load;
+                next.state = *state;
+                next.mailbox.clear();
+            }
+            Self::Fence { seen } => {
+                (row.beat == *seen).then_some(())?;
+                next.state = WorkerState::Fenced;
+            }
+            Self::Note(note) => {
+                (row.mailbox.len() < MAILBOX_LIMIT).then_some(())?;
+                next.mailbox.insert(note.clone());
+            }
+        }
+        Some(next)
+    }
+
+    /// Whether this row shows that the update took effect although its reply was lost.
+    #[must_use]
+    pub fn took_effect(&self, row: &WorkerRow) -> bool {
+        match self {
+            Self::Beat { seen, .. } => row.beat == seen + 1 && row.state != WorkerState::Fenced,
+            Self::Fence { seen } => row.beat == *seen && row.state == WorkerState::Fenced,
+            Self::Note(note) => row.mailbox.contains(note),
+        }
+    }
+}
