@@ -1,0 +1,97 @@
+//! The error of this crate: what kind, what happened, what to do next.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use rokini_lease::{StoreError, StoreErrorKind};
+
+/// What the caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Passing: unreachable, timed out, overloaded. The library retries these by itself.
+    Retry,
+    /// Refused by a rate limit: goes through later and slower. The library backs off by itself.
+    Throttled,
+    /// The lease or the worker was given up or taken over. Nothing of it may be used any more.
+    Fenced,
+    /// A setting is wrong or unknown, or names something that does not exist.
+    Configuration,
+    /// The credentials do not allow an action.
+    Permission,
+    /// The records asked for are not there (trimmed, or the shard or stream is gone).
+    Data,
+    /// User code failed: a processor could not be made or initialised.
+    Handler,
+    /// A defect of this library or an answer that the API does not document. Please report it.
+    Bug,
+}
+
+/// An error with a prescriptive kind. The message is one lower-case sentence that says what, where, and what to
+/// do next; the cause, if any, is its `source()`.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error with its message.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What the caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later without any change.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Retry | ErrorKind::Throttled)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let kind = match error.kind() {
+            StoreErrorKind::Unavailable => ErrorKind::Retry,
+            StoreErrorKind::Throttled => ErrorKind::Throttled,
+            StoreErrorKind::Permission => ErrorKind::Permission,
+            StoreErrorKind::MissingTable | StoreErrorKind::InvalidSchema | StoreErrorKind::Configuration => {
+                ErrorKind::Configuration
+            }
+            StoreErrorKind::InvalidRow => ErrorKind::Data,
+            _ => ErrorKind::Bug,
+        };
+        let message = error.to_string();
+        match StdError::source(&error) {
+            // The message is taken over, so only what lies below it is the source.
+            None => Self::new(kind, message),
+            Some(_) => Self::new(kind, message).with_source(error),
+        }
+    }
+}

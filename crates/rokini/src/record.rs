@@ -1,0 +1,76 @@
+//! What user code gets: records.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use rokini_lease::{Position, Progress, SequenceNumber};
+
+/// One user record.
+///
+/// Cloning is cheap: the data are shared. A record's data may be a slice of the whole response it came in, and
+/// keep that (up to 10 MB) alive; copy them out when you keep a record for long.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The payload.
+    pub data: Bytes,
+    /// The partition key the producer chose.
+    pub partition_key: Arc<str>,
+    /// The sequence number of the stream record.
+    pub sequence_number: SequenceNumber,
+    /// Which user record inside an aggregated stream record, from 0; `None` in a plain record.
+    pub sub_sequence_number: Option<u64>,
+    /// When the stream received the record, in milliseconds since the Unix epoch. Approximate, by the stream's
+    /// clock.
+    pub arrival_millis: u64,
+    /// Whether more user records of the same stream record follow this one.
+    pub(crate) more_follow: bool,
+}
+
+impl Record {
+    /// A plain record; for tests of processors and for other sources.
+    pub fn new(
+        sequence_number: SequenceNumber,
+        partition_key: impl Into<Arc<str>>,
+        data: impl Into<Bytes>,
+        arrival_millis: u64,
+    ) -> Self {
+        Self {
+            data: data.into(),
+            partition_key: partition_key.into(),
+            sequence_number,
+            sub_sequence_number: None,
+            arrival_millis,
+            more_follow: false,
+        }
+    }
+
+    /// When the stream received the record.
+    #[must_use]
+    pub fn arrival(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.arrival_millis)
+    }
+
+    /// The position once this record is done.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        match self.sub_sequence_number {
+            Some(sub) if self.more_follow => Position::Sequence(self.sequence_number, Progress::Through(sub)),
+            _ => Position::after(self.sequence_number),
+        }
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("sequence_number", &self.sequence_number)
+            .field("sub_sequence_number", &self.sub_sequence_number)
+            .field("partition_key", &self.partition_key)
+            .field("arrival_millis", &self.arrival_millis)
+            .field("bytes", &self.data.len())
+            .finish()
+    }
+}
