@@ -1,0 +1,82 @@
+//! What time it is. The only file that may ask the operating system.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rokini_wire::Timestamp;
+
+/// A wall clock.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// The present time.
+    fn now(&self) -> Timestamp;
+}
+
+/// The clock of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one door through which the wall clock enters")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock standing at `now`.
+    #[must_use]
+    pub const fn new(now: Timestamp) -> Self {
+        Self(AtomicI64::new(now.millis()))
+    }
+
+    /// Sets the time, backwards too.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.millis(), Ordering::SeqCst);
+    }
+
+    /// Moves the time forward.
+    pub fn advance(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        // The closure never declines, so there is no error to see.
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(now.saturating_add(by)));
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Another clock, shifted. Lets time jump on a running clock.
+#[derive(Debug)]
+pub(crate) struct ShiftedClock {
+    base: std::sync::Arc<dyn Clock>,
+    shift_millis: AtomicI64,
+}
+
+impl ShiftedClock {
+    pub(crate) fn new(base: std::sync::Arc<dyn Clock>) -> Self {
+        Self { base, shift_millis: AtomicI64::new(0) }
+    }
+
+    /// Jumps by this many milliseconds, backwards if negative.
+    pub(crate) fn shift(&self, millis: i64) {
+        let _ = self
+            .shift_millis
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |shift| Some(shift.saturating_add(millis)));
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        let shift = self.shift_millis.load(Ordering::SeqCst);
+        Timestamp::from_millis(self.base.now().millis().saturating_add(shift))
+    }
+}

@@ -1,0 +1,130 @@
+//! An embedded DynamoDB, for the lease table beside a local Kinesis.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub use dynoxide::Database;
+
+/// How long requests under way may take to finish once the server is asked to stop.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A DynamoDB endpoint on the loopback interface. Dropping it stops the server.
+///
+/// Any region and any credentials are accepted. Reads are always strongly consistent and nothing is throttled.
+pub struct LocalDynamo {
+    database: Database,
+    address: SocketAddr,
+    stop: DropGuard,
+    server: JoinHandle<()>,
+}
+
+/// Why a local DynamoDB did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DynamoError {
+    /// The database could not be opened.
+    #[error("could not open the database: {0}")]
+    Open(String),
+    /// The address could not be bound.
+    #[error("could not listen: `address`={address}")]
+    Listen {
+        /// The wanted address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl LocalDynamo {
+    /// Starts with an empty database in memory, on a free port.
+    ///
+    /// # Errors
+    /// [`DynamoError`].
+    pub async fn in_memory() -> Result<Self, DynamoError> {
+        let database = Database::memory().map_err(|error| DynamoError::Open(error.to_string()))?;
+        Self::serve(database, any_port()).await
+    }
+
+    /// Starts with a database kept in a file, created if absent, on a free port. Writes are about four times slower than
+    /// in memory.
+    ///
+    /// # Errors
+    /// [`DynamoError`].
+    pub async fn on_file(path: &Path) -> Result<Self, DynamoError> {
+        Self::serve(open_file(path)?, any_port()).await
+    }
+
+    /// Serves a database at a given address.
+    ///
+    /// # Errors
+    /// [`DynamoError`].
+    pub async fn serve(database: Database, address: SocketAddr) -> Result<Self, DynamoError> {
+        let listen = |source| DynamoError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let stop = CancellationToken::new();
+        let served =
+            dynoxide::server::serve_with_shutdown(listener, database.clone(), stop.clone().cancelled_owned());
+        let server = TaskTracker::new().spawn(async move {
+            if let Err(error) = served.await {
+                tracing::warn!(%error, "the local DynamoDB ended");
+            }
+        });
+        Ok(Self { database, address, stop: stop.drop_guard(), server })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL to give to a client.
+    #[must_use]
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The database itself, to look at or to change without HTTP.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Stops accepting, lets requests under way finish for at most two seconds, and ends.
+    pub async fn shutdown(self) {
+        let Self { stop, mut server, .. } = self;
+        drop(stop);
+        if tokio::time::timeout(GRACE, &mut server).await.is_err() {
+            server.abort();
+        }
+    }
+}
+
+/// Opens a database kept in a file, created if absent.
+///
+/// # Errors
+/// [`DynamoError::Open`].
+pub fn open_file(path: &Path) -> Result<Database, DynamoError> {
+    let text =
+        path.to_str().ok_or_else(|| DynamoError::Open(format!("not Unicode: `path`={}", path.display())))?;
+    Database::new(text).map_err(|error| DynamoError::Open(error.to_string()))
+}
+
+fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+impl fmt::Debug for LocalDynamo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalDynamo").field("address", &self.address).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,22 @@
+//! A Kinesis that can be believed, in process: for tests, simulation and development.
+//!
+//! - [`Model`] is Kinesis as pure code: requests and the time go in, answers come out.
+//! - [`Service`] is a shared model with a clock.
+//! - [`LocalKinesis`] serves it over HTTP to any AWS SDK, [`LocalDynamo`] an embedded DynamoDB beside it.
+
+mod clock;
+mod dynamo;
+mod http;
+mod local;
+mod model;
+mod server;
+mod service;
+mod settings;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use dynamo::{Database, DynamoError, LocalDynamo, open_file};
+pub use local::{Builder, LocalKinesis, StartError};
+pub use model::{Model, Serve};
+pub use rokini_wire as wire;
+pub use service::Service;
+pub use settings::{EndOfShard, Settings};

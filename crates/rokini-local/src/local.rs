@@ -1,0 +1,191 @@
+//! A local Kinesis as one value: build it, point clients at it, look inside, stop it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rokini_wire::shapes::stream::CreateStreamRequest;
+use rokini_wire::{ServiceError, Timestamp};
+use tokio::net::TcpListener;
+
+use crate::clock::{Clock, ManualClock, ShiftedClock, SystemClock};
+use crate::http::Front;
+use crate::model::Model;
+use crate::server::Server;
+use crate::service::Service;
+use crate::settings::Settings;
+
+/// A Kinesis endpoint on the loopback interface. Dropping it cuts every connection and leaves no task behind.
+///
+/// Any region and any credentials are accepted.
+#[derive(Debug)]
+pub struct LocalKinesis {
+    service: Service,
+    clock: Arc<ShiftedClock>,
+    server: Server,
+}
+
+/// Why a local Kinesis did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address could not be bound.
+    #[error("could not listen: `address`={address}")]
+    Listen {
+        /// The wanted address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A stream to begin with could not be created.
+    #[error("could not create a stream: `name`={name}")]
+    Stream {
+        /// Its name.
+        name: String,
+        /// What the model said.
+        source: ServiceError,
+    },
+}
+
+/// What a [`LocalKinesis`] will be like.
+#[derive(Debug)]
+pub struct Builder {
+    address: SocketAddr,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    model: Option<Model>,
+    streams: Vec<(String, i32)>,
+}
+
+impl LocalKinesis {
+    /// Starts from the defaults: a free loopback port, the system clock, [`Settings::default`], no streams.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            settings: Settings::default(),
+            clock: Arc::new(SystemClock),
+            model: None,
+            streams: Vec::new(),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The URL to give to a client.
+    #[must_use]
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    /// The model behind the endpoint, to call and to inspect in process.
+    #[must_use]
+    pub fn model(&self) -> &Service {
+        &self.service
+    }
+
+    /// Moves the time of the model forward: iterators expire, records pass their retention, streams become ACTIVE.
+    /// Nothing but the model is affected; a client goes on by its own clock.
+    pub fn advance(&self, by: Duration) {
+        self.clock.shift(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+        self.service.touch();
+    }
+
+    /// Stops accepting, lets requests under way finish for at most two seconds, and waits until every task has ended.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+}
+
+impl Builder {
+    /// Listens here instead of on a free loopback port.
+    #[must_use]
+    pub fn bind(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Behaves by these settings.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Limits the rates of shards as AWS does (the default) or not at all.
+    #[must_use]
+    pub fn throughput_limits(mut self, limited: bool) -> Self {
+        self.settings.throughput_limits = limited;
+        self
+    }
+
+    /// How long streams stay CREATING, UPDATING and DELETING. Default zero.
+    #[must_use]
+    pub fn status_change(mut self, takes: Duration) -> Self {
+        self.settings.status_change = takes;
+        self
+    }
+
+    /// Goes by this clock instead of the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Lets the time stand at `start`; only [`LocalKinesis::advance`] moves it.
+    #[must_use]
+    pub fn virtual_time(self, start: Timestamp) -> Self {
+        self.clock(Arc::new(ManualClock::new(start)))
+    }
+
+    /// Serves this model instead of an empty one; [`Builder::settings`] then count for nothing.
+    #[must_use]
+    pub fn model(mut self, model: Model) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Creates a provisioned stream before the first request is answered. It is ACTIVE at once.
+    #[must_use]
+    pub fn stream(mut self, name: impl Into<String>, shards: i32) -> Self {
+        self.streams.push((name.into(), shards));
+        self
+    }
+
+    /// Starts serving.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(self) -> Result<LocalKinesis, StartError> {
+        let Self { address, settings, clock, model, streams } = self;
+        let mut model = model.unwrap_or_else(|| Model::new(settings));
+        let clock = Arc::new(ShiftedClock::new(clock));
+        create_streams(&mut model, clock.now(), streams)?;
+        let seed = model.settings().seed;
+        let service = Service::new(model, Arc::clone(&clock) as Arc<dyn Clock>);
+        let listen = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let server = Server::start(listener, Front::new(service.clone(), seed)).map_err(listen)?;
+        Ok(LocalKinesis { service, clock, server })
+    }
+}
+
+fn create_streams(model: &mut Model, now: Timestamp, streams: Vec<(String, i32)>) -> Result<(), StartError> {
+    let takes = std::mem::take(&mut model.settings_mut().status_change);
+    for (name, shards) in streams {
+        let request = CreateStreamRequest {
+            stream_name: name.clone(),
+            shard_count: Some(shards),
+            ..CreateStreamRequest::default()
+        };
+        model.create_stream(now, &request).map_err(|source| StartError::Stream { name, source })?;
+    }
+    model.settings_mut().status_change = takes;
+    Ok(())
+}

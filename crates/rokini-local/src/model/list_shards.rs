@@ -1,0 +1,222 @@
+//! ListShards: filters and pages.
+
+use rokini_wire::shapes::shard::{ListShardsRequest, ListShardsResponse, ShardFilter};
+use rokini_wire::{ErrorCode, ServiceError, ShardFilterType, StreamStatus, Timestamp};
+
+use super::Model;
+use super::errors::{Checks, in_use, invalid};
+use super::shard::{Shard, shard_number};
+use super::token::{Kind, Token};
+
+/// Default and largest page, as the service documents.
+const PAGE: usize = 1000;
+
+impl Model {
+    /// Lists shards in order of their ids.
+    ///
+    /// # Errors
+    /// ResourceNotFound, ResourceInUse while the stream is being created, InvalidArgument, ExpiredNextToken, Validation.
+    pub fn list_shards(
+        &mut self,
+        now: Timestamp,
+        request: &ListShardsRequest,
+    ) -> Result<ListShardsResponse, ServiceError> {
+        let page = match &request.next_token {
+            Some(word) => self.continued(now, request, word)?,
+            None => Page::first(request)?,
+        };
+        let seed = self.settings.seed;
+        let stream = match &page.stream {
+            Some((name, created)) => {
+                let stream = self.stream_named(now, name)?;
+                if stream.created != *created {
+                    return Err(invalid("The provided NextToken belongs to a stream that no longer exists."));
+                }
+                stream
+            }
+            None => self.stream(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?,
+        };
+        if stream.status == StreamStatus::Creating {
+            stream.must_be_active()?;
+        }
+        if request.stream_creation_timestamp.is_some_and(|created| created.secs() != stream.created.secs()) {
+            return Err(in_use(format!("No {} was created at the given time.", stream.place())));
+        }
+        stream.forget_expired_shards(now);
+        let horizon = stream.horizon(now);
+        let passes = |shard: &&Shard| {
+            page.after.is_none_or(|after| shard.number > after) && page.filter.passes(shard, horizon)
+        };
+        let limit = usize::try_from(request.max_results.unwrap_or(1000)).unwrap_or(PAGE).min(PAGE);
+        let mut rest = stream.shards().filter(passes);
+        let shards: Vec<&Shard> = rest.by_ref().take(limit).collect();
+        let last = shards.last().filter(|_| rest.next().is_some());
+        let next_token = last.map(|last| {
+            let token = Token {
+                kind: Kind::ShardPage,
+                made: now,
+                stream_created: stream.created,
+                shard: last.number,
+                place: page.filter.time().map_or(0, |time| time.millis().cast_unsigned()),
+                text: format!("{}/{}", page.filter.word(), stream.name),
+            };
+            token.seal(seed)
+        });
+        Ok(ListShardsResponse { shards: Some(shards.into_iter().map(Shard::describe).collect()), next_token })
+    }
+
+    fn continued(
+        &self,
+        now: Timestamp,
+        request: &ListShardsRequest,
+        word: &str,
+    ) -> Result<Page, ServiceError> {
+        let given_too = [
+            ("StreamName", request.stream_name.is_some()),
+            ("StreamARN", request.stream_arn.is_some()),
+            ("StreamCreationTimestamp", request.stream_creation_timestamp.is_some()),
+            ("ExclusiveStartShardId", request.exclusive_start_shard_id.is_some()),
+            ("ShardFilter", request.shard_filter.is_some()),
+        ];
+        if let Some((name, _)) = given_too.iter().find(|(_, given)| *given) {
+            return Err(invalid(format!("NextToken and {name} cannot be provided together.")));
+        }
+        check_size(request)?;
+        let token = self.open_token(now, word, Kind::ShardPage)?;
+        let (filter, name) = token.text.split_once('/').unwrap_or_default();
+        Ok(Page {
+            stream: Some((name.to_owned(), token.stream_created)),
+            after: Some(token.shard),
+            filter: Filter::from_token(filter, Timestamp::from_millis(token.place.cast_signed())),
+        })
+    }
+
+    /// Opens a page token, which lives for [`Settings::token_life`](crate::Settings::token_life).
+    pub(super) fn open_token(&self, now: Timestamp, word: &str, kind: Kind) -> Result<Token, ServiceError> {
+        let token = Token::open(word, kind, self.settings.seed)
+            .ok_or_else(|| invalid("The provided NextToken is not valid."))?;
+        if now > token.made.plus(self.settings.token_life) {
+            return Err(ServiceError::new(
+                ErrorCode::ExpiredNextToken,
+                "The provided NextToken has expired.",
+            ));
+        }
+        Ok(token)
+    }
+}
+
+fn check_size(request: &ListShardsRequest) -> Result<(), ServiceError> {
+    let mut checks = Checks::default();
+    checks.range(request.max_results.unwrap_or(1), "maxResults", 1..=10_000);
+    checks.done()
+}
+
+/// What one page shows.
+struct Page {
+    /// Name and creation of the stream, from a token.
+    stream: Option<(String, Timestamp)>,
+    after: Option<u32>,
+    filter: Filter,
+}
+
+impl Page {
+    fn first(request: &ListShardsRequest) -> Result<Self, ServiceError> {
+        check_size(request)?;
+        let (filter, after_filter) = Filter::new(request.shard_filter.as_ref())?;
+        let after = match (&request.exclusive_start_shard_id, after_filter) {
+            (Some(_), Some(_)) => {
+                return Err(invalid(
+                    "ExclusiveStartShardId and ShardFilter AFTER_SHARD_ID cannot be provided together.",
+                ));
+            }
+            (Some(id), None) => Some(parse_shard(id)?),
+            (None, after) => after,
+        };
+        Ok(Self { stream: None, after, filter })
+    }
+}
+
+fn parse_shard(id: &str) -> Result<u32, ServiceError> {
+    let mut checks = Checks::default();
+    checks.name(id, "exclusiveStartShardId");
+    checks.done()?;
+    shard_number(id).ok_or_else(|| invalid(format!("Invalid ShardId {id}.")))
+}
+
+/// The documented filters, except AFTER_SHARD_ID, which is a place to start.
+enum Filter {
+    All,
+    AtTrimHorizon,
+    AtLatest,
+    AtTimestamp(Timestamp),
+    FromTimestamp(Timestamp),
+}
+
+impl Filter {
+    /// The filter and the shard it starts after.
+    fn new(filter: Option<&ShardFilter>) -> Result<(Self, Option<u32>), ServiceError> {
+        let Some(filter) = filter else { return Ok((Self::All, None)) };
+        let mut checks = Checks::default();
+        checks.one_of(&filter.kind, "shardFilter.type", ShardFilterType::KNOWN);
+        checks.done()?;
+        let time = || {
+            filter.timestamp.ok_or_else(|| {
+                invalid(format!("Timestamp must be provided when ShardFilter Type is {}.", filter.kind))
+            })
+        };
+        Ok(match filter.kind {
+            ShardFilterType::AfterShardId => {
+                let id = filter.shard_id.as_deref().ok_or_else(|| {
+                    invalid("ShardId must be provided when ShardFilter Type is AFTER_SHARD_ID.")
+                })?;
+                (Self::All, Some(parse_shard(id)?))
+            }
+            ShardFilterType::AtTrimHorizon => (Self::AtTrimHorizon, None),
+            ShardFilterType::AtLatest => (Self::AtLatest, None),
+            ShardFilterType::AtTimestamp => (Self::AtTimestamp(time()?), None),
+            ShardFilterType::FromTimestamp => (Self::FromTimestamp(time()?), None),
+            _ => (Self::All, None),
+        })
+    }
+
+    /// Times before the trim horizon mean the trim horizon.
+    fn passes(&self, shard: &Shard, horizon: Timestamp) -> bool {
+        let open_at =
+            |time: Timestamp| shard.opened <= time && shard.closed.is_none_or(|closed| closed >= time);
+        match *self {
+            Self::All => true,
+            Self::AtLatest => shard.closed.is_none(),
+            // A stream younger than its retention period has its horizon at its creation: the shards without parents.
+            Self::AtTrimHorizon => shard.opened <= horizon || shard.parents().next().is_none(),
+            Self::AtTimestamp(time) => open_at(time.max(horizon)),
+            Self::FromTimestamp(time) => shard.closed.is_none_or(|closed| closed >= time.max(horizon)),
+        }
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        match *self {
+            Self::AtTimestamp(time) | Self::FromTimestamp(time) => Some(time),
+            _ => None,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::AtTrimHorizon => "at_trim_horizon",
+            Self::AtLatest => "at_latest",
+            Self::AtTimestamp(_) => "at_timestamp",
+            Self::FromTimestamp(_) => "from_timestamp",
+        }
+    }
+
+    fn from_token(word: &str, time: Timestamp) -> Self {
+        match word {
+            "at_trim_horizon" => Self::AtTrimHorizon,
+            "at_latest" => Self::AtLatest,
+            "at_timestamp" => Self::AtTimestamp(time),
+            "from_timestamp" => Self::FromTimestamp(time),
+            _ => Self::All,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The rates of a shard.
+
+use rokini_wire::Timestamp;
+
+const MIB: u64 = 1 << 20;
+
+/// What a shard takes or gives in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) calls: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Written: 1 MB and 1,000 records a second, as AWS documents.
+pub(crate) const WRITE: Rate = Rate { calls: 1_000, bytes: MIB };
+/// Read: 2 MB and 5 GetRecords calls a second, as AWS documents.
+pub(crate) const READ: Rate = Rate { calls: 5, bytes: 2 * MIB };
+
+/// Counts against a [`Rate`]. A second starts with the first use; one that took more bytes than its rate lasts until they
+/// are paid for, which is how a GetRecords answer of 10 MB blocks the shard for the documented five seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Meter {
+    started: i64,
+    calls: u64,
+    bytes: u64,
+}
+
+impl Meter {
+    /// Whether another read may start: its size shows only afterwards.
+    pub(crate) fn open(&mut self, now: Timestamp, rate: Rate) -> bool {
+        self.roll(now, rate);
+        self.calls < rate.calls && self.bytes < rate.bytes
+    }
+
+    /// Whether `bytes` more still fit. Something larger than the rate fits only into an unused second.
+    pub(crate) fn fits(&mut self, now: Timestamp, rate: Rate, bytes: u64) -> bool {
+        self.roll(now, rate);
+        self.calls < rate.calls && (self.bytes == 0 || self.bytes.saturating_add(bytes) <= rate.bytes)
+    }
+
+    /// Counts one call or record of this size.
+    pub(crate) fn charge(&mut self, bytes: u64) {
+        self.calls += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    fn roll(&mut self, now: Timestamp, rate: Rate) {
+        let paid_for =
+            i64::try_from(self.bytes.saturating_mul(1000).div_ceil(rate.bytes)).unwrap_or(i64::MAX);
+        let ends = self.started.saturating_add(paid_for.max(1000));
+        // A clock set back must not block the shard until it has caught up.
+        if now.millis() >= ends || now.millis() < self.started {
+            *self = Self { started: now.millis(), calls: 0, bytes: 0 };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + millis)
+    }
+
+    #[test]
+    fn five_reads_a_second() {
+        let mut meter = Meter::default();
+        for call in 0..5 {
+            assert!(meter.open(at(call * 10), READ), "{call}");
+            meter.charge(0);
+        }
+        assert!(!meter.open(at(999), READ));
+        assert!(meter.open(at(1000), READ));
+    }
+
+    #[test]
+    fn ten_megabytes_block_for_five_seconds() {
+        let mut meter = Meter::default();
+        assert!(meter.open(at(0), READ));
+        meter.charge(10 * MIB);
+        assert!(!meter.open(at(4999), READ));
+        assert!(meter.open(at(5000), READ));
+    }
+
+    #[test]
+    fn writes_fit_up_to_a_megabyte() {
+        let mut meter = Meter::default();
+        assert!(meter.fits(at(0), WRITE, MIB / 2));
+        meter.charge(MIB / 2);
+        assert!(meter.fits(at(1), WRITE, MIB / 2));
+        assert!(!meter.fits(at(1), WRITE, MIB / 2 + 1));
+        assert!(meter.fits(at(1000), WRITE, MIB));
+    }
+
+    #[test]
+    fn a_large_record_needs_a_fresh_second_and_pays_for_itself() {
+        let mut meter = Meter::default();
+        assert!(meter.fits(at(0), WRITE, 3 * MIB));
+        meter.charge(3 * MIB);
+        assert!(!meter.fits(at(2999), WRITE, 1));
+        assert!(meter.fits(at(3000), WRITE, 1));
+    }
+
+    #[test]
+    fn a_clock_set_back_starts_anew() {
+        let mut meter = Meter::default();
+        assert!(meter.open(at(0), READ));
+        meter.charge(10 * MIB);
+        assert!(meter.open(at(-1), READ));
+    }
+}

@@ -1,0 +1,65 @@
+//! Which method answers which request.
+
+use rokini_wire::shapes::{record::*, shard::*, stream::*};
+use rokini_wire::{Operation, ServiceError, Timestamp};
+
+use super::Model;
+
+/// Answers one kind of request. Implemented by [`Model`] for every operation it knows.
+pub trait Serve<R: Operation> {
+    /// Answers `request` as of `now`.
+    ///
+    /// # Errors
+    /// As documented on the method of [`Model`] that bears the operation's name.
+    fn serve(&mut self, now: Timestamp, request: &R) -> Result<R::Response, ServiceError>;
+}
+
+macro_rules! served {
+    ($($method:ident: $request:ty,)+) => {
+        $(impl Serve<$request> for Model {
+            fn serve(
+                &mut self,
+                now: Timestamp,
+                request: &$request,
+            ) -> Result<<$request as Operation>::Response, ServiceError> {
+                self.$method(now, request)
+            }
+        })+
+
+        impl Model {
+            /// Gives the request type that bears `name` to `visitor`; `None` if there is no such operation.
+            pub(crate) fn visit_operation<V: OperationVisitor>(name: &str, visitor: V) -> Option<V::Output> {
+                match name {
+                    $(<$request as Operation>::NAME => Some(visitor.visit::<$request>()),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+/// Does something with a request type chosen at run time.
+pub(crate) trait OperationVisitor {
+    type Output;
+
+    fn visit<R: Operation>(self) -> Self::Output
+    where
+        Model: Serve<R>;
+}
+
+served! {
+    create_stream: CreateStreamRequest,
+    decrease_stream_retention_period: DecreaseStreamRetentionPeriodRequest,
+    delete_stream: DeleteStreamRequest,
+    describe_stream: DescribeStreamRequest,
+    describe_stream_summary: DescribeStreamSummaryRequest,
+    get_records: GetRecordsRequest,
+    get_shard_iterator: GetShardIteratorRequest,
+    increase_stream_retention_period: IncreaseStreamRetentionPeriodRequest,
+    list_shards: ListShardsRequest,
+    list_streams: ListStreamsRequest,
+    merge_shards: MergeShardsRequest,
+    put_record: PutRecordRequest,
+    put_records: PutRecordsRequest,
+    split_shard: SplitShardRequest,
+}

@@ -1,0 +1,192 @@
+//! Records come in.
+
+use md5::{Digest, Md5};
+use rokini_wire::shapes::record::{
+    PutRecordRequest, PutRecordResponse, PutRecordsRequest, PutRecordsRequestEntry, PutRecordsResponse,
+    PutRecordsResultEntry, Record,
+};
+use rokini_wire::{EncryptionType, ErrorCode, SequenceNumber, ServiceError, Timestamp};
+
+use super::Model;
+use super::errors::{Checks, invalid};
+use super::meter::WRITE;
+use super::sequence;
+use super::shard::shard_id;
+use super::stream::Stream;
+
+/// Most records in a PutRecords call, as the service documents.
+const MOST_RECORDS: usize = 500;
+/// Most bytes in a PutRecords call, partition keys included, as the service documents.
+const MOST_BYTES: usize = 10 << 20;
+
+impl Model {
+    /// Writes one record.
+    ///
+    /// # Errors
+    /// ResourceNotFound, InvalidArgument, Validation, ProvisionedThroughputExceeded, the KMS errors.
+    pub fn put_record(
+        &mut self,
+        now: Timestamp,
+        request: &PutRecordRequest,
+    ) -> Result<PutRecordResponse, ServiceError> {
+        let entry = PutRecordsRequestEntry {
+            data: request.data.clone(),
+            partition_key: request.partition_key.clone(),
+            explicit_hash_key: request.explicit_hash_key.clone(),
+        };
+        let mut checks = Checks::default();
+        check_entry(&mut checks, &entry, "");
+        checks.done()?;
+        let hash = hash_key(&entry)?;
+        let limited = self.settings.throughput_limits;
+        let stream =
+            self.stream_with_data(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        check_size(stream, &entry, "data")?;
+        if let Some(text) = &request.sequence_number_for_ordering {
+            check_ordering(now, stream, text)?;
+        }
+        let (shard_id, sequence_number) = put(stream, now, &entry, hash, limited)?;
+        Ok(PutRecordResponse { shard_id, sequence_number, encryption_type: kms(stream) })
+    }
+
+    /// Writes up to 500 records. Each that exceeds the rate of its shard fails by itself.
+    ///
+    /// # Errors
+    /// ResourceNotFound, InvalidArgument, Validation, the KMS errors.
+    pub fn put_records(
+        &mut self,
+        now: Timestamp,
+        request: &PutRecordsRequest,
+    ) -> Result<PutRecordsResponse, ServiceError> {
+        let mut checks = Checks::default();
+        let count = request.records.len();
+        if count == 0 {
+            checks.fail("[]", "records", "have length greater than or equal to 1");
+        } else if count > MOST_RECORDS {
+            checks.fail(
+                format_args!("[{count} records]"),
+                "records",
+                "have length less than or equal to 500",
+            );
+        }
+        for (i, entry) in request.records.iter().enumerate() {
+            check_entry(&mut checks, entry, &format!("records.{}.member.", i + 1));
+        }
+        checks.done()?;
+        let bytes: usize = request.records.iter().map(size).sum();
+        if bytes > MOST_BYTES {
+            return Err(invalid(format!("Records size exceeds 10 MB limit: {bytes} bytes.")));
+        }
+        let hashes = request.records.iter().map(hash_key).collect::<Result<Vec<u128>, _>>()?;
+        let limited = self.settings.throughput_limits;
+        let stream =
+            self.stream_with_data(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        for (i, entry) in request.records.iter().enumerate() {
+            check_size(stream, entry, &format!("records.{}.member.data", i + 1))?;
+        }
+        let mut failed = 0;
+        let mut records = Vec::with_capacity(count);
+        for (entry, hash) in request.records.iter().zip(hashes) {
+            records.push(match put(stream, now, entry, hash, limited) {
+                Ok((shard_id, number)) => PutRecordsResultEntry {
+                    sequence_number: Some(number),
+                    shard_id: Some(shard_id),
+                    ..PutRecordsResultEntry::default()
+                },
+                Err(error) => {
+                    failed += 1;
+                    PutRecordsResultEntry {
+                        error_code: Some(error.code),
+                        error_message: Some(error.message),
+                        ..PutRecordsResultEntry::default()
+                    }
+                }
+            });
+        }
+        Ok(PutRecordsResponse { failed_record_count: Some(failed), records, encryption_type: kms(stream) })
+    }
+}
+
+fn put(
+    stream: &mut Stream,
+    now: Timestamp,
+    entry: &PutRecordsRequestEntry,
+    hash: u128,
+    limited: bool,
+) -> Result<(String, SequenceNumber), ServiceError> {
+    let encryption_type = kms(stream);
+    let number = stream.shard_for(hash);
+    let Some(shard) = number.and_then(|number| stream.shard_mut(now, number)) else {
+        return Err(ServiceError::new(ErrorCode::InternalFailure, "No shard takes this hash key."));
+    };
+    let id = shard_id(shard.number);
+    let bytes = size(entry) as u64;
+    if limited {
+        if !shard.writes.fits(now, WRITE, bytes) {
+            return Err(rate_exceeded(&id, stream));
+        }
+        shard.writes.charge(bytes);
+    }
+    let number = shard.push(now, |sequence_number, arrival| Record {
+        sequence_number,
+        approximate_arrival_timestamp: Some(arrival),
+        data: entry.data.clone(),
+        partition_key: entry.partition_key.clone(),
+        encryption_type,
+    });
+    Ok((id, number))
+}
+
+pub(super) fn rate_exceeded(shard_id: &str, stream: &Stream) -> ServiceError {
+    let message = format!("Rate exceeded for shard {shard_id} in {}.", stream.place());
+    ServiceError::new(ErrorCode::ProvisionedThroughputExceeded, message)
+}
+
+/// The encryption an answer mentions; nothing is said about an unencrypted stream.
+pub(super) fn kms(stream: &Stream) -> Option<EncryptionType> {
+    stream.key_id.as_ref().map(|_| EncryptionType::Kms)
+}
+
+fn size(entry: &PutRecordsRequestEntry) -> usize {
+    entry.data.len() + entry.partition_key.len()
+}
+
+fn check_entry(checks: &mut Checks, entry: &PutRecordsRequestEntry, prefix: &str) {
+    checks.length(&entry.partition_key, &format!("{prefix}partitionKey"), 1..=256);
+    if let Some(hash) = &entry.explicit_hash_key {
+        checks.hash_key(hash, &format!("{prefix}explicitHashKey"));
+    }
+}
+
+fn check_size(stream: &Stream, entry: &PutRecordsRequestEntry, member: &str) -> Result<(), ServiceError> {
+    let most = 1024 * usize::try_from(stream.max_record_kib).unwrap_or(0);
+    if size(entry) <= most {
+        return Ok(());
+    }
+    let mut checks = Checks::default();
+    checks.fail("java.nio.HeapByteBuffer", member, format_args!("have length less than or equal to {most}"));
+    checks.done()
+}
+
+fn hash_key(entry: &PutRecordsRequestEntry) -> Result<u128, ServiceError> {
+    match &entry.explicit_hash_key {
+        None => Ok(u128::from_be_bytes(Md5::digest(entry.partition_key.as_bytes()).into())),
+        Some(text) => text.parse().map_err(|_| {
+            invalid(format!(
+                "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {text}"
+            ))
+        }),
+    }
+}
+
+fn check_ordering(now: Timestamp, stream: &Stream, text: &str) -> Result<(), ServiceError> {
+    let parts = text.parse().ok().and_then(sequence::parse);
+    let now = u64::try_from(now.secs()).unwrap_or(0);
+    if parts.is_some_and(|parts| parts.arrived <= now) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "ExclusiveMinimumSequenceNumber {text} used in PutRecord on {} is invalid.",
+        stream.place()
+    )))
+}

@@ -1,0 +1,70 @@
+//! How long records are kept.
+
+use rokini_wire::shapes::stream::{
+    DecreaseStreamRetentionPeriodRequest, Empty, IncreaseStreamRetentionPeriodRequest,
+};
+use rokini_wire::{ServiceError, Timestamp};
+
+use super::Model;
+use super::errors::{Checks, invalid};
+
+/// Shortest and longest retention in hours, as the service documents: a day and a year.
+const HOURS: std::ops::RangeInclusive<i32> = 24..=8760;
+
+impl Model {
+    /// Keeps records longer. Records already gone do not come back.
+    ///
+    /// # Errors
+    /// ResourceNotFound, ResourceInUse, InvalidArgument, Validation.
+    pub fn increase_stream_retention_period(
+        &mut self,
+        now: Timestamp,
+        request: &IncreaseStreamRetentionPeriodRequest,
+    ) -> Result<Empty, ServiceError> {
+        let to = request.retention_period_hours;
+        self.set_retention(now, request.stream_name.as_deref(), request.stream_arn.as_deref(), to, "greater")
+    }
+
+    /// Keeps records less long. Those older than the new period are gone at once.
+    ///
+    /// # Errors
+    /// ResourceNotFound, ResourceInUse, InvalidArgument, Validation.
+    pub fn decrease_stream_retention_period(
+        &mut self,
+        now: Timestamp,
+        request: &DecreaseStreamRetentionPeriodRequest,
+    ) -> Result<Empty, ServiceError> {
+        let to = request.retention_period_hours;
+        self.set_retention(now, request.stream_name.as_deref(), request.stream_arn.as_deref(), to, "less")
+    }
+
+    fn set_retention(
+        &mut self,
+        now: Timestamp,
+        name: Option<&str>,
+        arn: Option<&str>,
+        to: i32,
+        direction: &str,
+    ) -> Result<Empty, ServiceError> {
+        let mut checks = Checks::default();
+        checks.range(to, "retentionPeriodHours", HOURS);
+        checks.done()?;
+        let stream = self.stream(now, name, arn)?;
+        let from = stream.retention_hours;
+        let wrong = if direction == "greater" { to < from } else { to > from };
+        if wrong {
+            return Err(invalid(format!(
+                "Requested retention period ({to} hours) for {} can not be {} than existing retention period ({from} \
+                 hours).",
+                stream.place(),
+                if direction == "greater" { "shorter" } else { "longer" }
+            )));
+        }
+        stream.must_be_active()?;
+        // Before, so that a longer period brings nothing back; after, so that a shorter one takes effect.
+        stream.trim(now);
+        stream.retention_hours = to;
+        stream.trim(now);
+        Ok(Empty::default())
+    }
+}

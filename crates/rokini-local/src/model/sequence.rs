@@ -1,0 +1,88 @@
+//! How the model makes its sequence numbers.
+//!
+//! The layout is the one seen in numbers of the real service: 186 bits, hence 56 decimal digits. From the top: `2`, the
+//! second in which the shard was created (36 bits), the shard's low four bits, a counter (64), a zero byte, the second of
+//! arrival (36), the shard (32), and the version `2` (4). A child shard is created in a later second than its parents,
+//! so its numbers are greater than all of theirs.
+
+use rokini_wire::SequenceNumber;
+
+/// The counter in the last number a closed shard can hold.
+pub(crate) const LAST_INDEX: u64 = 0x7fff_ffff_ffff_ffff;
+
+const SECONDS: u64 = (1 << 36) - 1;
+const VERSION: u128 = 2;
+
+/// What a sequence number says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// Second in which the shard was created.
+    pub(crate) created: u64,
+    /// Place in the shard.
+    pub(crate) index: u64,
+    /// Second of arrival.
+    pub(crate) arrived: u64,
+    /// Number of the shard.
+    pub(crate) shard: u32,
+}
+
+pub(crate) fn compose(parts: Parts) -> SequenceNumber {
+    let Parts { created, index, arrived, shard } = parts;
+    let low = VERSION
+        | (u128::from(shard) << 4)
+        | (u128::from(arrived & SECONDS) << 36)
+        | (u128::from(index) << 80);
+    let high = (index >> 48) | (u64::from(shard & 0xf) << 16) | ((created & SECONDS) << 20) | (2 << 56);
+    SequenceNumber::from_limbs([high, (low >> 64) as u64, low as u64])
+}
+
+pub(crate) fn parse(number: SequenceNumber) -> Option<Parts> {
+    let [high, mid, low] = number.limbs();
+    let low = (u128::from(mid) << 64) | u128::from(low);
+    let parts = Parts {
+        created: (high >> 20) & SECONDS,
+        index: ((high & 0xffff) << 48) | (low >> 80) as u64,
+        arrived: (low >> 36) as u64 & SECONDS,
+        shard: (low >> 4) as u32,
+    };
+    (compose(parts) == number && parts.index <= LAST_INDEX).then_some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_look_like_those_of_the_service() {
+        // A starting number as the service's documentation shows it for shardId-000000000000.
+        let documented: SequenceNumber =
+            "49543463076548007577105092703039560359975228518395012686".parse().unwrap();
+        let ours = compose(Parts { created: 1_700_000_000, index: 1, arrived: 1_700_000_001, shard: 0 });
+        assert_eq!(ours.to_string().len(), documented.to_string().len());
+        assert_eq!(&ours.to_string()[..2], "49");
+    }
+
+    #[test]
+    fn foreign_numbers_are_not_ours() {
+        for text in ["0", "12345", "49543463076548007577105092703039560359975228518395012686"] {
+            assert_eq!(parse(text.parse().unwrap()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_survive_and_order_goes_by_creation_then_index(
+            created in 0..SECONDS, index in 0..LAST_INDEX, arrived in 0..SECONDS, shard: u32, other in 0..LAST_INDEX,
+        ) {
+            let parts = Parts { created, index, arrived, shard };
+            prop_assert_eq!(parse(compose(parts)), Some(parts));
+            let next = Parts { index: other, ..parts };
+            prop_assert_eq!(compose(next).cmp(&compose(parts)), other.cmp(&index));
+            let child = Parts { created: created + 1, index: 0, arrived: 0, shard: 0 };
+            let last = Parts { index: LAST_INDEX, ..parts };
+            prop_assert!(compose(child) > compose(last));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! One shard and its records.
+
+use std::collections::VecDeque;
+
+use rokini_wire::shapes::record::Record;
+use rokini_wire::shapes::shard::{ChildShard, HashKeyRange, SequenceNumberRange, Shard as Description};
+use rokini_wire::{SequenceNumber, Timestamp};
+
+use super::meter::Meter;
+use super::sequence::{self, LAST_INDEX, Parts};
+
+/// Place of the first record of a shard. Place 0 is the shard's starting sequence number, which no record has.
+pub(crate) const FIRST_INDEX: u64 = 1;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Shard {
+    pub(crate) number: u32,
+    /// Both ends included.
+    pub(crate) hashes: (u128, u128),
+    pub(crate) parent: Option<u32>,
+    pub(crate) adjacent_parent: Option<u32>,
+    pub(crate) opened: Timestamp,
+    /// The second encoded in its sequence numbers; later than those of its parents.
+    created: u64,
+    pub(crate) closed: Option<Timestamp>,
+    records: VecDeque<Record>,
+    /// Place of the oldest record kept.
+    oldest: u64,
+    pub(crate) reads: Meter,
+    pub(crate) writes: Meter,
+}
+
+impl Shard {
+    pub(crate) fn new(number: u32, hashes: (u128, u128), now: Timestamp, parents: &[&Self]) -> Self {
+        let after = parents.iter().map(|parent| parent.created + 1).max().unwrap_or(0);
+        Self {
+            number,
+            hashes,
+            parent: parents.first().map(|parent| parent.number),
+            adjacent_parent: parents.get(1).map(|parent| parent.number),
+            opened: now,
+            created: after.max(u64::try_from(now.secs()).unwrap_or(0)),
+            closed: None,
+            records: VecDeque::new(),
+            oldest: FIRST_INDEX,
+            reads: Meter::default(),
+            writes: Meter::default(),
+        }
+    }
+
+    /// Place the next record gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.oldest + self.records.len() as u64
+    }
+
+    /// Place of the oldest record kept, or of the next one if there is none.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.oldest
+    }
+
+    /// Takes a record; it arrives at `now` or, if the clock was set back, with the one before it.
+    pub(crate) fn push(
+        &mut self,
+        now: Timestamp,
+        record: impl FnOnce(SequenceNumber, Timestamp) -> Record,
+    ) -> SequenceNumber {
+        let last = self.records.back().and_then(|record| record.approximate_arrival_timestamp);
+        let arrival = last.map_or(now, |last| last.max(now));
+        let number = self.number_at(self.next(), arrival);
+        self.records.push_back(record(number, arrival));
+        number
+    }
+
+    /// Drops the records that arrived before `horizon`.
+    pub(crate) fn trim(&mut self, horizon: Timestamp) {
+        while self.records.front().is_some_and(|record| record.approximate_arrival_timestamp < Some(horizon))
+        {
+            self.records.pop_front();
+            self.oldest += 1;
+        }
+    }
+
+    /// The records from place `from` on.
+    pub(crate) fn from(&self, from: u64) -> impl Iterator<Item = &Record> {
+        let skip = usize::try_from(from.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
+        self.records.range(skip.min(self.records.len())..)
+    }
+
+    /// Place of the first record that arrived at `time` or later.
+    pub(crate) fn place_at_time(&self, time: Timestamp) -> u64 {
+        let before = |record: &Record| record.approximate_arrival_timestamp < Some(time);
+        self.oldest + self.records.partition_point(before) as u64
+    }
+
+    /// Place of the first record with this number or a greater one.
+    pub(crate) fn place_at(&self, number: SequenceNumber) -> u64 {
+        self.oldest + self.records.partition_point(|record| record.sequence_number < number) as u64
+    }
+
+    /// Place of the first record with a greater number.
+    pub(crate) fn place_after(&self, number: SequenceNumber) -> u64 {
+        self.oldest + self.records.partition_point(|record| record.sequence_number <= number) as u64
+    }
+
+    /// Whether a number with these parts could come from this shard.
+    pub(crate) fn issued(&self, parts: Parts) -> bool {
+        parts.shard == self.number && parts.created == self.created
+    }
+
+    pub(crate) fn starting_number(&self) -> SequenceNumber {
+        self.number_at(0, self.opened)
+    }
+
+    fn number_at(&self, index: u64, arrived: Timestamp) -> SequenceNumber {
+        sequence::compose(Parts {
+            created: self.created,
+            index,
+            arrived: u64::try_from(arrived.secs()).unwrap_or(0),
+            shard: self.number,
+        })
+    }
+
+    pub(crate) fn id(&self) -> String {
+        shard_id(self.number)
+    }
+
+    pub(crate) fn hash_key_range(&self) -> HashKeyRange {
+        HashKeyRange {
+            starting_hash_key: self.hashes.0.to_string(),
+            ending_hash_key: self.hashes.1.to_string(),
+        }
+    }
+
+    pub(crate) fn describe(&self) -> Description {
+        Description {
+            shard_id: self.id(),
+            parent_shard_id: self.parent.map(shard_id),
+            adjacent_parent_shard_id: self.adjacent_parent.map(shard_id),
+            hash_key_range: self.hash_key_range(),
+            sequence_number_range: SequenceNumberRange {
+                starting_sequence_number: self.starting_number(),
+                ending_sequence_number: self.closed.map(|closed| self.number_at(LAST_INDEX, closed)),
+            },
+        }
+    }
+
+    pub(crate) fn describe_as_child(&self) -> ChildShard {
+        ChildShard {
+            shard_id: self.id(),
+            parent_shards: self.parents().map(shard_id).collect(),
+            hash_key_range: self.hash_key_range(),
+        }
+    }
+
+    pub(crate) fn parents(&self) -> impl Iterator<Item = u32> + use<> {
+        self.parent.into_iter().chain(self.adjacent_parent)
+    }
+}
+
+pub(crate) fn shard_id(number: u32) -> String {
+    format!("shardId-{number:012}")
+}
+
+/// The number in an id. As in the service, what stands before the dash may be missing.
+pub(crate) fn shard_number(id: &str) -> Option<u32> {
+    let digits = id.rsplit_once('-').map_or(id, |(_, digits)| digits);
+    let number: u32 = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
+    (number <= i32::MAX as u32).then_some(number)
+}

@@ -1,0 +1,242 @@
+//! One stream: its shards, its state, and the changes that take time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rokini_wire::shapes::stream::{EnhancedMetrics, StreamModeDetails, StreamSummary};
+use rokini_wire::{EncryptionType, MetricsName, ServiceError, StreamMode, StreamStatus, Timestamp};
+
+use super::errors::{in_use, not_found};
+use super::shard::{Shard, shard_id, shard_number};
+
+/// 24 hours, the default the service documents.
+const DEFAULT_RETENTION_HOURS: i32 = 24;
+/// 1 MiB, the default the service documents.
+pub(crate) const DEFAULT_RECORD_KIB: i32 = 1024;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Stream {
+    pub(crate) name: String,
+    pub(crate) account: String,
+    pub(crate) arn: String,
+    pub(crate) created: Timestamp,
+    pub(crate) status: StreamStatus,
+    pub(crate) mode: StreamMode,
+    pub(crate) retention_hours: i32,
+    pub(crate) max_record_kib: i32,
+    pub(crate) key_id: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) metrics: BTreeSet<MetricsName>,
+    shards: BTreeMap<u32, Shard>,
+    /// Open shards by their first hash key.
+    open: BTreeMap<u128, u32>,
+    next_shard: u32,
+    pending: Option<(Timestamp, Change)>,
+}
+
+/// What a stream becomes when the time has come.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Create {
+        shards: u32,
+    },
+    Delete,
+    /// Shard and first hash key of the upper child.
+    Split(u32, u128),
+    /// Two adjacent shards, in order of their hash keys.
+    Merge(u32, u32),
+}
+
+impl Stream {
+    pub(crate) fn new(name: &str, account: &str, arn: String, now: Timestamp, mode: StreamMode) -> Self {
+        Self {
+            name: name.to_owned(),
+            account: account.to_owned(),
+            arn,
+            created: now,
+            status: StreamStatus::Creating,
+            mode,
+            retention_hours: DEFAULT_RETENTION_HOURS,
+            max_record_kib: DEFAULT_RECORD_KIB,
+            key_id: None,
+            tags: BTreeMap::new(),
+            metrics: BTreeSet::new(),
+            shards: BTreeMap::new(),
+            open: BTreeMap::new(),
+            next_shard: 0,
+            pending: None,
+        }
+    }
+
+    /// `stream X under account Y`, as the service's messages name it.
+    pub(crate) fn place(&self) -> String {
+        format!("stream {} under account {}", self.name, self.account)
+    }
+
+    /// Starts a change that is complete at `due`. Until then the stream has the given state.
+    pub(crate) fn begin(&mut self, status: StreamStatus, due: Timestamp, change: Change) {
+        self.status = status;
+        self.pending = Some((due, change));
+    }
+
+    /// Does what has come due. False when the stream is gone.
+    pub(crate) fn settle(&mut self, now: Timestamp) -> bool {
+        let Some((due, change)) = self.pending.take_if(|(due, _)| *due <= now) else { return true };
+        self.status = StreamStatus::Active;
+        match change {
+            Change::Create { shards } => self.open_first_shards(due, shards),
+            Change::Delete => return false,
+            Change::Split(shard, at) => self.split(due, shard, at),
+            Change::Merge(low, high) => self.merge(due, low, high),
+        }
+        true
+    }
+
+    /// Fails unless the stream is ready for a change.
+    pub(crate) fn must_be_active(&self) -> Result<(), ServiceError> {
+        if self.status == StreamStatus::Active {
+            return Ok(());
+        }
+        Err(in_use(format!(
+            "Stream {} under account {} not ACTIVE, instead in state {}",
+            self.name, self.account, self.status
+        )))
+    }
+
+    fn open_first_shards(&mut self, now: Timestamp, count: u32) {
+        // floor(2^128 / count), exact also for one shard.
+        let step = if count <= 1 { 0 } else { u128::MAX / u128::from(count) };
+        for i in 0..count.max(1) {
+            let first = step * u128::from(i);
+            let last = if i + 1 >= count { u128::MAX } else { first + step - 1 };
+            self.add_shard(now, (first, last), &[]);
+        }
+    }
+
+    fn split(&mut self, now: Timestamp, number: u32, at: u128) {
+        let Some((first, last)) = self.shards.get(&number).map(|shard| shard.hashes) else { return };
+        self.close(now, number);
+        self.add_shard(now, (first, at - 1), &[number]);
+        self.add_shard(now, (at, last), &[number]);
+    }
+
+    fn merge(&mut self, now: Timestamp, low: u32, high: u32) {
+        let ends = self.shards.get(&low).zip(self.shards.get(&high));
+        let Some(hashes) = ends.map(|(low, high)| (low.hashes.0, high.hashes.1)) else { return };
+        self.close(now, low);
+        self.close(now, high);
+        self.add_shard(now, hashes, &[low, high]);
+    }
+
+    fn close(&mut self, now: Timestamp, number: u32) {
+        if let Some(shard) = self.shards.get_mut(&number) {
+            shard.closed = Some(now);
+            self.open.remove(&shard.hashes.0);
+        }
+    }
+
+    fn add_shard(&mut self, now: Timestamp, hashes: (u128, u128), parents: &[u32]) {
+        let number = self.next_shard;
+        self.next_shard += 1;
+        let parents: Vec<&Shard> = parents.iter().filter_map(|parent| self.shards.get(parent)).collect();
+        let shard = Shard::new(number, hashes, now, &parents);
+        self.open.insert(hashes.0, number);
+        self.shards.insert(number, shard);
+    }
+
+    /// Records older than this are gone.
+    pub(crate) fn horizon(&self, now: Timestamp) -> Timestamp {
+        now.minus(self.retention())
+    }
+
+    pub(crate) fn retention(&self) -> Duration {
+        Duration::from_secs(3600 * u64::try_from(self.retention_hours).unwrap_or(0))
+    }
+
+    /// Forgets the shards whose last record can no longer be there.
+    pub(crate) fn forget_expired_shards(&mut self, now: Timestamp) {
+        let horizon = self.horizon(now);
+        self.shards.retain(|_, shard| shard.closed.is_none_or(|closed| closed > horizon));
+    }
+
+    /// Trims every shard, as a change of the retention period requires.
+    pub(crate) fn trim(&mut self, now: Timestamp) {
+        let horizon = self.horizon(now);
+        self.forget_expired_shards(now);
+        for shard in self.shards.values_mut() {
+            shard.trim(horizon);
+        }
+    }
+
+    /// Shards in order of their ids, open and closed.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.values()
+    }
+
+    pub(crate) fn open_shards(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Number of the open shard that takes this hash key.
+    pub(crate) fn shard_for(&self, hash: u128) -> Option<u32> {
+        self.open.range(..=hash).next_back().map(|(_, number)| *number)
+    }
+
+    /// The open shard right above this one.
+    pub(crate) fn neighbour_above(&self, shard: &Shard) -> Option<u32> {
+        self.open.get(&shard.hashes.1.checked_add(1)?).copied()
+    }
+
+    pub(crate) fn shard(&self, number: u32) -> Option<&Shard> {
+        self.shards.get(&number)
+    }
+
+    /// The shard, trimmed to what is kept at `now`.
+    pub(crate) fn shard_mut(&mut self, now: Timestamp, number: u32) -> Option<&mut Shard> {
+        let horizon = self.horizon(now);
+        if self.shards.get(&number)?.closed.is_some_and(|closed| closed <= horizon) {
+            self.shards.remove(&number);
+            return None;
+        }
+        let shard = self.shards.get_mut(&number)?;
+        shard.trim(horizon);
+        Some(shard)
+    }
+
+    /// The number of the shard an id names, if the shard is there.
+    pub(crate) fn find_shard(&self, id: &str) -> Result<u32, ServiceError> {
+        shard_number(id).filter(|number| self.shards.contains_key(number)).ok_or_else(|| {
+            let id = shard_number(id).map_or_else(|| id.to_owned(), shard_id);
+            not_found(format!("Could not find shard {id} in {}.", self.place()))
+        })
+    }
+
+    pub(crate) fn children_of(&self, number: u32) -> impl Iterator<Item = &Shard> {
+        self.shards
+            .range(number..)
+            .map(|(_, shard)| shard)
+            .filter(move |shard| shard.parents().any(|p| p == number))
+    }
+
+    pub(crate) fn encryption(&self) -> EncryptionType {
+        if self.key_id.is_some() { EncryptionType::Kms } else { EncryptionType::None }
+    }
+
+    pub(crate) fn mode_details(&self) -> StreamModeDetails {
+        StreamModeDetails { stream_mode: self.mode.clone() }
+    }
+
+    pub(crate) fn monitoring(&self) -> Vec<EnhancedMetrics> {
+        vec![EnhancedMetrics { shard_level_metrics: Some(self.metrics.iter().cloned().collect()) }]
+    }
+
+    pub(crate) fn summary(&self) -> StreamSummary {
+        StreamSummary {
+            stream_name: self.name.clone(),
+            stream_arn: self.arn.clone(),
+            stream_status: self.status.clone(),
+            stream_mode_details: Some(self.mode_details()),
+            stream_creation_timestamp: Some(self.created),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Accepts connections and ends them: HTTP/1.1 and HTTP/2 on one port, every task accounted for.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+/// Body of an answer.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// How long requests under way may take to finish once a server is asked to stop.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Answers one request.
+pub(crate) trait Handler: Clone + Send + Sync + 'static {
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// A listening server. Dropping it cuts every connection.
+#[derive(Debug)]
+pub(crate) struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: Tasks,
+    _cut: DropGuard,
+}
+
+/// Runs hyper's tasks where they can be waited for and cut.
+#[derive(Debug, Clone)]
+struct Tasks {
+    tracker: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl Tasks {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let cut = self.cut.clone();
+        self.tracker.spawn(async move {
+            cut.run_until_cancelled(task).await;
+        });
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.spawn(async move {
+            task.await;
+        });
+    }
+}
+
+impl Server {
+    pub(crate) fn start(listener: TcpListener, handler: impl Handler) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let tasks = Tasks { tracker: TaskTracker::new(), cut: CancellationToken::new() };
+        tasks.spawn(accept(listener, handler, stop.clone(), tasks.clone()));
+        let cut = tasks.cut.clone().drop_guard();
+        Ok(Self { address, stop, tasks, _cut: cut })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets requests under way finish for a while, cuts what is left, and waits for every task.
+    pub(crate) async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.tracker.close();
+        if tokio::time::timeout(GRACE, self.tasks.tracker.wait()).await.is_err() {
+            self.tasks.cut.cancel();
+            self.tasks.tracker.wait().await;
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, handler: impl Handler, stop: CancellationToken, tasks: Tasks) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                tasks.spawn(converse(socket, handler.clone(), stop.clone(), tasks.clone()));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: trying again at once would only spin.
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+async fn converse(socket: TcpStream, handler: impl Handler, stop: CancellationToken, tasks: Tasks) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let answer = service_fn(move |request| {
+        let handler = handler.clone();
+        async move { Ok::<_, Infallible>(handler.handle(request).await) }
+    });
+    let builder = auto::Builder::new(tasks);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), answer));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}

@@ -1,0 +1,65 @@
+//! The model behind a lock, with a clock: what the HTTP front and in-process callers share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rokini_wire::{Operation, ServiceError, Timestamp};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::model::{Model, Serve};
+
+/// A shared [`Model`] that knows the time. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Service {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    model: Mutex<Model>,
+    clock: Arc<dyn Clock>,
+    /// Counts the calls that may have changed something, and jumps of the clock.
+    changes: watch::Sender<u64>,
+}
+
+impl Service {
+    /// Puts a model and a clock together.
+    #[must_use]
+    pub fn new(model: Model, clock: Arc<dyn Clock>) -> Self {
+        Self { shared: Arc::new(Shared { model: Mutex::new(model), clock, changes: watch::Sender::new(0) }) }
+    }
+
+    /// The present time of its clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Answers a request as of now.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    pub fn call<R: Operation>(&self, request: &R) -> Result<R::Response, ServiceError>
+    where
+        Model: Serve<R>,
+    {
+        self.with_model(|model, now| model.serve(now, request))
+    }
+
+    /// Lends the model and the present time, for inspection and for changes no operation offers.
+    pub fn with_model<T>(&self, visit: impl FnOnce(&mut Model, Timestamp) -> T) -> T {
+        // A panic in `visit` leaves the model as it was between two of its own steps: still worth serving.
+        let mut model = self.shared.model.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that time grows in the order of the calls.
+        let now = self.now();
+        let result = visit(&mut model, now);
+        drop(model);
+        self.touch();
+        result
+    }
+
+    /// Wakes those who wait for records, because the time or the model changed.
+    pub(crate) fn touch(&self) {
+        self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}

@@ -1,0 +1,107 @@
+//! JSON bodies, `application/x-amz-json-1.1`.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The content type of a JSON body.
+pub const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A required member is absent.
+    #[error("missing member `{0}`")]
+    Missing(String),
+    /// The body is not what its content type says, or a member has the wrong type.
+    #[error("malformed body: {0}")]
+    Malformed(String),
+}
+
+impl DecodeError {
+    /// Serde reports an absent member only as text.
+    pub(crate) fn from_text(text: &str) -> Self {
+        let name = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        match name {
+            Some(name) => Self::Missing(name.to_owned()),
+            None => Self::Malformed(text.to_owned()),
+        }
+    }
+}
+
+/// Reads a body. An empty body is an empty object.
+///
+/// # Errors
+/// [`DecodeError`] if it is not JSON or not this shape.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|e| DecodeError::from_text(&e.to_string()))
+}
+
+/// Writes a body.
+#[must_use]
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // No shape has a key that is not text, the only thing JSON cannot say.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::record::{GetRecordsResponse, PutRecordRequest, Record};
+    use crate::shapes::shard::{ListShardsRequest, ShardFilter};
+    use crate::{Blob, ShardFilterType, Timestamp};
+
+    #[test]
+    fn a_request_as_the_sdk_sends_it() {
+        let body = br#"{"StreamName":"s","Data":"aGVsbG8=","PartitionKey":"k\u00e9","Future":[1]}"#;
+        let request: PutRecordRequest = decode(body).unwrap();
+        assert_eq!(request.stream_name.as_deref(), Some("s"));
+        assert_eq!(&request.data[..], b"hello");
+        assert_eq!(&*request.partition_key, "k\u{e9}");
+    }
+
+    #[test]
+    fn a_response_as_the_sdk_reads_it() {
+        let record = Record {
+            sequence_number: "4959".parse().unwrap(),
+            approximate_arrival_timestamp: Some(Timestamp::from_millis(1_700_000_000_123)),
+            data: Blob::from(&b"hello"[..]),
+            partition_key: "k".into(),
+            encryption_type: None,
+        };
+        let response = GetRecordsResponse { records: vec![record], ..GetRecordsResponse::default() };
+        let text = String::from_utf8(encode(&response)).unwrap();
+        assert_eq!(
+            text,
+            r#"{"Records":[{"SequenceNumber":"4959","ApproximateArrivalTimestamp":1700000000.123,"Data":"aGVsbG8=","PartitionKey":"k"}]}"#
+        );
+        assert_eq!(decode::<GetRecordsResponse>(text.as_bytes()), Ok(response));
+    }
+
+    #[test]
+    fn members_with_names_that_are_no_pascal_case() {
+        let body = br#"{"StreamARN":"a","ShardFilter":{"Type":"AT_TIMESTAMP","Timestamp":1.7e9}}"#;
+        let request: ListShardsRequest = decode(body).unwrap();
+        assert_eq!(request.stream_arn.as_deref(), Some("a"));
+        let filter = ShardFilter {
+            kind: ShardFilterType::AtTimestamp,
+            shard_id: None,
+            timestamp: Some(Timestamp::from_secs(1_700_000_000)),
+        };
+        assert_eq!(request.shard_filter, Some(filter));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_apart() {
+        assert_eq!(
+            decode::<PutRecordRequest>(br#"{"Data":""}"#),
+            Err(DecodeError::Missing("PartitionKey".into()))
+        );
+        assert!(matches!(decode::<PutRecordRequest>(b"{"), Err(DecodeError::Malformed(_))));
+        assert!(matches!(
+            decode::<PutRecordRequest>(br#"{"Data":"%","PartitionKey":"k"}"#),
+            Err(DecodeError::Malformed(_))
+        ));
+    }
+}

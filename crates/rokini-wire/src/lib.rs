@@ -1,0 +1,25 @@
+//! Bytes to values and back for Amazon Kinesis Data Streams, without any I/O.
+//!
+//! [`shapes`] holds the requests and responses, [`Operation`] ties them together, [`json`] reads and writes them. One
+//! definition serves both encodings of the service: [`Blob`], [`Timestamp`] and [`SequenceNumber`] know how each of
+//! them looks in text and in binary.
+
+mod blob;
+mod error;
+pub mod json;
+mod names;
+mod operation;
+mod sequence;
+pub mod shapes;
+mod timestamp;
+
+pub use blob::Blob;
+pub use error::ServiceError;
+pub use json::DecodeError;
+pub use names::{
+    ConsumerStatus, EncryptionType, ErrorCode, MetricsName, ScalingType, ShardFilterType, ShardIteratorType,
+    StreamMode, StreamStatus,
+};
+pub use operation::{Operation, TARGET_PREFIX};
+pub use sequence::{ParseSequenceNumberError, SequenceNumber};
+pub use timestamp::Timestamp;
