@@ -1,5 +1,7 @@
 //! Where records come from: the seam between delivery and Amazon Kinesis.
 
+pub(crate) mod stream_ref;
+
 use std::fmt;
 
 use async_trait::async_trait;

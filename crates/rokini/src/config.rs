@@ -1,0 +1,382 @@
+//! The settings of a consumer, by one set of keys from the builder, the environment and a TOML file.
+
+mod key;
+mod start;
+mod text;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Deref;
+use std::time::Duration;
+
+use rokini_lease::{GroupId, WorkerName};
+
+pub use key::ConfigKey;
+pub use start::StartPosition;
+
+use crate::source::stream_ref::{self, StreamRef};
+use crate::{Error, ErrorKind};
+
+/// How a DynamoDB table is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Billing {
+    /// For each request.
+    #[default]
+    PayPerRequest,
+    /// For capacity set beforehand.
+    Provisioned,
+}
+
+/// Where the value of a setting comes from. The later of two wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConfigOrigin {
+    /// Not set anywhere.
+    Default,
+    /// A configuration file.
+    File,
+    /// The environment.
+    Environment,
+    /// The program.
+    Builder,
+}
+
+impl fmt::Display for ConfigOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Environment => "environment",
+            Self::Builder => "builder",
+        })
+    }
+}
+
+/// The values of all settings. What each one does, its unit and its default is written at its [`ConfigKey`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// [`ConfigKey::Stream`]
+    pub stream: Option<StreamRef>,
+    /// [`ConfigKey::Group`]
+    pub group: Option<GroupId>,
+    /// [`ConfigKey::Worker`]
+    pub worker: Option<WorkerName>,
+    /// [`ConfigKey::Table`]
+    pub table: String,
+    /// [`ConfigKey::CreateTable`]
+    pub create_table: bool,
+    /// [`ConfigKey::BillingMode`]
+    pub billing_mode: Billing,
+    /// [`ConfigKey::ReadCapacityUnits`]
+    pub read_capacity_units: NonZeroU64,
+    /// [`ConfigKey::WriteCapacityUnits`]
+    pub write_capacity_units: NonZeroU64,
+    /// [`ConfigKey::Start`]
+    pub start: StartPosition,
+    /// [`ConfigKey::Failover`]
+    pub failover: Duration,
+    /// [`ConfigKey::Heartbeat`]
+    pub heartbeat: Duration,
+    /// [`ConfigKey::CheckpointInterval`]
+    pub checkpoint_interval: Duration,
+    /// [`ConfigKey::PollFloor`]
+    pub poll_floor: Duration,
+    /// [`ConfigKey::PollCeiling`]
+    pub poll_ceiling: Duration,
+    /// [`ConfigKey::MaxRecords`]
+    pub max_records: u16,
+    /// [`ConfigKey::MaxLeases`]; `None` is unlimited.
+    pub max_leases: Option<NonZeroU32>,
+    /// [`ConfigKey::ShutdownDeadline`]
+    pub shutdown_deadline: Duration,
+    /// [`ConfigKey::AutoCheckpoint`]
+    pub auto_checkpoint: bool,
+    /// [`ConfigKey::HandlerTimeout`]; `None` is unlimited.
+    pub handler_timeout: Option<Duration>,
+    /// [`ConfigKey::UniqueWorkerNames`]
+    pub unique_worker_names: bool,
+    /// [`ConfigKey::AuditInterval`]
+    pub audit_interval: Duration,
+}
+
+const TEN_UNITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(9);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stream: None,
+            group: None,
+            worker: None,
+            table: "rokini".to_owned(),
+            create_table: false,
+            billing_mode: Billing::PayPerRequest,
+            read_capacity_units: TEN_UNITS,
+            write_capacity_units: TEN_UNITS,
+            start: StartPosition::TrimHorizon,
+            failover: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(1),
+            checkpoint_interval: Duration::from_secs(5),
+            poll_floor: POLL_FLOOR,
+            poll_ceiling: Duration::from_secs(1),
+            max_records: 10_000,
+            max_leases: None,
+            shutdown_deadline: Duration::from_secs(25),
+            auto_checkpoint: true,
+            handler_timeout: None,
+            unique_worker_names: false,
+            audit_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+/// 5 reads a second and shard (Kinesis limit).
+const POLL_FLOOR: Duration = Duration::from_millis(200);
+
+impl Settings {
+    /// Reads one value. `Err` says what would be accepted.
+    fn assign(&mut self, key: ConfigKey, text: &str) -> Result<(), &'static str> {
+        match key {
+            ConfigKey::Stream => {
+                self.stream = Some(stream_ref::parse(text).ok_or(stream_ref::ACCEPTED)?);
+            }
+            ConfigKey::Group => self.group = Some(GroupId::new(text).map_err(|_| NAME)?),
+            ConfigKey::Worker => self.worker = Some(WorkerName::new(text).map_err(|_| NAME)?),
+            ConfigKey::Table => self.table = value::table(text)?,
+            ConfigKey::CreateTable => self.create_table = value::flag(text)?,
+            ConfigKey::BillingMode => {
+                self.billing_mode = match text {
+                    "pay_per_request" => Billing::PayPerRequest,
+                    "provisioned" => Billing::Provisioned,
+                    _ => return Err("`pay_per_request` or `provisioned`"),
+                };
+            }
+            ConfigKey::ReadCapacityUnits => self.read_capacity_units = value::units(text)?,
+            ConfigKey::WriteCapacityUnits => self.write_capacity_units = value::units(text)?,
+            ConfigKey::Start => self.start = start::parse(text).ok_or(start::ACCEPTED)?,
+            ConfigKey::Failover => self.failover = value::duration(text)?,
+            ConfigKey::Heartbeat => self.heartbeat = value::duration(text)?,
+            ConfigKey::CheckpointInterval => self.checkpoint_interval = value::duration(text)?,
+            ConfigKey::PollFloor => self.poll_floor = value::duration(text)?,
+            ConfigKey::PollCeiling => self.poll_ceiling = value::duration(text)?,
+            ConfigKey::MaxRecords => self.max_records = value::max_records(text)?,
+            ConfigKey::MaxLeases => self.max_leases = value::max_leases(text)?,
+            ConfigKey::ShutdownDeadline => self.shutdown_deadline = value::duration(text)?,
+            ConfigKey::AutoCheckpoint => self.auto_checkpoint = value::flag(text)?,
+            ConfigKey::HandlerTimeout => self.handler_timeout = value::timeout(text)?,
+            ConfigKey::UniqueWorkerNames => self.unique_worker_names = value::flag(text)?,
+            ConfigKey::AuditInterval => self.audit_interval = value::duration(text)?,
+        }
+        Ok(())
+    }
+
+    /// The value as [`Settings::assign`] takes it; `None` where there is none.
+    fn text(&self, key: ConfigKey) -> Option<String> {
+        let unlimited = || value::UNLIMITED.to_owned();
+        Some(match key {
+            ConfigKey::Stream => self.stream.as_ref()?.to_string(),
+            ConfigKey::Group => self.group.as_ref()?.to_string(),
+            ConfigKey::Worker => self.worker.as_ref()?.to_string(),
+            ConfigKey::Table => self.table.clone(),
+            ConfigKey::CreateTable => self.create_table.to_string(),
+            ConfigKey::BillingMode => match self.billing_mode {
+                Billing::PayPerRequest => "pay_per_request".to_owned(),
+                Billing::Provisioned => "provisioned".to_owned(),
+            },
+            ConfigKey::ReadCapacityUnits => self.read_capacity_units.to_string(),
+            ConfigKey::WriteCapacityUnits => self.write_capacity_units.to_string(),
+            ConfigKey::Start => self.start.to_string(),
+            ConfigKey::Failover => value::duration_text(self.failover),
+            ConfigKey::Heartbeat => value::duration_text(self.heartbeat),
+            ConfigKey::CheckpointInterval => value::duration_text(self.checkpoint_interval),
+            ConfigKey::PollFloor => value::duration_text(self.poll_floor),
+            ConfigKey::PollCeiling => value::duration_text(self.poll_ceiling),
+            ConfigKey::MaxRecords => self.max_records.to_string(),
+            ConfigKey::MaxLeases => self.max_leases.map_or_else(unlimited, |count| count.to_string()),
+            ConfigKey::ShutdownDeadline => value::duration_text(self.shutdown_deadline),
+            ConfigKey::AutoCheckpoint => self.auto_checkpoint.to_string(),
+            ConfigKey::HandlerTimeout => self.handler_timeout.map_or_else(unlimited, value::duration_text),
+            ConfigKey::UniqueWorkerNames => self.unique_worker_names.to_string(),
+            ConfigKey::AuditInterval => value::duration_text(self.audit_interval),
+        })
+    }
+}
+
+const NAME: &str = "1 to 255 characters out of letters, digits, `.`, `_`, `-`, `@` and `/`";
+
+/// The settings of a consumer and where each comes from. Reads like [`Settings`].
+///
+/// The program wins over the environment, the environment over the file, the file over the default. The library
+/// reads no environment and no file by itself: hand them in.
+///
+/// ```
+/// use std::time::Duration;
+/// use rokini::{ConfigKey, ConsumerConfig};
+///
+/// let file = ConsumerConfig::from_toml_str("group = 'billing'\nfailover = '20s'")?;
+/// let environment = ConsumerConfig::from_env([("ROKINI_FAILOVER".to_owned(), "15s".to_owned())])?;
+/// let mut config = file.merge(environment);
+/// config.set(ConfigKey::Heartbeat, "2s")?;
+///
+/// assert_eq!(config.failover, Duration::from_secs(15));
+/// assert!(config.effective().contains("failover = \"15s\" # environment"));
+/// # Ok::<(), rokini::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsumerConfig {
+    settings: Settings,
+    origins: BTreeMap<ConfigKey, ConfigOrigin>,
+}
+
+impl Deref for ConsumerConfig {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl ConsumerConfig {
+    /// Sets one value for the program.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when the text is no value of this key; it says what is accepted.
+    pub fn set(&mut self, key: ConfigKey, text: &str) -> Result<&mut Self, Error> {
+        self.put(key, text, ConfigOrigin::Builder)?;
+        Ok(self)
+    }
+
+    /// Takes over each setting for which `other` has the stronger origin (or the same).
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        for (key, origin) in other.origins {
+            if origin >= self.origin(key) {
+                // A text that was printed from a value is a value.
+                let taken = other.settings.text(key).map(|text| self.settings.assign(key, &text));
+                debug_assert_eq!(taken, Some(Ok(())));
+                self.origins.insert(key, origin);
+            }
+        }
+        self
+    }
+
+    /// Where the value of a setting comes from.
+    #[must_use]
+    pub fn origin(&self, key: ConfigKey) -> ConfigOrigin {
+        self.origins.get(&key).copied().unwrap_or(ConfigOrigin::Default)
+    }
+
+    /// The value of a setting as text, as [`ConsumerConfig::set`] takes it; `None` where there is none.
+    #[must_use]
+    pub fn text(&self, key: ConfigKey) -> Option<String> {
+        self.settings.text(key)
+    }
+
+    fn put(&mut self, key: ConfigKey, text: &str, origin: ConfigOrigin) -> Result<(), Error> {
+        self.settings.assign(key, text).map_err(|accepted| {
+            let name = match origin {
+                ConfigOrigin::Environment => key.env_name(),
+                _ => key.name().to_owned(),
+            };
+            let shown: String = text.chars().take(160).collect();
+            Error::new(
+                ErrorKind::Configuration,
+                format!("setting `{name}` cannot be `{shown}`: expected {accepted}"),
+            )
+        })?;
+        self.origins.insert(key, origin);
+        Ok(())
+    }
+
+    /// Checks what no single setting can tell: values that contradict each other, settings that would have no
+    /// effect, a start in the future. A consumer does this at its start.
+    ///
+    /// `now_millis` is the time in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`]; it names the settings and what to change.
+    pub fn check(&self, now_millis: u64) -> Result<(), Error> {
+        self.start.check(now_millis)?;
+        let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
+        let shown = |key: ConfigKey| format!("`{key} = {}`", self.text(key).unwrap_or_default());
+        let at_least = [
+            (ConfigKey::Failover, self.failover, Duration::from_secs(1)),
+            (ConfigKey::Heartbeat, self.heartbeat, Duration::from_millis(100)),
+            (ConfigKey::PollFloor, self.poll_floor, POLL_FLOOR),
+            (ConfigKey::PollCeiling, self.poll_ceiling, self.poll_floor),
+            (ConfigKey::AuditInterval, self.audit_interval, Duration::from_secs(1)),
+        ];
+        for (key, value, least) in at_least {
+            if value < least {
+                return wrong(format!(
+                    "{} is too short: set it to at least `{}`",
+                    shown(key),
+                    value::duration_text(least)
+                ));
+            }
+        }
+        if self.poll_ceiling > POLL_CEILING_MOST {
+            return wrong(format!("{} is too long: set it to at most `1m`", shown(ConfigKey::PollCeiling)));
+        }
+        // Three heartbeats may fail within the three quarters of the failover time for which one is good.
+        if self.heartbeat * 4 > self.failover {
+            return wrong(format!(
+                "{} does not fit into {}: set `heartbeat` to at most a quarter of `failover`, which is `{}`",
+                shown(ConfigKey::Heartbeat),
+                shown(ConfigKey::Failover),
+                value::duration_text(self.failover / 4)
+            ));
+        }
+        let is_set = |key: &ConfigKey| self.origin(*key) != ConfigOrigin::Default;
+        let capacity = [ConfigKey::ReadCapacityUnits, ConfigKey::WriteCapacityUnits];
+        if let Some(key) = capacity.iter().find(|key| is_set(key))
+            && self.billing_mode != Billing::Provisioned
+        {
+            return wrong(format!(
+                "{} has no effect with {}: set `billing_mode = provisioned` or remove it",
+                shown(*key),
+                shown(ConfigKey::BillingMode)
+            ));
+        }
+        if is_set(&ConfigKey::BillingMode) && !self.create_table {
+            return wrong(format!(
+                "{} has no effect on a table that exists: set `create_table = true` or remove it",
+                shown(ConfigKey::BillingMode)
+            ));
+        }
+        Ok(())
+    }
+
+    /// The group.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when it is not set.
+    pub fn require_group(&self) -> Result<&GroupId, Error> {
+        self.group.as_ref().ok_or_else(|| missing(ConfigKey::Group))
+    }
+
+    /// The stream.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when it is not set.
+    pub fn require_stream(&self) -> Result<&StreamRef, Error> {
+        self.stream.as_ref().ok_or_else(|| missing(ConfigKey::Stream))
+    }
+}
+
+fn missing(key: ConfigKey) -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "`{key}` is not set: give it to the builder, as `{}` in the environment or in the configuration file",
+            key.env_name()
+        ),
+    )
+}
+
+/// Well inside the 5 minutes that a shard iterator lives (Kinesis limit).
+const POLL_CEILING_MOST: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! The keys: one list for the builder, the environment and the configuration file.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, ErrorKind};
+
+macro_rules! keys {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// A setting of a consumer.
+        ///
+        /// The text form is the key of the configuration file; with `ROKINI_` in front and in capitals it is
+        /// the environment variable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum ConfigKey {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl ConfigKey {
+            /// Every key, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The key as the configuration file has it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            fn doc(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc, "\n"),+)),+ }
+            }
+        }
+    };
+}
+
+keys! {
+    /// The stream: its name, or its ARN where it belongs to another account. No default.
+    Stream = "stream",
+    /// The group (KCL: application) whose workers share the shards. No default.
+    Group = "group",
+    /// The stable name of this worker, different for each worker of the group. Default: made up from the host
+    /// and the process at start.
+    Worker = "worker",
+    /// The DynamoDB table that keeps leases and positions of any number of groups. Default `rokini`.
+    Table = "table",
+    /// Whether to make the table where it is missing: `true` or `false`. Default `false`.
+    CreateTable = "create_table",
+    /// How a table that is made is paid for: `pay_per_request` or `provisioned`. Default `pay_per_request`.
+    /// Only with `create_table`.
+    BillingMode = "billing_mode",
+    /// Read units of a provisioned table that is made, 1 or more. Default 10, as in the KCL. Only with
+    /// `billing_mode = provisioned`.
+    ReadCapacityUnits = "read_capacity_units",
+    /// Write units of a provisioned table that is made, 1 or more. Default 10, as in the KCL. Only with
+    /// `billing_mode = provisioned`.
+    WriteCapacityUnits = "write_capacity_units",
+    /// Where a group starts that has no position yet: `trim_horizon` (the oldest record kept), `latest` (what
+    /// is put from now on), a time (RFC 3339 such as `2026-01-31T12:00:00Z`, or milliseconds since the Unix
+    /// epoch), `at:<sequence number>` or `after:<sequence number>`. Default `trim_horizon`. A group that has
+    /// positions goes on from those.
+    Start = "start",
+    /// After how long without a heartbeat a worker counts as dead and its shards move, as a duration. Default
+    /// `10s`. At least four heartbeats and at least `1s`.
+    Failover = "failover",
+    /// How often a worker says that it is alive, as a duration: one write each. Default `1s`. At most a quarter
+    /// of `failover`, at least `100ms`.
+    Heartbeat = "heartbeat",
+    /// How often the position of a shard is stored at most, as a duration; also stored at hand-over, at the end
+    /// of a shard and at shutdown. Default `5s`; `0s` stores after every batch.
+    CheckpointInterval = "checkpoint_interval",
+    /// Time between two reads of a shard that gets records, as a duration. Default and least `200ms`: a shard
+    /// takes 5 reads a second (Kinesis limit), shared by all groups that poll it. A shard that is behind is
+    /// read at once again.
+    PollFloor = "poll_floor",
+    /// Time between two reads of a shard that has been quiet for long, as a duration. Default `1s`; from
+    /// `poll_floor` to `1m`. Higher costs fewer calls, and latency on the first record after a silence.
+    PollCeiling = "poll_ceiling",
+    /// Records asked for in one read, 1 to 10000 (Kinesis limit). Default 10000.
+    MaxRecords = "max_records",
+    /// Shards this worker takes at most, 1 or more, or `unlimited`. Default `unlimited`.
+    MaxLeases = "max_leases",
+    /// How long a shutdown waits for handlers before it abandons them, as a duration. Default `25s`, which fits
+    /// into the 30 s that Kubernetes grants.
+    ShutdownDeadline = "shutdown_deadline",
+    /// Whether a batch counts as done when the handler returns without an error: `true` or `false`. Default
+    /// `true`. With `false` user code checkpoints.
+    AutoCheckpoint = "auto_checkpoint",
+    /// How long one handler call may take before it counts as failed, as a duration, or `unlimited`. Default
+    /// `unlimited`: a slow handler keeps its shard.
+    HandlerTimeout = "handler_timeout",
+    /// Whether something outside (a StatefulSet, for example) vouches that no two live processes have the same
+    /// worker name: `true` or `false`. Default `false`. With `true` a restarted worker gets its shards back
+    /// after two silent heartbeats in place of `failover`.
+    UniqueWorkerNames = "unique_worker_names",
+    /// How often the group compares its shards with the stream's listing and mends holes, as a duration: one
+    /// listing per stream, whatever the number of workers. Default `1m`, at least `1s`.
+    AuditInterval = "audit_interval",
+}
+
+impl ConfigKey {
+    /// What the setting does, its unit and its default, in a few sentences.
+    #[must_use]
+    pub fn help(self) -> String {
+        self.doc().lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The environment variable: `ROKINI_` and the name in capitals.
+    #[must_use]
+    pub fn env_name(self) -> String {
+        format!("{ENV_PREFIX}{}", self.name().to_ascii_uppercase())
+    }
+}
+
+/// What every environment variable of the library starts with.
+pub(super) const ENV_PREFIX: &str = "ROKINI_";
+
+impl fmt::Display for ConfigKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for ConfigKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.iter().copied().find(|key| key.name() == text);
+        known.ok_or_else(|| unknown("setting", text, |key| key.name().to_owned()))
+    }
+}
+
+/// The error for a name that is no key, with the key that was probably meant, as `spell` writes it.
+pub(super) fn unknown(what: &str, given: &str, spell: impl Fn(ConfigKey) -> String) -> Error {
+    let shown: String = given.chars().take(80).collect();
+    let hint = match nearest(&shown, &spell) {
+        Some(key) => format!("did you mean `{}`?", spell(key)),
+        None => {
+            let known: Vec<_> = ConfigKey::ALL.iter().map(|key| spell(*key)).collect();
+            format!("known are {}", known.join(", "))
+        }
+    };
+    Error::new(ErrorKind::Configuration, format!("unknown {what} `{shown}`: {hint}"))
+}
+
+/// The key with the fewest differences, if they are few enough for a slip.
+fn nearest(given: &str, spell: impl Fn(ConfigKey) -> String) -> Option<ConfigKey> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+    let given = plain(given);
+    ConfigKey::ALL
+        .iter()
+        .map(|key| (distance(&given, &plain(&spell(*key))), *key))
+        .min()
+        .filter(|(differences, key)| *differences <= 1 + key.name().len() / 4)
+        .map(|(_, key)| key)
+}
+
+/// How many letters must be added, removed or changed to turn one text into the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_round_trip() {
+        for key in ConfigKey::ALL {
+            assert_eq!(key.to_string().parse::<ConfigKey>().unwrap(), *key);
+        }
+    }
+
+    #[test]
+    fn every_key_says_its_default() {
+        for key in ConfigKey::ALL {
+            assert!(key.help().to_lowercase().contains("default"), "{key}: {}", key.help());
+        }
+    }
+
+    #[test]
+    fn t3_unknown_setting_names_the_nearest_known_one() {
+        for (given, meant) in [
+            ("failver", "failover"),
+            ("Failover", "failover"),
+            ("heart_beat", "heartbeat"),
+            ("create-table", "create_table"),
+            ("max_record", "max_records"),
+            ("pol_floor", "poll_floor"),
+        ] {
+            let error = given.parse::<ConfigKey>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert_eq!(error.to_string(), format!("unknown setting `{given}`: did you mean `{meant}`?"));
+        }
+    }
+
+    #[test]
+    fn a_setting_like_no_other_lists_the_known_ones() {
+        let error = "retries_of_something".parse::<ConfigKey>().unwrap_err().to_string();
+        assert!(error.contains("known are stream, group, worker"), "{error}");
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("abc", "abd", 1),
+            ("abc", "ac", 1),
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+use super::*;
+
+/// A value of each key other than its default. A key that is added does not compile without one.
+fn sample(key: ConfigKey) -> &'static str {
+    match key {
+        ConfigKey::Stream => "arn:aws:kinesis:eu-west-1:123456789012:stream/orders",
+        ConfigKey::Group => "billing",
+        ConfigKey::Worker => "worker-7",
+        ConfigKey::Table => "leases",
+        ConfigKey::CreateTable => "true",
+        ConfigKey::BillingMode => "provisioned",
+        ConfigKey::ReadCapacityUnits => "3",
+        ConfigKey::WriteCapacityUnits => "4",
+        ConfigKey::Start => "2023-11-14T22:13:20.123Z",
+        ConfigKey::Failover => "30s",
+        ConfigKey::Heartbeat => "500ms",
+        ConfigKey::CheckpointInterval => "0s",
+        ConfigKey::PollFloor => "300ms",
+        ConfigKey::PollCeiling => "2s",
+        ConfigKey::MaxRecords => "100",
+        ConfigKey::MaxLeases => "2",
+        ConfigKey::ShutdownDeadline => "1m",
+        ConfigKey::AutoCheckpoint => "false",
+        ConfigKey::HandlerTimeout => "90s",
+        ConfigKey::UniqueWorkerNames => "true",
+        ConfigKey::AuditInterval => "5m",
+    }
+}
+
+/// The typed settings once the one key has its sample value, written out by hand.
+fn with_sample(key: ConfigKey) -> Settings {
+    let mut settings = Settings::default();
+    match key {
+        ConfigKey::Stream => settings.stream = Some(sample(key).parse().unwrap()),
+        ConfigKey::Group => settings.group = Some(GroupId::new("billing").unwrap()),
+        ConfigKey::Worker => settings.worker = Some(WorkerName::new("worker-7").unwrap()),
+        ConfigKey::Table => settings.table = "leases".to_owned(),
+        ConfigKey::CreateTable => settings.create_table = true,
+        ConfigKey::BillingMode => settings.billing_mode = Billing::Provisioned,
+        ConfigKey::ReadCapacityUnits => settings.read_capacity_units = NonZeroU64::new(3).unwrap(),
+        ConfigKey::WriteCapacityUnits => settings.write_capacity_units = NonZeroU64::new(4).unwrap(),
+        ConfigKey::Start => settings.start = StartPosition::AtTimestamp(1_700_000_000_123),
+        ConfigKey::Failover => settings.failover = Duration::from_secs(30),
+        ConfigKey::Heartbeat => settings.heartbeat = Duration::from_millis(500),
+        ConfigKey::CheckpointInterval => settings.checkpoint_interval = Duration::ZERO,
+        ConfigKey::PollFloor => settings.poll_floor = Duration::from_millis(300),
+        ConfigKey::PollCeiling => settings.poll_ceiling = Duration::from_secs(2),
+        ConfigKey::MaxRecords => settings.max_records = 100,
+        ConfigKey::MaxLeases => settings.max_leases = NonZeroU32::new(2),
+        ConfigKey::ShutdownDeadline => settings.shutdown_deadline = Duration::from_secs(60),
+        ConfigKey::AutoCheckpoint => settings.auto_checkpoint = false,
+        ConfigKey::HandlerTimeout => settings.handler_timeout = Some(Duration::from_secs(90)),
+        ConfigKey::UniqueWorkerNames => settings.unique_worker_names = true,
+        ConfigKey::AuditInterval => settings.audit_interval = Duration::from_secs(300),
+    }
+    settings
+}
+
+fn from_env(name: &str, value: &str) -> Result<ConsumerConfig, Error> {
+    ConsumerConfig::from_env([(name.to_owned(), value.to_owned())])
+}
+
+#[test]
+fn t3_each_key_changes_its_value_by_every_route() {
+    for key in ConfigKey::ALL.iter().copied() {
+        let expected = with_sample(key);
+        assert_ne!(expected, Settings::default(), "{key}: the sample is the default");
+
+        let mut built = ConsumerConfig::default();
+        built.set(key, sample(key)).unwrap();
+        assert_eq!((&*built, built.origin(key)), (&expected, ConfigOrigin::Builder), "{key}");
+
+        let env = from_env(&key.env_name(), sample(key)).unwrap();
+        assert_eq!((&*env, env.origin(key)), (&expected, ConfigOrigin::Environment), "{key}");
+
+        let file = ConsumerConfig::from_toml_str(&format!("{key} = '{}'", sample(key))).unwrap();
+        assert_eq!((&*file, file.origin(key)), (&expected, ConfigOrigin::File), "{key}");
+    }
+}
+
+#[test]
+fn t3_effective_configuration_reads_back() {
+    let mut config = ConsumerConfig::default();
+    for key in ConfigKey::ALL {
+        config.set(*key, sample(*key)).unwrap();
+    }
+    let again = ConsumerConfig::from_toml_str(&config.effective()).unwrap();
+    assert_eq!(*again, *config);
+    // Names that look like numbers stay what they are.
+    config.set(ConfigKey::Group, "007").unwrap();
+    config.set(ConfigKey::Worker, "12").unwrap();
+    assert_eq!(*ConsumerConfig::from_toml_str(&config.effective()).unwrap(), *config);
+}
+
+#[test]
+fn t3_effective_configuration_says_where_each_value_comes_from() {
+    let file = ConsumerConfig::from_toml_str("group = 'billing'\nfailover = '20s'\nmax_records = 5").unwrap();
+    let mut config = file.merge(from_env("ROKINI_FAILOVER", "15s").unwrap());
+    config.set(ConfigKey::Heartbeat, "2s").unwrap();
+    let text = config.effective();
+    for line in [
+        "# stream is not set",
+        "group = \"billing\" # file",
+        "create_table = false # default",
+        "failover = \"15s\" # environment",
+        "heartbeat = \"2s\" # builder",
+        "max_records = 5 # file",
+        "max_leases = \"unlimited\" # default",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+    }
+    assert_eq!(text.lines().count(), ConfigKey::ALL.len());
+}
+
+#[test]
+fn the_stronger_origin_wins_in_any_order_of_merging() {
+    let layers = || {
+        let mut builder = ConsumerConfig::default();
+        builder.set(ConfigKey::Failover, "40s").unwrap();
+        let file = "failover = '20s'\nheartbeat = '2s'\nmax_records = 2";
+        let env = [("ROKINI_FAILOVER", "30s"), ("ROKINI_HEARTBEAT", "3s")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        [ConsumerConfig::from_toml_str(file).unwrap(), ConsumerConfig::from_env(env).unwrap(), builder]
+    };
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let merged = order
+            .into_iter()
+            .fold(ConsumerConfig::default(), |config, at| config.merge(layers()[at].clone()));
+        let seconds = (merged.failover.as_secs(), merged.heartbeat.as_secs(), merged.max_records);
+        assert_eq!(seconds, (40, 3, 2), "{order:?}");
+    }
+}
+
+#[test]
+fn t3_unknown_setting_is_a_start_up_error() {
+    let error = ConsumerConfig::from_toml_str("failver = '10s'").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert_eq!(error.to_string(), "unknown setting `failver`: did you mean `failover`?");
+
+    for name in ["ROKINI_FAILVER", "ROKINI_failover"] {
+        let error = from_env(name, "10s").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("unknown environment variable `{name}`: did you mean `ROKINI_FAILOVER`?")
+        );
+    }
+    assert_eq!(from_env("OTHER_FAILVER", "x").unwrap(), ConsumerConfig::default());
+}
+
+#[test]
+fn a_bad_value_says_key_value_and_what_is_accepted() {
+    for key in ConfigKey::ALL {
+        let bad = "no such value!";
+        let error = ConsumerConfig::default().set(*key, bad).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(
+            error.to_string().starts_with(&format!("setting `{key}` cannot be `{bad}`: expected ")),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        from_env("ROKINI_FAILOVER", "10").unwrap_err().to_string(),
+        "setting `ROKINI_FAILOVER` cannot be `10`: expected a duration: a whole number with a unit out of \
+         `ms`, `s`, `m`, `h`, such as `250ms`"
+    );
+}
+
+#[test]
+fn the_file_takes_toml_values_as_they_are() {
+    let config = ConsumerConfig::from_toml_str(
+        "start = 2023-11-14T22:13:20.123Z\nmax_records = 7\nauto_checkpoint = false",
+    )
+    .unwrap();
+    assert_eq!(config.start, StartPosition::AtTimestamp(1_700_000_000_123));
+    assert_eq!((config.max_records, config.auto_checkpoint), (7, false));
+
+    let error = ConsumerConfig::from_toml_str("group = 'a'\nfailover = = 3").unwrap_err().to_string();
+    assert!(error.starts_with("the configuration file is not TOML at line 2: "), "{error}");
+    let error = ConsumerConfig::from_toml_str("failover = [1]").unwrap_err().to_string();
+    assert!(error.contains("write `failover = \"...\"`"), "{error}");
+}
+
+#[test]
+fn t3_settings_that_contradict_or_have_no_effect_are_errors() {
+    let now = 1_700_000_000_000;
+    let check = |pairs: &[(&str, &str)]| {
+        let mut config = ConsumerConfig::default();
+        for (key, value) in pairs {
+            config.set(key.parse().unwrap(), value).unwrap();
+        }
+        config.check(now).map_err(|error| {
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            error.to_string()
+        })
+    };
+    for (pairs, expected) in [
+        (
+            &[("heartbeat", "2501ms")][..],
+            "set `heartbeat` to at most a quarter of `failover`, which is `2500ms`",
+        ),
+        (
+            &[("failover", "999ms"), ("heartbeat", "100ms")],
+            "`failover = 999ms` is too short: set it to at least `1s`",
+        ),
+        (&[("heartbeat", "99ms")], "`heartbeat = 99ms` is too short: set it to at least `100ms`"),
+        (&[("poll_floor", "199ms")], "`poll_floor = 199ms` is too short: set it to at least `200ms`"),
+        (&[("poll_floor", "2s")], "`poll_ceiling = 1s` is too short: set it to at least `2s`"),
+        (&[("poll_ceiling", "61s")], "`poll_ceiling = 61s` is too long: set it to at most `1m`"),
+        (&[("audit_interval", "0s")], "`audit_interval = 0s` is too short"),
+        (
+            &[("read_capacity_units", "5")],
+            "`read_capacity_units = 5` has no effect with `billing_mode = pay_per_request`",
+        ),
+        (
+            &[("billing_mode", "provisioned")],
+            "has no effect on a table that exists: set `create_table = true`",
+        ),
+        (&[("start", "1700000006000")], "is in the future"),
+    ] {
+        let error = check(pairs).unwrap_err();
+        assert!(error.contains(expected), "{pairs:?}: {error}");
+    }
+    for pairs in [
+        &[][..],
+        &[("heartbeat", "2500ms")],
+        &[("failover", "1s"), ("heartbeat", "250ms")],
+        &[("create_table", "true"), ("billing_mode", "provisioned"), ("write_capacity_units", "5")],
+        &[("poll_floor", "1s"), ("poll_ceiling", "1m")],
+        &[("start", "1700000000000")],
+    ] {
+        assert_eq!(check(pairs), Ok(()), "{pairs:?}");
+    }
+}
+
+#[test]
+fn a_missing_stream_or_group_says_where_to_set_it() {
+    let error = ConsumerConfig::default().require_group().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert_eq!(
+        error.to_string(),
+        "`group` is not set: give it to the builder, as `ROKINI_GROUP` in the environment or in the \
+         configuration file"
+    );
+    let error = ConsumerConfig::default().require_stream().unwrap_err().to_string();
+    assert!(error.contains("`ROKINI_STREAM`"), "{error}");
+}

@@ -1,0 +1,123 @@
+//! Texts to values and back. Each reader says what it accepts, for the error.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+/// A reader's refusal: what it would have accepted.
+pub(super) type Accepted = &'static str;
+
+pub(super) const UNLIMITED: &str = "unlimited";
+
+pub(super) fn flag(text: &str) -> Result<bool, Accepted> {
+    text.parse().map_err(|_| "`true` or `false`")
+}
+
+/// What DynamoDB allows as the name of a table.
+pub(super) fn table(text: &str) -> Result<String, Accepted> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    ((3..=255).contains(&text.len()) && text.bytes().all(allowed))
+        .then(|| text.to_owned())
+        .ok_or("a table name: 3 to 255 letters, digits, `_`, `.`, `-`")
+}
+
+pub(super) fn units(text: &str) -> Result<NonZeroU64, Accepted> {
+    // DynamoDB counts capacity in a signed 64-bit integer.
+    text.parse()
+        .ok()
+        .filter(|units: &NonZeroU64| i64::try_from(units.get()).is_ok())
+        .ok_or("a whole number of capacity units, 1 or more")
+}
+
+pub(super) fn max_records(text: &str) -> Result<u16, Accepted> {
+    text.parse().ok().filter(|count| (1..=10_000).contains(count)).ok_or("a whole number from 1 to 10000")
+}
+
+pub(super) fn max_leases(text: &str) -> Result<Option<NonZeroU32>, Accepted> {
+    match text {
+        UNLIMITED => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "a whole number of shards, 1 or more, or `unlimited`"),
+    }
+}
+
+const DURATION: Accepted =
+    "a duration: a whole number with a unit out of `ms`, `s`, `m`, `h`, such as `250ms`";
+
+/// `250ms`, `10s`, `5m`, `1h`.
+pub(super) fn duration(text: &str) -> Result<Duration, Accepted> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let millis_per_unit: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(DURATION),
+    };
+    let number: u64 = number.parse().map_err(|_| DURATION)?;
+    // Past a year a setting is a slip, and adding it to an instant could overflow.
+    let year = 365 * 24 * 3_600_000;
+    number
+        .checked_mul(millis_per_unit)
+        .filter(|millis| *millis <= year)
+        .map(Duration::from_millis)
+        .ok_or("a duration of at most a year (`8760h`)")
+}
+
+pub(super) fn timeout(text: &str) -> Result<Option<Duration>, Accepted> {
+    match text {
+        UNLIMITED => Ok(None),
+        _ => match duration(text) {
+            Ok(limit) if !limit.is_zero() => Ok(Some(limit)),
+            _ => Err("a duration above zero such as `30s`, or `unlimited`"),
+        },
+    }
+}
+
+/// The shortest exact text of a duration; what is below a millisecond is cut off.
+pub(super) fn duration_text(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match millis {
+        0 => "0s".to_owned(),
+        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
+        _ => format!("{millis}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [("0s", 0), ("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("1h", 3_600_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "10", "s", "1.5s", "-1s", "10 s", "10S", "1d", "8761h", "99999999999999999999s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_bounds() {
+        assert_eq!((max_records("1"), max_records("10000")), (Ok(1), Ok(10_000)));
+        for text in ["0", "10001", "-1", "ten", ""] {
+            assert!(max_records(text).is_err(), "{text}");
+        }
+        assert!(units("0").is_err() && units("9223372036854775808").is_err() && units("1").is_ok());
+        assert!(max_leases("0").is_err() && max_leases(UNLIMITED) == Ok(None));
+        assert!(timeout("0s").is_err() && timeout(UNLIMITED) == Ok(None));
+        assert!(flag("yes").is_err() && flag("true") == Ok(true));
+    }
+
+    proptest! {
+        #[test]
+        fn duration_text_round_trips(millis in 0u64..=31_536_000_000) {
+            let value = Duration::from_millis(millis);
+            prop_assert_eq!(duration(&duration_text(value)), Ok(value));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Which stream is meant: by name, or by ARN.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, ErrorKind};
+
+/// Names a stream: by its name in the account and region of the credentials, or by its ARN.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StreamRef {
+    text: String,
+    name_at: usize,
+}
+
+impl StreamRef {
+    /// The name of the stream.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.text[self.name_at..]
+    }
+
+    /// The ARN, where it was named by one.
+    #[must_use]
+    pub fn arn(&self) -> Option<&str> {
+        (self.name_at > 0).then_some(self.text.as_str())
+    }
+
+    /// The region in the ARN, where it was named by one.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.arn()?.split(':').nth(3)
+    }
+}
+
+/// 1 to 128 letters, digits, `_`, `.`, `-`: what Kinesis allows.
+fn is_stream_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+pub(crate) const ACCEPTED: &str = "a stream name (1 to 128 letters, digits, `_`, `.`, `-`) or an ARN such as \
+     `arn:aws:kinesis:eu-west-1:123456789012:stream/orders`";
+
+pub(crate) fn parse(text: &str) -> Option<StreamRef> {
+    let name_at = if text.starts_with("arn:") {
+        let parts: Vec<_> = text.splitn(6, ':').collect();
+        let [_, partition, "kinesis", region, account, resource] = parts[..] else { return None };
+        let complete = !partition.is_empty() && !region.is_empty() && !account.is_empty();
+        let name = resource.strip_prefix("stream/").filter(|_| complete)?;
+        text.len() - name.len()
+    } else {
+        0
+    };
+    is_stream_name(&text[name_at..]).then(|| StreamRef { text: text.to_owned(), name_at })
+}
+
+impl FromStr for StreamRef {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).ok_or_else(|| {
+            let shown: String = text.chars().take(160).collect();
+            Error::new(ErrorKind::Configuration, format!("not a stream: expected {ACCEPTED}, got `{shown}`"))
+        })
+    }
+}
+
+impl fmt::Display for StreamRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_names_and_arns() {
+        for (text, name, region) in [
+            ("orders", "orders", None),
+            ("a.b_c-1", "a.b_c-1", None),
+            ("arn:aws:kinesis:eu-west-1:123456789012:stream/orders", "orders", Some("eu-west-1")),
+            ("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/o.2", "o.2", Some("cn-north-1")),
+        ] {
+            let stream: StreamRef = text.parse().unwrap();
+            assert_eq!((stream.name(), stream.region()), (name, region));
+            assert_eq!(stream.arn().is_some(), region.is_some());
+            assert_eq!(stream.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn refuses_other_text() {
+        for text in [
+            "",
+            "a b",
+            "a/b",
+            "ä",
+            &"x".repeat(129),
+            "arn:aws:kinesis:eu-west-1:123456789012:stream/",
+            "arn:aws:kinesis:eu-west-1:123456789012:stream/a/consumer/b:1",
+            "arn:aws:sqs:eu-west-1:123456789012:orders",
+            "arn:aws:kinesis::123456789012:stream/orders",
+        ] {
+            let error = text.parse::<StreamRef>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains("expected a stream name"), "{error}");
+        }
+    }
+}
