@@ -6,15 +6,23 @@
 
 mod clock;
 mod error;
+mod lease;
+mod member;
+mod plan;
 mod position;
+mod process;
 mod row;
 mod sequence;
 pub mod store;
 mod types;
 mod update;
+mod watch;
 
 pub use clock::WallClock;
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
+pub use lease::{HandedOver, Lease};
+pub use member::{JoinError, Member, MemberConfig, MemberEvent};
+pub use plan::{Move, Policy, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use row::{LeaseRow, Load, Note, ProcessMark, StreamRow, View, WorkerRow, WorkerState};
 pub use sequence::{InvalidSequenceNumber, SequenceNumber};

@@ -1,0 +1,348 @@
+//! A held lease: the right to work on one shard, and the only way to store its position.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::member::shared::Shared;
+use crate::{
+    Epoch, LeaseError, LeaseKey, LeaseRow, LeaseUpdate, LostCause, Note, Outcome, Position, StoreError,
+    WorkerId, WorkerState, WorkerUpdate,
+};
+
+/// How long a write that moves a lease is tried again before the lease is left to reconciliation.
+const MOVE_RETRY: Duration = Duration::from_millis(100);
+/// Children inserted at once when a shard with very many of them ends.
+const INSERTS_AT_ONCE: usize = 16;
+
+/// What the member knows of a lease it holds; shared with the user's [`Lease`].
+pub(crate) struct Hold {
+    pub(crate) key: LeaseKey,
+    pub(crate) epoch: Epoch,
+    row: LeaseRow,
+    stored: Mutex<Position>,
+    /// Checkpoints of one lease go out one after the other.
+    writing: tokio::sync::Mutex<()>,
+    lost: watch::Sender<Option<LostCause>>,
+    yielding: watch::Sender<Option<Yield>>,
+}
+
+/// Who the lease is to go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Yield {
+    to: Option<WorkerId>,
+}
+
+impl Hold {
+    pub(crate) fn new(row: LeaseRow) -> Self {
+        Self {
+            key: row.key.clone(),
+            epoch: row.epoch,
+            stored: Mutex::new(row.position),
+            row,
+            writing: tokio::sync::Mutex::default(),
+            lost: watch::Sender::new(None),
+            yielding: watch::Sender::new(None),
+        }
+    }
+
+    pub(crate) fn lost(&self) -> Option<LostCause> {
+        *self.lost.borrow()
+    }
+
+    /// The first cause stays.
+    pub(crate) fn set_lost(&self, cause: LostCause) {
+        self.lost.send_if_modified(|lost| lost.replace(cause).is_none_or(|first| *lost == Some(first)));
+    }
+
+    pub(crate) fn request_yield(&self, to: Option<WorkerId>) {
+        self.yielding.send_replace(Some(Yield { to }));
+    }
+
+    pub(crate) fn is_yielding(&self) -> bool {
+        self.yielding.borrow().is_some()
+    }
+
+    fn stored(&self) -> Position {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_stored(&self, position: Position) {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    }
+}
+
+/// Where a lease went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOver {
+    /// The worker that has it now; `None` where it is free for whoever looks first.
+    pub to: Option<WorkerId>,
+}
+
+/// A lease this worker holds. There is one value per hold; it cannot be cloned.
+///
+/// Dropping it without [`Lease::hand_over`] or [`Lease::finish`] means that its task died: the member grants
+/// the lease again, under a new epoch.
+pub struct Lease {
+    shared: Arc<Shared>,
+    hold: Arc<Hold>,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("key", &self.hold.key)
+            .field("epoch", &self.hold.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.released(&self.hold);
+    }
+}
+
+impl Lease {
+    pub(crate) fn new(shared: Arc<Shared>, hold: Arc<Hold>) -> Self {
+        Self { shared, hold }
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn key(&self) -> &LeaseKey {
+        &self.hold.key
+    }
+
+    /// The fencing token of this hold.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.hold.epoch
+    }
+
+    /// The position last stored.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.hold.stored()
+    }
+
+    /// The row as it was when the lease was granted: parents, hash range, where to start.
+    #[must_use]
+    pub fn row(&self) -> &LeaseRow {
+        &self.hold.row
+    }
+
+    /// Whether the lease may be used now: heartbeats arrive and nobody took it. To be asked before every
+    /// handler call.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.hold.lost().is_none() && self.shared.is_valid()
+    }
+
+    /// Waits out a time in which heartbeats do not arrive.
+    ///
+    /// # Errors
+    /// Why the lease is lost, once it is.
+    pub async fn until_valid(&self) -> Result<(), LostCause> {
+        tokio::select! {
+            biased;
+            cause = self.lost() => Err(cause),
+            () = self.shared.until_valid() => Ok(()),
+        }
+    }
+
+    /// Resolves once the lease is lost. Cancel safe.
+    pub async fn lost(&self) -> LostCause {
+        let mut lost = self.hold.lost.subscribe();
+        loop {
+            if let Some(cause) = *lost.borrow_and_update() {
+                return cause;
+            }
+            if lost.changed().await.is_err() {
+                return LostCause::Stopped;
+            }
+        }
+    }
+
+    /// Resolves once the lease is to be handed over, to a worker that claimed it or because this one leaves:
+    /// stop fetching, let the handler finish, then [`Lease::hand_over`]. Cancel safe.
+    pub async fn yield_requested(&self) {
+        let mut yielding = self.hold.yielding.subscribe();
+        // The sender lives in `self.hold`, so waiting cannot fail.
+        let _ = yielding.wait_for(Option::is_some).await;
+    }
+
+    /// Stores a position. Nothing is written where it is stored already.
+    ///
+    /// # Errors
+    /// [`LeaseError::Lost`] when the lease is not held any more or heartbeats do not arrive;
+    /// [`LeaseError::Behind`] when a later position is stored; [`LeaseError::Store`] when the store failed and
+    /// the write is not known to have taken effect: the lease is still held, try again.
+    pub async fn checkpoint(&self, position: Position) -> Result<(), LeaseError> {
+        let _one_at_a_time = self.hold.writing.lock().await;
+        let stored = self.hold.stored();
+        if position == stored {
+            return Ok(());
+        }
+        if position < stored {
+            return Err(LeaseError::Behind { given: position, stored });
+        }
+        if let Some(cause) = self.hold.lost() {
+            return Err(LeaseError::Lost(cause));
+        }
+        if !self.shared.is_valid() {
+            return Err(LeaseError::Store(StoreError::new(
+                crate::StoreErrorKind::Unavailable,
+                "heartbeats do not arrive, so positions cannot be stored: wait until the lease store answers again",
+            )));
+        }
+        let update = LeaseUpdate::Checkpoint {
+            owner: self.shared.me.clone(),
+            epoch: self.hold.epoch,
+            position,
+            at: self.shared.clock.millis(),
+        };
+        match self.write(&update).await? {
+            Outcome::Applied { .. } => {
+                self.hold.set_stored(position);
+                Ok(())
+            }
+            Outcome::Refused { current } => Err(self.refused(current.as_ref())),
+        }
+    }
+
+    /// Moves the lease, with its final position, to the worker that claimed it, or, when this worker leaves, to
+    /// the least loaded one, in one write; then tells that worker. `None` keeps the stored position.
+    ///
+    /// # Errors
+    /// [`LeaseError::Lost`] when it was not held any more; [`LeaseError::Store`] when the store failed for as
+    /// long as the lease was valid: the position may not be stored.
+    pub async fn hand_over(self, position: Option<Position>) -> Result<HandedOver, LeaseError> {
+        if let Some(cause) = self.hold.lost() {
+            return Err(LeaseError::Lost(cause));
+        }
+        let to = self.receiver().await;
+        self.shared.give_up(&self.hold);
+        let stored = self.hold.stored();
+        let update = LeaseUpdate::HandOver {
+            owner: self.shared.me.clone(),
+            epoch: self.hold.epoch,
+            to: to.clone(),
+            position: position.filter(|position| *position > stored),
+            at: self.shared.clock.millis(),
+        };
+        self.write_to_the_end(&update).await?;
+        if let Some(to) = &to {
+            self.tell(to, Note::Given(self.hold.key.clone())).await;
+        }
+        Ok(HandedOver { to })
+    }
+
+    /// Stores the end of the shard: first the leases of its children, then the end itself; then takes up those
+    /// children that are ready.
+    ///
+    /// # Errors
+    /// As [`Lease::hand_over`]. After an error the lease is granted again and the end can be stored then.
+    pub async fn finish(self, children: Vec<LeaseRow>) -> Result<(), LeaseError> {
+        use futures::stream::{self, StreamExt, TryStreamExt};
+        if let Some(cause) = self.hold.lost() {
+            return Err(LeaseError::Lost(cause));
+        }
+        let (store, group) = (&self.shared.store, &self.shared.group);
+        stream::iter(&children)
+            .map(|child| async move { store.insert_lease(group, child).await.map(drop) })
+            .buffer_unordered(INSERTS_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        self.shared.give_up(&self.hold);
+        let update = LeaseUpdate::Finish {
+            owner: self.shared.me.clone(),
+            epoch: self.hold.epoch,
+            children: children.iter().map(|child| child.key.shard.clone()).collect(),
+            at: self.shared.clock.millis(),
+        };
+        self.write_to_the_end(&update).await?;
+        self.shared.children_born(&children).await;
+        Ok(())
+    }
+
+    /// The claimer, or the successor a leaver chooses. A claimer that is gone meanwhile gets nothing.
+    async fn receiver(&self) -> Option<WorkerId> {
+        let asked = self.hold.yielding.borrow().clone().and_then(|request| request.to);
+        let chosen = if self.shared.leaving.is_cancelled() { self.shared.next_successor() } else { asked };
+        let to = chosen?;
+        match self.shared.store.worker(&self.shared.group, &to).await {
+            Ok(Some(row)) if row.state == WorkerState::Alive => Some(to),
+            _ => None,
+        }
+    }
+
+    async fn write(&self, update: &LeaseUpdate) -> Result<Outcome<LeaseRow>, StoreError> {
+        settled(&self.shared, &self.hold.key, update).await
+    }
+
+    /// A write that ends the hold: tried until it is settled or the validity has passed.
+    async fn write_to_the_end(&self, update: &LeaseUpdate) -> Result<(), LeaseError> {
+        let deadline = Instant::now() + self.shared.config.validity();
+        loop {
+            match self.write(update).await {
+                Ok(Outcome::Applied { .. }) => return Ok(()),
+                Ok(Outcome::Refused { current }) => return Err(self.refused(current.as_ref())),
+                Err(error) if error.is_retryable() && Instant::now() < deadline => {
+                    tracing::debug!(lease = %self.hold.key, %error, "could not move the lease, trying again");
+                    sleep(MOVE_RETRY).await;
+                }
+                Err(error) => {
+                    // Whether it moved is unknown: the next look at the row mends it.
+                    self.shared.look_now();
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, worker: &WorkerId, note: Note) {
+        send_note(&self.shared, worker, note).await;
+    }
+
+    /// The condition did not hold: the lease is somebody else's, or at another epoch.
+    fn refused(&self, current: Option<&LeaseRow>) -> LeaseError {
+        let cause = match current {
+            None => LostCause::Deleted,
+            Some(row) if row.owner.as_ref() == Some(&self.shared.me) => {
+                if row.epoch == self.hold.epoch {
+                    // Still held: the stored position is ahead, so another process writes as this worker.
+                    return LeaseError::Behind { given: self.hold.stored(), stored: row.position };
+                }
+                LostCause::Seek
+            }
+            Some(_) => LostCause::Taken,
+        };
+        self.shared.lose(&self.hold, cause);
+        LeaseError::Lost(cause)
+    }
+}
+
+/// A write whose lost reply is settled by reading the row back.
+pub(crate) async fn settled(
+    shared: &Shared,
+    key: &LeaseKey,
+    update: &LeaseUpdate,
+) -> Result<Outcome<LeaseRow>, StoreError> {
+    match shared.store.update_lease(&shared.group, key, update).await {
+        Err(error) if error.is_ambiguous() => match shared.store.lease(&shared.group, key).await? {
+            Some(row) if update.took_effect(&row) => Ok(Outcome::Applied { before: None, after: row }),
+            _ => Err(error),
+        },
+        other => other,
+    }
+}
+
+/// Leaves a note. It is only a hint, so a failure is no error.
+pub(crate) async fn send_note(shared: &Shared, worker: &WorkerId, note: Note) {
+    if let Err(error) = shared.store.update_worker(&shared.group, worker, &WorkerUpdate::Note(note)).await {
+        tracing::debug!(to = %worker, %error, "a note was not delivered");
+    }
+}

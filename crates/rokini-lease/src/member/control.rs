@@ -1,0 +1,409 @@
+//! Looks at the fleet, fences the silent, and carries out this worker's part of the plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use rand::Rng;
+use rand::rngs::StdRng;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::shared::{Inbox, Named, Shared};
+use crate::lease::{Hold, send_note, settled};
+use crate::plan::{active, plan};
+use crate::watch::FleetWatch;
+use crate::{
+    LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Note, Outcome, StoreError, View, WorkerId,
+    WorkerRow, WorkerState, WorkerUpdate,
+};
+
+/// Store calls one worker makes at once for its part of a plan.
+const CALLS_AT_ONCE: usize = 16;
+
+pub(super) async fn run(shared: Arc<Shared>, rng: StdRng) {
+    let mut control = Control {
+        watch: FleetWatch::new(shared.config.failover),
+        fleet: Fleet::default(),
+        next_full: Instant::now(),
+        earliest_full: Instant::now(),
+        rng,
+        shared: Arc::clone(&shared),
+    };
+    let mut next = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stopped.cancelled() => return,
+            () = shared.leaving.cancelled() => break,
+            () = shared.woken() => {}
+            () = sleep_until(next) => {}
+        }
+        let begun = Instant::now();
+        tokio::select! {
+            biased;
+            () = shared.stopped.cancelled() => return,
+            () = shared.leaving.cancelled() => break,
+            () = control.tick() => {}
+        }
+        next = control.next_tick(begun);
+    }
+    control.leave().await;
+}
+
+/// What the last listing said about the workers: a change of it asks for a look at the leases.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Fleet {
+    members: BTreeSet<WorkerId>,
+    loads: Vec<u32>,
+}
+
+struct Control {
+    shared: Arc<Shared>,
+    watch: FleetWatch,
+    fleet: Fleet,
+    /// When the next full listing is due in any case.
+    next_full: Instant,
+    /// Before this no full listing is made, so that a task that dies at once does not turn into a storm.
+    earliest_full: Instant,
+    rng: StdRng,
+}
+
+impl Control {
+    fn next_tick(&self, begun: Instant) -> Instant {
+        let regular = begun + self.shared.config.heartbeat;
+        // A worker falls silent at its own time, not at ours.
+        self.watch
+            .next_deadline(&self.shared.me)
+            .map_or(regular, |deadline| if deadline > begun { deadline.min(regular) } else { regular })
+    }
+
+    async fn tick(&mut self) {
+        let inbox = self.shared.take_inbox();
+        if inbox.restart_watch {
+            self.watch.restart();
+        }
+        if let Err(error) = self.try_tick(&inbox).await {
+            tracing::debug!(worker = %self.shared.me, %error, "could not look at the fleet, trying again");
+            self.shared.notes_arrived(inbox.notes);
+            self.next_full = Instant::now();
+        }
+    }
+
+    async fn try_tick(&mut self, inbox: &Inbox) -> Result<(), StoreError> {
+        for note in &inbox.notes {
+            self.read_note(note).await?;
+        }
+        let now = Instant::now();
+        let mut full = inbox.look || now >= self.next_full;
+        if full {
+            sleep_until(self.earliest_full).await;
+        }
+        let mut view = self.list(if full { Listing::All } else { Listing::Workers }).await?;
+        let fenced = self.fence_the_silent(&view.workers).await?;
+        if !full && (self.fleet_changed(&view.workers) || fenced) {
+            full = true;
+            view = self.list(Listing::All).await?;
+        }
+        if full {
+            self.fleet_changed(&view.workers);
+            self.rest_before_next_full();
+            self.believe_own_writes(&mut view);
+            let view = self.shared.set_view(view);
+            self.look_at_leases(&view).await?;
+        }
+        Ok(())
+    }
+
+    async fn list(&mut self, listing: Listing) -> Result<View, StoreError> {
+        let view = self.shared.store.list(&self.shared.group, listing).await?;
+        self.watch.observe(&view.workers, Instant::now());
+        Ok(view)
+    }
+
+    /// The listing may lag behind what this worker wrote itself.
+    fn believe_own_writes(&self, view: &mut View) {
+        for row in &mut view.leases {
+            if let Some(hold) = self.shared.hold(&row.key).filter(|hold| hold.epoch > row.epoch) {
+                row.owner = Some(self.shared.me.clone());
+                row.epoch = hold.epoch;
+                row.claim = None;
+            }
+        }
+    }
+
+    fn rest_before_next_full(&mut self) {
+        let (now, config) = (Instant::now(), &self.shared.config);
+        // Spread, so that a fleet started at once does not list at once for ever.
+        let interval = config.reconcile.mul_f64(self.rng.random_range(0.9..1.1));
+        self.next_full = now + interval;
+        self.earliest_full = now + config.heartbeat / 5;
+    }
+
+    /// Whether other workers take part than before, or the loads drifted apart so that a lease may be due to
+    /// this one.
+    fn fleet_changed(&mut self, workers: &[WorkerRow]) -> bool {
+        let taking_part = || workers.iter().filter(|row| row.state == WorkerState::Alive);
+        let members: BTreeSet<WorkerId> =
+            workers.iter().filter(|row| row.state != WorkerState::Fenced).map(|row| row.id.clone()).collect();
+        let mine = self.shared.held_count() as u32;
+        let loads: Vec<u32> =
+            taking_part().map(|row| if row.id == self.shared.me { mine } else { row.load.leases }).collect();
+        let due_to_me = loads.iter().any(|load| *load > mine + 1);
+        let fleet = Fleet { members, loads };
+        let changed = fleet.members != self.fleet.members || (due_to_me && fleet.loads != self.fleet.loads);
+        self.fleet = fleet;
+        changed
+    }
+
+    /// Declares those dead whose beat did not move for the failover time. Only while this worker's own
+    /// heartbeats arrive: otherwise the silence may be the store's.
+    async fn fence_the_silent(&mut self, workers: &[WorkerRow]) -> Result<bool, StoreError> {
+        if !self.shared.is_valid() {
+            return Ok(false);
+        }
+        let mut fenced = false;
+        for (id, seen) in self.watch.silent(&self.shared.me, Instant::now()) {
+            if workers.iter().any(|row| row.id == id && row.beat == seen) {
+                let update = WorkerUpdate::Fence { seen };
+                let outcome = self.shared.store.update_worker(&self.shared.group, &id, &update).await?;
+                let dead = is_dead(match &outcome {
+                    Outcome::Applied { after, .. } => Some(after),
+                    Outcome::Refused { current } => current.as_ref(),
+                });
+                if outcome.is_applied() {
+                    tracing::warn!(worker = %id, by = %self.shared.me, "declared dead after its heartbeats stopped");
+                }
+                fenced |= dead;
+            }
+        }
+        Ok(fenced)
+    }
+
+    async fn read_note(&self, note: &Note) -> Result<(), StoreError> {
+        let (Note::Claimed(key) | Note::Given(key) | Note::Changed(key)) = note;
+        let row = self.shared.store.lease(&self.shared.group, key).await?;
+        let hold = self.shared.hold(key);
+        if let Some(hold) = &hold {
+            check_hold(&self.shared, hold, row.as_ref(), |_| true);
+        }
+        match row {
+            Some(row) if row.owner.as_ref() == Some(&self.shared.me) => take_up(&self.shared, row).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares the listing with what this worker believes, then carries out its part of the plan.
+    async fn look_at_leases(&mut self, view: &View) -> Result<(), StoreError> {
+        self.reconcile(view).await?;
+        let shared = &self.shared;
+        let moves = plan(view, &shared.config.policy);
+        let rows: BTreeMap<&LeaseKey, &LeaseRow> = view.leases.iter().map(|row| (&row.key, row)).collect();
+        let workers: BTreeMap<&WorkerId, &WorkerRow> =
+            view.workers.iter().map(|row| (&row.id, row)).collect();
+
+        let mut steps: Vec<Step> = Vec::new();
+        for to_do in &moves {
+            let Some(row) = rows.get(&to_do.key) else { continue };
+            match &to_do.from {
+                None if to_do.to == shared.me => steps.push(Step::Acquire((*row).clone())),
+                Some(from) if to_do.to == shared.me => steps.push(Step::Claim((*row).clone(), from.clone())),
+                Some(from) if *from == shared.me && row.owner.as_ref() != Some(from) => {
+                    steps.push(Step::Unclaim((*row).clone()));
+                }
+                _ => {}
+            }
+        }
+        // What this worker has claimed and nobody can hand over any more.
+        let mine_to_take = active(view).filter(|row| {
+            let owner_alive = row.owner.as_ref().and_then(|id| workers.get(id));
+            row.claim.as_ref() == Some(&shared.me)
+                && owner_alive.is_none_or(|row| row.state == WorkerState::Fenced)
+        });
+        steps.extend(mine_to_take.map(|row| Step::Acquire(row.clone())));
+
+        let mut owners = BTreeMap::new();
+        for step in &steps {
+            if let Step::Acquire(LeaseRow { owner: Some(owner), .. }) = step
+                && !owners.contains_key(owner)
+            {
+                let row = shared.store.worker(&shared.group, owner).await?;
+                owners.insert(owner.clone(), is_dead(row.as_ref()));
+            }
+        }
+        steps.retain(|step| match step {
+            Step::Acquire(LeaseRow { owner: Some(owner), .. }) => owners.get(owner) == Some(&true),
+            _ => true,
+        });
+        let results: Vec<Result<(), StoreError>> = stream::iter(steps)
+            .map(|step| async move { step.carry_out(shared).await })
+            .buffer_unordered(CALLS_AT_ONCE)
+            .collect()
+            .await;
+        results.into_iter().collect::<Result<(), StoreError>>()?;
+        self.retire_fenced(view).await
+    }
+
+    /// Every lease that names this worker has a task, and every task a lease that names this worker. The
+    /// listing may be stale, so differences are settled by consistent reads.
+    async fn reconcile(&self, view: &View) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let mut doubtful: BTreeSet<&LeaseKey> = BTreeSet::new();
+        let mut seen: BTreeSet<&LeaseKey> = BTreeSet::new();
+        for row in &view.leases {
+            let names_me = row.owner.as_ref() == Some(&shared.me);
+            match shared.hold(&row.key) {
+                Some(hold) if names_me && row.epoch == hold.epoch => {
+                    seen.insert(&row.key);
+                    // A claim left by the dead binds nobody.
+                    let alive = |id: &WorkerId| {
+                        view.workers.iter().any(|row| row.id == *id && row.state == WorkerState::Alive)
+                    };
+                    check_hold(shared, &hold, Some(row), alive);
+                }
+                None if !names_me || shared.named(row) == Named::AsItShouldBe => {}
+                _ => {
+                    doubtful.insert(&row.key);
+                }
+            }
+        }
+        let holds = shared.holds();
+        doubtful.extend(holds.iter().map(|hold| &hold.key).filter(|key| !seen.contains(*key)));
+        for key in doubtful {
+            self.read_note(&Note::Changed(key.clone())).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the rows of the dead that no lease names any more. One worker does it; if it dies, the next.
+    async fn retire_fenced(&self, view: &View) -> Result<(), StoreError> {
+        let first_alive = view.workers.iter().find(|row| row.state == WorkerState::Alive).map(|row| &row.id);
+        if first_alive != Some(&self.shared.me) {
+            return Ok(());
+        }
+        let named: BTreeSet<&WorkerId> = view.leases.iter().filter_map(|row| row.owner.as_ref()).collect();
+        for row in &view.workers {
+            if row.state == WorkerState::Fenced && !named.contains(&row.id) {
+                self.shared.store.delete_worker(&self.shared.group, &row.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds successors, then asks every task to hand over.
+    async fn leave(&mut self) {
+        let limit = Duration::from_secs(1).min(self.shared.config.failover / 4);
+        // Without an answer the leases go to nobody and are picked up at the others' next look.
+        if let Ok(Ok(view)) = timeout(limit, self.list(Listing::Workers)).await {
+            self.shared.set_successors(&view.workers);
+        }
+        for hold in self.shared.holds() {
+            hold.request_yield(None);
+        }
+    }
+}
+
+/// One thing this worker does for the plan.
+enum Step {
+    Acquire(LeaseRow),
+    Claim(LeaseRow, WorkerId),
+    Unclaim(LeaseRow),
+}
+
+impl Step {
+    async fn carry_out(self, shared: &Arc<Shared>) -> Result<(), StoreError> {
+        let by = shared.me.clone();
+        match self {
+            Self::Acquire(row) => acquire(shared, &row).await,
+            Self::Claim(row, owner) => {
+                let update = LeaseUpdate::Claim { by, seen: row.epoch, over: row.claim };
+                if settled(shared, &row.key, &update).await?.is_applied() {
+                    send_note(shared, &owner, Note::Claimed(row.key)).await;
+                }
+                Ok(())
+            }
+            Self::Unclaim(row) => settled(shared, &row.key, &LeaseUpdate::Unclaim { by }).await.map(drop),
+        }
+    }
+}
+
+impl Shared {
+    /// Takes up the children of a finished shard that are ready: nobody else has looked at them yet.
+    pub(crate) async fn children_born(self: &Arc<Self>, children: &[LeaseRow]) {
+        for child in children {
+            if self.leaving.is_cancelled() || self.at_limit() {
+                break;
+            }
+            if let Err(error) = self.take_child(child).await {
+                tracing::debug!(lease = %child.key, %error, "could not take up a child, leaving it to the plan");
+            }
+        }
+        self.look_now();
+    }
+
+    fn at_limit(&self) -> bool {
+        self.config.policy.max_leases.is_some_and(|limit| self.held_count() >= limit as usize)
+    }
+
+    async fn take_child(self: &Arc<Self>, child: &LeaseRow) -> Result<(), StoreError> {
+        for parent in &child.parents {
+            let parent = LeaseKey::new(child.key.stream.clone(), parent.clone());
+            let row = self.store.lease(&self.group, &parent).await?;
+            if row.is_some_and(|row| !row.position.is_shard_end()) {
+                return Ok(());
+            }
+        }
+        match self.store.lease(&self.group, &child.key).await? {
+            Some(row) if row.owner.is_none() && !row.position.is_shard_end() => acquire(self, &row).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn acquire(shared: &Arc<Shared>, row: &LeaseRow) -> Result<(), StoreError> {
+    if !shared.is_valid() {
+        return Ok(());
+    }
+    let update = LeaseUpdate::Acquire { by: shared.me.clone(), seen: row.epoch };
+    if let Outcome::Applied { after, .. } = settled(shared, &row.key, &update).await? {
+        shared.grant(after);
+    }
+    Ok(())
+}
+
+/// A row, read consistently, that names this worker.
+async fn take_up(shared: &Arc<Shared>, row: LeaseRow) -> Result<(), StoreError> {
+    match shared.named(&row) {
+        Named::AsItShouldBe => Ok(()),
+        Named::TakeUp => {
+            shared.grant(row);
+            Ok(())
+        }
+        Named::AcquireAgain => acquire(shared, &row).await,
+    }
+}
+
+/// Whether a hold still stands by a row that was read, and whether somebody asks for it.
+fn check_hold(shared: &Shared, hold: &Hold, row: Option<&LeaseRow>, alive: impl Fn(&WorkerId) -> bool) {
+    let cause = match row {
+        None => LostCause::Deleted,
+        Some(row) if row.owner.as_ref() == Some(&shared.me) && row.epoch == hold.epoch => {
+            if let Some(claimer) = row.claim.as_ref().filter(|id| **id != shared.me && alive(id))
+                && !hold.is_yielding()
+            {
+                hold.request_yield(Some(claimer.clone()));
+            }
+            return;
+        }
+        // An older row than the hold: a stale reading.
+        Some(row) if row.epoch <= hold.epoch => return,
+        Some(row) if row.owner.as_ref() == Some(&shared.me) => LostCause::Seek,
+        Some(_) => LostCause::Taken,
+    };
+    shared.lose(hold, cause);
+}
+
+/// Fenced, or gone: both by a consistent read.
+fn is_dead(row: Option<&WorkerRow>) -> bool {
+    row.is_none_or(|row| row.state == WorkerState::Fenced)
+}

@@ -1,0 +1,88 @@
+//! The heartbeat: the one write a quiet worker makes, and what keeps its leases valid.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::MemberEvent;
+use super::shared::Shared;
+use crate::{Load, LostCause, Outcome, WorkerState, WorkerUpdate};
+
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut seen = 0;
+    let mut retry = FIRST_RETRY;
+    let mut next = Instant::now() + shared.config.heartbeat;
+    let (mut outage, mut leaving) = (false, false);
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stopped.cancelled() => return,
+            // At once, so that nobody gives this worker another lease.
+            () = shared.leaving.cancelled(), if !leaving => leaving = true,
+            () = sleep_until(next) => {}
+        }
+        let begun = Instant::now();
+        match beat(&shared, &mut seen).await {
+            Ok(true) => {
+                // Counted from before the call, so the time a slow store took is not given away.
+                shared.extend_validity(begun + shared.config.validity());
+                if std::mem::take(&mut outage) {
+                    shared.outage_ended();
+                }
+                retry = FIRST_RETRY;
+                next = begun + shared.config.heartbeat;
+            }
+            Ok(false) => {
+                shared.stop(LostCause::Fenced);
+                shared.tell(MemberEvent::Fenced);
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(worker = %shared.me, %error, "a heartbeat failed");
+                if !outage && !shared.is_valid() {
+                    outage = true;
+                    shared.tell(MemberEvent::OutageBegan { error });
+                }
+                next = Instant::now() + retry;
+                retry = (retry * 2).min(shared.config.heartbeat);
+            }
+        }
+    }
+}
+
+/// One heartbeat. `false` once this incarnation is dead.
+async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
+    // A call that hangs must leave time for another one within the validity.
+    let limit = shared.config.validity() / 3;
+    loop {
+        let leaving = shared.leaving.is_cancelled();
+        let update = WorkerUpdate::Beat {
+            seen: *seen,
+            load: Load { leases: shared.held_count() as u32 },
+            state: if leaving { WorkerState::Leaving } else { WorkerState::Alive },
+        };
+        let call = shared.store.update_worker(&shared.group, &shared.me, &update);
+        match timeout(limit, call).await {
+            Ok(Ok(Outcome::Applied { before, after })) => {
+                *seen = after.beat;
+                if let Some(before) = before {
+                    shared.notes_arrived(before.mailbox);
+                }
+                return Ok(true);
+            }
+            // Only this worker moves its beat: an earlier one took effect although its reply was lost.
+            Ok(Ok(Outcome::Refused { current: Some(row) }))
+                if row.state != WorkerState::Fenced && row.beat > *seen =>
+            {
+                *seen = row.beat;
+                shared.look_now();
+            }
+            Ok(Ok(Outcome::Refused { .. })) => return Ok(false),
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err(format!("no answer from the lease store within {limit:?}")),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What the loops of a member and the leases it granted share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{MemberConfig, MemberEvent};
+use crate::lease::Hold;
+use crate::{
+    Epoch, GroupId, Lease, LeaseKey, LeaseRow, LeaseStore, LostCause, Note, View, WallClock, WorkerId,
+    WorkerRow, WorkerState,
+};
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) group: GroupId,
+    pub(crate) me: WorkerId,
+    pub(crate) config: MemberConfig,
+    pub(crate) clock: WallClock,
+    /// Cancelled when the worker begins to leave.
+    pub(crate) leaving: CancellationToken,
+    /// Cancelled when the member is over: left, or fenced.
+    pub(crate) stopped: CancellationToken,
+    valid_until: watch::Sender<Instant>,
+    table: Mutex<Table>,
+    inbox: Mutex<Inbox>,
+    wake: Notify,
+    view: Mutex<Arc<View>>,
+    successors: Mutex<BTreeMap<WorkerId, u32>>,
+    events: mpsc::UnboundedSender<MemberEvent>,
+}
+
+/// The leases this worker believes in, and those it gave up.
+#[derive(Default)]
+struct Table {
+    held: BTreeMap<LeaseKey, Arc<Hold>>,
+    /// `Lease` values that user tasks still have, held or lost.
+    in_use: BTreeSet<LeaseKey>,
+    /// The highest epoch under which each lease was given up. A stale listing still shows those.
+    gave_up: BTreeMap<LeaseKey, Epoch>,
+}
+
+/// What the control loop is to do next.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    pub(crate) notes: BTreeSet<Note>,
+    /// All leases should be listed.
+    pub(crate) look: bool,
+    /// Counting the silence of others starts anew.
+    pub(crate) restart_watch: bool,
+}
+
+/// What to do about a row that names this worker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// Nothing: held, or the task that had it has not ended yet.
+    AsItShouldBe,
+    /// Under a new epoch: take it up as it is.
+    TakeUp,
+    /// Under an epoch that was given up: acquire it anew.
+    AcquireAgain,
+}
+
+impl Shared {
+    pub(super) fn new(
+        store: Arc<dyn LeaseStore>,
+        group: GroupId,
+        me: WorkerId,
+        config: MemberConfig,
+        clock: WallClock,
+        valid_until: Instant,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<MemberEvent>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let shared = Self {
+            store,
+            group,
+            me,
+            config,
+            clock,
+            leaving: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            valid_until: watch::Sender::new(valid_until),
+            table: Mutex::default(),
+            inbox: Mutex::new(Inbox { look: true, ..Inbox::default() }),
+            wake: Notify::new(),
+            view: Mutex::default(),
+            successors: Mutex::default(),
+            events,
+        };
+        (Arc::new(shared), receiver)
+    }
+
+    pub(crate) fn is_valid(&self) -> bool {
+        !self.stopped.is_cancelled() && Instant::now() < *self.valid_until.borrow()
+    }
+
+    /// Waits until heartbeats arrive again. Never ends once the member is over.
+    pub(crate) async fn until_valid(&self) {
+        let mut changes = self.valid_until.subscribe();
+        while !self.is_valid() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn extend_validity(&self, until: Instant) {
+        self.valid_until.send_replace(until);
+    }
+
+    pub(crate) fn outage_ended(&self) {
+        lock(&self.inbox).restart_watch = true;
+        self.look_now();
+        self.tell(MemberEvent::OutageEnded);
+    }
+
+    pub(crate) fn tell(&self, event: MemberEvent) {
+        // Nobody listens any more once the consumer stopped.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn look_now(&self) {
+        lock(&self.inbox).look = true;
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn notes_arrived(&self, notes: BTreeSet<Note>) {
+        if !notes.is_empty() {
+            lock(&self.inbox).notes.extend(notes);
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(crate) fn take_inbox(&self) -> Inbox {
+        std::mem::take(&mut *lock(&self.inbox))
+    }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&lock(&self.view))
+    }
+
+    pub(crate) fn set_view(&self, view: View) -> Arc<View> {
+        let view = Arc::new(view);
+        *lock(&self.view) = Arc::clone(&view);
+        let rows: BTreeMap<&LeaseKey, Epoch> = view.leases.iter().map(|row| (&row.key, row.epoch)).collect();
+        // Kept until the listing shows a later epoch: from then on it cannot be mistaken.
+        lock(&self.table).gave_up.retain(|key, gave_up| rows.get(key).is_some_and(|epoch| epoch <= gave_up));
+        view
+    }
+
+    pub(crate) fn held_count(&self) -> usize {
+        lock(&self.table).held.len()
+    }
+
+    pub(crate) fn holds(&self) -> Vec<Arc<Hold>> {
+        lock(&self.table).held.values().cloned().collect()
+    }
+
+    pub(crate) fn hold(&self, key: &LeaseKey) -> Option<Arc<Hold>> {
+        lock(&self.table).held.get(key).cloned()
+    }
+
+    /// What to do about a row, read consistently, that names this worker as owner.
+    pub(crate) fn named(&self, row: &LeaseRow) -> Named {
+        let table = lock(&self.table);
+        if row.position.is_shard_end()
+            || table.in_use.contains(&row.key)
+            || table.held.contains_key(&row.key)
+            || self.leaving.is_cancelled()
+        {
+            return Named::AsItShouldBe;
+        }
+        match table.gave_up.get(&row.key) {
+            Some(gave_up) if row.epoch <= *gave_up => Named::AcquireAgain,
+            _ => Named::TakeUp,
+        }
+    }
+
+    /// Believes in a lease from now on and hands it to the consumer.
+    pub(crate) fn grant(self: &Arc<Self>, row: LeaseRow) {
+        let hold = Arc::new(Hold::new(row));
+        {
+            let mut table = lock(&self.table);
+            if self.stopped.is_cancelled() || !table.in_use.insert(hold.key.clone()) {
+                return;
+            }
+            table.held.insert(hold.key.clone(), Arc::clone(&hold));
+        }
+        if self.leaving.is_cancelled() {
+            hold.request_yield(None);
+        }
+        self.tell(MemberEvent::Granted(Lease::new(Arc::clone(self), hold)));
+    }
+
+    /// Stops believing in a lease. To be called *before* the write that moves it.
+    pub(crate) fn give_up(&self, hold: &Hold) {
+        let mut table = lock(&self.table);
+        table.held.remove(&hold.key);
+        let gave_up = table.gave_up.entry(hold.key.clone()).or_default();
+        *gave_up = (*gave_up).max(hold.epoch);
+    }
+
+    /// A lease was found to be somebody else's, or at another epoch.
+    pub(crate) fn lose(&self, hold: &Hold, cause: LostCause) {
+        self.give_up(hold);
+        hold.set_lost(cause);
+    }
+
+    /// The consumer's task ended.
+    pub(crate) fn released(&self, hold: &Hold) {
+        let dropped_while_held = {
+            let mut table = lock(&self.table);
+            table.in_use.remove(&hold.key);
+            table.held.contains_key(&hold.key)
+        };
+        if dropped_while_held {
+            self.give_up(hold);
+        }
+        // What still names this worker, or names it again, gets a task now.
+        if dropped_while_held || hold.lost().is_some() {
+            self.look_now();
+        }
+    }
+
+    /// The end of this member: nothing it granted may be used any more.
+    pub(crate) fn stop(&self, cause: LostCause) {
+        self.stopped.cancel();
+        for hold in self.holds() {
+            self.lose(&hold, cause);
+        }
+    }
+
+    /// The live workers of a fresh listing, for a leaver to place its leases on.
+    pub(crate) fn set_successors(&self, workers: &[WorkerRow]) {
+        let alive = workers.iter().filter(|row| row.state == WorkerState::Alive && row.id != self.me);
+        *lock(&self.successors) = alive.map(|row| (row.id.clone(), row.load.leases)).collect();
+    }
+
+    /// The least loaded live worker, counting what it was given just now.
+    pub(crate) fn next_successor(&self) -> Option<WorkerId> {
+        let limit = self.config.policy.max_leases.unwrap_or(u32::MAX);
+        let mut successors = lock(&self.successors);
+        let (id, load) = successors.iter_mut().min_by_key(|(_, load)| **load)?;
+        (*load < limit).then(|| {
+            *load += 1;
+            id.clone()
+        })
+    }
+}
+
+/// State behind these locks is whole after each statement, so a poisoned lock is taken over.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,323 @@
+//! Fleets of members on one store, in virtual time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use super::{JoinError, Member, MemberConfig, MemberEvent};
+use crate::{
+    GroupId, Lease, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause, MemoryStore, Position,
+    ShardId, StreamId, WallClock, WorkerName, WorkerState, WorkerUpdate,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn group() -> GroupId {
+    GroupId::new("g").unwrap()
+}
+
+fn key(n: usize) -> LeaseKey {
+    LeaseKey::new(StreamId::new("s").unwrap(), ShardId::new(format!("shard-{n:03}")).unwrap())
+}
+
+fn at(n: u128) -> Position {
+    Position::after(n.into())
+}
+
+async fn store_with(leases: usize) -> MemoryStore {
+    let store = MemoryStore::new();
+    for n in 0..leases {
+        store.insert_lease(&group(), &LeaseRow::new(key(n), Position::TrimHorizon)).await.unwrap();
+    }
+    store
+}
+
+/// A member whose leases are kept until told otherwise.
+struct Worker {
+    member: Member,
+    events: UnboundedReceiver<MemberEvent>,
+    leases: BTreeMap<LeaseKey, Lease>,
+    fenced: bool,
+}
+
+impl Worker {
+    async fn join(store: &MemoryStore, name: &str) -> Result<Self, JoinError> {
+        Self::join_with(store, name, MemberConfig { process: None, ..MemberConfig::default() }).await
+    }
+
+    async fn join_with(store: &MemoryStore, name: &str, config: MemberConfig) -> Result<Self, JoinError> {
+        let seed = name.bytes().map(u64::from).sum::<u64>() + Instant::now().elapsed().as_nanos() as u64;
+        let clock = WallClock::from_fn(|| 0);
+        let (store, name) = (Arc::new(store.clone()), WorkerName::new(name).unwrap());
+        let rng = StdRng::seed_from_u64(seed + next_seed());
+        let (member, events) =
+            Member::join(store, group(), name, config, clock, rng, &TaskTracker::new()).await?;
+        Ok(Self { member, events, leases: BTreeMap::new(), fenced: false })
+    }
+
+    /// Lives for a while: takes what is granted, hands over what is asked for.
+    async fn live(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            while let Ok(event) = self.events.try_recv() {
+                match event {
+                    MemberEvent::Granted(lease) => drop(self.leases.insert(lease.key().clone(), lease)),
+                    MemberEvent::Fenced => self.fenced = true,
+                    _ => {}
+                }
+            }
+            self.leases.retain(|_, lease| futures::FutureExt::now_or_never(lease.lost()).is_none());
+            let asked: Vec<LeaseKey> = self
+                .leases
+                .values()
+                .filter(|lease| futures::FutureExt::now_or_never(lease.yield_requested()).is_some())
+                .map(|lease| lease.key().clone())
+                .collect();
+            for key in asked {
+                let lease = self.leases.remove(&key).unwrap();
+                let done = lease.position();
+                lease.hand_over(Some(done)).await.unwrap();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn leave(mut self) {
+        self.member.begin_leave();
+        self.live(SECOND / 10).await;
+        assert!(self.leases.is_empty(), "all handed over");
+        self.member.leave(Instant::now() + SECOND).await;
+    }
+
+    /// The process ends: no more beats, nothing written.
+    fn die(self) {
+        self.member.shared.stopped.cancel();
+        std::mem::forget(self.leases);
+    }
+}
+
+fn next_seed() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static SEED: AtomicU64 = AtomicU64::new(1);
+    SEED.fetch_add(1, Ordering::Relaxed)
+}
+
+async fn live_all(workers: &mut [&mut Worker], time: Duration) {
+    futures::future::join_all(workers.iter_mut().map(|worker| worker.live(time))).await;
+}
+
+fn counts(workers: &[&Worker]) -> Vec<usize> {
+    let mut counts: Vec<usize> = workers.iter().map(|worker| worker.leases.len()).collect();
+    counts.sort_unstable();
+    counts
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_worker_takes_everything_at_once() {
+    let store = store_with(8).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(Duration::from_millis(50)).await;
+    assert_eq!(a.leases.len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_newcomer_gets_its_share_by_hand_over_within_seconds() {
+    let store = store_with(8).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let mut b = Worker::join(&store, "b").await.unwrap();
+    live_all(&mut [&mut a, &mut b], 3 * SECOND).await;
+    assert_eq!(counts(&[&a, &b]), vec![4, 4]);
+    let mut c = Worker::join(&store, "c").await.unwrap();
+    live_all(&mut [&mut a, &mut b, &mut c], 3 * SECOND).await;
+    assert_eq!(counts(&[&a, &b, &c]), vec![2, 3, 3]);
+    // Each lease was acquired once and handed over at most twice.
+    let rows = store.list(&group(), Listing::All).await.unwrap().leases;
+    assert!(rows.iter().map(|row| row.epoch.0).sum::<u64>() == 8 + 4 + 2, "{rows:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_a_clean_stop_moves_leases_within_a_heartbeat() {
+    let store = store_with(4).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let mut b = Worker::join(&store, "b").await.unwrap();
+    live_all(&mut [&mut a, &mut b], 3 * SECOND).await;
+    assert_eq!(counts(&[&a, &b]), vec![2, 2]);
+    a.leave().await;
+    b.live(SECOND + SECOND / 10).await;
+    assert_eq!(b.leases.len(), 4);
+    let workers = store.list(&group(), Listing::Workers).await.unwrap().workers;
+    assert_eq!(workers.len(), 1, "the row of the worker that left is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn l1_a_killed_workers_leases_are_taken_after_the_failover_time_and_not_before() {
+    let store = store_with(6).await;
+    let mut workers = Vec::new();
+    for name in ["a", "b", "c"] {
+        workers.push(Worker::join(&store, name).await.unwrap());
+    }
+    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 5 * SECOND).await;
+    assert_eq!(counts(&workers.iter().collect::<Vec<_>>()), vec![2, 2, 2]);
+    workers.remove(0).die();
+    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 8 * SECOND).await;
+    assert_eq!(counts(&workers.iter().collect::<Vec<_>>()), vec![2, 2], "not before");
+    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 4 * SECOND).await;
+    assert_eq!(counts(&workers.iter().collect::<Vec<_>>()), vec![3, 3]);
+    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 60 * SECOND).await;
+    let rows = store.list(&group(), Listing::Workers).await.unwrap().workers;
+    assert!(rows.iter().all(|row| row.state == WorkerState::Alive), "the fenced row is retired: {rows:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_a_stale_owner_may_not_use_its_lease_nor_store_a_position() {
+    let store = store_with(1).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let lease = a.leases.pop_first().unwrap().1;
+    assert!(lease.is_valid());
+    // The other side's view of a freeze: fenced, and the lease taken.
+    let row = store.worker(&group(), a.member.id()).await.unwrap().unwrap();
+    store.update_worker(&group(), &row.id, &WorkerUpdate::Fence { seen: row.beat }).await.unwrap();
+    let mut b = Worker::join(&store, "b").await.unwrap();
+    b.live(SECOND / 2).await;
+    assert_eq!(b.leases.len(), 1);
+    let error = lease.checkpoint(at(5)).await.unwrap_err();
+    assert!(error.to_string().contains("lost"), "{error}");
+    let cause = timeout(2 * SECOND, lease.lost()).await.unwrap();
+    assert!(matches!(cause, LostCause::Taken | LostCause::Fenced));
+    assert!(!lease.is_valid());
+    a.live(2 * SECOND).await;
+    assert!(a.fenced, "the heartbeat tells it that it is dead");
+    assert_eq!(store.lease(&group(), &key(0)).await.unwrap().unwrap().position, Position::TrimHorizon);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_a_lease_whose_task_died_is_granted_again_under_a_new_epoch() {
+    let store = store_with(1).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let lease = a.leases.pop_first().unwrap().1;
+    let epoch = lease.epoch();
+    lease.checkpoint(at(7)).await.unwrap();
+    drop(lease);
+    a.live(SECOND).await;
+    let again = &a.leases[&key(0)];
+    assert!(again.epoch() > epoch);
+    assert_eq!(again.position(), at(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_never_fall_and_the_same_one_is_not_written_twice() {
+    let store = store_with(1).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let lease = &a.leases[&key(0)];
+    lease.checkpoint(at(7)).await.unwrap();
+    let before = store.lease(&group(), &key(0)).await.unwrap();
+    lease.checkpoint(at(7)).await.unwrap();
+    assert_eq!(store.lease(&group(), &key(0)).await.unwrap(), before);
+    assert!(lease.checkpoint(at(6)).await.unwrap_err().to_string().contains("behind"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_shards_children_are_taken_at_once_and_a_merge_waits_for_both_parents() {
+    let store = store_with(2).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let child = LeaseRow::new(key(9), Position::TrimHorizon).with_parents(vec![key(0).shard, key(1).shard]);
+    a.leases.remove(&key(0)).unwrap().finish(vec![child.clone()]).await.unwrap();
+    a.live(40 * SECOND).await;
+    assert_eq!(a.leases.keys().collect::<Vec<_>>(), vec![&key(1)]);
+    a.leases.remove(&key(1)).unwrap().finish(vec![child]).await.unwrap();
+    a.live(SECOND / 10).await;
+    assert_eq!(a.leases.keys().collect::<Vec<_>>(), vec![&key(9)]);
+    let parent = store.lease(&group(), &key(0)).await.unwrap().unwrap();
+    assert_eq!((parent.position, parent.owner), (Position::ShardEnd, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seek_restarts_the_shard_from_there_and_refuses_a_checkpoint_in_flight() {
+    let store = store_with(1).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    a.leases[&key(0)].checkpoint(at(9)).await.unwrap();
+    let seen = a.leases[&key(0)].epoch();
+    store.update_lease(&group(), &key(0), &LeaseUpdate::Seek { seen, to: at(3) }).await.unwrap();
+    let note = crate::Note::Changed(key(0));
+    store.update_worker(&group(), a.member.id(), &WorkerUpdate::Note(note)).await.unwrap();
+    assert!(a.leases[&key(0)].checkpoint(at(10)).await.is_err());
+    a.live(2 * SECOND).await;
+    let lease = &a.leases[&key(0)];
+    assert_eq!((lease.position(), lease.epoch()), (at(3), seen.next()));
+    lease.checkpoint(at(4)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn l7_a_second_process_of_one_name_refuses_to_run() {
+    let store = store_with(1).await;
+    let a = Worker::join(&store, "same").await.unwrap();
+    let error = Worker::join(&store, "same").await.err().unwrap();
+    assert!(matches!(error, JoinError::DuplicateName { .. }), "{error}");
+    assert!(error.to_string().contains("named `same` already"), "{error}");
+    assert!(a.member.is_valid());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l7_two_newcomers_of_one_name_leave_exactly_one() {
+    for _ in 0..20 {
+        let store = store_with(1).await;
+        let (a, b) = tokio::join!(Worker::join(&store, "same"), Worker::join(&store, "same"));
+        assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l7_a_restart_waits_for_the_failover_time_unless_death_is_vouched_for() {
+    for (unique, expected) in [(false, 10 * SECOND), (true, 2 * SECOND)] {
+        let store = store_with(1).await;
+        let mut a = Worker::join(&store, "same").await.unwrap();
+        a.live(SECOND).await;
+        a.die();
+        let begun = Instant::now();
+        let config = MemberConfig { unique_worker_names: unique, process: None, ..MemberConfig::default() };
+        let mut b = Worker::join_with(&store, "same", config).await.unwrap();
+        assert_eq!(begun.elapsed(), expected);
+        b.live(SECOND / 10).await;
+        assert_eq!(b.leases.len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_contradict_each_other_are_refused() {
+    let store = store_with(0).await;
+    let config = MemberConfig {
+        heartbeat: 3 * SECOND,
+        failover: 10 * SECOND,
+        process: None,
+        ..MemberConfig::default()
+    };
+    let error = Worker::join_with(&store, "a", config).await.err().unwrap();
+    assert!(error.to_string().contains("three heartbeats"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_a_quiet_fleet_moves_nothing() {
+    let store = store_with(9).await;
+    let mut workers = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        workers.push(Worker::join(&store, name).await.unwrap());
+    }
+    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 10 * SECOND).await;
+    assert_eq!(counts(&workers.iter().collect::<Vec<_>>()), vec![2, 2, 2, 3]);
+    let before = store.list(&group(), Listing::All).await.unwrap().leases;
+    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 300 * SECOND).await;
+    assert_eq!(store.list(&group(), Listing::All).await.unwrap().leases, before);
+}

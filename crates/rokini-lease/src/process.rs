@@ -1,0 +1,64 @@
+//! Whether the process behind a worker row is gone: only answered on the same host.
+
+use crate::ProcessMark;
+
+impl ProcessMark {
+    /// The mark of this process, where the system tells (Linux).
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        let pid = std::process::id();
+        Some(Self { host: host()?, pid, started: started(pid)? })
+    }
+
+    /// Whether the marked process is proven to be gone. `false` where nothing can be proven: on another host,
+    /// in another process name space, on a system that does not tell.
+    #[must_use]
+    pub fn is_proven_gone(&self) -> bool {
+        host().is_some_and(|here| here == self.host) && started(self.pid) != Some(self.started)
+    }
+}
+
+/// This boot of the host, and the process name space: containers on one host share the boot but cannot see
+/// each other's processes.
+fn host() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let space = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(format!("{}/{}", boot.trim(), space.display()))
+}
+
+/// When the process started, in clock ticks since the boot: field 22 of `/proc/<pid>/stat`. The second field
+/// is the command in parentheses and may contain anything, so fields are counted from its end.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    // A zombie holds no thread any more that could work on a lease.
+    let mut fields = fields.split_whitespace();
+    (fields.next()? != "Z").then_some(())?;
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_process_is_not_gone() {
+        let mark = ProcessMark::current().unwrap();
+        assert!(!mark.is_proven_gone());
+    }
+
+    #[test]
+    fn an_ended_process_is_gone_but_only_on_this_host() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let gone = ProcessMark { pid: child.id(), ..ProcessMark::current().unwrap() };
+        child.wait().unwrap();
+        assert!(gone.is_proven_gone());
+        assert!(!ProcessMark { host: "elsewhere".to_owned(), ..gone }.is_proven_gone());
+    }
+
+    #[test]
+    fn a_reused_process_id_is_not_the_same_process() {
+        let mark = ProcessMark::current().unwrap();
+        assert!(ProcessMark { started: mark.started + 1, ..mark }.is_proven_gone());
+    }
+}
