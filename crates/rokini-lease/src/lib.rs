@@ -26,6 +26,8 @@ pub use plan::{Move, Policy, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use row::{LeaseRow, Load, Note, ProcessMark, StreamRow, View, WorkerRow, WorkerState};
 pub use sequence::{InvalidSequenceNumber, SequenceNumber};
+#[cfg(feature = "dynamo")]
+pub use store::dynamo::{BillingMode, DynamoStore};
 pub use store::memory::MemoryStore;
 pub use store::{LeaseStore, Listing};
 pub use types::{

@@ -1,1 +1,211 @@
 //! The store on one DynamoDB table.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Builder};
+use aws_types::SdkConfig;
+
+use self::calls::Calls;
+use self::failure::Place;
+use super::{LeaseStore, Listing};
+use crate::{
+    Epoch, GroupId, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId, StreamRow, View,
+    WorkerId, WorkerRow, WorkerUpdate,
+};
+
+mod attempts;
+mod calls;
+mod expression;
+mod failure;
+mod items;
+mod table;
+
+/// How a table made by [`DynamoStore::create_table`] is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum BillingMode {
+    /// By request. Nothing to size, nothing to pay while idle.
+    #[default]
+    PayPerRequest,
+    /// By capacity set aside. A worker needs about one write unit for its heartbeats (at one a second) and one
+    /// read unit for watching up to about 80 workers; each is at least 1.
+    Provisioned {
+        /// Read capacity units.
+        read_units: u32,
+        /// Write capacity units.
+        write_units: u32,
+    },
+}
+
+/// Leases in one DynamoDB table, for any number of groups.
+///
+/// The table has the partition key `group` and the sort key `row`, both strings, and no index. The data plane
+/// needs `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` and `Query`. [`LeaseStore::init`] checks the layout
+/// with `DescribeTable` where that is allowed and by reading a row where it is not. A table is made
+/// (`CreateTable`) only where [`DynamoStore::create_table`] asks for it.
+///
+/// Every call ends within the operation timeout; a listing within one operation timeout per page of 1 MB.
+///
+/// ```no_run
+/// # async fn demo(aws: &aws_types::SdkConfig) -> Result<(), rokini_lease::StoreError> {
+/// use rokini_lease::{DynamoStore, LeaseStore};
+/// let store = DynamoStore::new(aws, "rokini").create_table(true);
+/// store.init().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct DynamoStore {
+    calls: Calls,
+    plan: table::Plan,
+}
+
+impl DynamoStore {
+    /// The default bound of one try, [`DynamoStore::timeouts`].
+    pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The default bound of one call with its tries, [`DynamoStore::timeouts`].
+    pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// A store on `table`, with region, credentials, endpoint, retries and HTTP client of `aws`.
+    #[must_use]
+    pub fn new(aws: &SdkConfig, table: impl Into<String>) -> Self {
+        let mut config = Builder::from(aws);
+        if aws.behavior_version().is_none() {
+            config = config.behavior_version(BehaviorVersion::v2026_01_12());
+        }
+        let mut store = Self::from_client(&Client::from_conf(config.build()), table);
+        store.calls.place.endpoint = aws.endpoint_url().map(str::to_owned);
+        store
+    }
+
+    /// A store on `table` through a client of your own. Its timeouts are replaced by this store's.
+    #[must_use]
+    pub fn from_client(client: &Client, table: impl Into<String>) -> Self {
+        let place = Place {
+            table: table.into(),
+            region: client.config().region().map(ToString::to_string),
+            endpoint: None,
+        };
+        let calls = Calls { client: client.clone(), place, bound: Self::OPERATION_TIMEOUT };
+        let plan = table::Plan { create: false, billing: BillingMode::default(), check_group: None };
+        Self { calls, plan }.timeouts(Self::ATTEMPT_TIMEOUT, Self::OPERATION_TIMEOUT)
+    }
+
+    /// Whether [`LeaseStore::init`] makes the table where it is missing. Default: no, because a table can cost
+    /// money.
+    #[must_use]
+    pub fn create_table(mut self, create: bool) -> Self {
+        self.plan.create = create;
+        self
+    }
+
+    /// How a table that [`DynamoStore::create_table`] makes is paid for. Default:
+    /// [`BillingMode::PayPerRequest`]. Without effect on a table that exists.
+    #[must_use]
+    pub fn billing_mode(mut self, billing: BillingMode) -> Self {
+        self.plan.billing = billing;
+        self
+    }
+
+    /// The group whose rows the check at [`LeaseStore::init`] reads where `DescribeTable` is not allowed.
+    /// Needed only with credentials that are limited to the rows of one group (the IAM condition key
+    /// `dynamodb:LeadingKeys`). Default: a group of no consumer.
+    #[must_use]
+    pub fn check_group(mut self, group: GroupId) -> Self {
+        self.plan.check_group = Some(group);
+        self
+    }
+
+    /// Bounds one try and one call with all its tries. Defaults: 2 s and 5 s. Both belong well below the
+    /// failover time: a heartbeat that hangs longer than that gets its worker declared dead.
+    #[must_use]
+    pub fn timeouts(mut self, attempt: Duration, operation: Duration) -> Self {
+        let given = self.calls.client.config();
+        let known = given.timeout_config().cloned().unwrap_or_else(|| TimeoutConfig::builder().build());
+        let bounds = known.into_builder().operation_attempt_timeout(attempt).operation_timeout(operation);
+        let config = given.to_builder().timeout_config(bounds.build()).build();
+        self.calls.client = Client::from_conf(config);
+        self.calls.bound = operation;
+        self
+    }
+
+    /// The table's name.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.calls.place.table
+    }
+}
+
+#[async_trait]
+impl LeaseStore for DynamoStore {
+    async fn init(&self) -> Result<(), StoreError> {
+        table::prepare(&self.calls, &self.plan).await
+    }
+
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+        self.calls.list(group, listing).await
+    }
+
+    async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
+        self.calls.get(group, &items::worker_key(id)).await
+    }
+
+    async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
+        self.calls.get(group, &items::lease_key(key)).await
+    }
+
+    async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
+        self.calls.get(group, &items::stream_key(id)).await
+    }
+
+    async fn insert_worker(
+        &self,
+        group: &GroupId,
+        row: &WorkerRow,
+    ) -> Result<Outcome<WorkerRow>, StoreError> {
+        self.calls.insert(group, row).await
+    }
+
+    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+        self.calls.insert(group, row).await
+    }
+
+    async fn insert_stream(
+        &self,
+        group: &GroupId,
+        row: &StreamRow,
+    ) -> Result<Outcome<StreamRow>, StoreError> {
+        self.calls.insert(group, row).await
+    }
+
+    async fn update_worker(
+        &self,
+        group: &GroupId,
+        id: &WorkerId,
+        update: &WorkerUpdate,
+    ) -> Result<Outcome<WorkerRow>, StoreError> {
+        let change = expression::worker(update);
+        let (apply, took_effect) = (|row: &_| update.apply(row), |row: &_| update.took_effect(row));
+        self.calls.update(group, items::worker_key(id), change, apply, took_effect).await
+    }
+
+    async fn update_lease(
+        &self,
+        group: &GroupId,
+        key: &LeaseKey,
+        update: &LeaseUpdate,
+    ) -> Result<Outcome<LeaseRow>, StoreError> {
+        let change = expression::lease(update);
+        let (apply, took_effect) = (|row: &_| update.apply(row), |row: &_| update.took_effect(row));
+        self.calls.update(group, items::lease_key(key), change, apply, took_effect).await
+    }
+
+    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
+        self.calls.delete::<WorkerRow>(group, items::worker_key(id)).await
+    }
+
+    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
+        self.calls.delete_lease(group, items::lease_key(key), seen).await
+    }
+}

@@ -1,0 +1,81 @@
+//! Rows and ids of the suite.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use crate::{
+    HashRange, LeaseKey, LeaseRow, Load, Note, Position, ProcessMark, Progress, SequenceNumber, ShardId,
+    StreamId, StreamRow, WorkerId, WorkerName, WorkerRow,
+};
+
+pub(super) fn rng(seed: u64, part: u64) -> SmallRng {
+    SmallRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(part))
+}
+
+pub(super) fn worker_id(name: &str, rng: &mut SmallRng) -> WorkerId {
+    WorkerId::start(WorkerName::new(name).expect("a valid name"), rng)
+}
+
+pub(super) fn shard(index: u32) -> ShardId {
+    ShardId::new(format!("shardId-{index:012}")).expect("a valid name")
+}
+
+pub(super) fn stream(name: &str) -> StreamId {
+    StreamId::new(format!("{name}@1700000000123")).expect("a valid name")
+}
+
+pub(super) fn lease_key(index: u32) -> LeaseKey {
+    LeaseKey::new(stream("orders"), shard(index))
+}
+
+pub(super) fn sequence(number: u64) -> SequenceNumber {
+    // Sequence numbers of Kinesis have 56 digits.
+    format!("495903382714902566085596925383615710959215759891365{number:05}").parse().expect("a number")
+}
+
+/// A worker row with every attribute set.
+pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
+    let process =
+        ProcessMark { host: "boot-1/net:[4026531840]".to_owned(), pid: 4_000_000, started: u64::MAX };
+    WorkerRow {
+        beat: 7,
+        load: Load { leases: u32::MAX },
+        mailbox: [Note::Claimed(lease_key(1)), Note::Given(lease_key(2)), Note::Changed(lease_key(3))].into(),
+        ..WorkerRow::joining(id, Some(process))
+    }
+}
+
+/// A lease with every attribute set.
+pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> LeaseRow {
+    LeaseRow {
+        owner: Some(owner),
+        epoch: crate::Epoch(1 << 60),
+        position: Position::Sequence(sequence(99_999), Progress::Through(u64::MAX)),
+        previous: Some(Position::AtTimestamp(1_700_000_000_123)),
+        children: vec![shard(12), shard(11)],
+        claim: Some(claim),
+        checkpointed_at: Some(1_700_000_000_120),
+        ..LeaseRow::new(key, Position::TrimHorizon)
+            .with_parents(vec![shard(2), shard(1)])
+            .with_hash_range(HashRange { start: 1, end: u128::MAX })
+    }
+}
+
+pub(super) fn stream_row(id: StreamId, start: Position) -> StreamRow {
+    StreamRow { name: id.as_str().to_owned(), id, start }
+}
+
+/// One of few positions, so that equal, lower and higher ones meet.
+pub(super) fn position(rng: &mut SmallRng) -> Position {
+    let number = sequence(rng.random_range(8..12));
+    match rng.random_range(0..10) {
+        0 => Position::TrimHorizon,
+        1 => Position::AtTimestamp(rng.random_range(999..1001)),
+        2 => Position::ShardEnd,
+        // Fewer digits: lower as a number, higher as text.
+        3 => Position::after(SequenceNumber::from(9)),
+        4 | 5 => Position::at(number),
+        6 | 7 => Position::Sequence(number, Progress::Through(rng.random_range(9..11))),
+        _ => Position::after(number),
+    }
+}

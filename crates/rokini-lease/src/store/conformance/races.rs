@@ -1,0 +1,162 @@
+//! Many at once: each write stays one atomic change.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::Suite;
+use super::fixtures::{self, lease_key, sequence, worker_id};
+use crate::{
+    Epoch, HashRange, LeaseRow, LeaseUpdate, Load, MAILBOX_LIMIT, Note, Outcome, Position, WorkerId,
+    WorkerRow, WorkerState, WorkerUpdate,
+};
+
+/// How many fight.
+const WORKERS: u32 = 8;
+
+pub(super) async fn run(suite: &Suite) {
+    inserts(suite).await;
+    acquisitions(suite).await;
+    checkpoints(suite).await;
+    notes(suite).await;
+}
+
+fn contenders(suite: &Suite, part: u64) -> Vec<WorkerId> {
+    let rng = &mut fixtures::rng(suite.seed, part);
+    (0..WORKERS).map(|index| worker_id(&format!("w{index}"), rng)).collect()
+}
+
+async fn inserts(suite: &Suite) {
+    let group = suite.group("race-inserts");
+    for round in 0..20 {
+        let mut tasks = JoinSet::new();
+        for index in 0..WORKERS {
+            let (store, group) = (Arc::clone(&suite.store), group.clone());
+            let range = HashRange { start: u128::from(index), end: u128::from(index) };
+            let row = LeaseRow::new(lease_key(round), Position::TrimHorizon).with_hash_range(range);
+            tasks.spawn(async move { store.insert_lease(&group, &row).await.expect("an insert") });
+        }
+        let outcomes = tasks.join_all().await;
+        let winners: Vec<_> = outcomes.iter().cloned().filter_map(Outcome::applied).collect();
+        assert_eq!(winners.len(), 1, "exactly one of many inserts applies");
+        for outcome in outcomes {
+            if let Outcome::Refused { current } = outcome {
+                assert_eq!(current.as_ref(), winners.first(), "a refused insert returns the winner's row");
+            }
+        }
+    }
+}
+
+async fn acquisitions(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("race-acquisitions"));
+    let key = lease_key(0);
+    store.insert_lease(&group, &LeaseRow::new(key.clone(), Position::TrimHorizon)).await.expect("an insert");
+    let mut tasks = JoinSet::new();
+    for by in contenders(suite, 9) {
+        let (store, group, key, rounds) = (Arc::clone(store), group.clone(), key.clone(), suite.races);
+        tasks.spawn(async move {
+            let mut won = Vec::new();
+            let mut seen = Epoch(0);
+            while seen.0 < u64::from(rounds) {
+                let acquire = LeaseUpdate::Acquire { by: by.clone(), seen };
+                let row = match store.update_lease(&group, &key, &acquire).await.expect("an update") {
+                    Outcome::Applied { after, .. } => {
+                        assert_eq!(after.owner.as_ref(), Some(&by), "the winner owns the lease");
+                        assert_eq!(after.epoch, seen.next(), "a change of owner raises the epoch by one");
+                        won.push(after.epoch);
+                        after
+                    }
+                    Outcome::Refused { current } => {
+                        let current = current.expect("the lease");
+                        assert!(current.epoch > seen, "a refused acquisition saw an old epoch");
+                        current
+                    }
+                };
+                seen = row.epoch;
+                // On one thread the next worker gets its turn only here.
+                tokio::task::yield_now().await;
+            }
+            won
+        });
+    }
+    let won = tasks.join_all().await;
+    let mut epochs: Vec<Epoch> = won.concat();
+    epochs.sort_unstable();
+    let every: Vec<Epoch> = (1..=u64::from(suite.races)).map(Epoch).collect();
+    assert_eq!(epochs, every, "exactly one worker wins each epoch");
+    let row = store.lease(&group, &key).await.expect("a read").expect("the lease");
+    assert_eq!(row.epoch, Epoch(u64::from(suite.races)), "every epoch was won by someone");
+}
+
+async fn checkpoints(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("race-checkpoints"));
+    let owner = worker_id("w", &mut fixtures::rng(suite.seed, 10));
+    let row = LeaseRow { owner: Some(owner.clone()), ..LeaseRow::new(lease_key(0), Position::TrimHorizon) };
+    store.insert_lease(&group, &row).await.expect("an insert");
+    let mut tasks = JoinSet::new();
+    for number in 0..WORKERS * 8 {
+        let (store, group, owner) = (Arc::clone(store), group.clone(), owner.clone());
+        let position = Position::after(sequence(u64::from(number)));
+        let checkpoint = LeaseUpdate::Checkpoint { owner, epoch: Epoch(0), position, at: 1 };
+        tasks.spawn(async move {
+            store.update_lease(&group, &lease_key(0), &checkpoint).await.expect("an update")
+        });
+    }
+    for outcome in tasks.join_all().await {
+        if let Outcome::Applied { before: Some(before), after } = outcome {
+            assert!(before.position <= after.position, "a checkpoint never lowers the position");
+        }
+    }
+    let row = store.lease(&group, &lease_key(0)).await.expect("a read").expect("the lease");
+    let highest = Position::after(sequence(u64::from(WORKERS * 8 - 1)));
+    assert_eq!(row.position, highest, "of checkpoints in any order the highest stays");
+}
+
+/// Notes are left while the worker beats: each comes out with exactly one beat, or is still there.
+async fn notes(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("race-notes"));
+    let id = worker_id("w", &mut fixtures::rng(suite.seed, 11));
+    store.insert_worker(&group, &WorkerRow::joining(id.clone(), None)).await.expect("an insert");
+    let mut tasks = JoinSet::new();
+    let each = MAILBOX_LIMIT as u32 / WORKERS;
+    for writer in 0..WORKERS {
+        let (store, group, id) = (Arc::clone(store), group.clone(), id.clone());
+        tasks.spawn(async move {
+            for index in 0..each {
+                let note = WorkerUpdate::Note(Note::Given(lease_key(writer * each + index)));
+                let outcome = store.update_worker(&group, &id, &note).await.expect("an update");
+                assert!(outcome.is_applied(), "a note for a live worker with room applies");
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let mut got: Vec<Note> = Vec::new();
+    let mut unknown = false;
+    let mut seen = 0;
+    while !tasks.is_empty() {
+        if let Some(done) = tasks.try_join_next() {
+            done.expect("a writer of notes panicked");
+        }
+        let beat = WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive };
+        match store.update_worker(&group, &id, &beat).await.expect("an update") {
+            Outcome::Applied { before, after } => {
+                unknown |= before.is_none();
+                got.extend(before.into_iter().flat_map(|row| row.mailbox));
+                seen = after.beat;
+            }
+            Outcome::Refused { current } => panic!("the worker's own beat was refused: {current:?}"),
+        }
+        tokio::task::yield_now().await;
+    }
+    let left = store.worker(&group, &id).await.expect("a read").expect("the worker").mailbox;
+    got.extend(left);
+    let distinct: BTreeSet<Note> = got.iter().cloned().collect();
+    if suite.lost_replies && unknown {
+        // The mailbox of a lost beat is lost: notes are hints.
+        assert!(got.len() <= (each * WORKERS) as usize, "no note comes twice");
+    } else {
+        assert_eq!(distinct.len(), (each * WORKERS) as usize, "every note arrives");
+        assert_eq!(got.len(), distinct.len(), "no note comes twice");
+    }
+}

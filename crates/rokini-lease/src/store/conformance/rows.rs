@@ -1,0 +1,141 @@
+//! Rows come back as they were written; inserts and deletions keep their conditions.
+
+use std::fmt::Debug;
+
+use super::Suite;
+use super::fixtures::{self, full_lease, full_worker, lease_key, stream, stream_row, worker_id};
+use crate::{
+    Epoch, LeaseRow, LeaseUpdate, Load, Outcome, Position, StoreError, WorkerRow, WorkerState, WorkerUpdate,
+};
+
+pub(super) async fn run(suite: &Suite) {
+    nothing_is_there(suite).await;
+    inserts(suite).await;
+    updates_of_missing_rows(suite).await;
+    deletions(suite).await;
+}
+
+async fn nothing_is_there(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("nothing"));
+    let id = worker_id("nobody", &mut fixtures::rng(suite.seed, 1));
+    assert_eq!(store.worker(&group, &id).await.expect("a read"), None, "a missing worker reads as none");
+    assert_eq!(
+        store.lease(&group, &lease_key(0)).await.expect("a read"),
+        None,
+        "a missing lease reads as none"
+    );
+    assert_eq!(
+        store.stream(&group, &stream("s")).await.expect("a read"),
+        None,
+        "a missing stream reads as none"
+    );
+}
+
+/// Checks the outcomes of an insert and of another row's insert under the same key.
+fn check_insert<R: Debug + Clone + PartialEq>(
+    row: &R,
+    first: Result<Outcome<R>, StoreError>,
+    second: Result<Outcome<R>, StoreError>,
+    read: Result<Option<R>, StoreError>,
+) {
+    let applied = Outcome::Applied { before: None, after: row.clone() };
+    assert_eq!(first.expect("an insert"), applied, "an insert of a missing row applies");
+    let refused = Outcome::Refused { current: Some(row.clone()) };
+    assert_eq!(second.expect("an insert"), refused, "an insert of an existing row is refused with that row");
+    assert_eq!(read.expect("a read").as_ref(), Some(row), "a row reads as it was written");
+}
+
+async fn inserts(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("inserts"));
+    let rng = &mut fixtures::rng(suite.seed, 2);
+    let (first, second) = (worker_id("first", rng), worker_id("second-@/._", rng));
+
+    for row in [full_worker(first.clone()), WorkerRow::joining(second.clone(), None)] {
+        let other = WorkerRow { beat: row.beat + 1, ..row.clone() };
+        check_insert(
+            &row,
+            store.insert_worker(&group, &row).await,
+            store.insert_worker(&group, &other).await,
+            store.worker(&group, &row.id).await,
+        );
+    }
+    let bare = LeaseRow::new(lease_key(1), Position::TrimHorizon);
+    for row in [full_lease(lease_key(0), first, second), bare] {
+        let other = LeaseRow { epoch: Epoch(5), owner: None, ..row.clone() };
+        check_insert(
+            &row,
+            store.insert_lease(&group, &row).await,
+            store.insert_lease(&group, &other).await,
+            store.lease(&group, &row.key).await,
+        );
+    }
+    let row = stream_row(stream("orders"), Position::AtTimestamp(1_700_000_000_123));
+    let other = stream_row(stream("orders"), Position::TrimHorizon);
+    check_insert(
+        &row,
+        store.insert_stream(&group, &row).await,
+        store.insert_stream(&group, &other).await,
+        store.stream(&group, &row.id).await,
+    );
+}
+
+async fn updates_of_missing_rows(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("missing"));
+    let rng = &mut fixtures::rng(suite.seed, 3);
+    let id = worker_id("nobody", rng);
+    let workers = [
+        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive },
+        WorkerUpdate::Fence { seen: 0 },
+        WorkerUpdate::Note(crate::Note::Given(lease_key(0))),
+    ];
+    for update in workers {
+        let outcome = store.update_worker(&group, &id, &update).await.expect("an update");
+        assert_eq!(outcome, Outcome::Refused { current: None }, "{update:?} of a missing row is refused");
+    }
+    assert_eq!(store.worker(&group, &id).await.expect("a read"), None, "a refused update makes no row");
+    let (seen, at) = (Epoch(0), 1);
+    let leases = [
+        LeaseUpdate::Acquire { by: id.clone(), seen },
+        LeaseUpdate::Checkpoint { owner: id.clone(), epoch: seen, position: Position::ShardEnd, at },
+        LeaseUpdate::HandOver { owner: id.clone(), epoch: seen, to: None, position: None, at },
+        LeaseUpdate::Finish { owner: id.clone(), epoch: seen, children: Vec::new(), at },
+        LeaseUpdate::Claim { by: id.clone(), seen, over: None },
+        LeaseUpdate::Unclaim { by: id },
+        LeaseUpdate::Seek { seen, to: Position::TrimHorizon },
+    ];
+    for update in leases {
+        let outcome = store.update_lease(&group, &lease_key(0), &update).await.expect("an update");
+        assert_eq!(outcome, Outcome::Refused { current: None }, "{update:?} of a missing row is refused");
+    }
+    assert_eq!(
+        store.lease(&group, &lease_key(0)).await.expect("a read"),
+        None,
+        "a refused update makes no row"
+    );
+}
+
+async fn deletions(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("deletions"));
+    let id = worker_id("leaver", &mut fixtures::rng(suite.seed, 4));
+    store.insert_worker(&group, &full_worker(id.clone())).await.expect("an insert");
+    for _ in 0..2 {
+        store.delete_worker(&group, &id).await.expect("the deletion of a worker is idempotent");
+        assert_eq!(store.worker(&group, &id).await.expect("a read"), None, "a deleted worker is gone");
+    }
+    let beat = WorkerUpdate::Beat { seen: 7, load: Load::default(), state: WorkerState::Alive };
+    let outcome = store.update_worker(&group, &id, &beat).await.expect("an update");
+    assert_eq!(
+        outcome,
+        Outcome::Refused { current: None },
+        "a deleted worker does not come back by its beat"
+    );
+
+    let row = LeaseRow { epoch: Epoch(3), ..LeaseRow::new(lease_key(0), Position::ShardEnd) };
+    store.insert_lease(&group, &row).await.expect("an insert");
+    let delete = |epoch| store.delete_lease(&group, &row.key, Epoch(epoch));
+    assert!(!delete(2).await.expect("a deletion"), "a lease of another epoch is not deleted");
+    assert_eq!(store.lease(&group, &row.key).await.expect("a read").as_ref(), Some(&row));
+    assert!(delete(3).await.expect("a deletion"), "a lease of this epoch is deleted");
+    assert_eq!(store.lease(&group, &row.key).await.expect("a read"), None, "a deleted lease is gone");
+    assert!(delete(3).await.expect("a deletion"), "the deletion of a lease is idempotent");
+}

@@ -1,0 +1,183 @@
+//! Random updates, each compared with what the pure `apply` says.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+
+use super::fixtures::{self, lease_key, position, shard, worker_id};
+use super::{Report, Suite};
+use crate::{
+    Epoch, GroupId, LeaseRow, LeaseUpdate, Load, MAILBOX_LIMIT, Note, Outcome, Position, WorkerId, WorkerRow,
+    WorkerState, WorkerUpdate,
+};
+
+const STEPS: u32 = 100;
+
+/// How often each kind of update took effect and was refused.
+#[derive(Default)]
+struct Tally(BTreeMap<&'static str, (u64, u64)>);
+
+impl Tally {
+    fn count(&mut self, kind: &'static str, applied: bool) {
+        let (applies, refusals) = self.0.entry(kind).or_default();
+        *(if applied { applies } else { refusals }) += 1;
+    }
+}
+
+pub(super) async fn run(suite: &Suite) -> Report {
+    let mut tally = Tally::default();
+    let rng = &mut fixtures::rng(suite.seed, 8);
+    let group = suite.group("sequences");
+    let ids = ["a", "b", "c"].map(|name| worker_id(name, rng));
+    for index in 0..suite.sequences {
+        leases(suite, &group, index, &ids, rng, &mut tally).await;
+        workers(suite, &group, index, rng, &mut tally).await;
+    }
+    // With very few steps a kind may not have met both; then the run says nothing.
+    if suite.sequences >= 8 {
+        assert_eq!(tally.0.len(), 10, "every kind of update was tried");
+        for (kind, (applied, refused)) in &tally.0 {
+            assert!(*applied > 0 && *refused > 0, "{kind} applied {applied} and was refused {refused} times");
+        }
+    }
+    tally.0.values().fold(Report::default(), |sum, (applied, refused)| Report {
+        applied: sum.applied + applied,
+        refused: sum.refused + refused,
+    })
+}
+
+/// Compares an outcome with the model's and returns the row as it is now.
+fn compare<R: Debug + Clone + PartialEq>(
+    suite: &Suite,
+    update: &impl Debug,
+    row: &R,
+    model: Option<R>,
+    outcome: Outcome<R>,
+) -> R {
+    match (model, outcome) {
+        (Some(expected), Outcome::Applied { before, after }) => {
+            assert_eq!(after, expected, "the effect of {update:?} on {row:?}");
+            match before {
+                Some(before) => assert_eq!(before, *row, "the row before {update:?}"),
+                None => assert!(suite.lost_replies, "the row before {update:?} is unknown"),
+            }
+            expected
+        }
+        (None, Outcome::Refused { current }) => {
+            assert_eq!(current.as_ref(), Some(row), "a refusal of {update:?} returns the row as it stands");
+            row.clone()
+        }
+        (Some(_), Outcome::Refused { current }) => {
+            panic!("{update:?} holds on {row:?} but was refused with {current:?}")
+        }
+        (None, Outcome::Applied { after, .. }) => {
+            panic!("{update:?} does not hold on {row:?} but was applied: {after:?}")
+        }
+    }
+}
+
+async fn leases(
+    suite: &Suite,
+    group: &GroupId,
+    index: u32,
+    ids: &[WorkerId],
+    rng: &mut SmallRng,
+    tally: &mut Tally,
+) {
+    let mut row = LeaseRow::new(lease_key(index), Position::TrimHorizon);
+    suite.store.insert_lease(group, &row).await.expect("an insert");
+    for _ in 0..STEPS {
+        let (kind, update) = lease_update(&row, ids, rng);
+        let model = update.apply(&row);
+        tally.count(kind, model.is_some());
+        let outcome = suite.store.update_lease(group, &row.key, &update).await.expect("an update");
+        row = compare(suite, &update, &row, model, outcome);
+        let read = suite.store.lease(group, &row.key).await.expect("a read");
+        assert_eq!(read.as_ref(), Some(&row), "a read after {update:?} sees it");
+    }
+}
+
+/// An update near the row: mostly by its owner and at its epoch.
+fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'static str, LeaseUpdate) {
+    let someone = |rng: &mut SmallRng| ids.choose(rng).expect("some ids").clone();
+    let owner = match &row.owner {
+        Some(owner) if rng.random_bool(0.8) => owner.clone(),
+        _ => someone(rng),
+    };
+    let epoch = if rng.random_bool(0.8) {
+        row.epoch
+    } else {
+        Epoch((row.epoch.0 + 1).saturating_sub(rng.random_range(0..3)))
+    };
+    // Mostly upwards, or every sequence would soon stand at the shard's end.
+    let position = match position(rng) {
+        Position::ShardEnd if rng.random_bool(0.7) => row.position,
+        other => other,
+    };
+    let at = rng.random_range(1_700_000_000_000..1_700_000_002_000);
+    match rng.random_range(0..12) {
+        0 | 1 => ("Acquire", LeaseUpdate::Acquire { by: someone(rng), seen: epoch }),
+        2..=4 => ("Checkpoint", LeaseUpdate::Checkpoint { owner, epoch, position, at }),
+        5 | 6 => {
+            let to = rng.random_bool(0.7).then(|| someone(rng));
+            let position = rng.random_bool(0.6).then_some(position);
+            ("HandOver", LeaseUpdate::HandOver { owner, epoch, to, position, at })
+        }
+        7 => {
+            let children = (0..rng.random_range(0..3)).map(shard).collect();
+            ("Finish", LeaseUpdate::Finish { owner, epoch, children, at })
+        }
+        8 | 9 => {
+            let over = if rng.random_bool(0.5) {
+                row.claim.clone()
+            } else {
+                rng.random_bool(0.5).then(|| someone(rng))
+            };
+            ("Claim", LeaseUpdate::Claim { by: someone(rng), seen: epoch, over })
+        }
+        10 => ("Unclaim", LeaseUpdate::Unclaim { by: someone(rng) }),
+        // A seek brings an ended lease back to life here.
+        _ => ("Seek", LeaseUpdate::Seek { seen: epoch, to: position }),
+    }
+}
+
+async fn workers(suite: &Suite, group: &GroupId, index: u32, rng: &mut SmallRng, tally: &mut Tally) {
+    let id = worker_id(&format!("w{index}"), rng);
+    let mut row = WorkerRow::joining(id.clone(), None);
+    suite.store.insert_worker(group, &row).await.expect("an insert");
+    for step in 0..STEPS {
+        let (kind, update) = worker_update(&row, step, rng);
+        let model = update.apply(&row);
+        tally.count(kind, model.is_some());
+        let outcome = suite.store.update_worker(group, &id, &update).await.expect("an update");
+        row = compare(suite, &update, &row, model, outcome);
+        let read = suite.store.worker(group, &id).await.expect("a read");
+        assert_eq!(read.as_ref(), Some(&row), "a read after {update:?} sees it");
+    }
+}
+
+fn worker_update(row: &WorkerRow, step: u32, rng: &mut SmallRng) -> (&'static str, WorkerUpdate) {
+    let seen =
+        if rng.random_bool(0.8) { row.beat } else { (row.beat + 1).saturating_sub(rng.random_range(0..3)) };
+    let fill = step >= STEPS / 2 && row.mailbox.len() < MAILBOX_LIMIT;
+    match rng.random_range(0..20) {
+        0..=3 if !fill => {
+            let state = if rng.random_bool(0.8) { WorkerState::Alive } else { WorkerState::Leaving };
+            ("Beat", WorkerUpdate::Beat { seen, load: Load { leases: rng.random_range(0..9) }, state })
+        }
+        // Only late: a fenced row refuses everything.
+        4 if step > STEPS - 15 => ("Fence", WorkerUpdate::Fence { seen }),
+        _ => {
+            let key = lease_key(rng.random_range(0..MAILBOX_LIMIT as u32 * 2));
+            let note = match rng.random_range(0..3) {
+                0 => Note::Claimed(key),
+                1 => Note::Given(key),
+                _ => Note::Changed(key),
+            };
+            ("Note", WorkerUpdate::Note(note))
+        }
+    }
+}

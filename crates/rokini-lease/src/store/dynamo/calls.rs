@@ -1,0 +1,327 @@
+//! One call of a data action each, with lost replies settled.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use tokio::time::{Instant, timeout_at};
+
+use super::attempts::Attempts;
+use super::expression::{Expression, absent, absent_or_at};
+use super::failure::Place;
+use super::items::{self, Item, Listed, Row, Unreadable};
+use crate::{Epoch, GroupId, LeaseRow, Listing, Outcome, StoreError, StoreErrorKind, View};
+
+/// The data actions on one table.
+#[derive(Debug, Clone)]
+pub(super) struct Calls {
+    pub(super) client: Client,
+    pub(super) place: Place,
+    /// Bounds a whole write, with the read that settles its lost reply.
+    pub(super) bound: Duration,
+}
+
+/// What a conditional write came to, before lost replies are looked at.
+enum Answer {
+    /// Took effect; the item before.
+    Done(Item),
+    /// The condition did not hold; the item, from servers that return it.
+    Refused(Option<Item>),
+    Failed(StoreError),
+}
+
+macro_rules! answer {
+    ($calls:ident, $action:literal, $error:ident, $result:expr) => {
+        match $result {
+            Ok(output) => Answer::Done(output.attributes.unwrap_or_default()),
+            Err(error) => match error.as_service_error() {
+                Some($error::ConditionalCheckFailedException(refused)) => {
+                    Answer::Refused(refused.item.clone())
+                }
+                _ => Answer::Failed($calls.place.failure($action, error)),
+            },
+        }
+    };
+}
+
+/// One write on its way.
+struct Write {
+    attempts: Attempts,
+    deadline: Instant,
+}
+
+impl Calls {
+    fn begin(&self) -> Write {
+        Write { attempts: Attempts::default(), deadline: Instant::now() + self.bound }
+    }
+
+    /// Reads one row, consistently.
+    pub(super) async fn get<R: Row>(&self, group: &GroupId, row: &str) -> Result<Option<R>, StoreError> {
+        let result = self
+            .client
+            .get_item()
+            .table_name(&self.place.table)
+            .set_key(Some(items::key(group, row)))
+            .consistent_read(true)
+            .send()
+            .await;
+        let output = result.map_err(|error| self.place.failure("GetItem", error))?;
+        output.item.as_ref().map(|item| self.read(item)).transpose()
+    }
+
+    /// Lists a group's rows, page after page to the end, eventually consistent.
+    pub(super) async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+        let mut view = View::default();
+        let mut from: Option<Item> = None;
+        loop {
+            let query = self
+                .client
+                .query()
+                .table_name(&self.place.table)
+                .expression_attribute_names("#group", items::GROUP)
+                .expression_attribute_values(":group", items::text(group))
+                .set_exclusive_start_key(from.take());
+            let query = match listing {
+                Listing::All => query.key_condition_expression("#group = :group"),
+                Listing::Workers => query
+                    .key_condition_expression("#group = :group AND begins_with(#row, :prefix)")
+                    .expression_attribute_names("#row", items::ROW)
+                    .expression_attribute_values(":prefix", items::text(items::WORKER_PREFIX)),
+            };
+            let output = query.send().await.map_err(|error| self.place.failure("Query", error))?;
+            // The sort key's byte order is the order of the ids: `#` sorts below every character of a name.
+            for item in output.items() {
+                match Listed::read(item).map_err(|unreadable| self.invalid(unreadable))? {
+                    Listed::Worker(row) => view.workers.push(row),
+                    Listed::Lease(row) => view.leases.push(row),
+                    Listed::Stream(row) => view.streams.push(row),
+                    Listed::Other => {}
+                }
+            }
+            from = output.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                return Ok(view);
+            }
+        }
+    }
+
+    /// Puts a row that does not exist yet.
+    pub(super) async fn insert<R: Row>(&self, group: &GroupId, row: &R) -> Result<Outcome<R>, StoreError> {
+        let write = self.begin();
+        let condition = absent();
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.place.table)
+            .set_item(Some(row.item(group)))
+            .condition_expression(condition.condition())
+            .set_expression_attribute_names(Some(condition.names))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .customize()
+            .interceptor(write.attempts.clone())
+            .send()
+            .await;
+        let key = row.sort_key();
+        let mine = |current: &R| row.is_insert_of(current);
+        match answer!(self, "PutItem", PutItemError, result) {
+            Answer::Done(_) => Ok(Outcome::Applied { before: None, after: row.clone() }),
+            Answer::Refused(item) => self.refused(&write, group, &key, item, mine).await,
+            Answer::Failed(error) if write.attempts.uncertain() => {
+                match self.settle(&write, group, &key, error).await? {
+                    (Some(current), _) if mine(&current) => {
+                        Ok(Outcome::Applied { before: None, after: current })
+                    }
+                    (Some(current), _) => Ok(Outcome::Refused { current: Some(current) }),
+                    // It may still arrive.
+                    (None, error) => Err(error),
+                }
+            }
+            Answer::Failed(error) => Err(error),
+        }
+    }
+
+    /// Changes a row under a condition. `apply` and `took_effect` are the update's own.
+    pub(super) async fn update<R: Row>(
+        &self,
+        group: &GroupId,
+        row: String,
+        change: Expression,
+        apply: impl Fn(&R) -> Option<R> + Send + Sync,
+        took_effect: impl Fn(&R) -> bool + Send + Sync,
+    ) -> Result<Outcome<R>, StoreError> {
+        let write = self.begin();
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.place.table)
+            .set_key(Some(items::key(group, &row)))
+            .update_expression(change.update())
+            .condition_expression(change.condition())
+            .set_expression_attribute_names(Some(change.names))
+            .set_expression_attribute_values(Some(change.values))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .customize()
+            .interceptor(write.attempts.clone())
+            .send()
+            .await;
+        match answer!(self, "UpdateItem", UpdateItemError, result) {
+            Answer::Done(item) => {
+                let before: R = self.read(&item).map_err(|error| error.may_have_applied(true))?;
+                let Some(after) = apply(&before) else {
+                    return Err(self.contradiction(&row));
+                };
+                // A write that may be made twice found its own first try.
+                let own = write.attempts.uncertain() && took_effect(&before);
+                Ok(Outcome::Applied { before: (!own).then_some(before), after })
+            }
+            Answer::Refused(item) => self.refused(&write, group, &row, item, took_effect).await,
+            Answer::Failed(error) if write.attempts.uncertain() => {
+                match self.settle::<R>(&write, group, &row, error).await? {
+                    (Some(current), _) if took_effect(&current) => {
+                        Ok(Outcome::Applied { before: None, after: current })
+                    }
+                    // The condition still holds: the write may still arrive.
+                    (Some(current), error) if apply(&current).is_some() => Err(error),
+                    (current, _) => Ok(Outcome::Refused { current }),
+                }
+            }
+            Answer::Failed(error) => Err(error),
+        }
+    }
+
+    /// Removes a row, whatever it says.
+    pub(super) async fn delete<R: Row>(&self, group: &GroupId, row: String) -> Result<(), StoreError> {
+        let write = self.begin();
+        let result = self
+            .client
+            .delete_item()
+            .table_name(&self.place.table)
+            .set_key(Some(items::key(group, &row)))
+            .customize()
+            .interceptor(write.attempts.clone())
+            .send()
+            .await;
+        match result.map_err(|error| self.place.failure("DeleteItem", error)) {
+            Ok(_) => Ok(()),
+            Err(error) if write.attempts.uncertain() => {
+                match self.settle::<R>(&write, group, &row, error).await? {
+                    (None, _) => Ok(()),
+                    (Some(_), error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a lease that still has this epoch, or is gone already.
+    pub(super) async fn delete_lease(
+        &self,
+        group: &GroupId,
+        row: String,
+        seen: Epoch,
+    ) -> Result<bool, StoreError> {
+        let write = self.begin();
+        let condition = absent_or_at(seen);
+        let result = self
+            .client
+            .delete_item()
+            .table_name(&self.place.table)
+            .set_key(Some(items::key(group, &row)))
+            .condition_expression(condition.condition())
+            .set_expression_attribute_names(Some(condition.names))
+            .set_expression_attribute_values(Some(condition.values))
+            .customize()
+            .interceptor(write.attempts.clone())
+            .send()
+            .await;
+        match answer!(self, "DeleteItem", DeleteItemError, result) {
+            Answer::Done(_) => Ok(true),
+            Answer::Refused(_) => Ok(false),
+            Answer::Failed(error) if write.attempts.uncertain() => {
+                match self.settle::<LeaseRow>(&write, group, &row, error).await? {
+                    (None, _) => Ok(true),
+                    (Some(current), error) if current.epoch == seen => Err(error),
+                    (Some(_), _) => Ok(false),
+                }
+            }
+            Answer::Failed(error) => Err(error),
+        }
+    }
+
+    /// A refused write: this call's own first try may be what refused it.
+    async fn refused<R: Row>(
+        &self,
+        write: &Write,
+        group: &GroupId,
+        row: &str,
+        item: Option<Item>,
+        took_effect: impl Fn(&R) -> bool + Send,
+    ) -> Result<Outcome<R>, StoreError> {
+        let uncertain = write.attempts.uncertain();
+        let current = match item.filter(|item| !item.is_empty()) {
+            Some(item) => Ok(Some(self.read(&item)?)),
+            // No such row, or a server that does not return it.
+            None => match timeout_at(write.deadline, self.get(group, row)).await {
+                Ok(current) => current,
+                Err(_) => Err(self.late(row)),
+            },
+        };
+        match current.map_err(|error| error.may_have_applied(uncertain))? {
+            Some(current) if uncertain && took_effect(&current) => {
+                Ok(Outcome::Applied { before: None, after: current })
+            }
+            current => Ok(Outcome::Refused { current }),
+        }
+    }
+
+    /// Reads the row back after a write that got no certain answer, within what is left of the call's time.
+    /// Gives the error back, marked as ambiguous, for where the row does not settle it.
+    async fn settle<R: Row>(
+        &self,
+        write: &Write,
+        group: &GroupId,
+        row: &str,
+        error: StoreError,
+    ) -> Result<(Option<R>, StoreError), StoreError> {
+        let error = error.may_have_applied(true);
+        match timeout_at(write.deadline, self.get(group, row)).await {
+            Ok(Ok(current)) => {
+                tracing::debug!(row, "settled a lost reply by reading the row back");
+                Ok((current, error))
+            }
+            // The first error says more about what the caller tried.
+            Ok(Err(_)) | Err(_) => Err(error),
+        }
+    }
+
+    fn read<R: Row>(&self, item: &Item) -> Result<R, StoreError> {
+        R::read(item).map_err(|unreadable| self.invalid(unreadable))
+    }
+
+    fn invalid(&self, unreadable: Unreadable) -> StoreError {
+        let message = format!(
+            "a row of {} cannot be read ({}): correct the attribute or delete the row",
+            self.place.table(),
+            self.place.location()
+        );
+        StoreError::new(StoreErrorKind::InvalidRow, message).with_source(unreadable)
+    }
+
+    fn contradiction(&self, row: &str) -> StoreError {
+        let message = format!(
+            "{} accepted a write of row `{row}` whose condition does not hold: the server does not keep \
+             conditional writes",
+            self.place.table()
+        );
+        StoreError::new(StoreErrorKind::InvalidRow, message).may_have_applied(true)
+    }
+
+    fn late(&self, row: &str) -> StoreError {
+        let message = format!("no time was left to read row `{row}` of {} back", self.place.table());
+        StoreError::new(StoreErrorKind::Unavailable, message)
+    }
+}

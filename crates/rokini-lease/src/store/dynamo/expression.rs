@@ -1,0 +1,248 @@
+//! Updates as expressions of DynamoDB. What they mean is said by `LeaseUpdate::apply` and
+//! `WorkerUpdate::apply`; the conformance suite holds the two together.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::items::{
+    BEAT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, LEASES, MAILBOX, OWNER, POSITION, PREVIOUS, RANK, ROW,
+    STATE, number, shards, text, time,
+};
+use crate::{Epoch, LeaseUpdate, MAILBOX_LIMIT, Position, WorkerId, WorkerState, WorkerUpdate};
+
+/// An update expression with its condition. Every attribute goes by a placeholder: `owner`, `state` and others
+/// are reserved words.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Expression {
+    set: Vec<String>,
+    remove: Vec<String>,
+    add: Vec<String>,
+    condition: Vec<String>,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: HashMap<String, AttributeValue>,
+}
+
+impl Expression {
+    fn name(&mut self, attribute: &str) -> String {
+        let placeholder = format!("#{attribute}");
+        self.names.insert(placeholder.clone(), attribute.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, placeholder: String, value: AttributeValue) -> String {
+        self.values.insert(placeholder.clone(), value);
+        placeholder
+    }
+
+    fn set(mut self, attribute: &str, value: AttributeValue) -> Self {
+        let (name, value) = (self.name(attribute), self.value(format!(":{attribute}"), value));
+        self.set.push(format!("{name} = {value}"));
+        self
+    }
+
+    fn copy(mut self, to: &str, from: &str) -> Self {
+        let (to, from) = (self.name(to), self.name(from));
+        self.set.push(format!("{to} = {from}"));
+        self
+    }
+
+    fn remove(mut self, attribute: &str) -> Self {
+        let name = self.name(attribute);
+        self.remove.push(name);
+        self
+    }
+
+    fn add(mut self, attribute: &str, value: AttributeValue) -> Self {
+        let (name, value) = (self.name(attribute), self.value(format!(":{attribute}"), value));
+        self.add.push(format!("{name} {value}"));
+        self
+    }
+
+    /// Holds while `attribute operator value`.
+    fn when(mut self, attribute: &str, operator: &str, value: AttributeValue) -> Self {
+        let (name, value) = (self.name(attribute), self.value(format!(":when_{attribute}"), value));
+        self.condition.push(format!("{name} {operator} {value}"));
+        self
+    }
+
+    fn when_exists(mut self, attribute: &str) -> Self {
+        let name = self.name(attribute);
+        self.condition.push(format!("attribute_exists({name})"));
+        self
+    }
+
+    fn when_absent(mut self, attribute: &str) -> Self {
+        let name = self.name(attribute);
+        self.condition.push(format!("attribute_not_exists({name})"));
+        self
+    }
+
+    /// Joins the last two conditions by `OR`.
+    fn either(mut self) -> Self {
+        if let (Some(second), Some(first)) = (self.condition.pop(), self.condition.pop()) {
+            self.condition.push(format!("({first} OR {second})"));
+        }
+        self
+    }
+
+    pub(super) fn condition(&self) -> String {
+        self.condition.join(" AND ")
+    }
+
+    pub(super) fn update(&self) -> String {
+        let clauses =
+            [("SET", self.set.join(", ")), ("REMOVE", self.remove.join(", ")), ("ADD", self.add.join(", "))];
+        let clauses = clauses.iter().filter(|(_, parts)| !parts.is_empty());
+        clauses.map(|(verb, parts)| format!("{verb} {parts}")).collect::<Vec<_>>().join(" ")
+    }
+
+    fn when_held(self, owner: &WorkerId, epoch: Epoch) -> Self {
+        self.when(OWNER, "=", text(owner)).when(EPOCH, "=", number(epoch))
+    }
+
+    fn move_to(self, position: Position) -> Self {
+        self.set(POSITION, text(position)).set(RANK, text(position.rank()))
+    }
+
+    /// Stores a position that is not below the stored one.
+    fn progress_to(self, position: Position, at: u64) -> Self {
+        self.when(RANK, "<=", text(position.rank())).move_to(position).set(CHECKPOINTED_AT, time(at))
+    }
+}
+
+/// The row does not exist.
+pub(super) fn absent() -> Expression {
+    Expression::default().when_absent(ROW)
+}
+
+/// The lease does not exist, or has this epoch.
+pub(super) fn absent_or_at(epoch: Epoch) -> Expression {
+    Expression::default().when_absent(ROW).when(EPOCH, "=", number(epoch)).either()
+}
+
+pub(super) fn lease(update: &LeaseUpdate) -> Expression {
+    let expression = Expression::default();
+    match update {
+        LeaseUpdate::Acquire { by, seen } => expression
+            .when(EPOCH, "=", number(seen))
+            .when(RANK, "<>", text(Position::ShardEnd.rank()))
+            .set(OWNER, text(by))
+            .set(EPOCH, number(seen.next()))
+            .remove(CLAIM),
+        LeaseUpdate::Checkpoint { owner, epoch, position, at } => {
+            expression.when_held(owner, *epoch).progress_to(*position, *at)
+        }
+        LeaseUpdate::HandOver { owner, epoch, to, position, at } => {
+            let held = expression.when_held(owner, *epoch);
+            let stored = match position {
+                Some(position) => held.progress_to(*position, *at),
+                None => held,
+            };
+            let given = match to {
+                Some(to) => stored.set(OWNER, text(to)),
+                None => stored.remove(OWNER),
+            };
+            given.set(EPOCH, number(epoch.next())).remove(CLAIM)
+        }
+        LeaseUpdate::Finish { owner, epoch, children, at } => {
+            let ended = expression
+                .when_held(owner, *epoch)
+                .move_to(Position::ShardEnd)
+                .set(CHECKPOINTED_AT, time(*at))
+                .set(EPOCH, number(epoch.next()))
+                .remove(OWNER)
+                .remove(CLAIM);
+            if children.is_empty() { ended.remove(CHILDREN) } else { ended.set(CHILDREN, shards(children)) }
+        }
+        LeaseUpdate::Claim { by, seen, over } => {
+            let free = expression.when(EPOCH, "=", number(seen)).when_absent(CLAIM);
+            let free = match over {
+                Some(over) => free.when(CLAIM, "=", text(over)).either(),
+                None => free,
+            };
+            free.set(CLAIM, text(by))
+        }
+        LeaseUpdate::Unclaim { by } => expression.when(CLAIM, "=", text(by)).remove(CLAIM),
+        LeaseUpdate::Seek { seen, to } => expression
+            .when(EPOCH, "=", number(seen))
+            .copy(PREVIOUS, POSITION)
+            .move_to(*to)
+            .set(EPOCH, number(seen.next())),
+    }
+}
+
+pub(super) fn worker(update: &WorkerUpdate) -> Expression {
+    // Without the first condition an update of a missing row would make one: there `<>` holds.
+    let live = Expression::default().when_exists(ROW).when(STATE, "<>", text(WorkerState::Fenced));
+    match update {
+        WorkerUpdate::Beat { seen, load, state } => live
+            .when(BEAT, "=", number(seen))
+            .set(BEAT, number(seen + 1))
+            .set(LEASES, number(load.leases))
+            .set(STATE, text(state))
+            .remove(MAILBOX),
+        WorkerUpdate::Fence { seen } => {
+            live.when(BEAT, "=", number(seen)).set(STATE, text(WorkerState::Fenced))
+        }
+        WorkerUpdate::Note(note) => live
+            .when_absent(MAILBOX)
+            .when_size(MAILBOX, MAILBOX_LIMIT)
+            .either()
+            .add(MAILBOX, AttributeValue::Ss(vec![note.to_string()])),
+    }
+}
+
+impl Expression {
+    /// Holds while the set has fewer members.
+    fn when_size(mut self, attribute: &str, below: usize) -> Self {
+        let (name, value) = (self.name(attribute), self.value(format!(":when_{attribute}"), number(below)));
+        self.condition.push(format!("size({name}) < {value}"));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::WorkerName;
+    use rand::SeedableRng;
+
+    #[test]
+    fn a_hand_over_is_one_write_with_its_conditions() {
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(1);
+        let owner = WorkerId::start(WorkerName::new("a").unwrap(), &mut rng);
+        let expression = lease(&LeaseUpdate::HandOver {
+            owner,
+            epoch: Epoch(4),
+            to: None,
+            position: Some(Position::ShardEnd),
+            at: 0,
+        });
+        assert_eq!(
+            expression.condition(),
+            "#owner = :when_owner AND #epoch = :when_epoch AND #rank <= :when_rank"
+        );
+        assert_eq!(
+            expression.update(),
+            "SET #position = :position, #rank = :rank, #checkpointed_at = :checkpointed_at, #epoch = :epoch \
+             REMOVE #owner, #claim"
+        );
+        assert_eq!(expression.values[":epoch"], number(5));
+    }
+
+    #[test]
+    fn every_name_and_value_given_is_used() {
+        // DynamoDB refuses an expression with a name or value that it does not mention.
+        let expression = worker(&WorkerUpdate::Note(crate::Note::Given("s#1".parse().unwrap())));
+        let text = format!("{} {}", expression.condition(), expression.update());
+        for placeholder in expression.names.keys().chain(expression.values.keys()) {
+            assert!(text.contains(placeholder.as_str()), "{placeholder} is not in {text}");
+        }
+        assert_eq!(
+            expression.condition(),
+            "attribute_exists(#row) AND #state <> :when_state AND \
+             (attribute_not_exists(#mailbox) OR size(#mailbox) < :when_mailbox)"
+        );
+    }
+}

@@ -1,0 +1,382 @@
+//! Rows to items and back: the one place that knows the attributes of the table.
+//!
+//! Attribute names are full words and values are text that people can read in a console. Attributes that this
+//! version does not know are passed over and survive every update.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    Epoch, GroupId, HashRange, LeaseKey, LeaseRow, Load, Note, Position, ProcessMark, ShardId, StreamId,
+    StreamRow, WorkerId, WorkerRow,
+};
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The partition key.
+pub(super) const GROUP: &str = "group";
+/// The sort key.
+pub(super) const ROW: &str = "row";
+
+pub(super) const BEAT: &str = "beat";
+pub(super) const STATE: &str = "state";
+pub(super) const LEASES: &str = "leases";
+pub(super) const MAILBOX: &str = "mailbox";
+const HOST: &str = "host";
+const PROCESS_ID: &str = "process_id";
+const PROCESS_STARTED: &str = "process_started";
+const VERSION: &str = "version";
+
+pub(super) const OWNER: &str = "owner";
+pub(super) const EPOCH: &str = "epoch";
+pub(super) const POSITION: &str = "position";
+/// The position once more, as a text that sorts: what conditions compare.
+pub(super) const RANK: &str = "rank";
+pub(super) const PREVIOUS: &str = "previous_position";
+const PARENTS: &str = "parents";
+pub(super) const CHILDREN: &str = "children";
+// 128-bit hashes have up to 39 digits, DynamoDB numbers 38: they are text.
+const HASH_START: &str = "hash_start";
+const HASH_END: &str = "hash_end";
+pub(super) const CLAIM: &str = "claim";
+pub(super) const CHECKPOINTED_AT: &str = "checkpointed_at";
+
+const NAME: &str = "name";
+const START: &str = "start";
+
+/// Sort keys of workers begin with this.
+pub(super) const WORKER_PREFIX: &str = "worker#";
+const LEASE_PREFIX: &str = "lease#";
+const STREAM_PREFIX: &str = "stream#";
+
+pub(super) fn worker_key(id: &WorkerId) -> String {
+    format!("{WORKER_PREFIX}{id}")
+}
+
+pub(super) fn lease_key(key: &LeaseKey) -> String {
+    format!("{LEASE_PREFIX}{key}")
+}
+
+pub(super) fn stream_key(id: &StreamId) -> String {
+    format!("{STREAM_PREFIX}{id}")
+}
+
+/// The primary key of a row.
+pub(super) fn key(group: &GroupId, row: &str) -> Item {
+    HashMap::from([(GROUP.to_owned(), text(group)), (ROW.to_owned(), text(row))])
+}
+
+/// The name and value of the partition key, once more in every item.
+pub(super) fn text(value: impl fmt::Display) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+pub(super) fn number(value: impl fmt::Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(super) fn shards(ids: &[ShardId]) -> AttributeValue {
+    AttributeValue::L(ids.iter().map(text).collect())
+}
+
+/// The last millisecond of the year 9999: where RFC 3339 ends.
+const LAST_DATE: u64 = 253_402_300_799_999;
+
+/// A wall-clock time as RFC 3339 in UTC.
+pub(super) fn time(millis: u64) -> AttributeValue {
+    let date = (millis <= LAST_DATE)
+        .then(|| DateTime::from_millis(millis as i64).fmt(DateTimeFormat::DateTime).ok())
+        .flatten();
+    AttributeValue::S(date.unwrap_or_else(|| millis.to_string()))
+}
+
+/// A stored row that this version cannot read.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("attribute `{attribute}` of row `{row}` is {found}: {problem}")]
+pub(super) struct Unreadable {
+    row: String,
+    attribute: &'static str,
+    found: String,
+    problem: String,
+}
+
+/// A kind of row.
+pub(super) trait Row: Clone + PartialEq + Send + Sync {
+    /// The sort key.
+    fn sort_key(&self) -> String;
+
+    /// Adds every attribute but the primary key.
+    fn write(&self, item: &mut Item);
+
+    fn read(item: &Item) -> Result<Self, Unreadable>;
+
+    /// Whether `stored` is what an insert of this row left behind.
+    fn is_insert_of(&self, stored: &Self) -> bool {
+        self == stored
+    }
+
+    fn item(&self, group: &GroupId) -> Item {
+        let mut item = key(group, &self.sort_key());
+        self.write(&mut item);
+        item
+    }
+}
+
+impl Row for WorkerRow {
+    fn sort_key(&self) -> String {
+        worker_key(&self.id)
+    }
+
+    fn write(&self, item: &mut Item) {
+        let mut put = |name: &str, value| item.insert(name.to_owned(), value);
+        put(BEAT, number(self.beat));
+        put(STATE, text(self.state));
+        put(LEASES, number(self.load.leases));
+        put(VERSION, text(&self.version));
+        if !self.mailbox.is_empty() {
+            put(MAILBOX, AttributeValue::Ss(self.mailbox.iter().map(Note::to_string).collect()));
+        }
+        if let Some(process) = &self.process {
+            put(HOST, text(&process.host));
+            put(PROCESS_ID, number(process.pid));
+            put(PROCESS_STARTED, number(process.started));
+        }
+    }
+
+    fn read(item: &Item) -> Result<Self, Unreadable> {
+        let fields = Fields::of(item)?;
+        let process = match fields.optional_text(HOST)? {
+            None => None,
+            Some(host) => Some(ProcessMark {
+                host: host.to_owned(),
+                pid: fields.number(PROCESS_ID)?,
+                started: fields.number(PROCESS_STARTED)?,
+            }),
+        };
+        Ok(Self {
+            id: fields.key(WORKER_PREFIX)?,
+            beat: fields.number(BEAT)?,
+            state: fields.parsed(STATE)?,
+            load: Load { leases: fields.number(LEASES)? },
+            mailbox: fields.notes()?,
+            process,
+            version: fields.text(VERSION)?.to_owned(),
+        })
+    }
+
+    // A note may have arrived since.
+    fn is_insert_of(&self, stored: &Self) -> bool {
+        let mailbox = BTreeSet::new();
+        Self { mailbox: mailbox.clone(), ..self.clone() } == Self { mailbox, ..stored.clone() }
+    }
+}
+
+impl Row for LeaseRow {
+    fn sort_key(&self) -> String {
+        lease_key(&self.key)
+    }
+
+    fn write(&self, item: &mut Item) {
+        let mut put = |name: &str, value| item.insert(name.to_owned(), value);
+        put(EPOCH, number(self.epoch));
+        put(POSITION, text(self.position));
+        put(RANK, text(self.position.rank()));
+        if let Some(owner) = &self.owner {
+            put(OWNER, text(owner));
+        }
+        if let Some(previous) = &self.previous {
+            put(PREVIOUS, text(previous));
+        }
+        if !self.parents.is_empty() {
+            put(PARENTS, shards(&self.parents));
+        }
+        if !self.children.is_empty() {
+            put(CHILDREN, shards(&self.children));
+        }
+        if let Some(range) = &self.hash_range {
+            put(HASH_START, text(range.start));
+            put(HASH_END, text(range.end));
+        }
+        if let Some(claim) = &self.claim {
+            put(CLAIM, text(claim));
+        }
+        if let Some(at) = self.checkpointed_at {
+            put(CHECKPOINTED_AT, time(at));
+        }
+    }
+
+    fn read(item: &Item) -> Result<Self, Unreadable> {
+        let fields = Fields::of(item)?;
+        let position: Position = fields.parsed(POSITION)?;
+        let rank = fields.text(RANK)?;
+        if rank != position.rank() {
+            // Conditions compare the rank, so a position edited by hand would not count.
+            return Err(fields.unreadable(
+                RANK,
+                format!("`{rank}`"),
+                format!("expected `{}` for this position", position.rank()),
+            ));
+        }
+        let hash_range = match fields.optional::<u128>(HASH_START)? {
+            None => None,
+            Some(start) => Some(HashRange { start, end: fields.parsed(HASH_END)? }),
+        };
+        Ok(Self {
+            key: fields.key(LEASE_PREFIX)?,
+            owner: fields.optional(OWNER)?,
+            epoch: Epoch(fields.number(EPOCH)?),
+            position,
+            previous: fields.optional(PREVIOUS)?,
+            parents: fields.shards(PARENTS)?,
+            children: fields.shards(CHILDREN)?,
+            hash_range,
+            claim: fields.optional(CLAIM)?,
+            checkpointed_at: fields.time(CHECKPOINTED_AT)?,
+        })
+    }
+}
+
+impl Row for StreamRow {
+    fn sort_key(&self) -> String {
+        stream_key(&self.id)
+    }
+
+    fn write(&self, item: &mut Item) {
+        item.insert(NAME.to_owned(), text(&self.name));
+        item.insert(START.to_owned(), text(self.start));
+    }
+
+    fn read(item: &Item) -> Result<Self, Unreadable> {
+        let fields = Fields::of(item)?;
+        Ok(Self {
+            id: fields.key(STREAM_PREFIX)?,
+            name: fields.text(NAME)?.to_owned(),
+            start: fields.parsed(START)?,
+        })
+    }
+}
+
+/// One item of a listing.
+#[derive(Debug, PartialEq)]
+pub(super) enum Listed {
+    Worker(WorkerRow),
+    Lease(LeaseRow),
+    Stream(StreamRow),
+    /// A kind of row that this version does not know.
+    Other,
+}
+
+impl Listed {
+    pub(super) fn read(item: &Item) -> Result<Self, Unreadable> {
+        let row = Fields::of(item)?.row;
+        Ok(if row.starts_with(WORKER_PREFIX) {
+            Self::Worker(WorkerRow::read(item)?)
+        } else if row.starts_with(LEASE_PREFIX) {
+            Self::Lease(LeaseRow::read(item)?)
+        } else if row.starts_with(STREAM_PREFIX) {
+            Self::Stream(StreamRow::read(item)?)
+        } else {
+            Self::Other
+        })
+    }
+}
+
+/// Reads the attributes of one item and remembers which row they are of.
+struct Fields<'a> {
+    item: &'a Item,
+    row: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    fn of(item: &'a Item) -> Result<Self, Unreadable> {
+        let fields = Self { item, row: "?" };
+        Ok(Self { row: fields.text(ROW)?, ..fields })
+    }
+
+    fn unreadable(&self, attribute: &'static str, found: String, problem: impl fmt::Display) -> Unreadable {
+        let row = self.row.to_owned();
+        Unreadable { row, attribute, found, problem: problem.to_string() }
+    }
+
+    fn wrong(&self, attribute: &'static str, problem: impl fmt::Display) -> Unreadable {
+        let found = match self.item.get(attribute) {
+            None => "missing".to_owned(),
+            Some(AttributeValue::S(text) | AttributeValue::N(text)) => {
+                format!("`{}`", text.chars().take(80).collect::<String>())
+            }
+            Some(_) => "of another type".to_owned(),
+        };
+        self.unreadable(attribute, found, problem)
+    }
+
+    fn optional_text(&self, name: &'static str) -> Result<Option<&'a str>, Unreadable> {
+        match self.item.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::S(text)) => Ok(Some(text)),
+            Some(_) => Err(self.wrong(name, "expected a string")),
+        }
+    }
+
+    fn text(&self, name: &'static str) -> Result<&'a str, Unreadable> {
+        self.optional_text(name)?.ok_or_else(|| self.wrong(name, "expected a string"))
+    }
+
+    fn number<T: FromStr>(&self, name: &'static str) -> Result<T, Unreadable> {
+        let read = |value: &AttributeValue| value.as_n().ok()?.parse().ok();
+        self.item.get(name).and_then(read).ok_or_else(|| self.wrong(name, "expected a whole number"))
+    }
+
+    fn optional<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Option<T>, Unreadable> {
+        let read = |text: &str| text.parse().map_err(|error| self.wrong(name, error));
+        self.optional_text(name)?.map(read).transpose()
+    }
+
+    fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T, Unreadable> {
+        self.optional(name)?.ok_or_else(|| self.wrong(name, "expected a string"))
+    }
+
+    /// The part of the sort key behind its prefix.
+    fn key<T: FromStr<Err: fmt::Display>>(&self, prefix: &str) -> Result<T, Unreadable> {
+        let rest = self.row.strip_prefix(prefix).unwrap_or(self.row);
+        rest.parse().map_err(|error| self.wrong(ROW, error))
+    }
+
+    fn shards(&self, name: &'static str) -> Result<Vec<ShardId>, Unreadable> {
+        let wrong = || self.wrong(name, "expected a list of shard ids");
+        match self.item.get(name) {
+            None => Ok(Vec::new()),
+            Some(AttributeValue::L(values)) => values
+                .iter()
+                .map(|value| ShardId::new(value.as_s().map_err(|_| wrong())?).map_err(|_| wrong()))
+                .collect(),
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    /// The mailbox. A note that cannot be read is from a newer version: notes are only hints.
+    fn notes(&self) -> Result<BTreeSet<Note>, Unreadable> {
+        match self.item.get(MAILBOX) {
+            None => Ok(BTreeSet::new()),
+            Some(AttributeValue::Ss(notes)) => {
+                Ok(notes.iter().filter_map(|note| note.parse().ok()).collect())
+            }
+            Some(_) => Err(self.wrong(MAILBOX, "expected a set of strings")),
+        }
+    }
+
+    fn time(&self, name: &'static str) -> Result<Option<u64>, Unreadable> {
+        let Some(text) = self.optional_text(name)? else { return Ok(None) };
+        let date = DateTime::from_str(text, DateTimeFormat::DateTime).ok();
+        date.and_then(|date| u64::try_from(date.to_millis().ok()?).ok())
+            .or_else(|| text.parse().ok())
+            .map(Some)
+            .ok_or_else(|| self.wrong(name, "expected a time such as 2026-01-31T12:00:00Z"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

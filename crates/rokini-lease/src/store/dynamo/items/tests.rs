@@ -1,0 +1,162 @@
+use super::*;
+use crate::{SequenceNumber, WorkerState};
+
+fn id(name: &str, incarnation: u64) -> WorkerId {
+    format!("{name}#{incarnation:016x}").parse().unwrap()
+}
+
+fn group() -> GroupId {
+    GroupId::new("billing").unwrap()
+}
+
+fn key_of(shard: &str) -> LeaseKey {
+    format!("orders@1700000000123#{shard}").parse().unwrap()
+}
+
+fn workers() -> [WorkerRow; 2] {
+    let process = ProcessMark { host: "boot-1".to_owned(), pid: 77, started: 123_456 };
+    let full = WorkerRow {
+        beat: 1234,
+        state: WorkerState::Leaving,
+        load: Load { leases: 3 },
+        mailbox: [Note::Given(key_of("shardId-1")), Note::Claimed(key_of("shardId-2"))].into(),
+        version: "1.2.3".to_owned(),
+        ..WorkerRow::joining(id("orders-7d9f", 1), Some(process))
+    };
+    [full, WorkerRow { version: "1.2.3".to_owned(), ..WorkerRow::joining(id("bare", 2), None) }]
+}
+
+fn leases() -> [LeaseRow; 2] {
+    let number: SequenceNumber = "49590338271490256608559692538361571095921575989136588898".parse().unwrap();
+    let full = LeaseRow {
+        owner: Some(id("orders-7d9f", 1)),
+        epoch: Epoch(17),
+        position: Position::Sequence(number, crate::Progress::Through(4)),
+        previous: Some(Position::AtTimestamp(1_700_000_000_123)),
+        children: vec![ShardId::new("shardId-4").unwrap(), ShardId::new("shardId-3").unwrap()],
+        claim: Some(id("bare", 2)),
+        checkpointed_at: Some(1_700_000_000_120),
+        ..LeaseRow::new(key_of("shardId-1"), Position::TrimHorizon)
+            .with_parents(vec![ShardId::new("shardId-0").unwrap()])
+            .with_hash_range(HashRange { start: 0, end: u128::MAX })
+    };
+    [full, LeaseRow::new(key_of("shardId-2"), Position::TrimHorizon)]
+}
+
+fn stream() -> StreamRow {
+    StreamRow {
+        id: StreamId::new("orders@1700000000123").unwrap(),
+        name: "orders".to_owned(),
+        start: Position::AtTimestamp(1_700_000_000_123),
+    }
+}
+
+fn items() -> Vec<Item> {
+    let workers = workers().into_iter().map(|row| row.item(&group()));
+    let leases = leases().into_iter().map(|row| row.item(&group()));
+    workers.chain(leases).chain([stream().item(&group())]).collect()
+}
+
+/// One attribute a line, as `aws dynamodb get-item` shows them.
+fn print(item: &Item) -> String {
+    let show = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => format!("S {text}"),
+        AttributeValue::N(number) => format!("N {number}"),
+        AttributeValue::Ss(set) => format!("SS {}", set.join(" ")),
+        AttributeValue::L(list) => {
+            let parts = list.iter().map(|part| format!("S {}", part.as_s().unwrap()));
+            format!("L [{}]", parts.collect::<Vec<_>>().join(", "))
+        }
+        other => panic!("a type that no row uses: {other:?}"),
+    };
+    let mut lines: Vec<String> =
+        item.iter().map(|(name, value)| format!("{name}: {}\n", show(value))).collect();
+    lines.sort();
+    lines.concat()
+}
+
+#[test]
+fn the_layout_of_items_is_as_committed() {
+    let printed: Vec<String> = items().iter().map(print).collect();
+    let golden = include_str!("golden.txt");
+    let printed = printed.join("\n");
+    assert_eq!(printed, golden, "the layout changed: tables in use have the committed one\n{printed}");
+}
+
+#[test]
+fn rows_round_trip() {
+    for row in workers() {
+        assert_eq!(WorkerRow::read(&row.item(&group())), Ok(row));
+    }
+    for row in leases() {
+        assert_eq!(LeaseRow::read(&row.item(&group())), Ok(row));
+    }
+    assert_eq!(StreamRow::read(&stream().item(&group())), Ok(stream()));
+}
+
+#[test]
+fn attributes_and_rows_of_newer_versions_are_passed_over() {
+    let [worker, _] = workers();
+    let mut item = worker.item(&group());
+    item.insert("zone".to_owned(), text("eu-west-1a"));
+    let mut notes = worker.mailbox.iter().map(Note::to_string).collect::<Vec<_>>();
+    notes.push("sing:a#b".to_owned());
+    item.insert(MAILBOX.to_owned(), AttributeValue::Ss(notes));
+    assert_eq!(Listed::read(&item), Ok(Listed::Worker(worker)));
+    assert_eq!(Listed::read(&key(&group(), "duty#audit")), Ok(Listed::Other));
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_named_with_its_attribute() {
+    let [full, _] = leases();
+    let changed = |name: &str, value: Option<AttributeValue>| {
+        let mut item = full.item(&group());
+        item.remove(name);
+        item.extend(value.map(|value| (name.to_owned(), value)));
+        LeaseRow::read(&item).unwrap_err().to_string()
+    };
+    let row = "of row `lease#orders@1700000000123#shardId-1`";
+    let cases = [
+        (EPOCH, None, format!("attribute `epoch` {row} is missing: expected a whole number")),
+        (EPOCH, Some(number("1.5")), format!("attribute `epoch` {row} is `1.5`: expected a whole number")),
+        (POSITION, Some(number(5)), format!("attribute `position` {row} is `5`: expected a string")),
+        (OWNER, Some(text("w")), format!("attribute `owner` {row} is `w`: not a worker id: `w`")),
+        (
+            PARENTS,
+            Some(text("shardId-0")),
+            format!("attribute `parents` {row} is `shardId-0`: expected a list of"),
+        ),
+        (HASH_END, None, format!("attribute `hash_end` {row} is missing: expected")),
+        (
+            CHECKPOINTED_AT,
+            Some(text("noon")),
+            format!("attribute `checkpointed_at` {row} is `noon`: expected a time"),
+        ),
+        // A position edited by hand, without its rank.
+        (POSITION, Some(text("TRIM_HORIZON")), format!("attribute `rank` {row} is `2")),
+    ];
+    for (name, value, message) in cases {
+        let error = changed(name, value);
+        assert!(error.starts_with(&message), "{error}\n{message}");
+    }
+    let error = LeaseRow::read(&key(&group(), "lease#orders")).unwrap_err();
+    assert!(error.to_string().contains("`position`"), "{error}");
+    assert!(
+        Listed::read(&Item::new()).unwrap_err().to_string().contains("attribute `row` of row `?` is missing")
+    );
+}
+
+#[test]
+fn times_are_dates_as_far_as_dates_go() {
+    for (millis, shown) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
+        (LAST_DATE, "9999-12-31T23:59:59.999Z"),
+        (LAST_DATE + 1, "253402300800000"),
+        (u64::MAX, "18446744073709551615"),
+    ] {
+        assert_eq!(time(millis), text(shown));
+        let item = Item::from([(ROW.to_owned(), text("x")), (CHECKPOINTED_AT.to_owned(), time(millis))]);
+        assert_eq!(Fields::of(&item).unwrap().time(CHECKPOINTED_AT), Ok(Some(millis)));
+    }
+}
