@@ -251,11 +251,8 @@ impl Lease {
             return Err(LeaseError::Lost(cause));
         }
         let (store, group) = (&self.shared.store, &self.shared.group);
-        stream::iter(&children)
-            .map(|child| async move { store.insert_lease(group, child).await.map(drop) })
-            .buffer_unordered(INSERTS_AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+        let inserts: Vec<_> = children.iter().map(|child| store.insert_lease(group, child)).collect();
+        stream::iter(inserts).buffer_unordered(INSERTS_AT_ONCE).try_collect::<Vec<_>>().await?;
         self.shared.give_up(&self.hold);
         let update = LeaseUpdate::Finish {
             owner: self.shared.me.clone(),
