@@ -26,10 +26,12 @@ pub use plan::{Move, Policy, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use row::{LeaseRow, Load, Note, ProcessMark, StreamRow, View, WorkerRow, WorkerState};
 pub use sequence::{InvalidSequenceNumber, SequenceNumber};
+pub use store::counting::{CountingStore, Counts};
 #[cfg(feature = "dynamo")]
 pub use store::dynamo::{BillingMode, DynamoStore};
+pub use store::faults::{Fault, FaultyStore, Target};
 pub use store::memory::MemoryStore;
-pub use store::{LeaseStore, Listing};
+pub use store::{LeaseStore, Listing, Operation};
 pub use types::{
     Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, ShardId, StreamId, WorkerId,
     WorkerName,

@@ -14,7 +14,12 @@ pub mod conformance;
 pub mod counting;
 #[cfg(feature = "dynamo")]
 pub mod dynamo;
+pub mod faults;
 pub mod memory;
+mod operation;
+mod shared;
+
+pub use operation::Operation;
 
 /// What a listing returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,1 +1,324 @@
-//! Counts what a store is asked for.
+//! Counts what a store is asked for, and what DynamoDB would bill for it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Sub;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{LeaseStore, Listing, Operation};
+use crate::{
+    Epoch, GroupId, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId, StreamRow, View,
+    WorkerId, WorkerRow, WorkerUpdate,
+};
+
+mod size;
+
+/// A write unit covers an item of 1 KB, a read unit one of 4 KB; half as much for an eventually consistent
+/// read ("Read and write operations" in the developer guide of DynamoDB).
+const WRITE_UNIT: u64 = 1024;
+const READ_UNIT: u64 = 4096;
+/// A page of a query holds 1 MB.
+const PAGE: u64 = 1024 * 1024;
+
+/// What went to a store between two moments.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    calls: BTreeMap<Operation, u64>,
+    refused: u64,
+    failed: u64,
+    requests: u64,
+    read_halves: u64,
+    writes: u64,
+}
+
+impl Counts {
+    /// Calls of this kind, refused and failed ones included.
+    #[must_use]
+    pub fn of(&self, operation: Operation) -> u64 {
+        self.calls.get(&operation).copied().unwrap_or_default()
+    }
+
+    /// Calls that can change a row.
+    #[must_use]
+    pub fn write_calls(&self) -> u64 {
+        self.calls.iter().filter(|(operation, _)| operation.is_write()).map(|(_, count)| count).sum()
+    }
+
+    /// Calls that only read.
+    #[must_use]
+    pub fn read_calls(&self) -> u64 {
+        self.calls.values().sum::<u64>() - self.write_calls()
+    }
+
+    /// Conditional writes whose condition did not hold.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Calls that ended in an error. Their units are not counted.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Requests that DynamoDB would get: one a call, and one more for each further page of a listing.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Read units that DynamoDB would bill: estimated from the sizes of the rows.
+    #[must_use]
+    pub fn read_units(&self) -> f64 {
+        self.read_halves as f64 / 2.0
+    }
+
+    /// Write units that DynamoDB would bill: estimated from the sizes of the rows before and after.
+    #[must_use]
+    pub fn write_units(&self) -> u64 {
+        self.writes
+    }
+
+    fn add(&mut self, operation: Operation, bill: Bill) {
+        *self.calls.entry(operation).or_default() += 1;
+        self.requests += bill.requests;
+        self.read_halves += bill.read_halves;
+        self.writes += bill.writes;
+        self.refused += u64::from(bill.refused);
+        self.failed += u64::from(bill.failed);
+    }
+}
+
+/// What came on top since an earlier snapshot.
+impl Sub<&Counts> for Counts {
+    type Output = Self;
+
+    fn sub(mut self, earlier: &Self) -> Self {
+        for (operation, count) in &mut self.calls {
+            *count = count.saturating_sub(earlier.of(*operation));
+        }
+        self.calls.retain(|_, count| *count > 0);
+        Self {
+            calls: self.calls,
+            refused: self.refused.saturating_sub(earlier.refused),
+            failed: self.failed.saturating_sub(earlier.failed),
+            requests: self.requests.saturating_sub(earlier.requests),
+            read_halves: self.read_halves.saturating_sub(earlier.read_halves),
+            writes: self.writes.saturating_sub(earlier.writes),
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (operation, count) in &self.calls {
+            write!(f, "{operation:?} {count}, ")?;
+        }
+        write!(
+            f,
+            "refused {}, failed {}, requests {}, read units {}, write units {}",
+            self.refused,
+            self.failed,
+            self.requests,
+            self.read_units(),
+            self.writes
+        )
+    }
+}
+
+/// What one call came to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bill {
+    requests: u64,
+    read_halves: u64,
+    writes: u64,
+    refused: bool,
+    failed: bool,
+}
+
+impl Bill {
+    const FAILED: Self = Self { requests: 1, read_halves: 0, writes: 0, refused: false, failed: true };
+    const FREE: Self = Self { failed: false, ..Self::FAILED };
+
+    fn read(bytes: u64) -> Self {
+        Self { read_halves: 2 * bytes.div_ceil(READ_UNIT).max(1), ..Self::FREE }
+    }
+
+    fn listing(bytes: u64) -> Self {
+        let requests = (bytes / PAGE) + 1;
+        Self { requests, read_halves: bytes.div_ceil(READ_UNIT).max(requests), ..Self::FREE }
+    }
+
+    fn write(bytes: u64) -> Self {
+        Self { writes: bytes.div_ceil(WRITE_UNIT).max(1), ..Self::FREE }
+    }
+
+    /// A refused write is billed like one that took effect, by the row as it stands.
+    fn outcome<R>(outcome: &Outcome<R>, size: impl Fn(&R) -> u64) -> Self {
+        match outcome {
+            Outcome::Applied { before, after } => {
+                Self::write(before.as_ref().map_or(0, &size).max(size(after)))
+            }
+            Outcome::Refused { current } => {
+                Self { refused: true, ..Self::write(current.as_ref().map_or(0, size)) }
+            }
+        }
+    }
+}
+
+/// Counts the calls on their way to another store. Clones share the store and the counts.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # runtime.block_on(async {
+/// use rokini_lease::store::{Listing, Operation};
+/// use rokini_lease::{CountingStore, GroupId, LeaseStore, MemoryStore};
+/// let store = CountingStore::new(MemoryStore::new());
+/// let before = store.snapshot();
+/// store.list(&GroupId::new("billing")?, Listing::Workers).await?;
+/// assert_eq!((store.snapshot() - &before).of(Operation::Watch), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct CountingStore<S> {
+    inner: Arc<S>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+impl<S> Clone for CountingStore<S> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), counts: Arc::clone(&self.counts) }
+    }
+}
+
+impl<S: LeaseStore> CountingStore<S> {
+    /// Counts what goes to `inner`, from zero.
+    pub fn new(inner: S) -> Self {
+        Self { inner: Arc::new(inner), counts: Arc::default() }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn snapshot(&self) -> Counts {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The store that the calls go to.
+    #[must_use]
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    fn count<T>(
+        &self,
+        operation: impl Into<Operation>,
+        result: Result<T, StoreError>,
+        bill: impl FnOnce(&T) -> Bill,
+    ) -> Result<T, StoreError> {
+        let bill = result.as_ref().map_or(Bill::FAILED, bill);
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).add(operation.into(), bill);
+        result
+    }
+}
+
+#[async_trait]
+impl<S: LeaseStore> LeaseStore for CountingStore<S> {
+    async fn init(&self) -> Result<(), StoreError> {
+        self.count(Operation::Init, self.inner.init().await, |()| Bill::FREE)
+    }
+
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+        self.count(listing, self.inner.list(group, listing).await, |view| {
+            let workers = view.workers.iter().map(|row| size::worker(group, row));
+            let leases = view.leases.iter().map(|row| size::lease(group, row));
+            let streams = view.streams.iter().map(|row| size::stream(group, row));
+            Bill::listing(workers.chain(leases).chain(streams).sum())
+        })
+    }
+
+    async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
+        self.count(Operation::Read, self.inner.worker(group, id).await, |row| {
+            Bill::read(row.as_ref().map_or(0, |row| size::worker(group, row)))
+        })
+    }
+
+    async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
+        self.count(Operation::Read, self.inner.lease(group, key).await, |row| {
+            Bill::read(row.as_ref().map_or(0, |row| size::lease(group, row)))
+        })
+    }
+
+    async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
+        self.count(Operation::Read, self.inner.stream(group, id).await, |row| {
+            Bill::read(row.as_ref().map_or(0, |row| size::stream(group, row)))
+        })
+    }
+
+    async fn insert_worker(
+        &self,
+        group: &GroupId,
+        row: &WorkerRow,
+    ) -> Result<Outcome<WorkerRow>, StoreError> {
+        self.count(Operation::Insert, self.inner.insert_worker(group, row).await, |outcome| {
+            Bill::outcome(outcome, |row| size::worker(group, row))
+        })
+    }
+
+    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+        self.count(Operation::Insert, self.inner.insert_lease(group, row).await, |outcome| {
+            Bill::outcome(outcome, |row| size::lease(group, row))
+        })
+    }
+
+    async fn insert_stream(
+        &self,
+        group: &GroupId,
+        row: &StreamRow,
+    ) -> Result<Outcome<StreamRow>, StoreError> {
+        self.count(Operation::Insert, self.inner.insert_stream(group, row).await, |outcome| {
+            Bill::outcome(outcome, |row| size::stream(group, row))
+        })
+    }
+
+    async fn update_worker(
+        &self,
+        group: &GroupId,
+        id: &WorkerId,
+        update: &WorkerUpdate,
+    ) -> Result<Outcome<WorkerRow>, StoreError> {
+        self.count(update, self.inner.update_worker(group, id, update).await, |outcome| {
+            Bill::outcome(outcome, |row| size::worker(group, row))
+        })
+    }
+
+    async fn update_lease(
+        &self,
+        group: &GroupId,
+        key: &LeaseKey,
+        update: &LeaseUpdate,
+    ) -> Result<Outcome<LeaseRow>, StoreError> {
+        self.count(update, self.inner.update_lease(group, key, update).await, |outcome| {
+            Bill::outcome(outcome, |row| size::lease(group, row))
+        })
+    }
+
+    // The size of a deleted row is not known here: rows of workers and leases fit one unit as a rule.
+    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
+        self.count(Operation::Delete, self.inner.delete_worker(group, id).await, |()| Bill::write(0))
+    }
+
+    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
+        self.count(Operation::Delete, self.inner.delete_lease(group, key, seen).await, |deleted| Bill {
+            refused: !deleted,
+            ..Bill::write(0)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

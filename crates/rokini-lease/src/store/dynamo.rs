@@ -209,3 +209,19 @@ impl LeaseStore for DynamoStore {
         self.calls.delete_lease(group, items::lease_key(key), seen).await
     }
 }
+
+/// The size of a row's item by the rules of DynamoDB.
+#[cfg(test)]
+pub(super) fn item_size(group: &GroupId, row: &impl items::Row) -> u64 {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    fn size(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(number) => number.trim_end_matches('0').len().max(1).div_ceil(2) + 1,
+            AttributeValue::Ss(set) => 3 + set.iter().map(String::len).sum::<usize>(),
+            AttributeValue::L(list) => 3 + list.iter().map(|member| 1 + size(member)).sum::<usize>(),
+            other => panic!("a type that no row uses: {other:?}"),
+        }
+    }
+    row.item(group).iter().map(|(name, value)| name.len() + size(value)).sum::<usize>() as u64
+}

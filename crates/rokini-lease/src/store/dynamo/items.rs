@@ -97,7 +97,7 @@ pub(super) fn time(millis: u64) -> AttributeValue {
 /// A stored row that this version cannot read.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("attribute `{attribute}` of row `{row}` is {found}: {problem}")]
-pub(super) struct Unreadable {
+pub(in crate::store) struct Unreadable {
     row: String,
     attribute: &'static str,
     found: String,
@@ -105,7 +105,7 @@ pub(super) struct Unreadable {
 }
 
 /// A kind of row.
-pub(super) trait Row: Clone + PartialEq + Send + Sync {
+pub(in crate::store) trait Row: Clone + PartialEq + Send + Sync {
     /// The sort key.
     fn sort_key(&self) -> String;
 

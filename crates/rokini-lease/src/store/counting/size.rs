@@ -1,0 +1,64 @@
+//! How large DynamoDB takes a row to be: the lengths of attribute names and values ("DynamoDB item sizes and
+//! formats" in its developer guide).
+
+use crate::{GroupId, LeaseRow, Note, ShardId, StreamRow, WorkerRow};
+
+/// A text attribute.
+fn text(name: &str, value: &str) -> u64 {
+    (name.len() + value.len()) as u64
+}
+
+/// A number: a byte for two digits, and one more.
+fn number(name: &str, value: u64) -> u64 {
+    // Zeros at the end do not count, as they are not significant.
+    let digits = value.to_string().trim_end_matches('0').len().max(1);
+    (name.len() + digits.div_ceil(2) + 1) as u64
+}
+
+/// A list: 3 bytes, and one more for each member.
+fn shards(name: &str, ids: &[ShardId]) -> u64 {
+    let members: usize = ids.iter().map(|id| 1 + id.as_str().len()).sum();
+    if ids.is_empty() { 0 } else { (name.len() + 3 + members) as u64 }
+}
+
+fn key(group: &GroupId, kind: &str, id: &str) -> u64 {
+    text("group", group.as_str()) + text("row", kind) + id.len() as u64
+}
+
+pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {
+    let notes: usize = row.mailbox.iter().map(|note| Note::to_string(note).len()).sum();
+    let mailbox = if notes == 0 { 0 } else { "mailbox".len() + 3 + notes };
+    let process = row.process.as_ref().map_or(0, |process| {
+        text("host", &process.host)
+            + number("process_id", process.pid.into())
+            + number("process_started", process.started)
+    });
+    key(group, "worker#", &row.id.to_string())
+        + number("beat", row.beat)
+        + text("state", &row.state.to_string())
+        + number("leases", row.load.leases.into())
+        + text("version", &row.version)
+        + mailbox as u64
+        + process
+}
+
+pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {
+    let optional = |name: &str, value: Option<String>| value.map_or(0, |value| text(name, &value));
+    let time = row.checkpointed_at.map_or(0, |_| text("checkpointed_at", "2026-01-31T12:00:00.000Z"));
+    key(group, "lease#", &row.key.to_string())
+        + number("epoch", row.epoch.0)
+        + text("position", &row.position.to_string())
+        + text("rank", &row.position.rank())
+        + optional("owner", row.owner.as_ref().map(ToString::to_string))
+        + optional("claim", row.claim.as_ref().map(ToString::to_string))
+        + optional("previous_position", row.previous.map(|position| position.to_string()))
+        + optional("hash_start", row.hash_range.map(|range| range.start.to_string()))
+        + optional("hash_end", row.hash_range.map(|range| range.end.to_string()))
+        + shards("parents", &row.parents)
+        + shards("children", &row.children)
+        + time
+}
+
+pub(super) fn stream(group: &GroupId, row: &StreamRow) -> u64 {
+    key(group, "stream#", row.id.as_str()) + text("name", &row.name) + text("start", &row.start.to_string())
+}
