@@ -7,11 +7,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use rokini_lease::{Position, Progress, SequenceNumber};
 
+use crate::checkpoint::HoldId;
+
 /// One user record.
 ///
 /// Cloning is cheap: the data are shared. A record's data may be a slice of the whole response it came in, and
 /// keep that (up to 10 MB) alive; copy them out when you keep a record for long.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// A record remembers which hold of which shard delivered it, so that it can be checkpointed there and nowhere
+/// else. Records are equal when what they carry is equal.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Record {
     /// The payload.
@@ -27,7 +32,22 @@ pub struct Record {
     pub arrival_millis: u64,
     /// Whether more user records of the same stream record follow this one.
     pub(crate) more_follow: bool,
+    /// The hold of the lease that delivered it.
+    pub(crate) hold: Option<HoldId>,
 }
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.data == other.data
+            && self.partition_key == other.partition_key
+            && self.sequence_number == other.sequence_number
+            && self.sub_sequence_number == other.sub_sequence_number
+            && self.arrival_millis == other.arrival_millis
+            && self.more_follow == other.more_follow
+    }
+}
+
+impl Eq for Record {}
 
 impl Record {
     /// A plain record; for tests of processors and for other sources.
@@ -44,6 +64,7 @@ impl Record {
             sub_sequence_number: None,
             arrival_millis,
             more_follow: false,
+            hold: None,
         }
     }
 

@@ -1,0 +1,298 @@
+//! Puts a consumer together.
+
+use std::future::Future;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_types::SdkConfig;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, WallClock};
+
+use super::Consumer;
+use super::engine::Engine;
+use super::run::Runner;
+use crate::events::Events;
+use crate::handle::Control;
+use crate::processor::{Factory, ForEach, ForEachBatch};
+use crate::shard::catalog::Catalog;
+use crate::source::kinesis::KinesisSource;
+use crate::{
+    Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Error, ErrorKind, HandlerError, Record,
+    RecordProcessor, ShardContext, StartPosition, StreamSource,
+};
+
+/// Builds a [`Consumer`]. Each setting is described at its [`ConfigKey`]; a wrong value is an error of
+/// [`ConsumerBuilder::build`].
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct ConsumerBuilder {
+    config: ConsumerConfig,
+    store: Option<Arc<dyn LeaseStore>>,
+    source: Option<Arc<dyn StreamSource>>,
+    aws: Option<SdkConfig>,
+    factory: Option<Factory>,
+    seed: Option<u64>,
+    clock: WallClock,
+    wrong: Option<Error>,
+}
+
+impl ConsumerBuilder {
+    /// Takes over settings read elsewhere, from a file or the environment for example. Of two values the one of
+    /// the stronger origin holds: this builder's own over the environment's over the file's.
+    pub fn config(mut self, config: ConsumerConfig) -> Self {
+        self.config = self.config.merge(config);
+        self
+    }
+
+    /// Sets one setting by its key and text.
+    pub fn set(mut self, key: ConfigKey, text: impl AsRef<str>) -> Self {
+        if let Err(error) = self.config.set(key, text.as_ref()) {
+            // The first mistake is the one to tell.
+            self.wrong.get_or_insert(error);
+        }
+        self
+    }
+
+    fn set_duration(self, key: ConfigKey, value: Duration) -> Self {
+        self.set(key, format!("{}ms", value.as_millis()))
+    }
+
+    /// The group whose workers share the shards. Required.
+    pub fn group(self, group: impl AsRef<str>) -> Self {
+        self.set(ConfigKey::Group, group)
+    }
+
+    /// The stream, by name or ARN. Required, except with [`ConsumerBuilder::source`], where it is compared with
+    /// what the source reads.
+    pub fn stream(self, stream: impl AsRef<str>) -> Self {
+        self.set(ConfigKey::Stream, stream)
+    }
+
+    /// The stable name of this worker, different for each worker of the group. Default: made up for this run,
+    /// so that a restart is a new worker.
+    pub fn worker(self, name: impl AsRef<str>) -> Self {
+        self.set(ConfigKey::Worker, name)
+    }
+
+    /// Where a group starts that has no position yet. Default [`StartPosition::TrimHorizon`].
+    pub fn start(self, start: StartPosition) -> Self {
+        self.set(ConfigKey::Start, start.to_string())
+    }
+
+    /// Whether a batch is done when the handler returns `Ok`. Default `true`. With `false` user code checkpoints
+    /// with [`ShardContext::checkpoint_at`].
+    pub fn auto_checkpoint(self, automatic: bool) -> Self {
+        self.set(ConfigKey::AutoCheckpoint, automatic.to_string())
+    }
+
+    /// How often the position of a shard is stored at most by itself. Default 5 s.
+    pub fn checkpoint_interval(self, interval: Duration) -> Self {
+        self.set_duration(ConfigKey::CheckpointInterval, interval)
+    }
+
+    /// How long one handler call may take before it counts as failed. Default: without limit.
+    pub fn handler_timeout(self, limit: Duration) -> Self {
+        self.set_duration(ConfigKey::HandlerTimeout, limit)
+    }
+
+    /// How often this worker says that it is alive. Default 1 s.
+    pub fn heartbeat(self, interval: Duration) -> Self {
+        self.set_duration(ConfigKey::Heartbeat, interval)
+    }
+
+    /// After how long without a heartbeat a worker's shards go to others. Default 10 s. The same for all workers
+    /// of a group.
+    pub fn failover(self, time: Duration) -> Self {
+        self.set_duration(ConfigKey::Failover, time)
+    }
+
+    /// The most shards this worker takes, 1 or more. Default: without limit.
+    pub fn max_leases(self, limit: u32) -> Self {
+        self.set(ConfigKey::MaxLeases, limit.to_string())
+    }
+
+    /// Vouches that no two live processes have the same worker name. Default `false`.
+    pub fn unique_worker_names(self, vouched: bool) -> Self {
+        self.set(ConfigKey::UniqueWorkerNames, vouched.to_string())
+    }
+
+    /// How often the group compares its leases with the stream's shards. Default 1 minute.
+    pub fn audit_interval(self, interval: Duration) -> Self {
+        self.set_duration(ConfigKey::AuditInterval, interval)
+    }
+
+    /// How long [`Handle::stop`](crate::Handle::stop) waits for handlers. Default 25 s.
+    pub fn shutdown_deadline(self, deadline: Duration) -> Self {
+        self.set_duration(ConfigKey::ShutdownDeadline, deadline)
+    }
+
+    /// Where leases and positions are kept. Default with [`ConsumerBuilder::aws`]: the DynamoDB table that
+    /// [`ConfigKey::Table`] names.
+    pub fn store(mut self, store: impl LeaseStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Where records come from, in place of Amazon Kinesis.
+    pub fn source(mut self, source: impl StreamSource) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Region, credentials and endpoints for Amazon Kinesis, and for DynamoDB where no other store is given.
+    pub fn aws(mut self, aws: &SdkConfig) -> Self {
+        self.aws = Some(aws.clone());
+        self
+    }
+
+    /// Makes a processor for each shard this worker works on. This, or a closure, is required.
+    pub fn processor<P: RecordProcessor>(
+        mut self,
+        make: impl Fn(&ShardContext) -> P + Send + Sync + 'static,
+    ) -> Self {
+        self.factory = Some(Factory::new(None, make));
+        self
+    }
+
+    /// Calls a closure with each record, one after the other in each shard, shards at the same time. A record
+    /// whose call fails comes again before the next one.
+    pub fn for_each<F, Fut>(mut self, handle: F) -> Self
+    where
+        F: Fn(Record) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let handle = Arc::new(handle);
+        self.factory = Some(Factory::new(Some(1), move |_| ForEach(Arc::clone(&handle))));
+        self
+    }
+
+    /// Calls a closure with each batch; [`Batch::shard`] says where it comes from. A batch whose call fails comes
+    /// again.
+    pub fn for_each_batch<F, Fut>(mut self, handle: F) -> Self
+    where
+        F: Fn(Batch) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let handle = Arc::new(handle);
+        self.factory = Some(Factory::new(None, move |_| ForEachBatch(Arc::clone(&handle))));
+        self
+    }
+
+    /// The seed of all randomness: delays, and the worker's incarnation. Default: from the operating system. Two
+    /// workers of one group must not have the same.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The clock for what people see. Default: the host's.
+    pub fn wall_clock(mut self, clock: WallClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Checks everything that can be known without asking the stream and the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`], naming what is wrong or missing and what to do.
+    pub async fn build(self) -> Result<Consumer, Error> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        let config = self.config;
+        config.check(self.clock.millis())?;
+        let Some(group) = config.group.clone() else {
+            return Err(ConsumerConfig::missing(ConfigKey::Group));
+        };
+        let factory = self.factory.ok_or_else(|| {
+            missing("handler", "give the builder one with `processor`, `for_each` or `for_each_batch`")
+        })?;
+        let aws = self.aws.map(with_http_client).transpose()?;
+        let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+        let source = match (self.source, &aws) {
+            (Some(source), _) => {
+                let polling = [ConfigKey::PollFloor, ConfigKey::PollCeiling, ConfigKey::MaxRecords];
+                refuse_ineffective(&config, &polling, "with a source of one's own")?;
+                source
+            }
+            (None, Some(aws)) => {
+                let Some(stream) = config.stream.clone() else {
+                    return Err(ConsumerConfig::missing(ConfigKey::Stream));
+                };
+                let source = KinesisSource::new(aws, stream, &config, rng.random())?;
+                Arc::new(source.wall_clock(self.clock.clone()))
+            }
+            (None, None) => {
+                return Err(missing("source of records", "give the builder `aws` or `source`"));
+            }
+        };
+        let store = match (self.store, &aws) {
+            (Some(store), _) => {
+                let table = [
+                    ConfigKey::Table,
+                    ConfigKey::CreateTable,
+                    ConfigKey::BillingMode,
+                    ConfigKey::ReadCapacityUnits,
+                    ConfigKey::WriteCapacityUnits,
+                ];
+                refuse_ineffective(&config, &table, "with a store of one's own")?;
+                store
+            }
+            (None, Some(aws)) => Arc::new(dynamo(&config, aws, &group)),
+            (None, None) => return Err(missing("lease store", "give the builder `aws` or `store`")),
+        };
+        let events = Events::new();
+        let catalog = Catalog { source, store, group, events: events.clone() };
+        let engine = Arc::new(Engine::new(config, catalog, factory, events, self.clock));
+        let control = Arc::new(Control::new(&engine));
+        Ok(Consumer { runner: Runner { engine, control, rng } })
+    }
+}
+
+fn missing(what: &str, how: &str) -> Error {
+    Error::new(ErrorKind::Configuration, format!("the consumer has no {what}: {how}"))
+}
+
+fn with_http_client(aws: SdkConfig) -> Result<SdkConfig, Error> {
+    match aws.http_client() {
+        Some(_) => Ok(aws),
+        None => Ok(aws.into_builder().http_client(crate::aws::http_client()?).build()),
+    }
+}
+
+/// The store that the settings describe.
+fn dynamo(config: &ConsumerConfig, aws: &SdkConfig, group: &GroupId) -> DynamoStore {
+    let units = |units: NonZeroU64| u32::try_from(units.get()).unwrap_or(u32::MAX);
+    let billing = match config.billing_mode {
+        Billing::PayPerRequest => BillingMode::PayPerRequest,
+        Billing::Provisioned => BillingMode::Provisioned {
+            read_units: units(config.read_capacity_units),
+            write_units: units(config.write_capacity_units),
+        },
+    };
+    // A call that hangs leaves time for others within the failover time.
+    let attempt = DynamoStore::ATTEMPT_TIMEOUT.min(config.failover / 5);
+    let operation = DynamoStore::OPERATION_TIMEOUT.min(config.failover / 2);
+    DynamoStore::new(aws, config.table.as_str())
+        .create_table(config.create_table)
+        .billing_mode(billing)
+        .check_group(group.clone())
+        .timeouts(attempt, operation)
+}
+
+/// A setting that would do nothing is a mistake of whoever set it.
+fn refuse_ineffective(config: &ConsumerConfig, keys: &[ConfigKey], why: &str) -> Result<(), Error> {
+    match keys.iter().find(|key| config.origin(**key) != ConfigOrigin::Default) {
+        None => Ok(()),
+        Some(key) => Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "`{key} = {}` (from the {}) has no effect {why}: remove it",
+                config.text(*key).unwrap_or_default(),
+                config.origin(*key)
+            ),
+        )),
+    }
+}

@@ -1,0 +1,194 @@
+//! The shard tasks of a consumer: at most one per shard at any time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rokini_lease::{Lease, LeaseKey, LostCause, StreamId, WorkerId};
+use tokio::task::{Id, JoinSet};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::engine::Engine;
+use crate::ShardContext;
+use crate::events::Event;
+use crate::handle::Control;
+use crate::shard::Live;
+use crate::shard::task::{Outcome, ShardTask, Signals};
+
+/// A task that ended.
+pub(crate) struct Ended {
+    pub(crate) live: Option<Arc<Live>>,
+    pub(crate) outcome: Outcome,
+}
+
+pub(crate) struct Crew {
+    engine: Arc<Engine>,
+    control: Arc<Control>,
+    rng: StdRng,
+    signals: Signals,
+    tasks: JoinSet<Outcome>,
+    keys: HashMap<Id, LeaseKey>,
+    /// `None` for a lease of another stream.
+    running: BTreeMap<LeaseKey, Option<Arc<Live>>>,
+    /// Granted while the task of an earlier hold has not ended: two handlers of one shard never run at once.
+    waiting: BTreeMap<LeaseKey, (Lease, WorkerId)>,
+}
+
+impl Crew {
+    pub(crate) fn new(engine: &Arc<Engine>, control: &Arc<Control>, rng: StdRng) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            control: Arc::clone(control),
+            rng,
+            signals: Signals { stop: CancellationToken::new(), abandon: CancellationToken::new() },
+            tasks: JoinSet::new(),
+            keys: HashMap::new(),
+            running: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Every task drains and hands over.
+    pub(crate) fn stop(&self) {
+        self.signals.stop.cancel();
+    }
+
+    /// Every task drops what it does and hands over.
+    pub(crate) fn abandon(&self) {
+        self.signals.abandon.cancel();
+    }
+
+    /// Ends every task where it stands, and tells what was running.
+    pub(crate) fn abort(&mut self) -> Vec<Arc<Live>> {
+        self.tasks.abort_all();
+        self.waiting.clear();
+        let running = std::mem::take(&mut self.running);
+        running.into_values().flatten().collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Starts a task for a lease, or has it wait for the shard's earlier task.
+    pub(crate) fn granted(&mut self, lease: Lease, worker: WorkerId) {
+        let key = lease.key().clone();
+        if self.running.contains_key(&key) {
+            self.waiting.insert(key, (lease, worker));
+            return;
+        }
+        let Some(stream) = self.engine.stream() else { return };
+        let (live, abort) = if key.stream == stream.id {
+            let context = ShardContext::new(
+                self.engine.catalog.group.clone(),
+                &key,
+                worker,
+                lease.epoch(),
+                lease.position(),
+            );
+            let live = Arc::new(Live::new(context));
+            self.control.add(&live);
+            let task = ShardTask {
+                engine: Arc::clone(&self.engine),
+                live: Arc::clone(&live),
+                lease,
+                signals: self.signals.clone(),
+                rng: StdRng::from_rng(&mut self.rng),
+            };
+            (Some(live), self.tasks.spawn(task.run()))
+        } else {
+            let outdated = is_older(&key.stream, &stream.id);
+            let engine = Arc::clone(&self.engine);
+            let stop = self.signals.stop.clone();
+            (None, self.tasks.spawn(async move { foreign(&engine, lease, outdated, &stop).await }))
+        };
+        self.keys.insert(abort.id(), key.clone());
+        self.running.insert(key, live);
+    }
+
+    /// The next task that ends. Never ends while there is none.
+    pub(crate) async fn ended(&mut self) -> Ended {
+        let Some(joined) = self.tasks.join_next_with_id().await else {
+            return std::future::pending().await;
+        };
+        let (id, outcome) = match joined {
+            Ok((id, outcome)) => (id, outcome),
+            Err(error) => (error.id(), Outcome::Broken(error.to_string())),
+        };
+        let key = self.keys.remove(&id);
+        let live = key.as_ref().and_then(|key| self.running.remove(key)).flatten();
+        if let Some(live) = &live {
+            self.control.remove(live);
+            if let Outcome::Broken(error) = &outcome {
+                let shard = live.context.shard_id().clone();
+                tracing::warn!(%shard, error, "the work on a shard ended, it begins anew");
+                self.engine.events.tell(Event::ShardRestarted { shard, error: error.clone() });
+            }
+        }
+        if let Some((lease, worker)) = key.and_then(|key| self.waiting.remove(&key)) {
+            self.granted(lease, worker);
+        }
+        Ended { live, outcome }
+    }
+}
+
+/// A lease of another stream than the one this consumer reads.
+async fn foreign(engine: &Engine, lease: Lease, outdated: bool, stop: &CancellationToken) -> Outcome {
+    let key = lease.key().clone();
+    if outdated {
+        // The stream was deleted and made again: nothing of the old one can be read any more.
+        tracing::warn!(lease = %key, "the lease belongs to a stream that was deleted: it is retired");
+        engine.events.tell(Event::ShardGone { shard: key.shard, position: lease.position() });
+        return match lease.finish(Vec::new()).await {
+            Ok(()) => Outcome::Finished,
+            Err(error) => Outcome::Broken(error.to_string()),
+        };
+    }
+    tracing::warn!(lease = %key, "another stream is consumed under the same group: use a group per stream");
+    engine.events.tell(Event::ForeignLease { lease: key });
+    // Given back slowly: it would be granted again at once.
+    let pause: Duration = engine.config.failover;
+    tokio::select! {
+        cause = lease.lost() => return Outcome::Lost(cause),
+        () = lease.yield_requested() => {}
+        () = stop.cancelled() => {}
+        () = sleep(pause) => {}
+    }
+    match lease.hand_over(None).await {
+        Ok(handed_over) => Outcome::HandedOver { to: handed_over.to },
+        Err(rokini_lease::LeaseError::Lost(cause)) => Outcome::Lost(cause),
+        Err(_) => Outcome::Lost(LostCause::Stopped),
+    }
+}
+
+/// Whether both are incarnations of one stream, and `other` the earlier one: ids end in `@` and the time of
+/// creation.
+fn is_older(other: &StreamId, current: &StreamId) -> bool {
+    let parts = |id: &StreamId| {
+        let (name, created) = id.as_str().rsplit_once('@')?;
+        Some((name.to_owned(), created.parse::<u64>().ok()?))
+    };
+    match (parts(other), parts(current)) {
+        (Some((other, before)), Some((current, now))) => other == current && before < now,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c14_only_an_earlier_incarnation_of_the_same_stream_is_outdated() {
+        let id = |text: &str| StreamId::new(text).unwrap();
+        let current = id("orders@1700000000000");
+        assert!(is_older(&id("orders@1600000000000"), &current));
+        for other in ["orders@1700000000000", "orders@1800000000000", "bills@1600000000000", "orders"] {
+            assert!(!is_older(&id(other), &current), "{other}");
+        }
+        assert!(!is_older(&id("1/orders@1"), &id("2/orders@2")));
+    }
+}

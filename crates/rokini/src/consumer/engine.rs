@@ -1,0 +1,43 @@
+//! What all shard tasks of a consumer share.
+
+use std::sync::OnceLock;
+
+use rokini_lease::WallClock;
+use tokio_util::task::TaskTracker;
+
+use crate::ConsumerConfig;
+use crate::events::Events;
+use crate::processor::Factory;
+use crate::shard::catalog::{Catalog, OpenStream};
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) config: ConsumerConfig,
+    pub(crate) catalog: Catalog,
+    pub(crate) factory: Factory,
+    pub(crate) events: Events,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) clock: WallClock,
+    stream: OnceLock<OpenStream>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        config: ConsumerConfig,
+        catalog: Catalog,
+        factory: Factory,
+        events: Events,
+        clock: WallClock,
+    ) -> Self {
+        Self { config, catalog, factory, events, clock, tracker: TaskTracker::new(), stream: OnceLock::new() }
+    }
+
+    /// The stream, once its start position is stored.
+    pub(crate) fn stream(&self) -> Option<&OpenStream> {
+        self.stream.get()
+    }
+
+    pub(crate) fn open(&self, stream: OpenStream) -> &OpenStream {
+        self.stream.get_or_init(|| stream)
+    }
+}

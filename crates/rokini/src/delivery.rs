@@ -1,0 +1,4 @@
+//! From records read to records done.
+
+pub(crate) mod retry;
+pub(crate) mod tracker;

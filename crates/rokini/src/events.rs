@@ -1,0 +1,204 @@
+//! What happens, for those who watch.
+
+use std::time::Duration;
+
+use rokini_lease::{Epoch, LostCause, Position, SequenceNumber, ShardId, WorkerId};
+use tokio::sync::broadcast;
+
+use crate::ErrorKind;
+
+/// Something that happened in this consumer. Events are for watching: nothing depends on their being read.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The start position of the group is known: stored now, or by an earlier worker.
+    StartResolved {
+        /// Where the group started.
+        position: Position,
+    },
+    /// This worker takes part in its group.
+    Joined {
+        /// Under this incarnation.
+        worker: WorkerId,
+    },
+    /// Shards got leases, at the start or because an audit found them without one.
+    LeasesCreated {
+        /// The shards.
+        shards: Vec<ShardId>,
+    },
+    /// This worker begins to work on a shard.
+    ShardStarted {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch of its lease.
+        epoch: Epoch,
+        /// Where it goes on.
+        position: Position,
+    },
+    /// A position was stored.
+    Checkpointed {
+        /// The shard.
+        shard: ShardId,
+        /// The position.
+        position: Position,
+    },
+    /// A position could not be stored. It is tried again while the lease is held; delivery goes on.
+    CheckpointFailed {
+        /// The shard.
+        shard: ShardId,
+        /// Failures in a row.
+        failures: u32,
+        /// The last error.
+        error: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// User code failed. The same records come again; other shards go on.
+    HandlerFailed {
+        /// The shard.
+        shard: ShardId,
+        /// What was called.
+        call: HandlerCall,
+        /// How it failed.
+        failure: HandlerFailure,
+        /// The first record of the batch.
+        first: Option<SequenceNumber>,
+        /// Failures in a row.
+        failures: u32,
+        /// When it is called again; `None` when it is not.
+        retry_in: Option<Duration>,
+    },
+    /// A shard could not be read. It is tried again; other shards go on.
+    ReadFailed {
+        /// The shard.
+        shard: ShardId,
+        /// What kind of error.
+        kind: ErrorKind,
+        /// The error.
+        error: String,
+        /// Failures in a row.
+        failures: u32,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The stream does not know the shard any more: its records aged out. Its lease is retired.
+    ShardGone {
+        /// The shard.
+        shard: ShardId,
+        /// How far it was processed.
+        position: Position,
+    },
+    /// A shard is finished: every record of it is done.
+    ShardEnded {
+        /// The shard.
+        shard: ShardId,
+        /// The shards that came from it.
+        children: Vec<ShardId>,
+    },
+    /// A shard left this worker in order.
+    HandedOver {
+        /// The shard.
+        shard: ShardId,
+        /// How far it is processed.
+        position: Position,
+        /// The worker that has it now; `None` where it is free.
+        to: Option<WorkerId>,
+    },
+    /// A shard was lost: this worker stopped working on it and stored nothing more.
+    LeaseLost {
+        /// The shard.
+        shard: ShardId,
+        /// Why.
+        cause: LostCause,
+    },
+    /// The work on a shard ended in a way it should not, and begins anew.
+    ShardRestarted {
+        /// The shard.
+        shard: ShardId,
+        /// What happened.
+        error: String,
+    },
+    /// A lease of another stream was granted: another stream's consumers use the same group. It is given back.
+    ForeignLease {
+        /// The lease.
+        lease: rokini_lease::LeaseKey,
+    },
+    /// The stream's shards could not be compared with the leases. It is tried again.
+    AuditFailed {
+        /// The error.
+        error: String,
+    },
+    /// Heartbeats have not arrived for so long that handlers pause. No lease is given up.
+    OutageBegan {
+        /// The last error.
+        error: String,
+    },
+    /// Heartbeats arrive again, and handlers go on.
+    OutageEnded,
+    /// The others declared this worker dead. It dropped its shards and joins again.
+    Fenced,
+    /// The consumer has stopped.
+    Stopped,
+}
+
+/// Which user code was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HandlerCall {
+    /// The function that makes a processor.
+    Create,
+    /// [`RecordProcessor::init`](crate::RecordProcessor::init)
+    Init,
+    /// [`RecordProcessor::process`](crate::RecordProcessor::process)
+    Process,
+    /// [`RecordProcessor::shard_ended`](crate::RecordProcessor::shard_ended)
+    ShardEnded,
+    /// [`RecordProcessor::shutdown_requested`](crate::RecordProcessor::shutdown_requested)
+    ShutdownRequested,
+    /// [`RecordProcessor::lease_lost`](crate::RecordProcessor::lease_lost)
+    LeaseLost,
+}
+
+/// How user code failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandlerFailure {
+    /// It returned this error, with its causes.
+    Error(String),
+    /// It panicked with this message.
+    Panic(String),
+    /// It did not return within this time.
+    Timeout(Duration),
+}
+
+impl std::fmt::Display for HandlerFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Error(error) => f.write_str(error),
+            Self::Panic(message) => write!(f, "panic: {message}"),
+            Self::Timeout(limit) => write!(f, "no return within {limit:?}"),
+        }
+    }
+}
+
+/// Events a slow watcher may be behind before it misses some.
+const KEPT: usize = 1024;
+
+/// The sender of events.
+#[derive(Debug, Clone)]
+pub(crate) struct Events(broadcast::Sender<Event>);
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(KEPT))
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        // Nobody may be watching.
+        let _ = self.0.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.0.subscribe()
+    }
+}

@@ -1,0 +1,326 @@
+//! Stopping and watching a consumer from outside.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rokini_lease::{
+    Epoch, GroupId, LostCause, Member, Position, SequenceNumber, ShardId, StreamId, View, WorkerId,
+};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::consumer::engine::Engine;
+use crate::shard::Live;
+use crate::shard::task::Outcome;
+use crate::{Error, ErrorKind, Event, ShardStatus};
+
+/// A handle to a [`Consumer`](crate::Consumer). Clones are handles to the same.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    control: Arc<Control>,
+}
+
+impl Handle {
+    pub(crate) fn new(control: Arc<Control>) -> Self {
+        Self { control }
+    }
+
+    /// Stops in order: no more reads, handlers finish, positions are stored, shards go to other workers, the
+    /// worker leaves. [`Consumer::run`](crate::Consumer::run) then returns the same report.
+    ///
+    /// Handlers that have not returned when most of `deadline` is over (the last fifth, at most 1 s, is kept for
+    /// the store) are dropped; what was done is stored all the same. Returns by the deadline, whatever hangs. Of
+    /// several calls the earliest deadline counts.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let deadline = Instant::now() + deadline;
+        self.control.stop.send_if_modified(|stop| {
+            let sooner = stop.as_ref().is_none_or(|stop| deadline < stop.deadline);
+            if sooner {
+                *stop = Some(Stop { begun: Instant::now(), deadline });
+            }
+            sooner
+        });
+        if self.control.phase() == Phase::Created {
+            return ShutdownReport::default();
+        }
+        let mut report = self.control.report.subscribe();
+        let finished = timeout_at(deadline, report.wait_for(Option::is_some)).await;
+        if let Ok(Ok(report)) = finished {
+            return report.clone().unwrap_or_default();
+        }
+        self.control.unfinished()
+    }
+
+    /// [`Handle::shutdown`] with the configured deadline ([`ConfigKey::ShutdownDeadline`](crate::ConfigKey)).
+    pub async fn stop(&self) -> ShutdownReport {
+        self.shutdown(self.control.engine.config.shutdown_deadline).await
+    }
+
+    /// How this worker and its shards stand.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let control = &self.control;
+        let member = control.member();
+        let stream = control.engine.stream();
+        Status {
+            group: control.engine.catalog.group.clone(),
+            worker: member.as_ref().map(|member| member.id().clone()),
+            phase: control.phase(),
+            stream: stream.map(|stream| stream.id.clone()),
+            start: stream.map(|stream| stream.start),
+            valid: member.as_ref().is_some_and(Member::is_valid),
+            shards: control.shards().values().map(|live| live.status()).collect(),
+            fleet: member.map(|member| member.snapshot()).unwrap_or_default(),
+        }
+    }
+
+    /// Stores that a shard of this worker is done up to and with this record; returns once it is stored. For
+    /// programs that decide outside of the handler; inside it use
+    /// [`Batch::checkpoint_at`](crate::Batch::checkpoint_at), which knows shard and epoch by itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] when this worker does not have the shard (any more), [`ErrorKind::Data`] when the
+    /// record was not delivered yet under this hold, [`ErrorKind::Configuration`] when the store refuses the
+    /// write for good.
+    pub async fn checkpoint(&self, shard: &ShardId, sequence: SequenceNumber) -> Result<(), Error> {
+        let live = self.control.shards().get(shard).cloned();
+        let Some(live) = live else {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!("this worker does not have shard {shard}: checkpoint it on the worker that has"),
+            ));
+        };
+        live.context.checkpoints().ask(Position::after(sequence)).await
+    }
+
+    /// What happens from now on. A receiver that falls behind by 1,024 events misses some and is told so.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.control.engine.events.subscribe()
+    }
+}
+
+/// How far a consumer is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Built, not running yet.
+    Created,
+    /// Finds its stream, its start position and its group.
+    Starting,
+    /// Works.
+    Running,
+    /// Drains and hands over.
+    Stopping,
+    /// Over.
+    Stopped,
+}
+
+/// How a worker stands.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The group.
+    pub group: GroupId,
+    /// This worker; `None` before it has joined.
+    pub worker: Option<WorkerId>,
+    /// How far it is in its life.
+    pub phase: Phase,
+    /// The stream; `None` before it is known.
+    pub stream: Option<StreamId>,
+    /// Where the group started; `None` before it is known.
+    pub start: Option<Position>,
+    /// Whether heartbeats arrive, so that handlers run.
+    pub valid: bool,
+    /// The shards that this worker works on, in the order of their ids.
+    pub shards: Vec<ShardStatus>,
+    /// The whole group as this worker saw it last.
+    pub fleet: Arc<View>,
+}
+
+/// How a shutdown went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// The shards this worker had when it began to stop, in the order of their ids.
+    pub shards: Vec<ShardReport>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl ShutdownReport {
+    /// Whether no handler was abandoned and everything done is stored.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.shards.iter().all(|shard| {
+            shard.stored == shard.done
+                && matches!(shard.end, ShardStop::Drained { .. } | ShardStop::Ended | ShardStop::Lost(_))
+        })
+    }
+}
+
+/// How one shard left a worker that stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardReport {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch under which this worker had it.
+    pub epoch: Epoch,
+    /// How it ended.
+    pub end: ShardStop,
+    /// How far it was done.
+    pub done: Position,
+    /// How far that is stored.
+    pub stored: Position,
+}
+
+/// How the work on a shard stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShardStop {
+    /// The handler finished, and the shard was handed over.
+    Drained {
+        /// The worker that has it now; `None` where it is free.
+        to: Option<WorkerId>,
+    },
+    /// The shard was at its end, and that is stored.
+    Ended,
+    /// The handler did not return in time, or the lease store did not answer.
+    Abandoned {
+        /// The first record of the batch that was in the handler; `None` when no handler ran.
+        handling: Option<SequenceNumber>,
+    },
+    /// The lease was lost meanwhile.
+    Lost(LostCause),
+}
+
+impl ShardReport {
+    pub(crate) fn new(live: &Live, outcome: &Outcome) -> Self {
+        let checkpoints = live.context.checkpoints();
+        let end = match outcome {
+            Outcome::HandedOver { to } => ShardStop::Drained { to: to.clone() },
+            Outcome::Finished => ShardStop::Ended,
+            Outcome::Abandoned { handling } => ShardStop::Abandoned { handling: *handling },
+            Outcome::Lost(cause) => ShardStop::Lost(*cause),
+            Outcome::Broken(_) => ShardStop::Abandoned { handling: None },
+        };
+        Self {
+            shard: live.context.shard_id().clone(),
+            epoch: live.context.epoch(),
+            end,
+            done: checkpoints.pending(),
+            stored: checkpoints.stored(),
+        }
+    }
+
+    /// Of a shard whose task did not end.
+    pub(crate) fn unfinished(live: &Live) -> Self {
+        Self::new(live, &Outcome::Abandoned { handling: live.status().handling })
+    }
+}
+
+/// When a consumer is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) begun: Instant,
+    pub(crate) deadline: Instant,
+}
+
+/// What a consumer and its handles share.
+pub(crate) struct Control {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) stop: watch::Sender<Option<Stop>>,
+    report: watch::Sender<Option<ShutdownReport>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    member: Option<Member>,
+    shards: BTreeMap<ShardId, Arc<Live>>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    pub(crate) fn new(engine: &Arc<Engine>) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            stop: watch::Sender::new(None),
+            report: watch::Sender::new(None),
+            state: Mutex::new(State { phase: Phase::Created, member: None, shards: BTreeMap::new() }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn phase(&self) -> Phase {
+        self.state().phase
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.state().phase = phase;
+    }
+
+    pub(crate) fn member(&self) -> Option<Member> {
+        self.state().member.clone()
+    }
+
+    pub(crate) fn set_member(&self, member: Option<Member>) {
+        self.state().member = member;
+    }
+
+    fn shards(&self) -> BTreeMap<ShardId, Arc<Live>> {
+        self.state().shards.clone()
+    }
+
+    pub(crate) fn add(&self, live: &Arc<Live>) {
+        self.state().shards.insert(live.context.shard_id().clone(), Arc::clone(live));
+    }
+
+    /// A later hold of the same shard stays.
+    pub(crate) fn remove(&self, live: &Arc<Live>) {
+        let mut state = self.state();
+        let shard = live.context.shard_id();
+        if state.shards.get(shard).is_some_and(|found| Arc::ptr_eq(found, live)) {
+            state.shards.remove(shard);
+        }
+    }
+
+    /// Waits for a first or an earlier order to stop.
+    pub(crate) async fn stop_after(&self, known: Option<Stop>) -> Stop {
+        let mut stop = self.stop.subscribe();
+        let changed = stop.wait_for(|stop| stop.is_some() && *stop != known).await.map(|stop| *stop);
+        match changed {
+            Ok(Some(stop)) => stop,
+            // The sender lives in `self`.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// The consumer is over. The first report stays.
+    pub(crate) fn finished(&self, report: ShutdownReport) {
+        self.set_phase(Phase::Stopped);
+        self.report.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(report);
+            is_first
+        });
+        self.engine.events.tell(Event::Stopped);
+    }
+
+    fn unfinished(&self) -> ShutdownReport {
+        let shards = self.shards().values().map(|live| ShardReport::unfinished(live)).collect();
+        let took = self.stop.borrow().map_or(Duration::ZERO, |stop| stop.begun.elapsed());
+        ShutdownReport { shards, took }
+    }
+}

@@ -1,0 +1,142 @@
+//! The records of one handler call.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rokini_lease::Epoch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, Record, ShardContext};
+
+/// The records handed to user code in one call, in the order of their shard. Never empty.
+///
+/// Cheap to clone, and it may outlive the call: what is checkpointed by it then goes through as long as the lease
+/// is held.
+#[derive(Clone)]
+pub struct Batch {
+    pub(crate) records: Arc<Vec<Record>>,
+    pub(crate) range: Range<usize>,
+    pub(crate) shard: ShardContext,
+    pub(crate) millis_behind_latest: u64,
+    pub(crate) attempt: u32,
+    pub(crate) cancelled: CancellationToken,
+}
+
+impl Batch {
+    /// The records.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        // The range is made from these records.
+        self.records.get(self.range.clone()).unwrap_or_default()
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there is no record. Batches given to a handler have some.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Record> {
+        self.records().iter()
+    }
+
+    /// The shard they come from.
+    #[must_use]
+    pub fn shard(&self) -> &ShardContext {
+        &self.shard
+    }
+
+    /// The fencing token: it is higher for each later holder of the shard. A system that remembers the highest
+    /// one it has seen per shard can refuse writes of a holder that lost the shard.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.shard.epoch()
+    }
+
+    /// How far the read that brought these records was behind the tip of the shard, in milliseconds. 0 at the
+    /// tip.
+    #[must_use]
+    pub fn millis_behind_latest(&self) -> u64 {
+        self.millis_behind_latest
+    }
+
+    /// 1 at the first try of these records, 2 after one failure, and so on.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Cancelled when what the call does will not count: the lease is lost, or a shutdown's deadline has come. A
+    /// handler may then return at once with whatever result.
+    #[must_use]
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.cancelled
+    }
+
+    /// As [`ShardContext::checkpoint_at`].
+    ///
+    /// # Errors
+    /// As [`ShardContext::checkpoint_at`].
+    pub async fn checkpoint_at(&self, record: &Record) -> Result<(), Error> {
+        self.shard.checkpoint_at(record).await
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("shard", &self.shard.shard_id())
+            .field("epoch", &self.epoch())
+            .field("records", &self.len())
+            .field("first", &self.records().first().map(|record| record.sequence_number))
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> IntoIterator for &'a Batch {
+    type Item = &'a Record;
+    type IntoIter = std::slice::Iter<'a, Record>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Batch {
+    type Item = Record;
+    type IntoIter = IntoIter;
+
+    fn into_iter(self) -> IntoIter {
+        IntoIter { records: self.records, range: self.range }
+    }
+}
+
+/// The records of a batch, one by one. Sharing their data, not copying it.
+#[derive(Debug)]
+pub struct IntoIter {
+    records: Arc<Vec<Record>>,
+    range: Range<usize>,
+}
+
+impl Iterator for IntoIter {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        self.range.next().and_then(|index| self.records.get(index).cloned())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+impl ExactSizeIterator for IntoIter {}

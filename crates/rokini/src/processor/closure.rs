@@ -1,0 +1,35 @@
+//! Closures as processors.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::{Batch, HandlerError, Record, RecordProcessor};
+
+/// One call per record.
+pub(crate) struct ForEach<F>(pub(crate) Arc<F>);
+
+impl<F, Fut> RecordProcessor for ForEach<F>
+where
+    F: Fn(Record) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), HandlerError>> + Send,
+{
+    async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        for record in batch {
+            (self.0)(record).await?;
+        }
+        Ok(())
+    }
+}
+
+/// One call per batch.
+pub(crate) struct ForEachBatch<F>(pub(crate) Arc<F>);
+
+impl<F, Fut> RecordProcessor for ForEachBatch<F>
+where
+    F: Fn(Batch) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), HandlerError>> + Send,
+{
+    async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        (self.0)(batch).await
+    }
+}

@@ -1,0 +1,84 @@
+//! Processors behind one type, and calls into user code that cannot take the task down with them.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::FutureExt;
+use rokini_lease::LostCause;
+use tokio::time::timeout;
+
+use crate::events::HandlerFailure;
+use crate::{Batch, HandlerError, RecordProcessor, ShardContext};
+
+type Call<'a, T = Result<(), HandlerError>> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// [`RecordProcessor`] as an object.
+pub(crate) trait ErasedProcessor: Send {
+    fn init<'a>(&'a mut self, shard: &'a ShardContext) -> Call<'a>;
+    fn process(&mut self, batch: Batch) -> Call<'_>;
+    fn lease_lost<'a>(&'a mut self, shard: &'a ShardContext, cause: LostCause) -> Call<'a, ()>;
+    fn shard_ended<'a>(&'a mut self, shard: &'a ShardContext) -> Call<'a>;
+    fn shutdown_requested<'a>(&'a mut self, shard: &'a ShardContext) -> Call<'a>;
+}
+
+impl<P: RecordProcessor> ErasedProcessor for P {
+    fn init<'a>(&'a mut self, shard: &'a ShardContext) -> Call<'a> {
+        Box::pin(RecordProcessor::init(self, shard))
+    }
+
+    fn process(&mut self, batch: Batch) -> Call<'_> {
+        Box::pin(RecordProcessor::process(self, batch))
+    }
+
+    fn lease_lost<'a>(&'a mut self, shard: &'a ShardContext, cause: LostCause) -> Call<'a, ()> {
+        Box::pin(RecordProcessor::lease_lost(self, shard, cause))
+    }
+
+    fn shard_ended<'a>(&'a mut self, shard: &'a ShardContext) -> Call<'a> {
+        Box::pin(RecordProcessor::shard_ended(self, shard))
+    }
+
+    fn shutdown_requested<'a>(&'a mut self, shard: &'a ShardContext) -> Call<'a> {
+        Box::pin(RecordProcessor::shutdown_requested(self, shard))
+    }
+}
+
+/// How a call failed.
+pub(crate) type Failed = HandlerFailure;
+
+/// Runs a call into user code: errors, panics and, with a limit, calls that take too long are all failures.
+pub(crate) async fn guarded<T>(
+    limit: Option<Duration>,
+    call: impl Future<Output = Result<T, HandlerError>>,
+) -> Result<T, Failed> {
+    let call = AssertUnwindSafe(call).catch_unwind();
+    let returned = match limit {
+        Some(limit) => timeout(limit, call).await.map_err(|_| HandlerFailure::Timeout(limit))?,
+        None => call.await,
+    };
+    match returned {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(HandlerFailure::Error(with_causes(&*error))),
+        Err(panic) => Err(HandlerFailure::Panic(panic_message(&*panic))),
+    }
+}
+
+/// The message of an error and of what lies below it.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}

@@ -1,0 +1,267 @@
+//! One shard in this worker.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rokini_lease::{Epoch, GroupId, Position, SequenceNumber, ShardId, StreamId, WorkerId};
+use tokio::time::Instant;
+
+use crate::checkpoint::Checkpoints;
+use crate::{Error, ErrorKind, Record};
+
+pub(crate) mod catalog;
+pub(crate) mod fetch;
+pub(crate) mod graph;
+pub(crate) mod task;
+
+/// What a processor knows of its shard. Cheap to clone.
+#[derive(Clone)]
+pub struct ShardContext(Arc<Inner>);
+
+struct Inner {
+    group: GroupId,
+    stream: StreamId,
+    shard: ShardId,
+    worker: WorkerId,
+    epoch: Epoch,
+    position: Position,
+    checkpoints: Checkpoints,
+}
+
+impl ShardContext {
+    pub(crate) fn new(
+        group: GroupId,
+        lease: &rokini_lease::LeaseKey,
+        worker: WorkerId,
+        epoch: Epoch,
+        position: Position,
+    ) -> Self {
+        let checkpoints = Checkpoints::new(lease.shard.clone(), position);
+        let (stream, shard) = (lease.stream.clone(), lease.shard.clone());
+        Self(Arc::new(Inner { group, stream, shard, worker, epoch, position, checkpoints }))
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> &GroupId {
+        &self.0.group
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> &StreamId {
+        &self.0.stream
+    }
+
+    /// The shard.
+    #[must_use]
+    pub fn shard_id(&self) -> &ShardId {
+        &self.0.shard
+    }
+
+    /// This worker.
+    #[must_use]
+    pub fn worker(&self) -> &WorkerId {
+        &self.0.worker
+    }
+
+    /// The fencing token of this hold: higher for each later holder of the shard.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
+    }
+
+    /// Where this hold began: the records that come are those after it.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.0.position
+    }
+
+    /// Stores that this record and all before it in the shard are done; returns once that is stored. While the
+    /// lease store does not answer it waits, as long as the lease is held. Where a later position is stored
+    /// already it does nothing: positions never go back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] when the record was delivered by another shard or by an earlier hold of this one
+    /// (records know what delivered them), and when the lease is lost: nothing was stored.
+    /// [`ErrorKind::Configuration`] when the store refuses the write for good, for lack of permission for
+    /// example.
+    pub async fn checkpoint_at(&self, record: &Record) -> Result<(), Error> {
+        if record.hold != Some(self.0.checkpoints.hold()) {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!(
+                    "record {} was not delivered by this hold of shard {} (epoch {}): checkpoint it with the batch \
+                     it came in",
+                    record.sequence_number, self.0.shard, self.0.epoch
+                ),
+            ));
+        }
+        self.0.checkpoints.ask(record.position()).await
+    }
+
+    pub(crate) fn checkpoints(&self) -> &Checkpoints {
+        &self.0.checkpoints
+    }
+}
+
+impl fmt::Debug for ShardContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardContext")
+            .field("stream", &self.0.stream)
+            .field("shard", &self.0.shard)
+            .field("epoch", &self.0.epoch)
+            .field("position", &self.0.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a shard is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ShardState {
+    /// The processor is made and initialised.
+    Starting,
+    /// Waits for records.
+    Reading,
+    /// Is inside a handler call.
+    Handling,
+    /// Waits before it calls user code again that failed.
+    BackingOff,
+    /// Waits until heartbeats arrive again.
+    Paused,
+    /// Leaves this worker in order.
+    Draining,
+    /// Every record is done; the end is being stored.
+    Ending,
+}
+
+/// How a shard stands in this worker.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of its lease.
+    pub epoch: Epoch,
+    /// What it is doing.
+    pub state: ShardState,
+    /// For how long.
+    pub since: Duration,
+    /// The position stored.
+    pub stored: Position,
+    /// The position done: stored in time.
+    pub done: Position,
+    /// How far the last read was behind the tip of the shard, in milliseconds; `None` before the first.
+    pub millis_behind_latest: Option<u64>,
+    /// How long ago the last read returned.
+    pub last_read: Option<Duration>,
+    /// How long ago a handler call returned last.
+    pub last_handler_return: Option<Duration>,
+    /// The first record of the batch that is being handled or waits to be handled again.
+    pub handling: Option<SequenceNumber>,
+    /// Failures of user code in a row.
+    pub failures: u32,
+    /// The last failure of user code or of reading, cleared by the next success.
+    pub last_error: Option<String>,
+}
+
+/// A shard that has a task: what others than the task may see of it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) context: ShardContext,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug)]
+struct Progress {
+    state: ShardState,
+    since: Instant,
+    millis_behind_latest: Option<u64>,
+    last_read: Option<Instant>,
+    last_return: Option<Instant>,
+    handling: Option<SequenceNumber>,
+    failures: u32,
+    last_error: Option<String>,
+}
+
+impl Live {
+    pub(crate) fn new(context: ShardContext) -> Self {
+        let progress = Progress {
+            state: ShardState::Starting,
+            since: Instant::now(),
+            millis_behind_latest: None,
+            last_read: None,
+            last_return: None,
+            handling: None,
+            failures: 0,
+            last_error: None,
+        };
+        Self { context, progress: Mutex::new(progress) }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_state(&self, state: ShardState) {
+        let mut progress = self.progress();
+        if progress.state != state {
+            progress.state = state;
+            progress.since = Instant::now();
+        }
+    }
+
+    pub(crate) fn read(&self, millis_behind_latest: u64) {
+        let mut progress = self.progress();
+        progress.millis_behind_latest = Some(millis_behind_latest);
+        progress.last_read = Some(Instant::now());
+    }
+
+    pub(crate) fn handling(&self, first: Option<SequenceNumber>) {
+        self.progress().handling = first;
+        self.set_state(ShardState::Handling);
+    }
+
+    pub(crate) fn returned(&self) {
+        let mut progress = self.progress();
+        progress.last_return = Some(Instant::now());
+        progress.handling = None;
+        progress.failures = 0;
+        progress.last_error = None;
+    }
+
+    pub(crate) fn failed(&self, failures: u32, error: String) {
+        let mut progress = self.progress();
+        progress.failures = failures;
+        progress.last_error = Some(error);
+        if progress.state == ShardState::Handling {
+            progress.last_return = Some(Instant::now());
+        }
+    }
+
+    pub(crate) fn read_failed(&self, error: String) {
+        self.progress().last_error = Some(error);
+    }
+
+    pub(crate) fn status(&self) -> ShardStatus {
+        let progress = self.progress();
+        let now = Instant::now();
+        let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then));
+        ShardStatus {
+            shard: self.context.shard_id().clone(),
+            epoch: self.context.epoch(),
+            state: progress.state,
+            since: now.duration_since(progress.since),
+            stored: self.context.checkpoints().stored(),
+            done: self.context.checkpoints().pending(),
+            millis_behind_latest: progress.millis_behind_latest,
+            last_read: ago(progress.last_read),
+            last_handler_return: ago(progress.last_return),
+            handling: progress.handling,
+            failures: progress.failures,
+            last_error: progress.last_error.clone(),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Reads a shard ahead of its handler.
+
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::Live;
+use crate::consumer::engine::Engine;
+use crate::delivery::retry::{Backoff, RateLimit, Retry};
+use crate::events::Event;
+use crate::{Error, ErrorKind, Fetched, ShardEnd, ShardReader};
+
+/// Reads one shard into a channel, at most one response ahead of what was taken from it.
+pub(crate) struct Fetch {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) responses: mpsc::Sender<Fetched>,
+    retry: Retry,
+    warn: RateLimit,
+}
+
+impl Fetch {
+    /// The fetcher and the end to take responses from.
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        live: &Arc<Live>,
+        rng: &mut StdRng,
+    ) -> (Self, mpsc::Receiver<Fetched>) {
+        let (responses, taken) = mpsc::channel(1);
+        let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
+        let (engine, live) = (Arc::clone(engine), Arc::clone(live));
+        (Self { engine, live, responses, retry, warn: RateLimit::default() }, taken)
+    }
+
+    /// Until the end of the shard, or until nobody takes responses any more.
+    pub(crate) async fn run(mut self) {
+        let hold = self.live.context.checkpoints().hold();
+        let responses = self.responses.clone();
+        let mut reader = None;
+        while let Ok(place) = responses.reserve().await {
+            let mut fetched = self.next(&mut reader).await;
+            for record in &mut fetched.records {
+                record.hold = Some(hold);
+            }
+            let ended = fetched.end.is_some();
+            place.send(fetched);
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// The next response with something in it.
+    async fn next(&mut self, reader: &mut Option<Box<dyn ShardReader>>) -> Fetched {
+        loop {
+            let result = match reader {
+                Some(reader) => reader.next().await,
+                None => {
+                    let context = &self.live.context;
+                    let source = &self.engine.catalog.source;
+                    match source.open(context.shard_id(), &context.position()).await {
+                        Ok(opened) => {
+                            *reader = Some(opened);
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+            };
+            match result {
+                Ok(fetched) => {
+                    self.retry.succeeded();
+                    self.live.read(fetched.millis_behind_latest);
+                    if !fetched.records.is_empty() || fetched.end.is_some() {
+                        return fetched;
+                    }
+                }
+                Err(error) if self.is_gone(&error).await => {
+                    return Fetched { end: Some(ShardEnd::default()), ..Fetched::default() };
+                }
+                Err(error) => self.failed(&error).await,
+            }
+        }
+    }
+
+    async fn failed(&mut self, error: &Error) {
+        let retry_in = self.retry.failed();
+        let failures = self.retry.failures();
+        let shard = self.live.context.shard_id();
+        self.live.read_failed(error.to_string());
+        if let Some(more) = self.warn.admit(Instant::now()) {
+            tracing::warn!(%shard, failures, ?retry_in, more, %error, "reading a shard failed, trying again");
+        }
+        self.engine.events.tell(Event::ReadFailed {
+            shard: shard.clone(),
+            kind: error.kind(),
+            error: error.to_string(),
+            failures,
+            retry_in,
+        });
+        sleep(retry_in).await;
+    }
+
+    /// Whether the error means that the stream does not know the shard any more. Anything unclear is an error
+    /// like others.
+    async fn is_gone(&self, error: &Error) -> bool {
+        let (context, engine) = (&self.live.context, &self.engine);
+        if error.kind() != ErrorKind::Data {
+            return false;
+        }
+        let Some(stream) = engine.stream() else { return false };
+        if !matches!(engine.catalog.is_gone(stream, context.shard_id()).await, Ok(true)) {
+            return false;
+        }
+        let (shard, position) = (context.shard_id().clone(), context.checkpoints().pending());
+        tracing::warn!(%shard, %position, "the stream does not know the shard any more: its lease is retired");
+        engine.events.tell(Event::ShardGone { shard, position });
+        true
+    }
+}

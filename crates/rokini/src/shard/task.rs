@@ -1,0 +1,294 @@
+//! One shard's life in this worker: from the lease granted to the lease handed over, ended, or lost.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rokini_lease::{Lease, LeaseError, LostCause, Position, SequenceNumber, WorkerId};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::fetch::Fetch;
+use super::{Live, ShardState};
+use crate::ShardEnd;
+use crate::checkpoint::Saved;
+use crate::consumer::engine::Engine;
+use crate::delivery::retry::{Backoff, RateLimit, Retry};
+use crate::events::Event;
+use crate::processor::{ErasedProcessor, guarded};
+
+mod worker;
+
+use worker::{End, Worker};
+
+/// How long a handler call may go on after its lease was lost, and `lease_lost` may take.
+const LOST_GRACE: Duration = Duration::from_secs(5);
+
+/// How the work on a shard ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Handed over in order.
+    HandedOver { to: Option<WorkerId> },
+    /// Handed over without waiting for the handler call that ran.
+    Abandoned { handling: Option<SequenceNumber> },
+    /// Every record is done, and that is stored.
+    Finished,
+    /// Lost to another worker, or to an operator.
+    Lost(LostCause),
+    /// Ended in a way it should not: the lease is granted anew.
+    Broken(String),
+}
+
+/// Signals of the consumer to a task.
+#[derive(Debug, Clone)]
+pub(crate) struct Signals {
+    /// The consumer stops: drain.
+    pub(crate) stop: CancellationToken,
+    /// Time is up: drop what runs, and hand over.
+    pub(crate) abandon: CancellationToken,
+}
+
+pub(crate) struct ShardTask {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) lease: Lease,
+    pub(crate) signals: Signals,
+    pub(crate) rng: StdRng,
+}
+
+/// Nobody waits for a checkpoint of a task that is over, however it ended.
+struct CloseOnDrop<'a>(&'a Live);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.context.checkpoints().close(None);
+    }
+}
+
+impl ShardTask {
+    pub(crate) async fn run(self) -> Outcome {
+        let Self { engine, live, lease, signals, mut rng } = self;
+        let _close = CloseOnDrop(&live);
+        let context = &live.context;
+        let shard = context.shard_id();
+        engine.events.tell(Event::ShardStarted {
+            shard: shard.clone(),
+            epoch: context.epoch(),
+            position: context.position(),
+        });
+
+        let mut processor: Option<Box<dyn ErasedProcessor>> = None;
+        let cancelled = CancellationToken::new();
+        let _cancels = cancelled.clone().drop_guard();
+        let end = {
+            let drain = CancellationToken::new();
+            let (fetch, responses) = Fetch::new(&engine, &live, &mut rng);
+            let fetching = AbortOnDropHandle::new(engine.tracker.spawn(fetch.run()));
+            let worker = Worker::new(&engine, &live, &lease, responses, &drain, &cancelled, &mut rng);
+            let mut work = pin!(worker.run(&mut processor));
+            let retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng));
+            let interval = engine.config.checkpoint_interval;
+            let mut warn = RateLimit::default();
+            let report = |saved| report_saved(&engine, &live, &mut warn, saved);
+            let mut save = pin!(context.checkpoints().save(&lease, interval, retry, report));
+            let mut lost = pin!(lease.lost());
+            let mut asked = pin!(lease.yield_requested());
+            loop {
+                tokio::select! {
+                    biased;
+                    cause = &mut lost => {
+                        context.checkpoints().close(Some(cause));
+                        fetching.abort();
+                        drain.cancel();
+                        cancelled.cancel();
+                        let _ = timeout(LOST_GRACE, &mut work).await;
+                        break End::Lost(cause);
+                    }
+                    () = signals.abandon.cancelled() => break End::Abandoned,
+                    end = &mut work => break end,
+                    () = signals.stop.cancelled(), if !drain.is_cancelled() => {
+                        fetching.abort();
+                        context.checkpoints().freeze();
+                        drain.cancel();
+                    }
+                    () = &mut asked, if !drain.is_cancelled() => {
+                        fetching.abort();
+                        context.checkpoints().freeze();
+                        drain.cancel();
+                    }
+                    never = &mut save => match never {},
+                }
+            }
+        };
+
+        match end {
+            End::Ended(end) => finish(&engine, &live, lease, &end, &signals, &mut rng).await,
+            End::Drained => {
+                // The consumer's stop is known here before the member has chosen successors.
+                tokio::select! {
+                    biased;
+                    cause = lease.lost() => return lost(&engine, &live, processor, cause).await,
+                    () = lease.yield_requested() => {}
+                    () = signals.abandon.cancelled() => {}
+                }
+                match hand_over(&engine, &live, lease).await {
+                    Ok(to) => Outcome::HandedOver { to },
+                    Err(LeaseError::Lost(cause)) => lost(&engine, &live, processor, cause).await,
+                    Err(error) => Outcome::Broken(error.to_string()),
+                }
+            }
+            End::Abandoned => {
+                cancelled.cancel();
+                let handling = live.status().handling;
+                tracing::warn!(%shard, ?handling, "a handler was abandoned at the deadline of the shutdown");
+                give_up(&engine, &live, lease).await;
+                Outcome::Abandoned { handling }
+            }
+            End::Lost(cause) => lost(&engine, &live, processor, cause).await,
+            End::Broken(error) => Outcome::Broken(error),
+        }
+    }
+}
+
+async fn hand_over(engine: &Engine, live: &Live, lease: Lease) -> Result<Option<WorkerId>, LeaseError> {
+    live.set_state(ShardState::Draining);
+    let checkpoints = live.context.checkpoints();
+    let position = checkpoints.pending();
+    let handed_over = lease.hand_over((position > checkpoints.stored()).then_some(position)).await?;
+    checkpoints.is_stored(position);
+    engine.events.tell(Event::HandedOver {
+        shard: live.context.shard_id().clone(),
+        position,
+        to: handed_over.to.clone(),
+    });
+    Ok(handed_over.to)
+}
+
+/// Hands over although something is left undone. What is done is stored if the store answers in time.
+async fn give_up(engine: &Engine, live: &Live, lease: Lease) {
+    if let Err(error) = hand_over(engine, live, lease).await {
+        tracing::warn!(shard = %live.context.shard_id(), %error, "an abandoned shard was not handed over");
+    }
+}
+
+async fn lost(
+    engine: &Engine,
+    live: &Live,
+    processor: Option<Box<dyn ErasedProcessor>>,
+    cause: LostCause,
+) -> Outcome {
+    let context = &live.context;
+    context.checkpoints().close(Some(cause));
+    engine.events.tell(Event::LeaseLost { shard: context.shard_id().clone(), cause });
+    tracing::warn!(shard = %context.shard_id(), epoch = %context.epoch(), %cause, "lost a shard");
+    if let Some(mut processor) = processor {
+        let call = async {
+            processor.lease_lost(context, cause).await;
+            Ok(())
+        };
+        if let Err(failure) = guarded(Some(LOST_GRACE), call).await {
+            engine.events.tell(Event::HandlerFailed {
+                shard: context.shard_id().clone(),
+                call: crate::HandlerCall::LeaseLost,
+                failure,
+                first: None,
+                failures: 1,
+                retry_in: None,
+            });
+        }
+    }
+    Outcome::Lost(cause)
+}
+
+/// Stores the end of the shard. First its last position, so that a failure on the way costs no duplicates.
+async fn finish(
+    engine: &Engine,
+    live: &Live,
+    lease: Lease,
+    end: &ShardEnd,
+    signals: &Signals,
+    rng: &mut StdRng,
+) -> Outcome {
+    live.set_state(ShardState::Ending);
+    let context = &live.context;
+    let checkpoints = context.checkpoints();
+    let mut retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(rng));
+    let mut warn = RateLimit::default();
+    let prepared = async {
+        loop {
+            match prepare_end(engine, live, &lease, end).await {
+                Ok(children) => return children,
+                Err(error) => {
+                    let retry_in = retry.failed();
+                    if let Some(more) = warn.admit(Instant::now()) {
+                        let shard = context.shard_id();
+                        tracing::warn!(%shard, ?retry_in, more, error, "ending a shard failed, trying again");
+                    }
+                    live.failed(retry.failures(), error);
+                    sleep(retry_in).await;
+                }
+            }
+        }
+    };
+    let children = tokio::select! {
+        biased;
+        cause = lease.lost() => return lost(engine, live, None, cause).await,
+        () = signals.abandon.cancelled() => {
+            give_up(engine, live, lease).await;
+            return Outcome::Abandoned { handling: None };
+        }
+        children = prepared => children,
+    };
+    let ids = children.iter().map(|row| row.key.shard.clone()).collect();
+    match lease.finish(children).await {
+        Ok(()) => {
+            checkpoints.is_stored(Position::ShardEnd);
+            engine.events.tell(Event::ShardEnded { shard: context.shard_id().clone(), children: ids });
+            Outcome::Finished
+        }
+        Err(LeaseError::Lost(cause)) => lost(engine, live, None, cause).await,
+        Err(error) => Outcome::Broken(error.to_string()),
+    }
+}
+
+async fn prepare_end(
+    engine: &Engine,
+    live: &Live,
+    lease: &Lease,
+    end: &ShardEnd,
+) -> Result<Vec<rokini_lease::LeaseRow>, String> {
+    let checkpoints = live.context.checkpoints();
+    let position = checkpoints.pending();
+    match lease.checkpoint(position).await {
+        Ok(()) => checkpoints.is_stored(position),
+        // Nothing lower is to be stored than what is.
+        Err(LeaseError::Behind { .. } | LeaseError::Lost(_)) => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    let stream = engine.stream().ok_or("the stream is not open")?;
+    let children = engine.catalog.children(stream, live.context.shard_id(), position, end).await;
+    children.map_err(|error| error.to_string())
+}
+
+fn report_saved(engine: &Engine, live: &Live, warn: &mut RateLimit, saved: Saved) {
+    let shard = live.context.shard_id();
+    match saved {
+        Saved::Stored(position) => {
+            engine.events.tell(Event::Checkpointed { shard: shard.clone(), position });
+        }
+        Saved::Failed { error, failures, retry_in } => {
+            if let Some(more) = warn.admit(Instant::now()) {
+                tracing::warn!(%shard, failures, ?retry_in, more, %error, "storing a position failed, trying again");
+            }
+            engine.events.tell(Event::CheckpointFailed {
+                shard: shard.clone(),
+                failures,
+                error: error.to_string(),
+                retry_in,
+            });
+        }
+    }
+}
