@@ -1,1 +1,124 @@
-fn main() {}
+//! The `rokini` binary. Here enter the environment, the wall clock, the standard streams and signals.
+//!
+//! stdout is data, stderr is talk. Nothing here exits: every way out returns a status from `main`.
+
+mod aws;
+mod context;
+mod demo;
+mod error;
+mod line;
+mod local;
+mod output;
+mod put;
+mod stop;
+mod talk;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::context::{Context, Global};
+use crate::error::{CliError, Status};
+use crate::stop::{Signals, Stop};
+use crate::talk::Talk;
+
+/// Work with Amazon Kinesis Data Streams: consume as a fleet, put, tail, look at groups, and run all of it locally.
+///
+/// Data go to standard output, everything else to standard error. Region, credentials, profile and endpoints come
+/// from the usual AWS settings (`AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL_KINESIS`, ...).
+#[derive(Debug, Parser)]
+#[command(name = "rokini", version, max_term_width = 110, after_help = STATUSES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const STATUSES: &str = "\
+Exit status:
+  0    done; also when the reader of standard output went away
+  1    not everything that was asked for happened
+  2    wrong usage or configuration; also a stream, table or group that does not exist
+  3    no permission, or no credentials
+  4    a service cannot be reached, or is overloaded: the same command may work later
+  70   a defect of rokini; please report it
+  130  ended by an interrupt before the work was done, or by a second one (143: by SIGTERM)";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Local(local::Args),
+    Put(put::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // Prints help to stdout and errors to stderr. A reader that is gone needs no help.
+            let _ = refusal.print();
+            return u8::try_from(refusal.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let talk = Talk::new(&cli.global);
+    talk.install_tracing();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = CliError::new(Status::FAILED, "cannot start the runtime").because(&error);
+            return talk.give_up(&error).into();
+        }
+    };
+    let status = runtime.block_on(work(cli, talk));
+    // A thread that is blocked in a read or write of a standard stream must not keep the process.
+    runtime.shutdown_background();
+    status.into()
+}
+
+/// Runs the command until it is done or a second signal comes.
+async fn work(cli: Cli, talk: Talk) -> Status {
+    let stop = Stop::new();
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => {
+            let error = CliError::new(Status::FAILED, "cannot listen to signals").because(&error);
+            return talk.give_up(&error);
+        }
+    };
+    let context = Context { json: cli.global.json, talk, stop: stop.clone() };
+    tokio::select! {
+        result = Box::pin(dispatch(cli.command, &context)) => match result {
+            Ok(status) => status,
+            Err(error) => context.talk.give_up(&error),
+        },
+        status = signals.watch(&stop) => status,
+    }
+}
+
+async fn dispatch(command: Command, context: &Context) -> Result<Status, CliError> {
+    match command {
+        Command::Demo(args) => demo::run(args, context).await,
+        Command::Local(args) => local::run(args, context).await,
+        Command::Put(args) => put::run(args, context).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{}", command.get_name());
+        }
+    }
+}

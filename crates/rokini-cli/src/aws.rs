@@ -1,0 +1,213 @@
+//! Which AWS, and what its refusals mean to somebody at a terminal.
+
+use std::error::Error as StdError;
+use std::net::IpAddr;
+
+use aws_sdk_kinesis::config::http::HttpResponse;
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_types::SdkConfig;
+use aws_types::service_config::ServiceConfigKey;
+use rokini::{AwsOptions, ErrorKind, KinesisSource, Settings, StreamDescription, StreamRef, StreamSource};
+
+use crate::error::{CliError, Status};
+
+/// Which AWS.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "AWS options")]
+pub(crate) struct AwsArgs {
+    /// The region, in place of AWS_REGION
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// The profile of the shared configuration files, in place of AWS_PROFILE
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+}
+
+/// The AWS configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Aws {
+    pub(crate) config: SdkConfig,
+}
+
+/// A service by the name that endpoint settings have for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Service {
+    Kinesis,
+    DynamoDb,
+}
+
+impl AwsArgs {
+    pub(crate) async fn load(&self) -> Result<Aws, CliError> {
+        let mut options = AwsOptions::default();
+        if let Some(region) = &self.region {
+            options = options.region(region);
+        }
+        if let Some(profile) = &self.profile {
+            options = options.profile(profile);
+        }
+        let config = options.load().await.map_err(|error| {
+            CliError::from(error).next("`export AWS_REGION=us-east-1`, or give `--region`")
+        })?;
+        Ok(Aws { config })
+    }
+}
+
+impl Aws {
+    pub(crate) fn region(&self) -> &str {
+        self.config.region().map_or("", AsRef::as_ref)
+    }
+
+    /// The endpoint that was set for a service, if any: the way the SDK's clients find it.
+    pub(crate) fn endpoint(&self, service: Service) -> Option<String> {
+        let id = match service {
+            Service::Kinesis => "Kinesis",
+            Service::DynamoDb => "DynamoDB",
+        };
+        let key = ServiceConfigKey::builder().service_id(id).env("AWS_ENDPOINT_URL").profile("endpoint_url");
+        let set = key.build().ok().and_then(|key| self.config.service_config()?.load_config(key));
+        set.or_else(|| self.config.endpoint_url().map(str::to_owned))
+    }
+
+    /// Whether a service is one on this machine, which costs nothing and may be changed freely.
+    pub(crate) fn is_local(&self, service: Service) -> bool {
+        self.endpoint(service).is_some_and(|url| is_loopback(&url))
+    }
+
+    /// A stream to read, checked to exist.
+    pub(crate) async fn open(
+        &self,
+        stream: &StreamRef,
+    ) -> Result<(KinesisSource, StreamDescription), CliError> {
+        let source = KinesisSource::new(&self.config, stream.clone(), &Settings::default(), rand::random())?;
+        let described = source.describe().await.map_err(|error| self.explain(error, Service::Kinesis))?;
+        Ok((source, described))
+    }
+
+    /// Adds the next command to an error of the library in a call of a service.
+    pub(crate) fn explain(&self, error: rokini::Error, service: Service) -> CliError {
+        let kind = error.kind();
+        let error = CliError::from(error);
+        let next = self.next_for(kind, service);
+        match next {
+            Some(next) => error.next(next),
+            None => error,
+        }
+    }
+
+    fn next_for(&self, kind: ErrorKind, service: Service) -> Option<String> {
+        let region = self.region();
+        let (list, local) = match service {
+            Service::Kinesis => ("aws kinesis list-streams", "rokini local --stream NAME:SHARDS"),
+            Service::DynamoDb => ("aws dynamodb list-tables", "rokini local"),
+        };
+        match kind {
+            ErrorKind::Retry if self.is_local(service) => Some(format!("start it: `{local}`")),
+            ErrorKind::Retry => Some(
+                "check the network, proxy and `AWS_ENDPOINT_URL...` settings, then run it again".to_owned(),
+            ),
+            ErrorKind::Permission => {
+                Some("`aws sts get-caller-identity` shows whose credentials these are".to_owned())
+            }
+            ErrorKind::Configuration => match self.endpoint(service) {
+                Some(url) => {
+                    Some(format!("`{list} --region {region} --endpoint-url {url}` shows what there is"))
+                }
+                None => Some(format!("`{list} --region {region}` shows what there is")),
+            },
+            _ => None,
+        }
+    }
+
+    /// An error of a call of the Kinesis SDK itself.
+    pub(crate) fn refused<E>(
+        &self,
+        action: &str,
+        stream: &StreamRef,
+        error: SdkError<E, HttpResponse>,
+    ) -> CliError
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        let place = format!("`{action}` on stream `{stream}` in region `{}`", self.region());
+        let code = error.code().unwrap_or_default().to_owned();
+        let (kind, what) = match &error {
+            SdkError::ServiceError(answer) => match (code.as_str(), answer.raw().status().as_u16()) {
+                ("ResourceNotFoundException", _) => (
+                    ErrorKind::Configuration,
+                    format!("stream `{stream}` does not exist in region `{}`", self.region()),
+                ),
+                ("AccessDeniedException" | "AccessDenied" | "KMSAccessDeniedException", _) => {
+                    (ErrorKind::Permission, format!("{place} is not allowed to these credentials ({code})"))
+                }
+                (
+                    "UnrecognizedClientException"
+                    | "InvalidSignatureException"
+                    | "ExpiredTokenException"
+                    | "MissingAuthenticationTokenException"
+                    | "IncompleteSignatureException",
+                    _,
+                ) => (ErrorKind::Permission, format!("{place}: the credentials were refused ({code})")),
+                (
+                    "ProvisionedThroughputExceededException"
+                    | "ThrottlingException"
+                    | "LimitExceededException",
+                    _,
+                ) => (ErrorKind::Throttled, format!("{place} is throttled ({code})")),
+                (_, 500..) => (ErrorKind::Retry, format!("{place} failed inside the service ({code})")),
+                _ => (ErrorKind::Configuration, format!("{place} was refused ({code})")),
+            },
+            SdkError::TimeoutError(_) => (ErrorKind::Retry, format!("{place} got no answer in time")),
+            SdkError::ConstructionFailure(_) => {
+                (ErrorKind::Configuration, format!("{place} could not be sent"))
+            }
+            _ => (ErrorKind::Retry, format!("{place} did not get through")),
+        };
+        let next = self.next_for(kind, Service::Kinesis);
+        let error = CliError::new(Status::of(kind), what).because(&error);
+        match next {
+            Some(next) => error.next(next),
+            None => error,
+        }
+    }
+}
+
+/// Whether a URL names this machine.
+fn is_loopback(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_local() {
+        for url in [
+            "http://127.0.0.1:4567",
+            "http://127.1.2.3",
+            "http://localhost:8000/",
+            "https://[::1]:8000/x",
+            "http://user@localhost:1",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "",
+            "localhost",
+            "http://localhost.example.com",
+            "http://10.0.0.1:8000",
+            "https://dynamodb.us-east-1.amazonaws.com",
+            "http://127.0.0.1@example.com",
+            "http://[2001:db8::1]",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How a command ends: the exit statuses, and an error that says what happened, why, and the next command.
+
+use std::error::Error as StdError;
+use std::io;
+use std::process::ExitCode;
+
+use rokini::ErrorKind;
+
+/// An exit status. `rokini --help` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) u8);
+
+impl Status {
+    pub(crate) const DONE: Self = Self(0);
+    pub(crate) const FAILED: Self = Self(1);
+    pub(crate) const USAGE: Self = Self(2);
+    pub(crate) const PERMISSION: Self = Self(3);
+    pub(crate) const UNAVAILABLE: Self = Self(4);
+    pub(crate) const DEFECT: Self = Self(70);
+
+    /// The status that shells give to a process ended by a signal.
+    pub(crate) fn signal(number: u8) -> Self {
+        Self(128 + number)
+    }
+
+    pub(crate) fn of(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Retry | ErrorKind::Throttled => Self::UNAVAILABLE,
+            ErrorKind::Configuration => Self::USAGE,
+            ErrorKind::Permission => Self::PERMISSION,
+            ErrorKind::Fenced | ErrorKind::Data | ErrorKind::Handler => Self::FAILED,
+            _ => Self::DEFECT,
+        }
+    }
+
+    /// For the `--json` form of an error.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::DONE => "done",
+            Self::FAILED => "failed",
+            Self::USAGE => "configuration",
+            Self::PERMISSION => "permission",
+            Self::UNAVAILABLE => "unavailable",
+            Self::DEFECT => "defect",
+            _ => "interrupted",
+        }
+    }
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(status.0)
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    pub(crate) status: Status,
+    /// What happened and where, in a sentence without a full stop.
+    pub(crate) what: String,
+    /// Why, the nearest cause first.
+    pub(crate) why: Vec<String>,
+    /// What to do or to run next.
+    pub(crate) next: Option<String>,
+    /// The reader of standard output went away: no failure of the command.
+    pub(crate) reader_gone: bool,
+}
+
+impl CliError {
+    pub(crate) fn new(status: Status, what: impl Into<String>) -> Self {
+        Self { status, what: what.into(), why: Vec::new(), next: None, reader_gone: false }
+    }
+
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::new(Status::USAGE, what)
+    }
+
+    /// Adds a cause and the causes below it. What one repeats of the text so far is left out.
+    pub(crate) fn because(mut self, cause: &(dyn StdError + 'static)) -> Self {
+        let mut next = Some(cause);
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !self.what.contains(&text) && self.why.last().is_none_or(|last| !last.contains(&text)) {
+                self.why.push(text);
+            }
+            next = cause.source();
+        }
+        self
+    }
+
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
+    /// A failed write to standard output.
+    pub(crate) fn output(kind: io::ErrorKind, message: &str) -> Self {
+        let mut error = Self::new(Status::FAILED, format!("cannot write to standard output: {message}"));
+        error.reader_gone = kind == io::ErrorKind::BrokenPipe;
+        error
+    }
+}
+
+impl From<rokini::Error> for CliError {
+    fn from(error: rokini::Error) -> Self {
+        let (what, next) = match error.to_string() {
+            // The library's sentence is "what, where: what next".
+            text if error.kind() == ErrorKind::Bug => (text, Some("report this".to_owned())),
+            text => (text, None),
+        };
+        let mut result = Self::new(Status::of(error.kind()), what);
+        result.next = next;
+        match StdError::source(&error) {
+            Some(cause) => result.because(cause),
+            None => result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_not_repeated() {
+        let inner = rokini::Error::new(ErrorKind::Retry, "connection refused");
+        let outer = rokini::Error::new(ErrorKind::Retry, "no answer: connection refused").with_source(inner);
+        let outermost = rokini::Error::new(ErrorKind::Retry, "cannot describe").with_source(outer);
+        let error = CliError::from(outermost);
+        assert_eq!(error.status, Status::UNAVAILABLE);
+        assert_eq!(
+            (error.what.as_str(), error.why),
+            ("cannot describe", vec!["no answer: connection refused".into()])
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        assert!(CliError::output(io::ErrorKind::BrokenPipe, "x").reader_gone);
+        assert!(!CliError::output(io::ErrorKind::StorageFull, "x").reader_gone);
+    }
+}

@@ -1,0 +1,147 @@
+//! `rokini local`: Kinesis and DynamoDB on this machine, until stopped.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use rokini_local::{Database, DynamoError, LocalDynamo, LocalKinesis, StartError};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::{CliError, Status};
+use crate::output::Output;
+
+/// Serve Kinesis and DynamoDB on this machine until stopped
+///
+/// Both listen on the loopback interface only and keep everything in memory. Any region and any credentials are
+/// accepted. Standard output gets the settings that point AWS clients here, rokini among them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The port of Kinesis; 0 for any free one
+    #[arg(long, default_value_t = 4567, value_name = "PORT")]
+    kinesis_port: u16,
+    /// The port of DynamoDB; 0 for any free one
+    #[arg(long, default_value_t = 8000, value_name = "PORT")]
+    dynamodb_port: u16,
+    /// A stream to begin with; may be given several times
+    #[arg(long = "stream", value_name = "NAME:SHARDS", value_parser = stream)]
+    streams: Vec<(String, i32)>,
+    /// Do not limit the rates of shards as AWS does
+    #[arg(long)]
+    no_limits: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rokini local --stream orders:4           serve a stream of four shards
+  rokini local --kinesis-port 0 --json     any free port; the object says which
+  rokini consume orders --group billing    in another terminal, after the printed lines
+  rokini put orders hello                  in a third one";
+
+/// `NAME:SHARDS`
+fn stream(text: &str) -> Result<(String, i32), String> {
+    let (name, shards) = text.split_once(':').unwrap_or((text, "1"));
+    match shards.parse() {
+        Ok(shards @ 1..) if !name.is_empty() => Ok((name.to_owned(), shards)),
+        _ => Err("expected a name and a number of shards, such as `orders:4`".to_owned()),
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
+    let output = Output::stdout()?;
+    let kinesis =
+        LocalKinesis::builder().bind(loopback(args.kinesis_port)).throughput_limits(!args.no_limits);
+    let kinesis = args.streams.iter().fold(kinesis, |kinesis, (name, shards)| kinesis.stream(name, *shards));
+    let kinesis = kinesis.start().await.map_err(|error| match error {
+        StartError::Listen { source, .. } => {
+            port_refused("Kinesis", "--kinesis-port", args.kinesis_port, &source)
+        }
+        StartError::Stream { name, source } => {
+            CliError::usage(format!("the local Kinesis refuses the stream `{name}`")).because(&source)
+        }
+        other => CliError::new(Status::FAILED, "cannot start the local Kinesis").because(&other),
+    })?;
+    let database = Database::memory()
+        .map_err(|error| CliError::new(Status::FAILED, "cannot open a database in memory").because(&error))?;
+    let dynamo =
+        LocalDynamo::serve(database, loopback(args.dynamodb_port)).await.map_err(|error| match error {
+            DynamoError::Listen { source, .. } => {
+                port_refused("DynamoDB", "--dynamodb-port", args.dynamodb_port, &source)
+            }
+            other => CliError::new(Status::FAILED, "cannot start the local DynamoDB").because(&other),
+        })?;
+
+    announce(&kinesis, &dynamo, &args, context, &output).await?;
+    context.stop.requested().await;
+    context.talk.say("stopping");
+    tokio::join!(kinesis.shutdown(), dynamo.shutdown());
+    Ok(Status::DONE)
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn port_refused(service: &str, flag: &str, port: u16, source: &io::Error) -> CliError {
+    let error = CliError::usage(format!("cannot serve {service} on 127.0.0.1:{port}")).because(source);
+    match source.kind() {
+        io::ErrorKind::AddrInUse => error.next(format!(
+            "stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or choose another port: \
+             `rokini local {flag} 0` takes any free one"
+        )),
+        _ => error.next(format!("choose another port: `rokini local {flag} 0` takes any free one")),
+    }
+}
+
+async fn announce(
+    kinesis: &LocalKinesis,
+    dynamo: &LocalDynamo,
+    args: &Args,
+    context: &Context,
+    output: &Output,
+) -> Result<(), CliError> {
+    let variables = [
+        ("AWS_ENDPOINT_URL_KINESIS", kinesis.endpoint_url()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamo.endpoint_url()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+    ];
+    if context.json {
+        let environment: serde_json::Map<_, _> =
+            variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let streams: serde_json::Map<_, _> =
+            args.streams.iter().map(|(name, shards)| (name.clone(), (*shards).into())).collect();
+        return output
+            .json(&json!({
+                "kinesis": kinesis.endpoint_url(), "dynamodb": dynamo.endpoint_url(),
+                "streams": streams, "environment": environment,
+            }))
+            .await;
+    }
+    let lines = variables.iter().map(|(name, value)| format!("export {name}={value}\n"));
+    output.write(lines.collect::<String>().into_bytes()).await?;
+    context.talk.say(
+        "serving Kinesis and DynamoDB until stopped (Ctrl-C); copy the lines above into other terminals",
+    );
+    if args.streams.is_empty() {
+        context
+            .talk
+            .say("there is no stream yet: start with `--stream orders:4`, or create one with any AWS client");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_a_name_and_a_number() {
+        assert_eq!(stream("orders:4"), Ok(("orders".to_owned(), 4)));
+        assert_eq!(stream("orders"), Ok(("orders".to_owned(), 1)));
+        for bad in ["", ":4", "orders:", "orders:0", "orders:-1", "orders:four"] {
+            assert!(stream(bad).unwrap_err().contains("`orders:4`"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! PutRecords, and what to do about the records it refuses.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::Builder;
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::error::ProvideErrorMetadata;
+use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use rand::Rng;
+use rokini::StreamRef;
+
+use super::queue::Entry;
+use crate::aws::Aws;
+use crate::error::{CliError, Status};
+
+/// How long one request may take, and all its tries.
+const ATTEMPT: Duration = Duration::from_secs(10);
+const OPERATION: Duration = Duration::from_secs(30);
+/// How long nothing at all may be accepted before the command gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Pauses after refusals: from, to.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Sends requests.
+pub(super) struct Sender {
+    aws: Aws,
+    stream: StreamRef,
+    client: Client,
+    /// Requests in a row of which nothing was accepted.
+    fruitless: u32,
+    last_accepted: Instant,
+}
+
+/// A record that the stream has.
+pub(super) struct Accepted {
+    pub(super) entry: Entry,
+    pub(super) shard: String,
+    pub(super) sequence: String,
+}
+
+/// What became of a request.
+pub(super) struct Sent {
+    pub(super) accepted: Vec<Accepted>,
+    /// To be put again, in order.
+    pub(super) refused: Vec<Entry>,
+    /// How long to wait before the next request.
+    pub(super) pause: Option<Duration>,
+}
+
+impl Sender {
+    pub(super) fn new(aws: Aws, stream: StreamRef) -> Result<Self, CliError> {
+        let timeouts =
+            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
+        let client = Client::from_conf(Builder::from(&aws.config).timeout_config(timeouts).build());
+        Ok(Self { aws, stream, client, fruitless: 0, last_accepted: Instant::now() })
+    }
+
+    /// Sends one request.
+    pub(super) async fn send(&mut self, entries: Vec<Entry>) -> Result<Sent, CliError> {
+        let request = entries.iter().map(|entry| {
+            let data = Blob::new(entry.data.clone());
+            PutRecordsRequestEntry::builder().partition_key(&entry.key).data(data).build()
+        });
+        let request = request.collect::<Result<Vec<_>, _>>();
+        let request = request.map_err(|error| {
+            CliError::new(Status::DEFECT, "cannot make a PutRecords request").because(&error)
+        })?;
+        let call = self.client.put_records().set_records(Some(request));
+        let call = match self.stream.arn() {
+            Some(arn) => call.stream_arn(arn),
+            None => call.stream_name(self.stream.name()),
+        };
+        let (sent, reason) = match Box::pin(call.send()).await {
+            Ok(answer) => sort(entries, answer)?,
+            Err(error) if error.code() == Some("ProvisionedThroughputExceededException") => {
+                let reason = error.message().unwrap_or("the rate is exceeded").to_owned();
+                (Sent { accepted: Vec::new(), refused: again(entries), pause: None }, Some(reason))
+            }
+            Err(error) => return Err(self.aws.refused("kinesis:PutRecords", &self.stream, error)),
+        };
+        self.judge(sent, reason)
+    }
+
+    /// Decides on a pause, or to give up.
+    fn judge(&mut self, mut sent: Sent, reason: Option<String>) -> Result<Sent, CliError> {
+        if !sent.accepted.is_empty() {
+            self.fruitless = 0;
+            self.last_accepted = Instant::now();
+        } else if !sent.refused.is_empty() {
+            self.fruitless += 1;
+        }
+        if sent.refused.is_empty() {
+            return Ok(sent);
+        }
+        if self.last_accepted.elapsed() > PATIENCE {
+            let what =
+                format!("stream `{}` has accepted no record for {} s", self.stream, PATIENCE.as_secs());
+            let mut error = CliError::new(Status::UNAVAILABLE, what)
+                .next("give a lower `--rate`, or add shards: `aws kinesis update-shard-count`");
+            error.why.extend(reason);
+            return Err(error);
+        }
+        tracing::debug!(refused = sent.refused.len(), reason, "records are put again");
+        let pause = PAUSE.0.saturating_mul(1 << self.fruitless.min(8)).min(PAUSE.1);
+        sent.pause = Some(pause.mul_f64(rand::rng().random_range(0.5..1.0)));
+        Ok(sent)
+    }
+}
+
+fn again(entries: Vec<Entry>) -> Vec<Entry> {
+    entries.into_iter().map(|entry| Entry { refusals: entry.refusals + 1, ..entry }).collect()
+}
+
+/// Tells accepted records from refused ones; both come in the order of the request.
+fn sort(entries: Vec<Entry>, answer: PutRecordsOutput) -> Result<(Sent, Option<String>), CliError> {
+    if answer.records.len() != entries.len() {
+        let what = format!(
+            "the answer to `kinesis:PutRecords` has {} results for {} records",
+            answer.records.len(),
+            entries.len()
+        );
+        return Err(CliError::new(Status::DEFECT, what).next("check that the endpoint is a Kinesis endpoint"));
+    }
+    let (mut accepted, mut refused, mut reason) = (Vec::new(), Vec::new(), None);
+    for (entry, result) in entries.into_iter().zip(answer.records) {
+        match (result.sequence_number, result.shard_id) {
+            (Some(sequence), Some(shard)) => accepted.push(Accepted { entry, shard, sequence }),
+            _ => {
+                reason = result.error_message.or(result.error_code).or(reason);
+                refused.push(entry);
+            }
+        }
+    }
+    Ok((Sent { accepted, refused: again(refused), pause: None }, reason))
+}

@@ -1,0 +1,118 @@
+//! Standard error: what people read.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::context::{Color, Global};
+use crate::error::{CliError, Status};
+
+/// Standard error.
+#[derive(Debug, Clone)]
+pub(crate) struct Talk {
+    quiet: bool,
+    json: bool,
+    verbose: u8,
+    color: Color,
+    colors: bool,
+}
+
+impl Talk {
+    pub(crate) fn new(global: &Global) -> Self {
+        Self {
+            quiet: global.quiet,
+            json: global.json,
+            verbose: global.verbose,
+            color: global.color,
+            colors: global.color.on(&io::stderr()),
+        }
+    }
+
+    /// Whether to use colours on standard output.
+    pub(crate) fn stdout_colors(&self) -> bool {
+        self.color.on(&io::stdout())
+    }
+
+    /// Whether somebody watches standard error.
+    pub(crate) fn is_terminal(&self) -> bool {
+        io::IsTerminal::is_terminal(&io::stderr())
+    }
+
+    /// Says something, unless `--quiet`.
+    pub(crate) fn say(&self, text: impl fmt::Display) {
+        if !self.quiet {
+            line(text);
+        }
+    }
+
+    /// Shows a line that the next one replaces: only on a terminal, unless `--quiet`.
+    pub(crate) fn progress(&self, text: impl fmt::Display) {
+        if !self.quiet && self.is_terminal() {
+            let mut stderr = io::stderr().lock();
+            let _ = write!(stderr, "\r\x1b[2K{text}");
+            let _ = stderr.flush();
+        }
+    }
+
+    /// Takes the line of [`Talk::progress`] away.
+    pub(crate) fn progress_done(&self) {
+        self.progress("");
+    }
+
+    /// Says that something is not as it should be, though the command goes on.
+    pub(crate) fn warn(&self, text: impl fmt::Display) {
+        let (yellow, reset) = if self.colors { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
+        line(format_args!("{yellow}warning:{reset} {text}"));
+    }
+
+    /// Says why the command ends, and returns its status.
+    pub(crate) fn give_up(&self, error: &CliError) -> Status {
+        if error.reader_gone {
+            return Status::DONE;
+        }
+        if self.json {
+            let error = serde_json::json!({
+                "error": {
+                    "kind": error.status.name(), "status": error.status.0,
+                    "what": error.what, "why": error.why, "next": error.next,
+                }
+            });
+            line(error);
+        } else {
+            let (red, bold, reset) =
+                if self.colors { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+            line(format_args!("{red}error:{reset} {}", error.what));
+            for cause in &error.why {
+                line(format_args!("  {bold}why:{reset} {cause}"));
+            }
+            if let Some(next) = &error.next {
+                line(format_args!("  {bold}next:{reset} {next}"));
+            }
+        }
+        error.status
+    }
+
+    /// Sends what the libraries log to standard error.
+    pub(crate) fn install_tracing(&self) {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "error",
+            (false, 0) => "warn",
+            (false, 1) => "warn,rokini=info,rokini_lease=info,rokini_local=info",
+            (false, 2) => "info,rokini=debug,rokini_lease=debug,rokini_local=debug",
+            (false, _) => "debug,rokini=trace,rokini_lease=trace,rokini_local=trace",
+        };
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(self.colors)
+            .with_target(self.verbose > 1)
+            .init();
+    }
+}
+
+/// Nobody reading along is no reason to stop.
+fn line(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
