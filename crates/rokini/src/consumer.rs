@@ -65,7 +65,6 @@ impl Consumer {
     ///   ([`Error::is_retryable`]) when it has not passed within a minute;
     /// - later only a second live worker of the same name.
     pub async fn run(self) -> Result<ShutdownReport, Error> {
-        // The future is large and lives once per consumer.
-        Box::pin(self.runner.run()).await
+        self.runner.run().await
     }
 }

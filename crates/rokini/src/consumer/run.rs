@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini_lease::{JoinError, LeaseStore, Member, MemberConfig, MemberEvent, WorkerName, WorkerState};
@@ -55,7 +56,12 @@ enum Incarnation {
 }
 
 impl Runner {
-    pub(crate) async fn run(mut self) -> Result<ShutdownReport, Error> {
+    /// The future is large and lives once per consumer, so it is boxed; its type says that it can be spawned.
+    pub(crate) fn run(self) -> BoxFuture<'static, Result<ShutdownReport, Error>> {
+        Box::pin(self.live())
+    }
+
+    async fn live(mut self) -> Result<ShutdownReport, Error> {
         let control = Arc::clone(&self.control);
         let over = Over(&control);
         let report = self.work().await?;
@@ -212,10 +218,10 @@ fn report_of(stop: Stop) -> ShutdownReport {
 async fn open(engine: &Engine, rng: StdRng) -> Result<OpenStream, Error> {
     let catalog = &engine.catalog;
     let mut tries = Tries::new("the start", Some(START_PATIENCE), rng);
-    tries.run(async || Ok(catalog.store.init().await?)).await?;
+    tries.run(|| async { Ok(catalog.store.init().await?) }).await?;
     let expected = engine.config.stream.as_ref().map(|stream| stream.name());
-    let stream = tries.run(async || catalog.open(expected, &engine.config.start).await).await?;
-    tries.run(async || catalog.begin(&stream).await).await?;
+    let stream = tries.run(|| catalog.open(expected, &engine.config.start)).await?;
+    tries.run(|| catalog.begin(&stream)).await?;
     Ok(stream)
 }
 
@@ -234,26 +240,19 @@ async fn join(
     // A longer heartbeat than usual is for a cheaper fleet, so the listings become rarer with it.
     member.reconcile = member.reconcile.max(config.heartbeat);
     let mut tries = Tries::new("joining the group", patience, StdRng::from_rng(&mut rng));
-    tries
-        .run(async || {
-            let store: Arc<dyn LeaseStore> = Arc::clone(&engine.catalog.store);
-            let group = engine.catalog.group.clone();
-            let joined = Member::join(
-                store,
-                group,
-                name.clone(),
-                member.clone(),
-                engine.clock.clone(),
-                StdRng::from_rng(&mut rng),
-                &engine.tracker,
-            )
-            .await;
-            joined.map_err(|error| match error {
+    let attempt = || {
+        let store: Arc<dyn LeaseStore> = Arc::clone(&engine.catalog.store);
+        let (group, clock) = (engine.catalog.group.clone(), engine.clock.clone());
+        let rng = StdRng::from_rng(&mut rng);
+        let joining = Member::join(store, group, name.clone(), member.clone(), clock, rng, &engine.tracker);
+        async {
+            joining.await.map_err(|error| match error {
                 JoinError::Store(error) => Error::from(error),
                 other => Error::new(ErrorKind::Configuration, other.to_string()),
             })
-        })
-        .await
+        }
+    };
+    tries.run(attempt).await
 }
 
 /// Calls that are made again while their errors may pass.
@@ -271,7 +270,10 @@ impl Tries {
         Self { what, give_up, retry: Retry::new(Backoff::COORDINATION, rng), warn: RateLimit::default() }
     }
 
-    async fn run<T>(&mut self, mut call: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    async fn run<T, F>(&mut self, mut call: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         loop {
             let error = match call().await {
                 Ok(value) => {

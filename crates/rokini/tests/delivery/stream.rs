@@ -1,0 +1,288 @@
+//! A stream in memory, on the paused clock, with faults.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rokini::lease::{HashRange, Position, Progress, SequenceNumber, ShardId, StreamId};
+use rokini::{
+    Error, ErrorKind, Fetched, Record, ShardDescription, ShardEnd, ShardReader, ShardSelection,
+    StreamDescription, StreamSource,
+};
+use tokio::time::{Instant, sleep};
+
+/// The time at which every test begins, in milliseconds since the Unix epoch.
+pub const BEGIN: u64 = 1_700_000_000_000;
+const POLL: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Op {
+    Describe,
+    List,
+    Open,
+    Read,
+}
+
+#[derive(Debug)]
+struct Shard {
+    description: ShardDescription,
+    opened: u64,
+    closed: Option<u64>,
+    records: Vec<Record>,
+}
+
+#[derive(Debug)]
+struct State {
+    began: Instant,
+    created: u64,
+    shards: Vec<Shard>,
+    next: u128,
+    /// Records in one response.
+    per_read: usize,
+    faults: HashMap<Op, VecDeque<ErrorKind>>,
+    broken: HashMap<ShardId, ErrorKind>,
+    calls: HashMap<Op, usize>,
+}
+
+/// Clones are the same stream.
+#[derive(Debug, Clone)]
+pub struct Stream(Arc<Mutex<State>>);
+
+pub fn shard_id(number: usize) -> ShardId {
+    ShardId::new(format!("shard-{number}")).unwrap()
+}
+
+impl Stream {
+    pub fn new(shards: usize) -> Self {
+        let stream = Self(Arc::new(Mutex::new(State {
+            began: Instant::now(),
+            created: BEGIN - 1_000,
+            shards: Vec::new(),
+            next: 1,
+            per_read: 100,
+            faults: HashMap::new(),
+            broken: HashMap::new(),
+            calls: HashMap::new(),
+        })));
+        {
+            let mut state = stream.state();
+            for number in 0..shards {
+                let width = u128::MAX / shards as u128;
+                let range =
+                    HashRange { start: width * number as u128, end: width * (number as u128 + 1) - 1 };
+                state.open_shard(Vec::new(), range, BEGIN - 1_000);
+            }
+        }
+        stream
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn id(&self) -> StreamId {
+        StreamId::new(format!("orders@{}", self.state().created)).unwrap()
+    }
+
+    pub fn now(&self) -> u64 {
+        self.state().now()
+    }
+
+    pub fn per_read(self, records: usize) -> Self {
+        self.state().per_read = records;
+        self
+    }
+
+    /// Puts a record with this text, which is its partition key too.
+    pub fn put(&self, shard: usize, text: &str) -> SequenceNumber {
+        let mut state = self.state();
+        let sequence = SequenceNumber::from(state.next);
+        state.next += 1;
+        let record = Record::new(sequence, text, text.to_owned(), state.now());
+        let shard = &mut state.shards[shard];
+        assert!(shard.closed.is_none(), "the shard is closed");
+        shard.records.push(record);
+        sequence
+    }
+
+    pub fn put_all(&self, shard: usize, texts: &[&str]) {
+        for text in texts {
+            self.put(shard, text);
+        }
+    }
+
+    pub fn split(&self, shard: usize) -> (usize, usize) {
+        let mut state = self.state();
+        let range = state.close(shard);
+        let middle = range.start + (range.end - range.start) / 2;
+        let (parents, now) = (vec![shard_id(shard)], state.now());
+        let low = state.open_shard(parents.clone(), HashRange { end: middle, ..range }, now);
+        let high = state.open_shard(parents, HashRange { start: middle + 1, ..range }, now);
+        (low, high)
+    }
+
+    pub fn merge(&self, one: usize, other: usize) -> usize {
+        let mut state = self.state();
+        let (a, b) = (state.close(one), state.close(other));
+        let range = HashRange { start: a.start.min(b.start), end: a.end.max(b.end) };
+        let (parents, now) = (vec![shard_id(one), shard_id(other)], state.now());
+        state.open_shard(parents, range, now)
+    }
+
+    /// Makes it another stream of the same name, with this many empty shards.
+    pub fn recreate(&self, shards: usize) {
+        let fresh = Self::new(shards);
+        let mut state = self.state();
+        let now = state.now();
+        std::mem::swap(&mut state.shards, &mut fresh.state().shards);
+        state.created = now;
+    }
+
+    /// The next calls of this kind fail.
+    pub fn fail(&self, op: Op, kind: ErrorKind, times: usize) {
+        self.state().faults.entry(op).or_default().extend(std::iter::repeat_n(kind, times));
+    }
+
+    /// Every read of this shard fails from now on, or no longer.
+    pub fn break_shard(&self, shard: usize, kind: Option<ErrorKind>) {
+        let mut state = self.state();
+        match kind {
+            Some(kind) => drop(state.broken.insert(shard_id(shard), kind)),
+            None => drop(state.broken.remove(&shard_id(shard))),
+        }
+    }
+
+    /// The shard ages out: no listing shows it, no read finds it.
+    pub fn forget(&self, shard: usize) {
+        self.break_shard(shard, Some(ErrorKind::Data));
+        self.state().shards[shard].opened = u64::MAX;
+    }
+
+    pub fn calls(&self, op: Op) -> usize {
+        self.state().calls.get(&op).copied().unwrap_or(0)
+    }
+
+    fn called(&self, op: Op) -> Result<MutexGuard<'_, State>, Error> {
+        let mut state = self.state();
+        *state.calls.entry(op).or_default() += 1;
+        match state.faults.get_mut(&op).and_then(VecDeque::pop_front) {
+            Some(kind) => Err(Error::new(kind, format!("injected into {op:?}"))),
+            None => Ok(state),
+        }
+    }
+}
+
+impl State {
+    fn now(&self) -> u64 {
+        BEGIN + self.began.elapsed().as_millis() as u64
+    }
+
+    fn open_shard(&mut self, parents: Vec<ShardId>, range: HashRange, opened: u64) -> usize {
+        let number = self.shards.len();
+        let description =
+            ShardDescription { id: shard_id(number), parents, hash_range: Some(range), closed: false };
+        self.shards.push(Shard { description, opened, closed: None, records: Vec::new() });
+        number
+    }
+
+    fn close(&mut self, shard: usize) -> HashRange {
+        let now = self.now();
+        let shard = &mut self.shards[shard];
+        assert!(shard.closed.is_none(), "the shard is closed already");
+        shard.closed = Some(now);
+        shard.description.closed = true;
+        shard.description.hash_range.unwrap()
+    }
+}
+
+#[async_trait]
+impl StreamSource for Stream {
+    async fn describe(&self) -> Result<StreamDescription, Error> {
+        let now_millis = self.called(Op::Describe)?.now();
+        Ok(StreamDescription {
+            name: "orders".to_owned(),
+            id: self.id(),
+            now_millis,
+            retention: Duration::from_secs(86_400),
+        })
+    }
+
+    async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {
+        let state = self.called(Op::List)?;
+        let chosen = |shard: &&Shard| match which {
+            ShardSelection::All => shard.opened != u64::MAX,
+            ShardSelection::Latest => shard.closed.is_none(),
+            ShardSelection::TrimHorizon => shard.description.parents.is_empty(),
+            ShardSelection::AtTimestamp(time) => {
+                shard.opened <= time && shard.closed.is_none_or(|closed| closed >= time)
+            }
+        };
+        Ok(state.shards.iter().filter(chosen).map(|shard| shard.description.clone()).collect())
+    }
+
+    async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error> {
+        let state = self.called(Op::Open)?;
+        let number = state.shards.iter().position(|known| known.description.id == *shard).unwrap();
+        let before = |record: &&Record| match at {
+            Position::TrimHorizon => false,
+            Position::AtTimestamp(time) => record.arrival_millis < *time,
+            Position::Sequence(sequence, Progress::Whole) => record.sequence_number <= *sequence,
+            Position::Sequence(sequence, _) => record.sequence_number < *sequence,
+            Position::ShardEnd => true,
+        };
+        let cursor = state.shards[number].records.iter().take_while(before).count();
+        Ok(Box::new(Reader { stream: self.clone(), shard: number, cursor }))
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    stream: Stream,
+    shard: usize,
+    cursor: usize,
+}
+
+impl Reader {
+    /// What there is, or `None` at the tip.
+    fn take(&mut self) -> Result<Option<Fetched>, Error> {
+        let state = self.stream.called(Op::Read)?;
+        let shard = &state.shards[self.shard];
+        if let Some(kind) = state.broken.get(&shard.description.id) {
+            return Err(Error::new(*kind, "this shard is broken"));
+        }
+        let rest = &shard.records[self.cursor..];
+        let records: Vec<Record> = rest.iter().take(state.per_read).cloned().collect();
+        let last = records.len() == rest.len();
+        if records.is_empty() && shard.closed.is_none() {
+            return Ok(None);
+        }
+        self.cursor += records.len();
+        let children = || {
+            let mine = |child: &&Shard| child.description.parents.contains(&shard.description.id);
+            state.shards.iter().filter(mine).map(|child| child.description.clone()).collect()
+        };
+        let end = (last && shard.closed.is_some()).then(|| ShardEnd { children: children() });
+        let behind = shard.records.get(self.cursor).map_or(0, |next| state.now() - next.arrival_millis);
+        Ok(Some(Fetched { records, millis_behind_latest: behind, end }))
+    }
+}
+
+#[async_trait]
+impl ShardReader for Reader {
+    async fn next(&mut self) -> Result<Fetched, Error> {
+        if let Some(fetched) = self.take()? {
+            return Ok(fetched);
+        }
+        sleep(POLL).await;
+        Ok(self.take()?.unwrap_or_default())
+    }
+}
+
+/// Keeps every shard's records for a look at what a test produced.
+pub fn texts(records: &[Record]) -> BTreeMap<SequenceNumber, String> {
+    records
+        .iter()
+        .map(|record| (record.sequence_number, String::from_utf8(record.data.to_vec()).unwrap()))
+        .collect()
+}
