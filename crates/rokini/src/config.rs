@@ -348,31 +348,16 @@ impl ConsumerConfig {
         Ok(())
     }
 
-    /// The group.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Configuration`] when it is not set.
-    pub fn require_group(&self) -> Result<&GroupId, Error> {
-        self.group.as_ref().ok_or_else(|| missing(ConfigKey::Group))
+    /// The error for a setting that has to be there and is not.
+    pub(crate) fn missing(key: ConfigKey) -> Error {
+        Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "`{key}` is not set: give it to the builder, as `{}` in the environment or in the configuration file",
+                key.env_name()
+            ),
+        )
     }
-
-    /// The stream.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Configuration`] when it is not set.
-    pub fn require_stream(&self) -> Result<&StreamRef, Error> {
-        self.stream.as_ref().ok_or_else(|| missing(ConfigKey::Stream))
-    }
-}
-
-fn missing(key: ConfigKey) -> Error {
-    Error::new(
-        ErrorKind::Configuration,
-        format!(
-            "`{key}` is not set: give it to the builder, as `{}` in the environment or in the configuration file",
-            key.env_name()
-        ),
-    )
 }
 
 /// Well inside the 5 minutes that a shard iterator lives (Kinesis limit).

@@ -1,6 +1,13 @@
 //! Where records come from: the seam between delivery and Amazon Kinesis.
 
+mod budget;
+pub(crate) mod kinesis;
+mod polling;
+mod schedule;
+pub(crate) mod selection;
 pub(crate) mod stream_ref;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::fmt;
 
@@ -27,8 +34,9 @@ pub trait StreamSource: fmt::Debug + Send + Sync + 'static {
 pub trait ShardReader: Send + fmt::Debug {
     /// The next records; waits as long as the stream's limits and the schedule want, and may return none.
     ///
-    /// The reader keeps its place: after an error the next call goes on after the last record returned. It is
-    /// cancel safe: a dropped call returns its records again with the next one.
+    /// The reader keeps its place: after an error the next call goes on after the last record returned, and waits
+    /// by itself as long as that error asks for. It is cancel safe: a dropped call returns its records again with
+    /// the next one. Not to be called again after the end.
     async fn next(&mut self) -> Result<Fetched, Error>;
 }
 

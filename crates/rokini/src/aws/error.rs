@@ -1,0 +1,238 @@
+//! What went wrong in a call of the SDK, in our words.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use rokini_lease::ShardId;
+
+use crate::source::stream_ref::StreamRef;
+use crate::{Error, ErrorKind};
+
+/// What was called, for the message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// As IAM policies name it: `kinesis:GetRecords`.
+    pub(crate) action: &'static str,
+    pub(crate) stream: &'a StreamRef,
+    pub(crate) shard: Option<&'a ShardId>,
+    pub(crate) region: &'a str,
+    /// Where the last call went, if any did.
+    pub(crate) endpoint: Option<&'a str>,
+}
+
+impl Call<'_> {
+    fn endpoint(&self) -> &str {
+        self.endpoint.unwrap_or("the endpoint")
+    }
+
+    /// An answer that the API does not document.
+    pub(crate) fn malformed(&self, what: impl fmt::Display) -> Error {
+        Error::new(
+            ErrorKind::Bug,
+            format!(
+                "the answer to {self} from {} {what}: check that this is a Kinesis endpoint",
+                self.endpoint()
+            ),
+        )
+    }
+}
+
+/// `kinesis:GetRecords on shard ... of stream ... in region ...`.
+impl fmt::Display for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on ", self.action)?;
+        if let Some(shard) = self.shard {
+            write!(f, "shard `{shard}` of ")?;
+        }
+        write!(f, "stream `{}` in region `{}`", self.stream, self.region)
+    }
+}
+
+/// Translates an error of the SDK. The SDK's own words stay its source.
+pub(crate) fn from_sdk<E>(error: SdkError<E, HttpResponse>, call: &Call<'_>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let (kind, message) = match &error {
+        SdkError::ServiceError(answer) => refused(answer.err().code(), answer.raw().status().as_u16(), call),
+        SdkError::TimeoutError(_) => (
+            ErrorKind::Retry,
+            format!("no answer in time from {} to {call}: it is tried again", call.endpoint()),
+        ),
+        // A body that was read to its end is kept.
+        SdkError::ResponseError(answer) if answer.raw().body().bytes().is_none() => (
+            ErrorKind::Retry,
+            format!("the answer of {} to {call} broke off: it is tried again", call.endpoint()),
+        ),
+        SdkError::ResponseError(answer) => refused(None, answer.raw().status().as_u16(), call),
+        other => match find::<CredentialsError>(other) {
+            Some(error) => no_credentials(error, call),
+            None if matches!(other, SdkError::DispatchFailure(_)) => (
+                ErrorKind::Retry,
+                format!(
+                    "{} cannot be reached for {call}: check the network and the endpoint URL \
+                     (`AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL`)",
+                    call.endpoint()
+                ),
+            ),
+            None => (
+                ErrorKind::Configuration,
+                format!("{call} could not be sent: check the AWS configuration (region, endpoint URL)"),
+            ),
+        },
+    };
+    let translated = Error::new(kind, message);
+    match error.into_source() {
+        Ok(source) => translated.with_source(source),
+        Err(_) => translated,
+    }
+}
+
+fn refused(code: Option<&str>, status: u16, call: &Call<'_>) -> (ErrorKind, String) {
+    let region = call.region;
+    match (code.unwrap_or_default(), call.shard) {
+        ("", _) if status < 300 => (ErrorKind::Bug, call.malformed("cannot be read").to_string()),
+        ("ResourceNotFoundException", None) => (
+            ErrorKind::Configuration,
+            format!(
+                "stream `{}` does not exist in region `{region}`: check the name, the region and the account of \
+                 the credentials, or create the stream",
+                call.stream
+            ),
+        ),
+        ("ResourceNotFoundException", Some(shard)) => (
+            ErrorKind::Data,
+            format!(
+                "shard `{shard}` of stream `{}` in region `{region}` is gone: its records are past the retention, \
+                 or the stream was deleted",
+                call.stream
+            ),
+        ),
+        (
+            "AccessDeniedException"
+            | "AccessDenied"
+            | "UnauthorizedOperation"
+            | "NotAuthorized"
+            | "OptInRequired"
+            | "SubscriptionRequiredException",
+            _,
+        ) => (
+            ErrorKind::Permission,
+            format!("{call} is not allowed: allow the action in the IAM policy of these credentials"),
+        ),
+        (
+            code @ ("ExpiredTokenException"
+            | "ExpiredToken"
+            | "RequestExpired"
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignatureException"
+            | "IncompleteSignature"
+            | "MissingAuthenticationTokenException"
+            | "MissingAuthenticationToken"),
+            _,
+        ) => (
+            ErrorKind::Permission,
+            format!(
+                "the credentials were refused for {call} ({code}): renew them, and check the clock of this host"
+            ),
+        ),
+        (
+            code @ ("ProvisionedThroughputExceededException"
+            | "LimitExceededException"
+            | "ThrottlingException"
+            | "Throttling"
+            | "ThrottledException"
+            | "RequestLimitExceeded"
+            | "TooManyRequestsException"
+            | "KMSThrottlingException"),
+            _,
+        ) => (ErrorKind::Throttled, format!("{call} is throttled ({code}): it is tried again more slowly")),
+        (
+            code @ ("KMSAccessDeniedException"
+            | "KMSDisabledException"
+            | "KMSInvalidStateException"
+            | "KMSNotFoundException"
+            | "KMSOptInRequired"),
+            _,
+        ) => (
+            ErrorKind::Permission,
+            format!(
+                "the records cannot be decrypted for {call} ({code}): enable the stream's KMS key and allow \
+                 `kms:Decrypt` on it to these credentials"
+            ),
+        ),
+        ("ResourceInUseException", _) => (
+            ErrorKind::Retry,
+            format!("stream `{}` in region `{region}` is being changed: it is tried again", call.stream),
+        ),
+        ("UnknownOperationException" | "InvalidAction", _) => (
+            ErrorKind::Configuration,
+            format!(
+                "{} does not know {}: check that `AWS_ENDPOINT_URL_KINESIS` or `AWS_ENDPOINT_URL` names a \
+                 Kinesis endpoint",
+                call.endpoint(),
+                call.action
+            ),
+        ),
+        (
+            "InternalFailure" | "InternalFailureException" | "InternalServerError" | "ServiceUnavailable",
+            _,
+        ) => (ErrorKind::Retry, format!("{call} failed inside the service: it is tried again")),
+        (_, _) if status >= 500 => {
+            (ErrorKind::Retry, format!("{call} failed inside the service (HTTP {status}): it is tried again"))
+        }
+        ("", _) => (
+            ErrorKind::Configuration,
+            format!(
+                "{} answered {call} with HTTP {status} and no error of the API: check that \
+                 `AWS_ENDPOINT_URL_KINESIS` or `AWS_ENDPOINT_URL` names a Kinesis endpoint",
+                call.endpoint()
+            ),
+        ),
+        (code, _) => (
+            ErrorKind::Bug,
+            format!("{call} was refused ({code}), which should not happen: please report it with its cause"),
+        ),
+    }
+}
+
+fn no_credentials(error: &CredentialsError, call: &Call<'_>) -> (ErrorKind, String) {
+    match error {
+        CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
+            (ErrorKind::Retry, format!("the credentials for {call} could not be fetched: it is tried again"))
+        }
+        CredentialsError::InvalidConfiguration(_) => (
+            ErrorKind::Configuration,
+            format!("the credentials for {call} are not configured rightly: check the AWS profile"),
+        ),
+        _ => (
+            ErrorKind::Permission,
+            format!(
+                "there are no credentials for {call}: set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or \
+                 `AWS_PROFILE`, or give the host or container a role"
+            ),
+        ),
+    }
+}
+
+/// The first error of this type in the chain of causes.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

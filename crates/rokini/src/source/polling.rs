@@ -1,0 +1,276 @@
+//! Reads one shard by GetShardIterator and GetRecords.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
+use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use rand::rngs::SmallRng;
+use rokini_lease::{Position, Progress, ShardId};
+use tokio::time::Instant;
+
+use super::budget::Budget;
+use super::kinesis::{Shared, child_shard, records};
+use super::schedule::Schedule;
+use crate::{Error, ErrorKind, Fetched, Record, ShardEnd, ShardReader, StartPosition};
+
+const GET_RECORDS: &str = "kinesis:GetRecords";
+const GET_SHARD_ITERATOR: &str = "kinesis:GetShardIterator";
+
+/// Reads one shard by polling.
+///
+/// An iterator that expired is opened again after the last record returned, or where reading began if there was
+/// none. A position that is past the retention starts at the oldest record kept, as Kinesis does it; one that
+/// the stream never had is an error of kind [`ErrorKind::Data`].
+pub(crate) struct PollingReader {
+    source: Arc<Shared>,
+    shard: ShardId,
+    /// Where reading began.
+    opened_at: Position,
+    /// Where reading goes on.
+    place: Position,
+    iterator: Option<Iterator>,
+    ended: bool,
+    schedule: Schedule,
+    budget: Budget,
+    rng: SmallRng,
+}
+
+#[derive(Debug, Clone)]
+struct Iterator {
+    word: String,
+    /// Whether it came from an answer to GetRecords, so that reading went through just before.
+    continues: bool,
+}
+
+impl PollingReader {
+    pub(super) fn new(source: Arc<Shared>, shard: ShardId, at: Position) -> Result<Self, Error> {
+        if at.is_shard_end() {
+            let message = format!("shard `{shard}` is at its end: there is nothing to read");
+            return Err(Error::new(ErrorKind::Bug, message));
+        }
+        let now = Instant::now();
+        let (polling, rng) = (source.polling(), source.rng());
+        let reader = Self {
+            source,
+            shard,
+            opened_at: at,
+            place: at,
+            iterator: None,
+            ended: false,
+            schedule: Schedule::new(polling.floor, polling.ceiling, now),
+            budget: Budget::default(),
+            rng,
+        };
+        reader.refuse_future()?;
+        Ok(reader)
+    }
+
+    /// Refuses to start at a time that has not come, as far as the stream's time is known.
+    fn refuse_future(&self) -> Result<(), Error> {
+        match (self.place, self.source.stream_now()) {
+            (Position::AtTimestamp(millis), Some(now)) => StartPosition::AtTimestamp(millis).check(now),
+            _ => Ok(()),
+        }
+    }
+
+    async fn open(&mut self) -> Result<Iterator, Error> {
+        self.refuse_future()?;
+        let call = self.source.control().get_shard_iterator();
+        let call = call.set_stream_name(self.source.name()).set_stream_arn(self.source.arn());
+        let call = call.shard_id(self.shard.as_str());
+        let call = match self.place {
+            Position::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Position::AtTimestamp(millis) => call
+                .shard_iterator_type(ShardIteratorType::AtTimestamp)
+                .timestamp(DateTime::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))),
+            Position::Sequence(number, Progress::Whole) => call
+                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
+                .starting_sequence_number(number.to_string()),
+            Position::Sequence(number, Progress::Nothing | Progress::Through(_)) => call
+                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
+                .starting_sequence_number(number.to_string()),
+            Position::ShardEnd => return Err(self.past_end()),
+        };
+        let answer = match Box::pin(call.send()).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let refused = error.code() == Some("InvalidArgumentException");
+                let translated = self.source.error(error, GET_SHARD_ITERATOR, Some(&self.shard));
+                return Err(if refused { self.position_refused(translated) } else { translated });
+            }
+        };
+        match answer.shard_iterator {
+            Some(word) if !word.is_empty() => Ok(Iterator { word, continues: false }),
+            _ => {
+                Err(self.source.call(GET_SHARD_ITERATOR, Some(&self.shard)).malformed("has no ShardIterator"))
+            }
+        }
+    }
+
+    /// The service takes every position of this shard, also a trimmed one; what it refuses is none.
+    fn position_refused(&self, refused: Error) -> Error {
+        let (shard, place) = (&self.shard, self.place);
+        match place {
+            // Within the tolerance of `refuse_future`: the time comes soon.
+            Position::AtTimestamp(millis) if self.source.stream_now().is_none_or(|now| millis > now) => {
+                let message = format!("shard `{shard}` cannot be read from {place} yet: it is tried again");
+                Error::new(ErrorKind::Retry, message).with_source(refused)
+            }
+            Position::Sequence(..) => {
+                let message = format!(
+                    "position {place} is none of shard `{shard}`: it belongs to another shard or stream; move the \
+                     group to a position of this stream"
+                );
+                Error::new(ErrorKind::Data, message).with_source(refused)
+            }
+            _ => refused,
+        }
+    }
+
+    fn past_end(&self) -> Error {
+        Error::new(ErrorKind::Bug, format!("shard `{}` was read past its end", self.shard))
+    }
+
+    fn accept(&mut self, answer: GetRecordsOutput, started: Instant) -> Result<Fetched, Error> {
+        let now = Instant::now();
+        let asked = usize::from(self.source.polling().max_records);
+        let call = self.source.call(GET_RECORDS, Some(&self.shard));
+        let (records, bytes) = records(answer.records, &call)?;
+        self.budget.answer(now, bytes);
+        let end = match answer.next_shard_iterator {
+            Some(_) => None,
+            None => {
+                let children = answer.child_shards.unwrap_or_default();
+                let children =
+                    children.into_iter().map(|child| child_shard(child, &call)).collect::<Result<_, _>>()?;
+                Some(ShardEnd { children })
+            }
+        };
+        // From here on nothing fails: the place moves if and only if the records are returned.
+        let millis_behind_latest =
+            answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0);
+        let behind = millis_behind_latest > 0 || records.len() >= asked;
+        self.schedule.went_through(started, now, records.len(), behind);
+        if let Some(last) = records.last() {
+            self.place = Position::after(last.sequence_number);
+        }
+        self.ended = end.is_some();
+        self.iterator = answer.next_shard_iterator.map(|word| Iterator { word, continues: true });
+        let records = pass_over(records, self.opened_at);
+        Ok(Fetched { records, millis_behind_latest, end })
+    }
+
+    /// What to do about a failed read. `None`: the place is opened again, at once.
+    fn read_failed(
+        &mut self,
+        error: SdkError<GetRecordsError, HttpResponse>,
+        continues: bool,
+    ) -> Option<Error> {
+        let expired = error.code() == Some("ExpiredIteratorException");
+        // A server that was restarted does not know its iterators any more.
+        let invalid = error.code() == Some("InvalidArgumentException");
+        if expired || invalid {
+            self.iterator = None;
+            if continues {
+                tracing::debug!(shard = %self.shard, place = %self.place, "iterator lost: opened again");
+                return None;
+            }
+        }
+        let translated = if expired {
+            let message = format!(
+                "a new iterator of shard `{}` expired before it was used: it is tried again",
+                self.shard
+            );
+            Error::new(ErrorKind::Retry, message).with_source(error)
+        } else {
+            self.source.error(error, GET_RECORDS, Some(&self.shard))
+        };
+        Some(translated)
+    }
+
+    /// Takes an error into the schedule, so that the next call waits as long as it should.
+    fn back_off(&mut self, error: &Error) {
+        let now = Instant::now();
+        match error.kind() {
+            ErrorKind::Throttled => self.schedule.throttled(now, &mut self.rng),
+            _ => self.schedule.failed(now, &mut self.rng),
+        }
+    }
+
+    /// One pass to the next answer. `Ok(None)`: the iterator was lost, again.
+    async fn try_next(&mut self) -> Result<Option<Fetched>, Error> {
+        let iterator = match &self.iterator {
+            Some(iterator) => iterator.clone(),
+            None => {
+                let opened = self.open().await?;
+                self.iterator.insert(opened).clone()
+            }
+        };
+        if let Some(ready) = self.budget.ready_at() {
+            tokio::time::sleep_until(ready).await;
+        }
+        let started = Instant::now();
+        // Noted before the answer is there: a call that is dropped has counted with the service.
+        self.budget.call(started);
+        let call = self.source.data.get_records().shard_iterator(iterator.word);
+        let call = call.limit(i32::from(self.source.polling().max_records)).set_stream_arn(self.source.arn());
+        match Box::pin(call.send()).await {
+            Ok(answer) => self.accept(answer, started).map(Some),
+            Err(error) => match self.read_failed(error, iterator.continues) {
+                Some(error) => Err(error),
+                None => Ok(None),
+            },
+        }
+    }
+}
+
+/// Leaves out the user records that were done before reading began: those of the first record up to the
+/// sub-sequence number. A plain record has none and stays.
+fn pass_over(mut records: Vec<Record>, opened_at: Position) -> Vec<Record> {
+    if let Position::Sequence(number, Progress::Through(done)) = opened_at {
+        records.retain(|record| {
+            record.sequence_number != number || record.sub_sequence_number.is_none_or(|sub| sub > done)
+        });
+    }
+    records
+}
+
+#[async_trait]
+impl ShardReader for PollingReader {
+    // Cancel safe: nothing moves between an answer and the return, and an iterator can be used again.
+    async fn next(&mut self) -> Result<Fetched, Error> {
+        if self.ended {
+            return Err(self.past_end());
+        }
+        loop {
+            tokio::time::sleep_until(self.schedule.next()).await;
+            match self.try_next().await {
+                Ok(Some(fetched)) => return Ok(fetched),
+                Ok(None) => {}
+                Err(error) => {
+                    self.back_off(&error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PollingReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PollingReader")
+            .field("shard", &self.shard)
+            .field("place", &self.place)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

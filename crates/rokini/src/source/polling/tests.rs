@@ -1,0 +1,468 @@
+//! The real SDK against the model, in virtual time.
+
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rokini_lease::SequenceNumber;
+use rokini_local::{EndOfShard, Settings};
+use tokio::time::{advance, sleep, timeout};
+
+use super::*;
+use crate::source::testing::{Bench, EPOCH_MILLIS, Instead, shard};
+use crate::{ConfigKey, StreamSource};
+
+fn data(fetched: &Fetched) -> Vec<String> {
+    fetched.records.iter().map(|record| String::from_utf8(record.data.to_vec()).unwrap()).collect()
+}
+
+fn sequence(text: &rokini_local::wire::SequenceNumber) -> SequenceNumber {
+    text.to_string().parse().unwrap()
+}
+
+/// The data of the next answer that brings any.
+async fn next_data(reader: &mut dyn ShardReader) -> Vec<String> {
+    loop {
+        let fetched = reader.next().await.unwrap();
+        if !fetched.records.is_empty() {
+            return data(&fetched);
+        }
+        assert_eq!(fetched.end, None, "the shard ended");
+    }
+}
+
+async fn open(bench: &Bench, at: Position) -> Box<dyn ShardReader> {
+    bench.source().open(&shard(0), &at).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_position_starts_where_it_says() {
+    // Several readers of one shard would meet its limit.
+    let mut settings = Settings::default();
+    settings.throughput_limits = false;
+    let bench = Bench::with_settings(1, settings);
+    let mut numbers = Vec::new();
+    for name in ["a", "b", "c"] {
+        advance(Duration::from_millis(1_500)).await;
+        numbers.push(sequence(&bench.put(0, name).sequence_number));
+    }
+    advance(Duration::from_secs(1)).await;
+    for (at, expected) in [
+        (Position::TrimHorizon, &["a", "b", "c"][..]),
+        (Position::AtTimestamp(0), &["a", "b", "c"]),
+        (Position::AtTimestamp(EPOCH_MILLIS + 1_501), &["b", "c"]),
+        (Position::AtTimestamp(EPOCH_MILLIS + 3_000), &["b", "c"]),
+        (Position::at(numbers[1]), &["b", "c"]),
+        (Position::after(numbers[1]), &["c"]),
+        // Plain records have no parts to pass over.
+        (Position::Sequence(numbers[1], Progress::Through(3)), &["b", "c"]),
+    ] {
+        let fetched = open(&bench, at).await.next().await.unwrap();
+        assert_eq!(data(&fetched), expected, "{at}");
+        let arrivals: Vec<_> = fetched.records.iter().map(|record| record.arrival_millis).collect();
+        let last = EPOCH_MILLIS + 4_500;
+        assert_eq!(arrivals.last(), Some(&last), "{at}");
+    }
+}
+
+#[test]
+fn parts_of_an_aggregate_that_were_done_are_passed_over() {
+    let (first, second): (SequenceNumber, SequenceNumber) = (100.into(), 200.into());
+    let part = |number, sub| {
+        let mut record = Record::new(number, "k", "d", 0);
+        record.sub_sequence_number = sub;
+        record
+    };
+    let fetched =
+        || vec![part(first, Some(0)), part(first, Some(1)), part(first, Some(2)), part(second, Some(0))];
+    let left = |at| {
+        let records = pass_over(fetched(), at);
+        records.iter().map(|record| record.sub_sequence_number.unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(Position::Sequence(first, Progress::Through(1))), [2, 0]);
+    assert_eq!(left(Position::at(first)), [0, 1, 2, 0]);
+    assert_eq!(left(Position::TrimHorizon), [0, 1, 2, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_in_the_future_is_an_error_of_configuration() {
+    let bench = Bench::new(1);
+    let source = bench.source();
+    let future = Position::AtTimestamp(EPOCH_MILLIS + 3_600_000);
+    // The stream's time is known once it has answered.
+    source.describe().await.unwrap();
+    let error = source.open(&shard(0), &future).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("is in the future"), "{error}");
+
+    // Within the tolerance it waits for its time.
+    bench.put(0, "early");
+    let mut reader = source.open(&shard(0), &Position::AtTimestamp(EPOCH_MILLIS + 3_000)).await.unwrap();
+    let mut errors = 0;
+    sleep(Duration::from_millis(1_000)).await;
+    let fetched = loop {
+        match reader.next().await {
+            Ok(fetched) => break fetched,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+                errors += 1;
+            }
+        }
+    };
+    assert!(errors > 0 && fetched.records.is_empty(), "{errors} {fetched:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c10_reader_goes_on_after_the_last_record_once_its_iterator_expired() {
+    let bench = Bench::new(1);
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    bench.put(0, "before");
+    assert_eq!(next_data(&mut *reader).await, ["before"]);
+    sleep(Duration::from_secs(301)).await;
+    bench.put(0, "after");
+    assert_eq!(next_data(&mut *reader).await, ["after"]);
+    assert_eq!(bench.calls("GetShardIterator").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c10_reader_without_a_record_opens_again_where_it_began() {
+    let bench = Bench::new(1);
+    for at in [Position::TrimHorizon, Position::AtTimestamp(EPOCH_MILLIS)] {
+        let mut reader = open(&bench, at).await;
+        reader.next().await.unwrap();
+        sleep(Duration::from_secs(301)).await;
+        let put = bench.put(0, "first");
+        // Opened at LATEST it would pass over this one.
+        sleep(Duration::from_secs(1)).await;
+        assert!(next_data(&mut *reader).await.contains(&"first".to_owned()), "{at}");
+        let mut reader = open(&bench, Position::after(sequence(&put.sequence_number))).await;
+        reader.next().await.unwrap();
+        sleep(Duration::from_secs(301)).await;
+        bench.put(0, "second");
+        assert_eq!(next_data(&mut *reader).await, ["second"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c8_one_write_after_all_was_trimmed_arrives_alone() {
+    let bench = Bench::new(1);
+    let old = bench.put(0, "old").sequence_number;
+    for at in [Position::after(sequence(&old)), Position::at(sequence(&old))] {
+        sleep(Duration::from_secs(25 * 3_600)).await;
+        let mut reader = open(&bench, at).await;
+        reader.next().await.unwrap();
+        bench.put(0, "new");
+        let started = Instant::now();
+        assert_eq!(next_data(&mut *reader).await.last().map(String::as_str), Some("new"), "{at}");
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_shard_brings_its_children() {
+    for end_of_shard in [EndOfShard::WithLastRecords, EndOfShard::AfterLastRecords] {
+        let mut settings = Settings::default();
+        settings.end_of_shard = end_of_shard;
+        let bench = Bench::with_settings(1, settings);
+        bench.put(0, "last");
+        bench.split("shardId-000000000000", "170141183460469231731687303715884105728");
+        let mut reader = open(&bench, Position::TrimHorizon).await;
+        let mut seen = Vec::new();
+        let end = loop {
+            let fetched = reader.next().await.unwrap();
+            seen.extend(data(&fetched));
+            if let Some(end) = fetched.end {
+                break end;
+            }
+        };
+        assert_eq!(seen, ["last"], "{end_of_shard:?}");
+        let children: Vec<_> = end.children.iter().map(|child| (&child.id, &child.parents[..])).collect();
+        assert_eq!(children, [(&shard(1), &[shard(0)][..]), (&shard(2), &[shard(0)])]);
+        let range = end.children[1].hash_range.unwrap();
+        assert_eq!((range.start, range.end), (1 << 127, u128::MAX));
+        let past = reader.next().await.unwrap_err();
+        assert_eq!(past.kind(), ErrorKind::Bug);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_child_of_a_merge_has_both_parents() {
+    let bench = Bench::new(2);
+    bench.merge("shardId-000000000000", "shardId-000000000001");
+    let fetched = open(&bench, Position::TrimHorizon).await.next().await.unwrap();
+    let end = fetched.end.unwrap();
+    assert_eq!(end.children[0].parents, [shard(0), shard(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_an_empty_closed_shard_ends_at_once() {
+    let bench = Bench::new(1);
+    bench.split("shardId-000000000000", "5");
+    let fetched = open(&bench, Position::TrimHorizon).await.next().await.unwrap();
+    assert!(fetched.records.is_empty() && fetched.end.is_some());
+}
+
+/// Five calls within less than a second are the limit; a sixth is the error.
+fn assert_at_most_five_a_second(calls: &[Instant]) {
+    for six in calls.windows(6) {
+        assert!(six[5] - six[0] >= Duration::from_secs(1), "six calls in {:?}", six[5] - six[0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t2_a_shard_alone_is_never_throttled_while_catching_up() {
+    let bench = Bench::new(1).latency(Duration::from_millis(20));
+    // 12 s of writing at the limit of the shard.
+    for second in 0..12 {
+        for part in 0..4 {
+            bench.put(0, vec![b'x'; 250_000]);
+            sleep(Duration::from_millis(250)).await;
+            let _ = (second, part);
+        }
+    }
+    let started = Instant::now();
+    let source = bench.source_with(&[(ConfigKey::MaxRecords, "3")]);
+    let mut reader = source.open(&shard(0), &Position::TrimHorizon).await.unwrap();
+    let mut count = 0;
+    while count < 48 {
+        count += reader.next().await.expect("never throttled").records.len();
+    }
+    assert_at_most_five_a_second(&bench.calls("GetRecords"));
+    // 12 MB at 2 MB/s.
+    let took = started.elapsed();
+    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(7), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t2_a_shard_alone_is_never_throttled_whatever_its_traffic() {
+    let mut rng = SmallRng::seed_from_u64(3);
+    for latency in [0, 5, 80, 300] {
+        let bench = Bench::new(1).latency(Duration::from_millis(latency));
+        let mut reader = open(&bench, Position::TrimHorizon).await;
+        let puts = async {
+            for _ in 0..300 {
+                let pause = if rand::Rng::random_bool(&mut rng, 0.1) { 2_000 } else { 60 };
+                sleep(Duration::from_millis(pause)).await;
+                bench.put(0, "x");
+            }
+        };
+        let reads = async {
+            let mut count = 0;
+            while count < 300 {
+                count += reader.next().await.expect("never throttled").records.len();
+            }
+        };
+        tokio::join!(puts, reads);
+        assert_at_most_five_a_second(&bench.calls("GetRecords"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_shard_is_read_once_a_second_and_fast_again_after_a_record() {
+    let bench = Bench::new(1);
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    let idle = timeout(Duration::from_secs(60), async {
+        loop {
+            reader.next().await.unwrap();
+        }
+    });
+    assert!(idle.await.is_err());
+    let calls = bench.calls("GetRecords");
+    let last: Vec<_> = calls.windows(2).rev().take(10).map(|pair| pair[1] - pair[0]).collect();
+    // The SDK hands an answer over a turn of the timer later.
+    let second = |pause: &Duration| (1_000..1_010).contains(&pause.as_millis());
+    assert!(last.iter().all(second), "{last:?}");
+    assert!(calls.len() < 75, "{}", calls.len());
+
+    bench.put(0, "x");
+    next_data(&mut *reader).await;
+    let before = bench.calls("GetRecords").len();
+    for _ in 0..4 {
+        reader.next().await.unwrap();
+    }
+    let calls = &bench.calls("GetRecords")[before - 1..];
+    assert!(calls[4] - calls[0] < Duration::from_millis(1_100), "{:?}", calls[4] - calls[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn twenty_records_a_second_over_four_shards_arrive_in_time() {
+    const COUNT: usize = 1_200;
+    let bench = Bench::new(4).latency(Duration::from_millis(4));
+    let source = bench.source();
+    let waits = std::sync::Mutex::new(Vec::new());
+    let read = async |number: u32| {
+        let mut reader = source.open(&shard(number), &Position::TrimHorizon).await.unwrap();
+        while waits.lock().unwrap().len() < COUNT {
+            for record in reader.next().await.unwrap().records {
+                let now = bench.service.now().millis() as u64;
+                waits.lock().unwrap().push(now - record.arrival_millis);
+            }
+        }
+    };
+    let puts = async {
+        let mut rng = SmallRng::seed_from_u64(5);
+        for _ in 0..COUNT {
+            sleep(Duration::from_millis(50)).await;
+            bench.put(rand::Rng::random_range(&mut rng, 0..4), "x");
+        }
+    };
+    tokio::join!(puts, read(0), read(1), read(2), read(3));
+    let mut waits = waits.into_inner().unwrap();
+    waits.sort_unstable();
+    let (p50, p99) = (waits[COUNT / 2], waits[COUNT * 99 / 100]);
+    assert!(p50 < 250 && p99 < 600, "p50 {p50} ms, p99 {p99} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t2_a_throttled_reader_slows_down_and_loses_nothing() {
+    let bench = Bench::new(1);
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    bench.put(0, "a");
+    let refusal = Instead::refusal(400, "ProvisionedThroughputExceededException");
+    for _ in 0..3 {
+        bench.instead("GetRecords", refusal.clone());
+    }
+    for _ in 0..3 {
+        assert_eq!(reader.next().await.unwrap_err().kind(), ErrorKind::Throttled);
+    }
+    assert_eq!(next_data(&mut *reader).await, ["a"]);
+    // The SDK tried none of them again by itself.
+    let calls = bench.calls("GetRecords");
+    let pauses: Vec<_> = calls.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+    assert_eq!(calls.len(), 4);
+    for (pause, pace) in pauses.iter().zip([400, 800, 1_600]) {
+        assert!((pace * 3 / 4..pace * 5 / 4 + 5).contains(pause), "{pauses:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p7_a_hung_call_ends_and_the_next_one_goes_on() {
+    let bench = Bench::new(1);
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    bench.put(0, "a");
+    bench.instead("GetRecords", Instead::Silence);
+    let started = Instant::now();
+    let error = reader.next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Retry);
+    assert!(started.elapsed() < Duration::from_millis(10_100), "{:?}", started.elapsed());
+    assert_eq!(next_data(&mut *reader).await, ["a"]);
+
+    // The same for the call that opens.
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    for _ in 0..3 {
+        bench.instead("GetShardIterator", Instead::Silence);
+    }
+    let started = Instant::now();
+    assert_eq!(reader.next().await.unwrap_err().kind(), ErrorKind::Retry);
+    assert!(started.elapsed() < Duration::from_millis(20_100), "{:?}", started.elapsed());
+    assert_eq!(next_data(&mut *reader).await, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_any_kind_lose_nothing() {
+    let bench = Bench::new(1);
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    let record = r#"{"Data":"eA==","PartitionKey":"k","SequenceNumber":"1"}"#;
+    for (answer, kind) in [
+        (Instead::Unreachable, ErrorKind::Retry),
+        (Instead::refusal(500, "InternalFailure"), ErrorKind::Retry),
+        (Instead::refusal(400, "KMSThrottlingException"), ErrorKind::Throttled),
+        (Instead::refusal(400, "AccessDeniedException"), ErrorKind::Permission),
+        (Instead::Http(200, "{".to_owned()), ErrorKind::Bug),
+        // A record without its time: the answer counts for nothing, also not its iterator.
+        (Instead::Http(200, format!(r#"{{"NextShardIterator":"x","Records":[{record}]}}"#)), ErrorKind::Bug),
+    ] {
+        bench.put(0, "x");
+        bench.instead("GetRecords", answer.clone());
+        assert_eq!(reader.next().await.unwrap_err().kind(), kind, "{answer:?}");
+        assert_eq!(next_data(&mut *reader).await, ["x"], "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn iterators_that_a_restarted_server_does_not_know_are_opened_again() {
+    let bench = Bench::new(1);
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    bench.put(0, "a");
+    assert_eq!(next_data(&mut *reader).await, ["a"]);
+    bench.put(0, "b");
+    bench.instead("GetRecords", Instead::refusal(400, "InvalidArgumentException"));
+    assert_eq!(next_data(&mut *reader).await, ["b"]);
+
+    // Refused again right after it was opened it is an error, not a loop.
+    for code in ["InvalidArgumentException", "ExpiredIteratorException"] {
+        bench.instead("GetRecords", Instead::refusal(400, code));
+        bench.instead("GetRecords", Instead::refusal(400, code));
+        let before = bench.calls("GetRecords").len();
+        reader.next().await.unwrap_err();
+        assert_eq!(bench.calls("GetRecords").len(), before + 2);
+        bench.put(0, "c");
+        assert_eq!(next_data(&mut *reader).await, ["c"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_of_another_shard_is_an_error_of_data() {
+    let bench = Bench::new(2);
+    let elsewhere = sequence(&bench.put(1, "x").sequence_number);
+    let mut reader = open(&bench, Position::after(elsewhere)).await;
+    let error = reader.next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("is none of shard `shardId-000000000000`"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_not_there_is_an_error_of_data() {
+    let bench = Bench::new(1);
+    let mut reader = bench.source().open(&shard(7), &Position::TrimHorizon).await.unwrap();
+    let error = reader.next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("shard `shardId-000000000007` of stream `s`"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_an_iterator_is_an_error_that_says_so() {
+    let bench = Bench::new(1);
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    bench.instead("GetShardIterator", Instead::Http(200, "{}".to_owned()));
+    let error = reader.next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Bug);
+    assert!(error.to_string().contains("has no ShardIterator"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_calls_lose_and_repeat_nothing() {
+    let mut rng = SmallRng::seed_from_u64(11);
+    let bench = Bench::new(1).latency(Duration::from_millis(40));
+    let source = bench.source_with(&[(ConfigKey::MaxRecords, "2")]);
+    let mut reader = source.open(&shard(0), &Position::TrimHorizon).await.unwrap();
+    let (mut seen, mut dropped) = (Vec::new(), 0);
+    for number in 0..200 {
+        bench.put(0, number.to_string());
+        let patience = Duration::from_millis(rand::Rng::random_range(&mut rng, 0..300));
+        match timeout(patience, reader.next()).await {
+            Ok(fetched) => seen.extend(data(&fetched.unwrap())),
+            Err(_) => dropped += 1,
+        }
+    }
+    while seen.len() < 200 {
+        seen.extend(data(&reader.next().await.unwrap()));
+    }
+    let expected: Vec<_> = (0..200).map(|number: u32| number.to_string()).collect();
+    assert_eq!(seen, expected);
+    assert!(dropped > 20, "{dropped}");
+    assert_at_most_five_a_second(&bench.calls("GetRecords"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lies_behind_is_said() {
+    let bench = Bench::new(1);
+    for name in ["a", "b"] {
+        bench.put(0, name);
+        advance(Duration::from_secs(3)).await;
+    }
+    let source = bench.source_with(&[(ConfigKey::MaxRecords, "1")]);
+    let mut reader = source.open(&shard(0), &Position::TrimHorizon).await.unwrap();
+    let behind = reader.next().await.unwrap().millis_behind_latest;
+    assert!((6_000..6_100).contains(&behind), "{behind}");
+    assert_eq!(reader.next().await.unwrap().millis_behind_latest, 0);
+}

@@ -1,0 +1,238 @@
+//! A model Kinesis behind the real SDK, in process and in tokio's time, so that a paused clock drives it all.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use rokini_lease::ShardId;
+use rokini_local::wire::shapes::record::{
+    GetRecordsRequest, GetShardIteratorRequest, PutRecordRequest, PutRecordResponse,
+};
+use rokini_local::wire::shapes::shard::{ListShardsRequest, MergeShardsRequest, SplitShardRequest};
+use rokini_local::wire::shapes::stream::{CreateStreamRequest, DescribeStreamSummaryRequest};
+use rokini_local::wire::{Operation, ServiceError, Timestamp, json};
+use rokini_local::{Clock, Model, Serve, Service};
+use tokio::time::Instant;
+
+use crate::{ConfigKey, ConsumerConfig, KinesisSource};
+
+/// When the time of a bench begins.
+pub(crate) const EPOCH_MILLIS: u64 = 1_700_000_000_000;
+
+#[derive(Debug)]
+struct TokioClock(Instant);
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(EPOCH_MILLIS as i64 + self.0.elapsed().as_millis() as i64)
+    }
+}
+
+/// What a call gets in place of the model's answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Instead {
+    Http(u16, String),
+    Unreachable,
+    Silence,
+}
+
+impl Instead {
+    /// An error answer as Kinesis writes it.
+    pub(crate) fn refusal(status: u16, code: &str) -> Self {
+        Self::Http(status, format!(r#"{{"__type":"{code}","message":"as told"}}"#))
+    }
+}
+
+/// A stream `s`, and everything that was asked of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Bench {
+    pub(crate) service: Service,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Time of arrival and operation of every call.
+    calls: Vec<(Instant, String)>,
+    bodies: Vec<String>,
+    instead: VecDeque<(&'static str, Instead)>,
+    latency: Duration,
+}
+
+impl Bench {
+    pub(crate) fn new(shards: i32) -> Self {
+        Self::with_settings(shards, rokini_local::Settings::default())
+    }
+
+    pub(crate) fn with_settings(shards: i32, settings: rokini_local::Settings) -> Self {
+        let service = Service::new(Model::new(settings), Arc::new(TokioClock(Instant::now())));
+        let create = CreateStreamRequest {
+            stream_name: "s".to_owned(),
+            shard_count: Some(shards),
+            ..CreateStreamRequest::default()
+        };
+        service.call(&create).unwrap();
+        Self { service, state: Arc::default() }
+    }
+
+    /// Every call takes this long.
+    pub(crate) fn latency(self, latency: Duration) -> Self {
+        self.state.lock().unwrap().latency = latency;
+        self
+    }
+
+    /// The next call of this operation that has no answer yet gets this one.
+    pub(crate) fn instead(&self, operation: &'static str, answer: Instead) {
+        self.state.lock().unwrap().instead.push_back((operation, answer));
+    }
+
+    /// When each call of this operation arrived.
+    pub(crate) fn calls(&self, operation: &str) -> Vec<Instant> {
+        let state = self.state.lock().unwrap();
+        state.calls.iter().filter(|(_, name)| name == operation).map(|(at, _)| *at).collect()
+    }
+
+    /// The bodies of all requests so far.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.state.lock().unwrap().bodies.clone()
+    }
+
+    pub(crate) fn config(&self) -> SdkConfig {
+        sdk_config(self.clone())
+    }
+
+    pub(crate) fn source(&self) -> KinesisSource {
+        self.source_with(&[])
+    }
+
+    pub(crate) fn source_with(&self, settings: &[(ConfigKey, &str)]) -> KinesisSource {
+        let mut config = ConsumerConfig::default();
+        for (key, value) in settings {
+            config.set(*key, value).unwrap();
+        }
+        KinesisSource::new(&self.config(), "s".parse().unwrap(), &config, 7).unwrap()
+    }
+
+    pub(crate) fn put(&self, shard: usize, data: impl Into<Vec<u8>>) -> PutRecordResponse {
+        let shards = self.service.call(&ListShardsRequest { stream_name: name(), ..Default::default() });
+        let hash = &shards.unwrap().shards.unwrap()[shard].hash_key_range.starting_hash_key.clone();
+        let put = PutRecordRequest {
+            stream_name: name(),
+            stream_arn: None,
+            data: data.into().into(),
+            partition_key: "key".into(),
+            explicit_hash_key: Some(hash.clone()),
+            sequence_number_for_ordering: None,
+        };
+        self.service.call(&put).unwrap()
+    }
+
+    pub(crate) fn split(&self, shard: &str, at: &str) {
+        let split = SplitShardRequest {
+            stream_name: name(),
+            stream_arn: None,
+            shard_to_split: shard.to_owned(),
+            new_starting_hash_key: at.to_owned(),
+        };
+        self.service.call(&split).unwrap();
+    }
+
+    pub(crate) fn merge(&self, shard: &str, adjacent: &str) {
+        let merge = MergeShardsRequest {
+            stream_name: name(),
+            stream_arn: None,
+            shard_to_merge: shard.to_owned(),
+            adjacent_shard_to_merge: adjacent.to_owned(),
+        };
+        self.service.call(&merge).unwrap();
+    }
+
+    fn answer(&self, operation: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let answered = match operation {
+            "GetRecords" => self.serve::<GetRecordsRequest>(body),
+            "GetShardIterator" => self.serve::<GetShardIteratorRequest>(body),
+            "ListShards" => self.serve::<ListShardsRequest>(body),
+            "DescribeStreamSummary" => self.serve::<DescribeStreamSummaryRequest>(body),
+            other => panic!("{other} is not on the bench"),
+        };
+        answered.map_or_else(|error| (error.status(), json::encode(&error)), |body| (200, body))
+    }
+
+    fn serve<R: Operation>(&self, body: &[u8]) -> Result<Vec<u8>, ServiceError>
+    where
+        Model: Serve<R>,
+    {
+        let request: R = json::decode(body).unwrap();
+        Ok(json::encode(&self.service.call(&request)?))
+    }
+}
+
+fn name() -> Option<String> {
+    Some("s".to_owned())
+}
+
+pub(crate) fn shard(number: u32) -> ShardId {
+    ShardId::new(format!("shardId-{number:012}")).unwrap()
+}
+
+/// An SDK configuration whose calls go to `connector`.
+pub(crate) fn sdk_config(connector: impl HttpConnector + Clone + 'static) -> SdkConfig {
+    let client = http_client_fn(move |_, _| SharedHttpConnector::new(connector.clone()));
+    SdkConfig::builder()
+        .behavior_version(crate::aws::behavior())
+        .region(Region::new("eu-west-1"))
+        .endpoint_url("http://bench")
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::from_keys("id", "secret", None)))
+        .http_client(client)
+        .build()
+}
+
+pub(crate) fn response(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
+    let mut response = HttpResponse::new(status.try_into().unwrap(), body.into());
+    response.headers_mut().insert("content-type", "application/x-amz-json-1.1");
+    response
+}
+
+impl HttpConnector for Bench {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let bench = self.clone();
+        HttpConnectorFuture::new(async move {
+            let target = request.headers().get("x-amz-target").unwrap();
+            let operation = target.rsplit('.').next().unwrap().to_owned();
+            let body = request.body().bytes().unwrap().to_vec();
+            let (latency, instead) = {
+                let mut state = bench.state.lock().unwrap();
+                state.calls.push((Instant::now(), operation.clone()));
+                state.bodies.push(String::from_utf8(body.clone()).unwrap());
+                let position = state.instead.iter().position(|(name, _)| *name == operation);
+                (state.latency, position.and_then(|at| state.instead.remove(at)))
+            };
+            // Half of the way there, half back: a call may be dropped on either.
+            tokio::time::sleep(latency / 2).await;
+            let (status, body) = match instead {
+                Some((_, Instead::Http(status, body))) => (status, body.into_bytes()),
+                Some((_, Instead::Unreachable)) => {
+                    return Err(ConnectorError::io("connection refused".into()));
+                }
+                Some((_, Instead::Silence)) => std::future::pending().await,
+                None => bench.answer(&operation, &body),
+            };
+            let now = bench.service.now().millis() / 1_000;
+            tokio::time::sleep(latency / 2).await;
+            let mut response = response(status, body);
+            let date = std::time::UNIX_EPOCH + Duration::from_secs(now as u64);
+            response.headers_mut().insert("date", httpdate::fmt_http_date(date));
+            Ok(response)
+        })
+    }
+}
