@@ -1,0 +1,257 @@
+//! The workers: processes of this same program, started, stopped and killed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+use super::ledger::Process;
+
+/// Lines of a worker's standard error that are kept.
+const KEPT_LINES: usize = 20;
+
+/// How workers are started.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    pub(crate) program: PathBuf,
+    /// Arguments; the name of the worker is appended.
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// Worker processes. Those that still run are killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    recipe: Recipe,
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    name: String,
+    child: Child,
+    state: State,
+    said: Arc<Mutex<VecDeque<String>>>,
+}
+
+/// What a worker process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    /// It was told to end and has not yet.
+    Stopping,
+    /// It was killed and is not gone yet.
+    Killed,
+    /// It is gone: as it was told, or by itself.
+    Ended {
+        told: Told,
+        status: ExitStatus,
+    },
+}
+
+/// What a worker was told before it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Nothing,
+    Stop,
+    Kill,
+}
+
+impl Fleet {
+    pub(crate) fn new(recipe: Recipe) -> Self {
+        Self { recipe, workers: Vec::new() }
+    }
+
+    /// Starts one more worker. Its standard output is the caller's to read.
+    pub(crate) fn start(&mut self) -> io::Result<(Process, ChildStdout)> {
+        let process = Process(self.workers.len());
+        let name = format!("worker-{}", process.0 + 1);
+        let mut command = Command::new(&self.recipe.program);
+        command.args(&self.recipe.arguments).arg(&name);
+        // The user's own settings must not reach the workers: they would find another stream, table or account.
+        for (variable, _) in std::env::vars_os() {
+            let text = variable.to_string_lossy();
+            if text.starts_with("AWS_") || text.starts_with("ROKINI_") {
+                command.env_remove(&variable);
+            }
+        }
+        command.envs(self.recipe.environment.iter().map(|(variable, value)| (variable, value)));
+        // In a group of its own, Ctrl-C in the terminal reaches only the demo, which then stops its workers in order.
+        command.process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(io::Error::other("the worker has no pipes"));
+        };
+        let said = Arc::default();
+        tokio::spawn(listen(stderr, Arc::clone(&said)));
+        self.workers.push(Worker { name, child, state: State::Running, said });
+        Ok((process, stdout))
+    }
+
+    /// Asks a worker to stop (SIGTERM).
+    pub(crate) fn stop(&mut self, process: Process) -> io::Result<()> {
+        self.signal(process, Signal::TERM, State::Stopping)
+    }
+
+    /// Ends a worker at once (SIGKILL).
+    pub(crate) fn kill(&mut self, process: Process) -> io::Result<()> {
+        self.signal(process, Signal::KILL, State::Killed)
+    }
+
+    fn signal(&mut self, process: Process, signal: Signal, state: State) -> io::Result<()> {
+        let worker = &mut self.workers[process.0];
+        // Without an id the process was waited for already, and its number may be another one's.
+        let pid = worker.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(pid) = pid {
+            kill_process(pid, signal)?;
+            worker.state = state;
+        }
+        Ok(())
+    }
+
+    /// Looks which processes have ended since the last look.
+    pub(crate) fn ended(&mut self) -> io::Result<Vec<Process>> {
+        let mut ended = Vec::new();
+        for (n, worker) in self.workers.iter_mut().enumerate() {
+            let told = match worker.state {
+                State::Ended { .. } => continue,
+                State::Running => Told::Nothing,
+                State::Stopping => Told::Stop,
+                State::Killed => Told::Kill,
+            };
+            if let Some(status) = worker.child.try_wait()? {
+                worker.state = State::Ended { told, status };
+                ended.push(Process(n));
+            }
+        }
+        Ok(ended)
+    }
+
+    pub(crate) fn processes(&self) -> impl Iterator<Item = Process> + use<> {
+        (0..self.workers.len()).map(Process)
+    }
+
+    pub(crate) fn running(&self) -> impl Iterator<Item = Process> + '_ {
+        self.processes().filter(|process| self.state(*process) == State::Running)
+    }
+
+    /// Whether every process is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.workers.iter().all(|worker| matches!(worker.state, State::Ended { .. }))
+    }
+
+    pub(crate) fn state(&self, process: Process) -> State {
+        self.workers[process.0].state
+    }
+
+    pub(crate) fn name(&self, process: Process) -> &str {
+        &self.workers[process.0].name
+    }
+
+    /// The last lines that a worker wrote to its standard error.
+    pub(crate) fn said(&self, process: Process) -> Vec<String> {
+        let said = self.workers[process.0].said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.iter().cloned().collect()
+    }
+}
+
+async fn listen(stderr: impl AsyncRead + Unpin, said: Arc<Mutex<VecDeque<String>>>) {
+    let mut lines = BufReader::new(stderr).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() == KEPT_LINES {
+            said.pop_front();
+        }
+        said.push_back(String::from_utf8_lossy(&line).into_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::demo::pipes::Pipes;
+
+    /// Workers that are shell scripts.
+    fn fleet(script: &str) -> Fleet {
+        Fleet::new(Recipe {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".to_owned(), script.to_owned(), "sh".to_owned()],
+            environment: vec![("AWS_REGION", "nowhere".to_owned())],
+        })
+    }
+
+    async fn until_gone(fleet: &mut Fleet) {
+        while !fleet.is_gone() {
+            fleet.ended().unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_gets_its_name_and_a_clean_environment() {
+        let mut fleet = fleet("echo $1 $AWS_REGION; env | grep -c '^AWS_'");
+        let mut pipes = Pipes::new();
+        let (process, stdout) = fleet.start().unwrap();
+        pipes.add(process, stdout).unwrap();
+        let mut lines = Vec::new();
+        while lines.len() < 2 {
+            lines.extend(pipes.next().await.unwrap().lines);
+        }
+        assert_eq!(lines, [(process, b"worker-1 nowhere".to_vec()), (process, b"1".to_vec())]);
+        assert_eq!(fleet.name(process), "worker-1");
+        until_gone(&mut fleet).await;
+    }
+
+    #[tokio::test]
+    async fn a_stop_a_kill_and_an_end_of_its_own_are_told_apart() {
+        let mut fleet = fleet(
+            "trap 'exit 0' TERM; echo ready; case $1 in *-3) echo why >&2; exit 7;; esac; read x <> /dev/fd/2",
+        );
+        let mut pipes = Pipes::new();
+        for _ in 0..3 {
+            let (process, stdout) = fleet.start().unwrap();
+            pipes.add(process, stdout).unwrap();
+        }
+        let mut ready = 0;
+        while ready < 3 {
+            ready += pipes.next().await.unwrap().lines.len();
+        }
+        fleet.stop(Process(0)).unwrap();
+        fleet.kill(Process(1)).unwrap();
+        until_gone(&mut fleet).await;
+        let ended = |process| match fleet.state(Process(process)) {
+            State::Ended { told, status } => (told, status.code(), status.signal()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(ended(0), (Told::Stop, Some(0), None));
+        assert_eq!(ended(1), (Told::Kill, None, Some(9)));
+        assert_eq!(ended(2), (Told::Nothing, Some(7), None));
+        while fleet.said(Process(2)) != ["why"] {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn no_worker_outlives_the_fleet() {
+        let mut fleet = fleet("echo ready; exec sleep 600");
+        let mut pipes = Pipes::new();
+        let (process, stdout) = fleet.start().unwrap();
+        pipes.add(process, stdout).unwrap();
+        pipes.next().await.unwrap();
+        drop(fleet);
+        // The pipe ends when the process does.
+        while !pipes.is_empty() {
+            pipes.pass().unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

@@ -1,0 +1,337 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A ledger and the little world that feeds it.
+#[derive(Default)]
+struct World {
+    ledger: Ledger,
+    pass: u64,
+}
+
+impl World {
+    fn put(&mut self, at: u64, shard: &str, sequence: u128, key: &str, number: u64) {
+        let sequence = SequenceNumber::from(sequence);
+        self.ledger.put(&Put { key: key.into(), number, shard: shard.into(), sequence, at: ms(at) });
+    }
+
+    /// A delivery in a pass of its own, long after the one before.
+    fn seen(&mut self, at: u64, hold: (usize, u64), shard: &str, sequence: u128, key: &str, number: u64) {
+        self.pass += 2;
+        self.ledger.seen(&Seen {
+            process: Process(hold.0),
+            pass: self.pass,
+            at: ms(at),
+            shard: shard.into(),
+            epoch: hold.1,
+            sequence: SequenceNumber::from(sequence),
+            key: key.into(),
+            number,
+        });
+    }
+
+    fn left(&mut self, process: usize, cause: Cause, at: u64, held: &[(&str, u64)]) {
+        self.ledger.left(Process(process), cause, ms(at), held.iter().copied());
+    }
+
+    /// Moves as (shard, cause, from, to, milliseconds of silence).
+    fn moves(&self) -> Vec<(String, Cause, usize, usize, u128)> {
+        let moves = self.ledger.proof().moves;
+        moves
+            .iter()
+            .map(|m| (m.shard.to_string(), m.cause, m.from.0, m.to.0, m.silence.as_millis()))
+            .collect()
+    }
+}
+
+#[test]
+fn a_clean_run_is_clean() {
+    let mut world = World::default();
+    for n in 0..3 {
+        world.put(100, "a", 10 + u128::from(n), "k", n);
+        world.seen(200, (0, 1), "a", 10 + u128::from(n), "k", n);
+    }
+    let proof = world.ledger.proof();
+    let clean = Proof { produced: 3, processed: 3, first_record: Some(ms(200)), ..Proof::default() };
+    assert_eq!(proof, clean);
+    assert!(world.ledger.is_drained());
+}
+
+#[test]
+fn detects_loss_and_knows_what_was_passed_over() {
+    let mut world = World::default();
+    for n in 0..4 {
+        world.put(100, "a", 10 + u128::from(n), "k", n);
+    }
+    world.seen(200, (0, 1), "a", 10, "k", 0);
+    world.seen(200, (0, 1), "a", 12, "k", 2);
+    let proof = world.ledger.proof();
+    assert_eq!((proof.produced, proof.processed, proof.waiting, proof.passed_over), (4, 2, 2, 1));
+    assert!(!world.ledger.is_drained());
+}
+
+#[test]
+fn detects_duplicates_and_explains_those_after_a_kill_only() {
+    let handled_twice = |cause: Option<Cause>, second: usize, at: u64| {
+        let mut world = World::default();
+        world.put(100, "a", 10, "k", 0);
+        world.seen(200, (0, 1), "a", 10, "k", 0);
+        if let Some(cause) = cause {
+            world.left(0, cause, 300, &[("a", 1)]);
+        }
+        world.seen(at, (second, 2), "a", 10, "k", 0);
+        let proof = world.ledger.proof();
+        (proof.processed, proof.duplicates, proof.unexplained_duplicates)
+    };
+    assert_eq!(handled_twice(Some(Cause::Kill), 1, 400), (1, 1, 0));
+    assert_eq!(handled_twice(Some(Cause::Kill), 1, 250), (1, 1, 1), "before the kill");
+    assert_eq!(handled_twice(Some(Cause::Kill), 0, 400), (1, 1, 1), "by the same worker");
+    assert_eq!(handled_twice(Some(Cause::Stop), 1, 400), (1, 1, 1), "after a clean stop");
+    assert_eq!(handled_twice(None, 1, 400), (1, 1, 1), "both alive");
+}
+
+#[test]
+fn a_kill_explains_one_repetition_not_the_next_one() {
+    let mut world = World::default();
+    world.put(100, "a", 10, "k", 0);
+    world.seen(200, (0, 1), "a", 10, "k", 0);
+    world.left(0, Cause::Kill, 300, &[("a", 1)]);
+    world.seen(400, (1, 2), "a", 10, "k", 0);
+    world.seen(500, (2, 3), "a", 10, "k", 0);
+    let proof = world.ledger.proof();
+    assert_eq!((proof.duplicates, proof.unexplained_duplicates), (2, 1));
+}
+
+#[test]
+fn detects_order_violations_of_first_deliveries_only() {
+    let mut world = World::default();
+    for n in 0..3 {
+        world.put(100, "a", 10 + u128::from(n), "k", n);
+        world.put(100, "a", 20 + u128::from(n), "other", n);
+    }
+    for n in [0, 2, 1, 0] {
+        world.seen(200, (0, 1), "a", 10 + u128::from(n), "k", n);
+    }
+    world.seen(200, (0, 1), "a", 20, "other", 0);
+    assert_eq!(
+        world.ledger.proof().order_violations,
+        1,
+        "number 1 after number 2; the second 0 is a duplicate"
+    );
+}
+
+#[test]
+fn detects_records_that_were_never_put() {
+    let mut world = World::default();
+    world.put(100, "a", 10, "k", 0);
+    world.seen(200, (0, 1), "a", 11, "k", 0);
+    world.seen(200, (0, 1), "a", 12, "k", 7);
+    world.seen(200, (0, 1), "a", 13, "nobody's", 0);
+    let proof = world.ledger.proof();
+    assert_eq!((proof.processed, proof.strangers, proof.waiting), (0, 3, 1));
+}
+
+#[test]
+fn a_line_may_come_before_the_acknowledgement() {
+    let mut world = World::default();
+    world.seen(200, (0, 1), "a", 10, "k", 0);
+    world.put(210, "a", 10, "k", 0);
+    world.seen(200, (0, 1), "a", 11, "k", 1);
+    world.put(210, "a", 99, "k", 1);
+    let proof = world.ledger.proof();
+    assert_eq!((proof.produced, proof.processed, proof.strangers, proof.waiting), (2, 1, 1, 1));
+}
+
+/// Record 10 is handled by worker 0 at 1 s; records 11 and 12 by worker 1, record 11 at 5 s.
+fn moved(left: Option<(Cause, u64)>, put_11: u64) -> (Cause, u128) {
+    let mut world = World::default();
+    world.put(900, "a", 10, "k", 0);
+    world.seen(1000, (0, 1), "a", 10, "k", 0);
+    if let Some((cause, at)) = left {
+        world.left(0, cause, at, &[("a", 1)]);
+    }
+    world.put(put_11, "a", 11, "k", 1);
+    world.put(4900, "a", 12, "k", 2);
+    world.seen(5000, (1, 2), "a", 11, "k", 1);
+    world.seen(6000, (1, 2), "a", 12, "k", 2);
+    match world.moves().as_slice() {
+        [(shard, cause, 0, 1, silence)] if shard == "a" => (*cause, *silence),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn silence_is_measured_while_records_wait() {
+    assert_eq!(moved(None, 950), (Cause::Balance, 4000), "since the last record of the old owner");
+    assert_eq!(moved(Some((Cause::Stop, 900)), 950), (Cause::Stop, 4000), "it went on while it stopped");
+    assert_eq!(moved(Some((Cause::Kill, 2000)), 950), (Cause::Kill, 3000), "since the kill");
+    assert_eq!(
+        moved(Some((Cause::Kill, 2000)), 4000),
+        (Cause::Kill, 1000),
+        "since there was something to read"
+    );
+    assert_eq!(moved(Some((Cause::Kill, 2000)), 5000), (Cause::Kill, 0), "an idle shard is not silent");
+}
+
+#[test]
+fn a_repeated_record_ends_the_silence_too() {
+    let mut world = World::default();
+    world.put(100, "a", 10, "k", 0);
+    world.put(100, "a", 11, "k", 1);
+    world.seen(1000, (0, 1), "a", 10, "k", 0);
+    world.left(0, Cause::Kill, 1100, &[("a", 1)]);
+    world.seen(3000, (1, 2), "a", 10, "k", 0);
+    world.seen(9000, (1, 2), "a", 11, "k", 1);
+    assert_eq!(world.moves(), [("a".to_owned(), Cause::Kill, 0, 1, 1900)]);
+}
+
+#[test]
+fn a_worker_that_held_a_shard_without_handling_counts_as_its_owner() {
+    let mut world = World::default();
+    world.put(100, "a", 10, "k", 0);
+    world.seen(1000, (0, 1), "a", 10, "k", 0);
+    world.put(1100, "a", 11, "k", 1);
+    // Worker 1 got the shard, by balance, and is killed before its first record.
+    world.left(1, Cause::Kill, 2000, &[("a", 2)]);
+    world.seen(9000, (2, 3), "a", 11, "k", 1);
+    assert_eq!(world.moves(), [("a".to_owned(), Cause::Kill, 1, 2, 7000)]);
+}
+
+#[test]
+fn a_worker_that_gave_its_shard_away_before_it_left_is_not_the_cause() {
+    let mut world = World::default();
+    for n in 0..3 {
+        world.put(100, "a", 10 + u128::from(n), "k", n);
+    }
+    world.seen(1000, (0, 1), "a", 10, "k", 0);
+    world.seen(1200, (1, 2), "a", 11, "k", 1);
+    // A look at the leases that was a little old.
+    world.left(0, Cause::Kill, 2000, &[("a", 1)]);
+    world.seen(2100, (1, 2), "a", 12, "k", 2);
+    assert_eq!(world.moves(), [("a".to_owned(), Cause::Balance, 0, 1, 200)]);
+}
+
+#[test]
+fn the_rest_of_an_earlier_owners_output_is_no_move_back() {
+    let mut world = World::default();
+    for n in 0..4 {
+        world.put(100, "a", 10 + u128::from(n), "k", n);
+    }
+    world.seen(1000, (0, 1), "a", 10, "k", 0);
+    world.seen(1100, (1, 2), "a", 12, "k", 2);
+    world.seen(1101, (0, 1), "a", 11, "k", 1);
+    world.seen(1200, (1, 2), "a", 13, "k", 3);
+    assert_eq!(world.moves().len(), 1);
+    assert_eq!(world.ledger.proof().order_violations, 1);
+}
+
+#[test]
+fn a_new_epoch_of_the_same_worker_is_no_move() {
+    let mut world = World::default();
+    world.put(100, "a", 10, "k", 0);
+    world.put(100, "a", 11, "k", 1);
+    world.seen(1000, (0, 1), "a", 10, "k", 0);
+    world.seen(2000, (0, 2), "a", 11, "k", 1);
+    assert!(world.moves().is_empty());
+}
+
+const KEYS: usize = 5;
+const SHARDS: usize = 3;
+
+/// One delivery of a run without faults.
+#[derive(Debug, Clone)]
+struct Delivery {
+    at: u64,
+    hold: (usize, u64),
+    shard: usize,
+    sequence: u128,
+    key: usize,
+    number: u64,
+}
+
+/// A run in which workers take turns on the shards and handle everything in order: which key is put and which shard
+/// goes to which worker.
+fn faultless(puts: &[usize], turns: &[(usize, usize)]) -> Vec<Delivery> {
+    let mut numbers = [0; KEYS];
+    let mut holds = [(0, 1); SHARDS];
+    let mut deliveries = Vec::new();
+    for (n, key) in puts.iter().enumerate() {
+        if let Some((shard, worker)) = turns.get(n)
+            && holds[*shard].0 != *worker
+        {
+            holds[*shard] = (*worker, holds[*shard].1 + 1);
+        }
+        let (shard, number) = (key % SHARDS, numbers[*key]);
+        numbers[*key] += 1;
+        let at = 100 * (n as u64 + 1);
+        deliveries.push(Delivery { at, hold: holds[shard], shard, sequence: n as u128, key: *key, number });
+    }
+    deliveries
+}
+
+fn account(deliveries: &[Delivery], handled: &[Delivery]) -> Proof {
+    let mut world = World::default();
+    let name = |n: usize| format!("{n}");
+    for d in deliveries {
+        world.put(d.at - 50, &name(d.shard), d.sequence, &name(d.key), d.number);
+    }
+    for d in handled {
+        world.seen(d.at, d.hold, &name(d.shard), d.sequence, &name(d.key), d.number);
+    }
+    world.ledger.proof()
+}
+
+fn runs() -> impl Strategy<Value = Vec<Delivery>> {
+    let puts = prop::collection::vec(0..KEYS, 2..60);
+    let turns = prop::collection::vec((0..SHARDS, 0usize..4), 0..60);
+    (puts, turns).prop_map(|(puts, turns)| faultless(&puts, &turns))
+}
+
+proptest! {
+    #[test]
+    fn a_faultless_run_is_found_faultless(run in runs()) {
+        let proof = account(&run, &run);
+        prop_assert_eq!((proof.produced, proof.processed), (run.len() as u64, run.len() as u64));
+        prop_assert_eq!(
+            (proof.waiting, proof.duplicates, proof.order_violations, proof.strangers), (0, 0, 0, 0)
+        );
+        let changes: usize = (0..SHARDS).map(|shard| {
+            let holds: Vec<_> = run.iter().filter(|d| d.shard == shard).map(|d| d.hold.0).collect();
+            holds.windows(2).filter(|pair| pair[0] != pair[1]).count()
+        }).sum();
+        prop_assert_eq!(proof.moves.len(), changes);
+    }
+
+    #[test]
+    fn any_missing_delivery_is_found(run in runs(), which: prop::sample::Index) {
+        let mut handled = run.clone();
+        handled.remove(which.index(run.len()));
+        let proof = account(&run, &handled);
+        prop_assert_eq!((proof.waiting, proof.processed), (1, run.len() as u64 - 1));
+    }
+
+    #[test]
+    fn any_repeated_delivery_is_found(run in runs(), which: prop::sample::Index) {
+        let mut handled = run.clone();
+        let again = Delivery { at: 100_000, ..run[which.index(run.len())].clone() };
+        handled.push(again);
+        let proof = account(&run, &handled);
+        prop_assert_eq!((proof.duplicates, proof.unexplained_duplicates, proof.waiting), (1, 1, 0));
+        prop_assert_eq!(proof.order_violations, 0);
+    }
+
+    #[test]
+    fn any_two_records_of_a_key_in_the_wrong_order_are_found(run in runs(), one: prop::sample::Index) {
+        let one = one.index(run.len());
+        let later = run.iter().skip(one + 1).position(|d| d.key == run[one].key);
+        prop_assume!(later.is_some());
+        let two = one + 1 + later.unwrap();
+        let mut handled = run.clone();
+        handled.swap(one, two);
+        prop_assert_eq!(account(&run, &handled).order_violations, 1);
+    }
+}

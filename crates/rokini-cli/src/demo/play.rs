@@ -1,0 +1,442 @@
+//! The run: one loop that reads the workers' lines, carries out the script and keeps the ledger.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rokini_lease::View;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::board::{Board, Rates, held, short};
+use super::fleet::{Fleet, Recipe, State, Told};
+use super::ledger::{Cause, Ledger, Process, Put};
+use super::pipes::{Pass, Pipes};
+use super::report::{Moved, Report};
+use super::show::{Event, Show};
+use super::stage::{GROUP, STREAM, Stage, TABLE};
+use super::timetable::{Scene, Timetable};
+use super::{producer, record};
+use crate::error::{CliError, Status};
+use crate::stop::Stop;
+
+/// How often it is looked whether a process ended.
+const REAP: Duration = Duration::from_millis(20);
+/// What handling the rest may take after the last record was put, before it counts as lost.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The same after an interrupt: somebody waits.
+const DRAIN_INTERRUPTED: Duration = Duration::from_secs(2);
+/// What a worker may take to stop.
+const STOP: Duration = Duration::from_secs(10);
+/// Acknowledgements taken at once.
+const PUTS: usize = 1024;
+
+/// What a run is made of.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) timetable: Timetable,
+    pub(crate) rate: u32,
+    pub(crate) shards: u16,
+    pub(crate) workers: u16,
+}
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The script goes on.
+    Acting,
+    /// No more records; the rest is being handled until then at the latest.
+    Draining(Instant),
+    /// All workers were told to stop; they are killed if they still run then.
+    Ending(Instant),
+}
+
+/// A run.
+#[derive(Debug)]
+pub(crate) struct Play {
+    plan: Plan,
+    start: Instant,
+    stage: Stage,
+    fleet: Fleet,
+    pipes: Pipes,
+    ledger: Ledger,
+    rates: Rates,
+    phase: Phase,
+    scenes_done: usize,
+    now: String,
+    events: Vec<Event>,
+    /// Events already shown.
+    told: usize,
+    /// Moves already among the events.
+    moves_told: usize,
+    mishaps: Vec<String>,
+    interrupted: bool,
+    views: watch::Receiver<Arc<View>>,
+    _following: DropGuard,
+    puts: Option<mpsc::UnboundedReceiver<Put>>,
+    producer: Option<JoinHandle<Result<(), CliError>>>,
+    /// Dropping it ends the producer.
+    quiet: DropGuard,
+}
+
+impl Play {
+    /// Opens the stage, starts the workers and the producer.
+    pub(crate) async fn begin(plan: Plan, start: Instant) -> Result<Self, CliError> {
+        let stage = Stage::open(plan.shards.into()).await?;
+        let (views, following) = stage.follow();
+        let quiet = CancellationToken::new();
+        let (sender, puts) = mpsc::unbounded_channel();
+        let rate = (plan.rate, usize::from(plan.shards));
+        let produce = producer::produce(stage.client().clone(), rate, start, quiet.clone(), sender);
+        let mut play = Self {
+            fleet: Fleet::new(recipe(&stage, &plan.timetable)?),
+            start,
+            stage,
+            pipes: Pipes::new(),
+            ledger: Ledger::default(),
+            rates: Rates::default(),
+            phase: Phase::Acting,
+            scenes_done: 0,
+            now: "the workers start and share the shards".to_owned(),
+            events: Vec::new(),
+            told: 0,
+            moves_told: 0,
+            mishaps: Vec::new(),
+            interrupted: false,
+            views,
+            _following: following,
+            puts: Some(puts),
+            producer: None,
+            quiet: quiet.drop_guard(),
+            plan,
+        };
+        for _ in 0..play.plan.workers {
+            play.add_worker()?;
+        }
+        let (shards, workers) = (play.plan.shards, play.plan.workers);
+        play.note("start", format!("{workers} workers started on a stream of {shards} shards"));
+        play.producer = Some(tokio::spawn(produce));
+        Ok(play)
+    }
+
+    /// Plays to the end. The report is the result, good or bad; errors are for what kept it from being played.
+    pub(crate) async fn run(&mut self, show: &mut Show, stop: &Stop) -> Result<Report, CliError> {
+        let closed = show.closed();
+        let mut looks = interval(show.interval());
+        looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut reaps = interval(REAP);
+        reaps.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut batch = Vec::with_capacity(PUTS);
+        while !self.fleet.is_gone() {
+            let scene = self.next_scene();
+            tokio::select! {
+                pass = self.pipes.next() => self.take(&pass.map_err(|error| unreadable(&error))?),
+                count = received(&mut self.puts, &mut batch) => {
+                    batch.drain(..).for_each(|put| self.ledger.put(&put));
+                    if count == 0 {
+                        self.puts = None;
+                        self.producer_ended().await;
+                    }
+                }
+                () = until(scene.map(|(at, _)| self.start + at)) => {
+                    if let Some((_, scene)) = scene {
+                        self.scenes_done += 1;
+                        self.act(scene).await?;
+                    }
+                }
+                _ = reaps.tick() => {
+                    self.reap()?;
+                    self.advance()?;
+                }
+                _ = looks.tick() => show.look(&self.board(), &self.events).await?,
+                () = stop.requested(), if !self.interrupted => self.interrupt(),
+                () = closed.cancelled() => return Err(CliError::output(io::ErrorKind::BrokenPipe, "the reader is gone")),
+            }
+            self.tell(show).await?;
+        }
+        // The processes are gone, so this reads everything they wrote.
+        let pass = self.pipes.pass().map_err(|error| unreadable(&error))?;
+        self.take(&pass);
+        self.tell(show).await?;
+        show.look(&self.board(), &self.events).await?;
+        let report = self.report();
+        show.finish(&self.events, &report).await?;
+        Ok(report)
+    }
+
+    /// Takes the endpoints down. The workers are gone.
+    pub(crate) async fn close(self) {
+        let Self { stage, fleet, quiet, .. } = self;
+        drop((fleet, quiet));
+        stage.close().await;
+    }
+
+    /// What workers said on their standard error that ended as they should not.
+    pub(crate) fn complaints(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
+        let said = |process: Process| (self.fleet.name(process), self.fleet.said(process));
+        self.fleet.processes().map(said).filter(|(_, said)| !said.is_empty())
+    }
+
+    fn report(&mut self) -> Report {
+        let mishaps = std::mem::take(&mut self.mishaps);
+        let (proof, failover) = (self.ledger.proof(), self.plan.timetable.failover());
+        Report::new(&proof, |process| self.fleet.name(process), failover, self.interrupted, mishaps)
+    }
+
+    fn board(&mut self) -> Board {
+        let at = self.start.elapsed();
+        let next = self.next_scene().map(|(then, scene)| {
+            let what = match scene {
+                Scene::Split => "a shard is split",
+                Scene::Stop => "a worker is asked to stop",
+                Scene::Kill => "another worker is killed",
+                Scene::Join => "a new worker joins",
+                Scene::Quiet => "the last record",
+            };
+            format!("{what} in {} s", then.saturating_sub(at).as_secs() + 1)
+        });
+        let (view, times) = (Arc::clone(&self.views.borrow()), (at, self.plan.timetable.end()));
+        Board::new(times, (self.now.clone(), next), &self.ledger, &view, &self.fleet, &mut self.rates)
+    }
+
+    fn next_scene(&self) -> Option<(Duration, Scene)> {
+        let acting = self.phase == Phase::Acting;
+        self.plan.timetable.scenes().get(self.scenes_done).copied().filter(|_| acting)
+    }
+
+    fn note(&mut self, event: &'static str, text: String) {
+        self.events.push(Event::new(self.start.elapsed(), event, text));
+    }
+
+    async fn tell(&mut self, show: &mut Show) -> Result<(), CliError> {
+        for event in &self.events[self.told..] {
+            show.event(event).await?;
+        }
+        self.told = self.events.len();
+        Ok(())
+    }
+
+    fn take(&mut self, pass: &Pass) {
+        for line in record::read(pass, self.start) {
+            match line {
+                Ok(seen) => self.ledger.seen(&seen),
+                Err(line) => self.mishaps.push(format!("a worker wrote a line that is no record: {line}")),
+            }
+        }
+        let moves = &self.ledger.so_far().moves[self.moves_told..];
+        for moved in moves {
+            let text = Moved::new(moved, |process| self.fleet.name(process)).to_string();
+            self.events.push(Event::new(moved.at, "move", text));
+        }
+        self.moves_told += moves.len();
+    }
+
+    async fn act(&mut self, scene: Scene) -> Result<(), CliError> {
+        match scene {
+            Scene::Split => {
+                let shard = self.stage.split().await?;
+                let shard = short(&shard);
+                self.note("split", format!("shard {shard} was split in two"));
+                self.now = format!("shard {shard} was split: its halves follow once all of it is handled");
+            }
+            Scene::Stop => {
+                let (name, _) = self.dismiss(Cause::Stop).await?;
+                self.now = format!("{name} stops: it hands its shards over");
+            }
+            Scene::Kill => {
+                let (name, failover) = self.dismiss(Cause::Kill).await?;
+                self.now = format!(
+                    "{name} was killed: its shards come back after the failover time, {} s",
+                    failover.as_secs_f64()
+                );
+            }
+            Scene::Join => {
+                let process = self.add_worker()?;
+                let name = self.fleet.name(process).to_owned();
+                self.note("join", format!("{name} was started"));
+                self.now = format!("{name} joins: the shards are spread anew");
+            }
+            Scene::Quiet => {
+                self.note("quiet", "no more records are put".to_owned());
+                self.now = "no more records: the workers handle the rest".to_owned();
+                self.drain(self.plan.timetable.end().saturating_sub(self.start.elapsed()).max(DRAIN));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_worker(&mut self) -> Result<Process, CliError> {
+        let failed =
+            |error: &io::Error| CliError::new(Status::FAILED, "cannot start a worker").because(error);
+        let (process, stdout) = self.fleet.start().map_err(|error| failed(&error))?;
+        self.pipes.add(process, stdout).map_err(|error| failed(&error))?;
+        Ok(process)
+    }
+
+    /// Stops or kills the worker that holds most shards.
+    async fn dismiss(&mut self, cause: Cause) -> Result<(String, Duration), CliError> {
+        let view = self.stage.leases().await?;
+        let running: Vec<Process> = self.fleet.running().collect();
+        // Of several, the first one.
+        let count = |process: &Process| held(&view, self.fleet.name(*process)).count();
+        let Some(victim) = running.into_iter().rev().max_by_key(count) else {
+            return Err(CliError::new(Status::FAILED, "no worker is left to stop"));
+        };
+        let name = self.fleet.name(victim).to_owned();
+        let shards: Vec<_> = held(&view, &name).map(|row| (row.key.shard.as_str(), row.epoch.0)).collect();
+        let at = self.start.elapsed();
+        let (done, how) = match cause {
+            Cause::Kill => (self.fleet.kill(victim), "killed (SIGKILL)"),
+            Cause::Stop | Cause::Balance => (self.fleet.stop(victim), "asked to stop (SIGTERM)"),
+        };
+        done.map_err(|error| CliError::new(Status::FAILED, format!("cannot signal {name}")).because(&error))?;
+        let list: Vec<_> = shards.iter().map(|(shard, _)| short(shard)).collect();
+        let shards_word = if list.len() == 1 { "shard" } else { "shards" };
+        let text = format!("{name} was {how}; it held {shards_word} {}", list.join(", "));
+        self.ledger.left(victim, cause, at, shards);
+        self.events.push(Event::new(at, if cause == Cause::Kill { "kill" } else { "stop" }, text));
+        Ok((name, self.plan.timetable.failover()))
+    }
+
+    /// Looks after processes that ended.
+    fn reap(&mut self) -> Result<(), CliError> {
+        let ended = self.fleet.ended().map_err(|error| {
+            CliError::new(Status::FAILED, "cannot learn whether a worker ended").because(&error)
+        })?;
+        for process in ended {
+            let State::Ended { told, status } = self.fleet.state(process) else { continue };
+            let name = self.fleet.name(process).to_owned();
+            match told {
+                Told::Nothing => {
+                    self.mishaps.push(format!("{name} ended by itself ({status})"));
+                    self.note("failure", format!("{name} ended by itself ({status})"));
+                    self.end()?;
+                }
+                Told::Stop if !status.success() => {
+                    self.mishaps.push(format!("{name} did not stop cleanly ({status})"));
+                }
+                Told::Stop if self.phase == Phase::Acting => {
+                    self.note("stopped", format!("{name} has handed over and ended"));
+                }
+                Told::Stop | Told::Kill => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the next phase when the present one is over.
+    fn advance(&mut self) -> Result<(), CliError> {
+        match self.phase {
+            Phase::Draining(until) => {
+                let drained = self.puts.is_none() && self.ledger.is_drained();
+                if drained || Instant::now() >= until {
+                    self.end()?;
+                }
+            }
+            Phase::Ending(until) if Instant::now() >= until => {
+                for process in self.fleet.processes() {
+                    if self.fleet.state(process) == State::Stopping {
+                        self.mishaps.push(format!(
+                            "{} did not stop within {} s",
+                            self.fleet.name(process),
+                            STOP.as_secs()
+                        ));
+                        self.signal(process, Fleet::kill)?;
+                    }
+                }
+            }
+            Phase::Acting | Phase::Ending(_) => {}
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, at_most: Duration) {
+        self.quiet_now();
+        self.phase = Phase::Draining(Instant::now() + at_most);
+    }
+
+    /// Ends the producer after the request under way.
+    fn quiet_now(&mut self) {
+        let successor = CancellationToken::new().drop_guard();
+        drop(std::mem::replace(&mut self.quiet, successor));
+    }
+
+    /// Tells all workers to stop.
+    fn end(&mut self) -> Result<(), CliError> {
+        if matches!(self.phase, Phase::Ending(_)) {
+            return Ok(());
+        }
+        self.quiet_now();
+        self.phase = Phase::Ending(Instant::now() + STOP);
+        self.now = "all workers stop".to_owned();
+        for process in self.fleet.running().collect::<Vec<_>>() {
+            self.signal(process, Fleet::stop)?;
+        }
+        Ok(())
+    }
+
+    fn signal(
+        &mut self,
+        process: Process,
+        send: fn(&mut Fleet, Process) -> io::Result<()>,
+    ) -> Result<(), CliError> {
+        send(&mut self.fleet, process).map_err(|error| {
+            CliError::new(Status::FAILED, format!("cannot signal {}", self.fleet.name(process)))
+                .because(&error)
+        })
+    }
+
+    fn interrupt(&mut self) {
+        self.interrupted = true;
+        self.note("interrupt", "interrupted: the workers stop; once more ends at once".to_owned());
+        if self.phase == Phase::Acting {
+            self.now = "interrupted: the workers handle the rest and stop".to_owned();
+            self.drain(DRAIN_INTERRUPTED);
+        }
+    }
+
+    async fn producer_ended(&mut self) {
+        let Some(producer) = self.producer.take() else { return };
+        let mishap = match producer.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => [vec![error.what], error.why].concat().join(": "),
+            Err(error) => format!("the producer failed: {error}"),
+        };
+        self.note("failure", mishap.clone());
+        self.mishaps.push(mishap);
+        self.drain(DRAIN_INTERRUPTED);
+    }
+}
+
+fn recipe(stage: &Stage, timetable: &Timetable) -> Result<Recipe, CliError> {
+    let program = std::env::current_exe().map_err(|error| {
+        CliError::new(Status::FAILED, "cannot find this program's own file").because(&error)
+    })?;
+    let arguments =
+        ["consume", STREAM, "--group", GROUP, "--table", TABLE, "--create-table", "--json", "--worker"];
+    let mut environment = stage.environment();
+    environment.push(("ROKINI_FAILOVER", format!("{}ms", timetable.failover().as_millis())));
+    environment.push(("ROKINI_HEARTBEAT", format!("{}ms", timetable.heartbeat().as_millis())));
+    Ok(Recipe { program, arguments: arguments.map(str::to_owned).to_vec(), environment })
+}
+
+fn unreadable(error: &io::Error) -> CliError {
+    CliError::new(Status::FAILED, "cannot read what a worker writes").because(error)
+}
+
+/// Waits for acknowledgements; zero when there will be none any more. Never returns without a receiver. Cancel safe.
+async fn received(puts: &mut Option<mpsc::UnboundedReceiver<Put>>, batch: &mut Vec<Put>) -> usize {
+    match puts {
+        Some(puts) => puts.recv_many(batch, PUTS).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

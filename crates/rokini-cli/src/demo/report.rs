@@ -1,0 +1,346 @@
+//! The verdict over a run: what is measured, what was promised, and which promise broke.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::board::{Count, Seconds, millis, short};
+use super::ledger::{Cause, Move, Process, Proof};
+use super::timetable::MARGIN;
+
+/// Until the first record is handled, from the start of the demo.
+const FIRST_RECORD: Duration = Duration::from_secs(3);
+/// Until a shard of a worker that stops cleanly is handled by another.
+const STOP: Duration = Duration::from_secs(2);
+
+/// The result of a run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    pub(crate) produced: u64,
+    pub(crate) processed: u64,
+    pub(crate) lost: u64,
+    /// After an interrupt: records that the workers had not come to yet.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) unread: u64,
+    pub(crate) duplicates: u64,
+    /// Those of the duplicates that are not due to the kill.
+    pub(crate) duplicates_unexplained: u64,
+    pub(crate) order_violations: u64,
+    pub(crate) first_record_ms: Option<u64>,
+    pub(crate) moves: Vec<Moved>,
+    #[serde(rename = "failover_ms", serialize_with = "millis")]
+    failover: Duration,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) interrupted: bool,
+    /// The promises that broke.
+    pub(crate) broken: Vec<String>,
+    pub(crate) ok: bool,
+}
+
+/// A shard that went to another worker.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Moved {
+    pub(crate) shard: String,
+    pub(crate) cause: Cause,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    #[serde(rename = "at_ms", serialize_with = "millis")]
+    pub(crate) at: Duration,
+    #[serde(rename = "silence_ms", serialize_with = "millis")]
+    pub(crate) silence: Duration,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Moved {
+    pub(crate) fn new<'a>(moved: &Move, name: impl Fn(Process) -> &'a str) -> Self {
+        Self {
+            shard: moved.shard.to_string(),
+            cause: moved.cause,
+            from: name(moved.from).to_owned(),
+            to: name(moved.to).to_owned(),
+            at: moved.at,
+            silence: moved.silence,
+        }
+    }
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shard, from, to, .. } = self;
+        write!(f, "shard {} went from {from} to {to}, silent for {}", short(shard), Seconds(self.silence))
+    }
+}
+
+impl Report {
+    /// Judges. `mishaps` are promises that broke outside the ledger's sight.
+    pub(crate) fn new<'a>(
+        proof: &Proof,
+        name: impl Fn(Process) -> &'a str,
+        failover: Duration,
+        interrupted: bool,
+        mishaps: Vec<String>,
+    ) -> Self {
+        let lost = if interrupted { proof.passed_over } else { proof.waiting };
+        let first_record_ms = proof.first_record.map(|at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
+        let mut report = Self {
+            produced: proof.produced,
+            processed: proof.processed,
+            lost,
+            unread: proof.waiting - lost,
+            duplicates: proof.duplicates,
+            duplicates_unexplained: proof.unexplained_duplicates,
+            order_violations: proof.order_violations,
+            first_record_ms,
+            moves: proof.moves.iter().map(|moved| Moved::new(moved, &name)).collect(),
+            failover,
+            interrupted,
+            broken: mishaps,
+            ok: false,
+        };
+        report.judge(proof);
+        report.ok = report.broken.is_empty();
+        report
+    }
+
+    fn judge(&mut self, proof: &Proof) {
+        let mut broken = Vec::new();
+        let mut promise = |kept: bool, text: &dyn Fn() -> String| {
+            if !kept {
+                broken.push(text());
+            }
+        };
+        promise(self.lost == 0, &|| format!("{} records were lost", Count(self.lost)));
+        promise(self.order_violations == 0, &|| {
+            format!("{} records came after a later one of their key", Count(self.order_violations))
+        });
+        promise(self.duplicates_unexplained == 0, &|| {
+            format!(
+                "{} records were handled twice without a kill as the reason",
+                Count(self.duplicates_unexplained)
+            )
+        });
+        promise(proof.strangers == 0, &|| {
+            format!("{} records were handled that nobody put", Count(proof.strangers))
+        });
+        match proof.first_record {
+            Some(at) => promise(at <= FIRST_RECORD, &|| {
+                format!(
+                    "the first record was handled after {}, not within {}",
+                    Seconds(at),
+                    Seconds(FIRST_RECORD)
+                )
+            }),
+            None => promise(self.interrupted, &|| "no record was handled".to_owned()),
+        }
+        for moved in &self.moves {
+            let Some(limit) = self.limit(moved.cause) else { continue };
+            promise(moved.silence <= limit, &|| format!("{moved}, which is more than {}", Seconds(limit)));
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// The longest silence that is promised. A shard that moves between two live workers is not judged here.
+    fn limit(&self, cause: Cause) -> Option<Duration> {
+        match cause {
+            Cause::Stop => Some(STOP),
+            Cause::Kill => Some(self.failover + MARGIN),
+            Cause::Balance => None,
+        }
+    }
+}
+
+const NEXT: &str = "\
+What to try next
+  rokini local --stream orders:4         keep the same two endpoints running; it prints
+                                         the lines to copy into other terminals, then:
+  rokini consume orders --group billing --create-table
+                                         a worker; start a second one, stop the first
+  rokini put orders --random             records to work on
+  rokini tail orders                     read along, without a group
+";
+
+/// For people: the proof, the verdict, and where to go from here.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut row = |what: &str, count: u64, why: &str| {
+            writeln!(f, "{}", format!("  {what:<14}{:>10}  {why}", Count(count).to_string()).trim_end())
+        };
+        row("produced", self.produced, "records that the stream took, numbered per key")?;
+        row("processed", self.processed, "different ones that a worker wrote out")?;
+        row("lost", self.lost, "must be 0")?;
+        if self.unread > 0 {
+            row("not yet read", self.unread, "because of the interrupt")?;
+        }
+        row(
+            "handled twice",
+            self.duplicates,
+            match (self.duplicates, self.duplicates_unexplained) {
+                (0, _) => "can only happen after the kill",
+                (_, 0) => "after the kill: done, but not stored as done yet",
+                _ => "not all of them can be explained by the kill",
+            },
+        )?;
+        row("out of order", self.order_violations, "per key; must be 0")?;
+        match self.first_record_ms {
+            Some(ms) => writeln!(
+                f,
+                "  {:<14}{:>7} ms  after the start; must be within 3 s",
+                "first record",
+                Count(ms).to_string()
+            )?,
+            None => writeln!(f, "  {:<14}{:>10}", "first record", "none")?,
+        }
+        for (cause, what) in
+            [(Cause::Stop, "clean stop"), (Cause::Kill, "kill"), (Cause::Balance, "balancing")]
+        {
+            let moves: Vec<_> = self.moves.iter().filter(|moved| moved.cause == cause).collect();
+            if moves.is_empty() {
+                continue;
+            }
+            match self.limit(cause) {
+                Some(limit) => writeln!(
+                    f,
+                    "\nSilence of the shards that moved by the {what} (at most {} s)",
+                    limit.as_secs()
+                )?,
+                None => writeln!(f, "\nSilence of the shards that moved by {what}")?,
+            }
+            for moved in moves {
+                let way = format!("{} -> {}", moved.from, moved.to);
+                writeln!(
+                    f,
+                    "  shard {:<6}{way:<24}{:>8}",
+                    short(&moved.shard),
+                    Seconds(moved.silence).to_string()
+                )?;
+            }
+        }
+        writeln!(f)?;
+        for broken in &self.broken {
+            writeln!(f, "BROKEN: {broken}")?;
+        }
+        match (self.ok, self.interrupted) {
+            (true, false) => writeln!(f, "Every promise was kept.\n\n{NEXT}"),
+            (true, true) => writeln!(f, "Interrupted; until then every promise was kept."),
+            (false, _) => writeln!(f, "A promise broke. The exit status is 1."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILOVER: Duration = Duration::from_secs(3);
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn report(proof: &Proof, interrupted: bool) -> Report {
+        let name = |process: Process| ["worker-1", "worker-2", "worker-3"][process.0];
+        Report::new(proof, name, FAILOVER, interrupted, Vec::new())
+    }
+
+    fn moved(cause: Cause, silence: u64) -> Move {
+        Move {
+            shard: "shardId-000000000002".into(),
+            cause,
+            from: Process(0),
+            to: Process(2),
+            at: ms(9000),
+            silence: ms(silence),
+        }
+    }
+
+    fn good() -> Proof {
+        let moves = [moved(Cause::Stop, 2000), moved(Cause::Kill, 5000), moved(Cause::Balance, 60_000)];
+        Proof {
+            produced: 12_345,
+            processed: 12_345,
+            duplicates: 7,
+            first_record: Some(ms(3000)),
+            moves: moves.to_vec(),
+            ..Proof::default()
+        }
+    }
+
+    #[test]
+    fn a_run_at_the_limits_is_good() {
+        let report = report(&good(), false);
+        assert!(report.ok && report.broken.is_empty(), "{:?}", report.broken);
+    }
+
+    #[test]
+    fn every_promise_can_break() {
+        type Spoil = fn(&mut Proof);
+        let cases: [(&str, Spoil); 8] = [
+            ("1 records were lost", |p| p.waiting = 1),
+            ("2 records came after a later one", |p| p.order_violations = 2),
+            ("3 records were handled twice without", |p| p.unexplained_duplicates = 3),
+            ("4 records were handled that nobody put", |p| p.strangers = 4),
+            ("the first record was handled after 3.00 s", |p| p.first_record = Some(ms(3001))),
+            ("no record was handled", |p| p.first_record = None),
+            ("shard 2 went from worker-1 to worker-3, silent for 2.00 s, which", |p| {
+                p.moves.push(moved(Cause::Stop, 2001));
+            }),
+            ("silent for 5.00 s, which is more than 5.00 s", |p| p.moves.push(moved(Cause::Kill, 5001))),
+        ];
+        for (expected, spoil) in cases {
+            let mut proof = good();
+            spoil(&mut proof);
+            let report = report(&proof, false);
+            assert!(!report.ok);
+            assert!(
+                matches!(&report.broken[..], [only] if only.contains(expected)),
+                "{expected}: {:?}",
+                report.broken
+            );
+            assert!(report.to_string().contains("A promise broke"));
+        }
+    }
+
+    #[test]
+    fn after_an_interrupt_only_what_was_passed_over_is_lost() {
+        let proof = Proof { waiting: 5, passed_over: 0, ..good() };
+        let told = report(&proof, true);
+        assert!(told.ok && told.lost == 0 && told.unread == 5);
+        let told = report(&Proof { passed_over: 1, ..proof }, true);
+        assert!(!told.ok && told.lost == 1 && told.unread == 4);
+    }
+
+    #[test]
+    fn mishaps_break_the_run() {
+        let report =
+            Report::new(&good(), |_| "w", FAILOVER, false, vec!["worker-2 ended by itself".to_owned()]);
+        assert!(!report.ok);
+        assert!(report.to_string().contains("BROKEN: worker-2 ended by itself"));
+    }
+
+    #[test]
+    fn the_object_has_what_is_documented() {
+        let object = serde_json::to_value(report(&good(), false)).unwrap();
+        for field in
+            ["produced", "processed", "lost", "duplicates", "order_violations", "first_record_ms", "ok"]
+        {
+            assert!(object.get(field).is_some(), "{field}");
+        }
+        let first = &object["moves"][0];
+        assert_eq!(
+            (&first["shard"], &first["cause"], &first["silence_ms"]),
+            (&"shardId-000000000002".into(), &"stop".into(), &2000.into())
+        );
+    }
+
+    #[test]
+    fn the_text_fits_into_80_columns() {
+        for line in report(&good(), false).to_string().lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! When things happen in a run: pure arithmetic over its length.
+
+use std::time::Duration;
+
+/// Something that the demo does on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scene {
+    /// One shard becomes two.
+    Split,
+    /// One worker is asked to stop (SIGTERM).
+    Stop,
+    /// Another worker is killed (SIGKILL).
+    Kill,
+    /// A new worker joins.
+    Join,
+    /// The producer falls silent, so that what is under way can be handled.
+    Quiet,
+}
+
+/// The scenes and their hundredths of the run, in order. The kill is followed by the longest pause: its shards come back
+/// only after the failover time.
+const SCRIPT: [(Scene, u32); 5] =
+    [(Scene::Split, 15), (Scene::Stop, 30), (Scene::Kill, 45), (Scene::Join, 70), (Scene::Quiet, 90)];
+/// What part of the run the pause after the kill is: a quarter, see [`SCRIPT`].
+const PAUSE_AFTER_KILL: u32 = 4;
+/// What a takeover may need beyond the failover time before the next scene.
+pub(crate) const MARGIN: Duration = Duration::from_secs(2);
+/// Below this the other pauses are shorter than a hand-over may take.
+const SHORTEST: Duration = Duration::from_secs(16);
+/// The library's default.
+const FAILOVER: Duration = Duration::from_secs(10);
+
+/// The run does not leave room for a takeover.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a run of {run} s is too short for a failover time of {failover:?}: shards of a killed worker come back after \
+     the failover time only; use `--seconds {least}` or more{hint}"
+)]
+pub(crate) struct TooShort {
+    run: u64,
+    failover: Duration,
+    least: u64,
+    hint: String,
+}
+
+/// The scenes of one run with their times since its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Timetable {
+    scenes: Vec<(Duration, Scene)>,
+    end: Duration,
+    failover: Duration,
+}
+
+impl Timetable {
+    /// Plans a run. Without a failover time it takes the library's default, or what a shorter run leaves room for.
+    ///
+    /// # Errors
+    /// [`TooShort`], with the shortest run that would do.
+    pub(crate) fn new(run: Duration, failover: Option<Duration>) -> Result<Self, TooShort> {
+        let room = (run / PAUSE_AFTER_KILL).saturating_sub(MARGIN);
+        let wanted = failover.unwrap_or_else(|| FAILOVER.min(room.max(longest_failover(SHORTEST))));
+        let least = SHORTEST.max((wanted + MARGIN) * PAUSE_AFTER_KILL);
+        if run < least {
+            let shorter = longest_failover(run);
+            let possible = run >= SHORTEST && !shorter.is_zero();
+            let hint = possible.then(|| format!(", or `--failover {}s` or less", shorter.as_secs()));
+            return Err(TooShort {
+                run: run.as_secs(),
+                failover: wanted,
+                least: least.as_secs() + u64::from(least.subsec_nanos() > 0),
+                hint: hint.unwrap_or_default(),
+            });
+        }
+        let scenes = SCRIPT.iter().map(|(scene, hundredths)| (run * *hundredths / 100, *scene)).collect();
+        Ok(Self { scenes, end: run, failover: wanted })
+    }
+
+    /// The scenes in order, each with its time since the start.
+    pub(crate) fn scenes(&self) -> &[(Duration, Scene)] {
+        &self.scenes
+    }
+
+    /// When everything should have been handled.
+    pub(crate) fn end(&self) -> Duration {
+        self.end
+    }
+
+    /// The failover time of the workers.
+    pub(crate) fn failover(&self) -> Duration {
+        self.failover
+    }
+
+    /// The heartbeat of the workers: the library's default of 1 s, or less where the failover time asks for it (four
+    /// heartbeats must fit).
+    pub(crate) fn heartbeat(&self) -> Duration {
+        Duration::from_secs(1).min(self.failover / 4)
+    }
+}
+
+/// In whole seconds.
+fn longest_failover(run: Duration) -> Duration {
+    Duration::from_secs((run / PAUSE_AFTER_KILL).saturating_sub(MARGIN).as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_minute_goes_by_the_defaults() {
+        let table = Timetable::new(secs(60), None).unwrap();
+        let expected =
+            [(9, Scene::Split), (18, Scene::Stop), (27, Scene::Kill), (42, Scene::Join), (54, Scene::Quiet)];
+        assert_eq!(table.scenes(), expected.map(|(at, scene)| (secs(at), scene)));
+        assert_eq!((table.end(), table.failover(), table.heartbeat()), (secs(60), secs(10), secs(1)));
+    }
+
+    #[test]
+    fn a_short_run_gets_a_short_failover_time() {
+        for (run, failover) in [(16, 2), (20, 3), (40, 8), (48, 10), (600, 10)] {
+            let table = Timetable::new(secs(run), None).unwrap();
+            assert_eq!(table.failover(), secs(failover), "run of {run} s");
+        }
+        let table = Timetable::new(secs(20), Some(secs(3))).unwrap();
+        assert_eq!(table.heartbeat(), Duration::from_millis(750));
+    }
+
+    #[test]
+    fn a_run_that_is_too_short_is_refused_with_what_would_do() {
+        let refusal = |run, failover| Timetable::new(secs(run), failover).unwrap_err().to_string();
+        let text = refusal(30, Some(secs(10)));
+        assert!(text.contains("`--seconds 48` or more, or `--failover 5s` or less"), "{text}");
+        let text = refusal(10, None);
+        assert!(text.ends_with("use `--seconds 16` or more"), "{text}");
+        let text = refusal(15, Some(secs(1)));
+        assert!(text.ends_with("use `--seconds 16` or more"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn scenes_are_in_order_and_a_takeover_fits(run in 0u64..1000, failover in prop::option::of(1000u64..60_000)) {
+            let failover = failover.map(Duration::from_millis);
+            let least = match Timetable::new(secs(run), failover) {
+                Ok(table) => {
+                    let scenes = table.scenes();
+                    prop_assert!(scenes.windows(2).all(|pair| pair[0] < pair[1]));
+                    prop_assert!(scenes.last().unwrap().0 < table.end());
+                    let at = |scene| scenes.iter().find(|(_, s)| *s == scene).unwrap().0;
+                    prop_assert!(at(Scene::Join) >= at(Scene::Kill) + table.failover() + MARGIN);
+                    prop_assert!(table.heartbeat() * 4 <= table.failover());
+                    return Ok(());
+                }
+                Err(refused) => refused.least,
+            };
+            prop_assert!(least > run);
+            prop_assert!(Timetable::new(secs(least), failover).is_ok(), "what it asks for is enough");
+            prop_assert!(Timetable::new(secs(least - 1), failover).is_err(), "and the least");
+        }
+    }
+}
