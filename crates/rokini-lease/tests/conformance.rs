@@ -19,6 +19,14 @@ async fn the_memory_store_keeps_the_contract() {
     eprintln!("{report:?}: {}", store.snapshot());
 }
 
+/// The suite's own demand, that every kind of update both applies and is refused, holds for any seed.
+#[tokio::test]
+async fn the_suite_runs_with_any_seed() {
+    for seed in 0..50 {
+        Suite::new(Arc::new(MemoryStore::new())).seed(seed).sequences(8).races(1).listed(2).run().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c13_a_store_that_settles_lost_replies_keeps_the_contract() {
     let store = FaultyStore::new(MemoryStore::new(), 5);

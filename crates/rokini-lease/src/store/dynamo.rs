@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder};
 use aws_types::SdkConfig;
@@ -79,7 +80,8 @@ impl DynamoStore {
         store
     }
 
-    /// A store on `table` through a client of your own. Its timeouts are replaced by this store's.
+    /// A store on `table` through a client of your own. Its timeouts are replaced by this store's, and an initial
+    /// back-off left at the SDK's default of 1 s by 50 ms.
     #[must_use]
     pub fn from_client(client: &Client, table: impl Into<String>) -> Self {
         let place = Place {
@@ -87,7 +89,8 @@ impl DynamoStore {
             region: client.config().region().map(ToString::to_string),
             endpoint: None,
         };
-        let calls = Calls { client: client.clone(), place, bound: Self::OPERATION_TIMEOUT };
+        let client = Client::from_conf(client.config().to_builder().retry_config(retries(client)).build());
+        let calls = Calls { client, place, bound: Self::OPERATION_TIMEOUT };
         let plan = table::Plan { create: false, billing: BillingMode::default(), check_group: None };
         Self { calls, plan }.timeouts(Self::ATTEMPT_TIMEOUT, Self::OPERATION_TIMEOUT)
     }
@@ -135,6 +138,17 @@ impl DynamoStore {
     pub fn table(&self) -> &str {
         &self.calls.place.table
     }
+}
+
+/// The client's own retries, but soon: the SDK's default waits up to 1 s before the first of them, as long as a
+/// whole heartbeat, and up to 20 s before later ones. DynamoDB's SDKs begin at 25 ms to 50 ms by tradition.
+fn retries(client: &Client) -> RetryConfig {
+    let standard = RetryConfig::standard();
+    let given = client.config().retry_config().cloned().unwrap_or_else(|| standard.clone());
+    if given.initial_backoff() != standard.initial_backoff() {
+        return given;
+    }
+    given.with_initial_backoff(Duration::from_millis(50)).with_max_backoff(Duration::from_secs(1))
 }
 
 #[async_trait]

@@ -10,4 +10,8 @@
 )]
 
 mod contract;
+mod init;
+mod lost_replies;
+mod proxy;
 mod server;
+mod table;

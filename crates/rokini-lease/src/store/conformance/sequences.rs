@@ -176,7 +176,7 @@ fn worker_update(row: &WorkerRow, step: u32, rng: &mut SmallRng) -> (&'static st
             ("Beat", WorkerUpdate::Beat { seen, load: Load { leases: rng.random_range(0..9) }, state })
         }
         // Only late: a fenced row refuses everything.
-        4 if step > STEPS - 15 => ("Fence", WorkerUpdate::Fence { seen }),
+        4..=6 if step > STEPS - 25 => ("Fence", WorkerUpdate::Fence { seen }),
         _ => {
             let key = lease_key(rng.random_range(0..MAILBOX_LIMIT as u32 * 2));
             let note = match rng.random_range(0..3) {

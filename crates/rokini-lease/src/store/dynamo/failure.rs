@@ -5,8 +5,18 @@ use std::error::Error as StdError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
 
 use crate::{StoreError, StoreErrorKind};
+
+/// What the service said.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message} (request {})", .request.as_deref().unwrap_or("without id"))]
+struct Answer {
+    code: String,
+    message: String,
+    request: Option<String>,
+}
 
 /// Where a call goes, for messages.
 #[derive(Debug, Clone)]
@@ -61,14 +71,19 @@ impl Place {
                 StoreErrorKind::Configuration,
                 format!("cannot make a {action} request for {} ({})", self.table(), self.location()),
             ),
-            SdkError::DispatchFailure(failure) if failure.is_user() || failure.is_other() => (
-                StoreErrorKind::Configuration,
-                format!(
-                    "cannot send {action} for {} ({}): check region, endpoint and HTTP client",
-                    self.table(),
-                    self.location()
-                ),
-            ),
+            // Transient ones, such as a broken connection, carry a kind.
+            SdkError::DispatchFailure(failure)
+                if failure.is_user() || (failure.is_other() && failure.as_other().is_none()) =>
+            {
+                (
+                    StoreErrorKind::Configuration,
+                    format!(
+                        "cannot send {action} for {} ({}): check region, endpoint and HTTP client",
+                        self.table(),
+                        self.location()
+                    ),
+                )
+            }
             SdkError::TimeoutError(_) => (
                 StoreErrorKind::Unavailable,
                 format!("DynamoDB did not answer {action} on {} in time ({})", self.table(), self.location()),
@@ -78,11 +93,17 @@ impl Place {
                 format!("DynamoDB cannot be reached for {action} on {} ({})", self.table(), self.location()),
             ),
         };
-        let error = match error.into_source() {
-            Ok(source) => source,
-            Err(error) => error.into(),
-        };
-        StoreError::new(kind, message).with_source(error)
+        let answer = error.message().map(|message| Answer {
+            code: code.clone(),
+            message: message.to_owned(),
+            request: error.request_id().map(str::to_owned),
+        });
+        let failure = StoreError::new(kind, message);
+        match (answer, error.into_source()) {
+            (Some(answer), _) => failure.with_source(answer),
+            (None, Ok(source)) => failure.with_source(source),
+            (None, Err(error)) => failure.with_source(error),
+        }
     }
 
     /// By the error codes that DynamoDB documents ("Error handling with DynamoDB", "Common error types").
