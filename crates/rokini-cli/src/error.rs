@@ -67,6 +67,10 @@ pub(crate) struct CliError {
     pub(crate) reader_gone: bool,
 }
 
+/// Layers of the SDK whose own message only says that there is a cause below.
+const SAYS_NOTHING: &[&str] =
+    &["io error", "service error", "dispatch failure", "unhandled error", "client error"];
+
 impl CliError {
     pub(crate) fn new(status: Status, what: impl Into<String>) -> Self {
         Self { status, what: what.into(), why: Vec::new(), next: None, reader_gone: false }
@@ -81,7 +85,11 @@ impl CliError {
         let mut next = Some(cause);
         while let Some(cause) = next {
             let text = cause.to_string();
-            if !self.what.contains(&text) && self.why.last().is_none_or(|last| !last.contains(&text)) {
+            let says_nothing = SAYS_NOTHING.contains(&text.as_str());
+            if !says_nothing
+                && !self.what.contains(&text)
+                && self.why.last().is_none_or(|last| !last.contains(&text))
+            {
                 self.why.push(text);
             }
             next = cause.source();

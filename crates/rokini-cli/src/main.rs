@@ -3,14 +3,17 @@
 //! stdout is data, stderr is talk. Nothing here exits: every way out returns a status from `main`.
 
 mod aws;
+mod consume;
 mod context;
 mod demo;
 mod error;
+mod from;
 mod line;
 mod local;
 mod output;
 mod put;
 mod stop;
+mod tail;
 mod talk;
 
 use std::process::ExitCode;
@@ -50,6 +53,8 @@ enum Command {
     Demo(demo::Args),
     Local(local::Args),
     Put(put::Args),
+    Tail(tail::Args),
+    Consume(Box<consume::Args>),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +106,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<Status, CliErro
         Command::Demo(args) => demo::run(args, context).await,
         Command::Local(args) => local::run(args, context).await,
         Command::Put(args) => put::run(args, context).await,
+        Command::Tail(args) => tail::run(args, context).await,
+        Command::Consume(args) => consume::run(*args, context).await,
     }
 }
 

@@ -81,11 +81,18 @@ impl Output {
         &self.closed
     }
 
+    /// Why nothing can be written any more, once that is so.
+    pub(crate) fn failure(&self) -> Option<CliError> {
+        let failed = self.failure.get().map(|(kind, message)| CliError::output(*kind, message));
+        failed.or_else(|| self.closed.is_cancelled().then(Self::reader_gone))
+    }
+
+    fn reader_gone() -> CliError {
+        CliError::output(io::ErrorKind::BrokenPipe, "the reader is gone")
+    }
+
     fn refusal(&self) -> CliError {
-        match self.failure.get() {
-            Some((kind, message)) => CliError::output(*kind, message),
-            None => CliError::output(io::ErrorKind::BrokenPipe, "the reader is gone"),
-        }
+        self.failure().unwrap_or_else(Self::reader_gone)
     }
 
     /// Notices that the reader went away also while there is nothing to write.
@@ -114,14 +121,22 @@ fn write_all(mut writer: impl Write, mut waiting: mpsc::Receiver<Text>) -> io::R
     Ok(())
 }
 
-/// Returns whether the reader of a pipe is gone, once it is; never returns for other kinds of output.
+/// Returns whether the reader of a pipe is gone, once it is; `false` for what cannot be watched.
 #[cfg(target_os = "linux")]
 async fn reader_gone() -> bool {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::FileTypeExt;
     use tokio::io::Interest;
-    use tokio::io::unix::AsyncFd;
-    // Files cannot be watched, and need not.
-    let Ok(stdout) = AsyncFd::with_interest(io::stdout(), Interest::ERROR) else { return false };
-    stdout.ready(Interest::ERROR).await.is_ok()
+    use tokio::net::unix::pipe::Sender;
+
+    let Ok(file) = io::stdout().as_fd().try_clone_to_owned().map(File::from) else { return false };
+    if !file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        return false;
+    }
+    // Only watched, never written: the pipe stays blocking for the thread that writes.
+    let Ok(pipe) = Sender::from_file_unchecked(file) else { return false };
+    pipe.ready(Interest::ERROR).await.is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -83,8 +83,8 @@ impl Talk {
             let (red, bold, reset) =
                 if self.colors { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
             line(format_args!("{red}error:{reset} {}", error.what));
-            for cause in &error.why {
-                line(format_args!("  {bold}why:{reset} {cause}"));
+            if !error.why.is_empty() {
+                line(format_args!("  {bold}why:{reset} {}", error.why.join(": ")));
             }
             if let Some(next) = &error.next {
                 line(format_args!("  {bold}next:{reset} {next}"));
