@@ -48,3 +48,20 @@ async fn c13_the_contract_holds_over_a_link_that_loses_replies() {
         .run()
         .await;
 }
+
+/// Against a server that others wrote, or against AWS itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_keeps_the_contract() {
+    let Ok(endpoint) = std::env::var("ROKINI_TEST_DYNAMODB") else {
+        eprintln!(
+            "skipped: set ROKINI_TEST_DYNAMODB=host:port, for example after `npx dynalite --port 8001`"
+        );
+        return;
+    };
+    let started = std::time::Instant::now();
+    let store = CountingStore::new(store(&endpoint).create_table(true));
+    // The groups of an earlier run may be there.
+    let seed = std::process::id().into();
+    Suite::new(Arc::new(store.clone())).seed(seed).races(50).listed(50).run().await;
+    eprintln!("{endpoint} in {:?}: {}", started.elapsed(), store.snapshot());
+}

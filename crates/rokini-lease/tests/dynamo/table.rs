@@ -65,6 +65,26 @@ async fn r8_a_listing_of_more_than_a_page_comes_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn reads_of_one_row_are_consistent_and_listings_cost_half() {
+    let server = Server::with_table().await;
+    let proxy = Proxy::start(&server.address, |request| {
+        let consistent = request.body.contains(r#""ConsistentRead":true"#);
+        match request.action.as_str() {
+            "GetItem" => assert!(consistent, "{}", request.body),
+            action => assert!(action == "Query" && !consistent, "{action}: {}", request.body),
+        }
+        Verdict::Forward
+    })
+    .await;
+    let store = store(&proxy.address);
+    assert_eq!(store.worker(&group(), &id("w")).await.unwrap(), None);
+    assert_eq!(store.lease(&group(), &lease("s-0").key).await.unwrap(), None);
+    assert_eq!(store.stream(&group(), &lease("s-0").key.stream).await.unwrap(), None);
+    store.list(&group(), Listing::Workers).await.unwrap();
+    store.list(&group(), Listing::All).await.unwrap();
+}
+
+#[tokio::test]
 async fn attributes_that_this_version_does_not_know_survive() {
     let server = Server::with_table().await;
     let store = server.store().await;
