@@ -1,6 +1,7 @@
 //! What time it is. The only file that may ask the operating system.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -57,12 +58,12 @@ impl Clock for ManualClock {
 /// Another clock, shifted. Lets time jump on a running clock.
 #[derive(Debug)]
 pub(crate) struct ShiftedClock {
-    base: std::sync::Arc<dyn Clock>,
+    base: Arc<dyn Clock>,
     shift_millis: AtomicI64,
 }
 
 impl ShiftedClock {
-    pub(crate) fn new(base: std::sync::Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(base: Arc<dyn Clock>) -> Self {
         Self { base, shift_millis: AtomicI64::new(0) }
     }
 

@@ -6,7 +6,9 @@
 
 mod clock;
 mod dynamo;
+mod faults;
 mod http;
+mod journal;
 mod local;
 mod model;
 mod server;
@@ -15,8 +17,10 @@ mod settings;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use dynamo::{Database, DynamoError, LocalDynamo, open_file};
+pub use faults::{Call, Fault, Faults, Installed, Rule};
+pub use journal::CallRecord;
 pub use local::{Builder, LocalKinesis, StartError};
-pub use model::{Model, Serve};
+pub use model::{Model, Push, Serve, Subscription};
 pub use rokini_wire as wire;
 pub use service::Service;
 pub use settings::{EndOfShard, Settings};

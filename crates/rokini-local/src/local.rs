@@ -8,9 +8,12 @@ use std::time::Duration;
 use rokini_wire::shapes::stream::CreateStreamRequest;
 use rokini_wire::{ServiceError, Timestamp};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, ManualClock, ShiftedClock, SystemClock};
-use crate::http::Front;
+use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::faults::Faults;
+use crate::http::{Front, Ids};
+use crate::journal::{CallRecord, Journal};
 use crate::model::Model;
 use crate::server::Server;
 use crate::service::Service;
@@ -22,7 +25,8 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub struct LocalKinesis {
     service: Service,
-    clock: Arc<ShiftedClock>,
+    faults: Faults,
+    journal: Journal,
     server: Server,
 }
 
@@ -56,6 +60,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     model: Option<Model>,
     streams: Vec<(String, i32)>,
+    signed_only: bool,
 }
 
 impl LocalKinesis {
@@ -68,6 +73,7 @@ impl LocalKinesis {
             clock: Arc::new(SystemClock),
             model: None,
             streams: Vec::new(),
+            signed_only: false,
         }
     }
 
@@ -92,8 +98,24 @@ impl LocalKinesis {
     /// Moves the time of the model forward: iterators expire, records pass their retention, streams become ACTIVE.
     /// Nothing but the model is affected; a client goes on by its own clock.
     pub fn advance(&self, by: Duration) {
-        self.clock.shift(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
-        self.service.touch();
+        self.service.advance(by);
+    }
+
+    /// The faults that befall calls to the endpoint.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The calls the endpoint has answered, the oldest first; at most the last 10,000.
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallRecord> {
+        self.journal.list()
+    }
+
+    /// Forgets the calls answered so far.
+    pub fn forget_calls(&self) {
+        self.journal.clear();
     }
 
     /// Stops accepting, lets requests under way finish for at most two seconds, and waits until every task has ended.
@@ -158,21 +180,36 @@ impl Builder {
         self
     }
 
+    /// Refuses requests without a signature. Signatures are never verified. Default: everyone is served.
+    #[must_use]
+    pub fn signed_only(mut self, yes: bool) -> Self {
+        self.signed_only = yes;
+        self
+    }
+
     /// Starts serving.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(self) -> Result<LocalKinesis, StartError> {
-        let Self { address, settings, clock, model, streams } = self;
+        let Self { address, settings, clock, model, streams, signed_only } = self;
         let mut model = model.unwrap_or_else(|| Model::new(settings));
-        let clock = Arc::new(ShiftedClock::new(clock));
         create_streams(&mut model, clock.now(), streams)?;
         let seed = model.settings().seed;
-        let service = Service::new(model, Arc::clone(&clock) as Arc<dyn Clock>);
+        let service = Service::new(model, clock);
         let listen = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let server = Server::start(listener, Front::new(service.clone(), seed)).map_err(listen)?;
-        Ok(LocalKinesis { service, clock, server })
+        let (faults, journal, stop) = (Faults::new(seed), Journal::default(), CancellationToken::new());
+        let front = Front {
+            service: service.clone(),
+            faults: faults.clone(),
+            journal: journal.clone(),
+            signed_only,
+            stop: stop.clone(),
+            ids: Arc::new(Ids::new(seed)),
+        };
+        let server = Server::start(listener, front, stop).map_err(listen)?;
+        Ok(LocalKinesis { service, faults, journal, server })
     }
 }
 

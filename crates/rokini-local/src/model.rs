@@ -3,30 +3,38 @@
 //! Nothing here waits, spawns, reads a clock or touches a socket. What takes time in the service (creating, splitting)
 //! happens when a later call shows that its time has come, and is dated to that time.
 
+mod consumers;
+mod encryption;
 mod errors;
 mod lifecycle;
 mod list_shards;
 mod meter;
+mod monitoring;
 mod operations;
 mod put;
 mod read;
 mod reshard;
 mod retention;
+mod scale;
 mod sequence;
 mod shard;
 mod stream;
+mod streams;
+mod subject;
+mod subscription;
+mod tags;
 mod token;
-
-use std::collections::BTreeMap;
 
 use rokini_wire::{ServiceError, StreamStatus, Timestamp};
 
 pub(crate) use operations::OperationVisitor;
 pub use operations::Serve;
+pub(crate) use subject::{Place, Subject};
+pub use subscription::{Push, Subscription};
 
 use crate::Settings;
-use errors::{Checks, invalid, not_found};
-use stream::Stream;
+use encryption::Keys;
+use streams::Streams;
 
 /// The streams of one account in one region.
 ///
@@ -35,14 +43,19 @@ use stream::Stream;
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     settings: Settings,
-    streams: BTreeMap<String, Stream>,
+    streams: Streams,
+    keys: Keys,
+    next_subscription: u64,
+    /// Counts changes that a subscription may be waiting for.
+    version: u64,
 }
 
 impl Model {
     /// An empty account.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, streams: BTreeMap::new() }
+        let streams = Streams::new(&settings.account_id, &settings.region);
+        Self { settings, streams, ..Self::default() }
     }
 
     /// The settings in force.
@@ -51,9 +64,20 @@ impl Model {
         &self.settings
     }
 
-    /// Changes settings. What is under way keeps the durations it began with.
+    /// Changes settings. What is under way keeps the durations it began with; account and region are fixed from the
+    /// start.
     pub fn settings_mut(&mut self) -> &mut Settings {
         &mut self.settings
+    }
+
+    /// Grows with every change that can make [`Model::poll_subscription`] answer anew: records, closed shards, consumers.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn changed(&mut self) {
+        self.version = self.version.wrapping_add(1);
     }
 
     fn due(&self, now: Timestamp) -> Timestamp {
@@ -69,95 +93,10 @@ impl Model {
         change: stream::Change,
     ) -> Result<(), ServiceError> {
         let due = self.due(now);
-        let stream = self.stream_named(now, name)?;
+        let stream = self.streams.named(now, name)?;
         stream.begin(status, due, change);
-        self.settle(now, name);
+        self.streams.settle(now, name);
+        self.changed();
         Ok(())
-    }
-
-    fn settle(&mut self, now: Timestamp, name: &str) {
-        if self.streams.get_mut(name).is_some_and(|stream| !stream.settle(now)) {
-            self.streams.remove(name);
-        }
-    }
-
-    fn settle_all(&mut self, now: Timestamp) {
-        self.streams.retain(|_, stream| stream.settle(now));
-    }
-
-    fn stream_named(&mut self, now: Timestamp, name: &str) -> Result<&mut Stream, ServiceError> {
-        self.settle(now, name);
-        let account = &self.settings.account_id;
-        self.streams
-            .get_mut(name)
-            .ok_or_else(|| not_found(format!("Stream {name} under account {account} not found.")))
-    }
-
-    /// The stream a request means, by name, by ARN, or by both if they agree.
-    fn stream(
-        &mut self,
-        now: Timestamp,
-        name: Option<&str>,
-        arn: Option<&str>,
-    ) -> Result<&mut Stream, ServiceError> {
-        let named = self.resolve(name, arn)?.to_owned();
-        self.stream_named(now, &named)
-    }
-
-    /// A stream that takes and gives records: there since its creation was complete.
-    fn stream_with_data(
-        &mut self,
-        now: Timestamp,
-        name: Option<&str>,
-        arn: Option<&str>,
-    ) -> Result<&mut Stream, ServiceError> {
-        let stream = self.stream(now, name, arn)?;
-        if stream.status == StreamStatus::Creating {
-            return Err(not_found(format!(
-                "Stream {} under account {} not found.",
-                stream.name, stream.account
-            )));
-        }
-        Ok(stream)
-    }
-
-    fn resolve<'a>(&self, name: Option<&'a str>, arn: Option<&'a str>) -> Result<&'a str, ServiceError> {
-        if let Some(name) = name {
-            let mut checks = Checks::default();
-            checks.name(name, "streamName");
-            checks.done()?;
-        }
-        let by_arn = arn.map(|arn| self.name_in_arn(arn)).transpose()?;
-        match (name, by_arn) {
-            (Some(name), Some(by_arn)) if name != by_arn => Err(invalid(format!(
-                "StreamName {name} and StreamARN {} do not match.",
-                arn.unwrap_or_default()
-            ))),
-            (Some(name), _) | (None, Some(name)) => Ok(name),
-            (None, None) => Err(invalid("Either StreamName or StreamARN must be specified.")),
-        }
-    }
-
-    fn name_in_arn<'a>(&self, arn: &'a str) -> Result<&'a str, ServiceError> {
-        let rest = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":stream/"));
-        let Some((place, name)) = rest.filter(|(_, name)| !name.is_empty()) else {
-            let mut checks = Checks::default();
-            checks.fail(
-                arn,
-                "streamARN",
-                r"satisfy regular expression pattern: arn:aws.*:kinesis:.*:\d{12}:stream/\S+",
-            );
-            checks.done()?;
-            return Err(invalid("Invalid StreamARN."));
-        };
-        let here = format!(":kinesis:{}:{}", self.settings.region, self.settings.account_id);
-        if !place.ends_with(&here) {
-            return Err(not_found(format!("Stream {arn} not found.")));
-        }
-        Ok(name)
-    }
-
-    fn arn_of(&self, name: &str) -> String {
-        format!("arn:aws:kinesis:{}:{}:stream/{name}", self.settings.region, self.settings.account_id)
     }
 }

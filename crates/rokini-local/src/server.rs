@@ -1,15 +1,12 @@
 //! Accepts connections and ends them: HTTP/1.1 and HTTP/2 on one port, every task accounted for.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,15 +15,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-/// Body of an answer.
-pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+use crate::http::{Body, Cut};
 
 /// How long requests under way may take to finish once a server is asked to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Answers one request.
+/// Answers one request, or has the connection cut.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Body>, Cut>> + Send;
 }
 
 /// A listening server. Dropping it cuts every connection.
@@ -66,9 +62,13 @@ where
 }
 
 impl Server {
-    pub(crate) fn start(listener: TcpListener, handler: impl Handler) -> io::Result<Self> {
+    /// Serves until `stop` or [`Server::shutdown`].
+    pub(crate) fn start(
+        listener: TcpListener,
+        handler: impl Handler,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let stop = CancellationToken::new();
         let tasks = Tasks { tracker: TaskTracker::new(), cut: CancellationToken::new() };
         tasks.spawn(accept(listener, handler, stop.clone(), tasks.clone()));
         let cut = tasks.cut.clone().drop_guard();
@@ -115,7 +115,7 @@ async fn converse(socket: TcpStream, handler: impl Handler, stop: CancellationTo
     }
     let answer = service_fn(move |request| {
         let handler = handler.clone();
-        async move { Ok::<_, Infallible>(handler.handle(request).await) }
+        async move { handler.handle(request).await }
     });
     let builder = auto::Builder::new(tasks);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), answer));

@@ -1,11 +1,12 @@
 //! The model behind a lock, with a clock: what the HTTP front and in-process callers share.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rokini_wire::{Operation, ServiceError, Timestamp};
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ShiftedClock};
 use crate::model::{Model, Serve};
 
 /// A shared [`Model`] that knows the time. Cloning shares it.
@@ -17,8 +18,8 @@ pub struct Service {
 #[derive(Debug)]
 struct Shared {
     model: Mutex<Model>,
-    clock: Arc<dyn Clock>,
-    /// Counts the calls that may have changed something, and jumps of the clock.
+    clock: ShiftedClock,
+    /// Counts changes of the model and jumps of the clock.
     changes: watch::Sender<u64>,
 }
 
@@ -26,6 +27,7 @@ impl Service {
     /// Puts a model and a clock together.
     #[must_use]
     pub fn new(model: Model, clock: Arc<dyn Clock>) -> Self {
+        let clock = ShiftedClock::new(clock);
         Self { shared: Arc::new(Shared { model: Mutex::new(model), clock, changes: watch::Sender::new(0) }) }
     }
 
@@ -33,6 +35,17 @@ impl Service {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.shared.clock.now()
+    }
+
+    /// Moves the time of the model forward: iterators expire, records pass their retention, streams become ACTIVE.
+    pub fn advance(&self, by: Duration) {
+        self.shift(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// Lets the time jump by so many milliseconds, backwards if negative.
+    pub(crate) fn shift(&self, millis: i64) {
+        self.shared.clock.shift(millis);
+        self.touch();
     }
 
     /// Answers a request as of now.
@@ -52,14 +65,23 @@ impl Service {
         let mut model = self.shared.model.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that time grows in the order of the calls.
         let now = self.now();
+        let before = model.version();
         let result = visit(&mut model, now);
+        let changed = model.version() != before;
         drop(model);
-        self.touch();
+        if changed {
+            self.touch();
+        }
         result
     }
 
+    /// Tells of changes of the model and jumps of the clock from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
     /// Wakes those who wait for records, because the time or the model changed.
-    pub(crate) fn touch(&self) {
+    fn touch(&self) {
         self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

@@ -17,9 +17,13 @@ pub struct Settings {
     pub throughput_limits: bool,
     /// How long an iterator can be used. Default 5 minutes, as AWS documents for GetShardIterator.
     pub iterator_life: Duration,
+    /// How long a subscription lasts. Default 5 minutes, as AWS documents for SubscribeToShard.
+    pub subscription_life: Duration,
+    /// How long a subscription without records stays silent before it pushes an event without records. Default 5 seconds.
+    pub idle_event: Duration,
     /// How long a NextToken can be used. Default 300 seconds, as AWS documents for ListShards.
     pub token_life: Duration,
-    /// Which GetRecords call on a closed shard reports the end. Default [`EndOfShard::WithLastRecords`].
+    /// Which answer about a closed shard reports the end. Default [`EndOfShard::WithLastRecords`].
     pub end_of_shard: EndOfShard,
     /// Largest number of open shards of provisioned streams. Default 20,000, the quota AWS documents for its largest
     /// regions.
@@ -38,6 +42,8 @@ impl Default for Settings {
             status_change: Duration::ZERO,
             throughput_limits: true,
             iterator_life: Duration::from_secs(300),
+            subscription_life: Duration::from_secs(300),
+            idle_event: Duration::from_secs(5),
             token_life: Duration::from_secs(300),
             end_of_shard: EndOfShard::WithLastRecords,
             shard_limit: 20_000,
@@ -47,7 +53,7 @@ impl Default for Settings {
     }
 }
 
-/// When GetRecords says that a closed shard is at its end: no NextShardIterator, and ChildShards.
+/// When GetRecords or SubscribeToShard says that a closed shard is at its end: nothing to continue from, and ChildShards.
 ///
 /// The documentation allows both; a consumer must cope with both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! Bytes to values and back for Amazon Kinesis Data Streams, without any I/O.
 //!
-//! [`shapes`] holds the requests and responses, [`Operation`] ties them together, [`json`] reads and writes them. One
-//! definition serves both encodings of the service: [`Blob`], [`Timestamp`] and [`SequenceNumber`] know how each of
+//! [`shapes`] holds the requests and responses, [`Operation`] ties them together, [`json`] and [`cbor`] read and write
+//! them, [`events`] frames what is pushed. One definition serves both encodings of the service: [`Blob`], [`Timestamp`] and [`SequenceNumber`] know how each of
 //! them looks in text and in binary.
 
 mod blob;
+pub mod cbor;
 mod error;
+pub mod events;
 pub mod json;
 mod names;
 mod operation;

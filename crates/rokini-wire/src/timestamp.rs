@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use ciborium::tag::{Accepted, Required};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Milliseconds since the Unix epoch. In JSON a number of seconds with three decimals.
+/// Milliseconds since the Unix epoch. In JSON a number of seconds with three decimals; in CBOR tag 1 around an integer of
+/// milliseconds, which is what the service means although RFC 8949 would have seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -68,7 +70,9 @@ impl fmt::Display for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 % 1000 == 0 {
+        if !serializer.is_human_readable() {
+            Required::<i64, 1>(self.0).serialize(serializer)
+        } else if self.0 % 1000 == 0 {
             serializer.serialize_i64(self.0 / 1000)
         } else {
             serializer.serialize_f64(self.0 as f64 / 1000.0)
@@ -78,25 +82,43 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Seconds)
+        if deserializer.is_human_readable() {
+            return deserializer.deserialize_any(Number { millis_in_integer: 1000 });
+        }
+        Accepted::<Binary, 1>::deserialize(deserializer).map(|tagged| tagged.0.0)
     }
 }
 
-struct Seconds;
+/// What stands inside the tag.
+struct Binary(Timestamp);
 
-impl Visitor<'_> for Seconds {
+impl<'de> Deserialize<'de> for Binary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Number { millis_in_integer: 1 }).map(Self)
+    }
+}
+
+/// An integer counts as its encoding says; a number with a fraction is always seconds.
+struct Number {
+    millis_in_integer: i64,
+}
+
+impl Visitor<'_> for Number {
     type Value = Timestamp;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("seconds since the epoch")
+        f.write_str("a time since the epoch")
     }
 
-    fn visit_i64<E: Error>(self, secs: i64) -> Result<Timestamp, E> {
-        Ok(Timestamp::from_secs(secs))
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Timestamp, E> {
+        number
+            .checked_mul(self.millis_in_integer)
+            .map(Timestamp)
+            .ok_or_else(|| E::custom("a time out of range"))
     }
 
-    fn visit_u64<E: Error>(self, secs: u64) -> Result<Timestamp, E> {
-        i64::try_from(secs).map(Timestamp::from_secs).map_err(E::custom)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Timestamp, E> {
+        i64::try_from(number).map_err(E::custom).and_then(|number| self.visit_i64(number))
     }
 
     fn visit_f64<E: Error>(self, secs: f64) -> Result<Timestamp, E> {

@@ -1,5 +1,7 @@
 //! Streams come, are described, and go.
 
+use std::collections::BTreeMap;
+
 use rokini_wire::shapes::stream::{
     CreateStreamRequest, DeleteStreamRequest, DescribeStreamRequest, DescribeStreamResponse,
     DescribeStreamSummaryRequest, DescribeStreamSummaryResponse, Empty, ListStreamsRequest,
@@ -39,9 +41,10 @@ impl Model {
             checks.range(kib, "maxRecordSizeInKiB", 1024..=10240);
         }
         checks.done()?;
-        self.settle_all(now);
-        let account = &self.settings.account_id;
-        if self.streams.contains_key(name) {
+        super::tags::check(request.tags.as_ref().unwrap_or(&BTreeMap::new()))?;
+        self.streams.settle_all(now);
+        if self.streams.contains(now, name) {
+            let account = &self.streams.account;
             return Err(in_use(format!("Stream {name} under account {account} already exists.")));
         }
         let shards = match (&mode, request.shard_count) {
@@ -59,12 +62,12 @@ impl Model {
         } else {
             self.room_for_shards(shards)?;
         }
-        let mut stream = Stream::new(name, &self.settings.account_id, self.arn_of(name), now, mode);
+        let mut stream = Stream::new(name, &self.streams.account, self.streams.arn_of(name), now, mode);
         if let Some(kib) = request.max_record_size_in_kib {
             stream.max_record_kib = kib;
         }
         stream.tags = request.tags.clone().unwrap_or_default();
-        self.streams.insert(name.clone(), stream);
+        self.streams.insert(stream);
         self.begin(now, name, StreamStatus::Creating, Change::Create { shards })?;
         Ok(Empty::default())
     }
@@ -79,9 +82,15 @@ impl Model {
         now: Timestamp,
         request: &DeleteStreamRequest,
     ) -> Result<Empty, ServiceError> {
-        let stream = self.stream(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
         if matches!(stream.status, StreamStatus::Creating | StreamStatus::Deleting) {
             stream.must_be_active()?;
+        }
+        if !stream.consumers.is_empty() && !request.enforce_consumer_deletion.unwrap_or(false) {
+            return Err(in_use(format!(
+                "The {} has consumers; deregister them or set EnforceConsumerDeletion.",
+                stream.place()
+            )));
         }
         let name = stream.name.clone();
         self.begin(now, &name, StreamStatus::Deleting, Change::Delete)?;
@@ -103,7 +112,7 @@ impl Model {
             checks.name(id, "exclusiveStartShardId");
         }
         checks.done()?;
-        let stream = self.stream(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
         let after = match &request.exclusive_start_shard_id {
             None => None,
             Some(id) => Some(
@@ -141,7 +150,7 @@ impl Model {
         now: Timestamp,
         request: &DescribeStreamSummaryRequest,
     ) -> Result<DescribeStreamSummaryResponse, ServiceError> {
-        let stream = self.stream(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
         Ok(DescribeStreamSummaryResponse {
             stream_description_summary: StreamDescriptionSummary {
                 stream_name: stream.name.clone(),
@@ -154,7 +163,7 @@ impl Model {
                 encryption_type: Some(stream.encryption()),
                 key_id: stream.key_id.clone(),
                 open_shard_count: i32::try_from(stream.open_shards()).unwrap_or(i32::MAX),
-                consumer_count: Some(0),
+                consumer_count: Some(i32::try_from(stream.consumers.len()).unwrap_or(i32::MAX)),
                 warm_throughput: None,
                 max_record_size_in_kib: Some(stream.max_record_kib),
             },
@@ -176,14 +185,14 @@ impl Model {
             checks.name(name, "exclusiveStartStreamName");
         }
         checks.done()?;
-        self.settle_all(now);
+        self.streams.settle_all(now);
         let after = match &request.next_token {
             Some(word) => Some(self.open_token(now, word, Kind::StreamPage)?.text),
             None => request.exclusive_start_stream_name.clone(),
         };
         let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100);
         let mut rest =
-            self.streams.values().filter(|stream| after.as_ref().is_none_or(|after| stream.name > *after));
+            self.streams.all().filter(|stream| after.as_ref().is_none_or(|after| stream.name > *after));
         let page: Vec<&Stream> = rest.by_ref().take(limit).collect();
         let has_more_streams = rest.next().is_some();
         let last = page.last().filter(|_| has_more_streams);
@@ -196,30 +205,30 @@ impl Model {
     }
 
     /// A token for the page that starts after `text`.
-    fn page_token(&self, now: Timestamp, kind: Kind, text: &str) -> String {
+    pub(super) fn page_token(&self, now: Timestamp, kind: Kind, text: &str) -> String {
         let token = Token { kind, made: now, stream_created: now, shard: 0, place: 0, text: text.to_owned() };
         token.seal(self.settings.seed)
     }
 
     pub(super) fn room_for_on_demand(&self) -> Result<(), ServiceError> {
-        let present = self.streams.values().filter(|stream| stream.mode == StreamMode::OnDemand).count();
+        let present = self.streams.all().filter(|stream| stream.mode == StreamMode::OnDemand).count();
         if present >= self.settings.on_demand_stream_limit as usize {
             return Err(limit(format!(
                 "This request would exceed the on-demand stream limit of {} for the account {}.",
-                self.settings.on_demand_stream_limit, self.settings.account_id
+                self.settings.on_demand_stream_limit, self.streams.account
             )));
         }
         Ok(())
     }
 
     pub(super) fn room_for_shards(&self, more: u32) -> Result<(), ServiceError> {
-        let provisioned = self.streams.values().filter(|stream| stream.mode != StreamMode::OnDemand);
+        let provisioned = self.streams.all().filter(|stream| stream.mode != StreamMode::OnDemand);
         let present: usize = provisioned.map(Stream::open_shards).sum();
         if present.saturating_add(more as usize) > self.settings.shard_limit as usize {
             return Err(limit(format!(
                 "This request would exceed the shard limit for the account {} in {}. Current shard count for the account: \
                  {present}. Limit: {}. Number of additional shards that would have resulted from this request: {more}.",
-                self.settings.account_id, self.settings.region, self.settings.shard_limit
+                self.streams.account, self.streams.region, self.settings.shard_limit
             )));
         }
         Ok(())

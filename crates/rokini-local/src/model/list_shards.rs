@@ -28,13 +28,13 @@ impl Model {
         let seed = self.settings.seed;
         let stream = match &page.stream {
             Some((name, created)) => {
-                let stream = self.stream_named(now, name)?;
+                let stream = self.streams.named(now, name)?;
                 if stream.created != *created {
                     return Err(invalid("The provided NextToken belongs to a stream that no longer exists."));
                 }
                 stream
             }
-            None => self.stream(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?,
+            None => self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?,
         };
         if stream.status == StreamStatus::Creating {
             stream.must_be_active()?;

@@ -16,6 +16,9 @@ pub(crate) const WRITE: Rate = Rate { calls: 1_000, bytes: MIB };
 /// Read: 2 MB and 5 GetRecords calls a second, as AWS documents.
 pub(crate) const READ: Rate = Rate { calls: 5, bytes: 2 * MIB };
 
+/// Pushed: 2 MB a second to each consumer, as AWS documents; any number of events.
+pub(crate) const FAN_OUT: Rate = Rate { calls: u64::MAX, bytes: 2 * MIB };
+
 /// Counts against a [`Rate`]. A second starts with the first use; one that took more bytes than its rate lasts until they
 /// are paid for, which is how a GetRecords answer of 10 MB blocks the shard for the documented five seconds.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,12 +47,16 @@ impl Meter {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    fn roll(&mut self, now: Timestamp, rate: Rate) {
+    /// When the present second ends.
+    pub(crate) fn reopens(&self, rate: Rate) -> Timestamp {
         let paid_for =
             i64::try_from(self.bytes.saturating_mul(1000).div_ceil(rate.bytes)).unwrap_or(i64::MAX);
-        let ends = self.started.saturating_add(paid_for.max(1000));
+        Timestamp::from_millis(self.started.saturating_add(paid_for.max(1000)))
+    }
+
+    fn roll(&mut self, now: Timestamp, rate: Rate) {
         // A clock set back must not block the shard until it has caught up.
-        if now.millis() >= ends || now.millis() < self.started {
+        if now >= self.reopens(rate) || now.millis() < self.started {
             *self = Self { started: now.millis(), calls: 0, bytes: 0 };
         }
     }

@@ -1,9 +1,10 @@
 //! Which method answers which request.
 
-use rokini_wire::shapes::{record::*, shard::*, stream::*};
+use rokini_wire::shapes::{consumer::*, record::*, shard::*, stream::*, tags::*};
 use rokini_wire::{Operation, ServiceError, Timestamp};
 
 use super::Model;
+use super::subject::Subject;
 
 /// Answers one kind of request. Implemented by [`Model`] for every operation it knows.
 pub trait Serve<R: Operation> {
@@ -42,24 +43,42 @@ macro_rules! served {
 pub(crate) trait OperationVisitor {
     type Output;
 
-    fn visit<R: Operation>(self) -> Self::Output
+    fn visit<R: Operation + Subject>(self) -> Self::Output
     where
         Model: Serve<R>;
 }
 
 served! {
+    add_tags_to_stream: AddTagsToStreamRequest,
     create_stream: CreateStreamRequest,
     decrease_stream_retention_period: DecreaseStreamRetentionPeriodRequest,
     delete_stream: DeleteStreamRequest,
+    deregister_stream_consumer: DeregisterStreamConsumerRequest,
+    describe_limits: DescribeLimitsRequest,
     describe_stream: DescribeStreamRequest,
+    describe_stream_consumer: DescribeStreamConsumerRequest,
     describe_stream_summary: DescribeStreamSummaryRequest,
+    disable_enhanced_monitoring: DisableEnhancedMonitoringRequest,
+    enable_enhanced_monitoring: EnableEnhancedMonitoringRequest,
     get_records: GetRecordsRequest,
     get_shard_iterator: GetShardIteratorRequest,
     increase_stream_retention_period: IncreaseStreamRetentionPeriodRequest,
     list_shards: ListShardsRequest,
+    list_stream_consumers: ListStreamConsumersRequest,
     list_streams: ListStreamsRequest,
+    list_tags_for_resource: ListTagsForResourceRequest,
+    list_tags_for_stream: ListTagsForStreamRequest,
     merge_shards: MergeShardsRequest,
     put_record: PutRecordRequest,
     put_records: PutRecordsRequest,
+    register_stream_consumer: RegisterStreamConsumerRequest,
+    remove_tags_from_stream: RemoveTagsFromStreamRequest,
     split_shard: SplitShardRequest,
+    start_stream_encryption: StartStreamEncryptionRequest,
+    stop_stream_encryption: StopStreamEncryptionRequest,
+    tag_resource: TagResourceRequest,
+    untag_resource: UntagResourceRequest,
+    update_max_record_size: UpdateMaxRecordSizeRequest,
+    update_shard_count: UpdateShardCountRequest,
+    update_stream_mode: UpdateStreamModeRequest,
 }

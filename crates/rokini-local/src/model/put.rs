@@ -39,14 +39,20 @@ impl Model {
         checks.done()?;
         let hash = hash_key(&entry)?;
         let limited = self.settings.throughput_limits;
-        let stream =
-            self.stream_with_data(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find_with_data(
+            now,
+            request.stream_name.as_deref(),
+            request.stream_arn.as_deref(),
+        )?;
         check_size(stream, &entry, "data")?;
         if let Some(text) = &request.sequence_number_for_ordering {
             check_ordering(now, stream, text)?;
         }
+        self.keys.check(stream.key_id.as_ref())?;
+        let encryption_type = kms(stream);
         let (shard_id, sequence_number) = put(stream, now, &entry, hash, limited)?;
-        Ok(PutRecordResponse { shard_id, sequence_number, encryption_type: kms(stream) })
+        self.changed();
+        Ok(PutRecordResponse { shard_id, sequence_number, encryption_type })
     }
 
     /// Writes up to 500 records. Each that exceeds the rate of its shard fails by itself.
@@ -79,11 +85,16 @@ impl Model {
         }
         let hashes = request.records.iter().map(hash_key).collect::<Result<Vec<u128>, _>>()?;
         let limited = self.settings.throughput_limits;
-        let stream =
-            self.stream_with_data(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find_with_data(
+            now,
+            request.stream_name.as_deref(),
+            request.stream_arn.as_deref(),
+        )?;
         for (i, entry) in request.records.iter().enumerate() {
             check_size(stream, entry, &format!("records.{}.member.data", i + 1))?;
         }
+        self.keys.check(stream.key_id.as_ref())?;
+        let encryption_type = kms(stream);
         let mut failed = 0;
         let mut records = Vec::with_capacity(count);
         for (entry, hash) in request.records.iter().zip(hashes) {
@@ -103,7 +114,8 @@ impl Model {
                 }
             });
         }
-        Ok(PutRecordsResponse { failed_record_count: Some(failed), records, encryption_type: kms(stream) })
+        self.changed();
+        Ok(PutRecordsResponse { failed_record_count: Some(failed), records, encryption_type })
     }
 }
 

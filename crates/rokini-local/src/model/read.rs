@@ -35,8 +35,11 @@ impl Model {
         checks.one_of(&request.shard_iterator_type, "shardIteratorType", ShardIteratorType::KNOWN);
         checks.done()?;
         let seed = self.settings.seed;
-        let stream =
-            self.stream_with_data(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find_with_data(
+            now,
+            request.stream_name.as_deref(),
+            request.stream_arn.as_deref(),
+        )?;
         let start = Start {
             kind: &request.shard_iterator_type,
             number: request.starting_sequence_number.as_deref(),
@@ -55,6 +58,16 @@ impl Model {
         now: Timestamp,
         request: &GetRecordsRequest,
     ) -> Result<GetRecordsResponse, ServiceError> {
+        self.get_records_up_to(now, request, usize::MAX)
+    }
+
+    /// [`Model::get_records`] with another bound on the number of records, which may be 0.
+    pub(crate) fn get_records_up_to(
+        &mut self,
+        now: Timestamp,
+        request: &GetRecordsRequest,
+        most: usize,
+    ) -> Result<GetRecordsResponse, ServiceError> {
         let mut checks = Checks::default();
         checks.length(&request.shard_iterator, "shardIterator", 1..=512);
         let limit = request.limit.unwrap_or(MOST_RECORDS);
@@ -67,22 +80,23 @@ impl Model {
             "Shard {} in stream {} under account {} does not exist",
             shard_id(at.shard),
             at.text,
-            self.settings.account_id
+            self.streams.account
         ));
         if let Some(arn) = &request.stream_arn
-            && self.name_in_arn(arn)? != at.text
+            && self.streams.name_in_arn(arn)? != at.text
         {
             return Err(invalid("StreamARN does not match the stream of the ShardIterator."));
         }
-        let stream = self.stream_named(now, &at.text).map_err(|_| gone.clone())?;
+        let stream = self.streams.named(now, &at.text).map_err(|_| gone.clone())?;
         if stream.created != at.stream_created {
             return Err(gone);
         }
+        self.keys.check(stream.key_id.as_ref())?;
         let Some(shard) = stream.shard_mut(now, at.shard) else { return Err(gone) };
         if limited && !shard.reads.open(now, READ) {
             return Err(rate_exceeded(&shard_id(at.shard), stream));
         }
-        let read = read(now, shard, at.place, usize::try_from(limit).unwrap_or(0), MOST_BYTES);
+        let read = read(now, shard, at.place, most.min(usize::try_from(limit).unwrap_or(0)), MOST_BYTES);
         if limited {
             shard.reads.charge(read.bytes as u64);
         }

@@ -6,6 +6,7 @@ use rokini_wire::{ServiceError, StreamStatus, Timestamp};
 
 use super::Model;
 use super::errors::{Checks, invalid};
+use super::scale::must_be_provisioned;
 use super::shard::{Shard, shard_id};
 use super::stream::{Change, Stream};
 
@@ -24,7 +25,8 @@ impl Model {
         checks.name(&request.shard_to_split, "shardToSplit");
         checks.hash_key(&request.new_starting_hash_key, "newStartingHashKey");
         checks.done()?;
-        let stream = self.stream(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        must_be_provisioned(stream, "SplitShard")?;
         let number = stream.find_shard(&request.shard_to_split)?;
         let id = shard_id(number);
         let shard = open_shard(stream, number)?;
@@ -59,7 +61,8 @@ impl Model {
         checks.name(&request.shard_to_merge, "shardToMerge");
         checks.name(&request.adjacent_shard_to_merge, "adjacentShardToMerge");
         checks.done()?;
-        let stream = self.stream(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        must_be_provisioned(stream, "MergeShards")?;
         let one = stream.find_shard(&request.shard_to_merge)?;
         let two = stream.find_shard(&request.adjacent_shard_to_merge)?;
         let above_one = stream.neighbour_above(open_shard(stream, one)?);

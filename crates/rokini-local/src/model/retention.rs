@@ -49,7 +49,7 @@ impl Model {
         let mut checks = Checks::default();
         checks.range(to, "retentionPeriodHours", HOURS);
         checks.done()?;
-        let stream = self.stream(now, name, arn)?;
+        let stream = self.streams.find(now, name, arn)?;
         let from = stream.retention_hours;
         let wrong = if direction == "greater" { to < from } else { to > from };
         if wrong {

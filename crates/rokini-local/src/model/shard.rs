@@ -111,6 +111,14 @@ impl Shard {
         self.number_at(0, self.opened)
     }
 
+    /// A number greater than those of all records before place `next` and smaller than that of the record there.
+    pub(crate) fn number_between(&self, next: u64, now: Timestamp) -> SequenceNumber {
+        let before = self.from(next.saturating_sub(1)).next().filter(|_| next > self.oldest);
+        let last = before.and_then(|record| record.approximate_arrival_timestamp).unwrap_or(now);
+        let after = last.max(now).plus(std::time::Duration::from_secs(1));
+        self.number_at(next.saturating_sub(1), after)
+    }
+
     fn number_at(&self, index: u64, arrived: Timestamp) -> SequenceNumber {
         sequence::compose(Parts {
             created: self.created,

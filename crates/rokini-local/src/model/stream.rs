@@ -6,6 +6,7 @@ use std::time::Duration;
 use rokini_wire::shapes::stream::{EnhancedMetrics, StreamModeDetails, StreamSummary};
 use rokini_wire::{EncryptionType, MetricsName, ServiceError, StreamMode, StreamStatus, Timestamp};
 
+use super::consumers::Registered;
 use super::errors::{in_use, not_found};
 use super::shard::{Shard, shard_id, shard_number};
 
@@ -27,6 +28,11 @@ pub(crate) struct Stream {
     pub(crate) key_id: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) metrics: BTreeSet<MetricsName>,
+    pub(crate) consumers: BTreeMap<String, Registered>,
+    /// When UpdateShardCount was called.
+    pub(crate) scalings: Vec<Timestamp>,
+    /// When UpdateStreamMode was called.
+    pub(crate) mode_changes: Vec<Timestamp>,
     shards: BTreeMap<u32, Shard>,
     /// Open shards by their first hash key.
     open: BTreeMap<u128, u32>,
@@ -45,6 +51,11 @@ pub(crate) enum Change {
     Split(u32, u128),
     /// Two adjacent shards, in order of their hash keys.
     Merge(u32, u32),
+    ShardCount(u32),
+    Mode(StreamMode),
+    RecordSize(i32),
+    /// The key, or none.
+    Encryption(Option<String>),
 }
 
 impl Stream {
@@ -61,6 +72,9 @@ impl Stream {
             key_id: None,
             tags: BTreeMap::new(),
             metrics: BTreeSet::new(),
+            consumers: BTreeMap::new(),
+            scalings: Vec::new(),
+            mode_changes: Vec::new(),
             shards: BTreeMap::new(),
             open: BTreeMap::new(),
             next_shard: 0,
@@ -81,6 +95,7 @@ impl Stream {
 
     /// Does what has come due. False when the stream is gone.
     pub(crate) fn settle(&mut self, now: Timestamp) -> bool {
+        self.consumers.retain(|_, consumer| consumer.settle(now));
         let Some((due, change)) = self.pending.take_if(|(due, _)| *due <= now) else { return true };
         self.status = StreamStatus::Active;
         match change {
@@ -88,6 +103,10 @@ impl Stream {
             Change::Delete => return false,
             Change::Split(shard, at) => self.split(due, shard, at),
             Change::Merge(low, high) => self.merge(due, low, high),
+            Change::ShardCount(target) => self.scale(due, target),
+            Change::Mode(mode) => self.mode = mode,
+            Change::RecordSize(kib) => self.max_record_kib = kib,
+            Change::Encryption(key_id) => self.key_id = key_id,
         }
         true
     }
@@ -103,13 +122,33 @@ impl Stream {
         )))
     }
 
+    /// When the change under way is complete.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        self.pending.as_ref().map(|(due, _)| *due)
+    }
+
     fn open_first_shards(&mut self, now: Timestamp, count: u32) {
-        // floor(2^128 / count), exact also for one shard.
-        let step = if count <= 1 { 0 } else { u128::MAX / u128::from(count) };
-        for i in 0..count.max(1) {
-            let first = step * u128::from(i);
-            let last = if i + 1 >= count { u128::MAX } else { first + step - 1 };
-            self.add_shard(now, (first, last), &[]);
+        for hashes in equal_ranges(count) {
+            self.add_shard(now, hashes, &[]);
+        }
+    }
+
+    /// Cuts at every wanted border that is none yet, then merges what lies between two of them.
+    fn scale(&mut self, now: Timestamp, target: u32) {
+        let ranges: Vec<(u128, u128)> = equal_ranges(target).collect();
+        for (first, _) in &ranges {
+            if let Some(number) = self.shard_for(*first).filter(|_| !self.open.contains_key(first)) {
+                self.split(now, number, *first);
+            }
+        }
+        for (first, last) in ranges {
+            let mut above =
+                self.open.range(first..=last).map(|(_, number)| *number).collect::<Vec<u32>>().into_iter();
+            let Some(mut merged) = above.next() else { continue };
+            for next in above {
+                self.merge(now, merged, next);
+                merged = self.next_shard - 1;
+            }
         }
     }
 
@@ -239,4 +278,18 @@ impl Stream {
             stream_creation_timestamp: Some(self.created),
         }
     }
+}
+
+/// The hash keys divided among `count` shards as the service does: equal, the rest to the last.
+fn equal_ranges(count: u32) -> impl Iterator<Item = (u128, u128)> {
+    let step = if count <= 1 {
+        u128::MAX
+    } else {
+        u128::MAX / u128::from(count) + u128::from(count.is_power_of_two())
+    };
+    (0..count.max(1)).map(move |i| {
+        let first = step.wrapping_mul(u128::from(i));
+        let last = if i + 1 >= count { u128::MAX } else { first + (step - 1) };
+        (first, last)
+    })
 }

@@ -22,6 +22,7 @@ pub(crate) enum Kind {
     Iterator = 1,
     ShardPage = 2,
     StreamPage = 3,
+    ConsumerPage = 4,
 }
 
 const FIXED: usize = 1 + 8 + 8 + 4 + 8;

@@ -1,43 +1,15 @@
-//! The real AWS SDK against the local endpoints, over HTTP.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    missing_docs,
-    reason = "a test"
-)]
+//! Streams, records and time.
 
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use aws_sdk_kinesis::config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
-use aws_sdk_kinesis::operation::get_records::GetRecordsError;
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType, StreamStatus};
-use aws_smithy_http_client::Builder as HttpClient;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StreamStatus};
+use rokini_local::LocalKinesis;
 use rokini_local::wire::Timestamp;
-use rokini_local::{LocalDynamo, LocalKinesis};
 
-fn client(endpoint: String) -> aws_sdk_kinesis::Client {
-    let config = aws_sdk_kinesis::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(endpoint)
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::from_keys("local", "local", None))
-        .retry_config(aws_sdk_kinesis::config::retry::RetryConfig::disabled())
-        .http_client(HttpClient::new().build_http())
-        .build();
-    aws_sdk_kinesis::Client::from_conf(config)
-}
-
-async fn iterator(client: &aws_sdk_kinesis::Client, shard: &str) -> String {
-    let request = client.get_shard_iterator().stream_name("orders").shard_id(shard);
-    let answer = request.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap();
-    answer.shard_iterator.unwrap()
-}
+use super::client::{self, iterator};
 
 /// Reads until the shard says it has ended or gives nothing more.
 async fn drain(client: &aws_sdk_kinesis::Client, shard: &str) -> (Vec<String>, GetRecordsOutput) {
@@ -65,7 +37,7 @@ async fn put(client: &aws_sdk_kinesis::Client, names: impl Iterator<Item = Strin
 #[tokio::test]
 async fn a_stream_is_created_written_resharded_and_read_to_its_end() {
     let local = LocalKinesis::builder().throughput_limits(false).start().await.unwrap();
-    let client = client(local.endpoint_url());
+    let client = client::kinesis(&local);
     client.create_stream().stream_name("orders").shard_count(1).send().await.unwrap();
     let summary = client.describe_stream_summary().stream_name("orders").send().await.unwrap();
     let summary = summary.stream_description_summary.unwrap();
@@ -110,7 +82,7 @@ async fn a_stream_is_created_written_resharded_and_read_to_its_end() {
 #[tokio::test]
 async fn errors_reach_the_sdk_as_their_types() {
     let local = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
-    let client = client(local.endpoint_url());
+    let client = client::kinesis(&local);
     let missing =
         client.describe_stream_summary().stream_name("nope").send().await.unwrap_err().into_service_error();
     assert!(missing.is_resource_not_found_exception());
@@ -137,7 +109,7 @@ async fn errors_reach_the_sdk_as_their_types() {
 async fn time_is_virtual_where_wanted() {
     let start = Timestamp::from_secs(1_700_000_000);
     let local = LocalKinesis::builder().virtual_time(start).stream("orders", 1).start().await.unwrap();
-    let client = client(local.endpoint_url());
+    let client = client::kinesis(&local);
     put(&client, ["old".to_owned()].into_iter()).await;
     local.advance(Duration::from_secs(23 * 3600));
     put(&client, ["new".to_owned()].into_iter()).await;
@@ -155,7 +127,7 @@ async fn time_is_virtual_where_wanted() {
 #[tokio::test]
 async fn a_body_of_ten_megabytes_is_admitted() {
     let local = LocalKinesis::builder().throughput_limits(false).stream("orders", 1).start().await.unwrap();
-    let client = client(local.endpoint_url());
+    let client = client::kinesis(&local);
     let entry = |i: usize| {
         let data = Blob::new(vec![0u8; (1 << 20) - 10]);
         PutRecordsRequestEntry::builder().partition_key(format!("key-{i:05}")).data(data).build().unwrap()
@@ -171,7 +143,7 @@ async fn a_dropped_endpoint_refuses_connections() {
     let local = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
     let address = local.address();
     let metrics = tokio::runtime::Handle::current().metrics();
-    let client = client(local.endpoint_url());
+    let client = client::kinesis(&local);
     client.list_streams().send().await.unwrap();
     assert!(metrics.num_alive_tasks() > 0);
     drop(local);
@@ -180,41 +152,4 @@ async fn a_dropped_endpoint_refuses_connections() {
         tokio::task::yield_now().await;
     }
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
-}
-
-#[tokio::test]
-async fn dynamo_keeps_a_lease_table() {
-    use aws_sdk_dynamodb::types::{
-        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-    };
-    let local = LocalDynamo::in_memory().await.unwrap();
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(local.endpoint_url())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::from_keys("local", "local", None))
-        .http_client(HttpClient::new().build_http())
-        .build();
-    let client = aws_sdk_dynamodb::Client::from_conf(config);
-    let key = |name: &str, kind: ScalarAttributeType| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
-    };
-    let role = |name: &str, kind: KeyType| {
-        KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
-    };
-    let create = client.create_table().table_name("leases").billing_mode(BillingMode::PayPerRequest);
-    let create = create
-        .attribute_definitions(key("group", ScalarAttributeType::S))
-        .key_schema(role("group", KeyType::Hash));
-    create.send().await.unwrap();
-    let put = || {
-        let put = client.put_item().table_name("leases").item("group", AttributeValue::S("g".into()));
-        put.condition_expression("attribute_not_exists(#g)").expression_attribute_names("#g", "group").send()
-    };
-    put().await.unwrap();
-    let second = put().await.unwrap_err().into_service_error();
-    assert!(second.is_conditional_check_failed_exception(), "{second:?}");
-    assert_eq!(local.database().list_tables(Default::default()).unwrap().table_names, ["leases"]);
-    drop(client);
-    local.shutdown().await;
 }

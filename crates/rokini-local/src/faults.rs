@@ -1,0 +1,361 @@
+//! Faults on demand: which calls go wrong, and how. Pure: the HTTP front carries them out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use rokini_wire::ErrorCode;
+use serde::{Deserialize, Serialize};
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The call is carried out this much later.
+    Delay {
+        /// In milliseconds.
+        millis: u64,
+    },
+    /// The clock of the model jumps, backwards if negative; then the call is carried out.
+    Jump {
+        /// In milliseconds.
+        millis: i64,
+    },
+    /// The call is not carried out; this error answers it.
+    Error {
+        /// Its code.
+        code: ErrorCode,
+        /// Its text; empty if absent.
+        #[serde(default)]
+        message: String,
+        /// The HTTP status, if not the one of the code.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+    },
+    /// The call is not carried out; the rate of the shard is said to be exceeded, in the words of the service.
+    Throttle,
+    /// The call is not carried out; the connection is cut.
+    DropBefore,
+    /// The call is carried out; the connection is cut instead of an answer.
+    DropAfter,
+    /// The call is not carried out; nothing ever answers.
+    HangBefore,
+    /// The call is carried out; headers are sent, and so many bytes of the body; then nothing.
+    HangAfter {
+        /// Of the body.
+        #[serde(default)]
+        bytes: usize,
+    },
+    /// The call is carried out; headers are sent, and so many bytes of the body; then the connection is cut.
+    CutAfter {
+        /// Of the body.
+        #[serde(default)]
+        bytes: usize,
+    },
+    /// GetRecords answers without records, and from where it was asked, although there are some.
+    Empty,
+    /// PutRecords does not write these records of the request, counted from 0, and reports this error for each.
+    FailRecords {
+        /// Which.
+        records: Vec<usize>,
+        /// Their error.
+        code: ErrorCode,
+    },
+}
+
+impl Fault {
+    /// Whether the call goes on after it.
+    fn lets_pass(&self) -> bool {
+        matches!(self, Self::Delay { .. } | Self::Jump { .. })
+    }
+}
+
+/// Which calls a fault befalls. What is absent matches every call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Name of the operation, as in `GetRecords`. `SubscribeToShardEvent` is each event pushed to a subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// Name of the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// Id of the shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
+    /// Access key id of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
+    /// So many matching calls are spared first.
+    #[serde(default)]
+    pub skip: u64,
+    /// After so many calls the rule is spent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
+    /// Of the calls that match, this share is hit, between 0 and 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// What happens.
+    pub fault: Fault,
+}
+
+impl Rule {
+    /// Befalls every call.
+    #[must_use]
+    pub fn always(fault: Fault) -> Self {
+        Self {
+            operation: None,
+            stream: None,
+            shard: None,
+            caller: None,
+            skip: 0,
+            times: None,
+            probability: None,
+            fault,
+        }
+    }
+
+    /// Befalls every call of an operation.
+    #[must_use]
+    pub fn on(operation: impl Into<String>, fault: Fault) -> Self {
+        Self { operation: Some(operation.into()), ..Self::always(fault) }
+    }
+
+    /// Only for this stream.
+    #[must_use]
+    pub fn stream(self, name: impl Into<String>) -> Self {
+        Self { stream: Some(name.into()), ..self }
+    }
+
+    /// Only for this shard.
+    #[must_use]
+    pub fn shard(self, id: impl Into<String>) -> Self {
+        Self { shard: Some(id.into()), ..self }
+    }
+
+    /// Only for callers with this access key id.
+    #[must_use]
+    pub fn caller(self, access_key_id: impl Into<String>) -> Self {
+        Self { caller: Some(access_key_id.into()), ..self }
+    }
+
+    /// Spares so many calls first.
+    #[must_use]
+    pub fn skip(self, calls: u64) -> Self {
+        Self { skip: calls, ..self }
+    }
+
+    /// Is spent after so many calls.
+    #[must_use]
+    pub fn times(self, calls: u64) -> Self {
+        Self { times: Some(calls), ..self }
+    }
+
+    /// Befalls only this share of the calls, between 0 and 1.
+    #[must_use]
+    pub fn probability(self, share: f64) -> Self {
+        Self { probability: Some(share), ..self }
+    }
+
+    fn matches(&self, call: &Call<'_>) -> bool {
+        let same = |wanted: &Option<String>, got: Option<&str>| wanted.is_none() || wanted.as_deref() == got;
+        same(&self.operation, Some(call.operation))
+            && same(&self.stream, call.stream)
+            && same(&self.shard, call.shard)
+            && same(&self.caller, call.caller)
+    }
+}
+
+/// What a rule can see of a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Call<'a> {
+    /// Name of the operation.
+    pub operation: &'a str,
+    /// Name of the stream.
+    pub stream: Option<&'a str>,
+    /// Id of the shard.
+    pub shard: Option<&'a str>,
+    /// Access key id of the caller.
+    pub caller: Option<&'a str>,
+}
+
+/// A rule in force.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Installed {
+    /// Names it for [`Faults::remove`].
+    pub id: u64,
+    /// The rule.
+    pub rule: Rule,
+    /// How many calls it has hit.
+    pub hits: u64,
+    /// How many calls it has matched.
+    pub matched: u64,
+}
+
+/// The rules in force, shared by all who hold a clone. The same rules, calls and seed give the same faults.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    rules: Arc<Mutex<Rules>>,
+}
+
+#[derive(Debug)]
+struct Rules {
+    installed: Vec<Installed>,
+    next_id: u64,
+    rng: SmallRng,
+}
+
+impl Faults {
+    /// No rules; the seed decides about probabilities.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let rules = Rules { installed: Vec::new(), next_id: 1, rng: SmallRng::seed_from_u64(seed) };
+        Self { rules: Arc::new(Mutex::new(rules)) }
+    }
+
+    fn with<T>(&self, visit: impl FnOnce(&mut Rules) -> T) -> T {
+        visit(&mut self.rules.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts a rule in force, after those already there. The answer names it for [`Faults::remove`].
+    pub fn add(&self, rule: Rule) -> u64 {
+        self.with(|rules| {
+            let id = rules.next_id;
+            rules.next_id += 1;
+            rules.installed.push(Installed { id, rule, hits: 0, matched: 0 });
+            id
+        })
+    }
+
+    /// Takes a rule away. False if there is none of this id.
+    pub fn remove(&self, id: u64) -> bool {
+        self.with(|rules| {
+            let before = rules.installed.len();
+            rules.installed.retain(|installed| installed.id != id);
+            rules.installed.len() != before
+        })
+    }
+
+    /// Takes every rule away.
+    pub fn clear(&self) {
+        self.with(|rules| rules.installed.clear());
+    }
+
+    /// The rules in force, spent ones too, with their counts.
+    #[must_use]
+    pub fn list(&self) -> Vec<Installed> {
+        self.with(|rules| rules.installed.clone())
+    }
+
+    /// What befalls a call: any number of delays and jumps, then at most one fault that ends it. Counts as a call.
+    #[must_use]
+    pub fn decide(&self, call: &Call<'_>) -> Vec<Fault> {
+        self.with(|Rules { installed, rng, .. }| {
+            let mut faults = Vec::new();
+            for Installed { rule, hits, matched, .. } in installed {
+                if !rule.matches(call) {
+                    continue;
+                }
+                *matched += 1;
+                let spent = rule.times.is_some_and(|times| *hits >= times);
+                if spent || *matched <= rule.skip || !drawn(rng, rule.probability) {
+                    continue;
+                }
+                *hits += 1;
+                faults.push(rule.fault.clone());
+                if !rule.fault.lets_pass() {
+                    break;
+                }
+            }
+            faults
+        })
+    }
+}
+
+fn drawn(rng: &mut SmallRng, probability: Option<f64>) -> bool {
+    probability.is_none_or(|share| rng.random_bool(share.clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: Call<'static> = Call {
+        operation: "GetRecords",
+        stream: Some("s"),
+        shard: Some("shardId-000000000001"),
+        caller: Some("me"),
+    };
+
+    #[test]
+    fn a_rule_sees_operation_stream_shard_and_caller() {
+        let fault = || Fault::DropBefore;
+        let cases = [
+            (Rule::always(fault()), true),
+            (Rule::on("GetRecords", fault()), true),
+            (Rule::on("PutRecord", fault()), false),
+            (Rule::always(fault()).stream("s"), true),
+            (Rule::always(fault()).stream("t"), false),
+            (Rule::always(fault()).shard("shardId-000000000001"), true),
+            (Rule::always(fault()).shard("shardId-000000000002"), false),
+            (Rule::always(fault()).caller("me"), true),
+            (Rule::always(fault()).caller("you"), false),
+        ];
+        for (rule, hit) in cases {
+            let faults = Faults::new(0);
+            faults.add(rule.clone());
+            assert_eq!(!faults.decide(&READ).is_empty(), hit, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn skip_and_times_count_matching_calls() {
+        let faults = Faults::new(0);
+        faults.add(Rule::on("GetRecords", Fault::Throttle).skip(1).times(2));
+        let hits: Vec<usize> = (0..5).map(|_| faults.decide(&READ).len()).collect();
+        assert_eq!(hits, [0, 1, 1, 0, 0]);
+        assert_eq!(faults.decide(&Call { operation: "PutRecord", ..READ }), []);
+        assert_eq!((faults.list()[0].hits, faults.list()[0].matched), (2, 5));
+    }
+
+    #[test]
+    fn delays_add_up_and_the_first_end_counts() {
+        let faults = Faults::new(0);
+        let id = faults.add(Rule::always(Fault::Delay { millis: 1 }));
+        faults.add(Rule::always(Fault::Delay { millis: 2 }));
+        faults.add(Rule::always(Fault::DropAfter));
+        faults.add(Rule::always(Fault::Throttle));
+        let all = [Fault::Delay { millis: 1 }, Fault::Delay { millis: 2 }, Fault::DropAfter];
+        assert_eq!(faults.decide(&READ), all);
+        assert!(faults.remove(id) && !faults.remove(id));
+        assert_eq!(faults.decide(&READ), all[1..]);
+        faults.clear();
+        assert_eq!(faults.decide(&READ), []);
+    }
+
+    #[test]
+    fn a_seed_repeats_itself() {
+        let run = |seed| {
+            let faults = Faults::new(seed);
+            faults.add(Rule::always(Fault::Throttle).probability(0.3));
+            (0..200).map(|_| faults.decide(&READ).len()).collect::<Vec<_>>()
+        };
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+        let hits: usize = run(1).iter().sum();
+        assert!((30..90).contains(&hits), "{hits} of 200 at 0.3");
+    }
+
+    #[test]
+    fn rules_are_plain_json() {
+        let text = r#"{"operation":"GetRecords","times":3,"fault":{"kind":"error","code":"KMSThrottlingException"}}"#;
+        let rule: Rule = serde_json::from_str(text).unwrap();
+        let error = Fault::Error { code: ErrorCode::KmsThrottling, message: String::new(), status: None };
+        assert_eq!(rule, Rule::on("GetRecords", error).times(3));
+        for wrong in [r#"{"fault":{"kind":"nothing"}}"#, r#"{"fault":{"kind":"throttle"},"shards":1}"#] {
+            assert!(serde_json::from_str::<Rule>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The endpoint by which a test in another process sets faults, moves the clock and looks inside.
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET /_rokini/health` | answers when the server does |
+//! | `GET`, `POST`, `DELETE /_rokini/faults` | lists the rules, adds one, takes all away |
+//! | `DELETE /_rokini/faults/ID` | takes one away |
+//! | `GET`, `POST /_rokini/clock` | tells the time, moves it by `{"advance_millis": N}` |
+//! | `GET`, `DELETE /_rokini/calls` | lists the calls remembered, forgets them |
+//! | `POST /_rokini/limits` | turns the rates of shards on or off by `{"throughput_limits": true}` |
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Front;
+use super::body::{Body, whole};
+use crate::faults::Rule;
+
+pub(super) const PREFIX: &str = "/_rokini/";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clock {
+    advance_millis: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    throughput_limits: bool,
+}
+
+/// Answers a control request; `path` is what follows the prefix.
+pub(super) fn answer(front: &Front, method: &Method, path: &str, body: &Bytes) -> Response<Body> {
+    let clock = || json!({ "now_millis": front.service.now().millis() });
+    match (method, path) {
+        (&Method::GET, "health") => reply(StatusCode::OK, &json!({ "status": "ok" })),
+        (&Method::GET, "faults") => reply(StatusCode::OK, &front.faults.list()),
+        (&Method::POST, "faults") => match serde_json::from_slice::<Rule>(body) {
+            Ok(rule) => reply(StatusCode::OK, &json!({ "id": front.faults.add(rule) })),
+            Err(error) => refuse(&error),
+        },
+        (&Method::DELETE, "faults") => {
+            front.faults.clear();
+            reply(StatusCode::OK, &json!({}))
+        }
+        (&Method::GET, "clock") => reply(StatusCode::OK, &clock()),
+        (&Method::POST, "clock") => match serde_json::from_slice::<Clock>(body) {
+            Ok(Clock { advance_millis }) => {
+                front.service.shift(advance_millis);
+                reply(StatusCode::OK, &clock())
+            }
+            Err(error) => refuse(&error),
+        },
+        (&Method::GET, "calls") => reply(StatusCode::OK, &front.journal.list()),
+        (&Method::DELETE, "calls") => {
+            front.journal.clear();
+            reply(StatusCode::OK, &json!({}))
+        }
+        (&Method::POST, "limits") => match serde_json::from_slice::<Limits>(body) {
+            Ok(Limits { throughput_limits }) => {
+                front
+                    .service
+                    .with_model(|model, _| model.settings_mut().throughput_limits = throughput_limits);
+                reply(StatusCode::OK, &json!({}))
+            }
+            Err(error) => refuse(&error),
+        },
+        (&Method::DELETE, other) => {
+            let id = other.strip_prefix("faults/").and_then(|id| id.parse().ok());
+            if id.is_some_and(|id| front.faults.remove(id)) {
+                reply(StatusCode::OK, &json!({}))
+            } else {
+                unknown()
+            }
+        }
+        _ => unknown(),
+    }
+}
+
+fn reply(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let mut response = Response::new(whole(serde_json::to_vec(value).unwrap_or_default().into()));
+    *response.status_mut() = status;
+    response
+}
+
+fn refuse(error: &serde_json::Error) -> Response<Body> {
+    reply(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }))
+}
+
+fn unknown() -> Response<Body> {
+    reply(StatusCode::NOT_FOUND, &json!({ "error": "no such control endpoint" }))
+}

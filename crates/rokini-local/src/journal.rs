@@ -1,0 +1,62 @@
+//! What was asked, by whom, and what came of it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rokini_wire::{ErrorCode, Timestamp};
+use serde::{Serialize, Serializer};
+
+/// Calls remembered; the oldest are forgotten first.
+const MOST_CALLS: usize = 10_000;
+
+/// One call that was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CallRecord {
+    /// When, by the model's clock. In JSON, milliseconds since the epoch.
+    #[serde(rename = "at_millis", serialize_with = "millis")]
+    pub at: Timestamp,
+    /// Name of the operation; `SubscribeToShardEvent` is an event pushed.
+    pub operation: String,
+    /// Access key id of the caller.
+    pub caller: Option<String>,
+    /// Name of the stream.
+    pub stream: Option<String>,
+    /// Id of the shard.
+    pub shard: Option<String>,
+    /// Records written or read.
+    pub records: usize,
+    /// The error it was answered with.
+    pub error: Option<ErrorCode>,
+    /// Whether a fault befell it.
+    pub fault: bool,
+}
+
+fn millis<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_i64(at.millis())
+}
+
+/// The calls of a front, shared by all who hold a clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Journal {
+    calls: Arc<Mutex<VecDeque<CallRecord>>>,
+}
+
+impl Journal {
+    pub(crate) fn add(&self, call: CallRecord) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() >= MOST_CALLS {
+            calls.pop_front();
+        }
+        calls.push_back(call);
+    }
+
+    /// The calls so far, the oldest first.
+    pub(crate) fn list(&self) -> Vec<CallRecord> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}

@@ -1,0 +1,166 @@
+//! Streams change as a whole: shard count, capacity mode, record size; and the account's limits.
+
+use std::time::Duration;
+
+use rokini_wire::shapes::stream::{
+    DescribeLimitsRequest, DescribeLimitsResponse, Empty, UpdateMaxRecordSizeRequest,
+    UpdateShardCountRequest, UpdateShardCountResponse, UpdateStreamModeRequest,
+};
+use rokini_wire::{ErrorCode, ScalingType, ServiceError, StreamMode, StreamStatus, Timestamp};
+
+use super::Model;
+use super::errors::{Checks, invalid, limit};
+use super::stream::{Change, Stream};
+
+/// Most calls of UpdateShardCount for a stream in 24 hours, as the service documents.
+const MOST_SCALINGS: usize = 10;
+/// Most changes of capacity mode of a stream in 24 hours, as the service documents.
+const MOST_MODE_CHANGES: usize = 2;
+/// Most shards UpdateShardCount gives a stream, as the service documents.
+const MOST_SHARDS: i32 = 10_000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Model {
+    /// Changes the number of open shards, by splits and merges, to shards of equal size. As in the service, a number that
+    /// is no multiple makes short-lived shards in between.
+    ///
+    /// # Errors
+    /// ResourceNotFound, ResourceInUse, LimitExceeded, InvalidArgument, Validation.
+    pub fn update_shard_count(
+        &mut self,
+        now: Timestamp,
+        request: &UpdateShardCountRequest,
+    ) -> Result<UpdateShardCountResponse, ServiceError> {
+        let target = request.target_shard_count;
+        let mut checks = Checks::default();
+        checks.range(target, "targetShardCount", 1..=i32::MAX);
+        checks.one_of(&request.scaling_type, "scalingType", ScalingType::KNOWN);
+        checks.done()?;
+        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        must_be_provisioned(stream, "UpdateShardCount")?;
+        stream.must_be_active()?;
+        let (name, arn, present) = (stream.name.clone(), stream.arn.clone(), stream.open_shards());
+        let current = i32::try_from(present).unwrap_or(i32::MAX);
+        if target > current.saturating_mul(2) || target < current / 2 + current % 2 {
+            return Err(invalid(format!(
+                "UpdateShardCount cannot scale {} from {current} to {target} shards: the target must be at most double and \
+                 at least half the current open shard count.",
+                stream.place()
+            )));
+        }
+        if target > MOST_SHARDS {
+            return Err(limit(format!(
+                "UpdateShardCount cannot scale a stream to more than {MOST_SHARDS} shards."
+            )));
+        }
+        let since = now.minus(DAY);
+        if stream.scalings.iter().filter(|at| **at > since).count() >= MOST_SCALINGS {
+            return Err(limit(format!(
+                "UpdateShardCount was called {MOST_SCALINGS} times in 24 hours for {}.",
+                stream.place()
+            )));
+        }
+        let target_count = u32::try_from(target).unwrap_or(1);
+        self.room_for_shards(target_count.saturating_sub(u32::try_from(present).unwrap_or(u32::MAX)))?;
+        self.streams.named(now, &name)?.scalings.push(now);
+        self.begin(now, &name, StreamStatus::Updating, Change::ShardCount(target_count))?;
+        Ok(UpdateShardCountResponse {
+            stream_name: Some(name),
+            stream_arn: Some(arn),
+            current_shard_count: Some(current),
+            target_shard_count: Some(target),
+        })
+    }
+
+    /// Changes the capacity mode. The number of shards stays.
+    ///
+    /// # Errors
+    /// ResourceNotFound, ResourceInUse, LimitExceeded, InvalidArgument, Validation.
+    pub fn update_stream_mode(
+        &mut self,
+        now: Timestamp,
+        request: &UpdateStreamModeRequest,
+    ) -> Result<Empty, ServiceError> {
+        let mode = &request.stream_mode_details.stream_mode;
+        let mut checks = Checks::default();
+        checks.one_of(mode, "streamModeDetails.streamMode", StreamMode::KNOWN);
+        checks.done()?;
+        let stream = self.streams.find(now, None, Some(&request.stream_arn))?;
+        stream.must_be_active()?;
+        let since = now.minus(DAY);
+        if stream.mode_changes.iter().filter(|at| **at > since).count() >= MOST_MODE_CHANGES {
+            return Err(limit(format!(
+                "The capacity mode of {} was changed {MOST_MODE_CHANGES} times in 24 hours.",
+                stream.place()
+            )));
+        }
+        if stream.mode == *mode {
+            return Err(invalid(format!("The {} is already in mode {mode}.", stream.place())));
+        }
+        let name = stream.name.clone();
+        match mode {
+            StreamMode::OnDemand => self.room_for_on_demand()?,
+            _ => {
+                let shards = u32::try_from(stream.open_shards()).unwrap_or(u32::MAX);
+                self.room_for_shards(shards)?;
+            }
+        }
+        self.streams.named(now, &name)?.mode_changes.push(now);
+        self.begin(now, &name, StreamStatus::Updating, Change::Mode(mode.clone()))?;
+        Ok(Empty::default())
+    }
+
+    /// Changes the size of the largest record the stream accepts.
+    ///
+    /// # Errors
+    /// ResourceNotFound, ResourceInUse, InvalidArgument, Validation.
+    pub fn update_max_record_size(
+        &mut self,
+        now: Timestamp,
+        request: &UpdateMaxRecordSizeRequest,
+    ) -> Result<Empty, ServiceError> {
+        let kib = request.max_record_size_in_kib;
+        let mut checks = Checks::default();
+        checks.range(kib, "maxRecordSizeInKiB", 1024..=10_240);
+        checks.done()?;
+        let stream = self.streams.find(now, None, request.stream_arn.as_deref())?;
+        stream.must_be_active()?;
+        let name = stream.name.clone();
+        self.begin(now, &name, StreamStatus::Updating, Change::RecordSize(kib))?;
+        Ok(Empty::default())
+    }
+
+    /// Says what the account may have and has.
+    ///
+    /// # Errors
+    /// None.
+    pub fn describe_limits(
+        &mut self,
+        now: Timestamp,
+        _: &DescribeLimitsRequest,
+    ) -> Result<DescribeLimitsResponse, ServiceError> {
+        self.streams.settle_all(now);
+        let on_demand = self.streams.all().filter(|stream| stream.mode == StreamMode::OnDemand).count();
+        let provisioned = self.streams.all().filter(|stream| stream.mode != StreamMode::OnDemand);
+        let open: usize = provisioned.map(Stream::open_shards).sum();
+        let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+        Ok(DescribeLimitsResponse {
+            shard_limit: count(self.settings.shard_limit as usize),
+            open_shard_count: count(open),
+            on_demand_stream_count: count(on_demand),
+            on_demand_stream_count_limit: count(self.settings.on_demand_stream_limit as usize),
+        })
+    }
+}
+
+/// Shards of an on-demand stream are the service's business.
+pub(super) fn must_be_provisioned(stream: &Stream, operation: &str) -> Result<(), ServiceError> {
+    if stream.mode != StreamMode::OnDemand {
+        return Ok(());
+    }
+    let message = format!(
+        "Request is invalid. You cannot call {operation} on {} because it is in ON_DEMAND mode.",
+        stream.place()
+    );
+    Err(ServiceError::new(ErrorCode::Validation, message))
+}

@@ -1,0 +1,199 @@
+//! Faults as a client meets them, and what the server remembers of it.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use rokini_local::wire::ErrorCode;
+use rokini_local::{Fault, LocalKinesis, Rule};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::client::{self, iterator};
+
+async fn rig() -> (LocalKinesis, aws_sdk_kinesis::Client) {
+    let local = LocalKinesis::builder().throughput_limits(false).stream("orders", 1).start().await.unwrap();
+    let client = client::kinesis(&local);
+    (local, client)
+}
+
+async fn put(client: &aws_sdk_kinesis::Client) -> Result<(), String> {
+    let request = client.put_record().stream_name("orders").partition_key("k").data(Blob::new("x"));
+    let answer = request.send().await;
+    answer.map(drop).map_err(|error| match &error {
+        SdkError::ServiceError(service) => service.err().code().unwrap_or_default().to_owned(),
+        _ => DisplayErrorContext(&error).to_string(),
+    })
+}
+
+async fn written(client: &aws_sdk_kinesis::Client) -> usize {
+    let answer = client.get_records().shard_iterator(iterator(client, "0").await).send().await;
+    answer.unwrap().records().len()
+}
+
+#[tokio::test]
+async fn errors_by_code_and_count() {
+    let (local, client) = rig().await;
+    let error = Fault::Error { code: ErrorCode::KmsThrottling, message: "slow down".into(), status: None };
+    local.faults().add(Rule::on("PutRecord", error).skip(1).times(1));
+    assert_eq!(put(&client).await, Ok(()));
+    assert_eq!(put(&client).await, Err("KMSThrottlingException".into()));
+    assert_eq!(put(&client).await, Ok(()));
+    assert_eq!(written(&client).await, 2, "the failed put was not carried out");
+}
+
+#[tokio::test]
+async fn a_reply_can_be_lost_before_or_after_the_effect() {
+    let (local, client) = rig().await;
+    for (fault, effect) in [(Fault::DropBefore, 0), (Fault::DropAfter, 1)] {
+        let before = written(&client).await;
+        local.faults().add(Rule::on("PutRecord", fault.clone()).times(1));
+        let error = put(&client).await.unwrap_err();
+        assert!(error.contains("connection"), "{fault:?}: {error}");
+        assert_eq!(written(&client).await - before, effect, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_break_off_or_never_come() {
+    let (local, client) = rig().await;
+    local.faults().add(Rule::on("PutRecord", Fault::CutAfter { bytes: 10 }).times(1));
+    assert!(put(&client).await.is_err());
+    for fault in [Fault::HangBefore, Fault::HangAfter { bytes: 0 }, Fault::HangAfter { bytes: 10 }] {
+        local.faults().add(Rule::on("PutRecord", fault.clone()).times(1));
+        let outcome = tokio::time::timeout(Duration::from_millis(100), put(&client)).await;
+        assert!(outcome.is_err(), "{fault:?} answered {outcome:?}");
+    }
+    assert_eq!(written(&client).await, 3, "all but the one that hung before were carried out");
+    let started = Instant::now();
+    local.shutdown().await;
+    assert!(started.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn delays_and_jumps_let_a_call_pass() {
+    let (local, client) = rig().await;
+    local.faults().add(Rule::on("PutRecord", Fault::Delay { millis: 60 }).times(1));
+    let started = Instant::now();
+    put(&client).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(60));
+    let at = iterator(&client, "0").await;
+    local.faults().add(Rule::on("GetRecords", Fault::Jump { millis: 300_001 }).times(1));
+    let error = client.get_records().shard_iterator(at).send().await.unwrap_err().into_service_error();
+    assert!(error.is_expired_iterator_exception(), "{error:?}");
+}
+
+#[tokio::test]
+async fn answers_bend() {
+    let (local, client) = rig().await;
+    let entry = |key: &str| {
+        PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(key)).build().unwrap()
+    };
+    let code = ErrorCode::ProvisionedThroughputExceeded;
+    local.faults().add(Rule::on("PutRecords", Fault::FailRecords { records: vec![1], code }));
+    let entries = ["a", "b", "c"].map(entry).to_vec();
+    let answer = client.put_records().stream_name("orders").set_records(Some(entries)).send().await.unwrap();
+    assert_eq!(answer.failed_record_count(), Some(1));
+    let failed: Vec<_> = answer.records().iter().map(|record| record.error_code().is_some()).collect();
+    assert_eq!(failed, [false, true, false]);
+
+    local.faults().add(Rule::on("GetRecords", Fault::Empty).times(1));
+    let empty = client.get_records().shard_iterator(iterator(&client, "0").await).send().await.unwrap();
+    assert!(empty.records().is_empty());
+    let full =
+        client.get_records().shard_iterator(empty.next_shard_iterator().unwrap()).send().await.unwrap();
+    let data: Vec<_> = full.records().iter().map(|record| record.data.as_ref().to_vec()).collect();
+    assert_eq!(data, [b"a", b"c"], "nothing is skipped by an empty answer");
+}
+
+#[tokio::test]
+async fn a_subscription_breaks_in_mid_stream() {
+    use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition};
+    let faults = [
+        (Fault::CutAfter { bytes: 20 }, false),
+        (Fault::DropBefore, false),
+        (Fault::Error { code: ErrorCode::KmsThrottling, message: String::new(), status: None }, true),
+    ];
+    for (fault, modelled) in faults {
+        let (local, client) = rig().await;
+        let stream = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+        let consumer =
+            client.register_stream_consumer().stream_arn(stream).consumer_name("c").send().await.unwrap();
+        let consumer = consumer.consumer.unwrap().consumer_arn;
+        local
+            .faults()
+            .add(Rule::on("SubscribeToShardEvent", fault.clone()).shard("shardId-000000000000").skip(1));
+        let position = StartingPosition::builder().r#type(ShardIteratorType::Latest).build().unwrap();
+        let subscribe = client.subscribe_to_shard().consumer_arn(consumer).shard_id("shardId-000000000000");
+        let mut output = subscribe.starting_position(position).send().await.unwrap();
+        put(&client).await.unwrap();
+        assert!(output.event_stream.recv().await.unwrap().is_some());
+        put(&client).await.unwrap();
+        let error = output.event_stream.recv().await.expect_err("the second event breaks");
+        assert_eq!(matches!(error, SdkError::ServiceError(_)), modelled, "{fault:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_by_whom() {
+    let (local, client) = rig().await;
+    put(&client).await.unwrap();
+    local.forget_calls();
+    written(&client).await;
+    let calls = local.calls();
+    let names: Vec<_> = calls.iter().map(|call| call.operation.as_str()).collect();
+    assert_eq!(names, ["GetShardIterator", "GetRecords"]);
+    let read = &calls[1];
+    assert_eq!(read.caller.as_deref(), Some("local"));
+    assert_eq!(
+        (read.stream.as_deref(), read.shard.as_deref()),
+        (Some("orders"), Some("shardId-000000000000"))
+    );
+    assert_eq!((read.records, &read.error), (1, &None));
+}
+
+/// One request by hand; the answer's head and body.
+async fn ask(local: &LocalKinesis, request: &str, body: &str) -> String {
+    let mut socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn the_control_endpoint_does_the_same_from_outside() {
+    let (local, client) = rig().await;
+    assert!(ask(&local, "GET /_rokini/health", "").await.contains("200 OK"));
+    let rule = r#"{"operation":"PutRecord","times":1,"fault":{"kind":"throttle"}}"#;
+    assert!(ask(&local, "POST /_rokini/faults", rule).await.contains(r#"{"id":1}"#));
+    assert_eq!(put(&client).await, Err("ProvisionedThroughputExceededException".into()));
+    assert!(ask(&local, "GET /_rokini/faults", "").await.contains(r#""hits":1"#));
+    assert!(ask(&local, "DELETE /_rokini/faults/1", "").await.contains("200 OK"));
+    assert!(ask(&local, "DELETE /_rokini/faults/1", "").await.contains("404"));
+    assert!(ask(&local, "POST /_rokini/faults", r#"{"fault":{"kind":"bogus"}}"#).await.contains("400"));
+
+    let at = iterator(&client, "0").await;
+    ask(&local, "POST /_rokini/clock", r#"{"advance_millis":300001}"#).await;
+    let error = client.get_records().shard_iterator(at).send().await.unwrap_err().into_service_error();
+    assert!(error.is_expired_iterator_exception());
+    assert!(ask(&local, "GET /_rokini/calls", "").await.contains("ExpiredIteratorException"));
+}
+
+#[tokio::test]
+async fn unsigned_requests_are_refused_where_wanted() {
+    let local = LocalKinesis::builder().signed_only(true).stream("orders", 1).start().await.unwrap();
+    put(&client::kinesis(&local)).await.unwrap();
+    let answer = ask(&local, "POST /", "{}").await;
+    assert!(answer.contains("UnknownOperationException"), "{answer}");
+    let mut socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\nContent-Length: 2\r\n\r\n{}";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("MissingAuthenticationTokenException"), "{answer}");
+}

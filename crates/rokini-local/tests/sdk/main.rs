@@ -1,0 +1,15 @@
+//! The real AWS SDK against the local endpoints, over HTTP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test"
+)]
+
+mod client;
+mod dynamo;
+mod fan_out;
+mod faults;
+mod kinesis;
