@@ -44,7 +44,6 @@ pub struct Consumer {
 
 impl Consumer {
     /// A consumer with nothing set.
-    #[must_use]
     pub fn builder() -> ConsumerBuilder {
         ConsumerBuilder::default()
     }

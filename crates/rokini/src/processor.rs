@@ -85,10 +85,12 @@ pub trait RecordProcessor: Send + 'static {
     }
 }
 
+type Make = dyn Fn(&ShardContext) -> Box<dyn ErasedProcessor> + Send + Sync;
+
 /// Makes the processor of a shard.
 #[derive(Clone)]
 pub(crate) struct Factory {
-    make: Arc<dyn Fn(&ShardContext) -> Box<dyn ErasedProcessor> + Send + Sync>,
+    make: Arc<Make>,
     /// Records in one call; `None` for as many as one read brought.
     pub(crate) records_per_call: Option<usize>,
 }

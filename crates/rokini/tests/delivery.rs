@@ -10,9 +10,19 @@
     reason = "a test"
 )]
 
+#[path = "delivery/fleet.rs"]
+mod fleet;
+#[path = "delivery/handlers.rs"]
+mod handlers;
 #[path = "delivery/harness.rs"]
 mod harness;
+#[path = "delivery/options.rs"]
+mod options;
+#[path = "delivery/shard_end.rs"]
+mod shard_end;
 #[path = "delivery/start.rs"]
 mod start;
+#[path = "delivery/stop.rs"]
+mod stop;
 #[path = "delivery/stream.rs"]
 mod stream;

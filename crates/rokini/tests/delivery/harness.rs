@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::stream::{BEGIN, Stream};
+use super::stream::Stream;
 
 /// Longer than anything a test waits for; the paused clock makes it free.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -84,16 +84,10 @@ impl Log {
     }
 }
 
-/// The wall clock of a test: that of the stream.
-pub fn clock() -> WallClock {
-    clock_off_by(0)
-}
-
-pub fn clock_off_by(millis: i64) -> WallClock {
-    let began = Instant::now();
-    WallClock::from_fn(move || {
-        BEGIN.saturating_add_signed(millis) + began.elapsed().as_millis() as u64
-    })
+/// A wall clock that differs from the stream's by so much.
+pub fn clock_off_by(stream: &Stream, millis: i64) -> WallClock {
+    let stream = stream.clone();
+    WallClock::from_fn(move || stream.now().saturating_add_signed(millis))
 }
 
 pub fn group() -> GroupId {
@@ -109,7 +103,7 @@ pub fn builder(stream: &Stream, store: impl LeaseStore, name: &str) -> ConsumerB
         .source(stream.clone())
         .store(store)
         .seed(seed)
-        .wall_clock(clock())
+        .wall_clock(clock_off_by(stream, 0))
 }
 
 /// A consumer that runs.

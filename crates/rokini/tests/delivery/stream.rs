@@ -1,6 +1,6 @@
 //! A stream in memory, on the paused clock, with faults.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -40,6 +40,10 @@ struct State {
     next: u128,
     /// Records in one response.
     per_read: usize,
+    /// Listings from a time show every shard.
+    all_at_start: bool,
+    /// Ends do not name children.
+    silent_end: bool,
     faults: HashMap<Op, VecDeque<ErrorKind>>,
     broken: HashMap<ShardId, ErrorKind>,
     calls: HashMap<Op, usize>,
@@ -61,6 +65,8 @@ impl Stream {
             shards: Vec::new(),
             next: 1,
             per_read: 100,
+            all_at_start: false,
+            silent_end: false,
             faults: HashMap::new(),
             broken: HashMap::new(),
             calls: HashMap::new(),
@@ -94,6 +100,16 @@ impl Stream {
         self
     }
 
+    /// Listings from a time on show every shard, as those of servers do that ignore the filter.
+    pub fn all_at_start(&self) {
+        self.state().all_at_start = true;
+    }
+
+    /// The ends of shards do not name their children.
+    pub fn silent_end(&self) {
+        self.state().silent_end = true;
+    }
+
     /// Puts a record with this text, which is its partition key too.
     pub fn put(&self, shard: usize, text: &str) -> SequenceNumber {
         let mut state = self.state();
@@ -110,6 +126,13 @@ impl Stream {
         for text in texts {
             self.put(shard, text);
         }
+    }
+
+    /// One record into each of the first shards.
+    pub fn put_each(&self, shards: usize, text: &str) {
+        (0..shards).for_each(|shard| {
+            self.put(shard, text);
+        });
     }
 
     pub fn split(&self, shard: usize) -> (usize, usize) {
@@ -139,9 +162,9 @@ impl Stream {
         state.created = now;
     }
 
-    /// The next calls of this kind fail.
+    /// The next so many calls of this kind fail, and those after them go well.
     pub fn fail(&self, op: Op, kind: ErrorKind, times: usize) {
-        self.state().faults.entry(op).or_default().extend(std::iter::repeat_n(kind, times));
+        self.state().faults.insert(op, std::iter::repeat_n(kind, times).collect());
     }
 
     /// Every read of this shard fails from now on, or no longer.
@@ -214,6 +237,7 @@ impl StreamSource for Stream {
             ShardSelection::All => shard.opened != u64::MAX,
             ShardSelection::Latest => shard.closed.is_none(),
             ShardSelection::TrimHorizon => shard.description.parents.is_empty(),
+            ShardSelection::AtTimestamp(_) if state.all_at_start => true,
             ShardSelection::AtTimestamp(time) => {
                 shard.opened <= time && shard.closed.is_none_or(|closed| closed >= time)
             }
@@ -259,7 +283,9 @@ impl Reader {
         }
         self.cursor += records.len();
         let children = || {
-            let mine = |child: &&Shard| child.description.parents.contains(&shard.description.id);
+            let mine = |child: &&Shard| {
+                !state.silent_end && child.description.parents.contains(&shard.description.id)
+            };
             state.shards.iter().filter(mine).map(|child| child.description.clone()).collect()
         };
         let end = (last && shard.closed.is_some()).then(|| ShardEnd { children: children() });
@@ -277,12 +303,4 @@ impl ShardReader for Reader {
         sleep(POLL).await;
         Ok(self.take()?.unwrap_or_default())
     }
-}
-
-/// Keeps every shard's records for a look at what a test produced.
-pub fn texts(records: &[Record]) -> BTreeMap<SequenceNumber, String> {
-    records
-        .iter()
-        .map(|record| (record.sequence_number, String::from_utf8(record.data.to_vec()).unwrap()))
-        .collect()
 }

@@ -1,0 +1,275 @@
+//! Several workers, workers that die, stores that lose replies.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rokini::lease::{
+    CountingStore, Fault, FaultyStore, LeaseRow, LostCause, MemoryStore, Operation, Position, SequenceNumber,
+    Target,
+};
+use rokini::{Batch, Event, HandlerError, RecordProcessor, ShardContext, ShardState};
+use tokio::time::{Instant, sleep};
+
+use crate::harness::{Log, Running, builder, clock_off_by, leases, position, until_leases};
+use crate::stream::{Stream, shard_id};
+
+fn held_by(rows: &[LeaseRow], name: &str) -> usize {
+    rows.iter().filter(|row| row.owner.as_ref().is_some_and(|id| id.name.as_str() == name)).count()
+}
+
+/// Puts a number into each shard in turn, every 100 ms.
+fn produce(stream: &Stream, shards: usize, count: usize) -> tokio::task::JoinHandle<()> {
+    let stream = stream.clone();
+    tokio::spawn(async move {
+        for number in 0..count {
+            stream.put(number % shards, &number.to_string());
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+}
+
+fn missing(log: &Log, count: usize) -> Vec<usize> {
+    let seen: BTreeSet<usize> = log.texts().iter().map(|text| text.parse().unwrap()).collect();
+    (0..count).filter(|number| !seen.contains(number)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_only_worker_is_replaced_within_two_seconds_after_a_stop_and_failover_plus_two_after_a_kill() {
+    for (killed, limit) in [(false, 2), (true, 12)] {
+        let (stream, inner, log) = (Stream::new(4), MemoryStore::new(), Log::default());
+        let producing = produce(&stream, 4, 600);
+        let link = FaultyStore::new(inner.clone(), 1);
+        let first = Running::logging(builder(&stream, link.clone(), "w1"), &log).await;
+        sleep(Duration::from_secs(20)).await;
+        let ended = Instant::now();
+        if killed {
+            link.outage(true);
+            first.kill().await;
+        } else {
+            assert!(first.stop().await.is_clean());
+        }
+        let second = Running::logging(builder(&stream, inner.clone(), "w2"), &log).await;
+        for shard in 0..4 {
+            let seen =
+                log.until(|seen| seen.iter().any(|s| s.shard == shard_id(shard) && s.worker == "w2")).await;
+            let first = seen.iter().find(|s| s.shard == shard_id(shard) && s.worker == "w2").unwrap();
+            let silent = first.at - ended;
+            assert!(silent <= Duration::from_secs(limit), "killed={killed}: {silent:?}");
+        }
+        producing.await.unwrap();
+        sleep(Duration::from_secs(5)).await;
+        assert!(missing(&log, 600).is_empty(), "lost: {:?}", missing(&log, 600));
+        let twice = log.texts().len() - 600;
+        // Four shards, at most one checkpoint interval each of 2.5 records a second and shard.
+        assert!(twice <= if killed { 4 * 15 } else { 0 }, "killed={killed}: {twice} twice");
+        second.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l10_wall_clocks_ten_minutes_apart_change_nothing() {
+    let (stream, store, log) = (Stream::new(4), MemoryStore::new(), Log::default());
+    let producing = produce(&stream, 4, 1_200);
+    let mut fleet = Vec::new();
+    for (name, off) in [("w1", -600_000), ("w2", 0), ("w3", 600_000)] {
+        let building = builder(&stream, store.clone(), name).wall_clock(clock_off_by(&stream, off));
+        let running = Running::logging(building, &log).await;
+        let events = running.handle.events();
+        fleet.push((running, events));
+    }
+    let balanced = |rows: &[LeaseRow]| {
+        let held: Vec<_> = ["w1", "w2", "w3"].iter().map(|name| held_by(rows, name)).collect();
+        held.iter().sum::<usize>() == 4 && held.iter().all(|held| *held >= 1)
+    };
+    let rows = until_leases(&store, balanced).await;
+    producing.await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    let after = leases(&store).await;
+    for (before, after) in rows.iter().zip(&after) {
+        assert_eq!((&before.owner, before.epoch), (&after.owner, after.epoch), "no lease moves");
+    }
+    let mut numbers: Vec<u32> = log.texts().iter().map(|text| text.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..1_200).collect::<Vec<_>>(), "each once");
+    for (running, mut events) in fleet {
+        while let Ok(event) = events.try_recv() {
+            let bad = matches!(event, Event::LeaseLost { .. } | Event::Fenced | Event::OutageBegan { .. });
+            assert!(!bad, "{event:?}");
+        }
+        running.stop().await;
+    }
+}
+
+/// Notes the order of its callbacks per hold.
+struct Order {
+    log: Log,
+    began: bool,
+    over: bool,
+}
+
+impl RecordProcessor for Order {
+    async fn init(&mut self, _: &ShardContext) -> Result<(), HandlerError> {
+        assert!(!self.began && !self.over);
+        self.began = true;
+        Ok(())
+    }
+
+    async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        assert!(self.began && !self.over, "a call out of order");
+        self.log.add(&batch);
+        Ok(())
+    }
+
+    async fn lease_lost(&mut self, _: &ShardContext, _: LostCause) {
+        assert!(!self.over);
+        self.over = true;
+    }
+
+    async fn shutdown_requested(&mut self, _: &ShardContext) -> Result<(), HandlerError> {
+        assert!(!self.over);
+        self.over = true;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c13_lost_replies_lose_no_lease_and_put_no_callback_out_of_order() {
+    let faults = [Fault::LoseReply, Fault::Retry];
+    // How likely it is, by how often it is called.
+    let targets = [
+        (Target::Only(Operation::Checkpoint), 0.5),
+        (Target::Only(Operation::Beat), 0.5),
+        (Target::Only(Operation::Acquire), 0.9),
+        (Target::Only(Operation::HandOver), 0.9),
+        (Target::Writes, 0.5),
+    ];
+    for (target, likely) in targets {
+        for fault in faults {
+            let (stream, log) = (Stream::new(3), Log::default());
+            let store = FaultyStore::new(MemoryStore::new(), 11);
+            store.chance(target, fault, likely);
+            let producing = produce(&stream, 3, 300);
+            let ordered = |name: &str| {
+                let log = log.clone();
+                builder(&stream, store.clone(), name).processor(move |_| Order {
+                    log: log.clone(),
+                    began: false,
+                    over: false,
+                })
+            };
+            let first = Running::start(ordered("w1")).await;
+            let mut events = first.handle.events();
+            log.until_count(150).await;
+            let second = Running::start(ordered("w2")).await;
+            until_leases(&store, |rows| held_by(rows, "w2") >= 1).await;
+            first.stop().await;
+            producing.await.unwrap();
+            log.until(|seen| seen.iter().map(|s| &s.text).collect::<BTreeSet<_>>().len() == 300).await;
+            while let Ok(event) = events.try_recv() {
+                let bad =
+                    matches!(event, Event::LeaseLost { .. } | Event::Fenced | Event::HandlerFailed { .. });
+                assert!(!bad, "{target:?} {fault:?}: {event:?}");
+            }
+            store.heal();
+            second.stop().await;
+            assert!(store.injected() > 0, "{target:?} {fault:?} met no call");
+            assert_eq!(log.seen().len(), 300, "{target:?} {fault:?}: handlers finished, so nothing twice");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn k1_idle_shards_cost_heartbeats_only() {
+    let (stream, log) = (Stream::new(20), Log::default());
+    let store = CountingStore::new(MemoryStore::new());
+    let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
+    stream.put_each(20, "a");
+    log.until_count(20).await;
+    sleep(Duration::from_secs(60)).await;
+    let before = store.snapshot();
+    sleep(Duration::from_secs(60)).await;
+    let after = store.snapshot();
+    let beats = after.of(Operation::Beat) - before.of(Operation::Beat);
+    assert_eq!(after.write_calls() - before.write_calls(), beats, "nothing but heartbeats");
+    assert!((55..=60).contains(&beats), "{beats}");
+    let reads = after.read_calls() - before.read_calls();
+    assert!(reads <= 60 + 3, "{reads} listings: one small a second, two whole a minute, one for an audit");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_no_handler_starts_without_validity_and_all_go_on_after_an_outage() {
+    let (stream, log) = (Stream::new(2).per_read(1), Log::default());
+    let store = FaultyStore::new(MemoryStore::new(), 1);
+    let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
+    let mut events = running.handle.events();
+    stream.put(0, "a");
+    log.until_count(1).await;
+    let began = Instant::now();
+    store.outage(true);
+    let producing = produce(&stream, 2, 600);
+    sleep(Duration::from_secs(40)).await;
+    let last = log.seen().last().unwrap().at - began;
+    assert!(last <= Duration::from_millis(7_500), "a call {last:?} after the last heartbeat");
+    assert!(last >= Duration::from_secs(5), "validity outlives short outages: {last:?}");
+    assert!(running.handle.status().shards.iter().all(|shard| shard.state == ShardState::Paused));
+    store.outage(false);
+    producing.await.unwrap();
+    log.until_count(601).await;
+    let told: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert!(told.contains(&Event::OutageEnded));
+    assert!(!told.iter().any(|event| matches!(event, Event::LeaseLost { .. } | Event::Fenced)));
+    assert_eq!(log.seen().len(), 601, "nothing twice");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c6_fenced_worker_drops_its_shards_is_told_why_and_joins_again() {
+    let (stream, inner, log) = (Stream::new(2), MemoryStore::new(), Log::default());
+    let link = FaultyStore::new(inner.clone(), 1);
+    let first = Running::logging(builder(&stream, link.clone(), "w1"), &log).await;
+    until_leases(&inner, |rows| held_by(rows, "w1") == 2).await;
+    let mut events = first.handle.events();
+    let second = Running::logging(builder(&stream, inner.clone(), "w2"), &log).await;
+    until_leases(&inner, |rows| held_by(rows, "w2") == 1).await;
+    link.outage(true);
+    until_leases(&inner, |rows| held_by(rows, "w2") == 2).await;
+    link.outage(false);
+    // It comes back as a new incarnation and gets its share.
+    until_leases(&inner, |rows| held_by(rows, "w1") == 1).await;
+    let told: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    let lost = |event: &Event| matches!(event, Event::LeaseLost { cause: LostCause::Fenced, .. });
+    assert!(told.iter().any(lost) && told.contains(&Event::Fenced), "{told:?}");
+    stream.put_each(2, "a");
+    log.until_count(2).await;
+    assert!(first.stop().await.is_clean());
+    assert!(second.stop().await.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn c6_handler_that_blocks_for_an_hour_keeps_its_lease() {
+    let (stream, store, log) = (Stream::new(2), MemoryStore::new(), Log::default());
+    stream.put_each(2, "a");
+    let calls = log.clone();
+    let slow = builder(&stream, store.clone(), "w1").for_each_batch(move |batch| {
+        calls.add(&batch);
+        async {
+            sleep(Duration::from_secs(3_600)).await;
+            Ok(())
+        }
+    });
+    let first = Running::start(slow).await;
+    log.until_count(2).await;
+    let second = Running::logging(builder(&stream, store.clone(), "w2"), &log).await;
+    sleep(Duration::from_secs(3_500)).await;
+    assert_eq!(held_by(&leases(&store).await, "w1"), 2, "nothing is taken from a live worker by force");
+    until_leases(&store, |rows| held_by(rows, "w2") == 1).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(log.texts(), ["a", "a"], "handed over when done");
+    for shard in 0..2 {
+        let done = Position::after(SequenceNumber::from(shard + 1));
+        assert_eq!(position(&store, &shard_id(shard as usize)).await, done);
+    }
+    first.stop().await;
+    second.stop().await;
+}
