@@ -123,14 +123,14 @@ impl Aws {
         &self,
         action: &str,
         stream: &StreamRef,
-        error: SdkError<E, HttpResponse>,
+        error: &SdkError<E, HttpResponse>,
     ) -> CliError
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
         let place = format!("`{action}` on stream `{stream}` in region `{}`", self.region());
         let code = error.code().unwrap_or_default().to_owned();
-        let (kind, what) = match &error {
+        let (kind, what) = match error {
             SdkError::ServiceError(answer) => match (code.as_str(), answer.raw().status().as_u16()) {
                 ("ResourceNotFoundException", _) => (
                     ErrorKind::Configuration,
@@ -163,7 +163,7 @@ impl Aws {
             _ => (ErrorKind::Retry, format!("{place} did not get through")),
         };
         let next = self.next_for(kind, Service::Kinesis);
-        let error = CliError::new(Status::of(kind), what).because(&error);
+        let error = CliError::new(Status::of(kind), what).because(error);
         match next {
             Some(next) => error.next(next),
             None => error,

@@ -8,7 +8,7 @@ use std::pin::pin;
 
 use rokini::lease::store::dynamo::DynamoStore;
 use rokini::lease::{GroupId, LeaseStore};
-use rokini::{ConfigKey, Consumer, ErrorKind, Event, ShutdownReport, StreamRef};
+use rokini::{ConfigKey, Consumer, Event, ShutdownReport, StreamRef};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::aws::{Aws, AwsArgs, Service};
@@ -108,11 +108,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     };
     checked?;
     let format = if context.json { Format::Json } else { Format::Text };
-    let lines = output.clone();
+    let (lines, talk) = (output.clone(), context.talk.clone());
     let consumer = Consumer::builder()
         .config(effective.config)
         .aws(&aws.config)
-        .processor(move |shard| Writer::new(shard, format, lines.clone()))
+        .processor(move |shard| Writer::new(shard, format, lines.clone(), talk.clone()))
         .build()
         .await?;
     let report =
@@ -217,15 +217,4 @@ fn judge(report: &ShutdownReport, output: &Output, context: &Context) -> Result<
 fn is_clean(end: &rokini::ShardStop) -> bool {
     use rokini::ShardStop::{Drained, Ended, Lost};
     matches!(end, Drained { .. } | Ended | Lost(_))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_defect_is_not_a_mistake_of_the_user() {
-        assert_eq!(Status::of(ErrorKind::Bug), Status::DEFECT);
-        assert_eq!(Status::of(ErrorKind::Configuration), Status::USAGE);
-    }
 }

@@ -144,6 +144,18 @@ mod tests {
     }
 
     #[test]
+    fn a_defect_is_not_a_mistake_of_the_user() {
+        for (kind, status) in [
+            (ErrorKind::Bug, Status::DEFECT),
+            (ErrorKind::Configuration, Status::USAGE),
+            (ErrorKind::Permission, Status::PERMISSION),
+            (ErrorKind::Throttled, Status::UNAVAILABLE),
+        ] {
+            assert_eq!(CliError::from(rokini::Error::new(kind, "x")).status, status);
+        }
+    }
+
+    #[test]
     fn a_closed_pipe_is_no_failure() {
         assert!(CliError::output(io::ErrorKind::BrokenPipe, "x").reader_gone);
         assert!(!CliError::output(io::ErrorKind::StorageFull, "x").reader_gone);

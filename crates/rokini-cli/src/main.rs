@@ -8,11 +8,13 @@ mod context;
 mod demo;
 mod error;
 mod from;
+mod group;
 mod line;
 mod local;
 mod output;
 mod put;
 mod stop;
+mod table;
 mod tail;
 mod talk;
 
@@ -55,6 +57,7 @@ enum Command {
     Put(put::Args),
     Tail(tail::Args),
     Consume(Box<consume::Args>),
+    Group(group::Args),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +82,12 @@ fn main() -> ExitCode {
     // A thread that is blocked in a read or write of a standard stream must not keep the process.
     runtime.shutdown_background();
     status.into()
+}
+
+/// The variables that can be settings. Names that are not Unicode are none.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
 /// Runs the command until it is done or a second signal comes.
@@ -108,6 +117,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Status, CliErro
         Command::Put(args) => put::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
         Command::Consume(args) => consume::run(*args, context).await,
+        Command::Group(args) => group::run(args, context).await,
     }
 }
 

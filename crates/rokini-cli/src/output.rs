@@ -68,7 +68,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`Output::write`].
-    pub(crate) async fn json(&self, value: &impl serde::Serialize) -> Result<(), CliError> {
+    pub(crate) async fn json(&self, value: &(impl serde::Serialize + Sync)) -> Result<(), CliError> {
         let mut line = serde_json::to_vec(value).map_err(|error| {
             CliError::new(crate::error::Status::DEFECT, "cannot write JSON").because(&error)
         })?;

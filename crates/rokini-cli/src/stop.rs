@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -83,10 +84,20 @@ impl Signals {
     }
 }
 
+/// Signals that follow the first one this soon mean the same: `timeout`, process managers and terminals signal a
+/// process and its group at once.
+const ECHO: Duration = Duration::from_millis(300);
+
 impl Signals {
     /// Passes the first signal on, and returns at the second.
     pub(crate) async fn watch(mut self, stop: &Stop) -> Status {
         stop.request(self.next().await);
-        Status::signal(self.next().await)
+        let first = Instant::now();
+        loop {
+            let signal = self.next().await;
+            if first.elapsed() > ECHO {
+                return Status::signal(signal);
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +18,7 @@ pub(crate) struct Talk {
     verbose: u8,
     color: Color,
     colors: bool,
+    hushed: Arc<AtomicBool>,
 }
 
 impl Talk {
@@ -26,6 +29,7 @@ impl Talk {
             verbose: global.verbose,
             color: global.color,
             colors: global.color.on(&io::stderr()),
+            hushed: Arc::default(),
         }
     }
 
@@ -93,6 +97,12 @@ impl Talk {
         error.status
     }
 
+    /// Keeps what the libraries log back from now on: the reader of standard output is gone, so that handlers
+    /// fail, and the command ends by it.
+    pub(crate) fn hush(&self) {
+        self.hushed.store(true, Ordering::Relaxed);
+    }
+
     /// Sends what the libraries log to standard error.
     pub(crate) fn install_tracing(&self) {
         let level = match (self.quiet, self.verbose) {
@@ -103,9 +113,13 @@ impl Talk {
             (false, _) => "debug,rokini=trace,rokini_lease=trace,rokini_local=trace",
         };
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        let hushed = Arc::clone(&self.hushed);
+        let writer = move || -> Box<dyn Write> {
+            if hushed.load(Ordering::Relaxed) { Box::new(io::sink()) } else { Box::new(io::stderr()) }
+        };
         tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(io::stderr)
+            .with_writer(writer)
             .with_ansi(self.colors)
             .with_target(self.verbose > 1)
             .init();

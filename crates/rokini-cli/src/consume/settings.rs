@@ -21,7 +21,7 @@ pub(super) struct Effective {
 /// Reads file, environment and options.
 pub(super) fn read(args: &Args) -> Result<Effective, CliError> {
     let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-    let environment = ConsumerConfig::from_env(environment())?;
+    let environment = ConsumerConfig::from_env(crate::environment())?;
     let mut config = file.merge(environment);
     let now_millis = WallClock::system().millis();
     let from = args.from.map(|from| from.resolve(now_millis).to_string());
@@ -67,12 +67,6 @@ fn read_file(path: &Path) -> Result<ConsumerConfig, CliError> {
         error.what = format!("{}: {}", path.display(), error.what);
         error.next("`rokini consume --print-config` shows every key, in the form of the file")
     })
-}
-
-/// The variables that can be settings. One that is not Unicode is shown as such by the reader of settings.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
 /// Host name and process id. The same host does not have two live processes of one id; containers differ in their

@@ -4,6 +4,7 @@ use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
 
 use crate::line::{Format, Origin};
 use crate::output::Output;
+use crate::talk::Talk;
 
 /// How much is written and flushed at once.
 const CHUNK: usize = 256 << 10;
@@ -13,11 +14,12 @@ pub(super) struct Writer {
     worker: String,
     format: Format,
     output: Output,
+    talk: Talk,
 }
 
 impl Writer {
-    pub(super) fn new(shard: &ShardContext, format: Format, output: Output) -> Self {
-        Self { worker: shard.worker().name.to_string(), format, output }
+    pub(super) fn new(shard: &ShardContext, format: Format, output: Output, talk: Talk) -> Self {
+        Self { worker: shard.worker().name.to_string(), format, output, talk }
     }
 }
 
@@ -38,6 +40,9 @@ impl RecordProcessor for Writer {
                 if let Some(last) = flushed.checked_sub(1).and_then(|last| records.get(last)) {
                     // What is flushed does not come again.
                     batch.checkpoint_at(last).await?;
+                }
+                if error.reader_gone {
+                    self.talk.hush();
                 }
                 return Err(error.what.into());
             }

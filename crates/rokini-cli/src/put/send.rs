@@ -79,7 +79,7 @@ impl Sender {
                 let reason = error.message().unwrap_or("the rate is exceeded").to_owned();
                 (Sent { accepted: Vec::new(), refused: again(entries), pause: None }, Some(reason))
             }
-            Err(error) => return Err(self.aws.refused("kinesis:PutRecords", &self.stream, error)),
+            Err(error) => return Err(self.aws.refused("kinesis:PutRecords", &self.stream, &error)),
         };
         self.judge(sent, reason)
     }
