@@ -5,6 +5,7 @@ pub(crate) mod kinesis;
 mod polling;
 mod schedule;
 pub(crate) mod selection;
+mod stall;
 pub(crate) mod stream_ref;
 #[cfg(test)]
 pub(crate) mod testing;

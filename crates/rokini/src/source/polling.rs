@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::budget::Budget;
 use super::kinesis::{Shared, child_shard, records};
 use super::schedule::Schedule;
+use super::stall::Stall;
 use crate::{Error, ErrorKind, Fetched, Record, ShardEnd, ShardReader, StartPosition};
 
 const GET_RECORDS: &str = "kinesis:GetRecords";
@@ -24,9 +25,11 @@ const GET_SHARD_ITERATOR: &str = "kinesis:GetShardIterator";
 
 /// Reads one shard by polling.
 ///
-/// An iterator that expired is opened again after the last record returned, or where reading began if there was
-/// none. A position that is past the retention starts at the oldest record kept, as Kinesis does it; one that
-/// the stream never had is an error of kind [`ErrorKind::Data`].
+/// - An iterator that expired is opened again after the last record returned, or where reading began if there was
+///   none.
+/// - A position past the retention goes on at the oldest record kept. Kinesis takes such a position, but then may
+///   answer with nothing for hours: a reader that gets no nearer to the tip is opened again by time.
+/// - A position that the shard never had is an error of kind [`ErrorKind::Data`].
 pub(crate) struct PollingReader {
     source: Arc<Shared>,
     shard: ShardId,
@@ -35,6 +38,9 @@ pub(crate) struct PollingReader {
     /// Where reading goes on.
     place: Position,
     iterator: Option<Iterator>,
+    stall: Stall,
+    /// Where to open in place of `place`, which gets no nearer to the tip.
+    detour: Option<Position>,
     ended: bool,
     schedule: Schedule,
     budget: Budget,
@@ -46,6 +52,8 @@ struct Iterator {
     word: String,
     /// Whether it came from an answer to GetRecords, so that reading went through just before.
     continues: bool,
+    /// Whether it may bring records up to the place once more.
+    may_repeat: bool,
 }
 
 impl PollingReader {
@@ -62,6 +70,8 @@ impl PollingReader {
             opened_at: at,
             place: at,
             iterator: None,
+            stall: Stall::default(),
+            detour: None,
             ended: false,
             schedule: Schedule::new(polling.floor, polling.ceiling, now),
             budget: Budget::default(),
@@ -84,7 +94,7 @@ impl PollingReader {
         let call = self.source.control().get_shard_iterator();
         let call = call.set_stream_name(self.source.name()).set_stream_arn(self.source.arn());
         let call = call.shard_id(self.shard.as_str());
-        let call = match self.place {
+        let call = match self.detour.unwrap_or(self.place) {
             Position::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
             Position::AtTimestamp(millis) => call
                 .shard_iterator_type(ShardIteratorType::AtTimestamp)
@@ -106,7 +116,9 @@ impl PollingReader {
             }
         };
         match answer.shard_iterator {
-            Some(word) if !word.is_empty() => Ok(Iterator { word, continues: false }),
+            Some(word) if !word.is_empty() => {
+                Ok(Iterator { word, continues: false, may_repeat: self.detour.take().is_some() })
+            }
             _ => {
                 Err(self.source.call(GET_SHARD_ITERATOR, Some(&self.shard)).malformed("has no ShardIterator"))
             }
@@ -137,11 +149,16 @@ impl PollingReader {
         Error::new(ErrorKind::Bug, format!("shard `{}` was read past its end", self.shard))
     }
 
-    fn accept(&mut self, answer: GetRecordsOutput, started: Instant) -> Result<Fetched, Error> {
+    fn accept(
+        &mut self,
+        answer: GetRecordsOutput,
+        started: Instant,
+        may_repeat: bool,
+    ) -> Result<Fetched, Error> {
         let now = Instant::now();
         let asked = usize::from(self.source.polling().max_records);
         let call = self.source.call(GET_RECORDS, Some(&self.shard));
-        let (records, bytes) = records(answer.records, &call)?;
+        let (mut records, bytes) = records(answer.records, &call)?;
         self.budget.answer(now, bytes);
         let end = match answer.next_shard_iterator {
             Some(_) => None,
@@ -157,13 +174,40 @@ impl PollingReader {
             answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0);
         let behind = millis_behind_latest > 0 || records.len() >= asked;
         self.schedule.went_through(started, now, records.len(), behind);
+        let stalled = self.stall.answered(records.len(), millis_behind_latest);
+        if may_repeat {
+            records.retain(|record| is_beyond(record, self.place));
+        }
+        let may_repeat = may_repeat && records.is_empty();
         if let Some(last) = records.last() {
             self.place = Position::after(last.sequence_number);
         }
         self.ended = end.is_some();
-        self.iterator = answer.next_shard_iterator.map(|word| Iterator { word, continues: true });
+        self.iterator = answer.next_shard_iterator.map(|word| Iterator { word, continues: true, may_repeat });
+        if stalled {
+            self.take_detour(millis_behind_latest);
+        }
         let records = pass_over(records, self.opened_at);
         Ok(Fetched { records, millis_behind_latest, end })
+    }
+
+    /// Goes to the time at which the service says that reading is, or to the oldest record kept if that is past
+    /// the retention.
+    fn take_detour(&mut self, millis_behind: u64) {
+        let detour = match (self.place, self.source.stream_now()) {
+            (place, Some(now)) => {
+                let reached = now.saturating_sub(millis_behind).saturating_sub(DETOUR_MARGIN_MILLIS);
+                match place {
+                    Position::AtTimestamp(from) => Position::AtTimestamp(reached.max(from)),
+                    _ => Position::AtTimestamp(reached),
+                }
+            }
+            (place @ Position::AtTimestamp(_), None) => place,
+            (_, None) => Position::TrimHorizon,
+        };
+        tracing::debug!(shard = %self.shard, place = %self.place, %detour, "no nearer to the tip: opened by time");
+        self.detour = Some(detour);
+        self.iterator = None;
     }
 
     /// What to do about a failed read. `None`: the place is opened again, at once.
@@ -221,12 +265,25 @@ impl PollingReader {
         let call = self.source.data.get_records().shard_iterator(iterator.word);
         let call = call.limit(i32::from(self.source.polling().max_records)).set_stream_arn(self.source.arn());
         match Box::pin(call.send()).await {
-            Ok(answer) => self.accept(answer, started).map(Some),
+            Ok(answer) => self.accept(answer, started, iterator.may_repeat).map(Some),
             Err(error) => match self.read_failed(error, iterator.continues) {
                 Some(error) => Err(error),
                 None => Ok(None),
             },
         }
+    }
+}
+
+/// How much earlier than the service says reading goes on after a detour: its time is approximate.
+const DETOUR_MARGIN_MILLIS: u64 = 60_000;
+
+/// Whether a record lies after what is done at `place`.
+fn is_beyond(record: &Record, place: Position) -> bool {
+    match place {
+        Position::Sequence(number, Progress::Whole) => record.sequence_number > number,
+        Position::Sequence(number, _) => record.sequence_number >= number,
+        Position::TrimHorizon | Position::AtTimestamp(_) => true,
+        Position::ShardEnd => false,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::source::testing::{response, sdk_config};
 enum Canned {
     Answer(u16, &'static str),
     BreaksOff,
+    HangsMidway,
     Refused,
     Silent,
 }
@@ -35,6 +36,13 @@ impl HttpConnector for Canned {
                     let broken =
                         futures::stream::iter([Err(io::Error::from(io::ErrorKind::ConnectionReset))]);
                     let frames = futures::TryStreamExt::map_ok(broken, |data: Bytes| Frame::data(data));
+                    Ok(response(200, SdkBody::from_body_1_x(StreamBody::new(frames))))
+                }
+                Self::HangsMidway => {
+                    let begun = futures::stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"{"))]);
+                    let rest = futures::stream::pending();
+                    let frames = futures::StreamExt::chain(begun, rest);
+                    let frames = futures::TryStreamExt::map_ok(frames, Frame::data);
                     Ok(response(200, SdkBody::from_body_1_x(StreamBody::new(frames))))
                 }
                 Self::Refused => Err(ConnectorError::io("connection refused".into())),
@@ -245,9 +253,10 @@ async fn answers_of_the_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_answer_at_all() {
+async fn p7_no_answer_or_half_of_one() {
     for (canned, expected) in [
         (Canned::Silent, "no answer in time from http://127.0.0.1:4567 to kinesis:GetRecords"),
+        (Canned::HangsMidway, "no answer in time from http://127.0.0.1:4567 to kinesis:GetRecords"),
         (Canned::Refused, "http://127.0.0.1:4567 cannot be reached for kinesis:GetRecords"),
         (Canned::BreaksOff, "the answer of http://127.0.0.1:4567 to kinesis:GetRecords"),
     ] {

@@ -21,13 +21,16 @@ fn sequence(text: &rokini_local::wire::SequenceNumber) -> SequenceNumber {
 
 /// The data of the next answer that brings any.
 async fn next_data(reader: &mut dyn ShardReader) -> Vec<String> {
-    loop {
-        let fetched = reader.next().await.unwrap();
-        if !fetched.records.is_empty() {
-            return data(&fetched);
+    let search = async {
+        loop {
+            let fetched = reader.next().await.unwrap();
+            if !fetched.records.is_empty() {
+                return data(&fetched);
+            }
+            assert_eq!(fetched.end, None, "the shard ended");
         }
-        assert_eq!(fetched.end, None, "the shard ended");
-    }
+    };
+    timeout(Duration::from_secs(60), search).await.expect("no record within a minute")
 }
 
 async fn open(bench: &Bench, at: Position) -> Box<dyn ShardReader> {
@@ -465,4 +468,55 @@ async fn what_lies_behind_is_said() {
     let behind = reader.next().await.unwrap().millis_behind_latest;
     assert!((6_000..6_100).contains(&behind), "{behind}");
     assert_eq!(reader.next().await.unwrap().millis_behind_latest, 0);
+}
+
+/// What Kinesis answers to a position past the retention: nothing, and never any nearer.
+fn stalled() -> Instead {
+    Instead::Http(
+        200,
+        r#"{"Records":[],"NextShardIterator":"stalled","MillisBehindLatest":86400000}"#.to_owned(),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn c8_a_position_past_the_retention_does_not_stall() {
+    let bench = Bench::new(1);
+    let trimmed = bench.put(0, "trimmed").sequence_number;
+    for at in [Position::after(sequence(&trimmed)), Position::TrimHorizon] {
+        sleep(Duration::from_secs(25 * 3_600)).await;
+        let mut reader = open(&bench, at).await;
+        for _ in 0..11 {
+            bench.instead("GetRecords", stalled());
+        }
+        let (started, asked) = (Instant::now(), bench.bodies().len());
+        bench.put(0, "new");
+        assert_eq!(next_data(&mut *reader).await, ["new"], "{at}");
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        let bodies = bench.bodies().split_off(asked);
+        let opened: Vec<_> = bodies.iter().filter(|body| body.contains("ShardIteratorType")).collect();
+        assert_eq!(opened.len(), 2, "{opened:?}");
+        assert!(opened[1].contains("AT_TIMESTAMP"), "{opened:?}");
+        assert_at_most_five_a_second(&bench.calls("GetRecords"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c8_a_detour_by_time_brings_nothing_older_again() {
+    let bench = Bench::new(1);
+    let source = bench.source_with(&[(ConfigKey::MaxRecords, "2")]);
+    let mut reader = source.open(&shard(0), &Position::TrimHorizon).await.unwrap();
+    for name in ["a", "b", "c"] {
+        bench.put(0, name);
+    }
+    assert_eq!(next_data(&mut *reader).await, ["a", "b"]);
+    assert_eq!(next_data(&mut *reader).await, ["c"]);
+    // Stuck a minute behind, so that the detour meets the old records again.
+    let behind = r#"{"Records":[],"NextShardIterator":"stalled","MillisBehindLatest":1000}"#;
+    for _ in 0..11 {
+        bench.instead("GetRecords", Instead::Http(200, behind.to_owned()));
+    }
+    bench.put(0, "d");
+    assert_eq!(next_data(&mut *reader).await, ["d"]);
+    bench.put(0, "e");
+    assert_eq!(next_data(&mut *reader).await, ["e"]);
 }
