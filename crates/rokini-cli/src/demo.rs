@@ -82,7 +82,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             format!("use `--rate {most}` or less, or `--shards {}` or more", rate.div_ceil(RATE_PER_SHARD)),
         ));
     }
-    let mut show = Show::new(context.json)?;
+    let mut show = Show::new(context.json, context.talk.stdout_colors())?;
     let mut play = Play::begin(Plan { timetable, rate, shards, workers }, start).await?;
     let report = play.run(&mut show, &context.stop).await?;
     drop(show);

@@ -28,7 +28,9 @@ const REAP: Duration = Duration::from_millis(20);
 const DRAIN: Duration = Duration::from_secs(10);
 /// The same after an interrupt: somebody waits.
 const DRAIN_INTERRUPTED: Duration = Duration::from_secs(2);
-/// What a worker may take to stop.
+/// What a worker may take to hand over when it stops.
+const HAND_OVER: Duration = Duration::from_secs(8);
+/// What it may take altogether.
 const STOP: Duration = Duration::from_secs(10);
 /// Acknowledgements taken at once.
 const PUTS: usize = 1024;
@@ -143,7 +145,10 @@ impl Play {
                 () = until(scene.map(|(at, _)| self.start + at)) => {
                     if let Some((_, scene)) = scene {
                         self.scenes_done += 1;
-                        self.act(scene).await?;
+                        let done = self.act(scene).await;
+                        if let Err(error) = done {
+                            self.fail([vec![error.what], error.why].concat().join(": "));
+                        }
                     }
                 }
                 _ = reaps.tick() => {
@@ -388,6 +393,16 @@ impl Play {
         })
     }
 
+    /// Gives the script up: what is there is handled and judged.
+    fn fail(&mut self, mishap: String) {
+        self.note("failure", mishap.clone());
+        self.mishaps.push(mishap);
+        if self.phase == Phase::Acting {
+            self.now = "something failed: the workers handle the rest and stop".to_owned();
+            self.drain(DRAIN_INTERRUPTED);
+        }
+    }
+
     fn interrupt(&mut self) {
         self.interrupted = true;
         self.note("interrupt", "interrupted: the workers stop; once more ends at once".to_owned());
@@ -404,9 +419,7 @@ impl Play {
             Ok(Err(error)) => [vec![error.what], error.why].concat().join(": "),
             Err(error) => format!("the producer failed: {error}"),
         };
-        self.note("failure", mishap.clone());
-        self.mishaps.push(mishap);
-        self.drain(DRAIN_INTERRUPTED);
+        self.fail(mishap);
     }
 }
 
@@ -414,12 +427,17 @@ fn recipe(stage: &Stage, timetable: &Timetable) -> Result<Recipe, CliError> {
     let program = std::env::current_exe().map_err(|error| {
         CliError::new(Status::FAILED, "cannot find this program's own file").because(&error)
     })?;
-    let arguments =
-        ["consume", STREAM, "--group", GROUP, "--table", TABLE, "--create-table", "--json", "--worker"];
-    let mut environment = stage.environment();
-    environment.push(("ROKINI_FAILOVER", format!("{}ms", timetable.failover().as_millis())));
-    environment.push(("ROKINI_HEARTBEAT", format!("{}ms", timetable.heartbeat().as_millis())));
-    Ok(Recipe { program, arguments: arguments.map(str::to_owned).to_vec(), environment })
+    let millis = |time: Duration| format!("{}ms", time.as_millis());
+    let timing = [
+        ("--failover", millis(timetable.failover())),
+        ("--heartbeat", millis(timetable.heartbeat())),
+        ("--shutdown-deadline", millis(HAND_OVER)),
+    ];
+    let fixed = ["consume", STREAM, "--json", "--group", GROUP, "--table", TABLE, "--create-table"];
+    let fixed = fixed.into_iter().map(str::to_owned);
+    let timing = timing.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
+    let arguments = fixed.chain(timing).chain(["--worker".to_owned()]).collect();
+    Ok(Recipe { program, arguments, environment: stage.environment() })
 }
 
 fn unreadable(error: &io::Error) -> CliError {

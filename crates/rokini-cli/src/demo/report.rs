@@ -156,17 +156,18 @@ impl Report {
 
 const NEXT: &str = "\
 What to try next
-  rokini local --stream orders:4         keep the same two endpoints running; it prints
-                                         the lines to copy into other terminals, then:
-  rokini consume orders --group billing --create-table
-                                         a worker; start a second one, stop the first
-  rokini put orders --random             records to work on
-  rokini tail orders                     read along, without a group
+  rokini local --stream orders:4          the same two endpoints, until you stop it;
+                                          it prints the lines to copy into other
+                                          terminals, where you can then run
+  rokini consume orders --group billing   a worker; start two, stop or kill one
+  rokini put orders --random 1000         records to work on
+  rokini tail orders                      read along, without a group
 ";
 
 /// For people: the proof, the verdict, and where to go from here.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "The proof")?;
         let mut row = |what: &str, count: u64, why: &str| {
             writeln!(f, "{}", format!("  {what:<14}{:>10}  {why}", Count(count).to_string()).trim_end())
         };
@@ -225,7 +226,7 @@ impl fmt::Display for Report {
             writeln!(f, "BROKEN: {broken}")?;
         }
         match (self.ok, self.interrupted) {
-            (true, false) => writeln!(f, "Every promise was kept.\n\n{NEXT}"),
+            (true, false) => write!(f, "Every promise was kept.\n\n{NEXT}"),
             (true, true) => writeln!(f, "Interrupted; until then every promise was kept."),
             (false, _) => writeln!(f, "A promise broke. The exit status is 1."),
         }

@@ -31,12 +31,14 @@ type Line = (Look, String);
 /// Gives the terminal back as it was when dropped.
 #[derive(Debug)]
 pub(crate) struct Screen {
+    styled: bool,
     entered: bool,
 }
 
 impl Screen {
-    pub(crate) fn new() -> Self {
-        Self { entered: false }
+    /// `styled`: whether some lines stand out.
+    pub(crate) fn new(styled: bool) -> Self {
+        Self { styled, entered: false }
     }
 
     /// The bytes that draw a look.
@@ -50,6 +52,7 @@ impl Screen {
         }
         for (n, (look, text)) in frame(board, events, width.into(), height.into()).into_iter().enumerate() {
             let attribute = match look {
+                _ if !self.styled => Attribute::Reset,
                 Look::Plain => Attribute::Reset,
                 Look::Strong => Attribute::Bold,
                 Look::Faint => Attribute::Dim,
@@ -130,7 +133,7 @@ fn frame(board: &Board, events: &[Event], width: usize, height: usize) -> Vec<Li
 }
 
 fn title(board: &Board, width: usize) -> Line {
-    let left = "rokini demo: workers are processes of their own, Kinesis is in here";
+    let left = "rokini demo   worker processes of one group; Kinesis is embedded";
     let right = format!("{} of {}", Clock(board.at.min(board.end)), Clock(board.end));
     let gap = width.min(80).saturating_sub(left.len() + right.len()).max(1);
     (Look::Strong, format!("{left}{:gap$}{right}", ""))
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn a_look_at_80_columns() {
         let expected = "\
-rokini demo: workers are processes of their own, Kinesis is in here 0:23 of 1:00
+rokini demo   worker processes of one group; Kinesis is embedded    0:23 of 1:00
 
   produced 4,600   handled 4,583   handled twice 0   out of order 0
 
@@ -264,7 +267,7 @@ rokini demo: workers are processes of their own, Kinesis is in here 0:23 of 1:00
 
     #[test]
     fn the_terminal_is_entered_once_and_left_once() {
-        let mut screen = Screen::new();
+        let mut screen = Screen::new(true);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         assert_eq!(text(screen.leave().unwrap()), "", "never entered");
         let first = text(screen.draw(&board(), &[]).unwrap());

@@ -37,16 +37,22 @@ pub(crate) struct Show {
 #[derive(Debug)]
 enum Form {
     Table(Screen),
-    Text,
+    Text { explained: bool },
     Json,
 }
 
+/// What the lines of the looks say.
+const LEGEND: &str = "\
+ time  records produced and handled, age of the oldest one not handled, shard:worker
+";
+
 impl Show {
-    pub(crate) fn new(json: bool) -> Result<Self, CliError> {
+    /// `styled`: whether some lines of the table stand out.
+    pub(crate) fn new(json: bool, styled: bool) -> Result<Self, CliError> {
         let form = match (json, io::IsTerminal::is_terminal(&io::stdout())) {
             (true, _) => Form::Json,
-            (false, true) => Form::Table(Screen::new()),
-            (false, false) => Form::Text,
+            (false, true) => Form::Table(Screen::new(styled)),
+            (false, false) => Form::Text { explained: false },
         };
         Ok(Self { output: Output::stdout()?, form })
     }
@@ -55,7 +61,7 @@ impl Show {
     pub(crate) fn interval(&self) -> Duration {
         match self.form {
             Form::Table(_) => Duration::from_millis(250),
-            Form::Text | Form::Json => Duration::from_secs(1),
+            Form::Text { .. } | Form::Json => Duration::from_secs(1),
         }
     }
 
@@ -65,7 +71,10 @@ impl Show {
             Form::Table(screen) => screen
                 .draw(board, events)
                 .map_err(|error| CliError::output(error.kind(), &error.to_string()))?,
-            Form::Text => text(board).into_bytes(),
+            Form::Text { explained } => {
+                let legend = if std::mem::replace(explained, true) { "" } else { LEGEND };
+                format!("{legend}{}", text(board)).into_bytes()
+            }
             Form::Json => return self.output.json(board).await,
         };
         self.output.write(bytes).await
@@ -75,7 +84,7 @@ impl Show {
     pub(crate) async fn event(&mut self, event: &Event) -> Result<(), CliError> {
         match self.form {
             Form::Table(_) => Ok(()),
-            Form::Text => self.output.write(told(event).into_bytes()).await,
+            Form::Text { .. } => self.output.write(told(event).into_bytes()).await,
             Form::Json => self.output.json(event).await,
         }
     }
@@ -90,7 +99,7 @@ impl Show {
                 // The table is gone with its screen; what happened stays readable.
                 bytes.extend(events.iter().map(told).collect::<String>().into_bytes());
             }
-            Form::Text => {}
+            Form::Text { .. } => {}
         }
         bytes.extend(format!("\n{report}").into_bytes());
         self.output.write(bytes).await
@@ -124,6 +133,5 @@ fn text(board: &Board) -> String {
         // Writing to a text cannot fail.
         let _ = write!(line, " {}:{owner}", short(&shard.shard));
     }
-    line.push('\n');
-    line
+    format!("{}\n", line.trim_end())
 }
