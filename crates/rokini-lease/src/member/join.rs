@@ -6,7 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{JoinError, MemberConfig};
 use crate::{
-    GroupId, LeaseStore, Listing, Outcome, ProcessMark, WorkerId, WorkerRow, WorkerState, WorkerUpdate,
+    GroupId, LeaseStore, Listing, Outcome, ProcessMark, StoreError, WorkerId, WorkerRow, WorkerState,
+    WorkerUpdate,
 };
 
 /// Inserts the row of `me` once no other live incarnation of its name is left. Returns until when the worker is
@@ -17,17 +18,38 @@ pub(super) async fn join(
     me: &WorkerId,
     config: &MemberConfig,
 ) -> Result<Instant, JoinError> {
-    let namesakes = namesakes(store, group, me).await?;
-    wait_for_death(store, group, me, config, namesakes).await?;
-    let begun = Instant::now();
-    store.insert_worker(group, &WorkerRow::joining(me.clone(), config.process.clone())).await?;
-    // Two newcomers of one name that saw nobody both see each other now; the lower incarnation stays.
-    let rival = self::namesakes(store, group, me).await?.into_iter().find(|row| row.id < *me);
-    if let Some(rival) = rival {
+    let mut found = namesakes(store, group, me).await?;
+    loop {
+        wait_for_death(store, group, me, config, found).await?;
+        let begun = Instant::now();
+        insert(store, group, &WorkerRow::joining(me.clone(), config.process.clone())).await?;
+        found = namesakes(store, group, me).await?;
+        if !found.is_empty() && !steps_back(me, &found) {
+            // Newcomers like this one, that either saw this row and step back, or begin to beat.
+            sleep(config.heartbeat * 3 / 2).await;
+            found = namesakes(store, group, me).await?;
+        }
+        if !steps_back(me, &found) {
+            return Ok(begun + config.validity());
+        }
         store.delete_worker(group, me).await?;
-        return Err(duplicate(group, &rival));
     }
-    Ok(begun + config.validity())
+}
+
+/// Of two newcomers of one name that see each other the lower incarnation stays; one that beats stays in any
+/// case. Who steps back then watches whether the other lives.
+fn steps_back(me: &WorkerId, namesakes: &[WorkerRow]) -> bool {
+    namesakes.iter().any(|row| row.id < *me || row.beat > 0)
+}
+
+async fn insert(store: &dyn LeaseStore, group: &GroupId, row: &WorkerRow) -> Result<(), StoreError> {
+    match store.insert_worker(group, row).await {
+        Err(error) if error.is_ambiguous() => match store.worker(group, &row.id).await? {
+            Some(_) => Ok(()),
+            None => Err(error),
+        },
+        other => other.map(drop),
+    }
 }
 
 async fn namesakes(

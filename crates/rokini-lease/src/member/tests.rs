@@ -272,10 +272,14 @@ async fn l7_a_second_process_of_one_name_refuses_to_run() {
 
 #[tokio::test(start_paused = true)]
 async fn l7_two_newcomers_of_one_name_leave_exactly_one() {
-    for _ in 0..20 {
+    for offset in (0..40).map(|n| Duration::from_millis(n * 100)) {
         let store = store_with(1).await;
-        let (a, b) = tokio::join!(Worker::join(&store, "same"), Worker::join(&store, "same"));
-        assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1);
+        let later = async {
+            sleep(offset).await;
+            Worker::join(&store, "same").await
+        };
+        let (a, b) = tokio::join!(Worker::join(&store, "same"), later);
+        assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1, "offset={offset:?}");
     }
 }
 
