@@ -5,6 +5,7 @@
 //! - [`LocalKinesis`] serves it over HTTP to any AWS SDK, [`LocalDynamo`] an embedded DynamoDB beside it.
 
 mod clock;
+#[cfg(feature = "dynamo")]
 mod dynamo;
 mod faults;
 mod http;
@@ -16,6 +17,7 @@ mod service;
 mod settings;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+#[cfg(feature = "dynamo")]
 pub use dynamo::{Database, DynamoError, LocalDynamo, open_file};
 pub use faults::{Call, Fault, Faults, Installed, Rule};
 pub use journal::CallRecord;

@@ -18,6 +18,11 @@ use super::token::{Kind, Token};
 /// Shards of a new on-demand stream, as the service documents.
 const ON_DEMAND_SHARDS: u32 = 4;
 
+/// Most shards of DescribeStream and streams of ListStreams in an answer, as the service documents.
+const PAGE: usize = 100;
+/// Most streams in state CREATING, as the service documents.
+const MOST_CREATING: usize = 5;
+
 impl Model {
     /// Creates a stream. It is CREATING for [`Settings::status_change`](crate::Settings::status_change).
     ///
@@ -46,6 +51,12 @@ impl Model {
         if self.streams.contains(now, name) {
             let account = &self.streams.account;
             return Err(in_use(format!("Stream {name} under account {account} already exists.")));
+        }
+        let creating = self.streams.all().filter(|stream| stream.status == StreamStatus::Creating).count();
+        if creating >= MOST_CREATING {
+            return Err(limit(format!(
+                "{creating} streams are in state CREATING; at most {MOST_CREATING} may be."
+            )));
         }
         let shards = match (&mode, request.shard_count) {
             (StreamMode::OnDemand, None) => ON_DEMAND_SHARDS,
@@ -120,7 +131,7 @@ impl Model {
             ),
         };
         stream.forget_expired_shards(now);
-        let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100);
+        let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100).min(PAGE);
         let mut rest = stream.shards().filter(|shard| after.is_none_or(|after| shard.number > after));
         let shards = rest.by_ref().take(limit).map(super::shard::Shard::describe).collect();
         let has_more_shards = rest.next().is_some();
@@ -190,7 +201,7 @@ impl Model {
             Some(word) => Some(self.open_token(now, word, Kind::StreamPage)?.text),
             None => request.exclusive_start_stream_name.clone(),
         };
-        let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100);
+        let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100).min(PAGE);
         let mut rest =
             self.streams.all().filter(|stream| after.as_ref().is_none_or(|after| stream.name > *after));
         let page: Vec<&Stream> = rest.by_ref().take(limit).collect();

@@ -16,6 +16,8 @@ pub(crate) const WRITE: Rate = Rate { calls: 1_000, bytes: MIB };
 /// Read: 2 MB and 5 GetRecords calls a second, as AWS documents.
 pub(crate) const READ: Rate = Rate { calls: 5, bytes: 2 * MIB };
 
+/// Asked for: 5 GetShardIterator calls a second to an open shard, as AWS documents.
+pub(crate) const ITERATORS: Rate = Rate { calls: 5, bytes: u64::MAX };
 /// Pushed: 2 MB a second to each consumer, as AWS documents; any number of events.
 pub(crate) const FAN_OUT: Rate = Rate { calls: u64::MAX, bytes: 2 * MIB };
 

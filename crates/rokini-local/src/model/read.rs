@@ -7,7 +7,7 @@ use rokini_wire::{ErrorCode, ServiceError, ShardIteratorType, Timestamp};
 
 use super::Model;
 use super::errors::{Checks, invalid, not_found};
-use super::meter::READ;
+use super::meter::{ITERATORS, READ};
 use super::put::rate_exceeded;
 use super::sequence;
 use super::shard::{Shard, shard_id, shard_number};
@@ -34,7 +34,7 @@ impl Model {
         checks.name(&request.shard_id, "shardId");
         checks.one_of(&request.shard_iterator_type, "shardIteratorType", ShardIteratorType::KNOWN);
         checks.done()?;
-        let seed = self.settings.seed;
+        let (seed, limited) = (self.settings.seed, self.settings.throughput_limits);
         let stream = self.streams.find_with_data(
             now,
             request.stream_name.as_deref(),
@@ -46,6 +46,15 @@ impl Model {
             time: request.timestamp,
         };
         let (shard, place) = start.find(now, stream, &request.shard_id, "GetShardIterator")?;
+        if limited
+            && let Some(open) = stream.shard_mut(now, shard)
+            && open.closed.is_none()
+        {
+            if !open.iterators.open(now, ITERATORS) {
+                return Err(rate_exceeded(&shard_id(shard), stream));
+            }
+            open.iterators.charge(0);
+        }
         Ok(GetShardIteratorResponse { shard_iterator: Some(iterator(now, stream, shard, place, seed)) })
     }
 
@@ -71,8 +80,11 @@ impl Model {
         let mut checks = Checks::default();
         checks.length(&request.shard_iterator, "shardIterator", 1..=512);
         let limit = request.limit.unwrap_or(MOST_RECORDS);
-        checks.range(limit, "limit", 1..=MOST_RECORDS);
+        checks.range(limit, "limit", 1..=i32::MAX);
         checks.done()?;
+        if limit > MOST_RECORDS {
+            return Err(invalid(format!("Limit {limit} is greater than the most allowed, {MOST_RECORDS}.")));
+        }
         let (seed, limited, end_of_shard) =
             (self.settings.seed, self.settings.throughput_limits, self.settings.end_of_shard);
         let at = self.open_iterator(now, &request.shard_iterator)?;

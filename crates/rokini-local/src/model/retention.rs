@@ -51,13 +51,12 @@ impl Model {
         checks.done()?;
         let stream = self.streams.find(now, name, arn)?;
         let from = stream.retention_hours;
-        let wrong = if direction == "greater" { to < from } else { to > from };
+        let wrong = if direction == "greater" { to <= from } else { to >= from };
         if wrong {
             return Err(invalid(format!(
-                "Requested retention period ({to} hours) for {} can not be {} than existing retention period ({from} \
-                 hours).",
-                stream.place(),
-                if direction == "greater" { "shorter" } else { "longer" }
+                "The new retention period of {} must be {direction} than the present one: {to} hours are wanted, {from} \
+                 are set.",
+                stream.place()
             )));
         }
         stream.must_be_active()?;

@@ -28,6 +28,7 @@ pub(crate) struct Shard {
     oldest: u64,
     pub(crate) reads: Meter,
     pub(crate) writes: Meter,
+    pub(crate) iterators: Meter,
 }
 
 impl Shard {
@@ -45,6 +46,7 @@ impl Shard {
             oldest: FIRST_INDEX,
             reads: Meter::default(),
             writes: Meter::default(),
+            iterators: Meter::default(),
         }
     }
 

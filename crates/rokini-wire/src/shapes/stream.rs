@@ -84,7 +84,7 @@ pub struct DescribeStreamRequest {
     /// ARN of the stream; this or the name.
     #[serde(rename = "StreamARN", default, skip_serializing_if = "Option::is_none")]
     pub stream_arn: Option<String>,
-    /// Largest number of shards in the answer: default 100, at most 10,000.
+    /// Largest number of shards in the answer: default and most 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
     /// The page starts after this shard.
@@ -195,7 +195,7 @@ pub struct StreamDescriptionSummary {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ListStreamsRequest {
-    /// Largest number of streams in the answer: default 100, at most 10,000.
+    /// Largest number of streams in the answer: default and most 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
     /// The page starts after this name.
