@@ -65,7 +65,7 @@ impl Log {
     }
 
     /// Waits until what was seen is as wanted.
-    pub async fn until(&self, wanted: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
+    pub async fn until(&self, wanted: impl Fn(&[Seen]) -> bool + Sync) -> Vec<Seen> {
         let wait = async {
             loop {
                 let changed = self.0.changed.notified();
@@ -152,7 +152,10 @@ pub async fn position(store: &impl LeaseStore, shard: &ShardId) -> Position {
 }
 
 /// Waits until something about the store holds; looks again every 50 ms of the paused clock.
-pub async fn until_leases(store: &impl LeaseStore, wanted: impl Fn(&[LeaseRow]) -> bool) -> Vec<LeaseRow> {
+pub async fn until_leases(
+    store: &impl LeaseStore,
+    wanted: impl Fn(&[LeaseRow]) -> bool + Sync,
+) -> Vec<LeaseRow> {
     let wait = async {
         loop {
             let rows = leases(store).await;
