@@ -137,6 +137,13 @@ impl Bench {
         self.service.call(&put).unwrap()
     }
 
+    /// An iterator of shard 0, of this type.
+    pub(crate) fn iterator(&self, kind: &str) -> String {
+        let body = format!(r#"{{"StreamName":"s","ShardId":"{}","ShardIteratorType":"{kind}"}}"#, shard(0));
+        let request: GetShardIteratorRequest = json::decode(body.as_bytes()).unwrap();
+        self.service.call(&request).unwrap().shard_iterator.unwrap()
+    }
+
     pub(crate) fn split(&self, shard: &str, at: &str) {
         let split = SplitShardRequest {
             stream_name: name(),
