@@ -1,0 +1,258 @@
+//! `consume`: stops, pipes, hand-over.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use crate::support::{Ended, Endpoints, Local, Member, PATIENCE};
+
+const QUICK: [&str; 4] = ["--failover", "3s", "--heartbeat", "300ms"];
+
+fn lines(range: std::ops::Range<u32>) -> String {
+    range.map(|n| format!("{n:0100}\n")).collect()
+}
+
+async fn group(endpoints: &Endpoints) -> Value {
+    serde_json::from_str(&endpoints.run(&["group", "show", "g", "--json"]).await.done()).unwrap()
+}
+
+#[tokio::test]
+async fn a_record_is_a_line_and_json_says_where_it_comes_from() {
+    let local = Local::start(1).await;
+    let put = local.run(&["put", "orders", "a\nb", "-k", "key", "--json"]).await.done();
+    let put: Value = serde_json::from_str(&put).unwrap();
+    let mut json = local.consume("orders", "json", "w1", &[]);
+    json.until("the record", |member| member.lines().len() == 1).await;
+    let line: Value = serde_json::from_str(&json.lines()[0]).unwrap();
+    let names: BTreeSet<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    let wanted = ["arrival", "data", "epoch", "key", "sequence", "shard", "sub_sequence", "worker"];
+    assert_eq!(names, BTreeSet::from(wanted));
+    assert_eq!((&line["sequence"], &line["shard"]), (&put["sequence"], &put["shard"]));
+    assert_eq!((&line["data"], &line["key"], &line["worker"]), (&"a\nb".into(), &"key".into(), &"w1".into()));
+    assert_eq!((&line["epoch"], &line["sub_sequence"]), (&1.into(), &Value::Null));
+    assert_eq!(json.stop().await, Some(0));
+
+    let mut plain = Member::spawn(local.rokini(&["consume", "orders", "--group", "plain"]));
+    plain.until("the record", |member| member.lines() == ["a\\nb"]).await;
+    assert_eq!(plain.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn group_show_tells_workers_and_leases() {
+    let local = Local::start(2).await;
+    let mut member = local.consume("orders", "g", "w1", &["--checkpoint-interval", "0s"]);
+    local.run_with_input(&["put", "orders"], &lines(0..10)).await.done();
+    member.until("the records", |member| member.lines().len() == 10).await;
+    member.until("both shards", |member| member.stderr().matches("started at").count() == 2).await;
+    let shown = group(&local).await;
+    assert_eq!(shown["workers"][0]["name"], "w1");
+    assert_eq!((&shown["workers"][0]["state"], &shown["workers"][0]["leases"]), (&"alive".into(), &2.into()));
+    for lease in shown["leases"].as_array().unwrap() {
+        assert_eq!((&lease["owner"], &lease["epoch"]), (&"w1".into(), &1.into()));
+    }
+    let table = local.run(&["group", "show", "g", "--stream", "orders"]).await.done();
+    let heads: Vec<_> = table.lines().filter(|line| line.starts_with(|c: char| c.is_uppercase())).collect();
+    assert_eq!(heads.len(), 2, "{table}");
+    assert!(table.contains("\nstream orders@") && table.contains("(started at TRIM_HORIZON)"), "{table}");
+    assert_eq!(table.matches("shardId-").count(), 2, "{table}");
+    assert!(!table.contains('\x1b'), "no colours in a pipe");
+
+    assert_eq!(member.stop().await, Some(0));
+    let shown = group(&local).await;
+    assert_eq!(shown["workers"], Value::Array(Vec::new()), "it left");
+    for lease in shown["leases"].as_array().unwrap() {
+        assert_eq!(lease["owner"], Value::Null);
+        assert!(lease["position"].as_str().unwrap().starts_with("AFTER:"));
+        assert!(lease["checkpointed_at"].as_str().unwrap().starts_with("20"));
+    }
+}
+
+#[tokio::test]
+async fn g3_a_clean_stop_moves_the_shards_without_duplicates() {
+    let local = Local::start(4).await;
+    let mut first = local.consume("orders", "g", "w1", &QUICK);
+    first.until("its shards", |first| first.stderr().matches("started at").count() == 4).await;
+    let mut second = local.consume("orders", "g", "w2", &QUICK);
+    second.until("its share", |second| second.stderr().matches("started at").count() == 2).await;
+    for part in 0..5 {
+        local.run_with_input(&["put", "orders"], &lines(part * 20..part * 20 + 20)).await.done();
+    }
+    let stopped = Instant::now();
+    assert_eq!(first.stop().await, Some(0), "{}", first.stderr());
+    assert!(first.stderr().contains("handed over to `w2`"), "{}", first.stderr());
+    local.run_with_input(&["put", "orders"], &lines(100..120)).await.done();
+    let all = |second: &Member| first.data().len() + second.data().len() >= 120;
+    second.until("the rest", all).await;
+    eprintln!("all processed {:?} after the stop", stopped.elapsed());
+    assert_eq!(second.stop().await, Some(0));
+    let mut data = [first.data(), second.data()].concat();
+    data.sort();
+    assert_eq!(data.join("\n") + "\n", lines(0..120), "each once");
+}
+
+/// In a process name space of its own, where a signal without a handler does nothing.
+#[tokio::test]
+async fn g2_as_process_one_a_signal_drains_and_ends_with_zero() {
+    let local = Local::start(2).await;
+    let space = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let possible = Command::new("unshare").args(space).arg("true").status().await;
+    if !possible.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        eprintln!("skipped: `unshare {}` does not work here: {possible:?}", space.join(" "));
+        return;
+    }
+    let inner = local.rokini(&["consume", "orders", "--group", "g", "--json"]);
+    let inner = inner.as_std();
+    let mut command = Command::new("unshare");
+    command.args(space).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut member = Member::spawn(command);
+    local.run(&["put", "orders", "hello"]).await.done();
+    member.until("the record", |member| member.data() == ["hello"]).await;
+    assert!(group(&local).await["workers"][0]["name"].as_str().unwrap().ends_with("-1"), "it is process 1");
+
+    let outer = member.id().as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
+    let child = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+    kill_process(child, Signal::TERM).unwrap();
+    assert_eq!(member.ended().await, Some(0), "{}", member.stderr());
+    let shown = group(&local).await;
+    assert_eq!(shown["workers"], Value::Array(Vec::new()));
+    assert!(shown["leases"].as_array().unwrap().iter().all(|lease| lease["owner"].is_null()));
+}
+
+/// Starts a member whose lines nobody reads, and waits until it hangs on the full pipe.
+async fn stuck(local: &Local, more: &[&str]) -> (Member, tokio::process::ChildStdout) {
+    local.run_with_input(&["put", "orders", "-k", "k", "--unordered"], &lines(0..3000)).await.done();
+    let mut command = local.rokini(&[&["consume", "orders", "--group", "g"], more].concat());
+    let mut child = command.spawn().unwrap();
+    let pipe = child.stdout.take().unwrap();
+    let mut member = Member::of(child);
+    member.until("its shard", |member| member.stderr().contains("started at")).await;
+    let full = || rustix::io::ioctl_fionread(&pipe).unwrap() >= 60 << 10;
+    let deadline = Instant::now() + PATIENCE;
+    while !full() {
+        assert!(Instant::now() < deadline, "the pipe does not fill\n{}", member.stderr());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (member, pipe)
+}
+
+#[tokio::test]
+async fn g2_a_second_signal_ends_it_at_once() {
+    for (second, status) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let local = Local::start(1).await;
+        let (mut member, pipe) = stuck(&local, &[]).await;
+        member.signal(Signal::TERM);
+        member.until("the stop", |member| member.stderr().contains("stopping")).await;
+        // What follows at once is an echo of the first.
+        member.signal(Signal::TERM);
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let at = Instant::now();
+        member.signal(second);
+        assert_eq!(member.ended().await, Some(status), "{}", member.stderr());
+        assert!(at.elapsed() < Duration::from_secs(2), "{:?}", at.elapsed());
+        drop(pipe);
+    }
+}
+
+#[tokio::test]
+async fn g1_a_stop_ends_by_its_deadline_and_says_what_was_not_flushed() {
+    let local = Local::start(1).await;
+    let (mut member, pipe) = stuck(&local, &["--shutdown-deadline", "2s"]).await;
+    let at = Instant::now();
+    assert_eq!(member.stop().await, Some(1), "{}", member.stderr());
+    assert!(at.elapsed() < Duration::from_secs(4), "{:?}", at.elapsed());
+    let said = member.stderr();
+    assert!(
+        said.contains("error: not everything was flushed and stored by the deadline: shardId-0"),
+        "{said}"
+    );
+    assert!(said.contains("next: ") && said.contains("--shutdown-deadline"), "{said}");
+    drop(pipe);
+
+    let mut next = local.consume("orders", "g", "next", &[]);
+    next.until("every record", |next| next.lines().len() == 3000).await;
+    assert_eq!(next.stop().await, Some(0));
+}
+
+/// Reads so many lines, then goes away, as `head -n` does.
+async fn head(local: &Local, count: usize) -> Vec<String> {
+    let mut child = local.rokini(&["consume", "orders", "--group", "g"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut read = Vec::new();
+    while read.len() < count {
+        read.push(lines.next_line().await.unwrap().expect("a line"));
+    }
+    drop(lines);
+    let ended = Ended::of_child(child).await;
+    assert_eq!(ended.status, Some(0), "{ended:#?}");
+    assert!(!ended.stderr.contains("WARN") && !ended.stderr.contains("error"), "{}", ended.stderr);
+    read
+}
+
+#[tokio::test]
+async fn a_closed_pipe_ends_it_cleanly_and_what_was_not_flushed_comes_again() {
+    // 3,000 lines of 101 bytes: more than a pipe takes, and more than is flushed at once.
+    for (count, at_least, at_most) in [(1, 3000, 3000), (2700, 1, 2999)] {
+        let local = Local::start(1).await;
+        local.run_with_input(&["put", "orders", "-k", "k", "--unordered"], &lines(0..3000)).await.done();
+        let read = head(&local, count).await;
+        assert_eq!(read.join("\n") + "\n", lines(0..u32::try_from(count).unwrap()));
+        let shown = group(&local).await;
+        assert_eq!(shown["workers"], Value::Array(Vec::new()), "it handed over and left");
+
+        let mut next = local.consume("orders", "g", "next", &[]);
+        let last = format!("{:0100}", 2999);
+        next.until("the last record", |next| next.data().last() == Some(&last)).await;
+        let rest = next.data();
+        assert!((at_least..=at_most).contains(&rest.len()), "{count} read, {} came again", rest.len());
+        assert!(count + rest.len() >= 3000, "nothing is lost: {count} read, {} came after", rest.len());
+        assert_eq!(next.stop().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_noticed_without_records() {
+    let local = Local::start(1).await;
+    let mut child = local.rokini(&["consume", "orders", "--group", "g"]).spawn().unwrap();
+    let pipe = child.stdout.take().unwrap();
+    let mut member = Member::of(child);
+    member.until("its shard", |member| member.stderr().contains("started at")).await;
+    drop(pipe);
+    assert_eq!(member.ended().await, Some(0), "{}", member.stderr());
+    assert_eq!(group(&local).await["workers"], Value::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn l2_the_only_worker_is_replaced() {
+    let local = Local::start(2).await;
+    let failover = Duration::from_secs(3);
+    for (signal, within) in
+        [(Signal::TERM, Duration::from_secs(2)), (Signal::KILL, failover + Duration::from_secs(2))]
+    {
+        let name = format!("before-{}", signal.as_raw());
+        let mut before = local.consume("orders", "g", &name, &QUICK);
+        let marker = format!("m{}", signal.as_raw());
+        local.run(&["put", "orders", &marker]).await.done();
+        before.until("the record", |before| before.data().contains(&marker)).await;
+        before.signal(signal);
+        before.ended().await;
+        let gone = Instant::now();
+        let mut after = local.consume("orders", "g", &format!("after-{}", signal.as_raw()), &QUICK);
+        local.run_with_input(&["put", "orders"], &lines(0..10)).await.done();
+        after
+            .until("new records", |after| after.data().iter().filter(|data| data.len() == 100).count() >= 10)
+            .await;
+        let silence = gone.elapsed();
+        eprintln!("resumed {silence:?} after {signal:?}");
+        assert!(silence < within, "{silence:?} after {signal:?}");
+        assert_eq!(after.stop().await, Some(0));
+    }
+}

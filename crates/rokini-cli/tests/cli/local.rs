@@ -1,0 +1,84 @@
+//! `local`.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Endpoints, Member};
+
+fn nowhere() -> Endpoints {
+    Endpoints::new("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1".to_owned())
+}
+
+const ANY_PORTS: [&str; 5] = ["local", "--kinesis-port", "0", "--dynamodb-port", "0"];
+
+#[tokio::test]
+async fn serves_until_stopped() {
+    let arguments = [&ANY_PORTS[..], &["--stream", "orders:3", "--stream", "one", "--json"]].concat();
+    let mut server = Member::spawn(nowhere().rokini(&arguments));
+    server.until("the object", |server| !server.lines().is_empty()).await;
+    let told: Value = serde_json::from_str(&server.lines()[0]).unwrap();
+    assert_eq!(told["streams"], serde_json::json!({"orders": 3, "one": 1}));
+    assert_eq!(told["environment"]["AWS_ENDPOINT_URL_KINESIS"], told["kinesis"]);
+    assert_eq!(told["environment"]["AWS_ENDPOINT_URL_DYNAMODB"], told["dynamodb"]);
+
+    let url = |name: &str| told[name].as_str().unwrap().to_owned();
+    let endpoints = Endpoints::new(url("kinesis"), url("dynamodb"));
+    endpoints.run(&["put", "orders", "hello"]).await.done();
+    let mut member = endpoints.consume("orders", "g", "w", &[]);
+    member.until("the record", |member| member.data() == ["hello"]).await;
+    assert_eq!(member.stop().await, Some(0));
+
+    server.signal(Signal::INT);
+    assert_eq!(server.ended().await, Some(0));
+    endpoints.run(&["put", "orders", "hello"]).await.refused(4, &["next: start it: `rokini local"]);
+}
+
+#[tokio::test]
+async fn prints_lines_to_copy() {
+    let mut server = Member::spawn(nowhere().rokini(&ANY_PORTS));
+    server.until("the lines", |server| server.lines().len() == 5).await;
+    let lines = server.lines();
+    let names: Vec<_> = lines.iter().map(|line| line.split('=').next().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "export AWS_ENDPOINT_URL_KINESIS",
+            "export AWS_ENDPOINT_URL_DYNAMODB",
+            "export AWS_REGION",
+            "export AWS_ACCESS_KEY_ID",
+            "export AWS_SECRET_ACCESS_KEY"
+        ]
+    );
+    server.until("the next step", |server| server.stderr().contains("--stream orders:4")).await;
+    assert_eq!(server.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_the_next_step() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (flag, service) in [("--kinesis-port", "Kinesis"), ("--dynamodb-port", "DynamoDB")] {
+        let arguments = [&ANY_PORTS[..1], &[flag, &port], &[other(flag), "0"]].concat();
+        nowhere().run(&arguments).await.refused(
+            2,
+            &[
+                &format!("error: cannot serve {service} on 127.0.0.1:{port}\n"),
+                "why: Address already in use",
+                &format!("next: stop what listens there (`ss -ltnp 'sport = :{port}'`"),
+                &format!("`rokini local {flag} 0`"),
+            ],
+        );
+    }
+}
+
+fn other(flag: &str) -> &'static str {
+    if flag == "--kinesis-port" { "--dynamodb-port" } else { "--kinesis-port" }
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_be_is_refused() {
+    for (stream, said) in [("orders:0", "`orders:4`"), ("a b:1", "a b"), ("orders:99999999", "orders")] {
+        let ended = nowhere().run(&[&ANY_PORTS[..], &["--stream", stream]].concat()).await;
+        ended.refused(2, &["error:", said]);
+    }
+}

@@ -1,0 +1,19 @@
+//! The binary as users run it: real processes against endpoints on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test"
+)]
+
+mod consume;
+mod fleet;
+mod local;
+mod put_tail;
+mod refusals;
+mod settings;
+mod support;

@@ -1,0 +1,331 @@
+//! Bad input: what happened, where, and what next; nothing on standard output; the status that the help promises.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
+use rokini_local::wire::ErrorCode;
+use rokini_local::{Fault, Rule};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::support::{Ended, Endpoints, Local};
+
+/// The commands that need a stream.
+const STREAM_COMMANDS: [&[&str]; 3] = [
+    &["consume", "orders", "--group", "g"],
+    &["put", "orders", "hello"],
+    &["tail", "orders", "--from", "horizon"],
+];
+/// The commands that need a table.
+const TABLE_COMMANDS: [&[&str]; 2] = [&["consume", "orders", "--group", "g"], &["group", "show", "g"]];
+
+#[tokio::test]
+async fn no_such_stream() {
+    let local = Local::start(1).await;
+    for command in STREAM_COMMANDS {
+        let arguments: Vec<_> =
+            command.iter().map(|word| if *word == "orders" { "nope" } else { *word }).collect();
+        local.run(&arguments).await.refused(
+            2,
+            &[
+                "error: stream `nope` does not exist in region `us-east-1`",
+                "why: ResourceNotFoundException: Stream nope under account 000000000000 not found.",
+                &format!(
+                    "next: `aws kinesis list-streams --region us-east-1 --endpoint-url {}`",
+                    local.kinesis.endpoint_url()
+                ),
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_region() {
+    let local = Local::start(1).await;
+    let arn = "arn:aws:kinesis:eu-west-1:000000000000:stream/orders";
+    for command in STREAM_COMMANDS {
+        let arguments: Vec<_> =
+            command.iter().map(|word| if *word == "orders" { arn } else { *word }).collect();
+        local.run(&arguments).await.refused(2, &[
+            &format!("error: stream `{arn}` is in region `eu-west-1`, but the AWS configuration says `us-east-1`"),
+            "AWS_REGION=eu-west-1",
+        ]);
+    }
+    for command in STREAM_COMMANDS.into_iter().chain(TABLE_COMMANDS) {
+        let mut unset = local.rokini(command);
+        unset.env_remove("AWS_REGION");
+        Ended::of(unset)
+            .await
+            .refused(2, &["error: no AWS region is set", "next: `export AWS_REGION=us-east-1`"]);
+    }
+}
+
+#[tokio::test]
+async fn missing_table() {
+    let local = Local::start(1).await;
+    for command in TABLE_COMMANDS {
+        let mut command = local.rokini(command);
+        // Beside a service on this machine it would be made.
+        command.env("ROKINI_CREATE_TABLE", "false");
+        Ended::of(command).await.refused(
+            2,
+            &[
+                "error: table `rokini` does not exist (region `us-east-1`",
+                "partition key `group` (string) and sort key `row` (string)",
+                "`--create-table`",
+                "next: `aws dynamodb list-tables --region us-east-1 --endpoint-url",
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_table_schema() {
+    let local = Local::start(1).await;
+    let client = dynamodb(&local);
+    let key =
+        AttributeDefinition::builder().attribute_name("leaseKey").attribute_type(ScalarAttributeType::S);
+    let role = KeySchemaElement::builder().attribute_name("leaseKey").key_type(KeyType::Hash);
+    let table = client.create_table().table_name("kcl").billing_mode("PAY_PER_REQUEST".into());
+    let table = table.attribute_definitions(key.build().unwrap()).key_schema(role.build().unwrap());
+    table.send().await.unwrap();
+    local.run(&["consume", "orders", "--group", "g", "--table", "kcl"]).await.refused(
+        2,
+        &[
+            "error: table `kcl` (region `us-east-1`",
+            "has ",
+            "`leaseKey`",
+            "expected partition key `group` (S) and sort key `row` (S)",
+            "next: ",
+        ],
+    );
+}
+
+fn dynamodb(endpoints: &Endpoints) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+        .endpoint_url(&endpoints.dynamodb)
+        .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+        .credentials_provider(aws_credential_types::Credentials::from_keys("local", "local", None))
+        .http_client(rokini::http_client().unwrap());
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+#[tokio::test]
+async fn no_permission_on_the_stream() {
+    let local = Local::start(1).await;
+    let message = "User: arn:aws:iam::1:user/u is not authorized to perform this action".to_owned();
+    let denied = |operation: &str| {
+        let fault = Fault::Error { code: ErrorCode::AccessDenied, message: message.clone(), status: None };
+        local.kinesis.faults().add(Rule::on(operation, fault))
+    };
+    let said = |action: &str| {
+        [
+            format!("{action}"),
+            "stream `orders` in region `us-east-1`".to_owned(),
+            "not allowed".to_owned(),
+            format!("why: AccessDeniedException: {message}"),
+            "next: `aws sts get-caller-identity`".to_owned(),
+        ]
+    };
+    let rule = denied("PutRecords");
+    let put = local.run(&["put", "orders", "hello"]).await;
+    assert!(put.stderr.starts_with("put 0 records (0 bytes) into `orders`"), "{}", put.stderr);
+    put.refused(3, &said("error: `kinesis:PutRecords`").each_ref().map(String::as_str));
+    local.kinesis.faults().remove(rule);
+    denied("DescribeStreamSummary");
+    for command in STREAM_COMMANDS {
+        let ended = local.run(command).await;
+        ended.refused(3, &said("error: kinesis:DescribeStreamSummary").each_ref().map(String::as_str));
+    }
+}
+
+/// Answers every request with this status and body.
+async fn answering(status: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = vec![0; 64 << 10];
+                // Requests here are small: one read has all of them.
+                let _ = socket.read(&mut request).await;
+                let head = "content-type: application/x-amz-json-1.0\r\nconnection: close";
+                let answer =
+                    format!("HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                let _ = socket.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn no_permission_on_the_table() {
+    let body = r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"not authorized"}"#;
+    let local = Local::start(1).await;
+    let endpoints = Endpoints::new(local.kinesis.endpoint_url(), answering("400 Bad Request", body).await);
+    for command in TABLE_COMMANDS {
+        endpoints.run(command).await.refused(
+            3,
+            &[
+                "error: ",
+                "dynamodb:",
+                "table `rokini`",
+                "AccessDeniedException",
+                "next: `aws sts get-caller-identity`",
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_credentials() {
+    let local = Local::start(1).await;
+    for command in STREAM_COMMANDS {
+        let mut command = local.rokini(command);
+        command.env_remove("AWS_ACCESS_KEY_ID");
+        Ended::of(command).await.refused(
+            3,
+            &[
+                "error: there are no credentials for kinesis:DescribeStreamSummary on stream `orders`",
+                "next: `aws sts get-caller-identity`",
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_something_else() {
+    let other = answering("404 Not Found", "<html>no such page</html>").await;
+    let endpoints = Endpoints::new(other.clone(), other);
+    for command in STREAM_COMMANDS {
+        endpoints.run(command).await.refused(2, &["error: ", "AWS_ENDPOINT_URL"]);
+    }
+}
+
+#[tokio::test]
+async fn unreachable_endpoints() {
+    let nowhere = "http://127.0.0.1:1".to_owned();
+    let endpoints = Endpoints::new(nowhere.clone(), nowhere.clone());
+    for command in STREAM_COMMANDS {
+        endpoints.run(command).await.refused(4, &[
+            "error: http://127.0.0.1:1 cannot be reached for kinesis:DescribeStreamSummary on stream `orders`",
+            "why: ",
+            "Connection refused",
+            "next: start it: `rokini local --stream NAME:SHARDS`",
+        ]);
+    }
+    let local = Local::start(1).await;
+    let endpoints = Endpoints::new(local.kinesis.endpoint_url(), nowhere);
+    for command in TABLE_COMMANDS {
+        endpoints.run(command).await.refused(
+            4,
+            &[
+                "error: DynamoDB cannot be reached",
+                "table `rokini`",
+                "why: ",
+                "Connection refused",
+                "next: start it: `rokini local`",
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    let local = Local::start(1).await;
+    let no_stream = Endpoints::new(silent.clone(), local.dynamo.endpoint_url());
+    let no_table = Endpoints::new(local.kinesis.endpoint_url(), silent);
+    for (endpoints, command) in [(no_stream, STREAM_COMMANDS[2]), (no_table, TABLE_COMMANDS[0])] {
+        let started = Instant::now();
+        endpoints.run(command).await.refused(4, &["error: ", "in time", "next: "]);
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn two_workers_of_one_name() {
+    let local = Local::start(1).await;
+    let mut first = local.consume("orders", "g", "w", &["--failover", "3s", "--heartbeat", "300ms"]);
+    first.until("joining", |first| first.stderr().contains("joined the group")).await;
+    let second = local.run(&[
+        "consume",
+        "orders",
+        "--group",
+        "g",
+        "--worker",
+        "w",
+        "--failover",
+        "3s",
+        "--heartbeat",
+        "300ms",
+    ]);
+    second.await.refused(
+        2,
+        &["error: a live worker of group `g` is named `w` already", "start this one under another name"],
+    );
+    local.run(&["put", "orders", "still"]).await.done();
+    first.until("the record", |first| first.data() == ["still"]).await;
+    assert_eq!(first.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_start_in_the_future() {
+    let local = Local::start(1).await;
+    for command in [&["consume", "orders", "-g", "g"][..], &["tail", "orders"]] {
+        let arguments = [command, &["--from", "2999-01-01T00:00:00Z"]].concat();
+        local.run(&arguments).await.refused(
+            2,
+            &[
+                "error: the start position 2999-01-01T00:00:00Z is in the future (now 20",
+                "give a time that has passed, or `latest`",
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_such_group_stream_or_shard() {
+    let local = Local::start(1).await;
+    let mut member = local.consume("orders", "g", "w", &[]);
+    member.until("a shard", |member| member.stderr().contains("started at")).await;
+    assert_eq!(member.stop().await, Some(0));
+    local.run(&["group", "show", "nope"]).await.refused(
+        2,
+        &[
+            "error: table `rokini` in region `us-east-1` has nothing of group `nope`",
+            "next: check name, table and region, or start a member: `rokini consume STREAM --group nope`",
+        ],
+    );
+    local
+        .run(&["group", "show", "g", "--stream", "nope"])
+        .await
+        .refused(2, &["`nope`", "next: its streams are orders"]);
+    local.run(&["tail", "orders", "--shard", "nope"]).await.refused(
+        2,
+        &["error: stream `orders` has no shard `nope`", "next: its shards are shardId-000000000000"],
+    );
+    local.run(&["tail", "orders", "--from", "at:123"]).await.refused(
+        2,
+        &[
+            "error: a sequence number belongs to one shard",
+            "next: name it: `rokini tail orders --from at:123 --shard ID`",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn errors_are_objects_with_json() {
+    let local = Local::start(1).await;
+    let ended = local.run(&["tail", "nope", "--json"]).await;
+    ended.refused(2, &["{"]);
+    let error: serde_json::Value = serde_json::from_str(&ended.stderr).unwrap();
+    let error = &error["error"];
+    assert_eq!((error["status"].as_u64(), error["kind"].as_str()), (Some(2), Some("configuration")));
+    assert!(error["what"].as_str().unwrap().contains("stream `nope` does not exist"));
+    assert!(error["why"][0].as_str().unwrap().contains("ResourceNotFoundException"));
+    assert!(error["next"].as_str().unwrap().contains("list-streams"));
+}
