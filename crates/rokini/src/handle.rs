@@ -310,12 +310,14 @@ impl Control {
     /// The consumer is over. The first report stays.
     pub(crate) fn finished(&self, report: ShutdownReport) {
         self.set_phase(Phase::Stopped);
-        self.report.send_if_modified(|first| {
+        let first = self.report.send_if_modified(|first| {
             let is_first = first.is_none();
             first.get_or_insert(report);
             is_first
         });
-        self.engine.events.tell(Event::Stopped);
+        if first {
+            self.engine.events.tell(Event::Stopped);
+        }
     }
 
     fn unfinished(&self) -> ShutdownReport {

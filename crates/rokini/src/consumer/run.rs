@@ -115,7 +115,7 @@ impl Runner {
         engine.events.tell(Event::Joined { worker: me.clone() });
         let mut audits = pin!(audit(&engine, stream, &member, self.fork()));
         let mut stop: Option<Stop> = None;
-        let mut abandoned = false;
+        let (mut abandoned, mut fenced) = (false, false);
         let mut report = ShutdownReport::default();
         loop {
             let times = stop.map(Times::of);
@@ -127,7 +127,7 @@ impl Runner {
                     member.begin_leave();
                     crew.stop();
                 }
-                event = events.recv() => match event {
+                event = events.recv(), if !fenced => match event {
                     Some(MemberEvent::Granted(lease)) => crew.granted(lease, me.clone()),
                     Some(MemberEvent::OutageBegan { error }) => {
                         tracing::warn!(error, "heartbeats do not arrive: handlers pause until they do");
@@ -140,8 +140,7 @@ impl Runner {
                     Some(MemberEvent::Fenced) | None => {
                         tracing::warn!(worker = %me, "this worker was declared dead by the others: it joins again");
                         engine.events.tell(Event::Fenced);
-                        control.set_member(None);
-                        return Incarnation::Fenced;
+                        fenced = true;
                     }
                     Some(_) => {}
                 },
@@ -160,14 +159,24 @@ impl Runner {
                 }
                 () = &mut audits => {}
             }
-            if stop.is_some() && crew.is_empty() {
-                break;
+            match stop {
+                Some(_) if crew.is_empty() => break,
+                // The tasks end by themselves, while a new incarnation joins.
+                None if fenced => break,
+                _ => {}
             }
         }
-        let Some(stop) = stop else { return Incarnation::Fenced };
+        let Some(stop) = stop else {
+            control.set_member(None);
+            return Incarnation::Fenced;
+        };
         // Leases granted while the member was leaving are dropped here and are free once its row is gone.
         drop(events);
         member.leave(stop.deadline).await;
+        engine.tracker.close();
+        if timeout_at(stop.deadline, engine.tracker.wait()).await.is_err() {
+            tracing::warn!("tasks of the consumer had not ended at the deadline of the shutdown");
+        }
         report.shards.sort_by(|a, b| a.shard.cmp(&b.shard));
         report.took = stop.begun.elapsed();
         Incarnation::Stopped(report)

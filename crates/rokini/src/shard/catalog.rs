@@ -58,6 +58,7 @@ impl Catalog {
             Some(row) => row,
             None => {
                 let start = resolve(start, &stream)?;
+                self.refuse_second_stream(&stream.name).await?;
                 let row = StreamRow { id: stream.id, name: stream.name, start };
                 match self.store.insert_stream(&self.group, &row).await {
                     Ok(Outcome::Applied { after, .. }) => after,
@@ -78,6 +79,22 @@ impl Catalog {
         };
         self.events.tell(Event::StartResolved { position: row.start });
         Ok(OpenStream { id: row.id, name: row.name, start: row.start })
+    }
+
+    /// The shards of all streams of a group are spread over all its workers, so a worker that reads one stream
+    /// must not join a group that reads another.
+    async fn refuse_second_stream(&self, name: &str) -> Result<(), Error> {
+        let view = self.store.list(&self.group, Listing::All).await?;
+        match view.streams.iter().find(|row| row.name != name) {
+            None => Ok(()),
+            Some(other) => Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "group `{}` consumes stream `{}` already: consume stream `{name}` under another group",
+                    self.group, other.name
+                ),
+            )),
+        }
     }
 
     /// Gives a lease to each shard that was open at the start and has none.

@@ -1,16 +1,17 @@
 //! Several workers, workers that die, stores that lose replies.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, Fault, FaultyStore, LeaseRow, LostCause, MemoryStore, Operation, Position, SequenceNumber,
-    Target,
+    CountingStore, Fault, FaultyStore, LeaseRow, LeaseStore, LeaseUpdate, LostCause, MemoryStore, Operation,
+    Position, SequenceNumber, Target,
 };
-use rokini::{Batch, Event, HandlerError, RecordProcessor, ShardContext, ShardState};
+use rokini::{Batch, Event, HandlerError, RecordProcessor, ShardContext, ShardState, ShardStop};
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Log, Running, builder, clock_off_by, leases, position, until_leases};
+use crate::harness::{Log, Running, builder, clock_off_by, group, leases, position, until_leases};
 use crate::stream::{Stream, shard_id};
 
 fn held_by(rows: &[LeaseRow], name: &str) -> usize {
@@ -271,5 +272,96 @@ async fn c6_handler_that_blocks_for_an_hour_keeps_its_lease() {
         assert_eq!(position(&store, &shard_id(shard as usize)).await, done);
     }
     first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_task_that_dies_is_restarted_and_the_others_do_not_notice() {
+    let (stream, store, log) = (Stream::new(3), MemoryStore::new(), Log::default());
+    stream.put(1, "a");
+    let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
+    let mut events = running.handle.events();
+    log.until_count(1).await;
+    stream.panic_in(1, true);
+    sleep(Duration::from_secs(2)).await;
+    stream.panic_in(1, false);
+    stream.put_each(3, "b");
+    log.until_count(4).await;
+    let restarted: BTreeSet<_> = std::iter::from_fn(|| events.try_recv().ok())
+        .filter_map(|event| match event {
+            Event::ShardRestarted { shard, .. } => Some(shard),
+            Event::LeaseLost { .. } => panic!("{event:?}"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(restarted, BTreeSet::from([shard_id(1)]));
+    assert!(running.stop().await.is_clean());
+}
+
+/// Tells when it lost its lease and why; its handler waits until told that its work will not count.
+struct Waits(Log, Arc<Mutex<Vec<String>>>);
+
+impl RecordProcessor for Waits {
+    async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        self.0.add(&batch);
+        batch.cancellation().cancelled().await;
+        let stored = batch.checkpoint_at(&batch.records()[0]).await;
+        self.1.lock().unwrap().push(format!("stored {}", stored.is_ok()));
+        Ok(())
+    }
+
+    async fn lease_lost(&mut self, _: &ShardContext, cause: LostCause) {
+        self.1.lock().unwrap().push(format!("lost {cause:?}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_stale_owner_is_told_and_its_checkpoint_is_refused() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    stream.put_all(0, &["a", "b"]);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (calls, tells) = (log.clone(), Arc::clone(&told));
+    let building =
+        builder(&stream, store.clone(), "w").processor(move |_| Waits(calls.clone(), Arc::clone(&tells)));
+    let running = Running::start(building).await;
+    log.until_count(2).await;
+    // An operator sets the position: the hold is over, and the shard comes back from there.
+    let row = leases(&store).await.remove(0);
+    let seek = LeaseUpdate::Seek { seen: row.epoch, to: Position::after(SequenceNumber::from(1)) };
+    assert!(store.update_lease(&group(), &row.key, &seek).await.unwrap().is_applied());
+    log.until_count(3).await;
+    assert_eq!(log.texts(), ["a", "b", "b"]);
+    assert_eq!(*told.lock().unwrap(), ["stored false", "lost Seek"]);
+    let held: Vec<_> = running.handle.status().shards.iter().map(|shard| shard.epoch).collect();
+    assert_eq!(held, [row.epoch.next()]);
+    running.handle.shutdown(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn g1_worker_that_is_fenced_while_it_stops_still_reports() {
+    let (stream, inner, log) = (Stream::new(2), MemoryStore::new(), Log::default());
+    let link = FaultyStore::new(inner.clone(), 1);
+    stream.put(0, "a");
+    let calls = log.clone();
+    let slow = builder(&stream, link.clone(), "w1").for_each_batch(move |batch| {
+        calls.add(&batch);
+        async {
+            sleep(Duration::from_secs(40)).await;
+            Ok(())
+        }
+    });
+    let first = Running::start(slow).await;
+    log.until_count(1).await;
+    let second = Running::logging(builder(&stream, inner.clone(), "w2"), &log).await;
+    sleep(Duration::from_secs(5)).await;
+    link.outage(true);
+    let handle = first.handle.clone();
+    let stopping = tokio::spawn(async move { handle.shutdown(Duration::from_secs(60)).await });
+    until_leases(&inner, |rows| held_by(rows, "w2") == 2).await;
+    link.outage(false);
+    let report = stopping.await.unwrap();
+    let lost = |end: &ShardStop| matches!(end, ShardStop::Lost(LostCause::Fenced));
+    assert!(report.shards.iter().any(|shard| shard.shard == shard_id(0) && lost(&shard.end)), "{report:?}");
+    assert_eq!(first.run.await.unwrap().unwrap(), report);
     second.stop().await;
 }

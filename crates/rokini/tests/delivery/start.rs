@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rokini::lease::{Fault, FaultyStore, LeaseStore, Listing, LostCause, MemoryStore, Operation, Position};
+use rokini::lease::{
+    CountingStore, Fault, FaultyStore, LeaseKey, LeaseRow, LeaseStore, Listing, LostCause, MemoryStore,
+    Operation, Position, StreamId,
+};
 use rokini::{ErrorKind, Event, StartPosition};
 use tokio::time::{Instant, sleep};
 
@@ -216,7 +219,7 @@ async fn l7_second_live_worker_of_one_name_refuses_to_run() {
 async fn r1_audit_finds_and_mends_a_hole() {
     let (stream, store, log) = (Stream::new(2), MemoryStore::new(), Log::default());
     let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
-    let owned = |rows: &[rokini::lease::LeaseRow]| rows.iter().filter(|row| row.owner.is_some()).count() == 2;
+    let owned = |rows: &[LeaseRow]| rows.iter().filter(|row| row.owner.is_some()).count() == 2;
     let rows = until_leases(&store, owned).await;
     let mut events = running.handle.events();
     let begun = Instant::now();
@@ -264,9 +267,47 @@ async fn c14_a_recreated_stream_never_meets_old_positions() {
     log.until_count(3).await;
     assert_eq!(log.texts(), ["a", "b", "c"]);
     // The leases of the deleted stream are retired, so they weigh nothing.
-    let ended =
-        |rows: &[rokini::lease::LeaseRow]| rows.iter().filter(|row| row.position.is_shard_end()).count() == 2;
+    let ended = |rows: &[LeaseRow]| rows.iter().filter(|row| row.position.is_shard_end()).count() == 2;
     until_leases(&store, ended).await;
     assert_eq!(leases(&store).await.len(), 3);
     second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c14_second_stream_in_a_group_is_refused() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    let first = Running::logging(builder(&stream, store.clone(), "w1"), &log).await;
+    until_leases(&store, |rows| rows.iter().any(|row| row.owner.is_some())).await;
+    let bills = Stream::new(3).named("bills");
+    let error = Running::logging(builder(&bills, store.clone(), "w2"), &Log::default()).await.run.await;
+    let error = error.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("orders") && error.to_string().contains("bills"), "{error}");
+    assert_eq!(leases(&store).await.len(), 1, "it wrote nothing");
+    // Under another group both go on in one table.
+    let other = Running::logging(builder(&bills, store, "w2").group("other"), &log).await;
+    bills.put(2, "b");
+    stream.put(0, "a");
+    log.until_count(2).await;
+    first.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c14_lease_of_another_stream_is_given_back_untouched() {
+    let (stream, store, log) = (Stream::new(1), CountingStore::new(MemoryStore::new()), Log::default());
+    let foreign = LeaseKey::new(StreamId::new("bills@5").unwrap(), shard_id(0));
+    store.insert_lease(&group(), &LeaseRow::new(foreign.clone(), Position::TrimHorizon)).await.unwrap();
+    let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
+    let mut events = running.handle.events();
+    stream.put(0, "a");
+    log.until_count(1).await;
+    sleep(Duration::from_secs(60)).await;
+    let row = store.lease(&group(), &foreign).await.unwrap().unwrap();
+    assert_eq!(row.position, Position::TrimHorizon);
+    let told = Event::ForeignLease { lease: foreign };
+    assert!(std::iter::from_fn(|| events.try_recv().ok()).any(|event| event == told));
+    let moves = store.snapshot().of(Operation::HandOver);
+    assert!((2..=6).contains(&moves), "given back, and slowly: {moves} times in a minute");
+    assert!(running.stop().await.is_clean());
 }

@@ -1,7 +1,7 @@
 //! A stream in memory, on the paused clock, with faults.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,6 +34,7 @@ struct Shard {
 
 #[derive(Debug)]
 struct State {
+    name: &'static str,
     began: Instant,
     created: u64,
     shards: Vec<Shard>,
@@ -46,6 +47,7 @@ struct State {
     silent_end: bool,
     faults: HashMap<Op, VecDeque<ErrorKind>>,
     broken: HashMap<ShardId, ErrorKind>,
+    panics: HashSet<ShardId>,
     calls: HashMap<Op, usize>,
 }
 
@@ -60,6 +62,7 @@ pub fn shard_id(number: usize) -> ShardId {
 impl Stream {
     pub fn new(shards: usize) -> Self {
         let stream = Self(Arc::new(Mutex::new(State {
+            name: "orders",
             began: Instant::now(),
             created: BEGIN - 1_000,
             shards: Vec::new(),
@@ -69,6 +72,7 @@ impl Stream {
             silent_end: false,
             faults: HashMap::new(),
             broken: HashMap::new(),
+            panics: HashSet::new(),
             calls: HashMap::new(),
         })));
         {
@@ -84,15 +88,24 @@ impl Stream {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn id(&self) -> StreamId {
-        StreamId::new(format!("orders@{}", self.state().created)).unwrap()
+        StreamId::new({
+            let state = self.state();
+            format!("{}@{}", state.name, state.created)
+        })
+        .unwrap()
     }
 
     pub fn now(&self) -> u64 {
         self.state().now()
+    }
+
+    pub fn named(self, name: &'static str) -> Self {
+        self.state().name = name;
+        self
     }
 
     pub fn per_read(self, records: usize) -> Self {
@@ -176,6 +189,16 @@ impl Stream {
         }
     }
 
+    /// Readers of this shard panic from now on, or no longer.
+    pub fn panic_in(&self, shard: usize, on: bool) {
+        let mut state = self.state();
+        if on {
+            state.panics.insert(shard_id(shard));
+        } else {
+            state.panics.clear();
+        }
+    }
+
     /// The shard ages out: no listing shows it, no read finds it.
     pub fn forget(&self, shard: usize) {
         self.break_shard(shard, Some(ErrorKind::Data));
@@ -222,13 +245,11 @@ impl State {
 #[async_trait]
 impl StreamSource for Stream {
     async fn describe(&self) -> Result<StreamDescription, Error> {
-        let now_millis = self.called(Op::Describe)?.now();
-        Ok(StreamDescription {
-            name: "orders".to_owned(),
-            id: self.id(),
-            now_millis,
-            retention: Duration::from_secs(86_400),
-        })
+        let (now_millis, name) = {
+            let state = self.called(Op::Describe)?;
+            (state.now(), state.name.to_owned())
+        };
+        Ok(StreamDescription { name, id: self.id(), now_millis, retention: Duration::from_secs(86_400) })
     }
 
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {
@@ -275,6 +296,7 @@ impl Reader {
         if let Some(kind) = state.broken.get(&shard.description.id) {
             return Err(Error::new(*kind, "this shard is broken"));
         }
+        assert!(!state.panics.contains(&shard.description.id), "this reader panics");
         let rest = &shard.records[self.cursor..];
         let records: Vec<Record> = rest.iter().take(state.per_read).cloned().collect();
         let last = records.len() == rest.len();
