@@ -30,8 +30,9 @@ pub enum BillingMode {
     /// By request. Nothing to size, nothing to pay while idle.
     #[default]
     PayPerRequest,
-    /// By capacity set aside. A worker needs about one write unit for its heartbeats (at one a second) and one
-    /// read unit for watching up to about 80 workers; each is at least 1.
+    /// By capacity set aside. At one heartbeat and one look at the fleet a second, each worker needs 1 write unit
+    /// and half a read unit for every 20 workers or so in its group (a worker's row is about 200 bytes, and half
+    /// a read unit covers 4 KB). Both are at least 1.
     Provisioned {
         /// Read capacity units.
         read_units: u32,

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 use aws_types::SdkConfig;
-use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, Listing, StoreError, StoreErrorKind};
+use rokini_lease::{
+    BillingMode, DynamoStore, GroupId, LeaseStore, Listing, StoreError, StoreErrorKind, WorkerUpdate,
+};
 use tokio::net::TcpListener;
 
 use crate::proxy::{Proxy, Verdict};
-use crate::server::{Server, TABLE, config, group, id, store};
+use crate::server::{Server, TABLE, config, group, id, store, worker};
 
 /// Checks the kind of an error and what its message tells.
 fn check(error: &StoreError, kind: StoreErrorKind, told: &[&str]) {
@@ -83,17 +85,14 @@ async fn c12_a_missing_permission_names_action_and_table() {
         StoreErrorKind::Permission,
         &["dynamodb:GetItem", "`rokini`", "`check_group`"],
     );
-    let told = |action| check_action(action);
-    told("dynamodb:Query")(store.list(&group(), Listing::All).await.unwrap_err());
-    told("dynamodb:GetItem")(store.worker(&group(), &id("w")).await.unwrap_err());
-    told("dynamodb:PutItem")(store.insert_worker(&group(), &crate::server::worker("w")).await.unwrap_err());
-    let fence = rokini_lease::WorkerUpdate::Fence { seen: 0 };
-    told("dynamodb:UpdateItem")(store.update_worker(&group(), &id("w"), &fence).await.unwrap_err());
-    told("dynamodb:DeleteItem")(store.delete_worker(&group(), &id("w")).await.unwrap_err());
-}
-
-fn check_action(action: &'static str) -> impl FnOnce(StoreError) {
-    move |error| {
+    let fence = WorkerUpdate::Fence { seen: 0 };
+    for (action, error) in [
+        ("dynamodb:Query", store.list(&group(), Listing::All).await.unwrap_err()),
+        ("dynamodb:GetItem", store.worker(&group(), &id("w")).await.unwrap_err()),
+        ("dynamodb:PutItem", store.insert_worker(&group(), &worker("w")).await.unwrap_err()),
+        ("dynamodb:UpdateItem", store.update_worker(&group(), &id("w"), &fence).await.unwrap_err()),
+        ("dynamodb:DeleteItem", store.delete_worker(&group(), &id("w")).await.unwrap_err()),
+    ] {
         check(&error, StoreErrorKind::Permission, &[action, "`rokini`", "`eu-west-1`"]);
         assert!(!error.is_ambiguous(), "a refusal of the service changed nothing");
     }
@@ -175,8 +174,8 @@ async fn an_unreachable_endpoint_is_told_in_bounded_time() {
     let store = store(&silent.address).timeouts(attempt, operation);
     let started = Instant::now();
     check(&store.init().await.unwrap_err(), StoreErrorKind::Unavailable, &["in time", &silent.address]);
-    let beat = rokini_lease::WorkerUpdate::Fence { seen: 0 };
-    let error = store.update_worker(&group(), &id("w"), &beat).await.unwrap_err();
+    let fence = WorkerUpdate::Fence { seen: 0 };
+    let error = store.update_worker(&group(), &id("w"), &fence).await.unwrap_err();
     check(&error, StoreErrorKind::Unavailable, &["UpdateItem", "in time"]);
     assert!(error.is_ambiguous(), "it may have arrived");
     assert!(started.elapsed() < operation * 2 + Duration::from_secs(1), "{:?}", started.elapsed());
@@ -190,7 +189,7 @@ async fn throttling_is_told_apart() {
     let code = "ProvisionedThroughputExceededException";
     let proxy = Proxy::start(&server.address, move |_| Verdict::refuse(code)).await;
     let store = store(&proxy.address);
-    let error = store.insert_worker(&group(), &crate::server::worker("w")).await.unwrap_err();
+    let error = store.insert_worker(&group(), &worker("w")).await.unwrap_err();
     check(&error, StoreErrorKind::Throttled, &["PutItem", code]);
     assert!(!error.is_ambiguous(), "a throttled write changed nothing");
 }

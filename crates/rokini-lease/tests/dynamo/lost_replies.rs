@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use rokini_lease::{
-    DynamoStore, Epoch, LeaseStore, LeaseUpdate, Load, Note, Outcome, Position, StoreErrorKind, StreamRow,
-    WorkerState, WorkerUpdate,
+    DynamoStore, Epoch, LeaseRow, LeaseStore, LeaseUpdate, Load, Note, Outcome, Position, StoreErrorKind,
+    StreamRow, WorkerState, WorkerUpdate,
 };
 
 use crate::proxy::{Proxy, Verdict};
@@ -198,20 +198,12 @@ async fn what_a_read_cannot_settle_is_said_to_be_ambiguous() {
     // Where the condition does not hold any more, nothing can come of the write: the row says it all.
     let refused = Outcome::Refused { current: Some(here.clone()) };
     assert_eq!(store.update_lease(&group(), &here.key, &acquire(7)).await.unwrap(), refused);
-    assert_eq!(store.insert_lease(&group(), &LeaseRow7::of(&here)).await.unwrap(), refused);
+    let other = LeaseRow { epoch: Epoch(7), ..here.clone() };
+    assert_eq!(store.insert_lease(&group(), &other).await.unwrap(), refused);
     assert!(!store.delete_lease(&group(), &here.key, Epoch(7)).await.unwrap());
     let refused = Outcome::Refused { current: None };
     assert_eq!(store.update_lease(&group(), &missing.key, &acquire(0)).await.unwrap(), refused);
     store.delete_worker(&group(), &id("nobody")).await.unwrap();
-}
-
-/// Another row of the same key.
-struct LeaseRow7;
-
-impl LeaseRow7 {
-    fn of(row: &rokini_lease::LeaseRow) -> rokini_lease::LeaseRow {
-        rokini_lease::LeaseRow { epoch: Epoch(7), ..row.clone() }
-    }
 }
 
 #[tokio::test]
