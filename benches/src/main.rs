@@ -1,1 +1,65 @@
-fn main() {}
+//! Measures. Each command prints one JSON object; the endpoints run in a process of their own, so that the figures are
+//! the consumer's.
+#![allow(clippy::print_stdout, reason = "a command-line tool")]
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+mod endpoints;
+mod idle;
+mod latency;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// From before PutRecord to the handler call, one consumer at default settings.
+    Latency {
+        /// Shards of the stream.
+        #[arg(long, default_value_t = 4)]
+        shards: i32,
+        /// Records a second over all shards.
+        #[arg(long, default_value_t = 20)]
+        rate: u32,
+        /// How long to measure, in seconds.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Memory, threads and CPU time of one consumer on idle shards.
+    Idle {
+        /// Shards of the stream.
+        #[arg(long, default_value_t = 20)]
+        shards: i32,
+        /// How long to measure, in seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Serves a stream `bench` and a DynamoDB until the standard input closes.
+    #[command(hide = true)]
+    Serve {
+        #[arg(long)]
+        shards: i32,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Args::parse().what {
+        What::Latency { shards, rate, seconds } => {
+            println!("{}", latency::measure(shards, rate, Duration::from_secs(seconds)).await?);
+        }
+        What::Idle { shards, seconds } => {
+            println!("{}", idle::measure(shards, Duration::from_secs(seconds)).await?);
+        }
+        What::Serve { shards } => endpoints::serve(shards).await?,
+    }
+    Ok(())
+}
