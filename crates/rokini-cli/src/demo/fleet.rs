@@ -249,9 +249,12 @@ mod tests {
         pipes.next().await.unwrap();
         drop(fleet);
         // The pipe ends when the process does.
-        while !pipes.is_empty() {
-            pipes.pass().unwrap();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let ended = async {
+            while !pipes.is_empty() {
+                pipes.pass().unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the worker still runs");
     }
 }

@@ -165,6 +165,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_pass_asks_the_system_and_not_the_memory_of_the_runtime() {
+        let mut pipes = Pipes::new();
+        let mut writer = pipe(&mut pipes, 0);
+        writer.write_all(b"first\n").unwrap();
+        assert_eq!(texts(&pipes.next().await.unwrap()), [(0, "first")]);
+        // Nothing is awaited between the two, so that the runtime cannot learn of the second line.
+        writer.write_all(b"second\n").unwrap();
+        assert_eq!(texts(&pipes.pass().unwrap()), [(0, "second")]);
+    }
+
+    #[tokio::test]
     async fn more_than_a_chunk_is_read_in_one_pass() {
         let mut pipes = Pipes::new();
         pipes.chunk.truncate(3);

@@ -118,7 +118,8 @@ impl Play {
             play.add_worker()?;
         }
         let (shards, workers) = (play.plan.shards, play.plan.workers);
-        play.note("start", format!("{workers} workers started on a stream of {shards} shards"));
+        let shards = if shards == 1 { "1 shard".to_owned() } else { format!("{shards} shards") };
+        play.note("start", format!("{workers} workers started on a stream of {shards}"));
         play.producer = Some(tokio::spawn(produce));
         Ok(play)
     }

@@ -114,19 +114,14 @@ impl Report {
                 broken.push(text());
             }
         };
-        promise(self.lost == 0, &|| format!("{} records were lost", Count(self.lost)));
+        promise(self.lost == 0, &|| format!("{} lost", were(self.lost)));
         promise(self.order_violations == 0, &|| {
-            format!("{} records came after a later one of their key", Count(self.order_violations))
+            format!("{} handled after a later one of the same key", were(self.order_violations))
         });
         promise(self.duplicates_unexplained == 0, &|| {
-            format!(
-                "{} records were handled twice without a kill as the reason",
-                Count(self.duplicates_unexplained)
-            )
+            format!("{} handled twice without a kill as the reason", were(self.duplicates_unexplained))
         });
-        promise(proof.strangers == 0, &|| {
-            format!("{} records were handled that nobody put", Count(proof.strangers))
-        });
+        promise(proof.strangers == 0, &|| format!("{} handled that nobody put", were(proof.strangers)));
         match proof.first_record {
             Some(at) => promise(at <= FIRST_RECORD, &|| {
                 format!(
@@ -152,6 +147,11 @@ impl Report {
             Cause::Balance => None,
         }
     }
+}
+
+/// "1 record was", "2 records were".
+fn were(records: u64) -> String {
+    if records == 1 { "1 record was".to_owned() } else { format!("{} records were", Count(records)) }
 }
 
 const NEXT: &str = "\
@@ -281,8 +281,8 @@ mod tests {
     fn every_promise_can_break() {
         type Spoil = fn(&mut Proof);
         let cases: [(&str, Spoil); 8] = [
-            ("1 records were lost", |p| p.waiting = 1),
-            ("2 records came after a later one", |p| p.order_violations = 2),
+            ("1 record was lost", |p| p.waiting = 1),
+            ("2 records were handled after a later one", |p| p.order_violations = 2),
             ("3 records were handled twice without", |p| p.unexplained_duplicates = 3),
             ("4 records were handled that nobody put", |p| p.strangers = 4),
             ("the first record was handled after 3.00 s", |p| p.first_record = Some(ms(3001))),

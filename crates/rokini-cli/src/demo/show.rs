@@ -42,9 +42,7 @@ enum Form {
 }
 
 /// What the lines of the looks say.
-const LEGEND: &str = "\
- time  records produced and handled, age of the oldest one not handled, shard:worker
-";
+const LEGEND: &str = " time  records produced and handled, oldest one not handled, shard:worker\n";
 
 impl Show {
     /// `styled`: whether some lines of the table stand out.
