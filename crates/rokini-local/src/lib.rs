@@ -15,6 +15,8 @@ mod model;
 mod server;
 mod service;
 mod settings;
+#[cfg(feature = "data")]
+mod store;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "dynamo")]
@@ -26,3 +28,5 @@ pub use model::{Model, Push, Serve, Subscription};
 pub use rokini_wire as wire;
 pub use service::Service;
 pub use settings::{EndOfShard, Settings};
+#[cfg(feature = "data")]
+pub use store::DataError;

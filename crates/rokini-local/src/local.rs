@@ -42,6 +42,10 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The data kept in a directory cannot be used.
+    #[cfg(feature = "data")]
+    #[error(transparent)]
+    Data(#[from] crate::store::DataError),
     /// A stream to begin with could not be created.
     #[error("could not create a stream: `name`={name}")]
     Stream {
@@ -61,6 +65,8 @@ pub struct Builder {
     model: Option<Model>,
     streams: Vec<(String, i32)>,
     signed_only: bool,
+    #[cfg(feature = "data")]
+    data: Option<std::path::PathBuf>,
 }
 
 impl LocalKinesis {
@@ -74,6 +80,8 @@ impl LocalKinesis {
             model: None,
             streams: Vec::new(),
             signed_only: false,
+            #[cfg(feature = "data")]
+            data: None,
         }
     }
 
@@ -173,7 +181,8 @@ impl Builder {
         self
     }
 
-    /// Creates a provisioned stream before the first request is answered. It is ACTIVE at once.
+    /// Creates a provisioned stream before the first request is answered, unless there is one of this name. It is ACTIVE at
+    /// once.
     #[must_use]
     pub fn stream(mut self, name: impl Into<String>, shards: i32) -> Self {
         self.streams.push((name.into(), shards));
@@ -187,16 +196,36 @@ impl Builder {
         self
     }
 
+    /// Keeps the streams in this directory, which is created if absent, and starts with those already there. Every call that
+    /// changes something is on disk before it is answered. What is changed in process by other ways than
+    /// [`Service::call`] is kept only if a later start finds it in a call.
+    #[cfg(feature = "data")]
+    #[must_use]
+    pub fn data(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.data = Some(directory.into());
+        self
+    }
+
     /// Starts serving.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(self) -> Result<LocalKinesis, StartError> {
-        let Self { address, settings, clock, model, streams, signed_only } = self;
-        let mut model = model.unwrap_or_else(|| Model::new(settings));
-        create_streams(&mut model, clock.now(), streams)?;
+        let now = self.clock.now();
+        #[cfg(feature = "data")]
+        let (store, kept) = match &self.data {
+            Some(directory) => crate::store::Store::open(directory, self.settings.clone(), now)?,
+            None => (None, None),
+        };
+        #[cfg(not(feature = "data"))]
+        let kept = None;
+        let Self { address, settings, clock, model, streams, signed_only, .. } = self;
+        let model = model.or(kept).unwrap_or_else(|| Model::new(settings));
         let seed = model.settings().seed;
         let service = Service::new(model, clock);
+        #[cfg(feature = "data")]
+        let service = service.stored(store);
+        create_streams(&service, now, streams)?;
         let listen = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let (faults, journal, stop) = (Faults::new(seed), Journal::default(), CancellationToken::new());
@@ -213,16 +242,19 @@ impl Builder {
     }
 }
 
-fn create_streams(model: &mut Model, now: Timestamp, streams: Vec<(String, i32)>) -> Result<(), StartError> {
-    let takes = std::mem::take(&mut model.settings_mut().status_change);
+fn create_streams(service: &Service, now: Timestamp, streams: Vec<(String, i32)>) -> Result<(), StartError> {
+    let takes = service.with_model(|model, _| std::mem::take(&mut model.settings_mut().status_change));
     for (name, shards) in streams {
+        if service.with_model(|model, _| model.has_stream(now, &name)) {
+            continue;
+        }
         let request = CreateStreamRequest {
             stream_name: name.clone(),
             shard_count: Some(shards),
             ..CreateStreamRequest::default()
         };
-        model.create_stream(now, &request).map_err(|source| StartError::Stream { name, source })?;
+        service.call(&request).map_err(|source| StartError::Stream { name, source })?;
     }
-    model.settings_mut().status_change = takes;
+    service.with_model(|model, _| model.settings_mut().status_change = takes);
     Ok(())
 }

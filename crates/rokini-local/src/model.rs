@@ -25,7 +25,8 @@ mod subscription;
 mod tags;
 mod token;
 
-use rokini_wire::{ServiceError, StreamStatus, Timestamp};
+use rokini_wire::{DecodeError, ServiceError, StreamStatus, Timestamp, cbor};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use operations::OperationVisitor;
 pub use operations::Serve;
@@ -40,8 +41,9 @@ use streams::Streams;
 ///
 /// Every operation is a method that takes the present time and the request. The time may be anything that grows; the
 /// model keeps its promises (order within a shard above all) even if it is set back.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Model {
+    #[serde(skip)]
     settings: Settings,
     streams: Streams,
     keys: Keys,
@@ -56,6 +58,33 @@ impl Model {
     pub fn new(settings: Settings) -> Self {
         let streams = Streams::new(&settings.account_id, &settings.region);
         Self { settings, streams, ..Self::default() }
+    }
+
+    /// Everything but the settings, to be restored later.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        cbor::encode(self)
+    }
+
+    /// A model as it was when the snapshot was taken, under these settings. Account and region are those of the snapshot.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if this is no snapshot.
+    pub fn restore(snapshot: &[u8], settings: Settings) -> Result<Self, DecodeError> {
+        let model: Self = cbor::decode(snapshot)?;
+        Ok(Self { settings, ..model })
+    }
+
+    /// Forgets what retention has taken from every stream.
+    #[cfg(feature = "data")]
+    pub(crate) fn trim_all(&mut self, now: Timestamp) {
+        self.streams.settle_all(now);
+        self.streams.all_mut().for_each(|stream| stream.trim(now));
+    }
+
+    /// Whether there is a stream of this name.
+    pub(crate) fn has_stream(&mut self, now: Timestamp, name: &str) -> bool {
+        self.streams.contains(now, name)
     }
 
     /// The settings in force.

@@ -21,6 +21,8 @@ struct Shared {
     clock: ShiftedClock,
     /// Counts changes of the model and jumps of the clock.
     changes: watch::Sender<u64>,
+    #[cfg(feature = "data")]
+    store: Option<crate::store::Store>,
 }
 
 impl Service {
@@ -28,7 +30,23 @@ impl Service {
     #[must_use]
     pub fn new(model: Model, clock: Arc<dyn Clock>) -> Self {
         let clock = ShiftedClock::new(clock);
-        Self { shared: Arc::new(Shared { model: Mutex::new(model), clock, changes: watch::Sender::new(0) }) }
+        let shared = Shared {
+            model: Mutex::new(model),
+            clock,
+            changes: watch::Sender::new(0),
+            #[cfg(feature = "data")]
+            store: None,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Keeps what is called from now on in a store. Without effect once the service is shared.
+    #[cfg(feature = "data")]
+    pub(crate) fn stored(mut self, store: Option<crate::store::Store>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.store = store;
+        }
+        self
     }
 
     /// The present time of its clock.
@@ -56,7 +74,15 @@ impl Service {
     where
         Model: Serve<R>,
     {
-        self.with_model(|model, now| model.serve(now, request))
+        self.with_model(|model, now| {
+            let answer = model.serve(now, request)?;
+            #[cfg(feature = "data")]
+            if let Some(store) = &self.shared.store {
+                // Under the lock: the store sees the calls in their order.
+                store.add(now, model.settings(), request, &answer)?;
+            }
+            Ok(answer)
+        })
     }
 
     /// Lends the model and the present time, for inspection and for changes no operation offers.

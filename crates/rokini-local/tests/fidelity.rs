@@ -186,17 +186,17 @@ impl Rig {
         })
     }
 
-    fn list(&mut self, request: ListShardsRequest) -> Result<ListShardsResponse, ServiceError> {
-        self.call(&request)
+    fn list(&mut self, request: &ListShardsRequest) -> Result<ListShardsResponse, ServiceError> {
+        self.call(request)
     }
 
     fn shards(&mut self) -> Vec<Shard> {
-        self.list(by_name()).unwrap().shards.unwrap()
+        self.list(&by_name()).unwrap().shards.unwrap()
     }
 
     fn filtered(&mut self, kind: ShardFilterType, timestamp: Option<Timestamp>) -> Vec<u32> {
         let filter = ShardFilter { kind, shard_id: None, timestamp };
-        let answer = self.list(ListShardsRequest { shard_filter: Some(filter), ..by_name() });
+        let answer = self.list(&ListShardsRequest { shard_filter: Some(filter), ..by_name() });
         numbers(&answer.unwrap())
     }
 
@@ -427,10 +427,17 @@ fn iterators_by_number() {
     assert_eq!(rig.texts(&at).len(), 4, "a shard's own starting number is good to start at");
 
     let foreign = rig.shards()[1].sequence_number_range.starting_sequence_number.to_string();
-    for bad in ["", "abc", "12345", &foreign] {
-        let result = rig.at_number(ShardIteratorType::AtSequenceNumber, bad);
-        assert_eq!(code(result), ErrorCode::InvalidArgument, "{bad:?}");
+    for (bad, why) in
+        [("", "is invalid"), ("abc", "is invalid"), ("12345", "is invalid"), (&*foreign, "It encodes")]
+    {
+        let error = rig.at_number(ShardIteratorType::AtSequenceNumber, bad).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidArgument, "{bad:?}");
+        assert!(error.message.contains(why), "{}", error.message);
     }
+    rig.call(&DeleteStreamRequest { stream_name: Some(STREAM.into()), ..Default::default() }).unwrap();
+    rig.create(STREAM, 1).unwrap();
+    let error = rig.at_number(ShardIteratorType::AtSequenceNumber, &numbers[0].to_string()).unwrap_err();
+    assert!(error.message.contains("did not come from this stream"), "{}", error.message);
 }
 
 /// "TRIM_HORIZON - Start reading at the last untrimmed record in the shard in the system, which is the oldest data record in
@@ -498,9 +505,7 @@ fn streams_by_name_or_arn() {
     let mut rig = Rig::new(1);
     let arn = rig.summary().stream_arn;
     let name = Some(STREAM.to_owned());
-    for (stream_name, stream_arn) in
-        [(name.clone(), None), (None, Some(arn.clone())), (name.clone(), Some(arn))]
-    {
+    for (stream_name, stream_arn) in [(name.clone(), None), (None, Some(arn.clone())), (name, Some(arn))] {
         let request = rig.iterator_request(0, ShardIteratorType::Latest);
         rig.call(&GetShardIteratorRequest { stream_name, stream_arn, ..request }).unwrap();
     }
@@ -536,6 +541,16 @@ fn numbers_increase() {
     }
     let ending = children[0].sequence_number_range.ending_sequence_number;
     assert!(ending > Some(last), "and a closed shard's range holds all its records");
+
+    let mut quick = Rig::new(1);
+    for number in [0, 1] {
+        let last = quick.put("");
+        quick.split(number, HALF >> number).unwrap();
+        for child in &quick.shards()[2 * number as usize + 1..] {
+            let starts = child.sequence_number_range.starting_sequence_number;
+            assert!(starts > last, "though all happens within one second");
+        }
+    }
 }
 
 /// "An MD5 hash function is used to map partition keys to 128-bit integer values and to map associated data records to shards
@@ -673,8 +688,8 @@ fn retention_changes() {
     };
     rig.put("expired");
     rig.hours(25);
-    rig.put("kept");
     rig.call(&increase(168)).unwrap();
+    rig.put("kept");
     assert_eq!(rig.all(), ["kept"]);
     rig.hours(100);
     assert_eq!(rig.all(), ["kept"]);
@@ -688,6 +703,29 @@ fn retention_changes() {
     for (wrong, expected) in [(48, ErrorCode::InvalidArgument), (23, ErrorCode::Validation)] {
         assert_eq!(code(rig.call(&decrease(wrong))), expected);
     }
+}
+
+/// "TRIM_HORIZON - Start reading at the last untrimmed record": also for whoever held an older place, and numbers go on
+/// increasing.
+#[test]
+fn reading_across_the_horizon() {
+    let mut rig = Rig::new(1);
+    let trimmed = rig.put("trimmed");
+    rig.hours(12);
+    let kept = rig.put("kept");
+    rig.hours(12);
+    let at = rig.iterator(ShardIteratorType::TrimHorizon);
+    rig.wait(Duration::from_millis(1));
+    let first = rig.read_up_to(&at, Some(1)).unwrap();
+    assert_eq!(&first.records[0].data[..], b"kept");
+    assert!(rig.read(&first.next_shard_iterator.unwrap()).records.is_empty(), "once only");
+    rig.secs(1);
+    let at = rig.at_number(ShardIteratorType::AfterSequenceNumber, &trimmed.to_string()).unwrap();
+    assert_eq!(rig.texts(&at), ["kept"]);
+    rig.hours(24);
+    assert_eq!(rig.all(), [""; 0]);
+    assert!(rig.put("new") > kept);
+    assert_eq!(rig.all(), ["new"]);
 }
 
 // Resharding
@@ -824,7 +862,7 @@ fn listing_pages() {
     let mut seen = Vec::new();
     let mut pages = Vec::new();
     loop {
-        let answer = rig.list(request).unwrap();
+        let answer = rig.list(&request).unwrap();
         pages.push(numbers(&answer).len());
         seen.extend(numbers(&answer));
         let Some(next_token) = answer.next_token else { break };
@@ -839,16 +877,16 @@ fn listing_pages() {
 #[test]
 fn listing_tokens() {
     let mut rig = Rig::new(4);
-    let token = rig.list(ListShardsRequest { max_results: Some(1), ..by_name() }).unwrap().next_token;
+    let token = rig.list(&ListShardsRequest { max_results: Some(1), ..by_name() }).unwrap().next_token;
     let go_on = ListShardsRequest { next_token: token.clone(), ..ListShardsRequest::default() };
     let both = ListShardsRequest { next_token: token, ..by_name() };
-    assert_eq!(code(rig.list(both)), ErrorCode::InvalidArgument);
+    assert_eq!(code(rig.list(&both)), ErrorCode::InvalidArgument);
     rig.secs(300);
-    assert_eq!(numbers(&rig.list(go_on.clone()).unwrap()), [1, 2, 3]);
+    assert_eq!(numbers(&rig.list(&go_on).unwrap()), [1, 2, 3]);
     rig.secs(1);
-    assert_eq!(code(rig.list(go_on)), ErrorCode::ExpiredNextToken);
+    assert_eq!(code(rig.list(&go_on)), ErrorCode::ExpiredNextToken);
     let forged = ListShardsRequest { next_token: Some("AAAA".into()), ..ListShardsRequest::default() };
-    assert_eq!(code(rig.list(forged)), ErrorCode::InvalidArgument);
+    assert_eq!(code(rig.list(&forged)), ErrorCode::InvalidArgument);
 }
 
 /// ShardFilter: "AFTER_SHARD_ID - the response includes all the shards, starting with the shard whose ID immediately follows the
@@ -870,7 +908,7 @@ fn listing_filters() {
     // 0: hours 0-1; 1: 0-2; 2: 1-; 3: 1-2; 4: 2-
     use ShardFilterType::*;
     let after = ShardFilter { kind: AfterShardId, shard_id: Some(shard(1)), timestamp: None };
-    let answer = rig.list(ListShardsRequest { shard_filter: Some(after), ..by_name() }).unwrap();
+    let answer = rig.list(&ListShardsRequest { shard_filter: Some(after), ..by_name() }).unwrap();
     assert_eq!(numbers(&answer), [2, 3, 4]);
     assert_eq!(rig.filtered(AtTrimHorizon, None), [0, 1]);
     assert_eq!(rig.filtered(FromTrimHorizon, None), [0, 1, 2, 3, 4]);
@@ -884,7 +922,7 @@ fn listing_filters() {
     assert_eq!(rig.filtered(AtTrimHorizon, None), [1, 2, 3], "the horizon is at hour 1");
     for kind in [AfterShardId, AtTimestamp, FromTimestamp] {
         let filter = ShardFilter { kind, shard_id: None, timestamp: None };
-        let answer = rig.list(ListShardsRequest { shard_filter: Some(filter), ..by_name() });
+        let answer = rig.list(&ListShardsRequest { shard_filter: Some(filter), ..by_name() });
         assert_eq!(code(answer), ErrorCode::InvalidArgument);
     }
 }
@@ -917,7 +955,7 @@ fn creating_takes_time() {
     rig.create(STREAM, 1).unwrap();
     assert_eq!(rig.status(), StreamStatus::Creating);
     assert_eq!(code(rig.put_to("a", vec![])), ErrorCode::ResourceNotFound);
-    assert_eq!(code(rig.list(by_name())), ErrorCode::ResourceInUse);
+    assert_eq!(code(rig.list(&by_name())), ErrorCode::ResourceInUse);
     for i in 1..5 {
         rig.create(&i.to_string(), 1).unwrap();
     }

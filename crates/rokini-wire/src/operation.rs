@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 use crate::shapes::{consumer::*, record::*, shard::*, stream::*, tags::*};
 
 /// A request that knows its name and its answer.
-pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
+pub trait Operation: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// What the service answers.
-    type Response: Serialize + DeserializeOwned + Send + 'static;
+    type Response: Serialize + DeserializeOwned + Send + Sync + 'static;
     /// The name after the dot in `X-Amz-Target`.
     const NAME: &'static str;
 }

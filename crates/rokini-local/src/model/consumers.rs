@@ -9,6 +9,7 @@ use rokini_wire::shapes::consumer::{
 };
 use rokini_wire::shapes::stream::Empty;
 use rokini_wire::{ConsumerStatus, ServiceError, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::Model;
 use super::errors::{Checks, in_use, invalid, limit, not_found};
@@ -21,7 +22,7 @@ const MOST_CONSUMERS: usize = 20;
 const MOST_CREATING: usize = 5;
 
 /// A consumer with its subscriptions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Registered {
     pub(crate) name: String,
     pub(crate) arn: String,
@@ -35,7 +36,7 @@ pub(crate) struct Registered {
 }
 
 /// The subscription that owns a shard for a consumer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Active {
     pub(crate) id: u64,
     pub(crate) since: Timestamp,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rokini_wire::shapes::stream::{Empty, StartStreamEncryptionRequest, StopStreamEncryptionRequest};
 use rokini_wire::{EncryptionType, ErrorCode, ServiceError, StreamStatus, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::Model;
 use super::errors::{Checks, invalid};
@@ -61,7 +62,7 @@ impl Model {
 }
 
 /// KMS keys that cannot be used, and why.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Keys {
     broken: BTreeMap<String, ErrorCode>,
 }

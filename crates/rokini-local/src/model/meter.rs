@@ -1,6 +1,7 @@
 //! The rates of a shard.
 
 use rokini_wire::Timestamp;
+use serde::{Deserialize, Serialize};
 
 const MIB: u64 = 1 << 20;
 
@@ -23,7 +24,7 @@ pub(crate) const FAN_OUT: Rate = Rate { calls: u64::MAX, bytes: 2 * MIB };
 
 /// Counts against a [`Rate`]. A second starts with the first use; one that took more bytes than its rate lasts until they
 /// are paid for, which is how a GetRecords answer of 10 MB blocks the shard for the documented five seconds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Meter {
     started: i64,
     calls: u64,

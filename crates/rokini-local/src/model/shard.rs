@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use rokini_wire::shapes::record::Record;
 use rokini_wire::shapes::shard::{ChildShard, HashKeyRange, SequenceNumberRange, Shard as Description};
 use rokini_wire::{SequenceNumber, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::meter::Meter;
 use super::sequence::{self, LAST_INDEX, Parts};
@@ -12,7 +13,7 @@ use super::sequence::{self, LAST_INDEX, Parts};
 /// Place of the first record of a shard. Place 0 is the shard's starting sequence number, which no record has.
 pub(crate) const FIRST_INDEX: u64 = 1;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Shard {
     pub(crate) number: u32,
     /// Both ends included.

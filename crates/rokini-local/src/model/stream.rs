@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rokini_wire::shapes::stream::{EnhancedMetrics, StreamModeDetails, StreamSummary};
 use rokini_wire::{EncryptionType, MetricsName, ServiceError, StreamMode, StreamStatus, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::consumers::Registered;
 use super::errors::{in_use, not_found};
@@ -15,7 +16,7 @@ const DEFAULT_RETENTION_HOURS: i32 = 24;
 /// 1 MiB, the default the service documents.
 pub(crate) const DEFAULT_RECORD_KIB: i32 = 1024;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stream {
     pub(crate) name: String,
     pub(crate) account: String,
@@ -41,7 +42,7 @@ pub(crate) struct Stream {
 }
 
 /// What a stream becomes when the time has come.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Change {
     Create {
         shards: u32,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use rokini_wire::{ServiceError, StreamStatus, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::consumers::no_consumer;
 use super::errors::{Checks, invalid, not_found};
 use super::stream::Stream;
 
 /// The streams of an account in a region, by name. Whoever finds one here sees what has come due.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Streams {
     pub(crate) account: String,
     pub(crate) region: String,
@@ -33,6 +34,11 @@ impl Streams {
     /// Streams in order of their names, as of the last [`Streams::settle_all`].
     pub(crate) fn all(&self) -> impl Iterator<Item = &Stream> {
         self.by_name.values()
+    }
+
+    #[cfg(feature = "data")]
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.by_name.values_mut()
     }
 
     pub(crate) fn settle(&mut self, now: Timestamp, name: &str) {

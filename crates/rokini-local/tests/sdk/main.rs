@@ -8,7 +8,9 @@
     reason = "a test"
 )]
 
+mod cbor;
 mod client;
+mod data;
 mod dynamo;
 mod fan_out;
 mod faults;

@@ -1,0 +1,116 @@
+//! Streams that outlive the process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use rokini_local::wire::Timestamp;
+use rokini_local::wire::shapes::record::{GetRecordsRequest, GetShardIteratorRequest};
+use rokini_local::wire::shapes::stream::DescribeStreamRequest;
+use rokini_local::{Builder, LocalKinesis};
+
+use super::client;
+
+fn builder(directory: &Path, hour: i64) -> Builder {
+    let now = Timestamp::from_secs(1_700_000_000 + 3600 * hour);
+    LocalKinesis::builder().virtual_time(now).data(directory).stream("orders", 1)
+}
+
+/// Everything a reader can see, as text.
+fn visible(local: &LocalKinesis) -> Vec<String> {
+    let request =
+        DescribeStreamRequest { stream_name: Some("orders".into()), ..DescribeStreamRequest::default() };
+    let mut seen = vec![format!("{:?}", local.model().call(&request).unwrap())];
+    for shard in local.model().call(&request).unwrap().stream_description.shards {
+        let request = GetShardIteratorRequest {
+            stream_name: Some("orders".into()),
+            stream_arn: None,
+            shard_id: shard.shard_id,
+            shard_iterator_type: "TRIM_HORIZON".into(),
+            starting_sequence_number: None,
+            timestamp: None,
+        };
+        let shard_iterator = local.model().call(&request).unwrap().shard_iterator.unwrap();
+        let request = GetRecordsRequest { shard_iterator, limit: None, stream_arn: None };
+        let records = local.model().call(&request).unwrap().records;
+        seen.extend(records.iter().map(|record| format!("{record:?} {:?}", record.data.0)));
+    }
+    seen
+}
+
+async fn fill(local: &LocalKinesis) {
+    let client = client::kinesis(local);
+    let entry = |i: i32| {
+        let data = Blob::new(vec![7; 300_000]);
+        PutRecordsRequestEntry::builder().partition_key(i.to_string()).data(data).build().unwrap()
+    };
+    let put = client.put_records().stream_name("orders").set_records(Some((0..5).map(entry).collect()));
+    assert_eq!(put.send().await.unwrap().failed_record_count(), Some(2), "the rate of the shard");
+    let split = client.split_shard().stream_name("orders").shard_to_split("shardId-000000000000");
+    split.new_starting_hash_key((1_u128 << 127).to_string()).send().await.unwrap();
+    let put = client.put_record().stream_name("orders").partition_key("k").data(Blob::new("after the split"));
+    put.send().await.unwrap();
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+    client.register_stream_consumer().stream_arn(arn).consumer_name("c").send().await.unwrap();
+    client.add_tags_to_stream().stream_name("orders").tags("a", "b").send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_changes_nothing_and_retention_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let local = builder(directory.path(), 0).start().await.unwrap();
+    fill(&local).await;
+    let before = visible(&local);
+    assert_eq!(before.len(), 1 + 3 + 1);
+    let at = client::iterator(&client::kinesis(&local), "shardId-000000000002").await;
+    local.shutdown().await;
+
+    // Replayed from calls, then from the snapshot.
+    for _ in 0..2 {
+        let local = builder(directory.path(), 0).start().await.unwrap();
+        assert_eq!(visible(&local), before);
+        let client = client::kinesis(&local);
+        let answer = client.get_records().shard_iterator(&at).send().await.unwrap();
+        assert_eq!(answer.records().len(), 1, "an iterator goes on");
+        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+        let consumers = client.list_stream_consumers().stream_arn(arn).send().await.unwrap();
+        assert_eq!(consumers.consumers().len(), 1);
+        let tags = client.list_tags_for_stream().stream_name("orders").send().await.unwrap();
+        assert_eq!(tags.tags().len(), 1);
+        local.shutdown().await;
+    }
+    let local = builder(directory.path(), 25).start().await.unwrap();
+    assert_eq!(visible(&local).len(), 1, "a day has passed");
+}
+
+#[tokio::test]
+async fn a_cut_process_loses_nothing_it_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let local = builder(directory.path(), 0).start().await.unwrap();
+    fill(&local).await;
+    let before = visible(&local);
+    // The file as a killed process leaves it: copied while it is open.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(directory.path().join("kinesis.redb"), copy.path().join("kinesis.redb")).unwrap();
+    let local = builder(copy.path(), 0).start().await.unwrap();
+    assert_eq!(visible(&local), before);
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = builder(directory.path(), 0).start().await.unwrap();
+    let second = builder(directory.path(), 0).start().await.unwrap_err();
+    assert!(second.to_string().contains("kinesis.redb"), "in use: {second}");
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("kinesis.redb"),
+        b"not a database, though long enough to be read as one",
+    )
+    .unwrap();
+    let broken = builder(directory.path(), 0).start().await.unwrap_err();
+    assert!(broken.to_string().contains("could not open the kept streams"), "{broken}");
+}
