@@ -156,9 +156,9 @@ fn were(records: u64) -> String {
 
 const NEXT: &str = "\
 What to try next
-  rokini local --stream orders:4          the same two endpoints, until you stop it;
-                                          it prints the lines to copy into other
-                                          terminals, where you can then run
+  rokini local --stream orders:4          the same two endpoints, to keep;
+                                          it prints lines to copy into other
+                                          terminals, where you then can run
   rokini consume orders --group billing   a worker; start two, stop or kill one
   rokini put orders --random 1000         records to work on
   rokini tail orders                      read along, without a group
