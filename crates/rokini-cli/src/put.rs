@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", conflicts_with = "data")]
     random: Option<u64>,
     /// The size of made-up data, in bytes
-    #[arg(long, value_name = "BYTES", requires = "random", default_value_t = 100,
+    #[arg(long, value_name = "BYTES", requires = "random", conflicts_with = "data", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=10 << 20))]
     size: u32,
     /// Put at most R records a second

@@ -107,8 +107,9 @@ impl Talk {
     pub(crate) fn install_tracing(&self) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
-            (false, 0) => "warn",
-            (false, 1) => "warn,rokini=info,rokini_lease=info,rokini_local=info",
+            // A condition that does not hold is an everyday answer of DynamoDB, not a warning.
+            (false, 0) => "warn,dynoxide=error",
+            (false, 1) => "warn,dynoxide=error,rokini=info,rokini_lease=info,rokini_local=info",
             (false, 2) => "info,rokini=debug,rokini_lease=debug,rokini_local=debug",
             (false, _) => "debug,rokini=trace,rokini_lease=trace,rokini_local=trace",
         };

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use rokini::lease::{GroupId, WallClock};
-use rokini::{ConfigKey, ConfigOrigin, ConsumerConfig, StreamRef};
+use rokini::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, StreamRef};
 use serde_json::json;
 
 use super::Args;
@@ -132,15 +132,26 @@ impl Effective {
         }
         let mut text = String::new();
         for (line, key) in self.config.effective().lines().zip(ConfigKey::ALL) {
-            match line.rsplit_once(" # ") {
-                Some((setting, _)) if !line.starts_with('#') => {
-                    let _ = writeln!(text, "{setting} # {}", self.origin(*key));
-                }
-                _ => {
-                    let _ = writeln!(text, "{line}");
-                }
-            }
+            let (setting, origin) =
+                (line.rsplit_once(" # ").map_or(line, |(setting, _)| setting), self.origin(*key));
+            // A file that sets what has no effect would be refused.
+            let comment = if self.has_effect(*key) { "" } else { "# " };
+            let _ = if line.starts_with('#') {
+                writeln!(text, "{line}")
+            } else {
+                writeln!(text, "{comment}{setting} # {origin}")
+            };
         }
         text.into_bytes()
+    }
+
+    fn has_effect(&self, key: ConfigKey) -> bool {
+        match key {
+            ConfigKey::BillingMode => self.config.create_table,
+            ConfigKey::ReadCapacityUnits | ConfigKey::WriteCapacityUnits => {
+                self.config.create_table && self.config.billing_mode == Billing::Provisioned
+            }
+            _ => true,
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::support::{Ended, Endpoints, Local, Member, PATIENCE};
 const QUICK: [&str; 4] = ["--failover", "3s", "--heartbeat", "300ms"];
 
 fn lines(range: std::ops::Range<u32>) -> String {
-    range.map(|n| format!("{n:0100}\n")).collect()
+    range.map(|n| format!("{n:0300}\n")).collect()
 }
 
 async fn group(endpoints: &Endpoints) -> Value {
@@ -199,8 +199,9 @@ async fn head(local: &Local, count: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn a_closed_pipe_ends_it_cleanly_and_what_was_not_flushed_comes_again() {
-    // 3,000 lines of 101 bytes: more than a pipe takes, and more than is flushed at once.
-    for (count, at_least, at_most) in [(1, 3000, 3000), (2700, 1, 2999)] {
+    // 3,000 lines of 301 bytes: much more than a pipe takes, and flushed in several pieces, of which the first is
+    // through once 1,200 lines are read.
+    for (count, at_least, at_most) in [(1, 3000, 3000), (1200, 1800, 2500)] {
         let local = Local::start(1).await;
         local.run_with_input(&["put", "orders", "-k", "k", "--unordered"], &lines(0..3000)).await.done();
         let read = head(&local, count).await;
@@ -209,7 +210,7 @@ async fn a_closed_pipe_ends_it_cleanly_and_what_was_not_flushed_comes_again() {
         assert_eq!(shown["workers"], Value::Array(Vec::new()), "it handed over and left");
 
         let mut next = local.consume("orders", "g", "next", &[]);
-        let last = format!("{:0100}", 2999);
+        let last = format!("{:0300}", 2999);
         next.until("the last record", |next| next.data().last() == Some(&last)).await;
         let rest = next.data();
         assert!((at_least..=at_most).contains(&rest.len()), "{count} read, {} came again", rest.len());
@@ -248,7 +249,7 @@ async fn l2_the_only_worker_is_replaced() {
         let mut after = local.consume("orders", "g", &format!("after-{}", signal.as_raw()), &QUICK);
         local.run_with_input(&["put", "orders"], &lines(0..10)).await.done();
         after
-            .until("new records", |after| after.data().iter().filter(|data| data.len() == 100).count() >= 10)
+            .until("new records", |after| after.data().iter().filter(|data| data.len() == 300).count() >= 10)
             .await;
         let silence = gone.elapsed();
         eprintln!("resumed {silence:?} after {signal:?}");

@@ -43,11 +43,10 @@ impl Feed {
                 let round = count.load(Ordering::SeqCst);
                 let entries = (0..KEYS).map(|key| {
                     let data = Blob::new(format!("{key}:{round}"));
-                    PutRecordsRequestEntry::builder()
-                        .partition_key(key.to_string())
-                        .data(data)
-                        .build()
-                        .unwrap()
+                    // Spread over the whole range, so that every shard gets some.
+                    let hash = u128::MAX / u128::from(KEYS) * u128::from(key);
+                    let entry = PutRecordsRequestEntry::builder().partition_key(key.to_string()).data(data);
+                    entry.explicit_hash_key(hash.to_string()).build().unwrap()
                 });
                 let put = client.put_records().stream_name(&stream).set_records(Some(entries.collect()));
                 let put = put.send().await.expect("the records are put");
