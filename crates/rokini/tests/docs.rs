@@ -1,0 +1,86 @@
+//! The pages under `docs/` say what the code says.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use rokini::{ConfigKey, ConsumerConfig};
+
+const INTRODUCTION: &str = "\
+# Settings
+
+One set of keys, three ways to give them: the builder (`.set(ConfigKey::Failover, \"15s\")` or the setter of the name),
+the environment (`ROKINI_FAILOVER=15s`), a TOML file (`failover = \"15s\"`). The builder wins over the environment, the
+environment over the file. The library reads neither environment nor files by itself: `ConsumerConfig::from_env` and
+`ConsumerConfig::from_toml_str` do, when called; `rokini consume` calls both.
+
+An unknown key, a wrong value, and a setting that would have no effect are errors at the start.
+`rokini consume --print-config` prints what is in effect and where it comes from.
+
+Region, credentials, profile and endpoints are not settings of Rokini: they come from the usual AWS settings
+(`AWS_REGION`, `AWS_PROFILE`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL_DYNAMODB`, ...).
+
+Durations are a number with a unit: `250ms`, `10s`, `5m`.
+";
+
+fn settings_page() -> String {
+    let defaults = ConsumerConfig::default();
+    let mut page = INTRODUCTION.to_owned();
+    for key in ConfigKey::ALL {
+        let default = defaults.text(*key).map_or("none".to_owned(), |text| format!("`{text}`"));
+        write!(page, "\n## `{key}`\n\n{}\n\n", key.help()).unwrap();
+        writeln!(page, "Environment: `{}`. Default: {default}.", key.env_name()).unwrap();
+    }
+    page
+}
+
+#[test]
+fn t3_every_setting_is_documented_as_it_is() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/CONFIGURATION.md");
+    let expected = settings_page();
+    if std::env::var_os("ROKINI_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        found, expected,
+        "docs/CONFIGURATION.md differs from the code: ROKINI_WRITE_DOCS=1 cargo test -p rokini --test docs"
+    );
+}
+
+/// Every function in the Rust files below a folder.
+fn functions(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            functions(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_semantics_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut found = BTreeSet::new();
+    for folder in ["crates", "sim"] {
+        functions(&root.join(folder), &mut found);
+    }
+    let page = std::fs::read_to_string(root.join("docs/SEMANTICS.md")).unwrap();
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|name| is_test_name(name)).collect();
+    assert!(named.len() > 30, "the page names tests");
+    for name in named {
+        assert!(found.contains(name), "docs/SEMANTICS.md names the test `{name}`, which does not exist");
+    }
+}
+
+/// A letter, digits, an underscore: the tests that keep promises are named like that.
+fn is_test_name(name: &str) -> bool {
+    let promise = name.split('_').next().unwrap_or_default();
+    let (letter, number) = promise.split_at(promise.len().min(1));
+    name.contains('_') && letter.chars().all(char::is_lowercase) && number.parse::<u32>().is_ok()
+}
