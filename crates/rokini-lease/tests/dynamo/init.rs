@@ -42,6 +42,19 @@ async fn c12_a_missing_table_is_named_with_the_next_step() {
     check(&error, StoreErrorKind::MissingTable, &told);
 }
 
+#[tokio::test]
+async fn k2_no_table_is_made_unless_asked_for() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(&server.address, |_| Verdict::Forward).await;
+    init_error(store(&proxy.address)).await;
+    assert_eq!(proxy.seen(), ["DescribeTable"]);
+    // A table that is asked for costs nothing while idle, unless capacity is asked for too.
+    store(&proxy.address).create_table(true).init().await.unwrap();
+    let table = server.client().describe_table().table_name(TABLE).send().await.unwrap().table.unwrap();
+    let billing = table.billing_mode_summary.unwrap().billing_mode.unwrap();
+    assert_eq!(billing, aws_sdk_dynamodb::types::BillingMode::PayPerRequest);
+}
+
 async fn foreign_table(server: &Server) {
     let attribute =
         AttributeDefinition::builder().attribute_name("ShardID").attribute_type(ScalarAttributeType::S);
