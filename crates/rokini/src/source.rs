@@ -94,6 +94,7 @@ pub enum ShardSelection {
     Latest,
     /// Those with the oldest records the stream still keeps.
     TrimHorizon,
-    /// Those that were open at this time (milliseconds since the Unix epoch).
+    /// Those that were open at this time (milliseconds since the Unix epoch); the oldest ones where that is
+    /// before the stream was made.
     AtTimestamp(u64),
 }

@@ -343,6 +343,10 @@ impl StreamSource for KinesisSource {
         loop {
             tries += 1;
             let error = match self.shared.list(filter.clone()).await {
+                // No shard was open at a time before the stream was made or before what it keeps.
+                Ok(shards) if shards.is_empty() && matches!(which, ShardSelection::AtTimestamp(_)) => {
+                    return self.list_shards(ShardSelection::TrimHorizon).await;
+                }
                 Ok(shards) => return Ok(select_shards(shards, which)),
                 Err(error) => error,
             };
