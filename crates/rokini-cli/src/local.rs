@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
-use rokini_local::{Database, DynamoError, LocalDynamo, LocalKinesis, StartError};
+use rokini_local::wire::shapes::stream::ListStreamsRequest;
+use rokini_local::{Database, DynamoError, LocalDynamo, LocalKinesis, StartError, open_file};
 use serde_json::json;
 
 use crate::context::Context;
@@ -12,8 +14,8 @@ use crate::output::Output;
 
 /// Serve Kinesis and DynamoDB on this machine until stopped
 ///
-/// Both listen on the loopback interface only and keep everything in memory. Any region and any credentials are
-/// accepted. Standard output gets the settings that point AWS clients here, rokini among them.
+/// Both listen on the loopback interface only, and keep everything in memory unless --data names a directory. Any
+/// region and any credentials are accepted. Standard output gets the settings that point AWS clients here, rokini among them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -23,9 +25,12 @@ pub(crate) struct Args {
     /// The port of DynamoDB; 0 for any free one
     #[arg(long, default_value_t = 8000, value_name = "PORT")]
     dynamodb_port: u16,
-    /// A stream to begin with; may be given several times
+    /// A stream to begin with, unless it is there; may be given several times
     #[arg(long = "stream", value_name = "NAME:SHARDS", value_parser = stream)]
     streams: Vec<(String, i32)>,
+    /// Keep streams and tables in this directory, and start with those that are there
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Do not limit the rates of shards as AWS does
     #[arg(long)]
     no_limits: bool,
@@ -34,6 +39,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   rokini local --stream orders:4           serve a stream of four shards
+  rokini local --data ./local              streams and positions outlive it
   rokini local --kinesis-port 0 --json     any free port; the object says which
   rokini consume orders --group billing    in another terminal, after the printed lines
   rokini put orders hello                  in a third one";
@@ -49,9 +55,14 @@ fn stream(text: &str) -> Result<(String, i32), String> {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let output = Output::stdout()?;
-    let kinesis =
+    let mut kinesis =
         LocalKinesis::builder().bind(loopback(args.kinesis_port)).throughput_limits(!args.no_limits);
-    let kinesis = args.streams.iter().fold(kinesis, |kinesis, (name, shards)| kinesis.stream(name, *shards));
+    for (name, shards) in &args.streams {
+        kinesis = kinesis.stream(name, *shards);
+    }
+    if let Some(directory) = &args.data {
+        kinesis = kinesis.data(directory);
+    }
     let kinesis = kinesis.start().await.map_err(|error| match error {
         StartError::Listen { source, .. } => {
             port_refused("Kinesis", "--kinesis-port", args.kinesis_port, &source)
@@ -59,10 +70,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         StartError::Stream { name, source } => {
             CliError::usage(format!("the local Kinesis refuses the stream `{name}`")).because(&source)
         }
+        StartError::Data(source) => unusable(args.data.as_deref(), &source),
         other => CliError::new(Status::FAILED, "cannot start the local Kinesis").because(&other),
     })?;
-    let database = Database::memory()
-        .map_err(|error| CliError::new(Status::FAILED, "cannot open a database in memory").because(&error))?;
+    let database = match &args.data {
+        // The directory is there by now.
+        Some(directory) => open_file(&directory.join("dynamodb.sqlite")),
+        None => Database::memory().map_err(|error| DynamoError::Open(error.to_string())),
+    };
+    let database = database.map_err(|error| unusable(args.data.as_deref(), &error))?;
     let dynamo =
         LocalDynamo::serve(database, loopback(args.dynamodb_port)).await.map_err(|error| match error {
             DynamoError::Listen { source, .. } => {
@@ -71,7 +87,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             other => CliError::new(Status::FAILED, "cannot start the local DynamoDB").because(&other),
         })?;
 
-    announce(&kinesis, &dynamo, &args, context, &output).await?;
+    announce(&kinesis, &dynamo, context, &output).await?;
     context.stop.requested().await;
     context.talk.say("stopping");
     tokio::join!(kinesis.shutdown(), dynamo.shutdown());
@@ -80,6 +96,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 
 fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn unusable(directory: Option<&Path>, source: &(dyn std::error::Error + 'static)) -> CliError {
+    match directory {
+        Some(directory) => CliError::usage(format!("the data in `{}` cannot be used", directory.display()))
+            .because(source)
+            .next("stop another `rokini local` that has it, or name another `--data` directory"),
+        None => CliError::new(Status::FAILED, "cannot open a database in memory").because(source),
+    }
 }
 
 fn port_refused(service: &str, flag: &str, port: u16, source: &io::Error) -> CliError {
@@ -96,7 +121,6 @@ fn port_refused(service: &str, flag: &str, port: u16, source: &io::Error) -> Cli
 async fn announce(
     kinesis: &LocalKinesis,
     dynamo: &LocalDynamo,
-    args: &Args,
     context: &Context,
     output: &Output,
 ) -> Result<(), CliError> {
@@ -107,11 +131,11 @@ async fn announce(
         ("AWS_ACCESS_KEY_ID", "local".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
     ];
+    let listed = kinesis.model().call(&ListStreamsRequest { limit: Some(10_000), ..Default::default() });
+    let streams = listed.map(|listed| listed.stream_names).unwrap_or_default();
     if context.json {
         let environment: serde_json::Map<_, _> =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-        let streams: serde_json::Map<_, _> =
-            args.streams.iter().map(|(name, shards)| (name.clone(), (*shards).into())).collect();
         return output
             .json(&json!({
                 "kinesis": kinesis.endpoint_url(), "dynamodb": dynamo.endpoint_url(),
@@ -124,7 +148,7 @@ async fn announce(
     context.talk.say(
         "serving Kinesis and DynamoDB until stopped (Ctrl-C); copy the lines above into other terminals",
     );
-    if args.streams.is_empty() {
+    if streams.is_empty() {
         context
             .talk
             .say("there is no stream yet: start with `--stream orders:4`, or create one with any AWS client");

@@ -90,13 +90,7 @@ async fn prepare(args: &Args, aws: &crate::aws::Aws, context: &Context) -> Resul
             .next(format!("name it: `rokini tail {} --from {start} --shard ID`", args.stream)));
     }
     let which = if args.shards.is_empty() { which } else { ShardSelection::All };
-    let list =
-        async |which| source.list_shards(which).await.map_err(|error| aws.explain(error, Service::Kinesis));
-    let mut listed = list(which).await?;
-    if listed.is_empty() {
-        // No shard was open at a time before the stream was made.
-        listed = list(ShardSelection::TrimHorizon).await?;
-    }
+    let listed = source.list_shards(which).await.map_err(|error| aws.explain(error, Service::Kinesis))?;
     let shards = if args.shards.is_empty() {
         listed
     } else {

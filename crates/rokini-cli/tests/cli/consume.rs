@@ -43,6 +43,17 @@ async fn a_record_is_a_line_and_json_says_where_it_comes_from() {
 }
 
 #[tokio::test]
+async fn a_start_before_the_stream_was_made_is_its_beginning() {
+    let local = Local::start(2).await;
+    local.run(&["put", "orders", "hello"]).await.done();
+    for (group, from) in [("ago", "-1d"), ("time", "2020-01-01T00:00:00Z")] {
+        let mut member = local.consume("orders", group, "w", &["--from", from]);
+        member.until("the record", |member| member.data() == ["hello"]).await;
+        assert_eq!(member.stop().await, Some(0));
+    }
+}
+
+#[tokio::test]
 async fn group_show_tells_workers_and_leases() {
     let local = Local::start(2).await;
     let mut member = local.consume("orders", "g", "w1", &["--checkpoint-interval", "0s"]);
@@ -256,4 +267,10 @@ async fn l2_the_only_worker_is_replaced() {
         assert!(silence < within, "{silence:?} after {signal:?}");
         assert_eq!(after.stop().await, Some(0));
     }
+}
+
+#[tokio::test]
+async fn l1_three_processes_one_killed_one_stopped_nothing_lost() {
+    let local = Local::start(4).await;
+    crate::fleet::one_killed_one_stopped(&local, "orders").await;
 }

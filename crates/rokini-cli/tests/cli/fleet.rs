@@ -123,9 +123,3 @@ pub async fn one_killed_one_stopped(endpoints: &Endpoints, stream: &str) {
     let produced = rounds * KEYS;
     eprintln!("{produced} produced, {written} written, 0 lost");
 }
-
-#[tokio::test]
-async fn l1_three_processes_one_killed_one_stopped_nothing_lost() {
-    let local = crate::support::Local::start(4).await;
-    one_killed_one_stopped(&local, "orders").await;
-}

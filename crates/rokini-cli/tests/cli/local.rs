@@ -17,7 +17,7 @@ async fn serves_until_stopped() {
     let mut server = Member::spawn(nowhere().rokini(&arguments));
     server.until("the object", |server| !server.lines().is_empty()).await;
     let told: Value = serde_json::from_str(&server.lines()[0]).unwrap();
-    assert_eq!(told["streams"], serde_json::json!({"orders": 3, "one": 1}));
+    assert_eq!(told["streams"], serde_json::json!(["one", "orders"]));
     assert_eq!(told["environment"]["AWS_ENDPOINT_URL_KINESIS"], told["kinesis"]);
     assert_eq!(told["environment"]["AWS_ENDPOINT_URL_DYNAMODB"], told["dynamodb"]);
 
@@ -31,6 +31,32 @@ async fn serves_until_stopped() {
     server.signal(Signal::INT);
     assert_eq!(server.ended().await, Some(0));
     endpoints.run(&["put", "orders", "hello"]).await.refused(4, &["next: start it: `rokini local"]);
+}
+
+#[tokio::test]
+async fn streams_and_positions_outlive_it_where_that_is_asked_for() {
+    let data = tempfile::TempDir::new().unwrap();
+    let data = data.path().join("new").to_str().unwrap().to_owned();
+    let arguments = [&ANY_PORTS[..], &["--stream", "orders:2", "--json", "--data", &data]].concat();
+    for run in ["first", "second"] {
+        let mut server = Member::spawn(nowhere().rokini(&arguments));
+        server.until("the object", |server| !server.lines().is_empty()).await;
+        let told: Value = serde_json::from_str(&server.lines()[0]).unwrap();
+        let url = |name: &str| told[name].as_str().unwrap().to_owned();
+        let endpoints = Endpoints::new(url("kinesis"), url("dynamodb"));
+
+        endpoints.run(&["put", "orders", run]).await.done();
+        let mut member = endpoints.consume("orders", "g", run, &[]);
+        member.until("its record and no other", |member| member.data() == [run]).await;
+        assert_eq!(member.stop().await, Some(0));
+        let all = endpoints.run(&["tail", "orders", "--from", "horizon", "--no-follow"]).await.done();
+        assert_eq!(all.lines().count(), if run == "first" { 1 } else { 2 });
+
+        let talking: Vec<_> = arguments.iter().filter(|word| **word != "--json").copied().collect();
+        let busy = nowhere().run(&talking).await;
+        busy.refused(2, &[&format!("error: the data in `{data}` cannot be used"), "why: ", "next: "]);
+        assert_eq!(server.stop().await, Some(0));
+    }
 }
 
 #[tokio::test]

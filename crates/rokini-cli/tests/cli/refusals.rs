@@ -121,7 +121,7 @@ async fn no_permission_on_the_stream() {
     };
     let said = |action: &str| {
         [
-            format!("{action}"),
+            action.to_owned(),
             "stream `orders` in region `us-east-1`".to_owned(),
             "not allowed".to_owned(),
             format!("why: AccessDeniedException: {message}"),
