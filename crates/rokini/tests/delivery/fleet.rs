@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, Fault, FaultyStore, LeaseRow, LeaseStore, LeaseUpdate, LostCause, MemoryStore, Operation,
-    Position, SequenceNumber, Target,
+    CountingStore, Fault, FaultyStore, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause, MemoryStore,
+    Operation, Position, SequenceNumber, Target, WorkerUpdate,
 };
 use rokini::{Batch, Event, HandlerError, RecordProcessor, ShardContext, ShardState, ShardStop};
 use tokio::time::{Instant, sleep};
@@ -364,4 +364,106 @@ async fn g1_worker_that_is_fenced_while_it_stops_still_reports() {
     assert!(report.shards.iter().any(|shard| shard.shard == shard_id(0) && lost(&shard.end)), "{report:?}");
     assert_eq!(first.run.await.unwrap().unwrap(), report);
     second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_two_handlers_of_one_shard_never_run_at_once() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    stream.put(0, "a");
+    let running_now = Arc::new(Mutex::new((0, 0)));
+    let (calls, counts) = (log.clone(), Arc::clone(&running_now));
+    let building = builder(&stream, store.clone(), "w").for_each_batch(move |batch| {
+        calls.add(&batch);
+        let counts = Arc::clone(&counts);
+        async move {
+            {
+                let mut counts = counts.lock().unwrap();
+                counts.0 += 1;
+                counts.1 = counts.1.max(counts.0);
+            }
+            // It does not heed its cancellation, but it ends within the time it is given.
+            sleep(Duration::from_secs(4)).await;
+            counts.lock().unwrap().0 -= 1;
+            Ok(())
+        }
+    });
+    let running = Running::start(building).await;
+    log.until_count(1).await;
+    // Declared dead while it works: it joins again at its next heartbeat and gets its shard back at once.
+    let view = store.list(&group(), Listing::All).await.unwrap();
+    let fence = WorkerUpdate::Fence { seen: view.workers[0].beat };
+    let fenced = store.update_worker(&group(), &view.workers[0].id, &fence).await.unwrap();
+    assert!(fenced.is_applied());
+    let begun = Instant::now();
+    until_leases(&store, |rows| rows[0].owner.as_ref().is_some_and(|id| *id != view.workers[0].id)).await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    log.until_count(2).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(running_now.lock().unwrap().1, 1, "at most one at any time");
+    assert_eq!(log.texts(), ["a", "a"]);
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_store_outage_changes_no_owner_and_a_long_one_pauses_the_fleet() {
+    let (stream, inner, log) = (Stream::new(4).per_read(1), MemoryStore::new(), Log::default());
+    let store = FaultyStore::new(inner.clone(), 1);
+    let first = Running::logging(builder(&stream, store.clone(), "w1"), &log).await;
+    let second = Running::logging(builder(&stream, store.clone(), "w2"), &log).await;
+    let balanced = |rows: &[LeaseRow]| (held_by(rows, "w1"), held_by(rows, "w2")) == (2, 2);
+    let before = until_leases(&inner, balanced).await;
+    let producing = produce(&stream, 4, 1_200);
+    for (seconds, pauses) in [(6, false), (45, true)] {
+        store.outage(true);
+        sleep(Duration::from_secs(seconds)).await;
+        let silent = log.seen().last().unwrap().at.elapsed() > Duration::from_secs(1);
+        assert_eq!(silent, pauses, "{seconds} s");
+        store.outage(false);
+        sleep(Duration::from_secs(30)).await;
+        let after = leases(&inner).await;
+        for (before, after) in before.iter().zip(&after) {
+            assert_eq!((&before.owner, before.epoch), (&after.owner, after.epoch), "{seconds} s");
+        }
+    }
+    producing.await.unwrap();
+    log.until_count(1_200).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!((log.seen().len(), missing(&log, 1_200)), (1_200, Vec::new()), "each once");
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn r2_closed_shard_is_read_to_its_end_though_every_worker_is_killed_midway() {
+    let (stream, inner, log) = (Stream::new(1).per_read(1), MemoryStore::new(), Log::default());
+    (0..60).for_each(|number| {
+        stream.put(0, &number.to_string());
+    });
+    let (low, high) = stream.split(0);
+    stream.put(low, "60");
+    stream.put(high, "61");
+    for life in 1..=3 {
+        let link = FaultyStore::new(inner.clone(), 1);
+        let calls = log.clone();
+        let building = builder(&stream, link.clone(), &format!("w{life}"));
+        let running = Running::start(building.for_each_batch(move |batch| {
+            calls.add(&batch);
+            async {
+                sleep(Duration::from_secs(1)).await;
+                Ok(())
+            }
+        }))
+        .await;
+        let reached = (life * 15).to_string();
+        log.until(|seen| seen.iter().any(|seen| seen.text == reached)).await;
+        link.outage(true);
+        running.kill().await;
+    }
+    assert!(log.seen().iter().all(|seen| seen.shard == shard_id(0)), "no child before the end");
+    let last = Running::logging(builder(&stream, inner, "last"), &log).await;
+    log.until(|seen| seen.iter().filter(|seen| seen.shard != shard_id(0)).count() == 2).await;
+    assert!(missing(&log, 62).is_empty(), "lost: {:?}", missing(&log, 62));
+    let twice = log.seen().len() - 62;
+    assert!(twice <= 3 * 6, "at most a checkpoint interval for each kill: {twice}");
+    last.stop().await;
 }

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    Fault, FaultyStore, LeaseStore, Listing, MemoryStore, Operation, Position, SequenceNumber,
+    CountingStore, Fault, FaultyStore, LeaseStore, Listing, MemoryStore, Operation, Position, SequenceNumber,
 };
 use rokini::{
     Batch, ErrorKind, HandlerError, Phase, RecordProcessor, ShardContext, ShardStop, StartPosition,
 };
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Log, Running, builder, group, leases, position, until_leases};
+use crate::harness::{Log, Running, builder, group, position, until_leases};
 use crate::stream::{Op, Stream, shard_id};
 
 /// A handler that takes this long.
@@ -254,22 +254,32 @@ async fn g1_processor_can_checkpoint_when_asked_to_stop() {
 
 #[tokio::test(start_paused = true)]
 async fn g3_clean_stop_costs_one_write_a_shard() {
-    let (stream, log) = (Stream::new(3), Log::default());
-    let store = rokini::lease::CountingStore::new(MemoryStore::new());
-    let running = slow(&stream, store.clone(), "w", &log, Duration::ZERO).await;
+    let (stream, log) = (Stream::new(3).per_read(1), Log::default());
+    let store = CountingStore::new(MemoryStore::new());
+    let calls = log.clone();
+    let running = Running::start(builder(&stream, store.clone(), "w").for_each_batch(move |batch| {
+        calls.add(&batch);
+        let slow = batch.records()[0].data == "slow";
+        async move {
+            // Longer than the checkpoint interval, with a position that is done and not stored.
+            sleep(Duration::from_secs(if slow { 15 } else { 0 })).await;
+            Ok(())
+        }
+    }))
+    .await;
     log_all(&stream, &log).await;
-    sleep(Duration::from_secs(30)).await;
-    stream.put(1, "last");
-    log.until_count(4).await;
+    sleep(Duration::from_secs(1)).await;
+    stream.put_all(1, &["done", "slow"]);
+    log.until_count(5).await;
     let before = store.snapshot();
-    running.stop().await;
+    assert!(running.stop().await.is_clean());
     let after = store.snapshot();
     let count = |operation| after.of(operation) - before.of(operation);
     assert_eq!(
         (count(Operation::HandOver), count(Operation::Checkpoint), count(Operation::Delete)),
         (3, 0, 1)
     );
-    assert_eq!(leases(&store).await.len(), 3);
+    assert_eq!(position(&store, &shard_id(1)).await, Position::after(SequenceNumber::from(5)));
 }
 
 async fn log_all(stream: &Stream, log: &Log) {
