@@ -31,7 +31,7 @@ pub enum Note {
 }
 
 /// How much a worker carries, for those who place leases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Load {
     /// Active leases held.
     pub leases: u32,
@@ -50,7 +50,7 @@ pub struct ProcessMark {
 }
 
 /// The row of a worker incarnation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WorkerRow {
     /// Who.
     pub id: WorkerId,
@@ -85,7 +85,7 @@ impl WorkerRow {
 }
 
 /// The row of a lease.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaseRow {
     /// The shard it is for.
     pub key: LeaseKey,

@@ -44,7 +44,7 @@ impl<R> Outcome<R> {
 }
 
 /// A conditional write on a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LeaseUpdate {
     /// Take the lease: it has the epoch `seen`. Sets the owner, `seen + 1`, and clears the claim.
     Acquire {
@@ -190,7 +190,7 @@ impl LeaseUpdate {
 }
 
 /// A conditional write on a worker row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WorkerUpdate {
     /// The worker's own heartbeat: `seen + 1`, its load and state out, its mailbox emptied. Refused once
     /// fenced.
