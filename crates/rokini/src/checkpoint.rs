@@ -217,6 +217,7 @@ impl Checkpoints {
             match self.target() {
                 None => changed.await,
                 Some((_, false)) if next > Instant::now() => tokio::select! {
+                    biased;
                     () = changed => {}
                     () = sleep_until(next) => {}
                 },

@@ -28,7 +28,7 @@ fn settings_page() -> String {
     let defaults = ConsumerConfig::default();
     let mut page = INTRODUCTION.to_owned();
     for key in ConfigKey::ALL {
-        let default = defaults.text(*key).map_or("none".to_owned(), |text| format!("`{text}`"));
+        let default = defaults.text(*key).map_or_else(|| "none".to_owned(), |text| format!("`{text}`"));
         write!(page, "\n## `{key}`\n\n{}\n\n", key.help()).unwrap();
         writeln!(page, "Environment: `{}`. Default: {default}.", key.env_name()).unwrap();
     }

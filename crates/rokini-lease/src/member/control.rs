@@ -14,7 +14,7 @@ use crate::lease::{Hold, send_note, settled};
 use crate::plan::{active, plan};
 use crate::watch::FleetWatch;
 use crate::{
-    LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Note, Outcome, StoreError, View, WorkerId,
+    LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Note, Outcome, Position, StoreError, View, WorkerId,
     WorkerRow, WorkerState, WorkerUpdate,
 };
 
@@ -346,13 +346,6 @@ impl Shared {
     }
 
     async fn take_child(self: &Arc<Self>, child: &LeaseRow) -> Result<(), StoreError> {
-        for parent in &child.parents {
-            let parent = LeaseKey::new(child.key.stream.clone(), parent.clone());
-            let row = self.store.lease(&self.group, &parent).await?;
-            if row.is_some_and(|row| !row.position.is_shard_end()) {
-                return Ok(());
-            }
-        }
         match self.store.lease(&self.group, &child.key).await? {
             Some(row) if row.owner.is_none() && !row.position.is_shard_end() => acquire(self, &row).await,
             _ => Ok(()),
@@ -361,7 +354,7 @@ impl Shared {
 }
 
 async fn acquire(shared: &Arc<Shared>, row: &LeaseRow) -> Result<(), StoreError> {
-    if !shared.is_valid() {
+    if !shared.is_valid() || !parents_are_done(shared, row).await? {
         return Ok(());
     }
     let update = LeaseUpdate::Acquire { by: shared.me.clone(), seen: row.epoch };
@@ -369,6 +362,22 @@ async fn acquire(shared: &Arc<Shared>, row: &LeaseRow) -> Result<(), StoreError>
         shared.grant(after);
     }
     Ok(())
+}
+
+/// Whether a shard may begin: the listing may show a child before its parents, so they are read. Past its first
+/// record there is nothing to ask any more.
+async fn parents_are_done(shared: &Shared, child: &LeaseRow) -> Result<bool, StoreError> {
+    if matches!(child.position, Position::Sequence(..)) {
+        return Ok(true);
+    }
+    for parent in &child.parents {
+        let parent = LeaseKey::new(child.key.stream.clone(), parent.clone());
+        let row = shared.store.lease(&shared.group, &parent).await?;
+        if row.is_some_and(|row| !row.position.is_shard_end()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A row, read consistently, that names this worker.

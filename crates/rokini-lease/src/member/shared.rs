@@ -149,9 +149,9 @@ impl Shared {
     pub(crate) fn set_view(&self, view: View) -> Arc<View> {
         let view = Arc::new(view);
         *lock(&self.view) = Arc::clone(&view);
-        let rows: BTreeMap<&LeaseKey, Epoch> = view.leases.iter().map(|row| (&row.key, row.epoch)).collect();
-        // Kept until the listing shows a later epoch: from then on it cannot be mistaken.
-        lock(&self.table).gave_up.retain(|key, gave_up| rows.get(key).is_some_and(|epoch| epoch <= gave_up));
+        // Kept while the lease exists: a listing or a reply may arrive that is older than this one.
+        let keys: BTreeSet<&LeaseKey> = view.leases.iter().map(|row| &row.key).collect();
+        lock(&self.table).gave_up.retain(|key, _| keys.contains(key));
         view
     }
 
@@ -183,11 +183,17 @@ impl Shared {
         }
     }
 
-    /// Believes in a lease from now on and hands it to the consumer.
+    /// Believes in a lease from now on and hands it to the consumer. A row whose epoch was given up meanwhile is a
+    /// reply that came late: the lease has moved since.
     pub(crate) fn grant(self: &Arc<Self>, row: LeaseRow) {
         let hold = Arc::new(Hold::new(row));
         {
             let mut table = lock(&self.table);
+            if table.gave_up.get(&hold.key).is_some_and(|gave_up| hold.epoch <= *gave_up) {
+                drop(table);
+                self.look_now();
+                return;
+            }
             if self.stopped.is_cancelled() || !table.in_use.insert(hold.key.clone()) {
                 return;
             }

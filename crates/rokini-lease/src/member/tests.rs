@@ -215,6 +215,29 @@ async fn c3_a_lease_whose_task_died_is_granted_again_under_a_new_epoch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c5_a_late_reply_does_not_revive_a_lease_that_was_handed_over() {
+    let store = store_with(1).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let lease = a.leases.pop_first().unwrap().1;
+    // As the reply to its acquisition would bring it.
+    let late = lease.row().clone();
+    let mut b = Worker::join(&store, "b").await.unwrap();
+    b.live(SECOND / 10).await;
+    let update = LeaseUpdate::Claim { by: b.member.id().clone(), seen: late.epoch, over: None };
+    store.update_lease(&group(), &key(0), &update).await.unwrap();
+    a.member.wake();
+    timeout(3 * SECOND, lease.yield_requested()).await.unwrap();
+    assert_eq!(lease.hand_over(None).await.unwrap().to.as_ref(), Some(b.member.id()));
+    a.member.wake();
+    sleep(SECOND).await;
+    a.member.shared.grant(late);
+    live_all(&mut [&mut a, &mut b], 3 * SECOND).await;
+    assert_eq!(b.leases.len(), 1);
+    assert!(a.leases.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn positions_never_fall_and_the_same_one_is_not_written_twice() {
     let store = store_with(1).await;
     let mut a = Worker::join(&store, "a").await.unwrap();

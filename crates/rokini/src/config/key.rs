@@ -39,8 +39,8 @@ keys! {
     Stream = "stream",
     /// The group (KCL: application) whose workers share the shards. No default.
     Group = "group",
-    /// The stable name of this worker, different for each worker of the group. Default: made up from the host
-    /// and the process at start.
+    /// The stable name of this worker, different for each worker of the group. Default: made up for this run (by
+    /// the binary out of the host's name and the process id), so that a restart is a new worker.
     Worker = "worker",
     /// The DynamoDB table that keeps leases and positions of any number of groups. Default `rokini`.
     Table = "table",

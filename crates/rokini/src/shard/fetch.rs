@@ -1,6 +1,7 @@
 //! Reads a shard ahead of its handler.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -12,6 +13,10 @@ use crate::consumer::engine::Engine;
 use crate::delivery::retry::{Backoff, RateLimit, Retry};
 use crate::events::Event;
 use crate::{Error, ErrorKind, Fetched, ShardEnd, ShardReader};
+
+/// A reader waits by itself after an error that passes, for as long as that one asks for. This on top of it keeps
+/// one that does not from spinning.
+const BESIDE_READER: Duration = Duration::from_millis(200);
 
 /// Reads one shard into a channel, at most one response ahead of what was taken from it.
 pub(crate) struct Fetch {
@@ -87,7 +92,10 @@ impl Fetch {
     }
 
     async fn failed(&mut self, error: &Error) {
-        let retry_in = self.retry.failed();
+        let mut retry_in = self.retry.failed();
+        if error.is_retryable() {
+            retry_in = retry_in.min(BESIDE_READER);
+        }
         let failures = self.retry.failures();
         let shard = self.live.context.shard_id();
         self.live.read_failed(error.to_string());

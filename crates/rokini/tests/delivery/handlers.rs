@@ -187,7 +187,7 @@ async fn c1_processor_that_cannot_be_made_or_initialised_at_first_misses_nothing
 #[tokio::test(start_paused = true)]
 async fn c11_shard_that_cannot_be_read_changes_nothing_for_the_others() {
     let (stream, store, log) = (Stream::new(3), MemoryStore::new(), Log::default());
-    stream.break_shard(1, Some(ErrorKind::Retry));
+    stream.break_shard(1, Some(ErrorKind::Permission));
     let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
     let mut events = running.handle.events();
     for round in 0..20 {
