@@ -8,7 +8,7 @@ use std::pin::pin;
 
 use rokini::lease::store::dynamo::DynamoStore;
 use rokini::lease::{GroupId, LeaseStore};
-use rokini::{ConfigKey, Consumer, Event, ShutdownReport, StreamRef};
+use rokini::{ConfigKey, Consumer, ErrorKind, Event, ShutdownReport, StreamRef};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::aws::{Aws, AwsArgs, Service};
@@ -115,8 +115,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         .processor(move |shard| Writer::new(shard, format, lines.clone(), talk.clone()))
         .build()
         .await?;
-    let report =
-        work(consumer, &output, context).await.map_err(|error| aws.explain(error, Service::DynamoDb))?;
+    let report = work(consumer, &output, context).await.map_err(|error| match error.kind() {
+        // The stream and the table are checked: it is this worker's own settings.
+        ErrorKind::Configuration => error.into(),
+        _ => aws.explain(error, Service::DynamoDb),
+    })?;
     judge(&report, &output, context)
 }
 

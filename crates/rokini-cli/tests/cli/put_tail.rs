@@ -4,6 +4,7 @@ use rokini_local::wire::ErrorCode;
 use rokini_local::{Fault, Rule};
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{Local, Member};
 
@@ -71,6 +72,21 @@ async fn only_refused_records_are_put_again() {
     let mut numbers: Vec<u32> = tailed.lines().map(|line| line.parse().unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=1000).collect::<Vec<_>>(), "each once");
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_put_and_says_what_is_put() {
+    let local = Local::start(1).await;
+    let mut put = local.rokini(&["put", "orders", "--json"]);
+    let mut child = put.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"one\ntwo\nunfinished").await.unwrap();
+    let mut put = Member::of(child);
+    put.until("both records", |put| put.lines().len() == 2).await;
+    put.signal(Signal::INT);
+    assert_eq!(put.ended().await, Some(130), "{}", put.stderr());
+    assert!(put.stderr().contains("put 2 records (6 bytes)"), "{}", put.stderr());
+    drop(stdin);
 }
 
 #[tokio::test]

@@ -249,24 +249,16 @@ async fn an_endpoint_that_never_answers() {
 #[tokio::test]
 async fn two_workers_of_one_name() {
     let local = Local::start(1).await;
-    let mut first = local.consume("orders", "g", "w", &["--failover", "3s", "--heartbeat", "300ms"]);
+    let quick = ["--failover", "3s", "--heartbeat", "300ms"];
+    let mut first = local.consume("orders", "g", "w", &quick);
     first.until("joining", |first| first.stderr().contains("joined the group")).await;
-    let second = local.run(&[
-        "consume",
-        "orders",
-        "--group",
-        "g",
-        "--worker",
-        "w",
-        "--failover",
-        "3s",
-        "--heartbeat",
-        "300ms",
-    ]);
-    second.await.refused(
+    let second = ["consume", "orders", "--group", "g", "--worker", "w"];
+    let second = local.run(&[&second[..], &quick].concat()).await;
+    second.refused(
         2,
         &["error: a live worker of group `g` is named `w` already", "start this one under another name"],
     );
+    assert!(!second.stderr.contains("next:"), "the sentence says it: {}", second.stderr);
     local.run(&["put", "orders", "still"]).await.done();
     first.until("the record", |first| first.data() == ["still"]).await;
     assert_eq!(first.stop().await, Some(0));
