@@ -156,17 +156,25 @@ impl Play {
                     self.reap()?;
                     self.advance()?;
                 }
-                _ = looks.tick() => show.look(&self.board(), &self.events).await?,
+                _ = looks.tick() => show.look(&self.board(), &self.events)?,
+                error = show.write() => return Err(error),
                 () = stop.requested(), if !self.interrupted => self.interrupt(),
                 () = closed.cancelled() => return Err(CliError::output(io::ErrorKind::BrokenPipe, "the reader is gone")),
             }
-            self.tell(show).await?;
+            self.tell(show)?;
         }
         // The processes are gone, so this reads everything they wrote.
         let pass = self.pipes.pass().map_err(|error| unreadable(&error))?;
         self.take(&pass);
-        self.tell(show).await?;
-        show.look(&self.board(), &self.events).await?;
+        // The producer is told to end; what the stream took from it counts.
+        while let Some(puts) = &mut self.puts {
+            match puts.recv().await {
+                Some(put) => self.ledger.put(&put),
+                None => self.puts = None,
+            }
+        }
+        self.tell(show)?;
+        show.look(&self.board(), &self.events)?;
         let report = self.report();
         show.finish(&self.events, &report).await?;
         Ok(report)
@@ -216,9 +224,9 @@ impl Play {
         self.events.push(Event::new(self.start.elapsed(), event, text));
     }
 
-    async fn tell(&mut self, show: &mut Show) -> Result<(), CliError> {
+    fn tell(&mut self, show: &mut Show) -> Result<(), CliError> {
         for event in &self.events[self.told..] {
-            show.event(event).await?;
+            show.event(event)?;
         }
         self.told = self.events.len();
         Ok(())

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde::Serialize;
 
 use super::board::{Board, Clock, Count, Seconds, millis, short};
 use super::report::Report;
 use super::screen::Screen;
-use crate::error::CliError;
+use crate::error::{CliError, Status};
 use crate::output::Output;
 
 /// Something that happened.
@@ -27,11 +29,14 @@ impl Event {
     }
 }
 
-/// Where and how to show it.
-#[derive(Debug)]
+/// Where and how to show it. Nothing here waits for a slow reader except [`Show::finish`]: a terminal that stands still
+/// must not stop the clock of the run.
 pub(crate) struct Show {
     output: Output,
     form: Form,
+    /// What is to be written next.
+    backlog: Vec<u8>,
+    writing: Option<BoxFuture<'static, Result<(), CliError>>>,
 }
 
 #[derive(Debug)]
@@ -52,7 +57,7 @@ impl Show {
             (false, true) => Form::Table(Screen::new(styled)),
             (false, false) => Form::Text { explained: false },
         };
-        Ok(Self { output: Output::stdout()?, form })
+        Ok(Self { output: Output::stdout()?, form, backlog: Vec::new(), writing: None })
     }
 
     /// The time between two looks.
@@ -63,50 +68,95 @@ impl Show {
         }
     }
 
-    /// Shows a look, with what happened so far.
-    pub(crate) async fn look(&mut self, board: &Board, events: &[Event]) -> Result<(), CliError> {
-        let bytes = match &mut self.form {
-            Form::Table(screen) => screen
-                .draw(board, events)
-                .map_err(|error| CliError::output(error.kind(), &error.to_string()))?,
+    /// Shows a look, with what happened so far. A table that is still being drawn is not drawn anew.
+    pub(crate) fn look(&mut self, board: &Board, events: &[Event]) -> Result<(), CliError> {
+        let idle = self.is_idle();
+        match &mut self.form {
+            Form::Table(_) if !idle => {}
+            Form::Table(screen) => {
+                self.backlog = screen.draw(board, events).map_err(|error| failed(&error))?;
+            }
             Form::Text { explained } => {
                 let legend = if std::mem::replace(explained, true) { "" } else { LEGEND };
-                format!("{legend}{}", text(board)).into_bytes()
+                self.backlog.extend(format!("{legend}{}", text(board)).into_bytes());
             }
-            Form::Json => return self.output.json(board).await,
-        };
-        self.output.write(bytes).await
+            Form::Json => self.json(board)?,
+        }
+        Ok(())
     }
 
     /// Tells what happened, where looks do not contain it.
-    pub(crate) async fn event(&mut self, event: &Event) -> Result<(), CliError> {
+    pub(crate) fn event(&mut self, event: &Event) -> Result<(), CliError> {
         match self.form {
-            Form::Table(_) => Ok(()),
-            Form::Text { .. } => self.output.write(told(event).into_bytes()).await,
-            Form::Json => self.output.json(event).await,
+            Form::Table(_) => {}
+            Form::Text { .. } => self.backlog.extend(told(event).into_bytes()),
+            Form::Json => self.json(event)?,
         }
+        Ok(())
+    }
+
+    fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        let line = serde_json::to_string(value);
+        let line =
+            line.map_err(|error| CliError::new(Status::DEFECT, "cannot write JSON").because(&error))?;
+        self.backlog.extend(format!("{line}\n").into_bytes());
+        Ok(())
+    }
+
+    /// Writes what there is to write, now and later; returns only when that fails. Cancel safe.
+    pub(crate) async fn write(&mut self) -> CliError {
+        loop {
+            if self.is_idle() {
+                return std::future::pending().await;
+            }
+            if let Err(error) = self.write_on().await {
+                return error;
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.writing.is_none() && self.backlog.is_empty()
+    }
+
+    /// Finishes the write under way, or makes one of the backlog.
+    async fn write_on(&mut self) -> Result<(), CliError> {
+        let (output, backlog) = (&self.output, &mut self.backlog);
+        let writing = self.writing.get_or_insert_with(|| {
+            let (output, bytes) = (output.clone(), std::mem::take(backlog));
+            async move { output.write(bytes).await }.boxed()
+        });
+        let written = writing.await;
+        self.writing = None;
+        written
     }
 
     /// Leaves the table, if there is one, and shows the result.
     pub(crate) async fn finish(&mut self, events: &[Event], report: &Report) -> Result<(), CliError> {
-        let mut bytes = Vec::new();
         match &mut self.form {
-            Form::Json => return self.output.json(report).await,
+            Form::Json => self.json(report)?,
             Form::Table(screen) => {
-                bytes = screen.leave().map_err(|error| CliError::output(error.kind(), &error.to_string()))?;
+                self.backlog.extend(screen.leave().map_err(|error| failed(&error))?);
                 // The table is gone with its screen; what happened stays readable.
-                bytes.extend(events.iter().map(told).collect::<String>().into_bytes());
+                self.backlog.extend(events.iter().map(told).collect::<String>().into_bytes());
+                self.backlog.extend(format!("\n{report}").into_bytes());
             }
-            Form::Text { .. } => {}
+            Form::Text { .. } => self.backlog.extend(format!("\n{report}").into_bytes()),
         }
-        bytes.extend(format!("\n{report}").into_bytes());
-        self.output.write(bytes).await
+        while !self.is_idle() {
+            self.write_on().await?;
+        }
+        Ok(())
     }
 
     /// Cancelled when nobody reads any more.
     pub(crate) fn closed(&self) -> tokio_util::sync::CancellationToken {
         self.output.closed().clone()
     }
+}
+
+fn failed(error: &io::Error) -> CliError {
+    CliError::output(error.kind(), &error.to_string())
 }
 
 fn told(event: &Event) -> String {
