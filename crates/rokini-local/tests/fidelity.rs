@@ -697,11 +697,11 @@ fn retention_changes() {
     assert_eq!(rig.all(), [""; 0]);
     rig.call(&increase(48)).unwrap();
     assert_eq!(rig.all(), [""; 0], "and it does not come back");
-    for (wrong, expected) in [(48, ErrorCode::InvalidArgument), (8761, ErrorCode::Validation)] {
-        assert_eq!(code(rig.call(&increase(wrong))), expected);
+    for wrong in [48, 8761] {
+        assert_eq!(code(rig.call(&increase(wrong))), ErrorCode::InvalidArgument);
     }
-    for (wrong, expected) in [(48, ErrorCode::InvalidArgument), (23, ErrorCode::Validation)] {
-        assert_eq!(code(rig.call(&decrease(wrong))), expected);
+    for wrong in [48, 23] {
+        assert_eq!(code(rig.call(&decrease(wrong))), ErrorCode::InvalidArgument);
     }
 }
 

@@ -6,7 +6,7 @@ use rokini_wire::shapes::stream::{
 use rokini_wire::{ServiceError, Timestamp};
 
 use super::Model;
-use super::errors::{Checks, invalid};
+use super::errors::invalid;
 
 /// Shortest and longest retention in hours, as the service documents: a day and a year.
 const HOURS: std::ops::RangeInclusive<i32> = 24..=8760;
@@ -15,7 +15,7 @@ impl Model {
     /// Keeps records longer. Records already gone do not come back.
     ///
     /// # Errors
-    /// ResourceNotFound, ResourceInUse, InvalidArgument, Validation.
+    /// ResourceNotFound, ResourceInUse, InvalidArgument.
     pub fn increase_stream_retention_period(
         &mut self,
         now: Timestamp,
@@ -28,7 +28,7 @@ impl Model {
     /// Keeps records less long. Those older than the new period are gone at once.
     ///
     /// # Errors
-    /// ResourceNotFound, ResourceInUse, InvalidArgument, Validation.
+    /// ResourceNotFound, ResourceInUse, InvalidArgument.
     pub fn decrease_stream_retention_period(
         &mut self,
         now: Timestamp,
@@ -46,9 +46,16 @@ impl Model {
         to: i32,
         direction: &str,
     ) -> Result<Empty, ServiceError> {
-        let mut checks = Checks::default();
-        checks.range(to, "retentionPeriodHours", HOURS);
-        checks.done()?;
+        if !HOURS.contains(&to) {
+            let (bound, hours, wrong) = if to < *HOURS.start() {
+                ("Minimum", HOURS.start(), "short")
+            } else {
+                ("Maximum", HOURS.end(), "long")
+            };
+            return Err(invalid(format!(
+                "{bound} allowed retention period is {hours} hours. Requested retention period ({to} hours) is too {wrong}."
+            )));
+        }
         let stream = self.streams.find(now, name, arn)?;
         let from = stream.retention_hours;
         let wrong = if direction == "greater" { to <= from } else { to >= from };

@@ -1,0 +1,89 @@
+//! Other people's clients against the local endpoint: boto3 and the AWS SDK for JavaScript.
+//!
+//! A client that is not there is skipped, and the reason printed. Python needs `boto3`; the JavaScript SDK is installed by npm
+//! into the target directory once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a test"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rokini_local::LocalKinesis;
+
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
+const JAVASCRIPT_SDK: &str = "@aws-sdk/client-kinesis@3.1143.0";
+
+/// Runs a script against a fresh endpoint; the model's lock is never held meanwhile.
+async fn run(mut command: Command) -> Output {
+    let local = LocalKinesis::builder().throughput_limits(false).start().await.unwrap();
+    command
+        .env("AWS_ENDPOINT_URL_KINESIS", local.endpoint_url())
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    local.shutdown().await;
+    output
+}
+
+fn passed(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.trim_end().ends_with("ok"), "{said}\n{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3() {
+    let there = Command::new("python3").args(["-c", "import boto3"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: python3 with boto3 is not there");
+        return;
+    }
+    let mut command = Command::new("python3");
+    command.arg(Path::new(HERE).join("smoke.py"));
+    passed(&run(command).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_sdk() {
+    let Some(modules) = installed() else { return };
+    let mut command = Command::new("node");
+    // Modules are looked for beside the script.
+    let script = modules.join("smoke.mjs");
+    std::fs::copy(Path::new(HERE).join("smoke.mjs"), &script).unwrap();
+    command.arg(script);
+    passed(&run(command).await);
+}
+
+/// The directory with the JavaScript SDK.
+fn installed() -> Option<PathBuf> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("javascript-sdk");
+    if directory.join("node_modules/@aws-sdk/client-kinesis/package.json").exists() {
+        return Some(directory);
+    }
+    std::fs::create_dir_all(&directory).unwrap();
+    let arguments = ["install", "--silent", "--no-audit", "--no-fund", JAVASCRIPT_SDK];
+    match Command::new("npm").args(arguments).current_dir(&directory).output() {
+        Ok(output) if output.status.success() => Some(directory),
+        Ok(output) => {
+            eprintln!(
+                "skipped: npm could not install {JAVASCRIPT_SDK}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            None
+        }
+        Err(error) => {
+            eprintln!("skipped: npm is not there: {error}");
+            None
+        }
+    }
+}
