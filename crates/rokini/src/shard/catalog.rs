@@ -206,6 +206,8 @@ fn resolve(start: &StartPosition, stream: &StreamDescription) -> Result<Position
     match start {
         StartPosition::TrimHorizon => Ok(Position::TrimHorizon),
         StartPosition::Latest => Ok(Position::AtTimestamp(stream.now_millis)),
+        // A listing of the shards at a time past the retention leaves out those whose parents are gone.
+        StartPosition::AtTimestamp(millis) if *millis <= oldest_kept(stream) => Ok(Position::TrimHorizon),
         StartPosition::AtTimestamp(millis) => Ok(Position::AtTimestamp(*millis)),
         StartPosition::AtSequence(_) | StartPosition::AfterSequence(_) => Err(Error::new(
             ErrorKind::Configuration,
@@ -215,6 +217,11 @@ fn resolve(start: &StartPosition, stream: &StreamDescription) -> Result<Position
             ),
         )),
     }
+}
+
+fn oldest_kept(stream: &StreamDescription) -> u64 {
+    let retention = u64::try_from(stream.retention.as_millis()).unwrap_or(u64::MAX);
+    stream.now_millis.saturating_sub(retention)
 }
 
 fn at_start(start: &Position) -> ShardSelection {
@@ -272,6 +279,23 @@ mod tests {
         }
         assert_eq!(turns.len(), 50);
         assert!(turns.values().all(|turns| (50..200).contains(turns)), "{turns:?}");
+    }
+
+    #[test]
+    fn a_start_past_the_retention_is_the_oldest_record_kept() {
+        let stream = StreamDescription {
+            name: "s".to_owned(),
+            id: StreamId::new("s@0").unwrap(),
+            now_millis: 100_000,
+            retention: Duration::from_secs(60),
+        };
+        for (millis, expected) in [
+            (0, Position::TrimHorizon),
+            (40_000, Position::TrimHorizon),
+            (40_001, Position::AtTimestamp(40_001)),
+        ] {
+            assert_eq!(resolve(&StartPosition::AtTimestamp(millis), &stream).unwrap(), expected);
+        }
     }
 
     #[test]

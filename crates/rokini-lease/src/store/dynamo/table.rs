@@ -16,6 +16,8 @@ use crate::{GroupId, StoreError, StoreErrorKind};
 
 /// How long a table may take to become active. DynamoDB needs seconds as a rule, and documents no bound.
 const CREATION: Duration = Duration::from_secs(120);
+/// Between the first two looks at a table that is being made; it doubles up to [`LOOK`].
+const FIRST_LOOK: Duration = Duration::from_millis(10);
 /// Between two looks at a table that is being made.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -38,7 +40,7 @@ enum Found {
 
 /// Checks the table, and makes it where that is planned.
 pub(super) async fn prepare(calls: &Calls, plan: &Plan) -> Result<(), StoreError> {
-    let mut created = false;
+    let (mut created, mut pause) = (false, FIRST_LOOK);
     let deadline = Instant::now() + CREATION;
     loop {
         let status = match look(calls, plan).await? {
@@ -63,7 +65,8 @@ pub(super) async fn prepare(calls: &Calls, plan: &Plan) -> Result<(), StoreError
             return Err(StoreError::new(StoreErrorKind::Unavailable, message));
         }
         tracing::info!(table = calls.place.table, status, "waiting for the lease table to become ACTIVE");
-        sleep(LOOK).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(LOOK);
     }
 }
 
