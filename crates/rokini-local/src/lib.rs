@@ -3,6 +3,39 @@
 //! - [`Model`] is Kinesis as pure code: requests and the time go in, answers come out.
 //! - [`Service`] is a shared model with a clock.
 //! - [`LocalKinesis`] serves it over HTTP to any AWS SDK, [`LocalDynamo`] an embedded DynamoDB beside it.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use rokini_local::{Fault, LocalKinesis, Rule};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let kinesis = LocalKinesis::builder().stream("orders", 4).start().await?;
+//! // Point any SDK at this URL, with any region and any credentials.
+//! println!("{}", kinesis.endpoint_url());
+//! // The next GetRecords call loses its answer.
+//! kinesis.faults().add(Rule::on("GetRecords", Fault::DropAfter).times(1));
+//! // A day passes, and what was written is gone.
+//! kinesis.advance(Duration::from_secs(24 * 3600 + 1));
+//! // What was asked, by whom, and what came of it.
+//! assert!(kinesis.calls().is_empty());
+//! kinesis.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it does not do
+//! - Rates of the account (such as five CreateStream calls a second) are not limited; those of a shard are.
+//! - On-demand streams do not grow with their traffic. Warm throughput, record distribution and resource policies are not
+//!   modelled; their operations answer UnknownOperationException.
+//! - Signatures are read and not verified.
+//!
+//! # Features
+//! | feature | default | brings |
+//! |---|---|---|
+//! | `data` | yes | [`Builder::data`]: streams kept in a file, by redb |
+//! | `dynamo` | yes | [`LocalDynamo`], by dynoxide and SQLite |
 
 mod clock;
 #[cfg(feature = "dynamo")]

@@ -330,11 +330,11 @@ impl Pair {
                 let list = self.here.list_shards().stream_name(&self.stream).send().await.unwrap();
                 self.shards = list.shards().len();
             }
-            Operation::Register { .. } | Operation::Deregister { .. } => {
-                if tokio::time::timeout(Duration::from_secs(2), self.settle_consumers()).await.is_err() {
-                    eprintln!("a consumer is stuck on the way in or out");
-                    self.renew().await;
-                }
+            Operation::Register { .. } | Operation::Deregister { .. }
+                if tokio::time::timeout(Duration::from_secs(2), self.settle_consumers()).await.is_err() =>
+            {
+                eprintln!("a consumer is stuck on the way in or out");
+                self.renew().await;
             }
             _ => {}
         }

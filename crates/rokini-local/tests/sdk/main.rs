@@ -15,3 +15,4 @@ mod dynamo;
 mod fan_out;
 mod faults;
 mod kinesis;
+mod malformed;

@@ -1,0 +1,15 @@
+//! Any bytes as event-stream frames: no panic, and what was read is written and read again as itself.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use rokini_wire::events::Frame;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut rest = Bytes::copy_from_slice(bytes);
+    while let Ok(Some(frame)) = Frame::read(&mut rest) {
+        let mut written = Vec::new();
+        frame.write(&mut written);
+        assert_eq!(Frame::read(&mut written.into()), Ok(Some(frame)));
+    }
+});
