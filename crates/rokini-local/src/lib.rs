@@ -35,6 +35,7 @@
 //! | feature | default | brings |
 //! |---|---|---|
 //! | `data` | yes | [`Builder::data`]: streams kept in a file, by redb |
+//! | `tls` | yes | [`Builder::tls`]: HTTPS, by rustls with ring |
 //! | `dynamo` | yes | [`LocalDynamo`], by dynoxide and SQLite |
 
 mod clock;
@@ -50,6 +51,8 @@ mod service;
 mod settings;
 #[cfg(feature = "data")]
 mod store;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "dynamo")]
@@ -63,3 +66,5 @@ pub use service::Service;
 pub use settings::{EndOfShard, Settings};
 #[cfg(feature = "data")]
 pub use store::DataError;
+#[cfg(feature = "tls")]
+pub use tls::TlsError;

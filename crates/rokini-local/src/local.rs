@@ -15,7 +15,7 @@ use crate::faults::Faults;
 use crate::http::{Front, Ids};
 use crate::journal::{CallRecord, Journal};
 use crate::model::Model;
-use crate::server::Server;
+use crate::server::{Security, Server};
 use crate::service::Service;
 use crate::settings::Settings;
 
@@ -28,6 +28,7 @@ pub struct LocalKinesis {
     faults: Faults,
     journal: Journal,
     server: Server,
+    scheme: &'static str,
 }
 
 /// Why a local Kinesis did not start.
@@ -46,6 +47,10 @@ pub enum StartError {
     #[cfg(feature = "data")]
     #[error(transparent)]
     Data(#[from] crate::store::DataError),
+    /// The certificate or key cannot be used.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
     /// A stream to begin with could not be created.
     #[error("could not create a stream: `name`={name}")]
     Stream {
@@ -67,6 +72,8 @@ pub struct Builder {
     signed_only: bool,
     #[cfg(feature = "data")]
     data: Option<std::path::PathBuf>,
+    #[cfg(feature = "tls")]
+    tls: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl LocalKinesis {
@@ -82,6 +89,8 @@ impl LocalKinesis {
             signed_only: false,
             #[cfg(feature = "data")]
             data: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -94,7 +103,7 @@ impl LocalKinesis {
     /// The URL to give to a client.
     #[must_use]
     pub fn endpoint_url(&self) -> String {
-        format!("http://{}", self.server.address())
+        format!("{}://{}", self.scheme, self.server.address())
     }
 
     /// The model behind the endpoint, to call and to inspect in process.
@@ -206,6 +215,15 @@ impl Builder {
         self
     }
 
+    /// Serves HTTPS with these certificates, the server's own first, and this key, both in PEM. HTTP/2 and HTTP/1.1 are
+    /// offered by ALPN.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, certificates_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
+        self.tls = Some((certificates_pem.into(), key_pem.into()));
+        self
+    }
+
     /// Starts serving.
     ///
     /// # Errors
@@ -219,6 +237,15 @@ impl Builder {
         };
         #[cfg(not(feature = "data"))]
         let kept = None;
+        #[cfg(feature = "tls")]
+        let (security, scheme) = match &self.tls {
+            Some((certificates, key)) => {
+                (Security { tls: Some(crate::tls::acceptor(certificates, key)?) }, "https")
+            }
+            None => (Security::default(), "http"),
+        };
+        #[cfg(not(feature = "tls"))]
+        let (security, scheme) = (Security::default(), "http");
         let Self { address, settings, clock, model, streams, signed_only, .. } = self;
         let model = model.or(kept).unwrap_or_else(|| Model::new(settings));
         let seed = model.settings().seed;
@@ -237,8 +264,8 @@ impl Builder {
             stop: stop.clone(),
             ids: Arc::new(Ids::new(seed)),
         };
-        let server = Server::start(listener, front, stop).map_err(listen)?;
-        Ok(LocalKinesis { service, faults, journal, server })
+        let server = Server::start(listener, front, security, stop).map_err(listen)?;
+        Ok(LocalKinesis { service, faults, journal, server, scheme })
     }
 }
 

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -19,6 +20,13 @@ use crate::http::{Body, Cut};
 
 /// How long requests under way may take to finish once a server is asked to stop.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Encrypts connections, or not.
+#[derive(Clone, Default)]
+pub(crate) struct Security {
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
+}
 
 /// Answers one request, or has the connection cut.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
@@ -66,11 +74,12 @@ impl Server {
     pub(crate) fn start(
         listener: TcpListener,
         handler: impl Handler,
+        security: Security,
         stop: CancellationToken,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let tasks = Tasks { tracker: TaskTracker::new(), cut: CancellationToken::new() };
-        tasks.spawn(accept(listener, handler, stop.clone(), tasks.clone()));
+        tasks.spawn(accept(listener, handler, security, stop.clone(), tasks.clone()));
         let cut = tasks.cut.clone().drop_guard();
         Ok(Self { address, stop, tasks, _cut: cut })
     }
@@ -90,7 +99,13 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, handler: impl Handler, stop: CancellationToken, tasks: Tasks) {
+async fn accept(
+    listener: TcpListener,
+    handler: impl Handler,
+    security: Security,
+    stop: CancellationToken,
+    tasks: Tasks,
+) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -98,7 +113,7 @@ async fn accept(listener: TcpListener, handler: impl Handler, stop: Cancellation
         };
         match accepted {
             Ok((socket, _)) => {
-                tasks.spawn(converse(socket, handler.clone(), stop.clone(), tasks.clone()));
+                tasks.spawn(greet(socket, handler.clone(), security.clone(), stop.clone(), tasks.clone()));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: trying again at once would only spin.
@@ -109,10 +124,35 @@ async fn accept(listener: TcpListener, handler: impl Handler, stop: Cancellation
     }
 }
 
-async fn converse(socket: TcpStream, handler: impl Handler, stop: CancellationToken, tasks: Tasks) {
+async fn greet(
+    socket: TcpStream,
+    handler: impl Handler,
+    security: Security,
+    stop: CancellationToken,
+    tasks: Tasks,
+) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = security.tls {
+        match tls.accept(socket).await {
+            Ok(socket) => converse(socket, handler, stop, tasks).await,
+            Err(error) => tracing::debug!(%error, "no TLS connection"),
+        }
+        return;
+    }
+    #[cfg(not(feature = "tls"))]
+    let Security {} = security;
+    converse(socket, handler, stop, tasks).await;
+}
+
+async fn converse(
+    socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    handler: impl Handler,
+    stop: CancellationToken,
+    tasks: Tasks,
+) {
     let answer = service_fn(move |request| {
         let handler = handler.clone();
         async move { handler.handle(request).await }

@@ -16,3 +16,4 @@ mod fan_out;
 mod faults;
 mod kinesis;
 mod malformed;
+mod tls;
