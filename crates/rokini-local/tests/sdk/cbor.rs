@@ -13,6 +13,7 @@ type Connection = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
 
 async fn connect(local: &LocalKinesis) -> Connection {
     let socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
+    socket.set_nodelay(true).unwrap();
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
     tokio::spawn(connection);

@@ -74,6 +74,7 @@ fn bodies(rng: &mut SmallRng) -> Vec<Vec<u8>> {
 async fn every_operation_answers_nonsense_with_an_error_of_the_documented_shape() {
     let local = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
     let socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
+    socket.set_nodelay(true).unwrap();
     let (mut to, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
     tokio::spawn(connection);
@@ -112,6 +113,7 @@ async fn every_operation_answers_nonsense_with_an_error_of_the_documented_shape(
 async fn an_oversized_body_is_refused() {
     let local = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
     let socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
+    socket.set_nodelay(true).unwrap();
     let (mut to, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
     tokio::spawn(connection);
