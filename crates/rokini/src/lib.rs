@@ -1,4 +1,11 @@
-//! Consume Amazon Kinesis Data Streams.
+//! Consume Amazon Kinesis Data Streams: lose nothing, say what is going on, hand over within a second.
+//!
+//! - [`Consumer::builder`] is where a program starts: one of the closures ([`ConsumerBuilder::for_each`],
+//!   [`ConsumerBuilder::for_each_batch`]) or a [`RecordProcessor`] per shard.
+//! - [`Handle`] stops and watches it: [`Handle::shutdown`], [`Handle::status`], [`Handle::events`].
+//! - [`ConfigKey`] lists every setting, [`AwsOptions`] loads region, credentials and endpoints.
+//! - [`lease`] has the stores ([`lease::DynamoStore`], [`lease::MemoryStore`]) and the words of coordination.
+//! - [`StreamSource`] is the seam for other sources of records, tests among them.
 
 mod aws;
 mod checkpoint;
@@ -29,3 +36,8 @@ pub use source::stream_ref::StreamRef;
 pub use source::{
     Fetched, ShardDescription, ShardEnd, ShardReader, ShardSelection, StreamDescription, StreamSource,
 };
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::shared::{Inbox, Named, Shared};
 use crate::lease::{Hold, send_note, settled};
-use crate::plan::{active, plan};
+use crate::plan::{Move, active, plan};
 use crate::watch::FleetWatch;
 use crate::{
     LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Note, Outcome, Position, StoreError, View, WorkerId,
@@ -27,6 +27,7 @@ pub(super) async fn run(shared: Arc<Shared>, rng: StdRng) {
         fleet: Fleet::default(),
         next_full: Instant::now(),
         earliest_full: Instant::now(),
+        free_before: BTreeMap::new(),
         rng,
         shared: Arc::clone(&shared),
     };
@@ -66,6 +67,8 @@ struct Control {
     next_full: Instant,
     /// Before this no full listing is made, so that a task that dies at once does not turn into a storm.
     earliest_full: Instant,
+    /// Free leases that fell to others at the last look.
+    free_before: BTreeMap<LeaseKey, WorkerId>,
     rng: StdRng,
 }
 
@@ -189,8 +192,29 @@ impl Control {
         }
         match row {
             Some(row) if row.owner.as_ref() == Some(&self.shared.me) => take_up(&self.shared, row).await,
+            Some(row) if row.owner.is_none() => {
+                self.shared.look_now();
+                Ok(())
+            }
             _ => Ok(()),
         }
+    }
+
+    /// A free lease that falls to another worker: that one may have listed a moment earlier, seen other workers,
+    /// and left the lease to this one. So this one looks again soon, and if the lease is still free, it says so.
+    async fn mind_the_free(&mut self, moves: &[Move]) {
+        let free: BTreeMap<LeaseKey, WorkerId> = moves
+            .iter()
+            .filter(|to_do| to_do.from.is_none() && to_do.to != self.shared.me)
+            .map(|to_do| (to_do.key.clone(), to_do.to.clone()))
+            .collect();
+        if !free.is_empty() {
+            self.next_full = Instant::now() + self.shared.config.heartbeat;
+        }
+        for (key, to) in free.iter().filter(|(key, to)| self.free_before.get(*key) == Some(to)) {
+            send_note(&self.shared, to, Note::Changed(key.clone())).await;
+        }
+        self.free_before = free;
     }
 
     /// Compares the listing with what this worker believes, then carries out its part of the plan.
@@ -202,6 +226,8 @@ impl Control {
         let workers: BTreeMap<&WorkerId, &WorkerRow> =
             view.workers.iter().map(|row| (&row.id, row)).collect();
 
+        self.mind_the_free(&moves).await;
+        let shared = &self.shared;
         let mut steps: Vec<Step> = Vec::new();
         for to_do in &moves {
             let Some(row) = rows.get(&to_do.key) else { continue };

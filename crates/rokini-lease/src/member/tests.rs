@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{JoinError, Member, MemberConfig, MemberEvent};
 use crate::{
-    GroupId, Lease, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause, MemoryStore, Position,
-    ShardId, StreamId, WallClock, WorkerName, WorkerState, WorkerUpdate,
+    Fault, FaultyStore, GroupId, Lease, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause,
+    MemoryStore, Position, ShardId, StreamId, Target, WallClock, WorkerName, WorkerState, WorkerUpdate,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,7 +51,11 @@ impl Worker {
         Self::join_with(store, name, MemberConfig { process: None, ..MemberConfig::default() }).await
     }
 
-    async fn join_with(store: &MemoryStore, name: &str, config: MemberConfig) -> Result<Self, JoinError> {
+    async fn join_with(
+        store: &(impl LeaseStore + Clone),
+        name: &str,
+        config: MemberConfig,
+    ) -> Result<Self, JoinError> {
         let seed = name.bytes().map(u64::from).sum::<u64>() + Instant::now().elapsed().as_nanos() as u64;
         let clock = WallClock::from_fn(|| 0);
         let (store, name) = (Arc::new(store.clone()), WorkerName::new(name).unwrap());
@@ -347,4 +351,32 @@ async fn l9_a_quiet_fleet_moves_nothing() {
     let before = store.list(&group(), Listing::All).await.unwrap().leases;
     live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 300 * SECOND).await;
     assert_eq!(store.list(&group(), Listing::All).await.unwrap().leases, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_started_at_once_owns_everything_within_seconds() {
+    for seed in 0..40 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let store = store_with(rng.random_range(1..8)).await;
+        let mut joining = Vec::new();
+        for name in ["a", "b", "c"] {
+            let link = FaultyStore::new(store.clone(), rng.random());
+            for millis in [1, 2, 5, 20] {
+                link.chance(Target::All, Fault::Delay(Duration::from_millis(millis)), 0.3);
+                link.chance(Target::All, Fault::DelayReply(Duration::from_millis(millis)), 0.3);
+            }
+            let offset = Duration::from_millis(rng.random_range(0..60));
+            joining.push(async move {
+                sleep(offset).await;
+                let config = MemberConfig { process: None, ..MemberConfig::default() };
+                Worker::join_with(&link, name, config).await.unwrap()
+            });
+        }
+        let mut workers = futures::future::join_all(joining).await;
+        live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 5 * SECOND).await;
+        let rows = store.list(&group(), Listing::All).await.unwrap().leases;
+        assert!(rows.iter().all(|row| row.owner.is_some()), "seed={seed} {rows:#?}");
+        let counts = counts(&workers.iter().collect::<Vec<_>>());
+        assert!(counts[2] - counts[0] <= 1, "seed={seed} {counts:?}");
+    }
 }
