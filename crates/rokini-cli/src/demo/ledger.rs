@@ -98,6 +98,8 @@ pub(crate) struct Proof {
     pub(crate) strangers: u64,
     /// When the first record was handled.
     pub(crate) first_record: Option<Duration>,
+    /// The longest time from a put to its first delivery, of the records that were delivered.
+    pub(crate) longest_wait: Duration,
     pub(crate) moves: Vec<Move>,
 }
 
@@ -226,6 +228,7 @@ impl Ledger {
             passed_over: passed_over as u64,
             processed: self.so_far.processed - never_put,
             strangers: self.so_far.strangers + never_put,
+            longest_wait: self.shards.values().map(Shard::longest_wait).max().unwrap_or_default(),
             ..self.so_far.clone()
         }
     }

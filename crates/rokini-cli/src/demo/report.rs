@@ -28,6 +28,8 @@ pub(crate) struct Report {
     pub(crate) duplicates_unexplained: u64,
     pub(crate) order_violations: u64,
     pub(crate) first_record_ms: Option<u64>,
+    #[serde(rename = "longest_wait_ms", serialize_with = "millis")]
+    pub(crate) longest_wait: Duration,
     pub(crate) moves: Vec<Moved>,
     #[serde(rename = "failover_ms", serialize_with = "millis")]
     failover: Duration,
@@ -96,6 +98,7 @@ impl Report {
             duplicates_unexplained: proof.unexplained_duplicates,
             order_violations: proof.order_violations,
             first_record_ms,
+            longest_wait: proof.longest_wait,
             moves: proof.moves.iter().map(|moved| Moved::new(moved, &name)).collect(),
             failover,
             interrupted,
@@ -132,6 +135,12 @@ impl Report {
             }),
             None => promise(self.interrupted, &|| "no record was handled".to_owned()),
         }
+        // Whatever happens to workers and shards: also a shard that nobody has is a broken promise.
+        let limit = self.failover + MARGIN;
+        promise(self.longest_wait <= limit, &|| {
+            let wait = Seconds(self.longest_wait);
+            format!("a record waited {wait} for its handler, which is more than {}", Seconds(limit))
+        });
         for moved in &self.moves {
             let Some(limit) = self.limit(moved.cause) else { continue };
             promise(moved.silence <= limit, &|| format!("{moved}, which is more than {}", Seconds(limit)));
@@ -196,6 +205,13 @@ impl fmt::Display for Report {
             )?,
             None => writeln!(f, "  {:<14}{:>10}", "first record", "none")?,
         }
+        writeln!(
+            f,
+            "  {:<14}{:>10}  from put to handler; at most {} s",
+            "longest wait",
+            Seconds(self.longest_wait).to_string(),
+            (self.failover + MARGIN).as_secs()
+        )?;
         for (cause, what) in
             [(Cause::Stop, "clean stop"), (Cause::Kill, "kill"), (Cause::Balance, "balancing")]
         {
@@ -266,6 +282,7 @@ mod tests {
             processed: 12_345,
             duplicates: 7,
             first_record: Some(ms(3000)),
+            longest_wait: ms(5000),
             moves: moves.to_vec(),
             ..Proof::default()
         }
@@ -280,7 +297,8 @@ mod tests {
     #[test]
     fn every_promise_can_break() {
         type Spoil = fn(&mut Proof);
-        let cases: [(&str, Spoil); 8] = [
+        let cases: [(&str, Spoil); 9] = [
+            ("a record waited 5.00 s for its handler", |p| p.longest_wait = ms(5001)),
             ("1 record was lost", |p| p.waiting = 1),
             ("2 records were handled after a later one", |p| p.order_violations = 2),
             ("3 records were handled twice without", |p| p.unexplained_duplicates = 3),

@@ -15,6 +15,7 @@ pub(super) struct Shard {
     /// The highest number handled.
     reached: Option<SequenceNumber>,
     deliveries: u64,
+    longest_wait: Duration,
     holder: Option<Holder>,
     leaving: Option<Departure>,
 }
@@ -65,7 +66,9 @@ impl Shard {
         departed: impl Fn(Process) -> Option<Departure>,
     ) -> Option<Change> {
         let change = self.change(process, epoch, at, departed);
-        self.waiting.remove(&sequence);
+        if let Some(put) = self.waiting.remove(&sequence) {
+            self.longest_wait = self.longest_wait.max(at.saturating_sub(put));
+        }
         self.reached = self.reached.max(Some(sequence));
         self.deliveries += 1;
         match &mut self.holder {
@@ -116,6 +119,11 @@ impl Shard {
     /// Records that wait although a later one of the shard was handled.
     pub(super) fn passed_over(&self) -> usize {
         self.reached.map_or(0, |reached| self.waiting.range(..reached).count())
+    }
+
+    /// The longest time from a put to its first delivery.
+    pub(super) fn longest_wait(&self) -> Duration {
+        self.longest_wait
     }
 
     pub(super) fn deliveries(&self) -> u64 {

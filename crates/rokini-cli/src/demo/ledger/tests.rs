@@ -56,9 +56,27 @@ fn a_clean_run_is_clean() {
         world.seen(200, (0, 1), "a", 10 + u128::from(n), "k", n);
     }
     let proof = world.ledger.proof();
-    let clean = Proof { produced: 3, processed: 3, first_record: Some(ms(200)), ..Proof::default() };
+    let clean = Proof {
+        produced: 3,
+        processed: 3,
+        first_record: Some(ms(200)),
+        longest_wait: ms(100),
+        ..Proof::default()
+    };
     assert_eq!(proof, clean);
     assert!(world.ledger.is_drained());
+}
+
+#[test]
+fn detects_a_shard_that_nobody_had() {
+    let mut world = World::default();
+    world.put(100, "a", 10, "k", 0);
+    world.put(100, "b", 11, "l", 0);
+    world.seen(200, (0, 1), "a", 10, "k", 0);
+    world.seen(18_100, (0, 1), "b", 11, "l", 0);
+    assert_eq!(world.ledger.proof().longest_wait, ms(18_000));
+    world.seen(99_000, (1, 2), "b", 11, "l", 0);
+    assert_eq!(world.ledger.proof().longest_wait, ms(18_000), "a repetition is no wait");
 }
 
 #[test]
