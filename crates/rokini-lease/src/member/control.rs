@@ -45,7 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>, rng: StdRng) {
             biased;
             () = shared.stopped.cancelled() => return,
             () = shared.leaving.cancelled() => break,
-            () = control.tick() => {}
+            () = control.tick(begun) => {}
         }
         next = control.next_tick(begun);
     }
@@ -75,21 +75,21 @@ struct Control {
 impl Control {
     fn next_tick(&self, begun: Instant) -> Instant {
         let regular = begun + self.shared.config.heartbeat;
-        // A worker falls silent at its own time, not at ours.
-        self.watch
-            .next_deadline(&self.shared.me)
-            .map_or(regular, |deadline| if deadline > begun { deadline.min(regular) } else { regular })
+        // A worker falls silent at its own time, not at ours. What was due before is tried again with the next
+        // regular tick only.
+        let due = [self.watch.next_deadline(&self.shared.me), Some(self.next_full)];
+        due.into_iter().flatten().filter(|due| *due > begun).fold(regular, Instant::min)
     }
 
-    async fn tick(&mut self) {
+    async fn tick(&mut self, begun: Instant) {
         let inbox = self.shared.take_inbox();
         if inbox.restart_watch {
             self.watch.restart();
         }
         if let Err(error) = self.try_tick(&inbox).await {
             tracing::debug!(worker = %self.shared.me, %error, "could not look at the fleet, trying again");
-            self.shared.notes_arrived(inbox.notes);
-            self.next_full = Instant::now();
+            self.shared.notes_again(inbox.notes);
+            self.next_full = begun;
         }
     }
 
@@ -208,7 +208,10 @@ impl Control {
             .filter(|to_do| to_do.from.is_none() && to_do.to != self.shared.me)
             .map(|to_do| (to_do.key.clone(), to_do.to.clone()))
             .collect();
-        if !free.is_empty() {
+        let new = free.iter().any(|(key, to)| self.free_before.get(key) != Some(to));
+        if new {
+            self.next_full = self.earliest_full;
+        } else if !free.is_empty() {
             self.next_full = Instant::now() + self.shared.config.heartbeat;
         }
         for (key, to) in free.iter().filter(|(key, to)| self.free_before.get(*key) == Some(to)) {

@@ -134,6 +134,11 @@ impl Shared {
         }
     }
 
+    /// Notes that could not be read yet: for the next regular look.
+    pub(crate) fn notes_again(&self, notes: BTreeSet<Note>) {
+        lock(&self.inbox).notes.extend(notes);
+    }
+
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
     }
