@@ -19,8 +19,8 @@ use crate::processor::{Factory, ForEach, ForEachBatch};
 use crate::shard::catalog::Catalog;
 use crate::source::kinesis::KinesisSource;
 use crate::{
-    Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Error, ErrorKind, HandlerError, Record,
-    RecordProcessor, ShardContext, StartPosition, StreamSource,
+    Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Error, ErrorKind, HandlerError,
+    Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
 };
 
 /// Builds a [`Consumer`]. Each setting is described at its [`ConfigKey`]; a wrong value is an error of
@@ -33,6 +33,7 @@ pub struct ConsumerBuilder {
     source: Option<Arc<dyn StreamSource>>,
     aws: Option<SdkConfig>,
     factory: Option<Factory>,
+    dead_letter: Option<Arc<dyn DeadLetterSink>>,
     seed: Option<u64>,
     clock: WallClock,
     wrong: Option<Error>,
@@ -180,6 +181,12 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Where records go that the failure policy gives up. Their shard goes on once they are kept there.
+    pub fn dead_letter(mut self, sink: impl DeadLetterSink) -> Self {
+        self.dead_letter = Some(Arc::new(sink));
+        self
+    }
+
     /// The seed of all randomness: delays, and the worker's incarnation. Default: from the operating system. Two
     /// workers of one group must not have the same.
     pub fn seed(mut self, seed: u64) -> Self {
@@ -245,7 +252,7 @@ impl ConsumerBuilder {
         };
         let events = Events::new();
         let catalog = Catalog { source, store, group, events: events.clone() };
-        let engine = Arc::new(Engine::new(config, catalog, factory, events, self.clock));
+        let engine = Arc::new(Engine::new(config, catalog, factory, events, self.clock, self.dead_letter));
         let control = Arc::new(Control::new(&engine));
         Ok(Consumer { runner: Runner { engine, control, rng } })
     }

@@ -1,14 +1,14 @@
 //! What all shard tasks of a consumer share.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rokini_lease::WallClock;
 use tokio_util::task::TaskTracker;
 
-use crate::ConsumerConfig;
 use crate::events::Events;
 use crate::processor::Factory;
 use crate::shard::catalog::{Catalog, OpenStream};
+use crate::{ConsumerConfig, DeadLetterSink};
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -18,6 +18,9 @@ pub(crate) struct Engine {
     pub(crate) events: Events,
     pub(crate) tracker: TaskTracker,
     pub(crate) clock: WallClock,
+    /// Where records go that are given up.
+    #[expect(dead_code, reason = "for the failure policy")]
+    pub(crate) dead_letter: Option<Arc<dyn DeadLetterSink>>,
     stream: OnceLock<OpenStream>,
 }
 
@@ -28,8 +31,10 @@ impl Engine {
         factory: Factory,
         events: Events,
         clock: WallClock,
+        dead_letter: Option<Arc<dyn DeadLetterSink>>,
     ) -> Self {
-        Self { config, catalog, factory, events, clock, tracker: TaskTracker::new(), stream: OnceLock::new() }
+        let (tracker, stream) = (TaskTracker::new(), OnceLock::new());
+        Self { config, catalog, factory, events, clock, tracker, dead_letter, stream }
     }
 
     /// The stream, once its start position is stored.
