@@ -184,18 +184,18 @@ fn tell(event: &Event, context: &Context) {
     let talk = &context.talk;
     match event {
         Event::Joined { worker } => talk.say(format_args!("joined the group as `{}`", worker.name)),
-        Event::ShardStarted { shard, epoch, position } => {
+        Event::ShardStarted { shard, epoch, position, .. } => {
             talk.say(format_args!("{shard}: started at {position} (epoch {epoch})"));
         }
         Event::HandedOver { shard, to: Some(to), .. } => {
             talk.say(format_args!("{shard}: handed over to `{}`", to.name));
         }
         Event::HandedOver { shard, to: None, .. } => talk.say(format_args!("{shard}: given back")),
-        Event::ShardEnded { shard, children } => {
+        Event::ShardEnded { shard, children, .. } => {
             let children: Vec<_> = children.iter().map(|id| id.as_str()).collect();
             talk.say(format_args!("{shard}: read to its end; goes on in {}", children.join(", ")));
         }
-        Event::LeaseLost { shard, cause } => talk.warn(format_args!("{shard}: lost: {cause}")),
+        Event::LeaseLost { shard, cause, .. } => talk.warn(format_args!("{shard}: lost: {cause}")),
         _ => {}
     }
 }

@@ -1,18 +1,28 @@
 //! What happens, for those who watch.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rokini_lease::{Epoch, LostCause, Position, SequenceNumber, ShardId, WorkerId};
+use rokini_lease::{Epoch, LostCause, Position, SequenceNumber, ShardId, StreamId, WorkerId};
 use tokio::sync::broadcast;
 
 use crate::ErrorKind;
 
-/// Something that happened in this consumer. Events are for watching: nothing depends on their being read.
+mod code;
+mod log;
+
+pub use code::EventCode;
+use log::Log;
+
+/// Something that happened in this consumer. Events are for watching: nothing depends on their being read. Each
+/// kind has a stable [`EventCode`]; log lines and metrics are made from events.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// The start position of the group is known: stored now, or by an earlier worker.
     StartResolved {
+        /// The stream.
+        stream: StreamId,
         /// Where the group started.
         position: Position,
     },
@@ -23,11 +33,15 @@ pub enum Event {
     },
     /// Shards got leases, at the start or because an audit found them without one.
     LeasesCreated {
+        /// The stream.
+        stream: StreamId,
         /// The shards.
         shards: Vec<ShardId>,
     },
     /// This worker begins to work on a shard.
     ShardStarted {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// The epoch of its lease.
@@ -37,6 +51,8 @@ pub enum Event {
     },
     /// A position was stored.
     Checkpointed {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// The position.
@@ -44,6 +60,8 @@ pub enum Event {
     },
     /// A position could not be stored. It is tried again while the lease is held; delivery goes on.
     CheckpointFailed {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// Failures in a row.
@@ -55,6 +73,8 @@ pub enum Event {
     },
     /// User code failed. The same records come again; other shards go on.
     HandlerFailed {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// What was called.
@@ -70,6 +90,8 @@ pub enum Event {
     },
     /// A shard could not be read. It is tried again; other shards go on.
     ReadFailed {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// What kind of error.
@@ -83,6 +105,8 @@ pub enum Event {
     },
     /// The stream does not know the shard any more: its records aged out. Its lease is retired.
     ShardGone {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// How far it was processed.
@@ -90,6 +114,8 @@ pub enum Event {
     },
     /// A shard is finished: every record of it is done.
     ShardEnded {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// The shards that came from it.
@@ -97,6 +123,8 @@ pub enum Event {
     },
     /// A shard left this worker in order.
     HandedOver {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// How far it is processed.
@@ -106,6 +134,8 @@ pub enum Event {
     },
     /// A shard was lost: this worker stopped working on it and stored nothing more.
     LeaseLost {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// Why.
@@ -113,6 +143,8 @@ pub enum Event {
     },
     /// The work on a shard ended in a way it should not, and begins anew.
     ShardRestarted {
+        /// The stream.
+        stream: StreamId,
         /// The shard.
         shard: ShardId,
         /// What happened.
@@ -125,6 +157,8 @@ pub enum Event {
     },
     /// The stream's shards could not be compared with the leases. It is tried again.
     AuditFailed {
+        /// The stream.
+        stream: StreamId,
         /// The error.
         error: String,
     },
@@ -184,21 +218,25 @@ impl std::fmt::Display for HandlerFailure {
 /// Events a slow watcher may be behind before it misses some.
 const KEPT: usize = 1024;
 
-/// The sender of events.
+/// The sender of events: whoever is told one, the log is told it too.
 #[derive(Debug, Clone)]
-pub(crate) struct Events(broadcast::Sender<Event>);
+pub(crate) struct Events {
+    sender: broadcast::Sender<Event>,
+    log: Arc<Mutex<Log>>,
+}
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(KEPT))
+        Self { sender: broadcast::Sender::new(KEPT), log: Arc::default() }
     }
 
     pub(crate) fn tell(&self, event: Event) {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).write(&event);
         // Nobody may be watching.
-        let _ = self.0.send(event);
+        let _ = self.sender.send(event);
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+        self.sender.subscribe()
     }
 }

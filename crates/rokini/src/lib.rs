@@ -26,7 +26,7 @@ pub use config::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Settings, Sta
 pub use consumer::{Consumer, ConsumerBuilder};
 pub use dead_letter::{DeadLetter, DeadLetterSink};
 pub use error::{Error, ErrorKind};
-pub use events::{Event, HandlerCall, HandlerFailure};
+pub use events::{Event, EventCode, HandlerCall, HandlerFailure};
 pub use handle::{Handle, Phase, ShardReport, ShardStop, ShutdownReport, Status};
 pub use processor::{Batch, HandlerError, RecordProcessor};
 pub use record::Record;

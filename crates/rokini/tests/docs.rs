@@ -1,11 +1,17 @@
 //! The pages under `docs/` say what the code says.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test"
+)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rokini::{ConfigKey, ConsumerConfig};
+use rokini::{ConfigKey, ConsumerConfig, EventCode};
 
 const INTRODUCTION: &str = "\
 # Settings
@@ -47,6 +53,21 @@ fn t3_every_setting_is_documented_as_it_is() {
         found, expected,
         "docs/CONFIGURATION.md differs from the code: ROKINI_WRITE_DOCS=1 cargo test -p rokini --test docs"
     );
+}
+
+/// The first cell of each row of the page's table of events: codes in code spans.
+#[test]
+fn every_event_code_is_explained_once() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/TROUBLESHOOTING.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let table = page.split("| code | meaning | do |").nth(1).expect("the table of events");
+    let table = table.split("\n\n").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let mut explained: Vec<&str> = rows.flat_map(|cell| cell.split('`').step_by(2)).collect();
+    explained.sort_unstable();
+    let mut codes: Vec<&str> = EventCode::ALL.iter().map(|code| code.as_str()).collect();
+    codes.sort_unstable();
+    assert_eq!(explained, codes);
 }
 
 /// Every function in the Rust files below a folder.

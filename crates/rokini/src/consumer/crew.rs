@@ -123,9 +123,8 @@ impl Crew {
         if let Some(live) = &live {
             self.control.remove(live);
             if let Outcome::Broken(error) = &outcome {
-                let shard = live.context.shard_id().clone();
-                tracing::warn!(%shard, error, "the work on a shard ended, it begins anew");
-                self.engine.events.tell(Event::ShardRestarted { shard, error: error.clone() });
+                let (stream, shard) = (live.context.stream().clone(), live.context.shard_id().clone());
+                self.engine.events.tell(Event::ShardRestarted { stream, shard, error: error.clone() });
             }
         }
         if let Some((lease, worker)) = key.and_then(|key| self.waiting.remove(&key)) {
@@ -140,14 +139,13 @@ async fn foreign(engine: &Engine, lease: Lease, outdated: bool, stop: &Cancellat
     let key = lease.key().clone();
     if outdated {
         // The stream was deleted and made again: nothing of the old one can be read any more.
-        tracing::warn!(lease = %key, "the lease belongs to a stream that was deleted: it is retired");
-        engine.events.tell(Event::ShardGone { shard: key.shard, position: lease.position() });
+        let (stream, shard) = (key.stream, key.shard);
+        engine.events.tell(Event::ShardGone { stream, shard, position: lease.position() });
         return match lease.finish(Vec::new()).await {
             Ok(()) => Outcome::Finished,
             Err(error) => Outcome::Broken(error.to_string()),
         };
     }
-    tracing::warn!(lease = %key, "another stream is consumed under the same group: use a group per stream");
     engine.events.tell(Event::ForeignLease { lease: key });
     // Given back slowly: it would be granted again at once.
     let pause: Duration = engine.config.failover;

@@ -130,15 +130,12 @@ impl Runner {
                 event = events.recv(), if !fenced => match event {
                     Some(MemberEvent::Granted(lease)) => crew.granted(lease, me.clone()),
                     Some(MemberEvent::OutageBegan { error }) => {
-                        tracing::warn!(error, "heartbeats do not arrive: handlers pause until they do");
                         engine.events.tell(Event::OutageBegan { error });
                     }
                     Some(MemberEvent::OutageEnded) => {
-                        tracing::info!("heartbeats arrive again: handlers go on");
                         engine.events.tell(Event::OutageEnded);
                     }
                     Some(MemberEvent::Fenced) | None => {
-                        tracing::warn!(worker = %me, "this worker was declared dead by the others: it joins again");
                         engine.events.tell(Event::Fenced);
                         fenced = true;
                     }
@@ -308,7 +305,6 @@ impl Tries {
 async fn audit(engine: &Engine, stream: &OpenStream, member: &Member, mut rng: StdRng) {
     let interval = engine.config.audit_interval;
     let mut retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng));
-    let mut warn = RateLimit::default();
     loop {
         // Spread, so that a fleet started at once does not wake at once for ever.
         sleep(interval.mul_f64(rng.random_range(0.9..1.1))).await;
@@ -329,10 +325,8 @@ async fn audit(engine: &Engine, stream: &OpenStream, member: &Member, mut rng: S
                 }
                 Err(error) => {
                     let retry_in = retry.failed();
-                    if let Some(more) = warn.admit(Instant::now()) {
-                        tracing::warn!(?retry_in, more, %error, "comparing shards with leases failed, trying again");
-                    }
-                    engine.events.tell(Event::AuditFailed { error: error.to_string() });
+                    let (stream, error) = (stream.id.clone(), error.to_string());
+                    engine.events.tell(Event::AuditFailed { stream, error });
                     sleep(retry_in).await;
                 }
             }

@@ -77,7 +77,7 @@ impl Catalog {
                 }
             }
         };
-        self.events.tell(Event::StartResolved { position: row.start });
+        self.events.tell(Event::StartResolved { stream: row.id.clone(), position: row.start });
         Ok(OpenStream { id: row.id, name: row.name, start: row.start })
     }
 
@@ -137,7 +137,7 @@ impl Catalog {
         let count = created.len();
         if count > 0 {
             created.sort();
-            self.events.tell(Event::LeasesCreated { shards: created });
+            self.events.tell(Event::LeasesCreated { stream: stream.id.clone(), shards: created });
         }
         Ok(count)
     }

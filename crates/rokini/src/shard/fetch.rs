@@ -6,11 +6,11 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::Live;
 use crate::consumer::engine::Engine;
-use crate::delivery::retry::{Backoff, RateLimit, Retry};
+use crate::delivery::retry::{Backoff, Retry};
 use crate::events::Event;
 use crate::{Error, ErrorKind, Fetched, ShardEnd, ShardReader};
 
@@ -24,7 +24,6 @@ pub(crate) struct Fetch {
     pub(crate) live: Arc<Live>,
     pub(crate) responses: mpsc::Sender<Fetched>,
     retry: Retry,
-    warn: RateLimit,
 }
 
 impl Fetch {
@@ -37,7 +36,7 @@ impl Fetch {
         let (responses, taken) = mpsc::channel(1);
         let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
         let (engine, live) = (Arc::clone(engine), Arc::clone(live));
-        (Self { engine, live, responses, retry, warn: RateLimit::default() }, taken)
+        (Self { engine, live, responses, retry }, taken)
     }
 
     /// Until the end of the shard, or until nobody takes responses any more.
@@ -97,13 +96,11 @@ impl Fetch {
             retry_in = retry_in.min(BESIDE_READER);
         }
         let failures = self.retry.failures();
-        let shard = self.live.context.shard_id();
+        let context = &self.live.context;
         self.live.read_failed(error.to_string());
-        if let Some(more) = self.warn.admit(Instant::now()) {
-            tracing::warn!(%shard, failures, ?retry_in, more, %error, "reading a shard failed, trying again");
-        }
         self.engine.events.tell(Event::ReadFailed {
-            shard: shard.clone(),
+            stream: context.stream().clone(),
+            shard: context.shard_id().clone(),
             kind: error.kind(),
             error: error.to_string(),
             failures,
@@ -123,9 +120,9 @@ impl Fetch {
         if !matches!(engine.catalog.is_gone(stream, context.shard_id()).await, Ok(true)) {
             return false;
         }
-        let (shard, position) = (context.shard_id().clone(), context.checkpoints().pending());
-        tracing::warn!(%shard, %position, "the stream does not know the shard any more: its lease is retired");
-        engine.events.tell(Event::ShardGone { shard, position });
+        let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
+        let position = context.checkpoints().pending();
+        engine.events.tell(Event::ShardGone { stream, shard, position });
         true
     }
 }

@@ -75,6 +75,7 @@ impl ShardTask {
         let context = &live.context;
         let shard = context.shard_id();
         engine.events.tell(Event::ShardStarted {
+            stream: context.stream().clone(),
             shard: shard.clone(),
             epoch: context.epoch(),
             position: context.position(),
@@ -91,8 +92,7 @@ impl ShardTask {
             let mut work = pin!(worker.run(&mut processor));
             let retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng));
             let interval = engine.config.checkpoint_interval;
-            let mut warn = RateLimit::default();
-            let report = |saved| report_saved(&engine, &live, &mut warn, saved);
+            let report = |saved| report_saved(&engine, &live, saved);
             let mut save = pin!(context.checkpoints().save(&lease, interval, retry, report));
             let mut lost = pin!(lease.lost());
             let mut asked = pin!(lease.yield_requested());
@@ -160,6 +160,7 @@ async fn hand_over(engine: &Engine, live: &Live, lease: Lease) -> Result<Option<
     let handed_over = lease.hand_over((position > checkpoints.stored()).then_some(position)).await?;
     checkpoints.is_stored(position);
     engine.events.tell(Event::HandedOver {
+        stream: live.context.stream().clone(),
         shard: live.context.shard_id().clone(),
         position,
         to: handed_over.to.clone(),
@@ -182,8 +183,8 @@ async fn lost(
 ) -> Outcome {
     let context = &live.context;
     context.checkpoints().close(Some(cause));
-    engine.events.tell(Event::LeaseLost { shard: context.shard_id().clone(), cause });
-    tracing::warn!(shard = %context.shard_id(), epoch = %context.epoch(), %cause, "lost a shard");
+    let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
+    engine.events.tell(Event::LeaseLost { stream, shard, cause });
     if let Some(mut processor) = processor {
         let call = async {
             processor.lease_lost(context, cause).await;
@@ -191,6 +192,7 @@ async fn lost(
         };
         if let Err(failure) = guarded(Some(LOST_GRACE), call).await {
             engine.events.tell(Event::HandlerFailed {
+                stream: context.stream().clone(),
                 shard: context.shard_id().clone(),
                 call: crate::HandlerCall::LeaseLost,
                 failure,
@@ -246,7 +248,8 @@ async fn finish(
     match lease.finish(children).await {
         Ok(()) => {
             checkpoints.is_stored(Position::ShardEnd);
-            engine.events.tell(Event::ShardEnded { shard: context.shard_id().clone(), children: ids });
+            let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
+            engine.events.tell(Event::ShardEnded { stream, shard, children: ids });
             Outcome::Finished
         }
         Err(LeaseError::Lost(cause)) => lost(engine, live, None, cause).await,
@@ -273,22 +276,12 @@ async fn prepare_end(
     children.map_err(|error| error.to_string())
 }
 
-fn report_saved(engine: &Engine, live: &Live, warn: &mut RateLimit, saved: Saved) {
-    let shard = live.context.shard_id();
-    match saved {
-        Saved::Stored(position) => {
-            engine.events.tell(Event::Checkpointed { shard: shard.clone(), position });
-        }
+fn report_saved(engine: &Engine, live: &Live, saved: Saved) {
+    let (stream, shard) = (live.context.stream().clone(), live.context.shard_id().clone());
+    engine.events.tell(match saved {
+        Saved::Stored(position) => Event::Checkpointed { stream, shard, position },
         Saved::Failed { error, failures, retry_in } => {
-            if let Some(more) = warn.admit(Instant::now()) {
-                tracing::warn!(%shard, failures, ?retry_in, more, %error, "storing a position failed, trying again");
-            }
-            engine.events.tell(Event::CheckpointFailed {
-                shard: shard.clone(),
-                failures,
-                error: error.to_string(),
-                retry_in,
-            });
+            Event::CheckpointFailed { stream, shard, failures, error: error.to_string(), retry_in }
         }
-    }
+    });
 }

@@ -245,9 +245,8 @@ async fn t3_group_and_start_have_an_effect() {
     log.until_count(1).await;
     sleep(Duration::from_secs(1)).await;
     let start = Position::AtTimestamp(BEGIN + 1_000);
-    assert!(
-        std::iter::from_fn(|| events.try_recv().ok()).any(|e| e == Event::StartResolved { position: start })
-    );
+    let resolved = Event::StartResolved { stream: stream.id(), position: start };
+    assert!(std::iter::from_fn(|| events.try_recv().ok()).any(|event| event == resolved));
     for (name, start) in [("g", Position::TrimHorizon), ("late", start)] {
         let view = store.list(&name.parse().unwrap(), Listing::All).await.unwrap();
         assert_eq!((view.streams[0].start, view.leases.len(), view.workers.len()), (start, 1, 1), "{name}");

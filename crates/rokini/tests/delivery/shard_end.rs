@@ -189,7 +189,8 @@ async fn r3_shard_that_aged_out_is_retired_with_an_event() {
     let mut events = second.handle.events();
     log.until_count(2).await;
     assert_eq!(log.texts(), ["a", "b"]);
-    let gone = Event::ShardGone { shard: shard_id(0), position: Position::after(SequenceNumber::from(1)) };
+    let position = Position::after(SequenceNumber::from(1));
+    let gone = Event::ShardGone { stream: stream.id(), shard: shard_id(0), position };
     assert!(std::iter::from_fn(|| events.try_recv().ok()).any(|event| event == gone));
     until_leases(&store, |rows| ended(rows, 0)).await;
     second.stop().await;

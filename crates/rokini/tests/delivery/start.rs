@@ -227,10 +227,11 @@ async fn r1_audit_finds_and_mends_a_hole() {
     let mut events = running.handle.events();
     let begun = Instant::now();
     assert!(store.delete_lease(&group(), &rows[1].key, rows[1].epoch).await.unwrap());
-    let lost = Event::LeaseLost { shard: shard_id(1), cause: LostCause::Deleted };
+    let lost = Event::LeaseLost { stream: stream.id(), shard: shard_id(1), cause: LostCause::Deleted };
     while events.recv().await.unwrap() != lost {}
     stream.put(1, "a");
-    while events.recv().await.unwrap() != (Event::LeasesCreated { shards: vec![shard_id(1)] }) {}
+    let created = Event::LeasesCreated { stream: stream.id(), shards: vec![shard_id(1)] };
+    while events.recv().await.unwrap() != created {}
     log.until_count(1).await;
     assert!(begun.elapsed() <= Duration::from_secs(67), "within one audit period: {:?}", begun.elapsed());
     running.stop().await;

@@ -7,12 +7,12 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Lease, LostCause, SequenceNumber};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Live, ShardState};
 use crate::consumer::engine::Engine;
-use crate::delivery::retry::{Backoff, RateLimit, Retry};
+use crate::delivery::retry::{Backoff, Retry};
 use crate::delivery::tracker::Tracker;
 use crate::events::{Event, HandlerCall};
 use crate::processor::{ErasedProcessor, Failed, guarded};
@@ -45,7 +45,6 @@ pub(super) struct Worker<'a> {
     cancelled: &'a CancellationToken,
     tracker: Tracker,
     retry: Retry,
-    warn: RateLimit,
 }
 
 impl<'a> Worker<'a> {
@@ -60,7 +59,7 @@ impl<'a> Worker<'a> {
     ) -> Self {
         let tracker = Tracker::new(live.context.position());
         let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
-        Self { engine, live, lease, responses, drain, cancelled, tracker, retry, warn: RateLimit::default() }
+        Self { engine, live, lease, responses, drain, cancelled, tracker, retry }
     }
 
     pub(super) async fn run(mut self, processor: &mut Option<Box<dyn ErasedProcessor>>) -> End {
@@ -236,14 +235,11 @@ impl<'a> Worker<'a> {
     ) -> std::time::Duration {
         let retry_in = self.retry.failed();
         let failures = self.retry.failures();
-        let shard = self.live.context.shard_id();
+        let context = &self.live.context;
         self.live.failed(failures, failure.to_string());
-        if let Some(more) = self.warn.admit(Instant::now()) {
-            let first = first.map(tracing::field::display);
-            tracing::warn!(%shard, ?call, first, failures, ?retry_in, more, %failure, "a handler failed");
-        }
         self.engine.events.tell(Event::HandlerFailed {
-            shard: shard.clone(),
+            stream: context.stream().clone(),
+            shard: context.shard_id().clone(),
             call,
             failure,
             first,

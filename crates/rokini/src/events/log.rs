@@ -1,0 +1,132 @@
+//! The log lines of events. Fields have the names of OpenTelemetry where it has one.
+
+use std::collections::BTreeMap;
+
+use rokini_lease::{ShardId, StreamId};
+use tokio::time::Instant;
+
+use super::{Event, EventCode};
+use crate::delivery::retry::RateLimit;
+
+/// Writes a line for each event: the normal course at DEBUG, what somebody should look at as WARN. A transient that
+/// is retried gets one line in a while, with the number of those held back.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// By what is retried. A shard's are dropped when it leaves this worker.
+    limits: BTreeMap<(StreamId, Option<ShardId>, EventCode), RateLimit>,
+}
+
+impl Log {
+    /// Whether a repeated line is to be written now, and how many were held back.
+    fn admit(&mut self, event: &Event, stream: &StreamId, shard: Option<&ShardId>) -> Option<u64> {
+        let key = (stream.clone(), shard.cloned(), event.code());
+        self.limits.entry(key).or_default().admit(Instant::now())
+    }
+
+    fn left(&mut self, stream: &StreamId, shard: &ShardId) {
+        self.limits.retain(|(of, which, _), _| of != stream || which.as_ref() != Some(shard));
+    }
+
+    pub(super) fn write(&mut self, event: &Event) {
+        let code = event.code().as_str();
+        macro_rules! line {
+            ($level:ident, $stream:expr, $shard:expr, { $($fields:tt)* }, $message:literal) => {
+                tracing::$level!(
+                    event.name = code,
+                    messaging.destination.name = %$stream,
+                    messaging.destination.partition.id = %$shard,
+                    $($fields)*
+                    $message
+                )
+            };
+        }
+        match event {
+            Event::CheckpointFailed { stream, shard, failures, error, retry_in } => {
+                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                    line!(warn, stream, shard, { failures, ?retry_in, more, exception.message = %error, },
+                        "storing a position failed, trying again");
+                }
+            }
+            Event::HandlerFailed { stream, shard, call, failure, first, failures, retry_in } => {
+                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                    let first = first.map(tracing::field::display);
+                    line!(warn, stream, shard,
+                        { ?call, first, failures, ?retry_in, more, exception.message = %failure, },
+                        "a handler failed");
+                }
+            }
+            Event::ReadFailed { stream, shard, kind, error, failures, retry_in } => {
+                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                    line!(warn, stream, shard,
+                        { error.type = ?kind, failures, ?retry_in, more, exception.message = %error, },
+                        "reading a shard failed, trying again");
+                }
+            }
+            Event::AuditFailed { stream, error } => {
+                if let Some(more) = self.admit(event, stream, None) {
+                    tracing::warn!(event.name = code, messaging.destination.name = %stream, more,
+                        exception.message = %error, "comparing shards with leases failed, trying again");
+                }
+            }
+            Event::ShardGone { stream, shard, position } => {
+                line!(warn, stream, shard, { %position, },
+                    "the stream does not know the shard any more: its lease is retired");
+            }
+            Event::LeaseLost { stream, shard, cause } => {
+                self.left(stream, shard);
+                line!(warn, stream, shard, { %cause, }, "lost a shard");
+            }
+            Event::ShardRestarted { stream, shard, error } => {
+                line!(warn, stream, shard, { exception.message = %error, },
+                    "the work on a shard ended, it begins anew");
+            }
+            Event::ForeignLease { lease } => {
+                line!(
+                    warn,
+                    lease.stream,
+                    lease.shard,
+                    {},
+                    "another stream is consumed under the same group: use a group per stream"
+                );
+            }
+            Event::OutageBegan { error } => {
+                tracing::warn!(event.name = code, exception.message = %error,
+                    "heartbeats do not arrive: handlers pause until they do");
+            }
+            Event::OutageEnded => {
+                tracing::info!(event.name = code, "heartbeats arrive again: handlers go on");
+            }
+            Event::Fenced => {
+                tracing::warn!(
+                    event.name = code,
+                    "this worker was declared dead by the others: it joins again"
+                );
+            }
+            Event::HandedOver { stream, shard, position, to } => {
+                self.left(stream, shard);
+                let to = to.as_ref().map(tracing::field::display);
+                line!(debug, stream, shard, { %position, to, }, "handed a shard over");
+            }
+            Event::ShardEnded { stream, shard, children } => {
+                self.left(stream, shard);
+                line!(debug, stream, shard, { ?children, }, "a shard is finished");
+            }
+            Event::ShardStarted { stream, shard, epoch, position } => {
+                line!(debug, stream, shard, { %epoch, %position, }, "begins to work on a shard");
+            }
+            Event::Checkpointed { stream, shard, position } => {
+                line!(debug, stream, shard, { %position, }, "stored a position");
+            }
+            Event::StartResolved { stream, position } => {
+                tracing::debug!(event.name = code, messaging.destination.name = %stream, %position,
+                    "the start position is known");
+            }
+            Event::LeasesCreated { stream, shards } => {
+                tracing::debug!(event.name = code, messaging.destination.name = %stream,
+                    shards = shards.len(), "shards got leases");
+            }
+            Event::Joined { worker } => tracing::debug!(event.name = code, %worker, "joined the group"),
+            Event::Stopped => tracing::debug!(event.name = code, "stopped"),
+        }
+    }
+}
