@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, StreamRef};
 
 /// Connections to one host. Without a bound one stall makes every waiting call open a connection of its own, and
 /// the pool does not recover from that (measured with 10,000 pollers: 15,000 sockets, a tenth of the rate; with
@@ -95,6 +95,20 @@ fn check_url(url: String) -> Result<String, Error> {
             ErrorKind::Configuration,
             format!("`{url}` is not an endpoint URL: expected one such as `http://127.0.0.1:4567`"),
         )),
+    }
+}
+
+/// The region of an AWS configuration, which has to be that of the stream's ARN, if it has one.
+pub(crate) fn region(aws: &SdkConfig, stream: Option<&StreamRef>) -> Result<String, Error> {
+    let wrong = |message: String| Error::new(ErrorKind::Configuration, message);
+    let region = aws.region().map(ToString::to_string).filter(|region| !region.is_empty());
+    let region = region.ok_or_else(|| wrong("no AWS region is set: set `AWS_REGION`".to_owned()))?;
+    match stream.and_then(|stream| Some((stream, stream.region()?))) {
+        Some((stream, other)) if other != region => Err(wrong(format!(
+            "stream `{stream}` is in region `{other}`, but the AWS configuration says `{region}`: set \
+             `AWS_REGION={other}`"
+        ))),
+        _ => Ok(region),
     }
 }
 

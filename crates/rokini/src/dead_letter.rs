@@ -1,10 +1,30 @@
 //! Records given up: where they go, so that nothing is skipped without a trace.
 
+#[cfg(feature = "json")]
+mod entry;
+#[cfg(feature = "json")]
+mod file;
+#[cfg(feature = "sqs")]
+mod queue;
+#[cfg(feature = "json")]
+mod rounds;
+#[cfg(feature = "json")]
+mod stream;
+
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rokini_lease::{Epoch, GroupId, LeaseKey, ShardId, StreamId, WorkerId};
+
+#[cfg(feature = "json")]
+pub use entry::{DeadLetterEntry, DeadLetterPart};
+#[cfg(feature = "json")]
+pub use file::DeadLetterFile;
+#[cfg(feature = "sqs")]
+pub use queue::DeadLetterQueue;
+#[cfg(feature = "json")]
+pub use stream::DeadLetterStream;
 
 use crate::{Error, HandlerFailure, Record};
 
@@ -110,7 +130,7 @@ mod tests {
     use rand::rngs::StdRng;
     use rokini_lease::{SequenceNumber, WorkerName};
 
-    fn letter(group: &str, attempts: u32, records: Vec<Record>) -> DeadLetter {
+    pub(super) fn letter(group: &str, attempts: u32, records: Vec<Record>) -> DeadLetter {
         let mut rng = StdRng::seed_from_u64(u64::from(attempts));
         let lease =
             LeaseKey::new(StreamId::new("orders@17").unwrap(), ShardId::new("shardId-000000000003").unwrap());

@@ -24,7 +24,11 @@ mod source;
 pub use aws::{AwsOptions, http_client};
 pub use config::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Settings, StartPosition};
 pub use consumer::{Consumer, ConsumerBuilder};
+#[cfg(feature = "sqs")]
+pub use dead_letter::DeadLetterQueue;
 pub use dead_letter::{DeadLetter, DeadLetterSink};
+#[cfg(feature = "json")]
+pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart, DeadLetterStream};
 pub use error::{Error, ErrorKind};
 pub use events::{Event, EventCode, HandlerCall, HandlerFailure};
 pub use handle::{Handle, Phase, ShardReport, ShardStop, ShutdownReport, Status};

@@ -163,10 +163,16 @@ fn refused(code: Option<&str>, status: u16, call: &Call<'_>) -> (ErrorKind, Stri
             _,
         ) => (
             ErrorKind::Permission,
-            format!(
-                "the records cannot be decrypted for {call} ({code}): enable the stream's KMS key and allow \
-                 `kms:Decrypt` on it to these credentials"
-            ),
+            match call.action {
+                "kinesis:PutRecords" => format!(
+                    "the records cannot be encrypted for {call} ({code}): enable the stream's KMS key and allow \
+                     `kms:GenerateDataKey` on it to these credentials"
+                ),
+                _ => format!(
+                    "the records cannot be decrypted for {call} ({code}): enable the stream's KMS key and allow \
+                     `kms:Decrypt` on it to these credentials"
+                ),
+            },
         ),
         ("ResourceInUseException", _) => (
             ErrorKind::Retry,
@@ -223,7 +229,7 @@ fn no_credentials(error: &CredentialsError, call: &Call<'_>) -> (ErrorKind, Stri
 }
 
 /// The first error of this type in the chain of causes.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+pub(crate) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

@@ -90,15 +90,7 @@ impl KinesisSource {
     /// # Errors
     /// [`ErrorKind::Configuration`] without a region, or with another region than the stream's ARN names.
     pub fn new(aws: &SdkConfig, stream: StreamRef, settings: &Settings, seed: u64) -> Result<Self, Error> {
-        let wrong = |message: String| Error::new(ErrorKind::Configuration, message);
-        let region = aws.region().map(ToString::to_string).filter(|region| !region.is_empty());
-        let region = region.ok_or_else(|| wrong("no AWS region is set: set `AWS_REGION`".to_owned()))?;
-        if let Some(other) = stream.region().filter(|other| *other != region) {
-            return Err(wrong(format!(
-                "stream `{stream}` is in region `{other}`, but the AWS configuration says `{region}`: set \
-                 `AWS_REGION={other}`"
-            )));
-        }
+        let region = aws::region(aws, Some(&stream))?;
         let observer = Observer::default();
         let mut base = Builder::from(aws).interceptor(observer.clone());
         if aws.behavior_version().is_none() {
