@@ -16,6 +16,7 @@ use rokini_lease::{GroupId, WorkerName};
 pub use key::ConfigKey;
 pub use start::StartPosition;
 
+use crate::dead_letter::target::{self, DeadLetterTarget};
 use crate::source::stream_ref::{self, StreamRef};
 use crate::{Error, ErrorKind};
 
@@ -99,6 +100,8 @@ pub struct Settings {
     pub unique_worker_names: bool,
     /// [`ConfigKey::AuditInterval`]
     pub audit_interval: Duration,
+    /// [`ConfigKey::DeadLetter`]
+    pub dead_letter: Option<DeadLetterTarget>,
 }
 
 const TEN_UNITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(9);
@@ -127,6 +130,7 @@ impl Default for Settings {
             handler_timeout: None,
             unique_worker_names: false,
             audit_interval: Duration::from_secs(60),
+            dead_letter: None,
         }
     }
 }
@@ -167,6 +171,9 @@ impl Settings {
             ConfigKey::HandlerTimeout => self.handler_timeout = value::timeout(text)?,
             ConfigKey::UniqueWorkerNames => self.unique_worker_names = value::flag(text)?,
             ConfigKey::AuditInterval => self.audit_interval = value::duration(text)?,
+            ConfigKey::DeadLetter => {
+                self.dead_letter = Some(target::parse(text).ok_or(target::ACCEPTED)?);
+            }
         }
         Ok(())
     }
@@ -199,6 +206,7 @@ impl Settings {
             ConfigKey::HandlerTimeout => self.handler_timeout.map_or_else(unlimited, value::duration_text),
             ConfigKey::UniqueWorkerNames => self.unique_worker_names.to_string(),
             ConfigKey::AuditInterval => value::duration_text(self.audit_interval),
+            ConfigKey::DeadLetter => self.dead_letter.as_ref()?.to_string(),
         })
     }
 }

@@ -10,6 +10,7 @@ mod queue;
 mod rounds;
 #[cfg(feature = "json")]
 mod stream;
+pub(crate) mod target;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use file::DeadLetterFile;
 pub use queue::DeadLetterQueue;
 #[cfg(feature = "json")]
 pub use stream::DeadLetterStream;
+pub use target::DeadLetterTarget;
 
 use crate::{Error, HandlerFailure, Record};
 

@@ -26,7 +26,7 @@ pub use config::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Settings, Sta
 pub use consumer::{Consumer, ConsumerBuilder};
 #[cfg(feature = "sqs")]
 pub use dead_letter::DeadLetterQueue;
-pub use dead_letter::{DeadLetter, DeadLetterSink};
+pub use dead_letter::{DeadLetter, DeadLetterSink, DeadLetterTarget};
 #[cfg(feature = "json")]
 pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart, DeadLetterStream};
 pub use error::{Error, ErrorKind};

@@ -96,6 +96,10 @@ keys! {
     /// How often the group compares its shards with the stream's listing and mends holes, as a duration: one
     /// listing per stream, whatever the number of workers. Default `1m`, at least `1s`.
     AuditInterval = "audit_interval",
+    /// Where records go that the failure policy gives up, kept there before their position passes: `file:<path>`
+    /// (JSON lines, fsync after each letter), `kinesis:<name or ARN>` (another stream, the same partition keys) or
+    /// `sqs:<URL>` (a queue). What is too large for one message there comes in several, nothing is cut. No default.
+    DeadLetter = "dead_letter",
 }
 
 impl ConfigKey {

@@ -24,6 +24,7 @@ fn sample(key: ConfigKey) -> &'static str {
         ConfigKey::HandlerTimeout => "90s",
         ConfigKey::UniqueWorkerNames => "true",
         ConfigKey::AuditInterval => "5m",
+        ConfigKey::DeadLetter => "kinesis:dead",
     }
 }
 
@@ -52,6 +53,9 @@ fn with_sample(key: ConfigKey) -> Settings {
         ConfigKey::HandlerTimeout => settings.handler_timeout = Some(Duration::from_secs(90)),
         ConfigKey::UniqueWorkerNames => settings.unique_worker_names = true,
         ConfigKey::AuditInterval => settings.audit_interval = Duration::from_secs(300),
+        ConfigKey::DeadLetter => {
+            settings.dead_letter = Some(DeadLetterTarget::Kinesis("dead".parse().unwrap()));
+        }
     }
     settings
 }

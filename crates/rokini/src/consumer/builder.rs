@@ -181,7 +181,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Where records go that the failure policy gives up. Their shard goes on once they are kept there.
+    /// Where records go that the failure policy gives up. Their shard goes on once they are kept there. Default: the
+    /// place that [`ConfigKey::DeadLetter`] names, if any.
     pub fn dead_letter(mut self, sink: impl DeadLetterSink) -> Self {
         self.dead_letter = Some(Arc::new(sink));
         self
@@ -250,9 +251,17 @@ impl ConsumerBuilder {
             (None, Some(aws)) => Arc::new(dynamo(&config, aws, &group)),
             (None, None) => return Err(missing("lease store", "give the builder `aws` or `store`")),
         };
+        let dead_letter = match (self.dead_letter, &config.dead_letter) {
+            (Some(sink), _) => {
+                refuse_ineffective(&config, &[ConfigKey::DeadLetter], "with a sink of one's own")?;
+                Some(sink)
+            }
+            (None, Some(target)) => Some(target.open(aws.as_ref(), config.stream.as_ref())?),
+            (None, None) => None,
+        };
         let events = Events::new();
         let catalog = Catalog { source, store, group, events: events.clone() };
-        let engine = Arc::new(Engine::new(config, catalog, factory, events, self.clock, self.dead_letter));
+        let engine = Arc::new(Engine::new(config, catalog, factory, events, self.clock, dead_letter));
         let control = Arc::new(Control::new(&engine));
         Ok(Consumer { runner: Runner { engine, control, rng } })
     }

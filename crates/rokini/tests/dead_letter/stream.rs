@@ -1,12 +1,9 @@
 use std::collections::BTreeMap;
 
-use rokini::lease::Position;
-use rokini::{
-    ConsumerConfig, DeadLetterEntry, DeadLetterSink, DeadLetterStream, ErrorKind, KinesisSource, Record,
-    StreamSource,
-};
-use rokini_local::wire::ErrorCode;
+use rokini::{DeadLetterEntry, DeadLetterSink, DeadLetterStream, ErrorKind};
+use rokini_local::wire::shapes::record::{GetRecordsRequest, GetShardIteratorRequest, Record};
 use rokini_local::wire::shapes::stream::UpdateMaxRecordSizeRequest;
+use rokini_local::wire::{ErrorCode, ShardIteratorType};
 use rokini_local::{Fault, LocalKinesis, Rule};
 
 use crate::{aws, letter, put_together, record};
@@ -20,19 +17,25 @@ async fn sink(kinesis: &LocalKinesis) -> DeadLetterStream {
 }
 
 /// Everything in the stream.
-async fn kept(kinesis: &LocalKinesis) -> Vec<Record> {
-    let aws = aws(&kinesis.endpoint_url()).await;
-    let source = KinesisSource::new(&aws, "dead".parse().unwrap(), &ConsumerConfig::default(), 1).unwrap();
-    let shard = "shardId-000000000000".parse().unwrap();
-    let mut reader = source.open(&shard, &Position::TrimHorizon).await.unwrap();
+fn kept(kinesis: &LocalKinesis) -> Vec<Record> {
+    let model = kinesis.model();
+    let request = GetShardIteratorRequest {
+        stream_name: Some("dead".to_owned()),
+        stream_arn: None,
+        shard_id: "shardId-000000000000".to_owned(),
+        shard_iterator_type: ShardIteratorType::TrimHorizon,
+        starting_sequence_number: None,
+        timestamp: None,
+    };
+    let mut iterator = model.call(&request).unwrap().shard_iterator;
     let mut records = Vec::new();
-    loop {
-        let fetched = reader.next().await.unwrap();
-        records.extend(fetched.records);
-        if fetched.millis_behind_latest == 0 {
-            return records;
-        }
+    while let Some(shard_iterator) = iterator {
+        let answer =
+            model.call(&GetRecordsRequest { shard_iterator, limit: None, stream_arn: None }).unwrap();
+        records.extend(answer.records);
+        iterator = answer.next_shard_iterator.filter(|_| answer.millis_behind_latest != Some(0));
     }
+    records
 }
 
 fn times(records: &[Record]) -> BTreeMap<String, usize> {
@@ -48,7 +51,7 @@ async fn a_letter_keeps_its_partition_keys_and_says_where_from_and_why() {
     let kinesis = kinesis().await;
     let given = letter(vec![record(1, "ann", "a"), record(2, "bob", vec![0xff, 0])]);
     sink(&kinesis).await.put(&given).await.unwrap();
-    let records = kept(&kinesis).await;
+    let records = kept(&kinesis);
     let found: Vec<_> = records.iter().map(|record| (&*record.partition_key, &record.data)).collect();
     assert_eq!(found.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["ann", "bob"]);
     for ((_, data), record) in found.iter().zip(&given.records) {
@@ -64,7 +67,7 @@ async fn raw_records_are_put_as_they_were() {
     let kinesis = kinesis().await;
     let given = letter(vec![record(1, "ann", "{}"), record(2, "bob", vec![0xff, 0])]);
     sink(&kinesis).await.raw().put(&given).await.unwrap();
-    let records = kept(&kinesis).await;
+    let records = kept(&kinesis);
     let found: Vec<_> = records.iter().map(|record| (&*record.partition_key, &record.data[..])).collect();
     assert_eq!(found, [("ann", &b"{}"[..]), ("bob", &[0xff, 0][..])]);
 }
@@ -77,7 +80,7 @@ async fn a1_only_the_records_that_were_refused_are_put_again() {
     kinesis.faults().add(refused(vec![1, 5], ErrorCode::ProvisionedThroughputExceeded).times(2));
     let given = letter((0..700).map(|number| record(number, "k", "x")).collect());
     sink(&kinesis).await.put(&given).await.unwrap();
-    let times = times(&kept(&kinesis).await);
+    let times = times(&kept(&kinesis));
     assert_eq!(times.len(), 700);
     assert!(times.values().all(|times| *times == 1), "nothing that was taken goes again");
 }
@@ -90,7 +93,7 @@ async fn a1_a_letter_above_the_rate_of_the_stream_is_kept_whole() {
     sink(&kinesis).await.put(&given).await.unwrap();
     let refusals = kinesis.calls().iter().filter(|call| call.operation == "PutRecords").count();
     assert!(refusals > 5, "the rate was exceeded: {refusals} requests");
-    assert_eq!(times(&kept(&kinesis).await).len(), 2_300);
+    assert_eq!(times(&kept(&kinesis)).len(), 2_300);
 }
 
 #[tokio::test]
@@ -100,7 +103,7 @@ async fn a1_lost_replies_and_outages_end_in_kept_or_in_an_error() {
     let given = letter(vec![record(7, "k", "x")]);
     kinesis.faults().add(Rule::on("PutRecords", Fault::DropAfter).times(1));
     sink.put(&given).await.unwrap();
-    assert!(times(&kept(&kinesis).await)["7"] >= 1, "kept, perhaps twice");
+    assert!(times(&kept(&kinesis))["7"] >= 1, "kept, perhaps twice");
 
     let internal = Fault::Error { code: ErrorCode::InternalFailure, message: String::new(), status: None };
     let always = kinesis.faults().add(Rule::on("PutRecords", internal));
@@ -112,7 +115,7 @@ async fn a1_lost_replies_and_outages_end_in_kept_or_in_an_error() {
     let error = sink.put(&letter(vec![record(8, "k", "x")])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
     kinesis.faults().remove(always);
-    assert_eq!(times(&kept(&kinesis).await).get("8"), None, "an error is no confirmation");
+    assert_eq!(times(&kept(&kinesis)).get("8"), None, "an error is no confirmation");
 
     let other = DeadLetterStream::new(&aws(&kinesis.endpoint_url()).await, "other".parse().unwrap()).unwrap();
     let error = other.put(&given).await.unwrap_err();
@@ -127,7 +130,7 @@ async fn a1_p9_ten_mebibytes_are_kept_byte_by_byte() {
     let given = letter(vec![record(1, "k", data[1..].to_vec())]);
     // In a stream with the limit every stream has.
     sink(&kinesis).await.put(&given).await.unwrap();
-    let records = kept(&kinesis).await;
+    let records = kept(&kinesis);
     assert!(records.len() > 10, "{} parts", records.len());
     let entries = records.iter().map(|record| DeadLetterEntry::parse(&record.data).unwrap()).collect();
     assert_eq!(put_together(entries), given.records[0].data);
@@ -139,11 +142,11 @@ async fn a1_p9_ten_mebibytes_are_kept_byte_by_byte() {
     assert!(error.to_string().contains("`MaxRecordSizeInKiB`"), "{error}");
     allow_ten_mebibytes(&kinesis);
     raw.put(&given).await.unwrap();
-    assert_eq!(kept(&kinesis).await.last().unwrap().data, given.records[0].data);
+    assert_eq!(kept(&kinesis).last().unwrap().data[..], given.records[0].data[..]);
     // And with room in the stream there are fewer parts.
-    let before = kept(&kinesis).await.len();
+    let before = kept(&kinesis).len();
     sink(&kinesis).await.max_record_size(10 << 20).put(&given).await.unwrap();
-    assert_eq!(kept(&kinesis).await.len() - before, 2);
+    assert_eq!(kept(&kinesis).len() - before, 2);
 }
 
 fn allow_ten_mebibytes(kinesis: &LocalKinesis) {
