@@ -127,6 +127,16 @@ pub enum LeaseError {
         /// What is stored.
         stored: crate::Position,
     },
+    /// More bytes of application state beside a pending position than a lease holds.
+    #[error(
+        "the state beside a pending position has {given} bytes, the limit is {limit}: keep the rest elsewhere"
+    )]
+    StateTooLarge {
+        /// The bytes given.
+        given: usize,
+        /// The most there may be.
+        limit: usize,
+    },
     /// The store failed. The lease is still held.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::member::shared::Shared;
 use crate::{
-    Epoch, LeaseError, LeaseKey, LeaseRow, LeaseUpdate, LostCause, Note, Outcome, Position, StoreError,
-    WorkerId, WorkerState, WorkerUpdate,
+    Epoch, LeaseError, LeaseKey, LeaseRow, LeaseUpdate, LostCause, Marks, Note, Outcome, PENDING_STATE_LIMIT,
+    Pending, Position, StoreError, WorkerId, WorkerState, WorkerUpdate,
 };
 
 /// How long a write that moves a lease is tried again before the lease is left to reconciliation.
@@ -22,11 +23,33 @@ pub(crate) struct Hold {
     pub(crate) key: LeaseKey,
     pub(crate) epoch: Epoch,
     row: LeaseRow,
-    stored: Mutex<Position>,
+    stored: Mutex<Stored>,
+    pub(crate) pause: watch::Sender<Pause>,
     /// Checkpoints of one lease go out one after the other.
     writing: tokio::sync::Mutex<()>,
     lost: watch::Sender<Option<LostCause>>,
     yielding: watch::Sender<Option<Yield>>,
+}
+
+/// What this worker knows to be on the row.
+struct Stored {
+    position: Position,
+    pending: Option<Pending>,
+    /// A pending position that may or may not be there: its write failed.
+    doubtful: Option<Position>,
+}
+
+/// Whether an operator stopped the reading of the shard, or of the whole group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Pause {
+    pub(crate) lease: bool,
+    pub(crate) group: bool,
+}
+
+impl Pause {
+    fn is_on(self) -> bool {
+        self.lease || self.group
+    }
 }
 
 /// Who the lease is to go to.
@@ -40,7 +63,12 @@ impl Hold {
         Self {
             key: row.key.clone(),
             epoch: row.epoch,
-            stored: Mutex::new(row.position),
+            stored: Mutex::new(Stored {
+                position: row.position,
+                pending: row.pending.clone(),
+                doubtful: None,
+            }),
+            pause: watch::Sender::new(Pause { lease: row.paused, group: false }),
             row,
             writing: tokio::sync::Mutex::default(),
             lost: watch::Sender::new(None),
@@ -66,11 +94,19 @@ impl Hold {
     }
 
     fn stored(&self) -> Position {
-        *self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+        self.with_stored(|stored| stored.position)
     }
 
-    fn set_stored(&self, position: Position) {
-        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    /// Whether this position reaches what is pending.
+    fn settles(&self, position: Position) -> bool {
+        self.with_stored(|stored| {
+            let known = stored.pending.as_ref().map(|pending| pending.position);
+            known.max(stored.doubtful).is_some_and(|pending| pending <= position)
+        })
+    }
+
+    fn with_stored<T>(&self, with: impl FnOnce(&mut Stored) -> T) -> T {
+        with(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -174,18 +210,61 @@ impl Lease {
         let _ = yielding.wait_for(Option::is_some).await;
     }
 
-    /// Stores a position. Nothing is written where it is stored already.
+    /// Whether an operator stopped the reading of this shard or of the group. The lease is held all the same: stop
+    /// fetching, let what was fetched be done, and wait.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.hold.pause.borrow().is_on()
+    }
+
+    /// Resolves once the lease is paused, or not paused any more. Cancel safe.
+    pub async fn until_paused(&self, paused: bool) {
+        let mut pause = self.hold.pause.subscribe();
+        // The sender lives in `self.hold`, so waiting cannot fail.
+        let _ = pause.wait_for(|pause| pause.is_on() == paused).await;
+    }
+
+    /// The position that was announced, by this holder or an earlier one, and is not reached yet.
+    #[must_use]
+    pub fn pending(&self) -> Option<Pending> {
+        self.hold.with_stored(|stored| stored.pending.clone())
+    }
+
+    /// Announces a position with the application's own bytes, before the work that leads to it is made final
+    /// elsewhere: whoever holds the lease next finds both by [`Lease::pending`], and can finish or undo that work.
+    /// A checkpoint at or past the position removes them; another call replaces them; a seek removes them.
     ///
     /// # Errors
-    /// [`LeaseError::Lost`] when the lease is not held any more or heartbeats do not arrive;
-    /// [`LeaseError::Behind`] when a later position is stored; [`LeaseError::Store`] when the store failed and
-    /// the write is not known to have taken effect: the lease is still held, try again.
-    pub async fn checkpoint(&self, position: Position) -> Result<(), LeaseError> {
+    /// As [`Lease::checkpoint`], and [`LeaseError::StateTooLarge`] with more than [`PENDING_STATE_LIMIT`] bytes.
+    pub async fn prepare(&self, position: Position, state: Bytes) -> Result<(), LeaseError> {
+        if state.len() > PENDING_STATE_LIMIT {
+            return Err(LeaseError::StateTooLarge { given: state.len(), limit: PENDING_STATE_LIMIT });
+        }
         let _one_at_a_time = self.hold.writing.lock().await;
-        let stored = self.hold.stored();
-        if position == stored {
+        self.may_store(position)?;
+        let pending = Pending { position, state };
+        if self.pending().as_ref() == Some(&pending) {
             return Ok(());
         }
+        let (owner, epoch) = (self.shared.me.clone(), self.hold.epoch);
+        let update = LeaseUpdate::Prepare { owner, epoch, pending: pending.clone() };
+        match self.write(&update).await {
+            Ok(Outcome::Applied { .. }) => {
+                self.hold.with_stored(|stored| (stored.pending, stored.doubtful) = (Some(pending), None));
+                Ok(())
+            }
+            Ok(Outcome::Refused { current }) => Err(self.refused(current.as_ref())),
+            Err(error) => {
+                // It may be there, or arrive later: a checkpoint past it must remove it.
+                self.hold.with_stored(|stored| stored.doubtful = stored.doubtful.max(Some(position)));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Whether a position may be stored now, as far as this worker knows.
+    fn may_store(&self, position: Position) -> Result<(), LeaseError> {
+        let stored = self.hold.stored();
         if position < stored {
             return Err(LeaseError::Behind { given: position, stored });
         }
@@ -198,15 +277,38 @@ impl Lease {
                 "heartbeats do not arrive, so positions cannot be stored: wait until the lease store answers again",
             )));
         }
+        Ok(())
+    }
+
+    /// Stores a position, with what is known of the shard. Nothing is written where the position is stored already.
+    ///
+    /// # Errors
+    /// [`LeaseError::Lost`] when the lease is not held any more or heartbeats do not arrive;
+    /// [`LeaseError::Behind`] when a later position is stored; [`LeaseError::Store`] when the store failed and
+    /// the write is not known to have taken effect: the lease is still held, try again.
+    pub async fn checkpoint(&self, position: Position, marks: Marks) -> Result<(), LeaseError> {
+        let _one_at_a_time = self.hold.writing.lock().await;
+        if position == self.hold.stored() {
+            return Ok(());
+        }
+        self.may_store(position)?;
+        let settles = self.hold.settles(position);
         let update = LeaseUpdate::Checkpoint {
             owner: self.shared.me.clone(),
             epoch: self.hold.epoch,
             position,
             at: self.shared.clock.millis(),
+            marks,
+            settles,
         };
         match self.write(&update).await? {
             Outcome::Applied { .. } => {
-                self.hold.set_stored(position);
+                self.hold.with_stored(|stored| {
+                    stored.position = position;
+                    if settles {
+                        (stored.pending, stored.doubtful) = (None, None);
+                    }
+                });
                 Ok(())
             }
             Outcome::Refused { current } => Err(self.refused(current.as_ref())),
@@ -219,7 +321,7 @@ impl Lease {
     /// # Errors
     /// [`LeaseError::Lost`] when it was not held any more; [`LeaseError::Store`] when the store failed for as
     /// long as the lease was valid: the position may not be stored.
-    pub async fn hand_over(self, position: Option<Position>) -> Result<HandedOver, LeaseError> {
+    pub async fn hand_over(self, position: Option<Position>, marks: Marks) -> Result<HandedOver, LeaseError> {
         if let Some(cause) = self.hold.lost() {
             return Err(LeaseError::Lost(cause));
         }
@@ -232,6 +334,8 @@ impl Lease {
             to: to.clone(),
             position: position.filter(|position| *position > stored),
             at: self.shared.clock.millis(),
+            marks,
+            settles: position.is_some_and(|position| self.hold.settles(position)),
         };
         self.write_to_the_end(&update).await?;
         if let Some(to) = &to {
@@ -268,8 +372,9 @@ impl Lease {
     /// The claimer, or the successor a leaver chooses. A claimer that is gone meanwhile gets nothing.
     async fn receiver(&self) -> Option<WorkerId> {
         let asked = self.hold.yielding.borrow().clone().and_then(|request| request.to);
-        let chosen = if self.shared.leaving.is_cancelled() { self.shared.next_successor() } else { asked };
-        let to = chosen?;
+        let stream = &self.hold.key.stream;
+        let leaves = self.shared.leaving.is_cancelled() || !self.shared.reads(stream);
+        let to = if leaves { self.shared.next_successor(stream) } else { asked }?;
         match self.shared.store.worker(&self.shared.group, &to).await {
             Ok(Some(row)) if row.state == WorkerState::Alive => Some(to),
             _ => None,

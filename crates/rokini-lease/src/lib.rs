@@ -24,7 +24,10 @@ pub use lease::{HandedOver, Lease};
 pub use member::{JoinError, Member, MemberConfig, MemberEvent};
 pub use plan::{Move, Policy, plan};
 pub use position::{InvalidPosition, Position, Progress};
-pub use row::{LeaseRow, Load, Note, ProcessMark, StreamRow, View, WorkerRow, WorkerState};
+pub use row::{
+    GroupRow, LeaseRow, Load, Marks, Note, Pending, ProcessMark, StreamRow, UnreadableRow, View, WorkerRow,
+    WorkerState,
+};
 pub use sequence::{InvalidSequenceNumber, SequenceNumber};
 pub use store::counting::{CountingStore, Counts};
 #[cfg(feature = "dynamo")]
@@ -36,4 +39,4 @@ pub use types::{
     Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, ShardId, StreamId, WorkerId,
     WorkerName,
 };
-pub use update::{LeaseUpdate, MAILBOX_LIMIT, Outcome, WorkerUpdate};
+pub use update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, Outcome, PENDING_STATE_LIMIT, WorkerUpdate};

@@ -1,5 +1,6 @@
 //! One worker's part in its group: join, beat, watch, take and give leases, leave.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::plan::Policy;
-use crate::{GroupId, Lease, LeaseStore, ProcessMark, StoreError, View, WallClock, WorkerId, WorkerName};
+use crate::{
+    GroupId, Lease, LeaseStore, ProcessMark, StoreError, StreamId, View, WallClock, WorkerId, WorkerName,
+};
 
 mod control;
 mod heartbeat;
@@ -32,8 +35,12 @@ pub struct MemberConfig {
     pub failover: Duration,
     /// Time between full listings in a quiet fleet, which mend whatever hints were lost. Default 30 s.
     pub reconcile: Duration,
-    /// How leases are spread. Default: evenly, without a limit.
+    /// How leases are spread. Default: evenly. Must be the same for all workers of the group.
     pub policy: Policy,
+    /// The most leases this worker takes. Default: no limit.
+    pub max_leases: Option<u32>,
+    /// The streams this worker reads at first, see [`Member::set_streams`]. Default: all of the group's.
+    pub streams: Option<BTreeSet<StreamId>>,
     /// Vouches that no two live processes ever use one worker name (a `StatefulSet`, for example). A restart
     /// then takes over from its predecessor after two silent heartbeats instead of the failover time. Default
     /// off.
@@ -50,6 +57,8 @@ impl Default for MemberConfig {
             failover: Duration::from_secs(10),
             reconcile: Duration::from_secs(30),
             policy: Policy::default(),
+            max_leases: None,
+            streams: None,
             unique_worker_names: false,
             process: ProcessMark::current(),
         }
@@ -183,6 +192,13 @@ impl Member {
     /// Looks at all leases now, for example after some were created.
     pub fn wake(&self) {
         self.shared.look_now();
+    }
+
+    /// Reads these streams from now on, `None` for all of the group's: leases of others do not fall to this worker
+    /// any more, and the tasks of those it holds are asked to hand over. The others learn so with the next
+    /// heartbeat, which is made at once.
+    pub fn set_streams(&self, streams: Option<BTreeSet<StreamId>>) {
+        self.shared.set_streams(streams);
     }
 
     /// Takes no more leases, and asks the tasks of those held to hand over: every [`Lease`] sees

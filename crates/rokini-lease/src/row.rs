@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use crate::types::InvalidKey;
 use crate::{Epoch, HashRange, LeaseKey, Position, ShardId, StreamId, WorkerId};
 
@@ -28,6 +30,8 @@ pub enum Note {
     Given(LeaseKey),
     /// The position or state of this lease of yours was changed by an operator.
     Changed(LeaseKey),
+    /// The group was paused or resumed by an operator.
+    Group,
 }
 
 /// How much a worker carries, for those who place leases.
@@ -62,6 +66,10 @@ pub struct WorkerRow {
     pub load: Load,
     /// Notes for it that it has not read yet.
     pub mailbox: BTreeSet<Note>,
+    /// The streams it reads; `None` for all of the group's. No lease of another stream falls to it.
+    pub streams: Option<BTreeSet<StreamId>>,
+    /// The most leases it takes; `None` for no limit.
+    pub max_leases: Option<u32>,
     /// Where it runs, if known.
     pub process: Option<ProcessMark>,
     /// The version of the software, for people.
@@ -78,10 +86,54 @@ impl WorkerRow {
             state: WorkerState::Alive,
             load: Load::default(),
             mailbox: BTreeSet::new(),
+            streams: None,
+            max_leases: None,
             process,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
+
+    /// Whether leases of this stream may fall to it.
+    #[must_use]
+    pub fn reads(&self, stream: &StreamId) -> bool {
+        self.streams.as_ref().is_none_or(|streams| streams.contains(stream))
+    }
+}
+
+/// What the holder of a lease knows about its shard, for people and for placing leases. Stored only together
+/// with a position or a hand-over, never in a write of its own. `None` leaves what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Marks {
+    /// When the last record that is done arrived at the stream: milliseconds since the Unix epoch, by the
+    /// stream's clock.
+    pub record_arrival_millis: Option<u64>,
+    /// When the holder last knew that everything was done and nothing was behind: milliseconds since the Unix
+    /// epoch, by the holder's wall clock.
+    pub caught_up_millis: Option<u64>,
+    /// How much the shard brings: bytes of records in a second, as a mean over minutes.
+    pub bytes_per_second: Option<u64>,
+}
+
+impl Marks {
+    /// These marks, with `earlier` where there is none.
+    #[must_use]
+    pub fn or(self, earlier: Self) -> Self {
+        Self {
+            record_arrival_millis: self.record_arrival_millis.or(earlier.record_arrival_millis),
+            caught_up_millis: self.caught_up_millis.or(earlier.caught_up_millis),
+            bytes_per_second: self.bytes_per_second.or(earlier.bytes_per_second),
+        }
+    }
+}
+
+/// A position that is announced but not yet reached, with what the application needs to get there: the first
+/// phase of a checkpoint in two.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pending {
+    /// The position that is to be stored.
+    pub position: Position,
+    /// The application's own bytes, at most [`PENDING_STATE_LIMIT`](crate::PENDING_STATE_LIMIT) of them.
+    pub state: Bytes,
 }
 
 /// The row of a lease.
@@ -108,6 +160,12 @@ pub struct LeaseRow {
     /// When the position was last stored, in milliseconds since the Unix epoch by the owner's wall clock. For
     /// people; never used for a decision.
     pub checkpointed_at: Option<u64>,
+    /// What the holders said about the shard.
+    pub marks: Marks,
+    /// A position that was announced and not reached yet.
+    pub pending: Option<Pending>,
+    /// Whether an operator stopped the reading of this shard. The lease is held and moved as ever.
+    pub paused: bool,
 }
 
 impl LeaseRow {
@@ -125,6 +183,9 @@ impl LeaseRow {
             hash_range: None,
             claim: None,
             checkpointed_at: None,
+            marks: Marks::default(),
+            pending: None,
+            paused: false,
         }
     }
 
@@ -154,6 +215,29 @@ pub struct StreamRow {
     pub start: Position,
 }
 
+/// The row of the group itself. A group without one is as the default says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupRow {
+    /// When an operator stopped the reading of all shards, in milliseconds since the Unix epoch by the
+    /// operator's wall clock; `None` while it is not stopped.
+    pub paused_at: Option<u64>,
+}
+
+/// A stored row that this version cannot read. What it is about is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableRow {
+    /// The row's key in the store.
+    pub row: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl fmt::Display for UnreadableRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row `{}` cannot be read: {}", self.row, self.problem)
+    }
+}
+
 /// Everything a listing returned.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct View {
@@ -163,6 +247,10 @@ pub struct View {
     pub leases: Vec<LeaseRow>,
     /// The streams; empty in a listing of workers only.
     pub streams: Vec<StreamRow>,
+    /// The group's own row; the default in a listing of workers only.
+    pub group: GroupRow,
+    /// Rows that were left out because they cannot be read.
+    pub unreadable: Vec<UnreadableRow>,
 }
 
 impl fmt::Display for WorkerState {
@@ -193,6 +281,7 @@ impl fmt::Display for Note {
             Self::Claimed(key) => write!(f, "claimed:{key}"),
             Self::Given(key) => write!(f, "given:{key}"),
             Self::Changed(key) => write!(f, "changed:{key}"),
+            Self::Group => f.write_str("group"),
         }
     }
 }
@@ -201,6 +290,9 @@ impl FromStr for Note {
     type Err = InvalidKey;
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
         let invalid = || InvalidKey::new("note", text);
+        if text == "group" {
+            return Ok(Self::Group);
+        }
         let (kind, key) = text.split_once(':').ok_or_else(invalid)?;
         let key = key.parse()?;
         match kind {

@@ -5,8 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::{
-    GroupId, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId, StreamRow, View, WorkerId,
-    WorkerRow, WorkerUpdate,
+    GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
+    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
 };
 
 #[cfg(feature = "conformance")]
@@ -44,6 +44,7 @@ pub enum Listing {
 ///   write that may have arrived says so by [`StoreError::is_ambiguous`]; the caller settles it by a consistent
 ///   read.
 /// - **Whole listings.** Listings page inside; a listing that cannot be completed is an error, never a part.
+///   A row that cannot be read is left out and named in [`View::unreadable`].
 /// - **Separate groups.** Nothing done for one group reads or changes a row of another.
 /// - **Bounded.** Every call ends within the store's own timeouts; cancelling a call by dropping its future may
 ///   leave its write applied.
@@ -65,6 +66,9 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
 
     /// Reads one stream row, consistently.
     async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError>;
+
+    /// Reads the group's own row, consistently. A group without one has the default.
+    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError>;
 
     /// Inserts a worker row. Refused when a row of the same id exists.
     async fn insert_worker(&self, group: &GroupId, row: &WorkerRow)
@@ -93,6 +97,9 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
         update: &LeaseUpdate,
     ) -> Result<Outcome<LeaseRow>, StoreError>;
 
+    /// Changes the group's own row, and makes it where there is none. Returns it as it is then.
+    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError>;
+
     /// Removes a worker row, if it exists. An incarnation whose row is gone counts as dead.
     async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError>;
 
@@ -103,4 +110,11 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
         key: &LeaseKey,
         seen: crate::Epoch,
     ) -> Result<bool, StoreError>;
+
+    /// Removes a stream row, if it exists.
+    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError>;
+
+    /// Removes the group's own row and whatever else the store keeps about it; not its workers, leases and
+    /// streams.
+    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError>;
 }

@@ -3,11 +3,20 @@
 //! `apply` is the specification: [`crate::MemoryStore`] runs it under a lock, [`crate::DynamoStore`] says the
 //! same in condition expressions, and the conformance suite compares stores with it.
 
-use crate::{Epoch, LeaseRow, Load, Note, Position, ShardId, WorkerId, WorkerRow, WorkerState};
+use std::collections::BTreeSet;
+
+use crate::{
+    Epoch, GroupRow, LeaseRow, Load, Marks, Note, Pending, Position, ShardId, StreamId, WorkerId, WorkerRow,
+    WorkerState,
+};
 
 /// The most notes a mailbox holds. One note is about 60 bytes, so a full mailbox stays far below the 1 KB that
 /// one write unit of DynamoDB covers twice.
 pub const MAILBOX_LIMIT: usize = 32;
+
+/// The most bytes of application state beside a pending position: 16 KiB. Every full listing of the group reads
+/// them, and a row of DynamoDB holds 400 KB.
+pub const PENDING_STATE_LIMIT: usize = 16 * 1024;
 
 /// What came of a conditional write.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +72,20 @@ pub enum LeaseUpdate {
         position: Position,
         /// The owner's wall clock in milliseconds since the Unix epoch, for people.
         at: u64,
+        /// What the owner knows of the shard.
+        marks: Marks,
+        /// Whether it reaches the pending position, which is then removed. The owner knows: nobody else
+        /// writes one while it holds the lease.
+        settles: bool,
+    },
+    /// Announce a position under `owner` and `epoch`, with the application's state: replaces an earlier one.
+    Prepare {
+        /// Who holds the lease.
+        owner: WorkerId,
+        /// Since when.
+        epoch: Epoch,
+        /// What is to be stored later, not below the stored position.
+        pending: Pending,
     },
     /// Give the lease to another worker, or to nobody: position, owner and `epoch + 1` in one write.
     HandOver {
@@ -76,6 +99,10 @@ pub enum LeaseUpdate {
         position: Option<Position>,
         /// The owner's wall clock in milliseconds since the Unix epoch, for people.
         at: u64,
+        /// What the owner knows of the shard.
+        marks: Marks,
+        /// As in a checkpoint.
+        settles: bool,
     },
     /// Store the end of the shard with its children; nobody holds the lease any more.
     Finish {
@@ -102,12 +129,19 @@ pub enum LeaseUpdate {
         /// Who asked.
         by: WorkerId,
     },
-    /// Set the position by an operator's order: keeps the one before, and `seen + 1`.
+    /// Set the position by an operator's order: keeps the one before, and `seen + 1`. What was known of the
+    /// position before (its marks, what was pending) goes.
     Seek {
         /// The epoch seen.
         seen: Epoch,
         /// The new position.
         to: Position,
+    },
+    /// Stop or resume the reading of the shard by an operator's order. Refused where it is so already. Changes
+    /// neither owner nor epoch.
+    Pause {
+        /// Whether it is to stop.
+        paused: bool,
     },
 }
 
@@ -124,18 +158,24 @@ impl LeaseUpdate {
                 next.epoch = seen.next();
                 next.claim = None;
             }
-            Self::Checkpoint { owner, epoch, position, at } => {
+            Self::Checkpoint { owner, epoch, position, at, marks, settles } => {
                 (held(owner, epoch) && *position >= row.position).then_some(())?;
                 next.position = *position;
                 next.checkpointed_at = Some(*at);
+                next.learn(*marks, *settles);
             }
-            Self::HandOver { owner, epoch, to, position, at } => {
+            Self::Prepare { owner, epoch, pending } => {
+                (held(owner, epoch) && pending.position >= row.position).then_some(())?;
+                next.pending = Some(pending.clone());
+            }
+            Self::HandOver { owner, epoch, to, position, at, marks, settles } => {
                 held(owner, epoch).then_some(())?;
                 if let Some(position) = position {
                     (*position >= row.position).then_some(())?;
                     next.position = *position;
                     next.checkpointed_at = Some(*at);
                 }
+                next.learn(*marks, *settles);
                 next.owner = to.clone();
                 next.epoch = epoch.next();
                 next.claim = None;
@@ -145,6 +185,7 @@ impl LeaseUpdate {
                 next.position = Position::ShardEnd;
                 next.checkpointed_at = Some(*at);
                 next.children.clone_from(children);
+                next.pending = None;
                 next.owner = None;
                 next.epoch = epoch.next();
                 next.claim = None;
@@ -162,6 +203,12 @@ impl LeaseUpdate {
                 next.previous = Some(row.position);
                 next.position = *to;
                 next.epoch = seen.next();
+                next.marks = Marks { bytes_per_second: row.marks.bytes_per_second, ..Marks::default() };
+                next.pending = None;
+            }
+            Self::Pause { paused } => {
+                (row.paused != *paused).then_some(())?;
+                next.paused = *paused;
             }
         }
         Some(next)
@@ -176,6 +223,11 @@ impl LeaseUpdate {
             Self::Checkpoint { owner, epoch, position, .. } => {
                 row.owner.as_ref() == Some(owner) && row.epoch == *epoch && row.position == *position
             }
+            Self::Prepare { owner, epoch, pending } => {
+                row.owner.as_ref() == Some(owner)
+                    && row.epoch == *epoch
+                    && row.pending.as_ref() == Some(pending)
+            }
             Self::HandOver { epoch, to, position, .. } => {
                 row.owner == *to && row.epoch == epoch.next() && position.is_none_or(|p| p == row.position)
             }
@@ -185,6 +237,41 @@ impl LeaseUpdate {
             Self::Claim { by, seen, .. } => row.claim.as_ref() == Some(by) && row.epoch == *seen,
             Self::Unclaim { by } => row.claim.as_ref() != Some(by),
             Self::Seek { seen, to } => row.epoch == seen.next() && row.position == *to,
+            Self::Pause { paused } => row.paused == *paused,
+        }
+    }
+}
+
+impl LeaseRow {
+    /// What comes with a position.
+    fn learn(&mut self, marks: Marks, settles: bool) {
+        self.marks = marks.or(self.marks);
+        if settles {
+            self.pending = None;
+        }
+    }
+}
+
+/// A write on the row of the group itself. It has no condition: the last operator is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GroupUpdate {
+    /// Stop the reading of all shards.
+    Pause {
+        /// The operator's wall clock in milliseconds since the Unix epoch, for people.
+        at: u64,
+    },
+    /// Go on.
+    Resume,
+}
+
+impl GroupUpdate {
+    /// The row after this update.
+    #[must_use]
+    pub fn apply(&self, row: &GroupRow) -> GroupRow {
+        match self {
+            // Since when it stands still, not when that was last asked for.
+            Self::Pause { at } => GroupRow { paused_at: row.paused_at.or(Some(*at)) },
+            Self::Resume => GroupRow { paused_at: None },
         }
     }
 }
@@ -201,6 +288,8 @@ pub enum WorkerUpdate {
         load: Load,
         /// Alive or leaving.
         state: WorkerState,
+        /// The streams it reads; `None` for all.
+        streams: Option<BTreeSet<StreamId>>,
     },
     /// Declare the worker dead: its beat is still `seen`.
     Fence {
@@ -218,11 +307,12 @@ impl WorkerUpdate {
         (row.state != WorkerState::Fenced).then_some(())?;
         let mut next = row.clone();
         match self {
-            Self::Beat { seen, load, state } => {
+            Self::Beat { seen, load, state, streams } => {
                 (row.beat == *seen).then_some(())?;
                 next.beat = seen + 1;
                 next.load = *load;
                 next.state = *state;
+                next.streams.clone_from(streams);
                 next.mailbox.clear();
             }
             Self::Fence { seen } => {

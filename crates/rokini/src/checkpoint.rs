@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rokini_lease::{Lease, LeaseError, LostCause, Position, ShardId, StoreError};
+use rokini_lease::{Lease, LeaseError, LostCause, Marks, Position, ShardId, StoreError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -225,7 +225,7 @@ impl Checkpoints {
                     if lease.until_valid().await.is_err() {
                         return future::pending().await;
                     }
-                    match lease.checkpoint(position).await {
+                    match lease.checkpoint(position, Marks::default()).await {
                         Ok(()) => {
                             retry.succeeded();
                             next = Instant::now() + interval;

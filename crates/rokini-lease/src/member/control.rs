@@ -124,8 +124,11 @@ impl Control {
         Ok(view)
     }
 
-    /// The listing may lag behind what this worker wrote itself.
+    /// The listing may lag behind what this worker wrote itself, or is about to.
     fn believe_own_writes(&self, view: &mut View) {
+        for row in view.workers.iter_mut().filter(|row| row.id == self.shared.me) {
+            row.streams = self.shared.streams();
+        }
         for row in &mut view.leases {
             if let Some(hold) = self.shared.hold(&row.key).filter(|hold| hold.epoch > row.epoch) {
                 row.owner = Some(self.shared.me.clone());
@@ -184,7 +187,13 @@ impl Control {
     }
 
     async fn read_note(&self, note: &Note) -> Result<(), StoreError> {
-        let (Note::Claimed(key) | Note::Given(key) | Note::Changed(key)) = note;
+        let key = match note {
+            Note::Claimed(key) | Note::Given(key) | Note::Changed(key) => key,
+            Note::Group => {
+                self.shared.set_group(&self.shared.store.group(&self.shared.group).await?);
+                return Ok(());
+            }
+        };
         let row = self.shared.store.lease(&self.shared.group, key).await?;
         let hold = self.shared.hold(key);
         if let Some(hold) = &hold {
@@ -277,12 +286,17 @@ impl Control {
     /// listing may be stale, so differences are settled by consistent reads.
     async fn reconcile(&self, view: &View) -> Result<(), StoreError> {
         let shared = &self.shared;
+        if view.group.paused_at.is_some() != shared.is_group_paused() {
+            self.read_note(&Note::Group).await?;
+        }
         let mut doubtful: BTreeSet<&LeaseKey> = BTreeSet::new();
         let mut seen: BTreeSet<&LeaseKey> = BTreeSet::new();
         for row in &view.leases {
             let names_me = row.owner.as_ref() == Some(&shared.me);
             match shared.hold(&row.key) {
-                Some(hold) if names_me && row.epoch == hold.epoch => {
+                Some(hold)
+                    if names_me && row.epoch == hold.epoch && row.paused == hold.pause.borrow().lease =>
+                {
                     seen.insert(&row.key);
                     // A claim left by the dead binds nobody.
                     let alive = |id: &WorkerId| {
@@ -371,12 +385,16 @@ impl Shared {
     }
 
     fn at_limit(&self) -> bool {
-        self.config.policy.max_leases.is_some_and(|limit| self.held_count() >= limit as usize)
+        self.config.max_leases.is_some_and(|limit| self.held_count() >= limit as usize)
     }
 
     async fn take_child(self: &Arc<Self>, child: &LeaseRow) -> Result<(), StoreError> {
         match self.store.lease(&self.group, &child.key).await? {
-            Some(row) if row.owner.is_none() && !row.position.is_shard_end() => acquire(self, &row).await,
+            Some(row)
+                if row.owner.is_none() && !row.position.is_shard_end() && self.reads(&row.key.stream) =>
+            {
+                acquire(self, &row).await
+            }
             _ => Ok(()),
         }
     }
@@ -426,6 +444,8 @@ fn check_hold(shared: &Shared, hold: &Hold, row: Option<&LeaseRow>, alive: impl 
     let cause = match row {
         None => LostCause::Deleted,
         Some(row) if row.owner.as_ref() == Some(&shared.me) && row.epoch == hold.epoch => {
+            hold.pause
+                .send_if_modified(|pause| std::mem::replace(&mut pause.lease, row.paused) != row.paused);
             if let Some(claimer) = row.claim.as_ref().filter(|id| **id != shared.me && alive(id))
                 && !hold.is_yielding()
             {

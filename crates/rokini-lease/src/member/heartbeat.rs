@@ -22,6 +22,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = shared.stopped.cancelled() => return,
             // At once, so that nobody gives this worker another lease.
             () = shared.leaving.cancelled(), if !leaving => leaving = true,
+            () = shared.beat_asked() => {}
             () = sleep_until(next) => {}
         }
         let begun = Instant::now();
@@ -63,6 +64,7 @@ async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
             seen: *seen,
             load: Load { leases: shared.held_count() as u32 },
             state: if leaving { WorkerState::Leaving } else { WorkerState::Alive },
+            streams: shared.streams(),
         };
         let call = shared.store.update_worker(&shared.group, &shared.me, &update);
         match timeout(limit, call).await {

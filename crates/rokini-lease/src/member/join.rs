@@ -22,7 +22,12 @@ pub(super) async fn join(
     loop {
         wait_for_death(store, group, me, config, found).await?;
         let begun = Instant::now();
-        insert(store, group, &WorkerRow::joining(me.clone(), config.process.clone())).await?;
+        let row = WorkerRow {
+            streams: config.streams.clone(),
+            max_leases: config.max_leases,
+            ..WorkerRow::joining(me.clone(), config.process.clone())
+        };
+        insert(store, group, &row).await?;
         found = namesakes(store, group, me).await?;
         if !found.is_empty() && !steps_back(me, &found) {
             // Newcomers like this one, that either saw this row and step back, or begin to beat.

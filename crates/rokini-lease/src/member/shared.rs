@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::{MemberConfig, MemberEvent};
 use crate::lease::Hold;
 use crate::{
-    Epoch, GroupId, Lease, LeaseKey, LeaseRow, LeaseStore, LostCause, Note, View, WallClock, WorkerId,
-    WorkerRow, WorkerState,
+    Epoch, GroupId, GroupRow, Lease, LeaseKey, LeaseRow, LeaseStore, LostCause, Note, StreamId, View,
+    WallClock, WorkerId, WorkerRow, WorkerState,
 };
 
 pub(crate) struct Shared {
@@ -28,8 +28,12 @@ pub(crate) struct Shared {
     table: Mutex<Table>,
     inbox: Mutex<Inbox>,
     wake: Notify,
+    beat: Notify,
     view: Mutex<Arc<View>>,
-    successors: Mutex<BTreeMap<WorkerId, u32>>,
+    successors: Mutex<Vec<WorkerRow>>,
+    streams: Mutex<Option<BTreeSet<StreamId>>>,
+    /// Whether an operator stopped the whole group, as last read.
+    group_paused: Mutex<bool>,
     events: mpsc::UnboundedSender<MemberEvent>,
 }
 
@@ -74,6 +78,7 @@ impl Shared {
         valid_until: Instant,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<MemberEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
+        let streams = Mutex::new(config.streams.clone());
         let shared = Self {
             store,
             group,
@@ -86,8 +91,11 @@ impl Shared {
             table: Mutex::default(),
             inbox: Mutex::new(Inbox { look: true, ..Inbox::default() }),
             wake: Notify::new(),
+            beat: Notify::new(),
             view: Mutex::default(),
             successors: Mutex::default(),
+            streams,
+            group_paused: Mutex::default(),
             events,
         };
         (Arc::new(shared), receiver)
@@ -141,6 +149,50 @@ impl Shared {
 
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// Resolves when a heartbeat is to be made at once.
+    pub(crate) async fn beat_asked(&self) {
+        self.beat.notified().await;
+    }
+
+    pub(crate) fn streams(&self) -> Option<BTreeSet<StreamId>> {
+        lock(&self.streams).clone()
+    }
+
+    pub(crate) fn reads(&self, stream: &StreamId) -> bool {
+        lock(&self.streams).as_ref().is_none_or(|streams| streams.contains(stream))
+    }
+
+    pub(crate) fn set_streams(&self, streams: Option<BTreeSet<StreamId>>) {
+        {
+            let mut current = lock(&self.streams);
+            if *current == streams {
+                return;
+            }
+            *current = streams;
+        }
+        self.set_successors(&self.view().workers);
+        for hold in self.holds().iter().filter(|hold| !self.reads(&hold.key.stream)) {
+            hold.request_yield(None);
+        }
+        self.beat.notify_one();
+        self.look_now();
+    }
+
+    pub(crate) fn is_group_paused(&self) -> bool {
+        *lock(&self.group_paused)
+    }
+
+    /// Takes in the group's own row, read consistently.
+    pub(crate) fn set_group(&self, row: &GroupRow) {
+        let paused = row.paused_at.is_some();
+        // One lock for both, so that no hold that comes meanwhile is left out.
+        let table = lock(&self.table);
+        *lock(&self.group_paused) = paused;
+        for hold in table.held.values() {
+            hold.pause.send_if_modified(|pause| std::mem::replace(&mut pause.group, paused) != paused);
+        }
     }
 
     pub(crate) fn take_inbox(&self) -> Inbox {
@@ -202,9 +254,10 @@ impl Shared {
             if self.stopped.is_cancelled() || !table.in_use.insert(hold.key.clone()) {
                 return;
             }
+            hold.pause.send_modify(|pause| pause.group = self.is_group_paused());
             table.held.insert(hold.key.clone(), Arc::clone(&hold));
         }
-        if self.leaving.is_cancelled() {
+        if self.leaving.is_cancelled() || !self.reads(&hold.key.stream) {
             hold.request_yield(None);
         }
         self.tell(MemberEvent::Granted(Lease::new(Arc::clone(self), hold)));
@@ -248,21 +301,20 @@ impl Shared {
         }
     }
 
-    /// The live workers of a fresh listing, for a leaver to place its leases on.
+    /// The live workers of a listing, to place leases on.
     pub(crate) fn set_successors(&self, workers: &[WorkerRow]) {
         let alive = workers.iter().filter(|row| row.state == WorkerState::Alive && row.id != self.me);
-        *lock(&self.successors) = alive.map(|row| (row.id.clone(), row.load.leases)).collect();
+        *lock(&self.successors) = alive.cloned().collect();
     }
 
-    /// The least loaded live worker, counting what it was given just now.
-    pub(crate) fn next_successor(&self) -> Option<WorkerId> {
-        let limit = self.config.policy.max_leases.unwrap_or(u32::MAX);
+    /// The least loaded live worker that reads the stream and has room, counting what it was given just now.
+    pub(crate) fn next_successor(&self, stream: &StreamId) -> Option<WorkerId> {
         let mut successors = lock(&self.successors);
-        let (id, load) = successors.iter_mut().min_by_key(|(_, load)| **load)?;
-        (*load < limit).then(|| {
-            *load += 1;
-            id.clone()
-        })
+        let has_room = |row: &WorkerRow| row.max_leases.is_none_or(|limit| row.load.leases < limit);
+        let fit = successors.iter_mut().filter(|row| row.reads(stream) && has_room(row));
+        let row = fit.min_by(|a, b| (a.load.leases, &a.id).cmp(&(b.load.leases, &b.id)))?;
+        row.load.leases += 1;
+        Some(row.id.clone())
     }
 }
 

@@ -13,7 +13,8 @@ use tokio_util::task::TaskTracker;
 use super::{JoinError, Member, MemberConfig, MemberEvent};
 use crate::{
     Fault, FaultyStore, GroupId, Lease, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause,
-    MemoryStore, Position, ShardId, StreamId, Target, WallClock, WorkerName, WorkerState, WorkerUpdate,
+    Marks, MemoryStore, Position, ShardId, StreamId, Target, WallClock, WorkerName, WorkerState,
+    WorkerUpdate,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ impl Worker {
             for key in asked {
                 let lease = self.leases.remove(&key).unwrap();
                 let done = lease.position();
-                lease.hand_over(Some(done)).await.unwrap();
+                lease.hand_over(Some(done), Marks::default()).await.unwrap();
             }
             sleep(Duration::from_millis(10)).await;
         }
@@ -193,7 +194,7 @@ async fn c5_a_stale_owner_may_not_use_its_lease_nor_store_a_position() {
     let mut b = Worker::join(&store, "b").await.unwrap();
     b.live(SECOND / 2).await;
     assert_eq!(b.leases.len(), 1);
-    let error = lease.checkpoint(at(5)).await.unwrap_err();
+    let error = lease.checkpoint(at(5), Marks::default()).await.unwrap_err();
     assert!(error.to_string().contains("lost"), "{error}");
     let cause = timeout(2 * SECOND, lease.lost()).await.unwrap();
     assert!(matches!(cause, LostCause::Taken | LostCause::Fenced));
@@ -210,7 +211,7 @@ async fn c3_a_lease_whose_task_died_is_granted_again_under_a_new_epoch() {
     a.live(SECOND).await;
     let lease = a.leases.pop_first().unwrap().1;
     let epoch = lease.epoch();
-    lease.checkpoint(at(7)).await.unwrap();
+    lease.checkpoint(at(7), Marks::default()).await.unwrap();
     drop(lease);
     a.live(SECOND).await;
     let again = &a.leases[&key(0)];
@@ -232,7 +233,7 @@ async fn c5_a_late_reply_does_not_revive_a_lease_that_was_handed_over() {
     store.update_lease(&group(), &key(0), &update).await.unwrap();
     a.member.wake();
     timeout(3 * SECOND, lease.yield_requested()).await.unwrap();
-    assert_eq!(lease.hand_over(None).await.unwrap().to.as_ref(), Some(b.member.id()));
+    assert_eq!(lease.hand_over(None, Marks::default()).await.unwrap().to.as_ref(), Some(b.member.id()));
     a.member.wake();
     sleep(SECOND).await;
     a.member.shared.grant(late);
@@ -247,11 +248,11 @@ async fn positions_never_fall_and_the_same_one_is_not_written_twice() {
     let mut a = Worker::join(&store, "a").await.unwrap();
     a.live(SECOND).await;
     let lease = &a.leases[&key(0)];
-    lease.checkpoint(at(7)).await.unwrap();
+    lease.checkpoint(at(7), Marks::default()).await.unwrap();
     let before = store.lease(&group(), &key(0)).await.unwrap();
-    lease.checkpoint(at(7)).await.unwrap();
+    lease.checkpoint(at(7), Marks::default()).await.unwrap();
     assert_eq!(store.lease(&group(), &key(0)).await.unwrap(), before);
-    assert!(lease.checkpoint(at(6)).await.unwrap_err().to_string().contains("behind"));
+    assert!(lease.checkpoint(at(6), Marks::default()).await.unwrap_err().to_string().contains("behind"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,16 +276,16 @@ async fn a_seek_restarts_the_shard_from_there_and_refuses_a_checkpoint_in_flight
     let store = store_with(1).await;
     let mut a = Worker::join(&store, "a").await.unwrap();
     a.live(SECOND).await;
-    a.leases[&key(0)].checkpoint(at(9)).await.unwrap();
+    a.leases[&key(0)].checkpoint(at(9), Marks::default()).await.unwrap();
     let seen = a.leases[&key(0)].epoch();
     store.update_lease(&group(), &key(0), &LeaseUpdate::Seek { seen, to: at(3) }).await.unwrap();
     let note = crate::Note::Changed(key(0));
     store.update_worker(&group(), a.member.id(), &WorkerUpdate::Note(note)).await.unwrap();
-    assert!(a.leases[&key(0)].checkpoint(at(10)).await.is_err());
+    assert!(a.leases[&key(0)].checkpoint(at(10), Marks::default()).await.is_err());
     a.live(2 * SECOND).await;
     let lease = &a.leases[&key(0)];
     assert_eq!((lease.position(), lease.epoch()), (at(3), seen.next()));
-    lease.checkpoint(at(4)).await.unwrap();
+    lease.checkpoint(at(4), Marks::default()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 
 use super::{LeaseStore, Listing, Operation};
 use crate::{
-    Epoch, GroupId, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId, StreamRow, View,
-    WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
+    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
 };
 
 mod size;
@@ -237,7 +237,8 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
             let workers = view.workers.iter().map(|row| size::worker(group, row));
             let leases = view.leases.iter().map(|row| size::lease(group, row));
             let streams = view.streams.iter().map(|row| size::stream(group, row));
-            Bill::listing(workers.chain(leases).chain(streams).sum())
+            let own = (view.group != GroupRow::default()).then(|| size::group(group, &view.group));
+            Bill::listing(workers.chain(leases).chain(streams).chain(own).sum())
         })
     }
 
@@ -317,6 +318,24 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
             refused: !deleted,
             ..Bill::write(0)
         })
+    }
+
+    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
+        let result = self.inner.group(group).await;
+        self.count(Operation::Read, result, |row| Bill::read(size::group(group, row)))
+    }
+
+    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
+        let result = self.inner.update_group(group, update).await;
+        self.count(Operation::Group, result, |row| Bill::write(size::group(group, row)))
+    }
+
+    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
+        self.count(Operation::Delete, self.inner.delete_stream(group, id).await, |()| Bill::write(0))
+    }
+
+    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
+        self.count(Operation::Delete, self.inner.delete_group(group).await, |()| Bill::write(0))
     }
 }
 

@@ -13,8 +13,8 @@ use self::calls::Calls;
 use self::failure::Place;
 use super::{LeaseStore, Listing};
 use crate::{
-    Epoch, GroupId, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId, StreamRow, View,
-    WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
+    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
 };
 
 mod attempts;
@@ -223,6 +223,22 @@ impl LeaseStore for DynamoStore {
     async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
         self.calls.delete_lease(group, items::lease_key(key), seen).await
     }
+
+    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
+        Ok(self.calls.get(group, items::GROUP_ROW).await?.unwrap_or_default())
+    }
+
+    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
+        self.calls.update_group(group, update).await
+    }
+
+    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
+        self.calls.delete::<StreamRow>(group, items::stream_key(id)).await
+    }
+
+    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
+        self.calls.delete::<GroupRow>(group, items::GROUP_ROW.to_owned()).await
+    }
 }
 
 /// The size of a row's item by the rules of DynamoDB.
@@ -233,6 +249,8 @@ pub(super) fn item_size(group: &GroupId, row: &impl items::Row) -> u64 {
         match value {
             AttributeValue::S(text) => text.len(),
             AttributeValue::N(number) => number.trim_end_matches('0').len().max(1).div_ceil(2) + 1,
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            AttributeValue::Bool(_) => 1,
             AttributeValue::Ss(set) => 3 + set.iter().map(String::len).sum::<usize>(),
             AttributeValue::L(list) => 3 + list.iter().map(|member| 1 + size(member)).sum::<usize>(),
             other => panic!("a type that no row uses: {other:?}"),

@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 
 use super::{LeaseStore, Listing, Operation};
 use crate::{
-    Epoch, GroupId, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StoreErrorKind, StreamId,
-    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError,
+    StoreErrorKind, StreamId, StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
 };
 
 mod stale;
@@ -391,6 +391,29 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
             self.inner.delete_lease(group, key, seen).await
         };
         self.around(&course, delete).await
+    }
+
+    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
+        self.around(&self.course(Operation::Read), self.inner.group(group)).await
+    }
+
+    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
+        let course = self.course(Operation::Group);
+        let call = async {
+            if course.retry {
+                self.inner.update_group(group, update).await?;
+            }
+            self.inner.update_group(group, update).await
+        };
+        self.around(&course, call).await
+    }
+
+    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
+        self.around(&self.course(Operation::Delete), self.inner.delete_stream(group, id)).await
+    }
+
+    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
+        self.around(&self.course(Operation::Delete), self.inner.delete_group(group)).await
     }
 }
 

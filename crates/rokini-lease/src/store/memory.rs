@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::{LeaseStore, Listing};
 use crate::{
-    Epoch, GroupId, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId, StreamRow, View,
-    WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
+    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
 };
 
 /// Rows in memory. Clones share them: give one clone to each `Consumer` of the process.
@@ -22,6 +22,7 @@ struct Rows {
     workers: BTreeMap<WorkerId, WorkerRow>,
     leases: BTreeMap<LeaseKey, LeaseRow>,
     streams: BTreeMap<StreamId, StreamRow>,
+    group: GroupRow,
 }
 
 impl MemoryStore {
@@ -78,6 +79,8 @@ impl LeaseStore for MemoryStore {
                     workers,
                     leases: rows.leases.values().cloned().collect(),
                     streams: rows.streams.values().cloned().collect(),
+                    group: rows.group.clone(),
+                    unreadable: Vec::new(),
                 },
             }
         }))
@@ -146,5 +149,26 @@ impl LeaseStore for MemoryStore {
             }
             matches
         }))
+    }
+
+    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
+        Ok(self.with(group, |rows| rows.group.clone()))
+    }
+
+    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
+        Ok(self.with(group, |rows| {
+            rows.group = update.apply(&rows.group);
+            rows.group.clone()
+        }))
+    }
+
+    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
+        self.with(group, |rows| rows.streams.remove(id));
+        Ok(())
+    }
+
+    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
+        self.with(group, |rows| rows.group = GroupRow::default());
+        Ok(())
     }
 }

@@ -26,6 +26,8 @@ pub enum Operation {
     Acquire,
     /// [`LeaseUpdate::Checkpoint`]
     Checkpoint,
+    /// [`LeaseUpdate::Prepare`]
+    Prepare,
     /// [`LeaseUpdate::HandOver`]
     HandOver,
     /// [`LeaseUpdate::Finish`]
@@ -36,13 +38,17 @@ pub enum Operation {
     Unclaim,
     /// [`LeaseUpdate::Seek`]
     Seek,
+    /// [`LeaseUpdate::Pause`]
+    Pause,
+    /// [`GroupUpdate`](crate::GroupUpdate)
+    Group,
     /// Removal of a row.
     Delete,
 }
 
 impl Operation {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Init,
         Self::Watch,
         Self::List,
@@ -53,11 +59,14 @@ impl Operation {
         Self::Note,
         Self::Acquire,
         Self::Checkpoint,
+        Self::Prepare,
         Self::HandOver,
         Self::Finish,
         Self::Claim,
         Self::Unclaim,
         Self::Seek,
+        Self::Pause,
+        Self::Group,
         Self::Delete,
     ];
 
@@ -92,11 +101,13 @@ impl From<&LeaseUpdate> for Operation {
         match update {
             LeaseUpdate::Acquire { .. } => Self::Acquire,
             LeaseUpdate::Checkpoint { .. } => Self::Checkpoint,
+            LeaseUpdate::Prepare { .. } => Self::Prepare,
             LeaseUpdate::HandOver { .. } => Self::HandOver,
             LeaseUpdate::Finish { .. } => Self::Finish,
             LeaseUpdate::Claim { .. } => Self::Claim,
             LeaseUpdate::Unclaim { .. } => Self::Unclaim,
             LeaseUpdate::Seek { .. } => Self::Seek,
+            LeaseUpdate::Pause { .. } => Self::Pause,
         }
     }
 }

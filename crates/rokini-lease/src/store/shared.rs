@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{LeaseStore, Listing};
 use crate::{
-    Epoch, GroupId, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId, StreamRow, View,
-    WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
+    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
 };
 
 #[async_trait]
@@ -76,5 +76,21 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
 
     async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
         (**self).delete_lease(group, key, seen).await
+    }
+
+    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
+        (**self).group(group).await
+    }
+
+    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
+        (**self).update_group(group, update).await
+    }
+
+    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
+        (**self).delete_stream(group, id).await
+    }
+
+    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
+        (**self).delete_group(group).await
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use rokini_lease::{
-    DynamoStore, Epoch, LeaseRow, LeaseStore, LeaseUpdate, Load, Note, Outcome, Position, StoreErrorKind,
-    StreamRow, WorkerState, WorkerUpdate,
+    DynamoStore, Epoch, LeaseRow, LeaseStore, LeaseUpdate, Load, Marks, Note, Outcome, Position,
+    StoreErrorKind, StreamRow, WorkerState, WorkerUpdate,
 };
 
 use crate::proxy::{Proxy, Verdict};
@@ -62,6 +62,8 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
             epoch: Epoch(1),
             position: Position::AtTimestamp(5),
             at: 1,
+            marks: Marks::default(),
+            settles: false,
         },
         LeaseUpdate::Claim { by: id("c"), seen: Epoch(1), over: None },
         LeaseUpdate::Unclaim { by: id("c") },
@@ -72,9 +74,19 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
             to: Some(id("b")),
             position: Some(Position::AtTimestamp(6)),
             at: 2,
+            marks: Marks::default(),
+            settles: false,
         },
         LeaseUpdate::Seek { seen: Epoch(2), to: Position::TrimHorizon },
-        LeaseUpdate::HandOver { owner: id("b"), epoch: Epoch(3), to: None, position: None, at: 3 },
+        LeaseUpdate::HandOver {
+            owner: id("b"),
+            epoch: Epoch(3),
+            to: None,
+            position: None,
+            at: 3,
+            marks: Marks::default(),
+            settles: true,
+        },
         LeaseUpdate::Acquire { by: id("c"), seen: Epoch(4) },
         LeaseUpdate::Finish { owner: id("c"), epoch: Epoch(5), children: vec!["s".parse().unwrap()], at: 4 },
     ];
@@ -103,7 +115,8 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
 #[tokio::test]
 async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
     let note = WorkerUpdate::Note(Note::Given(lease("s-0").key));
-    let beat = WorkerUpdate::Beat { seen: 0, load: Load { leases: 2 }, state: WorkerState::Leaving };
+    let beat =
+        WorkerUpdate::Beat { seen: 0, load: Load { leases: 2 }, state: WorkerState::Leaving, streams: None };
     for retries in [true, false] {
         let link = Link::new(retries).await;
         let mut row = worker("w");
@@ -121,7 +134,8 @@ async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
         }
         // A beat of a fenced worker is refused, with the reply lost or not.
         link.lose();
-        let late = WorkerUpdate::Beat { seen: 1, load: Load::default(), state: WorkerState::Alive };
+        let late =
+            WorkerUpdate::Beat { seen: 1, load: Load::default(), state: WorkerState::Alive, streams: None };
         let outcome = link.store.update_worker(&group(), &row.id, &late).await.unwrap();
         assert_eq!(outcome, Outcome::Refused { current: Some(row.clone()) });
         link.lose();
@@ -165,7 +179,8 @@ async fn a_retry_that_finds_its_first_try_unapplied_keeps_the_mailbox() {
     store.insert_worker(&group(), &worker("w")).await.unwrap();
     let note = Note::Given(lease("s-0").key);
     store.update_worker(&group(), &id("w"), &WorkerUpdate::Note(note.clone())).await.unwrap();
-    let beat = WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive };
+    let beat =
+        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
     let outcome = store.update_worker(&group(), &id("w"), &beat).await.unwrap();
     let Outcome::Applied { before: Some(before), .. } = outcome else { panic!("{outcome:?}") };
     assert!(before.mailbox.contains(&note), "the note came with the beat that took it");
@@ -238,7 +253,8 @@ async fn p7_a_call_ends_in_time_when_the_reply_never_comes() {
     direct.insert_worker(&group(), &worker("w")).await.unwrap();
     let operation = Duration::from_millis(900);
     let store = crate::server::store(&proxy.address).timeouts(Duration::from_millis(200), operation);
-    let beat = WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive };
+    let beat =
+        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
     let started = std::time::Instant::now();
     let error = store.update_worker(&group(), &id("w"), &beat).await.unwrap_err();
     assert!(error.is_ambiguous());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use rokini_lease::store::conformance::Suite;
 use rokini_lease::{
-    Epoch, GroupId, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, Load, Position, ShardId,
+    Epoch, GroupId, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, Load, Marks, Position, ShardId,
     StoreErrorKind, StreamId, View, WorkerState, WorkerUpdate,
 };
 
@@ -45,7 +45,7 @@ async fn r8_a_listing_of_more_than_a_page_comes_whole_or_not_at_all() {
         direct.insert_lease(&group(), row).await.unwrap();
     }
     direct.insert_worker(&group(), &worker("w")).await.unwrap();
-    let whole = View { workers: vec![worker("w")], leases, streams: Vec::new() };
+    let whole = View { workers: vec![worker("w")], leases, ..View::default() };
 
     let mut later = 0;
     let proxy = Proxy::start(&server.address, move |request| {
@@ -102,7 +102,8 @@ async fn attributes_that_this_version_does_not_know_survive() {
     }
     let acquire = LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0) };
     assert!(store.update_lease(&group(), &lease("s-0").key, &acquire).await.unwrap().is_applied());
-    let beat = WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive };
+    let beat =
+        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
     assert!(store.update_worker(&group(), &id("w"), &beat).await.unwrap().is_applied());
     for row in &keys {
         let read = client.get_item().table_name(TABLE).set_key(Some(item(row).into())).send().await.unwrap();
@@ -115,7 +116,7 @@ fn text(value: &str) -> AttributeValue {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_an_error_that_names_it() {
+async fn a_row_that_cannot_be_read_is_named_and_does_not_fail_a_listing() {
     let server = Server::with_table().await;
     let store = server.store().await;
     let key = lease("s-0").key;
@@ -128,9 +129,15 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_it() {
         .send()
         .await
         .unwrap();
+    store.insert_lease(&group(), &lease("s-1")).await.unwrap();
+    let view = store.list(&group(), Listing::All).await.unwrap();
+    assert_eq!(view.leases, [lease("s-1")]);
+    assert_eq!(
+        view.unreadable.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [format!("row `lease#{key}` cannot be read: attribute `epoch` is `seven`: expected a whole number")]
+    );
     let acquire = LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0) };
     for error in [
-        store.list(&group(), Listing::All).await.unwrap_err(),
         store.lease(&group(), &key).await.unwrap_err(),
         store.update_lease(&group(), &key, &acquire).await.unwrap_err(),
         store.insert_lease(&group(), &lease("s-0")).await.unwrap_err(),
@@ -170,6 +177,8 @@ async fn c14_groups_and_streams_in_one_table_do_not_touch_each_other() {
             epoch: Epoch(1),
             position: Position::AtTimestamp(9),
             at: 1,
+            marks: Marks::default(),
+            settles: false,
         },
         LeaseUpdate::Finish { owner: id("w"), epoch: Epoch(1), children: Vec::new(), at: 2 },
     ] {

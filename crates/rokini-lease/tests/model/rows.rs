@@ -71,8 +71,8 @@ mod as_the_stores_do {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
     use rokini_lease::{
-        Epoch, LeaseKey, LeaseUpdate, Load, MAILBOX_LIMIT, Note, Position, ShardId, StreamId, WorkerId,
-        WorkerName, WorkerRow, WorkerState, WorkerUpdate,
+        Epoch, LeaseKey, LeaseUpdate, Load, MAILBOX_LIMIT, Marks, Note, Position, ShardId, StreamId,
+        WorkerId, WorkerName, WorkerRow, WorkerState, WorkerUpdate,
     };
 
     use super::{LeaseRow, LeaseWrite, Ordering, WorkerWrite, takes_effect, write};
@@ -126,15 +126,22 @@ mod as_the_stores_do {
     fn update(write: LeaseWrite, epoch: Epoch, given: Position) -> LeaseUpdate {
         match write {
             LeaseWrite::Acquire { by } => LeaseUpdate::Acquire { by: id(by), seen: epoch },
-            LeaseWrite::Checkpoint { owner, .. } => {
-                LeaseUpdate::Checkpoint { owner: id(owner), epoch, position: given, at: 0 }
-            }
+            LeaseWrite::Checkpoint { owner, .. } => LeaseUpdate::Checkpoint {
+                owner: id(owner),
+                epoch,
+                position: given,
+                at: 0,
+                marks: Marks::default(),
+                settles: false,
+            },
             LeaseWrite::HandOver { owner, to, position } => LeaseUpdate::HandOver {
                 owner: id(owner),
                 epoch,
                 to: to.map(id),
                 position: position.map(|_| given),
                 at: 0,
+                marks: Marks::default(),
+                settles: false,
             },
             LeaseWrite::Claim { by, over } => {
                 LeaseUpdate::Claim { by: id(by), seen: epoch, over: over.map(id) }
@@ -188,7 +195,8 @@ mod as_the_stores_do {
                 ..WorkerRow::joining(id(0), None)
             };
             let (fenced, stands) = (state == WorkerState::Fenced, seen == 4);
-            let beat = WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive };
+            let beat =
+                WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive, streams: None };
             let after = beat.apply(&row);
             assert_eq!(after.as_ref().is_some(), takes_effect(WorkerWrite::Beat, fenced, stands));
             assert!(after.is_none_or(|after| after.beat == 5 && after.state == WorkerState::Alive));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Lease, LeaseKey, LostCause, StreamId, WorkerId};
+use rokini_lease::{Lease, LeaseKey, LostCause, Marks, StreamId, WorkerId};
 use tokio::task::{Id, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -155,7 +155,7 @@ async fn foreign(engine: &Engine, lease: Lease, outdated: bool, stop: &Cancellat
         () = stop.cancelled() => {}
         () = sleep(pause) => {}
     }
-    match lease.hand_over(None).await {
+    match lease.hand_over(None, Marks::default()).await {
         Ok(handed_over) => Outcome::HandedOver { to: handed_over.to },
         Err(rokini_lease::LeaseError::Lost(cause)) => Outcome::Lost(cause),
         Err(_) => Outcome::Lost(LostCause::Stopped),

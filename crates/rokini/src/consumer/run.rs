@@ -241,7 +241,7 @@ async fn join(
     let mut member = MemberConfig::default();
     member.heartbeat = config.heartbeat;
     member.failover = config.failover;
-    member.policy.max_leases = config.max_leases.map(std::num::NonZero::get);
+    member.max_leases = config.max_leases.map(std::num::NonZero::get);
     member.unique_worker_names = config.unique_worker_names;
     // A longer heartbeat than usual is for a cheaper fleet, so the listings become rarer with it.
     member.reconcile = member.reconcile.max(config.heartbeat);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Lease, LeaseError, LostCause, Position, SequenceNumber, WorkerId};
+use rokini_lease::{Lease, LeaseError, LostCause, Marks, Position, SequenceNumber, WorkerId};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -157,7 +157,8 @@ async fn hand_over(engine: &Engine, live: &Live, lease: Lease) -> Result<Option<
     live.set_state(ShardState::Draining);
     let checkpoints = live.context.checkpoints();
     let position = checkpoints.pending();
-    let handed_over = lease.hand_over((position > checkpoints.stored()).then_some(position)).await?;
+    let handed_over =
+        lease.hand_over((position > checkpoints.stored()).then_some(position), Marks::default()).await?;
     checkpoints.is_stored(position);
     engine.events.tell(Event::HandedOver {
         stream: live.context.stream().clone(),
@@ -265,7 +266,7 @@ async fn prepare_end(
 ) -> Result<Vec<rokini_lease::LeaseRow>, String> {
     let checkpoints = live.context.checkpoints();
     let position = checkpoints.pending();
-    match lease.checkpoint(position).await {
+    match lease.checkpoint(position, Marks::default()).await {
         Ok(()) => checkpoints.is_stored(position),
         // Nothing lower is to be stored than what is.
         Err(LeaseError::Behind { .. } | LeaseError::Lost(_)) => {}

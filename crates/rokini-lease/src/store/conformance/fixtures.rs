@@ -3,9 +3,11 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use bytes::Bytes;
+
 use crate::{
-    HashRange, LeaseKey, LeaseRow, Load, Note, Position, ProcessMark, Progress, SequenceNumber, ShardId,
-    StreamId, StreamRow, WorkerId, WorkerName, WorkerRow,
+    HashRange, LeaseKey, LeaseRow, Load, Marks, Note, Pending, Position, ProcessMark, Progress,
+    SequenceNumber, ShardId, StreamId, StreamRow, WorkerId, WorkerName, WorkerRow,
 };
 
 pub(super) fn rng(seed: u64, part: u64) -> SmallRng {
@@ -40,7 +42,15 @@ pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
     WorkerRow {
         beat: 7,
         load: Load { leases: u32::MAX },
-        mailbox: [Note::Claimed(lease_key(1)), Note::Given(lease_key(2)), Note::Changed(lease_key(3))].into(),
+        mailbox: [
+            Note::Claimed(lease_key(1)),
+            Note::Given(lease_key(2)),
+            Note::Changed(lease_key(3)),
+            Note::Group,
+        ]
+        .into(),
+        streams: Some([stream("orders"), stream("orders-2")].into()),
+        max_leases: Some(3),
         ..WorkerRow::joining(id, Some(process))
     }
 }
@@ -55,6 +65,13 @@ pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> Lea
         children: vec![shard(12), shard(11)],
         claim: Some(claim),
         checkpointed_at: Some(1_700_000_000_120),
+        marks: Marks {
+            record_arrival_millis: Some(1_700_000_000_100),
+            caught_up_millis: Some(1_700_000_000_000),
+            bytes_per_second: Some(1 << 40),
+        },
+        pending: Some(Pending { position: Position::ShardEnd, state: Bytes::from_static(&[0, 255, 7]) }),
+        paused: true,
         ..LeaseRow::new(key, Position::TrimHorizon)
             .with_parents(vec![shard(2), shard(1)])
             .with_hash_range(HashRange { start: 1, end: u128::MAX })

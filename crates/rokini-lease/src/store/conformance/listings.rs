@@ -38,7 +38,9 @@ fn difference(listed: &View, expected: &View) -> String {
     first(&listed.workers, &expected.workers)
         .or_else(|| first(&listed.leases, &expected.leases))
         .or_else(|| first(&listed.streams, &expected.streams))
-        .unwrap_or_default()
+        .unwrap_or_else(|| {
+            format!("{:?} {:?} instead of {:?}", listed.group, listed.unreadable, expected.group)
+        })
 }
 
 pub(super) async fn run(suite: &Suite) {
@@ -60,6 +62,7 @@ pub(super) async fn run(suite: &Suite) {
             })
             .collect(),
         streams: ["orders", "orders-2"].map(|name| stream_row(stream(name), Position::ShardEnd)).into(),
+        ..View::default()
     };
     for row in &expected.workers {
         store.insert_worker(&group, row).await.expect("an insert");

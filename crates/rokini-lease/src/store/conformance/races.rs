@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::Suite;
 use super::fixtures::{self, lease_key, sequence, worker_id};
 use crate::{
-    Epoch, HashRange, LeaseRow, LeaseUpdate, Load, MAILBOX_LIMIT, Note, Outcome, Position, WorkerId,
+    Epoch, HashRange, LeaseRow, LeaseUpdate, Load, MAILBOX_LIMIT, Marks, Note, Outcome, Position, WorkerId,
     WorkerRow, WorkerState, WorkerUpdate,
 };
 
@@ -98,7 +98,14 @@ async fn checkpoints(suite: &Suite) {
     for number in 0..WORKERS * 8 {
         let (store, group, owner) = (Arc::clone(store), group.clone(), owner.clone());
         let position = Position::after(sequence(u64::from(number)));
-        let checkpoint = LeaseUpdate::Checkpoint { owner, epoch: Epoch(0), position, at: 1 };
+        let checkpoint = LeaseUpdate::Checkpoint {
+            owner,
+            epoch: Epoch(0),
+            position,
+            at: 1,
+            marks: Marks::default(),
+            settles: false,
+        };
         tasks.spawn(async move {
             store.update_lease(&group, &lease_key(0), &checkpoint).await.expect("an update")
         });
@@ -143,7 +150,8 @@ async fn notes(suite: &Suite) {
         if let Some(done) = tasks.try_join_next() {
             done.expect("a writer of notes panicked");
         }
-        let beat = WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive };
+        let beat =
+            WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive, streams: None };
         match store.update_worker(&group, &id, &beat).await.expect("an update") {
             Outcome::Applied { before, after } => {
                 got.extend(before.into_iter().flat_map(|row| row.mailbox));

@@ -4,8 +4,11 @@ use std::fmt::Debug;
 
 use super::Suite;
 use super::fixtures::{self, full_lease, full_worker, lease_key, stream, stream_row, worker_id};
+use bytes::Bytes;
+
 use crate::{
-    Epoch, LeaseRow, LeaseUpdate, Load, Outcome, Position, StoreError, WorkerRow, WorkerState, WorkerUpdate,
+    Epoch, GroupRow, GroupUpdate, LeaseRow, LeaseUpdate, Listing, Load, Marks, Outcome, Pending, Position,
+    StoreError, View, WorkerRow, WorkerState, WorkerUpdate,
 };
 
 pub(super) async fn run(suite: &Suite) {
@@ -13,6 +16,7 @@ pub(super) async fn run(suite: &Suite) {
     inserts(suite).await;
     updates_of_missing_rows(suite).await;
     deletions(suite).await;
+    the_group_itself(suite).await;
 }
 
 async fn nothing_is_there(suite: &Suite) {
@@ -84,7 +88,7 @@ async fn updates_of_missing_rows(suite: &Suite) {
     let rng = &mut fixtures::rng(suite.seed, 3);
     let id = worker_id("nobody", rng);
     let workers = [
-        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive },
+        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None },
         WorkerUpdate::Fence { seen: 0 },
         WorkerUpdate::Note(crate::Note::Given(lease_key(0))),
     ];
@@ -96,12 +100,34 @@ async fn updates_of_missing_rows(suite: &Suite) {
     let (seen, at) = (Epoch(0), 1);
     let leases = [
         LeaseUpdate::Acquire { by: id.clone(), seen },
-        LeaseUpdate::Checkpoint { owner: id.clone(), epoch: seen, position: Position::ShardEnd, at },
-        LeaseUpdate::HandOver { owner: id.clone(), epoch: seen, to: None, position: None, at },
+        LeaseUpdate::Checkpoint {
+            owner: id.clone(),
+            epoch: seen,
+            position: Position::ShardEnd,
+            at,
+            marks: Marks::default(),
+            settles: false,
+        },
+        LeaseUpdate::Prepare {
+            owner: id.clone(),
+            epoch: seen,
+            pending: Pending { position: Position::ShardEnd, state: Bytes::new() },
+        },
+        LeaseUpdate::HandOver {
+            owner: id.clone(),
+            epoch: seen,
+            to: None,
+            position: None,
+            at,
+            marks: Marks::default(),
+            settles: false,
+        },
         LeaseUpdate::Finish { owner: id.clone(), epoch: seen, children: Vec::new(), at },
         LeaseUpdate::Claim { by: id.clone(), seen, over: None },
         LeaseUpdate::Unclaim { by: id },
         LeaseUpdate::Seek { seen, to: Position::TrimHorizon },
+        LeaseUpdate::Pause { paused: true },
+        LeaseUpdate::Pause { paused: false },
     ];
     for update in leases {
         let outcome = store.update_lease(&group, &lease_key(0), &update).await.expect("an update");
@@ -122,13 +148,21 @@ async fn deletions(suite: &Suite) {
         store.delete_worker(&group, &id).await.expect("the deletion of a worker is idempotent");
         assert_eq!(store.worker(&group, &id).await.expect("a read"), None, "a deleted worker is gone");
     }
-    let beat = WorkerUpdate::Beat { seen: 7, load: Load::default(), state: WorkerState::Alive };
+    let beat =
+        WorkerUpdate::Beat { seen: 7, load: Load::default(), state: WorkerState::Alive, streams: None };
     let outcome = store.update_worker(&group, &id, &beat).await.expect("an update");
     assert_eq!(
         outcome,
         Outcome::Refused { current: None },
         "a deleted worker does not come back by its beat"
     );
+
+    let start = stream_row(stream("orders"), Position::TrimHorizon);
+    store.insert_stream(&group, &start).await.expect("an insert");
+    for _ in 0..2 {
+        store.delete_stream(&group, &start.id).await.expect("the deletion of a stream is idempotent");
+        assert_eq!(store.stream(&group, &start.id).await.expect("a read"), None, "a deleted stream is gone");
+    }
 
     let row = LeaseRow { epoch: Epoch(3), ..LeaseRow::new(lease_key(0), Position::ShardEnd) };
     store.insert_lease(&group, &row).await.expect("an insert");
@@ -138,4 +172,31 @@ async fn deletions(suite: &Suite) {
     assert!(delete(3).await.expect("a deletion"), "a lease of this epoch is deleted");
     assert_eq!(store.lease(&group, &row.key).await.expect("a read"), None, "a deleted lease is gone");
     assert!(delete(3).await.expect("a deletion"), "the deletion of a lease is idempotent");
+}
+
+async fn the_group_itself(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("itself"));
+    assert_eq!(
+        store.group(&group).await.expect("a read"),
+        GroupRow::default(),
+        "a group begins as the default"
+    );
+    let paused = GroupRow { paused_at: Some(1_700_000_000_123) };
+    for at in [1_700_000_000_123, 1_700_000_009_999] {
+        let row = store.update_group(&group, &GroupUpdate::Pause { at }).await.expect("an update");
+        assert_eq!(row, paused, "a group is paused since it was first paused");
+        assert_eq!(store.group(&group).await.expect("a read"), paused, "a read sees the group's row");
+    }
+    let view = View { group: paused, ..View::default() };
+    super::listings::eventually(store, &group, Listing::All, &view, "a listing shows the group's row").await;
+    for _ in 0..2 {
+        let row = store.update_group(&group, &GroupUpdate::Resume).await.expect("an update");
+        assert_eq!(row, GroupRow::default(), "a resumed group is as the default");
+    }
+    store.update_group(&group, &GroupUpdate::Pause { at: 7 }).await.expect("an update");
+    for _ in 0..2 {
+        store.delete_group(&group).await.expect("the deletion of a group's row is idempotent");
+        let row = store.group(&group).await.expect("a read");
+        assert_eq!(row, GroupRow::default(), "a deleted group is as the default");
+    }
 }

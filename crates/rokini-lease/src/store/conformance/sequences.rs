@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 
-use super::fixtures::{self, lease_key, position, shard, worker_id};
+use super::fixtures::{self, lease_key, position, shard, stream, worker_id};
 use super::{Report, Suite};
 use crate::{
-    Epoch, GroupId, LeaseRow, LeaseUpdate, Load, MAILBOX_LIMIT, Note, Outcome, Position, WorkerId, WorkerRow,
-    WorkerState, WorkerUpdate,
+    Epoch, GroupId, LeaseRow, LeaseUpdate, Load, MAILBOX_LIMIT, Marks, Note, Outcome, Pending, Position,
+    StreamId, WorkerId, WorkerRow, WorkerState, WorkerUpdate,
 };
 
 const STEPS: u32 = 100;
@@ -38,7 +39,7 @@ pub(super) async fn run(suite: &Suite) -> Report {
     }
     // With very few steps a kind may not have met both; then the run says nothing.
     if suite.sequences >= 8 {
-        assert_eq!(tally.0.len(), 10, "every kind of update was tried");
+        assert_eq!(tally.0.len(), 12, "every kind of update was tried");
         for (kind, (applied, refused)) in &tally.0 {
             assert!(*applied > 0 && *refused > 0, "{kind} applied {applied} and was refused {refused} times");
         }
@@ -125,13 +126,19 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
         other => other,
     };
     let at = rng.random_range(1_700_000_000_000..1_700_000_002_000);
-    match rng.random_range(0..12) {
+    let marks = Marks {
+        record_arrival_millis: rng.random_bool(0.5).then_some(at),
+        caught_up_millis: rng.random_bool(0.5).then_some(at),
+        bytes_per_second: rng.random_bool(0.5).then(|| rng.random_range(0..1_000_000)),
+    };
+    let settles = rng.random_bool(0.3);
+    match rng.random_range(0..15) {
         0 | 1 => ("Acquire", LeaseUpdate::Acquire { by: someone(rng), seen: epoch }),
-        2..=4 => ("Checkpoint", LeaseUpdate::Checkpoint { owner, epoch, position, at }),
+        2..=4 => ("Checkpoint", LeaseUpdate::Checkpoint { owner, epoch, position, at, marks, settles }),
         5 | 6 => {
             let to = rng.random_bool(0.7).then(|| someone(rng));
             let position = rng.random_bool(0.6).then_some(position);
-            ("HandOver", LeaseUpdate::HandOver { owner, epoch, to, position, at })
+            ("HandOver", LeaseUpdate::HandOver { owner, epoch, to, position, at, marks, settles })
         }
         7 => {
             let children = (0..rng.random_range(0..3)).map(shard).collect();
@@ -145,6 +152,11 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
             };
             ("Claim", LeaseUpdate::Claim { by: someone(rng), seen: epoch, over })
         }
+        12 | 13 => {
+            let state = Bytes::from(vec![rng.random(); rng.random_range(0..3)]);
+            ("Prepare", LeaseUpdate::Prepare { owner, epoch, pending: Pending { position, state } })
+        }
+        14 => ("Pause", LeaseUpdate::Pause { paused: rng.random() }),
         10 => ("Unclaim", LeaseUpdate::Unclaim { by: someone(rng) }),
         // A seek brings an ended lease back to life here.
         _ => ("Seek", LeaseUpdate::Seek { seen: epoch, to: position }),
@@ -173,7 +185,10 @@ fn worker_update(row: &WorkerRow, step: u32, rng: &mut SmallRng) -> (&'static st
     match rng.random_range(0..20) {
         0..=3 if !fill => {
             let state = if rng.random_bool(0.8) { WorkerState::Alive } else { WorkerState::Leaving };
-            ("Beat", WorkerUpdate::Beat { seen, load: Load { leases: rng.random_range(0..9) }, state })
+            let streams =
+                rng.random_bool(0.5).then(|| (0..rng.random_range(0..3)).map(some_stream).collect());
+            let load = Load { leases: rng.random_range(0..9) };
+            ("Beat", WorkerUpdate::Beat { seen, load, state, streams })
         }
         // Only late: a fenced row refuses everything.
         4..=6 if step > STEPS - 25 => ("Fence", WorkerUpdate::Fence { seen }),
@@ -187,4 +202,8 @@ fn worker_update(row: &WorkerRow, step: u32, rng: &mut SmallRng) -> (&'static st
             ("Note", WorkerUpdate::Note(note))
         }
     }
+}
+
+fn some_stream(n: u32) -> StreamId {
+    stream(&format!("orders-{n}"))
 }

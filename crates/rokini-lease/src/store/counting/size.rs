@@ -1,7 +1,9 @@
 //! How large DynamoDB takes a row to be: the lengths of attribute names and values ("DynamoDB item sizes and
 //! formats" in its developer guide).
 
-use crate::{GroupId, LeaseRow, Note, ShardId, StreamRow, WorkerRow};
+use std::fmt::Display;
+
+use crate::{GroupId, GroupRow, LeaseRow, Note, ShardId, StreamRow, WorkerRow};
 
 /// A text attribute.
 fn text(name: &str, value: &str) -> u64 {
@@ -16,10 +18,13 @@ fn number(name: &str, value: u64) -> u64 {
 }
 
 /// A list: 3 bytes, and one more for each member.
-fn shards(name: &str, ids: &[ShardId]) -> u64 {
-    let members: usize = ids.iter().map(|id| 1 + id.as_str().len()).sum();
-    if ids.is_empty() { 0 } else { (name.len() + 3 + members) as u64 }
+fn list(name: &str, names: impl IntoIterator<Item = impl Display>) -> u64 {
+    let members: usize = names.into_iter().map(|member| 1 + member.to_string().len()).sum();
+    (name.len() + 3 + members) as u64
 }
+
+/// A time, as long as one gets: without zeros at the end it is shorter.
+const TIME: &str = "2026-01-31T12:00:00.123Z";
 
 fn key(group: &GroupId, kind: &str, id: &str) -> u64 {
     text("group", group.as_str()) + text("row", kind) + id.len() as u64
@@ -38,13 +43,20 @@ pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {
         + text("state", &row.state.to_string())
         + number("leases", row.load.leases.into())
         + text("version", &row.version)
+        + row.streams.as_ref().map_or(0, |streams| list("streams", streams))
+        + row.max_leases.map_or(0, |limit| number("max_leases", limit.into()))
         + mailbox as u64
         + process
 }
 
 pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {
     let optional = |name: &str, value: Option<String>| value.map_or(0, |value| text(name, &value));
-    let time = row.checkpointed_at.map_or(0, |_| text("checkpointed_at", "2026-01-31T12:00:00.000Z"));
+    let time = |name: &str, at: Option<u64>| at.map_or(0, |_| text(name, TIME));
+    let shards = |name, ids: &[ShardId]| if ids.is_empty() { 0 } else { list(name, ids) };
+    let pending = row.pending.as_ref().map_or(0, |pending| {
+        let state = "pending_state".len() + pending.state.len();
+        text("pending_position", &pending.position.to_string()) + state as u64
+    });
     key(group, "lease#", &row.key.to_string())
         + number("epoch", row.epoch.0)
         + text("position", &row.position.to_string())
@@ -56,9 +68,18 @@ pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {
         + optional("hash_end", row.hash_range.map(|range| range.end.to_string()))
         + shards("parents", &row.parents)
         + shards("children", &row.children)
-        + time
+        + time("checkpointed_at", row.checkpointed_at)
+        + time("record_arrived_at", row.marks.record_arrival_millis)
+        + time("caught_up_at", row.marks.caught_up_millis)
+        + row.marks.bytes_per_second.map_or(0, |rate| number("bytes_per_second", rate))
+        + pending
+        + if row.paused { 1 + "paused".len() as u64 } else { 0 }
 }
 
 pub(super) fn stream(group: &GroupId, row: &StreamRow) -> u64 {
     key(group, "stream#", row.id.as_str()) + text("name", &row.name) + text("start", &row.start.to_string())
+}
+
+pub(super) fn group(group: &GroupId, row: &GroupRow) -> u64 {
+    key(group, "group", "") + row.paused_at.map_or(0, |_| text("paused_at", TIME))
 }

@@ -1,5 +1,7 @@
 use super::*;
-use crate::{HashRange, Load, MemoryStore, Note, Position, ProcessMark, ShardId, WorkerState};
+use crate::{
+    HashRange, Load, Marks, MemoryStore, Note, Pending, Position, ProcessMark, ShardId, WorkerState,
+};
 
 fn id() -> WorkerId {
     "orders-7d9f#00000000000000a1".parse().unwrap()
@@ -14,6 +16,8 @@ fn worker() -> WorkerRow {
     WorkerRow {
         beat: 1234,
         mailbox: [Note::Given("s#1".parse().unwrap())].into(),
+        streams: Some([StreamId::new("s").unwrap(), StreamId::new("orders").unwrap()].into()),
+        max_leases: Some(120),
         ..WorkerRow::joining(id(), Some(process))
     }
 }
@@ -34,6 +38,13 @@ fn full_lease() -> LeaseRow {
         previous: Some(Position::TrimHorizon),
         children: vec![ShardId::new("shardId-3").unwrap(), ShardId::new("shardId-4").unwrap()],
         checkpointed_at: Some(1_700_000_000_123),
+        marks: Marks {
+            record_arrival_millis: Some(1_700_000_000_123),
+            caught_up_millis: Some(1_700_000_000_123),
+            bytes_per_second: Some(1_234_500),
+        },
+        pending: Some(Pending { position: Position::ShardEnd, state: bytes::Bytes::from_static(b"state") }),
+        paused: true,
         ..lease("shardId-1")
             .with_parents(vec![ShardId::new("shardId-0").unwrap()])
             .with_hash_range(HashRange { start: 0, end: u128::MAX })
@@ -48,7 +59,8 @@ async fn calls_are_counted_by_kind_and_billed_by_size() {
     let before = store.snapshot();
     assert_eq!((before.of(Operation::Insert), before.write_units(), before.requests()), (2, 2, 2));
 
-    let beat = |seen| WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive };
+    let beat =
+        |seen| WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive, streams: None };
     assert!(store.update_worker(&group(), &id(), &beat(1234)).await.unwrap().is_applied());
     assert!(!store.update_worker(&group(), &id(), &beat(1234)).await.unwrap().is_applied());
     store.list(&group(), Listing::Workers).await.unwrap();
@@ -110,6 +122,9 @@ fn sizes_are_those_of_the_items() {
     }
     for row in [full_lease(), lease("shardId-1")] {
         assert_eq!(size::lease(&group(), &row), item_size(&group(), &row), "{row:?}");
+    }
+    for row in [GroupRow::default(), GroupRow { paused_at: Some(1_700_000_000_123) }] {
+        assert_eq!(size::group(&group(), &row), item_size(&group(), &row));
     }
     let row = StreamRow {
         id: StreamId::new("orders@1700000000123").unwrap(),

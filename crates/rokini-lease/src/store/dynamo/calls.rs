@@ -13,7 +13,9 @@ use super::attempts::Attempts;
 use super::expression::{Expression, absent, absent_or_at};
 use super::failure::Place;
 use super::items::{self, Item, Listed, Row, Unreadable};
-use crate::{Epoch, GroupId, LeaseRow, Listing, Outcome, StoreError, StoreErrorKind, View};
+use crate::{
+    Epoch, GroupId, GroupRow, GroupUpdate, LeaseRow, Listing, Outcome, StoreError, StoreErrorKind, View,
+};
 
 /// The data actions on one table.
 #[derive(Debug, Clone)]
@@ -94,11 +96,14 @@ impl Calls {
             let output = query.send().await.map_err(|error| self.place.failure("Query", error))?;
             // The sort key's byte order is the order of the ids: `#` sorts below every character of a name.
             for item in output.items() {
-                match Listed::read(item).map_err(|unreadable| self.invalid(unreadable))? {
-                    Listed::Worker(row) => view.workers.push(row),
-                    Listed::Lease(row) => view.leases.push(row),
-                    Listed::Stream(row) => view.streams.push(row),
-                    Listed::Other => {}
+                match Listed::read(item) {
+                    Ok(Listed::Worker(row)) => view.workers.push(row),
+                    Ok(Listed::Lease(row)) => view.leases.push(*row),
+                    Ok(Listed::Stream(row)) => view.streams.push(row),
+                    Ok(Listed::Group(row)) => view.group = row,
+                    Ok(Listed::Other) => {}
+                    // One broken row must not stop the group.
+                    Err(unreadable) => view.unreadable.push(unreadable.into()),
                 }
             }
             from = output.last_evaluated_key.filter(|key| !key.is_empty());
@@ -190,6 +195,36 @@ impl Calls {
                 }
             }
             Answer::Failed(error) => Err(error),
+        }
+    }
+
+    /// Changes the group's own row, which needs no condition.
+    pub(super) async fn update_group(
+        &self,
+        group: &GroupId,
+        update: &GroupUpdate,
+    ) -> Result<GroupRow, StoreError> {
+        let change = super::expression::group(update);
+        let write = self.begin();
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.place.table)
+            .set_key(Some(items::key(group, items::GROUP_ROW)))
+            .update_expression(change.update())
+            .set_expression_attribute_names(Some(change.names))
+            .set_expression_attribute_values((!change.values.is_empty()).then_some(change.values))
+            .return_values(ReturnValue::AllNew)
+            .customize()
+            .interceptor(write.attempts.clone())
+            .send()
+            .await;
+        match result {
+            Ok(output) => self.read(&output.attributes.unwrap_or_default()),
+            Err(error) => {
+                let error = self.place.failure("UpdateItem", error);
+                Err(error.may_have_applied(write.attempts.uncertain()))
+            }
         }
     }
 

@@ -6,10 +6,13 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::items::{
-    BEAT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, LEASES, MAILBOX, OWNER, POSITION, PREVIOUS, RANK, ROW,
-    STATE, number, shards, text, time,
+    BEAT, BYTES_PER_SECOND, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, LEASES, MAILBOX, OWNER,
+    PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW,
+    STATE, STREAMS, blob, list, number, text, time,
 };
-use crate::{Epoch, LeaseUpdate, MAILBOX_LIMIT, Position, WorkerId, WorkerState, WorkerUpdate};
+use crate::{
+    Epoch, GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, Marks, Position, WorkerId, WorkerState, WorkerUpdate,
+};
 
 /// An update expression with its condition. Every attribute goes by a placeholder: `owner`, `state` and others
 /// are reserved words.
@@ -38,6 +41,29 @@ impl Expression {
     fn set(mut self, attribute: &str, value: AttributeValue) -> Self {
         let (name, value) = (self.name(attribute), self.value(format!(":{attribute}"), value));
         self.set.push(format!("{name} = {value}"));
+        self
+    }
+
+    /// Sets the attribute where there is a value.
+    fn learn(self, attribute: &str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self,
+        }
+    }
+
+    /// Sets the attribute, or removes it where there is no value.
+    fn put(self, attribute: &str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self.remove(attribute),
+        }
+    }
+
+    /// Sets the attribute where it is not there yet.
+    fn set_first(mut self, attribute: &str, value: AttributeValue) -> Self {
+        let (name, value) = (self.name(attribute), self.value(format!(":{attribute}"), value));
+        self.set.push(format!("{name} = if_not_exists({name}, {value})"));
         self
     }
 
@@ -105,6 +131,19 @@ impl Expression {
         self.set(POSITION, text(position)).set(RANK, text(position.rank()))
     }
 
+    /// What the holder says together with a position.
+    fn with_marks(self, marks: &Marks, settles: bool) -> Self {
+        let known = self
+            .learn(RECORD_ARRIVED_AT, marks.record_arrival_millis.map(time))
+            .learn(CAUGHT_UP_AT, marks.caught_up_millis.map(time))
+            .learn(BYTES_PER_SECOND, marks.bytes_per_second.map(number));
+        if settles { known.without_pending() } else { known }
+    }
+
+    fn without_pending(self) -> Self {
+        self.remove(PENDING_POSITION).remove(PENDING_STATE)
+    }
+
     /// Stores a position that is not below the stored one.
     fn progress_to(self, position: Position, at: u64) -> Self {
         self.when(RANK, "<=", text(position.rank())).move_to(position).set(CHECKPOINTED_AT, time(at))
@@ -130,20 +169,21 @@ pub(super) fn lease(update: &LeaseUpdate) -> Expression {
             .set(OWNER, text(by))
             .set(EPOCH, number(seen.next()))
             .remove(CLAIM),
-        LeaseUpdate::Checkpoint { owner, epoch, position, at } => {
-            expression.when_held(owner, *epoch).progress_to(*position, *at)
+        LeaseUpdate::Checkpoint { owner, epoch, position, at, marks, settles } => {
+            expression.when_held(owner, *epoch).progress_to(*position, *at).with_marks(marks, *settles)
         }
-        LeaseUpdate::HandOver { owner, epoch, to, position, at } => {
-            let held = expression.when_held(owner, *epoch);
+        LeaseUpdate::Prepare { owner, epoch, pending } => expression
+            .when_held(owner, *epoch)
+            .when(RANK, "<=", text(pending.position.rank()))
+            .set(PENDING_POSITION, text(pending.position))
+            .set(PENDING_STATE, blob(&pending.state)),
+        LeaseUpdate::HandOver { owner, epoch, to, position, at, marks, settles } => {
+            let held = expression.when_held(owner, *epoch).with_marks(marks, *settles);
             let stored = match position {
                 Some(position) => held.progress_to(*position, *at),
                 None => held,
             };
-            let given = match to {
-                Some(to) => stored.set(OWNER, text(to)),
-                None => stored.remove(OWNER),
-            };
-            given.set(EPOCH, number(epoch.next())).remove(CLAIM)
+            stored.put(OWNER, to.as_ref().map(text)).set(EPOCH, number(epoch.next())).remove(CLAIM)
         }
         LeaseUpdate::Finish { owner, epoch, children, at } => {
             let ended = expression
@@ -152,8 +192,9 @@ pub(super) fn lease(update: &LeaseUpdate) -> Expression {
                 .set(CHECKPOINTED_AT, time(*at))
                 .set(EPOCH, number(epoch.next()))
                 .remove(OWNER)
-                .remove(CLAIM);
-            if children.is_empty() { ended.remove(CHILDREN) } else { ended.set(CHILDREN, shards(children)) }
+                .remove(CLAIM)
+                .without_pending();
+            ended.put(CHILDREN, (!children.is_empty()).then(|| list(children)))
         }
         LeaseUpdate::Claim { by, seen, over } => {
             let free = expression.when(EPOCH, "=", number(seen)).when_absent(CLAIM);
@@ -168,7 +209,27 @@ pub(super) fn lease(update: &LeaseUpdate) -> Expression {
             .when(EPOCH, "=", number(seen))
             .copy(PREVIOUS, POSITION)
             .move_to(*to)
-            .set(EPOCH, number(seen.next())),
+            .set(EPOCH, number(seen.next()))
+            .remove(RECORD_ARRIVED_AT)
+            .remove(CAUGHT_UP_AT)
+            .without_pending(),
+        LeaseUpdate::Pause { paused: true } => expression
+            .when_exists(ROW)
+            .when_absent(PAUSED)
+            .when(PAUSED, "=", AttributeValue::Bool(false))
+            .either()
+            .set(PAUSED, AttributeValue::Bool(true)),
+        LeaseUpdate::Pause { paused: false } => {
+            expression.when(PAUSED, "=", AttributeValue::Bool(true)).remove(PAUSED)
+        }
+    }
+}
+
+pub(super) fn group(update: &GroupUpdate) -> Expression {
+    let expression = Expression::default();
+    match update {
+        GroupUpdate::Pause { at } => expression.set_first(PAUSED_AT, time(*at)),
+        GroupUpdate::Resume => expression.remove(PAUSED_AT),
     }
 }
 
@@ -176,11 +237,12 @@ pub(super) fn worker(update: &WorkerUpdate) -> Expression {
     // Without the first condition an update of a missing row would make one: there `<>` holds.
     let live = Expression::default().when_exists(ROW).when(STATE, "<>", text(WorkerState::Fenced));
     match update {
-        WorkerUpdate::Beat { seen, load, state } => live
+        WorkerUpdate::Beat { seen, load, state, streams } => live
             .when(BEAT, "=", number(seen))
             .set(BEAT, number(seen + 1))
             .set(LEASES, number(load.leases))
             .set(STATE, text(state))
+            .put(STREAMS, streams.as_ref().map(list))
             .remove(MAILBOX),
         WorkerUpdate::Fence { seen } => {
             live.when(BEAT, "=", number(seen)).set(STATE, text(WorkerState::Fenced))
@@ -218,6 +280,8 @@ mod tests {
             to: None,
             position: Some(Position::ShardEnd),
             at: 0,
+            marks: Marks { bytes_per_second: Some(7), ..Marks::default() },
+            settles: false,
         });
         assert_eq!(
             expression.condition(),
@@ -225,8 +289,8 @@ mod tests {
         );
         assert_eq!(
             expression.update(),
-            "SET #position = :position, #rank = :rank, #checkpointed_at = :checkpointed_at, #epoch = :epoch \
-             REMOVE #owner, #claim"
+            "SET #bytes_per_second = :bytes_per_second, #position = :position, #rank = :rank, \
+             #checkpointed_at = :checkpointed_at, #epoch = :epoch REMOVE #owner, #claim"
         );
         assert_eq!(expression.values[":epoch"], number(5));
     }

@@ -7,12 +7,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_dynamodb::primitives::{Blob, DateTime, DateTimeFormat};
 use aws_sdk_dynamodb::types::AttributeValue;
+use bytes::Bytes;
 
 use crate::{
-    Epoch, GroupId, HashRange, LeaseKey, LeaseRow, Load, Note, Position, ProcessMark, ShardId, StreamId,
-    StreamRow, WorkerId, WorkerRow,
+    Epoch, GroupId, GroupRow, HashRange, LeaseKey, LeaseRow, Load, Marks, Note, Pending, Position,
+    ProcessMark, StreamId, StreamRow, UnreadableRow, WorkerId, WorkerRow,
 };
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -26,6 +27,8 @@ pub(super) const BEAT: &str = "beat";
 pub(super) const STATE: &str = "state";
 pub(super) const LEASES: &str = "leases";
 pub(super) const MAILBOX: &str = "mailbox";
+pub(super) const STREAMS: &str = "streams";
+const MAX_LEASES: &str = "max_leases";
 const HOST: &str = "host";
 const PROCESS_ID: &str = "process_id";
 const PROCESS_STARTED: &str = "process_started";
@@ -44,6 +47,14 @@ const HASH_START: &str = "hash_start";
 const HASH_END: &str = "hash_end";
 pub(super) const CLAIM: &str = "claim";
 pub(super) const CHECKPOINTED_AT: &str = "checkpointed_at";
+pub(super) const RECORD_ARRIVED_AT: &str = "record_arrived_at";
+pub(super) const CAUGHT_UP_AT: &str = "caught_up_at";
+pub(super) const BYTES_PER_SECOND: &str = "bytes_per_second";
+pub(super) const PENDING_POSITION: &str = "pending_position";
+pub(super) const PENDING_STATE: &str = "pending_state";
+pub(super) const PAUSED: &str = "paused";
+
+pub(super) const PAUSED_AT: &str = "paused_at";
 
 const NAME: &str = "name";
 const START: &str = "start";
@@ -52,6 +63,8 @@ const START: &str = "start";
 pub(super) const WORKER_PREFIX: &str = "worker#";
 const LEASE_PREFIX: &str = "lease#";
 const STREAM_PREFIX: &str = "stream#";
+/// The sort key of the group's own row.
+pub(super) const GROUP_ROW: &str = "group";
 
 pub(super) fn worker_key(id: &WorkerId) -> String {
     format!("{WORKER_PREFIX}{id}")
@@ -79,8 +92,12 @@ pub(super) fn number(value: impl fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-pub(super) fn shards(ids: &[ShardId]) -> AttributeValue {
-    AttributeValue::L(ids.iter().map(text).collect())
+pub(super) fn list(names: impl IntoIterator<Item = impl fmt::Display>) -> AttributeValue {
+    AttributeValue::L(names.into_iter().map(text).collect())
+}
+
+pub(super) fn blob(bytes: &Bytes) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes.to_vec()))
 }
 
 /// The last millisecond of the year 9999: where RFC 3339 ends.
@@ -102,6 +119,13 @@ pub(in crate::store) struct Unreadable {
     attribute: &'static str,
     found: String,
     problem: String,
+}
+
+impl From<Unreadable> for UnreadableRow {
+    fn from(unreadable: Unreadable) -> Self {
+        let Unreadable { row, attribute, found, problem } = unreadable;
+        Self { row, problem: format!("attribute `{attribute}` is {found}: {problem}") }
+    }
 }
 
 /// A kind of row.
@@ -137,6 +161,12 @@ impl Row for WorkerRow {
         put(STATE, text(self.state));
         put(LEASES, number(self.load.leases));
         put(VERSION, text(&self.version));
+        if let Some(streams) = &self.streams {
+            put(STREAMS, list(streams));
+        }
+        if let Some(limit) = self.max_leases {
+            put(MAX_LEASES, number(limit));
+        }
         if !self.mailbox.is_empty() {
             put(MAILBOX, AttributeValue::Ss(self.mailbox.iter().map(Note::to_string).collect()));
         }
@@ -163,6 +193,8 @@ impl Row for WorkerRow {
             state: fields.parsed(STATE)?,
             load: Load { leases: fields.number(LEASES)? },
             mailbox: fields.notes()?,
+            streams: fields.list(STREAMS)?.map(BTreeSet::from_iter),
+            max_leases: fields.optional_number(MAX_LEASES)?,
             process,
             version: fields.text(VERSION)?.to_owned(),
         })
@@ -192,10 +224,10 @@ impl Row for LeaseRow {
             put(PREVIOUS, text(previous));
         }
         if !self.parents.is_empty() {
-            put(PARENTS, shards(&self.parents));
+            put(PARENTS, list(&self.parents));
         }
         if !self.children.is_empty() {
-            put(CHILDREN, shards(&self.children));
+            put(CHILDREN, list(&self.children));
         }
         if let Some(range) = &self.hash_range {
             put(HASH_START, text(range.start));
@@ -206,6 +238,22 @@ impl Row for LeaseRow {
         }
         if let Some(at) = self.checkpointed_at {
             put(CHECKPOINTED_AT, time(at));
+        }
+        if let Some(at) = self.marks.record_arrival_millis {
+            put(RECORD_ARRIVED_AT, time(at));
+        }
+        if let Some(at) = self.marks.caught_up_millis {
+            put(CAUGHT_UP_AT, time(at));
+        }
+        if let Some(rate) = self.marks.bytes_per_second {
+            put(BYTES_PER_SECOND, number(rate));
+        }
+        if let Some(pending) = &self.pending {
+            put(PENDING_POSITION, text(pending.position));
+            put(PENDING_STATE, blob(&pending.state));
+        }
+        if self.paused {
+            put(PAUSED, AttributeValue::Bool(true));
         }
     }
 
@@ -225,17 +273,28 @@ impl Row for LeaseRow {
             None => None,
             Some(start) => Some(HashRange { start, end: fields.parsed(HASH_END)? }),
         };
+        let pending = match fields.optional(PENDING_POSITION)? {
+            None => None,
+            Some(position) => Some(Pending { position, state: fields.bytes(PENDING_STATE)? }),
+        };
         Ok(Self {
             key: fields.key(LEASE_PREFIX)?,
             owner: fields.optional(OWNER)?,
             epoch: Epoch(fields.number(EPOCH)?),
             position,
             previous: fields.optional(PREVIOUS)?,
-            parents: fields.shards(PARENTS)?,
-            children: fields.shards(CHILDREN)?,
+            parents: fields.list(PARENTS)?.unwrap_or_default(),
+            children: fields.list(CHILDREN)?.unwrap_or_default(),
             hash_range,
             claim: fields.optional(CLAIM)?,
             checkpointed_at: fields.time(CHECKPOINTED_AT)?,
+            marks: Marks {
+                record_arrival_millis: fields.time(RECORD_ARRIVED_AT)?,
+                caught_up_millis: fields.time(CAUGHT_UP_AT)?,
+                bytes_per_second: fields.optional_number(BYTES_PER_SECOND)?,
+            },
+            pending,
+            paused: fields.flag(PAUSED)?,
         })
     }
 }
@@ -260,12 +319,29 @@ impl Row for StreamRow {
     }
 }
 
+impl Row for GroupRow {
+    fn sort_key(&self) -> String {
+        GROUP_ROW.to_owned()
+    }
+
+    fn write(&self, item: &mut Item) {
+        if let Some(at) = self.paused_at {
+            item.insert(PAUSED_AT.to_owned(), time(at));
+        }
+    }
+
+    fn read(item: &Item) -> Result<Self, Unreadable> {
+        Ok(Self { paused_at: Fields::of(item)?.time(PAUSED_AT)? })
+    }
+}
+
 /// One item of a listing.
 #[derive(Debug, PartialEq)]
 pub(super) enum Listed {
     Worker(WorkerRow),
-    Lease(LeaseRow),
+    Lease(Box<LeaseRow>),
     Stream(StreamRow),
+    Group(GroupRow),
     /// A kind of row that this version does not know.
     Other,
 }
@@ -276,9 +352,11 @@ impl Listed {
         Ok(if row.starts_with(WORKER_PREFIX) {
             Self::Worker(WorkerRow::read(item)?)
         } else if row.starts_with(LEASE_PREFIX) {
-            Self::Lease(LeaseRow::read(item)?)
+            Self::Lease(Box::new(LeaseRow::read(item)?))
         } else if row.starts_with(STREAM_PREFIX) {
             Self::Stream(StreamRow::read(item)?)
+        } else if row == GROUP_ROW {
+            Self::Group(GroupRow::read(item)?)
         } else {
             Self::Other
         })
@@ -345,15 +423,36 @@ impl<'a> Fields<'a> {
         rest.parse().map_err(|error| self.wrong(ROW, error))
     }
 
-    fn shards(&self, name: &'static str) -> Result<Vec<ShardId>, Unreadable> {
-        let wrong = || self.wrong(name, "expected a list of shard ids");
+    /// A list of names.
+    fn list<T: FromStr>(&self, name: &'static str) -> Result<Option<Vec<T>>, Unreadable> {
+        let wrong = || self.wrong(name, "expected a list of names");
         match self.item.get(name) {
-            None => Ok(Vec::new()),
+            None => Ok(None),
             Some(AttributeValue::L(values)) => values
                 .iter()
-                .map(|value| ShardId::new(value.as_s().map_err(|_| wrong())?).map_err(|_| wrong()))
-                .collect(),
+                .map(|value| value.as_s().map_err(|_| wrong())?.parse().map_err(|_| wrong()))
+                .collect::<Result<_, _>>()
+                .map(Some),
             Some(_) => Err(wrong()),
+        }
+    }
+
+    fn optional_number<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, Unreadable> {
+        self.item.contains_key(name).then(|| self.number(name)).transpose()
+    }
+
+    fn bytes(&self, name: &'static str) -> Result<Bytes, Unreadable> {
+        match self.item.get(name) {
+            Some(AttributeValue::B(blob)) => Ok(Bytes::copy_from_slice(blob.as_ref())),
+            _ => Err(self.wrong(name, "expected binary")),
+        }
+    }
+
+    fn flag(&self, name: &'static str) -> Result<bool, Unreadable> {
+        match self.item.get(name) {
+            None => Ok(false),
+            Some(AttributeValue::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.wrong(name, "expected true or false")),
         }
     }
 

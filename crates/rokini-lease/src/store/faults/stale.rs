@@ -14,6 +14,8 @@ pub(super) fn mix(views: &VecDeque<Arc<View>>, rng: &mut SmallRng) -> View {
         workers: pick(views, rng, |view| &view.workers, |row| &row.id),
         leases: pick(views, rng, |view| &view.leases, |row| &row.key),
         streams: pick(views, rng, |view| &view.streams, |row| &row.id),
+        group: views[rng.random_range(0..views.len())].group.clone(),
+        unreadable: views[rng.random_range(0..views.len())].unreadable.clone(),
     }
 }
 

@@ -72,7 +72,8 @@ async fn a_retry_recognises_its_first_try() {
     assert_eq!(inserted, Outcome::Applied { before: None, after: worker });
     let note = WorkerUpdate::Note(Note::Given(lease().key));
     assert!(store.update_worker(&group(), &id("w"), &note).await.unwrap().is_applied());
-    let beat = WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive };
+    let beat =
+        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
     let outcome = store.update_worker(&group(), &id("w"), &beat).await.unwrap();
     assert!(matches!(outcome, Outcome::Applied { before: None, .. }), "the mailbox of a lost beat is lost");
     assert!(store.delete_lease(&group(), &lease().key, Epoch(1)).await.unwrap());

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{SequenceNumber, WorkerState};
+use crate::{SequenceNumber, ShardId, WorkerState};
 
 fn id(name: &str, incarnation: u64) -> WorkerId {
     format!("{name}#{incarnation:016x}").parse().unwrap()
@@ -20,6 +20,8 @@ fn workers() -> [WorkerRow; 2] {
         state: WorkerState::Leaving,
         load: Load { leases: 3 },
         mailbox: [Note::Given(key_of("shardId-1")), Note::Claimed(key_of("shardId-2"))].into(),
+        streams: Some([StreamId::new("orders@1700000000123").unwrap()].into()),
+        max_leases: Some(12),
         version: "1.2.3".to_owned(),
         ..WorkerRow::joining(id("orders-7d9f", 1), Some(process))
     };
@@ -36,6 +38,13 @@ fn leases() -> [LeaseRow; 2] {
         children: vec![ShardId::new("shardId-4").unwrap(), ShardId::new("shardId-3").unwrap()],
         claim: Some(id("bare", 2)),
         checkpointed_at: Some(1_700_000_000_120),
+        marks: Marks {
+            record_arrival_millis: Some(1_700_000_000_001),
+            caught_up_millis: Some(1_700_000_000_002),
+            bytes_per_second: Some(1_048_576),
+        },
+        pending: Some(Pending { position: Position::ShardEnd, state: Bytes::from_static(b"tx-7") }),
+        paused: true,
         ..LeaseRow::new(key_of("shardId-1"), Position::TrimHorizon)
             .with_parents(vec![ShardId::new("shardId-0").unwrap()])
             .with_hash_range(HashRange { start: 0, end: u128::MAX })
@@ -54,7 +63,8 @@ fn stream() -> StreamRow {
 fn items() -> Vec<Item> {
     let workers = workers().into_iter().map(|row| row.item(&group()));
     let leases = leases().into_iter().map(|row| row.item(&group()));
-    workers.chain(leases).chain([stream().item(&group())]).collect()
+    let group_row = GroupRow { paused_at: Some(1_700_000_000_123) }.item(&group());
+    workers.chain(leases).chain([stream().item(&group()), group_row]).collect()
 }
 
 /// One attribute a line, as `aws dynamodb get-item` shows them.
@@ -63,6 +73,8 @@ fn print(item: &Item) -> String {
         AttributeValue::S(text) => format!("S {text}"),
         AttributeValue::N(number) => format!("N {number}"),
         AttributeValue::Ss(set) => format!("SS {}", set.join(" ")),
+        AttributeValue::B(bytes) => format!("B {:?}", String::from_utf8_lossy(bytes.as_ref())),
+        AttributeValue::Bool(flag) => format!("BOOL {flag}"),
         AttributeValue::L(list) => {
             let parts = list.iter().map(|part| format!("S {}", part.as_s().unwrap()));
             format!("L [{}]", parts.collect::<Vec<_>>().join(", "))
@@ -92,6 +104,8 @@ fn rows_round_trip() {
         assert_eq!(LeaseRow::read(&row.item(&group())), Ok(row));
     }
     assert_eq!(StreamRow::read(&stream().item(&group())), Ok(stream()));
+    let none = WorkerRow { streams: Some(BTreeSet::new()), ..workers()[1].clone() };
+    assert_eq!(WorkerRow::read(&none.item(&group())), Ok(none), "no stream is not every stream");
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! As many leases for one worker as for another.
+//!
+//! Leases that nobody has go to the least loaded worker that reads their stream. Then, as long as a worker has
+//! two leases more than one to which a chain of leases leads (its lease of one stream to a second worker, that
+//! one's of another stream to a third, and so on), the shortest such chain is carried out, from the most to the
+//! least loaded. That ends with the most even loads there are: a better spread would need such a chain.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::fleet::{At, Fleet};
+
+/// The worker for each lease; `None` where none is left to have it.
+pub(super) fn spread(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
+    let mut spread = Spread::new(fleet);
+    spread.place();
+    spread.level();
+    spread.assigned()
+}
+
+/// A worker's leases of one stream, by what it costs to move one.
+#[derive(Default)]
+struct Pile {
+    /// To move anyway.
+    moving: Vec<usize>,
+    at_rest: Vec<usize>,
+    /// On their way to this worker: they would travel twice.
+    pending: Vec<usize>,
+}
+
+impl Pile {
+    fn is_empty(&self) -> bool {
+        self.moving.is_empty() && self.at_rest.is_empty() && self.pending.is_empty()
+    }
+
+    fn take(&mut self) -> Option<usize> {
+        self.moving.pop().or_else(|| self.at_rest.pop()).or_else(|| self.pending.pop())
+    }
+}
+
+/// A lease of `stream` goes `from` one worker `to` another.
+#[derive(Clone, Copy)]
+struct Hop {
+    from: usize,
+    stream: usize,
+    to: usize,
+}
+
+struct Spread<'a> {
+    fleet: &'a Fleet<'a>,
+    loads: Vec<usize>,
+    limits: Vec<usize>,
+    piles: Vec<BTreeMap<usize, Pile>>,
+    unplaced: Vec<usize>,
+}
+
+impl<'a> Spread<'a> {
+    fn new(fleet: &'a Fleet<'a>) -> Self {
+        let workers = fleet.workers.len();
+        let mut spread = Self {
+            fleet,
+            loads: vec![0; workers],
+            limits: (0..workers).map(|worker| fleet.limit(worker)).collect(),
+            piles: (0..workers).map(|_| BTreeMap::new()).collect(),
+            unplaced: Vec::new(),
+        };
+        // Backwards, so that of equals the first is taken.
+        for (n, lease) in fleet.leases.iter().enumerate().rev() {
+            match lease.at {
+                At::Nobody | At::Stray(_) => spread.unplaced.push(n),
+                At::Held { worker, pending } => {
+                    spread.loads[worker] += 1;
+                    let pile = spread.piles[worker].entry(lease.stream).or_default();
+                    if pending { &mut pile.pending } else { &mut pile.at_rest }.push(n);
+                }
+            }
+        }
+        spread
+    }
+
+    fn has_room(&self, worker: usize) -> bool {
+        self.loads[worker] < self.limits[worker]
+    }
+
+    /// Gives every lease without a holder to the least loaded of those that read it, if need be by making room.
+    fn place(&mut self) {
+        while let Some(lease) = self.unplaced.pop() {
+            let stream = self.fleet.leases[lease].stream;
+            let readers = &self.fleet.readers[stream];
+            let direct = readers.iter().copied().filter(|to| self.has_room(*to));
+            let to = match direct.min_by_key(|to| (self.loads[*to], *to)) {
+                Some(to) => to,
+                None => {
+                    let Some((first, chain)) = self.chain(readers, |to| self.has_room(to)) else { continue };
+                    self.carry_out(&chain);
+                    first
+                }
+            };
+            self.loads[to] += 1;
+            self.piles[to].entry(stream).or_default().moving.push(lease);
+        }
+    }
+
+    /// Moves leases from the most loaded to the least loaded while that makes the spread more even.
+    fn level(&mut self) {
+        let parts = parts(self.fleet);
+        let mut stuck = vec![false; self.loads.len()];
+        loop {
+            let free = (0..self.loads.len()).filter(|worker| !stuck[*worker]);
+            let Some(from) = free.min_by_key(|worker| (std::cmp::Reverse(self.loads[*worker]), *worker))
+            else {
+                return;
+            };
+            let (load, over) = (self.loads[from], self.loads[from] > self.limits[from]);
+            let fits = |to: usize| self.has_room(to) && (over || self.loads[to] + 2 <= load);
+            match self.chain(&[from], fits) {
+                Some((_, chain)) => {
+                    self.carry_out(&chain);
+                    let unstuck = (0..stuck.len()).filter(|worker| parts[*worker] == parts[from]);
+                    unstuck.for_each(|worker| stuck[worker] = false);
+                }
+                None => stuck[from] = true,
+            }
+        }
+    }
+
+    /// The chain of moves from one of the `sources` to the least loaded worker that `fits`, over the fewest
+    /// leases that would stay otherwise; with the source it begins at.
+    fn chain(&self, sources: &[usize], fits: impl Fn(usize) -> bool) -> Option<(usize, Vec<Hop>)> {
+        const FAR: usize = usize::MAX;
+        let mut distance = vec![FAR; self.loads.len()];
+        let mut reached_by: Vec<Option<Hop>> = vec![None; self.loads.len()];
+        let mut expanded = vec![FAR; self.fleet.readers.len()];
+        let mut queue: VecDeque<usize> = sources.iter().copied().collect();
+        sources.iter().for_each(|source| distance[*source] = 0);
+        let lowest = (0..self.loads.len()).filter(|to| fits(*to)).map(|to| self.loads[to]).min()?;
+        let mut best: Option<(usize, usize, usize)> = None;
+        while let Some(from) = queue.pop_front() {
+            if best.is_some_and(|(load, cost, _)| load == lowest && cost <= distance[from]) {
+                break;
+            }
+            for (&stream, pile) in self.piles[from].iter().filter(|(_, pile)| !pile.is_empty()) {
+                let cost = distance[from] + usize::from(pile.moving.is_empty());
+                if cost >= expanded[stream] {
+                    continue;
+                }
+                expanded[stream] = cost;
+                for &to in &self.fleet.readers[stream] {
+                    if cost >= distance[to] {
+                        continue;
+                    }
+                    distance[to] = cost;
+                    reached_by[to] = Some(Hop { from, stream, to });
+                    if cost == distance[from] {
+                        queue.push_front(to);
+                    } else {
+                        queue.push_back(to);
+                    }
+                    if fits(to) && best.is_none_or(|best| (self.loads[to], cost, to) < best) {
+                        best = Some((self.loads[to], cost, to));
+                    }
+                }
+            }
+        }
+        let (_, _, mut at) = best?;
+        let mut chain = Vec::new();
+        while let Some(hop) = reached_by[at] {
+            chain.push(hop);
+            at = hop.from;
+        }
+        Some((at, chain))
+    }
+
+    /// From the end, so that a lease that is passed on is not the one that just came.
+    fn carry_out(&mut self, chain: &[Hop]) {
+        for hop in chain {
+            let taken = self.piles[hop.from].get_mut(&hop.stream).and_then(Pile::take);
+            let Some(lease) = taken else { continue };
+            self.loads[hop.from] -= 1;
+            self.loads[hop.to] += 1;
+            self.piles[hop.to].entry(hop.stream).or_default().moving.push(lease);
+        }
+    }
+
+    fn assigned(&self) -> Vec<Option<usize>> {
+        let mut assigned = vec![None; self.fleet.leases.len()];
+        for (worker, piles) in self.piles.iter().enumerate() {
+            for pile in piles.values() {
+                for lease in pile.moving.iter().chain(&pile.at_rest).chain(&pile.pending) {
+                    assigned[*lease] = Some(worker);
+                }
+            }
+        }
+        assigned
+    }
+}
+
+/// Workers of equal numbers are joined by streams that both read, directly or over others.
+fn parts(fleet: &Fleet<'_>) -> Vec<usize> {
+    let mut parts: Vec<usize> = (0..fleet.workers.len()).collect();
+    for readers in &fleet.readers {
+        let Some(least) = readers.iter().map(|worker| parts[*worker]).min() else { continue };
+        let joined: std::collections::BTreeSet<usize> = readers.iter().map(|worker| parts[*worker]).collect();
+        parts.iter_mut().filter(|part| joined.contains(part)).for_each(|part| *part = least);
+    }
+    parts
+}

@@ -1,0 +1,306 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::{Position, ShardId, StreamId, WorkerName, WorkerRow, WorkerState};
+
+fn worker(n: usize) -> WorkerId {
+    let name = WorkerName::new(format!("w{n:03}")).unwrap();
+    WorkerId::start(name, &mut StdRng::seed_from_u64(n as u64))
+}
+
+fn key(n: usize) -> LeaseKey {
+    LeaseKey::new(StreamId::new("s").unwrap(), ShardId::new(format!("shard-{n:05}")).unwrap())
+}
+
+fn lease(n: usize, owner: Option<usize>) -> LeaseRow {
+    LeaseRow { owner: owner.map(worker), ..LeaseRow::new(key(n), Position::TrimHorizon) }
+}
+
+fn view(workers: usize, leases: Vec<LeaseRow>) -> View {
+    let workers = (0..workers).map(|n| WorkerRow::joining(worker(n), None)).collect();
+    View { workers, leases, ..View::default() }
+}
+
+fn carried_out(view: &View, moves: &[Move]) -> Vec<usize> {
+    let mut counts: BTreeMap<WorkerId, usize> = view.workers.iter().map(|w| (w.id.clone(), 0)).collect();
+    let to: BTreeMap<&LeaseKey, &WorkerId> = moves.iter().map(|m| (&m.key, &m.to)).collect();
+    for lease in active(view) {
+        let holder = to.get(&lease.key).copied().or(lease.owner.as_ref());
+        if let Some(count) = holder.and_then(|id| counts.get_mut(id)) {
+            *count += 1;
+        }
+    }
+    counts.into_values().collect()
+}
+
+#[test]
+fn one_worker_takes_everything() {
+    let view = view(1, (0..5).map(|n| lease(n, None)).collect());
+    let moves = plan(&view, &Policy::default());
+    assert_eq!(moves.len(), 5);
+    assert!(moves.iter().all(|m| m.from.is_none() && m.to == worker(0)));
+}
+
+#[test]
+fn nobody_takes_part_so_nothing_moves() {
+    assert!(plan(&view(0, vec![lease(0, None)]), &Policy::default()).is_empty());
+}
+
+#[test]
+fn a_newcomer_gets_its_share_and_no_more() {
+    let view = view(3, (0..8).map(|n| lease(n, Some(n % 2))).collect());
+    let moves = plan(&view, &Policy::default());
+    assert_eq!(moves.len(), 2);
+    assert!(moves.iter().all(|m| m.to == worker(2)));
+    assert_eq!(carried_out(&view, &moves), vec![3, 3, 2]);
+}
+
+#[test]
+fn ended_and_waiting_leases_weigh_nothing() {
+    let ended = LeaseRow { position: Position::ShardEnd, ..lease(0, None) };
+    let parent = lease(1, Some(0));
+    let waiting = lease(2, None).with_parents(vec![key(0).shard, key(1).shard]);
+    let ready = lease(3, None).with_parents(vec![key(0).shard, key(9).shard]);
+    let moves = plan(&view(2, vec![ended, parent, waiting, ready]), &Policy::default());
+    assert_eq!(moves, vec![Move { key: key(3), from: None, to: worker(1) }]);
+}
+
+#[test]
+fn a_claim_by_a_live_worker_counts_for_it_and_one_by_a_dead_worker_binds_nobody() {
+    let claimed = |by| LeaseRow { claim: Some(worker(by)), ..lease(1, Some(0)) };
+    assert!(plan(&view(2, vec![lease(0, Some(0)), claimed(1)]), &Policy::default()).is_empty());
+    let moves = plan(&view(2, vec![lease(0, Some(0)), claimed(7)]), &Policy::default());
+    assert_eq!(moves, vec![Move { key: key(0), from: Some(worker(0)), to: worker(1) }]);
+}
+
+#[test]
+fn leases_of_a_leaving_worker_are_left_to_it() {
+    let mut view = view(2, vec![lease(0, Some(0)), lease(1, Some(0))]);
+    view.workers[0].state = WorkerState::Leaving;
+    assert!(plan(&view, &Policy::default()).is_empty());
+}
+
+#[test]
+fn the_limit_leaves_the_rest_with_nobody() {
+    let mut view = view(3, (0..9).map(|n| lease(n, None)).collect());
+    (view.workers[0].max_leases, view.workers[1].max_leases) = (Some(3), Some(1));
+    assert_eq!(carried_out(&view, &plan(&view, &Policy::default())), vec![3, 1, 5]);
+    view.workers[2].max_leases = Some(2);
+    assert_eq!(carried_out(&view, &plan(&view, &Policy::default())), vec![3, 1, 2]);
+}
+
+/// Lease `n` of one of several streams.
+fn lease_of(stream: usize, n: usize, owner: Option<usize>) -> LeaseRow {
+    let key = LeaseKey::new(stream_id(stream), key(n).shard);
+    LeaseRow { key, ..lease(n, owner) }
+}
+
+fn stream_id(stream: usize) -> StreamId {
+    StreamId::new(format!("s{stream}")).unwrap()
+}
+
+fn reading(view: &mut View, worker: usize, streams: &[usize]) {
+    view.workers[worker].streams = Some(streams.iter().map(|stream| stream_id(*stream)).collect());
+}
+
+#[test]
+fn leases_fall_only_to_workers_that_read_their_stream() {
+    let mut view = view(3, (0..6).map(|n| lease_of(n % 2, n, None)).collect());
+    reading(&mut view, 0, &[0]);
+    reading(&mut view, 1, &[1]);
+    let moves = plan(&view, &Policy::default());
+    assert_eq!(carried_out(&view, &moves), vec![2, 2, 2]);
+    for moved in moves {
+        assert!(view.workers.iter().any(|row| row.id == moved.to && row.reads(&moved.key.stream)));
+    }
+    // Nobody reads it, so nobody has it.
+    reading(&mut view, 2, &[]);
+    reading(&mut view, 1, &[0]);
+    let moves = plan(&view, &Policy::default());
+    assert!(moves.iter().all(|moved| moved.key.stream == stream_id(0)), "{moves:?}");
+}
+
+#[test]
+fn a_stream_that_its_holder_stopped_reading_goes_to_one_that_reads_it() {
+    let mut view = view(2, vec![lease_of(0, 0, Some(0)), lease_of(1, 1, Some(1))]);
+    reading(&mut view, 0, &[1]);
+    let moves = plan(&view, &Policy::default());
+    let expected = Move { key: lease_of(0, 0, None).key, from: Some(worker(0)), to: worker(1) };
+    assert!(moves.contains(&expected), "{moves:?}");
+}
+
+#[test]
+fn room_is_made_where_another_worker_can_have_what_is_in_the_way() {
+    let mut view = view(2, vec![lease_of(1, 1, Some(0)), lease_of(0, 0, None)]);
+    view.workers[0].max_leases = Some(1);
+    reading(&mut view, 1, &[1]);
+    let moves = plan(&view, &Policy::default());
+    assert_eq!(carried_out(&view, &moves), vec![1, 1], "{moves:?}");
+}
+
+/// The fewest moves of held leases that reach an even spread, by trying every choice of who gets the
+/// remainder.
+fn fewest_moves(counts: &[usize], total: usize) -> usize {
+    let (share, remainder) = (total / counts.len(), total % counts.len());
+    (0u32..1 << counts.len())
+        .filter(|choice| choice.count_ones() as usize == remainder)
+        .map(|choice| {
+            let target = |i: usize| share + usize::from(choice >> i & 1 == 1);
+            counts.iter().enumerate().map(|(i, &count)| count.saturating_sub(target(i))).sum()
+        })
+        .min()
+        .unwrap_or(0)
+}
+
+proptest! {
+    #[test]
+    fn l5_the_spread_is_even_and_moves_are_the_fewest_possible(
+        workers in 1usize..8,
+        owners in prop::collection::vec(prop::option::of(0usize..10), 0..40),
+    ) {
+        let leases = owners.iter().enumerate().map(|(n, owner)| lease(n, *owner)).collect();
+        let view = view(workers, leases);
+        let moves = plan(&view, &Policy::default());
+        let after = carried_out(&view, &moves);
+        prop_assert_eq!(after.iter().sum::<usize>(), owners.len());
+        prop_assert!(after.iter().max().unwrap() - after.iter().min().unwrap() <= 1, "{:?}", after);
+
+        let mut counts = vec![0; workers];
+        owners.iter().flatten().filter(|&&owner| owner < workers).for_each(|&owner| counts[owner] += 1);
+        let between_workers = moves.iter().filter(|m| m.from.is_some()).count();
+        prop_assert_eq!(between_workers, fewest_moves(&counts, owners.len()));
+        prop_assert!(moves.iter().all(|m| m.from.as_ref() != Some(&m.to)));
+    }
+
+    #[test]
+    fn l9_a_plan_that_was_carried_out_is_at_rest(
+        workers in 1usize..8,
+        owners in prop::collection::vec(prop::option::of(0usize..10), 0..40),
+    ) {
+        let leases = owners.iter().enumerate().map(|(n, owner)| lease(n, *owner)).collect();
+        let mut view = view(workers, leases);
+        for done in plan(&view, &Policy::default()) {
+            let row = view.leases.iter_mut().find(|row| row.key == done.key).unwrap();
+            row.owner = Some(done.to);
+        }
+        prop_assert_eq!(plan(&view, &Policy::default()), vec![]);
+    }
+}
+
+/// A small fleet with streams, limits and holders of any kind.
+#[derive(Debug, Clone)]
+struct Small {
+    /// For each worker the streams it reads, and its limit.
+    workers: Vec<(Vec<usize>, Option<u32>)>,
+    /// For each lease its stream and holder.
+    leases: Vec<(usize, Option<usize>)>,
+}
+
+impl Small {
+    fn any(with_limits: bool) -> impl Strategy<Value = Self> {
+        let limit = prop::option::of(1u32..4).prop_map(move |limit| limit.filter(|_| with_limits));
+        let worker = (prop::sample::subsequence(vec![0, 1, 2], 1..=3), limit);
+        let lease = (0usize..3, prop::option::of(0usize..4));
+        (prop::collection::vec(worker, 1..5), prop::collection::vec(lease, 0..7))
+            .prop_map(|(workers, leases)| Self { workers, leases })
+    }
+
+    fn view(&self) -> View {
+        let leases = self.leases.iter().enumerate();
+        let leases = leases.map(|(n, (stream, holder))| lease_of(*stream, n, *holder)).collect();
+        let mut view = view(self.workers.len(), leases);
+        for (n, (streams, limit)) in self.workers.iter().enumerate() {
+            reading(&mut view, n, streams);
+            view.workers[n].max_leases = *limit;
+        }
+        view
+    }
+
+    /// How good an assignment is: leases that nobody has, then loads from the highest, then moves of held leases.
+    fn judged(&self, assignment: &[Option<usize>]) -> (usize, Vec<usize>, usize) {
+        let mut loads = vec![0; self.workers.len()];
+        assignment.iter().flatten().for_each(|worker| loads[*worker] += 1);
+        loads.sort_unstable_by(|a, b| b.cmp(a));
+        let moved = self.leases.iter().zip(assignment).filter(|((stream, holder), to)| {
+            let stays = holder.filter(|holder| self.can_have(*holder, *stream));
+            stays.is_some() && stays != **to
+        });
+        let moved = moved.count();
+        (assignment.iter().filter(|to| to.is_none()).count(), loads, moved)
+    }
+
+    fn can_have(&self, worker: usize, stream: usize) -> bool {
+        self.workers.get(worker).is_some_and(|(streams, _)| streams.contains(&stream))
+    }
+
+    /// The best there is, by trying everything.
+    fn best(&self) -> (usize, Vec<usize>, usize) {
+        let mut assignment = vec![None; self.leases.len()];
+        self.best_from(0, &mut assignment).unwrap_or_default()
+    }
+
+    fn best_from(&self, n: usize, assignment: &mut Vec<Option<usize>>) -> Option<(usize, Vec<usize>, usize)> {
+        let Some((stream, _)) = self.leases.get(n) else {
+            return Some(self.judged(assignment));
+        };
+        let mut best = None;
+        let workers = (0..self.workers.len()).filter(|worker| self.can_have(*worker, *stream));
+        for to in workers.map(Some).chain([None]) {
+            let load = assignment[..n].iter().filter(|other| **other == to).count();
+            let limit = to.and_then(|to| self.workers[to].1).map_or(usize::MAX, |limit| limit as usize);
+            if to.is_some() && load >= limit {
+                continue;
+            }
+            assignment[n] = to;
+            let found = self.best_from(n + 1, assignment);
+            best = if best.is_none() || found < best { found } else { best };
+            assignment[n] = None;
+        }
+        best
+    }
+
+    fn planned(&self) -> Vec<Option<usize>> {
+        let view = self.view();
+        let moves = plan(&view, &Policy::default());
+        let index = |id: &WorkerId| view.workers.iter().position(|row| row.id == *id);
+        let to: BTreeMap<&LeaseKey, Option<usize>> = moves.iter().map(|m| (&m.key, index(&m.to))).collect();
+        let stays = |row: &LeaseRow| row.owner.as_ref().and_then(index);
+        let held = view.leases.iter().map(|row| to.get(&row.key).copied().unwrap_or_else(|| stays(row)));
+        // With one that does not read it, it is as good as with nobody.
+        held.zip(&self.leases).map(|(to, (stream, _))| to.filter(|to| self.can_have(*to, *stream))).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn l5_the_spread_over_readers_is_the_most_even_there_is(small in Small::any(false)) {
+        prop_assert_eq!(small.judged(&small.planned()), small.best());
+    }
+
+    #[test]
+    fn with_limits_as_many_leases_as_possible_are_held_and_none_beyond_a_limit(small in Small::any(true)) {
+        let planned = small.planned();
+        let (best, ours) = (small.best(), small.judged(&planned));
+        prop_assert!(ours.0 <= best.0, "{ours:?} {best:?}");
+        let view = small.view();
+        for moved in plan(&view, &Policy::default()) {
+            let to = view.workers.iter().position(|row| row.id == moved.to).unwrap();
+            let load = planned.iter().filter(|other| **other == Some(to)).count();
+            prop_assert!(small.workers[to].1.is_none_or(|limit| load <= limit as usize), "{planned:?}");
+        }
+    }
+
+    #[test]
+    fn l9_a_plan_over_readers_that_was_carried_out_is_at_rest(small in Small::any(true)) {
+        let mut view = small.view();
+        for done in plan(&view, &Policy::default()) {
+            let row = view.leases.iter_mut().find(|row| row.key == done.key).unwrap();
+            row.owner = Some(done.to);
+        }
+        prop_assert_eq!(plan(&view, &Policy::default()), vec![]);
+    }
+}
