@@ -20,6 +20,7 @@ mod processor;
 mod record;
 mod shard;
 mod source;
+mod typed;
 
 pub use aws::{AwsOptions, http_client};
 pub use config::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Settings, StartPosition};
@@ -42,6 +43,9 @@ pub use source::stream_ref::StreamRef;
 pub use source::{
     Fetched, ShardDescription, ShardEnd, ShardReader, ShardSelection, StreamDescription, StreamSource,
 };
+#[cfg(feature = "json")]
+pub use typed::Json;
+pub use typed::{Decode, DecodeError};
 
 /// The programs in the README compile.
 #[cfg(doctest)]

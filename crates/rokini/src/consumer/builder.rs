@@ -19,8 +19,8 @@ use crate::processor::{Factory, ForEach, ForEachBatch};
 use crate::shard::catalog::Catalog;
 use crate::source::kinesis::KinesisSource;
 use crate::{
-    Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Error, ErrorKind, HandlerError,
-    Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
+    Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Decode, Error, ErrorKind,
+    HandlerError, Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
 };
 
 /// Builds a [`Consumer`]. Each setting is described at its [`ConfigKey`]; a wrong value is an error of
@@ -179,6 +179,44 @@ impl ConsumerBuilder {
         let handle = Arc::new(handle);
         self.factory = Some(Factory::new(None, move |_| ForEachBatch(Arc::clone(&handle))));
         self
+    }
+
+    /// Calls a closure with the value of each record, read by `decoder`, and the record; otherwise as
+    /// [`ConsumerBuilder::for_each`]. A record that cannot be decoded is a failure of its call, and named in it.
+    pub fn for_each_decoded<D, F, Fut>(self, decoder: D, handle: F) -> Self
+    where
+        D: Decode,
+        F: Fn(D::Value, Record) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let handle = Arc::new(handle);
+        self.for_each(move |record| {
+            let call = record.decode(&decoder).map(|value| handle(value, record));
+            async move { call?.await }
+        })
+    }
+
+    /// Calls a closure with the value of each record, read out of its JSON, and the record; otherwise as
+    /// [`ConsumerBuilder::for_each`]. A record that is no such JSON is a failure of its call, and named in it.
+    ///
+    /// ```no_run
+    /// # #[derive(serde::Deserialize)]
+    /// # struct Order { amount: u64 }
+    /// # fn example(builder: rokini::ConsumerBuilder) -> rokini::ConsumerBuilder {
+    /// builder.for_each_json(|order: Order, record| async move {
+    ///     println!("{} ordered {}", record.partition_key, order.amount);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn for_each_json<T, F, Fut>(self, handle: F) -> Self
+    where
+        T: serde::de::DeserializeOwned + Send + 'static,
+        F: Fn(T, Record) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        self.for_each_decoded(crate::Json::new(), handle)
     }
 
     /// Where records go that the failure policy gives up. Their shard goes on once they are kept there. Default: the
