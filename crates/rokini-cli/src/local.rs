@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rokini_local::wire::shapes::stream::ListStreamsRequest;
 use rokini_local::{Database, DynamoError, LocalDynamo, LocalKinesis, StartError, open_file};
@@ -16,6 +17,11 @@ use crate::output::Output;
 ///
 /// Both listen on the loopback interface only, and keep everything in memory unless --data names a directory. Any
 /// region and any credentials are accepted. Standard output gets the settings that point AWS clients here, rokini among them.
+///
+/// Kinesis answers as AWS does, its rates included. At its endpoint, /_rokini/faults lists (GET), adds (POST) and
+/// removes (DELETE) faults that befall calls; /_rokini/clock tells and moves its time, so that iterators expire and
+/// records pass their retention in a moment; /_rokini/calls lists what was asked, by whom; /_rokini/limits turns rates on
+/// and off; /_rokini/health answers once it serves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -31,18 +37,32 @@ pub(crate) struct Args {
     /// Keep streams and tables in this directory, and start with those that are there
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Do not limit the rates of shards as AWS does
+    /// Do not limit rates as AWS does, neither of shards nor of calls
     #[arg(long)]
     no_limits: bool,
+    /// Serve Kinesis over HTTPS with the certificates of this PEM file, the server's own first
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// How long streams stay CREATING, UPDATING and DELETING, and consumers CREATING, in milliseconds
+    #[arg(long, default_value_t = 0, value_name = "MILLIS")]
+    status_change: u64,
 }
 
-const EXAMPLES: &str = "\
-Examples:
+const EXAMPLES: &str = r#"Examples:
   rokini local --stream orders:4           serve a stream of four shards
   rokini local --data ./local              streams and positions outlive it
   rokini local --kinesis-port 0 --json     any free port; the object says which
   rokini consume orders --group billing    in another terminal, after the printed lines
-  rokini put orders hello                  in a third one";
+  rokini put orders hello                  in a third one
+  curl -d '{"operation":"GetRecords","times":3,"fault":{"kind":"throttle"}}' $AWS_ENDPOINT_URL_KINESIS/_rokini/faults
+                                           the next three reads are throttled; other kinds: delay, error, jump,
+                                           drop_before, drop_after, hang_before, hang_after, cut_after, empty,
+                                           fail_records
+  curl -d '{"advance_millis":86400000}' $AWS_ENDPOINT_URL_KINESIS/_rokini/clock
+                                           a day passes"#;
 
 /// `NAME:SHARDS`
 fn stream(text: &str) -> Result<(String, i32), String> {
@@ -55,13 +75,18 @@ fn stream(text: &str) -> Result<(String, i32), String> {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let output = Output::stdout()?;
-    let mut kinesis =
-        LocalKinesis::builder().bind(loopback(args.kinesis_port)).throughput_limits(!args.no_limits);
+    let mut kinesis = LocalKinesis::builder()
+        .bind(loopback(args.kinesis_port))
+        .throughput_limits(!args.no_limits)
+        .status_change(Duration::from_millis(args.status_change));
     for (name, shards) in &args.streams {
         kinesis = kinesis.stream(name, *shards);
     }
     if let Some(directory) = &args.data {
         kinesis = kinesis.data(directory);
+    }
+    if let (Some(certificates), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        kinesis = kinesis.tls(pem(certificates)?, pem(key)?);
     }
     let kinesis = kinesis.start().await.map_err(|error| match error {
         StartError::Listen { source, .. } => {
@@ -69,6 +94,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         }
         StartError::Stream { name, source } => {
             CliError::usage(format!("the local Kinesis refuses the stream `{name}`")).because(&source)
+        }
+        StartError::Tls(source) => {
+            CliError::usage("the certificate and key of `--tls-cert` and `--tls-key` cannot be used")
+                .because(&source)
         }
         StartError::Data(source) => unusable(args.data.as_deref(), &source),
         other => CliError::new(Status::FAILED, "cannot start the local Kinesis").because(&other),
@@ -92,6 +121,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     context.talk.say("stopping");
     tokio::join!(kinesis.shutdown(), dynamo.shutdown());
     Ok(Status::DONE)
+}
+
+fn pem(path: &Path) -> Result<Vec<u8>, CliError> {
+    std::fs::read(path)
+        .map_err(|error| CliError::usage(format!("`{}` cannot be read", path.display())).because(&error))
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -26,7 +26,6 @@
 //! ```
 //!
 //! # What it does not do
-//! - Rates of the account (such as five CreateStream calls a second) are not limited; those of a shard are.
 //! - On-demand streams do not grow with their traffic. Warm throughput, record distribution and resource policies are not
 //!   modelled; their operations answer UnknownOperationException.
 //! - Signatures are read and not verified.

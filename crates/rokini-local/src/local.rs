@@ -156,10 +156,18 @@ impl Builder {
         self
     }
 
-    /// Limits the rates of shards as AWS does (the default) or not at all.
+    /// Limits rates, those of shards and those of calls, as AWS does (the default) or not at all.
     #[must_use]
     pub fn throughput_limits(mut self, limited: bool) -> Self {
         self.settings.throughput_limits = limited;
+        self
+    }
+
+    /// Limits how many times a second an operation such as CreateStream or DescribeStreamSummary can be called, as AWS does
+    /// (the default) or not. Without effect where [`Builder::throughput_limits`] are off.
+    #[must_use]
+    pub fn call_limits(mut self, limited: bool) -> Self {
+        self.settings.call_limits = limited;
         self
     }
 
@@ -270,7 +278,12 @@ impl Builder {
 }
 
 fn create_streams(service: &Service, now: Timestamp, streams: Vec<(String, i32)>) -> Result<(), StartError> {
-    let takes = service.with_model(|model, _| std::mem::take(&mut model.settings_mut().status_change));
+    let settings = service.with_model(|model, _| {
+        let asked = model.settings().clone();
+        *model.settings_mut() =
+            Settings { status_change: Duration::ZERO, call_limits: false, ..asked.clone() };
+        asked
+    });
     for (name, shards) in streams {
         if service.with_model(|model, _| model.has_stream(now, &name)) {
             continue;
@@ -282,6 +295,6 @@ fn create_streams(service: &Service, now: Timestamp, streams: Vec<(String, i32)>
         };
         service.call(&request).map_err(|source| StartError::Stream { name, source })?;
     }
-    service.with_model(|model, _| model.settings_mut().status_change = takes);
+    service.with_model(|model, _| *model.settings_mut() = settings);
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Nothing here waits, spawns, reads a clock or touches a socket. What takes time in the service (creating, splitting)
 //! happens when a later call shows that its time has come, and is dated to that time.
 
+mod calls;
 mod consumers;
 mod encryption;
 mod errors;
@@ -48,6 +49,8 @@ pub struct Model {
     streams: Streams,
     keys: Keys,
     next_subscription: u64,
+    #[serde(skip)]
+    calls: calls::Calls,
     /// Counts changes that a subscription may be waiting for.
     version: u64,
 }

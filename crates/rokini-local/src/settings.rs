@@ -13,8 +13,11 @@ pub struct Settings {
     /// How long a stream stays CREATING, UPDATING or DELETING, and a consumer CREATING or DELETING. Default zero: the
     /// change is complete when the call returns.
     pub status_change: Duration,
-    /// Whether the rates of a shard are limited as AWS limits them. Default yes.
+    /// Whether rates are limited as AWS limits them: those of shards, and those of calls. Default yes.
     pub throughput_limits: bool,
+    /// Whether an operation such as CreateStream or DescribeStreamSummary can be called only so many times a second by the
+    /// account or for a stream, as AWS documents. Without effect where rates are not limited at all. Default yes.
+    pub call_limits: bool,
     /// How long an iterator can be used. Default 5 minutes, as AWS documents for GetShardIterator.
     pub iterator_life: Duration,
     /// How long a subscription lasts. Default 5 minutes, as AWS documents for SubscribeToShard.
@@ -41,6 +44,7 @@ impl Default for Settings {
             region: "us-east-1".to_owned(),
             status_change: Duration::ZERO,
             throughput_limits: true,
+            call_limits: true,
             iterator_life: Duration::from_secs(300),
             subscription_life: Duration::from_secs(300),
             idle_event: Duration::from_secs(5),
@@ -50,6 +54,12 @@ impl Default for Settings {
             on_demand_stream_limit: 50,
             seed: 0,
         }
+    }
+}
+
+impl Settings {
+    pub(crate) fn limits_calls(&self) -> bool {
+        self.throughput_limits && self.call_limits
     }
 }
 

@@ -39,6 +39,8 @@ struct Rig {
 
 impl Rig {
     fn empty(settings: Settings) -> Self {
+        // Rates of calls have tests of their own.
+        let settings = with(settings, |settings| settings.call_limits = false);
         Self { model: Model::new(settings), now: Timestamp::from_secs(1_700_000_000) }
     }
 
@@ -219,6 +221,11 @@ impl Rig {
         };
         self.model.subscribe_to_shard(self.now, &request)
     }
+}
+
+fn with(mut settings: Settings, change: impl FnOnce(&mut Settings)) -> Settings {
+    change(&mut settings);
+    settings
 }
 
 fn by_name() -> ListShardsRequest {
@@ -1019,6 +1026,83 @@ fn pages_of_a_hundred() {
     }
 }
 
+// Rates of calls
+
+/// So many calls pass within a second, and again in the next one.
+fn passing<R: Operation>(rig: &mut Rig, request: &R) -> usize
+where
+    Model: Serve<R>,
+{
+    let second = |rig: &mut Rig| {
+        let refused = |answer: Result<R::Response, ServiceError>| {
+            answer.is_err_and(|error| {
+                error.code == ErrorCode::LimitExceeded && error.message.starts_with("Rate exceeded for ")
+            })
+        };
+        let passed = (0..2000).take_while(|_| !refused(rig.call(request))).count();
+        rig.wait(Duration::from_millis(999));
+        assert!(refused(rig.call(request)), "{} within the second", R::NAME);
+        rig.wait(Duration::from_millis(1));
+        passed
+    };
+    let passed = second(rig);
+    assert_eq!(second(rig), passed, "{} in the next second", R::NAME);
+    passed
+}
+
+/// "CreateStream has a limit of five transactions per second per account.", and so DeleteStream, ListStreams, SplitShard,
+/// MergeShards, AddTagsToStream, ListTagsForStream and RemoveTagsFromStream; DescribeStream: "This operation has a limit of 10
+/// transactions per second per account."; "DescribeStreamSummary has a limit of 20 transactions per second per account.";
+/// DescribeLimits: "This operation has a limit of one transaction per second per account."
+#[test]
+fn calls_an_account_makes_in_a_second() {
+    let mut rig = Rig::new(1);
+    rig.model.settings_mut().call_limits = true;
+    let name = || Some(STREAM.to_owned());
+    assert_eq!(
+        passing(&mut rig, &CreateStreamRequest { stream_name: STREAM.into(), ..Default::default() }),
+        5
+    );
+    assert_eq!(
+        passing(&mut rig, &DeleteStreamRequest { stream_name: Some("no".into()), ..Default::default() }),
+        5
+    );
+    assert_eq!(passing(&mut rig, &ListStreamsRequest::default()), 5);
+    assert_eq!(passing(&mut rig, &SplitShardRequest { stream_name: name(), ..Default::default() }), 5);
+    assert_eq!(passing(&mut rig, &MergeShardsRequest { stream_name: name(), ..Default::default() }), 5);
+    assert_eq!(passing(&mut rig, &ListTagsForStreamRequest { stream_name: name(), ..Default::default() }), 5);
+    assert_eq!(passing(&mut rig, &DescribeStreamRequest { stream_name: name(), ..Default::default() }), 10);
+    let other = DescribeStreamSummaryRequest { stream_name: Some("other".into()), stream_arn: None };
+    assert_eq!(passing(&mut rig, &other), 20);
+    assert_eq!(passing(&mut rig, &DescribeLimitsRequest::default()), 1);
+}
+
+/// ListShards: "This operation has a limit of 1000 transactions per second per data stream."; RegisterStreamConsumer,
+/// DeregisterStreamConsumer: "This operation has a limit of five transactions per second per stream.", and so ListStreamConsumers;
+/// DescribeStreamConsumer: "This operation has a limit of 20 transactions per second per stream."
+#[test]
+fn calls_for_a_stream_in_a_second() {
+    let mut rig = Rig::new(1);
+    rig.create("other", 1).unwrap();
+    let arn = rig.summary().stream_arn;
+    let consumer_arn = Some(rig.consumer("c").unwrap().consumer_arn);
+    rig.model.settings_mut().call_limits = true;
+    assert_eq!(passing(&mut rig, &by_name()), 1000);
+    for _ in 0..1000 {
+        rig.list(&by_name()).unwrap();
+    }
+    assert_eq!(code(rig.list(&by_name())), ErrorCode::LimitExceeded);
+    rig.list(&ListShardsRequest { stream_name: Some("other".into()), ..Default::default() }).unwrap();
+    let register =
+        RegisterStreamConsumerRequest { stream_arn: arn.clone(), consumer_name: "c".into(), tags: None };
+    assert_eq!(passing(&mut rig, &register), 5);
+    assert_eq!(passing(&mut rig, &ListStreamConsumersRequest { stream_arn: arn, ..Default::default() }), 5);
+    let describe = DescribeStreamConsumerRequest { consumer_arn, ..Default::default() };
+    assert_eq!(passing(&mut rig, &describe), 20);
+    rig.model.settings_mut().call_limits = false;
+    (0..100).for_each(|_| drop(rig.call(&describe).unwrap()));
+}
+
 // Enhanced fan-out
 
 /// "you can register up to 20 consumers per stream" and "you cannot have more than 5 consumers in a CREATING status at the same
@@ -1139,6 +1223,25 @@ fn encryption() {
     rig.model.set_kms_key_error("alias/aws/kinesis", None);
     let types: Vec<_> = rig.read(&at).records.into_iter().map(|record| record.encryption_type).collect();
     assert_eq!(types, [None, Some(EncryptionType::Kms)]);
+}
+
+/// StartStreamEncryption: "You can successfully apply a new AWS KMS key for server-side encryption 25 times in a rolling 24-hour
+/// period."
+#[test]
+fn keys_a_day() {
+    let mut rig = Rig::new(1);
+    let request = StartStreamEncryptionRequest {
+        stream_name: Some(STREAM.into()),
+        stream_arn: None,
+        encryption_type: EncryptionType::Kms,
+        key_id: "alias/aws/kinesis".into(),
+    };
+    for _ in 0..25 {
+        rig.call(&request).unwrap();
+    }
+    assert_eq!(code(rig.call(&request)), ErrorCode::LimitExceeded);
+    rig.hours(24);
+    rig.call(&request).unwrap();
 }
 
 /// "You can assign up to 50 tags to a data stream." and "If tags have already been assigned to the stream, AddTagsToStream

@@ -108,3 +108,35 @@ async fn a_stream_that_cannot_be_is_refused() {
         ended.refused(2, &["error:", said]);
     }
 }
+
+#[tokio::test]
+async fn serves_https() {
+    let home = tempfile::TempDir::new().unwrap();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let file = |name: &str, text: String| {
+        let path = home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let certificate = file("cert.pem", made.cert.pem());
+    let key = file("key.pem", made.signing_key.serialize_pem());
+    let tls = |certificate: &str| {
+        [&ANY_PORTS[..], &["--tls-cert", certificate, "--tls-key", &key]].concat().join(" ")
+    };
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let arguments = words(&tls(&certificate));
+    let mut server =
+        Member::spawn(nowhere().rokini(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
+    server.until("the lines", |server| server.lines().len() == 5).await;
+    assert!(server.lines()[0].starts_with("export AWS_ENDPOINT_URL_KINESIS=https://127.0.0.1:"));
+    assert_eq!(server.stop().await, Some(0));
+
+    for (certificate, said) in
+        [(key.as_str(), "cannot be used"), ("absent.pem", "`absent.pem` cannot be read")]
+    {
+        let arguments = words(&tls(certificate));
+        let ended = nowhere().run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        ended.refused(2, &["error:", said, "why:"]);
+    }
+    nowhere().run(&["local", "--tls-cert", &certificate]).await.refused(2, &["--tls-key <FILE>"]);
+}

@@ -7,7 +7,7 @@
 //! | `DELETE /_rokini/faults/ID` | takes one away |
 //! | `GET`, `POST /_rokini/clock` | tells the time, moves it by `{"advance_millis": N}` |
 //! | `GET`, `DELETE /_rokini/calls` | lists the calls remembered, forgets them |
-//! | `POST /_rokini/limits` | turns the rates of shards on or off by `{"throughput_limits": true}` |
+//! | `POST /_rokini/limits` | turns rates on or off by `{"throughput_limits": true, "call_limits": true}`, either of which may be absent |
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -29,7 +29,8 @@ struct Clock {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Limits {
-    throughput_limits: bool,
+    throughput_limits: Option<bool>,
+    call_limits: Option<bool>,
 }
 
 /// Answers a control request; `path` is what follows the prefix.
@@ -60,10 +61,12 @@ pub(super) fn answer(front: &Front, method: &Method, path: &str, body: &Bytes) -
             reply(StatusCode::OK, &json!({}))
         }
         (&Method::POST, "limits") => match serde_json::from_slice::<Limits>(body) {
-            Ok(Limits { throughput_limits }) => {
-                front
-                    .service
-                    .with_model(|model, _| model.settings_mut().throughput_limits = throughput_limits);
+            Ok(Limits { throughput_limits, call_limits }) => {
+                front.service.with_model(|model, _| {
+                    let settings = model.settings_mut();
+                    settings.throughput_limits = throughput_limits.unwrap_or(settings.throughput_limits);
+                    settings.call_limits = call_limits.unwrap_or(settings.call_limits);
+                });
                 reply(StatusCode::OK, &json!({}))
             }
             Err(error) => refuse(&error),

@@ -7,14 +7,18 @@ use rokini_wire::{EncryptionType, ErrorCode, ServiceError, StreamStatus, Timesta
 use serde::{Deserialize, Serialize};
 
 use super::Model;
-use super::errors::{Checks, invalid};
+use super::errors::{Checks, invalid, limit};
+use super::scale::DAY;
 use super::stream::Change;
+
+/// Most changes to a key in 24 hours, as the service documents.
+const MOST_KEYS: usize = 25;
 
 impl Model {
     /// Turns encryption on. The stream is UPDATING for [`Settings::status_change`](crate::Settings::status_change).
     ///
     /// # Errors
-    /// ResourceNotFound, ResourceInUse, InvalidArgument, Validation, the KMS errors.
+    /// ResourceNotFound, ResourceInUse, LimitExceeded, InvalidArgument, Validation, the KMS errors.
     pub fn start_stream_encryption(
         &mut self,
         now: Timestamp,
@@ -24,6 +28,15 @@ impl Model {
         self.keys.check(Some(&request.key_id))?;
         let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
         stream.must_be_active()?;
+        let since = now.minus(DAY);
+        stream.encryptions.retain(|at| *at > since);
+        if stream.encryptions.len() >= MOST_KEYS {
+            return Err(limit(format!(
+                "A key was applied {MOST_KEYS} times in 24 hours to {}.",
+                stream.place()
+            )));
+        }
+        stream.encryptions.push(now);
         let name = stream.name.clone();
         self.begin(now, &name, StreamStatus::Updating, Change::Encryption(Some(request.key_id.clone())))?;
         Ok(Empty::default())

@@ -6,12 +6,13 @@ use rokini_wire::{Operation, ServiceError, Timestamp};
 use super::Model;
 use super::subject::Subject;
 
-/// Answers one kind of request. Implemented by [`Model`] for every operation it knows.
+/// Answers one kind of request, and counts it against the rates of calls. Implemented by [`Model`] for every operation it
+/// knows; its own methods answer without counting.
 pub trait Serve<R: Operation> {
     /// Answers `request` as of `now`.
     ///
     /// # Errors
-    /// As documented on the method of [`Model`] that bears the operation's name.
+    /// As documented on the method of [`Model`] that bears the operation's name; LimitExceeded for too many calls.
     fn serve(&mut self, now: Timestamp, request: &R) -> Result<R::Response, ServiceError>;
 }
 
@@ -23,6 +24,7 @@ macro_rules! served {
                 now: Timestamp,
                 request: &$request,
             ) -> Result<<$request as Operation>::Response, ServiceError> {
+                self.admit(now, request)?;
                 self.$method(now, request)
             }
         })+

@@ -18,7 +18,7 @@ const MOST_SCALINGS: usize = 10;
 const MOST_MODE_CHANGES: usize = 2;
 /// Most shards UpdateShardCount gives a stream, as the service documents.
 const MOST_SHARDS: i32 = 10_000;
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Model {
     /// Changes the number of open shards, by splits and merges, to shards of equal size. As in the service, a number that

@@ -34,6 +34,9 @@ pub(crate) struct Stream {
     pub(crate) scalings: Vec<Timestamp>,
     /// When UpdateStreamMode was called.
     pub(crate) mode_changes: Vec<Timestamp>,
+    /// When StartStreamEncryption was called.
+    #[serde(default)]
+    pub(crate) encryptions: Vec<Timestamp>,
     shards: BTreeMap<u32, Shard>,
     /// Open shards by their first hash key.
     open: BTreeMap<u128, u32>,
@@ -76,6 +79,7 @@ impl Stream {
             consumers: BTreeMap::new(),
             scalings: Vec::new(),
             mode_changes: Vec::new(),
+            encryptions: Vec::new(),
             shards: BTreeMap::new(),
             open: BTreeMap::new(),
             next_shard: 0,

@@ -13,6 +13,10 @@ pub(crate) struct Named<'a> {
     arn: Option<&'a str>,
     shard: Option<&'a str>,
     iterator: Option<&'a str>,
+    /// The ARN of a consumer, which begins with its stream's.
+    consumer: Option<&'a str>,
+    /// A token of ListShards.
+    page: Option<&'a str>,
 }
 
 /// A request that says what it is about.
@@ -36,7 +40,15 @@ impl Model {
         {
             return Place { stream: Some(token.text), shard: Some(shard_id(token.shard)) };
         }
-        let by_arn = named.arn.and_then(|arn| arn.split_once(":stream/"));
+        if let Some(token) =
+            named.page.and_then(|word| Token::open(word, Kind::ShardPage, self.settings.seed))
+        {
+            return Place {
+                stream: token.text.split_once('/').map(|(_, name)| name.to_owned()),
+                shard: None,
+            };
+        }
+        let by_arn = named.arn.or(named.consumer).and_then(|arn| arn.split_once(":stream/"));
         let by_arn = by_arn.map(|(_, rest)| rest.split_once('/').map_or(rest, |(name, _)| name));
         let shard = named.shard.map(|id| shard_number(id).map_or_else(|| id.to_owned(), shard_id));
         Place { stream: named.stream.or(by_arn).map(str::to_owned), shard }
@@ -75,9 +87,9 @@ subjects! {
     CreateStreamRequest { stream: stream_name }
     DecreaseStreamRetentionPeriodRequest { stream: stream_name, arn: stream_arn }
     DeleteStreamRequest { stream: stream_name, arn: stream_arn }
-    DeregisterStreamConsumerRequest { arn: stream_arn }
+    DeregisterStreamConsumerRequest { arn: stream_arn, consumer: consumer_arn }
     DescribeLimitsRequest {}
-    DescribeStreamConsumerRequest { arn: stream_arn }
+    DescribeStreamConsumerRequest { arn: stream_arn, consumer: consumer_arn }
     DescribeStreamRequest { stream: stream_name, arn: stream_arn }
     DescribeStreamSummaryRequest { stream: stream_name, arn: stream_arn }
     DisableEnhancedMonitoringRequest { stream: stream_name, arn: stream_arn }
@@ -85,7 +97,7 @@ subjects! {
     GetRecordsRequest { arn: stream_arn, iterator: shard_iterator }
     GetShardIteratorRequest { stream: stream_name, arn: stream_arn, shard: shard_id }
     IncreaseStreamRetentionPeriodRequest { stream: stream_name, arn: stream_arn }
-    ListShardsRequest { stream: stream_name, arn: stream_arn }
+    ListShardsRequest { stream: stream_name, arn: stream_arn, page: next_token }
     ListStreamConsumersRequest { arn: stream_arn }
     ListStreamsRequest {}
     ListTagsForResourceRequest { arn: resource_arn }
@@ -98,7 +110,7 @@ subjects! {
     SplitShardRequest { stream: stream_name, arn: stream_arn, shard: shard_to_split }
     StartStreamEncryptionRequest { stream: stream_name, arn: stream_arn }
     StopStreamEncryptionRequest { stream: stream_name, arn: stream_arn }
-    SubscribeToShardRequest { arn: consumer_arn, shard: shard_id }
+    SubscribeToShardRequest { consumer: consumer_arn, shard: shard_id }
     TagResourceRequest { arn: resource_arn }
     UntagResourceRequest { arn: resource_arn }
     UpdateMaxRecordSizeRequest { arn: stream_arn }

@@ -1,7 +1,8 @@
-//! Other people's clients against the local endpoint: boto3 and the AWS SDK for JavaScript.
+//! Other people's clients against the local endpoint: boto3 and the AWS SDK for JavaScript, which speak JSON, and the AWS
+//! SDK for Java, which speaks CBOR.
 //!
 //! A client that is not there is skipped, and the reason printed. Python needs `boto3`; the JavaScript SDK is installed by npm
-//! into the target directory once.
+//! into the target directory once, the Java SDK by Maven.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -64,26 +65,58 @@ async fn javascript_sdk() {
     passed(&run(command).await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn java_sdk() {
+    let jars = Path::new(env!("CARGO_TARGET_TMPDIR")).join("java-sdk");
+    if !there(&jars) {
+        // Complete, or not there.
+        let partial = jars.with_extension("partial");
+        let (output, pom) = (format!("-DoutputDirectory={}", partial.display()), format!("{HERE}/pom.xml"));
+        let arguments = ["-q", "-B", "-f", &pom, "dependency:copy-dependencies", &output];
+        if !installs("mvn", &arguments, Path::new(HERE)) {
+            return;
+        }
+        std::fs::rename(partial, &jars).unwrap();
+    }
+    if let Err(error) = Command::new("java").arg("-version").output() {
+        eprintln!("skipped: java is not there: {error}");
+        return;
+    }
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(jars.join("*")).arg(Path::new(HERE).join("Smoke.java"));
+    passed(&run(command).await);
+}
+
 /// The directory with the JavaScript SDK.
 fn installed() -> Option<PathBuf> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("javascript-sdk");
-    if directory.join("node_modules/@aws-sdk/client-kinesis/package.json").exists() {
+    if there(&directory.join("node_modules/@aws-sdk/client-kinesis")) {
         return Some(directory);
     }
     std::fs::create_dir_all(&directory).unwrap();
     let arguments = ["install", "--silent", "--no-audit", "--no-fund", JAVASCRIPT_SDK];
-    match Command::new("npm").args(arguments).current_dir(&directory).output() {
-        Ok(output) if output.status.success() => Some(directory),
-        Ok(output) => {
+    installs("npm", &arguments, &directory).then_some(directory)
+}
+
+fn there(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn installs(program: &str, arguments: &[&str], directory: &Path) -> bool {
+    match Command::new(program).args(arguments).current_dir(directory).output() {
+        Ok(output) if output.status.success() => true,
+        Ok(Output { stdout, stderr, .. }) => {
+            let said = [stdout, stderr].concat();
             eprintln!(
-                "skipped: npm could not install {JAVASCRIPT_SDK}: {}",
-                String::from_utf8_lossy(&output.stderr)
+                "skipped: {program} {} failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&said)
             );
-            None
+            false
         }
         Err(error) => {
-            eprintln!("skipped: npm is not there: {error}");
-            None
+            eprintln!("skipped: {program} is not there: {error}");
+            false
         }
     }
 }

@@ -239,7 +239,8 @@ async fn a_reader_that_stops_reading_holds_its_subscription_back() {
 
 #[tokio::test]
 async fn consumers_are_counted_named_and_removed() {
-    let rig = Rig::real().await;
+    let rig =
+        rig(LocalKinesis::builder().call_limits(false).stream("orders", 1).start().await.unwrap()).await;
     let stream = rig.consumer.split_once("/consumer/").unwrap().0.to_owned();
     let register =
         |name: String| rig.client.register_stream_consumer().stream_arn(&stream).consumer_name(name).send();
