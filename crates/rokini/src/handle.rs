@@ -165,6 +165,8 @@ impl ShutdownReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardReport {
+    /// The stream.
+    pub stream: StreamId,
     /// The shard.
     pub shard: ShardId,
     /// The epoch under which this worker had it.
@@ -208,6 +210,7 @@ impl ShardReport {
             Outcome::Broken(_) => ShardStop::Abandoned { handling: None },
         };
         Self {
+            stream: live.context.stream().clone(),
             shard: live.context.shard_id().clone(),
             epoch: live.context.epoch(),
             end,

@@ -141,6 +141,8 @@ pub enum ShardState {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ShardStatus {
+    /// The stream.
+    pub stream: StreamId,
     /// The shard.
     pub shard: ShardId,
     /// The epoch of its lease.
@@ -250,6 +252,7 @@ impl Live {
         let now = Instant::now();
         let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then));
         ShardStatus {
+            stream: self.context.stream().clone(),
             shard: self.context.shard_id().clone(),
             epoch: self.context.epoch(),
             state: progress.state,
