@@ -95,7 +95,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     if aws.as_ref().is_ok_and(|aws| aws.is_local(Service::DynamoDb)) {
         effective.default(ConfigKey::CreateTable, "true")?;
     }
-    let (stream, group) = effective.check()?;
+    let (streams, group) = effective.check()?;
     let output = Output::stdout()?;
     if args.print_config {
         output.write(effective.shown(context.json)).await?;
@@ -103,7 +103,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     }
     let aws = aws?;
     let checked = tokio::select! {
-        checked = preflight(&effective, &aws, &stream, group) => checked,
+        checked = preflight(&effective, &aws, streams, group) => checked,
         () = context.stop.requested() => return Ok(Status::DONE),
     };
     checked?;
@@ -127,12 +127,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 async fn preflight(
     effective: &Effective,
     aws: &Aws,
-    stream: &StreamRef,
+    streams: &[StreamRef],
     group: GroupId,
 ) -> Result<(), CliError> {
     let config = &effective.config;
-    let (_, described) = aws.open(stream).await?;
-    config.start.check(described.now_millis)?;
+    for stream in streams {
+        let (_, described) = aws.open(stream).await?;
+        config.start.check(described.now_millis)?;
+    }
     let store = DynamoStore::new(&aws.config, config.table.as_str()).check_group(group);
     match store.init().await {
         Err(error) if config.create_table && error.kind() == rokini::lease::StoreErrorKind::MissingTable => {

@@ -17,7 +17,7 @@ pub use key::ConfigKey;
 pub use start::StartPosition;
 
 use crate::dead_letter::target::{self, DeadLetterTarget};
-use crate::source::stream_ref::{self, StreamRef};
+use crate::source::stream_ref::StreamRef;
 use crate::{Error, ErrorKind};
 
 /// How a DynamoDB table is paid for.
@@ -59,7 +59,7 @@ impl fmt::Display for ConfigOrigin {
 #[non_exhaustive]
 pub struct Settings {
     /// [`ConfigKey::Stream`]
-    pub stream: Option<StreamRef>,
+    pub streams: Vec<StreamRef>,
     /// [`ConfigKey::Group`]
     pub group: Option<GroupId>,
     /// [`ConfigKey::Worker`]
@@ -109,7 +109,7 @@ const TEN_UNITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(9);
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            stream: None,
+            streams: Vec::new(),
             group: None,
             worker: None,
             table: "rokini".to_owned(),
@@ -143,7 +143,7 @@ impl Settings {
     fn assign(&mut self, key: ConfigKey, text: &str) -> Result<(), &'static str> {
         match key {
             ConfigKey::Stream => {
-                self.stream = Some(stream_ref::parse(text).ok_or(stream_ref::ACCEPTED)?);
+                self.streams = value::streams(text)?;
             }
             ConfigKey::Group => self.group = Some(GroupId::new(text).map_err(|_| NAME)?),
             ConfigKey::Worker => self.worker = Some(WorkerName::new(text).map_err(|_| NAME)?),
@@ -182,7 +182,8 @@ impl Settings {
     fn text(&self, key: ConfigKey) -> Option<String> {
         let unlimited = || value::UNLIMITED.to_owned();
         Some(match key {
-            ConfigKey::Stream => self.stream.as_ref()?.to_string(),
+            ConfigKey::Stream if self.streams.is_empty() => return None,
+            ConfigKey::Stream => value::streams_text(&self.streams),
             ConfigKey::Group => self.group.as_ref()?.to_string(),
             ConfigKey::Worker => self.worker.as_ref()?.to_string(),
             ConfigKey::Table => self.table.clone(),

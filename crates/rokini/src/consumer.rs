@@ -7,7 +7,10 @@ use crate::{Error, Handle, ShutdownReport};
 pub(crate) mod builder;
 pub(crate) mod crew;
 pub(crate) mod engine;
+mod mind;
 pub(crate) mod run;
+pub(crate) mod start;
+pub(crate) mod streams;
 
 pub use builder::ConsumerBuilder;
 use run::Runner;

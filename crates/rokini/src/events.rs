@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rokini_lease::{Epoch, LostCause, Position, SequenceNumber, ShardId, StreamId, WorkerId};
+use rokini_lease::{Epoch, HashRange, LostCause, Position, SequenceNumber, ShardId, StreamId, WorkerId};
 use tokio::sync::broadcast;
 
 use crate::ErrorKind;
@@ -150,10 +150,37 @@ pub enum Event {
         /// What happened.
         error: String,
     },
-    /// A lease of another stream was granted: another stream's consumers use the same group. It is given back.
+    /// A lease of a stream was granted that this consumer does not read. It is given back.
     ForeignLease {
         /// The lease.
         lease: rokini_lease::LeaseKey,
+    },
+    /// An audit found partition-key hashes that no lease covered, and gave leases to the open shards that take them.
+    HolesFound {
+        /// The stream.
+        stream: StreamId,
+        /// The hashes.
+        holes: Vec<HashRange>,
+        /// How many ranges are still covered by no lease: the stream lists no open shard that takes them.
+        left: usize,
+    },
+    /// A stream was added to a consumer that runs.
+    StreamAdded {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A stream was taken from a consumer that runs. Its shards go to the workers that still read it.
+    StreamRemoved {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A stream was deleted and made again. What is in it now is read from its oldest record; the leases of the
+    /// deleted one are retired.
+    StreamReplaced {
+        /// The stream that was deleted.
+        stream: StreamId,
+        /// The stream of the same name that is there now.
+        by: StreamId,
     },
     /// The stream's shards could not be compared with the leases. It is tried again.
     AuditFailed {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rokini_lease::{
-    Epoch, GroupId, LostCause, Member, Position, SequenceNumber, ShardId, StreamId, View, WorkerId,
+    Epoch, GroupId, LeaseKey, LostCause, Member, Position, SequenceNumber, ShardId, StreamId, View, WorkerId,
 };
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +15,10 @@ use crate::consumer::engine::Engine;
 use crate::shard::Live;
 use crate::shard::task::Outcome;
 use crate::{Error, ErrorKind, Event, ShardStatus};
+
+mod streams;
+
+pub use streams::StreamStatus;
 
 /// A handle to a [`Consumer`](crate::Consumer). Clones are handles to the same.
 #[derive(Debug, Clone)]
@@ -63,13 +67,11 @@ impl Handle {
     pub fn status(&self) -> Status {
         let control = &self.control;
         let member = control.member();
-        let stream = control.engine.stream();
         Status {
             group: control.engine.catalog.group.clone(),
             worker: member.as_ref().map(|member| member.id().clone()),
             phase: control.phase(),
-            stream: stream.map(|stream| stream.id.clone()),
-            start: stream.map(|stream| stream.start),
+            streams: control.engine.streams.all().values().map(|stream| StreamStatus::of(stream)).collect(),
             valid: member.as_ref().is_some_and(Member::is_valid),
             shards: control.shards().values().map(|live| live.status()).collect(),
             fleet: member.map(|member| member.snapshot()).unwrap_or_default(),
@@ -83,15 +85,35 @@ impl Handle {
     /// # Errors
     /// [`ErrorKind::Fenced`] when this worker does not have the shard (any more), [`ErrorKind::Data`] when the
     /// record was not delivered yet under this hold, [`ErrorKind::Configuration`] when the store refuses the
-    /// write for good.
+    /// write for good, and when shards of several streams have this id: use [`Handle::checkpoint_in`] then.
     pub async fn checkpoint(&self, shard: &ShardId, sequence: SequenceNumber) -> Result<(), Error> {
-        let live = self.control.shards().get(shard).cloned();
-        let Some(live) = live else {
-            return Err(Error::new(
-                ErrorKind::Fenced,
-                format!("this worker does not have shard {shard}: checkpoint it on the worker that has"),
-            ));
-        };
+        let shards = self.control.shards();
+        let mut found = shards.into_iter().filter(|(key, _)| key.shard == *shard);
+        match (found.next(), found.next()) {
+            (Some((key, _)), None) => self.checkpoint_in(&key.stream, shard, sequence).await,
+            (None, _) => Err(not_here(shard)),
+            (Some((one, _)), Some((other, _))) => Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "shard {shard} is one of stream `{}` and one of stream `{}`: say which with `checkpoint_in`",
+                    one.stream, other.stream
+                ),
+            )),
+        }
+    }
+
+    /// As [`Handle::checkpoint`], for a shard of one of several streams.
+    ///
+    /// # Errors
+    /// As [`Handle::checkpoint`].
+    pub async fn checkpoint_in(
+        &self,
+        stream: &StreamId,
+        shard: &ShardId,
+        sequence: SequenceNumber,
+    ) -> Result<(), Error> {
+        let key = LeaseKey::new(stream.clone(), shard.clone());
+        let live = self.control.shards().get(&key).cloned().ok_or_else(|| not_here(shard))?;
         live.context.checkpoints().ask(Position::after(sequence)).await
     }
 
@@ -100,6 +122,13 @@ impl Handle {
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.control.engine.events.subscribe()
     }
+}
+
+fn not_here(shard: &ShardId) -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        format!("this worker does not have shard {shard}: checkpoint it on the worker that has"),
+    )
 }
 
 /// How far a consumer is in its life.
@@ -128,13 +157,11 @@ pub struct Status {
     pub worker: Option<WorkerId>,
     /// How far it is in its life.
     pub phase: Phase,
-    /// The stream; `None` before it is known.
-    pub stream: Option<StreamId>,
-    /// Where the group started; `None` before it is known.
-    pub start: Option<Position>,
+    /// The streams that are read, in the order of their ids; none before the start position is stored.
+    pub streams: Vec<StreamStatus>,
     /// Whether heartbeats arrive, so that handlers run.
     pub valid: bool,
-    /// The shards that this worker works on, in the order of their ids.
+    /// The shards that this worker works on, in the order of streams and ids.
     pub shards: Vec<ShardStatus>,
     /// The whole group as this worker saw it last.
     pub fleet: Arc<View>,
@@ -144,7 +171,7 @@ pub struct Status {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The shards this worker had when it began to stop, in the order of their ids.
+    /// The shards this worker had when it began to stop, in the order of streams and ids.
     pub shards: Vec<ShardReport>,
     /// How long it took.
     pub took: Duration,
@@ -237,13 +264,15 @@ pub(crate) struct Control {
     pub(crate) engine: Arc<Engine>,
     pub(crate) stop: watch::Sender<Option<Stop>>,
     report: watch::Sender<Option<ShutdownReport>>,
+    /// How many shards have left so far.
+    left: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
 struct State {
     phase: Phase,
     member: Option<Member>,
-    shards: BTreeMap<ShardId, Arc<Live>>,
+    shards: BTreeMap<LeaseKey, Arc<Live>>,
 }
 
 impl fmt::Debug for Control {
@@ -258,6 +287,7 @@ impl Control {
             engine: Arc::clone(engine),
             stop: watch::Sender::new(None),
             report: watch::Sender::new(None),
+            left: watch::Sender::default(),
             state: Mutex::new(State { phase: Phase::Created, member: None, shards: BTreeMap::new() }),
         }
     }
@@ -282,21 +312,23 @@ impl Control {
         self.state().member = member;
     }
 
-    fn shards(&self) -> BTreeMap<ShardId, Arc<Live>> {
+    fn shards(&self) -> BTreeMap<LeaseKey, Arc<Live>> {
         self.state().shards.clone()
     }
 
     pub(crate) fn add(&self, live: &Arc<Live>) {
-        self.state().shards.insert(live.context.shard_id().clone(), Arc::clone(live));
+        self.state().shards.insert(live.context.key(), Arc::clone(live));
     }
 
     /// A later hold of the same shard stays.
     pub(crate) fn remove(&self, live: &Arc<Live>) {
         let mut state = self.state();
-        let shard = live.context.shard_id();
-        if state.shards.get(shard).is_some_and(|found| Arc::ptr_eq(found, live)) {
-            state.shards.remove(shard);
+        let key = live.context.key();
+        if state.shards.get(&key).is_some_and(|found| Arc::ptr_eq(found, live)) {
+            state.shards.remove(&key);
         }
+        drop(state);
+        self.left.send_modify(|left| *left += 1);
     }
 
     /// Waits for a first or an earlier order to stop.

@@ -32,7 +32,7 @@ pub use dead_letter::{DeadLetter, DeadLetterSink, DeadLetterTarget};
 pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart, DeadLetterStream};
 pub use error::{Error, ErrorKind};
 pub use events::{Event, EventCode, HandlerCall, HandlerFailure};
-pub use handle::{Handle, Phase, ShardReport, ShardStop, ShutdownReport, Status};
+pub use handle::{Handle, Phase, ShardReport, ShardStop, ShutdownReport, Status, StreamStatus};
 pub use processor::{Batch, HandlerError, RecordProcessor};
 pub use record::Record;
 pub use rokini_lease as lease;

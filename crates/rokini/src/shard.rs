@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rokini_lease::{Epoch, GroupId, Position, SequenceNumber, ShardId, StreamId, WorkerId};
+use rokini_lease::{Epoch, GroupId, LeaseKey, Position, SequenceNumber, ShardId, StreamId, WorkerId};
 use tokio::time::Instant;
 
 use crate::checkpoint::Checkpoints;
 use crate::{Error, ErrorKind, Record};
 
 pub(crate) mod catalog;
+pub(crate) mod coverage;
 pub(crate) mod fetch;
 pub(crate) mod graph;
 pub(crate) mod task;
@@ -32,7 +33,7 @@ struct Inner {
 impl ShardContext {
     pub(crate) fn new(
         group: GroupId,
-        lease: &rokini_lease::LeaseKey,
+        lease: &LeaseKey,
         worker: WorkerId,
         epoch: Epoch,
         position: Position,
@@ -58,6 +59,11 @@ impl ShardContext {
     #[must_use]
     pub fn shard_id(&self) -> &ShardId {
         &self.0.shard
+    }
+
+    /// Both.
+    pub(crate) fn key(&self) -> LeaseKey {
+        LeaseKey::new(self.0.stream.clone(), self.0.shard.clone())
     }
 
     /// This worker.

@@ -26,3 +26,5 @@ mod start;
 mod stop;
 #[path = "delivery/stream.rs"]
 mod stream;
+#[path = "delivery/streams.rs"]
+mod streams;

@@ -91,11 +91,11 @@ impl Effective {
     }
 
     /// Whether they go together, and what must be set.
-    pub(super) fn check(&self) -> Result<(StreamRef, GroupId), CliError> {
-        let stream = self.config.stream.clone().ok_or_else(|| {
-            CliError::usage("no stream is named")
-                .next("`rokini consume STREAM --group GROUP`, or set `ROKINI_STREAM`")
-        })?;
+    pub(super) fn check(&self) -> Result<(&[StreamRef], GroupId), CliError> {
+        if self.config.streams.is_empty() {
+            return Err(CliError::usage("no stream is named")
+                .next("`rokini consume STREAM --group GROUP`, or set `ROKINI_STREAM`"));
+        }
         let group = self.config.group.clone().ok_or_else(|| {
             CliError::usage("no group is named")
                 .next("give `--group NAME`, or set `ROKINI_GROUP`; members of one group share the shards")
@@ -107,7 +107,7 @@ impl Effective {
             .next(format!("remove it (it comes from the {})", self.origin(ConfigKey::AutoCheckpoint))));
         }
         self.config.check(self.now_millis)?;
-        Ok((stream, group))
+        Ok((&self.config.streams, group))
     }
 
     fn origin(&self, key: ConfigKey) -> String {

@@ -35,7 +35,8 @@ macro_rules! keys {
 }
 
 keys! {
-    /// The stream: its name, or its ARN where it belongs to another account. No default.
+    /// The stream: its name, or its ARN where it belongs to another account. Several with commas between them (in a
+    /// file also as an array). No default.
     Stream = "stream",
     /// The group (KCL: application) whose workers share the shards. No default.
     Group = "group",

@@ -32,7 +32,7 @@ fn sample(key: ConfigKey) -> &'static str {
 fn with_sample(key: ConfigKey) -> Settings {
     let mut settings = Settings::default();
     match key {
-        ConfigKey::Stream => settings.stream = Some(sample(key).parse().unwrap()),
+        ConfigKey::Stream => settings.streams = vec![sample(key).parse().unwrap()],
         ConfigKey::Group => settings.group = Some(GroupId::new("billing").unwrap()),
         ConfigKey::Worker => settings.worker = Some(WorkerName::new("worker-7").unwrap()),
         ConfigKey::Table => settings.table = "leases".to_owned(),

@@ -28,6 +28,9 @@ impl ConsumerConfig {
                 Value::Integer(number) => number.to_string(),
                 Value::Boolean(flag) => flag.to_string(),
                 Value::Datetime(time) => time.to_string(),
+                Value::Array(texts) if key == ConfigKey::Stream && texts.iter().all(Value::is_str) => {
+                    texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+                }
                 Value::Float(_) | Value::Array(_) | Value::Table(_) => {
                     return Err(Error::new(
                         ErrorKind::Configuration,

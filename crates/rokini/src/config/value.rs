@@ -3,10 +3,28 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
+use crate::source::stream_ref::{self, StreamRef};
+
 /// A reader's refusal: what it would have accepted.
 pub(super) type Accepted = &'static str;
 
 pub(super) const UNLIMITED: &str = "unlimited";
+
+/// Names and ARNs, with commas between them. One that is named twice counts once.
+pub(super) fn streams(text: &str) -> Result<Vec<StreamRef>, Accepted> {
+    let mut streams = Vec::new();
+    for part in text.split(',') {
+        let stream = stream_ref::parse(part.trim()).ok_or(stream_ref::ACCEPTED)?;
+        if !streams.contains(&stream) {
+            streams.push(stream);
+        }
+    }
+    Ok(streams)
+}
+
+pub(super) fn streams_text(streams: &[StreamRef]) -> String {
+    streams.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
 
 pub(super) fn flag(text: &str) -> Result<bool, Accepted> {
     text.parse().map_err(|_| "`true` or `false`")

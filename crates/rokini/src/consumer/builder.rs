@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_types::SdkConfig;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, WallClock};
 
+use tokio_util::task::TaskTracker;
+
 use super::Consumer;
-use super::engine::Engine;
+use super::engine::{Engine, Sources};
 use super::run::Runner;
+use super::streams::Streams;
 use crate::events::Events;
 use crate::handle::Control;
 use crate::processor::{Factory, ForEach, ForEachBatch};
 use crate::shard::catalog::Catalog;
-use crate::source::kinesis::KinesisSource;
 use crate::{
     Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Decode, Error, ErrorKind,
     HandlerError, Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
@@ -30,7 +32,8 @@ use crate::{
 pub struct ConsumerBuilder {
     config: ConsumerConfig,
     store: Option<Arc<dyn LeaseStore>>,
-    source: Option<Arc<dyn StreamSource>>,
+    streams: Vec<String>,
+    sources: Vec<Arc<dyn StreamSource>>,
     aws: Option<SdkConfig>,
     factory: Option<Factory>,
     dead_letter: Option<Arc<dyn DeadLetterSink>>,
@@ -65,10 +68,19 @@ impl ConsumerBuilder {
         self.set(ConfigKey::Group, group)
     }
 
-    /// The stream, by name or ARN. Required, except with [`ConsumerBuilder::source`], where it is compared with
-    /// what the source reads.
-    pub fn stream(self, stream: impl AsRef<str>) -> Self {
-        self.set(ConfigKey::Stream, stream)
+    /// A stream, by name or ARN; call it again for another one. Required, except with [`ConsumerBuilder::source`],
+    /// where it is compared with what the source reads.
+    ///
+    /// The workers of a group need not read the same streams: a shard is worked on by one that reads its stream.
+    pub fn stream(mut self, stream: impl AsRef<str>) -> Self {
+        self.streams.push(stream.as_ref().to_owned());
+        let all = self.streams.join(",");
+        self.set(ConfigKey::Stream, all)
+    }
+
+    /// Several streams, as [`ConsumerBuilder::stream`] for each.
+    pub fn streams<S: AsRef<str>>(self, streams: impl IntoIterator<Item = S>) -> Self {
+        streams.into_iter().fold(self, Self::stream)
     }
 
     /// The stable name of this worker, different for each worker of the group. Default: made up for this run,
@@ -136,9 +148,9 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Where records come from, in place of Amazon Kinesis.
+    /// Where records come from, in place of Amazon Kinesis; call it again for another stream.
     pub fn source(mut self, source: impl StreamSource) -> Self {
-        self.source = Some(Arc::new(source));
+        self.sources.push(Arc::new(source));
         self
     }
 
@@ -257,23 +269,22 @@ impl ConsumerBuilder {
         })?;
         let aws = self.aws.map(with_http_client).transpose()?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
-        let source = match (self.source, &aws) {
-            (Some(source), _) => {
-                let polling = [ConfigKey::PollFloor, ConfigKey::PollCeiling, ConfigKey::MaxRecords];
-                refuse_ineffective(&config, &polling, "with a source of one's own")?;
-                source
-            }
-            (None, Some(aws)) => {
-                let Some(stream) = config.stream.clone() else {
-                    return Err(ConsumerConfig::missing(ConfigKey::Stream));
-                };
-                let source = KinesisSource::new(aws, stream, &config, rng.random())?;
-                Arc::new(source.wall_clock(self.clock.clone()))
-            }
-            (None, None) => {
+        let sources = Sources::new(aws.clone(), self.clock.clone(), StdRng::from_rng(&mut rng));
+        if self.sources.is_empty() {
+            if aws.is_none() {
                 return Err(missing("source of records", "give the builder `aws` or `source`"));
             }
-        };
+            if config.streams.is_empty() {
+                return Err(ConsumerConfig::missing(ConfigKey::Stream));
+            }
+            for stream in &config.streams {
+                sources.want(sources.kinesis(stream.clone(), &config)?);
+            }
+        } else {
+            let polling = [ConfigKey::PollFloor, ConfigKey::PollCeiling, ConfigKey::MaxRecords];
+            refuse_ineffective(&config, &polling, "with a source of one's own")?;
+            self.sources.into_iter().for_each(|source| sources.want(source));
+        }
         let store = match (self.store, &aws) {
             (Some(store), _) => {
                 let table = [
@@ -294,12 +305,22 @@ impl ConsumerBuilder {
                 refuse_ineffective(&config, &[ConfigKey::DeadLetter], "with a sink of one's own")?;
                 Some(sink)
             }
-            (None, Some(target)) => Some(target.open(aws.as_ref(), config.stream.as_ref())?),
+            (None, Some(target)) => Some(target.open(aws.as_ref(), &config.streams)?),
             (None, None) => None,
         };
         let events = Events::new();
-        let catalog = Catalog { source, store, group, events: events.clone() };
-        let engine = Arc::new(Engine::new(config, catalog, factory, events, self.clock, dead_letter));
+        let catalog = Catalog { store, group, events: events.clone() };
+        let engine = Arc::new(Engine {
+            config,
+            catalog,
+            factory,
+            events,
+            tracker: TaskTracker::new(),
+            clock: self.clock,
+            dead_letter,
+            streams: Streams::default(),
+            sources,
+        });
         let control = Arc::new(Control::new(&engine));
         Ok(Consumer { runner: Runner { engine, control, rng } })
     }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Lease, LeaseKey, LostCause, Marks, StreamId, WorkerId};
+use rokini_lease::{Lease, LeaseKey, LostCause, Marks, WorkerId};
 use tokio::task::{Id, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
+use super::streams::is_older;
 use crate::ShardContext;
 use crate::events::Event;
 use crate::handle::Control;
@@ -31,7 +32,7 @@ pub(crate) struct Crew {
     signals: Signals,
     tasks: JoinSet<Outcome>,
     keys: HashMap<Id, LeaseKey>,
-    /// `None` for a lease of another stream.
+    /// `None` for a lease of a stream that is not read.
     running: BTreeMap<LeaseKey, Option<Arc<Live>>>,
     /// Granted while the task of an earlier hold has not ended: two handlers of one shard never run at once.
     waiting: BTreeMap<LeaseKey, (Lease, WorkerId)>,
@@ -80,8 +81,7 @@ impl Crew {
             self.waiting.insert(key, (lease, worker));
             return;
         }
-        let Some(stream) = self.engine.stream() else { return };
-        let (live, abort) = if key.stream == stream.id {
+        let (live, abort) = if let Some(stream) = self.engine.streams.get(&key.stream) {
             let context = ShardContext::new(
                 self.engine.catalog.group.clone(),
                 &key,
@@ -94,13 +94,14 @@ impl Crew {
             let task = ShardTask {
                 engine: Arc::clone(&self.engine),
                 live: Arc::clone(&live),
+                stream,
                 lease,
                 signals: self.signals.clone(),
                 rng: StdRng::from_rng(&mut self.rng),
             };
             (Some(live), self.tasks.spawn(task.run()))
         } else {
-            let outdated = is_older(&key.stream, &stream.id);
+            let outdated = self.engine.streams.all().keys().any(|id| is_older(&key.stream, id));
             let engine = Arc::clone(&self.engine);
             let stop = self.signals.stop.clone();
             (None, self.tasks.spawn(async move { foreign(&engine, lease, outdated, &stop).await }))
@@ -134,7 +135,7 @@ impl Crew {
     }
 }
 
-/// A lease of another stream than the one this consumer reads.
+/// A lease of a stream that this consumer does not read.
 async fn foreign(engine: &Engine, lease: Lease, outdated: bool, stop: &CancellationToken) -> Outcome {
     let key = lease.key().clone();
     if outdated {
@@ -159,34 +160,5 @@ async fn foreign(engine: &Engine, lease: Lease, outdated: bool, stop: &Cancellat
         Ok(handed_over) => Outcome::HandedOver { to: handed_over.to },
         Err(rokini_lease::LeaseError::Lost(cause)) => Outcome::Lost(cause),
         Err(_) => Outcome::Lost(LostCause::Stopped),
-    }
-}
-
-/// Whether both are incarnations of one stream, and `other` the earlier one: ids end in `@` and the time of
-/// creation.
-fn is_older(other: &StreamId, current: &StreamId) -> bool {
-    let parts = |id: &StreamId| {
-        let (name, created) = id.as_str().rsplit_once('@')?;
-        Some((name.to_owned(), created.parse::<u64>().ok()?))
-    };
-    match (parts(other), parts(current)) {
-        (Some((other, before)), Some((current, now))) => other == current && before < now,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn c14_only_an_earlier_incarnation_of_the_same_stream_is_outdated() {
-        let id = |text: &str| StreamId::new(text).unwrap();
-        let current = id("orders@1700000000000");
-        assert!(is_older(&id("orders@1600000000000"), &current));
-        for other in ["orders@1700000000000", "orders@1800000000000", "bills@1600000000000", "orders"] {
-            assert!(!is_older(&id(other), &current), "{other}");
-        }
-        assert!(!is_older(&id("1/orders@1"), &id("2/orders@2")));
     }
 }

@@ -1,14 +1,19 @@
 //! What all shard tasks of a consumer share.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_types::SdkConfig;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rokini_lease::WallClock;
 use tokio_util::task::TaskTracker;
 
+use super::streams::Streams;
 use crate::events::Events;
 use crate::processor::Factory;
-use crate::shard::catalog::{Catalog, OpenStream};
-use crate::{ConsumerConfig, DeadLetterSink};
+use crate::shard::catalog::Catalog;
+use crate::source::kinesis::KinesisSource;
+use crate::{ConsumerConfig, DeadLetterSink, Error, ErrorKind, StreamRef, StreamSource};
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -21,28 +26,58 @@ pub(crate) struct Engine {
     /// Where records go that are given up.
     #[expect(dead_code, reason = "for the failure policy")]
     pub(crate) dead_letter: Option<Arc<dyn DeadLetterSink>>,
-    stream: OnceLock<OpenStream>,
+    pub(crate) streams: Streams,
+    pub(crate) sources: Sources,
 }
 
-impl Engine {
-    pub(crate) fn new(
-        config: ConsumerConfig,
-        catalog: Catalog,
-        factory: Factory,
-        events: Events,
-        clock: WallClock,
-        dead_letter: Option<Arc<dyn DeadLetterSink>>,
-    ) -> Self {
-        let (tracker, stream) = (TaskTracker::new(), OnceLock::new());
-        Self { config, catalog, factory, events, clock, tracker, dead_letter, stream }
+/// Where streams come from.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    aws: Option<SdkConfig>,
+    clock: WallClock,
+    rng: Mutex<StdRng>,
+    /// To be opened at the start.
+    wanted: Mutex<Vec<Arc<dyn StreamSource>>>,
+}
+
+impl Sources {
+    pub(crate) fn new(aws: Option<SdkConfig>, clock: WallClock, rng: StdRng) -> Self {
+        Self { aws, clock, rng: Mutex::new(rng), wanted: Mutex::default() }
     }
 
-    /// The stream, once its start position is stored.
-    pub(crate) fn stream(&self) -> Option<&OpenStream> {
-        self.stream.get()
+    /// Amazon Kinesis as the source of a stream.
+    pub(crate) fn kinesis(
+        &self,
+        stream: StreamRef,
+        config: &ConsumerConfig,
+    ) -> Result<Arc<dyn StreamSource>, Error> {
+        let Some(aws) = &self.aws else {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "stream `{stream}` has no source: give the builder `aws`, or add a source of your own"
+                ),
+            ));
+        };
+        let seed = self.fork().random();
+        let source = KinesisSource::new(aws, stream, config, seed)?;
+        Ok(Arc::new(source.wall_clock(self.clock.clone())))
     }
 
-    pub(crate) fn open(&self, stream: OpenStream) -> &OpenStream {
-        self.stream.get_or_init(|| stream)
+    pub(crate) fn fork(&self) -> StdRng {
+        StdRng::from_rng(&mut lock(&self.rng))
     }
+
+    pub(crate) fn want(&self, source: Arc<dyn StreamSource>) {
+        lock(&self.wanted).push(source);
+    }
+
+    pub(crate) fn take_wanted(&self) -> Vec<Arc<dyn StreamSource>> {
+        std::mem::take(&mut *lock(&self.wanted))
+    }
+}
+
+/// What is behind the lock is whole after each statement, so a poisoned lock is taken over.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -50,11 +50,11 @@ impl DeadLetterTarget {
     pub(crate) fn open(
         &self,
         aws: Option<&SdkConfig>,
-        read: Option<&StreamRef>,
+        read: &[StreamRef],
     ) -> Result<Arc<dyn DeadLetterSink>, Error> {
-        if matches!(self, Self::Kinesis(stream) if Some(stream) == read) {
+        if matches!(self, Self::Kinesis(stream) if read.contains(stream)) {
             return Err(
-                self.wrong("is the stream that is read: its dead letters would fail again; name another")
+                self.wrong("is a stream that is read: its dead letters would fail again; name another")
             );
         }
         match self {
@@ -107,10 +107,10 @@ mod tests {
     #[test]
     fn the_stream_that_is_read_is_no_place_for_its_dead_letters() {
         let read = stream_ref::parse("orders").unwrap();
-        let error = parse("kinesis:orders").unwrap().open(None, Some(&read)).unwrap_err();
-        assert!(error.to_string().contains("is the stream that is read"), "{error}");
-        let error = parse("kinesis:other").unwrap().open(None, Some(&read)).unwrap_err();
+        let error = parse("kinesis:orders").unwrap().open(None, std::slice::from_ref(&read)).unwrap_err();
+        assert!(error.to_string().contains("is a stream that is read"), "{error}");
+        let error = parse("kinesis:other").unwrap().open(None, std::slice::from_ref(&read)).unwrap_err();
         assert!(error.to_string().contains("needs credentials"), "{error}");
-        assert!(parse("file:dead.jsonl").unwrap().open(None, Some(&read)).is_ok());
+        assert!(parse("file:dead.jsonl").unwrap().open(None, std::slice::from_ref(&read)).is_ok());
     }
 }

@@ -56,6 +56,14 @@ codes! {
     ShardRestarted = "shard-restarted",
     /// [`Event::ForeignLease`]
     ForeignLease = "foreign-lease",
+    /// [`Event::HolesFound`]
+    HolesFound = "holes-found",
+    /// [`Event::StreamAdded`]
+    StreamAdded = "stream-added",
+    /// [`Event::StreamRemoved`]
+    StreamRemoved = "stream-removed",
+    /// [`Event::StreamReplaced`]
+    StreamReplaced = "stream-replaced",
     /// [`Event::AuditFailed`]
     AuditFailed = "audit-failed",
     /// [`Event::OutageBegan`]
@@ -93,6 +101,10 @@ impl Event {
             Self::LeaseLost { .. } => EventCode::LeaseLost,
             Self::ShardRestarted { .. } => EventCode::ShardRestarted,
             Self::ForeignLease { .. } => EventCode::ForeignLease,
+            Self::HolesFound { .. } => EventCode::HolesFound,
+            Self::StreamAdded { .. } => EventCode::StreamAdded,
+            Self::StreamRemoved { .. } => EventCode::StreamRemoved,
+            Self::StreamReplaced { .. } => EventCode::StreamReplaced,
             Self::AuditFailed { .. } => EventCode::AuditFailed,
             Self::OutageBegan { .. } => EventCode::OutageBegan,
             Self::OutageEnded => EventCode::OutageEnded,

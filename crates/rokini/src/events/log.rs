@@ -86,8 +86,22 @@ impl Log {
                     lease.stream,
                     lease.shard,
                     {},
-                    "another stream is consumed under the same group: use a group per stream"
+                    "a lease of a stream that is not read here: it is given back"
                 );
+            }
+            Event::HolesFound { stream, holes, left } => {
+                tracing::warn!(event.name = code, messaging.destination.name = %stream, ?holes, left,
+                    "no lease covered some partition-key hashes");
+            }
+            Event::StreamReplaced { stream, by } => {
+                tracing::warn!(event.name = code, messaging.destination.name = %stream, %by,
+                    "a stream was deleted and made again: it is read from its oldest record");
+            }
+            Event::StreamAdded { stream } => {
+                tracing::debug!(event.name = code, messaging.destination.name = %stream, "reads another stream");
+            }
+            Event::StreamRemoved { stream } => {
+                tracing::debug!(event.name = code, messaging.destination.name = %stream, "reads a stream no more");
             }
             Event::OutageBegan { error } => {
                 tracing::warn!(event.name = code, exception.message = %error,

@@ -6,115 +6,185 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rokini_lease::{
-    GroupId, LeaseKey, LeaseRow, LeaseStore, Listing, Outcome, Position, ShardId, StreamId, StreamRow,
-    WorkerId,
+    GroupId, HashRange, LeaseKey, LeaseRow, LeaseStore, Listing, Outcome, Position, ShardId, StreamId,
+    StreamRow, View, WorkerId, WorkerState,
 };
 
+use super::coverage;
 use super::graph::{self, Known};
+use crate::consumer::streams::{OpenStream, is_older};
 use crate::events::{Event, Events};
 use crate::{
     Error, ErrorKind, ShardDescription, ShardEnd, ShardSelection, StartPosition, StreamDescription,
-    StreamSource,
+    StreamRef, StreamSource,
 };
 
 /// Lease rows written at once.
 const WRITES_AT_ONCE: usize = 16;
 
-/// Reads the stream's shards and the group's leases, and writes the leases that are missing.
+/// Reads the shards of streams and the group's leases, and writes the leases that are missing.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    pub(crate) source: Arc<dyn StreamSource>,
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) group: GroupId,
     pub(crate) events: Events,
 }
 
-/// A stream whose start position is stored.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct OpenStream {
-    pub(crate) id: StreamId,
-    pub(crate) name: String,
-    pub(crate) start: Position,
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Audit {
+    /// Leases that were missing and are there now.
+    pub(crate) created: usize,
+    /// Hashes that no lease covers all the same.
+    pub(crate) holes: Vec<HashRange>,
 }
 
 impl Catalog {
     /// Finds out which stream it is and where the group starts, and stores the latter once for the group.
     pub(crate) async fn open(
         &self,
-        expected: Option<&str>,
+        source: &Arc<dyn StreamSource>,
+        expected: &[StreamRef],
         start: &StartPosition,
     ) -> Result<OpenStream, Error> {
-        let stream = self.source.describe().await?;
-        if let Some(expected) = expected.filter(|expected| *expected != stream.name) {
+        let stream = source.describe().await?;
+        if !expected.is_empty() && !expected.iter().any(|expected| expected.name() == stream.name) {
+            let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
             return Err(Error::new(
                 ErrorKind::Configuration,
                 format!(
-                    "`stream = {expected}` is set, but the source reads stream `{}`: give both the same name",
+                    "`stream = {}` is set, but the source reads stream `{}`: give both the same name",
+                    expected.join(", "),
                     stream.name
                 ),
             ));
         }
+        self.open_described(source, stream, start).await
+    }
+
+    /// The stream that has the name of `old` now, if it was made after that one.
+    pub(crate) async fn renewed(
+        &self,
+        old: &OpenStream,
+        start: &StartPosition,
+    ) -> Result<Option<OpenStream>, Error> {
+        let stream = old.source.describe().await?;
+        if !is_older(&old.id, &stream.id) {
+            old.set_retention(stream.retention);
+            return Ok(None);
+        }
+        self.open_described(&old.source, stream, start).await.map(Some)
+    }
+
+    async fn open_described(
+        &self,
+        source: &Arc<dyn StreamSource>,
+        stream: StreamDescription,
+        start: &StartPosition,
+    ) -> Result<OpenStream, Error> {
+        let retention = stream.retention;
         let row = match self.store.stream(&self.group, &stream.id).await? {
             Some(row) => row,
             None => {
-                let start = resolve(start, &stream)?;
-                self.refuse_second_stream(&stream.name).await?;
-                let row = StreamRow { id: stream.id, name: stream.name, start };
-                match self.store.insert_stream(&self.group, &row).await {
-                    Ok(Outcome::Applied { after, .. }) => after,
-                    Ok(Outcome::Refused { current: Some(first) }) => first,
-                    Ok(Outcome::Refused { current: None }) => {
-                        return Err(Error::new(
-                            ErrorKind::Retry,
-                            "the start position was stored and removed again meanwhile: try again",
-                        ));
-                    }
-                    // Whoever wrote it, the row says where the group starts.
-                    Err(error) if error.is_ambiguous() => {
-                        self.store.stream(&self.group, &row.id).await?.ok_or(error)?
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+                let start = match self.reads_an_older(&stream.id).await? {
+                    // The group reads this stream already: what was put into it since it was made again is new.
+                    true => Position::TrimHorizon,
+                    false => resolve(start, &stream)?,
+                };
+                self.store_start(StreamRow { id: stream.id, name: stream.name, start }).await?
             }
         };
         self.events.tell(Event::StartResolved { stream: row.id.clone(), position: row.start });
-        Ok(OpenStream { id: row.id, name: row.name, start: row.start })
+        Ok(OpenStream::new(row.id, row.name, row.start, Arc::clone(source), retention))
     }
 
-    /// The shards of all streams of a group are spread over all its workers, so a worker that reads one stream
-    /// must not join a group that reads another.
-    async fn refuse_second_stream(&self, name: &str) -> Result<(), Error> {
-        let view = self.store.list(&self.group, Listing::All).await?;
-        match view.streams.iter().find(|row| row.name != name) {
-            None => Ok(()),
-            Some(other) => Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "group `{}` consumes stream `{}` already: consume stream `{name}` under another group",
-                    self.group, other.name
-                ),
+    /// The first writer decides for the group.
+    async fn store_start(&self, row: StreamRow) -> Result<StreamRow, Error> {
+        match self.store.insert_stream(&self.group, &row).await {
+            Ok(Outcome::Applied { after, .. }) => Ok(after),
+            Ok(Outcome::Refused { current: Some(first) }) => Ok(first),
+            Ok(Outcome::Refused { current: None }) => Err(Error::new(
+                ErrorKind::Retry,
+                "the start position was stored and removed again meanwhile: try again",
             )),
+            // Whoever wrote it, the row says where the group starts.
+            Err(error) if error.is_ambiguous() => {
+                Ok(self.store.stream(&self.group, &row.id).await?.ok_or(error)?)
+            }
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether the group has read an earlier stream of the same name.
+    async fn reads_an_older(&self, stream: &StreamId) -> Result<bool, Error> {
+        let view = self.store.list(&self.group, Listing::All).await?;
+        Ok(view.streams.iter().any(|row| is_older(&row.id, stream)))
     }
 
     /// Gives a lease to each shard that was open at the start and has none.
     pub(crate) async fn begin(&self, stream: &OpenStream) -> Result<usize, Error> {
-        let leases = self.leases(&stream.id).await?;
-        let listing = self.source.list_shards(at_start(&stream.start)).await?;
+        let leases = of_stream(self.store.list(&self.group, Listing::All).await?, &stream.id);
+        let listing = stream.source.list_shards(at_start(&stream.start)).await?;
         let roots = listing.iter().map(|shard| shard.id.clone()).collect();
         self.create_missing(stream, &listing, &roots, &leases).await
     }
 
-    /// Gives a lease to each shard that should have one and has none.
-    pub(crate) async fn audit(&self, stream: &OpenStream) -> Result<usize, Error> {
-        let leases = self.leases(&stream.id).await?;
-        let listing = self.source.list_shards(ShardSelection::All).await?;
+    /// Gives a lease to each shard that should have one and has none, and takes those away whose stream is gone.
+    pub(crate) async fn audit(&self, stream: &OpenStream) -> Result<Audit, Error> {
+        let view = self.store.list(&self.group, Listing::All).await?;
+        self.retire_older(&view, &stream.id).await?;
+        let leases = of_stream(view, &stream.id);
+        let listing = stream.source.list_shards(ShardSelection::All).await?;
+        let holes = coverage::holes(leases.values());
         if listing.iter().all(|shard| leases.contains_key(&shard.id)) {
-            return Ok(0);
+            self.tell_holes(stream, &holes, holes.len());
+            return Ok(Audit { created: 0, holes });
         }
-        let at_start = self.source.list_shards(at_start(&stream.start)).await?;
+        let at_start = stream.source.list_shards(at_start(&stream.start)).await?;
         let roots = at_start.into_iter().map(|shard| shard.id).collect();
-        self.create_missing(stream, &listing, &roots, &leases).await
+        let known = Known {
+            stream: &stream.id,
+            listing: &listing,
+            roots: &roots,
+            leases: &leases,
+            start: stream.start,
+        };
+        let mut generations = graph::missing(known);
+        // Whatever became of the leases of its ancestors, an open shard is read.
+        let planned = || leases.values().chain(generations.iter().flatten());
+        let mended: Vec<LeaseRow> = coverage::open_shards_over(&coverage::holes(planned()), &listing)
+            .into_iter()
+            .filter(|shard| !planned().any(|row| row.key.shard == shard.id))
+            .map(|shard| graph::lease_row(&stream.id, shard, stream.start))
+            .collect();
+        generations.push(mended);
+        let left = coverage::holes(leases.values().chain(generations.iter().flatten()));
+        let created = self.create(stream, generations).await?;
+        self.tell_holes(stream, &holes, left.len());
+        Ok(Audit { created, holes: left })
+    }
+
+    fn tell_holes(&self, stream: &OpenStream, holes: &[HashRange], left: usize) {
+        if !holes.is_empty() {
+            let (stream, holes) = (stream.id.clone(), holes.to_vec());
+            self.events.tell(Event::HolesFound { stream, holes, left });
+        }
+    }
+
+    /// Removes the leases of an earlier stream of the same name: nothing of it can be read any more. Those that a
+    /// live worker has it retires itself.
+    async fn retire_older(&self, view: &View, stream: &StreamId) -> Result<(), Error> {
+        let lives =
+            |id: &WorkerId| view.workers.iter().any(|row| row.id == *id && row.state != WorkerState::Fenced);
+        let older = view.leases.iter().filter(|row| is_older(&row.key.stream, stream));
+        for row in older.filter(|row| !row.owner.as_ref().is_some_and(lives)) {
+            let removed = self.store.delete_lease(&self.group, &row.key, row.epoch).await?;
+            if removed && !row.position.is_shard_end() {
+                let (stream, shard) = (row.key.stream.clone(), row.key.shard.clone());
+                self.events.tell(Event::ShardGone { stream, shard, position: row.position });
+            }
+        }
+        Ok(())
     }
 
     async fn create_missing(
@@ -125,8 +195,12 @@ impl Catalog {
         leases: &BTreeMap<ShardId, LeaseRow>,
     ) -> Result<usize, Error> {
         let known = Known { stream: &stream.id, listing, roots, leases, start: stream.start };
+        self.create(stream, graph::missing(known)).await
+    }
+
+    async fn create(&self, stream: &OpenStream, generations: Vec<Vec<LeaseRow>>) -> Result<usize, Error> {
         let mut created = Vec::new();
-        for generation in graph::missing(known) {
+        for generation in generations {
             let written: Vec<Option<ShardId>> = stream::iter(generation)
                 .map(|row| async move { self.insert(&row).await })
                 .buffer_unordered(WRITES_AT_ONCE)
@@ -154,12 +228,6 @@ impl Catalog {
         }
     }
 
-    async fn leases(&self, stream: &StreamId) -> Result<BTreeMap<ShardId, LeaseRow>, Error> {
-        let view = self.store.list(&self.group, Listing::All).await?;
-        let ours = view.leases.into_iter().filter(|row| row.key.stream == *stream);
-        Ok(ours.map(|row| (row.key.shard.clone(), row)).collect())
-    }
-
     /// The leases of the children of a shard that ended at `position`, to be stored before its end is.
     pub(crate) async fn children(
         &self,
@@ -168,8 +236,11 @@ impl Catalog {
         position: Position,
         end: &ShardEnd,
     ) -> Result<Vec<LeaseRow>, Error> {
-        let children = if end.children.is_empty() {
-            let listing = self.source.list_shards(ShardSelection::All).await?;
+        // The shards of the stream that was made in its place are none of its children.
+        let children = if stream.is_replaced() {
+            Vec::new()
+        } else if end.children.is_empty() {
+            let listing = stream.source.list_shards(ShardSelection::All).await?;
             listing.into_iter().filter(|child| child.parents.contains(shard)).collect()
         } else {
             end.children.clone()
@@ -192,12 +263,19 @@ impl Catalog {
 
     /// Whether the stream, being the same as before, does not know the shard any more.
     pub(crate) async fn is_gone(&self, stream: &OpenStream, shard: &ShardId) -> Result<bool, Error> {
-        if self.source.describe().await?.id != stream.id {
+        if stream.source.describe().await?.id != stream.id {
+            stream.doubt();
             return Ok(false);
         }
-        let listing = self.source.list_shards(ShardSelection::All).await?;
+        let listing = stream.source.list_shards(ShardSelection::All).await?;
         Ok(!listing.iter().any(|listed| listed.id == *shard))
     }
+}
+
+/// The leases of one stream.
+fn of_stream(view: View, stream: &StreamId) -> BTreeMap<ShardId, LeaseRow> {
+    let ours = view.leases.into_iter().filter(|row| row.key.stream == *stream);
+    ours.map(|row| (row.key.shard.clone(), row)).collect()
 }
 
 /// The stored form of a start position: one that means the same tomorrow.
@@ -231,24 +309,27 @@ fn at_start(start: &Position) -> ShardSelection {
     }
 }
 
-/// Whether a duty falls to `me` in the interval of this number: exactly one of those who take part has it. The
-/// choice needs no agreement, only the same inputs; where they differ for a while, a duty is done twice or late.
+/// Whether the duty for a stream falls to `me` in the interval of this number: exactly one of those who take part has
+/// it. The choice needs no agreement, only the same inputs; where they differ for a while, a duty is done twice or
+/// late.
 pub(crate) fn on_duty<'a>(
+    stream: &StreamId,
     interval: u64,
     me: &'a WorkerId,
     others: impl IntoIterator<Item = &'a WorkerId>,
 ) -> bool {
-    let mine = (weight(interval, me), me);
-    others.into_iter().all(|other| (weight(interval, other), other) <= mine)
+    let weigh = |worker: &'a WorkerId| (weight(stream, interval, worker), worker);
+    let mine = weigh(me);
+    others.into_iter().all(|other| weigh(other) <= mine)
 }
 
 /// FNV-1a with a final mix: the same on every host and in every version, which the standard hasher is not.
-fn weight(interval: u64, worker: &WorkerId) -> u64 {
-    let text = worker.to_string();
-    let hash =
-        interval.to_le_bytes().iter().chain(text.as_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+fn weight(stream: &StreamId, interval: u64, worker: &WorkerId) -> u64 {
+    let (interval, worker) = (interval.to_le_bytes(), worker.to_string());
+    let bytes = interval.iter().chain(worker.as_bytes()).chain(stream.as_str().as_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     hash ^ (hash >> 29)
 }
@@ -270,10 +351,11 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(3);
         let workers: Vec<_> =
             (0..50).map(|n| WorkerId::start(WorkerName::new(format!("w{n}")).unwrap(), &mut rng)).collect();
+        let stream = StreamId::new("orders@1").unwrap();
         let mut turns = BTreeMap::new();
         for interval in 0..5_000 {
             let chosen: Vec<_> =
-                workers.iter().filter(|worker| on_duty(interval, worker, &workers)).collect();
+                workers.iter().filter(|worker| on_duty(&stream, interval, worker, &workers)).collect();
             assert_eq!(chosen.len(), 1, "interval {interval}");
             *turns.entry(chosen[0]).or_insert(0) += 1;
         }

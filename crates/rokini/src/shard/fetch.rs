@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::Live;
 use crate::consumer::engine::Engine;
+use crate::consumer::streams::OpenStream;
 use crate::delivery::retry::{Backoff, Retry};
 use crate::events::Event;
 use crate::{Error, ErrorKind, Fetched, ShardEnd, ShardReader};
@@ -22,6 +23,7 @@ const BESIDE_READER: Duration = Duration::from_millis(200);
 pub(crate) struct Fetch {
     pub(crate) engine: Arc<Engine>,
     pub(crate) live: Arc<Live>,
+    pub(crate) stream: Arc<OpenStream>,
     pub(crate) responses: mpsc::Sender<Fetched>,
     retry: Retry,
 }
@@ -31,12 +33,13 @@ impl Fetch {
     pub(crate) fn new(
         engine: &Arc<Engine>,
         live: &Arc<Live>,
+        stream: &Arc<OpenStream>,
         rng: &mut StdRng,
     ) -> (Self, mpsc::Receiver<Fetched>) {
         let (responses, taken) = mpsc::channel(1);
         let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
-        let (engine, live) = (Arc::clone(engine), Arc::clone(live));
-        (Self { engine, live, responses, retry }, taken)
+        let (engine, live, stream) = (Arc::clone(engine), Arc::clone(live), Arc::clone(stream));
+        (Self { engine, live, stream, responses, retry }, taken)
     }
 
     /// Until the end of the shard, or until nobody takes responses any more.
@@ -59,13 +62,17 @@ impl Fetch {
 
     /// The next response with something in it.
     async fn next(&mut self, reader: &mut Option<Box<dyn ShardReader>>) -> Fetched {
+        let stream = Arc::clone(&self.stream);
         loop {
             let result = match reader {
-                Some(reader) => reader.next().await,
+                Some(reader) => tokio::select! {
+                    biased;
+                    () = stream.until_replaced() => return self.gone(),
+                    read = reader.next() => read,
+                },
                 None => {
                     let context = &self.live.context;
-                    let source = &self.engine.catalog.source;
-                    match source.open(context.shard_id(), &context.position()).await {
+                    match self.stream.source.open(context.shard_id(), &context.position()).await {
                         Ok(opened) => {
                             *reader = Some(opened);
                             continue;
@@ -82,10 +89,12 @@ impl Fetch {
                         return fetched;
                     }
                 }
-                Err(error) if self.is_gone(&error).await => {
-                    return Fetched { end: Some(ShardEnd::default()), ..Fetched::default() };
-                }
-                Err(error) => self.failed(&error).await,
+                Err(error) if self.is_gone(&error).await => return self.gone(),
+                Err(error) => tokio::select! {
+                    biased;
+                    () = stream.until_replaced() => return self.gone(),
+                    () = self.failed(&error) => {}
+                },
             }
         }
     }
@@ -116,13 +125,18 @@ impl Fetch {
         if error.kind() != ErrorKind::Data {
             return false;
         }
-        let Some(stream) = engine.stream() else { return false };
-        if !matches!(engine.catalog.is_gone(stream, context.shard_id()).await, Ok(true)) {
+        if !matches!(engine.catalog.is_gone(&self.stream, context.shard_id()).await, Ok(true)) {
             return false;
         }
+        true
+    }
+
+    /// The end of a shard of which nothing more can be read.
+    fn gone(&self) -> Fetched {
+        let context = &self.live.context;
         let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
         let position = context.checkpoints().pending();
-        engine.events.tell(Event::ShardGone { stream, shard, position });
-        true
+        self.engine.events.tell(Event::ShardGone { stream, shard, position });
+        Fetched { end: Some(ShardEnd::default()), ..Fetched::default() }
     }
 }

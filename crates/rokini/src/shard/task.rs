@@ -16,6 +16,7 @@ use super::{Live, ShardState};
 use crate::ShardEnd;
 use crate::checkpoint::Saved;
 use crate::consumer::engine::Engine;
+use crate::consumer::streams::OpenStream;
 use crate::delivery::retry::{Backoff, RateLimit, Retry};
 use crate::events::Event;
 use crate::processor::{ErasedProcessor, guarded};
@@ -54,6 +55,7 @@ pub(crate) struct Signals {
 pub(crate) struct ShardTask {
     pub(crate) engine: Arc<Engine>,
     pub(crate) live: Arc<Live>,
+    pub(crate) stream: Arc<OpenStream>,
     pub(crate) lease: Lease,
     pub(crate) signals: Signals,
     pub(crate) rng: StdRng,
@@ -70,7 +72,7 @@ impl Drop for CloseOnDrop<'_> {
 
 impl ShardTask {
     pub(crate) async fn run(self) -> Outcome {
-        let Self { engine, live, lease, signals, mut rng } = self;
+        let Self { engine, live, stream, lease, signals, mut rng } = self;
         let _close = CloseOnDrop(&live);
         let context = &live.context;
         let shard = context.shard_id();
@@ -86,7 +88,7 @@ impl ShardTask {
         let _cancels = cancelled.clone().drop_guard();
         let end = {
             let drain = CancellationToken::new();
-            let (fetch, responses) = Fetch::new(&engine, &live, &mut rng);
+            let (fetch, responses) = Fetch::new(&engine, &live, &stream, &mut rng);
             let fetching = AbortOnDropHandle::new(engine.tracker.spawn(fetch.run()));
             let worker = Worker::new(&engine, &live, &lease, responses, &drain, &cancelled, &mut rng);
             let mut work = pin!(worker.run(&mut processor));
@@ -95,7 +97,7 @@ impl ShardTask {
             let report = |saved| report_saved(&engine, &live, saved);
             let mut save = pin!(context.checkpoints().save(&lease, interval, retry, report));
             let mut lost = pin!(lease.lost());
-            let mut asked = pin!(lease.yield_requested());
+            let mut asked = pin!(wanted_elsewhere(&lease, &stream));
             loop {
                 tokio::select! {
                     biased;
@@ -125,7 +127,7 @@ impl ShardTask {
         };
 
         match end {
-            End::Ended(end) => finish(&engine, &live, lease, &end, &signals, &mut rng).await,
+            End::Ended(end) => finish(&engine, &live, &stream, lease, &end, &signals, &mut rng).await,
             End::Drained => {
                 // The consumer's stop is known here before the member has chosen successors.
                 tokio::select! {
@@ -150,6 +152,14 @@ impl ShardTask {
             End::Lost(cause) => lost(&engine, &live, processor, cause).await,
             End::Broken(error) => Outcome::Broken(error),
         }
+    }
+}
+
+/// Resolves once the lease is to be handed over. Nobody wants a shard of a stream that is gone.
+async fn wanted_elsewhere(lease: &Lease, stream: &OpenStream) {
+    lease.yield_requested().await;
+    if stream.is_replaced() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -210,6 +220,7 @@ async fn lost(
 async fn finish(
     engine: &Engine,
     live: &Live,
+    stream: &OpenStream,
     lease: Lease,
     end: &ShardEnd,
     signals: &Signals,
@@ -222,7 +233,7 @@ async fn finish(
     let mut warn = RateLimit::default();
     let prepared = async {
         loop {
-            match prepare_end(engine, live, &lease, end).await {
+            match prepare_end(engine, live, stream, &lease, end).await {
                 Ok(children) => return children,
                 Err(error) => {
                     let retry_in = retry.failed();
@@ -261,6 +272,7 @@ async fn finish(
 async fn prepare_end(
     engine: &Engine,
     live: &Live,
+    stream: &OpenStream,
     lease: &Lease,
     end: &ShardEnd,
 ) -> Result<Vec<rokini_lease::LeaseRow>, String> {
@@ -272,7 +284,6 @@ async fn prepare_end(
         Err(LeaseError::Behind { .. } | LeaseError::Lost(_)) => {}
         Err(error) => return Err(error.to_string()),
     }
-    let stream = engine.stream().ok_or("the stream is not open")?;
     let children = engine.catalog.children(stream, live.context.shard_id(), position, end).await;
     children.map_err(|error| error.to_string())
 }

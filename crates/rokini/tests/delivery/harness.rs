@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rokini::lease::{GroupId, LeaseRow, LeaseStore, Listing, Position, SequenceNumber, ShardId, WallClock};
+use rokini::lease::{
+    GroupId, LeaseRow, LeaseStore, Listing, Position, SequenceNumber, ShardId, StreamId, WallClock,
+};
 use rokini::{Batch, Consumer, ConsumerBuilder, Error, Handle, HandlerError, Record, ShutdownReport};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -17,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// One record in one handler call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
+    pub stream: StreamId,
     pub shard: ShardId,
     pub text: String,
     pub sequence: SequenceNumber,
@@ -43,6 +46,7 @@ impl Log {
 
     pub fn add_record(&self, batch: &Batch, record: &Record) {
         self.0.seen.lock().unwrap().push(Seen {
+            stream: batch.shard().stream().clone(),
             shard: batch.shard().shard_id().clone(),
             text: String::from_utf8(record.data.to_vec()).unwrap(),
             sequence: record.sequence_number,

@@ -10,7 +10,7 @@ use rokini::lease::{
 use rokini::{ErrorKind, Event, StartPosition};
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Log, Running, builder, clock_off_by, group, leases, until_leases};
+use crate::harness::{Log, Running, builder, clock_off_by, group, until_leases};
 use crate::stream::{BEGIN, Op, Stream, shard_id};
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +108,7 @@ async fn c7_first_worker_decides_for_the_group_and_later_shards_start_at_their_o
     assert_eq!(texts[0], "a", "the parent first");
     texts.sort();
     assert_eq!(texts, ["a", "b", "c"]);
-    assert_eq!(second.handle.status().start, Some(Position::AtTimestamp(BEGIN + 1_000)));
+    assert_eq!(second.handle.status().streams[0].start, Position::AtTimestamp(BEGIN + 1_000));
     second.stop().await;
 }
 
@@ -251,7 +251,8 @@ async fn t1_audits_cost_one_listing_an_interval_whatever_the_number_of_workers()
     sleep(Duration::from_secs(3_600)).await;
     let listings = stream.calls(Op::List) - before;
     assert!((50..=70).contains(&listings), "{listings} listings in 60 intervals");
-    assert_eq!(stream.calls(Op::Describe), 8, "once per worker");
+    let described = stream.calls(Op::Describe) - 8;
+    assert!((50..=70).contains(&described), "once per worker, and once an interval: {described}");
     for running in fleet {
         running.stop().await;
     }
@@ -270,48 +271,22 @@ async fn c14_a_recreated_stream_never_meets_old_positions() {
     let second = Running::logging(builder(&stream, store.clone(), "w2"), &log).await;
     log.until_count(3).await;
     assert_eq!(log.texts(), ["a", "b", "c"]);
-    // The leases of the deleted stream are retired, so they weigh nothing.
-    let ended = |rows: &[LeaseRow]| rows.iter().filter(|row| row.position.is_shard_end()).count() == 2;
-    until_leases(&store, ended).await;
-    assert_eq!(leases(&store).await.len(), 3);
+    // The leases of the deleted stream are retired.
+    until_leases(&store, |rows| rows.len() == 1).await;
     second.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn c14_second_stream_in_a_group_is_refused() {
-    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
-    let first = Running::logging(builder(&stream, store.clone(), "w1"), &log).await;
-    until_leases(&store, |rows| rows.iter().any(|row| row.owner.is_some())).await;
-    let bills = Stream::new(3).named("bills");
-    let error = Running::logging(builder(&bills, store.clone(), "w2"), &Log::default()).await.run.await;
-    let error = error.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.to_string().contains("orders") && error.to_string().contains("bills"), "{error}");
-    assert_eq!(leases(&store).await.len(), 1, "it wrote nothing");
-    // Under another group both go on in one table.
-    let other = Running::logging(builder(&bills, store, "w2").group("other"), &log).await;
-    bills.put(2, "b");
-    stream.put(0, "a");
-    log.until_count(2).await;
-    first.stop().await;
-    other.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn c14_lease_of_another_stream_is_given_back_untouched() {
+async fn c14_lease_of_a_stream_that_is_not_read_is_left_alone() {
     let (stream, store, log) = (Stream::new(1), CountingStore::new(MemoryStore::new()), Log::default());
     let foreign = LeaseKey::new(StreamId::new("bills@5").unwrap(), shard_id(0));
     store.insert_lease(&group(), &LeaseRow::new(foreign.clone(), Position::TrimHorizon)).await.unwrap();
     let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
-    let mut events = running.handle.events();
     stream.put(0, "a");
     log.until_count(1).await;
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(300)).await;
     let row = store.lease(&group(), &foreign).await.unwrap().unwrap();
-    assert_eq!(row.position, Position::TrimHorizon);
-    let told = Event::ForeignLease { lease: foreign };
-    assert!(std::iter::from_fn(|| events.try_recv().ok()).any(|event| event == told));
-    let moves = store.snapshot().of(Operation::HandOver);
-    assert!((2..=6).contains(&moves), "given back, and slowly: {moves} times in a minute");
+    assert_eq!(row, LeaseRow::new(foreign, Position::TrimHorizon));
+    assert_eq!(store.snapshot().of(Operation::Acquire), 1, "its own");
     assert!(running.stop().await.is_clean());
 }

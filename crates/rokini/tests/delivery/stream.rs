@@ -49,6 +49,8 @@ struct State {
     broken: HashMap<ShardId, ErrorKind>,
     panics: HashSet<ShardId>,
     calls: HashMap<Op, usize>,
+    /// Shards that no listing shows.
+    hidden: HashSet<ShardId>,
 }
 
 /// Clones are the same stream.
@@ -74,6 +76,7 @@ impl Stream {
             broken: HashMap::new(),
             panics: HashSet::new(),
             calls: HashMap::new(),
+            hidden: HashSet::new(),
         })));
         {
             let mut state = stream.state();
@@ -81,6 +84,7 @@ impl Stream {
                 let width = u128::MAX / shards as u128;
                 let range =
                     HashRange { start: width * number as u128, end: width * (number as u128 + 1) - 1 };
+                let range = if number + 1 == shards { HashRange { end: u128::MAX, ..range } } else { range };
                 state.open_shard(Vec::new(), range, BEGIN - 1_000);
             }
         }
@@ -205,6 +209,15 @@ impl Stream {
         self.state().shards[shard].opened = u64::MAX;
     }
 
+    /// No listing shows the shard from now on, or they do again.
+    pub fn hide(&self, shard: usize, on: bool) {
+        let mut state = self.state();
+        match on {
+            true => state.hidden.insert(shard_id(shard)),
+            false => state.hidden.remove(&shard_id(shard)),
+        };
+    }
+
     pub fn calls(&self, op: Op) -> usize {
         self.state().calls.get(&op).copied().unwrap_or(0)
     }
@@ -263,12 +276,14 @@ impl StreamSource for Stream {
                 shard.opened <= time && shard.closed.is_none_or(|closed| closed >= time)
             }
         };
-        Ok(state.shards.iter().filter(chosen).map(|shard| shard.description.clone()).collect())
+        let shown = |shard: &&Shard| !state.hidden.contains(&shard.description.id);
+        Ok(state.shards.iter().filter(chosen).filter(shown).map(|shard| shard.description.clone()).collect())
     }
 
     async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error> {
         let state = self.called(Op::Open)?;
-        let number = state.shards.iter().position(|known| known.description.id == *shard).unwrap();
+        let known = state.shards.iter().position(|known| known.description.id == *shard);
+        let number = known.ok_or_else(|| Error::new(ErrorKind::Data, "no such shard"))?;
         let before = |record: &&Record| match at {
             Position::TrimHorizon => false,
             Position::AtTimestamp(time) => record.arrival_millis < *time,
@@ -277,13 +292,16 @@ impl StreamSource for Stream {
             Position::ShardEnd => true,
         };
         let cursor = state.shards[number].records.iter().take_while(before).count();
-        Ok(Box::new(Reader { stream: self.clone(), shard: number, cursor }))
+        let created = state.created;
+        Ok(Box::new(Reader { stream: self.clone(), created, shard: number, cursor }))
     }
 }
 
 #[derive(Debug)]
 struct Reader {
     stream: Stream,
+    /// The incarnation of the stream.
+    created: u64,
     shard: usize,
     cursor: usize,
 }
@@ -292,6 +310,9 @@ impl Reader {
     /// What there is, or `None` at the tip.
     fn take(&mut self) -> Result<Option<Fetched>, Error> {
         let state = self.stream.called(Op::Read)?;
+        if state.created != self.created {
+            return Err(Error::new(ErrorKind::Data, "the stream is gone"));
+        }
         let shard = &state.shards[self.shard];
         if let Some(kind) = state.broken.get(&shard.description.id) {
             return Err(Error::new(*kind, "this shard is broken"));

@@ -1,0 +1,156 @@
+//! Minds the streams that are read: audits their leases, and notices when one was made again.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rokini_lease::{HashRange, Member, StreamId, WorkerState};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::engine::Engine;
+use super::streams::{OpenStream, is_older};
+use crate::delivery::retry::{Backoff, Retry};
+use crate::shard::catalog::{interval_number, on_duty};
+use crate::shard::coverage;
+use crate::{Error, Event};
+
+/// Keeps one minder for each stream that is read, for as long as it is polled.
+pub(super) async fn streams(engine: Arc<Engine>, member: Member, mut rng: StdRng) -> Infallible {
+    let mut changes = engine.streams.subscribe();
+    let mut minders: BTreeMap<StreamId, AbortOnDropHandle<()>> = BTreeMap::new();
+    loop {
+        let open = Arc::clone(&changes.borrow_and_update());
+        member.set_streams(Some(open.keys().cloned().collect()));
+        minders.retain(|id, _| open.contains_key(id));
+        for (id, stream) in open.iter() {
+            minders.entry(id.clone()).or_insert_with(|| {
+                let minder = Minder {
+                    engine: Arc::clone(&engine),
+                    stream: Arc::clone(stream),
+                    member: member.clone(),
+                    retry: Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng)),
+                    rng: StdRng::from_rng(&mut rng),
+                    holes: Vec::new(),
+                };
+                AbortOnDropHandle::new(engine.tracker.spawn(minder.run()))
+            });
+        }
+        if changes.changed().await.is_err() {
+            std::future::pending::<Infallible>().await;
+        }
+    }
+}
+
+struct Minder {
+    engine: Arc<Engine>,
+    stream: Arc<OpenStream>,
+    member: Member,
+    retry: Retry,
+    rng: StdRng,
+    /// As the last look at the listing showed them.
+    holes: Vec<HashRange>,
+}
+
+impl Minder {
+    async fn run(mut self) {
+        let interval = self.engine.config.audit_interval;
+        loop {
+            // Spread, so that a fleet started at once does not wake at once for ever.
+            let due = Instant::now() + interval.mul_f64(self.rng.random_range(0.9..1.1));
+            let doubted = tokio::select! {
+                biased;
+                () = self.stream.doubted() => true,
+                () = sleep_until(due) => false,
+            };
+            self.look_for_holes();
+            let on_duty = !doubted && self.is_on_duty();
+            if (doubted || on_duty || self.newer_is_stored()) && self.with_patience(Step::Renew).await {
+                return;
+            }
+            if on_duty {
+                self.with_patience(Step::Audit).await;
+            }
+        }
+    }
+
+    fn is_on_duty(&self) -> bool {
+        let number = interval_number(self.engine.clock.millis(), self.engine.config.audit_interval);
+        let fleet = self.member.snapshot();
+        let alive = fleet.workers.iter().filter(|row| row.state == WorkerState::Alive).map(|row| &row.id);
+        on_duty(&self.stream.id, number, self.member.id(), alive)
+    }
+
+    /// What this worker's own listing shows. A listing may lag, so only what it shows twice counts.
+    fn look_for_holes(&mut self) {
+        let fleet = self.member.snapshot();
+        let seen = coverage::holes(fleet.leases.iter().filter(|row| row.key.stream == self.stream.id));
+        let before = std::mem::replace(&mut self.holes, seen);
+        self.stream.set_holes(if before == self.holes { before } else { Vec::new() });
+    }
+
+    /// Whether another worker found a newer stream of the same name.
+    fn newer_is_stored(&self) -> bool {
+        self.member.snapshot().streams.iter().any(|row| is_older(&self.stream.id, &row.id))
+    }
+
+    /// Until it went through. `true` ends this minder.
+    async fn with_patience(&mut self, step: Step) -> bool {
+        loop {
+            let done = match step {
+                Step::Renew => self.renew().await,
+                Step::Audit => self.audit().await.map(|()| false),
+            };
+            match done {
+                Ok(over) => {
+                    self.retry.succeeded();
+                    return over;
+                }
+                // A stream that is not there may be made again; the next look will tell.
+                Err(error) if matches!(step, Step::Renew) && !error.is_retryable() => {
+                    self.failed(&error);
+                    return false;
+                }
+                Err(error) => {
+                    let retry_in = self.retry.failed();
+                    self.failed(&error);
+                    tokio::time::sleep(retry_in).await;
+                }
+            }
+        }
+    }
+
+    fn failed(&self, error: &Error) {
+        let (stream, error) = (self.stream.id.clone(), error.to_string());
+        self.engine.events.tell(Event::AuditFailed { stream, error });
+    }
+
+    async fn audit(&self) -> Result<(), Error> {
+        let audit = self.engine.catalog.audit(&self.stream).await?;
+        self.stream.set_holes(audit.holes);
+        if audit.created > 0 {
+            self.member.wake();
+        }
+        Ok(())
+    }
+
+    /// Reads the stream that has this name now. `true` where that is another one.
+    async fn renew(&self) -> Result<bool, Error> {
+        let (engine, old) = (&self.engine, &self.stream);
+        let Some(new) = engine.catalog.renewed(old, &engine.config.start).await? else { return Ok(false) };
+        engine.catalog.begin(&new).await?;
+        let (stream, by) = (old.id.clone(), new.id.clone());
+        engine.events.tell(Event::StreamReplaced { stream, by });
+        // Ends this minder, among others.
+        engine.streams.replace(old, new);
+        Ok(true)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Renew,
+    Audit,
+}

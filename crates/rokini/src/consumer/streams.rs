@@ -1,0 +1,184 @@
+//! The streams that a consumer reads, and how they come and go while it runs.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rokini_lease::{HashRange, Position, StreamId};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::StreamSource;
+
+/// A stream whose start position is stored.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    pub(crate) id: StreamId,
+    pub(crate) name: String,
+    pub(crate) start: Position,
+    pub(crate) source: Arc<dyn StreamSource>,
+    retention_millis: AtomicU64,
+    holes: Mutex<Vec<HashRange>>,
+    replaced: CancellationToken,
+    doubt: Notify,
+}
+
+impl OpenStream {
+    pub(crate) fn new(
+        id: StreamId,
+        name: String,
+        start: Position,
+        source: Arc<dyn StreamSource>,
+        retention: Duration,
+    ) -> Self {
+        let stream = Self {
+            id,
+            name,
+            start,
+            source,
+            retention_millis: AtomicU64::default(),
+            holes: Mutex::default(),
+            replaced: CancellationToken::new(),
+            doubt: Notify::new(),
+        };
+        stream.set_retention(retention);
+        stream
+    }
+
+    /// How long the stream keeps records, as it said last.
+    pub(crate) fn retention(&self) -> Duration {
+        Duration::from_millis(self.retention_millis.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_retention(&self, retention: Duration) {
+        let millis = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+        self.retention_millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// Hashes that no lease covers, as the last audit of this worker found them.
+    pub(crate) fn holes(&self) -> Vec<HashRange> {
+        lock(&self.holes).clone()
+    }
+
+    pub(crate) fn set_holes(&self, holes: Vec<HashRange>) {
+        *lock(&self.holes) = holes;
+    }
+
+    /// Whether it was deleted and made again: nothing more of this one can be read.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.is_cancelled()
+    }
+
+    /// Resolves once it was deleted and made again. Cancel safe.
+    pub(crate) async fn until_replaced(&self) {
+        self.replaced.cancelled().await;
+    }
+
+    /// Something says that the stream may not be the one it was.
+    pub(crate) fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    pub(crate) async fn doubted(&self) {
+        self.doubt.notified().await;
+    }
+}
+
+/// Streams by id.
+pub(crate) type Open = BTreeMap<StreamId, Arc<OpenStream>>;
+
+/// What is read now.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    open: watch::Sender<Arc<Open>>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { open: watch::Sender::new(Arc::default()) }
+    }
+}
+
+impl Streams {
+    pub(crate) fn get(&self, id: &StreamId) -> Option<Arc<OpenStream>> {
+        self.open.borrow().get(id).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Arc<Open> {
+        Arc::clone(&self.open.borrow())
+    }
+
+    /// The stream of this name or id.
+    pub(crate) fn named(&self, text: &str) -> Option<Arc<OpenStream>> {
+        let open = self.open.borrow();
+        open.values().find(|stream| stream.name == text || stream.id.as_str() == text).cloned()
+    }
+
+    /// Reads a stream from now on. One that is read already stays as it is.
+    pub(crate) fn add(&self, stream: OpenStream) -> Arc<OpenStream> {
+        let added = Arc::new(stream);
+        self.open.send_if_modified(|open| match open.contains_key(&added.id) {
+            true => false,
+            false => Arc::make_mut(open).insert(added.id.clone(), Arc::clone(&added)).is_none(),
+        });
+        self.get(&added.id).unwrap_or(added)
+    }
+
+    /// Reads a stream no more.
+    pub(crate) fn remove(&self, stream: &OpenStream) {
+        self.open.send_if_modified(|open| Arc::make_mut(open).remove(&stream.id).is_some());
+    }
+
+    /// Reads `new` in place of `old`, which is gone. Nothing happens where `old` is read no more anyway.
+    pub(crate) fn replace(&self, old: &OpenStream, new: OpenStream) {
+        self.open.send_if_modified(|open| {
+            let open = Arc::make_mut(open);
+            let was_read = open.remove(&old.id).is_some();
+            if was_read {
+                // Its tasks must know before the member asks them to hand over.
+                old.replaced.cancel();
+                open.entry(new.id.clone()).or_insert_with(|| Arc::new(new));
+            }
+            was_read
+        });
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Open>> {
+        self.open.subscribe()
+    }
+}
+
+/// Whether both are incarnations of one stream, and `other` the earlier one: ids end in `@` and the time of
+/// creation.
+pub(crate) fn is_older(other: &StreamId, current: &StreamId) -> bool {
+    let parts = |id: &StreamId| {
+        let (name, created) = id.as_str().rsplit_once('@')?;
+        Some((name.to_owned(), created.parse::<u64>().ok()?))
+    };
+    match (parts(other), parts(current)) {
+        (Some((other, before)), Some((current, now))) => other == current && before < now,
+        _ => false,
+    }
+}
+
+/// What is behind the lock is whole after each statement, so a poisoned lock is taken over.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c14_only_an_earlier_incarnation_of_the_same_stream_is_outdated() {
+        let id = |text: &str| StreamId::new(text).unwrap();
+        let current = id("orders@1700000000000");
+        assert!(is_older(&id("orders@1600000000000"), &current));
+        for other in ["orders@1700000000000", "orders@1800000000000", "bills@1600000000000", "orders"] {
+            assert!(!is_older(&id(other), &current), "{other}");
+        }
+        assert!(!is_older(&id("1/orders@1"), &id("2/orders@2")));
+    }
+}

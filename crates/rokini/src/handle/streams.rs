@@ -1,0 +1,131 @@
+//! Streams that come and go while a consumer runs.
+
+use std::sync::Arc;
+
+use rokini_lease::{HashRange, Position, StreamId};
+
+use super::{Control, Handle, Phase};
+use crate::consumer::start::open;
+use crate::consumer::streams::OpenStream;
+use crate::{Error, ErrorKind, Event, StreamRef, StreamSource};
+
+/// A stream that a consumer reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamStatus {
+    /// The stream with the time of its creation.
+    pub id: StreamId,
+    /// Its name.
+    pub name: String,
+    /// Where the group started in it.
+    pub start: Position,
+    /// How long it keeps records, as it said last.
+    pub retention: std::time::Duration,
+    /// Partition-key hashes that no lease covered when this worker last audited the stream. Records with these
+    /// hashes reach nobody until they are mended, which the audit does by itself where it can.
+    pub holes: Vec<HashRange>,
+}
+
+impl StreamStatus {
+    pub(super) fn of(stream: &OpenStream) -> Self {
+        Self {
+            id: stream.id.clone(),
+            name: stream.name.clone(),
+            start: stream.start,
+            retention: stream.retention(),
+            holes: stream.holes(),
+        }
+    }
+}
+
+impl Handle {
+    /// Reads another stream from now on, by its name or ARN, as [`ConsumerBuilder::stream`] does from the start:
+    /// returns once its start position and its leases are stored. A stream that is read already is left as it is.
+    /// The other workers of the group read it when they are told to; its shards are spread over those that do.
+    ///
+    /// [`ConsumerBuilder::stream`]: crate::ConsumerBuilder::stream
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when the text names no stream, when the stream does not exist, and when the
+    /// consumer was built without `aws`; [`ErrorKind::Permission`] when the credentials do not allow to read it;
+    /// what passes by itself when it has not passed within a minute.
+    pub async fn add_stream(&self, stream: &str) -> Result<(), Error> {
+        let engine = &self.control.engine;
+        let stream: StreamRef = stream.parse()?;
+        if engine.streams.named(stream.name()).is_some() {
+            return Ok(());
+        }
+        let source = engine.sources.kinesis(stream, &engine.config)?;
+        self.add(source).await
+    }
+
+    /// As [`Handle::add_stream`], for a source of one's own.
+    ///
+    /// # Errors
+    /// As [`Handle::add_stream`].
+    pub async fn add_source(&self, source: impl StreamSource) -> Result<(), Error> {
+        self.add(Arc::new(source)).await
+    }
+
+    async fn add(&self, source: Arc<dyn StreamSource>) -> Result<(), Error> {
+        let control = &self.control;
+        if control.want_before_start(&source) {
+            return Ok(());
+        }
+        let rng = control.engine.sources.fork();
+        let opened = open(&control.engine, source, &[], rng).await?;
+        if control.phase() >= Phase::Stopping {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "the consumer stops: start another one to read streams",
+            ));
+        }
+        let stream = control.engine.streams.add(opened);
+        control.engine.events.tell(Event::StreamAdded { stream: stream.id.clone() });
+        Ok(())
+    }
+
+    /// Reads a stream no more, by its name or id: its shards drain and go to the workers that still read it;
+    /// returns once this worker has none of them. That lasts as long as handlers do, and goes on when the returned
+    /// future is dropped. Positions stay stored: a stream that is added again goes on from them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when the stream is not read.
+    pub async fn remove_stream(&self, stream: &str) -> Result<(), Error> {
+        let control = &self.control;
+        let name = stream;
+        let Some(stream) = control.engine.streams.named(name) else {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!("stream `{name}` is not read: `Handle::status` lists those that are"),
+            ));
+        };
+        control.engine.streams.remove(&stream);
+        control.engine.events.tell(Event::StreamRemoved { stream: stream.id.clone() });
+        control.without(&stream.id).await;
+        Ok(())
+    }
+}
+
+impl Control {
+    /// Before the start a source is opened with the others.
+    fn want_before_start(&self, source: &Arc<dyn StreamSource>) -> bool {
+        // Under the lock of the phase: the start takes them over after it has changed that.
+        let state = self.state();
+        let early = state.phase == Phase::Created;
+        if early {
+            self.engine.sources.want(Arc::clone(source));
+        }
+        early
+    }
+
+    /// Waits until no shard of the stream is worked on.
+    async fn without(&self, stream: &StreamId) {
+        let mut shards = self.left.subscribe();
+        while self.shards().keys().any(|key| key.stream == *stream) {
+            if shards.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
