@@ -7,7 +7,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub use start::StartPosition;
 
 use crate::dead_letter::target::{self, DeadLetterTarget};
 use crate::source::stream_ref::StreamRef;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, OnFailure};
 
 /// How a DynamoDB table is paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,6 +96,28 @@ pub struct Settings {
     pub auto_checkpoint: bool,
     /// [`ConfigKey::HandlerTimeout`]; `None` is unlimited.
     pub handler_timeout: Option<Duration>,
+    /// [`ConfigKey::BatchMaxRecords`]; unlimited is the largest number.
+    pub batch_max_records: NonZeroUsize,
+    /// [`ConfigKey::BatchMaxBytes`]; unlimited is the largest number.
+    pub batch_max_bytes: NonZeroUsize,
+    /// [`ConfigKey::BatchMaxWait`]
+    pub batch_max_wait: Duration,
+    /// [`ConfigKey::Concurrency`]
+    pub concurrency: NonZeroUsize,
+    /// [`ConfigKey::MaxOutstandingRecords`]
+    pub max_outstanding_records: NonZeroUsize,
+    /// [`ConfigKey::MaxOutstandingBytes`]
+    pub max_outstanding_bytes: NonZeroUsize,
+    /// [`ConfigKey::OnFailure`]
+    pub on_failure: OnFailure,
+    /// [`ConfigKey::MaxAttempts`]; `None` is unlimited.
+    pub max_attempts: Option<NonZeroU32>,
+    /// [`ConfigKey::MaxFailureAge`]; `None` is unlimited.
+    pub max_failure_age: Option<Duration>,
+    /// [`ConfigKey::Bisect`]
+    pub bisect: bool,
+    /// [`ConfigKey::Park`]
+    pub park: bool,
     /// [`ConfigKey::UniqueWorkerNames`]
     pub unique_worker_names: bool,
     /// [`ConfigKey::AuditInterval`]
@@ -105,6 +127,11 @@ pub struct Settings {
 }
 
 const TEN_UNITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(9);
+
+/// As many as one read brings (Kinesis limit).
+const MAX_OUTSTANDING_RECORDS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
+/// Three times what one read brings at most.
+const MAX_OUTSTANDING_BYTES: NonZeroUsize = NonZeroUsize::MIN.saturating_add((32 << 20) - 1);
 
 impl Default for Settings {
     fn default() -> Self {
@@ -128,6 +155,17 @@ impl Default for Settings {
             shutdown_deadline: Duration::from_secs(25),
             auto_checkpoint: true,
             handler_timeout: None,
+            batch_max_records: NonZeroUsize::MAX,
+            batch_max_bytes: NonZeroUsize::MAX,
+            batch_max_wait: Duration::ZERO,
+            concurrency: NonZeroUsize::MIN,
+            max_outstanding_records: MAX_OUTSTANDING_RECORDS,
+            max_outstanding_bytes: MAX_OUTSTANDING_BYTES,
+            on_failure: OnFailure::Retry,
+            max_attempts: None,
+            max_failure_age: None,
+            bisect: true,
+            park: false,
             unique_worker_names: false,
             audit_interval: Duration::from_secs(60),
             dead_letter: None,
@@ -169,6 +207,17 @@ impl Settings {
             ConfigKey::ShutdownDeadline => self.shutdown_deadline = value::duration(text)?,
             ConfigKey::AutoCheckpoint => self.auto_checkpoint = value::flag(text)?,
             ConfigKey::HandlerTimeout => self.handler_timeout = value::timeout(text)?,
+            ConfigKey::BatchMaxRecords => self.batch_max_records = value::most(text)?,
+            ConfigKey::BatchMaxBytes => self.batch_max_bytes = value::most(text)?,
+            ConfigKey::BatchMaxWait => self.batch_max_wait = value::duration(text)?,
+            ConfigKey::Concurrency => self.concurrency = value::concurrency(text)?,
+            ConfigKey::MaxOutstandingRecords => self.max_outstanding_records = value::count(text)?,
+            ConfigKey::MaxOutstandingBytes => self.max_outstanding_bytes = value::count(text)?,
+            ConfigKey::OnFailure => self.on_failure = value::on_failure(text)?,
+            ConfigKey::MaxAttempts => self.max_attempts = value::max_attempts(text)?,
+            ConfigKey::MaxFailureAge => self.max_failure_age = value::timeout(text)?,
+            ConfigKey::Bisect => self.bisect = value::flag(text)?,
+            ConfigKey::Park => self.park = value::flag(text)?,
             ConfigKey::UniqueWorkerNames => self.unique_worker_names = value::flag(text)?,
             ConfigKey::AuditInterval => self.audit_interval = value::duration(text)?,
             ConfigKey::DeadLetter => {
@@ -205,6 +254,17 @@ impl Settings {
             ConfigKey::ShutdownDeadline => value::duration_text(self.shutdown_deadline),
             ConfigKey::AutoCheckpoint => self.auto_checkpoint.to_string(),
             ConfigKey::HandlerTimeout => self.handler_timeout.map_or_else(unlimited, value::duration_text),
+            ConfigKey::BatchMaxRecords => value::most_text(self.batch_max_records),
+            ConfigKey::BatchMaxBytes => value::most_text(self.batch_max_bytes),
+            ConfigKey::BatchMaxWait => value::duration_text(self.batch_max_wait),
+            ConfigKey::Concurrency => self.concurrency.to_string(),
+            ConfigKey::MaxOutstandingRecords => self.max_outstanding_records.to_string(),
+            ConfigKey::MaxOutstandingBytes => self.max_outstanding_bytes.to_string(),
+            ConfigKey::OnFailure => self.on_failure.to_string(),
+            ConfigKey::MaxAttempts => self.max_attempts.map_or_else(unlimited, |count| count.to_string()),
+            ConfigKey::MaxFailureAge => self.max_failure_age.map_or_else(unlimited, value::duration_text),
+            ConfigKey::Bisect => self.bisect.to_string(),
+            ConfigKey::Park => self.park.to_string(),
             ConfigKey::UniqueWorkerNames => self.unique_worker_names.to_string(),
             ConfigKey::AuditInterval => value::duration_text(self.audit_interval),
             ConfigKey::DeadLetter => self.dead_letter.as_ref()?.to_string(),
@@ -346,6 +406,25 @@ impl ConsumerConfig {
                 "{} has no effect with {}: set `billing_mode = provisioned` or remove it",
                 shown(*key),
                 shown(ConfigKey::BillingMode)
+            ));
+        }
+        let limits = [ConfigKey::MaxAttempts, ConfigKey::MaxFailureAge, ConfigKey::Bisect];
+        if let Some(key) = limits.iter().find(|key| is_set(key))
+            && self.on_failure == OnFailure::Retry
+        {
+            return wrong(format!(
+                "{} has no effect with {}: set `on_failure` to `halt`, `skip` or `dead_letter`, or remove it",
+                shown(*key),
+                shown(ConfigKey::OnFailure)
+            ));
+        }
+        if self.on_failure != OnFailure::Retry
+            && self.max_attempts.is_none()
+            && self.max_failure_age.is_none()
+        {
+            return wrong(format!(
+                "{} never comes into effect: set `max_attempts` or `max_failure_age`",
+                shown(ConfigKey::OnFailure)
             ));
         }
         if is_set(&ConfigKey::BillingMode) && !self.create_table {

@@ -88,6 +88,90 @@ pub enum Event {
         /// When it is called again; `None` when it is not.
         retry_in: Option<Duration>,
     },
+    /// One of several records fails: it is searched for, by calls with fewer and fewer of them.
+    Bisecting {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// The first of the records.
+        first: SequenceNumber,
+        /// How many they are.
+        records: usize,
+    },
+    /// A record fails, and its partition key waits for it; other keys go on. Everything from the record on counts as
+    /// outstanding.
+    Parked {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// The record.
+        first: SequenceNumber,
+        /// Its partition key.
+        key: String,
+    },
+    /// A parked key goes on: the record that failed is done or given up, and so are those that waited behind it.
+    Unparked {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// The partition key.
+        key: String,
+    },
+    /// Records were given up and passed over, as the failure policy says. A note of them is stored with the position.
+    Skipped {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// The records.
+        records: Vec<SequenceNumber>,
+        /// The last failure.
+        failure: HandlerFailure,
+        /// How often the handler was called with them.
+        failures: u32,
+    },
+    /// Records were given up, and the dead-letter sink has confirmed them.
+    DeadLettered {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// The records.
+        records: Vec<SequenceNumber>,
+        /// How often the handler was called with them.
+        failures: u32,
+    },
+    /// The dead-letter sink did not confirm records. It is tried again; they are not passed before.
+    DeadLetterFailed {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// The first of the records.
+        first: SequenceNumber,
+        /// The error.
+        error: String,
+        /// Failures of the sink in a row.
+        failures: u32,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// Records were given up, and their shard stands still, as the failure policy says. It stays with this worker.
+    Halted {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// The first of the records.
+        first: SequenceNumber,
+        /// The last failure.
+        failure: HandlerFailure,
+        /// How often the handler was called with them.
+        failures: u32,
+    },
     /// A shard could not be read. It is tried again; other shards go on.
     ReadFailed {
         /// The stream.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::consumer::engine::Engine;
 use crate::shard::Live;
 use crate::shard::task::Outcome;
-use crate::{Error, ErrorKind, Event, ShardStatus};
+use crate::{Error, ErrorKind, Event, ShardState, ShardStatus};
 
 mod streams;
 
@@ -115,6 +115,21 @@ impl Handle {
         let key = LeaseKey::new(stream.clone(), shard.clone());
         let live = self.control.shards().get(&key).cloned().ok_or_else(|| not_here(shard))?;
         live.context.checkpoints().ask(Position::after(sequence)).await
+    }
+
+    /// Lets a shard of this worker go on that is [`ShardState::Halted`](crate::ShardState): the records that halted it
+    /// get all their tries again. Returns whether it was halted. Of several streams' shards with this id, each that is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] when this worker does not have the shard (any more).
+    pub fn retry_halted(&self, shard: &ShardId) -> Result<bool, Error> {
+        let shards = self.control.shards();
+        let mut here = shards.iter().filter(|(key, _)| key.shard == *shard).peekable();
+        if here.peek().is_none() {
+            return Err(not_here(shard));
+        }
+        let halted = here.filter(|(_, live)| live.status().state == ShardState::Halted);
+        Ok(halted.map(|(_, live)| live.resume()).count() > 0)
     }
 
     /// What happens from now on. A receiver that falls behind by 1,024 events misses some and is told so.

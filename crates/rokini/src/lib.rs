@@ -30,10 +30,12 @@ pub use dead_letter::DeadLetterQueue;
 pub use dead_letter::{DeadLetter, DeadLetterSink, DeadLetterTarget};
 #[cfg(feature = "json")]
 pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart, DeadLetterStream};
+pub use delivery::acks::AckToken;
+pub use delivery::policy::OnFailure;
 pub use error::{Error, ErrorKind};
 pub use events::{Event, EventCode, HandlerCall, HandlerFailure};
 pub use handle::{Handle, Phase, ShardReport, ShardStop, ShutdownReport, Status, StreamStatus};
-pub use processor::{Batch, HandlerError, RecordProcessor};
+pub use processor::{Batch, HandlerError, IntoAcks, RecordProcessor};
 pub use record::Record;
 pub use rokini_lease as lease;
 pub use shard::{ShardContext, ShardState, ShardStatus};

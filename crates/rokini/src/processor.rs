@@ -11,9 +11,9 @@ mod batch;
 mod closure;
 mod erased;
 
-pub use batch::Batch;
+pub use batch::{Batch, IntoAcks};
 pub(crate) use closure::{ForEach, ForEachBatch};
-pub(crate) use erased::{ErasedProcessor, Failed, guarded};
+pub(crate) use erased::{ErasedProcessor, Failed, guarded, with_causes};
 
 /// Why a handler failed: any error; `?` makes one of it.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,8 +21,9 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 /// Processes the records of one shard.
 ///
 /// There is one processor per hold of a shard's lease, made by the function given to
-/// [`ConsumerBuilder::processor`](crate::ConsumerBuilder::processor). Its methods are never called at the same
-/// time. Write them as `async fn`:
+/// [`ConsumerBuilder::processor`](crate::ConsumerBuilder::processor); with `concurrency` there are so many, each
+/// with the records of its own partition keys ([`ShardContext::lane`]). The methods of one are never called at the
+/// same time. Write them as `async fn`:
 ///
 /// ```
 /// use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
@@ -39,8 +40,8 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 /// ```
 ///
 /// A method that returns an error, panics, or takes longer than `handler_timeout` is called again with the same
-/// records after a back-off of 100 ms doubling up to 30 s, on the same processor, for ever; other shards go on. A
-/// method that takes too long, and one that runs when the lease is lost or a shutdown's deadline comes, is
+/// records after a back-off of 100 ms doubling up to 30 s, on the same processor, for ever or as
+/// [`OnFailure`](crate::OnFailure) says; other shards go on. A method that takes too long, and one that runs when the lease is lost or a shutdown's deadline comes, is
 /// dropped at an `await`. Code that blocks its thread without an `await` cannot be stopped: move it to
 /// `tokio::task::spawn_blocking`.
 pub trait RecordProcessor: Send + 'static {
@@ -68,14 +69,17 @@ pub trait RecordProcessor: Send + 'static {
 
     /// Called when every record of a closed shard is done. `Ok` means that the shard is finished, and with manual
     /// checkpoints that every record is done, checkpointed or not. It need not do anything: the library stores
-    /// the end and goes on with the children. May be called again when storing the end fails.
+    /// the end and goes on with the children. May be called again when storing the end fails. With ack tokens it is
+    /// called once every record was handed out; the end is stored when all are acked, and when one comes again, this
+    /// does too.
     fn shard_ended(&mut self, shard: &ShardContext) -> impl Future<Output = Result<(), HandlerError>> + Send {
         let _ = shard;
         async { Ok(()) }
     }
 
     /// Called when the shard leaves this worker in order: the consumer stops, or another worker takes its share.
-    /// The last chance to checkpoint. No `process` call runs, none follows. Called once, also when it fails.
+    /// The last chance to checkpoint. No `process` call runs, none follows. Called once, also when it fails. Ack tokens
+    /// that are out after it are waited for.
     fn shutdown_requested(
         &mut self,
         shard: &ShardContext,

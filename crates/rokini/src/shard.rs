@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rokini_lease::{Epoch, GroupId, LeaseKey, Position, SequenceNumber, ShardId, StreamId, WorkerId};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::checkpoint::Checkpoints;
+use crate::delivery::acks::AckQueue;
 use crate::{Error, ErrorKind, Record};
 
 pub(crate) mod catalog;
@@ -18,9 +20,13 @@ pub(crate) mod task;
 
 /// What a processor knows of its shard. Cheap to clone.
 #[derive(Clone)]
-pub struct ShardContext(Arc<Inner>);
+pub struct ShardContext {
+    hold: Arc<Hold>,
+    lane: usize,
+}
 
-struct Inner {
+/// What is the same for all lanes of a hold.
+struct Hold {
     group: GroupId,
     stream: StreamId,
     shard: ShardId,
@@ -28,6 +34,7 @@ struct Inner {
     epoch: Epoch,
     position: Position,
     checkpoints: Checkpoints,
+    acks: AckQueue,
 }
 
 impl ShardContext {
@@ -40,48 +47,61 @@ impl ShardContext {
     ) -> Self {
         let checkpoints = Checkpoints::new(lease.shard.clone(), position);
         let (stream, shard) = (lease.stream.clone(), lease.shard.clone());
-        Self(Arc::new(Inner { group, stream, shard, worker, epoch, position, checkpoints }))
+        let acks = AckQueue::default();
+        let hold = Hold { group, stream, shard, worker, epoch, position, checkpoints, acks };
+        Self { hold: Arc::new(hold), lane: 0 }
     }
 
     /// The group.
     #[must_use]
     pub fn group(&self) -> &GroupId {
-        &self.0.group
+        &self.hold.group
     }
 
     /// The stream.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
-        &self.0.stream
+        &self.hold.stream
     }
 
     /// The shard.
     #[must_use]
     pub fn shard_id(&self) -> &ShardId {
-        &self.0.shard
+        &self.hold.shard
     }
 
     /// Both.
     pub(crate) fn key(&self) -> LeaseKey {
-        LeaseKey::new(self.0.stream.clone(), self.0.shard.clone())
+        LeaseKey::new(self.hold.stream.clone(), self.hold.shard.clone())
     }
 
     /// This worker.
     #[must_use]
     pub fn worker(&self) -> &WorkerId {
-        &self.0.worker
+        &self.hold.worker
     }
 
     /// The fencing token of this hold: higher for each later holder of the shard.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.0.epoch
+        self.hold.epoch
     }
 
     /// Where this hold began: the records that come are those after it.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.0.position
+        self.hold.position
+    }
+
+    /// Which of the shard's processors this is for, from 0: with `concurrency` there are several, each with the
+    /// records of its own partition keys.
+    #[must_use]
+    pub fn lane(&self) -> usize {
+        self.lane
+    }
+
+    pub(crate) fn in_lane(&self, lane: usize) -> Self {
+        Self { hold: Arc::clone(&self.hold), lane }
     }
 
     /// Stores that this record and all before it in the shard are done; returns once that is stored. While the
@@ -94,31 +114,35 @@ impl ShardContext {
     /// [`ErrorKind::Configuration`] when the store refuses the write for good, for lack of permission for
     /// example.
     pub async fn checkpoint_at(&self, record: &Record) -> Result<(), Error> {
-        if record.hold != Some(self.0.checkpoints.hold()) {
+        if record.hold != Some(self.hold.checkpoints.hold()) {
             return Err(Error::new(
                 ErrorKind::Fenced,
                 format!(
                     "record {} was not delivered by this hold of shard {} (epoch {}): checkpoint it with the batch \
                      it came in",
-                    record.sequence_number, self.0.shard, self.0.epoch
+                    record.sequence_number, self.hold.shard, self.hold.epoch
                 ),
             ));
         }
-        self.0.checkpoints.ask(record.position()).await
+        self.hold.checkpoints.ask(record.position()).await
+    }
+
+    pub(crate) fn acks(&self) -> &AckQueue {
+        &self.hold.acks
     }
 
     pub(crate) fn checkpoints(&self) -> &Checkpoints {
-        &self.0.checkpoints
+        &self.hold.checkpoints
     }
 }
 
 impl fmt::Debug for ShardContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ShardContext")
-            .field("stream", &self.0.stream)
-            .field("shard", &self.0.shard)
-            .field("epoch", &self.0.epoch)
-            .field("position", &self.0.position)
+            .field("stream", &self.hold.stream)
+            .field("shard", &self.hold.shard)
+            .field("epoch", &self.hold.epoch)
+            .field("position", &self.hold.position)
             .finish_non_exhaustive()
     }
 }
@@ -135,6 +159,11 @@ pub enum ShardState {
     Handling,
     /// Waits before it calls user code again that failed.
     BackingOff,
+    /// Every record was handed out, and nothing more is taken up or comes: waits for ack tokens.
+    AwaitingAcks,
+    /// Records were given up and the policy is to halt: nothing is called until
+    /// [`Handle::retry_halted`](crate::Handle::retry_halted), a restart, or a seek.
+    Halted,
     /// Waits until heartbeats arrive again.
     Paused,
     /// Leaves this worker in order.
@@ -173,6 +202,12 @@ pub struct ShardStatus {
     pub failures: u32,
     /// The last failure of user code or of reading, cleared by the next success.
     pub last_error: Option<String>,
+    /// Partition keys that are parked: they wait for a record that fails, others go on.
+    pub parked: usize,
+    /// Records skipped by the failure policy in this hold.
+    pub skipped: u64,
+    /// Records given to the dead-letter sink in this hold.
+    pub dead_lettered: u64,
 }
 
 /// A shard that has a task: what others than the task may see of it.
@@ -180,6 +215,7 @@ pub struct ShardStatus {
 pub(crate) struct Live {
     pub(crate) context: ShardContext,
     progress: Mutex<Progress>,
+    resume: Notify,
 }
 
 #[derive(Debug)]
@@ -192,6 +228,18 @@ struct Progress {
     handling: Option<SequenceNumber>,
     failures: u32,
     last_error: Option<String>,
+    parked: usize,
+    skipped: u64,
+    dead_lettered: u64,
+}
+
+impl Progress {
+    fn set_state(&mut self, state: ShardState) {
+        if self.state != state {
+            self.state = state;
+            self.since = Instant::now();
+        }
+    }
 }
 
 impl Live {
@@ -205,8 +253,11 @@ impl Live {
             handling: None,
             failures: 0,
             last_error: None,
+            parked: 0,
+            skipped: 0,
+            dead_lettered: 0,
         };
-        Self { context, progress: Mutex::new(progress) }
+        Self { context, progress: Mutex::new(progress), resume: Notify::new() }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -214,11 +265,13 @@ impl Live {
     }
 
     pub(crate) fn set_state(&self, state: ShardState) {
+        self.progress().set_state(state);
+    }
+
+    pub(crate) fn show(&self, state: ShardState, parked: usize) {
         let mut progress = self.progress();
-        if progress.state != state {
-            progress.state = state;
-            progress.since = Instant::now();
-        }
+        progress.set_state(state);
+        progress.parked = parked;
     }
 
     pub(crate) fn read(&self, millis_behind_latest: u64) {
@@ -227,17 +280,37 @@ impl Live {
         progress.last_read = Some(Instant::now());
     }
 
-    pub(crate) fn handling(&self, first: Option<SequenceNumber>) {
-        self.progress().handling = first;
-        self.set_state(ShardState::Handling);
+    pub(crate) fn handling(&self, first: Option<SequenceNumber>, parked: usize) {
+        let mut progress = self.progress();
+        progress.set_state(ShardState::Handling);
+        progress.handling = first;
+        progress.parked = parked;
     }
 
-    pub(crate) fn returned(&self) {
+    /// A call returned; `well` where nothing is left that failed.
+    pub(crate) fn returned(&self, well: bool) {
         let mut progress = self.progress();
         progress.last_return = Some(Instant::now());
-        progress.handling = None;
-        progress.failures = 0;
-        progress.last_error = None;
+        if well {
+            progress.handling = None;
+            progress.failures = 0;
+            progress.last_error = None;
+        }
+    }
+
+    pub(crate) fn given_up(&self, skipped: usize, dead_lettered: usize) {
+        let mut progress = self.progress();
+        progress.skipped += skipped as u64;
+        progress.dead_lettered += dead_lettered as u64;
+    }
+
+    /// A halted shard is to go on.
+    pub(crate) fn resume(&self) {
+        self.resume.notify_one();
+    }
+
+    pub(crate) async fn resumed(&self) {
+        self.resume.notified().await;
     }
 
     pub(crate) fn failed(&self, failures: u32, error: String) {
@@ -271,6 +344,9 @@ impl Live {
             handling: progress.handling,
             failures: progress.failures,
             last_error: progress.last_error.clone(),
+            parked: progress.parked,
+            skipped: progress.skipped,
+            dead_lettered: progress.dead_lettered,
         }
     }
 }

@@ -90,6 +90,44 @@ keys! {
     /// How long one handler call may take before it counts as failed, as a duration, or `unlimited`. Default
     /// `unlimited`: a slow handler keeps its shard.
     HandlerTimeout = "handler_timeout",
+    /// Records of one handler call, at most: 1 or more, or `unlimited`. Default `unlimited`: as many as one read
+    /// brought.
+    BatchMaxRecords = "batch_max_records",
+    /// Bytes of data of one handler call, at most: 1 or more, or `unlimited`. Default `unlimited`. A single larger
+    /// record is a batch of its own.
+    BatchMaxBytes = "batch_max_bytes",
+    /// How long records wait to go to the handler in a larger batch, as a duration. Default `0s`: not at all. With
+    /// more, a batch can have the records of several reads. It never delays the end of a shard, a hand-over or a
+    /// shutdown.
+    BatchMaxWait = "batch_max_wait",
+    /// Handler calls of one shard at the same time, 1 to 1000. Default 1. With more, each of so many processors gets
+    /// the records of its own partition keys, in order, and reading goes on up to `max_outstanding_records` ahead of
+    /// the oldest record that is not done.
+    Concurrency = "concurrency",
+    /// Records of a shard from the oldest that is not done to the newest that was taken up, from which on no more are
+    /// taken up: 1 or more. Default 10000, the most that one read brings. Matters with `concurrency`, ack tokens and
+    /// `park`; the last read may go beyond it.
+    MaxOutstandingRecords = "max_outstanding_records",
+    /// The same in bytes of data. Default 33554432 (32 MiB; one read brings at most 10 MB).
+    MaxOutstandingBytes = "max_outstanding_bytes",
+    /// What becomes of records that fail `max_attempts` times or for `max_failure_age`: `retry` (they are tried again
+    /// for ever), `halt` (their shard stands still until it is told to go on), `skip` (they are passed over; a note
+    /// stays on the lease), `dead_letter` (they go to the dead-letter sink and are passed once it has them). Default
+    /// `retry`.
+    OnFailure = "on_failure",
+    /// How often the handler is called with the same failing records before `on_failure` applies, 1 or more, or
+    /// `unlimited`. Default `unlimited`.
+    MaxAttempts = "max_attempts",
+    /// For how long the same records may fail before `on_failure` applies, as a duration from their first failure, or
+    /// `unlimited`. Default `unlimited`.
+    MaxFailureAge = "max_failure_age",
+    /// Whether the failing one of several records is searched for, so that `on_failure` applies to it alone: `true` or
+    /// `false`. Default `true`. With `false` it applies to the whole batch.
+    Bisect = "bisect",
+    /// Whether a failing record holds up the records of its own partition key only: `true` or `false`. Default `false`:
+    /// it holds up its shard (its lane, with `concurrency`). With `true` the failing one of several records is searched
+    /// for at once.
+    Park = "park",
     /// Whether something outside (a StatefulSet, for example) vouches that no two live processes have the same
     /// worker name: `true` or `false`. Default `false`. With `true` a restarted worker gets its shards back
     /// after two silent heartbeats in place of `failover`.

@@ -1,8 +1,9 @@
 //! Texts to values and back. Each reader says what it accepts, for the error.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use crate::OnFailure;
 use crate::source::stream_ref::{self, StreamRef};
 
 /// A reader's refusal: what it would have accepted.
@@ -55,6 +56,39 @@ pub(super) fn max_leases(text: &str) -> Result<Option<NonZeroU32>, Accepted> {
         UNLIMITED => Ok(None),
         _ => text.parse().map(Some).map_err(|_| "a whole number of shards, 1 or more, or `unlimited`"),
     }
+}
+
+pub(super) fn count(text: &str) -> Result<NonZeroUsize, Accepted> {
+    text.parse().map_err(|_| "a whole number, 1 or more")
+}
+
+/// A limit; without one the largest number.
+pub(super) fn most(text: &str) -> Result<NonZeroUsize, Accepted> {
+    match text {
+        UNLIMITED => Ok(NonZeroUsize::MAX),
+        _ => count(text).map_err(|_| "a whole number, 1 or more, or `unlimited`"),
+    }
+}
+
+pub(super) fn most_text(most: NonZeroUsize) -> String {
+    if most == NonZeroUsize::MAX { UNLIMITED.to_owned() } else { most.to_string() }
+}
+
+pub(super) fn concurrency(text: &str) -> Result<NonZeroUsize, Accepted> {
+    let accepted = |count: &NonZeroUsize| count.get() <= 1_000;
+    text.parse().ok().filter(accepted).ok_or("a whole number from 1 to 1000")
+}
+
+pub(super) fn max_attempts(text: &str) -> Result<Option<NonZeroU32>, Accepted> {
+    match text {
+        UNLIMITED => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "a whole number of calls, 1 or more, or `unlimited`"),
+    }
+}
+
+pub(super) fn on_failure(text: &str) -> Result<OnFailure, Accepted> {
+    let known = OnFailure::ALL.into_iter().find(|known| known.to_string() == text);
+    known.ok_or("`retry`, `halt`, `skip` or `dead_letter`")
 }
 
 const DURATION: Accepted =

@@ -22,7 +22,7 @@ use crate::processor::{Factory, ForEach, ForEachBatch};
 use crate::shard::catalog::Catalog;
 use crate::{
     Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Decode, Error, ErrorKind,
-    HandlerError, Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
+    HandlerError, OnFailure, Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
 };
 
 /// Builds a [`Consumer`]. Each setting is described at its [`ConfigKey`]; a wrong value is an error of
@@ -108,6 +108,54 @@ impl ConsumerBuilder {
     /// How long one handler call may take before it counts as failed. Default: without limit.
     pub fn handler_timeout(self, limit: Duration) -> Self {
         self.set_duration(ConfigKey::HandlerTimeout, limit)
+    }
+
+    /// Handler calls of one shard at the same time, 1 to 1000, each with the records of its own partition keys, in
+    /// order. Each has a processor of its own ([`ShardContext::lane`]). Default 1.
+    pub fn concurrency(self, calls: usize) -> Self {
+        self.set(ConfigKey::Concurrency, calls.to_string())
+    }
+
+    /// The most records of one handler call, 1 or more. Default: as many as one read brings.
+    pub fn batch_max_records(self, records: usize) -> Self {
+        self.set(ConfigKey::BatchMaxRecords, records.to_string())
+    }
+
+    /// The most bytes of data of one handler call, 1 or more. Default: without limit.
+    pub fn batch_max_bytes(self, bytes: usize) -> Self {
+        self.set(ConfigKey::BatchMaxBytes, bytes.to_string())
+    }
+
+    /// How long records wait to go to the handler in a larger batch. Default: not at all.
+    pub fn batch_max_wait(self, wait: Duration) -> Self {
+        self.set_duration(ConfigKey::BatchMaxWait, wait)
+    }
+
+    /// What becomes of records that fail too often, as `max_attempts` and `max_failure_age` say. Default
+    /// [`OnFailure::Retry`].
+    pub fn on_failure(self, then: OnFailure) -> Self {
+        self.set(ConfigKey::OnFailure, then.to_string())
+    }
+
+    /// How often the handler is called with the same failing records before `on_failure` applies. Default: without
+    /// limit.
+    pub fn max_attempts(self, calls: u32) -> Self {
+        self.set(ConfigKey::MaxAttempts, calls.to_string())
+    }
+
+    /// For how long the same records may fail before `on_failure` applies. Default: without limit.
+    pub fn max_failure_age(self, age: Duration) -> Self {
+        self.set_duration(ConfigKey::MaxFailureAge, age)
+    }
+
+    /// Whether the failing one of several records is searched for. Default `true`.
+    pub fn bisect(self, bisect: bool) -> Self {
+        self.set(ConfigKey::Bisect, bisect.to_string())
+    }
+
+    /// Whether a failing record holds up the records of its partition key only. Default `false`.
+    pub fn park(self, park: bool) -> Self {
+        self.set(ConfigKey::Park, park.to_string())
     }
 
     /// How often this worker says that it is alive. Default 1 s.
@@ -232,7 +280,7 @@ impl ConsumerBuilder {
     }
 
     /// Where records go that the failure policy gives up. Their shard goes on once they are kept there. Default: the
-    /// place that [`ConfigKey::DeadLetter`] names, if any.
+    /// place that [`ConfigKey::DeadLetter`] names. Required with [`OnFailure::DeadLetter`], and only with that.
     pub fn dead_letter(mut self, sink: impl DeadLetterSink) -> Self {
         self.dead_letter = Some(Arc::new(sink));
         self
@@ -267,6 +315,21 @@ impl ConsumerBuilder {
         let factory = self.factory.ok_or_else(|| {
             missing("handler", "give the builder one with `processor`, `for_each` or `for_each_batch`")
         })?;
+        if factory.records_per_call.is_some() {
+            let batches = [ConfigKey::BatchMaxRecords, ConfigKey::BatchMaxBytes, ConfigKey::BatchMaxWait];
+            refuse_ineffective(&config, &batches, "with a handler of single records")?;
+        }
+        let has_sink = self.dead_letter.is_some() || config.dead_letter.is_some();
+        if has_sink != (config.on_failure == OnFailure::DeadLetter) {
+            let on_failure = config.on_failure;
+            return Err(if has_sink {
+                let message =
+                    format!("a dead-letter sink has no effect with `on_failure = {on_failure}`: remove it");
+                Error::new(ErrorKind::Configuration, message)
+            } else {
+                missing("dead-letter sink", "set `dead_letter`, or give the builder one with `dead_letter`")
+            });
+        }
         let aws = self.aws.map(with_http_client).transpose()?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         let sources = Sources::new(aws.clone(), self.clock.clone(), StdRng::from_rng(&mut rng));

@@ -9,6 +9,9 @@ use rokini_lease::WallClock;
 use tokio_util::task::TaskTracker;
 
 use super::streams::Streams;
+use crate::delivery::flow::Rules;
+use crate::delivery::lane::Limits;
+use crate::delivery::policy::Policy;
 use crate::events::Events;
 use crate::processor::Factory;
 use crate::shard::catalog::Catalog;
@@ -24,7 +27,6 @@ pub(crate) struct Engine {
     pub(crate) tracker: TaskTracker,
     pub(crate) clock: WallClock,
     /// Where records go that are given up.
-    #[expect(dead_code, reason = "for the failure policy")]
     pub(crate) dead_letter: Option<Arc<dyn DeadLetterSink>>,
     pub(crate) streams: Streams,
     pub(crate) sources: Sources,
@@ -74,6 +76,33 @@ impl Sources {
 
     pub(crate) fn take_wanted(&self) -> Vec<Arc<dyn StreamSource>> {
         std::mem::take(&mut *lock(&self.wanted))
+    }
+}
+
+impl Engine {
+    /// How records go through user code.
+    pub(crate) fn rules(&self) -> Rules {
+        let config = &self.config;
+        let limits = Limits {
+            records: self.factory.records_per_call.unwrap_or_else(|| config.batch_max_records.get()),
+            bytes: config.batch_max_bytes.get(),
+            wait: config.batch_max_wait,
+        };
+        let policy = Policy {
+            max_attempts: config.max_attempts,
+            max_age: config.max_failure_age,
+            bisect: config.bisect,
+            park: config.park,
+            then: config.on_failure,
+        };
+        Rules {
+            lanes: config.concurrency.get(),
+            limits,
+            window_records: config.max_outstanding_records.get(),
+            window_bytes: config.max_outstanding_bytes.get(),
+            policy,
+            ack_timeout: config.handler_timeout,
+        }
     }
 }
 

@@ -1,98 +1,181 @@
-//! Which records of a shard are done.
+//! Which records of a shard are done, and so how far the shard is: the end of the contiguous done prefix.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
 
 use rokini_lease::Position;
+use tokio::time::Instant;
 
-/// Names a delivery until it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a delivery that is never done holds back every position after it"]
-pub(crate) struct Ticket(u64);
+use super::spans::{Span, Spans};
+use crate::Record;
 
-/// Knows which deliveries are done, in any order, and so how far the shard is: the end of the contiguous done
-/// prefix.
+/// Numbers the records of a hold, keeps those of which some are not done, and knows which are.
+///
+/// The records of one response stay or go together: their data may be slices of one buffer, so letting go of some
+/// would free nothing.
 #[derive(Debug)]
 pub(crate) struct Tracker {
     /// Everything up to here is done.
-    done: Position,
-    /// Everything up to here was delivered.
-    delivered: Position,
-    /// Deliveries after `done`, in order, each with whether it is done.
-    open: VecDeque<(Position, bool)>,
-    /// The ticket of the first of them.
+    position: Position,
+    /// The first record that is not done.
+    prefix: u64,
+    /// The number of the next record.
+    end: u64,
+    /// What is done after the first that is not: from and to.
+    beyond: BTreeMap<u64, u64>,
+    responses: VecDeque<Response>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Response {
     first: u64,
+    records: Arc<Vec<Record>>,
+    millis_behind_latest: u64,
+    bytes: usize,
+    came: Instant,
+}
+
+impl Response {
+    fn end(&self) -> u64 {
+        self.first + self.records.len() as u64
+    }
+}
+
+/// Records as user code gets them.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) records: Arc<Vec<Record>>,
+    pub(crate) range: Range<usize>,
+    pub(crate) millis_behind_latest: u64,
 }
 
 impl Tracker {
     pub(crate) fn new(start: Position) -> Self {
-        Self { done: start, delivered: start, open: VecDeque::new(), first: 0 }
-    }
-
-    /// Records up to `end` are about to be delivered. Deliveries come in the order of the shard.
-    pub(crate) fn deliver(&mut self, end: Position) -> Ticket {
-        let ticket = Ticket(self.first + self.open.len() as u64);
-        self.delivered = self.delivered.max(end);
-        self.open.push_back((end, false));
-        ticket
-    }
-
-    /// A delivery is done. The position of the shard, where that moved it.
-    pub(crate) fn done(&mut self, ticket: Ticket) -> Option<Position> {
-        let index = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
-        self.open.get_mut(index)?.1 = true;
-        let before = self.done;
-        while let Some((end, true)) = self.open.front() {
-            self.done = self.done.max(*end);
-            self.open.pop_front();
-            self.first += 1;
+        Self {
+            position: start,
+            prefix: 0,
+            end: 0,
+            beyond: BTreeMap::new(),
+            responses: VecDeque::new(),
+            bytes: 0,
         }
-        (self.done > before).then_some(self.done)
     }
 
-    /// The end of what was delivered.
-    pub(crate) fn delivered(&self) -> Position {
-        self.delivered
+    /// Takes up the next records of the shard.
+    pub(crate) fn add(&mut self, records: Vec<Record>, millis_behind_latest: u64, now: Instant) -> Span {
+        let span = Span { from: self.end, to: self.end + records.len() as u64 };
+        if !records.is_empty() {
+            let bytes = records.iter().map(|record| record.data.len()).sum();
+            self.end = span.to;
+            self.bytes += bytes;
+            let records = Arc::new(records);
+            let response = Response { first: span.from, records, millis_behind_latest, bytes, came: now };
+            self.responses.push_back(response);
+        }
+        span
+    }
+
+    /// These records are done. Saying so twice changes nothing.
+    pub(crate) fn done(&mut self, span: Span) {
+        let mut span = Span { from: span.from.max(self.prefix), to: span.to.min(self.end) };
+        if span.is_empty() {
+            return;
+        }
+        if let Some((&from, &to)) = self.beyond.range(..=span.from).next_back()
+            && to >= span.from
+        {
+            span = Span { from, to: to.max(span.to) };
+        }
+        // What begins inside of it, or right after it, becomes part of it.
+        while let Some((&from, &to)) = self.beyond.range(span.from..=span.to).next() {
+            self.beyond.remove(&from);
+            span.to = span.to.max(to);
+        }
+        if span.from > self.prefix {
+            self.beyond.insert(span.from, span.to);
+            return;
+        }
+        self.prefix = span.to;
+        if let Some(last) = self.record(self.prefix - 1) {
+            self.position = self.position.max(last.position());
+        }
+        while self.responses.front().is_some_and(|response| response.end() <= self.prefix) {
+            self.bytes -= self.responses.pop_front().map_or(0, |response| response.bytes);
+        }
+    }
+
+    /// Every record up to a position is done.
+    pub(crate) fn done_through(&mut self, position: Position) {
+        let mut to = self.prefix;
+        for response in &self.responses {
+            let within = response.records.partition_point(|record| record.position() <= position);
+            to = to.max(response.first + within as u64);
+            if within < response.records.len() {
+                break;
+            }
+        }
+        self.done(Span { from: self.prefix, to });
+    }
+
+    pub(crate) fn is_done(&self, number: u64) -> bool {
+        number < self.prefix || self.beyond.range(..=number).next_back().is_some_and(|(_, to)| number < *to)
+    }
+
+    /// Everything up to here is done.
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The first record that is not done.
+    pub(crate) fn open(&self) -> Option<&Record> {
+        self.record(self.prefix)
+    }
+
+    /// Records from the first that is not done to the last taken up.
+    pub(crate) fn records(&self) -> usize {
+        Span { from: self.prefix, to: self.end }.len()
+    }
+
+    /// The bytes of the responses they came in.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn response(&self, number: u64) -> Option<&Response> {
+        let index = self.responses.partition_point(|response| response.end() <= number);
+        self.responses.get(index).filter(|response| response.first <= number)
+    }
+
+    /// A record that is kept: one at or after the first that is not done.
+    pub(crate) fn record(&self, number: u64) -> Option<&Record> {
+        let response = self.response(number)?;
+        response.records.get(usize::try_from(number - response.first).ok()?)
+    }
+
+    /// When a record was taken up.
+    pub(crate) fn came(&self, number: u64) -> Option<Instant> {
+        self.response(number).map(|response| response.came)
+    }
+
+    /// The records themselves. Those of one response in a row are not copied.
+    pub(crate) fn take(&self, spans: &Spans) -> Taken {
+        let last = spans.last().and_then(|last| self.response(last));
+        let millis_behind_latest = last.map_or(0, |response| response.millis_behind_latest);
+        if let (Some(span), Some(response)) = (spans.single(), last)
+            && span.from >= response.first
+        {
+            let from = Span { from: response.first, to: span.from }.len();
+            let range = from..from + span.len();
+            return Taken { records: Arc::clone(&response.records), range, millis_behind_latest };
+        }
+        let records: Vec<Record> =
+            spans.numbers().filter_map(|number| self.record(number).cloned()).collect();
+        let range = 0..records.len();
+        Taken { records: Arc::new(records), range, millis_behind_latest }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use rokini_lease::SequenceNumber;
-
-    fn after(number: u128) -> Position {
-        Position::after(SequenceNumber::from(number))
-    }
-
-    #[test]
-    fn in_order() {
-        let mut tracker = Tracker::new(Position::TrimHorizon);
-        let first = tracker.deliver(after(1));
-        assert_eq!(tracker.done(first), Some(after(1)));
-        assert_eq!(tracker.done(first), None, "a ticket counts once");
-        let _second = tracker.deliver(after(2));
-        assert_eq!(tracker.delivered(), after(2));
-    }
-
-    proptest! {
-        #[test]
-        fn c4_position_is_the_end_of_the_contiguous_done_prefix(
-            order in Just((0..24usize).collect::<Vec<_>>()).prop_shuffle(),
-            acked in 0..24usize,
-        ) {
-            let mut tracker = Tracker::new(Position::TrimHorizon);
-            let tickets: Vec<_> = (1..=24).map(|n| tracker.deliver(after(n))).collect();
-            let mut done = [false; 24];
-            let mut position = Position::TrimHorizon;
-            for index in order.into_iter().take(acked) {
-                done[index] = true;
-                let moved = tracker.done(tickets[index]);
-                let prefix = done.iter().take_while(|done| **done).count();
-                let expected = if prefix == 0 { Position::TrimHorizon } else { after(prefix as u128) };
-                prop_assert_eq!(moved, (expected > position).then_some(expected));
-                position = expected;
-            }
-        }
-    }
-}
+mod tests;

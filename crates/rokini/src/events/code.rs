@@ -42,6 +42,20 @@ codes! {
     CheckpointFailed = "checkpoint-failed",
     /// [`Event::HandlerFailed`]
     HandlerFailed = "handler-failed",
+    /// [`Event::Bisecting`]
+    Bisecting = "bisecting",
+    /// [`Event::Parked`]
+    Parked = "parked",
+    /// [`Event::Unparked`]
+    Unparked = "unparked",
+    /// [`Event::Skipped`]
+    Skipped = "skipped",
+    /// [`Event::DeadLettered`]
+    DeadLettered = "dead-lettered",
+    /// [`Event::DeadLetterFailed`]
+    DeadLetterFailed = "dead-letter-failed",
+    /// [`Event::Halted`]
+    Halted = "halted",
     /// [`Event::ReadFailed`]
     ReadFailed = "read-failed",
     /// [`Event::ShardGone`]
@@ -94,6 +108,13 @@ impl Event {
             Self::Checkpointed { .. } => EventCode::Checkpointed,
             Self::CheckpointFailed { .. } => EventCode::CheckpointFailed,
             Self::HandlerFailed { .. } => EventCode::HandlerFailed,
+            Self::Bisecting { .. } => EventCode::Bisecting,
+            Self::Parked { .. } => EventCode::Parked,
+            Self::Unparked { .. } => EventCode::Unparked,
+            Self::Skipped { .. } => EventCode::Skipped,
+            Self::DeadLettered { .. } => EventCode::DeadLettered,
+            Self::DeadLetterFailed { .. } => EventCode::DeadLetterFailed,
+            Self::Halted { .. } => EventCode::Halted,
             Self::ReadFailed { .. } => EventCode::ReadFailed,
             Self::ShardGone { .. } => EventCode::ShardGone,
             Self::ShardEnded { .. } => EventCode::ShardEnded,

@@ -55,6 +55,44 @@ impl Log {
                         "a handler failed");
                 }
             }
+            Event::Bisecting { stream, shard, first, records } => {
+                line!(debug, stream, shard, { %first, records, }, "searches for the record that fails");
+            }
+            Event::Parked { stream, shard, first, key } => {
+                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                    line!(warn, stream, shard, { %first, key, more, },
+                        "a partition key waits for a record that fails; others go on");
+                }
+            }
+            Event::Unparked { stream, shard, key } => {
+                line!(debug, stream, shard, { key, }, "a parked partition key goes on");
+            }
+            Event::Skipped { stream, shard, records, failure, failures } => {
+                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                    let first = records.first().map(tracing::field::display);
+                    line!(warn, stream, shard,
+                        { first, records = records.len(), failures, more, exception.message = %failure, },
+                        "records that fail were skipped");
+                }
+            }
+            Event::DeadLettered { stream, shard, records, failures } => {
+                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                    let first = records.first().map(tracing::field::display);
+                    line!(warn, stream, shard, { first, records = records.len(), failures, more, },
+                        "records that fail went to the dead-letter sink");
+                }
+            }
+            Event::DeadLetterFailed { stream, shard, first, error, failures, retry_in } => {
+                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                    line!(warn, stream, shard,
+                        { %first, failures, ?retry_in, more, exception.message = %error, },
+                        "the dead-letter sink failed, trying again");
+                }
+            }
+            Event::Halted { stream, shard, first, failure, failures } => {
+                line!(warn, stream, shard, { %first, failures, exception.message = %failure, },
+                    "a shard stands still at a record that fails");
+            }
             Event::ReadFailed { stream, shard, kind, error, failures, retry_in } => {
                 if let Some(more) = self.admit(event, stream, Some(shard)) {
                     line!(warn, stream, shard,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rokini_lease::Epoch;
 use tokio_util::sync::CancellationToken;
 
+use crate::delivery::acks::{AckToken, Delivery};
 use crate::{Error, Record, ShardContext};
 
 /// The records handed to user code in one call, in the order of their shard. Never empty.
@@ -21,6 +22,7 @@ pub struct Batch {
     pub(crate) millis_behind_latest: u64,
     pub(crate) attempt: u32,
     pub(crate) cancelled: CancellationToken,
+    pub(crate) delivery: Delivery,
 }
 
 impl Batch {
@@ -79,6 +81,27 @@ impl Batch {
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancelled
+    }
+
+    /// From now on each record is done when its token is acked, not when the handler returns `Ok`. For handlers that
+    /// give records to others and return: the next batch comes while tokens are out, until `max_outstanding_records`
+    /// or `max_outstanding_bytes` are.
+    ///
+    /// Acks may come in any order; the stored position is the end of the contiguous done prefix. A token that fails,
+    /// is dropped, or is kept for longer than `handler_timeout` brings its record again, as the failure policy says,
+    /// before any new record of its lane. When the handler returns an error or panics, the records that are not acked
+    /// come again, and tokens of them have a say no more, except that they are done when acked after all.
+    ///
+    /// To be called before the handler returns, once: tokens taken a second time, by a clone, do nothing.
+    #[must_use = "a record whose token is dropped comes again"]
+    pub fn into_acks(self) -> IntoAcks {
+        let tokens = self.delivery.each(&self.shard).into_iter();
+        IntoAcks { records: self.into_iter(), tokens }
+    }
+
+    /// One token for the whole batch; otherwise as [`Batch::into_acks`].
+    pub fn ack_token(&self) -> AckToken {
+        self.delivery.whole(&self.shard)
     }
 
     /// As [`ShardContext::checkpoint_at`].
@@ -140,3 +163,24 @@ impl Iterator for IntoIter {
 }
 
 impl ExactSizeIterator for IntoIter {}
+
+/// The records of a batch with their ack tokens, one by one.
+#[derive(Debug)]
+pub struct IntoAcks {
+    records: IntoIter,
+    tokens: std::vec::IntoIter<AckToken>,
+}
+
+impl Iterator for IntoAcks {
+    type Item = (Record, AckToken);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.records.next().zip(self.tokens.next())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.tokens.size_hint()
+    }
+}
+
+impl ExactSizeIterator for IntoAcks {}

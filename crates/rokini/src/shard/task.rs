@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Lease, LeaseError, LostCause, Marks, Position, SequenceNumber, WorkerId};
@@ -13,17 +14,18 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::fetch::Fetch;
 use super::{Live, ShardState};
+use crate::ShardContext;
 use crate::ShardEnd;
 use crate::checkpoint::Saved;
 use crate::consumer::engine::Engine;
 use crate::consumer::streams::OpenStream;
 use crate::delivery::retry::{Backoff, RateLimit, Retry};
 use crate::events::Event;
-use crate::processor::{ErasedProcessor, guarded};
+use crate::processor::guarded;
 
 mod worker;
 
-use worker::{End, Worker};
+use worker::{End, Slot, Worker};
 
 /// How long a handler call may go on after its lease was lost, and `lease_lost` may take.
 const LOST_GRACE: Duration = Duration::from_secs(5);
@@ -83,15 +85,18 @@ impl ShardTask {
             position: context.position(),
         });
 
-        let mut processor: Option<Box<dyn ErasedProcessor>> = None;
+        let lanes = engine.rules().lanes;
+        let mut processors: Vec<(ShardContext, Slot)> =
+            (0..lanes).map(|lane| (context.in_lane(lane), None)).collect();
         let cancelled = CancellationToken::new();
         let _cancels = cancelled.clone().drop_guard();
         let end = {
             let drain = CancellationToken::new();
             let (fetch, responses) = Fetch::new(&engine, &live, &stream, &mut rng);
             let fetching = AbortOnDropHandle::new(engine.tracker.spawn(fetch.run()));
-            let worker = Worker::new(&engine, &live, &lease, responses, &drain, &cancelled, &mut rng);
-            let mut work = pin!(worker.run(&mut processor));
+            let worker =
+                Worker::new(&engine, &live, &lease, responses, &drain, &cancelled, &mut processors, &mut rng);
+            let mut work = pin!(worker.run());
             let retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng));
             let interval = engine.config.checkpoint_interval;
             let report = |saved| report_saved(&engine, &live, saved);
@@ -132,13 +137,13 @@ impl ShardTask {
                 // The consumer's stop is known here before the member has chosen successors.
                 tokio::select! {
                     biased;
-                    cause = lease.lost() => return lost(&engine, &live, processor, cause).await,
+                    cause = lease.lost() => return lost(&engine, &live, processors, cause).await,
                     () = lease.yield_requested() => {}
                     () = signals.abandon.cancelled() => {}
                 }
                 match hand_over(&engine, &live, lease).await {
                     Ok(to) => Outcome::HandedOver { to },
-                    Err(LeaseError::Lost(cause)) => lost(&engine, &live, processor, cause).await,
+                    Err(LeaseError::Lost(cause)) => lost(&engine, &live, processors, cause).await,
                     Err(error) => Outcome::Broken(error.to_string()),
                 }
             }
@@ -149,7 +154,7 @@ impl ShardTask {
                 give_up(&engine, &live, lease).await;
                 Outcome::Abandoned { handling }
             }
-            End::Lost(cause) => lost(&engine, &live, processor, cause).await,
+            End::Lost(cause) => lost(&engine, &live, processors, cause).await,
             End::Broken(error) => Outcome::Broken(error),
         }
     }
@@ -189,29 +194,31 @@ async fn give_up(engine: &Engine, live: &Live, lease: Lease) {
 async fn lost(
     engine: &Engine,
     live: &Live,
-    processor: Option<Box<dyn ErasedProcessor>>,
+    processors: Vec<(ShardContext, Slot)>,
     cause: LostCause,
 ) -> Outcome {
     let context = &live.context;
     context.checkpoints().close(Some(cause));
     let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
     engine.events.tell(Event::LeaseLost { stream, shard, cause });
-    if let Some(mut processor) = processor {
+    let told = processors.into_iter().filter_map(|(context, slot)| slot.zip(Some(context)));
+    let calls = told.map(|(mut processor, context)| async move {
         let call = async {
-            processor.lease_lost(context, cause).await;
+            processor.lease_lost(&context, cause).await;
             Ok(())
         };
-        if let Err(failure) = guarded(Some(LOST_GRACE), call).await {
-            engine.events.tell(Event::HandlerFailed {
-                stream: context.stream().clone(),
-                shard: context.shard_id().clone(),
-                call: crate::HandlerCall::LeaseLost,
-                failure,
-                first: None,
-                failures: 1,
-                retry_in: None,
-            });
-        }
+        guarded(Some(LOST_GRACE), call).await
+    });
+    for failure in join_all(calls).await.into_iter().filter_map(Result::err) {
+        engine.events.tell(Event::HandlerFailed {
+            stream: context.stream().clone(),
+            shard: context.shard_id().clone(),
+            call: crate::HandlerCall::LeaseLost,
+            failure,
+            first: None,
+            failures: 1,
+            retry_in: None,
+        });
     }
     Outcome::Lost(cause)
 }
@@ -249,7 +256,7 @@ async fn finish(
     };
     let children = tokio::select! {
         biased;
-        cause = lease.lost() => return lost(engine, live, None, cause).await,
+        cause = lease.lost() => return lost(engine, live, Vec::new(), cause).await,
         () = signals.abandon.cancelled() => {
             give_up(engine, live, lease).await;
             return Outcome::Abandoned { handling: None };
@@ -264,7 +271,7 @@ async fn finish(
             engine.events.tell(Event::ShardEnded { stream, shard, children: ids });
             Outcome::Finished
         }
-        Err(LeaseError::Lost(cause)) => lost(engine, live, None, cause).await,
+        Err(LeaseError::Lost(cause)) => lost(engine, live, Vec::new(), cause).await,
         Err(error) => Outcome::Broken(error.to_string()),
     }
 }

@@ -1,22 +1,31 @@
-//! Carries responses through user code, in order.
+//! Carries records through user code, as the flow says: its steps become calls, their ends become events, positions
+//! and what others see of the shard.
 
-use std::ops::Range;
+use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Lease, LostCause, SequenceNumber};
+use rokini_lease::{Lease, LeaseKey, LostCause, Position};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Live, ShardState};
 use crate::consumer::engine::Engine;
+use crate::delivery::acks::Delivery;
+use crate::delivery::flow::{Flow, Step};
 use crate::delivery::retry::{Backoff, Retry};
-use crate::delivery::tracker::Tracker;
 use crate::events::{Event, HandlerCall};
-use crate::processor::{ErasedProcessor, Failed, guarded};
-use crate::{Batch, Fetched, Record, ShardEnd};
+use crate::processor::Failed;
+use crate::{Batch, DeadLetter, Fetched, ShardContext, ShardEnd};
+
+mod calls;
+mod tell;
+
+pub(super) use calls::Slot;
+use calls::{Calls, Job, JobKind, Returned};
 
 /// How the delivery of a shard came to an end.
 pub(super) enum End {
@@ -30,10 +39,31 @@ pub(super) enum End {
     Broken(String),
 }
 
-/// Why the next handler call does not take place.
-enum Stop {
-    Drain,
-    Lost(LostCause),
+/// How far the processor of a lane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// There is none yet.
+    None,
+    Made,
+    Ready,
+    /// It knows that the shard ended.
+    Ended,
+    /// It knows that the shard leaves.
+    Left,
+}
+
+/// A lane's processor and what it needs.
+struct Seat<'p> {
+    context: &'p ShardContext,
+    /// `None` while a call has it.
+    slot: Option<&'p mut Slot>,
+    stage: Stage,
+    /// Failures of calls that are not about records.
+    retry: Retry,
+    /// When such a call is made again.
+    due: Option<Instant>,
+    /// Whether the tokens of the last call were taken.
+    taken: Arc<AtomicBool>,
 }
 
 pub(super) struct Worker<'a> {
@@ -42,12 +72,18 @@ pub(super) struct Worker<'a> {
     lease: &'a Lease,
     responses: mpsc::Receiver<Fetched>,
     drain: &'a CancellationToken,
+    /// What calls do does not count any more.
     cancelled: &'a CancellationToken,
-    tracker: Tracker,
-    retry: Retry,
+    flow: Flow,
+    seats: Vec<Seat<'a>>,
+    calls: Calls<'a>,
+    end: Option<ShardEnd>,
+    /// As the checkpoints know it.
+    position: Position,
 }
 
 impl<'a> Worker<'a> {
+    #[expect(clippy::too_many_arguments, reason = "all that a shard has; there is one caller")]
     pub(super) fn new(
         engine: &'a Arc<Engine>,
         live: &'a Arc<Live>,
@@ -55,197 +91,262 @@ impl<'a> Worker<'a> {
         responses: mpsc::Receiver<Fetched>,
         drain: &'a CancellationToken,
         cancelled: &'a CancellationToken,
+        lanes: &'a mut [(ShardContext, Slot)],
         rng: &mut StdRng,
     ) -> Self {
-        let tracker = Tracker::new(live.context.position());
-        let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
-        Self { engine, live, lease, responses, drain, cancelled, tracker, retry }
-    }
-
-    pub(super) async fn run(mut self, processor: &mut Option<Box<dyn ErasedProcessor>>) -> End {
-        let processor = match self.start(processor).await {
-            Ok(processor) => processor,
-            // Nothing was delivered, so there is nothing to ask the processor for.
-            Err(Stop::Drain) => return End::Drained,
-            Err(Stop::Lost(cause)) => return End::Lost(cause),
+        let position = live.context.position();
+        let flow = Flow::new(engine.rules(), position, StdRng::from_rng(rng));
+        let calls = Calls::new(lanes.len());
+        let seat = |(context, slot): &'a mut (ShardContext, Slot)| Seat {
+            context,
+            slot: Some(slot),
+            stage: Stage::None,
+            retry: Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng)),
+            due: None,
+            taken: Arc::default(),
         };
-        match self.deliver_all(&mut **processor).await {
-            Ok(end) => end,
-            Err(Stop::Drain) => {
-                self.live.set_state(ShardState::Draining);
-                let limit = self.engine.config.handler_timeout;
-                let call = async { processor.shutdown_requested(&self.live.context).await };
-                if let Err(failure) = guarded(limit, call).await {
-                    self.report(HandlerCall::ShutdownRequested, failure, None, false);
-                }
-                End::Drained
-            }
-            Err(Stop::Lost(cause)) => End::Lost(cause),
-        }
+        let seats = lanes.iter_mut().map(seat).collect();
+        Self { engine, live, lease, responses, drain, cancelled, flow, seats, calls, end: None, position }
     }
 
-    /// Makes and initialises the processor. `processor` holds it once it is made, whatever happens then.
-    async fn start<'p>(
-        &mut self,
-        processor: &'p mut Option<Box<dyn ErasedProcessor>>,
-    ) -> Result<&'p mut Box<dyn ErasedProcessor>, Stop> {
-        let (engine, live) = (self.engine, self.live);
-        let made = loop {
-            self.may_call(ShardState::Starting).await?;
-            match guarded(None, async { Ok(engine.factory.make(&live.context)) }).await {
-                Ok(made) => break processor.insert(made),
-                Err(failure) => self.back_off(HandlerCall::Create, failure, None).await?,
-            }
-        };
-        loop {
-            self.may_call(ShardState::Starting).await?;
-            let call = async { made.init(&live.context).await };
-            match guarded(engine.config.handler_timeout, call).await {
-                Ok(()) => break,
-                Err(failure) => self.back_off(HandlerCall::Init, failure, None).await?,
-            }
-        }
-        self.retry.succeeded();
-        live.returned();
-        Ok(made)
-    }
-
-    async fn deliver_all(&mut self, processor: &mut dyn ErasedProcessor) -> Result<End, Stop> {
-        loop {
-            self.live.set_state(ShardState::Reading);
-            let drain = self.drain;
-            let fetched = tokio::select! {
-                biased;
-                () = drain.cancelled() => return Err(Stop::Drain),
-                fetched = self.responses.recv() => fetched,
-            };
-            let Some(fetched) = fetched else {
-                return Ok(End::Broken("the reader of the shard stopped by itself".to_owned()));
-            };
-            let records = Arc::new(fetched.records);
-            let step = self.engine.factory.records_per_call.unwrap_or(usize::MAX);
-            let mut from = 0;
-            while from < records.len() {
-                let to = from.saturating_add(step).min(records.len());
-                self.deliver(processor, &records, from..to, fetched.millis_behind_latest).await?;
-                from = to;
-            }
-            if let Some(end) = fetched.end {
-                self.end(processor).await?;
-                return Ok(End::Ended(end));
-            }
-        }
-    }
-
-    /// Calls the handler with these records until they are done.
-    async fn deliver(
-        &mut self,
-        processor: &mut dyn ErasedProcessor,
-        records: &Arc<Vec<Record>>,
-        range: Range<usize>,
-        millis_behind_latest: u64,
-    ) -> Result<(), Stop> {
-        let checkpoints = self.live.context.checkpoints();
-        let Some(last) = records[range.clone()].last().map(Record::position) else { return Ok(()) };
-        let ticket = self.tracker.deliver(last);
-        let mut from = range.start;
-        loop {
-            self.may_call(ShardState::Paused).await?;
-            // What the handler itself checkpointed before it failed is done.
-            let asked = checkpoints.asked();
-            from += records[from..range.end].iter().take_while(|record| record.position() <= asked).count();
-            if from == range.end {
-                break;
-            }
-            let first = records[from].sequence_number;
-            checkpoints.delivered(self.tracker.delivered());
-            self.live.handling(Some(first));
-            let batch = Batch {
-                records: Arc::clone(records),
-                range: from..range.end,
-                shard: self.live.context.clone(),
-                millis_behind_latest,
-                attempt: self.retry.failures() + 1,
-                cancelled: self.cancelled.clone(),
-            };
-            let call = async { processor.process(batch).await };
-            match guarded(self.engine.config.handler_timeout, call).await {
-                Ok(()) => break,
-                Err(failure) => self.back_off(HandlerCall::Process, failure, Some(first)).await?,
-            }
-        }
-        self.retry.succeeded();
-        self.live.returned();
-        let done = self.tracker.done(ticket);
-        if let Some(position) = done.filter(|_| self.engine.config.auto_checkpoint) {
-            checkpoints.done(position);
-        }
-        Ok(())
-    }
-
-    async fn end(&mut self, processor: &mut dyn ErasedProcessor) -> Result<(), Stop> {
-        let (engine, live) = (self.engine, self.live);
-        loop {
-            self.may_call(ShardState::Ending).await?;
-            let call = async { processor.shard_ended(&live.context).await };
-            match guarded(engine.config.handler_timeout, call).await {
-                Ok(()) => return Ok(()),
-                Err(failure) => self.back_off(HandlerCall::ShardEnded, failure, None).await?,
-            }
-        }
-    }
-
-    /// Before every call: neither while this worker may not use its leases, nor once it is to stop.
-    async fn may_call(&self, waiting: ShardState) -> Result<(), Stop> {
-        if self.drain.is_cancelled() {
-            return Err(Stop::Drain);
-        }
-        if self.lease.is_valid() {
-            return Ok(());
-        }
-        self.live.set_state(waiting);
-        tokio::select! {
-            biased;
-            () = self.drain.cancelled() => Err(Stop::Drain),
-            valid = self.lease.until_valid() => valid.map_err(Stop::Lost),
-        }
-    }
-
-    async fn back_off(
-        &mut self,
-        call: HandlerCall,
-        failure: Failed,
-        first: Option<SequenceNumber>,
-    ) -> Result<(), Stop> {
-        let retry_in = self.report(call, failure, first, true);
-        self.live.set_state(ShardState::BackingOff);
-        tokio::select! {
-            biased;
-            () = self.drain.cancelled() => Err(Stop::Drain),
-            () = sleep(retry_in) => Ok(()),
-        }
-    }
-
-    fn report(
-        &mut self,
-        call: HandlerCall,
-        failure: Failed,
-        first: Option<SequenceNumber>,
-        again: bool,
-    ) -> std::time::Duration {
-        let retry_in = self.retry.failed();
-        let failures = self.retry.failures();
+    pub(super) async fn run(mut self) -> End {
         let context = &self.live.context;
+        loop {
+            let now = Instant::now();
+            let draining = self.drain.is_cancelled();
+            let valid = self.lease.is_valid();
+            self.flow.expire(now);
+            if draining {
+                self.leave();
+            } else if valid {
+                self.begin(now);
+            }
+            self.tell();
+            self.save_position();
+            if self.calls.is_empty() && (!self.flow.awaits_acks() || self.cancelled.is_cancelled()) {
+                if draining {
+                    return End::Drained;
+                }
+                if self.flow.is_handed_out()
+                    && self.seats.iter().all(|seat| seat.stage == Stage::Ended)
+                    && let Some(end) = self.end.take()
+                {
+                    return End::Ended(end);
+                }
+            }
+            self.show(draining, valid);
+            let due = if valid && !draining { self.due(now) } else { self.flow.ack_limit() };
+            let wakes = async { if let Some(due) = due { sleep_until(due).await } else { pending().await } };
+            let (wants_more, halted) = (!draining && self.flow.wants_more(), self.flow.is_halted());
+            tokio::select! {
+                biased;
+                () = self.drain.cancelled(), if !draining => {}
+                returned = self.calls.next() => self.returned(returned),
+                () = context.acks().told() => self.take_acks(),
+                valid = self.lease.until_valid(), if !valid && !draining => if let Err(cause) = valid {
+                    return End::Lost(cause);
+                },
+                () = self.live.resumed(), if halted => self.flow.resume(Instant::now()),
+                fetched = self.responses.recv(), if wants_more => match fetched {
+                    Some(fetched) => {
+                        self.flow.add(fetched.records, fetched.millis_behind_latest, Instant::now());
+                        if fetched.end.is_some() {
+                            self.flow.end();
+                            self.end = fetched.end;
+                        }
+                    }
+                    None => return End::Broken("the reader of the shard stopped by itself".to_owned()),
+                },
+                () = wakes => {}
+            }
+        }
+    }
+
+    /// Begins what can begin: neither while this worker may not use its leases, nor once it is to stop.
+    fn begin(&mut self, now: Instant) {
+        let ended = self.flow.is_handed_out();
+        for lane in 0..self.seats.len() {
+            let seat = &self.seats[lane];
+            let job = match seat.stage {
+                Stage::None => Job::Create,
+                Stage::Made => Job::Init,
+                Stage::Ready if ended => Job::ShardEnded,
+                _ => continue,
+            };
+            if seat.slot.is_some() && seat.due.is_none_or(|due| due <= now) {
+                self.start(lane, job);
+            }
+        }
+        let live = self.live;
+        while let Some(step) = self.flow.next(now, || live.context.checkpoints().asked()) {
+            match step {
+                Step::Call { lane, call, records, attempt } => {
+                    let taken = self.flow.take(&records);
+                    let last = taken.records[taken.range.clone()].last();
+                    if let Some(last) = last {
+                        live.context.checkpoints().delivered(last.position());
+                    }
+                    let seat = &mut self.seats[lane];
+                    // What ended has more to do, and will end again.
+                    seat.stage = Stage::Ready;
+                    if Arc::get_mut(&mut seat.taken).is_none_or(|taken| *taken.get_mut()) {
+                        seat.taken = Arc::default();
+                    }
+                    let batch = Batch {
+                        records: taken.records,
+                        range: taken.range,
+                        shard: seat.context.clone(),
+                        millis_behind_latest: taken.millis_behind_latest,
+                        attempt,
+                        cancelled: self.cancelled.clone(),
+                        delivery: Delivery { call, records, taken: Arc::clone(&seat.taken) },
+                    };
+                    self.start(lane, Job::Process(batch));
+                }
+                Step::Bury { lane, records, failure, attempts, age } => {
+                    let Some(sink) = self.engine.dead_letter.clone() else { continue };
+                    let context = &live.context;
+                    let lease = LeaseKey::new(context.stream().clone(), context.shard_id().clone());
+                    let (group, worker) = (context.group().clone(), context.worker().clone());
+                    let mut letter = DeadLetter::new(group, lease, worker, context.epoch(), records, failure);
+                    letter.attempts = attempts;
+                    let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+                    letter.first_failure_millis = Some(self.engine.clock.millis().saturating_sub(age));
+                    self.start(lane, Job::Bury(sink, Box::new(letter)));
+                }
+            }
+        }
+    }
+
+    /// Once nothing runs any more: the last chance of each processor that was made ready.
+    fn leave(&mut self) {
+        if !self.calls.is_empty() || self.cancelled.is_cancelled() {
+            return;
+        }
+        for lane in 0..self.seats.len() {
+            let stage = std::mem::replace(&mut self.seats[lane].stage, Stage::Left);
+            if matches!(stage, Stage::Ready | Stage::Ended) {
+                self.start(lane, Job::ShutdownRequested);
+            }
+        }
+    }
+
+    fn start(&mut self, lane: usize, job: Job) {
+        let seat = &mut self.seats[lane];
+        if let Some(slot) = seat.slot.take() {
+            seat.due = None;
+            self.calls.start(self.engine, seat.context, lane, slot, job);
+        }
+    }
+
+    fn returned(&mut self, returned: Returned<'a>) {
+        let Returned { lane, slot, job, result } = returned;
+        let now = Instant::now();
+        self.take_acks();
+        let live = self.live;
+        let seat = &mut self.seats[lane];
+        seat.slot = Some(slot);
+        let call = match job {
+            JobKind::Process => {
+                let result = result.map(|()| seat.taken.load(Ordering::Acquire));
+                let succeeded = result.is_ok();
+                self.flow.returned(lane, result, now, || live.context.checkpoints().asked());
+                return live.returned(succeeded && !self.flow.is_troubled());
+            }
+            JobKind::Bury => return self.flow.buried(lane, result.map_err(|error| error.to_string()), now),
+            JobKind::Create => HandlerCall::Create,
+            JobKind::Init => HandlerCall::Init,
+            JobKind::ShardEnded => HandlerCall::ShardEnded,
+            JobKind::ShutdownRequested => HandlerCall::ShutdownRequested,
+        };
+        match result {
+            Ok(()) => {
+                seat.retry.succeeded();
+                seat.stage = match job {
+                    JobKind::Create => Stage::Made,
+                    JobKind::Init => {
+                        self.flow.open(lane);
+                        Stage::Ready
+                    }
+                    JobKind::ShardEnded => Stage::Ended,
+                    _ => return,
+                };
+                live.returned(job == JobKind::Init);
+            }
+            Err(failure) => self.failed(lane, call, failure, now),
+        }
+    }
+
+    /// A call that is not about records failed.
+    fn failed(&mut self, lane: usize, call: HandlerCall, failure: Failed, now: Instant) {
+        let seat = &mut self.seats[lane];
+        let retry_in = seat.retry.failed();
+        let failures = seat.retry.failures();
+        let again = call != HandlerCall::ShutdownRequested;
+        seat.due = again.then_some(now + retry_in);
         self.live.failed(failures, failure.to_string());
         self.engine.events.tell(Event::HandlerFailed {
-            stream: context.stream().clone(),
-            shard: context.shard_id().clone(),
+            stream: self.live.context.stream().clone(),
+            shard: self.live.context.shard_id().clone(),
             call,
             failure,
-            first,
+            first: None,
             failures,
             retry_in: again.then_some(retry_in),
         });
-        retry_in
+    }
+
+    fn take_acks(&mut self) {
+        for ack in self.live.context.acks().take() {
+            self.flow.acked(ack, Instant::now());
+        }
+    }
+
+    fn due(&self, now: Instant) -> Option<Instant> {
+        self.seats.iter().filter_map(|seat| seat.due).chain(self.flow.due(now)).min()
+    }
+
+    fn save_position(&mut self) {
+        let position = self.flow.position();
+        if position > self.position {
+            self.position = position;
+            if self.engine.config.auto_checkpoint {
+                self.live.context.checkpoints().done(position);
+            }
+        }
+    }
+
+    /// What others see of the shard.
+    fn show(&self, draining: bool, valid: bool) {
+        let flow = &self.flow;
+        let stage = |wanted| self.seats.iter().any(|seat| seat.stage == wanted);
+        let running = !self.calls.is_empty();
+        let state = if draining {
+            ShardState::Draining
+        } else if stage(Stage::None) || stage(Stage::Made) {
+            match self.seats.iter().any(|seat| seat.due.is_some()) {
+                true if !running => ShardState::BackingOff,
+                _ => ShardState::Starting,
+            }
+        } else if flow.is_halted() {
+            ShardState::Halted
+        } else if flow.is_handed_out() && !flow.awaits_acks() {
+            match running {
+                true => ShardState::Ending,
+                false => ShardState::BackingOff,
+            }
+        } else if running {
+            let first = flow.open_record().map(|record| record.sequence_number);
+            return self.live.handling(first, flow.parked());
+        } else if !valid {
+            ShardState::Paused
+        } else if flow.is_troubled() {
+            ShardState::BackingOff
+        } else if flow.awaits_acks() {
+            ShardState::AwaitingAcks
+        } else {
+            ShardState::Reading
+        };
+        self.live.show(state, flow.parked());
     }
 }

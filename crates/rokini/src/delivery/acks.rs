@@ -1,0 +1,120 @@
+//! Ack tokens: records that are done when user code says so, in any order.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::spans::{Span, Spans};
+use crate::processor::with_causes;
+use crate::{HandlerError, HandlerFailure, ShardContext};
+
+/// What became of records whose tokens user code took.
+#[derive(Debug)]
+pub(crate) struct Ack {
+    /// The call that handed them out.
+    pub(crate) call: u64,
+    pub(crate) records: Spans,
+    pub(crate) result: Result<(), HandlerFailure>,
+}
+
+/// What tokens tell the worker of their shard. At most as much as is outstanding.
+#[derive(Debug, Default)]
+pub(crate) struct AckQueue {
+    told: Mutex<Vec<Ack>>,
+    changed: Notify,
+}
+
+impl AckQueue {
+    fn tell(&self, ack: Ack) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(ack);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn take(&self) -> Vec<Ack> {
+        std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Resolves when something was told. Cancel safe.
+    pub(crate) async fn told(&self) {
+        self.changed.notified().await;
+    }
+}
+
+/// Which call handed records out, and whether their tokens were taken.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    pub(crate) call: u64,
+    pub(crate) records: Spans,
+    pub(crate) taken: Arc<AtomicBool>,
+}
+
+impl Delivery {
+    /// Hands out tokens for these records; they count the first time.
+    fn token(&self, records: Spans, shard: &ShardContext, counts: bool) -> AckToken {
+        AckToken { call: self.call, records, shard: counts.then(|| shard.clone()) }
+    }
+
+    pub(crate) fn whole(&self, shard: &ShardContext) -> AckToken {
+        self.token(self.records.clone(), shard, self.take())
+    }
+
+    /// A token for each record, in order.
+    pub(crate) fn each(&self, shard: &ShardContext) -> Vec<AckToken> {
+        let counts = self.take();
+        let one = |number| self.token(Spans::from(Span::one(number)), shard, counts);
+        self.records.numbers().map(one).collect()
+    }
+
+    fn take(&self) -> bool {
+        !self.taken.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// Says when a record, or a batch, is done. Got by [`Batch::into_acks`](crate::Batch::into_acks) or
+/// [`Batch::ack_token`](crate::Batch::ack_token); belongs to the hold of the shard that delivered the records, so
+/// that nothing else can be acked with it.
+///
+/// A token that is dropped counts as [`AckToken::fail`]: the record comes again. Once the lease is lost or handed
+/// over, tokens do nothing.
+#[must_use = "a record whose token is dropped comes again"]
+pub struct AckToken {
+    call: u64,
+    records: Spans,
+    /// `None` once it was used.
+    shard: Option<ShardContext>,
+}
+
+impl AckToken {
+    /// The record is done. The stored position follows, within `checkpoint_interval`, as far as all records before
+    /// are done too. Never waits.
+    pub fn ack(mut self) {
+        self.tell(Ok(()));
+    }
+
+    /// The record is not done, and why: it comes again, as the failure policy says.
+    pub fn fail(mut self, error: impl Into<HandlerError>) {
+        self.tell(Err(HandlerFailure::Error(with_causes(&*error.into()))));
+    }
+
+    fn tell(&mut self, result: Result<(), HandlerFailure>) {
+        if let Some(shard) = self.shard.take() {
+            let records = std::mem::take(&mut self.records);
+            shard.acks().tell(Ack { call: self.call, records, result });
+        }
+    }
+}
+
+impl Drop for AckToken {
+    fn drop(&mut self) {
+        self.tell(Err(HandlerFailure::Error("an ack token was dropped without an ack".to_owned())));
+    }
+}
+
+impl fmt::Debug for AckToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shard = self.shard.as_ref().map(|shard| shard.shard_id());
+        f.debug_struct("AckToken").field("shard", &shard).field("records", &self.records.len()).finish()
+    }
+}

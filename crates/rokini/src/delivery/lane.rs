@@ -1,0 +1,196 @@
+//! The records of some partition keys on their way, in order.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::case::Case;
+use super::spans::{Span, Spans};
+use super::tracker::Tracker;
+
+/// How large a batch is at most, and how long it waits to become as large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) records: usize,
+    /// A single record above it is a batch of its own. `usize::MAX` for any.
+    pub(crate) bytes: usize,
+    pub(crate) wait: Duration,
+}
+
+/// The lane of a key: the same for as long as there are as many lanes.
+pub(crate) fn lane_of(key: &str, lanes: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    let hash = hasher.finish();
+    // The upper bits of a product spread evenly, and cost no division.
+    ((u128::from(hash) * lanes as u128) >> 64) as usize
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    queue: VecDeque<Span>,
+    records: usize,
+    bytes: usize,
+    /// Records in trouble; those of a parked key are tried beside the queue, others before it.
+    pub(crate) cases: Vec<Case>,
+    parked: Vec<Parked>,
+}
+
+/// A key that waits while others go on.
+#[derive(Debug)]
+struct Parked {
+    key: Arc<str>,
+    /// The key's records after those in trouble.
+    behind: Spans,
+}
+
+impl Lane {
+    /// Puts records behind the others, or behind what is parked of their key.
+    pub(crate) fn push(&mut self, span: Span, tracker: &Tracker, limits: &Limits) {
+        if self.parked.is_empty() {
+            return self.append(span, tracker, limits);
+        }
+        for number in span.from..span.to {
+            match self.parked_at(number, tracker) {
+                Some(parked) => parked.behind.push(Span::one(number)),
+                None => self.append(Span::one(number), tracker, limits),
+            }
+        }
+    }
+
+    fn append(&mut self, span: Span, tracker: &Tracker, limits: &Limits) {
+        self.records += span.len();
+        self.bytes += bytes(span, tracker, limits);
+        match self.queue.back_mut() {
+            Some(last) if last.to == span.from => last.to = span.to,
+            _ => self.queue.push_back(span),
+        }
+    }
+
+    /// Puts records back that were taken: they come first.
+    pub(crate) fn put_back(&mut self, spans: &Spans, tracker: &Tracker, limits: &Limits) {
+        let waiting = std::mem::take(&mut self.queue);
+        (self.records, self.bytes) = (0, 0);
+        for span in spans.iter().chain(waiting) {
+            self.push(span, tracker, limits);
+        }
+    }
+
+    fn parked_at(&mut self, number: u64, tracker: &Tracker) -> Option<&mut Parked> {
+        let key = &tracker.record(number)?.partition_key;
+        self.parked.iter_mut().find(|parked| parked.key == *key)
+    }
+
+    /// From now on records of this key wait until `unpark`. Whether they did not before.
+    pub(crate) fn park(&mut self, key: &Arc<str>, tracker: &Tracker, limits: &Limits) -> bool {
+        if self.parked.iter().any(|parked| parked.key == *key) {
+            return false;
+        }
+        self.parked.push(Parked { key: Arc::clone(key), behind: Spans::default() });
+        self.put_back(&Spans::default(), tracker, limits);
+        true
+    }
+
+    /// Records of a parked key wait again, before those that wait.
+    pub(crate) fn put_behind(&mut self, key: &Arc<str>, records: &Spans) {
+        if let Some(parked) = self.parked.iter_mut().find(|parked| parked.key == *key) {
+            parked.behind = records.union(&parked.behind);
+        }
+    }
+
+    /// The records to go on with once nothing of a parked key is in trouble any more. `None` when there are none: then
+    /// it is not parked any more.
+    pub(crate) fn unpark(&mut self, key: &Arc<str>, limits: &Limits) -> Option<Spans> {
+        let index = self.parked.iter().position(|parked| parked.key == *key)?;
+        let behind = &mut self.parked[index].behind;
+        if behind.is_empty() {
+            self.parked.swap_remove(index);
+            return None;
+        }
+        let (next, rest) = behind.split_at(limits.records);
+        *behind = rest;
+        Some(next)
+    }
+
+    /// The next records of the queue, as many as go into one batch.
+    pub(crate) fn take(&mut self, tracker: &Tracker, limits: &Limits) -> Spans {
+        let mut taken = Spans::default();
+        let mut room = limits.records;
+        let mut weight = limits.bytes;
+        while let Some(span) = self.queue.pop_front() {
+            let mut to = span.from.saturating_add(room as u64).min(span.to);
+            if limits.bytes != usize::MAX {
+                let mut fits = span.from;
+                while fits < to {
+                    let size = tracker.record(fits).map_or(0, |record| record.data.len());
+                    if size > weight && (fits > span.from || !taken.is_empty()) {
+                        break;
+                    }
+                    weight = weight.saturating_sub(size);
+                    fits += 1;
+                }
+                to = fits;
+            }
+            let part = Span { from: span.from, to };
+            taken.push(part);
+            self.records -= part.len();
+            self.bytes -= bytes(part, tracker, limits);
+            room -= part.len();
+            if to < span.to {
+                self.queue.push_front(Span { from: to, to: span.to });
+                break;
+            }
+            if room == 0 {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Whether the queue has as much as goes into one batch.
+    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
+        self.records >= limits.records || self.bytes >= limits.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// When a batch of the queue may be handed out; `None` when there is nothing in it.
+    pub(crate) fn ready(&self, tracker: &Tracker, limits: &Limits, now: Instant) -> Option<Instant> {
+        let first = self.queue.front()?;
+        if limits.wait.is_zero() || self.is_full(limits) {
+            return Some(now);
+        }
+        Some(tracker.came(first.from).map_or(now, |came| came + limits.wait))
+    }
+
+    /// Whether records in trouble hold up the queue.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.cases.iter().any(|case| case.key.is_none())
+    }
+
+    /// Keys that wait.
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Whether there is nothing left to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.cases.is_empty()
+    }
+}
+
+/// The size of records, where it matters.
+fn bytes(span: Span, tracker: &Tracker, limits: &Limits) -> usize {
+    if limits.bytes == usize::MAX {
+        return 0;
+    }
+    (span.from..span.to).filter_map(|number| tracker.record(number)).map(|record| record.data.len()).sum()
+}
+
+#[cfg(test)]
+mod tests;

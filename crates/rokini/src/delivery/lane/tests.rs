@@ -1,0 +1,91 @@
+use proptest::prelude::*;
+use rokini_lease::{Position, SequenceNumber};
+
+use super::*;
+use crate::Record;
+
+const ANY: Limits = Limits { records: usize::MAX, bytes: usize::MAX, wait: Duration::ZERO };
+
+/// A tracker with records of these keys and sizes.
+fn tracker(records: &[(&str, usize)]) -> Tracker {
+    let mut tracker = Tracker::new(Position::TrimHorizon);
+    let record = |(number, (key, size)): (usize, &(&str, usize))| {
+        Record::new(SequenceNumber::from(number as u128 + 1), *key, vec![0; *size], 0)
+    };
+    tracker.add(records.iter().enumerate().map(record).collect(), 0, Instant::now());
+    tracker
+}
+
+fn batches(lane: &mut Lane, tracker: &Tracker, limits: &Limits) -> Vec<Vec<u64>> {
+    std::iter::from_fn(|| {
+        let taken = lane.take(tracker, limits);
+        (!taken.is_empty()).then(|| taken.numbers().collect())
+    })
+    .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_keep_to_records_and_bytes_and_a_large_record_goes_alone() {
+    let tracker = tracker(&[("a", 3), ("a", 3), ("a", 9), ("a", 1), ("a", 0), ("a", 4)]);
+    for (records, bytes, expected) in [
+        (usize::MAX, usize::MAX, vec![vec![0, 1, 2, 3, 4, 5]]),
+        (4, usize::MAX, vec![vec![0, 1, 2, 3], vec![4, 5]]),
+        (usize::MAX, 5, vec![vec![0], vec![1], vec![2], vec![3, 4, 5]]),
+        (2, 6, vec![vec![0, 1], vec![2], vec![3, 4], vec![5]]),
+    ] {
+        let limits = Limits { records, bytes, ..ANY };
+        let mut lane = Lane::default();
+        lane.push(Span { from: 0, to: 6 }, &tracker, &limits);
+        assert_eq!(batches(&mut lane, &tracker, &limits), expected, "{limits:?}");
+        assert_eq!((lane.records, lane.bytes), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_waits_until_it_is_full_or_its_time_is_up() {
+    let (tracker, wait, begun) = (tracker(&[("a", 5); 4]), Duration::from_secs(1), Instant::now());
+    let mut lane = Lane::default();
+    let limits = Limits { records: 3, bytes: 1_000, wait };
+    assert_eq!(lane.ready(&tracker, &limits, begun), None);
+    lane.push(Span { from: 0, to: 2 }, &tracker, &limits);
+    assert_eq!(lane.ready(&tracker, &limits, begun), Some(begun + wait));
+    assert_eq!(lane.ready(&tracker, &ANY, begun), Some(begun));
+    lane.push(Span { from: 2, to: 3 }, &tracker, &limits);
+    assert_eq!(lane.ready(&tracker, &limits, begun), Some(begun));
+    let _ = lane.take(&tracker, &limits);
+    let small = Limits { bytes: 5, ..limits };
+    lane.push(Span { from: 3, to: 4 }, &tracker, &small);
+    assert_eq!(lane.ready(&tracker, &small, begun), Some(begun));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_a_parked_key_wait_in_their_order() {
+    let tracker = tracker(&[("a", 1), ("b", 1), ("a", 1), ("b", 1), ("a", 1), ("a", 1)]);
+    let mut lane = Lane::default();
+    lane.push(Span { from: 1, to: 4 }, &tracker, &ANY);
+    let key: Arc<str> = "a".into();
+    assert!(lane.park(&key, &tracker, &ANY));
+    assert!(!lane.park(&key, &tracker, &ANY));
+    lane.push(Span { from: 4, to: 6 }, &tracker, &ANY);
+    lane.put_behind(&key, &Spans::from(Span::one(0)));
+    assert_eq!(batches(&mut lane, &tracker, &ANY), [[1, 3]]);
+    let two = Limits { records: 2, ..ANY };
+    let next = |lane: &mut Lane| lane.unpark(&key, &two).map(|spans| spans.numbers().collect::<Vec<_>>());
+    assert_eq!(next(&mut lane), Some(vec![0, 2]));
+    assert_eq!(next(&mut lane), Some(vec![4, 5]));
+    assert_eq!(lane.parked(), 1);
+    assert_eq!((next(&mut lane), lane.parked()), (None, 0));
+}
+
+proptest! {
+    #[test]
+    fn p8_keys_spread_over_lanes_and_stay_there(lanes in 1..64usize) {
+        let mut counts = vec![0_usize; lanes];
+        for key in 0..lanes * 200 {
+            let lane = lane_of(&key.to_string(), lanes);
+            prop_assert_eq!(lane, lane_of(&key.to_string(), lanes));
+            counts[lane] += 1;
+        }
+        prop_assert!(counts.iter().all(|count| (130..270).contains(count)), "{:?}", counts);
+    }
+}

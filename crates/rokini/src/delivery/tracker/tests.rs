@@ -1,0 +1,97 @@
+use super::*;
+use proptest::prelude::*;
+use rokini_lease::SequenceNumber;
+
+fn after(number: u64) -> Position {
+    Position::after(SequenceNumber::from(u128::from(number)))
+}
+
+/// Records with the sequence numbers 1, 2, 3, ...; that of the record of number n is n + 1.
+fn records(from: u64, count: u64) -> Vec<Record> {
+    (from..from + count)
+        .map(|number| Record::new(SequenceNumber::from(u128::from(number) + 1), "k", "data", 0))
+        .collect()
+}
+
+fn filled(sizes: &[u64]) -> Tracker {
+    let mut tracker = Tracker::new(Position::TrimHorizon);
+    let mut from = 0;
+    for size in sizes {
+        let span = tracker.add(records(from, *size), *size, Instant::now());
+        assert_eq!(span, Span { from, to: from + size });
+        from += size;
+    }
+    tracker
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_is_let_go_response_by_response() {
+    let mut tracker = filled(&[2, 0, 3]);
+    assert_eq!((tracker.records(), tracker.bytes()), (5, 20));
+    tracker.done(Span { from: 1, to: 4 });
+    assert_eq!((tracker.position(), tracker.records(), tracker.bytes()), (Position::TrimHorizon, 5, 20));
+    tracker.done(Span::one(0));
+    assert_eq!((tracker.position(), tracker.records(), tracker.bytes()), (after(4), 1, 12));
+    assert_eq!(tracker.open().map(Record::position), Some(after(5)));
+    tracker.done(Span { from: 0, to: 99 });
+    assert_eq!((tracker.position(), tracker.records(), tracker.bytes()), (after(5), 0, 0));
+    assert!(tracker.open().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_in_a_row_of_one_response_are_shared_and_others_gathered() {
+    let tracker = filled(&[3, 3]);
+    let shared = tracker.take(&Spans::from(Span { from: 4, to: 6 }));
+    assert_eq!((shared.range.clone(), shared.records.len(), shared.millis_behind_latest), (1..3, 3, 3));
+    for numbers in [vec![0, 2], vec![2, 3], vec![1, 3, 4]] {
+        let taken = tracker.take(&numbers.iter().copied().collect());
+        let found: Vec<_> = taken.records[taken.range].iter().map(Record::position).collect();
+        assert_eq!(found, numbers.iter().map(|number| after(number + 1)).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_covers_the_records_up_to_it() {
+    let mut tracker = filled(&[3, 3]);
+    tracker.done_through(Position::TrimHorizon);
+    assert_eq!(tracker.position(), Position::TrimHorizon);
+    tracker.done_through(after(4));
+    assert_eq!((tracker.position(), tracker.records()), (after(4), 2));
+    tracker.done_through(after(2));
+    assert_eq!(tracker.position(), after(4), "it never falls");
+}
+
+proptest! {
+    #[test]
+    fn c4_position_is_the_end_of_the_contiguous_done_prefix(
+        sizes in proptest::collection::vec(0..9u64, 1..6),
+        acks in proptest::collection::vec((0..45u64, 1..6u64), 0..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _inside = runtime.enter();
+        let mut tracker = filled(&sizes);
+        let all: u64 = sizes.iter().sum();
+        let mut done = vec![false; usize::try_from(all).unwrap()];
+        for (from, count) in acks {
+            for number in from..(from + count).min(all) {
+                done[usize::try_from(number).unwrap()] = true;
+            }
+            let before = tracker.position();
+            tracker.done(Span { from, to: from + count });
+            let prefix = done.iter().take_while(|done| **done).count() as u64;
+            let expected = if prefix == 0 { Position::TrimHorizon } else { after(prefix) };
+            prop_assert_eq!(tracker.position(), expected);
+            prop_assert!(tracker.position() >= before);
+            prop_assert_eq!(tracker.records() as u64, all - prefix);
+            for number in 0..all {
+                prop_assert_eq!(tracker.is_done(number), done[usize::try_from(number).unwrap()], "{}", number);
+                prop_assert_eq!(tracker.record(number).is_some(), {
+                    // Kept with its response until all before the response's end is done.
+                    let mut end = 0;
+                    let response_end = sizes.iter().map(|size| { end += size; end }).find(|end| number < *end);
+                    response_end.is_some_and(|end| end > prefix)
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Calls into user code and into the dead-letter sink, as many at once as there are lanes.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio_util::sync::ReusableBoxFuture;
+
+use crate::consumer::engine::Engine;
+use crate::dead_letter::DeadLetter;
+use crate::processor::{ErasedProcessor, Failed, guarded};
+use crate::{Batch, DeadLetterSink, ShardContext};
+
+/// Where the processor of a lane is kept. The task of the shard owns it, so that it outlives a call that is dropped.
+pub(in crate::shard::task) type Slot = Option<Box<dyn ErasedProcessor>>;
+
+/// What a lane does.
+#[derive(Debug)]
+pub(super) enum Job {
+    Create,
+    Init,
+    Process(Batch),
+    Bury(Arc<dyn DeadLetterSink>, Box<DeadLetter>),
+    ShardEnded,
+    ShutdownRequested,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JobKind {
+    Create,
+    Init,
+    Process,
+    Bury,
+    ShardEnded,
+    ShutdownRequested,
+}
+
+impl Job {
+    pub(super) fn kind(&self) -> JobKind {
+        match self {
+            Self::Create => JobKind::Create,
+            Self::Init => JobKind::Init,
+            Self::Process(_) => JobKind::Process,
+            Self::Bury(..) => JobKind::Bury,
+            Self::ShardEnded => JobKind::ShardEnded,
+            Self::ShutdownRequested => JobKind::ShutdownRequested,
+        }
+    }
+}
+
+/// A job that ended.
+pub(super) struct Returned<'p> {
+    pub(super) lane: usize,
+    pub(super) slot: &'p mut Slot,
+    pub(super) job: JobKind,
+    pub(super) result: Result<(), Failed>,
+}
+
+async fn perform<'p>(
+    engine: &'p Engine,
+    context: &'p ShardContext,
+    lane: usize,
+    slot: &'p mut Slot,
+    job: Job,
+) -> Returned<'p> {
+    let kind = job.kind();
+    let limit = engine.config.handler_timeout;
+    let result = match (job, slot.as_mut()) {
+        (Job::Bury(sink, letter), _) => {
+            sink.put(&letter).await.map_err(|error| Failed::Error(crate::processor::with_causes(&error)))
+        }
+        (Job::Process(batch), Some(processor)) => {
+            guarded(limit, async { processor.process(batch).await }).await
+        }
+        (Job::Init, Some(processor)) => guarded(limit, async { processor.init(context).await }).await,
+        (Job::ShardEnded, Some(processor)) => {
+            guarded(limit, async { processor.shard_ended(context).await }).await
+        }
+        (Job::ShutdownRequested, Some(processor)) => {
+            guarded(limit, async { processor.shutdown_requested(context).await }).await
+        }
+        (Job::Create, _) => {
+            let made = guarded(None, async { Ok(engine.factory.make(context)) }).await;
+            made.map(|made| *slot = Some(made))
+        }
+        // Nothing but `Create` comes before the processor is there.
+        (_, None) => Ok(()),
+    };
+    Returned { lane, slot, job: kind, result }
+}
+
+/// The calls that run. One lane reuses the memory of its calls.
+pub(super) enum Calls<'p> {
+    One(Box<ReusableBoxFuture<'p, Returned<'p>>>, bool),
+    Many(FuturesUnordered<futures::future::BoxFuture<'p, Returned<'p>>>),
+}
+
+impl<'p> Calls<'p> {
+    pub(super) fn new(lanes: usize) -> Self {
+        match lanes {
+            1 => Self::One(Box::new(ReusableBoxFuture::new(std::future::pending())), false),
+            _ => Self::Many(FuturesUnordered::new()),
+        }
+    }
+
+    pub(super) fn start(
+        &mut self,
+        engine: &'p Engine,
+        context: &'p ShardContext,
+        lane: usize,
+        slot: &'p mut Slot,
+        job: Job,
+    ) {
+        let call = perform(engine, context, lane, slot, job);
+        match self {
+            Self::One(running, is_running) => {
+                running.set(call);
+                *is_running = true;
+            }
+            Self::Many(running) => running.push(Box::pin(call)),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::One(_, is_running) => !is_running,
+            Self::Many(running) => running.is_empty(),
+        }
+    }
+
+    /// The next call that returns. Never returns while none runs. Cancel safe.
+    pub(super) async fn next(&mut self) -> Returned<'p> {
+        poll_fn(|cx| match self {
+            Self::One(running, is_running) if *is_running => {
+                let returned = running.poll(cx);
+                *is_running = returned.is_pending();
+                returned
+            }
+            Self::One(..) => Poll::Pending,
+            Self::Many(running) => match running.poll_next_unpin(cx) {
+                Poll::Ready(Some(returned)) => Poll::Ready(returned),
+                _ => Poll::Pending,
+            },
+        })
+        .await
+    }
+}
