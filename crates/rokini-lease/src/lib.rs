@@ -5,12 +5,15 @@
 //! quiet fleet grows with its workers only.
 
 mod clock;
+mod duty;
 mod error;
 mod lease;
 mod member;
+mod operator;
 mod plan;
 mod position;
 mod process;
+mod retire;
 mod row;
 mod sequence;
 pub mod store;
@@ -19,11 +22,14 @@ mod update;
 mod watch;
 
 pub use clock::WallClock;
+pub use duty::{interval_number, on_duty};
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
 pub use lease::{HandedOver, Lease};
 pub use member::{JoinError, Member, MemberConfig, MemberEvent};
+pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
 pub use plan::{Move, Policy, plan};
 pub use position::{InvalidPosition, Position, Progress};
+pub use retire::retirable;
 pub use row::{
     GroupRow, LeaseRow, Load, Marks, Note, Pending, ProcessMark, StreamRow, UnreadableRow, View, WorkerRow,
     WorkerState,

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::{LeaseKey, LeaseRow, View, WorkerId};
+use crate::{LeaseKey, LeaseRow, Position, View, WorkerId};
 
 mod even;
 mod fleet;
@@ -64,7 +64,8 @@ pub fn plan(view: &View, policy: &Policy) -> Vec<Move> {
     moves.collect()
 }
 
-/// The leases that can be worked on: not ended, and with every parent finished or unknown.
+/// The leases that can be worked on: not ended, and begun already or with every parent finished or unknown. A shard
+/// past its first record waits for nobody, also where an operator lets its parent begin anew.
 pub(crate) fn active(view: &View) -> impl Iterator<Item = &LeaseRow> {
     let unfinished: HashSet<(&str, &str)> = view
         .leases
@@ -74,7 +75,8 @@ pub(crate) fn active(view: &View) -> impl Iterator<Item = &LeaseRow> {
         .collect();
     view.leases.iter().filter(move |lease| {
         let stream = lease.key.stream.as_str();
-        !lease.position.is_shard_end()
-            && !lease.parents.iter().any(|parent| unfinished.contains(&(stream, parent.as_str())))
+        matches!(lease.position, Position::Sequence(..))
+            || !lease.position.is_shard_end()
+                && !lease.parents.iter().any(|parent| unfinished.contains(&(stream, parent.as_str())))
     })
 }

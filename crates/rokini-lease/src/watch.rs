@@ -58,11 +58,15 @@ impl FleetWatch {
 
     /// The workers other than `me` whose beat did not move for the failover time, with that beat.
     pub(crate) fn silent(&self, me: &WorkerId, now: Instant) -> Vec<(WorkerId, u64)> {
+        self.silent_workers(now).filter(|(id, _)| id != me).collect()
+    }
+
+    /// The workers whose beat did not move for the failover time, with that beat.
+    pub(crate) fn silent_workers(&self, now: Instant) -> impl Iterator<Item = (WorkerId, u64)> {
         self.seen
             .iter()
-            .filter(|(id, beat)| *id != me && now.saturating_duration_since(beat.since) >= self.failover)
+            .filter(move |(_, beat)| now.saturating_duration_since(beat.since) >= self.failover)
             .map(|(id, beat)| (id.clone(), beat.value))
-            .collect()
     }
 
     /// When the next worker other than `me` becomes silent unless its beat moves.

@@ -14,10 +14,12 @@ use crate::lease::{Hold, send_note, settled};
 use crate::plan::{Move, active, plan};
 use crate::watch::FleetWatch;
 use crate::{
-    LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Note, Outcome, Position, StoreError, View, WorkerId,
-    WorkerRow, WorkerState, WorkerUpdate,
+    LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Note, Outcome, Position, StoreError, StoreErrorKind,
+    UnreadableRow, View, WorkerId, WorkerRow, WorkerState, WorkerUpdate, interval_number, on_duty,
 };
 
+/// The duty of removing the rows of the dead.
+const RETIRE_FENCED: &str = "retire fenced workers";
 /// Store calls one worker makes at once for its part of a plan.
 const CALLS_AT_ONCE: usize = 16;
 
@@ -28,6 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>, rng: StdRng) {
         next_full: Instant::now(),
         earliest_full: Instant::now(),
         free_before: BTreeMap::new(),
+        unreadable: Vec::new(),
         rng,
         shared: Arc::clone(&shared),
     };
@@ -69,6 +72,8 @@ struct Control {
     earliest_full: Instant,
     /// Free leases that fell to others at the last look.
     free_before: BTreeMap<LeaseKey, WorkerId>,
+    /// Rows that could not be read at the last look, so that each is reported once.
+    unreadable: Vec<UnreadableRow>,
     rng: StdRng,
 }
 
@@ -95,7 +100,7 @@ impl Control {
 
     async fn try_tick(&mut self, inbox: &Inbox) -> Result<(), StoreError> {
         for note in &inbox.notes {
-            self.read_note(note).await?;
+            but_for_unreadable(self.read_note(note).await)?;
         }
         let now = Instant::now();
         let mut full = inbox.look || now >= self.next_full;
@@ -111,6 +116,7 @@ impl Control {
         if full {
             self.fleet_changed(&view.workers);
             self.rest_before_next_full();
+            self.report_unreadable(&view);
             self.believe_own_writes(&mut view);
             let view = self.shared.set_view(view);
             self.look_at_leases(&view).await?;
@@ -136,6 +142,13 @@ impl Control {
                 row.claim = None;
             }
         }
+    }
+
+    fn report_unreadable(&mut self, view: &View) {
+        for row in view.unreadable.iter().filter(|row| !self.unreadable.contains(row)) {
+            tracing::warn!(group = %self.shared.group, %row, "correct it or delete it; the rest of the group goes on");
+        }
+        self.unreadable.clone_from(&view.unreadable);
     }
 
     fn rest_before_next_full(&mut self) {
@@ -265,8 +278,13 @@ impl Control {
             if let Step::Acquire(LeaseRow { owner: Some(owner), .. }) = step
                 && !owners.contains_key(owner)
             {
-                let row = shared.store.worker(&shared.group, owner).await?;
-                owners.insert(owner.clone(), is_dead(row.as_ref()));
+                let dead = match shared.store.worker(&shared.group, owner).await {
+                    Ok(row) => is_dead(row.as_ref()),
+                    // Nobody can tell.
+                    Err(error) if error.kind() == StoreErrorKind::InvalidRow => false,
+                    Err(error) => return Err(error),
+                };
+                owners.insert(owner.clone(), dead);
             }
         }
         steps.retain(|step| match step {
@@ -278,7 +296,7 @@ impl Control {
             .buffer_unordered(CALLS_AT_ONCE)
             .collect()
             .await;
-        results.into_iter().collect::<Result<(), StoreError>>()?;
+        results.into_iter().try_for_each(but_for_unreadable)?;
         self.retire_fenced(view).await
     }
 
@@ -313,15 +331,17 @@ impl Control {
         let holds = shared.holds();
         doubtful.extend(holds.iter().map(|hold| &hold.key).filter(|key| !seen.contains(*key)));
         for key in doubtful {
-            self.read_note(&Note::Changed(key.clone())).await?;
+            but_for_unreadable(self.read_note(&Note::Changed(key.clone())).await)?;
         }
         Ok(())
     }
 
-    /// Removes the rows of the dead that no lease names any more. One worker does it; if it dies, the next.
+    /// Removes the rows of the dead that no lease names any more. One worker does it; if it dies, another.
     async fn retire_fenced(&self, view: &View) -> Result<(), StoreError> {
-        let first_alive = view.workers.iter().find(|row| row.state == WorkerState::Alive).map(|row| &row.id);
-        if first_alive != Some(&self.shared.me) {
+        let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive).map(|row| &row.id);
+        let interval = interval_number(self.shared.clock.millis(), self.shared.config.reconcile);
+        // A lease that cannot be read may name any of them.
+        if !on_duty(RETIRE_FENCED, interval, &self.shared.me, alive) || !view.unreadable.is_empty() {
             return Ok(());
         }
         let named: BTreeSet<&WorkerId> = view.leases.iter().filter_map(|row| row.owner.as_ref()).collect();
@@ -389,13 +409,17 @@ impl Shared {
     }
 
     async fn take_child(self: &Arc<Self>, child: &LeaseRow) -> Result<(), StoreError> {
-        match self.store.lease(&self.group, &child.key).await? {
-            Some(row)
-                if row.owner.is_none() && !row.position.is_shard_end() && self.reads(&row.key.stream) =>
-            {
-                acquire(self, &row).await
+        let row = self.store.lease(&self.group, &child.key).await?;
+        let Some(row) = row.filter(|row| !row.position.is_shard_end()) else { return Ok(()) };
+        match &row.owner {
+            None if self.reads(&row.key.stream) => acquire(self, &row).await,
+            None => Ok(()),
+            Some(owner) if *owner == self.me => take_up(self, row).await,
+            // It may wait there for this end, where an operator set both back.
+            Some(owner) => {
+                send_note(self, owner, Note::Changed(row.key.clone())).await;
+                Ok(())
             }
-            _ => Ok(()),
         }
     }
 }
@@ -427,10 +451,23 @@ async fn parents_are_done(shared: &Shared, child: &LeaseRow) -> Result<bool, Sto
     Ok(true)
 }
 
+/// One row that cannot be read must not keep this worker from its other leases.
+fn but_for_unreadable(result: Result<(), StoreError>) -> Result<(), StoreError> {
+    match result {
+        Err(error) if error.kind() == StoreErrorKind::InvalidRow => {
+            tracing::debug!(%error, "left alone");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 /// A row, read consistently, that names this worker.
 async fn take_up(shared: &Arc<Shared>, row: LeaseRow) -> Result<(), StoreError> {
     match shared.named(&row) {
         Named::AsItShouldBe => Ok(()),
+        // An operator set both back to their starts: it waits in this worker's name.
+        Named::TakeUp if !parents_are_done(shared, &row).await? => Ok(()),
         Named::TakeUp => {
             shared.grant(row);
             Ok(())

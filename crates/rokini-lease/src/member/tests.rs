@@ -17,6 +17,9 @@ use crate::{
     WorkerUpdate,
 };
 
+mod operator;
+mod streams;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn group() -> GroupId {

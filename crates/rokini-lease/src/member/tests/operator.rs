@@ -1,0 +1,224 @@
+//! Orders to a running fleet.
+
+use super::*;
+use crate::{Listing, Operation, Operator, OperatorError, Scope, View};
+
+fn operator(store: &(impl LeaseStore + Clone)) -> Operator {
+    Operator::new(Arc::new(store.clone()), group(), WallClock::from_fn(|| 1_700_000_000_000))
+}
+
+async fn view(store: &MemoryStore) -> View {
+    store.list(&group(), Listing::All).await.unwrap()
+}
+
+async fn fleet(store: &MemoryStore, names: &[&str]) -> Vec<Worker> {
+    let mut workers = Vec::new();
+    for name in names {
+        workers.push(Worker::join(store, name).await.unwrap());
+    }
+    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 5 * SECOND).await;
+    workers
+}
+
+async fn live(workers: &mut [Worker], time: Duration) {
+    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), time).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o1_a_seek_of_a_running_fleet_and_its_undoing_are_not_overwritten() {
+    let store = store_with(4).await;
+    let mut workers = fleet(&store, &["a", "b"]).await;
+    for lease in workers.iter().flat_map(|worker| worker.leases.values()) {
+        lease.checkpoint(at(9), Marks { caught_up_millis: Some(1), ..Marks::default() }).await.unwrap();
+        lease.prepare(at(11), bytes::Bytes::from_static(b"x")).await.unwrap();
+    }
+    let (operator, before) = (operator(&store), view(&store).await);
+    let to = Position::AtTimestamp(5);
+
+    let plan = operator.seek(&Scope::Group, to, true).await.unwrap();
+    assert!(plan.dry_run && plan.steps.len() == 4 && plan.steps.iter().all(|step| !step.written));
+    assert_eq!(view(&store).await, before, "a dry run changes nothing");
+
+    let report = operator.seek(&Scope::Group, to, false).await.unwrap();
+    assert!(report.steps.iter().all(|step| step.written && (step.from, step.to) == (at(9), to)));
+    assert!(report.steps.iter().all(|step| step.owner.is_some()));
+    for lease in workers.iter().flat_map(|worker| worker.leases.values()) {
+        lease.checkpoint(at(10), Marks::default()).await.unwrap_err();
+        assert_eq!(lease.lost().await, LostCause::Seek);
+    }
+    live(&mut workers, 2 * SECOND).await;
+    for lease in workers.iter().flat_map(|worker| worker.leases.values()) {
+        assert_eq!((lease.position(), lease.pending(), lease.row().marks), (to, None, Marks::default()));
+        lease.checkpoint(at(6), Marks::default()).await.unwrap();
+    }
+    assert_eq!(counts(&workers.iter().collect::<Vec<_>>()), [2, 2], "no lease changed hands");
+
+    operator.undo_seek(&Scope::Group, false).await.unwrap();
+    live(&mut workers, 2 * SECOND).await;
+    assert!(workers.iter().flat_map(|worker| worker.leases.values()).all(|lease| lease.position() == at(9)));
+    operator.undo_seek(&Scope::Group, false).await.unwrap();
+    assert!(view(&store).await.leases.iter().all(|row| row.position == at(6)), "undone twice is redone");
+}
+
+/// A lost reply must not make the position of before unknown: the seek is found done, not done again.
+#[tokio::test(start_paused = true)]
+async fn o1_a_seek_whose_reply_is_lost_is_made_once() {
+    let store = store_with(1).await;
+    let link = FaultyStore::new(store.clone(), 1);
+    link.next(Operation::Seek, Fault::LoseReply, 1);
+    let report = operator(&link).seek(&Scope::Group, Position::AtTimestamp(5), false).await.unwrap();
+    assert!(report.steps[0].written);
+    let row = store.lease(&group(), &key(0)).await.unwrap().unwrap();
+    assert_eq!(
+        (row.epoch.0, row.position, row.previous),
+        (1, Position::AtTimestamp(5), Some(Position::TrimHorizon))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn o1_a_seek_that_makes_no_sense_is_refused_and_one_of_a_single_lease_leaves_the_others() {
+    let store = store_with(2).await;
+    let operator = operator(&store);
+    let refused = |result: Result<_, OperatorError>| matches!(result, Err(OperatorError::Invalid(_)));
+    assert!(refused(operator.seek(&Scope::Group, Position::ShardEnd, false).await));
+    assert!(refused(operator.seek(&Scope::Group, at(7), false).await));
+    assert!(refused(operator.undo_seek(&Scope::Group, false).await));
+    let error = operator.seek(&Scope::Leases(vec![key(9)]), at(7), false).await.unwrap_err();
+    assert!(error.to_string().contains("shard-009"), "{error}");
+    operator.seek(&Scope::Leases(vec![key(1)]), at(7), false).await.unwrap();
+    let rows = view(&store).await.leases;
+    assert_eq!((rows[0].position, rows[1].position), (Position::TrimHorizon, at(7)));
+    let again = operator.seek(&Scope::Leases(vec![key(1)]), at(7), false).await.unwrap();
+    assert!(!again.steps[0].written, "it is there already, and nobody holds it");
+}
+
+/// A group that is set back reads parents before their children again, whoever holds them.
+#[tokio::test(start_paused = true)]
+async fn o1_a_child_that_was_set_back_with_its_parent_waits_for_it_again() {
+    for same_worker in [true, false] {
+        let store = store_with(1).await;
+        let mut workers = vec![Worker::join(&store, "a").await.unwrap()];
+        live(&mut workers, SECOND).await;
+        let child = LeaseRow::new(key(7), Position::TrimHorizon).with_parents(vec![key(0).shard]);
+        workers[0].leases.remove(&key(0)).unwrap().finish(vec![child]).await.unwrap();
+        live(&mut workers, SECOND).await;
+        workers[0].leases[&key(7)].checkpoint(at(5), Marks::default()).await.unwrap();
+        if !same_worker {
+            workers.push(Worker::join(&store, "b").await.unwrap());
+            live(&mut workers, 3 * SECOND).await;
+        }
+        operator(&store).seek(&Scope::Group, Position::TrimHorizon, false).await.unwrap();
+        live(&mut workers, 40 * SECOND).await;
+        let held: Vec<LeaseKey> = workers.iter().flat_map(|worker| worker.leases.keys().cloned()).collect();
+        assert_eq!(held, [key(0)], "the child waits");
+        let parent = workers.iter_mut().find_map(|worker| worker.leases.remove(&key(0))).unwrap();
+        let child = LeaseRow::new(key(7), Position::TrimHorizon).with_parents(vec![key(0).shard]);
+        parent.finish(vec![child]).await.unwrap();
+        live(&mut workers, 2 * SECOND).await;
+        let held: Vec<LeaseKey> = workers.iter().flat_map(|worker| worker.leases.keys().cloned()).collect();
+        assert_eq!(held, [key(7)], "and begins once it is done");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn o11_a_paused_group_keeps_its_leases_and_pauses_those_acquired_later() {
+    let store = store_with(4).await;
+    let mut workers = fleet(&store, &["a", "b"]).await;
+    let operator = operator(&store);
+    operator.pause(&Scope::Group).await.unwrap();
+    live(&mut workers, SECOND + SECOND / 10).await;
+    let paused = |workers: &[Worker]| -> Vec<bool> {
+        workers.iter().flat_map(|worker| worker.leases.values()).map(Lease::is_paused).collect()
+    };
+    assert_eq!(paused(&workers), [true; 4], "within a heartbeat");
+    let before = view(&store).await.leases;
+    live(&mut workers, 120 * SECOND).await;
+    assert_eq!(view(&store).await.leases, before, "nothing expires and nothing moves");
+    workers[0].leases.values().next().unwrap().checkpoint(at(3), Marks::default()).await.unwrap();
+
+    workers.remove(0).die();
+    workers.push(Worker::join(&store, "c").await.unwrap());
+    live(&mut workers, 20 * SECOND).await;
+    assert_eq!(paused(&workers), [true; 4], "acquired while paused, also by a worker that came later");
+
+    operator.resume(&Scope::Group).await.unwrap();
+    live(&mut workers, SECOND + SECOND / 10).await;
+    assert_eq!(paused(&workers), [false; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn o11_one_paused_shard_is_apart_from_the_others_and_from_the_group() {
+    let store = store_with(2).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let (operator, one) = (operator(&store), Scope::Leases(vec![key(0)]));
+    operator.pause(&one).await.unwrap();
+    operator.pause(&one).await.unwrap();
+    timeout(SECOND + SECOND / 10, a.leases[&key(0)].until_paused(true)).await.unwrap();
+    assert!(!a.leases[&key(1)].is_paused());
+    operator.pause(&Scope::Group).await.unwrap();
+    operator.resume(&Scope::Group).await.unwrap();
+    a.live(2 * SECOND).await;
+    assert!(a.leases[&key(0)].is_paused() && !a.leases[&key(1)].is_paused());
+    // Its next holder finds it paused.
+    let lease = a.leases.remove(&key(0)).unwrap();
+    drop(lease);
+    a.live(SECOND).await;
+    assert!(a.leases[&key(0)].is_paused());
+    operator.resume(&one).await.unwrap();
+    timeout(SECOND + SECOND / 10, a.leases[&key(0)].until_paused(false)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn o11_a_pause_whose_note_is_lost_is_noticed_by_reconciliation() {
+    let store = store_with(2).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let link = FaultyStore::new(store.clone(), 1);
+    link.chance(Operation::Note, Fault::FailBefore, 1.0);
+    operator(&link).pause(&Scope::Leases(vec![key(0)])).await.unwrap();
+    operator(&link).pause(&Scope::Group).await.unwrap();
+    a.live(35 * SECOND).await;
+    assert!(a.leases.values().all(Lease::is_paused));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_deleted_only_when_its_workers_are_gone_unless_forced() {
+    let store = store_with(3).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let operator = operator(&store);
+    let error = operator.delete_group(false).await.unwrap_err();
+    assert!(matches!(&error, OperatorError::Alive { workers, .. } if workers == "a"), "{error}");
+    assert_eq!(view(&store).await.leases.len(), 3);
+    a.die();
+    operator.pause(&Scope::Group).await.unwrap();
+    let begun = Instant::now();
+    let report = operator.delete_group(false).await.unwrap();
+    assert!(begun.elapsed() >= 10 * SECOND, "its silence is waited for: {:?}", begun.elapsed());
+    assert_eq!((report.workers, report.leases), (1, 3));
+    assert_eq!(view(&store).await, View::default(), "nothing is left, also no pause");
+
+    let store = store_with(3).await;
+    let mut b = Worker::join(&store, "b").await.unwrap();
+    b.live(SECOND).await;
+    self::operator(&store).delete_group(true).await.unwrap();
+    b.live(3 * SECOND).await;
+    assert!(b.fenced && b.leases.is_empty(), "whoever lives learns that it is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_retires_ended_leases_and_others_only_by_force() {
+    let store = store_with(2).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let operator = operator(&store);
+    let error = operator.retire(&key(0), false).await.unwrap_err();
+    assert!(matches!(error, OperatorError::NotEnded { .. }), "{error}");
+    a.leases.remove(&key(1)).unwrap().finish(Vec::new()).await.unwrap();
+    assert!(operator.retire(&key(1), false).await.unwrap().position.is_shard_end());
+    assert!(matches!(operator.retire(&key(1), false).await, Err(OperatorError::UnknownLease { .. })));
+    operator.retire(&key(0), true).await.unwrap();
+    let lost = timeout(SECOND + SECOND / 10, a.leases[&key(0)].lost()).await.unwrap();
+    assert_eq!(lost, LostCause::Deleted);
+}
