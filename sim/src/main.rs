@@ -1,10 +1,14 @@
 //! Runs seeds until one fails, and says how to replay it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::Instant;
 
 use clap::Parser;
+use sim::{Cause, Failure, Report};
 
 /// Simulates fleets: real consumers, model Kinesis, faulty store, virtual time, seeds.
 #[derive(Parser)]
@@ -15,41 +19,108 @@ struct Args {
     /// The first one.
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// How many at once; default: as many as there are cores.
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Print what happened in each run.
     #[arg(long)]
     log: bool,
+    /// Do not stop at the first failure.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// What all runs came to.
+#[derive(Default)]
+struct Sum {
+    runs: u64,
+    put: u64,
+    workers: u64,
+    longest_wait: u64,
+    causes: BTreeMap<Cause, u64>,
+    failed: Vec<u64>,
+}
+
+impl Sum {
+    fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.put += report.put;
+        self.workers += u64::from(report.workers);
+        self.longest_wait = self.longest_wait.max(report.longest_wait);
+        for (cause, count) in &report.causes {
+            *self.causes.entry(*cause).or_default() += count;
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let jobs = args.jobs.unwrap_or(cores).clamp(1, 64);
+    let next = AtomicU64::new(args.from);
+    let stop = AtomicBool::new(false);
+    let (done, reports) = mpsc::channel::<(u64, Result<Report, Failure>)>();
     let begun = Instant::now();
-    let (mut put, mut twice) = (0, 0);
-    for (done, seed) in (args.from..args.from + args.seeds).enumerate() {
-        let report = match sim::run(seed) {
-            Ok(report) => report,
-            Err(error) => {
-                eprintln!("seed {seed} did not run: {error}");
-                return ExitCode::FAILURE;
+    let mut sum = Sum::default();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (done, next, stop) = (done.clone(), &next, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= args.from + args.seeds || done.send((seed, sim::run(seed))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        for (seed, report) in reports {
+            if !tell(seed, &report, args.log) {
+                sum.failed.push(seed);
+                if !args.keep_going {
+                    stop.store(true, Ordering::Relaxed);
+                }
             }
-        };
-        if args.log || !report.violations.is_empty() {
-            println!("{}", report.log);
-        }
-        if !report.violations.is_empty() {
-            for violation in report.violations.iter().take(20) {
-                println!("{violation}");
+            if let Ok(report) = &report {
+                sum.add(report);
             }
-            println!("seed {seed} ({:?}) broke {} promises", report.weather, report.violations.len());
-            println!("replay: cargo run --release -p sim -- --seeds 1 --from {seed} --log");
-            return ExitCode::FAILURE;
+            if sum.runs.is_multiple_of(500) || sum.runs == args.seeds {
+                let rate = sum.runs as f64 / begun.elapsed().as_secs_f64();
+                eprintln!(
+                    "{} seeds, {rate:.1}/s with {jobs} at once, {} workers, {} records put, came twice {:?}, longest \
+                     unexplained wait {} ms",
+                    sum.runs, sum.workers, sum.put, sum.causes, sum.longest_wait
+                );
+            }
         }
-        put += report.put;
-        twice += report.duplicates;
-        let done = done as u64 + 1;
-        if done.is_multiple_of(100) || done == args.seeds {
-            let rate = done as f64 / begun.elapsed().as_secs_f64();
-            eprintln!("{done} seeds, {rate:.1}/s, {put} records put, {twice} came twice");
-        }
+    });
+    if sum.failed.is_empty() {
+        return ExitCode::SUCCESS;
     }
-    ExitCode::SUCCESS
+    eprintln!("{} of {} seeds failed: {:?}", sum.failed.len(), sum.runs, sum.failed);
+    ExitCode::FAILURE
+}
+
+/// Whether all is well; if not, what is wrong and how to see it again.
+fn tell(seed: u64, report: &Result<Report, Failure>, log: bool) -> bool {
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("seed {seed} did not run: {error}");
+            return false;
+        }
+    };
+    if log {
+        println!("{}", report.log);
+    }
+    if report.violations.is_empty() {
+        return true;
+    }
+    for violation in report.violations.iter().take(10) {
+        println!("{violation}");
+    }
+    println!("seed {seed} ({:?}) broke {} promises", report.weather, report.violations.len());
+    println!("replay: cargo run --profile sim -p sim -- --seeds 1 --from {seed} --log");
+    false
 }

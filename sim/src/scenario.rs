@@ -1,36 +1,50 @@
-//! One seed, one run: a fleet on a stream that reshards, disturbed for a while and then left in peace.
+//! One seed, one run: a fleet on streams that reshard, disturbed for a while and then left in peace.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rokini::{Batch, Consumer, Error, Handle};
-use rokini_lease::store::Listing;
-use rokini_lease::{
-    CountingStore, Fault, FaultyStore, GroupId, LeaseStore, MemoryStore, Target, WallClock, WorkerState,
-};
-use tokio::task::{JoinHandle, spawn};
-use tokio::time::{Instant, sleep};
+use rokini_local::EndOfShard;
 
-use crate::ledger::{Ledger, Violation};
-use crate::stream::{Link, SimStream};
+use crate::gate::{Trick, Where};
+use crate::stream::{Manners, Mischief, ShardFault};
+use crate::worker::{Hire, Manner};
+use crate::world::{FAILOVER_MILLIS, Failure, World};
+use crate::{Cause, Violation};
 
-const GROUP: &str = "sim";
 const SECOND: Duration = Duration::from_secs(1);
-/// Everything put must have reached a handler this long after the last disturbance: a fence, a take-over, back-offs
-/// of up to 30 s and the audit.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Everything put must have reached a handler this long after the last disturbance.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The fleet must be at rest this long after that: fences, retirements, the last moves.
+const REST: Duration = Duration::from_secs(120);
+/// The longest unexplained wait of a record.
+pub const BOUND_MILLIS: u64 = 2 * FAILOVER_MILLIS;
 
 /// How rough a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Weather {
-    /// Workers come and go in order; the stream reshards. Nothing may come twice.
+    /// Workers come and go in order; the streams reshard. Nothing may come twice.
     Calm,
-    /// Also kills, partitions, outages, lost replies, stale listings, failing handlers.
+    /// Also kills, freezes, partitions, outages, lost replies, stale listings, failing handlers and shards.
     Storm,
+    /// A storm in which workers come and die by the dozen.
+    Rush,
+}
+
+/// A broken variant of a run: the judge must see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// Every worker's store has this defect.
+    Store(Trick),
+    /// Every worker's reader has this defect.
+    Reader(Mischief),
+    /// Some workers take others for dead far too early.
+    Hasty,
+    /// Two workers have one name.
+    Namesakes,
+    /// Something is left running at the end.
+    Leaves,
 }
 
 /// What came of a run.
@@ -42,362 +56,296 @@ pub struct Report {
     pub weather: Weather,
     /// Records put.
     pub put: u64,
-    /// Records that came again.
-    pub duplicates: u64,
+    /// Workers over the run.
+    pub workers: u32,
+    /// Records that came again, by cause.
+    pub causes: BTreeMap<Cause, u64>,
+    /// The longest unexplained wait of a record, in milliseconds.
+    pub longest_wait: u64,
     /// Broken promises; empty when all is well.
     pub violations: Vec<Violation>,
     /// What happened, with virtual times: equal for equal seeds.
     pub log: String,
 }
 
-/// Runs one seed to its end on a runtime and a clock of its own.
+impl Report {
+    /// Records that came again.
+    #[must_use]
+    pub fn duplicates(&self) -> u64 {
+        self.causes.values().sum()
+    }
+}
+
+/// Runs seeds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Run {
+    /// This weather instead of the seed's own.
+    pub weather: Option<Weather>,
+    /// A broken variant.
+    pub mutant: Option<Mutant>,
+}
+
+impl Run {
+    /// Runs one seed to its end on a runtime and a clock of its own.
+    ///
+    /// # Errors
+    /// What kept the runtime or the fleet from starting.
+    pub fn seed(self, seed: u64) -> Result<Report, Failure> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        runtime.block_on(async { Scenario::new(seed, self)?.play().await })
+    }
+}
+
+/// Runs one seed as it is.
 ///
 /// # Errors
 /// What kept the runtime or the fleet from starting.
-pub fn run(seed: u64) -> Result<Report, Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    runtime.block_on(async { Ok(Scenario::new(seed)?.play().await?) })
-}
-
-struct Worker {
-    name: String,
-    handle: Handle,
-    running: JoinHandle<Result<(), Error>>,
-    store: FaultyStore<CountingStore<MemoryStore>>,
-    link: Link,
+pub fn run(seed: u64) -> Result<Report, Failure> {
+    Run::default().seed(seed)
 }
 
 struct Scenario {
     seed: u64,
     weather: Weather,
-    begun: Instant,
-    rng: StdRng,
-    stream: SimStream,
-    store: CountingStore<MemoryStore>,
-    group: GroupId,
-    ledger: Arc<Mutex<Ledger>>,
-    log: Arc<Mutex<String>>,
-    workers: BTreeMap<u32, Worker>,
-    next_worker: u32,
+    mutant: Option<Mutant>,
+    world: World,
     keys: u32,
+    crowd: usize,
 }
 
 impl Scenario {
-    fn new(seed: u64) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let stream = SimStream::create(rng.random_range(1..=6))?;
-        let weather = if rng.random_bool(0.25) { Weather::Calm } else { Weather::Storm };
-        let keys = rng.random_range(1..=40);
+    fn new(seed: u64, run: Run) -> Result<Self, Failure> {
+        // What a run is like comes from a world's own randomness, which needs the number of streams.
+        let mut first = StdRng::seed_from_u64(seed);
+        let weather = match first.random_range(0..100) {
+            0..25 => Weather::Calm,
+            25..97 => Weather::Storm,
+            _ => Weather::Rush,
+        };
+        let lanes = if first.random_bool(0.2) { 2 } else { 1 };
+        let shards: Vec<i32> = (0..lanes).map(|_| first.random_range(1..=6)).collect();
+        let manners = Manners {
+            status_change: Duration::from_millis(if first.random_bool(0.3) { 1_500 } else { 0 }),
+            end_of_shard: if first.random_bool(0.5) {
+                EndOfShard::WithLastRecords
+            } else {
+                EndOfShard::AfterLastRecords
+            },
+        };
+        let weather = run.weather.unwrap_or(weather);
         Ok(Self {
             seed,
             weather,
-            begun: Instant::now(),
-            rng,
-            stream,
-            store: CountingStore::new(MemoryStore::new()),
-            group: GroupId::new(GROUP)?,
-            ledger: Arc::default(),
-            log: Arc::default(),
-            workers: BTreeMap::new(),
-            next_worker: 0,
-            keys,
+            mutant: run.mutant,
+            keys: first.random_range(1..=40),
+            crowd: if weather == Weather::Rush { 30 } else { 8 },
+            world: World::new(first.random(), &shards, manners)?,
         })
     }
 
-    async fn play(mut self) -> Result<Report, Error> {
-        if self.weather == Weather::Storm {
-            lock(&self.ledger).excuse();
-        }
-        for _ in 0..self.rng.random_range(1..=4) {
+    async fn play(mut self) -> Result<Report, Failure> {
+        let first = if self.weather == Weather::Rush { 8..20 } else { 1..5 };
+        for _ in 0..self.world.rng.random_range(first) {
             self.join().await?;
         }
-        let steps = self.rng.random_range(5..40);
+        let steps = if self.weather == Weather::Rush { 60..150 } else { 5..40 };
+        let steps = self.world.rng.random_range(steps);
+        let pause = if self.weather == Weather::Rush { 50..1_000 } else { 50..4_000 };
         for _ in 0..steps {
-            self.produce();
+            let (records, keys) = (self.world.rng.random_range(0..60), self.keys);
+            self.world.put_some(records, keys);
             self.disturb().await?;
-            let pause = self.rng.random_range(50..4_000);
-            sleep(Duration::from_millis(pause)).await;
+            let pause = self.world.rng.random_range(pause.clone());
+            self.world.pass(Duration::from_millis(pause)).await;
         }
         self.make_peace().await?;
-        self.produce();
-        let complete = self.wait_until_complete().await;
-        self.check_that_all_run().await;
+        let world = &mut self.world;
+        world.put_some(20, self.keys);
+        let complete = world.complete(PATIENCE).await;
+        world.check_that_all_run().await;
         if complete {
-            self.check_rest().await;
+            world.check_rest(REST).await;
         }
-        for worker in self.workers.values() {
-            worker.running.abort();
+        if self.mutant == Some(Mutant::Leaves) {
+            tokio::task::spawn(std::future::pending::<()>());
         }
-        let ledger = std::mem::take(&mut *lock(&self.ledger));
-        let (put, duplicates) = (ledger.put(), ledger.duplicates());
-        self.note(&format!("put {put}, twice {duplicates}"));
-        let log = lock(&self.log).clone();
-        let violations = ledger.violations();
-        Ok(Report { seed: self.seed, weather: self.weather, put, duplicates, violations, log })
+        world.check_end().await;
+        let ledger = world.court.ledger(std::mem::take);
+        let (put, longest_wait) = (ledger.records(), ledger.longest_wait());
+        let (causes, violations) = ledger.verdict(BOUND_MILLIS);
+        world.court.note(&format!("put {put}, twice {causes:?}"));
+        Ok(Report {
+            seed: self.seed,
+            weather: self.weather,
+            put,
+            workers: world.hired(),
+            causes,
+            longest_wait,
+            violations,
+            log: world.court.log(),
+        })
     }
 
-    fn note(&self, what: &str) {
-        let millis = self.begun.elapsed().as_millis();
-        // Writing to a String cannot fail.
-        let _ = writeln!(lock(&self.log), "{millis:>8} {what}");
-    }
-
-    fn produce(&mut self) {
-        for _ in 0..self.rng.random_range(0..60) {
-            let key = format!("k{}", self.rng.random_range(0..self.keys));
-            let number = lock(&self.ledger).next_put(&key);
-            if let Err(error) = self.stream.put(&key, format!("{key}/{number}")) {
-                lock(&self.ledger).not_at_rest(format!("a put failed: {error}"));
-            }
-        }
-    }
-
-    async fn join(&mut self) -> Result<(), Error> {
-        let number = self.next_worker;
-        self.next_worker += 1;
-        let name = format!("w{number}");
-        let store = FaultyStore::new(self.store.clone(), self.rng.random());
-        let link = self.stream.link(self.rng.random());
-        // Wall clocks up to ten minutes apart.
-        let skew: u64 = self.rng.random_range(0..600_000);
-        let begun = self.begun;
-        let clock = WallClock::from_fn(move || 1_700_000_000_000 + skew + begun.elapsed().as_millis() as u64);
-        if self.weather == Weather::Storm {
-            let chance = self.rng.random_range(0.0..0.05);
-            store.chance(Target::All, Fault::FailBefore, chance);
-            store.chance(Target::Writes, Fault::LoseReply, chance);
-            store.chance(Target::Writes, Fault::Retry, chance);
-            store.chance(Target::Reads, Fault::StaleListing, chance * 4.0);
-            store.chance(Target::All, Fault::Delay(Duration::from_millis(800)), chance);
-            link.fail(chance);
-        }
-        let handler = Handler {
-            ledger: Arc::clone(&self.ledger),
-            rng: Arc::new(Mutex::new(StdRng::from_rng(&mut self.rng))),
-            fails: if self.weather == Weather::Storm { 0.02 } else { 0.0 },
+    async fn join(&mut self) -> Result<(), Failure> {
+        let rough = self.weather != Weather::Calm;
+        let rng = &mut self.world.rng;
+        let mut hire = Hire {
+            stream: rng.random_range(0..self.world.lanes.len()),
+            // Wall clocks up to ten minutes apart.
+            skew: Duration::from_millis(rng.random_range(0..600_000)),
+            faults: if rough { rng.random_range(0.0..0.05) } else { 0.0 },
+            handlers: Manner { fails: if rough { 0.02 } else { 0.0 }, ..Manner::default() },
+            unique_names: rng.random_bool(0.3),
+            ..Hire::default()
         };
-        let consumer = Consumer::builder()
-            .group(GROUP)
-            .worker(&name)
-            .store(store.clone())
-            .source(link.clone())
-            .seed(self.rng.random())
-            .wall_clock(clock)
-            .for_each_batch(move |batch| {
-                let handler = handler.clone();
-                async move { handler.handle(batch).await }
-            })
-            .build()
-            .await?;
-        let handle = consumer.handle();
-        let running = spawn(async move { consumer.run().await.map(drop) });
-        self.note(&format!("{name} joins"));
-        self.workers.insert(number, Worker { name, handle, running, store, link });
+        match self.mutant {
+            Some(Mutant::Store(trick)) => hire.trick = Some(trick),
+            Some(Mutant::Reader(mischief)) => hire.mischief = Some(mischief),
+            Some(Mutant::Hasty) if self.world.hired().is_multiple_of(2) => {
+                hire.failover = Some(SECOND * 6 / 5);
+            }
+            Some(Mutant::Namesakes) => hire.name = Some(format!("n{}", self.world.hired() / 2)),
+            _ => {}
+        }
+        self.world.join(&hire).await?;
         Ok(())
     }
 
     fn pick(&mut self) -> Option<u32> {
-        let nth = self.rng.random_range(0..self.workers.len().max(1));
-        self.workers.keys().nth(nth).copied()
+        let nth = self.world.rng.random_range(0..self.world.workers.len().max(1));
+        self.world.workers.keys().nth(nth).copied()
     }
 
-    async fn disturb(&mut self) -> Result<(), Error> {
-        let choices = if self.weather == Weather::Calm { 5 } else { 10 };
-        match self.rng.random_range(0..choices) {
-            0 | 1 if self.workers.len() < 8 => self.join().await?,
-            2 => self.leave().await,
+    async fn disturb(&mut self) -> Result<(), Failure> {
+        match self.weather {
+            Weather::Calm => self.disturb_once(5).await,
+            Weather::Storm => self.disturb_once(13).await,
+            Weather::Rush => {
+                for _ in 0..self.world.rng.random_range(0..4) {
+                    if self.world.workers.len() < self.crowd {
+                        self.join().await?;
+                    }
+                    let how = self.world.rng.random_range(0..6);
+                    match (how, self.pick()) {
+                        (0, Some(number)) => self.world.kill(number),
+                        (1, Some(number)) => self.world.leave(number),
+                        (2, Some(number)) => {
+                            let calls = self.world.rng.random_range(0..60);
+                            self.world.die_in(number, calls, Where::After);
+                        }
+                        _ => {}
+                    }
+                }
+                self.disturb_once(13).await
+            }
+        }
+    }
+
+    async fn disturb_once(&mut self, choices: u32) -> Result<(), Failure> {
+        match self.world.rng.random_range(0..choices) {
+            0 | 1 if self.world.workers.len() < self.crowd => {
+                self.join().await?;
+            }
+            2 => {
+                if let Some(number) = self.pick() {
+                    self.world.leave(number);
+                }
+            }
             3 => self.split(),
             4 => self.merge(),
-            5 => self.kill(),
-            6 => self.partition(true),
-            7 => self.partition(false),
-            8 => self.outage(),
-            9 => self.heal(),
+            5 => {
+                if let Some(number) = self.pick() {
+                    self.world.kill(number);
+                }
+            }
+            6 => self.cut(true),
+            7 => self.cut(false),
+            8 => self.world.outage(true),
+            9 => self.world.heal_links(),
+            10 => {
+                if let Some(number) = self.pick() {
+                    let calls = self.world.rng.random_range(0..60);
+                    let at = if self.world.rng.random_bool(0.5) { Where::Before } else { Where::After };
+                    self.world.die_in(number, calls, at);
+                }
+            }
+            11 => {
+                if let Some(number) = self.pick() {
+                    let on = self.world.rng.random_bool(0.6);
+                    self.world.freeze(number, on);
+                }
+            }
+            12 => self.trouble_a_shard(),
             _ => {}
         }
         Ok(())
     }
 
-    async fn leave(&mut self) {
-        let Some(worker) = self.pick().and_then(|number| self.workers.remove(&number)) else { return };
-        self.note(&format!("{} leaves", worker.name));
-        let handle = worker.handle.clone();
-        let log = Arc::clone(&self.log);
-        let begun = self.begun;
-        // The others go on meanwhile.
-        spawn(async move {
-            let report = handle.shutdown(30 * SECOND).await;
-            let millis = begun.elapsed().as_millis();
-            let _ = writeln!(lock(&log), "{millis:>8} {} left, clean: {}", worker.name, report.is_clean());
-            let _ = worker.running.await;
-        });
-    }
-
-    fn kill(&mut self) {
-        let Some(worker) = self.pick().and_then(|number| self.workers.remove(&number)) else { return };
-        self.note(&format!("{} is killed", worker.name));
-        worker.running.abort();
-        // Tasks of its own that outlive the abort could still write: a dead process cannot.
-        worker.store.outage(true);
-        worker.link.black_hole(true);
-    }
-
-    /// One worker cannot reach the store, or the stream, or both: from outside, it is frozen.
-    fn partition(&mut self, store: bool) {
-        let stream = self.rng.random_bool(0.5);
-        let Some(worker) = self.pick().and_then(|number| self.workers.get(&number)) else { return };
-        self.note(&format!("{} is cut off: store {store}, stream {stream}", worker.name));
-        worker.store.outage(store);
-        worker.link.black_hole(stream);
-    }
-
-    /// Nobody reaches the store.
-    fn outage(&mut self) {
-        self.note("the store is out");
-        self.workers.values().for_each(|worker| worker.store.outage(true));
-    }
-
-    fn heal(&mut self) {
-        self.note("links heal");
-        for worker in self.workers.values() {
-            worker.store.outage(false);
-            worker.link.black_hole(false);
+    fn cut(&mut self, store: bool) {
+        let stream = self.world.rng.random_bool(0.5);
+        if let Some(number) = self.pick() {
+            self.world.cut(number, store, stream);
         }
+    }
+
+    fn trouble_a_shard(&mut self) {
+        let lane = self.world.rng.random_range(0..self.world.lanes.len());
+        let Ok(shards) = self.world.lanes[lane].stream.shards() else { return };
+        let shard = &shards[self.world.rng.random_range(0..shards.len())].id;
+        let fault = match self.world.rng.random_range(0..5) {
+            0 => Some(ShardFault::Fails),
+            1 => Some(ShardFault::Throttled),
+            2 => Some(ShardFault::Silent),
+            _ => None,
+        };
+        self.world.disturb(lane, shard, fault);
     }
 
     fn split(&mut self) {
-        let Ok(open) = self.stream.open_shards() else { return };
+        let lane = self.world.rng.random_range(0..self.world.lanes.len());
+        let Ok(open) = self.world.lanes[lane].stream.open_shards() else { return };
         if open.len() >= 24 {
             return;
         }
-        let (shard, range) = &open[self.rng.random_range(0..open.len())];
-        let done = self.stream.split(shard, *range);
-        self.note(&format!("split {shard}: {}", outcome(&done)));
+        let (shard, range) = &open[self.world.rng.random_range(0..open.len())];
+        // In the middle, or anywhere.
+        let middle = range.start / 2 + range.end / 2 + 1;
+        let even = self.world.rng.random_bool(0.7) || range.end - range.start < 3;
+        let at = if even { middle } else { self.world.rng.random_range(range.start + 1..range.end) };
+        let done = self.world.lanes[lane].stream.split(shard, at);
+        self.world.court.note(&format!("split {lane}:{shard}: {}", outcome(&done)));
     }
 
     fn merge(&mut self) {
-        let Ok(open) = self.stream.open_shards() else { return };
+        let lane = self.world.rng.random_range(0..self.world.lanes.len());
+        let Ok(open) = self.world.lanes[lane].stream.open_shards() else { return };
         if open.len() < 2 {
             return;
         }
-        let at = self.rng.random_range(0..open.len() - 1);
-        let done = self.stream.merge(&open[at].0, &open[at + 1].0);
-        self.note(&format!("merge {} and {}: {}", open[at].0, open[at + 1].0, outcome(&done)));
+        let at = self.world.rng.random_range(0..open.len() - 1);
+        let done = self.world.lanes[lane].stream.merge(&open[at].0, &open[at + 1].0);
+        self.world.court.note(&format!(
+            "merge {lane}:{} and {}: {}",
+            open[at].0,
+            open[at + 1].0,
+            outcome(&done)
+        ));
     }
 
-    async fn make_peace(&mut self) -> Result<(), Error> {
-        self.note("peace");
-        for worker in self.workers.values() {
-            worker.store.heal();
-            worker.link.fail(0.0);
-            worker.link.black_hole(false);
-        }
-        if self.workers.is_empty() {
-            self.join().await?;
-            self.workers.values().for_each(|worker| worker.store.heal());
+    /// Nothing is disturbed any more, and each stream has somebody to read it.
+    async fn make_peace(&mut self) -> Result<(), Failure> {
+        self.world.court.note("peace");
+        self.world.heal();
+        for lane in 0..self.world.lanes.len() {
+            if !self.world.workers.values().any(|worker| worker.stream == lane) {
+                self.world.join(&Hire { stream: lane, ..Hire::default() }).await?;
+            }
         }
         Ok(())
-    }
-
-    async fn wait_until_complete(&mut self) -> bool {
-        let deadline = Instant::now() + PATIENCE;
-        while !lock(&self.ledger).is_complete() {
-            if Instant::now() > deadline {
-                return false;
-            }
-            sleep(SECOND / 2).await;
-        }
-        self.note("complete");
-        true
-    }
-
-    /// A consumer that was not stopped has not ended.
-    async fn check_that_all_run(&mut self) {
-        let ended: Vec<u32> =
-            self.workers.iter().filter(|(_, w)| w.running.is_finished()).map(|(number, _)| *number).collect();
-        for worker in ended.iter().filter_map(|number| self.workers.remove(number)).collect::<Vec<_>>() {
-            let how = match worker.running.await {
-                Ok(Ok(())) => "without being told".to_owned(),
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            lock(&self.ledger).not_at_rest(format!("{} ended: {how}", worker.name));
-        }
-    }
-
-    /// All shards owned by live workers, evenly, and nothing moves any more.
-    async fn check_rest(&mut self) {
-        // Fences, retirements and the last moves.
-        sleep(120 * SECOND).await;
-        let Ok(before) = self.store.list(&self.group, Listing::All).await else { return };
-        let counts_before = self.store.snapshot();
-        sleep(120 * SECOND).await;
-        let Ok(after) = self.store.list(&self.group, Listing::All).await else { return };
-        let counts = self.store.snapshot();
-        let mut ledger = lock(&self.ledger);
-        if before.leases != after.leases {
-            ledger.not_at_rest("leases moved or changed in peace");
-        }
-        let refused = counts.refused() - counts_before.refused();
-        if refused > 0 {
-            ledger.not_at_rest(format!("{refused} conditions failed in peace"));
-        }
-        let mut loads: BTreeMap<_, usize> = BTreeMap::new();
-        for row in after.workers.iter().filter(|row| row.state == WorkerState::Alive) {
-            loads.insert(row.id.clone(), 0);
-        }
-        if loads.len() != self.workers.len() {
-            ledger.not_at_rest(format!("{} workers live, the table has {}", self.workers.len(), loads.len()));
-        }
-        for lease in after.leases.iter().filter(|lease| !lease.position.is_shard_end()) {
-            match lease.owner.as_ref().and_then(|owner| loads.get_mut(owner)) {
-                Some(load) => *load += 1,
-                None => ledger.not_at_rest(format!("nobody alive owns {}: {lease:?}", lease.key)),
-            }
-        }
-        let (least, most) = (loads.values().min().copied(), loads.values().max().copied());
-        if most > least.map(|least| least + 1) {
-            ledger.not_at_rest(format!("uneven: {loads:?}"));
-        }
     }
 }
 
 fn outcome<E: std::fmt::Display>(done: &Result<(), E>) -> String {
     done.as_ref().err().map_or_else(|| "done".to_owned(), ToString::to_string)
-}
-
-#[derive(Clone)]
-struct Handler {
-    ledger: Arc<Mutex<Ledger>>,
-    rng: Arc<Mutex<StdRng>>,
-    fails: f64,
-}
-
-impl Handler {
-    async fn handle(&self, batch: Batch) -> Result<(), rokini::HandlerError> {
-        let (takes, fails) = {
-            let mut rng = lock(&self.rng);
-            let slow = rng.random_bool(0.05);
-            (rng.random_range(0..if slow { 3_000 } else { 150 }), rng.random_bool(self.fails))
-        };
-        lock(&self.ledger).begins(batch.shard().shard_id().as_str(), batch.epoch().0);
-        // Fails before or after it saw the records.
-        if fails && takes % 2 == 0 {
-            return Err("as told".into());
-        }
-        for record in batch.records() {
-            let text = String::from_utf8_lossy(&record.data);
-            let parsed = text.split_once('/').and_then(|(key, number)| Some((key, number.parse().ok()?)));
-            match parsed {
-                Some((key, number)) => lock(&self.ledger).delivered(key, number),
-                None => lock(&self.ledger).not_at_rest(format!("an unknown record: {text}")),
-            }
-        }
-        sleep(Duration::from_millis(takes)).await;
-        if fails { Err("as told".into()) } else { Ok(()) }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -338,8 +338,10 @@ impl Lease {
             settles: position.is_some_and(|position| self.hold.settles(position)),
         };
         self.write_to_the_end(&update).await?;
-        if let Some(to) = &to {
-            self.tell(to, Note::Given(self.hold.key.clone())).await;
+        match &to {
+            Some(to) => self.tell(to, Note::Given(self.hold.key.clone())).await,
+            // The claimer is gone: without a look nobody would take the lease before the next reconciliation.
+            None => self.shared.look_now(),
         }
         Ok(HandedOver { to })
     }

@@ -1,9 +1,10 @@
 //! What the loops of a member and the leases it granted share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,9 @@ pub(crate) struct Shared {
     pub(crate) leaving: CancellationToken,
     /// Cancelled when the member is over: left, or fenced.
     pub(crate) stopped: CancellationToken,
-    valid_until: watch::Sender<Instant>,
+    valid_until: Mutex<Instant>,
+    /// Wakes in the order of arrival, so that runs from one seed are equal.
+    validated: Notify,
     table: Mutex<Table>,
     inbox: Mutex<Inbox>,
     wake: Notify,
@@ -87,7 +90,8 @@ impl Shared {
             clock,
             leaving: CancellationToken::new(),
             stopped: CancellationToken::new(),
-            valid_until: watch::Sender::new(valid_until),
+            valid_until: Mutex::new(valid_until),
+            validated: Notify::new(),
             table: Mutex::default(),
             inbox: Mutex::new(Inbox { look: true, ..Inbox::default() }),
             wake: Notify::new(),
@@ -102,21 +106,24 @@ impl Shared {
     }
 
     pub(crate) fn is_valid(&self) -> bool {
-        !self.stopped.is_cancelled() && Instant::now() < *self.valid_until.borrow()
+        !self.stopped.is_cancelled() && Instant::now() < *lock(&self.valid_until)
     }
 
     /// Waits until heartbeats arrive again. Never ends once the member is over.
     pub(crate) async fn until_valid(&self) {
-        let mut changes = self.valid_until.subscribe();
-        while !self.is_valid() {
-            if changes.changed().await.is_err() {
+        loop {
+            let mut validated = pin!(self.validated.notified());
+            validated.as_mut().enable();
+            if self.is_valid() {
                 return;
             }
+            validated.await;
         }
     }
 
     pub(crate) fn extend_validity(&self, until: Instant) {
-        self.valid_until.send_replace(until);
+        *lock(&self.valid_until) = until;
+        self.validated.notify_waiters();
     }
 
     pub(crate) fn outage_ended(&self) {

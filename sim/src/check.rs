@@ -1,0 +1,81 @@
+//! What a run is judged by.
+
+use std::fmt;
+
+/// One thing that must hold. The test `each_check_trips` has a broken variant for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Check {
+    /// Every record put reached a handler.
+    Delivered,
+    /// First deliveries of a key come in the order of its puts.
+    InOrder,
+    /// A record comes again only after a crash, a fence, a seek, a stop that was not clean or a call that did not
+    /// finish.
+    Once,
+    /// No two workers are valid owners of one shard at any handler's start or end.
+    OneOwner,
+    /// No handler begins under an older epoch than one before it.
+    Fresh,
+    /// Stored positions fall by an operator's order only, epochs never, and the end of a shard stays its end.
+    Positions,
+    /// At every shard's end the unfinished leases cover all hash keys.
+    Covered,
+    /// At rest every unfinished shard is held by a live worker.
+    Owned,
+    /// At rest the most and the least loaded worker differ by at most one shard.
+    Even,
+    /// At rest nothing moves.
+    Still,
+    /// At rest no condition of a write fails.
+    Unrefused,
+    /// A record waits no longer than the failover time and what the weather explains.
+    Prompt,
+    /// A consumer ends only when it is told to.
+    Running,
+    /// Only a worker that was cut off is declared dead.
+    Fences,
+    /// Nothing stays behind: no row of a worker that is gone, no task.
+    Tidy,
+}
+
+impl Check {
+    /// Every check.
+    pub const ALL: [Self; 15] = [
+        Self::Delivered,
+        Self::InOrder,
+        Self::Once,
+        Self::OneOwner,
+        Self::Fresh,
+        Self::Positions,
+        Self::Covered,
+        Self::Owned,
+        Self::Even,
+        Self::Still,
+        Self::Unrefused,
+        Self::Prompt,
+        Self::Running,
+        Self::Fences,
+        Self::Tidy,
+    ];
+}
+
+/// A check that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which one.
+    pub check: Check,
+    /// How.
+    pub what: String,
+}
+
+impl Violation {
+    pub(crate) fn new(check: Check, what: impl Into<String>) -> Self {
+        Self { check, what: what.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.check, self.what)
+    }
+}

@@ -1,0 +1,150 @@
+//! Reads one shard of the model.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rokini::{Error, Fetched, Record, ShardDescription, ShardEnd, ShardReader};
+use rokini_lease::{Position, Progress, SequenceNumber, ShardId};
+use rokini_local::wire::shapes::record::{GetRecordsRequest, GetShardIteratorRequest};
+use rokini_local::wire::shapes::shard::ChildShard;
+use rokini_local::wire::{ShardIteratorType, Timestamp};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::{Link, Mischief, id, range, unreadable};
+
+/// Reads of one shard are at least this far apart: 5 reads a second.
+const POLL: Duration = Duration::from_millis(200);
+/// A reader at the tip looks again when something was put, and this often in any case. Polling on would be true
+/// to life, and most of what a run does.
+const IDLE: Duration = Duration::from_secs(2);
+
+pub(super) struct Reader {
+    link: Link,
+    shard: ShardId,
+    next: Position,
+    iterator: Option<String>,
+    due: Instant,
+    seen: u64,
+    at_tip: bool,
+    ended: bool,
+    /// To be brought once more: a defect.
+    again: Vec<Record>,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reader({})", self.shard)
+    }
+}
+
+impl Reader {
+    pub(super) fn new(link: Link, shard: ShardId, next: Position) -> Self {
+        let seen = link.stream().changes.count();
+        Self {
+            link,
+            shard,
+            next,
+            iterator: None,
+            due: Instant::now(),
+            seen,
+            at_tip: false,
+            ended: false,
+            again: Vec::new(),
+        }
+    }
+
+    async fn iterator(&self) -> Result<String, Error> {
+        let number = |number: SequenceNumber| Some(number.to_string());
+        let (kind, sequence, timestamp) = match self.next {
+            Position::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+            Position::AtTimestamp(millis) => {
+                (ShardIteratorType::AtTimestamp, None, Some(Timestamp::from_millis(millis as i64)))
+            }
+            Position::Sequence(sequence, Progress::Whole) => {
+                (ShardIteratorType::AfterSequenceNumber, number(sequence), None)
+            }
+            Position::Sequence(sequence, _) => (ShardIteratorType::AtSequenceNumber, number(sequence), None),
+            Position::ShardEnd => return Err(unreadable("a shard that goes on")),
+        };
+        let request = GetShardIteratorRequest {
+            stream_name: Some(self.link.stream().name().to_owned()),
+            stream_arn: None,
+            shard_id: self.shard.to_string(),
+            shard_iterator_type: kind,
+            starting_sequence_number: sequence,
+            timestamp,
+        };
+        let answer = self.link.call(Some(&self.shard), &request).await?;
+        answer.shard_iterator.ok_or_else(|| unreadable("an iterator"))
+    }
+
+    async fn misbehave(&mut self, records: &mut Vec<Record>) {
+        records.splice(0..0, std::mem::take(&mut self.again));
+        match self.link.mischief() {
+            Some(Mischief::Loses) if records.len() > 1 => drop(records.remove(0)),
+            Some(Mischief::Swaps) => {
+                let swap = (0..records.len()).flat_map(|a| (a + 1..records.len()).map(move |b| (a, b)));
+                let same = |(a, b): &(usize, usize)| records[*a].partition_key == records[*b].partition_key;
+                if let Some((a, b)) = swap.into_iter().find(same) {
+                    records.swap(a, b);
+                }
+            }
+            Some(Mischief::Repeats) => self.again = records.clone(),
+            Some(Mischief::Dawdles(time)) if !records.is_empty() => sleep(time).await,
+            _ => {}
+        }
+    }
+}
+
+#[async_trait]
+impl ShardReader for Reader {
+    async fn next(&mut self) -> Result<Fetched, Error> {
+        if self.ended {
+            return std::future::pending().await;
+        }
+        sleep_until(self.due).await;
+        if self.at_tip {
+            // In vain it looks all the same.
+            let _ = timeout(IDLE, self.link.stream().changes.since(self.seen)).await;
+            self.at_tip = false;
+        }
+        let iterator = match self.iterator.take() {
+            Some(iterator) => iterator,
+            None => self.iterator().await?,
+        };
+        self.due = Instant::now() + POLL;
+        self.seen = self.link.stream().changes.count();
+        let request = GetRecordsRequest { shard_iterator: iterator, limit: Some(1000), stream_arn: None };
+        let answer = self.link.call(Some(&self.shard), &request).await?;
+        // From here on nothing waits, so a dropped call has not moved the place.
+        let mut records = Vec::with_capacity(answer.records.len());
+        for record in answer.records {
+            let sequence: SequenceNumber =
+                record.sequence_number.to_string().parse().map_err(|_| unreadable("a sequence number"))?;
+            self.next = Position::after(sequence);
+            let arrival = record.approximate_arrival_timestamp.map_or(0, |time| time.millis() as u64);
+            records.push(Record::new(sequence, record.partition_key, record.data.into_bytes(), arrival));
+        }
+        self.at_tip = records.is_empty();
+        self.ended = answer.next_shard_iterator.is_none();
+        self.iterator = answer.next_shard_iterator;
+        let child = |child: ChildShard| {
+            Ok(ShardDescription {
+                id: id(&child.shard_id)?,
+                parents: child.parent_shards.iter().map(|parent| id(parent)).collect::<Result<_, Error>>()?,
+                hash_range: range(&child.hash_key_range),
+                closed: false,
+            })
+        };
+        let children = answer.child_shards.unwrap_or_default().into_iter().map(child);
+        let end = self.ended.then(|| children.collect::<Result<_, Error>>()).transpose()?;
+        // Only a defect waits here.
+        self.misbehave(&mut records).await;
+        Ok(Fetched {
+            records,
+            millis_behind_latest: answer.millis_behind_latest.unwrap_or_default() as u64,
+            end: end.map(|children| ShardEnd { children }),
+        })
+    }
+}

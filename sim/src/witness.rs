@@ -1,0 +1,208 @@
+//! Sees every write that takes effect in the store of a run, and knows which may.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use rokini_lease::{
+    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, MemoryStore,
+    Outcome, StoreError, StreamId, StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
+};
+
+use crate::{Check, Court};
+
+/// The store that all workers of a run share.
+#[derive(Debug, Clone)]
+pub struct Witness {
+    store: MemoryStore,
+    court: Court,
+    /// Leases that an operator may move now.
+    ordered: Arc<Mutex<BTreeSet<(GroupId, LeaseKey)>>>,
+}
+
+impl Witness {
+    pub(crate) fn new(court: Court) -> Self {
+        Self { store: MemoryStore::new(), court, ordered: Arc::default() }
+    }
+
+    /// The next fall of this lease's position is an operator's order.
+    pub fn order(&self, group: GroupId, key: LeaseKey) {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).insert((group, key));
+    }
+
+    fn is_ordered(&self, group: &GroupId, key: &LeaseKey) -> bool {
+        let place = (group.clone(), key.clone());
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).remove(&place)
+    }
+
+    fn look(&self, group: &GroupId, before: &LeaseRow, after: &LeaseRow) {
+        let key = &before.key;
+        if after.position < before.position && !self.is_ordered(group, key) {
+            let what = format!("the position of {key} fell from {} to {}", before.position, after.position);
+            self.court.violate(Check::Positions, what);
+        }
+        let moved = after.owner != before.owner || after.position < before.position;
+        if after.epoch.0 != before.epoch.0 && after.epoch.0 != before.epoch.0 + 1
+            || moved && after.epoch == before.epoch
+        {
+            let what = format!("{key} went from {before:?} to {after:?}");
+            self.court.violate(Check::Positions, what);
+        }
+    }
+
+    /// The hash keys that no unfinished lease of the stream has.
+    async fn look_for_holes(&self, group: &GroupId, stream: &StreamId) {
+        let Ok(view) = self.store.list(group, Listing::All).await else { return };
+        let rows = view.leases.iter().filter(|row| row.key.stream == *stream);
+        if let Some(hole) = hole(rows) {
+            self.court.violate(Check::Covered, format!("nobody is to read the hash keys from {hole} on"));
+        }
+    }
+}
+
+/// The first hash key that no unfinished lease covers.
+pub(crate) fn hole<'a>(rows: impl Iterator<Item = &'a LeaseRow>) -> Option<u128> {
+    let mut ranges: Vec<(u128, u128)> = rows
+        .filter(|row| !row.position.is_shard_end())
+        .filter_map(|row| row.hash_range.map(|range| (range.start, range.end)))
+        .collect();
+    ranges.sort_unstable();
+    let mut next = 0;
+    for (start, end) in ranges {
+        if start > next {
+            return Some(next);
+        }
+        match end.checked_add(1) {
+            Some(after) => next = next.max(after),
+            None => return None,
+        }
+    }
+    Some(next)
+}
+
+#[async_trait]
+impl LeaseStore for Witness {
+    async fn init(&self) -> Result<(), StoreError> {
+        self.store.init().await
+    }
+
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+        self.store.list(group, listing).await
+    }
+
+    async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
+        self.store.worker(group, id).await
+    }
+
+    async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
+        self.store.lease(group, key).await
+    }
+
+    async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
+        self.store.stream(group, id).await
+    }
+
+    async fn insert_worker(
+        &self,
+        group: &GroupId,
+        row: &WorkerRow,
+    ) -> Result<Outcome<WorkerRow>, StoreError> {
+        self.store.insert_worker(group, row).await
+    }
+
+    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+        self.store.insert_lease(group, row).await
+    }
+
+    async fn insert_stream(
+        &self,
+        group: &GroupId,
+        row: &StreamRow,
+    ) -> Result<Outcome<StreamRow>, StoreError> {
+        self.store.insert_stream(group, row).await
+    }
+
+    async fn update_worker(
+        &self,
+        group: &GroupId,
+        id: &WorkerId,
+        update: &WorkerUpdate,
+    ) -> Result<Outcome<WorkerRow>, StoreError> {
+        self.store.update_worker(group, id, update).await
+    }
+
+    async fn update_lease(
+        &self,
+        group: &GroupId,
+        key: &LeaseKey,
+        update: &LeaseUpdate,
+    ) -> Result<Outcome<LeaseRow>, StoreError> {
+        let outcome = self.store.update_lease(group, key, update).await?;
+        if let Outcome::Applied { before: Some(before), after } = &outcome {
+            self.look(group, before, after);
+            if after.position.is_shard_end() && !before.position.is_shard_end() {
+                self.look_for_holes(group, &key.stream).await;
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
+        self.store.delete_worker(group, id).await
+    }
+
+    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
+        let deleted = self.store.delete_lease(group, key, seen).await?;
+        self.look_for_holes(group, &key.stream).await;
+        Ok(deleted)
+    }
+
+    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
+        self.store.delete_stream(group, id).await
+    }
+
+    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
+        self.store.delete_group(group).await
+    }
+
+    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
+        self.store.group(group).await
+    }
+
+    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
+        self.store.update_group(group, update).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rokini_lease::{HashRange, Position, ShardId};
+
+    use super::*;
+
+    fn rows(ranges: &[(u128, u128, Position)]) -> Vec<LeaseRow> {
+        let key = |n| LeaseKey::new(StreamId::new("s").unwrap(), ShardId::new(format!("{n}")).unwrap());
+        let rows = ranges.iter().enumerate();
+        rows.map(|(n, (start, end, position))| {
+            LeaseRow::new(key(n), *position).with_hash_range(HashRange { start: *start, end: *end })
+        })
+        .collect()
+    }
+
+    #[test]
+    fn r1_a_hole_is_a_hash_key_that_no_unfinished_lease_covers() {
+        const OPEN: Position = Position::TrimHorizon;
+        const MOST: u128 = u128::MAX;
+        for (ranges, expected) in [
+            (vec![], Some(0)),
+            (vec![(0, MOST, OPEN)], None),
+            (vec![(5, MOST, OPEN), (0, 4, OPEN)], None),
+            (vec![(5, MOST, OPEN), (0, 3, OPEN)], Some(4)),
+            (vec![(0, 9, OPEN)], Some(10)),
+            (vec![(0, MOST, Position::ShardEnd), (0, 9, OPEN)], Some(10)),
+            (vec![(0, MOST, OPEN), (0, 9, OPEN)], None),
+        ] {
+            assert_eq!(hole(rows(&ranges).iter()), expected, "{ranges:?}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Fleets in virtual time: seeds, and what shows that their judge can see.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test"
+)]
+
+mod mutants;
+mod seeds;
