@@ -1,5 +1,7 @@
 //! An embedded DynamoDB, for the lease table beside a local Kinesis.
 
+mod front;
+
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,6 +15,10 @@ use tokio_util::task::TaskTracker;
 
 pub use dynoxide::Database;
 
+use crate::faults::Faults;
+use crate::server::{Security, Server};
+use front::Front;
+
 /// How long requests under way may take to finish once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -22,6 +28,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub struct LocalDynamo {
     database: Database,
     address: SocketAddr,
+    front: Option<Server>,
     stop: DropGuard,
     server: JoinHandle<()>,
 }
@@ -78,7 +85,34 @@ impl LocalDynamo {
                 tracing::warn!(%error, "the local DynamoDB ended");
             }
         });
-        Ok(Self { database, address, stop: stop.drop_guard(), server })
+        Ok(Self { database, address, front: None, stop: stop.drop_guard(), server })
+    }
+
+    /// Serves a database at a given address, and lets faults befall the calls on their way.
+    ///
+    /// Rules see a call's operation (as in `UpdateItem`) and its caller. Faults that only Kinesis knows ([`Fault::Jump`],
+    /// [`Fault::Empty`], [`Fault::FailRecords`]) change nothing.
+    ///
+    /// [`Fault::Jump`]: crate::Fault::Jump
+    /// [`Fault::Empty`]: crate::Fault::Empty
+    /// [`Fault::FailRecords`]: crate::Fault::FailRecords
+    ///
+    /// # Errors
+    /// [`DynamoError`].
+    pub async fn with_faults(
+        database: Database,
+        address: SocketAddr,
+        faults: Faults,
+    ) -> Result<Self, DynamoError> {
+        let listen = |source| DynamoError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let mut dynamo = Self::serve(database, any_port()).await?;
+        let stop = CancellationToken::new();
+        let front = Front::new(dynamo.address, faults, stop.clone());
+        let front = Server::start(listener, front, Security::default(), stop).map_err(listen)?;
+        dynamo.address = front.address();
+        dynamo.front = Some(front);
+        Ok(dynamo)
     }
 
     /// Where it listens.
@@ -101,7 +135,10 @@ impl LocalDynamo {
 
     /// Stops accepting, lets requests under way finish for at most two seconds, and ends.
     pub async fn shutdown(self) {
-        let Self { stop, mut server, .. } = self;
+        let Self { stop, mut server, front, .. } = self;
+        if let Some(front) = front {
+            front.shutdown().await;
+        }
         drop(stop);
         if tokio::time::timeout(GRACE, &mut server).await.is_err() {
             server.abort();

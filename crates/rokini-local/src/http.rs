@@ -29,8 +29,8 @@ use crate::journal::{CallRecord, Journal};
 use crate::model::{Model, OperationVisitor, Place, Serve, Subject};
 use crate::server::Handler;
 use crate::service::Service;
-use body::Break;
-pub(crate) use body::{Body, Cut};
+pub(crate) use auth::caller;
+pub(crate) use body::{Body, Break, Cut, broken, whole};
 use codec::Codec;
 use subscription::Feed;
 
@@ -98,7 +98,7 @@ impl Front {
         let target = head.headers.get(TARGET).and_then(|target| target.to_str().ok()).unwrap_or_default();
         let name = target.strip_prefix(TARGET_PREFIX).and_then(|rest| rest.strip_prefix('.'));
         let name = name.filter(|_| head.method == Method::POST).ok_or_else(|| unknown_operation(target))?;
-        let caller = auth::caller(&head.headers, &head.uri);
+        let caller = caller(&head.headers, &head.uri);
         let caller = if self.signed_only { caller? } else { caller.unwrap_or_default() };
         if self.signed_only && caller.is_none() {
             return Err(ServiceError::new(
@@ -171,9 +171,9 @@ impl Front {
         }
         let length = body.len();
         let body = match fault {
-            Some(Fault::HangAfter { bytes }) => body::broken(body, bytes, Break::Hang),
-            Some(Fault::CutAfter { bytes }) => body::broken(body, bytes, Break::Cut),
-            _ => body::whole(body),
+            Some(Fault::HangAfter { bytes }) => broken(body, bytes, Break::Hang),
+            Some(Fault::CutAfter { bytes }) => broken(body, bytes, Break::Cut),
+            _ => whole(body),
         };
         let mut response = self.response(status, codec.content_type(), body);
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
@@ -199,7 +199,7 @@ impl Front {
     }
 
     fn refuse(&self, codec: Codec, error: &ServiceError) -> Response<Body> {
-        self.response(status_of(error), codec.content_type(), body::whole(codec.encode(error)))
+        self.response(status_of(error), codec.content_type(), whole(codec.encode(error)))
     }
 
     fn response(&self, status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {

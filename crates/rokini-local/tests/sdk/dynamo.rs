@@ -1,16 +1,20 @@
 //! The embedded DynamoDB.
 
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use rokini_local::LocalDynamo;
+use rokini_local::wire::ErrorCode;
+use rokini_local::{Database, Fault, Faults, LocalDynamo, Rule};
 
 use super::client;
 
-#[tokio::test]
-async fn dynamo_keeps_a_lease_table() {
-    let local = LocalDynamo::in_memory().await.unwrap();
-    let client = client::dynamo(&local);
+async fn create(client: &Client) {
     let key = |name: &str, kind: ScalarAttributeType| {
         AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
     };
@@ -22,6 +26,13 @@ async fn dynamo_keeps_a_lease_table() {
         .attribute_definitions(key("group", ScalarAttributeType::S))
         .key_schema(role("group", KeyType::Hash));
     create.send().await.unwrap();
+}
+
+#[tokio::test]
+async fn dynamo_keeps_a_lease_table() {
+    let local = LocalDynamo::in_memory().await.unwrap();
+    let client = client::dynamo(&local);
+    create(&client).await;
     let put = || {
         let put = client.put_item().table_name("leases").item("group", AttributeValue::S("g".into()));
         put.condition_expression("attribute_not_exists(#g)").expression_attribute_names("#g", "group").send()
@@ -30,6 +41,65 @@ async fn dynamo_keeps_a_lease_table() {
     let second = put().await.unwrap_err().into_service_error();
     assert!(second.is_conditional_check_failed_exception(), "{second:?}");
     assert_eq!(local.database().list_tables(Default::default()).unwrap().table_names, ["leases"]);
+    drop(client);
+    local.shutdown().await;
+}
+
+/// Writes a row: the code of the refusal, or what else went wrong.
+async fn put(client: &Client, group: &str) -> Result<(), String> {
+    let put = client.put_item().table_name("leases").item("group", AttributeValue::S(group.into()));
+    put.send().await.map(drop).map_err(|error| match &error {
+        SdkError::ServiceError(service) => service.err().code().unwrap_or_default().to_owned(),
+        _ => DisplayErrorContext(&error).to_string(),
+    })
+}
+
+async fn rows(client: &Client) -> i32 {
+    client.scan().table_name("leases").send().await.unwrap().count()
+}
+
+#[tokio::test]
+async fn faults_befall_the_calls_of_one_caller_and_operation() {
+    let faults = Faults::new(7);
+    let address = ([127, 0, 0, 1], 0).into();
+    let local = LocalDynamo::with_faults(Database::memory().unwrap(), address, faults.clone()).await.unwrap();
+    let client = client::dynamo(&local);
+    let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(1)).build();
+    let config = client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+    let client = Client::from_conf(config.build());
+    create(&client).await;
+
+    let error = |code: &str, status| Fault::Error {
+        code: ErrorCode::from(code),
+        message: "later".into(),
+        status: Some(status),
+    };
+    // The fault, a part of what the caller learns, and whether the write took effect.
+    let cases = [
+        (Fault::Throttle, "ProvisionedThroughputExceededException", false),
+        (error("ThrottlingException", 400), "ThrottlingException", false),
+        (error("InternalServerError", 500), "InternalServerError", false),
+        (Fault::DropBefore, "connection", false),
+        (Fault::DropAfter, "connection", true),
+        (Fault::CutAfter { bytes: 1 }, "", true),
+        (Fault::HangBefore, "timed out", false),
+        (Fault::HangAfter { bytes: 0 }, "timed out", true),
+    ];
+    for (number, (fault, said, effect)) in cases.into_iter().enumerate() {
+        let before = rows(&client).await;
+        faults.add(Rule::on("PutItem", fault.clone()).caller("local").times(1));
+        let learned = put(&client, &format!("row {number}")).await.unwrap_err();
+        assert!(learned.contains(said), "{fault:?}: {learned}");
+        assert_eq!(rows(&client).await - before, i32::from(effect), "{fault:?}");
+        put(&client, "again").await.unwrap();
+    }
+    faults.clear();
+    faults.add(Rule::on("PutItem", Fault::Throttle).caller("somebody else"));
+    faults.add(Rule::on("GetItem", Fault::Throttle));
+    faults.add(Rule::on("PutItem", Fault::Delay { millis: 200 }));
+    let begun = Instant::now();
+    put(&client, "last").await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(200));
     drop(client);
     local.shutdown().await;
 }
