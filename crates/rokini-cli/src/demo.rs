@@ -1,6 +1,7 @@
 //! `rokini demo`: the main job, with everything embedded, and a proof at the end.
 
 mod board;
+mod fences;
 mod fleet;
 mod ledger;
 mod pipes;
@@ -12,7 +13,9 @@ mod screen;
 mod show;
 mod stage;
 mod timetable;
+mod weather;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rokini::{ConfigKey, ConsumerConfig};
@@ -21,6 +24,7 @@ use tokio::time::Instant;
 use self::play::{Plan, Play};
 use self::show::Show;
 use self::timetable::Timetable;
+use self::weather::Weather;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 
@@ -31,13 +35,16 @@ use crate::error::{CliError, Status};
 /// another one and adds a new one. At the end it proves that nothing was lost and nothing came out of order. Needs
 /// no AWS account and touches none.
 ///
+/// With --reshard-every, --disturb-every or --faults it makes bad weather instead, for as long as you like: shards split
+/// and merge, workers are killed or stand still, calls fail. What is handled twice is then accounted for one by one.
+///
 /// On a terminal it shows a live table, elsewhere lines; with --json the last line is the result.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// How long it runs
-    #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+    /// How long it runs, such as 90s or 30m
+    #[arg(long = "for", alias = "seconds", default_value = "60s", value_name = "TIME", value_parser = time)]
+    run: Duration,
     /// Records put in a second
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5000))]
     rate: u32,
@@ -50,16 +57,57 @@ pub(crate) struct Args {
     /// When a silent worker counts as dead, such as 3s. Default: 10s, less where a shorter run leaves no room
     #[arg(long, value_name = "TIME", value_parser = failover)]
     failover: Option<Duration>,
+    /// Keep everything that the workers say in this directory, one file each
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
+    /// Split a shard or merge two, again and again
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Bad weather")]
+    reshard_every: Option<Duration>,
+    /// Kill a worker and replace it, or let one stand still (SIGSTOP, SIGCONT), again and again
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Bad weather")]
+    disturb_every: Option<Duration>,
+    /// The share of the workers' calls to Kinesis and DynamoDB that fail, such as 1%
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Bad weather")]
+    faults: Option<f64>,
+    /// What happens to whom in bad weather. Default: random; the result says it
+    #[arg(long, value_name = "N", help_heading = "Bad weather")]
+    seed: Option<u64>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   rokini demo                               one minute
-  rokini demo --seconds 20 --failover 3s    as short as it makes sense
-  rokini demo --json | tail -n 1            only the result";
+  rokini demo --for 20s --failover 3s       as short as it makes sense
+  rokini demo --json | tail -n 1            only the result
+  rokini demo --for 30m --workers 4 --shards 16 --rate 2000 \\
+      --reshard-every 20s --disturb-every 30s --faults 1%    a soak test";
 
 /// Half of what a shard takes in a second (Kinesis limit), because keys do not spread evenly.
 const RATE_PER_SHARD: u32 = 500;
+
+/// The longest run. The embedded Kinesis keeps all records in memory, as the real one keeps them for a day.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// A time as settings take it; a bare number is seconds.
+fn time(text: &str) -> Result<Duration, String> {
+    let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = if bare { format!("{text}s") } else { text.to_owned() };
+    let mut config = ConsumerConfig::default();
+    let accepted = "expected a time such as `90s` or `30m`, at least `1s` and at most `24h`";
+    config.set(ConfigKey::Failover, &text).map_err(|_| accepted)?;
+    let time = config.failover;
+    (Duration::from_secs(1)..=LONGEST).contains(&time).then_some(time).ok_or_else(|| accepted.to_owned())
+}
+
+/// `1%` or `0.01`.
+fn share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(hundredths) => hundredths.parse().map(|share: f64| share / 100.0),
+        None => text.parse(),
+    };
+    let share = share.ok().filter(|share| (0.0..=0.5).contains(share));
+    share.ok_or_else(|| "expected a share such as `1%`, at most `50%`".to_owned())
+}
 
 /// A failover time as workers take it.
 fn failover(text: &str) -> Result<Duration, String> {
@@ -73,17 +121,32 @@ fn failover(text: &str) -> Result<Duration, String> {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let start = Instant::now();
-    let Args { seconds, rate, shards, workers, failover } = args;
-    let timetable = Timetable::new(Duration::from_secs(seconds), failover)
-        .map_err(|refusal| CliError::usage(refusal.to_string()))?;
+    let Args { run, rate, shards, workers, failover, logs, reshard_every, disturb_every, faults, seed } =
+        args;
+    let wanted = reshard_every.is_some() || disturb_every.is_some() || faults.is_some();
+    if seed.is_some() && !wanted {
+        return Err(CliError::usage("`--seed` does nothing without bad weather")
+            .next("give `--reshard-every`, `--disturb-every` or `--faults`, or leave it out"));
+    }
+    let weather = wanted.then(|| Weather {
+        reshard_every,
+        disturb_every,
+        faults: faults.unwrap_or_default(),
+        seed: seed.unwrap_or_else(|| rand::random::<u32>().into()),
+    });
+    let timetable = match &weather {
+        Some(weather) => Timetable::in_weather(run, failover, weather),
+        None => Timetable::new(run, failover),
+    };
+    let timetable = timetable.map_err(|refusal| CliError::usage(refusal.to_string()))?;
     let most = RATE_PER_SHARD * u32::from(shards);
     if rate > most {
         return Err(CliError::usage(format!("{shards} shards do not take {rate} records a second")).next(
             format!("use `--rate {most}` or less, or `--shards {}` or more", rate.div_ceil(RATE_PER_SHARD)),
         ));
     }
-    let mut show = Show::new(context.json, context.talk.stdout_colors())?;
-    let mut play = Play::begin(Plan { timetable, rate, shards, workers }, start).await?;
+    let mut show = Show::new(context.json, context.talk.stdout_colors(), run)?;
+    let mut play = Play::begin(Plan { timetable, rate, shards, workers, weather, logs }, start).await?;
     let report = play.run(&mut show, &context.stop).await?;
     drop(show);
     if !report.ok {
@@ -98,4 +161,26 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         (true, true) => context.stop.status(),
         (false, _) => Status::FAILED,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_shares_as_people_write_them() {
+        for (text, seconds) in [("20", 20), ("90s", 90), ("30m", 1800), ("24h", 86_400)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0s", "999ms", "25h", "-1s", "1d", "soon"] {
+            assert!(time(text).unwrap_err().contains("`30m`"), "{text}");
+        }
+        for (text, hundredths) in [("1%", 1), ("0.01", 1), ("0", 0), ("50%", 50)] {
+            let read = share(text).unwrap();
+            assert!((read * 100.0 - f64::from(hundredths)).abs() < 1e-9, "{text}: {read}");
+        }
+        for text in ["", "%", "51%", "-1%", "NaN", "inf", "one"] {
+            assert!(share(text).unwrap_err().contains("`1%`"), "{text}");
+        }
+    }
 }

@@ -41,7 +41,7 @@ fn run() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
     RUN.get_or_init(|| {
         let Output { status, stdout, stderr } =
-            demo(&["--seconds", "20", "--failover", "3s", "--json"]).output().unwrap();
+            demo(&["--for", "20s", "--failover", "3s", "--json"]).output().unwrap();
         eprintln!("{}", String::from_utf8_lossy(&stderr));
         let lines: Vec<Value> = stdout
             .split(|byte| *byte == b'\n')
@@ -117,8 +117,8 @@ fn progress_is_visible_every_second() {
 #[test]
 fn a_run_that_cannot_make_sense_is_refused_with_one_that_can() {
     for (arguments, hint) in [
-        (&["--seconds", "20", "--failover", "10s"][..], "--seconds 48"),
-        (&["--seconds", "5"], "--seconds 16"),
+        (&["--for", "20s", "--failover", "10s"][..], "--for 48s"),
+        (&["--for", "5"], "--for 16s"),
         (&["--rate", "4000"], "--rate 2000"),
         (&["--failover", "soon"], "failover"),
         (&["--workers", "2"], "--workers"),
@@ -139,7 +139,7 @@ struct Begun {
 }
 
 fn begun() -> Begun {
-    let mut demo = demo(&["--seconds", "60", "--json"]).spawn().unwrap();
+    let mut demo = demo(&["--for", "60", "--json"]).spawn().unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap());
     let mut line = String::new();
     loop {

@@ -117,6 +117,7 @@ fn shard_line(row: &LeaseRow, at: Duration, ledger: &Ledger, rates: &mut Rates) 
 fn state(state: State) -> &'static str {
     match state {
         State::Running => "running",
+        State::Frozen => "frozen",
         State::Stopping => "stopping",
         State::Killed | State::Ended { told: Told::Kill, .. } => "killed",
         State::Ended { told: Told::Stop, .. } => "stopped",

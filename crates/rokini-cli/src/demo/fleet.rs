@@ -1,7 +1,7 @@
 //! The workers: processes of this same program, started, stopped and killed.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,8 @@ pub(crate) struct Recipe {
     /// Arguments; the name of the worker is appended.
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// Where everything that they say is kept, a file each.
+    pub(crate) logs: Option<PathBuf>,
 }
 
 /// Worker processes. Those that still run are killed when this is dropped.
@@ -35,6 +37,7 @@ pub(crate) struct Fleet {
 struct Worker {
     name: String,
     child: Child,
+    id: Option<u32>,
     state: State,
     said: Arc<Mutex<VecDeque<String>>>,
 }
@@ -43,6 +46,8 @@ struct Worker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Running,
+    /// It stands still.
+    Frozen,
     /// It was told to end and has not yet.
     Stopping,
     /// It was killed and is not gone yet.
@@ -67,10 +72,13 @@ impl Fleet {
         Self { recipe, workers: Vec::new() }
     }
 
-    /// Starts one more worker. Its standard output is the caller's to read.
-    pub(crate) fn start(&mut self) -> io::Result<(Process, ChildStdout)> {
+    /// Starts one more worker, under the name of an earlier one or a new one. Its standard output is the caller's to read.
+    pub(crate) fn start(&mut self, successor_of: Option<Process>) -> io::Result<(Process, ChildStdout)> {
         let process = Process(self.workers.len());
-        let name = format!("worker-{}", process.0 + 1);
+        let name = match successor_of {
+            Some(earlier) => self.name(earlier).to_owned(),
+            None => format!("worker-{}", process.0 + 1),
+        };
         let mut command = Command::new(&self.recipe.program);
         command.args(&self.recipe.arguments).arg(&name);
         // The user's own settings must not reach the workers: they would find another stream, table or account.
@@ -89,8 +97,13 @@ impl Fleet {
             return Err(io::Error::other("the worker has no pipes"));
         };
         let said = Arc::default();
-        tokio::spawn(listen(stderr, Arc::clone(&said)));
-        self.workers.push(Worker { name, child, state: State::Running, said });
+        let log = self.recipe.logs.as_ref().map(|logs| {
+            std::fs::create_dir_all(logs)?;
+            std::fs::File::create(logs.join(format!("{}-{name}.log", process.0 + 1)))
+        });
+        tokio::spawn(listen(stderr, Arc::clone(&said), log.transpose()?));
+        let id = child.id();
+        self.workers.push(Worker { name, child, id, state: State::Running, said });
         Ok((process, stdout))
     }
 
@@ -102,6 +115,16 @@ impl Fleet {
     /// Ends a worker at once (SIGKILL).
     pub(crate) fn kill(&mut self, process: Process) -> io::Result<()> {
         self.signal(process, Signal::KILL, State::Killed)
+    }
+
+    /// Makes a worker stand still (SIGSTOP).
+    pub(crate) fn freeze(&mut self, process: Process) -> io::Result<()> {
+        self.signal(process, Signal::STOP, State::Frozen)
+    }
+
+    /// Lets a worker that stands still go on (SIGCONT).
+    pub(crate) fn thaw(&mut self, process: Process) -> io::Result<()> {
+        self.signal(process, Signal::CONT, State::Running)
     }
 
     fn signal(&mut self, process: Process, signal: Signal, state: State) -> io::Result<()> {
@@ -121,7 +144,7 @@ impl Fleet {
         for (n, worker) in self.workers.iter_mut().enumerate() {
             let told = match worker.state {
                 State::Ended { .. } => continue,
-                State::Running => Told::Nothing,
+                State::Running | State::Frozen => Told::Nothing,
                 State::Stopping => Told::Stop,
                 State::Killed => Told::Kill,
             };
@@ -139,6 +162,15 @@ impl Fleet {
 
     pub(crate) fn running(&self) -> impl Iterator<Item = Process> + '_ {
         self.processes().filter(|process| self.state(*process) == State::Running)
+    }
+
+    pub(crate) fn frozen(&self) -> impl Iterator<Item = Process> + '_ {
+        self.processes().filter(|process| self.state(*process) == State::Frozen)
+    }
+
+    /// The latest of the processes that had this id.
+    pub(crate) fn of_id(&self, id: u32) -> Option<Process> {
+        self.workers.iter().rposition(|worker| worker.id == Some(id)).map(Process)
     }
 
     /// Whether every process is gone.
@@ -161,9 +193,17 @@ impl Fleet {
     }
 }
 
-async fn listen(stderr: impl AsyncRead + Unpin, said: Arc<Mutex<VecDeque<String>>>) {
+async fn listen(
+    stderr: impl AsyncRead + Unpin,
+    said: Arc<Mutex<VecDeque<String>>>,
+    mut log: Option<std::fs::File>,
+) {
     let mut lines = BufReader::new(stderr).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
+        if let Some(log) = &mut log {
+            // A log that cannot be written is no reason to end a run.
+            let _ = log.write_all(&[&line[..], b"\n"].concat());
+        }
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.len() == KEPT_LINES {
             said.pop_front();
@@ -186,6 +226,7 @@ mod tests {
             program: "/bin/sh".into(),
             arguments: vec!["-c".to_owned(), script.to_owned(), "sh".to_owned()],
             environment: vec![("AWS_REGION", "nowhere".to_owned())],
+            logs: None,
         })
     }
 
@@ -200,7 +241,7 @@ mod tests {
     async fn a_worker_gets_its_name_and_a_clean_environment() {
         let mut fleet = fleet("echo $1 $AWS_REGION; env | grep -c '^AWS_'");
         let mut pipes = Pipes::new();
-        let (process, stdout) = fleet.start().unwrap();
+        let (process, stdout) = fleet.start(None).unwrap();
         pipes.add(process, stdout).unwrap();
         let mut lines = Vec::new();
         while lines.len() < 2 {
@@ -218,7 +259,7 @@ mod tests {
         );
         let mut pipes = Pipes::new();
         for _ in 0..3 {
-            let (process, stdout) = fleet.start().unwrap();
+            let (process, stdout) = fleet.start(None).unwrap();
             pipes.add(process, stdout).unwrap();
         }
         let mut ready = 0;
@@ -241,10 +282,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_frozen_worker_does_nothing_until_it_goes_on_and_keeps_its_id() {
+        let mut fleet = fleet("trap 'echo told; exit 0' TERM; echo ready; read x <> /dev/fd/2");
+        let mut pipes = Pipes::new();
+        let (process, stdout) = fleet.start(None).unwrap();
+        pipes.add(process, stdout).unwrap();
+        pipes.next().await.unwrap();
+        let id = fleet.workers[0].child.id().unwrap();
+        fleet.freeze(process).unwrap();
+        assert_eq!((fleet.frozen().count(), fleet.running().count()), (1, 0));
+        // It gets the signal only when it goes on.
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), Signal::TERM).unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(200), pipes.next()).await.is_err());
+        fleet.thaw(process).unwrap();
+        assert_eq!(pipes.next().await.unwrap().lines, [(process, b"told".to_vec())]);
+        until_gone(&mut fleet).await;
+        assert_eq!(fleet.of_id(id), Some(process));
+        let (successor, _) = fleet.start(Some(process)).unwrap();
+        assert_eq!((successor, fleet.name(successor)), (Process(1), "worker-1"));
+    }
+
+    #[tokio::test]
     async fn no_worker_outlives_the_fleet() {
         let mut fleet = fleet("echo ready; exec sleep 600");
         let mut pipes = Pipes::new();
-        let (process, stdout) = fleet.start().unwrap();
+        let (process, stdout) = fleet.start(None).unwrap();
         pipes.add(process, stdout).unwrap();
         pipes.next().await.unwrap();
         drop(fleet);

@@ -3,11 +3,12 @@
 //! Pure: times are durations since the start of the run, handed in.
 
 mod order;
+mod repeat;
 mod shard;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,14 @@ use rokini_lease::SequenceNumber;
 use serde::Serialize;
 
 use order::Order;
+use repeat::Repeats;
 use shard::{Departure, Shard};
+
+/// How long a record that was put and handled is remembered one by one, so that a long run does not fill the memory. It is
+/// many failover times: what is repeated later has no explanation.
+const REMEMBERED: Duration = Duration::from_secs(180);
+/// Broken promises of one kind that are kept in detail.
+const DETAILS: usize = 20;
 
 /// A worker process, by the order of its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +37,8 @@ pub(crate) enum Cause {
     Stop,
     /// Its worker was killed.
     Kill,
+    /// Its worker stood still (SIGSTOP).
+    Freeze,
     /// Both live: the shards were spread anew.
     Balance,
 }
@@ -77,6 +87,35 @@ pub(crate) struct Move {
     pub(crate) silence: Duration,
 }
 
+/// A worker's hold of a shard, as one delivery shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) process: Process,
+    pub(crate) epoch: u64,
+    /// When the record was handled.
+    pub(crate) at: Duration,
+}
+
+/// A record that was handled twice, and how many more like it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Twice {
+    pub(crate) shard: Arc<str>,
+    pub(crate) key: Arc<str>,
+    pub(crate) number: u64,
+    pub(crate) before: Hold,
+    pub(crate) again: Hold,
+    pub(crate) count: u64,
+}
+
+/// A record that was handled after a later one of its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Disorder {
+    pub(crate) shard: Arc<str>,
+    pub(crate) key: Arc<str>,
+    pub(crate) number: u64,
+    pub(crate) hold: Hold,
+}
+
 /// What the ledger proves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Proof {
@@ -90,10 +129,18 @@ pub(crate) struct Proof {
     pub(crate) passed_over: u64,
     /// Deliveries beyond the first of a record.
     pub(crate) duplicates: u64,
-    /// Those of `duplicates` that no kill explains.
+    /// Those of `duplicates` that are due to a kill: done and not stored as done.
+    pub(crate) after_kill: u64,
+    /// Those that are due to a fence: their worker was declared dead while it stood still or could not be heard.
+    pub(crate) after_fence: u64,
+    /// Those that neither explains.
     pub(crate) unexplained_duplicates: u64,
+    /// Of these, the first ones.
+    pub(crate) unexplained: Vec<Twice>,
     /// First deliveries that came after a later record of their key.
     pub(crate) order_violations: u64,
+    /// The first ones of them.
+    pub(crate) disorder: Vec<Disorder>,
     /// Records handled that were never put so.
     pub(crate) strangers: u64,
     /// When the first record was handled.
@@ -101,6 +148,8 @@ pub(crate) struct Proof {
     /// The longest time from a put to its first delivery, of the records that were delivered.
     pub(crate) longest_wait: Duration,
     pub(crate) moves: Vec<Move>,
+    /// Shards with records that nobody handled: how many, and when the oldest was put.
+    pub(crate) left_behind: Vec<(Arc<str>, usize, Duration)>,
 }
 
 /// What the ledger knows of a shard at present.
@@ -118,7 +167,10 @@ pub(crate) struct ShardNow {
 
 #[derive(Debug, Default)]
 struct Key {
+    /// The records that are remembered one by one.
     records: BTreeMap<u64, Record>,
+    /// A number below this that is not among them was put and handled.
+    forgotten: u64,
     order: Order,
 }
 
@@ -131,7 +183,8 @@ struct Record {
 #[derive(Debug, Clone, Copy)]
 struct LastSeen {
     sequence: SequenceNumber,
-    by: Process,
+    /// The latest hold that delivered it.
+    hold: Hold,
 }
 
 /// Keeps account of a run. See [`Proof`] for what comes out.
@@ -140,6 +193,9 @@ pub(crate) struct Ledger {
     keys: BTreeMap<Arc<str>, Key>,
     shards: BTreeMap<Arc<str>, Shard>,
     departed: BTreeMap<Process, Departure>,
+    repeats: Repeats,
+    /// First deliveries in their order, to be forgotten in time.
+    handled: VecDeque<(Duration, Arc<str>, u64)>,
     so_far: Proof,
 }
 
@@ -165,27 +221,45 @@ impl Ledger {
 
     /// Takes a record that was handled.
     pub(crate) fn seen(&mut self, seen: &Seen) {
+        self.forget(seen.at);
         self.so_far.first_record.get_or_insert(seen.at);
+        let hold = Hold { process: seen.process, epoch: seen.epoch, at: seen.at };
         let key = self.keys.entry(Arc::clone(&seen.key)).or_default();
+        if seen.number < key.forgotten && !key.records.contains_key(&seen.number) {
+            self.so_far.duplicates += 1;
+            // Whoever handled it then is not known any more, and too long ago to be an excuse.
+            self.repeats.add((&seen.shard, &seen.key, seen.number), hold, hold);
+            return;
+        }
         let record = key.records.entry(seen.number).or_default();
         let known = record.put.or_else(|| record.seen.map(|seen| seen.sequence));
         if known.is_some_and(|known| known != seen.sequence) {
             self.so_far.strangers += 1;
             return;
         }
-        match record.seen.replace(LastSeen { sequence: seen.sequence, by: seen.process }) {
+        match record.seen {
             None => {
                 self.so_far.processed += 1;
-                let breaks = key.order.breaks(seen.pass, seen.process, seen.number);
-                self.so_far.order_violations += u64::from(breaks);
+                self.handled.push_back((seen.at, Arc::clone(&seen.key), seen.number));
+                if key.order.breaks(seen.pass, seen.process, seen.number) {
+                    self.so_far.order_violations += 1;
+                    if self.so_far.disorder.len() < DETAILS {
+                        self.so_far.disorder.push(Disorder {
+                            shard: Arc::clone(&seen.shard),
+                            key: Arc::clone(&seen.key),
+                            number: seen.number,
+                            hold,
+                        });
+                    }
+                }
             }
             Some(before) => {
                 self.so_far.duplicates += 1;
-                // A killed worker cannot store how far it came; whoever follows repeats that much.
-                let killed = self.departed.get(&before.by).filter(|left| left.cause == Cause::Kill);
-                let explained = killed.is_some_and(|left| before.by != seen.process && seen.at >= left.at);
-                self.so_far.unexplained_duplicates += u64::from(!explained);
+                self.repeats.add((&seen.shard, &seen.key, seen.number), before.hold, hold);
             }
+        }
+        if record.seen.is_none_or(|before| before.hold.epoch <= seen.epoch) {
+            record.seen = Some(LastSeen { sequence: seen.sequence, hold });
         }
         let shard = self.shards.entry(Arc::clone(&seen.shard)).or_default();
         let departed = |process| self.departed.get(&process).copied();
@@ -202,6 +276,18 @@ impl Ledger {
         }
     }
 
+    /// Forgets records that were put and handled long ago.
+    fn forget(&mut self, now: Duration) {
+        while let Some((_, name, number)) = self.handled.pop_front_if(|(at, _, _)| *at + REMEMBERED < now) {
+            let Some(key) = self.keys.get_mut(&name) else { continue };
+            // One that nobody put is a stranger for ever.
+            if key.records.get(&number).is_some_and(|record| record.put.is_some() && record.seen.is_some()) {
+                key.records.remove(&number);
+                key.forgotten = key.forgotten.max(number + 1);
+            }
+        }
+    }
+
     /// Takes the signal that ended a worker, and the shards it held with their epochs.
     pub(crate) fn left<'a>(
         &mut self,
@@ -212,9 +298,23 @@ impl Ledger {
     ) {
         let departure = Departure { process, cause, at };
         self.departed.insert(process, departure);
+        if cause == Cause::Kill {
+            self.repeats.killed(process, at);
+        }
         for (name, epoch) in held {
             self.shards.entry(Arc::from(name)).or_default().leaves(departure, epoch);
         }
+    }
+
+    /// Takes that a worker that stood still goes on.
+    pub(crate) fn goes_on(&mut self, process: Process) {
+        self.departed.remove(&process);
+        self.shards.values_mut().for_each(|shard| shard.stays(process));
+    }
+
+    /// Takes that a worker was declared dead by the others, at or shortly before this time.
+    pub(crate) fn fenced(&mut self, process: Process, at: Duration) {
+        self.repeats.fenced(process, at);
     }
 
     /// What is proven so far.
@@ -223,9 +323,18 @@ impl Ledger {
         let passed_over: usize = self.shards.values().map(Shard::passed_over).sum();
         let records = self.keys.values().flat_map(|key| key.records.values());
         let never_put = records.filter(|record| record.put.is_none()).count() as u64;
+        let repeats = self.repeats.explained();
+        let left_behind = self.shards.iter().filter_map(|(name, shard)| {
+            shard.oldest_waiting().map(|put| (Arc::clone(name), shard.waiting(), put))
+        });
         Proof {
             waiting: waiting as u64,
             passed_over: passed_over as u64,
+            left_behind: left_behind.collect(),
+            after_kill: repeats.after_kill,
+            after_fence: repeats.after_fence,
+            unexplained_duplicates: repeats.unexplained.iter().map(|twice| twice.count).sum(),
+            unexplained: repeats.unexplained.into_iter().take(DETAILS).collect(),
             processed: self.so_far.processed - never_put,
             strangers: self.so_far.strangers + never_put,
             longest_wait: self.shards.values().map(Shard::longest_wait).max().unwrap_or_default(),

@@ -1,23 +1,31 @@
 //! The run: one loop that reads the workers' lines, carries out the script and keeps the ledger.
 
+mod act;
+
+use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rokini_lease::View;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rokini_lease::{View, WorkerState};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::board::{Board, Rates, held, short};
+use super::board::{Board, Rates};
+use super::fences::Fences;
 use super::fleet::{Fleet, Recipe, State, Told};
-use super::ledger::{Cause, Ledger, Process, Put};
+use super::ledger::{Ledger, Process, Put};
 use super::pipes::{Pass, Pipes};
-use super::report::{Moved, Report};
+use super::report::{Deeds, Moved, Report, Run};
 use super::show::{Event, Show};
 use super::stage::{GROUP, STREAM, Stage, TABLE};
 use super::timetable::{Scene, Timetable};
+use super::weather::Weather;
 use super::{producer, record};
 use crate::error::{CliError, Status};
 use crate::stop::Stop;
@@ -26,6 +34,8 @@ use crate::stop::Stop;
 const REAP: Duration = Duration::from_millis(20);
 /// What handling the rest may take after the last record was put, before it counts as lost.
 const DRAIN: Duration = Duration::from_secs(10);
+/// The same in bad weather, beside twice the failover time: two calls that hang, with all their tries.
+const DRAIN_IN_WEATHER: Duration = Duration::from_secs(40);
 /// The same after an interrupt: somebody waits.
 const DRAIN_INTERRUPTED: Duration = Duration::from_secs(2);
 /// What a worker may take to hand over when it stops.
@@ -42,6 +52,10 @@ pub(crate) struct Plan {
     pub(crate) rate: u32,
     pub(crate) shards: u16,
     pub(crate) workers: u16,
+    /// Instead of the script.
+    pub(crate) weather: Option<Weather>,
+    /// Where everything that the workers say is kept.
+    pub(crate) logs: Option<PathBuf>,
 }
 
 /// What is being done.
@@ -74,6 +88,14 @@ pub(crate) struct Play {
     /// Moves already among the events.
     moves_told: usize,
     mishaps: Vec<String>,
+    deeds: Deeds,
+    /// Decides who is hit by the weather.
+    rng: StdRng,
+    /// Workers that were killed and have no successor yet.
+    vacancies: VecDeque<Process>,
+    /// Workers that stand still, the first one first.
+    frozen: VecDeque<Process>,
+    fences: Fences,
     interrupted: bool,
     views: watch::Receiver<Arc<View>>,
     _following: DropGuard,
@@ -86,14 +108,14 @@ pub(crate) struct Play {
 impl Play {
     /// Opens the stage, starts the workers and the producer.
     pub(crate) async fn begin(plan: Plan, start: Instant) -> Result<Self, CliError> {
-        let stage = Stage::open(plan.shards.into()).await?;
+        let stage = Stage::open(plan.shards.into(), plan.weather.as_ref()).await?;
         let (views, following) = stage.follow();
         let quiet = CancellationToken::new();
         let (sender, puts) = mpsc::unbounded_channel();
         let rate = (plan.rate, usize::from(plan.shards));
         let produce = producer::produce(stage.client().clone(), rate, start, quiet.clone(), sender);
         let mut play = Self {
-            fleet: Fleet::new(recipe(&stage, &plan.timetable)?),
+            fleet: Fleet::new(recipe(&stage, &plan)?),
             start,
             stage,
             pipes: Pipes::new(),
@@ -106,6 +128,11 @@ impl Play {
             told: 0,
             moves_told: 0,
             mishaps: Vec::new(),
+            deeds: Deeds::default(),
+            rng: StdRng::seed_from_u64(plan.weather.map_or(0, |weather| weather.seed)),
+            vacancies: VecDeque::new(),
+            frozen: VecDeque::new(),
+            fences: Fences::default(),
             interrupted: false,
             views,
             _following: following,
@@ -115,7 +142,7 @@ impl Play {
             plan,
         };
         for _ in 0..play.plan.workers {
-            play.add_worker()?;
+            play.add_worker(None)?;
         }
         let (shards, workers) = (play.plan.shards, play.plan.workers);
         let shards = if shards == 1 { "1 shard".to_owned() } else { format!("{shards} shards") };
@@ -161,6 +188,7 @@ impl Play {
                 () = stop.requested(), if !self.interrupted => self.interrupt(),
                 () = closed.cancelled() => return Err(CliError::output(io::ErrorKind::BrokenPipe, "the reader is gone")),
             }
+            self.notice_fences();
             self.tell(show)?;
         }
         // The processes are gone, so this reads everything they wrote.
@@ -195,8 +223,12 @@ impl Play {
 
     fn report(&mut self) -> Report {
         let mishaps = std::mem::take(&mut self.mishaps);
-        let (proof, failover) = (self.ledger.proof(), self.plan.timetable.failover());
-        Report::new(&proof, |process| self.fleet.name(process), failover, self.interrupted, mishaps)
+        let run = Run {
+            failover: self.plan.timetable.failover(),
+            weather: self.plan.weather.map(|weather| (weather.seed, self.deeds, self.stage.calls())),
+            interrupted: self.interrupted,
+        };
+        Report::new(&self.ledger.proof(), |process| self.fleet.name(process), &run, mishaps)
     }
 
     fn board(&mut self) -> Board {
@@ -207,6 +239,10 @@ impl Play {
                 Scene::Stop => "a worker is asked to stop",
                 Scene::Kill => "another worker is killed",
                 Scene::Join => "a new worker joins",
+                Scene::Reshard => "shards are split or merged",
+                Scene::Freeze => "a worker stands still",
+                Scene::Thaw => "it goes on",
+                Scene::Replace { .. } => "the killed worker is replaced",
                 Scene::Quiet => "the last record",
             };
             format!("{what} in {} s", then.saturating_sub(at).as_secs() + 1)
@@ -222,6 +258,25 @@ impl Play {
 
     fn note(&mut self, event: &'static str, text: String) {
         self.events.push(Event::new(self.start.elapsed(), event, text));
+    }
+
+    /// Learns from the table of leases who was declared dead: that explains what is handled twice.
+    fn notice_fences(&mut self) {
+        if !self.views.has_changed().unwrap_or(false) {
+            return;
+        }
+        let view = Arc::clone(&self.views.borrow_and_update());
+        let at = self.start.elapsed();
+        for row in &view.workers {
+            let process = row.process.as_ref().and_then(|mark| self.fleet.of_id(mark.pid));
+            let Some(process) = process else { continue };
+            let fenced = row.state == WorkerState::Fenced;
+            if self.fences.notice(process, row.id.incarnation, fenced) {
+                self.ledger.fenced(process, at);
+                let lives = matches!(self.fleet.state(process), State::Running | State::Frozen);
+                self.deeds.fences += u32::from(lives);
+            }
+        }
     }
 
     fn tell(&mut self, show: &mut Show) -> Result<(), CliError> {
@@ -245,73 +300,6 @@ impl Play {
             self.events.push(Event::new(moved.at, "move", text));
         }
         self.moves_told += moves.len();
-    }
-
-    async fn act(&mut self, scene: Scene) -> Result<(), CliError> {
-        match scene {
-            Scene::Split => {
-                let shard = self.stage.split().await?;
-                let shard = short(&shard);
-                self.note("split", format!("shard {shard} was split in two"));
-                self.now = format!("shard {shard} was split: its halves follow once all of it is handled");
-            }
-            Scene::Stop => {
-                let (name, _) = self.dismiss(Cause::Stop).await?;
-                self.now = format!("{name} stops: it hands its shards over");
-            }
-            Scene::Kill => {
-                let (name, failover) = self.dismiss(Cause::Kill).await?;
-                self.now = format!(
-                    "{name} was killed: its shards come back after the failover time, {} s",
-                    failover.as_secs_f64()
-                );
-            }
-            Scene::Join => {
-                let process = self.add_worker()?;
-                let name = self.fleet.name(process).to_owned();
-                self.note("join", format!("{name} was started"));
-                self.now = format!("{name} joins: the shards are spread anew");
-            }
-            Scene::Quiet => {
-                self.note("quiet", "no more records are put".to_owned());
-                self.now = "no more records: the workers handle the rest".to_owned();
-                self.drain(self.plan.timetable.end().saturating_sub(self.start.elapsed()).max(DRAIN));
-            }
-        }
-        Ok(())
-    }
-
-    fn add_worker(&mut self) -> Result<Process, CliError> {
-        let failed =
-            |error: &io::Error| CliError::new(Status::FAILED, "cannot start a worker").because(error);
-        let (process, stdout) = self.fleet.start().map_err(|error| failed(&error))?;
-        self.pipes.add(process, stdout).map_err(|error| failed(&error))?;
-        Ok(process)
-    }
-
-    /// Stops or kills the worker that holds most shards.
-    async fn dismiss(&mut self, cause: Cause) -> Result<(String, Duration), CliError> {
-        let view = self.stage.leases().await?;
-        let running: Vec<Process> = self.fleet.running().collect();
-        // Of several, the first one.
-        let count = |process: &Process| held(&view, self.fleet.name(*process)).count();
-        let Some(victim) = running.into_iter().rev().max_by_key(count) else {
-            return Err(CliError::new(Status::FAILED, "no worker is left to stop"));
-        };
-        let name = self.fleet.name(victim).to_owned();
-        let shards: Vec<_> = held(&view, &name).map(|row| (row.key.shard.as_str(), row.epoch.0)).collect();
-        let at = self.start.elapsed();
-        let (done, how) = match cause {
-            Cause::Kill => (self.fleet.kill(victim), "killed (SIGKILL)"),
-            Cause::Stop | Cause::Balance => (self.fleet.stop(victim), "asked to stop (SIGTERM)"),
-        };
-        done.map_err(|error| CliError::new(Status::FAILED, format!("cannot signal {name}")).because(&error))?;
-        let list: Vec<_> = shards.iter().map(|(shard, _)| short(shard)).collect();
-        let shards_word = if list.len() == 1 { "shard" } else { "shards" };
-        let text = format!("{name} was {how}; it held {shards_word} {}", list.join(", "));
-        self.ledger.left(victim, cause, at, shards);
-        self.events.push(Event::new(at, if cause == Cause::Kill { "kill" } else { "stop" }, text));
-        Ok((name, self.plan.timetable.failover()))
     }
 
     /// Looks after processes that ended.
@@ -385,6 +373,9 @@ impl Play {
         self.quiet_now();
         self.phase = Phase::Ending(Instant::now() + STOP);
         self.now = "all workers stop".to_owned();
+        for process in self.fleet.frozen().collect::<Vec<_>>() {
+            self.signal(process, Fleet::thaw)?;
+        }
         for process in self.fleet.running().collect::<Vec<_>>() {
             self.signal(process, Fleet::stop)?;
         }
@@ -432,7 +423,8 @@ impl Play {
     }
 }
 
-fn recipe(stage: &Stage, timetable: &Timetable) -> Result<Recipe, CliError> {
+fn recipe(stage: &Stage, plan: &Plan) -> Result<Recipe, CliError> {
+    let timetable = &plan.timetable;
     let program = std::env::current_exe().map_err(|error| {
         CliError::new(Status::FAILED, "cannot find this program's own file").because(&error)
     })?;
@@ -446,7 +438,7 @@ fn recipe(stage: &Stage, timetable: &Timetable) -> Result<Recipe, CliError> {
     let fixed = fixed.into_iter().map(str::to_owned);
     let timing = timing.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
     let arguments = fixed.chain(timing).chain(["--worker".to_owned()]).collect();
-    Ok(Recipe { program, arguments, environment: stage.environment() })
+    Ok(Recipe { program, arguments, environment: stage.environment(), logs: plan.logs.clone() })
 }
 
 fn unreadable(error: &io::Error) -> CliError {

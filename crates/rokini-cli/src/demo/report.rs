@@ -6,13 +6,49 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::board::{Count, Seconds, millis, short};
-use super::ledger::{Cause, Move, Process, Proof};
+use super::ledger::{Cause, Hold, Move, Process, Proof};
+use super::stage::Calls;
 use super::timetable::MARGIN;
 
 /// Until the first record is handled, from the start of the demo.
 const FIRST_RECORD: Duration = Duration::from_secs(3);
 /// Until a shard of a worker that stops cleanly is handled by another.
 const STOP: Duration = Duration::from_secs(2);
+
+/// What two calls that hang take with all their tries: in bad weather they may follow upon a takeover.
+const HANGING: Duration = Duration::from_secs(40);
+/// Moves of one cause that are listed one by one.
+const LISTED: usize = 12;
+
+/// What a run was like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) failover: Duration,
+    /// Its seed, what was done, and the workers' calls to Kinesis and DynamoDB.
+    pub(crate) weather: Option<(u64, Deeds, [Calls; 2])>,
+    pub(crate) interrupted: bool,
+}
+
+/// What bad weather did, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Deeds {
+    pub(crate) splits: u32,
+    pub(crate) merges: u32,
+    pub(crate) kills: u32,
+    pub(crate) freezes: u32,
+    /// Workers that were declared dead although they lived.
+    pub(crate) fences: u32,
+}
+
+/// The weather in the result.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Weather {
+    seed: u64,
+    #[serde(flatten)]
+    deeds: Deeds,
+    kinesis: Calls,
+    dynamodb: Calls,
+}
 
 /// The result of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -24,7 +60,11 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) unread: u64,
     pub(crate) duplicates: u64,
-    /// Those of the duplicates that are not due to the kill.
+    /// Those of the duplicates that are due to a kill.
+    pub(crate) duplicates_after_kill: u64,
+    /// Those that are due to a worker that was declared dead while it stood still.
+    pub(crate) duplicates_after_fence: u64,
+    /// Those that are due to neither.
     pub(crate) duplicates_unexplained: u64,
     pub(crate) order_violations: u64,
     pub(crate) first_record_ms: Option<u64>,
@@ -33,10 +73,15 @@ pub(crate) struct Report {
     pub(crate) moves: Vec<Moved>,
     #[serde(rename = "failover_ms", serialize_with = "millis")]
     failover: Duration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) weather: Option<Weather>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) interrupted: bool,
     /// The promises that broke.
     pub(crate) broken: Vec<String>,
+    /// Where, when and by whom; the first ones only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) details: Vec<String>,
     pub(crate) ok: bool,
 }
 
@@ -83,10 +128,10 @@ impl Report {
     pub(crate) fn new<'a>(
         proof: &Proof,
         name: impl Fn(Process) -> &'a str,
-        failover: Duration,
-        interrupted: bool,
+        run: &Run,
         mishaps: Vec<String>,
     ) -> Self {
+        let &Run { failover, weather, interrupted } = run;
         let lost = if interrupted { proof.passed_over } else { proof.waiting };
         let first_record_ms = proof.first_record.map(|at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
         let mut report = Self {
@@ -95,14 +140,23 @@ impl Report {
             lost,
             unread: proof.waiting - lost,
             duplicates: proof.duplicates,
+            duplicates_after_kill: proof.after_kill,
+            duplicates_after_fence: proof.after_fence,
             duplicates_unexplained: proof.unexplained_duplicates,
             order_violations: proof.order_violations,
             first_record_ms,
             longest_wait: proof.longest_wait,
             moves: proof.moves.iter().map(|moved| Moved::new(moved, &name)).collect(),
             failover,
+            weather: weather.map(|(seed, deeds, [kinesis, dynamodb])| Weather {
+                seed,
+                deeds,
+                kinesis,
+                dynamodb,
+            }),
             interrupted,
             broken: mishaps,
+            details: details(proof, &name),
             ok: false,
         };
         report.judge(proof);
@@ -122,11 +176,11 @@ impl Report {
             format!("{} handled after a later one of the same key", were(self.order_violations))
         });
         promise(self.duplicates_unexplained == 0, &|| {
-            format!("{} handled twice without a kill as the reason", were(self.duplicates_unexplained))
+            format!("{} handled twice without a reason", were(self.duplicates_unexplained))
         });
         promise(proof.strangers == 0, &|| format!("{} handled that nobody put", were(proof.strangers)));
         match proof.first_record {
-            Some(at) => promise(at <= FIRST_RECORD, &|| {
+            Some(at) => promise(at <= FIRST_RECORD || self.weather.is_some(), &|| {
                 format!(
                     "the first record was handled after {}, not within {}",
                     Seconds(at),
@@ -136,7 +190,7 @@ impl Report {
             None => promise(self.interrupted, &|| "no record was handled".to_owned()),
         }
         // Whatever happens to workers and shards: also a shard that nobody has is a broken promise.
-        let limit = self.failover + MARGIN;
+        let limit = self.longest_wait_limit();
         promise(self.longest_wait <= limit, &|| {
             let wait = Seconds(self.longest_wait);
             format!("a record waited {wait} for its handler, which is more than {}", Seconds(limit))
@@ -148,14 +202,39 @@ impl Report {
         self.broken.append(&mut broken);
     }
 
-    /// The longest silence that is promised. A shard that moves between two live workers is not judged here.
+    fn longest_wait_limit(&self) -> Duration {
+        self.failover + MARGIN + if self.weather.is_some() { HANGING } else { Duration::ZERO }
+    }
+
+    /// The longest silence that is promised. In bad weather calls fail too, and only the waits are judged. A shard that moves between two live workers is not judged here.
     fn limit(&self, cause: Cause) -> Option<Duration> {
         match cause {
+            _ if self.weather.is_some() => None,
             Cause::Stop => Some(STOP),
             Cause::Kill => Some(self.failover + MARGIN),
-            Cause::Balance => None,
+            Cause::Freeze | Cause::Balance => None,
         }
     }
+}
+
+/// What broke, in detail.
+fn details<'a>(proof: &Proof, name: &impl Fn(Process) -> &'a str) -> Vec<String> {
+    let by = |hold: &Hold| {
+        let Hold { process, epoch, at } = hold;
+        format!("{} (process {}, epoch {epoch}) at {:.3} s", name(*process), process.0 + 1, at.as_secs_f64())
+    };
+    let left = proof.left_behind.iter().map(|(shard, count, put)| {
+        format!("lost: {shard} has {count} unhandled, the oldest put at {:.3} s", put.as_secs_f64())
+    });
+    let disorder = proof.disorder.iter().map(|late| {
+        format!("out of order: {} {} of {}: by {}", late.key, late.number, late.shard, by(&late.hold))
+    });
+    let twice = proof.unexplained.iter().map(|twice| {
+        let (key, number, shard, count) = (&twice.key, twice.number, &twice.shard, twice.count);
+        let (before, again) = (by(&twice.before), by(&twice.again));
+        format!("twice: {key} {number} of {shard} and {} more: by {before}, then by {again}", count - 1)
+    });
+    left.chain(disorder).chain(twice).collect()
 }
 
 /// "1 record was", "2 records were".
@@ -173,6 +252,25 @@ What to try next
   rokini tail orders                      read along, without a group
 ";
 
+/// For people: what happened, and how to make it happen again.
+impl fmt::Display for Weather {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Deeds { splits, merges, kills, freezes, fences } = self.deeds;
+        writeln!(f, "The weather (--seed {})", self.seed)?;
+        writeln!(f, "  shards    {splits} splits, {merges} merges")?;
+        writeln!(
+            f,
+            "  workers   {kills} killed and replaced, {freezes} stood still, {fences} of them fenced"
+        )?;
+        for (service, calls) in [("Kinesis", self.kinesis), ("DynamoDB", self.dynamodb)] {
+            let share = calls.faults as f64 * 100.0 / (calls.calls.max(1) as f64);
+            let (calls, faults) = (Count(calls.calls), Count(calls.faults));
+            writeln!(f, "  {service:<9} {calls} calls, {faults} with a fault ({share:.1} %)")?;
+        }
+        Ok(())
+    }
+}
+
 /// For people: the proof, the verdict, and where to go from here.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -186,23 +284,28 @@ impl fmt::Display for Report {
         if self.unread > 0 {
             row("not yet read", self.unread, "because of the interrupt")?;
         }
-        row(
-            "handled twice",
-            self.duplicates,
-            match (self.duplicates, self.duplicates_unexplained) {
-                (0, _) => "can only happen after the kill",
-                (_, 0) => "after the kill: done, but not stored as done yet",
-                _ => "not all of them can be explained by the kill",
-            },
-        )?;
+        let explained = match (self.duplicates, self.duplicates_unexplained, &self.weather) {
+            (0, _, None) => "can only happen after the kill".to_owned(),
+            (_, 0, None) => "after the kill: done, but not stored as done yet".to_owned(),
+            (_, _, None) => "not all of them can be explained by the kill".to_owned(),
+            (_, unexplained, Some(_)) => {
+                let (kill, fence) = (self.duplicates_after_kill, self.duplicates_after_fence);
+                format!(
+                    "{} after a kill, {} after a fence, {} else; must be 0",
+                    Count(kill),
+                    Count(fence),
+                    Count(unexplained)
+                )
+            }
+        };
+        row("handled twice", self.duplicates, &explained)?;
         row("out of order", self.order_violations, "per key; must be 0")?;
         match self.first_record_ms {
-            Some(ms) => writeln!(
-                f,
-                "  {:<14}{:>7} ms  after the start; must be within 3 s",
-                "first record",
-                Count(ms).to_string()
-            )?,
+            Some(ms) => {
+                let must = if self.weather.is_some() { "" } else { "; must be within 3 s" };
+                let ms = Count(ms).to_string();
+                writeln!(f, "  {:<14}{ms:>7} ms  after the start{must}", "first record")?;
+            }
             None => writeln!(f, "  {:<14}{:>10}", "first record", "none")?,
         }
         writeln!(
@@ -210,11 +313,17 @@ impl fmt::Display for Report {
             "  {:<14}{:>10}  from put to handler; at most {} s",
             "longest wait",
             Seconds(self.longest_wait).to_string(),
-            (self.failover + MARGIN).as_secs()
+            self.longest_wait_limit().as_secs()
         )?;
-        for (cause, what) in
-            [(Cause::Stop, "clean stop"), (Cause::Kill, "kill"), (Cause::Balance, "balancing")]
-        {
+        if let Some(weather) = &self.weather {
+            write!(f, "\n{weather}")?;
+        }
+        for (cause, what) in [
+            (Cause::Stop, "clean stop"),
+            (Cause::Kill, "kill"),
+            (Cause::Freeze, "standstill"),
+            (Cause::Balance, "balancing"),
+        ] {
             let moves: Vec<_> = self.moves.iter().filter(|moved| moved.cause == cause).collect();
             if moves.is_empty() {
                 continue;
@@ -226,6 +335,11 @@ impl fmt::Display for Report {
                     limit.as_secs()
                 )?,
                 None => writeln!(f, "\nSilence of the shards that moved by {what}")?,
+            }
+            if moves.len() > LISTED {
+                let longest = moves.iter().map(|moved| moved.silence).max().unwrap_or_default();
+                writeln!(f, "  {} moves, the longest silence {}", moves.len(), Seconds(longest))?;
+                continue;
             }
             for moved in moves {
                 let way = format!("{} -> {}", moved.from, moved.to);
@@ -241,6 +355,9 @@ impl fmt::Display for Report {
         for broken in &self.broken {
             writeln!(f, "BROKEN: {broken}")?;
         }
+        for detail in &self.details {
+            writeln!(f, "  {detail}")?;
+        }
         match (self.ok, self.interrupted) {
             (true, false) => write!(f, "Every promise was kept.\n\n{NEXT}"),
             (true, true) => writeln!(f, "Interrupted; until then every promise was kept."),
@@ -251,9 +368,12 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::ledger::{Disorder, Twice};
     use super::*;
 
-    const FAILOVER: Duration = Duration::from_secs(3);
+    const CALM: Run = Run { failover: Duration::from_secs(3), weather: None, interrupted: false };
 
     fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -261,7 +381,7 @@ mod tests {
 
     fn report(proof: &Proof, interrupted: bool) -> Report {
         let name = |process: Process| ["worker-1", "worker-2", "worker-3"][process.0];
-        Report::new(proof, name, FAILOVER, interrupted, Vec::new())
+        Report::new(proof, name, &Run { interrupted, ..CALM }, Vec::new())
     }
 
     fn moved(cause: Cause, silence: u64) -> Move {
@@ -335,8 +455,7 @@ mod tests {
 
     #[test]
     fn mishaps_break_the_run() {
-        let report =
-            Report::new(&good(), |_| "w", FAILOVER, false, vec!["worker-2 ended by itself".to_owned()]);
+        let report = Report::new(&good(), |_| "w", &CALM, vec!["worker-2 ended by itself".to_owned()]);
         assert!(!report.ok);
         assert!(report.to_string().contains("BROKEN: worker-2 ended by itself"));
     }
@@ -356,10 +475,72 @@ mod tests {
         );
     }
 
+    fn stormy(proof: &Proof) -> Report {
+        let deeds = Deeds { splits: 45, merges: 44, kills: 30, freezes: 29, fences: 15 };
+        let calls = Calls { calls: 123_456, faults: 1_234 };
+        Report::new(proof, |_| "w", &Run { weather: Some((7, deeds, [calls; 2])), ..CALM }, Vec::new())
+    }
+
+    #[test]
+    fn bad_weather_excuses_silence_up_to_a_limit_and_nothing_else() {
+        let mut proof = Proof { after_kill: 3, after_fence: 4, ..good() };
+        (proof.longest_wait, proof.first_record) = (ms(45_000), Some(ms(10_000)));
+        proof.moves.extend((0..20).map(|_| moved(Cause::Kill, 45_000)));
+        let report = stormy(&proof);
+        assert!(report.ok, "{:?}", report.broken);
+        let text = report.to_string();
+        assert!(text.contains("--seed 7") && text.contains("21 moves, the longest silence 45.0 s"), "{text}");
+        assert!(text.contains("3 after a kill, 4 after a fence, 0 else"), "{text}");
+        let spoiled: [fn(&mut Proof); 4] = [
+            |proof| proof.waiting = 1,
+            |proof| proof.order_violations = 1,
+            |proof| proof.unexplained_duplicates = 1,
+            |proof| proof.longest_wait = ms(45_001),
+        ];
+        for spoil in spoiled {
+            let mut proof = proof.clone();
+            spoil(&mut proof);
+            assert_eq!(stormy(&proof).broken.len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_broke_is_told_in_detail() {
+        let hold = |process, epoch, at| Hold { process: Process(process), epoch, at: ms(at) };
+        let (shard, key): (Arc<str>, Arc<str>) = ("shardId-000000000002".into(), "customer-007".into());
+        let proof = Proof {
+            left_behind: vec![(Arc::clone(&shard), 3, ms(1500))],
+            disorder: vec![Disorder {
+                shard: Arc::clone(&shard),
+                key: Arc::clone(&key),
+                number: 8,
+                hold: hold(0, 2, 2500),
+            }],
+            unexplained: vec![Twice {
+                shard,
+                key,
+                number: 9,
+                before: hold(0, 2, 3000),
+                again: hold(2, 3, 4000),
+                count: 5,
+            }],
+            ..good()
+        };
+        let expected = [
+            "lost: shardId-000000000002 has 3 unhandled, the oldest put at 1.500 s",
+            "out of order: customer-007 8 of shardId-000000000002: by worker-1 (process 1, epoch 2) at 2.500 s",
+            "twice: customer-007 9 of shardId-000000000002 and 4 more: by worker-1 (process 1, epoch 2) at 3.000 s, \
+             then by worker-3 (process 3, epoch 3) at 4.000 s",
+        ];
+        assert_eq!(report(&proof, false).details, expected);
+    }
+
     #[test]
     fn the_text_fits_into_80_columns() {
-        for line in report(&good(), false).to_string().lines() {
-            assert!(line.chars().count() <= 80, "{line}");
+        for report in [report(&good(), false), stormy(&good())] {
+            for line in report.to_string().lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ impl Event {
 pub(crate) struct Show {
     output: Output,
     form: Form,
+    interval: Duration,
     /// What is to be written next.
     backlog: Vec<u8>,
     writing: Option<BoxFuture<'static, Result<(), CliError>>>,
@@ -50,22 +51,24 @@ enum Form {
 const LEGEND: &str = " time  records produced and handled, oldest one not handled, shard:worker\n";
 
 impl Show {
-    /// `styled`: whether some lines of the table stand out.
-    pub(crate) fn new(json: bool, styled: bool) -> Result<Self, CliError> {
+    /// `styled`: whether some lines of the table stand out. `run`: how long the run is.
+    pub(crate) fn new(json: bool, styled: bool, run: Duration) -> Result<Self, CliError> {
         let form = match (json, io::IsTerminal::is_terminal(&io::stdout())) {
             (true, _) => Form::Json,
             (false, true) => Form::Table(Screen::new(styled)),
             (false, false) => Form::Text { explained: false },
         };
-        Ok(Self { output: Output::stdout()?, form, backlog: Vec::new(), writing: None })
+        let interval = match form {
+            Form::Table(_) => Duration::from_millis(250),
+            // A long run makes no longer text than a minute does.
+            Form::Text { .. } | Form::Json => (run / 60).max(Duration::from_secs(1)),
+        };
+        Ok(Self { output: Output::stdout()?, form, interval, backlog: Vec::new(), writing: None })
     }
 
     /// The time between two looks.
     pub(crate) fn interval(&self) -> Duration {
-        match self.form {
-            Form::Table(_) => Duration::from_millis(250),
-            Form::Text { .. } | Form::Json => Duration::from_secs(1),
-        }
+        self.interval
     }
 
     /// Shows a look, with what happened so far. A table that is still being drawn is not drawn anew.

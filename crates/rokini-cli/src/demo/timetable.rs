@@ -1,6 +1,8 @@
-//! When things happen in a run: pure arithmetic over its length.
+//! When things happen in a run: pure arithmetic over its length, and a seed.
 
 use std::time::Duration;
+
+use super::weather::{self, Weather};
 
 /// Something that the demo does on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +15,17 @@ pub(crate) enum Scene {
     Kill,
     /// A new worker joins.
     Join,
+    /// A shard is split, or two are merged.
+    Reshard,
+    /// A worker stands still (SIGSTOP).
+    Freeze,
+    /// The one that has stood still for longest goes on (SIGCONT).
+    Thaw,
+    /// The worker that was killed first and not replaced gets a successor.
+    Replace {
+        /// Under the same name, as a supervisor does it.
+        same_name: bool,
+    },
     /// The producer falls silent, so that what is under way can be handled.
     Quiet,
 }
@@ -34,7 +47,7 @@ const FAILOVER: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a run of {run} s is too short for a failover time of {failover:?}: shards of a killed worker come back after \
-     the failover time only; use `--seconds {least}` or more{hint}"
+     the failover time only; use `--for {least}s` or more{hint}"
 )]
 pub(crate) struct TooShort {
     run: u64,
@@ -52,6 +65,20 @@ pub(crate) struct Timetable {
 }
 
 impl Timetable {
+    /// Plans a run in bad weather instead of the script. See [`Timetable::new`].
+    ///
+    /// # Errors
+    /// [`TooShort`]
+    pub(crate) fn in_weather(
+        run: Duration,
+        failover: Option<Duration>,
+        weather: &Weather,
+    ) -> Result<Self, TooShort> {
+        let mut table = Self::new(run, failover)?;
+        table.scenes = weather::scenes(weather, run, table.failover);
+        Ok(table)
+    }
+
     /// Plans a run. Without a failover time it takes the library's default, or what a shorter run leaves room for.
     ///
     /// # Errors
@@ -135,11 +162,11 @@ mod tests {
     fn a_run_that_is_too_short_is_refused_with_what_would_do() {
         let refusal = |run, failover| Timetable::new(secs(run), failover).unwrap_err().to_string();
         let text = refusal(30, Some(secs(10)));
-        assert!(text.contains("`--seconds 48` or more, or `--failover 5s` or less"), "{text}");
+        assert!(text.contains("`--for 48s` or more, or `--failover 5s` or less"), "{text}");
         let text = refusal(10, None);
-        assert!(text.ends_with("use `--seconds 16` or more"), "{text}");
+        assert!(text.ends_with("use `--for 16s` or more"), "{text}");
         let text = refusal(15, Some(secs(1)));
-        assert!(text.ends_with("use `--seconds 16` or more"), "{text}");
+        assert!(text.ends_with("use `--for 16s` or more"), "{text}");
     }
 
     proptest! {

@@ -56,6 +56,11 @@ impl Shard {
         }
     }
 
+    /// Takes back that a process stood still.
+    pub(super) fn stays(&mut self, process: Process) {
+        self.leaving.take_if(|left| left.process == process && left.cause == Cause::Freeze);
+    }
+
     /// Takes a delivery, first or repeated, and tells whether it shows a new owner. `departed` is how a process left,
     /// if it did.
     pub(super) fn handled(

@@ -124,6 +124,101 @@ fn a_kill_explains_one_repetition_not_the_next_one() {
     assert_eq!((proof.duplicates, proof.unexplained_duplicates), (2, 1));
 }
 
+/// A record is handled by worker 0 at 0.2 s and again at this time by this hold; worker 0 is fenced at these times.
+fn repeated_after_fence(at: u64, hold: (usize, u64), fences: &[u64]) -> (u64, u64) {
+    let mut world = World::default();
+    world.put(100, "a", 10, "k", 0);
+    world.seen(200, (0, 2), "a", 10, "k", 0);
+    world.seen(at, hold, "a", 10, "k", 0);
+    for at in fences {
+        world.ledger.fenced(Process(0), ms(*at));
+    }
+    let proof = world.ledger.proof();
+    assert_eq!(proof.duplicates, 1);
+    (proof.after_fence, proof.unexplained_duplicates)
+}
+
+#[test]
+fn a_fence_explains_what_the_successor_repeats() {
+    assert_eq!(repeated_after_fence(12_000, (1, 3), &[10_000]), (1, 0));
+    assert_eq!(
+        repeated_after_fence(12_000, (0, 3), &[10_000]),
+        (1, 0),
+        "it joined again and got its shard back"
+    );
+    assert_eq!(repeated_after_fence(12_000, (1, 3), &[12_500]), (1, 0), "noticed a little later");
+    assert_eq!(repeated_after_fence(12_000, (1, 3), &[]), (0, 1), "nobody was fenced");
+    assert_eq!(repeated_after_fence(12_000, (1, 3), &[20_000]), (0, 1), "long after the repetition");
+    assert_eq!(repeated_after_fence(12_000, (0, 2), &[10_000]), (0, 1), "one hold handles a record once");
+    assert_eq!(repeated_after_fence(12_000, (1, 1), &[10_000]), (0, 1), "the other hold was the earlier one");
+}
+
+#[test]
+fn a_fence_explains_what_the_fenced_one_writes_late() {
+    let mut world = World::default();
+    world.put(100, "a", 10, "k", 0);
+    world.seen(12_000, (1, 3), "a", 10, "k", 0);
+    // The rest of its batch, when it goes on.
+    world.seen(15_000, (0, 2), "a", 10, "k", 0);
+    world.ledger.fenced(Process(0), ms(10_000));
+    // The successor is killed: it is its repetition then, not the late writer's.
+    world.left(1, Cause::Kill, 16_000, &[("a", 3)]);
+    world.seen(27_000, (2, 4), "a", 10, "k", 0);
+    let proof = world.ledger.proof();
+    assert_eq!((proof.duplicates, proof.after_fence, proof.after_kill), (2, 1, 1));
+    assert_eq!(proof.unexplained_duplicates, 0);
+}
+
+#[test]
+fn an_old_fence_is_no_excuse() {
+    let mut world = World::default();
+    world.put(100, "a", 10, "k", 0);
+    world.ledger.fenced(Process(0), ms(10_000));
+    world.seen(80_000, (0, 2), "a", 10, "k", 0);
+    world.seen(81_000, (1, 3), "a", 10, "k", 0);
+    let proof = world.ledger.proof();
+    assert_eq!((proof.after_fence, proof.unexplained_duplicates), (0, 1));
+    assert_eq!((proof.unexplained[0].before.epoch, proof.unexplained[0].again.epoch), (2, 3));
+}
+
+#[test]
+fn what_was_handled_long_ago_is_forgotten_and_its_repetition_is_not_excused() {
+    let mut world = World::default();
+    for n in 0..5000 {
+        let at = 100 * n;
+        world.put(at, "a", u128::from(n), "k", n);
+        // Record 7 is never handled.
+        if n != 7 {
+            world.seen(at + 50, (0, 1), "a", u128::from(n), "k", n);
+        }
+    }
+    let remembered = world.ledger.keys["k"].records.len();
+    assert!(remembered < 2000, "{remembered} of 5000");
+    world.left(0, Cause::Kill, 500_000, &[("a", 1)]);
+    world.seen(510_000, (1, 2), "a", 3, "k", 3);
+    world.seen(510_000, (1, 2), "a", 4999, "k", 4999);
+    let proof = world.ledger.proof();
+    assert_eq!((proof.produced, proof.processed, proof.waiting, proof.strangers), (5000, 4999, 1, 0));
+    assert_eq!((proof.duplicates, proof.after_kill, proof.unexplained_duplicates), (2, 1, 1));
+    assert_eq!(proof.left_behind, [("a".into(), 1, ms(700))]);
+    world.seen(511_000, (1, 2), "a", 7, "k", 7);
+    assert_eq!(world.ledger.proof().processed, 5000, "what waits is never forgotten");
+}
+
+#[test]
+fn a_worker_that_goes_on_did_not_leave() {
+    let mut world = World::default();
+    for n in 0..3 {
+        world.put(100, "a", 10 + u128::from(n), "k", n);
+    }
+    world.seen(1000, (0, 1), "a", 10, "k", 0);
+    world.left(0, Cause::Freeze, 2000, &[("a", 1)]);
+    world.ledger.goes_on(Process(0));
+    world.seen(3000, (0, 1), "a", 11, "k", 1);
+    world.seen(9000, (1, 2), "a", 12, "k", 2);
+    assert_eq!(world.moves(), [("a".to_owned(), Cause::Balance, 0, 1, 6000)]);
+}
+
 #[test]
 fn detects_order_violations_of_first_deliveries_only() {
     let mut world = World::default();
