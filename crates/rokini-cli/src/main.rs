@@ -21,10 +21,11 @@ mod talk;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rokini::Signals;
 
 use crate::context::{Context, Global};
 use crate::error::{CliError, Status};
-use crate::stop::{Signals, Stop};
+use crate::stop::{Stop, watch};
 use crate::talk::Talk;
 
 /// Work with Amazon Kinesis Data Streams: consume as a fleet, put, tail, look at groups, and run all of it locally.
@@ -106,7 +107,7 @@ async fn work(cli: Cli, talk: Talk) -> Status {
             Ok(status) => status,
             Err(error) => context.talk.give_up(&error),
         },
-        status = signals.watch(&stop) => status,
+        status = watch(signals, &stop) => status,
     }
 }
 

@@ -19,6 +19,7 @@ mod handle;
 mod processor;
 mod record;
 mod shard;
+mod signals;
 mod source;
 mod typed;
 
@@ -39,6 +40,7 @@ pub use processor::{Batch, HandlerError, IntoAcks, RecordProcessor};
 pub use record::Record;
 pub use rokini_lease as lease;
 pub use shard::{ShardContext, ShardState, ShardStatus};
+pub use signals::{Signal, Signals};
 pub use source::kinesis::KinesisSource;
 pub use source::selection::select_shards;
 pub use source::stream_ref::StreamRef;
