@@ -1,5 +1,8 @@
 //! Storing positions: coalesced by themselves, at once when user code asks.
 
+mod prepare;
+
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::future;
@@ -7,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rokini_lease::{Lease, LeaseError, LostCause, Marks, Position, ShardId, StoreError};
+use prepare::{Announced, Announcement};
+pub use prepare::{PendingCheckpoint, Prepared};
+use rokini_lease::{Lease, LeaseError, LostCause, Marks, Pending, Position, ShardId, StoreError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -54,6 +59,10 @@ struct State {
     /// The final write is about to come: no more writes by the clock.
     frozen: bool,
     closed: Option<Option<LostCause>>,
+    /// Announced by user code, to be stored at once and in this order.
+    announced: VecDeque<Announcement>,
+    /// Announced by an earlier holder.
+    inherited: Option<Pending>,
 }
 
 impl fmt::Debug for Checkpoints {
@@ -77,6 +86,8 @@ impl Checkpoints {
             waiting: Vec::new(),
             frozen: false,
             closed: None,
+            announced: VecDeque::new(),
+            inherited: None,
         };
         Self { shard, hold: HoldId::new(), state: Mutex::new(state), changed: Notify::new() }
     }
@@ -192,6 +203,7 @@ impl Checkpoints {
     pub(crate) fn close(&self, cause: Option<LostCause>) {
         self.state().closed.get_or_insert(cause);
         self.refuse(|| self.closed(cause));
+        self.refuse_announced(|| self.closed(cause));
     }
 
     /// What to write next, and whether at once.
@@ -214,6 +226,22 @@ impl Checkpoints {
         let mut next = Instant::now();
         loop {
             let changed = self.changed.notified();
+            if let Some((position, state)) = self.next_announced() {
+                if lease.until_valid().await.is_err() {
+                    return future::pending().await;
+                }
+                match self.store_announced(lease, position, state).await {
+                    Announced::Settled => retry.succeeded(),
+                    Announced::Failed(error) => {
+                        let retry_in = retry.failed();
+                        report(Saved::Failed { error, failures: retry.failures(), retry_in });
+                        sleep(retry_in).await;
+                    }
+                    // The task sees the loss itself.
+                    Announced::Lost => return future::pending().await,
+                }
+                continue;
+            }
             match self.target() {
                 None => changed.await,
                 Some((_, false)) if next > Instant::now() => tokio::select! {

@@ -24,6 +24,7 @@ mod source;
 mod typed;
 
 pub use aws::{AwsOptions, http_client};
+pub use checkpoint::{PendingCheckpoint, Prepared};
 pub use config::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Settings, StartPosition};
 pub use consumer::{Consumer, ConsumerBuilder};
 #[cfg(feature = "sqs")]

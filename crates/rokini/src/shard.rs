@@ -114,6 +114,12 @@ impl ShardContext {
     /// [`ErrorKind::Configuration`] when the store refuses the write for good, for lack of permission for
     /// example.
     pub async fn checkpoint_at(&self, record: &Record) -> Result<(), Error> {
+        self.delivered_by_this(record)?;
+        self.hold.checkpoints.ask(record.position()).await
+    }
+
+    /// Records know what delivered them.
+    pub(crate) fn delivered_by_this(&self, record: &Record) -> Result<(), Error> {
         if record.hold != Some(self.hold.checkpoints.hold()) {
             return Err(Error::new(
                 ErrorKind::Fenced,
@@ -124,7 +130,7 @@ impl ShardContext {
                 ),
             ));
         }
-        self.hold.checkpoints.ask(record.position()).await
+        Ok(())
     }
 
     pub(crate) fn acks(&self) -> &AckQueue {

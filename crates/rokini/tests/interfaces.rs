@@ -13,6 +13,8 @@
 
 #[path = "delivery/harness.rs"]
 mod harness;
+#[path = "interfaces/prepared.rs"]
+mod prepared;
 #[path = "delivery/stream.rs"]
 mod stream;
 #[path = "interfaces/typed.rs"]

@@ -89,6 +89,7 @@ impl Crew {
                 lease.epoch(),
                 lease.position(),
             );
+            context.checkpoints().inherit(lease.pending());
             let live = Arc::new(Live::new(context));
             self.control.add(&live);
             let task = ShardTask {
