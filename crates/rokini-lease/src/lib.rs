@@ -25,7 +25,7 @@ pub use clock::WallClock;
 pub use duty::{interval_number, on_duty};
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
 pub use lease::{HandedOver, Lease};
-pub use member::{JoinError, Member, MemberConfig, MemberEvent};
+pub use member::{Heartbeats, JoinError, Member, MemberConfig, MemberEvent};
 pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
 pub use plan::{Move, Policy, plan};
 pub use position::{InvalidPosition, Position, Progress};

@@ -15,6 +15,7 @@ use crate::{
     GroupId, Lease, LeaseStore, ProcessMark, StoreError, StreamId, View, WallClock, WorkerId, WorkerName,
 };
 
+mod beats;
 mod control;
 mod heartbeat;
 mod join;
@@ -22,6 +23,7 @@ pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 
+pub use beats::Heartbeats;
 use shared::Shared;
 
 /// How a worker takes part in its group. All workers of a group should have the same `failover`.
@@ -228,6 +230,12 @@ impl Member {
     #[must_use]
     pub fn snapshot(&self) -> Arc<View> {
         self.shared.view()
+    }
+
+    /// The heartbeats of this incarnation so far.
+    #[must_use]
+    pub fn heartbeats(&self) -> Heartbeats {
+        self.shared.beats.seen()
     }
 
     /// How many leases this worker holds.

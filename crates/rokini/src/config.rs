@@ -1,12 +1,14 @@
 //! The settings of a consumer, by one set of keys from the builder, the environment and a TOML file.
 
 mod key;
+mod monitoring;
 mod start;
 mod text;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Deref;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use rokini_lease::{GroupId, WorkerName};
 
 pub use key::ConfigKey;
+pub use monitoring::Monitoring;
 pub use start::StartPosition;
 
 use crate::dead_letter::target::{self, DeadLetterTarget};
@@ -124,6 +127,18 @@ pub struct Settings {
     pub audit_interval: Duration,
     /// [`ConfigKey::DeadLetter`]
     pub dead_letter: Option<DeadLetterTarget>,
+    /// [`ConfigKey::StallAfter`]
+    pub stall_after: Duration,
+    /// [`ConfigKey::TargetLag`]
+    pub target_lag: Duration,
+    /// [`ConfigKey::ShardsPerWorker`]; `None` is unlimited.
+    pub shards_per_worker: Option<NonZeroU32>,
+    /// [`ConfigKey::Monitoring`]; empty is `none`.
+    pub monitoring: BTreeSet<Monitoring>,
+    /// [`ConfigKey::MonitoringListen`]; `None` is `none`.
+    pub monitoring_listen: Option<SocketAddr>,
+    /// [`ConfigKey::MetricsShardLabel`]
+    pub metrics_shard_label: bool,
 }
 
 const TEN_UNITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(9);
@@ -169,6 +184,12 @@ impl Default for Settings {
             unique_worker_names: false,
             audit_interval: Duration::from_secs(60),
             dead_letter: None,
+            stall_after: Duration::from_secs(5),
+            target_lag: Duration::from_secs(60),
+            shards_per_worker: None,
+            monitoring: BTreeSet::new(),
+            monitoring_listen: None,
+            metrics_shard_label: true,
         }
     }
 }
@@ -223,6 +244,12 @@ impl Settings {
             ConfigKey::DeadLetter => {
                 self.dead_letter = Some(target::parse(text).ok_or(target::ACCEPTED)?);
             }
+            ConfigKey::StallAfter => self.stall_after = value::duration(text)?,
+            ConfigKey::TargetLag => self.target_lag = value::duration(text)?,
+            ConfigKey::ShardsPerWorker => self.shards_per_worker = value::max_leases(text)?,
+            ConfigKey::Monitoring => self.monitoring = monitoring::parse(text)?,
+            ConfigKey::MonitoringListen => self.monitoring_listen = monitoring::parse_listen(text)?,
+            ConfigKey::MetricsShardLabel => self.metrics_shard_label = value::flag(text)?,
         }
         Ok(())
     }
@@ -268,6 +295,14 @@ impl Settings {
             ConfigKey::UniqueWorkerNames => self.unique_worker_names.to_string(),
             ConfigKey::AuditInterval => value::duration_text(self.audit_interval),
             ConfigKey::DeadLetter => self.dead_letter.as_ref()?.to_string(),
+            ConfigKey::StallAfter => value::duration_text(self.stall_after),
+            ConfigKey::TargetLag => value::duration_text(self.target_lag),
+            ConfigKey::ShardsPerWorker => {
+                self.shards_per_worker.map_or_else(unlimited, |count| count.to_string())
+            }
+            ConfigKey::Monitoring => monitoring::text(&self.monitoring),
+            ConfigKey::MonitoringListen => monitoring::listen_text(self.monitoring_listen),
+            ConfigKey::MetricsShardLabel => self.metrics_shard_label.to_string(),
         })
     }
 }
@@ -375,6 +410,8 @@ impl ConsumerConfig {
             (ConfigKey::PollFloor, self.poll_floor, POLL_FLOOR),
             (ConfigKey::PollCeiling, self.poll_ceiling, self.poll_floor),
             (ConfigKey::AuditInterval, self.audit_interval, Duration::from_secs(1)),
+            (ConfigKey::StallAfter, self.stall_after, Duration::from_secs(1)),
+            (ConfigKey::TargetLag, self.target_lag, Duration::from_secs(1)),
         ];
         for (key, value, least) in at_least {
             if value < least {

@@ -1,12 +1,14 @@
 //! What happens, for those who watch.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rokini_lease::{Epoch, HashRange, LostCause, Position, SequenceNumber, ShardId, StreamId, WorkerId};
 use tokio::sync::broadcast;
 
-use crate::ErrorKind;
+use crate::telemetry::Telemetry;
+use crate::{ErrorKind, StallCause};
 
 mod code;
 mod log;
@@ -25,6 +27,11 @@ pub enum Event {
         stream: StreamId,
         /// Where the group started.
         position: Position,
+    },
+    /// Probes and scrapers are answered from now on.
+    MonitoringStarted {
+        /// Where: with the port that was free where port 0 was asked for.
+        address: SocketAddr,
     },
     /// This worker takes part in its group.
     Joined {
@@ -282,6 +289,29 @@ pub enum Event {
     OutageEnded,
     /// The others declared this worker dead. It dropped its shards and joins again.
     Fenced,
+    /// A shard makes no progress. Told once, until [`Event::ShardRecovered`]; the shard's `rokini_shard_stalled` is 1
+    /// and the worker not ready meanwhile.
+    ShardStalled {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// Why.
+        cause: StallCause,
+        /// The age of its oldest record that is not done.
+        lag: Duration,
+    },
+    /// A shard makes progress again.
+    ShardRecovered {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// Why it made none, last.
+        cause: StallCause,
+        /// How long after [`Event::ShardStalled`].
+        lasted: Duration,
+    },
     /// The consumer has stopped.
     Stopped,
 }
@@ -329,20 +359,26 @@ impl std::fmt::Display for HandlerFailure {
 /// Events a slow watcher may be behind before it misses some.
 const KEPT: usize = 1024;
 
-/// The sender of events: whoever is told one, the log is told it too.
+/// The sender of events. What watchers are told, the log and the metrics are told first.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     sender: broadcast::Sender<Event>,
     log: Arc<Mutex<Log>>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Events {
-    pub(crate) fn new() -> Self {
-        Self { sender: broadcast::Sender::new(KEPT), log: Arc::default() }
+    pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { sender: broadcast::Sender::new(KEPT), log: Arc::default(), telemetry }
+    }
+
+    pub(crate) fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
     }
 
     pub(crate) fn tell(&self, event: Event) {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).write(&event);
+        self.telemetry.event(&event);
         // Nobody may be watching.
         let _ = self.sender.send(event);
     }

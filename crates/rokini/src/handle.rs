@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::consumer::engine::Engine;
 use crate::shard::Live;
 use crate::shard::task::Outcome;
+use crate::telemetry::{health::Health, scale::Scale};
 use crate::{Error, ErrorKind, Event, ShardState, ShardStatus};
 
 mod streams;
@@ -130,6 +131,30 @@ impl Handle {
         }
         let halted = here.filter(|(_, live)| live.status().state == ShardState::Halted);
         Ok(halted.map(|(_, live)| live.resume()).count() > 0)
+    }
+
+    /// Whether this worker is to be restarted, and whether it does its part, with what is wrong. By a look at all
+    /// its shards that takes place once a second; events and metrics are made from the same look.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.control.engine.looks.health(self.control.phase())
+    }
+
+    /// How many workers the group should have, as this worker sees it: see [`ConfigKey::TargetLag`](crate::ConfigKey).
+    #[must_use]
+    pub fn scale(&self) -> Scale {
+        self.control.engine.looks.scale()
+    }
+
+    /// The metrics as Prometheus scrapes them, for the application's own server (content type
+    /// `text/plain; version=0.0.4`); `None` unless [`ConfigKey::Monitoring`](crate::ConfigKey) has `prometheus`.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn prometheus(&self) -> Option<String> {
+        let engine = &self.control.engine;
+        let wanted = engine.config.monitoring.contains(&crate::Monitoring::Prometheus);
+        let registry = engine.telemetry().registry().filter(|_| wanted)?;
+        Some(crate::telemetry::prometheus::render(registry))
     }
 
     /// What happens from now on. A receiver that falls behind by 1,024 events misses some and is told so.
@@ -311,7 +336,7 @@ impl Control {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.state().phase
     }
 
@@ -327,7 +352,7 @@ impl Control {
         self.state().member = member;
     }
 
-    fn shards(&self) -> BTreeMap<LeaseKey, Arc<Live>> {
+    pub(crate) fn shards(&self) -> BTreeMap<LeaseKey, Arc<Live>> {
         self.state().shards.clone()
     }
 

@@ -21,11 +21,12 @@ mod record;
 mod shard;
 mod signals;
 mod source;
+mod telemetry;
 mod typed;
 
 pub use aws::{AwsOptions, http_client};
 pub use checkpoint::{PendingCheckpoint, Prepared};
-pub use config::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Settings, StartPosition};
+pub use config::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring, Settings, StartPosition};
 pub use consumer::{Consumer, ConsumerBuilder};
 #[cfg(feature = "sqs")]
 pub use dead_letter::DeadLetterQueue;
@@ -37,6 +38,7 @@ pub use delivery::policy::OnFailure;
 pub use error::{Error, ErrorKind};
 pub use events::{Event, EventCode, HandlerCall, HandlerFailure};
 pub use handle::{Handle, Phase, ShardReport, ShardStop, ShutdownReport, Status, StreamStatus};
+pub use metrics;
 pub use processor::{Batch, HandlerError, IntoAcks, RecordProcessor};
 pub use record::Record;
 pub use rokini_lease as lease;
@@ -48,6 +50,10 @@ pub use source::stream_ref::StreamRef;
 pub use source::{
     Fetched, ShardDescription, ShardEnd, ShardReader, ShardSelection, StreamDescription, StreamSource,
 };
+pub use telemetry::defs::{Metric, MetricKind, MetricScope, Stability};
+pub use telemetry::health::{Health, HealthReason};
+pub use telemetry::scale::Scale;
+pub use telemetry::stall::StallCause;
 #[cfg(feature = "json")]
 pub use typed::Json;
 pub use typed::{Decode, DecodeError};

@@ -10,7 +10,10 @@ use tokio::time::Instant;
 
 use crate::checkpoint::Checkpoints;
 use crate::delivery::acks::AckQueue;
-use crate::{Error, ErrorKind, Record};
+use crate::telemetry::lag::Arrivals;
+use crate::telemetry::meter::ShardMeter;
+use crate::telemetry::stall;
+use crate::{Error, ErrorKind, Fetched, Record};
 
 pub(crate) mod catalog;
 pub(crate) mod coverage;
@@ -216,10 +219,18 @@ pub struct ShardStatus {
     pub dead_lettered: u64,
 }
 
+/// How large a batch is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Size {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
 /// A shard that has a task: what others than the task may see of it.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) context: ShardContext,
+    meter: Arc<ShardMeter>,
     progress: Mutex<Progress>,
     resume: Notify,
 }
@@ -237,6 +248,8 @@ struct Progress {
     parked: usize,
     skipped: u64,
     dead_lettered: u64,
+    arrivals: Arrivals,
+    begun: Instant,
 }
 
 impl Progress {
@@ -249,8 +262,10 @@ impl Progress {
 }
 
 impl Live {
-    pub(crate) fn new(context: ShardContext) -> Self {
+    pub(crate) fn new(context: ShardContext, meter: Arc<ShardMeter>) -> Self {
         let progress = Progress {
+            arrivals: Arrivals::new(Instant::now()),
+            begun: Instant::now(),
             state: ShardState::Starting,
             since: Instant::now(),
             millis_behind_latest: None,
@@ -263,11 +278,30 @@ impl Live {
             skipped: 0,
             dead_lettered: 0,
         };
-        Self { context, progress: Mutex::new(progress), resume: Notify::new() }
+        Self { context, meter, progress: Mutex::new(progress), resume: Notify::new() }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the shard is judged by. `lag_before`: see [`stall::Facts`].
+    pub(crate) fn facts(&self, lag: Duration, lag_before: Option<Duration>) -> stall::Facts {
+        let progress = self.progress();
+        let now = Instant::now();
+        stall::Facts {
+            state: progress.state,
+            since: now.duration_since(progress.since),
+            unread: now.duration_since(progress.last_read.unwrap_or(progress.begun)),
+            unreturned: progress.last_return.map(|returned| now.duration_since(returned)),
+            failures: progress.failures,
+            lag,
+            lag_before,
+        }
+    }
+
+    pub(crate) fn behind(&self) -> Option<u64> {
+        self.progress().millis_behind_latest
     }
 
     pub(crate) fn set_state(&self, state: ShardState) {
@@ -280,10 +314,33 @@ impl Live {
         progress.parked = parked;
     }
 
-    pub(crate) fn read(&self, millis_behind_latest: u64) {
+    pub(crate) fn read(&self, fetched: &Fetched) {
+        if let Some(took) = fetched.took {
+            self.meter.fetch.record(took.as_secs_f64());
+        }
+        let now = Instant::now();
+        let behind = Duration::from_millis(fetched.millis_behind_latest);
         let mut progress = self.progress();
-        progress.millis_behind_latest = Some(millis_behind_latest);
-        progress.last_read = Some(Instant::now());
+        progress.millis_behind_latest = Some(fetched.millis_behind_latest);
+        progress.last_read = Some(now);
+        progress.arrivals.fetched(&fetched.records, behind, now);
+    }
+
+    /// A call of the record handler returned, however; where without an error, what it was about.
+    pub(crate) fn handled(&self, took: Duration, done: Option<Size>) {
+        self.meter.handler.record(took.as_secs_f64());
+        if let Some(size) = done {
+            self.meter.records.increment(size.records);
+            self.meter.bytes.increment(size.bytes);
+        }
+    }
+
+    /// The age of the oldest record that is not done. `quiet`: see [`Arrivals::lag`].
+    pub(crate) fn lag(&self, now_millis: u64, quiet: Duration) -> Duration {
+        let done = self.context.checkpoints().pending();
+        let mut progress = self.progress();
+        progress.arrivals.done(done);
+        progress.arrivals.lag(Instant::now(), now_millis, quiet)
     }
 
     pub(crate) fn handling(&self, first: Option<SequenceNumber>, parked: usize) {

@@ -50,6 +50,8 @@ pub struct Fetched {
     pub millis_behind_latest: u64,
     /// Set once, when a closed shard has no more records after these.
     pub end: Option<ShardEnd>,
+    /// How long the stream took to answer, without the pause before; `None` where the source does not know.
+    pub took: Option<std::time::Duration>,
 }
 
 /// The end of a closed shard.

@@ -16,6 +16,8 @@ mod fleet;
 mod handlers;
 #[path = "delivery/harness.rs"]
 mod harness;
+#[path = "delivery/monitoring.rs"]
+mod monitoring;
 #[path = "delivery/options.rs"]
 mod options;
 #[path = "delivery/shard_end.rs"]

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rokini::{ConfigKey, ConsumerConfig, EventCode};
+use rokini::{ConfigKey, ConsumerConfig, EventCode, Metric, MetricKind, MetricScope, Stability};
 
 const INTRODUCTION: &str = "\
 # Settings
@@ -52,6 +52,53 @@ fn t3_every_setting_is_documented_as_it_is() {
     assert_eq!(
         found, expected,
         "docs/CONFIGURATION.md differs from the code: ROKINI_WRITE_DOCS=1 cargo test -p rokini --test docs"
+    );
+}
+
+const METRICS_INTRODUCTION: &str = include_str!("docs/metrics.md");
+
+fn metrics_page() -> String {
+    let mut page = METRICS_INTRODUCTION.to_owned();
+    let scopes = [
+        (MetricScope::Shard, "For each shard of the worker"),
+        (MetricScope::Stream, "For each stream"),
+        (MetricScope::Worker, "For the worker"),
+        (MetricScope::Code, "For each event code"),
+    ];
+    for (scope, title) in scopes {
+        let metrics: Vec<Metric> =
+            Metric::ALL.iter().copied().filter(|metric| metric.scope() == scope).collect();
+        let labels: Vec<String> = metrics[0].labels().iter().map(|label| format!("`{label}`")).collect();
+        write!(page, "\n### {title}\n\nLabels: {}.\n\n", labels.join(", ")).unwrap();
+        writeln!(page, "| metric | kind | OpenTelemetry | meaning |\n|---|---|---|---|").unwrap();
+        for metric in metrics {
+            let kind = match metric.kind() {
+                MetricKind::Counter => "counter",
+                MetricKind::Gauge => "gauge",
+                _ => "histogram",
+            };
+            let evolving = if metric.stability() == Stability::Stable { "" } else { " *May change.*" };
+            let (name, otlp, help) = (metric.name(), metric.otlp_name(), metric.help());
+            writeln!(page, "| `{name}` | {kind} | `{otlp}` | {help}{evolving} |").unwrap();
+        }
+    }
+    let bounds: Vec<String> = Metric::HandlerTime.buckets().iter().map(f64::to_string).collect();
+    writeln!(page, "\nThe buckets of histograms end at {} s, and one is for all above.", bounds.join(", "))
+        .unwrap();
+    page
+}
+
+#[test]
+fn every_metric_is_documented_as_it_is() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/METRICS.md");
+    let expected = metrics_page();
+    if std::env::var_os("ROKINI_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        found, expected,
+        "docs/METRICS.md differs from the code: ROKINI_WRITE_DOCS=1 cargo test -p rokini --test docs"
     );
 }
 

@@ -30,6 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             Ok(true) => {
                 // Counted from before the call, so the time a slow store took is not given away.
                 shared.extend_validity(begun + shared.config.validity());
+                shared.beats.stored(begun);
                 if std::mem::take(&mut outage) {
                     shared.outage_ended();
                 }
@@ -42,6 +43,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 return;
             }
             Err(error) => {
+                shared.beats.failed();
                 tracing::debug!(worker = %shared.me, %error, "a heartbeat failed");
                 if !outage && !shared.is_valid() {
                     outage = true;

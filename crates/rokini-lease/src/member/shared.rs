@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::beats::Beats;
 use super::{MemberConfig, MemberEvent};
 use crate::lease::Hold;
 use crate::{
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) me: WorkerId,
     pub(crate) config: MemberConfig,
     pub(crate) clock: WallClock,
+    pub(crate) beats: Beats,
     /// Cancelled when the worker begins to leave.
     pub(crate) leaving: CancellationToken,
     /// Cancelled when the member is over: left, or fenced.
@@ -88,6 +90,7 @@ impl Shared {
             me,
             config,
             clock,
+            beats: Beats::new(),
             leaving: CancellationToken::new(),
             stopped: CancellationToken::new(),
             valid_until: Mutex::new(valid_until),

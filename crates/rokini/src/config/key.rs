@@ -139,6 +139,29 @@ keys! {
     /// (JSON lines, fsync after each letter), `kinesis:<name or ARN>` (another stream, the same partition keys) or
     /// `sqs:<URL>` (a queue). What is too large for one message there comes in several, nothing is cut. No default.
     DeadLetter = "dead_letter",
+    /// How long a shard may make no progress before it counts as stalled, as a duration: a handler call that does not
+    /// return, a stream that does not answer (on top of `poll_ceiling`), a lag that is greater and grows. Then an event
+    /// says so, and the worker is not ready. Default `5s`, at least `1s`. Raise it where handler calls take longer.
+    StallAfter = "stall_after",
+    /// The lag above which the group should have more workers, as a duration: at most twice as many at once, in
+    /// proportion. Below a tenth of it one worker is too many. Only for what autoscalers read. Default `1m`, at least
+    /// `1s`.
+    TargetLag = "target_lag",
+    /// How many shards a worker should have at most, 1 or more, or `unlimited`. Only for what autoscalers read. Default
+    /// `unlimited`.
+    ShardsPerWorker = "shards_per_worker",
+    /// Where metrics go, besides to recorders of the application: `none`, or a list out of `prometheus`, such as
+    /// `prometheus`. Default `none`.
+    Monitoring = "monitoring",
+    /// The address at which the worker answers probes and scrapers, such as `0.0.0.0:9464`; port 0 is any that is free;
+    /// `none` for no listener. Default `none`. `GET /healthz` (restart me), `/readyz` (I do my part), `/scale` (for
+    /// autoscalers) and, with `monitoring = prometheus`, `/metrics`. Without encryption and credentials: for a network
+    /// that is trusted.
+    MonitoringListen = "monitoring_listen",
+    /// Whether the metrics of shards have a label `shard`: `true` or `false`. Default `true`. With `false` the shards
+    /// of a stream are one series in each worker (the greatest lag, the sum of the records), for streams with many
+    /// thousands of shards. Only with `monitoring`.
+    MetricsShardLabel = "metrics_shard_label",
 }
 
 impl ConfigKey {

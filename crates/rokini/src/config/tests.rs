@@ -36,6 +36,12 @@ fn sample(key: ConfigKey) -> &'static str {
         ConfigKey::UniqueWorkerNames => "true",
         ConfigKey::AuditInterval => "5m",
         ConfigKey::DeadLetter => "kinesis:dead",
+        ConfigKey::StallAfter => "20s",
+        ConfigKey::TargetLag => "2m",
+        ConfigKey::ShardsPerWorker => "16",
+        ConfigKey::Monitoring => "prometheus",
+        ConfigKey::MonitoringListen => "127.0.0.1:9464",
+        ConfigKey::MetricsShardLabel => "false",
     }
 }
 
@@ -80,6 +86,12 @@ fn with_sample(key: ConfigKey) -> Settings {
         ConfigKey::DeadLetter => {
             settings.dead_letter = Some(DeadLetterTarget::Kinesis("dead".parse().unwrap()));
         }
+        ConfigKey::StallAfter => settings.stall_after = Duration::from_secs(20),
+        ConfigKey::TargetLag => settings.target_lag = Duration::from_secs(120),
+        ConfigKey::ShardsPerWorker => settings.shards_per_worker = NonZeroU32::new(16),
+        ConfigKey::Monitoring => settings.monitoring = [Monitoring::Prometheus].into(),
+        ConfigKey::MonitoringListen => settings.monitoring_listen = Some(([127, 0, 0, 1], 9464).into()),
+        ConfigKey::MetricsShardLabel => settings.metrics_shard_label = false,
     }
     settings
 }

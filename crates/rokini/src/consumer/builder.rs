@@ -20,6 +20,7 @@ use crate::events::Events;
 use crate::handle::Control;
 use crate::processor::{Factory, ForEach, ForEachBatch};
 use crate::shard::catalog::Catalog;
+use crate::telemetry::{Telemetry, recorders::Recorders, sampler::Looks};
 use crate::{
     Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Decode, Error, ErrorKind,
     HandlerError, OnFailure, Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
@@ -39,6 +40,7 @@ pub struct ConsumerBuilder {
     dead_letter: Option<Arc<dyn DeadLetterSink>>,
     seed: Option<u64>,
     clock: WallClock,
+    recorders: Recorders,
     wrong: Option<Error>,
 }
 
@@ -299,6 +301,14 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Gives the metrics to this recorder too, whatever [`ConfigKey::Monitoring`] says. The library itself never
+    /// installs a global recorder, so several consumers of a process can have one each, or share one: their series
+    /// differ in their labels. A recorder keeps the series of shards that left; their gauges become 0.
+    pub fn recorder(mut self, recorder: impl metrics::Recorder + Send + Sync + 'static) -> Self {
+        self.recorders.add(Arc::new(recorder));
+        self
+    }
+
     /// Checks everything that can be known without asking the stream and the store.
     ///
     /// # Errors
@@ -371,7 +381,9 @@ impl ConsumerBuilder {
             (None, Some(target)) => Some(target.open(aws.as_ref(), &config.streams)?),
             (None, None) => None,
         };
-        let events = Events::new();
+        let registry = (!config.monitoring.is_empty()).then(Arc::default);
+        let telemetry = Telemetry::new(&group, registry, self.recorders, config.metrics_shard_label);
+        let events = Events::new(Arc::new(telemetry));
         let catalog = Catalog { store, group, events: events.clone() };
         let engine = Arc::new(Engine {
             config,
@@ -380,6 +392,7 @@ impl ConsumerBuilder {
             events,
             tracker: TaskTracker::new(),
             clock: self.clock,
+            looks: Looks::new(),
             dead_letter,
             streams: Streams::default(),
             sources,

@@ -90,7 +90,7 @@ impl Crew {
                 lease.position(),
             );
             context.checkpoints().inherit(lease.pending());
-            let live = Arc::new(Live::new(context));
+            let live = Arc::new(Live::new(context, self.engine.telemetry().shard(&key)));
             self.control.add(&live);
             let task = ShardTask {
                 engine: Arc::clone(&self.engine),
@@ -124,6 +124,7 @@ impl Crew {
         let live = key.as_ref().and_then(|key| self.running.remove(key)).flatten();
         if let Some(live) = &live {
             self.control.remove(live);
+            key.iter().for_each(|key| self.engine.telemetry().left(key));
             if let Outcome::Broken(error) = &outcome {
                 let (stream, shard) = (live.context.stream().clone(), live.context.shard_id().clone());
                 self.engine.events.tell(Event::ShardRestarted { stream, shard, error: error.clone() });

@@ -16,6 +16,7 @@ use crate::events::Events;
 use crate::processor::Factory;
 use crate::shard::catalog::Catalog;
 use crate::source::kinesis::KinesisSource;
+use crate::telemetry::{Telemetry, sampler::Looks};
 use crate::{ConsumerConfig, DeadLetterSink, Error, ErrorKind, StreamRef, StreamSource};
 
 #[derive(Debug)]
@@ -26,10 +27,17 @@ pub(crate) struct Engine {
     pub(crate) events: Events,
     pub(crate) tracker: TaskTracker,
     pub(crate) clock: WallClock,
+    pub(crate) looks: Looks,
     /// Where records go that are given up.
     pub(crate) dead_letter: Option<Arc<dyn DeadLetterSink>>,
     pub(crate) streams: Streams,
     pub(crate) sources: Sources,
+}
+
+impl Engine {
+    pub(crate) fn telemetry(&self) -> &Arc<Telemetry> {
+        self.events.telemetry()
+    }
 }
 
 /// Where streams come from.

@@ -9,6 +9,7 @@ use futures::future::{self, BoxFuture};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini_lease::{MemberEvent, WorkerName};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -18,7 +19,8 @@ use super::mind;
 use super::start::{Joined, START_PATIENCE, join, open};
 use super::streams::OpenStream;
 use crate::handle::{Control, Phase, ShardReport, Stop};
-use crate::{Error, ErrorKind, Event, ShutdownReport};
+use crate::telemetry::{http, sampler::Sampler};
+use crate::{Error, ErrorKind, Event, Handle, ShutdownReport};
 
 /// The most of a shutdown's deadline that is kept for the store once handlers are given up.
 const STORE_TIME: Duration = Duration::from_secs(1);
@@ -60,6 +62,13 @@ impl Runner {
     async fn live(mut self) -> Result<ShutdownReport, Error> {
         let control = Arc::clone(&self.control);
         let over = Over(&control);
+        let mut looking = JoinSet::new();
+        looking.spawn(Sampler::new(&self.engine, &control).run());
+        if let Some(address) = self.engine.config.monitoring_listen {
+            let (listener, address) = http::bind(address).await?;
+            looking.spawn(http::serve(listener, Handle::new(Arc::clone(&control))));
+            self.engine.events.tell(Event::MonitoringStarted { address });
+        }
         let report = self.work().await?;
         control.set_member(None);
         control.finished(report.clone());

@@ -30,6 +30,8 @@ macro_rules! codes {
 codes! {
     /// [`Event::StartResolved`]
     StartResolved = "start-resolved",
+    /// [`Event::MonitoringStarted`]
+    MonitoringStarted = "monitoring-started",
     /// [`Event::Joined`]
     Joined = "joined",
     /// [`Event::LeasesCreated`]
@@ -86,6 +88,10 @@ codes! {
     OutageEnded = "outage-ended",
     /// [`Event::Fenced`]
     Fenced = "fenced",
+    /// [`Event::ShardStalled`]
+    ShardStalled = "shard-stalled",
+    /// [`Event::ShardRecovered`]
+    ShardRecovered = "shard-recovered",
     /// [`Event::Stopped`]
     Stopped = "stopped",
 }
@@ -102,6 +108,7 @@ impl Event {
     pub fn code(&self) -> EventCode {
         match self {
             Self::StartResolved { .. } => EventCode::StartResolved,
+            Self::MonitoringStarted { .. } => EventCode::MonitoringStarted,
             Self::Joined { .. } => EventCode::Joined,
             Self::LeasesCreated { .. } => EventCode::LeasesCreated,
             Self::ShardStarted { .. } => EventCode::ShardStarted,
@@ -130,6 +137,8 @@ impl Event {
             Self::OutageBegan { .. } => EventCode::OutageBegan,
             Self::OutageEnded => EventCode::OutageEnded,
             Self::Fenced => EventCode::Fenced,
+            Self::ShardStalled { .. } => EventCode::ShardStalled,
+            Self::ShardRecovered { .. } => EventCode::ShardRecovered,
             Self::Stopped => EventCode::Stopped,
         }
     }

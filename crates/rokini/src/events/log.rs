@@ -141,6 +141,14 @@ impl Log {
             Event::StreamRemoved { stream } => {
                 tracing::debug!(event.name = code, messaging.destination.name = %stream, "reads a stream no more");
             }
+            Event::ShardStalled { stream, shard, cause, lag } => {
+                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                    line!(warn, stream, shard, { %cause, ?lag, more, }, "a shard makes no progress");
+                }
+            }
+            Event::ShardRecovered { stream, shard, cause, lasted } => {
+                line!(info, stream, shard, { %cause, ?lasted, }, "a shard makes progress again");
+            }
             Event::OutageBegan { error } => {
                 tracing::warn!(event.name = code, exception.message = %error,
                     "heartbeats do not arrive: handlers pause until they do");
@@ -176,6 +184,9 @@ impl Log {
             Event::LeasesCreated { stream, shards } => {
                 tracing::debug!(event.name = code, messaging.destination.name = %stream,
                     shards = shards.len(), "shards got leases");
+            }
+            Event::MonitoringStarted { address } => {
+                tracing::info!(event.name = code, %address, "probes and scrapers are answered");
             }
             Event::Joined { worker } => tracing::debug!(event.name = code, %worker, "joined the group"),
             Event::Stopped => tracing::debug!(event.name = code, "stopped"),

@@ -84,7 +84,7 @@ impl Fetch {
             match result {
                 Ok(fetched) => {
                     self.retry.succeeded();
-                    self.live.read(fetched.millis_behind_latest);
+                    self.live.read(&fetched);
                     if !fetched.records.is_empty() || fetched.end.is_some() {
                         return fetched;
                     }

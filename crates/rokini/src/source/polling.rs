@@ -188,7 +188,7 @@ impl PollingReader {
             self.take_detour(millis_behind_latest);
         }
         let records = pass_over(records, self.opened_at);
-        Ok(Fetched { records, millis_behind_latest, end })
+        Ok(Fetched { records, millis_behind_latest, end, took: Some(now.duration_since(started)) })
     }
 
     /// Goes to the time at which the service says that reading is, or to the oldest record kept if that is past

@@ -240,7 +240,7 @@ impl<'a> Worker<'a> {
     }
 
     fn returned(&mut self, returned: Returned<'a>) {
-        let Returned { lane, slot, job, result } = returned;
+        let Returned { lane, slot, job, result, took, size } = returned;
         let now = Instant::now();
         self.take_acks();
         let live = self.live;
@@ -250,6 +250,7 @@ impl<'a> Worker<'a> {
             JobKind::Process => {
                 let result = result.map(|()| seat.taken.load(Ordering::Acquire));
                 let succeeded = result.is_ok();
+                live.handled(took, succeeded.then_some(size));
                 self.flow.returned(lane, result, now, || live.context.checkpoints().asked());
                 return live.returned(succeeded && !self.flow.is_troubled());
             }

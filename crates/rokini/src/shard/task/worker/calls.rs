@@ -3,14 +3,17 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::consumer::engine::Engine;
 use crate::dead_letter::DeadLetter;
 use crate::processor::{ErasedProcessor, Failed, guarded};
+use crate::shard::Size;
 use crate::{Batch, DeadLetterSink, ShardContext};
 
 /// Where the processor of a lane is kept. The task of the shard owns it, so that it outlives a call that is dropped.
@@ -56,6 +59,10 @@ pub(super) struct Returned<'p> {
     pub(super) slot: &'p mut Slot,
     pub(super) job: JobKind,
     pub(super) result: Result<(), Failed>,
+    /// How long it took.
+    pub(super) took: Duration,
+    /// What it was about, where about records.
+    pub(super) size: Size,
 }
 
 async fn perform<'p>(
@@ -67,6 +74,14 @@ async fn perform<'p>(
 ) -> Returned<'p> {
     let kind = job.kind();
     let limit = engine.config.handler_timeout;
+    let begun = Instant::now();
+    let size = match &job {
+        Job::Process(batch) => {
+            let bytes = batch.iter().map(|record| record.data.len() as u64).sum();
+            Size { records: batch.len() as u64, bytes }
+        }
+        _ => Size::default(),
+    };
     let result = match (job, slot.as_mut()) {
         (Job::Bury(sink, letter), _) => {
             sink.put(&letter).await.map_err(|error| Failed::Error(crate::processor::with_causes(&error)))
@@ -88,7 +103,7 @@ async fn perform<'p>(
         // Nothing but `Create` comes before the processor is there.
         (_, None) => Ok(()),
     };
-    Returned { lane, slot, job: kind, result }
+    Returned { lane, slot, job: kind, result, took: begun.elapsed(), size }
 }
 
 /// The calls that run. One lane reuses the memory of its calls.

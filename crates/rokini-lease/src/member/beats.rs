@@ -1,0 +1,45 @@
+//! Counts heartbeats, for those who watch.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The heartbeats of one incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Heartbeats {
+    /// How many were stored.
+    pub stored: u64,
+    /// How many failed. Each was tried again.
+    pub failed: u64,
+    /// How long ago the last stored one was begun; joining counts as one.
+    pub age: Duration,
+}
+
+pub(crate) struct Beats(Mutex<(Heartbeats, Instant)>);
+
+impl Beats {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new((Heartbeats::default(), Instant::now())))
+    }
+
+    fn state(&self) -> MutexGuard<'_, (Heartbeats, Instant)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stored(&self, begun: Instant) {
+        let mut state = self.state();
+        state.0.stored += 1;
+        state.1 = begun;
+    }
+
+    pub(crate) fn failed(&self) {
+        self.state().0.failed += 1;
+    }
+
+    pub(crate) fn seen(&self) -> Heartbeats {
+        let (beats, last) = *self.state();
+        Heartbeats { age: last.elapsed(), ..beats }
+    }
+}

@@ -1,0 +1,138 @@
+//! Whether a worker is to be restarted, and whether it does its part.
+
+use std::time::Duration;
+
+use rokini_lease::{ShardId, StreamId};
+
+use super::stall::StallCause;
+use crate::Phase;
+
+/// How a worker stands, for probes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether a restart would do no good. `/healthz` answers 503 where this is `false`.
+    pub live: bool,
+    /// Whether the worker does its part. `/readyz` answers 503 where this is `false`.
+    pub ready: bool,
+    /// What is wrong.
+    pub reasons: Vec<HealthReason>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HealthReason {
+    /// A stable code.
+    pub code: &'static str,
+    /// What it is, for people.
+    pub message: String,
+    /// Whether a restart would help.
+    pub restart: bool,
+    /// The shard, where it is about one.
+    pub shard: Option<(StreamId, ShardId)>,
+}
+
+/// What is judged.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Facts {
+    pub(crate) phase: Phase,
+    /// How long ago the last look at the worker was.
+    pub(crate) unseen: Duration,
+    pub(crate) valid: bool,
+    pub(crate) heartbeat_age: Option<Duration>,
+    pub(crate) stalled: Vec<(StreamId, ShardId, StallCause, Duration)>,
+    /// Leases that this worker has held for longer than [`TASK_LATE`] without working on their shards.
+    pub(crate) idle_leases: usize,
+    /// By stream, where there are some.
+    pub(crate) holes: Vec<(StreamId, usize)>,
+}
+
+/// Looks take place once a second. Late by this much, the runtime is blocked.
+pub(crate) const UNSEEN: Duration = Duration::from_secs(10);
+/// How long a lease may be held without a task for its shard: at each reconciliation (30 s) that is mended.
+pub(crate) const TASK_LATE: Duration = Duration::from_secs(90);
+
+impl Health {
+    pub(crate) fn judge(facts: &Facts) -> Self {
+        let mut reasons = Vec::new();
+        let mut because = |code, restart, shard, message: String| {
+            reasons.push(HealthReason { code, message, restart, shard });
+        };
+        match facts.phase {
+            Phase::Created => because("not-started", false, None, "the consumer does not run yet".to_owned()),
+            Phase::Starting => {
+                because("starting", false, None, "the consumer has not joined its group yet".to_owned());
+            }
+            Phase::Running => {}
+            Phase::Stopping => because("stopping", false, None, "the consumer stops".to_owned()),
+            Phase::Stopped => because("stopped", true, None, "the consumer has stopped".to_owned()),
+        }
+        if facts.unseen > UNSEEN {
+            let message =
+                format!("nothing ran in this process for {:?}: is the runtime blocked?", facts.unseen);
+            because("blocked", true, None, message);
+        }
+        if facts.phase == Phase::Running && !facts.valid {
+            let age = facts
+                .heartbeat_age
+                .map_or_else(String::new, |age| format!(" for {:.1} s", age.as_secs_f64()));
+            because("no-heartbeat", false, None, format!("heartbeats have not arrived{age}: handlers pause"));
+        }
+        for (stream, shard, cause, lasting) in &facts.stalled {
+            let message = format!("no progress for {:.1} s: {cause}", lasting.as_secs_f64());
+            because("shard-stalled", false, Some((stream.clone(), shard.clone())), message);
+        }
+        if facts.idle_leases > 0 {
+            let message = format!("{} leases are held and their shards not worked on", facts.idle_leases);
+            because("idle-leases", true, None, message);
+        }
+        for (stream, holes) in &facts.holes {
+            let message = format!("no lease covers {holes} parts of the hash range of stream {stream}");
+            because("hash-range-hole", false, None, message);
+        }
+        let live = reasons.iter().all(|reason| !reason.restart);
+        Self { live, ready: reasons.is_empty(), reasons }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            phase: Phase::Running,
+            unseen: Duration::from_secs(1),
+            valid: true,
+            heartbeat_age: Some(Duration::from_secs(1)),
+            stalled: Vec::new(),
+            idle_leases: 0,
+            holes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn o7_liveness_and_readiness_follow_what_the_worker_does() {
+        let stream = StreamId::new("orders@1").unwrap();
+        let shard = ShardId::new("shardId-000000000000").unwrap();
+        let stalled = vec![(stream.clone(), shard, StallCause::Handler, Duration::from_secs(9))];
+        for (facts, live, ready, code) in [
+            (facts(), true, true, ""),
+            (Facts { phase: Phase::Starting, ..facts() }, true, false, "starting"),
+            (Facts { phase: Phase::Stopping, ..facts() }, true, false, "stopping"),
+            (Facts { phase: Phase::Stopped, ..facts() }, false, false, "stopped"),
+            (Facts { unseen: Duration::from_secs(11), ..facts() }, false, false, "blocked"),
+            // A store outage: a restart would not end it.
+            (Facts { valid: false, ..facts() }, true, false, "no-heartbeat"),
+            // c6: a handler may block for an hour.
+            (Facts { stalled, ..facts() }, true, false, "shard-stalled"),
+            (Facts { idle_leases: 1, ..facts() }, false, false, "idle-leases"),
+            (Facts { holes: vec![(stream, 2)], ..facts() }, true, false, "hash-range-hole"),
+        ] {
+            let health = Health::judge(&facts);
+            assert_eq!((health.live, health.ready), (live, ready), "{facts:?}");
+            assert_eq!(health.reasons.first().map_or("", |reason| reason.code), code);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The small HTTP listener for probes and scrapers: `/healthz`, `/readyz`, `/scale`, `/metrics`.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::health::Health;
+use super::scale::Scale;
+use crate::{Error, ErrorKind, Handle};
+
+/// Connections at once. A prober and a scraper need one each.
+const CONNECTIONS: usize = 32;
+/// How long a connection may take for one request and its answer, and stay open between two.
+const CONNECTION: Duration = Duration::from_secs(60);
+const HEADERS: Duration = Duration::from_secs(10);
+/// After an error of the listener itself, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes the address. Port 0 is any that is free.
+pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |error: std::io::Error| {
+        Error::new(
+            ErrorKind::Configuration,
+            format!("`monitoring_listen = {address}` cannot be listened at: choose another address or port"),
+        )
+        .with_source(error)
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Answers until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, handle: Handle) -> Infallible {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            // Never closed.
+            return std::future::pending().await;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let handle = handle.clone();
+                connections.spawn(async move {
+                    let _ = timeout(CONNECTION, connection(stream, handle)).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the monitoring listener could not accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, handle: Handle) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = answer(request.method(), request.uri().path(), &handle);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection to the monitoring listener ended early");
+    }
+}
+
+const JSON: &str = "application/json";
+
+fn answer(method: &Method, path: &str, handle: &Handle) -> Response<Full<Bytes>> {
+    let (status, content, body) = match (method, path) {
+        (&Method::GET | &Method::HEAD, "/healthz") => {
+            let health = handle.health();
+            (probe(health.live), JSON, health_json(&health))
+        }
+        (&Method::GET | &Method::HEAD, "/readyz") => {
+            let health = handle.health();
+            (probe(health.ready), JSON, health_json(&health))
+        }
+        (&Method::GET | &Method::HEAD, "/scale") => (StatusCode::OK, JSON, scale_json(&handle.scale())),
+        #[cfg(feature = "prometheus")]
+        (&Method::GET | &Method::HEAD, "/metrics") => match handle.prometheus() {
+            Some(text) => (StatusCode::OK, super::prometheus::CONTENT_TYPE, text),
+            None => {
+                let hint = "set `monitoring = prometheus` for metrics\n".to_owned();
+                (StatusCode::NOT_FOUND, "text/plain", hint)
+            }
+        },
+        _ => {
+            let hint = "GET /healthz, /readyz, /scale or /metrics\n".to_owned();
+            (StatusCode::NOT_FOUND, "text/plain", hint)
+        }
+    };
+    let body = if method == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn probe(good: bool) -> StatusCode {
+    if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+fn health_json(health: &Health) -> String {
+    let mut json = format!("{{\"live\":{},\"ready\":{},\"reasons\":[", health.live, health.ready);
+    for (index, reason) in health.reasons.iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        json.push_str("{\"code\":");
+        text(&mut json, reason.code);
+        json.push_str(",\"message\":");
+        text(&mut json, &reason.message);
+        // Writing to a string cannot fail.
+        let _ = write!(json, ",\"restart\":{}", reason.restart);
+        if let Some((stream, shard)) = &reason.shard {
+            json.push_str(",\"stream\":");
+            text(&mut json, stream.as_str());
+            json.push_str(",\"shard\":");
+            text(&mut json, shard.as_str());
+        }
+        json.push('}');
+    }
+    json.push_str("]}\n");
+    json
+}
+
+fn scale_json(scale: &Scale) -> String {
+    format!(
+        "{{\"desired_workers\":{},\"workers\":{},\"shards\":{},\"lag_seconds\":{:.3}}}\n",
+        scale.desired,
+        scale.workers,
+        scale.shards,
+        scale.lag.as_secs_f64()
+    )
+}
+
+/// A JSON string.
+fn text(json: &mut String, raw: &str) {
+    json.push('"');
+    for c in raw.chars() {
+        match c {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            c if c < ' ' => {
+                let _ = write!(json, "\\u{:04x}", c as u32);
+            }
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::health::HealthReason;
+    use rokini_lease::{ShardId, StreamId};
+
+    #[test]
+    fn reasons_are_json_whatever_they_say() {
+        let shard = (StreamId::new("orders@1").unwrap(), ShardId::new("shardId-0").unwrap());
+        let health = Health {
+            live: true,
+            ready: false,
+            reasons: vec![HealthReason {
+                code: "shard-stalled",
+                message: "a \"b\" \\ \n ä".to_owned(),
+                restart: false,
+                shard: Some(shard),
+            }],
+        };
+        let json: serde_json::Value = serde_json::from_str(&health_json(&health)).unwrap();
+        let expected = serde_json::json!({"live": true, "ready": false, "reasons": [{
+            "code": "shard-stalled", "message": "a \"b\" \\ \n ä", "restart": false,
+            "stream": "orders@1", "shard": "shardId-0",
+        }]});
+        assert_eq!(json, expected);
+        let scale = Scale { desired: 3, workers: 2, shards: 8, lag: Duration::from_millis(90_500) };
+        let json: serde_json::Value = serde_json::from_str(&scale_json(&scale)).unwrap();
+        assert_eq!((&json["desired_workers"], &json["lag_seconds"]), (&3.into(), &90.5.into()));
+    }
+}

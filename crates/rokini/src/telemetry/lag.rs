@@ -1,0 +1,156 @@
+//! How old the oldest record is that is not done.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rokini_lease::Position;
+use tokio::time::Instant;
+
+use crate::Record;
+
+/// Parts of one response that are told apart: the lag is exact to this fraction of a response.
+const PARTS: usize = 16;
+/// Parts kept at most; beyond, neighbours become one. Reached where user code checkpoints rarely.
+const KEPT: usize = 1024;
+
+/// What was read of a shard and is not done, and what is known of the rest.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    /// Read and not done, in order.
+    open: VecDeque<Part>,
+    /// When reading began: nothing is known from before.
+    begun: Instant,
+    /// The last read: when, and how far it was behind the tip.
+    read: Option<(Instant, Duration)>,
+}
+
+/// Neighbouring records.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// The position after the last of them.
+    end: Position,
+    /// The arrival of the first, in milliseconds since the Unix epoch.
+    first: u64,
+    /// When they were read.
+    read: Instant,
+}
+
+impl Arrivals {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { open: VecDeque::new(), begun: now, read: None }
+    }
+
+    /// A read brought these records, and its end is this far behind the tip.
+    pub(crate) fn fetched(&mut self, records: &[Record], behind: Duration, now: Instant) {
+        self.read = Some((now, behind));
+        for part in records.chunks(records.len().div_ceil(PARTS).max(1)) {
+            if let [first, .., last] | [first @ last] = part {
+                self.open.push_back(Part { end: last.position(), first: first.arrival_millis, read: now });
+            }
+        }
+        if self.open.len() > KEPT {
+            self.halve();
+        }
+    }
+
+    fn halve(&mut self) {
+        let parts = std::mem::take(&mut self.open);
+        let pairs = Vec::from(parts);
+        self.open = pairs
+            .chunks(2)
+            .filter_map(|pair| match pair {
+                [a, b] => Some(Part { end: b.end, ..*a }),
+                [a] => Some(*a),
+                _ => None,
+            })
+            .collect();
+    }
+
+    /// Everything up to here is done.
+    pub(crate) fn done(&mut self, position: Position) {
+        while self.open.front().is_some_and(|part| part.end <= position) {
+            self.open.pop_front();
+        }
+    }
+
+    /// The lag. `now_millis` is the time of day, for the age of records; skew of the clocks goes into it. `quiet` is
+    /// how long a healthy reader may hear nothing: only what goes beyond counts.
+    pub(crate) fn lag(&self, now: Instant, now_millis: u64, quiet: Duration) -> Duration {
+        if let Some(oldest) = self.open.front() {
+            let age = Duration::from_millis(now_millis.saturating_sub(oldest.first));
+            return age.max(now.duration_since(oldest.read));
+        }
+        let (heard, behind) = self.read.unwrap_or((self.begun, Duration::ZERO));
+        let silence = now.duration_since(heard);
+        if behind.is_zero() && silence <= quiet { Duration::ZERO } else { behind + silence }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rokini_lease::SequenceNumber;
+
+    const QUIET: Duration = Duration::from_secs(3);
+    const DAY: u64 = 1_700_000_000_000;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn after(number: u128) -> Position {
+        Position::after(SequenceNumber::from(number))
+    }
+
+    /// Records 1 to `count`, one a second from `DAY` on.
+    fn records(count: u64) -> Vec<Record> {
+        (1..=count)
+            .map(|n| Record::new(SequenceNumber::from(u128::from(n)), "k", "d", DAY + (n - 1) * 1_000))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn o2_lag_is_the_age_of_the_oldest_record_not_done() {
+        let start = Instant::now();
+        let at = |after: u64| (start + seconds(after), DAY + after * 1_000);
+        let mut arrivals = Arrivals::new(start);
+        let lag = |arrivals: &Arrivals, after: u64| arrivals.lag(at(after).0, at(after).1, QUIET);
+        assert_eq!(lag(&arrivals, 3), Duration::ZERO, "within a poll nothing is known, and nothing is wrong");
+        assert_eq!(lag(&arrivals, 60), seconds(60), "never read");
+        arrivals.fetched(&[], Duration::ZERO, at(60).0);
+        assert_eq!(lag(&arrivals, 62), Duration::ZERO, "caught up and idle");
+        assert_eq!(lag(&arrivals, 70), seconds(10), "the fetch is stuck");
+        arrivals.fetched(&[], Duration::ZERO, at(70).0);
+        assert_eq!(lag(&arrivals, 71), Duration::ZERO, "and moves again");
+        arrivals.fetched(&records(10), seconds(5), at(71).0);
+        assert_eq!(lag(&arrivals, 100), seconds(100), "the handler is stuck at the first");
+        arrivals.done(after(4));
+        assert_eq!(lag(&arrivals, 100), seconds(96));
+        arrivals.done(after(10));
+        assert_eq!(lag(&arrivals, 101), seconds(35), "what is unread was 5 s behind 30 s ago");
+        arrivals.fetched(&[], Duration::ZERO, at(102).0);
+        assert_eq!(lag(&arrivals, 102), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_late_does_not_hide_a_stuck_handler() {
+        let start = Instant::now();
+        let mut arrivals = Arrivals::new(start);
+        arrivals.fetched(&records(1), Duration::ZERO, start);
+        assert_eq!(arrivals.lag(start + seconds(40), DAY - 100_000, QUIET), seconds(40));
+    }
+
+    #[tokio::test]
+    async fn what_is_never_done_takes_bounded_memory_and_keeps_its_age() {
+        let start = Instant::now();
+        let mut arrivals = Arrivals::new(start);
+        for n in 0..100_000u64 {
+            let record = Record::new(SequenceNumber::from(u128::from(n)), "k", "d", DAY + n);
+            arrivals.fetched(&[record], Duration::ZERO, start);
+        }
+        assert!(arrivals.open.len() <= KEPT);
+        assert_eq!(arrivals.lag(start, DAY + 200_000, QUIET), seconds(200));
+        arrivals.done(after(99_999));
+        assert_eq!(arrivals.lag(start, DAY + 200_000, QUIET), Duration::ZERO);
+    }
+}

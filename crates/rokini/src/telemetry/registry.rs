@@ -1,0 +1,216 @@
+//! Keeps the numbers of one consumer: a recorder that is a value, belongs to the consumer, and forgets the series of
+//! a shard that left.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Label, Metadata, Recorder,
+    SharedString, Unit,
+};
+
+use super::defs::{Metric, MetricKind};
+
+/// The numbers of one consumer by metric and labels.
+#[derive(Default)]
+pub(crate) struct Registry {
+    series: Mutex<BTreeMap<Metric, BTreeMap<Key, Cell>>>,
+}
+
+/// One series. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) enum Cell {
+    Counter(Arc<AtomicU64>),
+    Gauge(Arc<AtomicU64>),
+    Histogram(Arc<Buckets>),
+}
+
+/// A histogram of fixed buckets. One value costs two atomic operations and no memory.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    bounds: &'static [f64],
+    counts: Box<[AtomicU64]>,
+    sum: AtomicU64,
+}
+
+/// A histogram at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Distribution {
+    pub(crate) bounds: &'static [f64],
+    /// Values of each bucket, one more than there are bounds.
+    pub(crate) counts: Vec<u64>,
+    pub(crate) sum: f64,
+}
+
+/// Changes an `f64` kept as its bits.
+fn change(bits: &AtomicU64, new: impl Fn(f64) -> f64) {
+    let change = |old| Some(new(f64::from_bits(old)).to_bits());
+    // The closure never refuses.
+    let _ = bits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+}
+
+impl Buckets {
+    fn new(bounds: &'static [f64]) -> Self {
+        Self {
+            bounds,
+            counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
+            sum: AtomicU64::new(0f64.to_bits()),
+        }
+    }
+
+    pub(crate) fn read(&self) -> Distribution {
+        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let sum = f64::from_bits(self.sum.load(Ordering::Relaxed));
+        Distribution { bounds: self.bounds, counts, sum }
+    }
+}
+
+impl HistogramFn for Buckets {
+    fn record(&self, value: f64) {
+        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        change(&self.sum, |sum| sum + value);
+    }
+}
+
+struct GaugeCell(Arc<AtomicU64>);
+
+impl GaugeFn for GaugeCell {
+    fn increment(&self, value: f64) {
+        change(&self.0, |old| old + value);
+    }
+
+    fn decrement(&self, value: f64) {
+        change(&self.0, |old| old - value);
+    }
+
+    fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+}
+
+struct CounterCell(Arc<AtomicU64>);
+
+impl CounterFn for CounterCell {
+    fn increment(&self, value: u64) {
+        self.0.fetch_add(value, Ordering::Relaxed);
+    }
+
+    fn absolute(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
+    }
+}
+
+impl Cell {
+    fn new(metric: Metric) -> Self {
+        match metric.kind() {
+            MetricKind::Counter => Self::Counter(Arc::default()),
+            MetricKind::Gauge => Self::Gauge(Arc::new(AtomicU64::new(0f64.to_bits()))),
+            MetricKind::Histogram => Self::Histogram(Arc::new(Buckets::new(metric.buckets()))),
+        }
+    }
+}
+
+impl Registry {
+    fn series(&self) -> MutexGuard<'_, BTreeMap<Metric, BTreeMap<Key, Cell>>> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every series there is now, metric by metric.
+    pub(crate) fn snapshot(&self) -> Vec<(Metric, Vec<(Key, Cell)>)> {
+        let series = self.series();
+        let copy =
+            |cells: &BTreeMap<Key, Cell>| cells.iter().map(|(k, cell)| (k.clone(), cell.clone())).collect();
+        series.iter().map(|(metric, cells)| (*metric, copy(cells))).collect()
+    }
+
+    /// Forgets one series.
+    pub(crate) fn remove(&self, metric: Metric, labels: &[Label]) {
+        if let Some(cells) = self.series().get_mut(&metric) {
+            cells.remove(&Key::from_parts(metric.name(), labels.to_vec()));
+        }
+    }
+
+    /// Forgets every series.
+    pub(crate) fn clear(&self) {
+        self.series().clear();
+    }
+
+    /// `None` for a name that is no metric of this library, or of another kind.
+    fn cell(&self, key: &Key, kind: MetricKind) -> Option<Cell> {
+        let mut known = Metric::ALL.iter().copied();
+        let metric = known.find(|metric| metric.name() == key.name() && metric.kind() == kind)?;
+        let mut series = self.series();
+        let cells = series.entry(metric).or_default();
+        Some(cells.entry(key.clone()).or_insert_with(|| Cell::new(metric)).clone())
+    }
+}
+
+impl Recorder for Registry {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        match self.cell(key, MetricKind::Counter) {
+            Some(Cell::Counter(cell)) => Counter::from_arc(Arc::new(CounterCell(cell))),
+            _ => Counter::noop(),
+        }
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        match self.cell(key, MetricKind::Gauge) {
+            Some(Cell::Gauge(cell)) => Gauge::from_arc(Arc::new(GaugeCell(cell))),
+            _ => Gauge::noop(),
+        }
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        match self.cell(key, MetricKind::Histogram) {
+            Some(Cell::Histogram(cell)) => Histogram::from_arc(cell),
+            _ => Histogram::noop(),
+        }
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_count_each_value_in_the_bucket_that_ends_at_or_above_it() {
+        let buckets = Buckets::new(&[1.0, 2.0]);
+        for value in [0.5, 1.0, 1.5, 2.0, 9.0] {
+            buckets.record(value);
+        }
+        let read = buckets.read();
+        assert_eq!((read.counts.as_slice(), read.sum), ([2, 2, 1].as_slice(), 14.0));
+    }
+
+    #[test]
+    fn equal_labels_are_one_series() {
+        let registry = Registry::default();
+        let metadata = Metadata::new("rokini", metrics::Level::INFO, None);
+        let key = Key::from_parts(Metric::Throttled.name(), vec![Label::new("shard", "0")]);
+        registry.register_counter(&key, &metadata).increment(2);
+        registry.register_counter(&key, &metadata).increment(3);
+        let unknown = Key::from_name("unknown_total");
+        registry.register_counter(&unknown, &metadata).increment(1);
+        let snapshot = registry.snapshot();
+        assert_eq!(snapshot.len(), 1);
+        let Cell::Counter(cell) = &snapshot[0].1[0].1 else { panic!("a counter") };
+        assert_eq!(cell.load(Ordering::Relaxed), 5);
+        registry.remove(Metric::Throttled, &[Label::new("shard", "0")]);
+        assert!(registry.snapshot()[0].1.is_empty());
+    }
+}

@@ -1,0 +1,150 @@
+//! Whether a shard makes progress: the one judgement that events, metrics and health go by.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::ShardState;
+
+/// Why a shard makes no progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum StallCause {
+    /// A call of user code has not returned for long.
+    Handler,
+    /// User code fails again and again.
+    Failing,
+    /// The stream has not answered for long.
+    Reading,
+    /// Records were given up and the policy is to halt.
+    Halted,
+    /// Records were handed out and are not acknowledged.
+    Acks,
+    /// Records come faster than they are processed: the lag grows.
+    Behind,
+}
+
+impl StallCause {
+    /// The name, for logs and alerts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Handler => "handler",
+            Self::Failing => "failing",
+            Self::Reading => "reading",
+            Self::Halted => "halted",
+            Self::Acks => "acks",
+            Self::Behind => "behind",
+        }
+    }
+}
+
+impl fmt::Display for StallCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handler => "its handler does not return",
+            Self::Failing => "its handler fails again and again",
+            Self::Reading => "the stream does not answer",
+            Self::Halted => "it is halted, as the failure policy says",
+            Self::Acks => "acknowledgements do not come",
+            Self::Behind => "records come faster than they are processed",
+        })
+    }
+}
+
+/// What the judgement is about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Facts {
+    pub(crate) state: ShardState,
+    /// How long it is in that state.
+    pub(crate) since: Duration,
+    /// The time since the last read that was answered, or since the work on the shard began.
+    pub(crate) unread: Duration,
+    /// The time since the last handler call returned.
+    pub(crate) unreturned: Option<Duration>,
+    /// Failures of user code in a row.
+    pub(crate) failures: u32,
+    pub(crate) lag: Duration,
+    /// The lag [`WINDOW`] ago, where the shard was here then.
+    pub(crate) lag_before: Option<Duration>,
+}
+
+/// What is compared to see whether the lag grows.
+pub(crate) const WINDOW: Duration = Duration::from_secs(4);
+/// How much the lag grows in [`WINDOW`], at least, where records come faster than they are processed: a tenth of it.
+const GROWTH: Duration = Duration::from_millis(400);
+
+/// Why the shard makes no progress, if it makes none. `after` is how long each thing may last; `quiet` how long a
+/// reader may hear nothing.
+pub(crate) fn judge(facts: &Facts, after: Duration, quiet: Duration) -> Option<StallCause> {
+    let calling = facts.unreturned.map_or(facts.since, |returned| returned.min(facts.since));
+    match facts.state {
+        ShardState::Handling | ShardState::Starting if calling > after => return Some(StallCause::Handler),
+        ShardState::Halted => return Some(StallCause::Halted),
+        ShardState::AwaitingAcks if facts.since > after => return Some(StallCause::Acks),
+        // Heartbeats do not arrive, or the shard leaves: neither is about this shard.
+        ShardState::Paused | ShardState::Draining => return None,
+        _ => {}
+    }
+    if facts.failures > 1 && facts.lag > after {
+        return Some(StallCause::Failing);
+    }
+    if facts.state == ShardState::Reading && facts.unread > quiet {
+        return Some(StallCause::Reading);
+    }
+    let grows = facts.lag_before.is_some_and(|before| facts.lag > before + GROWTH);
+    (grows && facts.lag > after).then_some(StallCause::Behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c2_a_shard_without_progress_is_seen() {
+        let s = Duration::from_secs;
+        let fine = Facts {
+            state: ShardState::Reading,
+            since: s(100),
+            unread: s(1),
+            unreturned: Some(s(100)),
+            failures: 0,
+            lag: s(0),
+            lag_before: Some(s(0)),
+        };
+        let handling = Facts { state: ShardState::Handling, ..fine };
+        for (facts, expected) in [
+            (fine, None),
+            (Facts { unread: s(7), ..fine }, Some(StallCause::Reading)),
+            (Facts { unreturned: None, since: s(6), ..handling }, Some(StallCause::Handler)),
+            (handling, Some(StallCause::Handler)),
+            // One call after the other.
+            (Facts { unreturned: Some(s(1)), ..handling }, None),
+            // The reading waits for the handler.
+            (Facts { unread: s(60), since: s(2), ..handling }, None),
+            (
+                Facts { state: ShardState::BackingOff, failures: 2, lag: s(6), ..fine },
+                Some(StallCause::Failing),
+            ),
+            (
+                Facts {
+                    state: ShardState::BackingOff,
+                    failures: 1,
+                    lag: s(6),
+                    lag_before: Some(s(6)),
+                    ..fine
+                },
+                None,
+            ),
+            (Facts { lag: s(9), lag_before: Some(s(6)), ..fine }, Some(StallCause::Behind)),
+            // It catches up.
+            (Facts { lag: s(900), lag_before: Some(s(1_000)), ..fine }, None),
+            (Facts { lag: s(900), lag_before: None, ..fine }, None),
+            (Facts { state: ShardState::Halted, since: s(0), ..fine }, Some(StallCause::Halted)),
+            (Facts { state: ShardState::AwaitingAcks, since: s(6), ..fine }, Some(StallCause::Acks)),
+            (Facts { state: ShardState::AwaitingAcks, since: s(4), ..fine }, None),
+            (Facts { state: ShardState::Paused, unread: s(60), lag: s(60), ..fine }, None),
+        ] {
+            assert_eq!(judge(&facts, s(5), s(6)), expected, "{facts:?}");
+        }
+    }
+}

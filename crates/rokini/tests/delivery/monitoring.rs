@@ -1,0 +1,281 @@
+//! Lag, health, events and metrics say the truth, and the same.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_parse::{Scrape, Value};
+use rokini::lease::{LeaseStore, LostCause, MemoryStore};
+use rokini::{ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, Handle, Metric, StallCause};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::harness::{Log, Running, builder, failure, group, until_leases};
+use crate::stream::{Op, Stream, shard_id};
+
+/// What Prometheus would see, by metric and shard (or stream, or code).
+fn scrape(handle: &Handle) -> BTreeMap<(String, String), f64> {
+    let text = handle.prometheus().unwrap();
+    let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let samples = scrape.samples.iter().map(|sample| {
+        let label = |name| sample.labels.get(name).map(str::to_owned);
+        let of = label("shard").or_else(|| label("code")).or_else(|| label("stream")).unwrap_or_default();
+        let value = match &sample.value {
+            Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => *value,
+            Value::Histogram(buckets) => buckets.last().unwrap().count,
+            Value::Summary(_) => panic!("a summary"),
+        };
+        ((sample.metric.clone(), of), value)
+    });
+    samples.collect()
+}
+
+fn value(handle: &Handle, metric: Metric, of: impl Display) -> Option<f64> {
+    scrape(handle).get(&(metric.name().to_owned(), of.to_string())).copied()
+}
+
+fn monitored(stream: &Stream, store: impl LeaseStore, name: &str) -> ConsumerBuilder {
+    builder(stream, store, name).set(ConfigKey::Monitoring, "prometheus")
+}
+
+/// Waits until the looks at the consumer, one a second, show it.
+async fn until(what: &str, holds: impl Fn() -> bool + Send + Sync) {
+    let wait = async {
+        while !holds() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(120), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+fn reasons(handle: &Handle) -> Vec<&'static str> {
+    handle.health().reasons.iter().map(|reason| reason.code).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn o2_a_frozen_handler_shows_in_lag_event_metric_and_readiness_and_so_does_its_end() {
+    let (stream, gate) = (Stream::new(2), Arc::new(Semaphore::new(0)));
+    let handler = {
+        let gate = Arc::clone(&gate);
+        move |batch: rokini::Batch| {
+            let gate = Arc::clone(&gate);
+            async move {
+                if *batch.shard().shard_id() == shard_id(0) {
+                    gate.acquire().await.unwrap().forget();
+                }
+                Ok(())
+            }
+        }
+    };
+    let running = Running::start(monitored(&stream, MemoryStore::new(), "w").for_each_batch(handler)).await;
+    let (handle, mut events) = (running.handle.clone(), running.handle.events());
+    until("ready", || handle.health().ready).await;
+    stream.put_each(2, "a");
+    let put = Instant::now();
+    let stalled = loop {
+        if let Event::ShardStalled { shard, cause, lag, .. } = events.recv().await.unwrap() {
+            break (shard, cause, lag);
+        }
+    };
+    assert!(put.elapsed() < Duration::from_secs(10), "{:?}", put.elapsed());
+    assert_eq!((&stalled.0, stalled.1), (&shard_id(0), StallCause::Handler));
+    sleep(Duration::from_secs(30)).await;
+    let lag = |shard| value(&handle, Metric::Lag, shard_id(shard)).unwrap();
+    let expected = put.elapsed().as_secs_f64();
+    assert!((expected - 2.0..=expected).contains(&lag(0)), "{} after {expected}", lag(0));
+    assert_eq!((lag(1), value(&handle, Metric::Stalled, shard_id(1))), (0.0, Some(0.0)));
+    assert_eq!(value(&handle, Metric::Stalled, shard_id(0)), Some(1.0));
+    assert_eq!(value(&handle, Metric::GroupLag, "orders"), Some(lag(0)));
+    assert_eq!((reasons(&handle), handle.health().live), (vec!["shard-stalled"], true));
+    assert_eq!(value(&handle, Metric::Ready, ""), Some(0.0));
+    assert!(handle.scale().lag > Duration::from_secs(30));
+
+    gate.add_permits(1);
+    let recovered = loop {
+        if let Event::ShardRecovered { shard, lasted, .. } = events.recv().await.unwrap() {
+            break (shard, lasted);
+        }
+    };
+    assert!(recovered.0 == shard_id(0) && recovered.1 > Duration::from_secs(25), "{recovered:?}");
+    until("ready again", || handle.health().ready).await;
+    assert_eq!((lag(0), value(&handle, Metric::Stalled, shard_id(0))), (0.0, Some(0.0)));
+    assert_eq!(value(&handle, Metric::Ready, ""), Some(1.0));
+    assert_eq!(value(&handle, Metric::HandlerTime, shard_id(0)), Some(1.0));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o2_reading_that_is_stuck_shows_in_lag_event_metric_and_readiness() {
+    let (stream, log) = (Stream::new(2), Log::default());
+    let running = Running::logging(monitored(&stream, MemoryStore::new(), "w"), &log).await;
+    let (handle, mut events) = (running.handle.clone(), running.handle.events());
+    stream.put_each(2, "a");
+    log.until_count(2).await;
+    sleep(Duration::from_secs(60)).await;
+    let lag = |shard| value(&handle, Metric::Lag, shard_id(shard)).unwrap();
+    assert_eq!((lag(0), lag(1)), (0.0, 0.0), "caught up and idle");
+    stream.break_shard(1, Some(ErrorKind::Retry));
+    let broken = Instant::now();
+    until("not ready", || !handle.health().ready).await;
+    assert!(broken.elapsed() < Duration::from_secs(10), "{:?}", broken.elapsed());
+    let told = std::iter::from_fn(|| events.try_recv().ok())
+        .any(|event| matches!(event, Event::ShardStalled { cause: StallCause::Reading, .. }));
+    assert!(told && lag(1) > 5.0 && lag(0) == 0.0, "{} {}", lag(0), lag(1));
+    assert!(value(&handle, Metric::ReadFailures, shard_id(1)).unwrap() > 5.0);
+    stream.break_shard(1, None);
+    until("ready again", || handle.health().ready).await;
+    assert_eq!(lag(1), 0.0);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o2_records_that_come_faster_than_they_are_processed_show() {
+    let (stream, log) = (Stream::new(1).per_read(1), Log::default());
+    let pace = Arc::new(AtomicU64::new(2_000));
+    let slow = {
+        let (log, pace) = (log.clone(), Arc::clone(&pace));
+        move |batch: rokini::Batch| {
+            log.add(&batch);
+            let pace = Duration::from_millis(pace.load(Ordering::SeqCst));
+            async move {
+                sleep(pace).await;
+                Ok(())
+            }
+        }
+    };
+    let running = Running::start(monitored(&stream, MemoryStore::new(), "w").for_each_batch(slow)).await;
+    let (handle, mut events) = (running.handle.clone(), running.handle.events());
+    let producer = tokio::spawn({
+        let stream = stream.clone();
+        async move {
+            for n in 0..60 {
+                stream.put(0, &n.to_string());
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    });
+    loop {
+        if let Event::ShardStalled { cause, .. } = events.recv().await.unwrap() {
+            assert_eq!(cause, StallCause::Behind);
+            break;
+        }
+    }
+    assert_eq!(reasons(&handle), ["shard-stalled"]);
+    assert!(value(&handle, Metric::Lag, shard_id(0)).unwrap() > 5.0);
+    producer.await.unwrap();
+    pace.store(500, Ordering::SeqCst);
+    // It catches up: late, and moving.
+    until("ready again", || handle.health().ready).await;
+    assert!(value(&handle, Metric::Lag, shard_id(0)).unwrap() > 5.0);
+    log.until_count(60).await;
+    until("no lag", || value(&handle, Metric::Lag, shard_id(0)) == Some(0.0)).await;
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_t2_metrics_count_what_was_done_failed_and_throttled() {
+    let (stream, log) = (Stream::new(2).per_read(3), Log::default());
+    let handler = {
+        let log = log.clone();
+        move |batch: rokini::Batch| {
+            let first = !log.texts().iter().any(|text| text == "bad");
+            log.add(&batch);
+            let fails = first && batch.iter().any(|record| &record.data[..] == b"bad");
+            async move { if fails { failure("no") } else { Ok(()) } }
+        }
+    };
+    stream.put_all(0, &["a", "b", "c", "bad", "d"]);
+    stream.fail(Op::Read, ErrorKind::Throttled, 3);
+    let running = Running::start(monitored(&stream, MemoryStore::new(), "w").for_each_batch(handler)).await;
+    let handle = running.handle.clone();
+    log.until_count(7).await;
+    sleep(Duration::from_secs(7)).await;
+    let shard = |metric| value(&handle, metric, shard_id(0)).unwrap();
+    assert_eq!((shard(Metric::RecordsProcessed), shard(Metric::BytesProcessed)), (5.0, 7.0));
+    assert_eq!((shard(Metric::HandlerFailures), shard(Metric::HandlerTime)), (1.0, 3.0));
+    assert_eq!(shard(Metric::Checkpoints), 2.0);
+    let throttled = |number| value(&handle, Metric::Throttled, shard_id(number)).unwrap();
+    assert_eq!(throttled(0) + throttled(1), 3.0);
+    assert_eq!(value(&handle, Metric::Events, EventCode::HandlerFailed), Some(1.0));
+    assert_eq!(
+        value(&handle, Metric::Events, EventCode::StartResolved),
+        Some(1.0),
+        "told before the worker had a name"
+    );
+    assert_eq!(value(&handle, Metric::LeasesHeld, "orders"), Some(2.0));
+    assert_eq!(value(&handle, Metric::LeasesGained, "orders"), Some(2.0));
+    let beats = value(&handle, Metric::Heartbeats, "").unwrap();
+    assert!((6.0..=9.0).contains(&beats), "{beats}");
+    assert!(value(&handle, Metric::HeartbeatAge, "").unwrap() <= 1.5);
+    assert_eq!(
+        (value(&handle, Metric::Valid, ""), value(&handle, Metric::Workers, "")),
+        (Some(1.0), Some(1.0))
+    );
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1_a_hole_in_the_hash_range_shows_until_it_is_mended() {
+    let (stream, store) = (Stream::new(2), MemoryStore::new());
+    let running = Running::logging(monitored(&stream, store.clone(), "w"), &Log::default()).await;
+    let handle = running.handle.clone();
+    let rows =
+        until_leases(&store, |rows| rows.len() == 2 && rows.iter().all(|row| row.owner.is_some())).await;
+    until("ready", || handle.health().ready).await;
+    assert_eq!(value(&handle, Metric::Holes, "orders"), Some(0.0));
+    let mut events = handle.events();
+    assert!(store.delete_lease(&group(), &rows[1].key, rows[1].epoch).await.unwrap());
+    until("the hole", || value(&handle, Metric::Holes, "orders") == Some(1.0)).await;
+    assert_eq!(reasons(&handle), ["hash-range-hole"]);
+    until("mended", || value(&handle, Metric::Holes, "orders") == Some(0.0) && handle.health().ready).await;
+    let lost = |event| matches!(event, Event::LeaseLost { cause: LostCause::Deleted, .. });
+    assert!(std::iter::from_fn(|| events.try_recv().ok()).any(lost));
+    assert_eq!(value(&handle, Metric::LeasesLost, "orders"), Some(1.0));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn gauges_leave_with_their_shard_and_counts_stay_for_a_while() {
+    let (stream, store, log) = (Stream::new(2), MemoryStore::new(), Log::default());
+    let first = Running::logging(monitored(&stream, store.clone(), "w1"), &log).await;
+    stream.put_each(2, "a");
+    log.until_count(2).await;
+    let second = Running::logging(monitored(&stream, store.clone(), "w2"), &log).await;
+    let lags =
+        |handle: &Handle| (0..2).filter(|n| value(handle, Metric::Lag, shard_id(*n)).is_some()).count();
+    until("spread", || lags(&first.handle) == 1 && lags(&second.handle) == 1).await;
+    let counts = |handle: &Handle| {
+        (0..2).filter(|n| value(handle, Metric::RecordsProcessed, shard_id(*n)).is_some()).count()
+    };
+    assert_eq!((counts(&first.handle), counts(&second.handle)), (2, 1));
+    assert_eq!(value(&first.handle, Metric::LeasesHandedOver, "orders"), Some(1.0));
+    sleep(Duration::from_secs(301)).await;
+    assert_eq!((counts(&first.handle), counts(&second.handle)), (1, 1));
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_shard_label_shards_are_one_series() {
+    let (stream, log) = (Stream::new(3), Log::default());
+    let settings = monitored(&stream, MemoryStore::new(), "w").set(ConfigKey::MetricsShardLabel, "false");
+    let running = Running::logging(settings, &log).await;
+    stream.put_each(3, "a");
+    log.until_count(3).await;
+    until("looked at", || value(&running.handle, Metric::Lag, "orders").is_some()).await;
+    assert_eq!(value(&running.handle, Metric::RecordsProcessed, "orders"), Some(3.0));
+    assert!(!running.handle.prometheus().unwrap().contains("shard="));
+    stream.break_shard(2, Some(ErrorKind::Retry));
+    until("the greatest lag", || value(&running.handle, Metric::Lag, "orders") > Some(5.0)).await;
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_collected_unless_asked_for() {
+    let running = Running::logging(builder(&Stream::new(1), MemoryStore::new(), "w"), &Log::default()).await;
+    until("ready", || running.handle.health().ready).await;
+    assert_eq!(running.handle.prometheus(), None);
+    running.stop().await;
+}
