@@ -1,27 +1,69 @@
-//! `rokini group`: what the lease table says about a group.
+//! `rokini group`: look at groups, and give them orders.
 
+mod backlog;
+mod confirm;
+mod delete;
+mod fleet;
+mod lag;
+mod list;
+mod opened;
+mod pause;
+mod seek;
 mod show;
+mod verdict;
+mod why;
 
 use clap::Subcommand;
 
 use crate::context::Context;
 use crate::error::{CliError, Status};
 
-/// Look at the members of a group and their shards
+/// Look at groups: who has which shard, how far it is and why it does not move; seek, pause and delete them
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  rokini group show billing")]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  rokini group list
+  rokini group show billing                       every shard: owner, position, lag, state, and why it does not move
+  rokini group why billing                        only what does not move, and what to do about it
+  rokini group seek billing --to -1h --dry-run    what an hour again would be
+  rokini group seek billing --to -1h --yes        an hour again, on the running fleet
+  rokini group undo billing --yes                 back to where it was";
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    List(list::Args),
     Show(show::Args),
+    Lag(lag::Args),
+    Why(why::Args),
+    Seek(seek::Args),
+    Undo(seek::UndoArgs),
+    Pause(pause::Args),
+    Resume(pause::ResumeArgs),
+    Delete(delete::Args),
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    match args.command {
-        Command::Show(args) => show::run(args, context).await,
+    let work = async {
+        match args.command {
+            Command::List(args) => list::run(args, context).await,
+            Command::Show(args) => show::run(args, context).await,
+            Command::Lag(args) => lag::run(args, context).await,
+            Command::Why(args) => why::run(args, context).await,
+            Command::Seek(args) => seek::run(args, context).await,
+            Command::Undo(args) => seek::undo(args, context).await,
+            Command::Pause(args) => pause::run(args, context).await,
+            Command::Resume(args) => pause::resume(args, context).await,
+            Command::Delete(args) => delete::run(args, context).await,
+        }
+    };
+    tokio::select! {
+        done = Box::pin(work) => done,
+        () = context.stop.requested() => Ok(context.stop.status()),
     }
 }

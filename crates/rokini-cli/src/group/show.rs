@@ -2,64 +2,100 @@
 
 use std::collections::BTreeSet;
 
-use rokini::ConsumerConfig;
-use rokini::lease::store::dynamo::DynamoStore;
-use rokini::lease::{GroupId, LeaseRow, LeaseStore, Listing, StreamId, View, WallClock, WorkerRow};
+use rokini::lease::{LeaseKey, LeaseRow, StreamRow, WallClock, WorkerRow};
 use serde::Serialize;
 
-use crate::aws::{Aws, AwsArgs, Service};
+use super::backlog::{self, Backlog, Backlogs};
+use super::fleet::{self, Life, Lives};
+use super::opened::{GroupArgs, Opened, ScopeArgs, keys};
+use super::verdict::{Facts, State, Verdict, span};
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::line::time;
 use crate::output::Output;
 use crate::table::Table;
 
-/// Show the workers and leases of a group
+/// Show everything about a group: shard, owner, epoch, position, lag, state, and why it does not move
 ///
-/// Reads the group's rows of the lease table once. A worker counts as `alive` until the others notice that its beat
-/// stands still for the failover time. A position AFTER:N means that record N is done; tables shorten N, --json
-/// does not.
+/// Reads the group's rows, watches for two heartbeats whether the workers beat, and asks the streams how old the oldest
+/// record is that each shard has not done (as `rokini group lag`). A position AFTER:N means that record N is done;
+/// tables shorten N, --json does not.
+///
+/// States: reading; behind (the oldest record that is not done is older than a minute); stuck (as behind, and nothing was
+/// stored for a minute); paused; waiting (for a shard it came from); moving (to another worker); orphaned (its owner
+/// does not live); free; gone (from the stream); ended. Workers are alive, leaving, silent (no beat was seen) or fenced
+/// (declared dead).
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The group
-    group: GroupId,
-    /// The DynamoDB table of positions. Default: ROKINI_TABLE, or rokini
-    #[arg(long, value_name = "NAME")]
-    table: Option<String>,
-    /// Only the leases of this stream
-    #[arg(long, value_name = "NAME")]
-    stream: Option<String>,
     #[command(flatten)]
-    aws: AwsArgs,
+    group: GroupArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Only read the rows, once: no lag, and every worker that was not declared dead counts as alive
+    #[arg(long)]
+    quick: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   rokini group show billing
-  rokini group show billing --json | jq '.leases[] | select(.owner == null)'";
+  rokini group show billing --json | jq '.leases[] | select(.why != null)'";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let mut config = ConsumerConfig::from_env(crate::environment())?;
-    if let Some(table) = &args.table {
-        config.set(rokini::ConfigKey::Table, table)?;
+    let opened = args.group.open().await?;
+    let wanted = keys(&opened.leases(&args.scope)?);
+    let look = look(&opened, &wanted, args.quick).await?;
+    let streams: Vec<&StreamRow> = opened.streams(&args.scope)?;
+    let shown = Group::new(&opened, &streams, &wanted, &look);
+    for row in &opened.view.unreadable {
+        context.talk.warn(row);
     }
-    let aws = args.aws.load().await?;
-    let store = DynamoStore::new(&aws.config, config.table.as_str());
-    let view = tokio::select! {
-        view = store.list(&args.group, Listing::All) => view,
-        () = context.stop.requested() => return Ok(context.stop.status()),
-    };
-    let view = view.map_err(|error| aws.explain(error.into(), Service::DynamoDb))?;
-    let shown = Group::new(&args, &config.table, &view, &aws)?;
+    let unknown = look.backlogs.values().filter_map(|backlog| match backlog {
+        Backlog::Unknown(why) => Some(why),
+        _ => None,
+    });
+    for why in unknown.collect::<BTreeSet<_>>() {
+        context.talk.warn(format_args!("the lag of some shards is not known: {why}"));
+    }
     let output = Output::stdout()?;
     if context.json {
         output.json(&shown).await?;
     } else {
-        let now = WallClock::system().millis();
-        output.write(shown.tables(now, context.talk.stdout_colors()).into_bytes()).await?;
+        output.write(shown.tables(look.now_millis, context.talk.stdout_colors()).into_bytes()).await?;
     }
     Ok(Status::DONE)
+}
+
+/// What is known beyond the rows.
+pub(super) struct Look {
+    lives: Lives,
+    backlogs: Backlogs,
+    now_millis: u64,
+}
+
+/// Watches the workers, and measures how far the wanted leases are behind; both at a time. `quick` does neither.
+pub(super) async fn look(opened: &Opened, wanted: &[LeaseKey], quick: bool) -> Result<Look, CliError> {
+    let now_millis = WallClock::system().millis();
+    if quick {
+        let lives = fleet::believed(&opened.view.workers);
+        return Ok(Look { lives, backlogs: Backlogs::new(), now_millis });
+    }
+    let leases: Vec<&LeaseRow> = opened.view.leases.iter().filter(|row| wanted.contains(&row.key)).collect();
+    let (lives, backlogs) = tokio::join!(fleet::watched(opened), backlog::measure(opened, &leases));
+    Ok(Look { lives: lives?, backlogs, now_millis })
+}
+
+impl Look {
+    pub(super) fn facts<'a>(&'a self, opened: &'a Opened) -> Facts<'a> {
+        Facts {
+            group: opened.group.as_str(),
+            view: &opened.view,
+            lives: &self.lives,
+            backlogs: &self.backlogs,
+            now_millis: self.now_millis,
+        }
+    }
 }
 
 /// A group as it is shown.
@@ -67,6 +103,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 struct Group {
     group: String,
     table: String,
+    paused_at: Option<String>,
     streams: Vec<Stream>,
     workers: Vec<Worker>,
     leases: Vec<Lease>,
@@ -83,7 +120,7 @@ struct Stream {
 struct Worker {
     name: String,
     incarnation: String,
-    state: String,
+    state: Life,
     beat: u64,
     leases: usize,
     version: String,
@@ -104,14 +141,20 @@ struct Lease {
     checkpointed_at: Option<String>,
     #[serde(skip)]
     checkpointed_millis: Option<u64>,
+    state: State,
+    why: Option<String>,
+    next: Option<String>,
+    lag_millis: Option<u64>,
+    paused: bool,
+    pending: Option<String>,
 }
 
 impl Worker {
-    fn new(row: &WorkerRow, leases: &[LeaseRow]) -> Self {
+    fn new(row: &WorkerRow, leases: &[LeaseRow], life: Life) -> Self {
         Self {
             name: row.id.name.to_string(),
             incarnation: row.id.incarnation.to_string(),
-            state: row.state.to_string(),
+            state: life,
             beat: row.beat,
             leases: leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id)).count(),
             version: row.version.clone(),
@@ -120,7 +163,7 @@ impl Worker {
 }
 
 impl Lease {
-    fn new(row: &LeaseRow) -> Self {
+    fn new(row: &LeaseRow, verdict: Verdict, backlog: Option<&Backlog>) -> Self {
         let owner = row.owner.as_ref();
         Self {
             stream: row.key.stream.to_string(),
@@ -135,47 +178,36 @@ impl Lease {
             children: row.children.iter().map(ToString::to_string).collect(),
             checkpointed_at: row.checkpointed_at.map(time),
             checkpointed_millis: row.checkpointed_at,
+            state: verdict.state,
+            why: verdict.why,
+            next: verdict.next,
+            lag_millis: backlog.and_then(Backlog::millis),
+            paused: row.paused,
+            pending: row.pending.as_ref().map(|pending| pending.position.to_string()),
         }
     }
 }
 
 impl Group {
-    fn new(args: &Args, table: &str, view: &View, aws: &Aws) -> Result<Self, CliError> {
-        let group = &args.group;
-        if *view == View::default() {
-            return Err(CliError::usage(format!(
-                "table `{table}` in region `{}` has nothing of group `{group}`",
-                aws.region()
-            ))
-            .next(format!(
-                "check name, table and region, or start a member: `rokini consume STREAM --group {group}`"
-            )));
-        }
-        let wanted = |id: &StreamId| {
-            args.stream.as_deref().is_none_or(|name| {
-                id.as_str() == name || view.streams.iter().any(|row| row.id == *id && row.name == name)
-            })
-        };
-        if let Some(stream) = &args.stream
-            && !view.streams.iter().any(|row| wanted(&row.id))
-        {
-            let known: BTreeSet<_> = view.streams.iter().map(|row| row.name.as_str()).collect();
-            let known: Vec<_> = known.into_iter().collect();
-            return Err(CliError::usage(format!("group `{group}` has not consumed a stream `{stream}`"))
-                .next(format!("its streams are {}", known.join(", "))));
-        }
-        let streams = view.streams.iter().filter(|row| wanted(&row.id)).map(|row| Stream {
+    fn new(opened: &Opened, streams: &[&StreamRow], wanted: &[LeaseKey], look: &Look) -> Self {
+        let (view, facts) = (&opened.view, look.facts(opened));
+        let leases = view.leases.iter().filter(|row| wanted.contains(&row.key));
+        let streams = streams.iter().map(|row| Stream {
             id: row.id.to_string(),
             name: row.name.clone(),
             start: row.start.to_string(),
         });
-        Ok(Self {
-            group: group.to_string(),
-            table: table.to_owned(),
+        let life = |row: &WorkerRow| look.lives.get(&row.id).copied().unwrap_or(Life::Leaving);
+        Self {
+            group: opened.group.to_string(),
+            table: opened.table.config.table.clone(),
+            paused_at: view.group.paused_at.map(time),
             streams: streams.collect(),
-            workers: view.workers.iter().map(|row| Worker::new(row, &view.leases)).collect(),
-            leases: view.leases.iter().filter(|row| wanted(&row.key.stream)).map(Lease::new).collect(),
-        })
+            workers: view.workers.iter().map(|row| Worker::new(row, &view.leases, life(row))).collect(),
+            leases: leases
+                .map(|row| Lease::new(row, facts.judge(row), look.backlogs.get(&row.key)))
+                .collect(),
+        }
     }
 
     fn tables(&self, now_millis: u64, colors: bool) -> String {
@@ -184,7 +216,7 @@ impl Group {
         for worker in &self.workers {
             workers.row([
                 worker.name.clone(),
-                worker.state.clone(),
+                worker.state.name().to_owned(),
                 worker.leases.to_string(),
                 worker.beat.to_string(),
                 worker.version.clone(),
@@ -192,9 +224,13 @@ impl Group {
             ]);
         }
         text += &if self.workers.is_empty() { "no workers\n".to_owned() } else { workers.text(colors) };
+        if let Some(at) = &self.paused_at {
+            text += &format!("\nthe group is paused since {at}\n");
+        }
         for stream in &self.streams {
             text += &format!("\nstream {} (started at {})\n", stream.id, stream.start);
-            let mut leases = Table::new(["SHARD", "OWNER", "EPOCH", "POSITION", "STORED", "CLAIM"]);
+            let mut leases =
+                Table::new(["SHARD", "OWNER", "EPOCH", "POSITION", "STORED", "LAG", "STATE", "WHY"]);
             for lease in self.leases.iter().filter(|lease| lease.stream == stream.id) {
                 let stored = lease.checkpointed_millis.map(|then| ago(now_millis.saturating_sub(then)));
                 leases.row([
@@ -203,7 +239,9 @@ impl Group {
                     lease.epoch.to_string(),
                     shortened(&lease.position),
                     stored.unwrap_or_else(|| "-".to_owned()),
-                    lease.claim.clone().unwrap_or_else(|| "-".to_owned()),
+                    lease.lag_millis.map_or_else(|| "?".to_owned(), span),
+                    lease.state.name().to_owned(),
+                    lease.why.clone().unwrap_or_default(),
                 ]);
             }
             text += &leases.text(colors);
@@ -213,7 +251,7 @@ impl Group {
 }
 
 /// A position with the last digits of its sequence number.
-fn shortened(position: &str) -> String {
+pub(super) fn shortened(position: &str) -> String {
     const SHOWN: usize = 12;
     match position.split_once(':') {
         Some((kind @ ("AT" | "AFTER"), rest)) => {
@@ -229,12 +267,7 @@ fn shortened(position: &str) -> String {
 }
 
 fn ago(millis: u64) -> String {
-    match millis / 1000 {
-        seconds @ ..120 => format!("{seconds}s ago"),
-        seconds @ ..7200 => format!("{}m ago", seconds / 60),
-        seconds @ ..172_800 => format!("{}h ago", seconds / 3600),
-        seconds => format!("{}d ago", seconds / 86_400),
-    }
+    format!("{} ago", span(millis))
 }
 
 #[cfg(test)]
@@ -251,19 +284,6 @@ mod tests {
             ("AFTER:49680485925276037467835448941947785701109885697267859458/7", "AFTER:..697267859458/7"),
         ] {
             assert_eq!(shortened(position), shown);
-        }
-    }
-
-    #[test]
-    fn ages() {
-        for (millis, shown) in [
-            (0, "0s ago"),
-            (119_999, "119s ago"),
-            (120_000, "2m ago"),
-            (7_200_000, "2h ago"),
-            (900_000_000, "10d ago"),
-        ] {
-            assert_eq!(ago(millis), shown);
         }
     }
 }

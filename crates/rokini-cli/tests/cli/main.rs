@@ -12,6 +12,7 @@
 
 mod consume;
 mod fleet;
+mod group;
 mod local;
 mod put_tail;
 mod refusals;

@@ -17,7 +17,12 @@ const STREAM_COMMANDS: [&[&str]; 3] = [
     &["tail", "orders", "--from", "horizon"],
 ];
 /// The commands that need a table.
-const TABLE_COMMANDS: [&[&str]; 2] = [&["consume", "orders", "--group", "g"], &["group", "show", "g"]];
+const TABLE_COMMANDS: [&[&str]; 4] = [
+    &["consume", "orders", "--group", "g"],
+    &["group", "show", "g"],
+    &["group", "list"],
+    &["group", "seek", "g", "--to", "latest", "--yes"],
+];
 
 #[tokio::test]
 async fn no_such_stream() {
@@ -289,7 +294,8 @@ async fn no_such_group_stream_or_shard() {
         2,
         &[
             "error: table `rokini` in region `us-east-1` has nothing of group `nope`",
-            "next: check name, table and region, or start a member: `rokini consume STREAM --group nope`",
+            "next: check name, table and region (`rokini group list` shows the groups), or start a member: `rokini \
+             consume STREAM --group nope`",
         ],
     );
     local

@@ -134,6 +134,14 @@ impl DynamoStore {
         self
     }
 
+    /// The groups that have rows in the table. Needs `Scan`, which workers do not, and reads the whole table.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn groups(&self) -> Result<Vec<GroupId>, StoreError> {
+        Ok(self.calls.groups().await?.into_iter().collect())
+    }
+
     /// The table's name.
     #[must_use]
     pub fn table(&self) -> &str {

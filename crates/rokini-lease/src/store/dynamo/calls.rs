@@ -1,5 +1,6 @@
 //! One call of a data action each, with lost replies settled.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -72,6 +73,29 @@ impl Calls {
             .await;
         let output = result.map_err(|error| self.place.failure("GetItem", error))?;
         output.item.as_ref().map(|item| self.read(item)).transpose()
+    }
+
+    /// The groups that have rows, by reading the whole table.
+    pub(super) async fn groups(&self) -> Result<BTreeSet<GroupId>, StoreError> {
+        let mut groups = BTreeSet::new();
+        let mut from: Option<Item> = None;
+        loop {
+            let scan = self
+                .client
+                .scan()
+                .table_name(&self.place.table)
+                .projection_expression("#group")
+                .expression_attribute_names("#group", items::GROUP)
+                .set_exclusive_start_key(from.take());
+            let output = scan.send().await.map_err(|error| self.place.failure("Scan", error))?;
+            let names = output.items().iter().filter_map(|item| item.get(items::GROUP)?.as_s().ok());
+            // What is no name of a group was not written here.
+            groups.extend(names.filter_map(|name| name.parse::<GroupId>().ok()));
+            from = output.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                return Ok(groups);
+            }
+        }
     }
 
     /// Lists a group's rows, page after page to the end, eventually consistent.

@@ -1,0 +1,88 @@
+//! `rokini group list`: the groups of a table.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use rokini::lease::{GroupId, Listing, WorkerState};
+use serde::Serialize;
+
+use super::opened::TableArgs;
+use crate::context::Context;
+use crate::error::{CliError, Status};
+use crate::line::time;
+use crate::output::Output;
+use crate::table::Table;
+
+/// Groups listed at a time.
+const AT_ONCE: usize = 8;
+
+/// List the groups of a table
+///
+/// Reads the whole table (Scan), which workers never do. Workers count as their rows stand: `rokini group show` looks
+/// whether they beat.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    table: TableArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rokini group list
+  rokini group list --table positions --json | jq -r '.groups[].group'";
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    group: String,
+    streams: Vec<String>,
+    workers: usize,
+    leases: usize,
+    free: usize,
+    ended: usize,
+    paused_at: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
+    let table = args.table.open().await?;
+    let groups = table.store.groups().await.map_err(|error| table.failed(error))?;
+    let listed = groups.into_iter().map(|group: GroupId| {
+        let table = &table;
+        async move {
+            let view = table.list(&group, Listing::All).await?;
+            let unfinished = view.leases.iter().filter(|row| !row.position.is_shard_end());
+            Ok::<_, CliError>(Listed {
+                group: group.to_string(),
+                streams: view.streams.iter().map(|row| row.name.clone()).collect(),
+                workers: view.workers.iter().filter(|row| row.state != WorkerState::Fenced).count(),
+                leases: view.leases.len(),
+                free: unfinished.filter(|row| row.owner.is_none()).count(),
+                ended: view.leases.iter().filter(|row| row.position.is_shard_end()).count(),
+                paused_at: view.group.paused_at.map(time),
+            })
+        }
+    });
+    let groups: Vec<Listed> =
+        stream::iter(listed.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await?;
+    let output = Output::stdout()?;
+    if context.json {
+        let name = table.config.table.as_str();
+        output.json(&serde_json::json!({ "table": name, "groups": groups })).await?;
+        return Ok(Status::DONE);
+    }
+    if groups.is_empty() {
+        context.talk.say(format_args!("table `{}` has no group yet", table.config.table));
+    }
+    let mut text = Table::new(["GROUP", "WORKERS", "SHARDS", "FREE", "ENDED", "PAUSED", "STREAMS"]);
+    for group in &groups {
+        text.row([
+            group.group.clone(),
+            group.workers.to_string(),
+            group.leases.to_string(),
+            group.free.to_string(),
+            group.ended.to_string(),
+            group.paused_at.clone().unwrap_or_else(|| "-".to_owned()),
+            group.streams.join(", "),
+        ]);
+    }
+    output.write(text.text(context.talk.stdout_colors()).into_bytes()).await?;
+    Ok(Status::DONE)
+}

@@ -1,0 +1,321 @@
+//! `group`: looks at a running fleet, and orders to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Endpoints, Local, Member, PATIENCE};
+
+const QUICK: [&str; 6] = ["--failover", "30s", "--heartbeat", "300ms", "--checkpoint-interval", "0s"];
+
+async fn json(endpoints: &Endpoints, arguments: &[&str]) -> Value {
+    let ended = endpoints.run(&[arguments, &["--json"]].concat()).await;
+    serde_json::from_str(&ended.done()).unwrap()
+}
+
+async fn leases(endpoints: &Endpoints) -> Vec<Value> {
+    json(endpoints, &["group", "show", "g", "--quick"]).await["leases"].as_array().unwrap().clone()
+}
+
+/// By shard.
+async fn positions(endpoints: &Endpoints) -> BTreeMap<String, String> {
+    let text = |lease: &Value, name: &str| lease[name].as_str().unwrap().to_owned();
+    leases(endpoints).await.iter().map(|lease| (text(lease, "shard"), text(lease, "position"))).collect()
+}
+
+/// Puts records with these numbers; gives back shard and sequence number of each.
+async fn put(endpoints: &Endpoints, numbers: std::ops::Range<u32>) -> Vec<(String, String)> {
+    let lines: String = numbers.map(|n| format!("{n}\n")).collect();
+    let told = endpoints.run_with_input(&["put", "orders", "--json"], &lines).await.done();
+    let told = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = |line: &Value, name: &str| line[name].as_str().map(str::to_owned);
+    told.filter_map(|line| text(&line, "shard").zip(text(&line, "sequence"))).collect()
+}
+
+/// How often each number came, to all of them.
+fn counts(members: &[&Member]) -> BTreeMap<u32, usize> {
+    let mut counts = BTreeMap::new();
+    for data in members.iter().flat_map(|member| member.data()) {
+        *counts.entry(data.parse().unwrap()).or_default() += 1;
+    }
+    counts
+}
+
+async fn until(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !wanted().await {
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not come");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Two members with two shards each, which have read and stored these records.
+async fn fleet(local: &Local, numbers: u32) -> (Member, Member) {
+    let mut a = local.consume("orders", "g", "a", &QUICK);
+    a.until("all shards", |a| a.stderr().matches("started at").count() == 4).await;
+    let mut b = local.consume("orders", "g", "b", &QUICK);
+    b.until("its share", |b| b.stderr().matches("started at").count() == 2).await;
+    let numbers = 0..numbers;
+    put(local, numbers.clone()).await;
+    until("the records", async || counts(&[&a, &b]).len() == numbers.len()).await;
+    (a, b)
+}
+
+#[tokio::test]
+async fn o1_seek_by_time_sequence_horizon_and_latest_on_a_running_fleet() {
+    let local = Local::start(4).await;
+    let (mut a, mut b) = fleet(&local, 20).await;
+    let between = local.kinesis.model().now().millis() + 1;
+    until("the next millisecond", async || local.kinesis.model().now().millis() > between).await;
+    let second = put(&local, 20..40).await;
+    until("the records", async || counts(&[&a, &b]).len() == 40).await;
+    let before = leases(&local).await;
+    let stood = positions(&local).await;
+
+    // A dry run tells and does nothing.
+    let dry = json(&local, &["group", "seek", "g", "--to", "trim_horizon", "--dry-run"]).await;
+    assert_eq!((dry["dry_run"].as_bool(), dry["shards"].as_array().unwrap().len()), (Some(true), 4));
+    for step in dry["shards"].as_array().unwrap() {
+        assert_eq!(
+            (&step["from"], &step["to"]),
+            (&stood[step["shard"].as_str().unwrap()].as_str().into(), &"TRIM_HORIZON".into())
+        );
+        assert_eq!(step["written"], false);
+    }
+    assert_eq!(positions(&local).await, stood);
+
+    // From the horizon everything comes once more, under new epochs.
+    json(&local, &["group", "seek", "g", "--to", "trim_horizon", "--yes"]).await;
+    until("everything again", async || counts(&[&a, &b]).values().all(|count| *count == 2)).await;
+    until("the old positions", async || positions(&local).await == stood).await;
+    for (old, new) in before.iter().zip(leases(&local).await) {
+        assert!(new["epoch"].as_u64() > old["epoch"].as_u64(), "{old}\n{new}");
+    }
+
+    // From a time, only what came since.
+    json(&local, &["group", "seek", "g", "--to", &between.to_string(), "--yes"]).await;
+    let expected = |number: &u32| if *number < 20 { 2 } else { 3 };
+    until("the second half again", async || counts(&[&a, &b]).iter().all(|(n, count)| *count == expected(n)))
+        .await;
+    until("the old positions", async || positions(&local).await == stood).await;
+
+    // One shard from a record on: the first of the second half that went there.
+    let (shard, sequence) = &second[0];
+    let to = format!("at:{sequence}");
+    let told = json(&local, &["group", "seek", "g", "--to", &to, "--shard", shard, "--yes"]).await;
+    assert_eq!(
+        (told["shards"].as_array().unwrap().len(), &told["shards"][0]["shard"]),
+        (1, &shard.as_str().into())
+    );
+    let again = (20..)
+        .zip(&second)
+        .filter(|(_, (on, _))| on == shard)
+        .map(|(number, _)| number)
+        .collect::<Vec<u32>>();
+    let expected = |number: &u32| expected(number) + usize::from(again.contains(number));
+    until("that shard again", async || counts(&[&a, &b]).iter().all(|(n, count)| *count == expected(n)))
+        .await;
+
+    // To the tip: nothing comes again, and what comes is new.
+    json(&local, &["group", "seek", "g", "--to", "latest", "--yes"]).await;
+    until("all to be held", async || leases(&local).await.iter().all(|lease| lease["owner"].is_string()))
+        .await;
+    put(&local, 40..50).await;
+    until("the new records", async || counts(&[&a, &b]).len() == 50).await;
+    assert!(counts(&[&a, &b]).iter().all(|(n, count)| *count == if *n < 40 { expected(n) } else { 1 }));
+    for member in [&mut a, &mut b] {
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    }
+}
+
+#[tokio::test]
+async fn o1_undo_takes_a_seek_back() {
+    let local = Local::start(2).await;
+    let mut member = local.consume("orders", "g", "w", &QUICK);
+    put(&local, 0..10).await;
+    member.until("the records", |member| member.data().len() == 10).await;
+    assert_eq!(member.stop().await, Some(0));
+    let stood = positions(&local).await;
+    local
+        .run(&["group", "undo", "g", "--yes"])
+        .await
+        .refused(2, &["error: ", "seek", "next: `rokini group show g`"]);
+
+    json(&local, &["group", "seek", "g", "--to", "trim_horizon", "--yes"]).await;
+    assert!(positions(&local).await.values().all(|position| position == "TRIM_HORIZON"));
+    let dry = json(&local, &["group", "undo", "g", "--dry-run"]).await;
+    assert_eq!(dry["shards"].as_array().unwrap().len(), 2);
+    assert!(positions(&local).await.values().all(|position| position == "TRIM_HORIZON"));
+    json(&local, &["group", "undo", "g", "--yes"]).await;
+    assert_eq!(positions(&local).await, stood);
+
+    put(&local, 10..12).await;
+    let mut member = local.consume("orders", "g", "w", &QUICK);
+    member.until("what is new", |member| member.data().len() == 2).await;
+    assert_eq!(member.stop().await, Some(0));
+    let mut data = member.data();
+    data.sort();
+    assert_eq!(data, ["10", "11"], "nothing came again");
+}
+
+/// The member is frozen while it holds the lease, thawed after the seek, and has a position of its own to store when it stops.
+#[tokio::test]
+async fn o1_no_stale_checkpoint_overwrites_a_seek() {
+    let local = Local::start(1).await;
+    let manual = ["--failover", "30s", "--heartbeat", "300ms", "--checkpoint-interval", "10m"];
+    let mut member = local.consume("orders", "g", "w", &manual);
+    for part in 0..3 {
+        put(&local, part * 10..part * 10 + 10).await;
+        member.until("the records", |member| member.data().len() == part as usize * 10 + 10).await;
+    }
+    member.signal(Signal::STOP);
+    let told = json(&local, &["group", "seek", "g", "--to", "trim_horizon", "--yes"]).await;
+    assert_eq!((&told["shards"][0]["owner"], &told["shards"][0]["written"]), (&"w".into(), &true.into()));
+    member.signal(Signal::CONT);
+    member.until("everything again", |member| counts(&[member]).values().all(|count| *count == 2)).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert!(positions(&local).await["shardId-000000000000"].starts_with("AFTER:"));
+}
+
+#[tokio::test]
+async fn o4_one_view_says_where_each_shard_is_and_why_it_does_not_move() {
+    let local = Local::start(4).await;
+    let (mut a, mut b) = fleet(&local, 40).await;
+    let show = async || json(&local, &["group", "show", "g"]).await;
+    let shown = show().await;
+    for lease in shown["leases"].as_array().unwrap() {
+        assert_eq!(
+            (&lease["state"], &lease["lag_millis"], &lease["why"]),
+            (&"reading".into(), &0.into(), &Value::Null)
+        );
+        assert!(["a", "b"].contains(&lease["owner"].as_str().unwrap()) && lease["epoch"].as_u64() > Some(0));
+        assert!(lease["position"].as_str().unwrap().starts_with("AFTER:"));
+    }
+    local.run(&["group", "why", "g"]).await.done();
+
+    // One of them is frozen: its shards stand, and the age of what waits there grows.
+    b.signal(Signal::STOP);
+    put(&local, 40..80).await;
+    until("a's part", async || counts(&[&a]).keys().filter(|n| **n >= 40).count() > 5).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let shown = show().await;
+    let lives: BTreeMap<_, _> = shown["workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| (w["name"].as_str().unwrap(), w["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(lives, BTreeMap::from([("a", "alive"), ("b", "silent")]));
+    for lease in shown["leases"].as_array().unwrap() {
+        let frozen = lease["owner"] == "b";
+        assert_eq!(lease["state"], if frozen { "orphaned" } else { "reading" }, "{lease}");
+        assert_eq!(lease["lag_millis"].as_u64().unwrap() >= 1000, frozen, "{lease}");
+        assert_eq!(
+            lease["why"].as_str().is_some_and(|why| why.contains("b has it, but does not beat")),
+            frozen
+        );
+    }
+    let why = local.run(&["group", "why", "g"]).await;
+    assert_eq!((why.status, why.stdout.matches(" is orphaned: b has it").count()), (Some(1), 2), "{why:?}");
+    b.signal(Signal::CONT);
+    until("the rest", async || counts(&[&a, &b]).len() == 80).await;
+
+    // Nobody is left: the shards are free, and lag still rises.
+    for member in [&mut a, &mut b] {
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    }
+    put(&local, 80..120).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let table = local.run(&["group", "show", "g"]).await.done();
+    assert_eq!(table.matches("free   nobody has it: no worker of the group is alive").count(), 4, "{table}");
+    let lag = local.run(&["group", "lag", "g", "--json"]).await.done();
+    let lag: Value = serde_json::from_str(&lag).unwrap();
+    assert!(lag["most_millis"].as_u64().unwrap() >= 1000, "{lag}");
+    assert_eq!(lag["shards"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_finished_shard_and_its_children() {
+    let local = Local::start(1).await;
+    let mut member = local.consume("orders", "g", "w", &QUICK);
+    member.until("its shard", |member| member.stderr().contains("started at")).await;
+    let client = crate::fleet::kinesis(&local);
+    let split = client.split_shard().stream_name("orders").shard_to_split("shardId-000000000000");
+    split.new_starting_hash_key((1u128 << 127).to_string()).send().await.unwrap();
+    member.until("the children", |member| member.stderr().matches("started at").count() == 3).await;
+    let shown = json(&local, &["group", "show", "g"]).await;
+    let states: Vec<_> =
+        shown["leases"].as_array().unwrap().iter().map(|lease| lease["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["ended", "reading", "reading"]);
+    let why = local.run(&["group", "why", "g", "--shard", "0"]).await.done();
+    assert_eq!(why, "shardId-000000000000 is ended\n");
+    assert_eq!(member.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn groups_are_listed_and_deleted() {
+    let local = Local::start(2).await;
+    let mut g = local.consume("orders", "g", "w", &["--failover", "2s", "--heartbeat", "300ms"]);
+    let mut h = local.consume("orders", "h", "w", &QUICK);
+    for member in [&mut g, &mut h] {
+        member.until("its shards", |member| member.stderr().matches("started at").count() == 2).await;
+    }
+    let listed = json(&local, &["group", "list"]).await;
+    let names: Vec<_> = listed["groups"].as_array().unwrap().iter().map(|group| &group["group"]).collect();
+    assert_eq!(names, ["g", "h"]);
+    assert_eq!(
+        (&listed["groups"][0]["leases"], &listed["groups"][0]["streams"][0]),
+        (&2.into(), &"orders".into())
+    );
+
+    local
+        .run(&["group", "delete", "g"])
+        .await
+        .refused(2, &["error: Delete group g", "next: `rokini group delete g --yes`"]);
+    let alive = local.run(&["group", "delete", "g", "--yes"]).await;
+    alive.refused(1, &["error: group `g` has live workers: w", "next: stop them first"]);
+    assert_eq!(g.stop().await, Some(0));
+    let deleted = json(&local, &["group", "delete", "g", "--yes"]).await;
+    assert_eq!((&deleted["leases"], &deleted["streams"]), (&2.into(), &1.into()));
+    local.run(&["group", "show", "g"]).await.refused(2, &["nothing of group `g`", "`rokini group list`"]);
+    let listed = json(&local, &["group", "list"]).await;
+    assert_eq!(listed["groups"].as_array().unwrap().len(), 1, "the other group is untouched");
+    assert_eq!(h.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn orders_that_cannot_be_are_refused_with_the_next_step() {
+    let local = Local::start(2).await;
+    let mut member = local.consume("orders", "g", "w", &[]);
+    member.until("its shards", |member| member.stderr().matches("started at").count() == 2).await;
+    assert_eq!(member.stop().await, Some(0));
+    let cases: [(&[&str], &[&str]); 7] = [
+        (
+            &["seek", "g", "--to", "trim_horizon"],
+            &["error: Move 2 shards of group g", "next: ", "`--dry-run`", "`--yes`"],
+        ),
+        (&["seek", "g", "--to", "yesterday", "--yes"], &["expected horizon", "after:<sequence number>"]),
+        (
+            &["seek", "g", "--to", "at:5", "--yes"],
+            &["error: a sequence number belongs to one shard, but 2", "next: name it by `--shard`"],
+        ),
+        (&["seek", "g", "--to", "2199-01-01T00:00:00Z", "--yes"], &["error: ", "in the future"]),
+        (&["seek", "nope", "--to", "latest", "--yes"], &["nothing of group `nope`", "next: "]),
+        (
+            &["pause", "g", "--shard", "7"],
+            &[
+                "error: group `g` has no shard `7`",
+                "next: its shards are shardId-000000000000, shardId-000000000001",
+            ],
+        ),
+        (
+            &["resume", "g", "--stream", "nope"],
+            &["error: group `g` has not consumed a stream `nope`", "next: its streams are orders"],
+        ),
+    ];
+    for (arguments, said) in cases {
+        local.run(&[&["group"], arguments].concat()).await.refused(2, said);
+    }
+}
