@@ -16,6 +16,7 @@ mod process;
 mod retire;
 mod row;
 mod sequence;
+mod skipped;
 pub mod store;
 mod types;
 mod update;
@@ -35,6 +36,7 @@ pub use row::{
     WorkerState,
 };
 pub use sequence::{InvalidSequenceNumber, SequenceNumber};
+pub use skipped::Skipped;
 pub use store::counting::{CountingStore, Counts};
 #[cfg(feature = "dynamo")]
 pub use store::dynamo::{BillingMode, DynamoStore};

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 
 use crate::types::InvalidKey;
-use crate::{Epoch, HashRange, LeaseKey, Position, ShardId, StreamId, WorkerId};
+use crate::{Epoch, HashRange, LeaseKey, Position, ShardId, Skipped, StreamId, WorkerId};
 
 /// Whether a worker takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +112,8 @@ pub struct Marks {
     pub caught_up_millis: Option<u64>,
     /// How much the shard brings: bytes of records in a second, as a mean over minutes.
     pub bytes_per_second: Option<u64>,
+    /// Records that were passed over by a failure policy.
+    pub skipped: Option<Skipped>,
 }
 
 impl Marks {
@@ -122,6 +124,7 @@ impl Marks {
             record_arrival_millis: self.record_arrival_millis.or(earlier.record_arrival_millis),
             caught_up_millis: self.caught_up_millis.or(earlier.caught_up_millis),
             bytes_per_second: self.bytes_per_second.or(earlier.bytes_per_second),
+            skipped: self.skipped.or(earlier.skipped),
         }
     }
 }

@@ -203,7 +203,11 @@ impl LeaseUpdate {
                 next.previous = Some(row.position);
                 next.position = *to;
                 next.epoch = seen.next();
-                next.marks = Marks { bytes_per_second: row.marks.bytes_per_second, ..Marks::default() };
+                next.marks = Marks {
+                    bytes_per_second: row.marks.bytes_per_second,
+                    skipped: row.marks.skipped,
+                    ..Marks::default()
+                };
                 next.pending = None;
             }
             Self::Pause { paused } => {

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use prepare::{Announced, Announcement};
 pub use prepare::{PendingCheckpoint, Prepared};
-use rokini_lease::{Lease, LeaseError, LostCause, Marks, Pending, Position, ShardId, StoreError};
+use rokini_lease::{
+    Lease, LeaseError, LostCause, Marks, Pending, Position, SequenceNumber, ShardId, Skipped, StoreError,
+};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -54,6 +56,8 @@ struct State {
     asked: Position,
     /// The end of what was delivered: nothing past it can be asked for.
     delivered: Position,
+    /// What is stored together with a position.
+    marks: Marks,
     /// Those who wait for a position to be stored.
     waiting: Vec<(Position, oneshot::Sender<Result<(), Error>>)>,
     /// The final write is about to come: no more writes by the clock.
@@ -83,6 +87,7 @@ impl Checkpoints {
             done: start,
             asked: start,
             delivered: start,
+            marks: Marks::default(),
             waiting: Vec::new(),
             frozen: false,
             closed: None,
@@ -114,6 +119,18 @@ impl Checkpoints {
         if was_clean {
             self.changed.notify_one();
         }
+    }
+
+    /// These records are passed over, after those of earlier holds: a note of them goes with the next position.
+    pub(crate) fn skipped(&self, records: &[SequenceNumber], earlier: Option<Skipped>) {
+        let mut state = self.state();
+        let skipped = state.marks.skipped.or(earlier).unwrap_or_default();
+        state.marks.skipped = Some(records.iter().fold(skipped, |skipped, record| skipped.and(*record)));
+    }
+
+    /// What is stored together with a position.
+    pub(crate) fn marks(&self) -> Marks {
+        self.state().marks
     }
 
     /// What is to be stored in the end.
@@ -253,7 +270,7 @@ impl Checkpoints {
                     if lease.until_valid().await.is_err() {
                         return future::pending().await;
                     }
-                    match lease.checkpoint(position, Marks::default()).await {
+                    match lease.checkpoint(position, self.marks()).await {
                         Ok(()) => {
                             retry.succeeded();
                             next = Instant::now() + interval;

@@ -214,7 +214,7 @@ impl Flow {
             if !seat.open || seat.current.is_some() || seat.lane.is_idle() {
                 return None;
             }
-            let mut case = match take_due(&mut seat.lane.cases, now, &self.rules.limits) {
+            let mut case = match take_due(&mut seat.lane, now, &self.rules.limits) {
                 Some(mut case) => {
                     self.tracker.done_through(asked());
                     case.records = case.records.only(|number| !self.tracker.is_done(number));
@@ -544,7 +544,7 @@ impl Flow {
         }
         let free = self.seats.iter().filter(|seat| seat.open && seat.current.is_none());
         let due = free.filter_map(|seat| {
-            let case = seat.lane.cases.iter().map(|case| case.due).min();
+            let case = seat.lane.due_case().map(|(_, due)| due);
             let held_up = seat.lane.is_held_up();
             let batch = (!held_up).then(|| seat.lane.ready(&self.tracker, &self.rules.limits, now)).flatten();
             [case, batch].into_iter().flatten().min()
@@ -601,20 +601,17 @@ impl Flow {
     }
 }
 
-/// The first case whose time has come, together with others in trouble as much that go into one call with it.
-fn take_due(cases: &mut Vec<Case>, now: Instant, limits: &Limits) -> Option<Case> {
-    let is_due = |case: &Case| case.due <= now;
-    let first = cases.iter().enumerate().filter(|(_, case)| is_due(case));
-    let (index, _) = first.min_by_key(|(_, case)| case.records.start())?;
-    let mut case = cases.swap_remove(index);
-    if case.stage != Stage::Try || case.key.is_some() || case.attempts == 0 || cases.is_empty() {
+/// The first case whose time has come, together with others in trouble as much that go into one call with it. Of those
+/// that hold up the lane the first in the order of the shard comes first.
+fn take_due(lane: &mut Lane, now: Instant, limits: &Limits) -> Option<Case> {
+    let mut case = lane.cases.swap_remove(lane.due_case().filter(|(_, due)| *due <= now)?.0);
+    if case.stage != Stage::Try || case.key.is_some() || case.attempts == 0 {
         return Some(case);
     }
     let (attempts, mut count) = (case.attempts, case.records.len());
-    let merged = cases.extract_if(.., |other| {
+    let merged = lane.cases.extract_if(.., |other| {
         let alike = other.stage == Stage::Try && other.key.is_none() && other.attempts == attempts;
-        let fits = count.saturating_add(other.records.len()) <= limits.records;
-        let merges = alike && fits && is_due(other);
+        let merges = alike && count.saturating_add(other.records.len()) <= limits.records;
         count += if merges { other.records.len() } else { 0 };
         merges
     });

@@ -173,6 +173,17 @@ impl Lane {
         self.cases.iter().any(|case| case.key.is_none())
     }
 
+    /// The case to go on with, and when: the first of those that hold up the lane, or the first due of parked keys.
+    pub(crate) fn due_case(&self) -> Option<(usize, Instant)> {
+        let of = |parked: bool| {
+            self.cases.iter().enumerate().filter(move |(_, case)| case.key.is_some() == parked)
+        };
+        let first = of(false).min_by_key(|(_, case)| case.records.start());
+        let parked = of(true).min_by_key(|(_, case)| (case.due, case.records.start()));
+        let cases = first.into_iter().chain(parked).map(|(index, case)| (index, case.due));
+        cases.min_by_key(|(_, due)| *due)
+    }
+
     /// Keys that wait.
     pub(crate) fn parked(&self) -> usize {
         self.parked.len()

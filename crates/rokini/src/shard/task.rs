@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Lease, LeaseError, LostCause, Marks, Position, SequenceNumber, WorkerId};
+use rokini_lease::{Lease, LeaseError, LostCause, Position, SequenceNumber, WorkerId};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -173,7 +173,7 @@ async fn hand_over(engine: &Engine, live: &Live, lease: Lease) -> Result<Option<
     let checkpoints = live.context.checkpoints();
     let position = checkpoints.pending();
     let handed_over =
-        lease.hand_over((position > checkpoints.stored()).then_some(position), Marks::default()).await?;
+        lease.hand_over((position > checkpoints.stored()).then_some(position), checkpoints.marks()).await?;
     checkpoints.is_stored(position);
     engine.events.tell(Event::HandedOver {
         stream: live.context.stream().clone(),
@@ -285,7 +285,7 @@ async fn prepare_end(
 ) -> Result<Vec<rokini_lease::LeaseRow>, String> {
     let checkpoints = live.context.checkpoints();
     let position = checkpoints.pending();
-    match lease.checkpoint(position, Marks::default()).await {
+    match lease.checkpoint(position, checkpoints.marks()).await {
         Ok(()) => checkpoints.is_stored(position),
         // Nothing lower is to be stored than what is.
         Err(LeaseError::Behind { .. } | LeaseError::Lost(_)) => {}

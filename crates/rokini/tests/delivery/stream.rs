@@ -129,10 +129,14 @@ impl Stream {
 
     /// Puts a record with this text, which is its partition key too.
     pub fn put(&self, shard: usize, text: &str) -> SequenceNumber {
+        self.put_keyed(shard, text, text)
+    }
+
+    pub fn put_keyed(&self, shard: usize, key: &str, text: &str) -> SequenceNumber {
         let mut state = self.state();
         let sequence = SequenceNumber::from(state.next);
         state.next += 1;
-        let record = Record::new(sequence, text, text.to_owned(), state.now());
+        let record = Record::new(sequence, key, text.to_owned(), state.now());
         let shard = &mut state.shards[shard];
         assert!(shard.closed.is_none(), "the shard is closed");
         shard.records.push(record);

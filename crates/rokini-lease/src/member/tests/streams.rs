@@ -122,7 +122,7 @@ async fn marks_come_with_positions_and_hand_overs_only() {
     let marks = |arrival, caught_up| Marks {
         record_arrival_millis: arrival,
         caught_up_millis: caught_up,
-        bytes_per_second: None,
+        ..Marks::default()
     };
     let stored = || async { store.lease(&group(), &key(0)).await.unwrap().unwrap().marks };
     let lease = a.leases.remove(&key(0)).unwrap();

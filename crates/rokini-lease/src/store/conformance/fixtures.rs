@@ -69,6 +69,7 @@ pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> Lea
             record_arrival_millis: Some(1_700_000_000_100),
             caught_up_millis: Some(1_700_000_000_000),
             bytes_per_second: Some(1 << 40),
+            skipped: Some(crate::Skipped::default().and(SequenceNumber::from(u128::MAX))),
         },
         pending: Some(Pending { position: Position::ShardEnd, state: Bytes::from_static(&[0, 255, 7]) }),
         paused: true,

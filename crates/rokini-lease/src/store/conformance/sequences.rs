@@ -12,7 +12,7 @@ use super::fixtures::{self, lease_key, position, shard, stream, worker_id};
 use super::{Report, Suite};
 use crate::{
     Epoch, GroupId, LeaseRow, LeaseUpdate, Load, MAILBOX_LIMIT, Marks, Note, Outcome, Pending, Position,
-    StreamId, WorkerId, WorkerRow, WorkerState, WorkerUpdate,
+    SequenceNumber, Skipped, StreamId, WorkerId, WorkerRow, WorkerState, WorkerUpdate,
 };
 
 const STEPS: u32 = 100;
@@ -130,6 +130,9 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
         record_arrival_millis: rng.random_bool(0.5).then_some(at),
         caught_up_millis: rng.random_bool(0.5).then_some(at),
         bytes_per_second: rng.random_bool(0.5).then(|| rng.random_range(0..1_000_000)),
+        skipped: rng
+            .random_bool(0.5)
+            .then(|| Skipped::default().and(SequenceNumber::from(rng.random_range(0..99_u128)))),
     };
     let settles = rng.random_bool(0.3);
     match rng.random_range(0..15) {

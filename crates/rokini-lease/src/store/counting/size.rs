@@ -72,6 +72,7 @@ pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {
         + time("record_arrived_at", row.marks.record_arrival_millis)
         + time("caught_up_at", row.marks.caught_up_millis)
         + row.marks.bytes_per_second.map_or(0, |rate| number("bytes_per_second", rate))
+        + optional("skipped", row.marks.skipped.map(|skipped| skipped.to_string()))
         + pending
         + if row.paused { 1 + "paused".len() as u64 } else { 0 }
 }

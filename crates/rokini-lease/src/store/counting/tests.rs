@@ -42,6 +42,7 @@ fn full_lease() -> LeaseRow {
             record_arrival_millis: Some(1_700_000_000_123),
             caught_up_millis: Some(1_700_000_000_123),
             bytes_per_second: Some(1_234_500),
+            skipped: Some(crate::Skipped::default().and(crate::SequenceNumber::from(u128::MAX))),
         },
         pending: Some(Pending { position: Position::ShardEnd, state: bytes::Bytes::from_static(b"state") }),
         paused: true,

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::items::{
     BEAT, BYTES_PER_SECOND, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, LEASES, MAILBOX, OWNER,
     PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW,
-    STATE, STREAMS, blob, list, number, text, time,
+    SKIPPED, STATE, STREAMS, blob, list, number, text, time,
 };
 use crate::{
     Epoch, GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, Marks, Position, WorkerId, WorkerState, WorkerUpdate,
@@ -136,7 +136,8 @@ impl Expression {
         let known = self
             .learn(RECORD_ARRIVED_AT, marks.record_arrival_millis.map(time))
             .learn(CAUGHT_UP_AT, marks.caught_up_millis.map(time))
-            .learn(BYTES_PER_SECOND, marks.bytes_per_second.map(number));
+            .learn(BYTES_PER_SECOND, marks.bytes_per_second.map(number))
+            .learn(SKIPPED, marks.skipped.map(text));
         if settles { known.without_pending() } else { known }
     }
 

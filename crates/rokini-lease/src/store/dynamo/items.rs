@@ -50,6 +50,7 @@ pub(super) const CHECKPOINTED_AT: &str = "checkpointed_at";
 pub(super) const RECORD_ARRIVED_AT: &str = "record_arrived_at";
 pub(super) const CAUGHT_UP_AT: &str = "caught_up_at";
 pub(super) const BYTES_PER_SECOND: &str = "bytes_per_second";
+pub(super) const SKIPPED: &str = "skipped";
 pub(super) const PENDING_POSITION: &str = "pending_position";
 pub(super) const PENDING_STATE: &str = "pending_state";
 pub(super) const PAUSED: &str = "paused";
@@ -248,6 +249,9 @@ impl Row for LeaseRow {
         if let Some(rate) = self.marks.bytes_per_second {
             put(BYTES_PER_SECOND, number(rate));
         }
+        if let Some(skipped) = self.marks.skipped {
+            put(SKIPPED, text(skipped));
+        }
         if let Some(pending) = &self.pending {
             put(PENDING_POSITION, text(pending.position));
             put(PENDING_STATE, blob(&pending.state));
@@ -292,6 +296,7 @@ impl Row for LeaseRow {
                 record_arrival_millis: fields.time(RECORD_ARRIVED_AT)?,
                 caught_up_millis: fields.time(CAUGHT_UP_AT)?,
                 bytes_per_second: fields.optional_number(BYTES_PER_SECOND)?,
+                skipped: fields.optional(SKIPPED)?,
             },
             pending,
             paused: fields.flag(PAUSED)?,

@@ -42,6 +42,7 @@ fn leases() -> [LeaseRow; 2] {
             record_arrival_millis: Some(1_700_000_000_001),
             caught_up_millis: Some(1_700_000_000_002),
             bytes_per_second: Some(1_048_576),
+            skipped: Some(crate::Skipped::default().and(SequenceNumber::from(u128::MAX))),
         },
         pending: Some(Pending { position: Position::ShardEnd, state: Bytes::from_static(b"tx-7") }),
         paused: true,

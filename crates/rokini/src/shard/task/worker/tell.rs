@@ -20,6 +20,7 @@ impl Worker<'_> {
                 Told::Unparked { key } => Event::Unparked { stream, shard, key },
                 Told::Skipped { records, failure, failures } => {
                     self.live.given_up(records.len(), 0);
+                    context.checkpoints().skipped(&records, self.lease.row().marks.skipped);
                     Event::Skipped { stream, shard, records, failure, failures }
                 }
                 Told::Buried { records, failures } => {
