@@ -12,7 +12,7 @@ pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod streams;
 
-pub use builder::ConsumerBuilder;
+pub use builder::{ConsumerBuilder, Delivered, Deliveries};
 use run::Runner;
 
 /// One worker of a group: works on its share of the shards of a stream.

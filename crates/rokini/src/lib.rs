@@ -27,7 +27,7 @@ mod typed;
 pub use aws::{AwsOptions, http_client};
 pub use checkpoint::{PendingCheckpoint, Prepared};
 pub use config::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring, Settings, StartPosition};
-pub use consumer::{Consumer, ConsumerBuilder};
+pub use consumer::{Consumer, ConsumerBuilder, Delivered, Deliveries};
 #[cfg(feature = "sqs")]
 pub use dead_letter::DeadLetterQueue;
 pub use dead_letter::{DeadLetter, DeadLetterSink, DeadLetterTarget};

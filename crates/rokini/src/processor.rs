@@ -10,6 +10,7 @@ use crate::ShardContext;
 mod batch;
 mod closure;
 mod erased;
+pub(crate) mod span;
 
 pub use batch::{Batch, IntoAcks};
 pub(crate) use closure::{ForEach, ForEachBatch};

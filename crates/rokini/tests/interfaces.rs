@@ -15,6 +15,10 @@
 mod harness;
 #[path = "interfaces/prepared.rs"]
 mod prepared;
+#[path = "interfaces/records.rs"]
+mod records;
+#[path = "interfaces/spans.rs"]
+mod spans;
 #[path = "delivery/stream.rs"]
 mod stream;
 #[path = "interfaces/typed.rs"]

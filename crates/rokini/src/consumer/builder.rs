@@ -1,5 +1,7 @@
 //! Puts a consumer together.
 
+mod stream;
+
 use std::future::Future;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use rand::rngs::StdRng;
 use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, WallClock};
 
 use tokio_util::task::TaskTracker;
+
+pub use stream::{Delivered, Deliveries};
 
 use super::Consumer;
 use super::engine::{Engine, Sources};
@@ -323,7 +327,10 @@ impl ConsumerBuilder {
             return Err(ConsumerConfig::missing(ConfigKey::Group));
         };
         let factory = self.factory.ok_or_else(|| {
-            missing("handler", "give the builder one with `processor`, `for_each` or `for_each_batch`")
+            missing(
+                "handler",
+                "give the builder one with `processor`, `for_each` or `for_each_batch`, or read it by `into_stream`",
+            )
         })?;
         if factory.records_per_call.is_some() {
             let batches = [ConfigKey::BatchMaxRecords, ConfigKey::BatchMaxBytes, ConfigKey::BatchMaxWait];

@@ -16,7 +16,28 @@ pub(crate) struct Ack {
     /// The call that handed them out.
     pub(crate) call: u64,
     pub(crate) records: Spans,
-    pub(crate) result: Result<(), HandlerFailure>,
+    pub(crate) word: Word,
+}
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Word {
+    Done,
+    Failed(HandlerFailure),
+    /// Nothing, and it is gone.
+    Dropped,
+    /// The records were not looked at: they come again, and that is no failure of theirs.
+    GivenBack,
+}
+
+impl Word {
+    /// In a shard that leaves, a token that is dropped gives its records back.
+    pub(crate) fn when_leaving(self) -> Self {
+        match self {
+            Self::Dropped => Self::GivenBack,
+            other => other,
+        }
+    }
 }
 
 /// What tokens tell the worker of their shard. At most as much as is outstanding.
@@ -76,7 +97,8 @@ impl Delivery {
 /// [`Batch::ack_token`](crate::Batch::ack_token); belongs to the hold of the shard that delivered the records, so
 /// that nothing else can be acked with it.
 ///
-/// A token that is dropped counts as [`AckToken::fail`]: the record comes again. Once the lease is lost or handed
+/// A token that is dropped counts as [`AckToken::fail`]: the record comes again. While its shard leaves this worker
+/// it counts for nothing: the record comes to whoever has the shard next. Once the lease is lost or handed
 /// over, tokens do nothing.
 #[must_use = "a record whose token is dropped comes again"]
 pub struct AckToken {
@@ -90,25 +112,30 @@ impl AckToken {
     /// The record is done. The stored position follows, within `checkpoint_interval`, as far as all records before
     /// are done too. Never waits.
     pub fn ack(mut self) {
-        self.tell(Ok(()));
+        self.tell(Word::Done);
     }
 
     /// The record is not done, and why: it comes again, as the failure policy says.
     pub fn fail(mut self, error: impl Into<HandlerError>) {
-        self.tell(Err(HandlerFailure::Error(with_causes(&*error.into()))));
+        self.tell(Word::Failed(HandlerFailure::Error(with_causes(&*error.into()))));
     }
 
-    fn tell(&mut self, result: Result<(), HandlerFailure>) {
+    /// The record was not looked at: it comes again, here or to another worker, and that is no failure.
+    pub(crate) fn give_back(mut self) {
+        self.tell(Word::GivenBack);
+    }
+
+    fn tell(&mut self, word: Word) {
         if let Some(shard) = self.shard.take() {
             let records = std::mem::take(&mut self.records);
-            shard.acks().tell(Ack { call: self.call, records, result });
+            shard.acks().tell(Ack { call: self.call, records, word });
         }
     }
 }
 
 impl Drop for AckToken {
     fn drop(&mut self) {
-        self.tell(Err(HandlerFailure::Error("an ack token was dropped without an ack".to_owned())));
+        self.tell(Word::Dropped);
     }
 }
 

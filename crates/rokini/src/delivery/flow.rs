@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rokini_lease::{Position, SequenceNumber};
 use tokio::time::Instant;
 
-use super::acks::Ack;
+use super::acks::{Ack, Word};
 use super::case::{Case, Stage};
 use super::lane::{Lane, Limits, lane_of};
 use super::policy::{Policy, Verdict};
@@ -89,7 +89,7 @@ struct Current {
     case: Case,
     trial: Spans,
     /// Tokens given back as failed before the call returned.
-    early: Vec<(Spans, HandlerFailure)>,
+    early: Vec<(Spans, Option<HandlerFailure>)>,
 }
 
 /// A call that returned, and left tokens.
@@ -466,24 +466,27 @@ impl Flow {
 
     /// A token was used.
     pub(crate) fn acked(&mut self, ack: Ack, now: Instant) {
-        let Ack { call, records, result } = ack;
-        match result {
-            Ok(()) => {
+        let Ack { call, records, word } = ack;
+        let failure = match word {
+            Word::Done => {
                 for number in records.numbers() {
                     // An earlier call's token counts as well as the last one's.
                     if let Some(call) = self.awaited.remove(&number) {
                         self.heard(call, 1);
                     }
                 }
-                self.complete(&records);
+                return self.complete(&records);
             }
-            Err(failure) => {
-                let current = self.seats.iter_mut().filter_map(|seat| seat.current.as_mut());
-                match current.into_iter().find(|current| current.call == call) {
-                    Some(current) => current.early.push((records, failure)),
-                    None => self.fail(call, &records, failure, now),
-                }
+            Word::Failed(failure) => Some(failure),
+            Word::Dropped => {
+                Some(HandlerFailure::Error("an ack token was dropped without an ack".to_owned()))
             }
+            Word::GivenBack => None,
+        };
+        let current = self.seats.iter_mut().filter_map(|seat| seat.current.as_mut());
+        match current.into_iter().find(|current| current.call == call) {
+            Some(current) => current.early.push((records, failure)),
+            None => self.fail(call, &records, failure, now),
         }
     }
 
@@ -497,7 +500,7 @@ impl Flow {
     }
 
     /// Records of a call that were not acked come again; those that have come again meanwhile do not.
-    fn fail(&mut self, call: u64, records: &Spans, failure: HandlerFailure, now: Instant) {
+    fn fail(&mut self, call: u64, records: &Spans, failure: Option<HandlerFailure>, now: Instant) {
         let failing = records.only(|number| self.awaited.get(&number) == Some(&call));
         let Some(outstanding) = self.outstanding.get(&call).filter(|_| !failing.is_empty()) else { return };
         let (lane, search) = (outstanding.lane, outstanding.search);
@@ -505,7 +508,7 @@ impl Flow {
         case.attempts = outstanding.attempts;
         if let Some(since) = outstanding.since {
             case.since = since;
-            case.failure = Some(failure.clone());
+            case.failure.clone_from(&failure);
         }
         for number in case.records.numbers() {
             self.awaited.remove(&number);
@@ -516,7 +519,13 @@ impl Flow {
             let failing = std::mem::take(&mut case.records);
             case.narrow(failing, now);
         }
-        self.failed(lane, case, failure, now);
+        match failure {
+            Some(failure) => self.failed(lane, case, failure, now),
+            None => {
+                case.due = now + SEARCH;
+                self.seats[lane].lane.cases.push(case);
+            }
+        }
     }
 
     /// Tokens kept for too long count as failed.
@@ -526,7 +535,7 @@ impl Flow {
         {
             let records = outstanding.records.clone();
             let limit = self.rules.ack_timeout.unwrap_or_default();
-            self.fail(call, &records, HandlerFailure::Timeout(limit), now);
+            self.fail(call, &records, Some(HandlerFailure::Timeout(limit)), now);
             self.outstanding.remove(&call);
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rokini_lease::Epoch;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::delivery::acks::{AckToken, Delivery};
 use crate::{Error, Record, ShardContext};
@@ -23,6 +24,7 @@ pub struct Batch {
     pub(crate) attempt: u32,
     pub(crate) cancelled: CancellationToken,
     pub(crate) delivery: Delivery,
+    pub(crate) span: Span,
 }
 
 impl Batch {
@@ -81,6 +83,19 @@ impl Batch {
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancelled
+    }
+
+    /// The tracing span of this call, in which the handler runs. For work that goes on elsewhere:
+    /// `tokio::spawn(work.instrument(batch.span().clone()))`.
+    ///
+    /// It has the fields that OpenTelemetry names for messaging (`messaging.system = aws_kinesis`,
+    /// `messaging.destination.name`, `messaging.destination.partition.id` (the shard),
+    /// `messaging.consumer.group.name`, `messaging.client.id` (the worker), `messaging.batch.message_count`) and
+    /// `rokini.epoch`, `rokini.attempt`, `rokini.sequence.first`, `rokini.sequence.last`; level INFO. Disabled, and
+    /// without cost, where nobody collects spans.
+    #[must_use]
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     /// From now on each record is done when its token is acked, not when the handler returns `Ok`. For handlers that

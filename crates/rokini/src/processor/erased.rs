@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use rokini_lease::LostCause;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::events::HandlerFailure;
 use crate::{Batch, HandlerError, RecordProcessor, ShardContext};
@@ -30,7 +31,16 @@ impl<P: RecordProcessor> ErasedProcessor for P {
     }
 
     fn process(&mut self, batch: Batch) -> Call<'_> {
-        Box::pin(RecordProcessor::process(self, batch))
+        let span = batch.span().clone();
+        let of_call = span.clone();
+        let call = async move {
+            let result = RecordProcessor::process(self, batch).await;
+            if result.is_err() {
+                super::span::failed(&of_call);
+            }
+            result
+        };
+        Box::pin(call.instrument(span))
     }
 
     fn lease_lost<'a>(&'a mut self, shard: &'a ShardContext, cause: LostCause) -> Call<'a, ()> {

@@ -127,7 +127,7 @@ async fn c1_parked_key_waits_while_others_go_on_and_keeps_its_order() {
 async fn c4_acks_in_any_order_move_the_position_by_the_done_prefix() {
     let mut flow = flow(Rules { window_records: 4, ..rules(1, Policy::default()) });
     let now = Instant::now();
-    let ack = |call, number, result| Ack { call, records: Spans::from(Span::one(number)), result };
+    let ack = |call, number, word| Ack { call, records: Spans::from(Span::one(number)), word };
     flow.add(records(0, &["a", "b"]), 0, now);
     assert_eq!(numbers(flow.next(now, nothing)), [0, 1]);
     flow.returned(0, Ok(true), now, nothing);
@@ -135,17 +135,17 @@ async fn c4_acks_in_any_order_move_the_position_by_the_done_prefix() {
     flow.add(records(2, &["c", "d"]), 0, now);
     assert_eq!(numbers(flow.next(now, nothing)), [2, 3]);
     // One that comes before its call has returned.
-    flow.acked(ack(2, 3, Ok(())), now);
+    flow.acked(ack(2, 3, Word::Done), now);
     flow.returned(0, Ok(true), now, nothing);
     assert!(!flow.wants_more(), "the window is full");
-    flow.acked(ack(1, 1, Ok(())), now);
+    flow.acked(ack(1, 1, Word::Done), now);
     assert_eq!(flow.position(), Position::TrimHorizon);
-    flow.acked(ack(1, 0, Ok(())), now);
+    flow.acked(ack(1, 0, Word::Done), now);
     assert_eq!(flow.position(), after(2));
     assert!(flow.wants_more());
     // A failed one comes again before what is new, and its old token has no say any more.
     flow.add(records(4, &["e"]), 0, now);
-    flow.acked(ack(2, 2, Err(no())), now);
+    flow.acked(ack(2, 2, Word::Failed(no())), now);
     assert!(numbers(flow.next(now, nothing)).is_empty());
     let due = flow.due(now).unwrap();
     assert!(matches!(
@@ -153,12 +153,34 @@ async fn c4_acks_in_any_order_move_the_position_by_the_done_prefix() {
         Some(Step::Call { call: 3, attempt: 2, ref records, .. }) if records.numbers().eq([2])
     ));
     flow.returned(0, Ok(true), due, nothing);
-    flow.acked(ack(2, 2, Err(no())), due);
+    flow.acked(ack(2, 2, Word::Failed(no())), due);
     assert_eq!(numbers(flow.next(due, nothing)), [4]);
     flow.returned(0, Ok(false), due, nothing);
     // But an ack of an old token says that the record is done.
-    flow.acked(ack(2, 2, Ok(())), due);
+    flow.acked(ack(2, 2, Word::Done), due);
     assert_eq!((flow.position(), flow.awaits_acks()), (after(5), false));
+}
+
+/// Whatever the policy does with failures.
+#[tokio::test(start_paused = true)]
+async fn c1_a_token_given_back_is_no_failure_of_its_record() {
+    let once = NonZeroU32::new(1);
+    for then in [OnFailure::Skip, OnFailure::DeadLetter, OnFailure::Halt] {
+        let policy = Policy { max_attempts: once, then, ..Policy::default() };
+        let mut flow = flow(rules(1, policy));
+        let now = Instant::now();
+        flow.add(records(0, &["a"]), 0, now);
+        let _ = flow.next(now, nothing);
+        flow.returned(0, Ok(true), now, nothing);
+        let word = Word::Dropped.when_leaving();
+        flow.acked(Ack { call: 1, records: Spans::from(Span::one(0)), word }, now);
+        assert_eq!(
+            (flow.position(), flow.awaits_acks(), flow.told()),
+            (Position::TrimHorizon, false, vec![])
+        );
+        let due = flow.due(now).unwrap();
+        assert!(matches!(flow.next(due, nothing), Some(Step::Call { attempt: 1, .. })), "it comes again");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -343,8 +365,8 @@ fn run(world: &World) -> Result<(), TestCaseError> {
             if !fails {
                 done.push(number);
             }
-            let result = if fails { Err(no()) } else { Ok(()) };
-            flow.acked(Ack { call, records: Spans::from(Span::one(number)), result }, now);
+            let word = if fails { Word::Failed(no()) } else { Word::Done };
+            flow.acked(Ack { call, records: Spans::from(Span::one(number)), word }, now);
             moved = true;
         }
         for told in flow.told() {

@@ -18,7 +18,7 @@ use crate::delivery::acks::Delivery;
 use crate::delivery::flow::{Flow, Step};
 use crate::delivery::retry::{Backoff, Retry};
 use crate::events::{Event, HandlerCall};
-use crate::processor::Failed;
+use crate::processor::{Failed, span};
 use crate::{Batch, DeadLetter, Fetched, ShardContext, ShardEnd};
 
 mod calls;
@@ -192,6 +192,7 @@ impl<'a> Worker<'a> {
                     if Arc::get_mut(&mut seat.taken).is_none_or(|taken| *taken.get_mut()) {
                         seat.taken = Arc::default();
                     }
+                    let span = span::of_batch(seat.context, &taken.records[taken.range.clone()], attempt);
                     let batch = Batch {
                         records: taken.records,
                         range: taken.range,
@@ -200,6 +201,7 @@ impl<'a> Worker<'a> {
                         attempt,
                         cancelled: self.cancelled.clone(),
                         delivery: Delivery { call, records, taken: Arc::clone(&seat.taken) },
+                        span,
                     };
                     self.start(lane, Job::Process(batch));
                 }
@@ -298,7 +300,11 @@ impl<'a> Worker<'a> {
     }
 
     fn take_acks(&mut self) {
-        for ack in self.live.context.acks().take() {
+        let leaves = self.drain.is_cancelled();
+        for mut ack in self.live.context.acks().take() {
+            if leaves {
+                ack.word = ack.word.when_leaving();
+            }
             self.flow.acked(ack, Instant::now());
         }
     }

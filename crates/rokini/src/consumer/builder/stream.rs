@@ -1,0 +1,226 @@
+//! A consumer as a stream of records.
+
+use std::fmt;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::{FutureExt, Stream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::task::TaskTracker;
+
+use super::{ConsumerBuilder, missing};
+use crate::processor::Factory;
+use crate::{
+    AckToken, Batch, Error, ErrorKind, Handle, HandlerError, Record, RecordProcessor, ShardContext,
+    ShutdownReport,
+};
+
+/// Records that wait in the stream, beside those that wait in their shards: enough that whoever reads is never idle
+/// while there are some.
+const WAITING: usize = 64;
+
+/// A record, or a batch, from a stream of them. It is done once it is acked; dropped, it comes again.
+///
+/// What is read of it goes to the record or batch itself: `delivered.data`, `delivered.len()`.
+#[derive(Debug)]
+#[must_use = "what is dropped without an ack comes again"]
+pub struct Delivered<T> {
+    item: T,
+    token: AckToken,
+    shard: ShardContext,
+}
+
+impl<T> Delivered<T> {
+    /// It is done: [`AckToken::ack`]. Never waits.
+    pub fn ack(self) {
+        self.token.ack();
+    }
+
+    /// It is not done, and why: [`AckToken::fail`].
+    pub fn fail(self, error: impl Into<HandlerError>) {
+        self.token.fail(error);
+    }
+
+    /// The shard it comes from.
+    #[must_use]
+    pub fn shard(&self) -> &ShardContext {
+        &self.shard
+    }
+
+    /// The record or batch and its token, for those who part them.
+    pub fn into_parts(self) -> (T, AckToken) {
+        (self.item, self.token)
+    }
+}
+
+impl<T> Deref for Delivered<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
+
+/// The records of a consumer as a [`Stream`]; got by [`ConsumerBuilder::into_stream`] and
+/// [`ConsumerBuilder::into_batch_stream`].
+///
+/// - The consumer runs in a task of its own, and keeps its shards alive however slowly the stream is read. Reading it
+///   slowly slows the reading of the shards: at most `max_outstanding_records` and `max_outstanding_bytes` of a shard
+///   are out, of which 64 records wait here.
+/// - Records of one shard come in its order, shards mixed. Each is done once it is acked ([`Delivered::ack`]), in any
+///   order.
+/// - What passes by itself is no item: [`Handle::events`] tells it. An error that ends the consumer
+///   ([`Consumer::run`](crate::Consumer::run)) is the last item.
+/// - [`Handle::shutdown`] ends the stream once the shards have left: read on until then, so that what waits is done
+///   or given back. [`Deliveries::close`] does both.
+/// - Dropping it stops the consumer in order, in the background: what was not acked comes to the next holder of each
+///   shard.
+#[must_use = "the consumer stops when its stream is dropped"]
+pub struct Deliveries<T> {
+    items: mpsc::Receiver<Delivered<T>>,
+    run: Option<JoinHandle<Result<ShutdownReport, Error>>>,
+    handle: Handle,
+}
+
+impl<T> fmt::Debug for Deliveries<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deliveries").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl<T> Deliveries<T> {
+    /// A handle to stop and watch the consumer.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Stops the consumer in order, within [`ConfigKey::ShutdownDeadline`](crate::ConfigKey), and waits for that.
+    /// Records that wait in the stream are given back; those that were taken from it and are not acked have until the
+    /// deadline.
+    ///
+    /// # Errors
+    /// As [`Consumer::run`](crate::Consumer::run).
+    pub async fn close(mut self) -> Result<ShutdownReport, Error> {
+        self.give_back();
+        match self.run.take() {
+            Some(run) => ended(run.await),
+            None => Ok(ShutdownReport::default()),
+        }
+    }
+
+    /// Begins the stop, and gives back what waits here.
+    fn give_back(&mut self) {
+        // Its first step, without an await, gives the order.
+        let _ = self.handle.stop().now_or_never();
+        self.items.close();
+        while let Ok(delivered) = self.items.try_recv() {
+            delivered.token.give_back();
+        }
+    }
+}
+
+impl<T> Drop for Deliveries<T> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+fn ended(run: Result<Result<ShutdownReport, Error>, JoinError>) -> Result<ShutdownReport, Error> {
+    run.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Bug, "the task of the consumer died").with_source(error))
+    })
+}
+
+impl<T> Stream for Deliveries<T> {
+    type Item = Result<Delivered<T>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let Some(run) = &mut this.run else { return Poll::Ready(None) };
+        if let Poll::Ready(Some(delivered)) = this.items.poll_recv(cx) {
+            return Poll::Ready(Some(Ok(delivered)));
+        }
+        let result = ready!(run.poll_unpin(cx));
+        this.run = None;
+        Poll::Ready(ended(result).err().map(Err))
+    }
+}
+
+/// Passes on what a shard delivers.
+struct Forward<T> {
+    to: mpsc::Sender<Delivered<T>>,
+    split: fn(Batch) -> Vec<(T, AckToken)>,
+}
+
+impl<T: Send + 'static> RecordProcessor for Forward<T> {
+    async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        let shard = batch.shard().clone();
+        let mut items = (self.split)(batch).into_iter();
+        for (item, token) in items.by_ref() {
+            let delivered = Delivered { item, token, shard: shard.clone() };
+            if let Err(refused) = self.to.send(delivered).await {
+                // Nobody reads any more: the consumer is about to stop.
+                refused.0.token.give_back();
+                break;
+            }
+        }
+        items.for_each(|(_, token)| token.give_back());
+        Ok(())
+    }
+}
+
+impl ConsumerBuilder {
+    /// Builds the consumer, starts it, and gives its records as a stream, in place of a handler.
+    ///
+    /// ```no_run
+    /// # async fn example(builder: rokini::ConsumerBuilder) -> Result<(), rokini::Error> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut records = builder.into_stream().await?;
+    /// while let Some(record) = records.try_next().await? {
+    ///     println!("{}: {} bytes", record.partition_key, record.data.len());
+    ///     record.ack();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ConsumerBuilder::build`]; [`ErrorKind::Configuration`] when there is a handler too. Errors of the start,
+    /// such as a stream that does not exist, are items of the stream.
+    pub async fn into_stream(self) -> Result<Deliveries<Record>, Error> {
+        self.forward(WAITING, |batch| batch.into_acks().collect()).await
+    }
+
+    /// As [`ConsumerBuilder::into_stream`], with whole batches: sized as `batch_max_records`, `batch_max_bytes` and
+    /// `batch_max_wait` say. An ack is for the whole batch.
+    ///
+    /// # Errors
+    /// As [`ConsumerBuilder::into_stream`].
+    pub async fn into_batch_stream(self) -> Result<Deliveries<Batch>, Error> {
+        let whole = |batch: Batch| {
+            let token = batch.ack_token();
+            vec![(batch, token)]
+        };
+        self.forward(1, whole).await
+    }
+
+    async fn forward<T: Send + 'static>(
+        mut self,
+        waiting: usize,
+        split: fn(Batch) -> Vec<(T, AckToken)>,
+    ) -> Result<Deliveries<T>, Error> {
+        if self.factory.is_some() {
+            return Err(missing("use for its handler", "remove the handler, or read no stream"));
+        }
+        let (to, items) = mpsc::channel(waiting);
+        self.factory = Some(Factory::new(None, move |_| Forward { to: to.clone(), split }));
+        let consumer = self.build().await?;
+        let handle = consumer.handle();
+        let run = Some(TaskTracker::new().spawn(consumer.run()));
+        Ok(Deliveries { items, run, handle })
+    }
+}
