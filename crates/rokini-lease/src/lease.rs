@@ -210,6 +210,20 @@ impl Lease {
         let _ = yielding.wait_for(Option::is_some).await;
     }
 
+    /// Asks for this lease to go to the least loaded live worker that reads the stream and has room:
+    /// [`Lease::yield_requested`] resolves then. For a holder that does not get on with the shard. `false` where there
+    /// is no such worker.
+    #[must_use]
+    pub fn give_away(&self) -> bool {
+        self.shared.set_successors(&self.shared.view().workers);
+        let to = self.shared.next_successor(&self.hold.key.stream);
+        let found = to.is_some();
+        if found && !self.hold.is_yielding() {
+            self.hold.request_yield(to);
+        }
+        found
+    }
+
     /// Whether an operator stopped the reading of this shard or of the group. The lease is held all the same: stop
     /// fetching, let what was fetched be done, and wait.
     #[must_use]

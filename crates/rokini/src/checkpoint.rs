@@ -238,6 +238,7 @@ impl Checkpoints {
         lease: &Lease,
         interval: Duration,
         mut retry: Retry,
+        marks: impl Fn(Position) -> Marks,
         mut report: impl FnMut(Saved),
     ) -> Infallible {
         let mut next = Instant::now();
@@ -270,7 +271,7 @@ impl Checkpoints {
                     if lease.until_valid().await.is_err() {
                         return future::pending().await;
                     }
-                    match lease.checkpoint(position, self.marks()).await {
+                    match lease.checkpoint(position, marks(position)).await {
                         Ok(()) => {
                             retry.succeeded();
                             next = Instant::now() + interval;

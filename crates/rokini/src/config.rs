@@ -33,6 +33,16 @@ pub enum Billing {
     Provisioned,
 }
 
+/// What to do when records may have been trimmed before they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDataLoss {
+    /// Go on with the oldest record kept.
+    #[default]
+    Continue,
+    /// Stand still until the shard is told to go on.
+    Halt,
+}
+
 /// Where the value of a setting comes from. The later of two wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigOrigin {
@@ -123,6 +133,14 @@ pub struct Settings {
     pub park: bool,
     /// [`ConfigKey::UniqueWorkerNames`]
     pub unique_worker_names: bool,
+    /// [`ConfigKey::StallTimeout`]
+    pub stall_timeout: Duration,
+    /// [`ConfigKey::OnDataLoss`]
+    pub on_data_loss: OnDataLoss,
+    /// [`ConfigKey::DataLossWarning`], in percent.
+    pub data_loss_warning: u8,
+    /// [`ConfigKey::IgnoreShardOrder`]
+    pub ignore_shard_order: bool,
     /// [`ConfigKey::AuditInterval`]
     pub audit_interval: Duration,
     /// [`ConfigKey::DeadLetter`]
@@ -182,6 +200,10 @@ impl Default for Settings {
             bisect: true,
             park: false,
             unique_worker_names: false,
+            stall_timeout: Duration::from_secs(60),
+            on_data_loss: OnDataLoss::Continue,
+            data_loss_warning: 50,
+            ignore_shard_order: false,
             audit_interval: Duration::from_secs(60),
             dead_letter: None,
             stall_after: Duration::from_secs(5),
@@ -240,6 +262,16 @@ impl Settings {
             ConfigKey::Bisect => self.bisect = value::flag(text)?,
             ConfigKey::Park => self.park = value::flag(text)?,
             ConfigKey::UniqueWorkerNames => self.unique_worker_names = value::flag(text)?,
+            ConfigKey::StallTimeout => self.stall_timeout = value::duration(text)?,
+            ConfigKey::OnDataLoss => {
+                self.on_data_loss = match text {
+                    "continue" => OnDataLoss::Continue,
+                    "halt" => OnDataLoss::Halt,
+                    _ => return Err("`continue` or `halt`"),
+                };
+            }
+            ConfigKey::DataLossWarning => self.data_loss_warning = value::percent(text)?,
+            ConfigKey::IgnoreShardOrder => self.ignore_shard_order = value::flag(text)?,
             ConfigKey::AuditInterval => self.audit_interval = value::duration(text)?,
             ConfigKey::DeadLetter => {
                 self.dead_letter = Some(target::parse(text).ok_or(target::ACCEPTED)?);
@@ -293,6 +325,13 @@ impl Settings {
             ConfigKey::Bisect => self.bisect.to_string(),
             ConfigKey::Park => self.park.to_string(),
             ConfigKey::UniqueWorkerNames => self.unique_worker_names.to_string(),
+            ConfigKey::StallTimeout => value::duration_text(self.stall_timeout),
+            ConfigKey::OnDataLoss => match self.on_data_loss {
+                OnDataLoss::Continue => "continue".to_owned(),
+                OnDataLoss::Halt => "halt".to_owned(),
+            },
+            ConfigKey::DataLossWarning => self.data_loss_warning.to_string(),
+            ConfigKey::IgnoreShardOrder => self.ignore_shard_order.to_string(),
             ConfigKey::AuditInterval => value::duration_text(self.audit_interval),
             ConfigKey::DeadLetter => self.dead_letter.as_ref()?.to_string(),
             ConfigKey::StallAfter => value::duration_text(self.stall_after),
@@ -409,6 +448,7 @@ impl ConsumerConfig {
             (ConfigKey::Heartbeat, self.heartbeat, Duration::from_millis(100)),
             (ConfigKey::PollFloor, self.poll_floor, POLL_FLOOR),
             (ConfigKey::PollCeiling, self.poll_ceiling, self.poll_floor),
+            (ConfigKey::StallTimeout, self.stall_timeout, Duration::from_secs(1)),
             (ConfigKey::AuditInterval, self.audit_interval, Duration::from_secs(1)),
             (ConfigKey::StallAfter, self.stall_after, Duration::from_secs(1)),
             (ConfigKey::TargetLag, self.target_lag, Duration::from_secs(1)),

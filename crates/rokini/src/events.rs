@@ -246,6 +246,39 @@ pub enum Event {
         /// The lease.
         lease: rokini_lease::LeaseKey,
     },
+    /// Records may have been trimmed before this group read them: those that arrived within these times. They may also
+    /// have been none, if nothing was put then.
+    DataLoss {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// Everything that arrived before was read: milliseconds since the Unix epoch, by the stream's clock.
+        from_millis: u64,
+        /// What arrived from here on is read: milliseconds since the Unix epoch, by the stream's clock.
+        to_millis: u64,
+        /// Whether the shard stands still now, as `on_data_loss = halt` wants it.
+        halted: bool,
+    },
+    /// Records that are not done come near the end of the retention (`data_loss_warning`). Told once, and again when it
+    /// had been better.
+    DataLossNear {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// How long until they are trimmed.
+        until_loss: Duration,
+    },
+    /// This worker does not get on with a shard, so it goes to another one.
+    ShardGivenBack {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
+        /// What happened.
+        error: String,
+    },
     /// An audit found partition-key hashes that no lease covered, and gave leases to the open shards that take them.
     HolesFound {
         /// The stream.

@@ -17,6 +17,7 @@ use crate::shard::task::Outcome;
 use crate::telemetry::{health::Health, scale::Scale};
 use crate::{Error, ErrorKind, Event, ShardState, ShardStatus};
 
+mod pause;
 mod streams;
 
 pub use streams::StreamStatus;
@@ -73,6 +74,7 @@ impl Handle {
             worker: member.as_ref().map(|member| member.id().clone()),
             phase: control.phase(),
             streams: control.engine.streams.all().values().map(|stream| StreamStatus::of(stream)).collect(),
+            paused: *control.engine.paused.borrow(),
             valid: member.as_ref().is_some_and(Member::is_valid),
             shards: control.shards().values().map(|live| live.status()).collect(),
             fleet: member.map(|member| member.snapshot()).unwrap_or_default(),
@@ -199,6 +201,8 @@ pub struct Status {
     pub phase: Phase,
     /// The streams that are read, in the order of their ids; none before the start position is stored.
     pub streams: Vec<StreamStatus>,
+    /// Whether [`Handle::pause`] holds.
+    pub paused: bool,
     /// Whether heartbeats arrive, so that handlers run.
     pub valid: bool,
     /// The shards that this worker works on, in the order of streams and ids.

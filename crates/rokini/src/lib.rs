@@ -26,7 +26,9 @@ mod typed;
 
 pub use aws::{AwsOptions, http_client};
 pub use checkpoint::{PendingCheckpoint, Prepared};
-pub use config::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring, Settings, StartPosition};
+pub use config::{
+    Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring, OnDataLoss, Settings, StartPosition,
+};
 pub use consumer::{Consumer, ConsumerBuilder, Delivered, Deliveries};
 #[cfg(feature = "sqs")]
 pub use dead_letter::DeadLetterQueue;

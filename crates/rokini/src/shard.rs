@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rokini_lease::{Epoch, GroupId, LeaseKey, Position, SequenceNumber, ShardId, StreamId, WorkerId};
+use rokini_lease::{Epoch, GroupId, LeaseKey, Marks, Position, SequenceNumber, ShardId, StreamId, WorkerId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -14,11 +14,14 @@ use crate::telemetry::lag::Arrivals;
 use crate::telemetry::meter::ShardMeter;
 use crate::telemetry::stall;
 use crate::{Error, ErrorKind, Fetched, Record};
+use reading::Reading;
 
 pub(crate) mod catalog;
 pub(crate) mod coverage;
 pub(crate) mod fetch;
 pub(crate) mod graph;
+mod rate;
+pub(crate) mod reading;
 pub(crate) mod task;
 
 /// What a processor knows of its shard. Cheap to clone.
@@ -170,7 +173,7 @@ pub enum ShardState {
     BackingOff,
     /// Every record was handed out, and nothing more is taken up or comes: waits for ack tokens.
     AwaitingAcks,
-    /// Records were given up and the policy is to halt: nothing is called until
+    /// Records were given up, or trimmed before they were read, and the policy is to halt: nothing is called until
     /// [`Handle::retry_halted`](crate::Handle::retry_halted), a restart, or a seek.
     Halted,
     /// Waits until heartbeats arrive again.
@@ -217,6 +220,19 @@ pub struct ShardStatus {
     pub skipped: u64,
     /// Records given to the dead-letter sink in this hold.
     pub dead_lettered: u64,
+    /// Whether reading is paused, by this worker or by an operator.
+    pub paused: bool,
+    /// When the oldest record that is not done arrived at the stream, in milliseconds since the Unix epoch by the
+    /// stream's clock: a little early where a response holds many. `None` when everything that was there at the last
+    /// read is done.
+    pub oldest_not_done_millis: Option<u64>,
+    /// When everything was done and nothing was behind, last: milliseconds since the Unix epoch by the stream's clock.
+    pub caught_up_millis: Option<u64>,
+    /// How long until the stream trims records that are not done, if nothing moves; while reading stands still also
+    /// those that may have arrived since. `None` before the first read of a shard that has no time to go by.
+    pub until_data_loss: Option<Duration>,
+    /// How often records may have been trimmed in this hold before they were read.
+    pub data_losses: u64,
 }
 
 /// How large a batch is.
@@ -231,6 +247,7 @@ pub(crate) struct Size {
 pub(crate) struct Live {
     pub(crate) context: ShardContext,
     meter: Arc<ShardMeter>,
+    pub(crate) reading: Reading,
     progress: Mutex<Progress>,
     resume: Notify,
 }
@@ -262,7 +279,7 @@ impl Progress {
 }
 
 impl Live {
-    pub(crate) fn new(context: ShardContext, meter: Arc<ShardMeter>) -> Self {
+    pub(crate) fn new(context: ShardContext, reading: Reading, meter: Arc<ShardMeter>) -> Self {
         let progress = Progress {
             arrivals: Arrivals::new(Instant::now()),
             begun: Instant::now(),
@@ -278,7 +295,12 @@ impl Live {
             skipped: 0,
             dead_lettered: 0,
         };
-        Self { context, meter, progress: Mutex::new(progress), resume: Notify::new() }
+        Self { context, reading, meter, progress: Mutex::new(progress), resume: Notify::new() }
+    }
+
+    /// What is stored together with this position.
+    pub(crate) fn marks(&self, position: Position) -> Marks {
+        self.reading.marks(position).or(self.context.checkpoints().marks())
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -287,10 +309,12 @@ impl Live {
 
     /// What the shard is judged by. `lag_before`: see [`stall::Facts`].
     pub(crate) fn facts(&self, lag: Duration, lag_before: Option<Duration>) -> stall::Facts {
+        let (paused, halted) = self.reading.stands_still();
         let progress = self.progress();
         let now = Instant::now();
         stall::Facts {
-            state: progress.state,
+            paused,
+            state: if halted { ShardState::Halted } else { progress.state },
             since: now.duration_since(progress.since),
             unread: now.duration_since(progress.last_read.unwrap_or(progress.begun)),
             unreturned: progress.last_return.map(|returned| now.duration_since(returned)),
@@ -369,7 +393,9 @@ impl Live {
 
     /// A halted shard is to go on.
     pub(crate) fn resume(&self) {
-        self.resume.notify_one();
+        if !self.reading.resume() {
+            self.resume.notify_one();
+        }
     }
 
     pub(crate) async fn resumed(&self) {
@@ -390,6 +416,8 @@ impl Live {
     }
 
     pub(crate) fn status(&self) -> ShardStatus {
+        let done = self.context.checkpoints().pending();
+        let facts = self.reading.facts(done);
         let progress = self.progress();
         let now = Instant::now();
         let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then));
@@ -397,10 +425,10 @@ impl Live {
             stream: self.context.stream().clone(),
             shard: self.context.shard_id().clone(),
             epoch: self.context.epoch(),
-            state: progress.state,
+            state: if facts.halted { ShardState::Halted } else { progress.state },
             since: now.duration_since(progress.since),
             stored: self.context.checkpoints().stored(),
-            done: self.context.checkpoints().pending(),
+            done,
             millis_behind_latest: progress.millis_behind_latest,
             last_read: ago(progress.last_read),
             last_handler_return: ago(progress.last_return),
@@ -410,6 +438,11 @@ impl Live {
             parked: progress.parked,
             skipped: progress.skipped,
             dead_lettered: progress.dead_lettered,
+            paused: facts.paused,
+            oldest_not_done_millis: facts.oldest_not_done_millis,
+            caught_up_millis: facts.caught_up_millis,
+            until_data_loss: facts.until_data_loss,
+            data_losses: facts.data_losses,
         }
     }
 }

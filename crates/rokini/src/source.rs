@@ -23,6 +23,12 @@ pub trait StreamSource: fmt::Debug + Send + Sync + 'static {
     /// What the stream is. Also says what time it is there.
     async fn describe(&self) -> Result<StreamDescription, Error>;
 
+    /// The time at the stream, in milliseconds since the Unix epoch, as its answers told it last: never later than it
+    /// is. `None`, the default, where nothing tells it: the host's clock counts then.
+    fn now_millis(&self) -> Option<u64> {
+        None
+    }
+
     /// Lists shards, whole.
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error>;
 

@@ -28,6 +28,8 @@ mod monitoring;
 mod options;
 #[path = "delivery/policy.rs"]
 mod policy;
+#[path = "delivery/reading.rs"]
+mod reading;
 #[path = "delivery/shard_end.rs"]
 mod shard_end;
 #[path = "delivery/start.rs"]

@@ -132,6 +132,20 @@ keys! {
     /// worker name: `true` or `false`. Default `false`. With `true` a restarted worker gets its shards back
     /// after two silent heartbeats in place of `failover`.
     UniqueWorkerNames = "unique_worker_names",
+    /// How long a shard may be asked for records without an answer, as a duration, beyond `poll_ceiling`. Default
+    /// `1m`, at least `1s`. Then another reader is tried; the second time the shard goes to another worker, where
+    /// there is one.
+    StallTimeout = "stall_timeout",
+    /// What to do when records may have been trimmed before they were read: `continue` with the oldest record kept,
+    /// or `halt` the shard until it is told to go on. Default `continue`. An event tells in either case.
+    OnDataLoss = "on_data_loss",
+    /// From which share of the retention on an event warns that records that are not done will be trimmed: a whole
+    /// number of percent, 1 to 100. Default 50.
+    DataLossWarning = "data_loss_warning",
+    /// Whether the children of a split or a merge start without waiting until their parents are done: `true` or
+    /// `false`. Default `false`, which keeps the order per partition key. The same for all workers of a group.
+    /// Called `IgnoreShardOrdering` in gokini.
+    IgnoreShardOrder = "ignore_shard_order",
     /// How often the group compares its shards with the stream's listing and mends holes, as a duration: one
     /// listing per stream, whatever the number of workers. Default `1m`, at least `1s`.
     AuditInterval = "audit_interval",

@@ -34,6 +34,10 @@ fn sample(key: ConfigKey) -> &'static str {
         ConfigKey::Bisect => "false",
         ConfigKey::Park => "true",
         ConfigKey::UniqueWorkerNames => "true",
+        ConfigKey::StallTimeout => "20s",
+        ConfigKey::OnDataLoss => "halt",
+        ConfigKey::DataLossWarning => "80",
+        ConfigKey::IgnoreShardOrder => "true",
         ConfigKey::AuditInterval => "5m",
         ConfigKey::DeadLetter => "kinesis:dead",
         ConfigKey::StallAfter => "20s",
@@ -82,6 +86,10 @@ fn with_sample(key: ConfigKey) -> Settings {
         ConfigKey::Bisect => settings.bisect = false,
         ConfigKey::Park => settings.park = true,
         ConfigKey::UniqueWorkerNames => settings.unique_worker_names = true,
+        ConfigKey::StallTimeout => settings.stall_timeout = Duration::from_secs(20),
+        ConfigKey::OnDataLoss => settings.on_data_loss = OnDataLoss::Halt,
+        ConfigKey::DataLossWarning => settings.data_loss_warning = 80,
+        ConfigKey::IgnoreShardOrder => settings.ignore_shard_order = true,
         ConfigKey::AuditInterval => settings.audit_interval = Duration::from_secs(300),
         ConfigKey::DeadLetter => {
             settings.dead_letter = Some(DeadLetterTarget::Kinesis("dead".parse().unwrap()));

@@ -39,6 +39,13 @@ pub(super) fn table(text: &str) -> Result<String, Accepted> {
         .ok_or("a table name: 3 to 255 letters, digits, `_`, `.`, `-`")
 }
 
+pub(super) fn percent(text: &str) -> Result<u8, Accepted> {
+    text.parse()
+        .ok()
+        .filter(|share| (1..=100).contains(share))
+        .ok_or("a whole number of percent from 1 to 100")
+}
+
 pub(super) fn units(text: &str) -> Result<NonZeroU64, Accepted> {
     // DynamoDB counts capacity in a signed 64-bit integer.
     text.parse()

@@ -12,6 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, WallClock};
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use stream::{Delivered, Deliveries};
@@ -27,7 +28,7 @@ use crate::shard::catalog::Catalog;
 use crate::telemetry::{Telemetry, recorders::Recorders, sampler::Looks};
 use crate::{
     Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Decode, Error, ErrorKind,
-    HandlerError, OnFailure, Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
+    HandlerError, OnDataLoss, OnFailure, Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
 };
 
 /// Builds a [`Consumer`]. Each setting is described at its [`ConfigKey`]; a wrong value is an error of
@@ -183,6 +184,31 @@ impl ConsumerBuilder {
     /// Vouches that no two live processes have the same worker name. Default `false`.
     pub fn unique_worker_names(self, vouched: bool) -> Self {
         self.set(ConfigKey::UniqueWorkerNames, vouched.to_string())
+    }
+
+    /// How long a shard may be asked for records without an answer before another reader, then another worker, is
+    /// tried. Default 1 minute.
+    pub fn stall_timeout(self, limit: Duration) -> Self {
+        self.set_duration(ConfigKey::StallTimeout, limit)
+    }
+
+    /// What to do when records may have been trimmed before they were read. Default [`OnDataLoss::Continue`].
+    pub fn on_data_loss(self, action: OnDataLoss) -> Self {
+        let text = match action {
+            OnDataLoss::Continue => "continue",
+            OnDataLoss::Halt => "halt",
+        };
+        self.set(ConfigKey::OnDataLoss, text)
+    }
+
+    /// From which share of the retention on, in percent, an event warns of records about to be trimmed. Default 50.
+    pub fn data_loss_warning(self, percent: u8) -> Self {
+        self.set(ConfigKey::DataLossWarning, percent.to_string())
+    }
+
+    /// Whether children start without waiting for their parents. Default `false`.
+    pub fn ignore_shard_order(self, ignore: bool) -> Self {
+        self.set(ConfigKey::IgnoreShardOrder, ignore.to_string())
     }
 
     /// How often the group compares its leases with the stream's shards. Default 1 minute.
@@ -391,7 +417,8 @@ impl ConsumerBuilder {
         let registry = (!config.monitoring.is_empty()).then(Arc::default);
         let telemetry = Telemetry::new(&group, registry, self.recorders, config.metrics_shard_label);
         let events = Events::new(Arc::new(telemetry));
-        let catalog = Catalog { store, group, events: events.clone() };
+        let ignore_order = config.ignore_shard_order;
+        let catalog = Catalog { store, group, events: events.clone(), ignore_order };
         let engine = Arc::new(Engine {
             config,
             catalog,
@@ -403,6 +430,7 @@ impl ConsumerBuilder {
             dead_letter,
             streams: Streams::default(),
             sources,
+            paused: watch::Sender::new(false),
         });
         let control = Arc::new(Control::new(&engine));
         Ok(Consumer { runner: Runner { engine, control, rng } })

@@ -17,7 +17,11 @@ use crate::ShardContext;
 use crate::events::Event;
 use crate::handle::Control;
 use crate::shard::Live;
-use crate::shard::task::{Outcome, ShardTask, Signals};
+use crate::shard::reading::Reading;
+use crate::shard::task::{Outcome, ShardTask, Signals, give_back};
+
+/// After so many tasks of one shard that ended in a row in a way they should not, another worker is to try.
+const MOST_BROKEN: u32 = 3;
 
 /// A task that ended.
 pub(crate) struct Ended {
@@ -36,6 +40,8 @@ pub(crate) struct Crew {
     running: BTreeMap<LeaseKey, Option<Arc<Live>>>,
     /// Granted while the task of an earlier hold has not ended: two handlers of one shard never run at once.
     waiting: BTreeMap<LeaseKey, (Lease, WorkerId)>,
+    /// Tasks that ended in a row in a way they should not.
+    broken: BTreeMap<LeaseKey, u32>,
 }
 
 impl Crew {
@@ -49,6 +55,7 @@ impl Crew {
             keys: HashMap::new(),
             running: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            broken: BTreeMap::new(),
         }
     }
 
@@ -90,8 +97,12 @@ impl Crew {
                 lease.position(),
             );
             context.checkpoints().inherit(lease.pending());
-            let live = Arc::new(Live::new(context, self.engine.telemetry().shard(&key)));
+            let reading = Reading::new(Arc::clone(&stream), self.engine.clock.clone(), lease.row());
+            let live = Arc::new(Live::new(context, reading, self.engine.telemetry().shard(&key)));
             self.control.add(&live);
+            if self.broken.get(&key).is_some_and(|times| *times >= MOST_BROKEN) {
+                give_back(&self.engine, &lease, "its work ended again and again");
+            }
             let task = ShardTask {
                 engine: Arc::clone(&self.engine),
                 live: Arc::clone(&live),
@@ -122,6 +133,12 @@ impl Crew {
         };
         let key = self.keys.remove(&id);
         let live = key.as_ref().and_then(|key| self.running.remove(key)).flatten();
+        if let Some(key) = &key {
+            match outcome {
+                Outcome::Broken(_) => *self.broken.entry(key.clone()).or_default() += 1,
+                _ => drop(self.broken.remove(key)),
+            }
+        }
         if let Some(live) = &live {
             self.control.remove(live);
             key.iter().for_each(|key| self.engine.telemetry().left(key));

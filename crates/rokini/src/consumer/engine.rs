@@ -6,6 +6,7 @@ use aws_types::SdkConfig;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini_lease::WallClock;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::streams::Streams;
@@ -32,6 +33,8 @@ pub(crate) struct Engine {
     pub(crate) dead_letter: Option<Arc<dyn DeadLetterSink>>,
     pub(crate) streams: Streams,
     pub(crate) sources: Sources,
+    /// Whether this worker is paused.
+    pub(crate) paused: watch::Sender<bool>,
 }
 
 impl Engine {

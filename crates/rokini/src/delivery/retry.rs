@@ -51,6 +51,12 @@ impl Retry {
         self.backoff.delay(self.failures, &mut self.rng)
     }
 
+    /// As [`Retry::failed`], by another measure for this failure.
+    pub(crate) fn failed_by(&mut self, backoff: Backoff) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        backoff.delay(self.failures, &mut self.rng)
+    }
+
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }

@@ -72,6 +72,12 @@ codes! {
     ShardRestarted = "shard-restarted",
     /// [`Event::ForeignLease`]
     ForeignLease = "foreign-lease",
+    /// [`Event::DataLoss`]
+    DataLoss = "data-loss",
+    /// [`Event::DataLossNear`]
+    DataLossNear = "data-loss-near",
+    /// [`Event::ShardGivenBack`]
+    ShardGivenBack = "shard-given-back",
     /// [`Event::HolesFound`]
     HolesFound = "holes-found",
     /// [`Event::StreamAdded`]
@@ -129,6 +135,9 @@ impl Event {
             Self::LeaseLost { .. } => EventCode::LeaseLost,
             Self::ShardRestarted { .. } => EventCode::ShardRestarted,
             Self::ForeignLease { .. } => EventCode::ForeignLease,
+            Self::DataLoss { .. } => EventCode::DataLoss,
+            Self::DataLossNear { .. } => EventCode::DataLossNear,
+            Self::ShardGivenBack { .. } => EventCode::ShardGivenBack,
             Self::HolesFound { .. } => EventCode::HolesFound,
             Self::StreamAdded { .. } => EventCode::StreamAdded,
             Self::StreamRemoved { .. } => EventCode::StreamRemoved,

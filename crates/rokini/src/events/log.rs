@@ -127,6 +127,17 @@ impl Log {
                     "a lease of a stream that is not read here: it is given back"
                 );
             }
+            Event::DataLoss { stream, shard, from_millis, to_millis, halted } => {
+                line!(warn, stream, shard, { from_millis, to_millis, halted, },
+                    "records may have been trimmed before they were read");
+            }
+            Event::DataLossNear { stream, shard, until_loss } => {
+                line!(warn, stream, shard, { ?until_loss, },
+                    "records that are not done come near the end of the retention");
+            }
+            Event::ShardGivenBack { stream, shard, error } => {
+                line!(warn, stream, shard, { exception.message = %error, }, "a shard goes to another worker");
+            }
             Event::HolesFound { stream, holes, left } => {
                 tracing::warn!(event.name = code, messaging.destination.name = %stream, ?holes, left,
                     "no lease covered some partition-key hashes");

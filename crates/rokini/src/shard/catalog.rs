@@ -28,6 +28,8 @@ pub(crate) struct Catalog {
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) group: GroupId,
     pub(crate) events: Events,
+    /// Whether children start without waiting for their parents.
+    pub(crate) ignore_order: bool,
 }
 
 /// What an audit found.
@@ -124,8 +126,13 @@ impl Catalog {
     /// Gives a lease to each shard that was open at the start and has none.
     pub(crate) async fn begin(&self, stream: &OpenStream) -> Result<usize, Error> {
         let leases = of_stream(self.store.list(&self.group, Listing::All).await?, &stream.id);
-        let listing = stream.source.list_shards(at_start(&stream.start)).await?;
-        let roots = listing.iter().map(|shard| shard.id.clone()).collect();
+        let at_start = stream.source.list_shards(at_start(&stream.start)).await?;
+        let roots = at_start.iter().map(|shard| shard.id.clone()).collect();
+        let listing = match self.ignore_order {
+            true => stream.source.list_shards(ShardSelection::All).await?,
+            // What comes after a shard gets its lease when that one ends.
+            false => at_start,
+        };
         self.create_missing(stream, &listing, &roots, &leases).await
     }
 
@@ -202,7 +209,7 @@ impl Catalog {
         let mut created = Vec::new();
         for generation in generations {
             let written: Vec<Option<ShardId>> = stream::iter(generation)
-                .map(|row| async move { self.insert(&row).await })
+                .map(|row| async move { self.insert(row).await })
                 .buffer_unordered(WRITES_AT_ONCE)
                 .try_collect()
                 .await?;
@@ -216,8 +223,14 @@ impl Catalog {
         Ok(count)
     }
 
+    /// A lease without parents waits for nobody.
+    fn in_order(&self, row: LeaseRow) -> LeaseRow {
+        if self.ignore_order { row.with_parents(Vec::new()) } else { row }
+    }
+
     /// The shard, if the lease was not there before.
-    async fn insert(&self, row: &LeaseRow) -> Result<Option<ShardId>, Error> {
+    async fn insert(&self, row: LeaseRow) -> Result<Option<ShardId>, Error> {
+        let row = &self.in_order(row);
         match self.store.insert_lease(&self.group, row).await {
             Ok(outcome) => Ok(outcome.is_applied().then(|| row.key.shard.clone())),
             Err(error) if error.is_ambiguous() => {
@@ -256,7 +269,7 @@ impl Catalog {
                     None => drop(self.audit(stream).await?),
                 }
             }
-            rows.push(graph::lease_row(&stream.id, child, graph::child_position(&positions)));
+            rows.push(self.in_order(graph::lease_row(&stream.id, child, graph::child_position(&positions))));
         }
         Ok(rows)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rokini_lease::Position;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -13,42 +14,53 @@ use crate::consumer::engine::Engine;
 use crate::consumer::streams::OpenStream;
 use crate::delivery::retry::{Backoff, Retry};
 use crate::events::Event;
-use crate::{Error, ErrorKind, Fetched, ShardEnd, ShardReader};
+use crate::{Error, ErrorKind, Fetched, OnDataLoss, ShardEnd, ShardReader};
 
 /// A reader waits by itself after an error that passes, for as long as that one asks for. This on top of it keeps
 /// one that does not from spinning.
-const BESIDE_READER: Duration = Duration::from_millis(200);
+const BESIDE_READER: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_millis(200) };
 
 /// Reads one shard into a channel, at most one response ahead of what was taken from it.
 pub(crate) struct Fetch {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) live: Arc<Live>,
-    pub(crate) stream: Arc<OpenStream>,
-    pub(crate) responses: mpsc::Sender<Fetched>,
+    engine: Arc<Engine>,
+    live: Arc<Live>,
+    stream: Arc<OpenStream>,
+    responses: mpsc::Sender<Fetched>,
     retry: Retry,
 }
 
 impl Fetch {
-    /// The fetcher and the end to take responses from.
     pub(crate) fn new(
         engine: &Arc<Engine>,
         live: &Arc<Live>,
         stream: &Arc<OpenStream>,
+        responses: &mpsc::Sender<Fetched>,
         rng: &mut StdRng,
-    ) -> (Self, mpsc::Receiver<Fetched>) {
-        let (responses, taken) = mpsc::channel(1);
+    ) -> Self {
         let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
         let (engine, live, stream) = (Arc::clone(engine), Arc::clone(live), Arc::clone(stream));
-        (Self { engine, live, stream, responses, retry }, taken)
+        Self { engine, live, stream, responses: responses.clone(), retry }
     }
 
-    /// Until the end of the shard, or until nobody takes responses any more.
+    /// Until the end of the shard, until nobody takes responses any more, or until another reader began.
     pub(crate) async fn run(mut self) {
         let hold = self.live.context.checkpoints().hold();
         let responses = self.responses.clone();
+        let (number, from) = self.live.reading.begin();
         let mut reader = None;
         while let Ok(place) = responses.reserve().await {
-            let mut fetched = self.next(&mut reader).await;
+            let next = self.next(&mut reader, &from).await;
+            self.live.reading.asking(false);
+            let Some(mut fetched) = next else { continue };
+            self.look_for_gap(&fetched).await;
+            // From here to the hand-over nothing waits: a reader that was replaced hands on nothing, any other all.
+            if !self.live.reading.answered(number, &fetched) {
+                return;
+            }
+            self.live.read(&fetched);
+            if fetched.records.is_empty() && fetched.end.is_none() {
+                continue;
+            }
             for record in &mut fetched.records {
                 record.hold = Some(hold);
             }
@@ -60,49 +72,86 @@ impl Fetch {
         }
     }
 
-    /// The next response with something in it.
-    async fn next(&mut self, reader: &mut Option<Box<dyn ShardReader>>) -> Fetched {
-        let stream = Arc::clone(&self.stream);
+    /// One response. `None`: the shard was paused meanwhile, and is not any more.
+    async fn next(&mut self, reader: &mut Option<Box<dyn ShardReader>>, from: &Position) -> Option<Fetched> {
+        let (stream, live) = (Arc::clone(&self.stream), Arc::clone(&self.live));
         loop {
-            let result = match reader {
-                Some(reader) => tokio::select! {
-                    biased;
-                    () = stream.until_replaced() => return self.gone(),
-                    read = reader.next() => read,
-                },
-                None => {
-                    let context = &self.live.context;
-                    match self.stream.source.open(context.shard_id(), &context.position()).await {
-                        Ok(opened) => {
-                            *reader = Some(opened);
-                            continue;
-                        }
-                        Err(error) => Err(error),
-                    }
-                }
+            tokio::select! {
+                biased;
+                () = stream.until_replaced() => return Some(self.gone()),
+                () = live.reading.until_paused(false) => {}
+            }
+            live.reading.asking(true);
+            let result = tokio::select! {
+                biased;
+                () = stream.until_replaced() => return Some(self.gone()),
+                () = live.reading.until_paused(true) => return None,
+                read = self.read(reader, from) => read,
             };
             match result {
                 Ok(fetched) => {
                     self.retry.succeeded();
-                    self.live.read(&fetched);
-                    if !fetched.records.is_empty() || fetched.end.is_some() {
-                        return fetched;
-                    }
+                    return Some(fetched);
                 }
-                Err(error) if self.is_gone(&error).await => return self.gone(),
+                Err(error) if self.is_gone(&error).await => return Some(self.gone()),
                 Err(error) => tokio::select! {
                     biased;
-                    () = stream.until_replaced() => return self.gone(),
+                    () = stream.until_replaced() => return Some(self.gone()),
                     () = self.failed(&error) => {}
                 },
             }
         }
     }
 
+    /// Cancel safe, as readers are.
+    async fn read(
+        &self,
+        reader: &mut Option<Box<dyn ShardReader>>,
+        from: &Position,
+    ) -> Result<Fetched, Error> {
+        let reader = match reader {
+            Some(reader) => reader,
+            None => reader.insert(self.stream.source.open(self.live.context.shard_id(), from).await?),
+        };
+        reader.next().await
+    }
+
+    /// Tells what may have been trimmed before these records, and halts where that is wanted.
+    async fn look_for_gap(&self, fetched: &Fetched) {
+        let reading = &self.live.reading;
+        if reading.gap_before(fetched).is_none() {
+            return;
+        }
+        // The retention may have been raised since it was asked for.
+        if let Ok(described) = self.stream.source.describe().await
+            && described.id == self.stream.id
+        {
+            self.stream.set_retention(described.retention);
+        }
+        let Some(gap) = reading.gap_before(fetched) else { return };
+        reading.lost();
+        let halted = self.engine.config.on_data_loss == OnDataLoss::Halt;
+        let context = &self.live.context;
+        self.engine.events.tell(Event::DataLoss {
+            stream: context.stream().clone(),
+            shard: context.shard_id().clone(),
+            from_millis: gap.from_millis,
+            to_millis: gap.to_millis,
+            halted,
+        });
+        if halted {
+            reading.set_halted(true);
+            reading.resumed().await;
+            reading.set_halted(false);
+        }
+    }
+
     async fn failed(&mut self, error: &Error) {
-        let mut retry_in = self.retry.failed();
-        if error.is_retryable() {
-            retry_in = retry_in.min(BESIDE_READER);
+        let backoff = if error.is_retryable() { BESIDE_READER } else { Backoff::DELIVERY };
+        let retry_in = self.retry.failed_by(backoff);
+        if matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Data) {
+            // Another reader, here or elsewhere, would not get on either.
+            self.live.reading.alive();
         }
         let failures = self.retry.failures();
         let context = &self.live.context;

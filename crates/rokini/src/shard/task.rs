@@ -1,5 +1,6 @@
 //! One shard's life in this worker: from the lease granted to the lease handed over, ended, or lost.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use futures::future::join_all;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Lease, LeaseError, LostCause, Position, SequenceNumber, WorkerId};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,20 +17,25 @@ use tokio_util::task::AbortOnDropHandle;
 use super::fetch::Fetch;
 use super::{Live, ShardState};
 use crate::ShardContext;
-use crate::ShardEnd;
 use crate::checkpoint::Saved;
 use crate::consumer::engine::Engine;
 use crate::consumer::streams::OpenStream;
 use crate::delivery::retry::{Backoff, RateLimit, Retry};
 use crate::events::Event;
 use crate::processor::guarded;
+use crate::{Fetched, ShardEnd};
 
+mod watchdog;
 mod worker;
 
+use watchdog::Act;
+pub(crate) use watchdog::give_back;
 use worker::{End, Slot, Worker};
 
 /// How long a handler call may go on after its lease was lost, and `lease_lost` may take.
 const LOST_GRACE: Duration = Duration::from_secs(5);
+/// How often the time until data loss is looked at: retention is 24 h at least.
+const LOSS_LOOK: Duration = Duration::from_secs(30);
 
 /// How the work on a shard ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,15 +99,21 @@ impl ShardTask {
         let _cancels = cancelled.clone().drop_guard();
         let end = {
             let drain = CancellationToken::new();
-            let (fetch, responses) = Fetch::new(&engine, &live, &stream, &mut rng);
-            let fetching = AbortOnDropHandle::new(engine.tracker.spawn(fetch.run()));
+            let (sender, responses) = mpsc::channel(1);
+            live.reading.set_paused(is_paused(&engine, &lease));
+            let mut fetching = start_reading(&engine, &live, &stream, &sender, &mut rng);
+            let mut reads = true;
+            let mut pauses = pin!(mind_pauses(&engine, &lease, &live));
+            let mut losses = pin!(mind_losses(&engine, &live));
+            let mut silence = pin!(watchdog::silent(&live, &engine.config));
             let worker =
                 Worker::new(&engine, &live, &lease, responses, &drain, &cancelled, &mut processors, &mut rng);
             let mut work = pin!(worker.run());
             let retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng));
             let interval = engine.config.checkpoint_interval;
             let report = |saved| report_saved(&engine, &live, saved);
-            let mut save = pin!(context.checkpoints().save(&lease, interval, retry, report));
+            let mut save =
+                pin!(context.checkpoints().save(&lease, interval, retry, |done| live.marks(done), report));
             let mut lost = pin!(lease.lost());
             let mut asked = pin!(wanted_elsewhere(&lease, &stream));
             loop {
@@ -126,7 +139,21 @@ impl ShardTask {
                         context.checkpoints().freeze();
                         drain.cancel();
                     }
+                    read = &mut fetching, if reads && !drain.is_cancelled() => match read {
+                        // The end of the shard is on its way.
+                        Ok(()) => reads = false,
+                        Err(error) => break End::Broken(format!("reading the shard ended: {error}")),
+                    },
                     never = &mut save => match never {},
+                    never = &mut pauses => match never {},
+                    never = &mut losses => match never {},
+                    silent = &mut silence, if !drain.is_cancelled() => {
+                        if watchdog::act(&engine, &live, &lease, silent) == Act::ReadAnew {
+                            fetching = start_reading(&engine, &live, &stream, &sender, &mut rng);
+                            reads = true;
+                        }
+                        silence.set(watchdog::silent(&live, &engine.config));
+                    }
                 }
             }
         };
@@ -160,6 +187,55 @@ impl ShardTask {
     }
 }
 
+fn start_reading(
+    engine: &Arc<Engine>,
+    live: &Arc<Live>,
+    stream: &Arc<OpenStream>,
+    responses: &mpsc::Sender<Fetched>,
+    rng: &mut StdRng,
+) -> AbortOnDropHandle<()> {
+    let fetch = Fetch::new(engine, live, stream, responses, rng);
+    AbortOnDropHandle::new(engine.tracker.spawn(fetch.run()))
+}
+
+fn is_paused(engine: &Engine, lease: &Lease) -> bool {
+    *engine.paused.borrow() || lease.is_paused()
+}
+
+/// Takes over the pauses of this worker and of operators.
+async fn mind_pauses(engine: &Engine, lease: &Lease, live: &Live) -> Infallible {
+    let mut paused = engine.paused.subscribe();
+    loop {
+        paused.borrow_and_update();
+        let by_operator = lease.is_paused();
+        live.reading.set_paused(is_paused(engine, lease));
+        tokio::select! {
+            _ = paused.changed() => {}
+            () = lease.until_paused(!by_operator) => {}
+        }
+    }
+}
+
+/// Says once when records that are not done come near the end of the retention.
+async fn mind_losses(engine: &Engine, live: &Live) -> Infallible {
+    let threshold = f64::from(engine.config.data_loss_warning) / 100.0;
+    let mut told = false;
+    loop {
+        sleep(LOSS_LOOK).await;
+        let done = live.context.checkpoints().pending();
+        let used_up = live.reading.used_up(done);
+        if used_up >= threshold && !told {
+            engine.events.tell(Event::DataLossNear {
+                stream: live.context.stream().clone(),
+                shard: live.context.shard_id().clone(),
+                until_loss: live.reading.facts(done).until_data_loss.unwrap_or_default(),
+            });
+        }
+        // Not again at once where it goes up and down.
+        told = used_up >= threshold || (told && used_up >= threshold * 0.9);
+    }
+}
+
 /// Resolves once the lease is to be handed over. Nobody wants a shard of a stream that is gone.
 async fn wanted_elsewhere(lease: &Lease, stream: &OpenStream) {
     lease.yield_requested().await;
@@ -173,7 +249,7 @@ async fn hand_over(engine: &Engine, live: &Live, lease: Lease) -> Result<Option<
     let checkpoints = live.context.checkpoints();
     let position = checkpoints.pending();
     let handed_over =
-        lease.hand_over((position > checkpoints.stored()).then_some(position), checkpoints.marks()).await?;
+        lease.hand_over((position > checkpoints.stored()).then_some(position), live.marks(position)).await?;
     checkpoints.is_stored(position);
     engine.events.tell(Event::HandedOver {
         stream: live.context.stream().clone(),
@@ -285,7 +361,7 @@ async fn prepare_end(
 ) -> Result<Vec<rokini_lease::LeaseRow>, String> {
     let checkpoints = live.context.checkpoints();
     let position = checkpoints.pending();
-    match lease.checkpoint(position, checkpoints.marks()).await {
+    match lease.checkpoint(position, live.marks(position)).await {
         Ok(()) => checkpoints.is_stored(position),
         // Nothing lower is to be stored than what is.
         Err(LeaseError::Behind { .. } | LeaseError::Lost(_)) => {}

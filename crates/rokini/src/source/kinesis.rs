@@ -327,6 +327,10 @@ impl StreamSource for KinesisSource {
         }
     }
 
+    fn now_millis(&self) -> Option<u64> {
+        self.shared.stream_now()
+    }
+
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {
         let call = || self.shared.call(LIST_SHARDS, None);
         let mut filter =

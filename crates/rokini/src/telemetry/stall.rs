@@ -54,6 +54,8 @@ impl fmt::Display for StallCause {
 /// What the judgement is about.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Facts {
+    /// Whether somebody wants it to stand still.
+    pub(crate) paused: bool,
     pub(crate) state: ShardState,
     /// How long it is in that state.
     pub(crate) since: Duration,
@@ -76,6 +78,9 @@ const GROWTH: Duration = Duration::from_millis(400);
 /// Why the shard makes no progress, if it makes none. `after` is how long each thing may last; `quiet` how long a
 /// reader may hear nothing.
 pub(crate) fn judge(facts: &Facts, after: Duration, quiet: Duration) -> Option<StallCause> {
+    if facts.paused && !matches!(facts.state, ShardState::Handling | ShardState::BackingOff) {
+        return None;
+    }
     let calling = facts.unreturned.map_or(facts.since, |returned| returned.min(facts.since));
     match facts.state {
         ShardState::Handling | ShardState::Starting if calling > after => return Some(StallCause::Handler),
@@ -103,6 +108,7 @@ mod tests {
     fn c2_a_shard_without_progress_is_seen() {
         let s = Duration::from_secs;
         let fine = Facts {
+            paused: false,
             state: ShardState::Reading,
             since: s(100),
             unread: s(1),
@@ -117,6 +123,8 @@ mod tests {
             (Facts { unread: s(7), ..fine }, Some(StallCause::Reading)),
             (Facts { unreturned: None, since: s(6), ..handling }, Some(StallCause::Handler)),
             (handling, Some(StallCause::Handler)),
+            (Facts { paused: true, unread: s(7), ..fine }, None),
+            (Facts { paused: true, ..handling }, Some(StallCause::Handler)),
             // One call after the other.
             (Facts { unreturned: Some(s(1)), ..handling }, None),
             // The reading waits for the handler.

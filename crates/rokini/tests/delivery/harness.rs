@@ -116,6 +116,17 @@ pub struct Running {
     pub run: JoinHandle<Result<ShutdownReport, Error>>,
 }
 
+/// Ends a builder with a handler that logs.
+pub trait BuildLogging {
+    async fn build_logging(self, log: &Log) -> Running;
+}
+
+impl BuildLogging for ConsumerBuilder {
+    async fn build_logging(self, log: &Log) -> Running {
+        Running::logging(self, log).await
+    }
+}
+
 impl Running {
     pub async fn start(builder: ConsumerBuilder) -> Self {
         let consumer = builder.build().await.unwrap();

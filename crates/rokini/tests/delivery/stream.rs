@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep};
 /// The time at which every test begins, in milliseconds since the Unix epoch.
 pub const BEGIN: u64 = 1_700_000_000_000;
 const POLL: Duration = Duration::from_millis(200);
+/// Records older than this are trimmed.
+pub const RETENTION: Duration = Duration::from_secs(86_400);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
@@ -41,6 +43,8 @@ struct State {
     next: u128,
     /// Records in one response.
     per_read: usize,
+    /// Between two reads at the tip.
+    poll: Duration,
     /// Listings from a time show every shard.
     all_at_start: bool,
     /// Ends do not name children.
@@ -49,13 +53,23 @@ struct State {
     broken: HashMap<ShardId, ErrorKind>,
     panics: HashSet<ShardId>,
     calls: HashMap<Op, usize>,
+    /// Reads of these shards never return.
+    hung: HashSet<ShardId>,
     /// Shards that no listing shows.
     hidden: HashSet<ShardId>,
 }
 
 /// Clones are the same stream.
 #[derive(Debug, Clone)]
-pub struct Stream(Arc<Mutex<State>>);
+pub struct Stream(Arc<Mutex<State>>, Arc<Mutex<Link>>);
+
+/// What is wrong with one worker's way to the stream.
+#[derive(Debug, Default)]
+struct Link {
+    /// Reads fail with this, or never return.
+    cut: Option<Option<ErrorKind>>,
+    panics: bool,
+}
 
 pub fn shard_id(number: usize) -> ShardId {
     ShardId::new(format!("shard-{number}")).unwrap()
@@ -63,21 +77,24 @@ pub fn shard_id(number: usize) -> ShardId {
 
 impl Stream {
     pub fn new(shards: usize) -> Self {
-        let stream = Self(Arc::new(Mutex::new(State {
+        let state = Arc::new(Mutex::new(State {
             name: "orders",
             began: Instant::now(),
             created: BEGIN - 1_000,
             shards: Vec::new(),
             next: 1,
             per_read: 100,
+            poll: POLL,
             all_at_start: false,
             silent_end: false,
             faults: HashMap::new(),
             broken: HashMap::new(),
             panics: HashSet::new(),
             calls: HashMap::new(),
+            hung: HashSet::new(),
             hidden: HashSet::new(),
-        })));
+        }));
+        let stream = Self(state, Arc::default());
         {
             let mut state = stream.state();
             for number in 0..shards {
@@ -114,6 +131,12 @@ impl Stream {
 
     pub fn per_read(self, records: usize) -> Self {
         self.state().per_read = records;
+        self
+    }
+
+    /// Reads at the tip wait this long.
+    pub fn poll(self, poll: Duration) -> Self {
+        self.state().poll = poll;
         self
     }
 
@@ -213,6 +236,34 @@ impl Stream {
         self.state().shards[shard].opened = u64::MAX;
     }
 
+    /// Another way to the same stream, with faults of its own.
+    pub fn link(&self) -> Self {
+        Self(Arc::clone(&self.0), Arc::default())
+    }
+
+    /// Reads over this link fail from now on, or never return; or they work again.
+    pub fn cut(&self, on: bool, kind: Option<ErrorKind>) {
+        self.1.lock().unwrap().cut = on.then_some(kind);
+    }
+
+    /// Readers over this link panic from now on, or no longer.
+    pub fn panic_on_read(&self, on: bool) {
+        self.1.lock().unwrap().panics = on;
+    }
+
+    /// Readers that are open now never answer again where `on`; those opened later do if it is off by then.
+    pub fn hang(&self, shard: usize, on: bool) {
+        let mut state = self.state();
+        match on {
+            true => state.hung.insert(shard_id(shard)),
+            false => state.hung.remove(&shard_id(shard)),
+        };
+    }
+
+    fn hangs(&self, shard: usize) -> bool {
+        self.state().hung.contains(&shard_id(shard))
+    }
+
     /// No listing shows the shard from now on, or they do again.
     pub fn hide(&self, shard: usize, on: bool) {
         let mut state = self.state();
@@ -241,6 +292,10 @@ impl State {
         BEGIN + self.began.elapsed().as_millis() as u64
     }
 
+    fn keeps(&self, record: &Record) -> bool {
+        Duration::from_millis(self.now() - record.arrival_millis) < RETENTION
+    }
+
     fn open_shard(&mut self, parents: Vec<ShardId>, range: HashRange, opened: u64) -> usize {
         let number = self.shards.len();
         let description =
@@ -266,7 +321,11 @@ impl StreamSource for Stream {
             let state = self.called(Op::Describe)?;
             (state.now(), state.name.to_owned())
         };
-        Ok(StreamDescription { name, id: self.id(), now_millis, retention: Duration::from_secs(86_400) })
+        Ok(StreamDescription { name, id: self.id(), now_millis, retention: RETENTION })
+    }
+
+    fn now_millis(&self) -> Option<u64> {
+        Some(self.now())
     }
 
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {
@@ -297,7 +356,7 @@ impl StreamSource for Stream {
         };
         let cursor = state.shards[number].records.iter().take_while(before).count();
         let created = state.created;
-        Ok(Box::new(Reader { stream: self.clone(), created, shard: number, cursor }))
+        Ok(Box::new(Reader { stream: self.clone(), created, shard: number, cursor, hung: false }))
     }
 }
 
@@ -308,6 +367,7 @@ struct Reader {
     created: u64,
     shard: usize,
     cursor: usize,
+    hung: bool,
 }
 
 impl Reader {
@@ -322,6 +382,8 @@ impl Reader {
             return Err(Error::new(*kind, "this shard is broken"));
         }
         assert!(!state.panics.contains(&shard.description.id), "this reader panics");
+        let trimmed = shard.records.iter().take_while(|record| !state.keeps(record)).count();
+        self.cursor = self.cursor.max(trimmed);
         let rest = &shard.records[self.cursor..];
         let records: Vec<Record> = rest.iter().take(state.per_read).cloned().collect();
         let last = records.len() == rest.len();
@@ -344,10 +406,22 @@ impl Reader {
 #[async_trait]
 impl ShardReader for Reader {
     async fn next(&mut self) -> Result<Fetched, Error> {
+        // A call that hangs once hangs for ever, as one on a dead connection does.
+        let cut = self.stream.1.lock().unwrap().cut;
+        if let Some(Some(kind)) = cut {
+            sleep(POLL).await;
+            return Err(Error::new(kind, "the link is cut"));
+        }
+        assert!(!self.stream.1.lock().unwrap().panics, "this link panics");
+        if self.hung || cut.is_some() || self.stream.hangs(self.shard) {
+            self.hung = true;
+            return std::future::pending().await;
+        }
         if let Some(fetched) = self.take()? {
             return Ok(fetched);
         }
-        sleep(POLL).await;
+        let poll = self.stream.state().poll;
+        sleep(poll).await;
         Ok(self.take()?.unwrap_or_default())
     }
 }
