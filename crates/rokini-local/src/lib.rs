@@ -14,6 +14,7 @@
 //! let kinesis = LocalKinesis::builder().stream("orders", 4).start().await?;
 //! // Point any SDK at this URL, with any region and any credentials.
 //! println!("{}", kinesis.endpoint_url());
+//! kinesis.put("orders", "key", "hello")?;
 //! // The next GetRecords call loses its answer.
 //! kinesis.faults().add(Rule::on("GetRecords", Fault::DropAfter).times(1));
 //! // A day passes, and what was written is gone.

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rokini_wire::shapes::record::{PutRecordRequest, PutRecordResponse};
 use rokini_wire::shapes::stream::CreateStreamRequest;
 use rokini_wire::{ServiceError, Timestamp};
 use tokio::net::TcpListener;
@@ -116,6 +117,26 @@ impl LocalKinesis {
     /// Nothing but the model is affected; a client goes on by its own clock.
     pub fn advance(&self, by: Duration) {
         self.service.advance(by);
+    }
+
+    /// Puts a record, in process.
+    ///
+    /// # Errors
+    /// Those of PutRecord.
+    pub fn put(
+        &self,
+        stream: &str,
+        partition_key: &str,
+        data: impl AsRef<[u8]>,
+    ) -> Result<PutRecordResponse, ServiceError> {
+        self.service.call(&PutRecordRequest {
+            stream_name: Some(stream.to_owned()),
+            stream_arn: None,
+            data: data.as_ref().to_vec().into(),
+            partition_key: partition_key.into(),
+            explicit_hash_key: None,
+            sequence_number_for_ordering: None,
+        })
     }
 
     /// The faults that befall calls to the endpoint.
