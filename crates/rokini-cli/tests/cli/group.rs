@@ -236,6 +236,61 @@ async fn o4_one_view_says_where_each_shard_is_and_why_it_does_not_move() {
     assert_eq!(lag["shards"].as_array().unwrap().len(), 4);
 }
 
+/// How long ago a member last read.
+async fn quiet_for(local: &Local) -> Duration {
+    let reads = local.kinesis.calls().into_iter().filter(|call| call.operation == "GetRecords");
+    let last = reads.map(|call| call.at.millis()).max().unwrap_or(0);
+    Duration::from_millis(u64::try_from(local.kinesis.model().now().millis() - last).unwrap())
+}
+
+#[tokio::test]
+async fn o11_a_pause_keeps_the_leases_stops_the_reads_and_expires_nothing() {
+    let local = Local::start(4).await;
+    let (mut a, mut b) = fleet(&local, 20).await;
+    let held = leases(&local).await;
+    let (began, paused) = (local.kinesis.model().now().millis(), Duration::from_secs(3));
+    assert_eq!(json(&local, &["group", "pause", "g"]).await["paused"], true);
+    until("no reads", async || quiet_for(&local).await > paused).await;
+    let last = local.kinesis.calls().iter().rev().find(|call| call.operation == "GetRecords").unwrap().at;
+    eprintln!("the last read came {} ms after the command began", last.millis() - began);
+
+    put(&local, 20..40).await;
+    // Every iterator expires; a member that comes keeps to the pause too.
+    local.kinesis.advance(Duration::from_secs(360));
+    let mut c = local.consume("orders", "g", "c", &QUICK);
+    c.until("its share", |c| c.stderr().contains("started at")).await;
+    let shown = json(&local, &["group", "show", "g"]).await;
+    assert!(shown["paused_at"].is_string());
+    for lease in shown["leases"].as_array().unwrap() {
+        assert_eq!((&lease["state"], &lease["owner"].is_string()), (&"paused".into(), &true), "{lease}");
+        let before = held.iter().find(|row| row["shard"] == lease["shard"]).unwrap();
+        assert!(lease["owner"] == "c" || lease["epoch"] == before["epoch"], "{before}\n{lease}");
+    }
+    assert_eq!(counts(&[&a, &b, &c]).len(), 20, "nothing came");
+
+    // One shard stays paused by itself.
+    let told = json(&local, &["group", "pause", "g", "--shard", "0"]).await;
+    assert_eq!(told["leases"].as_array().unwrap().len(), 1);
+    let resumed = local.run(&["group", "resume", "g"]).await;
+    assert!(resumed.stderr.contains("`rokini group resume g --shard shardId-000000000000`"), "{resumed:?}");
+    let others = |members: &[&Member]| {
+        let lines = members.iter().flat_map(|member| member.lines());
+        let shards = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+        shards
+            .filter(|line| line["data"].as_str().unwrap().parse::<u32>().unwrap() >= 20)
+            .map(|line| line["shard"].as_str().unwrap().to_owned())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    until("the other shards", async || others(&[&a, &b, &c]).len() == 3).await;
+    assert!(!others(&[&a, &b, &c]).contains("shardId-000000000000"));
+    json(&local, &["group", "resume", "g", "--shard", "0"]).await;
+    until("all of it", async || counts(&[&a, &b, &c]).len() == 40).await;
+    assert!(counts(&[&a, &b, &c]).values().all(|count| *count == 1), "each once");
+    for member in [&mut a, &mut b, &mut c] {
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    }
+}
+
 #[tokio::test]
 async fn a_finished_shard_and_its_children() {
     let local = Local::start(1).await;
