@@ -1,14 +1,20 @@
 //! The examples, built and run as programs; their output is what they promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
 
+use std::path::Path;
 use std::process::Command;
 
 fn output(example: &str) -> String {
-    let run = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--package", "rokini", "--example", example])
+    // The whole workspace's features, as `cargo test --workspace` has them: others would build the AWS crates anew.
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--workspace", "--example", example])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
+    assert!(build.status.success(), "{example} does not build: {}", String::from_utf8_lossy(&build.stderr));
+    let deps = std::env::current_exe().unwrap();
+    let built = deps.parent().and_then(Path::parent).unwrap().join("examples").join(example);
+    let run = Command::new(built).output().unwrap();
     let talk = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{example} failed: {talk}");
     String::from_utf8(run.stdout).unwrap()
