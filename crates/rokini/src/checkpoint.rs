@@ -63,6 +63,8 @@ struct State {
     /// The final write is about to come: no more writes by the clock.
     frozen: bool,
     closed: Option<Option<LostCause>>,
+    /// User code has none: positions are for this process only.
+    volatile: bool,
     /// Announced by user code, to be stored at once and in this order.
     announced: VecDeque<Announcement>,
     /// Announced by an earlier holder.
@@ -91,6 +93,7 @@ impl Checkpoints {
             waiting: Vec::new(),
             frozen: false,
             closed: None,
+            volatile: false,
             announced: VecDeque::new(),
             inherited: None,
         };
@@ -153,6 +156,9 @@ impl Checkpoints {
     pub(crate) async fn ask(&self, position: Position) -> Result<(), Error> {
         let stored = {
             let mut state = self.state();
+            if state.volatile {
+                return Err(self.is_volatile());
+            }
             if let Some(cause) = state.closed {
                 return Err(self.closed(cause));
             }
@@ -176,6 +182,22 @@ impl Checkpoints {
         };
         self.changed.notify_one();
         stored.await.unwrap_or_else(|_| Err(self.closed(None)))
+    }
+
+    /// Positions are for this process only.
+    pub(crate) fn make_volatile(&self) {
+        self.state().volatile = true;
+    }
+
+    fn is_volatile(&self) -> Error {
+        Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "the position of shard {} cannot be stored: a consumer with `broadcast = true` stores no positions; \
+                 remove the call",
+                self.shard
+            ),
+        )
     }
 
     fn closed(&self, cause: Option<LostCause>) -> Error {

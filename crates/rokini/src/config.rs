@@ -143,6 +143,8 @@ pub struct Settings {
     pub ignore_shard_order: bool,
     /// [`ConfigKey::AuditInterval`]
     pub audit_interval: Duration,
+    /// [`ConfigKey::Broadcast`]
+    pub broadcast: bool,
     /// [`ConfigKey::DeadLetter`]
     pub dead_letter: Option<DeadLetterTarget>,
     /// [`ConfigKey::StallAfter`]
@@ -205,6 +207,7 @@ impl Default for Settings {
             data_loss_warning: 50,
             ignore_shard_order: false,
             audit_interval: Duration::from_secs(60),
+            broadcast: false,
             dead_letter: None,
             stall_after: Duration::from_secs(5),
             target_lag: Duration::from_secs(60),
@@ -273,6 +276,7 @@ impl Settings {
             ConfigKey::DataLossWarning => self.data_loss_warning = value::percent(text)?,
             ConfigKey::IgnoreShardOrder => self.ignore_shard_order = value::flag(text)?,
             ConfigKey::AuditInterval => self.audit_interval = value::duration(text)?,
+            ConfigKey::Broadcast => self.broadcast = value::flag(text)?,
             ConfigKey::DeadLetter => {
                 self.dead_letter = Some(target::parse(text).ok_or(target::ACCEPTED)?);
             }
@@ -333,6 +337,7 @@ impl Settings {
             ConfigKey::DataLossWarning => self.data_loss_warning.to_string(),
             ConfigKey::IgnoreShardOrder => self.ignore_shard_order.to_string(),
             ConfigKey::AuditInterval => value::duration_text(self.audit_interval),
+            ConfigKey::Broadcast => self.broadcast.to_string(),
             ConfigKey::DeadLetter => self.dead_letter.as_ref()?.to_string(),
             ConfigKey::StallAfter => value::duration_text(self.stall_after),
             ConfigKey::TargetLag => value::duration_text(self.target_lag),

@@ -6,11 +6,14 @@
     clippy::disallowed_methods,
     clippy::print_stdout,
     missing_docs,
+    unreachable_pub,
     reason = "a test"
 )]
 
 #[path = "dead_letter/file.rs"]
 mod file;
+#[path = "dead_letter/policy.rs"]
+mod policy;
 #[path = "dead_letter/queue.rs"]
 mod queue;
 #[path = "dead_letter/stream.rs"]

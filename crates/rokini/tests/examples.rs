@@ -38,3 +38,8 @@ fn manual_checkpoint_flushes_whole_bundles_and_the_rest_at_the_stop() {
 fn closure_sees_every_record_by_record_and_by_batch() {
     assert_eq!(output("closure"), "records: ann bob cat dan\nbatches: 4 records from 2 shards\n");
 }
+
+#[test]
+fn stream_gives_every_record_once_and_stores_what_was_acked() {
+    assert_eq!(output("stream"), "records: ann bob cat dan\neverything stored: true\n");
+}

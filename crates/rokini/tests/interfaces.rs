@@ -11,6 +11,8 @@
     reason = "a test; each uses a part of the harness"
 )]
 
+#[path = "interfaces/broadcast.rs"]
+mod broadcast;
 #[path = "delivery/harness.rs"]
 mod harness;
 #[path = "interfaces/prepared.rs"]

@@ -106,6 +106,15 @@ impl Effective {
             )
             .next(format!("remove it (it comes from the {})", self.origin(ConfigKey::AutoCheckpoint))));
         }
+        if self.config.broadcast {
+            return Err(CliError::usage(
+                "`broadcast = true` has no effect here: `consume` shares its shards",
+            )
+            .next(format!(
+                "`rokini tail STREAM` shows every record; remove it (it comes from the {})",
+                self.origin(ConfigKey::Broadcast)
+            )));
+        }
         self.config.check(self.now_millis)?;
         Ok((&self.config.streams, group))
     }

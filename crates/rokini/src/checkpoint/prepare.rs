@@ -34,6 +34,9 @@ impl Checkpoints {
     async fn announce(&self, position: Position, state: Bytes) -> Result<(), Error> {
         let stored = {
             let mut known = self.state();
+            if known.volatile {
+                return Err(self.is_volatile());
+            }
             if let Some(cause) = known.closed {
                 return Err(self.closed(cause));
             }

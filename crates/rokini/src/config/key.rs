@@ -149,6 +149,10 @@ keys! {
     /// How often the group compares its shards with the stream's listing and mends holes, as a duration: one
     /// listing per stream, whatever the number of workers. Default `1m`, at least `1s`.
     AuditInterval = "audit_interval",
+    /// Whether this worker reads every shard by itself, from now on, with nothing shared and nothing stored: `true` or
+    /// `false`. Default `false`. With `true` there is no table, `start` is `latest`, `group` is only a name (default
+    /// `broadcast`), and the settings of leases, positions and the table are refused.
+    Broadcast = "broadcast",
     /// Where records go that the failure policy gives up, kept there before their position passes: `file:<path>`
     /// (JSON lines, fsync after each letter), `kinesis:<name or ARN>` (another stream, the same partition keys) or
     /// `sqs:<URL>` (a queue). What is too large for one message there comes in several, nothing is cut. No default.

@@ -39,6 +39,7 @@ fn sample(key: ConfigKey) -> &'static str {
         ConfigKey::DataLossWarning => "80",
         ConfigKey::IgnoreShardOrder => "true",
         ConfigKey::AuditInterval => "5m",
+        ConfigKey::Broadcast => "true",
         ConfigKey::DeadLetter => "kinesis:dead",
         ConfigKey::StallAfter => "20s",
         ConfigKey::TargetLag => "2m",
@@ -91,6 +92,7 @@ fn with_sample(key: ConfigKey) -> Settings {
         ConfigKey::DataLossWarning => settings.data_loss_warning = 80,
         ConfigKey::IgnoreShardOrder => settings.ignore_shard_order = true,
         ConfigKey::AuditInterval => settings.audit_interval = Duration::from_secs(300),
+        ConfigKey::Broadcast => settings.broadcast = true,
         ConfigKey::DeadLetter => {
             settings.dead_letter = Some(DeadLetterTarget::Kinesis("dead".parse().unwrap()));
         }

@@ -1,5 +1,6 @@
 //! Puts a consumer together.
 
+mod broadcast;
 mod stream;
 
 use std::future::Future;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, WallClock};
+use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, MemoryStore, WallClock};
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -211,6 +212,13 @@ impl ConsumerBuilder {
         self.set(ConfigKey::IgnoreShardOrder, ignore.to_string())
     }
 
+    /// Whether this worker reads every shard by itself, from now on, and stores nothing: each of several workers gets
+    /// every record. Default `false`. It follows splits and merges, parents before children. A restart begins anew, at
+    /// what is put from then on; checkpoint calls are errors. No lease store, no table, and none of their settings.
+    pub fn broadcast(self, broadcast: bool) -> Self {
+        self.set(ConfigKey::Broadcast, broadcast.to_string())
+    }
+
     /// How often the group compares its leases with the stream's shards. Default 1 minute.
     pub fn audit_interval(self, interval: Duration) -> Self {
         self.set_duration(ConfigKey::AuditInterval, interval)
@@ -347,7 +355,10 @@ impl ConsumerBuilder {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
-        let config = self.config;
+        let mut config = self.config;
+        if config.broadcast {
+            broadcast::settle(&mut config, self.store.is_some())?;
+        }
         config.check(self.clock.millis())?;
         let Some(group) = config.group.clone() else {
             return Err(ConsumerConfig::missing(ConfigKey::Group));
@@ -403,6 +414,8 @@ impl ConsumerBuilder {
                 refuse_ineffective(&config, &table, "with a store of one's own")?;
                 store
             }
+            // A group of one.
+            (None, _) if config.broadcast => Arc::new(MemoryStore::new()),
             (None, Some(aws)) => Arc::new(dynamo(&config, aws, &group)),
             (None, None) => return Err(missing("lease store", "give the builder `aws` or `store`")),
         };

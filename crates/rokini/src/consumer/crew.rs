@@ -97,6 +97,9 @@ impl Crew {
                 lease.position(),
             );
             context.checkpoints().inherit(lease.pending());
+            if self.engine.config.broadcast {
+                context.checkpoints().make_volatile();
+            }
             let reading = Reading::new(Arc::clone(&stream), self.engine.clock.clone(), lease.row());
             let live = Arc::new(Live::new(context, reading, self.engine.telemetry().shard(&key)));
             self.control.add(&live);

@@ -372,6 +372,9 @@ async fn prepare_end(
 }
 
 fn report_saved(engine: &Engine, live: &Live, saved: Saved) {
+    if engine.config.broadcast {
+        return;
+    }
     let (stream, shard) = (live.context.stream().clone(), live.context.shard_id().clone());
     engine.events.tell(match saved {
         Saved::Stored(position) => Event::Checkpointed { stream, shard, position },

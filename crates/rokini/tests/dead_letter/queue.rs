@@ -17,7 +17,7 @@ use crate::{aws, letter, put_together, record};
 
 /// What the queue does with a request in place of taking it.
 #[derive(Clone)]
-enum Answer {
+pub enum Answer {
     /// Does not take these messages of it.
     Fail(Vec<usize>, &'static str, bool),
     /// Takes nothing.
@@ -30,7 +30,7 @@ enum Answer {
 
 /// A receiver of `SendMessageBatch` as Amazon SQS documents it.
 #[derive(Default)]
-struct Queue {
+pub struct Queue {
     limit: usize,
     script: VecDeque<Answer>,
     messages: Vec<Value>,
@@ -93,7 +93,7 @@ impl Queue {
         Some((200, json!({ "Successful": taken, "Failed": failed })))
     }
 
-    fn entries(&self) -> Vec<DeadLetterEntry> {
+    pub fn entries(&self) -> Vec<DeadLetterEntry> {
         let body = |message: &Value| message["MessageBody"].as_str().unwrap().to_owned();
         self.messages
             .iter()
@@ -110,7 +110,7 @@ impl Queue {
     }
 }
 
-type Shared = Arc<Mutex<Queue>>;
+pub type Shared = Arc<Mutex<Queue>>;
 
 async fn answer(queue: Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
@@ -124,7 +124,7 @@ async fn answer(queue: Shared, request: Request<Incoming>) -> Result<Response<Fu
     Ok(response.body(Full::new(body.to_string().into())).unwrap())
 }
 
-async fn serve(script: impl IntoIterator<Item = Answer>) -> (SocketAddr, Shared) {
+pub async fn serve(script: impl IntoIterator<Item = Answer>) -> (SocketAddr, Shared) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let queue = Queue { limit: 256 << 10, script: script.into_iter().collect(), ..Queue::default() };
@@ -145,7 +145,7 @@ async fn serve(script: impl IntoIterator<Item = Answer>) -> (SocketAddr, Shared)
     (address, queue)
 }
 
-async fn sink(address: SocketAddr, name: &str) -> DeadLetterQueue {
+pub async fn sink(address: SocketAddr, name: &str) -> DeadLetterQueue {
     let endpoint = format!("http://{address}");
     DeadLetterQueue::new(&aws(&endpoint).await, format!("{endpoint}/000000000000/{name}")).unwrap()
 }

@@ -17,7 +17,7 @@ async fn sink(kinesis: &LocalKinesis) -> DeadLetterStream {
 }
 
 /// Everything in the stream.
-fn kept(kinesis: &LocalKinesis) -> Vec<Record> {
+pub fn kept(kinesis: &LocalKinesis) -> Vec<Record> {
     let model = kinesis.model();
     let request = GetShardIteratorRequest {
         stream_name: Some("dead".to_owned()),

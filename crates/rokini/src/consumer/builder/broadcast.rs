@@ -1,0 +1,43 @@
+//! A consumer that reads everything by itself.
+
+use super::refuse_ineffective;
+use crate::{ConfigKey, ConfigOrigin, ConsumerConfig, Error, ErrorKind, StartPosition};
+
+/// What is about sharing and storing, of which there is none.
+const MEANINGLESS: [ConfigKey; 11] = [
+    ConfigKey::Table,
+    ConfigKey::CreateTable,
+    ConfigKey::BillingMode,
+    ConfigKey::ReadCapacityUnits,
+    ConfigKey::WriteCapacityUnits,
+    ConfigKey::Failover,
+    ConfigKey::Heartbeat,
+    ConfigKey::MaxLeases,
+    ConfigKey::UniqueWorkerNames,
+    ConfigKey::CheckpointInterval,
+    ConfigKey::AutoCheckpoint,
+];
+
+/// Settles what a broadcast leaves open, and refuses what makes no sense for one.
+pub(super) fn settle(config: &mut ConsumerConfig, has_store: bool) -> Result<(), Error> {
+    let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
+    refuse_ineffective(config, &MEANINGLESS, "with `broadcast = true`")?;
+    if has_store {
+        return wrong("a lease store has no effect with `broadcast = true`: remove it".to_owned());
+    }
+    match config.start {
+        StartPosition::Latest => {}
+        _ if config.origin(ConfigKey::Start) == ConfigOrigin::Default => {
+            config.set(ConfigKey::Start, &StartPosition::Latest.to_string())?;
+        }
+        other => {
+            return wrong(format!(
+                "`start = {other}` does not go with `broadcast = true`, which reads from now on: remove it"
+            ));
+        }
+    }
+    if config.group.is_none() {
+        config.set(ConfigKey::Group, "broadcast")?;
+    }
+    Ok(())
+}
