@@ -19,6 +19,7 @@ use reading::Reading;
 pub(crate) mod catalog;
 pub(crate) mod coverage;
 pub(crate) mod fetch;
+mod find;
 pub(crate) mod graph;
 mod rate;
 pub(crate) mod reading;

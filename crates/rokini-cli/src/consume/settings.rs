@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use rokini::lease::{GroupId, WallClock};
-use rokini::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig, StreamRef};
+use rokini::{ConfigKey, ConfigOrigin, ConsumerConfig, StreamRef};
 use serde_json::json;
 
 use super::Args;
@@ -143,24 +143,12 @@ impl Effective {
         for (line, key) in self.config.effective().lines().zip(ConfigKey::ALL) {
             let (setting, origin) =
                 (line.rsplit_once(" # ").map_or(line, |(setting, _)| setting), self.origin(*key));
-            // A file that sets what has no effect would be refused.
-            let comment = if self.has_effect(*key) { "" } else { "# " };
             let _ = if line.starts_with('#') {
                 writeln!(text, "{line}")
             } else {
-                writeln!(text, "{comment}{setting} # {origin}")
+                writeln!(text, "{setting} # {origin}")
             };
         }
         text.into_bytes()
-    }
-
-    fn has_effect(&self, key: ConfigKey) -> bool {
-        match key {
-            ConfigKey::BillingMode => self.config.create_table,
-            ConfigKey::ReadCapacityUnits | ConfigKey::WriteCapacityUnits => {
-                self.config.create_table && self.config.billing_mode == Billing::Provisioned
-            }
-            _ => true,
-        }
     }
 }

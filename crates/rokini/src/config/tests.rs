@@ -292,3 +292,24 @@ fn a_missing_setting_says_where_to_set_it() {
          configuration file"
     );
 }
+
+#[test]
+fn t3_what_is_in_effect_is_accepted_when_it_is_read_back() {
+    let set = |keys: &[ConfigKey]| {
+        let mut config = ConsumerConfig::default();
+        for key in keys {
+            config.set(*key, sample(*key)).unwrap();
+        }
+        config
+    };
+    use ConfigKey::{BillingMode, CreateTable, ReadCapacityUnits};
+    for keys in
+        [&[][..], &[CreateTable], &[CreateTable, BillingMode], &[CreateTable, BillingMode, ReadCapacityUnits]]
+    {
+        let config = set(keys);
+        config.check(0).unwrap();
+        let read = ConsumerConfig::from_toml_str(&config.effective()).unwrap();
+        read.check(0).unwrap();
+        assert_eq!(*read, *config, "{keys:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use toml::Value;
 
 use super::key::{ENV_PREFIX, unknown};
-use super::{ConfigKey, ConfigOrigin, ConsumerConfig};
+use super::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig};
 use crate::{Error, ErrorKind};
 
 impl ConsumerConfig {
@@ -66,8 +66,19 @@ impl ConsumerConfig {
         Ok(config)
     }
 
+    /// Whether a setting changes anything beside the others: how a table is paid for only where one is made.
+    fn has_effect(&self, key: ConfigKey) -> bool {
+        match key {
+            ConfigKey::BillingMode => self.create_table,
+            ConfigKey::ReadCapacityUnits | ConfigKey::WriteCapacityUnits => {
+                self.create_table && self.billing_mode == Billing::Provisioned
+            }
+            _ => true,
+        }
+    }
+
     /// Every setting in effect, as TOML that [`ConsumerConfig::from_toml_str`] reads, each with where it comes
-    /// from as a comment. Settings without a value are comments.
+    /// from as a comment. Settings without a value, and those that have no effect beside the others, are comments.
     #[must_use]
     pub fn effective(&self) -> String {
         let line = |key: &ConfigKey| match self.text(*key) {
@@ -78,7 +89,8 @@ impl ConsumerConfig {
                     Some(number) => Value::Integer(number),
                     None => text.parse().map_or(Value::String(text), Value::Boolean),
                 };
-                format!("{key} = {value} # {}\n", self.origin(*key))
+                let comment = if self.has_effect(*key) { "" } else { "# " };
+                format!("{comment}{key} = {value} # {}\n", self.origin(*key))
             }
             None => format!("# {key} is not set\n"),
         };

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rokini_lease::{
-    GroupId, HashRange, LeaseKey, LeaseRow, LeaseStore, Listing, Outcome, Position, ShardId, StreamId,
-    StreamRow, View, WorkerId, WorkerState,
+    GroupId, HashRange, LeaseKey, LeaseRow, LeaseStore, Listing, Outcome, Position, Progress, ShardId,
+    StreamId, StreamRow, View, WorkerId, WorkerState,
 };
 
-use super::coverage;
 use super::graph::{self, Known};
+use super::{coverage, find};
 use crate::consumer::streams::{OpenStream, is_older};
 use crate::events::{Event, Events};
 use crate::{
@@ -91,13 +91,32 @@ impl Catalog {
                 let start = match self.reads_an_older(&stream.id).await? {
                     // The group reads this stream already: what was put into it since it was made again is new.
                     true => Position::TrimHorizon,
-                    false => resolve(start, &stream)?,
+                    false => self.resolve(source, start, &stream).await?,
                 };
                 self.store_start(StreamRow { id: stream.id, name: stream.name, start }).await?
             }
         };
         self.events.tell(Event::StartResolved { stream: row.id.clone(), position: row.start });
         Ok(OpenStream::new(row.id, row.name, row.start, Arc::clone(source), retention))
+    }
+
+    /// The start position of the group. One that is a record becomes the time at which it arrived, and the shard that
+    /// has it gets a lease of its own, before the start position is stored.
+    async fn resolve(
+        &self,
+        source: &Arc<dyn StreamSource>,
+        start: &StartPosition,
+        stream: &StreamDescription,
+    ) -> Result<Position, Error> {
+        let (number, progress) = match start {
+            StartPosition::AtSequence(number) => (*number, Progress::Nothing),
+            StartPosition::AfterSequence(number) => (*number, Progress::Whole),
+            _ => return resolve(start, stream),
+        };
+        let found = find::record(source, number).await?;
+        let position = Position::Sequence(number, progress);
+        self.insert(graph::lease_row(&stream.id, &found.shard, position)).await?;
+        Ok(Position::AtTimestamp(found.arrival_millis))
     }
 
     /// The first writer decides for the group.
@@ -300,13 +319,8 @@ fn resolve(start: &StartPosition, stream: &StreamDescription) -> Result<Position
         // A listing of the shards at a time past the retention leaves out those whose parents are gone.
         StartPosition::AtTimestamp(millis) if *millis <= oldest_kept(stream) => Ok(Position::TrimHorizon),
         StartPosition::AtTimestamp(millis) => Ok(Position::AtTimestamp(*millis)),
-        StartPosition::AtSequence(_) | StartPosition::AfterSequence(_) => Err(Error::new(
-            ErrorKind::Configuration,
-            format!(
-                "a group cannot start at a sequence number yet (`start = {start}`): give the time at which the record \
-                 arrived"
-            ),
-        )),
+        // A record is looked for where it is.
+        StartPosition::AtSequence(_) | StartPosition::AfterSequence(_) => Ok(Position::TrimHorizon),
     }
 }
 

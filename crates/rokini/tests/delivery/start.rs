@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rokini::lease::{
     CountingStore, Fault, FaultyStore, LeaseKey, LeaseRow, LeaseStore, Listing, LostCause, MemoryStore,
-    Operation, Position, StreamId,
+    Operation, Position, SequenceNumber, StreamId,
 };
 use rokini::{ErrorKind, Event, StartPosition};
 use tokio::time::{Instant, sleep};
@@ -289,4 +289,91 @@ async fn c14_lease_of_a_stream_that_is_not_read_is_left_alone() {
     assert_eq!(row, LeaseRow::new(foreign, Position::TrimHorizon));
     assert_eq!(store.snapshot().of(Operation::Acquire), 1, "its own");
     assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn c7_start_at_or_after_a_record_is_exact_in_its_shard_and_its_time_in_the_others() {
+    for after in [false, true] {
+        let (stream, store, log) = (Stream::new(3), MemoryStore::new(), Log::default());
+        stream.put_each(3, "old");
+        sleep(Duration::from_secs(10)).await;
+        // In one millisecond: only the sequence number tells them apart.
+        stream.put(1, "just before");
+        let record = stream.put(1, "the record");
+        stream.put(1, "just after");
+        stream.put(0, "same time");
+        sleep(Duration::from_secs(10)).await;
+        let (low, _) = stream.split(2);
+        stream.put(low, "later");
+        let start = match after {
+            false => StartPosition::AtSequence(record),
+            true => StartPosition::AfterSequence(record),
+        };
+        // A later worker is told otherwise, but the first one decided.
+        let first = Running::logging(builder(&stream, store.clone(), "w1").start(start), &log).await;
+        let expected: usize = if after { 3 } else { 4 };
+        log.until_count(expected).await;
+        first.stop().await;
+        let second = builder(&stream, store.clone(), "w2").start(StartPosition::TrimHorizon);
+        let second = Running::logging(second, &log).await;
+        sleep(Duration::from_secs(120)).await;
+        let mut texts = log.texts();
+        texts.sort();
+        let all = ["just after", "later", "same time", "the record"];
+        assert_eq!(texts, all[..expected]);
+        second.stop().await;
+    }
+    // A record that nobody has.
+    let stream = Stream::new(2);
+    stream.put_each(2, "a");
+    let missing = StartPosition::AtSequence(SequenceNumber::from(99));
+    let building = builder(&stream, MemoryStore::new(), "w").start(missing);
+    let error = Running::logging(building, &Log::default()).await.run.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("99") && error.to_string().contains("give the time"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r3_thousands_of_closed_shards_lead_to_the_open_ones_in_seconds() {
+    // 40 lineages, each split and merged 25 times: 3,000 closed shards, all of which have to be gone through.
+    let (stream, log) = (Stream::new(40), Log::default());
+    for mut shard in 0..40 {
+        for _ in 0..25 {
+            let (low, high) = stream.split(shard);
+            shard = stream.merge(low, high);
+        }
+        stream.put(shard, "open");
+    }
+    for start in [StartPosition::TrimHorizon, StartPosition::AtTimestamp(BEGIN - 500)] {
+        log.clear();
+        let begun = Instant::now();
+        let store = MemoryStore::new();
+        let running = Running::logging(builder(&stream, store.clone(), "w").start(start), &log).await;
+        log.until_count(40).await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "{start}: {:?}", begun.elapsed());
+        assert!(running.stop().await.is_clean());
+    }
+    // With what is put from now on only the open shards get leases.
+    let store = MemoryStore::new();
+    sleep(Duration::from_secs(5)).await;
+    let latest = builder(&stream, store.clone(), "w").start(StartPosition::Latest);
+    let running = Running::logging(latest, &log).await;
+    until_leases(&store, |rows| rows.len() == 40 && rows.iter().all(|row| row.owner.is_some())).await;
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn p4_a_cold_start_of_a_hundred_shards_owns_all_within_five_seconds() {
+    let (stream, store) = (Stream::new(100), MemoryStore::new());
+    let begun = Instant::now();
+    let mut fleet = Vec::new();
+    for number in 0..4 {
+        let name = format!("w{number}");
+        fleet.push(Running::logging(builder(&stream, store.clone(), &name), &Log::default()).await);
+    }
+    until_leases(&store, |rows| rows.len() == 100 && rows.iter().all(|row| row.owner.is_some())).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    for running in fleet {
+        running.stop().await;
+    }
 }

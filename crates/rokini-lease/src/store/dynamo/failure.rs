@@ -131,10 +131,16 @@ impl Place {
             | "IncompleteSignatureException"
             | "MissingAuthenticationTokenException"
             | "MissingAuthenticationToken"
-            | "ExpiredTokenException"
             | "OptInRequired" => (
                 StoreErrorKind::Configuration,
                 format!("DynamoDB does not accept the credentials for {table} ({location}): {code}"),
+            ),
+            // Whoever renews them in the background is late.
+            "ExpiredTokenException" | "ExpiredToken" => (
+                StoreErrorKind::Unavailable,
+                format!(
+                    "the credentials for {table} ({location}) have expired ({code}): renew them; it is tried again"
+                ),
             ),
             _ if status >= 500 => (
                 StoreErrorKind::Unavailable,
