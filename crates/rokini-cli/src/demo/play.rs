@@ -175,7 +175,14 @@ impl Play {
                         self.scenes_done += 1;
                         let done = self.act(scene).await;
                         if let Err(error) = done {
-                            self.fail([vec![error.what], error.why].concat().join(": "));
+                            let why = [vec![error.what], error.why].concat().join(": ");
+                            if self.plan.weather.is_some() {
+                                // There is more weather to come.
+                                self.deeds.failed += 1;
+                                self.note("missed", why);
+                            } else {
+                                self.fail(why);
+                            }
                         }
                     }
                 }

@@ -38,6 +38,8 @@ pub(crate) struct Deeds {
     pub(crate) freezes: u32,
     /// Workers that were declared dead although they lived.
     pub(crate) fences: u32,
+    /// What was to be done and could not: the host was too busy.
+    pub(crate) failed: u32,
 }
 
 /// The weather in the result.
@@ -255,13 +257,16 @@ What to try next
 /// For people: what happened, and how to make it happen again.
 impl fmt::Display for Weather {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Deeds { splits, merges, kills, freezes, fences } = self.deeds;
+        let Deeds { splits, merges, kills, freezes, fences, failed } = self.deeds;
         writeln!(f, "The weather (--seed {})", self.seed)?;
         writeln!(f, "  shards    {splits} splits, {merges} merges")?;
         writeln!(
             f,
             "  workers   {kills} killed and replaced, {freezes} stood still, {fences} of them fenced"
         )?;
+        if failed > 0 {
+            writeln!(f, "  {failed} of these could not be done, because the host was too busy")?;
+        }
         for (service, calls) in [("Kinesis", self.kinesis), ("DynamoDB", self.dynamodb)] {
             let share = calls.faults as f64 * 100.0 / (calls.calls.max(1) as f64);
             let (calls, faults) = (Count(calls.calls), Count(calls.faults));
@@ -476,7 +481,7 @@ mod tests {
     }
 
     fn stormy(proof: &Proof) -> Report {
-        let deeds = Deeds { splits: 45, merges: 44, kills: 30, freezes: 29, fences: 15 };
+        let deeds = Deeds { splits: 45, merges: 44, kills: 30, freezes: 29, fences: 15, failed: 1 };
         let calls = Calls { calls: 123_456, faults: 1_234 };
         Report::new(proof, |_| "w", &Run { weather: Some((7, deeds, [calls; 2])), ..CALM }, Vec::new())
     }

@@ -1,6 +1,7 @@
 //! What is done to the workers and the stream.
 
 use std::io;
+use std::sync::Arc;
 
 use rand::seq::IndexedRandom;
 
@@ -68,7 +69,11 @@ impl Play {
 
     /// The worker that the script or the weather hits, and the shards that it holds with their epochs.
     async fn victim(&mut self) -> Result<Option<(Process, Vec<(String, u64)>)>, CliError> {
-        let view = self.stage.leases().await?;
+        let view = match self.plan.weather {
+            // The latest look does, so that an overloaded host does not end a long run.
+            Some(_) => Arc::clone(&self.views.borrow()),
+            None => Arc::new(self.stage.leases().await?),
+        };
         let running: Vec<Process> = self.fleet.running().collect();
         let count = |process: &Process| held(&view, self.fleet.name(*process)).count();
         let victim = match self.plan.weather {
