@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+mod delivery;
 mod endpoints;
 mod idle;
 mod latency;
@@ -42,6 +43,13 @@ enum What {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Time per record from a source in memory through a handler that does nothing: in batches and one by one, in
+    /// order and in 16 lanes.
+    Delivery {
+        /// Records of each run.
+        #[arg(long, default_value_t = 500_000)]
+        records: usize,
+    },
     /// Serves a stream `bench` and a DynamoDB until the standard input closes.
     #[command(hide = true)]
     Serve {
@@ -58,6 +66,10 @@ async fn main() -> Result<()> {
         }
         What::Idle { shards, seconds } => {
             println!("{}", idle::measure(shards, Duration::from_secs(seconds)).await?);
+        }
+        What::Delivery { records } => {
+            let lanes = [(rokini::ConfigKey::Concurrency, "16")];
+            println!("{}", delivery::measure(records, &lanes).await?);
         }
         What::Serve { shards } => endpoints::serve(shards).await?,
     }

@@ -509,6 +509,17 @@ impl ConsumerConfig {
                 shown(ConfigKey::OnFailure)
             ));
         }
+        let apart = [(ConfigKey::Concurrency, self.concurrency.get() > 1), (ConfigKey::Park, self.park)];
+        if let Some((key, _)) = apart.iter().find(|(_, is_apart)| *is_apart)
+            && !self.auto_checkpoint
+        {
+            return wrong(format!(
+                "{} does not go with {}: a checkpoint says that all records before are done, which no single call \
+                 knows then; use ack tokens, or remove one of the two",
+                shown(ConfigKey::AutoCheckpoint),
+                shown(*key)
+            ));
+        }
         if is_set(&ConfigKey::BillingMode) && !self.create_table {
             return wrong(format!(
                 "{} has no effect on a table that exists: set `create_table = true` or remove it",

@@ -113,13 +113,14 @@ impl ShardContext {
 
     /// Stores that this record and all before it in the shard are done; returns once that is stored. While the
     /// lease store does not answer it waits, as long as the lease is held. Where a later position is stored
-    /// already it does nothing: positions never go back.
+    /// already it does nothing: positions never go back. With `concurrency` or `park` only what is done can be
+    /// checkpointed, together with all before it: use ack tokens there.
     ///
     /// # Errors
     /// [`ErrorKind::Fenced`] when the record was delivered by another shard or by an earlier hold of this one
     /// (records know what delivered them), and when the lease is lost: nothing was stored.
-    /// [`ErrorKind::Configuration`] when the store refuses the write for good, for lack of permission for
-    /// example.
+    /// [`ErrorKind::Data`] when records before it may not be done. [`ErrorKind::Configuration`] when the store
+    /// refuses the write for good, for lack of permission for example.
     pub async fn checkpoint_at(&self, record: &Record) -> Result<(), Error> {
         self.delivered_by_this(record)?;
         self.hold.checkpoints.ask(record.position()).await

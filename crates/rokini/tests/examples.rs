@@ -43,3 +43,12 @@ fn closure_sees_every_record_by_record_and_by_batch() {
 fn stream_gives_every_record_once_and_stores_what_was_acked() {
     assert_eq!(output("stream"), "records: ann bob cat dan\neverything stored: true\n");
 }
+
+#[test]
+fn failure_policy_puts_the_poison_record_aside_and_goes_on_in_order() {
+    assert_eq!(
+        output("failure_policy"),
+        "handled: [1, 2, 3, 5, 6]\neverything stored: true\nput aside: 1 record after 3 tries\n\
+         in the file: 1 line, with the reason: true\n"
+    );
+}

@@ -8,7 +8,9 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::lease::{LeaseStore, LeaseUpdate, LostCause, MemoryStore, Position, SequenceNumber};
-use rokini::{Batch, ConfigKey, Event, HandlerCall, HandlerError, RecordProcessor, ShardContext, ShardState};
+use rokini::{
+    Batch, ConfigKey, ErrorKind, Event, HandlerCall, HandlerError, RecordProcessor, ShardContext, ShardState,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{Log, Running, builder, failure, group, leases, position, until_leases};
@@ -275,4 +277,34 @@ async fn c11_lane_that_cannot_be_initialised_does_not_stop_the_others() {
         .count();
     assert_eq!(failed, 7);
     running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_call_in_one_lane_cannot_checkpoint_past_what_others_have_not_done() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    for number in 0..30 {
+        stream.put(0, &number.to_string());
+    }
+    let (calls, refused) = (log.clone(), Arc::<Mutex<Vec<ErrorKind>>>::default());
+    let kinds = Arc::clone(&refused);
+    let building = builder(&stream, store.clone(), "w").concurrency(2).for_each_batch(move |batch| {
+        calls.add(&batch);
+        let kinds = Arc::clone(&kinds);
+        async move {
+            if batch.shard().lane() == 0 {
+                sleep(Duration::from_secs(3_600)).await;
+            }
+            if let Err(error) = batch.checkpoint_at(&batch.records()[batch.len() - 1]).await {
+                kinds.lock().unwrap().push(error.kind());
+            }
+            Ok(())
+        }
+    });
+    let running = Running::start(building).await;
+    log.until_count(30).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(*refused.lock().unwrap(), [ErrorKind::Data]);
+    let first_of_other_lane = running.handle.status().shards[0].handling.unwrap();
+    assert!(position(&store, &shard_id(0)).await < Position::after(first_of_other_lane));
+    running.kill().await;
 }

@@ -305,7 +305,12 @@ async fn t3_policies_without_effect_are_refused() {
     let stream = Stream::new(1);
     let base = || poisoned(builder(&stream, MemoryStore::new(), "w"), &Log::default());
     type Change = fn(ConsumerBuilder) -> ConsumerBuilder;
-    let wrong: [(Change, &str); 6] = [
+    let wrong: [(Change, &str); 8] = [
+        (
+            |b| b.auto_checkpoint(false).concurrency(2),
+            "`auto_checkpoint = false` does not go with `concurrency = 2`",
+        ),
+        (|b| b.auto_checkpoint(false).park(true), "`auto_checkpoint = false` does not go with `park = true`"),
         (|b| b.on_failure(OnFailure::Skip), "`on_failure = skip` never comes into effect"),
         (|b| b.max_attempts(3), "`max_attempts = 3` has no effect"),
         (|b| b.max_failure_age(Duration::from_secs(1)), "`max_failure_age = 1s` has no effect"),

@@ -182,9 +182,12 @@ impl<'a> Worker<'a> {
             match step {
                 Step::Call { lane, call, records, attempt } => {
                     let taken = self.flow.take(&records);
-                    let last = taken.records[taken.range.clone()].last();
-                    if let Some(last) = last {
-                        live.context.checkpoints().delivered(last.position());
+                    if let Some(last) = taken.records[taken.range.clone()].last() {
+                        // What user code may say is done: with all that is before it, so not what a call has got
+                        // while another one runs, or while a key is parked.
+                        let apart = self.seats.len() > 1 || self.engine.config.park;
+                        let delivered = if apart { self.flow.position() } else { last.position() };
+                        live.context.checkpoints().delivered(delivered);
                     }
                     let seat = &mut self.seats[lane];
                     // What ended has more to do, and will end again.
