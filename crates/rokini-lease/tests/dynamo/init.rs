@@ -141,7 +141,7 @@ async fn credentials_for_one_group_check_with_that_group() {
 #[tokio::test]
 async fn wrong_credentials_and_configuration_are_told() {
     let server = Server::with_table().await;
-    for code in ["UnrecognizedClientException", "ExpiredTokenException", "InvalidSignatureException"] {
+    for code in ["UnrecognizedClientException", "InvalidSignatureException"] {
         let proxy = Proxy::start(&server.address, move |_| Verdict::refuse(code)).await;
         let error = init_error(store(&proxy.address)).await;
         check(&error, StoreErrorKind::Configuration, &["credentials", code, "`eu-west-1`"]);

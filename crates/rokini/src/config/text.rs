@@ -3,7 +3,7 @@
 use toml::Value;
 
 use super::key::{ENV_PREFIX, unknown};
-use super::{Billing, ConfigKey, ConfigOrigin, ConsumerConfig};
+use super::{ConfigKey, ConfigOrigin, ConsumerConfig};
 use crate::{Error, ErrorKind};
 
 impl ConsumerConfig {
@@ -66,15 +66,13 @@ impl ConsumerConfig {
         Ok(config)
     }
 
-    /// Whether a setting changes anything beside the others: how a table is paid for only where one is made.
+    /// Whether a setting may be written down beside the others: one that would change nothing is refused.
     fn has_effect(&self, key: ConfigKey) -> bool {
-        match key {
-            ConfigKey::BillingMode => self.create_table,
-            ConfigKey::ReadCapacityUnits | ConfigKey::WriteCapacityUnits => {
-                self.create_table && self.billing_mode == Billing::Provisioned
-            }
-            _ => true,
-        }
+        // No start is in the future of the end of time.
+        let accepted = |config: &Self| config.check(u64::MAX).is_ok();
+        let mut written = self.clone();
+        written.origins.entry(key).or_insert(ConfigOrigin::Builder);
+        accepted(&written) || !accepted(self)
     }
 
     /// Every setting in effect, as TOML that [`ConsumerConfig::from_toml_str`] reads, each with where it comes
