@@ -11,6 +11,7 @@ mod delivery;
 mod endpoints;
 mod idle;
 mod latency;
+mod plan;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -50,6 +51,15 @@ enum What {
         #[arg(long, default_value_t = 500_000)]
         records: usize,
     },
+    /// How long one worker needs for a plan, and the memory that takes.
+    Plan {
+        /// Leases of the group.
+        #[arg(long, default_value_t = 10_000)]
+        leases: usize,
+        /// Workers of the group.
+        #[arg(long, default_value_t = 200)]
+        workers: usize,
+    },
     /// Serves a stream `bench` and a DynamoDB until the standard input closes.
     #[command(hide = true)]
     Serve {
@@ -64,6 +74,7 @@ async fn main() -> Result<()> {
         What::Latency { shards, rate, seconds } => {
             println!("{}", latency::measure(shards, rate, Duration::from_secs(seconds)).await?);
         }
+        What::Plan { leases, workers } => println!("{}", plan::measure(leases, workers)?),
         What::Idle { shards, seconds } => {
             println!("{}", idle::measure(shards, Duration::from_secs(seconds)).await?);
         }

@@ -28,7 +28,7 @@ pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
 pub use lease::{HandedOver, Lease};
 pub use member::{Heartbeats, JoinError, Member, MemberConfig, MemberEvent};
 pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
-pub use plan::{Move, Policy, plan};
+pub use plan::{CustomPolicy, Move, Policy, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use retire::retirable;
 pub use row::{

@@ -7,21 +7,16 @@ use std::collections::HashSet;
 
 use crate::{LeaseKey, LeaseRow, Position, View, WorkerId};
 
+mod custom;
 mod even;
 mod fleet;
+mod policy;
 #[cfg(test)]
 mod tests;
+mod weighted;
 
 use fleet::{At, Fleet};
-
-/// How leases are spread over the workers that read their stream. Must be the same for all workers of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Policy {
-    /// Every worker has as many leases as the others, give or take one. The default.
-    #[default]
-    Even,
-}
+pub use policy::{CustomPolicy, Policy};
 
 /// A lease that is to go to another worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,14 +38,23 @@ pub struct Move {
 ///
 /// With [`Policy::Even`], of two workers that read the same streams one has at most one lease more than the
 /// other afterwards.
+///
+/// What a policy of the user's own returns is used as far as it can be carried out: see [`Policy::custom`].
 #[must_use]
 pub fn plan(view: &View, policy: &Policy) -> Vec<Move> {
+    plan_or_refuse(view, policy).0
+}
+
+/// The plan, and why the result of the user's own policy was refused, if it was.
+pub(crate) fn plan_or_refuse(view: &View, policy: &Policy) -> (Vec<Move>, Option<String>) {
     let fleet = Fleet::of(view);
     if fleet.workers.is_empty() {
-        return Vec::new();
+        return (Vec::new(), None);
     }
-    let wanted = match policy {
-        Policy::Even => even::spread(&fleet),
+    let (wanted, refused) = match policy {
+        Policy::Even => (even::spread(&fleet), None),
+        Policy::Throughput => (weighted::spread(&fleet), None),
+        Policy::Custom(policy) => custom::spread(&fleet, view, policy),
     };
     let name = |worker: usize| fleet.workers[worker].id.clone();
     let moves = fleet.leases.iter().zip(wanted).filter_map(|(lease, to)| {
@@ -61,7 +65,7 @@ pub fn plan(view: &View, policy: &Policy) -> Vec<Move> {
         let to = to.filter(|to| from != Some(*to))?;
         Some(Move { key: lease.row.key.clone(), from: from.map(name), to: name(to) })
     });
-    moves.collect()
+    (moves.collect(), refused)
 }
 
 /// The leases that can be worked on: not ended, and begun already or with every parent finished or unknown. A shard

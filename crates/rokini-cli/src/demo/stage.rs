@@ -102,8 +102,8 @@ impl Stage {
 
     /// What a process needs to know to work here, and only here.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        // Files with nothing in them: the user's own settings count for nothing here.
-        let nowhere = || "/dev/null".to_owned();
+        // `/dev/null/` is no directory, so nothing is in it.
+        let nowhere = || "/dev/null/none".to_owned();
         vec![
             ("AWS_ENDPOINT_URL_KINESIS", self.kinesis.endpoint_url()),
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamo.endpoint_url()),

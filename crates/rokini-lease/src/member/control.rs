@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::shared::{Inbox, Named, Shared};
 use crate::lease::{Hold, send_note, settled};
-use crate::plan::{Move, active, plan};
+use crate::plan::{Move, active, plan_or_refuse};
 use crate::watch::FleetWatch;
 use crate::{
     LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Note, Outcome, Position, StoreError, StoreErrorKind,
@@ -28,9 +28,11 @@ pub(super) async fn run(shared: Arc<Shared>, rng: StdRng) {
         watch: FleetWatch::new(shared.config.failover),
         fleet: Fleet::default(),
         next_full: Instant::now(),
+        urgent: false,
         earliest_full: Instant::now(),
         free_before: BTreeMap::new(),
         unreadable: Vec::new(),
+        refused: None,
         rng,
         shared: Arc::clone(&shared),
     };
@@ -68,12 +70,16 @@ struct Control {
     fleet: Fleet,
     /// When the next full listing is due in any case.
     next_full: Instant,
+    /// Whether that is not to wait for the next regular look.
+    urgent: bool,
     /// Before this no full listing is made, so that a task that dies at once does not turn into a storm.
     earliest_full: Instant,
     /// Free leases that fell to others at the last look.
     free_before: BTreeMap<LeaseKey, WorkerId>,
     /// Rows that could not be read at the last look, so that each is reported once.
     unreadable: Vec<UnreadableRow>,
+    /// Why the last plan of the user's own policy was refused, so that each reason is reported once.
+    refused: Option<String>,
     rng: StdRng,
 }
 
@@ -82,7 +88,9 @@ impl Control {
         let regular = begun + self.shared.config.heartbeat;
         // A worker falls silent at its own time, not at ours. What was due before is tried again with the next
         // regular tick only.
-        let due = [self.watch.next_deadline(&self.shared.me), Some(self.next_full)];
+        // The next full listing takes the place of a regular look, unless it is urgent.
+        let urgent = self.urgent.then_some(self.next_full);
+        let due = [self.watch.next_deadline(&self.shared.me), urgent];
         due.into_iter().flatten().filter(|due| *due > begun).fold(regular, Instant::min)
     }
 
@@ -155,7 +163,7 @@ impl Control {
         let (now, config) = (Instant::now(), &self.shared.config);
         // Spread, so that a fleet started at once does not list at once for ever.
         let interval = config.reconcile.mul_f64(self.rng.random_range(0.9..1.1));
-        self.next_full = now + interval;
+        (self.next_full, self.urgent) = (now + interval, false);
         self.earliest_full = now + config.heartbeat / 5;
     }
 
@@ -232,7 +240,7 @@ impl Control {
             .collect();
         let new = free.iter().any(|(key, to)| self.free_before.get(key) != Some(to));
         if new {
-            self.next_full = self.earliest_full;
+            (self.next_full, self.urgent) = (self.earliest_full, true);
         } else if !free.is_empty() {
             self.next_full = Instant::now() + self.shared.config.heartbeat;
         }
@@ -246,11 +254,16 @@ impl Control {
     async fn look_at_leases(&mut self, view: &View) -> Result<(), StoreError> {
         self.reconcile(view).await?;
         let shared = &self.shared;
-        let moves = plan(view, &shared.config.policy);
+        let (moves, refused) = plan_or_refuse(view, &shared.config.policy);
         let rows: BTreeMap<&LeaseKey, &LeaseRow> = view.leases.iter().map(|row| (&row.key, row)).collect();
         let workers: BTreeMap<&WorkerId, &WorkerRow> =
             view.workers.iter().map(|row| (&row.id, row)).collect();
 
+        if refused.is_some() && refused != self.refused {
+            let why = refused.as_deref().unwrap_or_default();
+            tracing::warn!(group = %shared.group, "the plan was refused, so nothing moves that somebody has: {why}");
+        }
+        self.refused = refused;
         self.mind_the_free(&moves).await;
         let shared = &self.shared;
         let mut steps: Vec<Step> = Vec::new();

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod operator;
+mod recurring;
 mod streams;
 
 const SECOND: Duration = Duration::from_secs(1);

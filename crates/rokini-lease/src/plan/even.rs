@@ -3,7 +3,8 @@
 //! Leases that nobody has go to the least loaded worker that reads their stream. Then, as long as a worker has
 //! two leases more than one to which a chain of leases leads (its lease of one stream to a second worker, that
 //! one's of another stream to a third, and so on), the shortest such chain is carried out, from the most to the
-//! least loaded. That ends with the most even loads there are: a better spread would need such a chain.
+//! least loaded. That ends with the most even loads there are: a better spread would need such a chain. Where all
+//! workers read the same streams, it also takes the fewest moves there can be.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,6 +15,13 @@ pub(super) fn spread(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
     let mut spread = Spread::new(fleet);
     spread.place();
     spread.level();
+    spread.assigned()
+}
+
+/// The same, but what somebody has stays there.
+pub(super) fn place(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
+    let mut spread = Spread::new(fleet);
+    spread.place();
     spread.assigned()
 }
 

@@ -6,6 +6,7 @@ use super::active;
 use crate::{LeaseRow, StreamId, View, WorkerId, WorkerRow, WorkerState};
 
 /// The workers that take part and the leases that are to be spread over them.
+#[derive(Clone)]
 pub(super) struct Fleet<'a> {
     pub(super) workers: Vec<&'a WorkerRow>,
     pub(super) leases: Vec<Lease<'a>>,
@@ -13,6 +14,7 @@ pub(super) struct Fleet<'a> {
     pub(super) readers: Vec<Vec<usize>>,
 }
 
+#[derive(Clone)]
 pub(super) struct Lease<'a> {
     pub(super) row: &'a LeaseRow,
     pub(super) stream: usize,

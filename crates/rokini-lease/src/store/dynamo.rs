@@ -1,5 +1,6 @@
 //! The store on one DynamoDB table.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,9 +9,11 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder};
 use aws_types::SdkConfig;
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use self::calls::Calls;
 use self::failure::Place;
+use self::partition::{Partition, Partitions};
 use super::{LeaseStore, Listing};
 use crate::{
     Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
@@ -22,7 +25,11 @@ mod calls;
 mod expression;
 mod failure;
 mod items;
+mod partition;
 mod table;
+
+/// Partition keys of one group that are listed at once.
+const LISTINGS_AT_ONCE: usize = 8;
 
 /// How a table made by [`DynamoStore::create_table`] is paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -61,6 +68,7 @@ pub enum BillingMode {
 pub struct DynamoStore {
     calls: Calls,
     plan: table::Plan,
+    partitions: Partitions,
 }
 
 impl DynamoStore {
@@ -93,7 +101,8 @@ impl DynamoStore {
         let client = Client::from_conf(client.config().to_builder().retry_config(retries(client)).build());
         let calls = Calls { client, place, bound: Self::OPERATION_TIMEOUT };
         let plan = table::Plan { create: false, billing: BillingMode::default(), check_group: None };
-        Self { calls, plan }.timeouts(Self::ATTEMPT_TIMEOUT, Self::OPERATION_TIMEOUT)
+        Self { calls, plan, partitions: Partitions::default() }
+            .timeouts(Self::ATTEMPT_TIMEOUT, Self::OPERATION_TIMEOUT)
     }
 
     /// Whether [`LeaseStore::init`] makes the table where it is missing. Default: no, because a table can cost
@@ -118,6 +127,20 @@ impl DynamoStore {
     #[must_use]
     pub fn check_group(mut self, group: GroupId) -> Self {
         self.plan.check_group = Some(group);
+        self
+    }
+
+    /// Spreads the workers and leases of each group over this many partition keys, `<group>#0` and on, instead of
+    /// the one of the group's name. For groups so large that one key would run hot: DynamoDB gives a key 1,000 write
+    /// units and 3,000 read units a second, and every worker writes once a second and reads all workers' rows.
+    ///
+    /// Fixed when a group begins, and stored: a store with another number is refused
+    /// ([`StoreErrorKind::Configuration`](crate::StoreErrorKind)), one without a number takes the stored one.
+    /// Default: none, so 1 for a new group. Credentials that are limited by `dynamodb:LeadingKeys` need `<group>`
+    /// and `<group>#*`.
+    #[must_use]
+    pub fn partitions(mut self, count: NonZeroU16) -> Self {
+        self.partitions = Partitions::wanted(count);
         self
     }
 
@@ -167,19 +190,46 @@ impl LeaseStore for DynamoStore {
     }
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
-        self.calls.list(group, listing).await
+        let mut others = self.partitions.all(&self.calls, group).await?;
+        let mut view = View::default();
+        if listing == Listing::All || others.is_empty() {
+            let (base, layout) = self.calls.list(&group.into(), listing).await?;
+            view = base;
+            if let Some(row) = layout
+                && self.partitions.found(&self.calls, group, row.partitions)?
+            {
+                others = self.partitions.all(&self.calls, group).await?;
+            }
+        }
+        let parts = stream::iter(others).map(|part| async move { self.calls.list(&part, listing).await });
+        let parts: Vec<_> = parts.buffer_unordered(LISTINGS_AT_ONCE).try_collect().await?;
+        for (part, _) in parts {
+            view.workers.extend(part.workers);
+            view.leases.extend(part.leases);
+            view.unreadable.extend(part.unreadable);
+        }
+        // By the bytes of the sort key, which is the order within one partition key.
+        view.workers.sort_by(|a, b| a.id.cmp(&b.id));
+        view.leases.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(view)
     }
 
     async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
-        self.calls.get(group, &items::worker_key(id)).await
+        let row = items::worker_key(id);
+        self.calls.get(&self.partitions.of(&self.calls, group, &row).await?, &row).await
     }
 
     async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
-        self.calls.get(group, &items::lease_key(key)).await
+        let row = items::lease_key(key);
+        self.calls.get(&self.partitions.of(&self.calls, group, &row).await?, &row).await
     }
 
     async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
-        self.calls.get(group, &items::stream_key(id)).await
+        self.calls.get(&group.into(), &items::stream_key(id)).await
+    }
+
+    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
+        Ok(self.calls.get(&group.into(), items::GROUP_ROW).await?.unwrap_or_default())
     }
 
     async fn insert_worker(
@@ -187,11 +237,25 @@ impl LeaseStore for DynamoStore {
         group: &GroupId,
         row: &WorkerRow,
     ) -> Result<Outcome<WorkerRow>, StoreError> {
-        self.calls.insert(group, row).await
+        let key = items::worker_key(&row.id);
+        let part = self.partitions.of(&self.calls, group, &key).await?;
+        let outcome = self.calls.insert(&part, row).await?;
+        match self.partitions.look_after_insert(&self.calls, group).await {
+            Ok(false) => Ok(outcome),
+            moved => {
+                // It belongs under another key, or nowhere.
+                if outcome.is_applied() {
+                    self.calls.delete::<WorkerRow>(&part, key.clone()).await?;
+                }
+                moved?;
+                self.calls.insert(&self.partitions.of(&self.calls, group, &key).await?, row).await
+            }
+        }
     }
 
     async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
-        self.calls.insert(group, row).await
+        let part = self.partitions.of(&self.calls, group, &items::lease_key(&row.key)).await?;
+        self.calls.insert(&part, row).await
     }
 
     async fn insert_stream(
@@ -199,7 +263,9 @@ impl LeaseStore for DynamoStore {
         group: &GroupId,
         row: &StreamRow,
     ) -> Result<Outcome<StreamRow>, StoreError> {
-        self.calls.insert(group, row).await
+        // Whoever begins a group fixes how it is spread.
+        self.partitions.all(&self.calls, group).await?;
+        self.calls.insert(&group.into(), row).await
     }
 
     async fn update_worker(
@@ -208,9 +274,10 @@ impl LeaseStore for DynamoStore {
         id: &WorkerId,
         update: &WorkerUpdate,
     ) -> Result<Outcome<WorkerRow>, StoreError> {
-        let change = expression::worker(update);
+        let (row, change) = (items::worker_key(id), expression::worker(update));
+        let part = self.partitions.of(&self.calls, group, &row).await?;
         let (apply, took_effect) = (|row: &_| update.apply(row), |row: &_| update.took_effect(row));
-        self.calls.update(group, items::worker_key(id), change, apply, took_effect).await
+        self.calls.update(&part, row, change, apply, took_effect).await
     }
 
     async fn update_lease(
@@ -219,33 +286,41 @@ impl LeaseStore for DynamoStore {
         key: &LeaseKey,
         update: &LeaseUpdate,
     ) -> Result<Outcome<LeaseRow>, StoreError> {
-        let change = expression::lease(update);
+        let (row, change) = (items::lease_key(key), expression::lease(update));
+        let part = self.partitions.of(&self.calls, group, &row).await?;
         let (apply, took_effect) = (|row: &_| update.apply(row), |row: &_| update.took_effect(row));
-        self.calls.update(group, items::lease_key(key), change, apply, took_effect).await
-    }
-
-    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
-        self.calls.delete::<WorkerRow>(group, items::worker_key(id)).await
-    }
-
-    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
-        self.calls.delete_lease(group, items::lease_key(key), seen).await
-    }
-
-    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
-        Ok(self.calls.get(group, items::GROUP_ROW).await?.unwrap_or_default())
+        self.calls.update(&part, row, change, apply, took_effect).await
     }
 
     async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
-        self.calls.update_group(group, update).await
+        self.calls.update_group(&group.into(), update).await
+    }
+
+    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
+        let row = items::worker_key(id);
+        let part = self.partitions.of(&self.calls, group, &row).await?;
+        self.calls.delete::<WorkerRow>(&part, row).await
+    }
+
+    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
+        let row = items::lease_key(key);
+        let part = self.partitions.of(&self.calls, group, &row).await?;
+        self.calls.delete_lease(&part, row, seen).await
     }
 
     async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
-        self.calls.delete::<StreamRow>(group, items::stream_key(id)).await
+        self.calls.delete::<StreamRow>(&group.into(), items::stream_key(id)).await
     }
 
     async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
-        self.calls.delete::<GroupRow>(group, items::GROUP_ROW.to_owned()).await
+        let base = Partition::from(group);
+        self.calls.delete::<GroupRow>(&base, items::GROUP_ROW.to_owned()).await?;
+        // Only a group that says so here, or whose listing said so, has one.
+        if !self.partitions.all(&self.calls, group).await?.is_empty() {
+            self.calls.delete::<items::LayoutRow>(&base, items::LAYOUT_ROW.to_owned()).await?;
+        }
+        self.partitions.forget(group);
+        Ok(())
     }
 }
 
@@ -264,5 +339,5 @@ pub(super) fn item_size(group: &GroupId, row: &impl items::Row) -> u64 {
             other => panic!("a type that no row uses: {other:?}"),
         }
     }
-    row.item(group).iter().map(|(name, value)| name.len() + size(value)).sum::<usize>() as u64
+    row.item(&group.into()).iter().map(|(name, value)| name.len() + size(value)).sum::<usize>() as u64
 }

@@ -120,6 +120,9 @@ async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
     for retries in [true, false] {
         let link = Link::new(retries).await;
         let mut row = worker("w");
+        // The first worker of a group looks how the group is spread.
+        link.store.insert_worker(&group(), &worker("first")).await.unwrap();
+        link.proxy.seen();
         link.lose();
         let inserted = link.store.insert_worker(&group(), &row).await.unwrap();
         assert_eq!(inserted, Outcome::Applied { before: None, after: row.clone() });

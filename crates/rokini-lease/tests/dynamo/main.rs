@@ -10,8 +10,10 @@
 )]
 
 mod contract;
+mod dynalite;
 mod init;
 mod lost_replies;
+mod partitions;
 mod proxy;
 mod server;
 mod table;

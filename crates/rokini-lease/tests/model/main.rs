@@ -95,6 +95,15 @@ fn c5_one_lease_never_has_two_valid_holders_nor_takes_a_stale_checkpoint() {
     holds_always(&Protocol { delayed: 2, ..Protocol::new(2, 1) });
 }
 
+/// The same states, by another name: operators set positions in all of them.
+#[test]
+fn o1_no_checkpoint_from_before_a_seek_takes_effect_after_it() {
+    let protocol = Protocol::new(2, 1);
+    assert!(protocol.seeks && protocol.delayed_checkpoints);
+    holds_always(&protocol);
+    is_noticed(&protocol.with(Flaw::SeekWithoutEpoch), STALE_REFUSED);
+}
+
 #[test]
 fn c5_drifting_clocks_change_nothing_as_long_as_the_margin_covers_them() {
     holds_always(&Protocol::new(2, 1).lean().drifting());
@@ -152,6 +161,7 @@ fn each_flaw_is_noticed() {
         (Flaw::TakesUpWhatItGaveUp, ONE_HOLDER),
         (Flaw::BelievesLateReplies, ONE_HOLDER),
         (Flaw::CheckpointWithoutEpoch, STALE_REFUSED),
+        (Flaw::SeekWithoutEpoch, STALE_REFUSED),
         (Flaw::CheckpointWithoutOrder, NEVER_FALLS),
     ];
     for (flaw, property) in flaws {

@@ -55,6 +55,8 @@ pub(crate) enum Flaw {
     ValidFromTheAnswer,
     /// A checkpoint's condition has neither owner nor epoch in it.
     CheckpointWithoutEpoch,
+    /// A seek leaves the epoch as it is, so that a checkpoint from before still meets its condition.
+    SeekWithoutEpoch,
     /// A checkpoint's condition does not look at the position stored.
     CheckpointWithoutOrder,
     /// A worker believes in a lease until the write that moves it is answered.
@@ -403,6 +405,9 @@ impl Protocol {
             // Whoever asks is taken for the owner.
             (owner, current) = (next.leases[lease].owner.unwrap_or(w), true);
         }
+        if next.leases[lease].set_in_place && next.leases[lease].owner == Some(w) {
+            current = true;
+        }
         if self.has(Flaw::CheckpointWithoutOrder) {
             position = Ordering::Greater;
         }
@@ -585,7 +590,10 @@ impl Protocol {
             Action::Unclaim { worker, lease } => {
                 next.write(lease.into(), LeaseWrite::Unclaim { by: worker }, self.remembers());
             }
-            Action::Seek(lease) => drop(next.write(lease.into(), LeaseWrite::Seek, self.remembers())),
+            Action::Seek(lease) => {
+                next.write(lease.into(), LeaseWrite::Seek, self.remembers());
+                next.leases[usize::from(lease)].set_in_place = self.has(Flaw::SeekWithoutEpoch);
+            }
             Action::Arrives(n) => self.arrives(&mut next, n.into()),
         }
         (next != *world).then_some(next)

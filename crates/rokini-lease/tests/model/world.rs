@@ -86,6 +86,8 @@ pub(crate) struct Lease {
     pub(crate) claim: Option<u8>,
     /// Its owner has given up the epoch it has.
     pub(crate) given_up: bool,
+    /// Its position was set without a new epoch. Only so with a flaw.
+    pub(crate) set_in_place: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,7 +221,7 @@ impl World {
 
     fn epoch_passed(&mut self, lease: usize, remembers: Remembers) {
         let row = self.leases[lease];
-        self.leases[lease].given_up = false;
+        (self.leases[lease].given_up, self.leases[lease].set_in_place) = (false, false);
         for (n, slot) in self.slots.iter_mut().enumerate() {
             if slot.holds[lease] == Hold::Current {
                 slot.holds[lease] = Hold::Stale;
@@ -347,7 +349,8 @@ impl World {
             ages.push(3, age.into());
         }
         for lease in &self.leases {
-            rest.push(3, named(lease.owner)).push(3, named(lease.claim)).push(1, lease.given_up.into());
+            rest.push(3, named(lease.owner)).push(3, named(lease.claim));
+            rest.push(1, lease.given_up.into()).push(1, lease.set_in_place.into());
         }
         for request in &self.requests {
             let Request { lease, by, what } =

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rokini_lease::{
     GroupId, HashRange, LeaseKey, LeaseRow, LeaseStore, Listing, Outcome, Position, Progress, ShardId,
-    StreamId, StreamRow, View, WorkerId, WorkerState,
+    StreamId, StreamRow, View, WorkerId, WorkerState, retirable,
 };
 
 use super::graph::{self, Known};
@@ -159,8 +159,9 @@ impl Catalog {
     pub(crate) async fn audit(&self, stream: &OpenStream) -> Result<Audit, Error> {
         let view = self.store.list(&self.group, Listing::All).await?;
         self.retire_older(&view, &stream.id).await?;
-        let leases = of_stream(view, &stream.id);
+        let mut leases = of_stream(view, &stream.id);
         let listing = stream.source.list_shards(ShardSelection::All).await?;
+        self.retire_ended(&mut leases, &listing).await?;
         let holes = coverage::holes(leases.values());
         if listing.iter().all(|shard| leases.contains_key(&shard.id)) {
             self.tell_holes(stream, &holes, holes.len());
@@ -209,6 +210,24 @@ impl Catalog {
                 let (stream, shard) = (row.key.stream.clone(), row.key.shard.clone());
                 self.events.tell(Event::ShardGone { stream, shard, position: row.position });
             }
+        }
+        Ok(())
+    }
+
+    /// Removes the leases of ended shards that the stream has forgotten and that nothing needs any more.
+    async fn retire_ended(
+        &self,
+        leases: &mut BTreeMap<ShardId, LeaseRow>,
+        listing: &[ShardDescription],
+    ) -> Result<(), Error> {
+        let listed = listing.iter().map(|shard| shard.id.clone()).collect();
+        let rows: Vec<LeaseRow> = retirable(leases, &listed).into_iter().cloned().collect();
+        for row in rows {
+            if !self.store.delete_lease(&self.group, &row.key, row.epoch).await? {
+                // An operator has set it back meanwhile: those that follow may be its children.
+                break;
+            }
+            leases.remove(&row.key.shard);
         }
         Ok(())
     }

@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use super::attempts::Attempts;
 use super::expression::{Expression, absent, absent_or_at};
 use super::failure::Place;
-use super::items::{self, Item, Listed, Row, Unreadable};
+use super::items::{self, Item, LayoutRow, Listed, Row, Unreadable};
+use super::partition::Partition;
 use crate::{
     Epoch, GroupId, GroupRow, GroupUpdate, LeaseRow, Listing, Outcome, StoreError, StoreErrorKind, View,
 };
@@ -62,7 +63,7 @@ impl Calls {
     }
 
     /// Reads one row, consistently.
-    pub(super) async fn get<R: Row>(&self, group: &GroupId, row: &str) -> Result<Option<R>, StoreError> {
+    pub(super) async fn get<R: Row>(&self, group: &Partition, row: &str) -> Result<Option<R>, StoreError> {
         let result = self
             .client
             .get_item()
@@ -99,8 +100,12 @@ impl Calls {
     }
 
     /// Lists a group's rows, page after page to the end, eventually consistent.
-    pub(super) async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
-        let mut view = View::default();
+    pub(super) async fn list(
+        &self,
+        group: &Partition,
+        listing: Listing,
+    ) -> Result<(View, Option<LayoutRow>), StoreError> {
+        let (mut view, mut layout) = (View::default(), None);
         let mut from: Option<Item> = None;
         loop {
             let query = self
@@ -125,6 +130,7 @@ impl Calls {
                     Ok(Listed::Lease(row)) => view.leases.push(*row),
                     Ok(Listed::Stream(row)) => view.streams.push(row),
                     Ok(Listed::Group(row)) => view.group = row,
+                    Ok(Listed::Layout(row)) => layout = Some(row),
                     Ok(Listed::Other) => {}
                     // One broken row must not stop the group.
                     Err(unreadable) => view.unreadable.push(unreadable.into()),
@@ -132,13 +138,37 @@ impl Calls {
             }
             from = output.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() {
-                return Ok(view);
+                return Ok((view, layout));
             }
         }
     }
 
+    /// Whether there is a worker or lease under this key, by consistent reads.
+    pub(super) async fn has_members(&self, group: &Partition) -> Result<bool, StoreError> {
+        for prefix in [items::WORKER_PREFIX, items::LEASE_PREFIX] {
+            let result = self
+                .client
+                .query()
+                .table_name(&self.place.table)
+                .key_condition_expression("#group = :group AND begins_with(#row, :prefix)")
+                .expression_attribute_names("#group", items::GROUP)
+                .expression_attribute_names("#row", items::ROW)
+                .expression_attribute_values(":group", items::text(group))
+                .expression_attribute_values(":prefix", items::text(prefix))
+                .consistent_read(true)
+                .limit(1)
+                .send()
+                .await;
+            let output = result.map_err(|error| self.place.failure("Query", error))?;
+            if !output.items().is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Puts a row that does not exist yet.
-    pub(super) async fn insert<R: Row>(&self, group: &GroupId, row: &R) -> Result<Outcome<R>, StoreError> {
+    pub(super) async fn insert<R: Row>(&self, group: &Partition, row: &R) -> Result<Outcome<R>, StoreError> {
         let write = self.begin();
         let condition = absent();
         let result = self
@@ -175,7 +205,7 @@ impl Calls {
     /// Changes a row under a condition. `apply` and `took_effect` are the update's own.
     pub(super) async fn update<R: Row>(
         &self,
-        group: &GroupId,
+        group: &Partition,
         row: String,
         change: Expression,
         apply: impl Fn(&R) -> Option<R> + Send + Sync,
@@ -225,7 +255,7 @@ impl Calls {
     /// Changes the group's own row, which needs no condition.
     pub(super) async fn update_group(
         &self,
-        group: &GroupId,
+        group: &Partition,
         update: &GroupUpdate,
     ) -> Result<GroupRow, StoreError> {
         let change = super::expression::group(update);
@@ -253,7 +283,7 @@ impl Calls {
     }
 
     /// Removes a row, whatever it says.
-    pub(super) async fn delete<R: Row>(&self, group: &GroupId, row: String) -> Result<(), StoreError> {
+    pub(super) async fn delete<R: Row>(&self, group: &Partition, row: String) -> Result<(), StoreError> {
         let write = self.begin();
         let result = self
             .client
@@ -279,7 +309,7 @@ impl Calls {
     /// Removes a lease that still has this epoch, or is gone already.
     pub(super) async fn delete_lease(
         &self,
-        group: &GroupId,
+        group: &Partition,
         row: String,
         seen: Epoch,
     ) -> Result<bool, StoreError> {
@@ -315,7 +345,7 @@ impl Calls {
     async fn refused<R: Row>(
         &self,
         write: &Write,
-        group: &GroupId,
+        group: &Partition,
         row: &str,
         item: Option<Item>,
         took_effect: impl Fn(&R) -> bool + Send,
@@ -342,7 +372,7 @@ impl Calls {
     async fn settle<R: Row>(
         &self,
         write: &Write,
-        group: &GroupId,
+        group: &Partition,
         row: &str,
         error: StoreError,
     ) -> Result<(Option<R>, StoreError), StoreError> {

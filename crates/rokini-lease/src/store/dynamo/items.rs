@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::{Blob, DateTime, DateTimeFormat};
@@ -12,9 +13,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 
 use crate::{
-    Epoch, GroupId, GroupRow, HashRange, LeaseKey, LeaseRow, Load, Marks, Note, Pending, Position,
-    ProcessMark, StreamId, StreamRow, UnreadableRow, WorkerId, WorkerRow,
+    Epoch, GroupRow, HashRange, LeaseKey, LeaseRow, Load, Marks, Note, Pending, Position, ProcessMark,
+    StreamId, StreamRow, UnreadableRow, WorkerId, WorkerRow,
 };
+
+use super::partition::Partition;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -62,10 +65,13 @@ const START: &str = "start";
 
 /// Sort keys of workers begin with this.
 pub(super) const WORKER_PREFIX: &str = "worker#";
-const LEASE_PREFIX: &str = "lease#";
+pub(super) const LEASE_PREFIX: &str = "lease#";
 const STREAM_PREFIX: &str = "stream#";
 /// The sort key of the group's own row.
 pub(super) const GROUP_ROW: &str = "group";
+/// The sort key of the row that says over how many partition keys a group is spread.
+pub(super) const LAYOUT_ROW: &str = "layout";
+pub(super) const PARTITIONS: &str = "partitions";
 
 pub(super) fn worker_key(id: &WorkerId) -> String {
     format!("{WORKER_PREFIX}{id}")
@@ -80,7 +86,7 @@ pub(super) fn stream_key(id: &StreamId) -> String {
 }
 
 /// The primary key of a row.
-pub(super) fn key(group: &GroupId, row: &str) -> Item {
+pub(super) fn key(group: &Partition, row: &str) -> Item {
     HashMap::from([(GROUP.to_owned(), text(group)), (ROW.to_owned(), text(row))])
 }
 
@@ -144,7 +150,7 @@ pub(in crate::store) trait Row: Clone + PartialEq + Send + Sync {
         self == stored
     }
 
-    fn item(&self, group: &GroupId) -> Item {
+    fn item(&self, group: &Partition) -> Item {
         let mut item = key(group, &self.sort_key());
         self.write(&mut item);
         item
@@ -340,6 +346,16 @@ impl Row for GroupRow {
     }
 }
 
+/// Over how many partition keys a group is spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct LayoutRow {
+    pub(super) partitions: NonZeroU16,
+}
+
+pub(super) fn read_layout(item: &Item) -> Result<LayoutRow, Unreadable> {
+    Ok(LayoutRow { partitions: Fields::of(item)?.number(PARTITIONS)? })
+}
+
 /// One item of a listing.
 #[derive(Debug, PartialEq)]
 pub(super) enum Listed {
@@ -347,6 +363,7 @@ pub(super) enum Listed {
     Lease(Box<LeaseRow>),
     Stream(StreamRow),
     Group(GroupRow),
+    Layout(LayoutRow),
     /// A kind of row that this version does not know.
     Other,
 }
@@ -362,6 +379,8 @@ impl Listed {
             Self::Stream(StreamRow::read(item)?)
         } else if row == GROUP_ROW {
             Self::Group(GroupRow::read(item)?)
+        } else if row == LAYOUT_ROW {
+            Self::Layout(read_layout(item)?)
         } else {
             Self::Other
         })

@@ -1,12 +1,12 @@
 use super::*;
-use crate::{SequenceNumber, ShardId, WorkerState};
+use crate::{GroupId, SequenceNumber, ShardId, WorkerState};
 
 fn id(name: &str, incarnation: u64) -> WorkerId {
     format!("{name}#{incarnation:016x}").parse().unwrap()
 }
 
-fn group() -> GroupId {
-    GroupId::new("billing").unwrap()
+fn group() -> Partition {
+    (&GroupId::new("billing").unwrap()).into()
 }
 
 fn key_of(shard: &str) -> LeaseKey {

@@ -1,0 +1,80 @@
+//! How leases are to be spread.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::{LeaseKey, View, WorkerId};
+
+/// How leases are spread over the workers that read their stream. Must be the same for all workers of a group.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Every worker has as many leases as the others, give or take one. The default.
+    #[default]
+    Even,
+    /// Every worker has about the same sum of bytes a second, as the holders stored them with their positions
+    /// ([`Marks::bytes_per_second`](crate::Marks)). A lease moves only where that lowers the higher of two loads by a
+    /// good part of the mean load, so that what comes and goes moves nothing. While nothing flows, leases are spread
+    /// by their number.
+    Throughput,
+    /// A function of the user's own.
+    Custom(CustomPolicy),
+}
+
+impl Policy {
+    /// A pure function of the user's own, which says which worker should have which lease. Every worker calls it with
+    /// its own listing: equal views must give equal results, or leases are passed around for ever.
+    ///
+    /// A lease that the result does not name stays where it is, and goes to the least loaded worker where nobody has
+    /// it. Leases that cannot be worked on (ended, or waiting for their parents) are passed over. A result is
+    /// refused as a whole when it names a worker that does not take part or does not read the lease's stream, when it
+    /// gives a worker more than its limit, and when the function panics: then nothing moves that somebody has, what
+    /// nobody has goes to the least loaded, and a warning says why.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use rokini_lease::Policy;
+    /// // Everything to the first worker.
+    /// let policy = Policy::custom("first", |view| {
+    ///     let first = view.workers.first();
+    ///     let all = view.leases.iter().filter_map(|row| Some((row.key.clone(), first?.id.clone())));
+    ///     all.collect::<BTreeMap<_, _>>()
+    /// });
+    /// # let _ = policy;
+    /// ```
+    pub fn custom(
+        name: impl Into<Arc<str>>,
+        assign: impl Fn(&View) -> BTreeMap<LeaseKey, WorkerId> + Send + Sync + 'static,
+    ) -> Self {
+        Self::Custom(CustomPolicy { name: name.into(), assign: Arc::new(assign) })
+    }
+}
+
+/// A policy made by [`Policy::custom`].
+#[derive(Clone)]
+pub struct CustomPolicy {
+    name: Arc<str>,
+    #[allow(clippy::type_complexity, reason = "the shape of `Policy::custom`")]
+    assign: Arc<dyn Fn(&View) -> BTreeMap<LeaseKey, WorkerId> + Send + Sync>,
+}
+
+impl CustomPolicy {
+    /// Its name, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it says; `None` where it panics.
+    pub(super) fn assign(&self, view: &View) -> Option<BTreeMap<LeaseKey, WorkerId>> {
+        catch_unwind(AssertUnwindSafe(|| (self.assign)(view))).ok()
+    }
+}
+
+impl fmt::Debug for CustomPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CustomPolicy").field(&self.name).finish()
+    }
+}

@@ -1,0 +1,196 @@
+//! Under which partition keys a group's rows are.
+//!
+//! As a rule under one: the group's name. A group so large that one key would run hot can spread its workers and
+//! leases over several, `group#0` and on; its streams, its own row, and the row that says over how many, stay under
+//! its name. The number is fixed when the group begins, because a row is found by it.
+//!
+//! Whoever fixes it writes the row that says so and then looks for rows of others; whoever takes part without it
+//! writes its worker's row and then looks for that row. So of two that begin at once at least one sees the other.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::calls::Calls;
+use super::items::{self, Item, LayoutRow, Row};
+use crate::duty::stable_hash;
+use crate::{GroupId, Outcome, StoreError, StoreErrorKind};
+
+/// The value of the partition key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::store) struct Partition(String);
+
+impl From<&GroupId> for Partition {
+    fn from(group: &GroupId) -> Self {
+        Self(group.to_string())
+    }
+}
+
+impl std::fmt::Display for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Over how many keys groups are spread: as wanted, and as found.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Partitions {
+    wanted: Option<NonZeroU16>,
+    known: Arc<Mutex<BTreeMap<GroupId, NonZeroU16>>>,
+}
+
+impl Partitions {
+    pub(super) fn wanted(count: NonZeroU16) -> Self {
+        Self { wanted: Some(count), known: Arc::default() }
+    }
+
+    fn known(&self, group: &GroupId) -> Option<NonZeroU16> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(group).copied()
+    }
+
+    fn learn(&self, group: &GroupId, count: NonZeroU16) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), count);
+    }
+
+    pub(super) fn forget(&self, group: &GroupId) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(group);
+    }
+
+    /// Where the row of a worker or lease is.
+    pub(super) async fn of(
+        &self,
+        calls: &Calls,
+        group: &GroupId,
+        row: &str,
+    ) -> Result<Partition, StoreError> {
+        Ok(partition(group, self.count(calls, group).await?, row))
+    }
+
+    /// The partitions beside the one of the group's name.
+    pub(super) async fn all(&self, calls: &Calls, group: &GroupId) -> Result<Vec<Partition>, StoreError> {
+        let count = self.count(calls, group).await?;
+        Ok(if count == NonZeroU16::MIN { Vec::new() } else { every(group, count) })
+    }
+
+    /// Over how many keys the group is spread. Asks once for each group where a number is wanted.
+    async fn count(&self, calls: &Calls, group: &GroupId) -> Result<NonZeroU16, StoreError> {
+        if let Some(count) = self.known(group) {
+            return Ok(count);
+        }
+        let Some(wanted) = self.wanted else { return Ok(NonZeroU16::MIN) };
+        let stored: Option<LayoutRow> = calls.get(&group.into(), items::LAYOUT_ROW).await?;
+        let stored = match stored {
+            Some(row) => row.partitions,
+            None if wanted == NonZeroU16::MIN => wanted,
+            None => fix(calls, group, wanted).await?,
+        };
+        if stored != wanted {
+            return Err(refused(calls, group, stored, wanted));
+        }
+        self.learn(group, stored);
+        Ok(stored)
+    }
+
+    /// After the first insert of a worker: whether the group is spread although nobody said so here. `true` when the
+    /// row belongs elsewhere.
+    pub(super) async fn look_after_insert(&self, calls: &Calls, group: &GroupId) -> Result<bool, StoreError> {
+        if self.known(group).is_some() {
+            return Ok(false);
+        }
+        let stored: Option<LayoutRow> = calls.get(&group.into(), items::LAYOUT_ROW).await?;
+        let count = stored.map_or(NonZeroU16::MIN, |row| row.partitions);
+        self.found(calls, group, count)?;
+        self.learn(group, count);
+        Ok(count != NonZeroU16::MIN)
+    }
+
+    /// A listing shows how the group is spread. `true` when that was not known.
+    pub(super) fn found(
+        &self,
+        calls: &Calls,
+        group: &GroupId,
+        count: NonZeroU16,
+    ) -> Result<bool, StoreError> {
+        if let Some(wanted) = self.wanted.filter(|wanted| *wanted != count) {
+            return Err(refused(calls, group, count, wanted));
+        }
+        if self.known(group) == Some(count) {
+            return Ok(false);
+        }
+        self.learn(group, count);
+        Ok(true)
+    }
+}
+
+/// Writes down the number for a group that has no rows yet.
+async fn fix(calls: &Calls, group: &GroupId, wanted: NonZeroU16) -> Result<NonZeroU16, StoreError> {
+    let (base, row) = (Partition::from(group), LayoutRow { partitions: wanted });
+    if calls.has_members(&base).await? {
+        return Err(refused(calls, group, NonZeroU16::MIN, wanted));
+    }
+    match calls.insert(&base, &row).await? {
+        Outcome::Applied { .. } => {}
+        Outcome::Refused { current } => return Ok(current.unwrap_or(row).partitions),
+    }
+    if calls.has_members(&base).await? {
+        calls.delete::<LayoutRow>(&base, items::LAYOUT_ROW.to_owned()).await?;
+        return Err(refused(calls, group, NonZeroU16::MIN, wanted));
+    }
+    Ok(wanted)
+}
+
+fn refused(calls: &Calls, group: &GroupId, stored: NonZeroU16, wanted: NonZeroU16) -> StoreError {
+    let message = format!(
+        "group `{group}` of {} ({}) is spread over {stored} partition keys, but {wanted} are set: set          `partitions({stored})`, or none, or delete the group and begin anew",
+        calls.place.table(),
+        calls.place.location()
+    );
+    StoreError::new(StoreErrorKind::Configuration, message)
+}
+
+fn every(group: &GroupId, count: NonZeroU16) -> Vec<Partition> {
+    (0..count.get()).map(|n| Partition(format!("{group}#{n}"))).collect()
+}
+
+fn partition(group: &GroupId, count: NonZeroU16, row: &str) -> Partition {
+    if count == NonZeroU16::MIN {
+        return group.into();
+    }
+    Partition(format!("{group}#{}", stable_hash(&[row.as_bytes()]) % u64::from(count.get())))
+}
+
+impl Row for LayoutRow {
+    fn sort_key(&self) -> String {
+        items::LAYOUT_ROW.to_owned()
+    }
+
+    fn write(&self, item: &mut Item) {
+        item.insert(items::PARTITIONS.to_owned(), items::number(self.partitions));
+    }
+
+    fn read(item: &Item) -> Result<Self, items::Unreadable> {
+        items::read_layout(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_spread_evenly_and_stay_where_they_are() {
+        let group = GroupId::new("billing").unwrap();
+        let count = NonZeroU16::new(8).unwrap();
+        let mut rows: BTreeMap<Partition, usize> = BTreeMap::new();
+        for n in 0..8000 {
+            *rows.entry(partition(&group, count, &format!("lease#orders@1#shardId-{n:012}"))).or_default() +=
+                1;
+        }
+        assert_eq!(rows.keys().cloned().collect::<Vec<_>>(), every(&group, count));
+        assert!(rows.values().all(|count| (800..1200).contains(count)), "{rows:?}");
+        // Tables in use have rows where this says.
+        let fixed = partition(&group, count, "lease#orders@1700000000123#shardId-000000000007");
+        assert_eq!(fixed.to_string(), "billing#2");
+        assert_eq!(partition(&group, NonZeroU16::MIN, "lease#x#y").to_string(), "billing");
+    }
+}
