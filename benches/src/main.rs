@@ -11,6 +11,7 @@ mod delivery;
 mod endpoints;
 mod idle;
 mod latency;
+mod metrics;
 mod plan;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -60,6 +61,27 @@ enum What {
         #[arg(long, default_value_t = 200)]
         workers: usize,
     },
+    /// What metrics cost: CPU time and allocations with and without them, in turns.
+    MetricsCost {
+        /// Records a second over all shards, in batches of 1,000.
+        #[arg(long, default_value_t = 1_000_000)]
+        rate: u64,
+        /// Shards of the stream.
+        #[arg(long, default_value_t = 10)]
+        shards: usize,
+        /// How often each is measured.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// How long each time, in seconds.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+    /// How long a scrape takes and how large it is with very many shards in one worker.
+    MetricsCardinality {
+        /// Shards of the stream.
+        #[arg(long, default_value_t = 10_000)]
+        shards: usize,
+    },
     /// Serves a stream `bench` and a DynamoDB until the standard input closes.
     #[command(hide = true)]
     Serve {
@@ -82,6 +104,10 @@ async fn main() -> Result<()> {
             let lanes = [(rokini::ConfigKey::Concurrency, "16")];
             println!("{}", delivery::measure(records, &lanes).await?);
         }
+        What::MetricsCost { rate, shards, rounds, seconds } => {
+            println!("{}", metrics::cost(rate, shards, rounds, Duration::from_secs(seconds)).await?);
+        }
+        What::MetricsCardinality { shards } => println!("{}", metrics::cardinality(shards).await?),
         What::Serve { shards } => endpoints::serve(shards).await?,
     }
     Ok(())

@@ -185,6 +185,9 @@ async fn work(
 fn tell(event: &Event, context: &Context) {
     let talk = &context.talk;
     match event {
+        Event::MonitoringStarted { address } => {
+            talk.say(format_args!("answers probes and scrapers at http://{address}"));
+        }
         Event::Joined { worker } => talk.say(format_args!("joined the group as `{}`", worker.name)),
         Event::ShardStarted { shard, epoch, position, .. } => {
             talk.say(format_args!("{shard}: started at {position} (epoch {epoch})"));

@@ -131,6 +131,12 @@ impl Checkpoints {
         state.marks.skipped = Some(records.iter().fold(skipped, |skipped, record| skipped.and(*record)));
     }
 
+    /// What is known of the shard by now, for the next position that is stored.
+    pub(crate) fn mark(&self, marks: Marks) {
+        let mut state = self.state();
+        state.marks = marks.or(state.marks);
+    }
+
     /// What is stored together with a position.
     pub(crate) fn marks(&self) -> Marks {
         self.state().marks

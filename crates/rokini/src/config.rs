@@ -1,7 +1,7 @@
 //! The settings of a consumer, by one set of keys from the builder, the environment and a TOML file.
 
 mod key;
-mod monitoring;
+pub(crate) mod monitoring;
 mod start;
 mod text;
 mod value;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use rokini_lease::{GroupId, WorkerName};
 
 pub use key::ConfigKey;
-pub use monitoring::Monitoring;
+pub use monitoring::{CloudWatchDimension, CloudWatchLevel, Monitoring};
 pub use start::StartPosition;
 
 use crate::dead_letter::target::{self, DeadLetterTarget};
@@ -159,6 +159,22 @@ pub struct Settings {
     pub monitoring_listen: Option<SocketAddr>,
     /// [`ConfigKey::MetricsShardLabel`]
     pub metrics_shard_label: bool,
+    /// [`ConfigKey::CloudWatchNamespace`]
+    pub cloudwatch_namespace: Option<String>,
+    /// [`ConfigKey::CloudWatchLevel`]
+    pub cloudwatch_level: CloudWatchLevel,
+    /// [`ConfigKey::CloudWatchDimensions`]; empty is `none`.
+    pub cloudwatch_dimensions: BTreeSet<CloudWatchDimension>,
+    /// [`ConfigKey::CloudWatchInterval`]
+    pub cloudwatch_interval: Duration,
+    /// [`ConfigKey::CloudWatchResolution`]
+    pub cloudwatch_resolution: Duration,
+    /// [`ConfigKey::OtlpEndpoint`]
+    pub otlp_endpoint: String,
+    /// [`ConfigKey::OtlpHeaders`]; empty is `none`.
+    pub otlp_headers: Vec<(String, String)>,
+    /// [`ConfigKey::OtlpInterval`]
+    pub otlp_interval: Duration,
 }
 
 const TEN_UNITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(9);
@@ -215,6 +231,19 @@ impl Default for Settings {
             monitoring: BTreeSet::new(),
             monitoring_listen: None,
             metrics_shard_label: true,
+            cloudwatch_namespace: None,
+            cloudwatch_level: CloudWatchLevel::Summary,
+            cloudwatch_dimensions: [
+                CloudWatchDimension::Operation,
+                CloudWatchDimension::Shard,
+                CloudWatchDimension::Worker,
+            ]
+            .into(),
+            cloudwatch_interval: Duration::from_secs(60),
+            cloudwatch_resolution: Duration::from_secs(60),
+            otlp_endpoint: "http://127.0.0.1:4318".to_owned(),
+            otlp_headers: Vec::new(),
+            otlp_interval: Duration::from_secs(10),
         }
     }
 }
@@ -286,6 +315,14 @@ impl Settings {
             ConfigKey::Monitoring => self.monitoring = monitoring::parse(text)?,
             ConfigKey::MonitoringListen => self.monitoring_listen = monitoring::parse_listen(text)?,
             ConfigKey::MetricsShardLabel => self.metrics_shard_label = value::flag(text)?,
+            ConfigKey::CloudWatchNamespace => self.cloudwatch_namespace = Some(monitoring::namespace(text)?),
+            ConfigKey::CloudWatchLevel => self.cloudwatch_level = monitoring::level(text)?,
+            ConfigKey::CloudWatchDimensions => self.cloudwatch_dimensions = monitoring::dimensions(text)?,
+            ConfigKey::CloudWatchInterval => self.cloudwatch_interval = value::duration(text)?,
+            ConfigKey::CloudWatchResolution => self.cloudwatch_resolution = monitoring::resolution(text)?,
+            ConfigKey::OtlpEndpoint => self.otlp_endpoint = monitoring::endpoint(text)?,
+            ConfigKey::OtlpHeaders => self.otlp_headers = monitoring::headers(text)?,
+            ConfigKey::OtlpInterval => self.otlp_interval = value::duration(text)?,
         }
         Ok(())
     }
@@ -347,6 +384,14 @@ impl Settings {
             ConfigKey::Monitoring => monitoring::text(&self.monitoring),
             ConfigKey::MonitoringListen => monitoring::listen_text(self.monitoring_listen),
             ConfigKey::MetricsShardLabel => self.metrics_shard_label.to_string(),
+            ConfigKey::CloudWatchNamespace => self.cloudwatch_namespace.clone()?,
+            ConfigKey::CloudWatchLevel => self.cloudwatch_level.name().to_owned(),
+            ConfigKey::CloudWatchDimensions => monitoring::dimensions_text(&self.cloudwatch_dimensions),
+            ConfigKey::CloudWatchInterval => value::duration_text(self.cloudwatch_interval),
+            ConfigKey::CloudWatchResolution => value::duration_text(self.cloudwatch_resolution),
+            ConfigKey::OtlpEndpoint => self.otlp_endpoint.clone(),
+            ConfigKey::OtlpHeaders => monitoring::headers_text(&self.otlp_headers),
+            ConfigKey::OtlpInterval => value::duration_text(self.otlp_interval),
         })
     }
 }
@@ -457,6 +502,8 @@ impl ConsumerConfig {
             (ConfigKey::AuditInterval, self.audit_interval, Duration::from_secs(1)),
             (ConfigKey::StallAfter, self.stall_after, Duration::from_secs(1)),
             (ConfigKey::TargetLag, self.target_lag, Duration::from_secs(1)),
+            (ConfigKey::CloudWatchInterval, self.cloudwatch_interval, Duration::from_secs(1)),
+            (ConfigKey::OtlpInterval, self.otlp_interval, Duration::from_secs(1)),
         ];
         for (key, value, least) in at_least {
             if value < least {
@@ -480,6 +527,26 @@ impl ConsumerConfig {
             ));
         }
         let is_set = |key: &ConfigKey| self.origin(*key) != ConfigOrigin::Default;
+        let cloudwatch = [
+            ConfigKey::CloudWatchNamespace,
+            ConfigKey::CloudWatchLevel,
+            ConfigKey::CloudWatchDimensions,
+            ConfigKey::CloudWatchInterval,
+            ConfigKey::CloudWatchResolution,
+        ];
+        let otlp = [ConfigKey::OtlpEndpoint, ConfigKey::OtlpHeaders, ConfigKey::OtlpInterval];
+        for (service, keys) in [(Monitoring::CloudWatch, &cloudwatch[..]), (Monitoring::Otlp, &otlp[..])] {
+            if let Some(key) = keys.iter().find(|key| is_set(key))
+                && !self.monitoring.contains(&service)
+            {
+                return wrong(format!(
+                    "{} has no effect with {}: add `{}` to `monitoring` or remove it",
+                    shown(*key),
+                    shown(ConfigKey::Monitoring),
+                    service.name()
+                ));
+            }
+        }
         let capacity = [ConfigKey::ReadCapacityUnits, ConfigKey::WriteCapacityUnits];
         if let Some(key) = capacity.iter().find(|key| is_set(key))
             && self.billing_mode != Billing::Provisioned

@@ -8,7 +8,7 @@ use rokini_lease::{Epoch, HashRange, LostCause, Position, SequenceNumber, ShardI
 use tokio::sync::broadcast;
 
 use crate::telemetry::Telemetry;
-use crate::{ErrorKind, StallCause};
+use crate::{ErrorKind, Monitoring, StallCause};
 
 mod code;
 mod log;
@@ -322,6 +322,13 @@ pub enum Event {
     OutageEnded,
     /// The others declared this worker dead. It dropped its shards and joins again.
     Fenced,
+    /// Metrics could not be sent. What counts is sent with the next flush; nothing else waits for it.
+    ExportFailed {
+        /// Where to.
+        service: Monitoring,
+        /// The error.
+        error: String,
+    },
     /// A shard makes no progress. Told once, until [`Event::ShardRecovered`]; the shard's `rokini_shard_stalled` is 1
     /// and the worker not ready meanwhile.
     ShardStalled {

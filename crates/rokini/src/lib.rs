@@ -27,7 +27,8 @@ mod typed;
 pub use aws::{AwsOptions, http_client};
 pub use checkpoint::{PendingCheckpoint, Prepared};
 pub use config::{
-    Billing, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring, OnDataLoss, Settings, StartPosition,
+    Billing, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring,
+    OnDataLoss, Settings, StartPosition,
 };
 pub use consumer::{Consumer, ConsumerBuilder, Delivered, Deliveries};
 #[cfg(feature = "sqs")]
@@ -54,6 +55,8 @@ pub use source::{
 };
 pub use telemetry::defs::{Metric, MetricKind, MetricScope, Stability};
 pub use telemetry::health::{Health, HealthReason};
+#[cfg(feature = "otlp")]
+pub use telemetry::otlp::OtlpTraces;
 pub use telemetry::scale::Scale;
 pub use telemetry::stall::StallCause;
 #[cfg(feature = "json")]

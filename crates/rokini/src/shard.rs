@@ -366,7 +366,9 @@ impl Live {
         let done = self.context.checkpoints().pending();
         let mut progress = self.progress();
         progress.arrivals.done(done);
-        progress.arrivals.lag(Instant::now(), now_millis, quiet)
+        let now = Instant::now();
+        self.context.checkpoints().mark(progress.arrivals.marks(now, now_millis));
+        progress.arrivals.lag(now, now_millis, quiet)
     }
 
     pub(crate) fn handling(&self, first: Option<SequenceNumber>, parked: usize) {

@@ -10,18 +10,25 @@ use tokio::time::Instant;
 
 use crate::{ErrorKind, Event, EventCode};
 
+#[cfg(feature = "cloudwatch")]
+pub(crate) mod cloudwatch;
 pub(crate) mod defs;
+pub(crate) mod export;
 mod fleet;
 pub(crate) mod health;
 pub(crate) mod http;
 pub(crate) mod lag;
 pub(crate) mod meter;
+#[cfg(feature = "otlp")]
+pub(crate) mod otlp;
+pub(crate) mod peek;
 #[cfg(feature = "prometheus")]
 pub(crate) mod prometheus;
 pub(crate) mod recorders;
 pub(crate) mod registry;
 pub(crate) mod sampler;
 pub(crate) mod scale;
+pub(crate) mod service;
 pub(crate) mod stall;
 
 use meter::{ShardGauges, ShardMeter, ShardValues, StreamMeter, WorkerMeter};
@@ -246,6 +253,9 @@ impl Telemetry {
             }
             Event::CheckpointFailed { stream, shard: id, .. } => {
                 shard(stream, id).inspect(|meter| meter.checkpoint_failures.increment(1));
+            }
+            Event::DataLoss { stream, shard: id, .. } => {
+                shard(stream, id).inspect(|meter| meter.data_losses.increment(1));
             }
             Event::Skipped { stream, shard: id, records, .. } => {
                 shard(stream, id).inspect(|meter| meter.skipped.increment(records.len() as u64));

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     missing_docs,
     reason = "a test"
 )]
@@ -100,6 +101,56 @@ fn every_metric_is_documented_as_it_is() {
         found, expected,
         "docs/METRICS.md differs from the code: ROKINI_WRITE_DOCS=1 cargo test -p rokini --test docs"
     );
+}
+
+/// Names of metrics in a text, without what Prometheus makes of histograms.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let names = text.split(|c| !word(c)).filter(|name| name.starts_with("rokini_"));
+    names.map(|name| name.strip_suffix("_bucket").unwrap_or(name).to_owned()).collect()
+}
+
+#[test]
+fn dashboards_and_alerts_name_metrics_that_exist() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/monitoring");
+    let known: BTreeSet<String> = Metric::ALL.iter().map(|metric| metric.name().to_owned()).collect();
+    for (file, at_least) in [("grafana.json", 25), ("alerts.yml", 10)] {
+        let text = std::fs::read_to_string(folder.join(file)).unwrap();
+        let named = metrics_in(&text);
+        assert!(named.len() >= at_least, "{file} names {named:?}");
+        assert!(named.is_subset(&known), "{file}: {:?}", named.difference(&known));
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("grafana.json")).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.iter().all(|panel| !panel["targets"][0]["expr"].as_str().unwrap().is_empty()));
+}
+
+/// Where Prometheus is installed, its own tool reads the rules and each query of the dashboard.
+#[test]
+fn promtool_accepts_alerts_and_dashboard() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/monitoring");
+    let promtool =
+        |arguments: &[&std::ffi::OsStr]| std::process::Command::new("promtool").args(arguments).output();
+    let alerts = folder.join("alerts.yml");
+    let Ok(checked) = promtool(&["check".as_ref(), "rules".as_ref(), alerts.as_os_str()]) else {
+        eprintln!("skipped: promtool is not installed (Debian: apt-get install prometheus)");
+        return;
+    };
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let text = std::fs::read_to_string(folder.join("grafana.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let targets =
+        dashboard["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let rules: String = targets
+        .enumerate()
+        .map(|(n, target)| format!("  - record: panel:{n}\n    expr: {}\n", target["expr"]))
+        .collect();
+    let file = std::env::temp_dir().join(format!("rokini-panels-{}.yml", std::process::id()));
+    std::fs::write(&file, format!("groups:\n- name: panels\n  rules:\n{rules}")).unwrap();
+    let checked = promtool(&["check".as_ref(), "rules".as_ref(), file.as_os_str()]).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// The first cell of each row of the page's table of events: codes in code spans.

@@ -14,6 +14,7 @@ mod consume;
 mod fleet;
 mod group;
 mod local;
+mod monitoring;
 mod put_tail;
 mod refusals;
 mod settings;

@@ -168,8 +168,9 @@ keys! {
     /// How many shards a worker should have at most, 1 or more, or `unlimited`. Only for what autoscalers read. Default
     /// `unlimited`.
     ShardsPerWorker = "shards_per_worker",
-    /// Where metrics go, besides to recorders of the application: `none`, or a list out of `prometheus`, such as
-    /// `prometheus`. Default `none`.
+    /// Where metrics go, besides to recorders of the application: `none`, or a list out of `prometheus`,
+    /// `cloudwatch`, `otlp`, such as `prometheus,otlp`. Default `none`. The features of the same names have to be
+    /// compiled in (`prometheus` is by default, and the binary has all).
     Monitoring = "monitoring",
     /// The address at which the worker answers probes and scrapers, such as `0.0.0.0:9464`; port 0 is any that is free;
     /// `none` for no listener. Default `none`. `GET /healthz` (restart me), `/readyz` (I do my part), `/scale` (for
@@ -180,6 +181,31 @@ keys! {
     /// of a stream are one series in each worker (the greatest lag, the sum of the records), for streams with many
     /// thousands of shards. Only with `monitoring`.
     MetricsShardLabel = "metrics_shard_label",
+    /// The namespace in CloudWatch. Default: the group, as the KCL has it. Only with `monitoring = cloudwatch`.
+    CloudWatchNamespace = "cloudwatch_namespace",
+    /// How much is sent to CloudWatch: `none`, `summary` or `detailed`. Default `summary`. CloudWatch charges for each
+    /// combination of name and dimensions: with the dimension `shard`, `summary` has 4 to 9 for each shard, `detailed` 5
+    /// more. Only with `monitoring = cloudwatch`.
+    CloudWatchLevel = "cloudwatch_level",
+    /// The dimensions of metrics in CloudWatch: `none`, or a list out of `operation`, `shard`, `stream`, `worker`. Each
+    /// metric has those of them that the KCL gives it; without a dimension its values become one. Default
+    /// `operation,shard,worker`, as the KCL has them for one stream. Only with `monitoring = cloudwatch`.
+    CloudWatchDimensions = "cloudwatch_dimensions",
+    /// How often metrics are sent to CloudWatch, as a duration: one call per 1,000 metrics each. Default `1m`, at least
+    /// `1s`. Only with `monitoring = cloudwatch`.
+    CloudWatchInterval = "cloudwatch_interval",
+    /// The resolution at which CloudWatch keeps metrics: `1m`, or `1s` (high resolution, to be useful with a shorter
+    /// `cloudwatch_interval`). Default `1m`. Only with `monitoring = cloudwatch`.
+    CloudWatchResolution = "cloudwatch_resolution",
+    /// The OpenTelemetry collector, which takes protobuf over HTTP: the URL in front of `/v1/metrics` and `/v1/traces`.
+    /// Default `http://127.0.0.1:4318`. Only with `monitoring = otlp`.
+    OtlpEndpoint = "otlp_endpoint",
+    /// Headers for the collector, as `name=value` with commas between them, or `none`. Default `none`. Only with
+    /// `monitoring = otlp`.
+    OtlpHeaders = "otlp_headers",
+    /// How often metrics are sent to the collector, as a duration. Default `10s`, at least `1s`. Only with
+    /// `monitoring = otlp`.
+    OtlpInterval = "otlp_interval",
 }
 
 impl ConfigKey {

@@ -44,9 +44,17 @@ fn sample(key: ConfigKey) -> &'static str {
         ConfigKey::StallAfter => "20s",
         ConfigKey::TargetLag => "2m",
         ConfigKey::ShardsPerWorker => "16",
-        ConfigKey::Monitoring => "prometheus",
+        ConfigKey::Monitoring => "prometheus,cloudwatch,otlp",
         ConfigKey::MonitoringListen => "127.0.0.1:9464",
         ConfigKey::MetricsShardLabel => "false",
+        ConfigKey::CloudWatchNamespace => "Orders/Consumers",
+        ConfigKey::CloudWatchLevel => "detailed",
+        ConfigKey::CloudWatchDimensions => "operation,stream",
+        ConfigKey::CloudWatchInterval => "10s",
+        ConfigKey::CloudWatchResolution => "1s",
+        ConfigKey::OtlpEndpoint => "https://collector.example:4318",
+        ConfigKey::OtlpHeaders => "x-key=a b,x-team=orders",
+        ConfigKey::OtlpInterval => "1m",
     }
 }
 
@@ -99,9 +107,23 @@ fn with_sample(key: ConfigKey) -> Settings {
         ConfigKey::StallAfter => settings.stall_after = Duration::from_secs(20),
         ConfigKey::TargetLag => settings.target_lag = Duration::from_secs(120),
         ConfigKey::ShardsPerWorker => settings.shards_per_worker = NonZeroU32::new(16),
-        ConfigKey::Monitoring => settings.monitoring = [Monitoring::Prometheus].into(),
+        ConfigKey::Monitoring => settings.monitoring = Monitoring::ALL.iter().copied().collect(),
         ConfigKey::MonitoringListen => settings.monitoring_listen = Some(([127, 0, 0, 1], 9464).into()),
         ConfigKey::MetricsShardLabel => settings.metrics_shard_label = false,
+        ConfigKey::CloudWatchNamespace => settings.cloudwatch_namespace = Some("Orders/Consumers".to_owned()),
+        ConfigKey::CloudWatchLevel => settings.cloudwatch_level = CloudWatchLevel::Detailed,
+        ConfigKey::CloudWatchDimensions => {
+            settings.cloudwatch_dimensions =
+                [CloudWatchDimension::Operation, CloudWatchDimension::Stream].into();
+        }
+        ConfigKey::CloudWatchInterval => settings.cloudwatch_interval = Duration::from_secs(10),
+        ConfigKey::CloudWatchResolution => settings.cloudwatch_resolution = Duration::from_secs(1),
+        ConfigKey::OtlpEndpoint => settings.otlp_endpoint = "https://collector.example:4318".to_owned(),
+        ConfigKey::OtlpHeaders => {
+            let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+            settings.otlp_headers = vec![header("x-key", "a b"), header("x-team", "orders")];
+        }
+        ConfigKey::OtlpInterval => settings.otlp_interval = Duration::from_secs(60),
     }
     settings
 }

@@ -26,7 +26,9 @@ use crate::events::Events;
 use crate::handle::Control;
 use crate::processor::{Factory, ForEach, ForEachBatch};
 use crate::shard::catalog::Catalog;
-use crate::telemetry::{Telemetry, recorders::Recorders, sampler::Looks};
+use crate::telemetry::{
+    Telemetry, peek::Backlogs, recorders::Recorders, registry::Registry, sampler::Looks, service,
+};
 use crate::{
     Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Decode, Error, ErrorKind,
     HandlerError, OnDataLoss, OnFailure, Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
@@ -427,7 +429,9 @@ impl ConsumerBuilder {
             (None, Some(target)) => Some(target.open(aws.as_ref(), &config.streams)?),
             (None, None) => None,
         };
-        let registry = (!config.monitoring.is_empty()).then(Arc::default);
+        let registry = (!config.monitoring.is_empty()).then(Arc::<Registry>::default);
+        let exporters =
+            service::exporters(&config, registry.as_ref(), aws.as_ref(), &group, self.clock.millis())?;
         let telemetry = Telemetry::new(&group, registry, self.recorders, config.metrics_shard_label);
         let events = Events::new(Arc::new(telemetry));
         let ignore_order = config.ignore_shard_order;
@@ -440,13 +444,14 @@ impl ConsumerBuilder {
             tracker: TaskTracker::new(),
             clock: self.clock,
             looks: Looks::new(),
+            backlogs: Backlogs::default(),
             dead_letter,
             streams: Streams::default(),
             sources,
             paused: watch::Sender::new(false),
         });
         let control = Arc::new(Control::new(&engine));
-        Ok(Consumer { runner: Runner { engine, control, rng } })
+        Ok(Consumer { runner: Runner { engine, control, rng, exporters } })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::events::Events;
 use crate::processor::Factory;
 use crate::shard::catalog::Catalog;
 use crate::source::kinesis::KinesisSource;
-use crate::telemetry::{Telemetry, sampler::Looks};
+use crate::telemetry::{Telemetry, peek::Backlogs, sampler::Looks};
 use crate::{ConsumerConfig, DeadLetterSink, Error, ErrorKind, StreamRef, StreamSource};
 
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Engine {
     pub(crate) tracker: TaskTracker,
     pub(crate) clock: WallClock,
     pub(crate) looks: Looks,
+    pub(crate) backlogs: Backlogs,
     /// Where records go that are given up.
     pub(crate) dead_letter: Option<Arc<dyn DeadLetterSink>>,
     pub(crate) streams: Streams,

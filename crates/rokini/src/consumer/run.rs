@@ -19,7 +19,8 @@ use super::mind;
 use super::start::{Joined, START_PATIENCE, join, open};
 use super::streams::OpenStream;
 use crate::handle::{Control, Phase, ShardReport, Stop};
-use crate::telemetry::{http, sampler::Sampler};
+use crate::telemetry::export::{Exporter, Exports};
+use crate::telemetry::{http, peek, sampler::Sampler};
 use crate::{Error, ErrorKind, Event, Handle, ShutdownReport};
 
 /// The most of a shutdown's deadline that is kept for the store once handlers are given up.
@@ -32,6 +33,7 @@ pub(crate) struct Runner {
     pub(crate) engine: Arc<Engine>,
     pub(crate) control: Arc<Control>,
     pub(crate) rng: StdRng,
+    pub(crate) exporters: Vec<Box<dyn Exporter>>,
 }
 
 /// Whatever ends the run, handles learn that it is over, and a member that was not left stops at once.
@@ -64,16 +66,23 @@ impl Runner {
         let over = Over(&control);
         let mut looking = JoinSet::new();
         looking.spawn(Sampler::new(&self.engine, &control).run());
+        looking.spawn(peek::run(Arc::clone(&self.engine), Arc::clone(&control)));
         if let Some(address) = self.engine.config.monitoring_listen {
             let (listener, address) = http::bind(address).await?;
             looking.spawn(http::serve(listener, Handle::new(Arc::clone(&control))));
             self.engine.events.tell(Event::MonitoringStarted { address });
         }
-        let report = self.work().await?;
+        let exports = Exports::start(&self.engine, std::mem::take(&mut self.exporters));
+        let worked = self.work().await;
         control.set_member(None);
-        control.finished(report.clone());
+        // Within the shutdown's deadline.
+        let deadline = control.stop.borrow().map(|stop| stop.deadline);
+        exports.finish(deadline).await;
+        if let Ok(report) = &worked {
+            control.finished(report.clone());
+        }
         drop(over);
-        Ok(report)
+        worked
     }
 
     async fn work(&mut self) -> Result<ShutdownReport, Error> {

@@ -94,6 +94,8 @@ codes! {
     OutageEnded = "outage-ended",
     /// [`Event::Fenced`]
     Fenced = "fenced",
+    /// [`Event::ExportFailed`]
+    ExportFailed = "export-failed",
     /// [`Event::ShardStalled`]
     ShardStalled = "shard-stalled",
     /// [`Event::ShardRecovered`]
@@ -146,6 +148,7 @@ impl Event {
             Self::OutageBegan { .. } => EventCode::OutageBegan,
             Self::OutageEnded => EventCode::OutageEnded,
             Self::Fenced => EventCode::Fenced,
+            Self::ExportFailed { .. } => EventCode::ExportFailed,
             Self::ShardStalled { .. } => EventCode::ShardStalled,
             Self::ShardRecovered { .. } => EventCode::ShardRecovered,
             Self::Stopped => EventCode::Stopped,

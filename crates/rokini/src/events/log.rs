@@ -6,6 +6,7 @@ use rokini_lease::{ShardId, StreamId};
 use tokio::time::Instant;
 
 use super::{Event, EventCode};
+use crate::Monitoring;
 use crate::delivery::retry::RateLimit;
 
 /// Writes a line for each event: the normal course at DEBUG, what somebody should look at as WARN. A transient that
@@ -14,6 +15,7 @@ use crate::delivery::retry::RateLimit;
 pub(super) struct Log {
     /// By what is retried. A shard's are dropped when it leaves this worker.
     limits: BTreeMap<(StreamId, Option<ShardId>, EventCode), RateLimit>,
+    exports: BTreeMap<Monitoring, RateLimit>,
 }
 
 impl Log {
@@ -151,6 +153,13 @@ impl Log {
             }
             Event::StreamRemoved { stream } => {
                 tracing::debug!(event.name = code, messaging.destination.name = %stream, "reads a stream no more");
+            }
+            Event::ExportFailed { service, error } => {
+                let limit = self.exports.entry(*service).or_default();
+                if let Some(more) = limit.admit(Instant::now()) {
+                    tracing::warn!(event.name = code, service = service.name(), more,
+                        exception.message = %error, "metrics could not be sent, trying again");
+                }
             }
             Event::ShardStalled { stream, shard, cause, lag } => {
                 if let Some(more) = self.admit(event, stream, Some(shard)) {

@@ -124,6 +124,8 @@ metrics! {
     DeadLettered = "rokini_dead_lettered_records_total": Counter, Shard, Count, Stable;
     /// Failed tries to give records to the dead-letter sink: each is tried again.
     DeadLetterFailures = "rokini_dead_letter_failures_total": Counter, Shard, Count, Stable;
+    /// Times that records may have been trimmed before they were read. The event says which.
+    DataLoss = "rokini_data_losses_total": Counter, Shard, Count, Stable;
     /// Positions stored.
     Checkpoints = "rokini_checkpoints_total": Counter, Shard, Count, Stable;
     /// Failed tries to store a position: each is tried again.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rokini_lease::Position;
+use rokini_lease::{Marks, Position};
 use tokio::time::Instant;
 
 use crate::Record;
@@ -22,6 +22,8 @@ pub(crate) struct Arrivals {
     begun: Instant,
     /// The last read: when, and how far it was behind the tip.
     read: Option<(Instant, Duration)>,
+    /// The arrival of the last record done, in milliseconds since the Unix epoch.
+    last_done: Option<u64>,
 }
 
 /// Neighbouring records.
@@ -29,15 +31,16 @@ pub(crate) struct Arrivals {
 struct Part {
     /// The position after the last of them.
     end: Position,
-    /// The arrival of the first, in milliseconds since the Unix epoch.
+    /// The arrival of the first and the last, in milliseconds since the Unix epoch.
     first: u64,
+    last: u64,
     /// When they were read.
     read: Instant,
 }
 
 impl Arrivals {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { open: VecDeque::new(), begun: now, read: None }
+        Self { open: VecDeque::new(), begun: now, read: None, last_done: None }
     }
 
     /// A read brought these records, and its end is this far behind the tip.
@@ -45,7 +48,8 @@ impl Arrivals {
         self.read = Some((now, behind));
         for part in records.chunks(records.len().div_ceil(PARTS).max(1)) {
             if let [first, .., last] | [first @ last] = part {
-                self.open.push_back(Part { end: last.position(), first: first.arrival_millis, read: now });
+                let (first, end) = (first.arrival_millis, last.position());
+                self.open.push_back(Part { end, first, last: last.arrival_millis, read: now });
             }
         }
         if self.open.len() > KEPT {
@@ -59,7 +63,7 @@ impl Arrivals {
         self.open = pairs
             .chunks(2)
             .filter_map(|pair| match pair {
-                [a, b] => Some(Part { end: b.end, ..*a }),
+                [a, b] => Some(Part { end: b.end, last: b.last, ..*a }),
                 [a] => Some(*a),
                 _ => None,
             })
@@ -68,9 +72,22 @@ impl Arrivals {
 
     /// Everything up to here is done.
     pub(crate) fn done(&mut self, position: Position) {
-        while self.open.front().is_some_and(|part| part.end <= position) {
+        while let Some(part) = self.open.front().filter(|part| part.end <= position) {
+            self.last_done = Some(part.last);
             self.open.pop_front();
         }
+    }
+
+    /// What the lease remembers of this shard, for those who look at it while nobody has it.
+    pub(crate) fn marks(&self, now: Instant, now_millis: u64) -> Marks {
+        let caught_up = match self.read {
+            Some((heard, Duration::ZERO)) if self.open.is_empty() => {
+                let ago = u64::try_from(now.duration_since(heard).as_millis()).unwrap_or(u64::MAX);
+                Some(now_millis.saturating_sub(ago))
+            }
+            _ => None,
+        };
+        Marks { record_arrival_millis: self.last_done, caught_up_millis: caught_up, ..Marks::default() }
     }
 
     /// The lag. `now_millis` is the time of day, for the age of records; skew of the clocks goes into it. `quiet` is
@@ -126,10 +143,19 @@ mod tests {
         assert_eq!(lag(&arrivals, 100), seconds(100), "the handler is stuck at the first");
         arrivals.done(after(4));
         assert_eq!(lag(&arrivals, 100), seconds(96));
+        let marks = |arrivals: &Arrivals, after| arrivals.marks(at(after).0, at(after).1);
+        let expected = Marks { record_arrival_millis: Some(DAY + 3_000), ..Marks::default() };
+        assert_eq!(marks(&arrivals, 100), expected, "not caught up");
         arrivals.done(after(10));
         assert_eq!(lag(&arrivals, 101), seconds(35), "what is unread was 5 s behind 30 s ago");
         arrivals.fetched(&[], Duration::ZERO, at(102).0);
         assert_eq!(lag(&arrivals, 102), Duration::ZERO);
+        let expected = Marks {
+            record_arrival_millis: Some(DAY + 9_000),
+            caught_up_millis: Some(DAY + 102_000),
+            ..Marks::default()
+        };
+        assert_eq!(marks(&arrivals, 105), expected);
     }
 
     #[tokio::test]

@@ -33,6 +33,7 @@ pub(crate) struct ShardMeter {
     pub(crate) skipped: Counter,
     pub(crate) dead_lettered: Counter,
     pub(crate) dead_letter_failures: Counter,
+    pub(crate) data_losses: Counter,
     pub(crate) checkpoints: Counter,
     pub(crate) checkpoint_failures: Counter,
 }
@@ -51,6 +52,7 @@ impl ShardMeter {
             skipped: counter(Metric::Skipped),
             dead_lettered: counter(Metric::DeadLettered),
             dead_letter_failures: counter(Metric::DeadLetterFailures),
+            data_losses: counter(Metric::DataLoss),
             checkpoints: counter(Metric::Checkpoints),
             checkpoint_failures: counter(Metric::CheckpointFailures),
             labels,

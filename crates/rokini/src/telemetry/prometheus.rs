@@ -77,6 +77,9 @@ fn write_labels(text: &mut String, key: &Key) {
 }
 
 fn escape(text: &mut String, raw: &str, quotes: bool) {
+    if !raw.contains(['\\', '\n', '"']) {
+        return text.push_str(raw);
+    }
     for c in raw.chars() {
         match c {
             '\\' => text.push_str("\\\\"),

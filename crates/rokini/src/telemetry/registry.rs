@@ -27,12 +27,15 @@ pub(crate) enum Cell {
     Histogram(Arc<Buckets>),
 }
 
-/// A histogram of fixed buckets. One value costs two atomic operations and no memory.
+/// A histogram of fixed buckets. One value costs four atomic operations and no memory.
 #[derive(Debug)]
 pub(crate) struct Buckets {
     bounds: &'static [f64],
     counts: Box<[AtomicU64]>,
     sum: AtomicU64,
+    /// Of the values since [`Buckets::take_extremes`].
+    least: AtomicU64,
+    greatest: AtomicU64,
 }
 
 /// A histogram at one time.
@@ -42,6 +45,13 @@ pub(crate) struct Distribution {
     /// Values of each bucket, one more than there are bounds.
     pub(crate) counts: Vec<u64>,
     pub(crate) sum: f64,
+}
+
+#[cfg(any(feature = "cloudwatch", feature = "otlp"))]
+impl Distribution {
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
 }
 
 /// Changes an `f64` kept as its bits.
@@ -57,6 +67,8 @@ impl Buckets {
             bounds,
             counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
             sum: AtomicU64::new(0f64.to_bits()),
+            least: AtomicU64::new(f64::INFINITY.to_bits()),
+            greatest: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
         }
     }
 
@@ -65,6 +77,14 @@ impl Buckets {
         let sum = f64::from_bits(self.sum.load(Ordering::Relaxed));
         Distribution { bounds: self.bounds, counts, sum }
     }
+
+    /// The least and the greatest value since the last call. For one reader.
+    #[cfg(feature = "cloudwatch")]
+    pub(crate) fn take_extremes(&self) -> Option<(f64, f64)> {
+        let least = f64::from_bits(self.least.swap(f64::INFINITY.to_bits(), Ordering::Relaxed));
+        let greatest = f64::from_bits(self.greatest.swap(f64::NEG_INFINITY.to_bits(), Ordering::Relaxed));
+        (least <= greatest).then_some((least, greatest))
+    }
 }
 
 impl HistogramFn for Buckets {
@@ -72,6 +92,8 @@ impl HistogramFn for Buckets {
         let bucket = self.bounds.partition_point(|bound| *bound < value);
         self.counts[bucket].fetch_add(1, Ordering::Relaxed);
         change(&self.sum, |sum| sum + value);
+        change(&self.least, |least| least.min(value));
+        change(&self.greatest, |greatest| greatest.max(value));
     }
 }
 

@@ -149,10 +149,17 @@ impl Sampler {
         {
             member.wake();
         }
+        let now_millis = self.engine.clock.millis();
         let mut holes = Vec::new();
         let mut scale = scale::Scale { workers: alive, ..scale::Scale::default() };
+        // The listing may be older than what this worker took up since.
+        for facts in streams.values_mut() {
+            facts.unheld.retain(|row| !self.shards.contains_key(&row.key));
+        }
         for (id, facts) in &streams {
             let (held, lag) = lags.get(id).copied().unwrap_or_default();
+            let unheld = facts.unheld.iter().filter_map(|row| self.engine.backlogs.lag(row, now_millis));
+            let lag = unheld.fold(lag, Duration::max);
             scale.shards += facts.active;
             scale.lag = scale.lag.max(lag);
             if facts.holes > 0 {

@@ -237,6 +237,47 @@ async fn r1_a_hole_in_the_hash_range_shows_until_it_is_mended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn o2_lag_covers_shards_that_nobody_has() {
+    let (stream, log) = (Stream::new(2), Log::default());
+    let store = MemoryStore::new();
+    let settings = monitored(&stream, store.clone(), "w").set(ConfigKey::MaxLeases, "1");
+    let running = Running::logging(settings, &log).await;
+    let handle = running.handle.clone();
+    stream.put_each(2, "a");
+    let put = Instant::now();
+    log.until_count(1).await;
+    let lag = || value(&handle, Metric::GroupLag, "orders").unwrap_or(0.0);
+    until("the lag of the other shard", || lag() > 5.0).await;
+    assert!(put.elapsed() < Duration::from_secs(10), "{:?}", put.elapsed());
+    sleep(Duration::from_secs(60)).await;
+    let expected = put.elapsed().as_secs_f64();
+    assert!((expected - 2.0..=expected).contains(&lag()), "{} after {expected}", lag());
+    assert_eq!(value(&handle, Metric::Unheld, "orders"), Some(1.0));
+    assert!(handle.scale().lag > Duration::from_secs(60) && handle.scale().desired == 2);
+    let second = Running::logging(monitored(&stream, store, "w2"), &log).await;
+    log.until_count(2).await;
+    until("no lag", || lag() == 0.0 && value(&handle, Metric::Unheld, "orders") == Some(0.0)).await;
+    running.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o2_leases_remember_what_was_done_and_when_nothing_was_behind() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    let running = Running::logging(monitored(&stream, store.clone(), "w"), &log).await;
+    sleep(Duration::from_secs(3)).await;
+    stream.put(0, "a");
+    let put = stream.now();
+    log.until_count(1).await;
+    sleep(Duration::from_secs(60)).await;
+    let before = stream.now();
+    running.stop().await;
+    let marks = until_leases(&store, |rows| rows[0].owner.is_none()).await[0].marks;
+    assert_eq!(marks.record_arrival_millis, Some(put));
+    assert!(marks.caught_up_millis.is_some_and(|at| at + 3_000 > before), "{marks:?} {before}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn gauges_leave_with_their_shard_and_counts_stay_for_a_while() {
     let (stream, store, log) = (Stream::new(2), MemoryStore::new(), Log::default());
     let first = Running::logging(monitored(&stream, store.clone(), "w1"), &log).await;

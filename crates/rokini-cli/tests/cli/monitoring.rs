@@ -1,0 +1,226 @@
+//! Real workers in trouble: lag, readiness, events and metrics each say so within 10 s, agree, and say when it ends.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use rokini_local::{Fault, Rule};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fleet::kinesis;
+use crate::support::{Local, Member, PATIENCE};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What a worker answers.
+struct Probe {
+    address: String,
+}
+
+impl Probe {
+    /// Of a worker that says where it answers.
+    async fn of(member: &mut Member) -> Self {
+        let found = |member: &Member| {
+            let said = member.stderr();
+            let address = said.split("http://").nth(1)?.split_whitespace().next()?;
+            Some(address.to_owned())
+        };
+        member.until("the address", |member| found(member).is_some()).await;
+        Self { address: found(member).unwrap() }
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// Status, and the codes of the reasons.
+    async fn ready(&self) -> (u16, Vec<String>) {
+        let (status, body) = self.get("/readyz").await;
+        let json: Value = serde_json::from_str(&body).unwrap();
+        let reasons = json["reasons"].as_array().unwrap().iter();
+        (status, reasons.map(|reason| reason["code"].as_str().unwrap().to_owned()).collect())
+    }
+
+    /// Each series' value by its name and its shard or code.
+    async fn metrics(&self) -> BTreeMap<(String, String), f64> {
+        let (status, text) = self.get("/metrics").await;
+        assert_eq!(status, 200);
+        let series = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = series.split_once('{').unwrap();
+            let label =
+                |name: &str| Some(labels.split(&format!("{name}=\"")).nth(1)?.split('"').next()?.to_owned());
+            let of = label("shard").or_else(|| label("code")).unwrap_or_default();
+            ((name.to_owned(), of), value.parse().unwrap())
+        });
+        series.collect()
+    }
+
+    async fn value(&self, name: &str, of: &str) -> f64 {
+        *self.metrics().await.get(&(name.to_owned(), of.to_owned())).unwrap_or(&0.0)
+    }
+
+    /// Waits until it is not ready, and that everything says so.
+    async fn until_stalled(&self, shard: &str, begun: Instant) {
+        while self.ready().await.0 == 200 {
+            assert!(begun.elapsed() < LIMIT, "ready for {:?}", begun.elapsed());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        eprintln!("said {:?} after it began", begun.elapsed());
+        assert_eq!(self.ready().await, (503, vec!["shard-stalled".to_owned()]));
+        let metrics = self.metrics().await;
+        let value = |name: &str, of: &str| metrics[&(name.to_owned(), of.to_owned())];
+        assert_eq!(value("rokini_shard_stalled", shard), 1.0);
+        assert_eq!(value("rokini_events_total", "shard-stalled"), 1.0);
+        assert_eq!(value("rokini_ready", ""), 0.0);
+        let lag = value("rokini_lag_seconds", shard);
+        assert!((4.0..=LIMIT.as_secs_f64() + 2.0).contains(&lag), "{lag}");
+        assert_eq!(value("rokini_group_lag_seconds", ""), lag);
+        let (status, body) = self.get("/healthz").await;
+        assert_eq!(status, 200, "a restart would not help: {body}");
+    }
+
+    /// Waits until it is ready again, and that everything says so.
+    async fn until_recovered(&self, shard: &str) {
+        let begun = Instant::now();
+        while self.ready().await.0 != 200 {
+            assert!(begun.elapsed() < LIMIT + Duration::from_secs(5), "not ready for {:?}", begun.elapsed());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        eprintln!("said {:?} after it ended", begun.elapsed());
+        assert_eq!(self.value("rokini_shard_stalled", shard).await, 0.0);
+        assert_eq!(self.value("rokini_events_total", "shard-recovered").await, 1.0);
+        assert_eq!(self.value("rokini_ready", "").await, 1.0);
+    }
+
+    async fn until_no_lag(&self, shard: &str) {
+        let begun = Instant::now();
+        while self.value("rokini_lag_seconds", shard).await > 0.0 {
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn until_ready(&self) {
+        let begun = Instant::now();
+        while self.ready().await.0 != 200 {
+            assert!(begun.elapsed() < PATIENCE, "{:?}", self.ready().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+const MONITORED: [&str; 4] = ["--set", "monitoring=prometheus", "--set", "monitoring_listen=127.0.0.1:0"];
+
+const FIRST: &str = "shardId-000000000000";
+const SECOND: &str = "shardId-000000000001";
+
+#[tokio::test]
+async fn o2_o7_a_frozen_handler_is_told_and_so_is_its_end() {
+    let local = Local::start(1).await;
+    let mut child =
+        local.rokini(&[&["consume", "orders", "--group", "g"], &MONITORED[..]].concat()).spawn().unwrap();
+    // Nobody reads its lines: once the pipe is full the handler hangs.
+    let mut pipe = child.stdout.take().unwrap();
+    let mut member = Member::of(child);
+    let probe = Probe::of(&mut member).await;
+    probe.until_ready().await;
+    let lines: String = (0..1_000).map(|n| format!("{n:0300}\n")).collect();
+    let begun = Instant::now();
+    local.run_with_input(&["put", "orders", "-k", "k", "--unordered"], &lines).await.done();
+    probe.until_stalled(FIRST, begun).await;
+    assert!(member.stderr().contains("a shard makes no progress"), "{}", member.stderr());
+    tokio::spawn(async move { tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await });
+    probe.until_recovered(FIRST).await;
+    probe.until_no_lag(FIRST).await;
+    assert_eq!(probe.value("rokini_records_processed_total", FIRST).await, 1_000.0);
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+}
+
+#[tokio::test]
+async fn o2_c2_reads_of_one_shard_that_are_black_holed_are_told_and_so_is_their_end() {
+    let local = Local::start(2).await;
+    let mut member = local.consume("orders", "g", "w", &MONITORED);
+    let probe = Probe::of(&mut member).await;
+    probe.until_ready().await;
+    let mut rule = Rule::always(Fault::HangBefore);
+    rule.operation = Some("GetRecords".to_owned());
+    rule.shard = Some(SECOND.to_owned());
+    let fault = local.kinesis.faults().add(rule);
+    let begun = Instant::now();
+    probe.until_stalled(SECOND, begun).await;
+    assert_eq!(probe.value("rokini_shard_stalled", FIRST).await, 0.0);
+    assert_eq!(probe.value("rokini_lag_seconds", FIRST).await, 0.0);
+    assert!(local.kinesis.faults().remove(fault));
+    probe.until_recovered(SECOND).await;
+    assert_eq!(probe.value("rokini_lag_seconds", SECOND).await, 0.0);
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+}
+
+#[tokio::test]
+async fn o2_a_shard_that_is_written_faster_than_it_is_read_is_told_and_so_is_its_end() {
+    let local = Local::start(1).await;
+    let slow = [&MONITORED[..], &["--set", "max_records=100"]].concat();
+    let mut member = local.consume("orders", "g", "w", &slow);
+    let probe = Probe::of(&mut member).await;
+    probe.until_ready().await;
+    // At most 100 records a second.
+    let mut rule = Rule::always(Fault::Delay { millis: 1_000 });
+    rule.operation = Some("GetRecords".to_owned());
+    let fault = local.kinesis.faults().add(rule);
+    let client = kinesis(&local);
+    let put = tokio::spawn(async move {
+        let mut round = 0;
+        loop {
+            let entry = |n: u32| {
+                let data = Blob::new(format!("{round}:{n}"));
+                PutRecordsRequestEntry::builder().partition_key("k").data(data).build().unwrap()
+            };
+            let entries = (0..100).map(entry).collect();
+            client.put_records().stream_name("orders").set_records(Some(entries)).send().await.unwrap();
+            round += 1;
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    });
+    probe.until_stalled(FIRST, Instant::now()).await;
+    put.abort();
+    assert!(local.kinesis.faults().remove(fault));
+    probe.until_recovered(FIRST).await;
+    probe.until_no_lag(FIRST).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+}
+
+#[tokio::test]
+async fn o7_probes_follow_the_worker_and_scale_is_json() {
+    let local = Local::start(4).await;
+    let mut member = local.consume("orders", "g", "w", &MONITORED);
+    let probe = Probe::of(&mut member).await;
+    probe.until_ready().await;
+    let begun = Instant::now();
+    let scale = loop {
+        let scale: Value = serde_json::from_str(&probe.get("/scale").await.1).unwrap();
+        if scale["shards"] == 4 {
+            break scale;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{scale}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(
+        (&scale["desired_workers"], &scale["workers"], &scale["lag_seconds"]),
+        (&1.into(), &1.into(), &0.0.into())
+    );
+    assert_eq!(probe.get("/healthz").await.0, 200);
+    assert_eq!(probe.get("/nothing").await.0, 404);
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    let said = member.stderr();
+    assert!(!said.contains("WARN") && !said.contains("INFO"), "{said}");
+}

@@ -1,0 +1,70 @@
+//! Services that metrics are sent to: in intervals, and a last time at the end. Nothing waits for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::consumer::engine::Engine;
+use crate::{Error, Event, Monitoring};
+
+/// How long the last flush may take.
+const LAST_FLUSH: Duration = Duration::from_secs(3);
+
+/// Sends what was recorded since it did so last.
+#[async_trait]
+pub(crate) trait Exporter: Send + std::fmt::Debug + 'static {
+    fn service(&self) -> Monitoring;
+
+    fn interval(&self) -> Duration;
+
+    /// `now_millis`: the time of day, in milliseconds since the Unix epoch. What could not be sent is sent with the
+    /// next flush, where the service does not know it by then anyhow.
+    async fn flush(&mut self, now_millis: u64) -> Result<(), Error>;
+}
+
+/// The exporters that run.
+#[derive(Debug)]
+pub(crate) struct Exports {
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Exports {
+    pub(crate) fn start(engine: &Arc<Engine>, exporters: Vec<Box<dyn Exporter>>) -> Self {
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        for exporter in exporters {
+            tasks.spawn(run(Arc::clone(engine), exporter, stop.clone()));
+        }
+        Self { tasks, stop }
+    }
+
+    /// The last flush, until the deadline where there is one.
+    pub(crate) async fn finish(mut self, deadline: Option<Instant>) {
+        self.stop.cancel();
+        let limit = Instant::now() + LAST_FLUSH;
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        // What hangs is aborted with the set.
+        let _ = timeout_at(deadline.map_or(limit, |deadline| deadline.min(limit)), all).await;
+    }
+}
+
+async fn run(engine: Arc<Engine>, mut exporter: Box<dyn Exporter>, stop: CancellationToken) {
+    loop {
+        let stopped = tokio::select! {
+            biased;
+            () = stop.cancelled() => true,
+            () = sleep(exporter.interval()) => false,
+        };
+        if let Err(error) = exporter.flush(engine.clock.millis()).await {
+            let (service, error) = (exporter.service(), error.to_string());
+            engine.events.tell(Event::ExportFailed { service, error });
+        }
+        if stopped {
+            return;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The services that the settings name.
+
+use std::sync::Arc;
+
+use aws_types::SdkConfig;
+use rokini_lease::GroupId;
+
+use super::export::Exporter;
+use super::registry::Registry;
+use crate::{Error, ErrorKind, Monitoring, Settings};
+
+/// What sends metrics. Prometheus scrapes, so there is none for it. To be called in a runtime.
+pub(crate) fn exporters(
+    settings: &Settings,
+    registry: Option<&Arc<Registry>>,
+    aws: Option<&SdkConfig>,
+    group: &GroupId,
+    now_millis: u64,
+) -> Result<Vec<Box<dyn Exporter>>, Error> {
+    let Some(registry) = registry else { return Ok(Vec::new()) };
+    let mut exporters: Vec<Box<dyn Exporter>> = Vec::new();
+    for service in &settings.monitoring {
+        match service {
+            #[cfg(feature = "prometheus")]
+            Monitoring::Prometheus => {}
+            #[cfg(feature = "cloudwatch")]
+            Monitoring::CloudWatch => {
+                let Some(aws) = aws else {
+                    return Err(Error::new(
+                        ErrorKind::Configuration,
+                        "`monitoring = cloudwatch` needs an AWS configuration: give the builder `aws`",
+                    ));
+                };
+                let registry = Arc::clone(registry);
+                exporters.push(Box::new(super::cloudwatch::CloudWatch::new(
+                    aws,
+                    registry,
+                    group.as_str(),
+                    settings,
+                )));
+            }
+            #[cfg(feature = "otlp")]
+            Monitoring::Otlp => {
+                exporters.push(Box::new(super::otlp::OtlpMetrics::new(
+                    Arc::clone(registry),
+                    settings,
+                    now_millis,
+                )));
+            }
+            #[cfg(not(all(feature = "prometheus", feature = "cloudwatch", feature = "otlp")))]
+            other => {
+                let name = other.name();
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    format!(
+                        "`monitoring = {name}` is not compiled in: add the feature `{name}` of the crate"
+                    ),
+                ));
+            }
+        }
+    }
+    // What no feature asks for.
+    let _ = (registry, aws, group, now_millis);
+    Ok(exporters)
+}
