@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rokini_lease::{
@@ -10,6 +11,7 @@ use rokini_lease::{
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn;
+use tokio::time::sleep;
 
 /// Where in a call a worker dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub enum Trick {
     DropsParents,
     /// Children are not inserted, though the caller is told so.
     DropsChildren,
-    /// Every acquisition of one lease in three is refused.
+    /// Every acquisition of one lease in three is refused, and every claim.
     RefusesSome,
     /// Each heartbeat is sent twice, the second time with the old condition.
     BeatsTwice,
@@ -165,11 +167,25 @@ pub struct GatedStore<S> {
     trick: Option<Trick>,
     calls: Arc<Mutex<u64>>,
     me: Arc<Mutex<Option<WorkerId>>>,
+    /// What each call takes, and what a listing of everything takes beside it.
+    latency: (Duration, Duration),
 }
 
 impl<S: LeaseStore + Clone> GatedStore<S> {
     pub(crate) fn new(inner: S, gate: Gate, trick: Option<Trick>) -> Self {
-        Self { inner, gate, trick, calls: Arc::default(), me: Arc::default() }
+        Self { inner, gate, trick, calls: Arc::default(), me: Arc::default(), latency: Default::default() }
+    }
+
+    /// Every call takes so long, and a listing of everything so much more.
+    pub(crate) fn with_latency(mut self, call: Duration, listing: Duration) -> Self {
+        self.latency = (call, listing);
+        self
+    }
+
+    async fn travel(&self, time: Duration) {
+        if !time.is_zero() {
+            sleep(time).await;
+        }
     }
 
     fn plays(&self, trick: Trick) -> bool {
@@ -198,6 +214,7 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         self.gate.before().await.map_err(|_| unanswered())?;
+        self.travel(self.latency.0).await;
         let answer = call.await;
         self.gate.after().await.map_err(|_| unanswered())?;
         answer
@@ -251,6 +268,9 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
     }
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+        if listing == Listing::All {
+            self.travel(self.latency.1).await;
+        }
         let view = self.call(self.inner.list(group, listing)).await?;
         if self.plays(Trick::ClaimsTooMuch) && listing == Listing::All && self.now_and_then() {
             self.claim_too_much(group, &view).await?;
@@ -322,10 +342,12 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         key: &LeaseKey,
         update: &LeaseUpdate,
     ) -> Result<Outcome<LeaseRow>, StoreError> {
-        if self.plays(Trick::RefusesSome)
-            && is_unlucky(key)
-            && matches!(update, LeaseUpdate::Acquire { .. } | LeaseUpdate::Claim { .. })
-        {
+        let refused = match update {
+            LeaseUpdate::Acquire { .. } => is_unlucky(key),
+            LeaseUpdate::Claim { .. } => true,
+            _ => false,
+        };
+        if refused && self.plays(Trick::RefusesSome) {
             return Ok(Outcome::Refused { current: self.inner.lease(group, key).await? });
         }
         let lowers = self.plays(Trick::LowersPositions) && matches!(update, LeaseUpdate::Checkpoint { .. });

@@ -98,7 +98,7 @@ pub struct Ledger {
     calls: Vec<Call>,
     epochs: BTreeMap<Place, u64>,
     excuses: Vec<Excuse>,
-    seeks: Vec<(Place, Millis)>,
+    seeks: Vec<(Place, Millis, Millis)>,
     /// Times that the weather explains, and what it is.
     explained: Vec<(Millis, Millis)>,
     duplicates: Vec<Duplicate>,
@@ -183,9 +183,9 @@ impl Ledger {
         self.excuses.push(Excuse { cause, worker, place, at: now });
     }
 
-    /// An operator moved a shard's position.
-    pub fn seek(&mut self, place: Place, now: Millis) {
-        self.seeks.push((place, now));
+    /// An operator moved a shard's position, some time between these.
+    pub fn seek(&mut self, place: Place, from: Millis, to: Millis) {
+        self.seeks.push((place, from, to));
     }
 
     /// Records may wait for these times too.
@@ -202,6 +202,13 @@ impl Ledger {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.behind == 0
+    }
+
+    /// When the oldest record was put that no handler has seen.
+    #[must_use]
+    pub fn oldest_waiting(&self) -> Option<Millis> {
+        let first = |account: &Account| account.put.get(account.due).copied();
+        self.accounts.values().filter_map(first).min()
     }
 
     /// Records put.
@@ -242,8 +249,8 @@ impl Ledger {
         if earlier.epoch == later.epoch {
             return None;
         }
-        let sought = |(place, at): &(Place, Millis)| {
-            *place == earlier.place && (earlier.begun..=later.begun).contains(at)
+        let sought = |(place, from, to): &(Place, Millis, Millis)| {
+            *place == earlier.place && *from <= later.begun && *to >= earlier.begun
         };
         if self.seeks.iter().any(sought) {
             return Some(Cause::Seek);
@@ -381,7 +388,7 @@ mod tests {
         elsewhere.excuse(Cause::Fence, 2, None, 500);
         assert_eq!(broken(elsewhere), vec![Check::Once]);
         let mut sought = twice(CallEnd::Done);
-        sought.seek(place(), 500);
+        sought.seek(place(), 400, 500);
         assert_eq!(sought.verdict(0).0, BTreeMap::from([(Cause::Seek, 1)]));
     }
 

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use clap::Parser;
-use sim::{Cause, Failure, Report};
+use clap::{Parser, Subcommand};
+use sim::{Cause, Failure, Report, Scale};
 
 /// Simulates fleets: real consumers, model Kinesis, faulty store, virtual time, seeds.
 #[derive(Parser)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// How many seeds.
     #[arg(long, default_value_t = 200)]
     seeds: u64,
@@ -28,6 +30,28 @@ struct Args {
     /// Do not stop at the first failure.
     #[arg(long)]
     keep_going: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A large fleet of members without shards behind their leases: start, quiet, joins, kills.
+    Scale {
+        /// Shards.
+        #[arg(long, default_value_t = 10_000)]
+        shards: usize,
+        /// Workers at the start.
+        #[arg(long, default_value_t = 200)]
+        workers: usize,
+        /// Workers that join then.
+        #[arg(long, default_value_t = 20)]
+        joins: usize,
+        /// Workers that die at once after that.
+        #[arg(long, default_value_t = 20)]
+        kills: usize,
+        /// Minutes for which the quiet fleet is watched.
+        #[arg(long, default_value_t = 5)]
+        quiet: u64,
+    },
 }
 
 /// What all runs came to.
@@ -55,6 +79,10 @@ impl Sum {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(Command::Scale { shards, workers, joins, kills, quiet }) = args.command {
+        let quiet = Duration::from_secs(quiet * 60);
+        return scale(Scale { shards, workers, joins, kills, quiet });
+    }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = args.jobs.unwrap_or(cores).clamp(1, 64);
     let next = AtomicU64::new(args.from);
@@ -123,4 +151,19 @@ fn tell(seed: u64, report: &Result<Report, Failure>, log: bool) -> bool {
     println!("seed {seed} ({:?}) broke {} promises", report.weather, report.violations.len());
     println!("replay: cargo run --profile sim -p sim -- --seeds 1 --from {seed} --log");
     false
+}
+
+fn scale(scale: Scale) -> ExitCode {
+    let measured = sim::scale(scale, 1).and_then(|phases| Ok((phases, sim::time_of_plan(scale)?)));
+    match measured {
+        Ok((phases, plan)) => {
+            phases.iter().for_each(|phase| println!("{phase}"));
+            println!("one plan: {plan:?}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }

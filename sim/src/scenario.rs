@@ -10,16 +10,12 @@ use rokini_local::EndOfShard;
 use crate::gate::{Trick, Where};
 use crate::stream::{Manners, Mischief, ShardFault};
 use crate::worker::{Hire, Manner};
-use crate::world::{FAILOVER_MILLIS, Failure, World};
+use crate::world::{FAILOVER_MILLIS, Failure, Order, Verdict, World};
 use crate::{Cause, Violation};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Everything put must have reached a handler this long after the last disturbance.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// The fleet must be at rest this long after that: fences, retirements, the last moves.
-const REST: Duration = Duration::from_secs(120);
 /// The longest unexplained wait of a record.
-pub const BOUND_MILLIS: u64 = 2 * FAILOVER_MILLIS;
+const BOUND: Duration = Duration::from_millis(2 * FAILOVER_MILLIS);
 
 /// How rough a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,18 +158,10 @@ impl Scenario {
         self.make_peace().await?;
         let world = &mut self.world;
         world.put_some(20, self.keys);
-        let complete = world.complete(PATIENCE).await;
-        world.check_that_all_run().await;
-        if complete {
-            world.check_rest(REST).await;
-        }
         if self.mutant == Some(Mutant::Leaves) {
             tokio::task::spawn(std::future::pending::<()>());
         }
-        world.check_end().await;
-        let ledger = world.court.ledger(std::mem::take);
-        let (put, longest_wait) = (ledger.records(), ledger.longest_wait());
-        let (causes, violations) = ledger.verdict(BOUND_MILLIS);
+        let Verdict { records: put, longest_wait, causes, violations } = world.judge(BOUND).await;
         world.court.note(&format!("put {put}, twice {causes:?}"));
         Ok(Report {
             seed: self.seed,
@@ -219,8 +207,8 @@ impl Scenario {
 
     async fn disturb(&mut self) -> Result<(), Failure> {
         match self.weather {
-            Weather::Calm => self.disturb_once(5).await,
-            Weather::Storm => self.disturb_once(13).await,
+            Weather::Calm => self.disturb_once(6).await,
+            Weather::Storm => self.disturb_once(17).await,
             Weather::Rush => {
                 for _ in 0..self.world.rng.random_range(0..4) {
                     if self.world.workers.len() < self.crowd {
@@ -237,7 +225,7 @@ impl Scenario {
                         _ => {}
                     }
                 }
-                self.disturb_once(13).await
+                self.disturb_once(17).await
             }
         }
     }
@@ -254,11 +242,13 @@ impl Scenario {
             }
             3 => self.split(),
             4 => self.merge(),
-            5 => {
+            5 => self.order(&[Order::Pause, Order::Resume, Order::Resume]).await,
+            13 => {
                 if let Some(number) = self.pick() {
                     self.world.kill(number);
                 }
             }
+            14 => self.order(&[Order::Seek, Order::Undo]).await,
             6 => self.cut(true),
             7 => self.cut(false),
             8 => self.world.outage(true),
@@ -280,6 +270,15 @@ impl Scenario {
             _ => {}
         }
         Ok(())
+    }
+
+    async fn order(&mut self, orders: &[Order]) {
+        let rng = &mut self.world.rng;
+        let order = orders[rng.random_range(0..orders.len())];
+        let lane = rng.random_range(0..self.world.lanes.len());
+        let (whole, faults) = (rng.random_bool(0.3), rng.random_range(0.0..0.1));
+        let faults = if self.weather == Weather::Calm { 0.0 } else { faults };
+        self.world.order(lane, order, whole, faults).await;
     }
 
     fn cut(&mut self, store: bool) {
@@ -337,6 +336,7 @@ impl Scenario {
     async fn make_peace(&mut self) -> Result<(), Failure> {
         self.world.court.note("peace");
         self.world.heal();
+        self.world.resume_all().await;
         for lane in 0..self.world.lanes.len() {
             if !self.world.workers.values().any(|worker| worker.stream == lane) {
                 self.world.join(&Hire { stream: lane, ..Hire::default() }).await?;

@@ -68,6 +68,8 @@ pub enum ShardFault {
 struct Changes {
     count: AtomicU64,
     news: Notify,
+    /// Listings asked for by workers.
+    listings: AtomicU64,
 }
 
 impl Changes {
@@ -144,6 +146,12 @@ impl SimStream {
     pub fn advance(&self, by: Duration) {
         self.service.advance(by);
         self.touch();
+    }
+
+    /// How often workers listed the shards so far.
+    #[must_use]
+    pub fn listings(&self) -> u64 {
+        self.changes.listings.load(Ordering::Relaxed)
     }
 
     /// Puts one record.

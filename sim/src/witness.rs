@@ -25,14 +25,19 @@ impl Witness {
         Self { store: MemoryStore::new(), court, ordered: Arc::default() }
     }
 
-    /// The next fall of this lease's position is an operator's order.
+    /// Until the orders end, a fall of this lease's position is an operator's order.
     pub fn order(&self, group: GroupId, key: LeaseKey) {
         self.ordered.lock().unwrap_or_else(PoisonError::into_inner).insert((group, key));
     }
 
+    /// From now on no position may fall.
+    pub fn orders_end(&self) {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn is_ordered(&self, group: &GroupId, key: &LeaseKey) -> bool {
         let place = (group.clone(), key.clone());
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).remove(&place)
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).contains(&place)
     }
 
     fn look(&self, group: &GroupId, before: &LeaseRow, after: &LeaseRow) {

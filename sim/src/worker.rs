@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rokini::{Batch, Consumer, Error, Event, Handle, HandlerError};
+use rokini::{Batch, Consumer, Error, Event, Handle, HandlerError, StartPosition};
 use rokini_lease::{CountingStore, Fault, FaultyStore, GroupId, LostCause, Target, WallClock};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
@@ -37,6 +37,8 @@ pub struct Hire {
     pub unique_names: bool,
     /// Another failover time than the default of 10 s.
     pub failover: Option<Duration>,
+    /// Where the group starts; its oldest record where there is none.
+    pub start: Option<StartPosition>,
     /// The most shards.
     pub max_leases: Option<u32>,
     /// A defect of its store.
@@ -55,6 +57,7 @@ impl Default for Hire {
             skew: Duration::ZERO,
             unique_names: false,
             failover: None,
+            start: None,
             max_leases: None,
             trick: None,
             mischief: None,
@@ -158,6 +161,9 @@ impl SimWorker {
             .unique_worker_names(hire.unique_names);
         if let Some(failover) = hire.failover {
             builder = builder.failover(failover).heartbeat(failover / 10);
+        }
+        if let Some(start) = hire.start {
+            builder = builder.start(start);
         }
         if let Some(most) = hire.max_leases {
             builder = builder.max_leases(most);

@@ -1,6 +1,7 @@
 //! One worker's link to the stream, with its disturbances.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -178,6 +179,7 @@ impl StreamSource for Link {
             }
         };
         self.reach(None).await?;
+        self.stream.changes.listings.fetch_add(1, Ordering::Relaxed);
         Ok(select_shards(self.stream.list(filter)?, which))
     }
 

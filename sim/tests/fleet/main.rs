@@ -8,5 +8,8 @@
     reason = "a test"
 )]
 
+mod defects;
 mod mutants;
+mod promises;
 mod seeds;
+mod support;

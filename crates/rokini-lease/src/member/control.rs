@@ -111,7 +111,9 @@ impl Control {
             but_for_unreadable(self.read_note(note).await)?;
         }
         let now = Instant::now();
-        let mut full = inbox.look || now >= self.next_full;
+        // A lease that fell to this worker may still name an owner who is gone: only a listing shows that.
+        let told = inbox.notes.iter().any(|note| matches!(note, Note::Changed(_)));
+        let mut full = inbox.look || told || now >= self.next_full;
         if full {
             sleep_until(self.earliest_full).await;
         }
@@ -357,7 +359,9 @@ impl Control {
         if !on_duty(RETIRE_FENCED, interval, &self.shared.me, alive) || !view.unreadable.is_empty() {
             return Ok(());
         }
-        let named: BTreeSet<&WorkerId> = view.leases.iter().filter_map(|row| row.owner.as_ref()).collect();
+        // A seek back to a shard's end leaves its owner named, and nobody acquires an ended lease.
+        let unfinished = view.leases.iter().filter(|row| !row.position.is_shard_end());
+        let named: BTreeSet<&WorkerId> = unfinished.filter_map(|row| row.owner.as_ref()).collect();
         for row in &view.workers {
             if row.state == WorkerState::Fenced && !named.contains(&row.id) {
                 self.shared.store.delete_worker(&self.shared.group, &row.id).await?;
