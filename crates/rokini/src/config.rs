@@ -43,6 +43,31 @@ pub enum OnDataLoss {
     Halt,
 }
 
+/// How shards are spread over workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// As many shards for one worker as for another.
+    #[default]
+    Even,
+    /// As many bytes a second for one worker as for another.
+    Throughput,
+}
+
+impl Balance {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Even => "even",
+            Self::Throughput => "throughput",
+        }
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// Where the value of a setting comes from. The later of two wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigOrigin {
@@ -103,6 +128,8 @@ pub struct Settings {
     pub max_records: u16,
     /// [`ConfigKey::MaxLeases`]; `None` is unlimited.
     pub max_leases: Option<NonZeroU32>,
+    /// [`ConfigKey::Balance`]
+    pub balance: Balance,
     /// [`ConfigKey::ShutdownDeadline`]
     pub shutdown_deadline: Duration,
     /// [`ConfigKey::AutoCheckpoint`]
@@ -203,6 +230,7 @@ impl Default for Settings {
             poll_ceiling: Duration::from_secs(1),
             max_records: 10_000,
             max_leases: None,
+            balance: Balance::Even,
             shutdown_deadline: Duration::from_secs(25),
             auto_checkpoint: true,
             handler_timeout: None,
@@ -279,6 +307,13 @@ impl Settings {
             ConfigKey::PollCeiling => self.poll_ceiling = value::duration(text)?,
             ConfigKey::MaxRecords => self.max_records = value::max_records(text)?,
             ConfigKey::MaxLeases => self.max_leases = value::max_leases(text)?,
+            ConfigKey::Balance => {
+                self.balance = match text {
+                    "even" => Balance::Even,
+                    "throughput" => Balance::Throughput,
+                    _ => return Err("`even` or `throughput`"),
+                };
+            }
             ConfigKey::ShutdownDeadline => self.shutdown_deadline = value::duration(text)?,
             ConfigKey::AutoCheckpoint => self.auto_checkpoint = value::flag(text)?,
             ConfigKey::HandlerTimeout => self.handler_timeout = value::timeout(text)?,
@@ -351,6 +386,7 @@ impl Settings {
             ConfigKey::PollCeiling => value::duration_text(self.poll_ceiling),
             ConfigKey::MaxRecords => self.max_records.to_string(),
             ConfigKey::MaxLeases => self.max_leases.map_or_else(unlimited, |count| count.to_string()),
+            ConfigKey::Balance => self.balance.to_string(),
             ConfigKey::ShutdownDeadline => value::duration_text(self.shutdown_deadline),
             ConfigKey::AutoCheckpoint => self.auto_checkpoint.to_string(),
             ConfigKey::HandlerTimeout => self.handler_timeout.map_or_else(unlimited, value::duration_text),

@@ -27,8 +27,8 @@ mod typed;
 pub use aws::{AwsOptions, http_client};
 pub use checkpoint::{PendingCheckpoint, Prepared};
 pub use config::{
-    Billing, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring,
-    OnDataLoss, Settings, StartPosition,
+    Balance, Billing, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig,
+    Monitoring, OnDataLoss, Settings, StartPosition,
 };
 pub use consumer::{Consumer, ConsumerBuilder, Delivered, Deliveries};
 #[cfg(feature = "sqs")]

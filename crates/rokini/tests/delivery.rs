@@ -12,6 +12,8 @@
 
 #[path = "delivery/acks.rs"]
 mod acks;
+#[path = "delivery/balance.rs"]
+mod balance;
 #[path = "delivery/batches.rs"]
 mod batches;
 #[path = "delivery/fleet.rs"]

@@ -200,6 +200,64 @@ async fn o2_a_shard_that_is_written_faster_than_it_is_read_is_told_and_so_is_its
 }
 
 #[tokio::test]
+async fn o2_with_all_workers_stopped_the_lag_of_every_shard_is_told_and_so_is_its_end() {
+    let local = Local::start(4).await;
+    let mut member = local.consume("orders", "g", "w", &[]);
+    member.until("its shards", |member| member.stderr().matches("started at").count() == 4).await;
+    let put = async |numbers: std::ops::Range<u32>| {
+        let lines: String = numbers.map(|n| format!("{n}\n")).collect();
+        local.run_with_input(&["put", "orders"], &lines).await.done();
+    };
+    put(0..40).await;
+    member.until("the records", |member| member.data().len() == 40).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    let told = async |what: &str| -> Value {
+        serde_json::from_str(&local.run(&["group", what, "g", "--json"]).await.done()).unwrap()
+    };
+    let lags = async || -> BTreeMap<String, u64> {
+        let lag = told("lag").await;
+        let of = |row: &Value| Some((row["shard"].as_str()?.to_owned(), row["lag_millis"].as_u64()?));
+        lag["shards"].as_array().unwrap().iter().filter_map(of).collect()
+    };
+    let before = lags().await;
+    assert!(before.len() == 4 && before.values().all(|lag| *lag == 0), "{before:?}");
+
+    let begun = Instant::now();
+    put(40..80).await;
+    let first = loop {
+        let lags = lags().await;
+        if lags.len() == 4 && lags.values().all(|lag| *lag > 0) {
+            break lags;
+        }
+        assert!(begun.elapsed() < LIMIT, "{lags:?}");
+    };
+    eprintln!("said {:?} after it began", begun.elapsed());
+    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let later = lags().await;
+    let most = u64::try_from(begun.elapsed().as_millis()).unwrap();
+    for (shard, lag) in &first {
+        assert!((lag + 2_000..=most).contains(&later[shard]), "{first:?} {later:?}");
+    }
+    let shown = told("show").await;
+    let leases = shown["leases"].as_array().unwrap();
+    assert_eq!((leases.len(), shown["workers"].as_array().unwrap().len()), (4, 0), "{shown:#}");
+    for lease in leases {
+        assert!(lease["owner"].is_null() && lease["lag_millis"].as_u64() >= Some(2_000), "{lease:#}");
+        assert!(lease["why"].is_string() && lease["next"].is_string(), "{lease:#}");
+    }
+
+    let mut member = local.consume("orders", "g", "w2", &[]);
+    member.until("the records", |member| member.data().len() == 40).await;
+    let begun = Instant::now();
+    while told("lag").await["most_millis"] != 0 {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    eprintln!("said {:?} after it ended", begun.elapsed());
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+}
+
+#[tokio::test]
 async fn o7_probes_follow_the_worker_and_scale_is_json() {
     let local = Local::start(4).await;
     let mut member = local.consume("orders", "g", "w", &MONITORED);

@@ -17,7 +17,8 @@ pub enum Policy {
     /// Every worker has about the same sum of bytes a second, as the holders stored them with their positions
     /// ([`Marks::bytes_per_second`](crate::Marks)). A lease moves only where that lowers the higher of two loads by a
     /// good part of the mean load, so that what comes and goes moves nothing. While nothing flows, leases are spread
-    /// by their number.
+    /// by their number. A lease whose bytes a second are not stored yet, such as that of a shard that never had a record,
+    /// counts as the mean of the others.
     Throughput,
     /// A function of the user's own.
     Custom(CustomPolicy),

@@ -81,6 +81,10 @@ keys! {
     MaxRecords = "max_records",
     /// Shards this worker takes at most, 1 or more, or `unlimited`. Default `unlimited`.
     MaxLeases = "max_leases",
+    /// How shards are spread over the workers that read their stream: `even`, by their number, or `throughput`, by the
+    /// bytes a second that each brought in the last minutes. Default `even`. The same for all workers of a group. A
+    /// function of your own goes to the builder's `balance_policy`.
+    Balance = "balance",
     /// How long a shutdown waits for handlers before it abandons them, as a duration. Default `25s`, which fits
     /// into the 30 s that Kubernetes grants.
     ShutdownDeadline = "shutdown_deadline",

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, MemoryStore, WallClock};
+use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, MemoryStore, Policy, WallClock};
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -30,8 +30,9 @@ use crate::telemetry::{
     Telemetry, peek::Backlogs, recorders::Recorders, registry::Registry, sampler::Looks, service,
 };
 use crate::{
-    Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Decode, Error, ErrorKind,
-    HandlerError, OnDataLoss, OnFailure, Record, RecordProcessor, ShardContext, StartPosition, StreamSource,
+    Balance, Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Decode, Error,
+    ErrorKind, HandlerError, OnDataLoss, OnFailure, Record, RecordProcessor, ShardContext, StartPosition,
+    StreamSource,
 };
 
 /// Builds a [`Consumer`]. Each setting is described at its [`ConfigKey`]; a wrong value is an error of
@@ -48,6 +49,7 @@ pub struct ConsumerBuilder {
     dead_letter: Option<Arc<dyn DeadLetterSink>>,
     seed: Option<u64>,
     clock: WallClock,
+    policy: Option<Policy>,
     recorders: Recorders,
     wrong: Option<Error>,
 }
@@ -182,6 +184,18 @@ impl ConsumerBuilder {
     /// The most shards this worker takes, 1 or more. Default: without limit.
     pub fn max_leases(self, limit: u32) -> Self {
         self.set(ConfigKey::MaxLeases, limit.to_string())
+    }
+
+    /// How shards are spread over the workers. Default [`Balance::Even`]. The same for all workers of a group.
+    pub fn balance(self, balance: Balance) -> Self {
+        self.set(ConfigKey::Balance, balance.to_string())
+    }
+
+    /// Spreads the shards over the workers by a policy of the lease crate, one of your own for example
+    /// ([`Policy::custom`]). The same for all workers of a group. Default: what [`ConfigKey::Balance`] says.
+    pub fn balance_policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
     }
 
     /// Vouches that no two live processes have the same worker name. Default `false`.
@@ -359,7 +373,7 @@ impl ConsumerBuilder {
         }
         let mut config = self.config;
         if config.broadcast {
-            broadcast::settle(&mut config, self.store.is_some())?;
+            broadcast::settle(&mut config, self.store.is_some(), self.policy.is_some())?;
         }
         config.check(self.clock.millis())?;
         let Some(group) = config.group.clone() else {
@@ -429,6 +443,14 @@ impl ConsumerBuilder {
             (None, Some(target)) => Some(target.open(aws.as_ref(), &config.streams)?),
             (None, None) => None,
         };
+        let policy = match (self.policy, config.balance) {
+            (Some(policy), _) => {
+                refuse_ineffective(&config, &[ConfigKey::Balance], "with a policy of one's own")?;
+                policy
+            }
+            (None, Balance::Even) => Policy::Even,
+            (None, Balance::Throughput) => Policy::Throughput,
+        };
         let registry = (!config.monitoring.is_empty()).then(Arc::<Registry>::default);
         let exporters =
             service::exporters(&config, registry.as_ref(), aws.as_ref(), &group, self.clock.millis())?;
@@ -443,6 +465,7 @@ impl ConsumerBuilder {
             events,
             tracker: TaskTracker::new(),
             clock: self.clock,
+            policy,
             looks: Looks::new(),
             backlogs: Backlogs::default(),
             dead_letter,

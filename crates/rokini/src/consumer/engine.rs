@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     pub(crate) events: Events,
     pub(crate) tracker: TaskTracker,
     pub(crate) clock: WallClock,
+    /// How the group spreads its leases.
+    pub(crate) policy: rokini_lease::Policy,
     pub(crate) looks: Looks,
     pub(crate) backlogs: Backlogs,
     /// Where records go that are given up.

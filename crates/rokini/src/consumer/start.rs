@@ -45,6 +45,7 @@ pub(super) async fn join(
     let mut member = MemberConfig::default();
     member.heartbeat = config.heartbeat;
     member.failover = config.failover;
+    member.policy = engine.policy.clone();
     member.max_leases = config.max_leases.map(std::num::NonZero::get);
     member.streams = Some(engine.streams.all().keys().cloned().collect());
     member.unique_worker_names = config.unique_worker_names;

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::{Log, Running, builder, failure, group, until_leases};
-use crate::stream::{Op, Stream, shard_id};
+use crate::stream::{Op, RETENTION, Stream, shard_id};
 
 /// What Prometheus would see, by metric and shard (or stream, or code).
 fn scrape(handle: &Handle) -> BTreeMap<(String, String), f64> {
@@ -275,6 +275,31 @@ async fn o2_leases_remember_what_was_done_and_when_nothing_was_behind() {
     let marks = until_leases(&store, |rows| rows[0].owner.is_none()).await[0].marks;
     assert_eq!(marks.record_arrival_millis, Some(put));
     assert!(marks.caught_up_millis.is_some_and(|at| at + 3_000 > before), "{marks:?} {before}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c9_records_that_were_trimmed_unread_are_counted_in_the_metric() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    let losses = |handle: &Handle| value(handle, Metric::DataLoss, shard_id(0)).unwrap_or(0.0);
+    let first = Running::logging(monitored(&stream, store.clone(), "w1"), &log).await;
+    stream.put(0, "a");
+    log.until_count(1).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(losses(&first.handle), 0.0);
+    first.stop().await;
+    sleep(Duration::from_secs(3_600)).await;
+    stream.put(0, "lost");
+    sleep(RETENTION).await;
+    stream.put(0, "kept");
+    sleep(Duration::from_secs(3_600)).await;
+    let second = Running::logging(monitored(&stream, store.clone(), "w2"), &log).await;
+    log.until_count(2).await;
+    assert_eq!(log.texts(), ["a", "kept"]);
+    until("the loss", || losses(&second.handle) > 0.0).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(losses(&second.handle), 1.0, "counted once");
+    assert_eq!(value(&second.handle, Metric::Events, "data-loss"), Some(1.0));
+    second.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,6 +120,7 @@ async fn t3_what_makes_no_sense_for_a_broadcast_is_refused() {
         (ConfigKey::Failover, "20s"),
         (ConfigKey::Heartbeat, "2s"),
         (ConfigKey::MaxLeases, "3"),
+        (ConfigKey::Balance, "throughput"),
         (ConfigKey::UniqueWorkerNames, "true"),
         (ConfigKey::CheckpointInterval, "1s"),
         (ConfigKey::AutoCheckpoint, "false"),

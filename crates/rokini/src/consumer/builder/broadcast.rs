@@ -4,7 +4,7 @@ use super::refuse_ineffective;
 use crate::{ConfigKey, ConfigOrigin, ConsumerConfig, Error, ErrorKind, StartPosition};
 
 /// What is about sharing and storing, of which there is none.
-const MEANINGLESS: [ConfigKey; 11] = [
+const MEANINGLESS: [ConfigKey; 12] = [
     ConfigKey::Table,
     ConfigKey::CreateTable,
     ConfigKey::BillingMode,
@@ -13,17 +13,21 @@ const MEANINGLESS: [ConfigKey; 11] = [
     ConfigKey::Failover,
     ConfigKey::Heartbeat,
     ConfigKey::MaxLeases,
+    ConfigKey::Balance,
     ConfigKey::UniqueWorkerNames,
     ConfigKey::CheckpointInterval,
     ConfigKey::AutoCheckpoint,
 ];
 
 /// Settles what a broadcast leaves open, and refuses what makes no sense for one.
-pub(super) fn settle(config: &mut ConsumerConfig, has_store: bool) -> Result<(), Error> {
+pub(super) fn settle(config: &mut ConsumerConfig, has_store: bool, has_policy: bool) -> Result<(), Error> {
     let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
     refuse_ineffective(config, &MEANINGLESS, "with `broadcast = true`")?;
     if has_store {
         return wrong("a lease store has no effect with `broadcast = true`: remove it".to_owned());
+    }
+    if has_policy {
+        return wrong("a balance policy has no effect with `broadcast = true`: remove it".to_owned());
     }
     match config.start {
         StartPosition::Latest => {}
