@@ -32,6 +32,8 @@ mod options;
 mod policy;
 #[path = "delivery/reading.rs"]
 mod reading;
+#[path = "delivery/recurring.rs"]
+mod recurring;
 #[path = "delivery/shard_end.rs"]
 mod shard_end;
 #[path = "delivery/start.rs"]

@@ -23,7 +23,7 @@ use rokini::{
 use rokini_local::LocalKinesis;
 use rokini_local::wire::Timestamp;
 use rokini_local::wire::shapes::record::{PutRecordsRequest, PutRecordsRequestEntry};
-use rokini_local::wire::shapes::shard::SplitShardRequest;
+use rokini_local::wire::shapes::shard::{ListShardsRequest, SplitShardRequest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -177,11 +177,20 @@ async fn t2_readers_that_share_a_shard_are_throttled_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn r8_listings_page_over_the_wire() {
+async fn r8_listings_page_over_the_wire_by_tokens_that_go_without_the_name() {
     let kinesis = LocalKinesis::builder().stream("orders", 2_500).start().await.unwrap();
     let shards = source(&kinesis.endpoint_url(), &[]).await.list_shards(ShardSelection::All).await.unwrap();
-    assert_eq!(shards.len(), 2_500);
+    let ids: Vec<_> = shards.iter().map(|shard| shard.id.clone()).collect();
+    assert_eq!(ids, (0..2_500).map(shard).collect::<Vec<_>>());
     assert_eq!(shards[2_499].hash_range.unwrap().end, u128::MAX);
+    let pages: Vec<_> = kinesis.calls().into_iter().filter(|call| call.operation == "ListShards").collect();
+    assert_eq!(pages.len(), 3);
+    assert!(pages.iter().all(|call| call.error.is_none()), "{pages:?}");
+    // Beside the name a token is refused: who sends both gets 1,000 shards at most.
+    let named = ListShardsRequest { stream_name: Some("orders".to_owned()), ..ListShardsRequest::default() };
+    let next_token = kinesis.model().call(&named).unwrap().next_token;
+    assert!(next_token.is_some());
+    kinesis.model().call(&ListShardsRequest { next_token, ..named }).unwrap_err();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rokini::lease::{LeaseRow, MemoryStore, Operator, Position, Scope};
 use rokini::{ConsumerBuilder, ErrorKind, Event, OnDataLoss, ShardState};
 use tokio::sync::broadcast::Receiver;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::{BuildLogging, Log, Running, builder, clock_off_by, group, leases, until_leases};
 use crate::stream::{BEGIN, Op, RETENTION, Stream, shard_id};
@@ -212,7 +212,7 @@ async fn c9_trimmed_records_raise_a_data_loss_event() {
             over_days(builder(&stream, store.clone(), "w2")).on_data_loss(action).build_logging(&log).await;
         let mut events = second.handle.events();
         let event = loop {
-            let event = events.recv().await.unwrap();
+            let event = timeout(HOUR, events.recv()).await.expect("it is told").unwrap();
             if let Event::DataLoss { stream: id, shard, from_millis, to_millis, halted } = event {
                 assert_eq!((id, shard), (stream.id(), shard_id(0)));
                 break (from_millis, to_millis, halted);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rokini::lease::MemoryStore;
 use rokini::{ConfigKey, Consumer, ConsumerBuilder, ErrorKind, Event, StartPosition};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::harness::{Log, Running};
 use crate::stream::{Stream, shard_id};
@@ -94,7 +94,8 @@ async fn a_broadcast_consumer_stores_no_position_and_says_so() {
     let mut events = running.handle.events();
     sleep(Duration::from_secs(1)).await;
     let sequence = stream.put(0, "a");
-    for error in said.recv().await.unwrap() {
+    let said = timeout(Duration::from_secs(60), said.recv()).await.expect("the handler is called");
+    for error in said.unwrap() {
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains("`broadcast = true` stores no positions"), "{error}");
     }
