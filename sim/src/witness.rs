@@ -16,8 +16,8 @@ use crate::{Check, Court};
 pub struct Witness {
     store: MemoryStore,
     court: Court,
-    /// Leases that an operator may move now.
-    ordered: Arc<Mutex<BTreeSet<(GroupId, LeaseKey)>>>,
+    /// Groups in which an operator moves leases now.
+    ordered: Arc<Mutex<BTreeSet<GroupId>>>,
 }
 
 impl Witness {
@@ -25,9 +25,9 @@ impl Witness {
         Self { store: MemoryStore::new(), court, ordered: Arc::default() }
     }
 
-    /// Until the orders end, a fall of this lease's position is an operator's order.
-    pub fn order(&self, group: GroupId, key: LeaseKey) {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).insert((group, key));
+    /// Until the orders end, positions of this group fall by an operator's order.
+    pub fn order(&self, group: GroupId) {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
     }
 
     /// From now on no position may fall.
@@ -35,14 +35,13 @@ impl Witness {
         self.ordered.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn is_ordered(&self, group: &GroupId, key: &LeaseKey) -> bool {
-        let place = (group.clone(), key.clone());
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).contains(&place)
+    fn is_ordered(&self, group: &GroupId) -> bool {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).contains(group)
     }
 
     fn look(&self, group: &GroupId, before: &LeaseRow, after: &LeaseRow) {
         let key = &before.key;
-        if after.position < before.position && !self.is_ordered(group, key) {
+        if after.position < before.position && !self.is_ordered(group) {
             let what = format!("the position of {key} fell from {} to {}", before.position, after.position);
             self.court.violate(Check::Positions, what);
         }

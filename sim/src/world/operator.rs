@@ -47,7 +47,7 @@ impl World {
         let operator = Operator::new(Arc::new(store), self.lanes[lane].group.clone(), clock);
         self.court.note(&format!("{name}: {order:?}"));
         let done = match order {
-            Order::Seek | Order::Undo => self.seek(lane, &operator, &scope, &keys, order).await.map(drop),
+            Order::Seek | Order::Undo => self.seek(lane, &operator, &scope, order).await.map(drop),
             Order::Pause => {
                 self.trouble(&format!("pause of {name}"), true);
                 operator.pause(&scope).await
@@ -66,7 +66,6 @@ impl World {
         lane: usize,
         operator: &Operator,
         scope: &Scope,
-        keys: &[LeaseKey],
         order: Order,
     ) -> Result<SeekReport, OperatorError> {
         let (group, begun) = (self.lanes[lane].group.clone(), self.court.now());
@@ -77,17 +76,15 @@ impl World {
         } else {
             Position::AtTimestamp(BEGINNING_MILLIS + oldest)
         };
-        for key in keys {
-            self.store.inner().order(group.clone(), key.clone());
-        }
+        self.store.inner().order(group);
         let done = match order {
             Order::Undo => operator.undo_seek(scope, false).await,
             _ => operator.seek(scope, to, false).await,
         };
         self.store.inner().orders_end();
-        // What a failed order wrote is not told.
+        // What a failed order wrote is not told, and leases may have come meanwhile.
         let now = self.court.now();
-        for key in keys {
+        for key in self.view(lane).await.leases.into_iter().map(|row| row.key) {
             let place = Place { stream: lane, shard: key.shard.to_string() };
             self.court.ledger(|ledger| ledger.seek(place, begun, now));
         }
