@@ -11,5 +11,6 @@
 mod defects;
 mod mutants;
 mod promises;
+mod scale;
 mod seeds;
 mod support;
