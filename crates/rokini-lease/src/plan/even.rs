@@ -13,6 +13,7 @@ use super::fleet::{At, Fleet};
 /// The worker for each lease; `None` where none is left to have it.
 pub(super) fn spread(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
     let mut spread = Spread::new(fleet);
+    spread.relieve();
     spread.place();
     spread.level();
     spread.assigned()
@@ -89,6 +90,16 @@ impl<'a> Spread<'a> {
         self.loads[worker] < self.limits[worker]
     }
 
+    /// Takes leases from workers that have more than they may, as far as others have room.
+    fn relieve(&mut self) {
+        for from in 0..self.loads.len() {
+            while self.loads[from] > self.limits[from] {
+                let Some((_, chain)) = self.chain(&[from], |to| self.has_room(to)) else { break };
+                self.carry_out(&chain);
+            }
+        }
+    }
+
     /// Gives every lease without a holder to the least loaded of those that read it, if need be by making room.
     fn place(&mut self) {
         while let Some(lease) = self.unplaced.pop() {
@@ -98,7 +109,10 @@ impl<'a> Spread<'a> {
             let to = match direct.min_by_key(|to| (self.loads[*to], *to)) {
                 Some(to) => to,
                 None => {
-                    let Some((first, chain)) = self.chain(readers, |to| self.has_room(to)) else { continue };
+                    // Where there is one lease too many already, one less makes no room.
+                    let full = readers.iter().copied().filter(|to| self.loads[*to] <= self.limits[*to]);
+                    let full: Vec<usize> = full.collect();
+                    let Some((first, chain)) = self.chain(&full, |to| self.has_room(to)) else { continue };
                     self.carry_out(&chain);
                     first
                 }
