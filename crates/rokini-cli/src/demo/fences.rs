@@ -13,19 +13,32 @@ pub(crate) struct Fences {
 }
 
 impl Fences {
-    /// Takes a worker's row. True if it shows a death that was not known.
-    pub(crate) fn notice(&mut self, process: Process, incarnation: Incarnation, fenced: bool) -> bool {
+    /// Takes the rows of a process in one view of the table: its incarnations, and whether each is fenced. `told` is
+    /// whether it was told to end: only then does it remove its row itself. True if this shows a death that was not
+    /// known.
+    pub(crate) fn notice(
+        &mut self,
+        process: Process,
+        rows: &BTreeMap<Incarnation, bool>,
+        told: bool,
+    ) -> bool {
         let known = self.known.entry(process).or_default();
+        let joined_anew = rows.keys().any(|incarnation| !known.contains_key(incarnation));
         let mut news = false;
-        if !known.contains_key(&incarnation) {
-            // A process joins anew only because it was declared dead. The row may be gone by now.
-            for dead in known.values_mut() {
-                news |= !std::mem::replace(dead, true);
-            }
+        for (incarnation, dead) in known.iter_mut().filter(|(_, dead)| !**dead) {
+            // The row of a dead worker may be gone before anyone looks.
+            *dead = match rows.get(incarnation) {
+                Some(fenced) => *fenced || joined_anew,
+                None => joined_anew || !told,
+            };
+            news |= *dead;
         }
-        let dead = known.entry(incarnation).or_default();
-        news |= fenced && !*dead;
-        *dead |= fenced;
+        for (incarnation, fenced) in rows {
+            known.entry(*incarnation).or_insert_with(|| {
+                news |= *fenced;
+                *fenced
+            });
+        }
         news
     }
 }
@@ -38,16 +51,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_death_is_news_once_by_its_row_or_by_a_successor() {
+    fn a_death_is_news_once_by_its_row_or_its_absence_or_a_successor() {
         let incarnation = |n: u64| Incarnation::random(&mut StdRng::seed_from_u64(n));
+        let rows = |rows: &[(u64, bool)]| -> BTreeMap<Incarnation, bool> {
+            rows.iter().map(|(n, fenced)| (incarnation(*n), *fenced)).collect()
+        };
         let (process, mut fences) = (Process(0), Fences::default());
-        assert!(!fences.notice(process, incarnation(5), false));
-        assert!(!fences.notice(process, incarnation(5), false));
-        assert!(fences.notice(process, incarnation(5), true));
-        assert!(!fences.notice(process, incarnation(5), true));
-        assert!(!fences.notice(process, incarnation(3), false), "the death that it follows is known");
-        assert!(!fences.notice(process, incarnation(5), true));
-        assert!(fences.notice(process, incarnation(9), false), "that of the one before is not");
-        assert!(!fences.notice(Process(1), incarnation(4), false));
+        let mut notice = |now: &[(u64, bool)], told| fences.notice(process, &rows(now), told);
+        assert!(!notice(&[], false), "not joined yet");
+        assert!(!notice(&[(5, false)], false));
+        assert!(!notice(&[(5, false)], false));
+        assert!(notice(&[(5, true)], false));
+        assert!(!notice(&[(5, true)], false));
+        assert!(!notice(&[(5, true), (3, false)], false), "the death that it follows is known");
+        assert!(notice(&[(9, false)], false), "that of the one before is not");
+        assert!(notice(&[], false), "its row is gone and it did not remove it");
+        assert!(!notice(&[], false));
+        assert!(!notice(&[(4, false)], false));
+        assert!(!notice(&[], true), "it was told to end");
+        assert!(!fences.notice(Process(1), &rows(&[(4, false)]), false));
     }
 }

@@ -2,7 +2,7 @@
 
 mod act;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{View, WorkerState};
+use rokini_lease::{Incarnation, View, WorkerState};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -274,13 +274,18 @@ impl Play {
         }
         let view = Arc::clone(&self.views.borrow_and_update());
         let at = self.start.elapsed();
+        let mut rows: BTreeMap<Process, BTreeMap<Incarnation, bool>> = BTreeMap::new();
         for row in &view.workers {
             let process = row.process.as_ref().and_then(|mark| self.fleet.of_id(mark.pid));
             let Some(process) = process else { continue };
             let fenced = row.state == WorkerState::Fenced;
-            if self.fences.notice(process, row.id.incarnation, fenced) {
+            rows.entry(process).or_default().insert(row.id.incarnation, fenced);
+        }
+        for process in self.fleet.processes() {
+            let lives = matches!(self.fleet.state(process), State::Running | State::Frozen);
+            let rows = rows.remove(&process).unwrap_or_default();
+            if self.fences.notice(process, &rows, !lives) {
                 self.ledger.fenced(process, at);
-                let lives = matches!(self.fleet.state(process), State::Running | State::Frozen);
                 self.deeds.fences += u32::from(lives);
             }
         }
