@@ -95,6 +95,7 @@ pub struct SimWorker {
     pub stream: usize,
     /// The handle of its consumer.
     pub handle: Handle,
+    pub(crate) hire: Hire,
     pub(crate) running: JoinHandle<Result<(), Error>>,
     /// Its way to the store.
     pub store: FaultyStore<CountingStore<Witness>>,
@@ -113,6 +114,7 @@ pub(crate) struct Site<'a> {
     pub(crate) group: &'a GroupId,
     pub(crate) store: &'a CountingStore<Witness>,
     pub(crate) died: &'a mpsc::UnboundedSender<u32>,
+    pub(crate) gave_up: &'a mpsc::UnboundedSender<u32>,
 }
 
 impl SimWorker {
@@ -177,13 +179,22 @@ impl SimWorker {
             .await?;
         let handle = consumer.handle();
         spawn(watch_events(number, hire.stream, place.court.clone(), handle.events()));
-        let running = spawn(async move { consumer.run().await.map(drop) });
+        let gave_up = place.gave_up.clone();
+        let running = spawn(async move {
+            let ended = consumer.run().await.map(drop);
+            if ended.as_ref().is_err_and(Error::is_retryable) {
+                // Nobody asks once the run is over.
+                let _ = gave_up.send(number);
+            }
+            ended
+        });
         place.court.hired(number, hire.stream, handle.clone());
         Ok(Self {
             number,
             name,
             stream: hire.stream,
             handle,
+            hire: hire.clone(),
             running,
             store,
             link,

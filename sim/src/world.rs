@@ -79,6 +79,9 @@ pub struct World {
     troubles: BTreeSet<String>,
     troubled_since: u64,
     died: (mpsc::UnboundedSender<u32>, mpsc::UnboundedReceiver<u32>),
+    gave_up: (mpsc::UnboundedSender<u32>, mpsc::UnboundedReceiver<u32>),
+    /// No more disturbances: who starts now meets none.
+    healed: bool,
 }
 
 impl World {
@@ -103,16 +106,20 @@ impl World {
             troubles: BTreeSet::new(),
             troubled_since: 0,
             died: mpsc::unbounded_channel(),
+            gave_up: mpsc::unbounded_channel(),
+            healed: false,
         })
     }
 
-    /// Time passes. Workers whose time has come die in it.
+    /// Time passes. Workers whose time has come die in it, and those that gave up at their start are started again, as a
+    /// supervisor does.
     pub async fn pass(&mut self, time: Duration) {
         let until = Instant::now() + time;
         loop {
             tokio::select! {
                 biased;
                 Some(number) = self.died.1.recv() => self.bury(number, "dies in a call"),
+                Some(number) = self.gave_up.1.recv() => self.start_again(number).await,
                 () = sleep_until(until) => return,
             }
         }
@@ -151,12 +158,32 @@ impl World {
             group: &lane.group,
             store: &self.store,
             died: &self.died.0,
+            gave_up: &self.gave_up.0,
         };
         let worker = SimWorker::start(number, hire, site, &mut self.rng).await?;
         self.court.note(&format!("{} joins group {}", worker.name, hire.stream));
         self.workers.insert(number, worker);
         self.look_for_readers();
         Ok(number)
+    }
+
+    async fn start_again(&mut self, number: u32) {
+        let Some(worker) = self.workers.remove(&number) else { return };
+        self.court.note(&format!("{} gave up", worker.name));
+        if !self.court.was_cut_off(number) {
+            self.court.violate(Check::Running, format!("{} gave up without need", worker.name));
+        }
+        worker.kill();
+        self.court.gone(number);
+        self.assess(number);
+        self.look_for_readers();
+        let mut hire = Hire { name: Some(worker.name), ..worker.hire };
+        if self.healed {
+            hire.faults = 0.0;
+        }
+        if let Err(error) = self.join(&hire).await {
+            self.court.violate(Check::Running, format!("w{number} cannot start again: {error}"));
+        }
     }
 
     /// How many workers there have been.
@@ -304,6 +331,7 @@ impl World {
 
     /// Ends every disturbance.
     pub fn heal(&mut self) {
+        self.healed = true;
         let numbers: Vec<u32> = self.workers.keys().copied().collect();
         for number in numbers {
             if let Some(worker) = self.workers.get(&number) {
@@ -350,8 +378,6 @@ impl World {
             self.court.gone(worker.number);
             let how = match worker.running.await {
                 Ok(Ok(())) => "without being told".to_owned(),
-                // The start gives up after a minute, and somebody starts it again.
-                Ok(Err(error)) if error.is_retryable() && self.court.was_cut_off(worker.number) => continue,
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
