@@ -458,9 +458,18 @@ pub(crate) async fn settled(
     }
 }
 
-/// Leaves a note. It is only a hint, so a failure is no error.
-pub(crate) async fn send_note(shared: &Shared, worker: &WorkerId, note: Note) {
-    if let Err(error) = shared.store.update_worker(&shared.group, worker, &WorkerUpdate::Note(note)).await {
-        tracing::debug!(to = %worker, %error, "a note was not delivered");
+/// Leaves a note. It is only a hint, so a failure is no error; it is left later where that may still help. Returns
+/// whether the store took it.
+pub(crate) async fn send_note(shared: &Shared, worker: &WorkerId, note: Note) -> bool {
+    let update = WorkerUpdate::Note(note.clone());
+    match shared.store.update_worker(&shared.group, worker, &update).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::debug!(to = %worker, %error, "a note was not delivered");
+            if error.is_retryable() {
+                shared.outbox.keep(worker.clone(), note);
+            }
+            false
+        }
     }
 }

@@ -19,6 +19,7 @@ mod beats;
 mod control;
 mod heartbeat;
 mod join;
+mod outbox;
 pub(crate) mod shared;
 #[cfg(test)]
 mod tests;

@@ -99,11 +99,23 @@ impl Control {
         if inbox.restart_watch {
             self.watch.restart();
         }
+        self.send_kept_notes().await;
         if let Err(error) = self.try_tick(&inbox).await {
             tracing::debug!(worker = %self.shared.me, %error, "could not look at the fleet, trying again");
             self.shared.notes_again(inbox.notes);
             self.next_full = begun;
         }
+    }
+
+    /// One after the other, so that a store that does not answer is asked once.
+    async fn send_kept_notes(&self) {
+        let mut kept = self.shared.outbox.take().into_iter();
+        for (to, note) in kept.by_ref() {
+            if !send_note(&self.shared, &to, note).await {
+                break;
+            }
+        }
+        kept.for_each(|(to, note)| self.shared.outbox.keep(to, note));
     }
 
     async fn try_tick(&mut self, inbox: &Inbox) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::beats::Beats;
+use super::outbox::Outbox;
 use super::{MemberConfig, MemberEvent};
 use crate::lease::Hold;
 use crate::{
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     validated: Notify,
     table: Mutex<Table>,
     inbox: Mutex<Inbox>,
+    pub(crate) outbox: Outbox,
     wake: Notify,
     beat: Notify,
     view: Mutex<Arc<View>>,
@@ -97,6 +99,7 @@ impl Shared {
             validated: Notify::new(),
             table: Mutex::default(),
             inbox: Mutex::new(Inbox { look: true, ..Inbox::default() }),
+            outbox: Outbox::default(),
             wake: Notify::new(),
             beat: Notify::new(),
             view: Mutex::default(),

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::{JoinError, Member, MemberConfig, MemberEvent};
 use crate::{
     Fault, FaultyStore, GroupId, Lease, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause,
-    Marks, MemoryStore, Position, ShardId, StreamId, Target, WallClock, WorkerName, WorkerState,
+    Marks, MemoryStore, Operation, Position, ShardId, StreamId, Target, WallClock, WorkerName, WorkerState,
     WorkerUpdate,
 };
 
@@ -149,6 +149,21 @@ async fn l6_a_newcomer_gets_its_share_by_hand_over_within_seconds() {
     // Each lease was acquired once and handed over at most twice.
     let rows = store.list(&group(), Listing::All).await.unwrap().leases;
     assert!(rows.iter().map(|row| row.epoch.0).sum::<u64>() == 8 + 4 + 2, "{rows:?}");
+}
+
+/// Claims and hand-overs whose notes fail are not left to the next reconciliation.
+#[tokio::test(start_paused = true)]
+async fn l6_notes_that_fail_are_left_within_a_heartbeat_or_two() {
+    let store = store_with(8).await;
+    let links = [1, 2].map(|seed| FaultyStore::new(store.clone(), seed));
+    let config = || MemberConfig { process: None, ..MemberConfig::default() };
+    let mut a = Worker::join_with(&links[0], "a", config()).await.unwrap();
+    a.live(SECOND).await;
+    links.iter().for_each(|link| link.next(Operation::Note, Fault::FailBefore, 4));
+    let mut b = Worker::join_with(&links[1], "b", config()).await.unwrap();
+    live_all(&mut [&mut a, &mut b], 6 * SECOND).await;
+    assert_eq!(counts(&[&a, &b]), vec![4, 4]);
+    assert_eq!(links.map(|link| link.injected()), [4, 4]);
 }
 
 #[tokio::test(start_paused = true)]
