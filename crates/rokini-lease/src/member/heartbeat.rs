@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::MemberEvent;
 use super::shared::Shared;
+use crate::update::MAILBOX_LIMIT;
 use crate::{Load, LostCause, Outcome, WorkerState, WorkerUpdate};
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -73,6 +74,10 @@ async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
             Ok(Ok(Outcome::Applied { before, after })) => {
                 *seen = after.beat;
                 if let Some(before) = before {
+                    if before.mailbox.len() >= MAILBOX_LIMIT {
+                        // There were more notes than it takes, and those were refused.
+                        shared.look_now();
+                    }
                     shared.notes_arrived(before.mailbox);
                 }
                 return Ok(true);

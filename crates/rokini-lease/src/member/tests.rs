@@ -166,6 +166,21 @@ async fn l6_notes_that_fail_are_left_within_a_heartbeat_or_two() {
     assert_eq!(links.map(|link| link.injected()), [4, 4]);
 }
 
+/// More claims at once than a mailbox has room for notes.
+#[tokio::test(start_paused = true)]
+async fn l6_a_full_mailbox_is_a_reason_to_look() {
+    let store = store_with(100).await;
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    a.live(SECOND).await;
+    let link = FaultyStore::new(store.clone(), 1);
+    // Until the other has seen the newcomer and nothing claimed.
+    link.next(Operation::List, Fault::DelayReply(2 * SECOND), 1);
+    let config = MemberConfig { process: None, ..MemberConfig::default() };
+    let mut b = Worker::join_with(&link, "b", config).await.unwrap();
+    live_all(&mut [&mut a, &mut b], 6 * SECOND).await;
+    assert_eq!(counts(&[&a, &b]), vec![50, 50]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn l2_a_clean_stop_moves_leases_within_a_heartbeat() {
     let store = store_with(4).await;
