@@ -22,6 +22,8 @@ use crate::{
 const RETIRE_FENCED: &str = "retire fenced workers";
 /// Store calls one worker makes at once for its part of a plan.
 const CALLS_AT_ONCE: usize = 16;
+/// The longest time between two full listings that the size of a group asks for.
+const RAREST: Duration = Duration::from_secs(600);
 
 pub(super) async fn run(shared: Arc<Shared>, rng: StdRng) {
     let mut control = Control {
@@ -137,7 +139,7 @@ impl Control {
         }
         if full {
             self.fleet_changed(&view.workers);
-            self.rest_before_next_full();
+            self.rest_before_next_full(&view);
             self.report_unreadable(&view);
             self.believe_own_writes(&mut view);
             let view = self.shared.set_view(view);
@@ -173,10 +175,11 @@ impl Control {
         self.unreadable.clone_from(&view.unreadable);
     }
 
-    fn rest_before_next_full(&mut self) {
+    fn rest_before_next_full(&mut self, view: &View) {
         let (now, config) = (Instant::now(), &self.shared.config);
         // Spread, so that a fleet started at once does not list at once for ever.
-        let interval = config.reconcile.mul_f64(self.rng.random_range(0.9..1.1));
+        let interval = between_listings(config.reconcile, view.workers.len(), view.leases.len());
+        let interval = interval.mul_f64(self.rng.random_range(0.9..1.1));
         (self.next_full, self.urgent) = (now + interval, false);
         self.earliest_full = now + config.heartbeat / 5;
     }
@@ -395,6 +398,14 @@ impl Control {
     }
 }
 
+/// How long a worker of a quiet group waits between two listings of everything. Each costs half a read unit of DynamoDB
+/// for about 10 leases, and every worker makes one, so a large group makes them more rarely: it spends at most 250 read
+/// units a second on them, a twelfth of what DynamoDB gives a partition key, until they are [`RAREST`].
+fn between_listings(reconcile: Duration, workers: usize, leases: usize) -> Duration {
+    let units_of_all = workers * leases / 20;
+    reconcile.max(Duration::from_secs(units_of_all as u64 / 250).min(RAREST))
+}
+
 /// One thing this worker does for the plan.
 enum Step {
     Acquire(LeaseRow),
@@ -530,4 +541,17 @@ fn check_hold(shared: &Shared, hold: &Hold, row: Option<&LeaseRow>, alive: impl 
 /// Fenced, or gone: both by a consistent read.
 fn is_dead(row: Option<&WorkerRow>) -> bool {
     row.is_none_or(|row| row.state == WorkerState::Fenced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_groups_list_everything_more_rarely() {
+        let seconds = |workers, leases| between_listings(Duration::from_secs(30), workers, leases).as_secs();
+        assert_eq!([seconds(0, 0), seconds(10, 1_000), seconds(100, 1_500)], [30, 30, 30]);
+        assert_eq!([seconds(100, 3_000), seconds(200, 10_000), seconds(1_000, 10_000)], [60, 400, 600]);
+        assert_eq!(between_listings(Duration::from_secs(900), 200, 10_000).as_secs(), 900);
+    }
 }
