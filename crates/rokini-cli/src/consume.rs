@@ -8,7 +8,7 @@ use std::pin::pin;
 
 use rokini::lease::store::dynamo::DynamoStore;
 use rokini::lease::{GroupId, LeaseStore};
-use rokini::{ConfigKey, Consumer, ErrorKind, Event, ShutdownReport, StreamRef};
+use rokini::{ConfigKey, Consumer, ErrorKind, Event, Monitoring, OtlpTraces, ShutdownReport, StreamRef};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::aws::{Aws, AwsArgs, Service};
@@ -90,7 +90,20 @@ Examples:
   rokini consume orders --group audit --print-config";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let mut effective = settings::read(&args)?;
+    let effective = settings::read(&args)?;
+    let wanted = !args.print_config && effective.config.monitoring.contains(&Monitoring::Otlp);
+    let traces = wanted.then(|| OtlpTraces::new(&effective.config, "rokini")).transpose()?;
+    context.talk.install_tracing(traces.as_ref());
+    let ended = consume(args, effective, context).await;
+    if let Some(traces) = traces
+        && let Err(error) = traces.shutdown().await
+    {
+        context.talk.warn(error);
+    }
+    ended
+}
+
+async fn consume(args: Args, mut effective: Effective, context: &Context) -> Result<Status, CliError> {
     let aws = args.aws.load().await;
     if aws.as_ref().is_ok_and(|aws| aws.is_local(Service::DynamoDb)) {
         effective.default(ConfigKey::CreateTable, "true")?;

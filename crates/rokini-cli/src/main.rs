@@ -71,7 +71,6 @@ fn main() -> ExitCode {
         }
     };
     let talk = Talk::new(&cli.global);
-    talk.install_tracing();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -112,6 +111,10 @@ async fn work(cli: Cli, talk: Talk) -> Status {
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<Status, CliError> {
+    // Whether `consume` sends spans, its settings say.
+    if !matches!(command, Command::Consume(_)) {
+        context.talk.install_tracing(None);
+    }
     match command {
         Command::Demo(args) => demo::run(args, context).await,
         Command::Local(args) => local::run(args, context).await,

@@ -5,7 +5,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing_subscriber::EnvFilter;
+use rokini::OtlpTraces;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt as lines};
 
 use crate::context::{Color, Global};
 use crate::error::{CliError, Status};
@@ -103,8 +108,8 @@ impl Talk {
         self.hushed.store(true, Ordering::Relaxed);
     }
 
-    /// Sends what the libraries log to standard error.
-    pub(crate) fn install_tracing(&self) {
+    /// Sends what the libraries log to standard error, and the spans of their work to a collector.
+    pub(crate) fn install_tracing(&self, traces: Option<&OtlpTraces>) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
             // A condition that does not hold is an everyday answer of DynamoDB, not a warning.
@@ -118,12 +123,16 @@ impl Talk {
         let writer = move || -> Box<dyn Write> {
             if hushed.load(Ordering::Relaxed) { Box::new(io::sink()) } else { Box::new(io::stderr()) }
         };
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let lines = lines::layer()
             .with_writer(writer)
             .with_ansi(self.colors)
             .with_target(self.verbose > 1)
-            .init();
+            .with_filter(filter);
+        // Not those of the HTTP client: sending spans would make spans.
+        let ours = Targets::new().with_target("rokini", Level::INFO);
+        let spans = traces
+            .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer()).with_filter(ours));
+        tracing_subscriber::registry().with(lines).with(spans).init();
     }
 }
 

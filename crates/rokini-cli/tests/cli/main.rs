@@ -15,6 +15,7 @@ mod fleet;
 mod group;
 mod local;
 mod monitoring;
+mod otlp;
 mod put_tail;
 mod refusals;
 mod settings;

@@ -8,6 +8,8 @@ use crate::{Record, ShardContext};
 
 /// A span for the handling of these records. Costs next to nothing where nobody collects spans.
 pub(crate) fn of_batch(shard: &ShardContext, records: &[Record], attempt: u32) -> Span {
+    // OpenTelemetry has no unsigned numbers: they would arrive as text.
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let sequence = |record: Option<&Record>| record.map(|record| display(record.sequence_number));
     tracing::info_span!(
         "process",
@@ -21,9 +23,9 @@ pub(crate) fn of_batch(shard: &ShardContext, records: &[Record], attempt: u32) -
         messaging.destination.partition.id = %shard.shard_id(),
         messaging.consumer.group.name = %shard.group(),
         messaging.client.id = %shard.worker().name,
-        messaging.batch.message_count = records.len(),
-        rokini.epoch = shard.epoch().0,
-        rokini.attempt = attempt,
+        messaging.batch.message_count = signed(records.len() as u64),
+        rokini.epoch = signed(shard.epoch().0),
+        rokini.attempt = signed(u64::from(attempt)),
         rokini.sequence.first = sequence(records.first()),
         rokini.sequence.last = sequence(records.last()),
     )
