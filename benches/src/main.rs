@@ -69,12 +69,12 @@ enum What {
         /// Shards of the stream.
         #[arg(long, default_value_t = 10)]
         shards: usize,
-        /// How often each is measured.
-        #[arg(long, default_value_t = 5)]
-        rounds: u32,
-        /// How long each time, in seconds.
-        #[arg(long, default_value_t = 5)]
-        seconds: u64,
+        /// Pairs of turns.
+        #[arg(long, default_value_t = 100)]
+        pairs: u32,
+        /// How long each turn, in milliseconds.
+        #[arg(long, default_value_t = 300)]
+        millis: u64,
     },
     /// How long a scrape takes and how large it is with very many shards in one worker.
     MetricsCardinality {
@@ -104,8 +104,8 @@ async fn main() -> Result<()> {
             let lanes = [(rokini::ConfigKey::Concurrency, "16")];
             println!("{}", delivery::measure(records, &lanes).await?);
         }
-        What::MetricsCost { rate, shards, rounds, seconds } => {
-            println!("{}", metrics::cost(rate, shards, rounds, Duration::from_secs(seconds)).await?);
+        What::MetricsCost { rate, shards, pairs, millis } => {
+            println!("{}", metrics::cost(rate, shards, pairs, Duration::from_millis(millis)).await?);
         }
         What::MetricsCardinality { shards } => println!("{}", metrics::cardinality(shards).await?),
         What::Serve { shards } => endpoints::serve(shards).await?,

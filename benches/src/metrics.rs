@@ -1,7 +1,6 @@
 //! What metrics cost: at a great rate of records, and with very many shards. The source is in memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::fs::read_to_string;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,10 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rokini::lease::{HashRange, MemoryStore, Position, SequenceNumber, ShardId, StreamId};
 use rokini::{
-    ConfigKey, Consumer, Error, Fetched, Record, ShardDescription, ShardReader, ShardSelection,
-    StreamDescription, StreamSource,
+    ConfigKey, Consumer, Error, Fetched, Handle, Record, ShardDescription, ShardReader, ShardSelection,
+    ShutdownReport, StreamDescription, StreamSource,
 };
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Result;
@@ -39,12 +41,22 @@ static COUNTING: Counting = Counting;
 
 const BATCH: usize = 1_000;
 
-/// Hands out batches of 1,000 records at a rate, in each shard.
+/// Between the end of a turn and the beginning of the next: what was under way ends.
+const REST: Duration = Duration::from_millis(20);
+
+/// Hands out batches of 1,000 records at a rate, in each shard, while it is its consumer's turn.
 #[derive(Debug, Clone)]
 struct Source {
     shards: usize,
-    /// Between two batches of a shard; `None` for shards without records.
-    pause: Option<Duration>,
+    turns: Option<Turns>,
+}
+
+/// When records flow: none ever where there is no such thing.
+#[derive(Debug, Clone)]
+struct Turns {
+    on: watch::Receiver<bool>,
+    /// Between two batches of a shard.
+    pause: Duration,
 }
 
 fn shard(number: usize) -> Result<ShardId> {
@@ -74,13 +86,15 @@ impl StreamSource for Source {
         (0..self.shards).map(describe).collect()
     }
 
-    async fn open(&self, _: &ShardId, _: &Position) -> std::result::Result<Box<dyn ShardReader>, Error> {
+    async fn open(&self, shard: &ShardId, _: &Position) -> std::result::Result<Box<dyn ShardReader>, Error> {
         let data = bytes::Bytes::from_static(&[b'x'; 100]);
         let key: Arc<str> = "key".into();
         let record =
             |n: usize| Record::new(SequenceNumber::from(n as u128), Arc::clone(&key), data.clone(), 0);
         let batch = (0..BATCH).map(record).collect();
-        Ok(Box::new(Reader { pause: self.pause, due: Instant::now(), batch, next: 0 }))
+        let number: usize = shard.as_str().trim_start_matches("shardId-").parse().map_err(bug)?;
+        let part = number as f64 / self.shards as f64;
+        Ok(Box::new(Reader { turns: self.turns.clone(), part, due: None, batch, next: 0 }))
     }
 }
 
@@ -90,8 +104,11 @@ fn bug(error: impl std::fmt::Display) -> Error {
 
 #[derive(Debug)]
 struct Reader {
-    pause: Option<Duration>,
-    due: Instant,
+    turns: Option<Turns>,
+    /// Where in the pause this shard's batches come, so that they do not come at once.
+    part: f64,
+    /// When the next batch comes; `None` in between turns.
+    due: Option<Instant>,
     batch: Vec<Record>,
     next: u128,
 }
@@ -99,12 +116,21 @@ struct Reader {
 #[async_trait]
 impl ShardReader for Reader {
     async fn next(&mut self) -> std::result::Result<Fetched, Error> {
-        let Some(pause) = self.pause else {
+        let Some(turns) = &mut self.turns else {
             sleep(Duration::from_secs(1)).await;
             return Ok(Fetched::default());
         };
-        sleep_until(self.due).await;
-        self.due += pause;
+        loop {
+            if let Some(due) = self.due {
+                sleep_until(due).await;
+            }
+            if *turns.on.borrow() && self.due.is_some() {
+                break;
+            }
+            turns.on.wait_for(|on| *on).await.map_err(bug)?;
+            self.due = Some(Instant::now() + turns.pause.mul_f64(self.part));
+        }
+        self.due = self.due.map(|due| due + turns.pause);
         let mut records = self.batch.clone();
         for record in &mut records {
             self.next += 1;
@@ -115,90 +141,135 @@ impl ShardReader for Reader {
 }
 
 /// Nanoseconds that this process was on a CPU.
-fn cpu_nanos() -> Result<u64> {
-    let mut nanos = 0;
-    for task in std::fs::read_dir("/proc/self/task")? {
-        let text = read_to_string(task?.path().join("schedstat"))?;
-        nanos += text.split(' ').next().ok_or("an empty schedstat")?.parse::<u64>()?;
-    }
-    Ok(nanos)
+fn cpu_nanos() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// A consumer that works in its turns.
+struct Subject {
+    on: watch::Sender<bool>,
+    records: Arc<AtomicU64>,
+    handle: Handle,
+    running: JoinHandle<std::result::Result<ShutdownReport, Error>>,
+}
+
+/// What one turn took.
+#[derive(Debug, Clone, Copy)]
 struct Figures {
     cpu_nanos: u64,
     allocations: u64,
     records: u64,
 }
 
-/// Consumers with and without metrics in turns, so that both see the same machine.
-pub(crate) async fn cost(rate: u64, shards: usize, rounds: u32, time: Duration) -> Result<Value> {
-    let pause = Duration::from_nanos(1_000_000_000 * (BATCH * shards) as u64 / rate);
-    let (mut off, mut on) = (Vec::new(), Vec::new());
-    // The first is for warming up.
-    run("none", shards, pause, time / 4).await?;
-    for round in 0..rounds {
-        let order = if round % 2 == 0 { ["none", "prometheus"] } else { ["prometheus", "none"] };
-        for monitoring in order {
-            let figures = run(monitoring, shards, pause, time).await?;
-            if monitoring == "none" { off.push(figures) } else { on.push(figures) }
+impl Figures {
+    fn nanos_per_record(self) -> f64 {
+        self.cpu_nanos as f64 / self.records as f64
+    }
+}
+
+impl Subject {
+    async fn start(monitoring: &str, shards: usize, pause: Duration) -> Result<Self> {
+        let records = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&records);
+        let (on, turns) = watch::channel(false);
+        let consumer = Consumer::builder()
+            .group("bench")
+            .source(Source { shards, turns: Some(Turns { on: turns, pause }) })
+            .store(MemoryStore::new())
+            .set(ConfigKey::Monitoring, monitoring)
+            .for_each_batch(move |batch| {
+                counted.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                async { Ok(()) }
+            })
+            .build()
+            .await?;
+        let handle = consumer.handle();
+        let running = tokio::spawn(consumer.run());
+        while handle.status().shards.len() < shards {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self { on, records, handle, running })
+    }
+
+    async fn turn(&self, time: Duration) -> Figures {
+        let (cpu, allocations) = (cpu_nanos(), ALLOCATIONS.load(Ordering::Relaxed));
+        let before = self.records.load(Ordering::Relaxed);
+        self.on.send_replace(true);
+        sleep(time).await;
+        self.on.send_replace(false);
+        sleep(REST).await;
+        Figures {
+            cpu_nanos: cpu_nanos() - cpu,
+            allocations: ALLOCATIONS.load(Ordering::Relaxed) - allocations,
+            records: self.records.load(Ordering::Relaxed) - before,
         }
     }
-    let per_record = |all: &[Figures]| {
-        let mut each: Vec<f64> = all.iter().map(|one| one.cpu_nanos as f64 / one.records as f64).collect();
-        each.sort_by(f64::total_cmp);
-        each[each.len() / 2]
-    };
+
+    async fn stop(self) -> Result<()> {
+        self.handle.shutdown(Duration::from_secs(10)).await;
+        self.running.await??;
+        Ok(())
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    quantile(values, 0.5)
+}
+
+fn quantile(values: impl Iterator<Item = f64>, part: f64) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    let place = ((sorted.len().saturating_sub(1)) as f64 * part).round() as usize;
+    sorted.get(place).copied().unwrap_or(f64::NAN)
+}
+
+/// Two consumers in one process, one with metrics and one without, work in short turns, in an order that changes. Each
+/// pair of turns saw the same machine, so what counts is the median of the differences within the pairs.
+pub(crate) async fn cost(rate: u64, shards: usize, pairs: u32, time: Duration) -> Result<Value> {
+    let pause = Duration::from_nanos(1_000_000_000 * (BATCH * shards) as u64 / rate);
+    let subjects =
+        [Subject::start("none", shards, pause).await?, Subject::start("prometheus", shards, pause).await?];
+    // Warm up: the fewest buffers grow later.
+    for subject in &subjects {
+        subject.turn(time * 4).await;
+    }
+    let mut turns = Vec::new();
+    for pair in 0..pairs {
+        let [off, on] = &subjects;
+        turns.push(if pair % 2 == 0 {
+            let off = off.turn(time).await;
+            (off, on.turn(time).await)
+        } else {
+            let on = on.turn(time).await;
+            (off.turn(time).await, on)
+        });
+    }
+    for subject in subjects {
+        subject.stop().await?;
+    }
+    let (offs, ons): (Vec<Figures>, Vec<Figures>) = turns.iter().copied().unzip();
+    let nanos = |all: &[Figures]| median(all.iter().map(|one| one.nanos_per_record()));
     let per_batch = |all: &[Figures]| {
-        let allocations: u64 = all.iter().map(|one| one.allocations).sum();
-        let records: u64 = all.iter().map(|one| one.records).sum();
-        allocations as f64 / records as f64 * BATCH as f64
+        median(all.iter().map(|one| one.allocations as f64 / one.records as f64)) * BATCH as f64
     };
-    let rate = |all: &[Figures]| {
-        let records: u64 = all.iter().map(|one| one.records).sum();
-        records as f64 / (time.as_secs_f64() * f64::from(rounds))
+    let rate = |all: &[Figures]| median(all.iter().map(|one| one.records as f64 / time.as_secs_f64()));
+    let percent = |part: f64| {
+        let each = turns.iter().map(|(off, on)| on.nanos_per_record() - off.nanos_per_record());
+        quantile(each, part) / nanos(&offs) * 100.0
     };
-    let (cpu_off, cpu_on) = (per_record(&off), per_record(&on));
+    // Where the median of endless turns is, with a probability of 95 %: by the order of the differences.
+    let margin = 0.98 / f64::from(pairs).sqrt();
     Ok(json!({
         "bench": "metrics-cost",
         "shards": shards,
-        "records_per_second": { "off": rate(&off), "on": rate(&on) },
-        "cpu_nanos_per_record": { "off": cpu_off, "on": cpu_on },
-        "difference_percent": (cpu_on / cpu_off - 1.0) * 100.0,
-        "allocations_per_batch": { "off": per_batch(&off), "on": per_batch(&on) },
+        "pairs": pairs,
+        "records_per_second": { "off": rate(&offs), "on": rate(&ons) },
+        "cpu_nanos_per_record": { "off": nanos(&offs), "on": nanos(&ons) },
+        "difference_percent": percent(0.5),
+        "difference_percent_95": [percent(0.5 - margin), percent(0.5 + margin)],
+        "allocations_per_batch": { "off": per_batch(&offs), "on": per_batch(&ons) },
     }))
-}
-
-async fn run(monitoring: &str, shards: usize, pause: Duration, time: Duration) -> Result<Figures> {
-    let records = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&records);
-    let consumer = Consumer::builder()
-        .group("bench")
-        .source(Source { shards, pause: Some(pause) })
-        .store(MemoryStore::new())
-        .set(ConfigKey::Monitoring, monitoring)
-        .for_each_batch(move |batch| {
-            counted.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            async { Ok(()) }
-        })
-        .build()
-        .await?;
-    let handle = consumer.handle();
-    let running = tokio::spawn(consumer.run());
-    while handle.status().shards.len() < shards {
-        sleep(Duration::from_millis(20)).await;
-    }
-    sleep(Duration::from_secs(1)).await;
-    let (cpu, allocations) = (cpu_nanos()?, ALLOCATIONS.load(Ordering::Relaxed));
-    let before = records.load(Ordering::Relaxed);
-    sleep(time).await;
-    let figures = Figures {
-        cpu_nanos: cpu_nanos()? - cpu,
-        allocations: ALLOCATIONS.load(Ordering::Relaxed) - allocations,
-        records: records.load(Ordering::Relaxed) - before,
-    };
-    handle.shutdown(Duration::from_secs(10)).await;
-    running.await??;
-    Ok(figures)
 }
 
 /// One worker with very many shards: how long `/metrics` takes, and how large it is.
@@ -207,7 +278,7 @@ pub(crate) async fn cardinality(shards: usize) -> Result<Value> {
     for label in ["true", "false"] {
         let consumer = Consumer::builder()
             .group("bench")
-            .source(Source { shards, pause: None })
+            .source(Source { shards, turns: None })
             .store(MemoryStore::new())
             .set(ConfigKey::Monitoring, "prometheus")
             .set(ConfigKey::MetricsShardLabel, label)

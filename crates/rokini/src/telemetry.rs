@@ -25,6 +25,10 @@ pub(crate) mod peek;
 #[cfg(feature = "prometheus")]
 pub(crate) mod prometheus;
 pub(crate) mod recorders;
+#[cfg_attr(
+    not(any(feature = "prometheus", feature = "cloudwatch", feature = "otlp")),
+    expect(dead_code, reason = "nothing reads it")
+)]
 pub(crate) mod registry;
 pub(crate) mod sampler;
 pub(crate) mod scale;
@@ -83,6 +87,7 @@ impl Telemetry {
     }
 
     /// The numbers, where a service of this library collects them.
+    #[cfg(feature = "prometheus")]
     pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
         self.registry.as_ref()
     }

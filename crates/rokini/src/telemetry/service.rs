@@ -18,11 +18,10 @@ pub(crate) fn exporters(
     now_millis: u64,
 ) -> Result<Vec<Box<dyn Exporter>>, Error> {
     let Some(registry) = registry else { return Ok(Vec::new()) };
-    let mut exporters: Vec<Box<dyn Exporter>> = Vec::new();
-    for service in &settings.monitoring {
+    let exporter = |service: &Monitoring| -> Result<Option<Box<dyn Exporter>>, Error> {
         match service {
             #[cfg(feature = "prometheus")]
-            Monitoring::Prometheus => {}
+            Monitoring::Prometheus => Ok(None),
             #[cfg(feature = "cloudwatch")]
             Monitoring::CloudWatch => {
                 let Some(aws) = aws else {
@@ -31,35 +30,27 @@ pub(crate) fn exporters(
                         "`monitoring = cloudwatch` needs an AWS configuration: give the builder `aws`",
                     ));
                 };
-                let registry = Arc::clone(registry);
-                exporters.push(Box::new(super::cloudwatch::CloudWatch::new(
-                    aws,
-                    registry,
-                    group.as_str(),
-                    settings,
-                )));
+                let (registry, group) = (Arc::clone(registry), group.as_str());
+                Ok(Some(Box::new(super::cloudwatch::CloudWatch::new(aws, registry, group, settings))))
             }
             #[cfg(feature = "otlp")]
             Monitoring::Otlp => {
-                exporters.push(Box::new(super::otlp::OtlpMetrics::new(
-                    Arc::clone(registry),
-                    settings,
-                    now_millis,
-                )));
+                let registry = Arc::clone(registry);
+                Ok(Some(Box::new(super::otlp::OtlpMetrics::new(registry, settings, now_millis))))
             }
             #[cfg(not(all(feature = "prometheus", feature = "cloudwatch", feature = "otlp")))]
             other => {
                 let name = other.name();
-                return Err(Error::new(
+                Err(Error::new(
                     ErrorKind::Configuration,
                     format!(
                         "`monitoring = {name}` is not compiled in: add the feature `{name}` of the crate"
                     ),
-                ));
+                ))
             }
         }
-    }
+    };
     // What no feature asks for.
     let _ = (registry, aws, group, now_millis);
-    Ok(exporters)
+    settings.monitoring.iter().filter_map(|service| exporter(service).transpose()).collect()
 }
