@@ -9,7 +9,7 @@ mod value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -106,6 +106,8 @@ pub struct Settings {
     pub table: String,
     /// [`ConfigKey::CreateTable`]
     pub create_table: bool,
+    /// [`ConfigKey::TablePartitions`]; `None` is as stored.
+    pub table_partitions: Option<NonZeroU16>,
     /// [`ConfigKey::BillingMode`]
     pub billing_mode: Billing,
     /// [`ConfigKey::ReadCapacityUnits`]
@@ -219,6 +221,7 @@ impl Default for Settings {
             worker: None,
             table: "rokini".to_owned(),
             create_table: false,
+            table_partitions: None,
             billing_mode: Billing::PayPerRequest,
             read_capacity_units: TEN_UNITS,
             write_capacity_units: TEN_UNITS,
@@ -306,6 +309,7 @@ impl Settings {
             ConfigKey::PollFloor => self.poll_floor = value::duration(text)?,
             ConfigKey::PollCeiling => self.poll_ceiling = value::duration(text)?,
             ConfigKey::MaxRecords => self.max_records = value::max_records(text)?,
+            ConfigKey::TablePartitions => self.table_partitions = value::partitions(text)?,
             ConfigKey::MaxLeases => self.max_leases = value::max_leases(text)?,
             ConfigKey::Balance => {
                 self.balance = match text {
@@ -385,6 +389,9 @@ impl Settings {
             ConfigKey::PollFloor => value::duration_text(self.poll_floor),
             ConfigKey::PollCeiling => value::duration_text(self.poll_ceiling),
             ConfigKey::MaxRecords => self.max_records.to_string(),
+            ConfigKey::TablePartitions => {
+                self.table_partitions.map_or_else(|| value::STORED.to_owned(), |count| count.to_string())
+            }
             ConfigKey::MaxLeases => self.max_leases.map_or_else(unlimited, |count| count.to_string()),
             ConfigKey::Balance => self.balance.to_string(),
             ConfigKey::ShutdownDeadline => value::duration_text(self.shutdown_deadline),

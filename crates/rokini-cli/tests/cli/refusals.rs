@@ -8,7 +8,7 @@ use rokini_local::{Fault, Rule};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::{Ended, Endpoints, Local};
+use crate::support::{Ended, Endpoints, Local, dynamodb};
 
 /// The commands that need a stream.
 const STREAM_COMMANDS: [&[&str]; 3] = [
@@ -104,16 +104,6 @@ async fn wrong_table_schema() {
             "next: ",
         ],
     );
-}
-
-fn dynamodb(endpoints: &Endpoints) -> aws_sdk_dynamodb::Client {
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
-        .endpoint_url(&endpoints.dynamodb)
-        .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
-        .credentials_provider(aws_credential_types::Credentials::from_keys("local", "local", None))
-        .http_client(rokini::http_client().unwrap());
-    aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
 #[tokio::test]

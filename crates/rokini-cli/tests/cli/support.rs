@@ -234,3 +234,14 @@ fn each_line(
         }
     });
 }
+
+/// A client of the table.
+pub(crate) fn dynamodb(endpoints: &Endpoints) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+        .endpoint_url(&endpoints.dynamodb)
+        .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+        .credentials_provider(aws_credential_types::Credentials::from_keys("local", "local", None))
+        .http_client(rokini::http_client().unwrap());
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}

@@ -56,6 +56,10 @@ keys! {
     /// Write units of a provisioned table that is made, 1 or more. Default 10, as in the KCL. Only with
     /// `billing_mode = provisioned`.
     WriteCapacityUnits = "write_capacity_units",
+    /// Over how many partition keys of the table the rows of a new group are spread, 1 to 65535, or `stored`. Default
+    /// `stored`: as the group began, and 1 for a new one. More than 1 is for groups of over 250 workers or so: DynamoDB
+    /// gives a partition key 1,000 write units and 3,000 read units a second. A group keeps the number it began with.
+    TablePartitions = "table_partitions",
     /// Where a group starts that has no position yet: `trim_horizon` (the oldest record kept), `latest` (what
     /// is put from now on), a time (RFC 3339 such as `2026-01-31T12:00:00Z`, or milliseconds since the Unix
     /// epoch), `at:<sequence number>` or `after:<sequence number>`. Default `trim_horizon`. A group that has

@@ -1,6 +1,6 @@
 //! Texts to values and back. Each reader says what it accepts, for the error.
 
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use crate::OnFailure;
@@ -62,6 +62,16 @@ pub(super) fn max_leases(text: &str) -> Result<Option<NonZeroU32>, Accepted> {
     match text {
         UNLIMITED => Ok(None),
         _ => text.parse().map(Some).map_err(|_| "a whole number of shards, 1 or more, or `unlimited`"),
+    }
+}
+
+/// The number that the group began with.
+pub(super) const STORED: &str = "stored";
+
+pub(super) fn partitions(text: &str) -> Result<Option<NonZeroU16>, Accepted> {
+    match text {
+        STORED => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "a whole number from 1 to 65535, or `stored`"),
     }
 }
 

@@ -426,6 +426,7 @@ impl ConsumerBuilder {
                     ConfigKey::BillingMode,
                     ConfigKey::ReadCapacityUnits,
                     ConfigKey::WriteCapacityUnits,
+                    ConfigKey::TablePartitions,
                 ];
                 refuse_ineffective(&config, &table, "with a store of one's own")?;
                 store
@@ -502,11 +503,15 @@ fn dynamo(config: &ConsumerConfig, aws: &SdkConfig, group: &GroupId) -> DynamoSt
     // A call that hangs leaves time for others within the failover time.
     let attempt = DynamoStore::ATTEMPT_TIMEOUT.min(config.failover / 5);
     let operation = DynamoStore::OPERATION_TIMEOUT.min(config.failover / 2);
-    DynamoStore::new(aws, config.table.as_str())
+    let store = DynamoStore::new(aws, config.table.as_str())
         .create_table(config.create_table)
         .billing_mode(billing)
         .check_group(group.clone())
-        .timeouts(attempt, operation)
+        .timeouts(attempt, operation);
+    match config.table_partitions {
+        Some(count) => store.partitions(count),
+        None => store,
+    }
 }
 
 /// A setting that would do nothing is a mistake of whoever set it.

@@ -49,6 +49,7 @@ async fn t3_settings_that_would_do_nothing_are_refused() {
         (ConfigKey::MaxRecords, "5"),
         (ConfigKey::Table, "leases"),
         (ConfigKey::CreateTable, "true"),
+        (ConfigKey::TablePartitions, "4"),
     ] {
         let building = builder(&stream, MemoryStore::new(), "w").set(key, value);
         let text = refused(building.for_each(|_| async { Ok(()) })).await;

@@ -118,6 +118,7 @@ async fn t3_what_makes_no_sense_for_a_broadcast_is_refused() {
     for (key, text) in [
         (ConfigKey::Table, "positions"),
         (ConfigKey::CreateTable, "true"),
+        (ConfigKey::TablePartitions, "4"),
         (ConfigKey::Failover, "20s"),
         (ConfigKey::Heartbeat, "2s"),
         (ConfigKey::MaxLeases, "3"),

@@ -4,12 +4,13 @@ use super::refuse_ineffective;
 use crate::{ConfigKey, ConfigOrigin, ConsumerConfig, Error, ErrorKind, StartPosition};
 
 /// What is about sharing and storing, of which there is none.
-const MEANINGLESS: [ConfigKey; 12] = [
+const MEANINGLESS: [ConfigKey; 13] = [
     ConfigKey::Table,
     ConfigKey::CreateTable,
     ConfigKey::BillingMode,
     ConfigKey::ReadCapacityUnits,
     ConfigKey::WriteCapacityUnits,
+    ConfigKey::TablePartitions,
     ConfigKey::Failover,
     ConfigKey::Heartbeat,
     ConfigKey::MaxLeases,
