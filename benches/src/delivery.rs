@@ -1,35 +1,41 @@
-//! What it costs to bring a record through user code: one shard, a source and a store in memory, a handler that does
-//! nothing.
+//! What it costs to bring a record through user code, beside the barest loop that does the same: one shard, a source and a
+//! store in memory, a handler that does nothing.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rokini::lease::{MemoryStore, Position, SequenceNumber, ShardId, StreamId};
 use rokini::{
-    ConfigKey, Consumer, Error, Fetched, Record, ShardDescription, ShardReader, ShardSelection,
+    ConfigKey, Consumer, Error, Fetched, HandlerError, Record, ShardDescription, ShardReader, ShardSelection,
     StreamDescription, StreamSource,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::Result;
+use crate::metrics::cpu_nanos;
 
 const RESPONSE: usize = 1_000;
 
 /// One shard with so many records, all there at once.
 #[derive(Clone)]
-struct Stock(Arc<Vec<Record>>);
+struct Stock {
+    records: usize,
+    /// What each response is made of.
+    response: Arc<Vec<Record>>,
+}
 
 impl Stock {
     fn new(records: usize) -> Self {
         let record = |number: usize| {
-            let sequence = SequenceNumber::from(number as u128 + 1);
+            let sequence = SequenceNumber::from(number as u128);
             Record::new(sequence, format!("key-{}", number % 997), vec![0_u8; 100], 1)
         };
-        Self(Arc::new((0..records).map(record).collect()))
+        Self { records, response: Arc::new((0..RESPONSE).map(record).collect()) }
     }
 }
 
@@ -65,30 +71,95 @@ struct Reader(Stock, usize);
 #[async_trait]
 impl ShardReader for Reader {
     async fn next(&mut self) -> std::result::Result<Fetched, Error> {
-        let records: Vec<Record> = self.0.0.iter().skip(self.1).take(RESPONSE).cloned().collect();
-        if records.is_empty() {
+        let left = self.0.records - self.1;
+        if left == 0 {
             std::future::pending::<()>().await;
         }
-        self.1 += records.len();
+        let mut records: Vec<Record> = self.0.response.iter().take(left).cloned().collect();
+        for record in &mut records {
+            self.1 += 1;
+            record.sequence_number = SequenceNumber::from(self.1 as u128);
+        }
         Ok(Fetched { records, ..Fetched::default() })
     }
 }
 
-/// Nanoseconds per record from the first call to the last.
-async fn through(stock: &Stock, settings: &[(ConfigKey, &str)], per_record: bool) -> Result<f64> {
-    let (all, seen, done) = (stock.0.len(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-    let mut builder = Consumer::builder().group("bench").source(stock.clone()).store(MemoryStore::new());
-    for (key, value) in settings {
-        builder = builder.set(*key, value);
-    }
-    let counting = {
-        let (seen, done) = (Arc::clone(&seen), Arc::clone(&done));
-        move |records: usize| {
-            if seen.fetch_add(records, Ordering::Relaxed) + records == all {
-                done.notify_one();
-            }
+/// What brings the records through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The least that does it: read, call, keep the position. One task, no lease, no failure policy.
+    Loop,
+    /// A consumer at default settings: one call at a time.
+    Sequential,
+    /// A consumer with `concurrency = 16`.
+    Lanes,
+}
+
+/// Counts what was handled, and tells when it is all.
+#[derive(Clone)]
+struct Counter {
+    all: usize,
+    seen: Arc<AtomicUsize>,
+    done: Arc<Notify>,
+}
+
+impl Counter {
+    fn count(&self, records: usize) {
+        if self.seen.fetch_add(records, Ordering::Relaxed) + records == self.all {
+            self.done.notify_one();
         }
+    }
+
+    /// Nanoseconds of CPU time per record, of the whole process, from the first call to the last.
+    async fn measure(&self) -> Result<f64> {
+        while self.seen.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let (begun, before) = (cpu_nanos(), self.seen.load(Ordering::Relaxed));
+        self.done.notified().await;
+        Ok((cpu_nanos() - begun) as f64 / (self.all - before).max(1) as f64)
+    }
+}
+
+async fn barest(mut reader: Reader, counter: Counter, per_record: bool) -> Position {
+    let mut position = Position::TrimHorizon;
+    while let Ok(fetched) = reader.next().await {
+        if per_record {
+            for record in fetched.records {
+                let (counter, at) = (counter.clone(), record.position());
+                let handle = move |_record: Record| {
+                    counter.count(1);
+                    async { Ok::<_, HandlerError>(()) }
+                };
+                if handle(record).await.is_ok() {
+                    position = at;
+                }
+            }
+        } else {
+            let at = fetched.records.last().map_or(position, Record::position);
+            counter.count(fetched.records.len());
+            position = at;
+        }
+    }
+    position
+}
+
+async fn through(stock: &Stock, way: Way, per_record: bool) -> Result<f64> {
+    let counter = Counter { all: stock.records, seen: Arc::default(), done: Arc::default() };
+    let counting = {
+        let counter = counter.clone();
+        move |records: usize| counter.count(records)
     };
+    if way == Way::Loop {
+        let running = tokio::spawn(barest(Reader(stock.clone(), 0), counter.clone(), per_record));
+        let taken = counter.measure().await;
+        running.abort();
+        return taken;
+    }
+    let mut builder = Consumer::builder().group("bench").source(stock.clone()).store(MemoryStore::new());
+    if way == Way::Lanes {
+        builder = builder.set(ConfigKey::Concurrency, "16");
+    }
     let builder = if per_record {
         builder.for_each(move |_| {
             counting(1);
@@ -103,36 +174,46 @@ async fn through(stock: &Stock, settings: &[(ConfigKey, &str)], per_record: bool
     let consumer = builder.build().await?;
     let handle = consumer.handle();
     let running = tokio::spawn(consumer.run());
-    while seen.load(Ordering::Relaxed) == 0 {
-        tokio::task::yield_now().await;
-    }
-    let (begun, before) = (Instant::now(), seen.load(Ordering::Relaxed));
-    done.notified().await;
-    let took = begun.elapsed();
+    let taken = counter.measure().await?;
     handle.shutdown(Duration::from_secs(5)).await;
     running.await??;
-    Ok(took.as_secs_f64() * 1e9 / (all - before).max(1) as f64)
+    Ok(taken)
 }
 
-/// The best of several runs: what else the machine does only adds to it.
-async fn best(stock: &Stock, settings: &[(ConfigKey, &str)], per_record: bool) -> Result<f64> {
-    let mut best = f64::INFINITY;
-    for _ in 0..5 {
-        best = best.min(through(stock, settings, per_record).await?);
-    }
-    Ok((best * 10.0).round() / 10.0)
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-pub(crate) async fn measure(records: usize, extra: &[(ConfigKey, &str)]) -> Result<Value> {
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+/// In turns, so that what else the machine does befalls all alike; medians.
+pub(crate) async fn measure(records: usize, rounds: u32) -> Result<Value> {
     let stock = Stock::new(records);
-    let (batches, singles) = (best(&stock, &[], false).await?, best(&stock, &[], true).await?);
-    let mut lanes = Value::Null;
-    if !extra.is_empty() {
-        lanes = json!({ "batches": best(&stock, extra, false).await?, "singles": best(&stock, extra, true).await? });
+    let mut taken: BTreeMap<(bool, &str), Vec<f64>> = BTreeMap::new();
+    let ways = [("loop", Way::Loop), ("sequential", Way::Sequential), ("lanes", Way::Lanes)];
+    for _ in 0..rounds {
+        for per_record in [false, true] {
+            for (name, way) in ways {
+                taken.entry((per_record, name)).or_default().push(through(&stock, way, per_record).await?);
+            }
+        }
     }
+    let of = |per_record| {
+        let median = |name| median(taken.get(&(per_record, name)).cloned().unwrap_or_default());
+        let (bare, sequential, lanes) = (median("loop"), median("sequential"), median("lanes"));
+        json!({
+            "loop": tenths(bare), "sequential": tenths(sequential), "lanes": tenths(lanes),
+            "sequential_beyond_loop": tenths(sequential - bare),
+            "sequential_to_lanes": (sequential / lanes * 100.0).round() / 100.0,
+        })
+    };
     Ok(json!({
         "bench": "delivery",
         "records": records,
-        "nanoseconds_per_record": { "batches": batches, "singles": singles, "lanes": lanes },
+        "rounds": rounds,
+        "cpu_nanoseconds_per_record": { "batches": of(false), "singles": of(true) },
     }))
 }

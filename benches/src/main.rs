@@ -45,12 +45,15 @@ enum What {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
-    /// Time per record from a source in memory through a handler that does nothing: in batches and one by one, in
-    /// order and in 16 lanes.
+    /// CPU time per record from a source in memory through a handler that does nothing, in batches and one by one: the
+    /// barest loop, a consumer with one call at a time, and one with 16 lanes, in turns.
     Delivery {
         /// Records of each run.
-        #[arg(long, default_value_t = 500_000)]
+        #[arg(long, default_value_t = 2_000_000)]
         records: usize,
+        /// How often each is measured.
+        #[arg(long, default_value_t = 9)]
+        rounds: u32,
     },
     /// How long one worker needs for a plan, and the memory that takes.
     Plan {
@@ -100,9 +103,8 @@ async fn main() -> Result<()> {
         What::Idle { shards, seconds } => {
             println!("{}", idle::measure(shards, Duration::from_secs(seconds)).await?);
         }
-        What::Delivery { records } => {
-            let lanes = [(rokini::ConfigKey::Concurrency, "16")];
-            println!("{}", delivery::measure(records, &lanes).await?);
+        What::Delivery { records, rounds } => {
+            println!("{}", delivery::measure(records, rounds).await?);
         }
         What::MetricsCost { rate, shards, pairs, millis } => {
             println!("{}", metrics::cost(rate, shards, pairs, Duration::from_millis(millis)).await?);

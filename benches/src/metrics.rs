@@ -141,7 +141,7 @@ impl ShardReader for Reader {
 }
 
 /// Nanoseconds that this process was on a CPU.
-fn cpu_nanos() -> u64 {
+pub(crate) fn cpu_nanos() -> u64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -1,6 +1,7 @@
 //! `rokini consume`: a full member of a group that writes records to standard output.
 
 mod settings;
+mod trouble;
 mod writer;
 
 use std::path::PathBuf;
@@ -73,6 +74,9 @@ pub(crate) struct Args {
     /// Show the settings in effect, and where each comes from, and end
     #[arg(long)]
     print_config: bool,
+    /// Handlers take their time and now and then fail: for the demo
+    #[arg(long, hide = true, conflicts_with = "print_config")]
+    trouble: bool,
     #[command(flatten)]
     aws: AwsArgs,
 }
@@ -121,11 +125,11 @@ async fn consume(args: Args, mut effective: Effective, context: &Context) -> Res
     };
     checked?;
     let format = if context.json { Format::Json } else { Format::Text };
-    let (lines, talk) = (output.clone(), context.talk.clone());
+    let (lines, talk, trouble) = (output.clone(), context.talk.clone(), args.trouble);
     let consumer = Consumer::builder()
         .config(effective.config)
         .aws(&aws.config)
-        .processor(move |shard| Writer::new(shard, format, lines.clone(), talk.clone()))
+        .processor(move |shard| Writer::new(shard, format, lines.clone(), talk.clone(), trouble))
         .build()
         .await?;
     let report = work(consumer, &output, context).await.map_err(|error| match error.kind() {

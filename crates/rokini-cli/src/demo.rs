@@ -36,7 +36,8 @@ use crate::error::{CliError, Status};
 /// no AWS account and touches none.
 ///
 /// With --reshard-every, --disturb-every or --faults it makes bad weather instead, for as long as you like: shards split
-/// and merge, workers are killed or stand still, calls fail. What is handled twice is then accounted for one by one.
+/// and merge, workers are killed or stand still, calls fail, and handlers take their time and now and then fail. What is
+/// handled twice is then accounted for one by one.
 ///
 /// On a terminal it shows a live table, elsewhere lines; with --json the last line is the result.
 #[derive(Debug, clap::Args)]

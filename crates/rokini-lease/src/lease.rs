@@ -141,6 +141,29 @@ impl Drop for Lease {
     }
 }
 
+/// Whether a worker may use its leases: heartbeats arrive. Cheap to clone; for tasks beside the one that has the lease.
+#[derive(Clone)]
+pub struct Validity(Arc<Shared>);
+
+impl Validity {
+    /// Waits out a time in which heartbeats do not arrive. Never ends once the member is over. Cancel safe.
+    pub async fn until_valid(&self) {
+        self.0.until_valid().await;
+    }
+
+    /// Resolves once heartbeats do not arrive any more, and at the latest when the waiting task is woken after that.
+    /// Cancel safe.
+    pub async fn until_invalid(&self) {
+        self.0.until_invalid().await;
+    }
+}
+
+impl fmt::Debug for Validity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Validity").field(&self.0.is_valid()).finish()
+    }
+}
+
 impl Lease {
     pub(crate) fn new(shared: Arc<Shared>, hold: Arc<Hold>) -> Self {
         Self { shared, hold }
@@ -175,6 +198,12 @@ impl Lease {
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.hold.lost().is_none() && self.shared.is_valid()
+    }
+
+    /// Whether this worker may use its leases, for other tasks. It knows nothing of the loss of this lease alone.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        Validity(Arc::clone(&self.shared))
     }
 
     /// Waits out a time in which heartbeats do not arrive.

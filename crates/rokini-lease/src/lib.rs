@@ -25,7 +25,7 @@ mod watch;
 pub use clock::WallClock;
 pub use duty::{interval_number, on_duty};
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
-pub use lease::{HandedOver, Lease};
+pub use lease::{HandedOver, Lease, Validity};
 pub use member::{Heartbeats, JoinError, Member, MemberConfig, MemberEvent};
 pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
 pub use plan::{CustomPolicy, Move, Policy, plan};

@@ -2,6 +2,7 @@
 
 use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
 
+use super::trouble::Trouble;
 use crate::line::{Format, Origin};
 use crate::output::Output;
 use crate::talk::Talk;
@@ -15,16 +16,27 @@ pub(super) struct Writer {
     format: Format,
     output: Output,
     talk: Talk,
+    trouble: Option<Trouble>,
 }
 
 impl Writer {
-    pub(super) fn new(shard: &ShardContext, format: Format, output: Output, talk: Talk) -> Self {
-        Self { worker: shard.worker().name.to_string(), format, output, talk }
+    pub(super) fn new(
+        shard: &ShardContext,
+        format: Format,
+        output: Output,
+        talk: Talk,
+        trouble: bool,
+    ) -> Self {
+        let trouble = trouble.then(|| Trouble::new(rand::random()));
+        Self { worker: shard.worker().name.to_string(), format, output, talk, trouble }
     }
 }
 
 impl RecordProcessor for Writer {
     async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.befall().await?;
+        }
         let origin = Origin {
             shard: batch.shard().shard_id().as_str(),
             hold: Some((self.worker.as_str(), batch.epoch().0)),

@@ -449,7 +449,14 @@ fn recipe(stage: &Stage, plan: &Plan) -> Result<Recipe, CliError> {
     let fixed = ["consume", STREAM, "--json", "--group", GROUP, "--table", TABLE, "--create-table"];
     let fixed = fixed.into_iter().map(str::to_owned);
     let timing = timing.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
-    let arguments = fixed.chain(timing).chain(["--worker".to_owned()]).collect();
+    // Handlers that take time and fail, and positions that are stored often: most kills then fall between two of the steps
+    // that a record takes.
+    let trouble = plan.weather.map(|_| {
+        let interval = millis(timetable.failover() / 10);
+        ["--trouble".to_owned(), "--checkpoint-interval".to_owned(), interval]
+    });
+    let trouble = trouble.into_iter().flatten();
+    let arguments = fixed.chain(timing).chain(trouble).chain(["--worker".to_owned()]).collect();
     Ok(Recipe { program, arguments, environment: stage.environment(), logs: plan.logs.clone() })
 }
 

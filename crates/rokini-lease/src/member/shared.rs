@@ -1,11 +1,13 @@
 //! What the loops of a member and the leases it granted share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::beats::Beats;
@@ -124,6 +126,20 @@ impl Shared {
                 return;
             }
             validated.await;
+        }
+    }
+
+    /// Waits until this worker may not use its leases. Looks at the clock whenever the waiting task is woken, not only
+    /// when its own timer is: in a process that stood still all timers are due at once, in no order.
+    pub(crate) async fn until_invalid(&self) {
+        while self.is_valid() {
+            let until = *lock(&self.valid_until);
+            tokio::select! {
+                biased;
+                () = poll_fn(|_| if self.is_valid() { Poll::Pending } else { Poll::Ready(()) }) => {}
+                () = self.stopped.cancelled() => {}
+                () = sleep_until(until) => {}
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::Position;
+use rokini_lease::{Position, Validity};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -25,6 +25,7 @@ pub(crate) struct Fetch {
     engine: Arc<Engine>,
     live: Arc<Live>,
     stream: Arc<OpenStream>,
+    validity: Validity,
     responses: mpsc::Sender<Fetched>,
     retry: Retry,
 }
@@ -34,12 +35,13 @@ impl Fetch {
         engine: &Arc<Engine>,
         live: &Arc<Live>,
         stream: &Arc<OpenStream>,
+        validity: Validity,
         responses: &mpsc::Sender<Fetched>,
         rng: &mut StdRng,
     ) -> Self {
         let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
         let (engine, live, stream) = (Arc::clone(engine), Arc::clone(live), Arc::clone(stream));
-        Self { engine, live, stream, responses: responses.clone(), retry }
+        Self { engine, live, stream, validity, responses: responses.clone(), retry }
     }
 
     /// Until the end of the shard, until nobody takes responses any more, or until another reader began.
@@ -72,20 +74,27 @@ impl Fetch {
         }
     }
 
-    /// One response. `None`: the shard was paused meanwhile, and is not any more.
+    /// One response. `None`: the shard was paused meanwhile, and is not any more. Where heartbeats do not arrive the
+    /// shard may be another worker's already, whose calls it would take.
     async fn next(&mut self, reader: &mut Option<Box<dyn ShardReader>>, from: &Position) -> Option<Fetched> {
         let (stream, live) = (Arc::clone(&self.stream), Arc::clone(&self.live));
+        let validity = self.validity.clone();
+        let may_read = async || {
+            live.reading.until_paused(false).await;
+            validity.until_valid().await;
+        };
         loop {
             tokio::select! {
                 biased;
                 () = stream.until_replaced() => return Some(self.gone()),
-                () = live.reading.until_paused(false) => {}
+                () = may_read() => {}
             }
             live.reading.asking(true);
             let result = tokio::select! {
                 biased;
                 () = stream.until_replaced() => return Some(self.gone()),
                 () = live.reading.until_paused(true) => return None,
+                () = validity.until_invalid() => return None,
                 read = self.read(reader, from) => read,
             };
             match result {

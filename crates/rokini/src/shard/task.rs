@@ -101,7 +101,7 @@ impl ShardTask {
             let drain = CancellationToken::new();
             let (sender, responses) = mpsc::channel(1);
             live.reading.set_paused(is_paused(&engine, &lease));
-            let mut fetching = start_reading(&engine, &live, &stream, &sender, &mut rng);
+            let mut fetching = start_reading(&engine, &live, &stream, &lease, &sender, &mut rng);
             let mut reads = true;
             let mut pauses = pin!(mind_pauses(&engine, &lease, &live));
             let mut losses = pin!(mind_losses(&engine, &live));
@@ -149,7 +149,7 @@ impl ShardTask {
                     never = &mut losses => match never {},
                     silent = &mut silence, if !drain.is_cancelled() => {
                         if watchdog::act(&engine, &live, &lease, silent) == Act::ReadAnew {
-                            fetching = start_reading(&engine, &live, &stream, &sender, &mut rng);
+                            fetching = start_reading(&engine, &live, &stream, &lease, &sender, &mut rng);
                             reads = true;
                         }
                         silence.set(watchdog::silent(&live, &engine.config));
@@ -191,10 +191,11 @@ fn start_reading(
     engine: &Arc<Engine>,
     live: &Arc<Live>,
     stream: &Arc<OpenStream>,
+    lease: &Lease,
     responses: &mpsc::Sender<Fetched>,
     rng: &mut StdRng,
 ) -> AbortOnDropHandle<()> {
-    let fetch = Fetch::new(engine, live, stream, responses, rng);
+    let fetch = Fetch::new(engine, live, stream, lease.validity(), responses, rng);
     AbortOnDropHandle::new(engine.tracker.spawn(fetch.run()))
 }
 

@@ -64,6 +64,11 @@ impl PollingReader {
         }
         let now = Instant::now();
         let (polling, rng) = (source.polling(), source.rng());
+        // A position among the records is where somebody came to, a moment ago it may be.
+        let budget = match at {
+            Position::Sequence(..) => Budget::after_another(now),
+            _ => Budget::fresh(),
+        };
         let reader = Self {
             source,
             shard,
@@ -74,7 +79,7 @@ impl PollingReader {
             detour: None,
             ended: false,
             schedule: Schedule::new(polling.floor, polling.ceiling, now),
-            budget: Budget::default(),
+            budget,
             rng,
         };
         reader.refuse_future()?;
@@ -159,7 +164,7 @@ impl PollingReader {
         let asked = usize::from(self.source.polling().max_records);
         let call = self.source.call(GET_RECORDS, Some(&self.shard));
         let (mut records, bytes) = records(answer.records, &call)?;
-        self.budget.answer(now, bytes);
+        self.budget.took(now, bytes);
         let end = match answer.next_shard_iterator {
             Some(_) => None,
             None => {
@@ -256,7 +261,7 @@ impl PollingReader {
                 self.iterator.insert(opened).clone()
             }
         };
-        if let Some(ready) = self.budget.ready_at() {
+        if let Some(ready) = self.budget.ready_at(Instant::now()) {
             tokio::time::sleep_until(ready).await;
         }
         let started = Instant::now();
@@ -264,7 +269,9 @@ impl PollingReader {
         self.budget.call(started);
         let call = self.source.data.get_records().shard_iterator(iterator.word);
         let call = call.limit(i32::from(self.source.polling().max_records)).set_stream_arn(self.source.arn());
-        match Box::pin(call.send()).await {
+        let answer = Box::pin(call.send()).await;
+        self.budget.answered(Instant::now());
+        match answer {
             Ok(answer) => self.accept(answer, started, iterator.may_repeat).map(Some),
             Err(error) => match self.read_failed(error, iterator.continues) {
                 Some(error) => Err(error),

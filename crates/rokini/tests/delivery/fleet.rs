@@ -9,10 +9,10 @@ use rokini::lease::{
     Operation, Position, SequenceNumber, Target, WorkerUpdate,
 };
 use rokini::{Batch, Event, HandlerError, RecordProcessor, ShardContext, ShardState, ShardStop};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 use crate::harness::{Log, Running, builder, clock_off_by, group, leases, position, until_leases};
-use crate::stream::{Stream, shard_id};
+use crate::stream::{Op, Stream, shard_id};
 
 fn held_by(rows: &[LeaseRow], name: &str) -> usize {
     rows.iter().filter(|row| row.owner.as_ref().is_some_and(|id| id.name.as_str() == name)).count()
@@ -222,6 +222,39 @@ async fn c5_no_handler_starts_without_validity_and_all_go_on_after_an_outage() {
     assert!(!told.iter().any(|event| matches!(event, Event::LeaseLost { .. } | Event::Fenced)));
     assert_eq!(log.seen().len(), 601, "nothing twice");
     running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t2_a_worker_whose_shards_others_may_have_reads_none_of_them() {
+    let (stream, log) = (Stream::new(8), Log::default());
+    let store = FaultyStore::new(MemoryStore::new(), 1);
+    let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
+    until_leases(&store, |rows| held_by(rows, "w") == 8).await;
+    for stands_still in [false, true] {
+        sleep(Duration::from_secs(5)).await;
+        let before = stream.calls(Op::Read);
+        sleep(Duration::from_secs(5)).await;
+        assert!(stream.calls(Op::Read) > before + 8, "idle shards are read");
+        store.outage(true);
+        if stands_still {
+            // As after SIGSTOP and SIGCONT: every timer is due at once.
+            let before = stream.calls(Op::Read);
+            advance(Duration::from_secs(12)).await;
+            sleep(Duration::from_millis(100)).await;
+            assert_eq!(stream.calls(Op::Read), before, "read before it knew that it may");
+        } else {
+            sleep(Duration::from_millis(7_600)).await;
+            let before = stream.calls(Op::Read);
+            sleep(Duration::from_secs(30)).await;
+            assert_eq!(stream.calls(Op::Read), before, "read without validity");
+        }
+        assert!(running.handle.status().shards.iter().all(|shard| shard.state == ShardState::Paused));
+        store.outage(false);
+        stream.put_each(8, "a");
+        log.until_count(8).await;
+        log.clear();
+    }
+    assert!(running.stop().await.is_clean());
 }
 
 #[tokio::test(start_paused = true)]

@@ -111,6 +111,7 @@ impl<'a> Worker<'a> {
 
     pub(super) async fn run(mut self) -> End {
         let context = &self.live.context;
+        let validity = self.lease.validity();
         loop {
             let now = Instant::now();
             let draining = self.drain.is_cancelled();
@@ -158,6 +159,8 @@ impl<'a> Worker<'a> {
                     None => return End::Broken("the reader of the shard stopped by itself".to_owned()),
                 },
                 () = wakes => {}
+                // Only to be shown: nothing else wakes a shard that waits for records, which are not read meanwhile.
+                () = validity.until_invalid(), if valid && self.calls.is_empty() => {}
             }
         }
     }

@@ -271,6 +271,37 @@ async fn t2_a_shard_alone_is_never_throttled_whatever_its_traffic() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t2_a_shard_that_goes_from_owner_to_owner_is_never_throttled() {
+    let mut rng = SmallRng::seed_from_u64(5);
+    let bench = Bench::new(1).latency(Duration::from_millis(20));
+    let mut place = Position::TrimHorizon;
+    let mut put = 0;
+    for owner in 0..60 {
+        let source = bench.source_with(&[(ConfigKey::MaxRecords, "3")]);
+        let mut reader = source.open(&shard(0), &place).await.unwrap();
+        // Now and then the last call is given up on its way, as by a worker that is told to hand over.
+        let reads = rand::Rng::random_range(&mut rng, 6..25);
+        for read in 0..reads {
+            let behind = owner % 3 == 0;
+            for _ in 0..if behind { 4 } else { 1 } {
+                bench.put(0, "x");
+                put += 1;
+            }
+            let last = read + 1 == reads;
+            let patience = if last { rand::Rng::random_range(&mut rng, 0..300) } else { 10_000 };
+            let Ok(fetched) = timeout(Duration::from_millis(patience), reader.next()).await else { break };
+            for record in fetched.expect("never throttled").records {
+                place = record.position();
+            }
+        }
+        drop(reader);
+        sleep(Duration::from_millis(rand::Rng::random_range(&mut rng, 0..400))).await;
+    }
+    assert!(put > 600, "{put}");
+    assert_at_most_five_a_second(&bench.calls("GetRecords"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_shard_is_read_once_a_second_and_fast_again_after_a_record() {
     let bench = Bench::new(1);
     let mut reader = open(&bench, Position::TrimHorizon).await;
