@@ -72,11 +72,14 @@ enum What {
         /// Shards of the stream.
         #[arg(long, default_value_t = 10)]
         shards: usize,
-        /// Pairs of turns.
-        #[arg(long, default_value_t = 100)]
-        pairs: u32,
+        /// Rounds, each with consumers made anew.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+        /// Turns of each consumer in a round.
+        #[arg(long, default_value_t = 12)]
+        turns: usize,
         /// How long each turn, in milliseconds.
-        #[arg(long, default_value_t = 300)]
+        #[arg(long, default_value_t = 150)]
         millis: u64,
     },
     /// How long a scrape takes and how large it is with very many shards in one worker.
@@ -106,8 +109,9 @@ async fn main() -> Result<()> {
         What::Delivery { records, rounds } => {
             println!("{}", delivery::measure(records, rounds).await?);
         }
-        What::MetricsCost { rate, shards, pairs, millis } => {
-            println!("{}", metrics::cost(rate, shards, pairs, Duration::from_millis(millis)).await?);
+        What::MetricsCost { rate, shards, rounds, turns, millis } => {
+            let time = Duration::from_millis(millis);
+            println!("{}", metrics::cost(rate, shards, rounds, turns, time).await?);
         }
         What::MetricsCardinality { shards } => println!("{}", metrics::cardinality(shards).await?),
         What::Serve { shards } => endpoints::serve(shards).await?,

@@ -213,10 +213,6 @@ impl Subject {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    quantile(values, 0.5)
-}
-
 fn quantile(values: impl Iterator<Item = f64>, part: f64) -> f64 {
     let mut sorted: Vec<f64> = values.collect();
     sorted.sort_by(f64::total_cmp);
@@ -224,51 +220,74 @@ fn quantile(values: impl Iterator<Item = f64>, part: f64) -> f64 {
     sorted.get(place).copied().unwrap_or(f64::NAN)
 }
 
-/// Two consumers in one process, one with metrics and one without, work in short turns, in an order that changes. Each
-/// pair of turns saw the same machine, so what counts is the median of the differences within the pairs.
-pub(crate) async fn cost(rate: u64, shards: usize, pairs: u32, time: Duration) -> Result<Value> {
+/// The median of what differs in percent of `all`, and where the median of endless turns is with a probability of 95 %,
+/// by the order of the differences.
+fn judged(differences: &[f64], all: f64) -> Value {
+    let at = |part| quantile(differences.iter().copied(), part) / all * 100.0;
+    let margin = 0.98 / (differences.len() as f64).sqrt();
+    json!({ "median": at(0.5), "from": at(0.5 - margin), "to": at(0.5 + margin) })
+}
+
+/// What one round measures: without metrics, with them, and without them again as the control.
+const SUBJECTS: [&str; 3] = ["none", "prometheus", "none"];
+
+/// Three consumers in one process work in short turns, in an order that changes: the turns next to each other see the
+/// same machine. What counts is the median of the differences. Each round has consumers made anew, in another order,
+/// because where their memory lies makes a difference too. The control says how large a difference is by chance.
+pub(crate) async fn cost(
+    rate: u64,
+    shards: usize,
+    rounds: usize,
+    turns: usize,
+    time: Duration,
+) -> Result<Value> {
     let pause = Duration::from_nanos(1_000_000_000 * (BATCH * shards) as u64 / rate);
-    let subjects =
-        [Subject::start("none", shards, pause).await?, Subject::start("prometheus", shards, pause).await?];
-    // Warm up: the fewest buffers grow later.
-    for subject in &subjects {
-        subject.turn(time * 4).await;
+    let mut figures: [Vec<Figures>; 3] = Default::default();
+    for round in 0..rounds {
+        let mut subjects = Vec::new();
+        for place in 0..3 {
+            let number = (place + round) % 3;
+            subjects.push((number, Subject::start(SUBJECTS[number], shards, pause).await?));
+        }
+        // Warm up: the last buffers grow.
+        for (_, subject) in &subjects {
+            subject.turn(time * 2).await;
+        }
+        for turn in 0..turns {
+            for place in 0..3 {
+                // Every order comes equally often.
+                let place = if turn % 2 == 0 { place } else { 2 - place };
+                let (number, subject) = &subjects[(place + turn / 2) % 3];
+                figures[*number].push(subject.turn(time).await);
+            }
+        }
+        for (_, subject) in subjects {
+            subject.stop().await?;
+        }
     }
-    let mut turns = Vec::new();
-    for pair in 0..pairs {
-        let [off, on] = &subjects;
-        turns.push(if pair % 2 == 0 {
-            let off = off.turn(time).await;
-            (off, on.turn(time).await)
-        } else {
-            let on = on.turn(time).await;
-            (off.turn(time).await, on)
-        });
-    }
-    for subject in subjects {
-        subject.stop().await?;
-    }
-    let (offs, ons): (Vec<Figures>, Vec<Figures>) = turns.iter().copied().unzip();
-    let nanos = |all: &[Figures]| median(all.iter().map(|one| one.nanos_per_record()));
+    let [off, on, control] = figures;
+    let nanos = |all: &[Figures]| quantile(all.iter().map(|one| one.nanos_per_record()), 0.5);
     let per_batch = |all: &[Figures]| {
-        median(all.iter().map(|one| one.allocations as f64 / one.records as f64)) * BATCH as f64
+        let each = all.iter().map(|one| one.allocations as f64 / one.records as f64);
+        quantile(each, 0.5) * BATCH as f64
     };
-    let rate = |all: &[Figures]| median(all.iter().map(|one| one.records as f64 / time.as_secs_f64()));
-    let percent = |part: f64| {
-        let each = turns.iter().map(|(off, on)| on.nanos_per_record() - off.nanos_per_record());
-        quantile(each, part) / nanos(&offs) * 100.0
+    let rate = |all: &[Figures]| quantile(all.iter().map(|one| one.records as f64 / time.as_secs_f64()), 0.5);
+    let differences = |all: &[Figures], others: &[Figures]| -> Vec<f64> {
+        let pairs = all.iter().zip(others);
+        pairs.map(|(one, other)| one.nanos_per_record() - other.nanos_per_record()).collect()
     };
-    // Where the median of endless turns is, with a probability of 95 %: by the order of the differences.
-    let margin = 0.98 / f64::from(pairs).sqrt();
+    // Against both without: half the noise.
+    let mut with = differences(&on, &off);
+    with.extend(differences(&on, &control));
     Ok(json!({
         "bench": "metrics-cost",
         "shards": shards,
-        "pairs": pairs,
-        "records_per_second": { "off": rate(&offs), "on": rate(&ons) },
-        "cpu_nanos_per_record": { "off": nanos(&offs), "on": nanos(&ons) },
-        "difference_percent": percent(0.5),
-        "difference_percent_95": [percent(0.5 - margin), percent(0.5 + margin)],
-        "allocations_per_batch": { "off": per_batch(&offs), "on": per_batch(&ons) },
+        "turns": rounds * turns,
+        "records_per_second": { "off": rate(&off), "on": rate(&on) },
+        "cpu_nanos_per_record": { "off": nanos(&off), "on": nanos(&on) },
+        "difference_percent": judged(&with, nanos(&off)),
+        "control_percent": judged(&differences(&control, &off), nanos(&off)),
+        "allocations_per_batch": { "off": per_batch(&off), "on": per_batch(&on) },
     }))
 }
 

@@ -202,8 +202,10 @@ async fn o2_a_shard_that_is_written_faster_than_it_is_read_is_told_and_so_is_its
 #[tokio::test]
 async fn o2_with_all_workers_stopped_the_lag_of_every_shard_is_told_and_so_is_its_end() {
     let local = Local::start(4).await;
-    let mut member = local.consume("orders", "g", "w", &[]);
+    let mut member = local.consume("orders", "g", "w", &MONITORED);
+    let probe = Probe::of(&mut member).await;
     member.until("its shards", |member| member.stderr().matches("started at").count() == 4).await;
+    probe.until_ready().await;
     let put = async |numbers: std::ops::Range<u32>| {
         let lines: String = numbers.map(|n| format!("{n}\n")).collect();
         local.run_with_input(&["put", "orders"], &lines).await.done();
@@ -211,6 +213,8 @@ async fn o2_with_all_workers_stopped_the_lag_of_every_shard_is_told_and_so_is_it
     put(0..40).await;
     member.until("the records", |member| member.data().len() == 40).await;
     assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    // What nobody answers is neither ready nor live.
+    assert!(TcpStream::connect(&probe.address).await.is_err());
     let told = async |what: &str| -> Value {
         serde_json::from_str(&local.run(&["group", what, "g", "--json"]).await.done()).unwrap()
     };
@@ -247,9 +251,20 @@ async fn o2_with_all_workers_stopped_the_lag_of_every_shard_is_told_and_so_is_it
         assert!(lease["why"].is_string() && lease["next"].is_string(), "{lease:#}");
     }
 
-    let mut member = local.consume("orders", "g", "w2", &[]);
+    let mut member = local.consume("orders", "g", "w2", &MONITORED);
+    let probe = Probe::of(&mut member).await;
     member.until("the records", |member| member.data().len() == 40).await;
     let begun = Instant::now();
+    // The worker says of itself what the table says of it.
+    probe.until_ready().await;
+    assert_eq!(probe.value("rokini_events_total", "shard-started").await, 4.0);
+    assert_eq!(probe.value("rokini_ready", "").await, 1.0);
+    while probe.value("rokini_group_lag_seconds", "").await > 0.0
+        || probe.value("rokini_unheld_shards", "").await > 0.0
+    {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     while told("lag").await["most_millis"] != 0 {
         assert!(begun.elapsed() < PATIENCE);
     }

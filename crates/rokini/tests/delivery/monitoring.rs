@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_parse::{Scrape, Value};
-use rokini::lease::{LeaseStore, LostCause, MemoryStore};
-use rokini::{ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, Handle, Metric, StallCause};
+use rokini::lease::{Fault, FaultyStore, LeaseStore, LostCause, MemoryStore, Operation};
+use rokini::{
+    ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, Handle, Metric, OnFailure, StallCause,
+};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::{Log, Running, builder, failure, group, until_leases};
+use crate::policy::{Sink, poisoned};
 use crate::stream::{Op, RETENTION, Stream, shard_id};
 
 /// What Prometheus would see, by metric and shard (or stream, or code).
@@ -88,8 +91,11 @@ async fn o2_a_frozen_handler_shows_in_lag_event_metric_and_readiness_and_so_does
     assert_eq!((lag(1), value(&handle, Metric::Stalled, shard_id(1))), (0.0, Some(0.0)));
     assert_eq!(value(&handle, Metric::Stalled, shard_id(0)), Some(1.0));
     assert_eq!(value(&handle, Metric::GroupLag, "orders"), Some(lag(0)));
+    let left = value(&handle, Metric::UntilDataLoss, shard_id(0)).unwrap();
+    assert!((left + lag(0) - RETENTION.as_secs_f64()).abs() < 0.01, "{left}");
+    assert_eq!(value(&handle, Metric::UntilDataLoss, shard_id(1)), Some(RETENTION.as_secs_f64()));
     assert_eq!((reasons(&handle), handle.health().live), (vec!["shard-stalled"], true));
-    assert_eq!(value(&handle, Metric::Ready, ""), Some(0.0));
+    assert_eq!((value(&handle, Metric::Ready, ""), value(&handle, Metric::Live, "")), (Some(0.0), Some(1.0)));
     assert!(handle.scale().lag > Duration::from_secs(30));
 
     gate.add_permits(1);
@@ -163,7 +169,9 @@ async fn o2_records_that_come_faster_than_they_are_processed_show() {
         }
     }
     assert_eq!(reasons(&handle), ["shard-stalled"]);
+    assert_eq!(value(&handle, Metric::Stalled, shard_id(0)), Some(1.0));
     assert!(value(&handle, Metric::Lag, shard_id(0)).unwrap() > 5.0);
+    assert!(value(&handle, Metric::Behind, shard_id(0)).unwrap() > 1.0);
     producer.await.unwrap();
     pace.store(500, Ordering::SeqCst);
     // It catches up: late, and moving.
@@ -195,6 +203,7 @@ async fn c1_t2_metrics_count_what_was_done_failed_and_throttled() {
     let shard = |metric| value(&handle, metric, shard_id(0)).unwrap();
     assert_eq!((shard(Metric::RecordsProcessed), shard(Metric::BytesProcessed)), (5.0, 7.0));
     assert_eq!((shard(Metric::HandlerFailures), shard(Metric::HandlerTime)), (1.0, 3.0));
+    assert_eq!(shard(Metric::Behind), 0.0, "read to the tip");
     assert_eq!(shard(Metric::Checkpoints), 2.0);
     let throttled = |number| value(&handle, Metric::Throttled, shard_id(number)).unwrap();
     assert_eq!(throttled(0) + throttled(1), 3.0);
@@ -213,6 +222,56 @@ async fn c1_t2_metrics_count_what_was_done_failed_and_throttled() {
         (value(&handle, Metric::Valid, ""), value(&handle, Metric::Workers, "")),
         (Some(1.0), Some(1.0))
     );
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_metrics_count_what_was_given_up_and_what_was_tried_again() {
+    for then in [OnFailure::Skip, OnFailure::DeadLetter] {
+        let (stream, store, log) = (Stream::new(1), FaultyStore::new(MemoryStore::new(), 1), Log::default());
+        stream.put_all(0, &["a", "bad", "b"]);
+        store.next(Operation::Checkpoint, Fault::FailBefore, 2);
+        let mut building = monitored(&stream, store, "w").on_failure(then).max_attempts(3);
+        if then == OnFailure::DeadLetter {
+            let sink = Sink::default();
+            sink.0.lock().unwrap().0 = 4;
+            building = building.dead_letter(sink);
+        }
+        let running = Running::start(poisoned(building, &log)).await;
+        let handle = running.handle.clone();
+        let shard = |metric| value(&handle, metric, shard_id(0)).unwrap_or(0.0);
+        until("stored", || shard(Metric::Checkpoints) > 0.0 && log.texts().ends_with(&["b".to_owned()]))
+            .await;
+        let given_up = [Metric::Skipped, Metric::DeadLettered, Metric::DeadLetterFailures].map(shard);
+        let expected = if then == OnFailure::Skip { [1.0, 0.0, 0.0] } else { [0.0, 1.0, 4.0] };
+        assert_eq!(given_up, expected);
+        assert_eq!(shard(Metric::CheckpointFailures), 2.0);
+        stream.split(0);
+        until("its end", || value(&handle, Metric::ShardsEnded, "orders") == Some(1.0)).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_an_outage_of_the_store_shows_in_metrics_events_and_readiness_and_so_does_its_end() {
+    let (stream, store) = (Stream::new(1), FaultyStore::new(MemoryStore::new(), 1));
+    let running = Running::logging(monitored(&stream, store.clone(), "w"), &Log::default()).await;
+    let (handle, mut events) = (running.handle.clone(), running.handle.events());
+    until("ready", || handle.health().ready).await;
+    let worker = |metric| value(&handle, metric, "").unwrap();
+    assert_eq!((worker(Metric::Valid), worker(Metric::HeartbeatFailures)), (1.0, 0.0));
+    let mut told =
+        move |code| std::iter::from_fn(|| events.try_recv().ok()).any(|event| event.code() == code);
+    store.outage(true);
+    let begun = Instant::now();
+    until("not ready", || !handle.health().ready).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!((reasons(&handle), worker(Metric::Valid)), (vec!["no-heartbeat"], 0.0));
+    assert!(worker(Metric::HeartbeatAge) > 5.0 && worker(Metric::HeartbeatFailures) > 2.0);
+    assert!(told(EventCode::OutageBegan));
+    store.outage(false);
+    until("ready again", || handle.health().ready && worker(Metric::Valid) == 1.0).await;
+    assert!(worker(Metric::HeartbeatAge) <= 2.0 && told(EventCode::OutageEnded));
     running.stop().await;
 }
 
@@ -254,6 +313,7 @@ async fn o2_lag_covers_shards_that_nobody_has() {
     assert!((expected - 2.0..=expected).contains(&lag()), "{} after {expected}", lag());
     assert_eq!(value(&handle, Metric::Unheld, "orders"), Some(1.0));
     assert!(handle.scale().lag > Duration::from_secs(60) && handle.scale().desired == 2);
+    assert_eq!(value(&handle, Metric::DesiredWorkers, ""), Some(2.0));
     let second = Running::logging(monitored(&stream, store, "w2"), &log).await;
     log.until_count(2).await;
     until("no lag", || lag() == 0.0 && value(&handle, Metric::Unheld, "orders") == Some(0.0)).await;

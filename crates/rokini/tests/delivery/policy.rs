@@ -17,7 +17,7 @@ fn after(sequence: u128) -> Position {
 }
 
 /// Fails calls with a record that begins with `bad`; the log has every call.
-fn poisoned(building: ConsumerBuilder, log: &Log) -> ConsumerBuilder {
+pub fn poisoned(building: ConsumerBuilder, log: &Log) -> ConsumerBuilder {
     let log = log.clone();
     building.for_each_batch(move |batch| {
         log.add(&batch);
@@ -218,7 +218,7 @@ async fn c1_parked_key_waits_with_its_own_back_off_while_others_go_on() {
 
 /// A sink that refuses so many times.
 #[derive(Debug, Clone, Default)]
-struct Sink(Arc<Mutex<(usize, Vec<DeadLetter>)>>);
+pub struct Sink(pub Arc<Mutex<(usize, Vec<DeadLetter>)>>);
 
 #[async_trait]
 impl DeadLetterSink for Sink {
