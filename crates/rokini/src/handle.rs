@@ -156,6 +156,7 @@ impl Handle {
         let engine = &self.control.engine;
         let wanted = engine.config.monitoring.contains(&crate::Monitoring::Prometheus);
         let registry = engine.telemetry().registry().filter(|_| wanted)?;
+        self.control.settle();
         Some(crate::telemetry::prometheus::render(registry))
     }
 
@@ -358,6 +359,11 @@ impl Control {
 
     pub(crate) fn shards(&self) -> BTreeMap<LeaseKey, Arc<Live>> {
         self.state().shards.clone()
+    }
+
+    /// What shards recorded reaches the recorders.
+    pub(crate) fn settle(&self) {
+        self.shards().values().for_each(|live| live.settle());
     }
 
     pub(crate) fn add(&self, live: &Arc<Live>) {

@@ -13,6 +13,7 @@ use crate::delivery::acks::AckQueue;
 use crate::telemetry::lag::Arrivals;
 use crate::telemetry::meter::ShardMeter;
 use crate::telemetry::stall;
+use crate::telemetry::tally::Tally;
 use crate::{Error, ErrorKind, Fetched, Record};
 use reading::Reading;
 
@@ -248,7 +249,6 @@ pub(crate) struct Size {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) context: ShardContext,
-    meter: Arc<ShardMeter>,
     pub(crate) reading: Reading,
     progress: Mutex<Progress>,
     resume: Notify,
@@ -269,6 +269,7 @@ struct Progress {
     dead_lettered: u64,
     arrivals: Arrivals,
     begun: Instant,
+    tally: Tally,
 }
 
 impl Progress {
@@ -296,8 +297,9 @@ impl Live {
             parked: 0,
             skipped: 0,
             dead_lettered: 0,
+            tally: Tally::new(meter),
         };
-        Self { context, reading, meter, progress: Mutex::new(progress), resume: Notify::new() }
+        Self { context, reading, progress: Mutex::new(progress), resume: Notify::new() }
     }
 
     /// What is stored together with this position.
@@ -341,12 +343,12 @@ impl Live {
     }
 
     pub(crate) fn read(&self, fetched: &Fetched) {
-        if let Some(took) = fetched.took {
-            self.meter.fetch.record(took.as_secs_f64());
-        }
         let now = Instant::now();
         let behind = Duration::from_millis(fetched.millis_behind_latest);
         let mut progress = self.progress();
+        if let Some(took) = fetched.took {
+            progress.tally.read(took);
+        }
         progress.millis_behind_latest = Some(fetched.millis_behind_latest);
         progress.last_read = Some(now);
         progress.arrivals.fetched(&fetched.records, behind, now);
@@ -354,11 +356,12 @@ impl Live {
 
     /// A call of the record handler returned, however; where without an error, what it was about.
     pub(crate) fn handled(&self, took: Duration, done: Option<Size>) {
-        self.meter.handler.record(took.as_secs_f64());
-        if let Some(size) = done {
-            self.meter.records.increment(size.records);
-            self.meter.bytes.increment(size.bytes);
-        }
+        self.progress().tally.handled(took, done);
+    }
+
+    /// What was recorded reaches the recorders: to be called before somebody looks at them.
+    pub(crate) fn settle(&self) {
+        self.progress().tally.settle();
     }
 
     /// The age of the oldest record that is not done. `quiet`: see [`Arrivals::lag`].

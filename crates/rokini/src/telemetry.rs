@@ -34,6 +34,7 @@ pub(crate) mod sampler;
 pub(crate) mod scale;
 pub(crate) mod service;
 pub(crate) mod stall;
+pub(crate) mod tally;
 
 use meter::{ShardGauges, ShardMeter, ShardValues, StreamMeter, WorkerMeter};
 use recorders::Recorders;

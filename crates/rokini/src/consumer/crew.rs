@@ -143,6 +143,7 @@ impl Crew {
             }
         }
         if let Some(live) = &live {
+            live.settle();
             self.control.remove(live);
             key.iter().for_each(|key| self.engine.telemetry().left(key));
             if let Outcome::Broken(error) = &outcome {

@@ -72,7 +72,7 @@ impl Runner {
             looking.spawn(http::serve(listener, Handle::new(Arc::clone(&control))));
             self.engine.events.tell(Event::MonitoringStarted { address });
         }
-        let exports = Exports::start(&self.engine, std::mem::take(&mut self.exporters));
+        let exports = Exports::start(&self.engine, &control, std::mem::take(&mut self.exporters));
         let worked = self.work().await;
         control.set_member(None);
         // Within the shutdown's deadline.

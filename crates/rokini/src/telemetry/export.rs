@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::engine::Engine;
+use crate::handle::Control;
 use crate::{Error, Event, Monitoring};
 
 /// How long the last flush may take.
@@ -34,10 +35,14 @@ pub(crate) struct Exports {
 }
 
 impl Exports {
-    pub(crate) fn start(engine: &Arc<Engine>, exporters: Vec<Box<dyn Exporter>>) -> Self {
+    pub(crate) fn start(
+        engine: &Arc<Engine>,
+        control: &Arc<Control>,
+        exporters: Vec<Box<dyn Exporter>>,
+    ) -> Self {
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         for exporter in exporters {
-            tasks.spawn(run(Arc::clone(engine), exporter, stop.clone()));
+            tasks.spawn(run(Arc::clone(engine), Arc::clone(control), exporter, stop.clone()));
         }
         Self { tasks, stop }
     }
@@ -52,13 +57,19 @@ impl Exports {
     }
 }
 
-async fn run(engine: Arc<Engine>, mut exporter: Box<dyn Exporter>, stop: CancellationToken) {
+async fn run(
+    engine: Arc<Engine>,
+    control: Arc<Control>,
+    mut exporter: Box<dyn Exporter>,
+    stop: CancellationToken,
+) {
     loop {
         let stopped = tokio::select! {
             biased;
             () = stop.cancelled() => true,
             () = sleep(exporter.interval()) => false,
         };
+        control.settle();
         if let Err(error) = exporter.flush(engine.clock.millis()).await {
             let (service, error) = (exporter.service(), error.to_string());
             engine.events.tell(Event::ExportFailed { service, error });

@@ -22,6 +22,8 @@ fn forget(
 /// What is counted for one shard.
 #[derive(Debug)]
 pub(crate) struct ShardMeter {
+    /// Whether anybody wants the numbers.
+    pub(crate) on: bool,
     labels: Vec<Label>,
     pub(crate) records: Counter,
     pub(crate) bytes: Counter,
@@ -42,6 +44,7 @@ impl ShardMeter {
     pub(crate) fn new(recorders: &Recorders, labels: Vec<Label>) -> Self {
         let counter = |metric| recorders.counter(metric, &labels);
         Self {
+            on: !recorders.is_empty(),
             records: counter(Metric::RecordsProcessed),
             bytes: counter(Metric::BytesProcessed),
             handler: recorders.histogram(Metric::HandlerTime, &labels),

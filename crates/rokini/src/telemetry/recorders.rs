@@ -30,6 +30,10 @@ impl Recorders {
         self.0.push(recorder);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn counter(&self, metric: Metric, labels: &[Label]) -> Counter {
         let key = Key::from_parts(metric.name(), labels.to_vec());
         match self.0.as_slice() {

@@ -241,6 +241,7 @@ impl Sampler {
         let (mut stalled, mut values) = (Vec::new(), Vec::new());
         let mut shards = std::mem::take(&mut self.shards);
         for live in lives.values() {
+            live.settle();
             let context = &live.context;
             let key = LeaseKey::new(context.stream().clone(), context.shard_id().clone());
             let lag = live.lag(now_millis, quiet);

@@ -1,0 +1,130 @@
+//! What was recorded of a shard and is not yet handed to the recorders. Their memory is cold by the time of the next
+//! batch: one visit for many batches costs a fraction of one for each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::meter::ShardMeter;
+use crate::shard::Size;
+
+/// Times kept at most.
+const KEPT: usize = u32::BITS as usize;
+
+/// The numbers of the last batches of a shard.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// Whether anybody wants them.
+    on: bool,
+    records: u64,
+    bytes: u64,
+    kept: usize,
+    /// Which times are those of reads: a bit each.
+    reads: u32,
+    /// In seconds.
+    times: [f64; KEPT],
+    meter: Arc<ShardMeter>,
+}
+
+impl Tally {
+    pub(crate) fn new(meter: Arc<ShardMeter>) -> Self {
+        Self { on: meter.on, records: 0, bytes: 0, kept: 0, reads: 0, times: [0.0; KEPT], meter }
+    }
+
+    /// A read was answered.
+    pub(crate) fn read(&mut self, took: Duration) {
+        self.add(took, true);
+    }
+
+    /// A call of the record handler returned, however; where without an error, what it was about.
+    pub(crate) fn handled(&mut self, took: Duration, done: Option<Size>) {
+        if let Some(size) = done.filter(|_| self.on) {
+            self.records += size.records;
+            self.bytes += size.bytes;
+        }
+        self.add(took, false);
+    }
+
+    fn add(&mut self, took: Duration, read: bool) {
+        if !self.on {
+            return;
+        }
+        if self.kept == KEPT {
+            self.settle();
+        }
+        self.times[self.kept] = took.as_secs_f64();
+        self.reads |= u32::from(read) << self.kept;
+        self.kept += 1;
+    }
+
+    /// Hands all of it to the recorders.
+    pub(crate) fn settle(&mut self) {
+        for (place, time) in self.times.iter().take(self.kept).enumerate() {
+            let read = self.reads >> place & 1 == 1;
+            if read { &self.meter.fetch } else { &self.meter.handler }.record(*time);
+        }
+        (self.kept, self.reads) = (0, 0);
+        if self.records > 0 {
+            self.meter.records.increment(std::mem::take(&mut self.records));
+            self.meter.bytes.increment(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// Nothing is left behind.
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::defs::Metric;
+    use crate::telemetry::recorders::Recorders;
+    use crate::telemetry::registry::{Cell, Registry};
+    use std::sync::atomic::Ordering;
+
+    /// Records and bytes; count and sum of the times of calls and of reads.
+    fn told(registry: &Registry) -> (u64, u64, [(u64, f64); 2]) {
+        let snapshot = registry.snapshot();
+        let cell = |metric| {
+            let series = snapshot.iter().find(|(found, _)| *found == metric);
+            series.map(|(_, cells)| cells[0].1.clone()).unwrap_or_else(|| panic!("{metric:?}"))
+        };
+        let counted = |metric| match cell(metric) {
+            Cell::Counter(value) => value.load(Ordering::Relaxed),
+            other => panic!("{other:?}"),
+        };
+        let timed = |metric| match cell(metric) {
+            Cell::Histogram(buckets) => (buckets.read().counts.iter().sum(), buckets.read().sum),
+            other => panic!("{other:?}"),
+        };
+        let times = [timed(Metric::HandlerTime), timed(Metric::FetchTime)];
+        (counted(Metric::RecordsProcessed), counted(Metric::BytesProcessed), times)
+    }
+
+    #[test]
+    fn t2_nothing_is_lost_between_batches_and_recorders() {
+        let registry = Arc::new(Registry::default());
+        let mut recorders = Recorders::default();
+        recorders.add(Arc::clone(&registry) as _);
+        let mut tally = Tally::new(Arc::new(ShardMeter::new(&recorders, Vec::new())));
+        let batch = Size { records: 10, bytes: 1_000 };
+        for call in 0..100 {
+            tally.read(Duration::from_secs(1));
+            // Every tenth fails.
+            tally.handled(Duration::from_secs(2), (call % 10 != 0).then_some(batch));
+        }
+        // Not yet all of it; a multiple of what is kept.
+        assert_eq!(told(&registry).2, [(96, 192.0), (96, 96.0)]);
+        tally.settle();
+        let expected = (900, 90_000, [(100, 200.0), (100, 100.0)]);
+        assert_eq!(told(&registry), expected);
+        tally.settle();
+        assert_eq!(told(&registry), expected, "once");
+        tally.handled(Duration::from_secs(3), Some(batch));
+        drop(tally);
+        assert_eq!(told(&registry), (910, 91_000, [(101, 203.0), (100, 100.0)]));
+    }
+}
