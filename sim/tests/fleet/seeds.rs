@@ -57,20 +57,21 @@ fn g3_in_calm_weather_nothing_comes_twice() {
     assert_eq!(reports.iter().map(Report::duplicates).sum::<u64>(), 0);
 }
 
-/// Seeds that once broke a promise.
-const REGRESSIONS: [u64; 5] = [
-    40,
-    // The claimer left before the owner handed over: the lease went to nobody, and nobody looked for half a minute.
-    164,
-    // A lease handed to a worker that was leaving: the one it fell to did not heed the note about it.
-    100_948, // Notes get lost: a hand-over is found by the next reconciliation.
-    200_328, // Leases born during an operator's order.
-    202_114,
+/// Seeds that once broke a promise, and what they are about.
+const REGRESSIONS: [(u64, &str); 8] = [
+    (40, "an ended row kept the row of a dead worker"),
+    (164, "the claimer left before the owner handed over, and nobody looked for half a minute"),
+    (100_948, "a lease handed to a worker that was leaving"),
+    (200_328, "notes get lost, and are left again"),
+    (202_114, "leases born during an operator's order"),
+    (1_000_097, "a worker that gives up at its start is started again"),
+    (1_002_349, "so is the only worker of a group"),
+    (1_005_933, "and one that an outage kept from starting"),
 ];
 
 #[test]
 fn seeds_that_failed_once_pass() {
-    judge(REGRESSIONS.into_iter());
+    judge(REGRESSIONS.into_iter().map(|(seed, _)| seed));
 }
 
 #[test]
