@@ -381,10 +381,10 @@ impl Live {
         progress.parked = parked;
     }
 
-    /// A call returned; `well` where nothing is left that failed.
-    pub(crate) fn returned(&self, well: bool) {
+    /// A call returned at this time; `well` where nothing is left that failed.
+    pub(crate) fn returned(&self, well: bool, now: Instant) {
         let mut progress = self.progress();
-        progress.last_return = Some(Instant::now());
+        progress.last_return = Some(now);
         if well {
             progress.handling = None;
             progress.failures = 0;

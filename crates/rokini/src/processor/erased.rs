@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -64,7 +64,8 @@ pub(crate) async fn guarded<T>(
     limit: Option<Duration>,
     call: impl Future<Output = Result<T, HandlerError>>,
 ) -> Result<T, Failed> {
-    let call = AssertUnwindSafe(call).catch_unwind();
+    // Pinned once: kept for both cases it would be twice as large.
+    let call = pin!(AssertUnwindSafe(call).catch_unwind());
     let returned = match limit {
         Some(limit) => timeout(limit, call).await.map_err(|_| HandlerFailure::Timeout(limit))?,
         None => call.await,

@@ -198,6 +198,23 @@ async fn a_token_kept_for_too_long_counts_as_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c4_a_call_whose_time_is_up_brings_no_record_again_that_a_later_call_has() {
+    let limit = Duration::from_secs(3);
+    let mut flow = flow(Rules { ack_timeout: Some(limit), ..rules(1, Policy::default()) });
+    let begun = Instant::now();
+    flow.add(records(0, &["a", "b"]), 0, begun);
+    let Some(Step::Call { call, .. }) = flow.next(begun, nothing) else { panic!() };
+    flow.returned(0, Ok(true), begun, nothing);
+    // The first record fails and comes again; its new token is out when the time of the first call is up.
+    flow.acked(Ack { call, records: Span::one(0).into(), word: Word::Failed(no()) }, begun);
+    let again = flow.due(begun).unwrap();
+    assert_eq!(numbers(flow.next(again, nothing)), [0]);
+    flow.returned(0, Ok(true), again, nothing);
+    flow.expire(begun + limit);
+    assert_eq!(numbers(flow.next(flow.due(begun + limit).unwrap(), nothing)), [1], "not the first one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a1_position_passes_a_dead_letter_once_it_is_confirmed() {
     let policy =
         Policy { max_attempts: NonZeroU32::new(2), then: OnFailure::DeadLetter, ..Policy::default() };

@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Lease, LeaseKey, LostCause, Position};
 use tokio::sync::mpsc;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -136,6 +137,12 @@ impl<'a> Worker<'a> {
                 }
             }
             self.show(draining, valid);
+            // User code that never waits is gone through without a look at all the rest.
+            if !draining && let Some(returned) = self.calls.ready().await {
+                self.returned(returned);
+                consume_budget().await;
+                continue;
+            }
             let due = if valid && !draining { self.due(now) } else { self.flow.ack_limit() };
             let wakes = async { if let Some(due) = due { sleep_until(due).await } else { pending().await } };
             let (wants_more, halted) = (!draining && self.flow.wants_more(), self.flow.is_halted());
@@ -248,8 +255,7 @@ impl<'a> Worker<'a> {
     }
 
     fn returned(&mut self, returned: Returned<'a>) {
-        let Returned { lane, slot, job, result, took, size } = returned;
-        let now = Instant::now();
+        let Returned { lane, slot, job, result, took, ended: now, size } = returned;
         self.take_acks();
         let live = self.live;
         let seat = &mut self.seats[lane];
@@ -260,7 +266,7 @@ impl<'a> Worker<'a> {
                 let succeeded = result.is_ok();
                 live.handled(took, succeeded.then_some(size));
                 self.flow.returned(lane, result, now, || live.context.checkpoints().asked());
-                return live.returned(succeeded && !self.flow.is_troubled());
+                return live.returned(succeeded && !self.flow.is_troubled(), now);
             }
             JobKind::Bury => return self.flow.buried(lane, result.map_err(|error| error.to_string()), now),
             JobKind::Create => HandlerCall::Create,
@@ -280,7 +286,7 @@ impl<'a> Worker<'a> {
                     JobKind::ShardEnded => Stage::Ended,
                     _ => return,
                 };
-                live.returned(job == JobKind::Init);
+                live.returned(job == JobKind::Init, now);
             }
             Err(failure) => self.failed(lane, call, failure, now),
         }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -61,6 +61,7 @@ pub(super) struct Returned<'p> {
     pub(super) result: Result<(), Failed>,
     /// How long it took.
     pub(super) took: Duration,
+    pub(super) ended: Instant,
     /// What it was about, where about records.
     pub(super) size: Size,
 }
@@ -73,21 +74,31 @@ async fn perform<'p>(
     job: Job,
 ) -> Returned<'p> {
     let kind = job.kind();
-    let limit = engine.config.handler_timeout;
     let begun = Instant::now();
-    let size = match &job {
-        Job::Process(batch) => {
-            let bytes = batch.iter().map(|record| record.data.len() as u64).sum();
-            Size { records: batch.len() as u64, bytes }
-        }
-        _ => Size::default(),
-    };
+    let mut size = Size::default();
     let result = match (job, slot.as_mut()) {
+        (Job::Process(batch), Some(processor)) => {
+            size.records = batch.len() as u64;
+            size.bytes = batch.iter().map(|record| record.data.len() as u64).sum();
+            guarded(engine.config.handler_timeout, async { processor.process(batch).await }).await
+        }
+        // Apart, so that the calls there are many of are small: they are moved.
+        (job, _) => Box::pin(perform_rare(engine, context, slot, job)).await,
+    };
+    let ended = Instant::now();
+    Returned { lane, slot, job: kind, result, took: ended.duration_since(begun), ended, size }
+}
+
+async fn perform_rare(
+    engine: &Engine,
+    context: &ShardContext,
+    slot: &mut Slot,
+    job: Job,
+) -> Result<(), Failed> {
+    let limit = engine.config.handler_timeout;
+    match (job, slot.as_mut()) {
         (Job::Bury(sink, letter), _) => {
             sink.put(&letter).await.map_err(|error| Failed::Error(crate::processor::with_causes(&error)))
-        }
-        (Job::Process(batch), Some(processor)) => {
-            guarded(limit, async { processor.process(batch).await }).await
         }
         (Job::Init, Some(processor)) => guarded(limit, async { processor.init(context).await }).await,
         (Job::ShardEnded, Some(processor)) => {
@@ -101,9 +112,8 @@ async fn perform<'p>(
             made.map(|made| *slot = Some(made))
         }
         // Nothing but `Create` comes before the processor is there.
-        (_, None) => Ok(()),
-    };
-    Returned { lane, slot, job: kind, result, took: begun.elapsed(), size }
+        (Job::Process(_), _) | (_, None) => Ok(()),
+    }
 }
 
 /// The calls that run. One lane reuses the memory of its calls.
@@ -147,7 +157,20 @@ impl<'p> Calls<'p> {
 
     /// The next call that returns. Never returns while none runs. Cancel safe.
     pub(super) async fn next(&mut self) -> Returned<'p> {
-        poll_fn(|cx| match self {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// A call that returns without waiting any more, if there is one.
+    pub(super) async fn ready(&mut self) -> Option<Returned<'p>> {
+        poll_fn(|cx| match self.poll_next(cx) {
+            Poll::Ready(returned) => Poll::Ready(Some(returned)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Returned<'p>> {
+        match self {
             Self::One(running, is_running) if *is_running => {
                 let returned = running.poll(cx);
                 *is_running = returned.is_pending();
@@ -158,7 +181,6 @@ impl<'p> Calls<'p> {
                 Poll::Ready(Some(returned)) => Poll::Ready(returned),
                 _ => Poll::Pending,
             },
-        })
-        .await
+        }
     }
 }
