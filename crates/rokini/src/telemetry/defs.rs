@@ -191,7 +191,7 @@ impl Metric {
     pub const fn buckets(self) -> &'static [f64] {
         match self.kind() {
             // Few, because each is a series of each shard.
-            MetricKind::Histogram => &[0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0],
+            MetricKind::Histogram => &[0.02, 0.1, 0.5, 2.0, 10.0],
             MetricKind::Counter | MetricKind::Gauge => &[],
         }
     }
