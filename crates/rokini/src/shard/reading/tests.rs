@@ -37,3 +37,26 @@ proptest! {
         prop_assert_eq!(gap(Some(known_to), now, DAY, first), None);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_reader_that_was_replaced_hands_nothing_on() {
+    let bench = crate::source::testing::Bench::new(1);
+    let id = rokini_lease::StreamId::new("s@1").unwrap();
+    let source = Arc::new(bench.source());
+    let stream = Arc::new(OpenStream::new(id.clone(), "s".to_owned(), Position::TrimHorizon, source, DAY));
+    let key = rokini_lease::LeaseKey::new(id, crate::source::testing::shard(0));
+    let row = LeaseRow::new(key, Position::TrimHorizon);
+    let reading = Reading::new(stream, WallClock::from_fn(|| 5), &row);
+    let read = |number: u128| Fetched {
+        records: vec![Record::new(number.into(), "k", "d", 1)],
+        ..Fetched::default()
+    };
+    let (first, _) = reading.begin();
+    assert!(reading.answered(first, &read(1)));
+    let (second, from) = reading.begin();
+    assert_eq!(from, Position::after(1_u128.into()));
+    // Its answer was under way: the one that replaces it reads the same records again.
+    assert!(!reading.answered(first, &read(2)), "both would hand them on");
+    assert!(reading.answered(second, &read(2)));
+    assert_eq!(reading.begin().1, Position::after(2_u128.into()));
+}
