@@ -58,7 +58,7 @@ fn g3_in_calm_weather_nothing_comes_twice() {
 }
 
 /// Seeds that once broke a promise, and what they are about.
-const REGRESSIONS: [(u64, &str); 8] = [
+const REGRESSIONS: [(u64, &str); 10] = [
     (40, "an ended row kept the row of a dead worker"),
     (164, "the claimer left before the owner handed over, and nobody looked for half a minute"),
     (100_948, "a lease handed to a worker that was leaving"),
@@ -67,6 +67,8 @@ const REGRESSIONS: [(u64, &str); 8] = [
     (1_000_097, "a worker that gives up at its start is started again"),
     (1_002_349, "so is the only worker of a group"),
     (1_005_933, "and one that an outage kept from starting"),
+    (3_004_131, "a listing older than a lease made its worker forget that it had given it up"),
+    (3_009_719, "a stale listing passed a dead worker off as alive, and its successor ended"),
 ];
 
 #[test]

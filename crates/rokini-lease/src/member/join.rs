@@ -20,7 +20,7 @@ pub(super) async fn join(
 ) -> Result<Instant, JoinError> {
     let mut found = namesakes(store, group, me).await?;
     loop {
-        wait_for_death(store, group, me, config, found).await?;
+        wait_for_death(store, group, config, found).await?;
         let begun = Instant::now();
         let row = WorkerRow {
             streams: config.streams.clone(),
@@ -82,27 +82,29 @@ const MOVES_OF_THE_LIVING: u32 = 2;
 async fn wait_for_death(
     store: &dyn LeaseStore,
     group: &GroupId,
-    me: &WorkerId,
     config: &MemberConfig,
     found: Vec<WorkerRow>,
 ) -> Result<(), JoinError> {
-    let now = Instant::now();
-    let mut waiting: Vec<Namesake> =
-        found.into_iter().map(|row| Namesake { row, moves: 0, silent_since: now }).collect();
+    // By consistent reads: a listing may show an older beat after a newer one, which is no sign of life.
+    let mut waiting = Vec::new();
+    for row in found {
+        if let Some(row) = unless_dead(store, group, &row.id).await? {
+            waiting.push(Namesake { row, moves: 0, silent_since: Instant::now() });
+        }
+    }
     while !waiting.is_empty() {
         sleep(config.heartbeat).await;
-        let rows = namesakes(store, group, me).await?;
         let mut still = Vec::new();
         for mut namesake in waiting {
-            let Some(row) = rows.iter().find(|row| row.id == namesake.row.id) else { continue };
+            let Some(row) = unless_dead(store, group, &namesake.row.id).await? else { continue };
             if row.beat != namesake.row.beat {
                 // A leaving namesake beats on while it drains: it is given the time to finish.
                 namesake.moves += u32::from(row.state == WorkerState::Alive);
                 namesake.silent_since = Instant::now();
             }
-            namesake.row = row.clone();
+            namesake.row = row;
             if namesake.moves >= MOVES_OF_THE_LIVING {
-                return Err(duplicate(group, row));
+                return Err(duplicate(group, &namesake.row));
             }
             if namesake.silent_since.elapsed() < silence(&namesake.row, config)
                 || !fence(store, group, &namesake.row).await?
@@ -113,6 +115,14 @@ async fn wait_for_death(
         waiting = still;
     }
     Ok(())
+}
+
+async fn unless_dead(
+    store: &dyn LeaseStore,
+    group: &GroupId,
+    id: &WorkerId,
+) -> Result<Option<WorkerRow>, StoreError> {
+    Ok(store.worker(group, id).await?.filter(|row| row.state != WorkerState::Fenced))
 }
 
 /// How long a namesake must be silent before it may be fenced.

@@ -52,8 +52,8 @@ struct Table {
     held: BTreeMap<LeaseKey, Arc<Hold>>,
     /// `Lease` values that user tasks still have, held or lost.
     in_use: BTreeSet<LeaseKey>,
-    /// The highest epoch under which each lease was given up. A stale listing still shows those.
-    gave_up: BTreeMap<LeaseKey, Epoch>,
+    /// The highest epoch under which each lease was given up, and when. A stale listing still shows those.
+    gave_up: BTreeMap<LeaseKey, (Epoch, Instant)>,
 }
 
 /// What the control loop is to do next.
@@ -235,9 +235,11 @@ impl Shared {
     pub(crate) fn set_view(&self, view: View) -> Arc<View> {
         let view = Arc::new(view);
         *lock(&self.view) = Arc::clone(&view);
-        // Kept while the lease exists: a listing or a reply may arrive that is older than this one.
+        // Kept while the lease exists: a listing or a reply may arrive that is older than this one. So may this one be, and
+        // not show a lease that is new.
         let keys: BTreeSet<&LeaseKey> = view.leases.iter().map(|row| &row.key).collect();
-        lock(&self.table).gave_up.retain(|key, _| keys.contains(key));
+        let recent = |at: Instant| at.elapsed() < self.config.reconcile;
+        lock(&self.table).gave_up.retain(|key, (_, at)| keys.contains(key) || recent(*at));
         view
     }
 
@@ -264,7 +266,7 @@ impl Shared {
             return Named::AsItShouldBe;
         }
         match table.gave_up.get(&row.key) {
-            Some(gave_up) if row.epoch <= *gave_up => Named::AcquireAgain,
+            Some((gave_up, _)) if row.epoch <= *gave_up => Named::AcquireAgain,
             _ => Named::TakeUp,
         }
     }
@@ -275,7 +277,7 @@ impl Shared {
         let hold = Arc::new(Hold::new(row));
         {
             let mut table = lock(&self.table);
-            if table.gave_up.get(&hold.key).is_some_and(|gave_up| hold.epoch <= *gave_up) {
+            if table.gave_up.get(&hold.key).is_some_and(|(gave_up, _)| hold.epoch <= *gave_up) {
                 drop(table);
                 self.look_now();
                 return;
@@ -296,8 +298,8 @@ impl Shared {
     pub(crate) fn give_up(&self, hold: &Hold) {
         let mut table = lock(&self.table);
         table.held.remove(&hold.key);
-        let gave_up = table.gave_up.entry(hold.key.clone()).or_default();
-        *gave_up = (*gave_up).max(hold.epoch);
+        let before = table.gave_up.get(&hold.key).map_or(hold.epoch, |(epoch, _)| *epoch);
+        table.gave_up.insert(hold.key.clone(), (before.max(hold.epoch), Instant::now()));
     }
 
     /// A lease was found to be somebody else's, or at another epoch.

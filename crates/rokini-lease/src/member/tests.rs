@@ -361,6 +361,20 @@ async fn l7_a_restart_waits_for_the_failover_time_unless_death_is_vouched_for() 
     }
 }
 
+/// Listings are eventually consistent: they may show an older beat after a newer one.
+#[tokio::test(start_paused = true)]
+async fn l7_a_beat_that_a_stale_listing_moves_is_no_sign_of_life() {
+    for seed in 0..20 {
+        let link = FaultyStore::new(store_with(1).await, seed);
+        let config = || MemberConfig { process: None, ..MemberConfig::default() };
+        let mut a = Worker::join_with(&link, "same", config()).await.unwrap();
+        a.live(8 * SECOND).await;
+        a.die();
+        link.chance(Operation::Watch, Fault::StaleListing, 0.5);
+        Worker::join_with(&link, "same", config()).await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn settings_that_contradict_each_other_are_refused() {
     let store = store_with(0).await;
