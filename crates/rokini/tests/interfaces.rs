@@ -19,8 +19,6 @@ mod harness;
 mod prepared;
 #[path = "interfaces/records.rs"]
 mod records;
-#[path = "interfaces/spans.rs"]
-mod spans;
 #[path = "delivery/stream.rs"]
 mod stream;
 #[path = "interfaces/typed.rs"]

@@ -58,7 +58,7 @@ fn g3_in_calm_weather_nothing_comes_twice() {
 }
 
 /// Seeds that once broke a promise, and what they are about.
-const REGRESSIONS: [(u64, &str); 10] = [
+const REGRESSIONS: [(u64, &str); 11] = [
     (40, "an ended row kept the row of a dead worker"),
     (164, "the claimer left before the owner handed over, and nobody looked for half a minute"),
     (100_948, "a lease handed to a worker that was leaving"),
@@ -68,6 +68,10 @@ const REGRESSIONS: [(u64, &str); 10] = [
     (1_002_349, "so is the only worker of a group"),
     (1_005_933, "and one that an outage kept from starting"),
     (3_004_131, "a listing older than a lease made its worker forget that it had given it up"),
+    (
+        4_009_133,
+        "the note of a hand-over went with the lost reply to a heartbeat, and the listing was older than that",
+    ),
     (3_009_719, "a stale listing passed a dead worker off as alive, and its successor ended"),
 ];
 

@@ -104,7 +104,7 @@ impl Control {
         self.send_kept_notes().await;
         if let Err(error) = self.try_tick(&inbox).await {
             tracing::debug!(worker = %self.shared.me, %error, "could not look at the fleet, trying again");
-            self.shared.notes_again(inbox.notes);
+            self.shared.again(inbox);
             self.next_full = begun;
         }
     }
@@ -140,6 +140,9 @@ impl Control {
         if full {
             self.fleet_changed(&view.workers);
             self.rest_before_next_full(&view);
+            if inbox.look_again {
+                self.next_full = Instant::now() + self.shared.config.heartbeat;
+            }
             self.report_unreadable(&view);
             self.believe_own_writes(&mut view);
             let view = self.shared.set_view(view);

@@ -76,7 +76,7 @@ async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
                 if let Some(before) = before {
                     if before.mailbox.len() >= MAILBOX_LIMIT {
                         // There were more notes than it takes, and those were refused.
-                        shared.look_now();
+                        shared.notes_were_lost();
                     }
                     shared.notes_arrived(before.mailbox);
                 }
@@ -87,7 +87,7 @@ async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
                 if row.state != WorkerState::Fenced && row.beat > *seen =>
             {
                 *seen = row.beat;
-                shared.look_now();
+                shared.notes_were_lost();
             }
             Ok(Ok(Outcome::Refused { .. })) => return Ok(false),
             Ok(Err(error)) => return Err(error.to_string()),

@@ -62,6 +62,8 @@ pub(crate) struct Inbox {
     pub(crate) notes: BTreeSet<Note>,
     /// All leases should be listed.
     pub(crate) look: bool,
+    /// And once more a heartbeat later: notes were lost, and a listing may be older than what they were about.
+    pub(crate) look_again: bool,
     /// Counting the silence of others starts anew.
     pub(crate) restart_watch: bool,
 }
@@ -164,6 +166,12 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// Notes for this worker may be gone: a look at everything takes their place.
+    pub(crate) fn notes_were_lost(&self) {
+        lock(&self.inbox).look_again = true;
+        self.look_now();
+    }
+
     pub(crate) fn notes_arrived(&self, notes: BTreeSet<Note>) {
         if !notes.is_empty() {
             lock(&self.inbox).notes.extend(notes);
@@ -171,9 +179,11 @@ impl Shared {
         }
     }
 
-    /// Notes that could not be read yet: for the next regular look.
-    pub(crate) fn notes_again(&self, notes: BTreeSet<Note>) {
-        lock(&self.inbox).notes.extend(notes);
+    /// What could not be read yet: for the next regular look.
+    pub(crate) fn again(&self, unread: Inbox) {
+        let mut inbox = lock(&self.inbox);
+        inbox.notes.extend(unread.notes);
+        inbox.look_again |= unread.look_again;
     }
 
     pub(crate) async fn woken(&self) {

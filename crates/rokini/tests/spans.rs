@@ -1,7 +1,24 @@
-//! The span of each batch.
+//! The span of each batch. In a program of its own, one test after the other: whether a span is on is kept for the whole
+//! process, and a subscriber that comes while it is worked out elsewhere may be left out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "a test; uses a part of the harness"
+)]
+
+#[path = "delivery/harness.rs"]
+mod harness;
+#[path = "delivery/stream.rs"]
+mod stream;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rokini::lease::MemoryStore;
 use tracing::field::{Field, Visit};
@@ -10,6 +27,8 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::harness::{Log, Running, builder, failure};
 use crate::stream::Stream;
+
+static ONE: Mutex<()> = Mutex::new(());
 
 type Fields = BTreeMap<&'static str, String>;
 
@@ -38,7 +57,7 @@ impl Visit for Visitor<'_> {
 
 impl Subscriber for Collected {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("rokini") || metadata.target().starts_with("interfaces")
+        metadata.target().starts_with("rokini") || metadata.target().starts_with("spans")
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
@@ -76,6 +95,7 @@ impl Subscriber for Collected {
 
 #[test]
 fn each_batch_has_a_span_in_which_its_handler_runs() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let collected = Collected::default();
     let _guard = tracing::subscriber::set_default(collected.clone());
     let runtime =
@@ -129,6 +149,7 @@ fn each_batch_has_a_span_in_which_its_handler_runs() {
 
 #[test]
 fn o5_steady_state_is_silent_at_info_and_spans_are_off_where_nobody_collects_them() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let collected = Collected::default();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
