@@ -197,7 +197,13 @@ impl Lease {
     /// handler call.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.hold.lost().is_none() && self.shared.is_valid()
+        self.is_valid_at(Instant::now())
+    }
+
+    /// The same for those who have just looked at the clock.
+    #[must_use]
+    pub fn is_valid_at(&self, now: Instant) -> bool {
+        self.hold.lost().is_none() && self.shared.is_valid_at(now)
     }
 
     /// Whether this worker may use its leases, for other tasks. It knows nothing of the loss of this lease alone.

@@ -109,16 +109,15 @@ impl Checkpoints {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn delivered(&self, end: Position) {
+    /// User code has got the shard up to one position, and is done up to another: that is to be stored in time.
+    pub(crate) fn moved(&self, delivered: Option<Position>, done: Option<Position>) {
         let mut state = self.state();
-        state.delivered = state.delivered.max(end);
-    }
-
-    /// The shard is done up to here: to be stored in time.
-    pub(crate) fn done(&self, position: Position) {
-        let mut state = self.state();
+        if let Some(delivered) = delivered {
+            state.delivered = state.delivered.max(delivered);
+        }
+        let Some(done) = done else { return };
         let was_clean = state.done <= state.stored;
-        state.done = state.done.max(position);
+        state.done = state.done.max(done);
         if was_clean {
             self.changed.notify_one();
         }

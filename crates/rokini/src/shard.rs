@@ -7,6 +7,7 @@ use std::time::Duration;
 use rokini_lease::{Epoch, GroupId, LeaseKey, Marks, Position, SequenceNumber, ShardId, StreamId, WorkerId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpoints;
 use crate::delivery::acks::AckQueue;
@@ -43,6 +44,7 @@ struct Hold {
     position: Position,
     checkpoints: Checkpoints,
     acks: AckQueue,
+    cancelled: CancellationToken,
 }
 
 impl ShardContext {
@@ -55,8 +57,8 @@ impl ShardContext {
     ) -> Self {
         let checkpoints = Checkpoints::new(lease.shard.clone(), position);
         let (stream, shard) = (lease.stream.clone(), lease.shard.clone());
-        let acks = AckQueue::default();
-        let hold = Hold { group, stream, shard, worker, epoch, position, checkpoints, acks };
+        let (acks, cancelled) = (AckQueue::default(), CancellationToken::new());
+        let hold = Hold { group, stream, shard, worker, epoch, position, checkpoints, acks, cancelled };
         Self { hold: Arc::new(hold), lane: 0 }
     }
 
@@ -140,6 +142,11 @@ impl ShardContext {
             ));
         }
         Ok(())
+    }
+
+    /// What calls do does not count any more.
+    pub(crate) fn cancelled(&self) -> &CancellationToken {
+        &self.hold.cancelled
     }
 
     pub(crate) fn acks(&self) -> &AckQueue {
@@ -279,6 +286,15 @@ impl Progress {
             self.since = Instant::now();
         }
     }
+
+    fn returned(&mut self, well: bool, now: Instant) {
+        self.last_return = Some(now);
+        if well {
+            self.handling = None;
+            self.failures = 0;
+            self.last_error = None;
+        }
+    }
 }
 
 impl Live {
@@ -342,7 +358,8 @@ impl Live {
         progress.parked = parked;
     }
 
-    pub(crate) fn read(&self, fetched: &Fetched) {
+    /// The stream answered; everything up to `done` was done by then.
+    pub(crate) fn read(&self, fetched: &Fetched, done: Position) {
         let now = Instant::now();
         let behind = Duration::from_millis(fetched.millis_behind_latest);
         let mut progress = self.progress();
@@ -351,12 +368,16 @@ impl Live {
         }
         progress.millis_behind_latest = Some(fetched.millis_behind_latest);
         progress.last_read = Some(now);
+        progress.arrivals.done(done);
         progress.arrivals.fetched(&fetched.records, behind, now);
     }
 
-    /// A call of the record handler returned, however; where without an error, what it was about.
-    pub(crate) fn handled(&self, took: Duration, done: Option<Size>) {
-        self.progress().tally.handled(took, done);
+    /// A call of the record handler returned at this time, however; where without an error, what it was about. `well`
+    /// as in `returned`.
+    pub(crate) fn handled(&self, took: Duration, done: Option<Size>, well: bool, now: Instant) {
+        let mut progress = self.progress();
+        progress.tally.handled(took, done);
+        progress.returned(well, now);
     }
 
     /// What was recorded reaches the recorders: to be called before somebody looks at them.
@@ -383,13 +404,7 @@ impl Live {
 
     /// A call returned at this time; `well` where nothing is left that failed.
     pub(crate) fn returned(&self, well: bool, now: Instant) {
-        let mut progress = self.progress();
-        progress.last_return = Some(now);
-        if well {
-            progress.handling = None;
-            progress.failures = 0;
-            progress.last_error = None;
-        }
+        self.progress().returned(well, now);
     }
 
     pub(crate) fn given_up(&self, skipped: usize, dead_lettered: usize) {

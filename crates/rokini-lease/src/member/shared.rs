@@ -116,7 +116,11 @@ impl Shared {
     }
 
     pub(crate) fn is_valid(&self) -> bool {
-        !self.stopped.is_cancelled() && Instant::now() < *lock(&self.valid_until)
+        self.is_valid_at(Instant::now())
+    }
+
+    pub(crate) fn is_valid_at(&self, now: Instant) -> bool {
+        now < *lock(&self.valid_until) && !self.stopped.is_cancelled()
     }
 
     /// Waits until heartbeats arrive again. Never ends once the member is over.

@@ -44,16 +44,23 @@ impl Word {
 #[derive(Debug, Default)]
 pub(crate) struct AckQueue {
     told: Mutex<Vec<Ack>>,
+    /// Whether there may be some: most shards use no tokens, and are asked after every call.
+    any: AtomicBool,
     changed: Notify,
 }
 
 impl AckQueue {
     fn tell(&self, ack: Ack) {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push(ack);
+        self.any.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
     pub(crate) fn take(&self) -> Vec<Ack> {
+        // One that is told from here on is taken now, or wakes the worker.
+        if !self.any.load(Ordering::Acquire) || !self.any.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
         std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -87,7 +87,6 @@ pub(crate) enum Told {
 struct Current {
     call: u64,
     case: Case,
-    trial: Spans,
     /// Tokens given back as failed before the call returned.
     early: Vec<(Spans, Option<HandlerFailure>)>,
 }
@@ -157,9 +156,15 @@ impl Flow {
         self.seats[lane].open = true;
     }
 
-    /// Takes up the next records.
-    pub(crate) fn add(&mut self, records: Vec<Record>, millis_behind_latest: u64, now: Instant) {
-        let span = self.tracker.add(records, millis_behind_latest, now);
+    /// Takes up the next records, with data of this size.
+    pub(crate) fn add(
+        &mut self,
+        records: Vec<Record>,
+        bytes: usize,
+        millis_behind_latest: u64,
+        now: Instant,
+    ) {
+        let span = self.tracker.add(records, bytes, millis_behind_latest, now);
         let (tracker, limits) = (&self.tracker, &self.rules.limits);
         if let [seat] = &mut self.seats[..] {
             if !span.is_empty() {
@@ -244,14 +249,9 @@ impl Flow {
                     attempts: case.attempts,
                     age: now.duration_since(case.since),
                 },
-                _ => Step::Call {
-                    lane,
-                    call,
-                    records: trial.clone(),
-                    attempt: case.attempts.saturating_add(1),
-                },
+                _ => Step::Call { lane, call, records: trial, attempt: case.attempts.saturating_add(1) },
             };
-            self.seats[lane].current = Some(Current { call, case, trial, early: Vec::new() });
+            self.seats[lane].current = Some(Current { call, case, early: Vec::new() });
             self.running += 1;
             return Some(step);
         }
@@ -290,8 +290,9 @@ impl Flow {
         now: Instant,
         asked: impl Fn() -> Position,
     ) {
-        let Some(Current { call, mut case, trial, early }) = self.seats[lane].current.take() else { return };
+        let Some(Current { call, mut case, early }) = self.seats[lane].current.take() else { return };
         self.running -= 1;
+        let trial = case.trial();
         match result {
             Ok(false) => {
                 self.complete(&trial);
@@ -421,8 +422,9 @@ impl Flow {
 
     /// The dead-letter sink has the records of a lane, or not.
     pub(crate) fn buried(&mut self, lane: usize, result: Result<(), String>, now: Instant) {
-        let Some(Current { mut case, trial, .. }) = self.seats[lane].current.take() else { return };
+        let Some(Current { mut case, .. }) = self.seats[lane].current.take() else { return };
         self.running -= 1;
+        let trial = case.trial();
         match result {
             Ok(()) => {
                 self.seats[lane].burials_failed = 0;

@@ -49,6 +49,8 @@ pub(crate) struct Taken {
     pub(crate) records: Arc<Vec<Record>>,
     pub(crate) range: Range<usize>,
     pub(crate) millis_behind_latest: u64,
+    /// The size of their data.
+    pub(crate) bytes: usize,
 }
 
 impl Tracker {
@@ -63,11 +65,16 @@ impl Tracker {
         }
     }
 
-    /// Takes up the next records of the shard.
-    pub(crate) fn add(&mut self, records: Vec<Record>, millis_behind_latest: u64, now: Instant) -> Span {
+    /// Takes up the next records of the shard, with data of this size.
+    pub(crate) fn add(
+        &mut self,
+        records: Vec<Record>,
+        bytes: usize,
+        millis_behind_latest: u64,
+        now: Instant,
+    ) -> Span {
         let span = Span { from: self.end, to: self.end + records.len() as u64 };
         if !records.is_empty() {
-            let bytes = records.iter().map(|record| record.data.len()).sum();
             self.end = span.to;
             self.bytes += bytes;
             let records = Arc::new(records);
@@ -83,15 +90,8 @@ impl Tracker {
         if span.is_empty() {
             return;
         }
-        if let Some((&from, &to)) = self.beyond.range(..=span.from).next_back()
-            && to >= span.from
-        {
-            span = Span { from, to: to.max(span.to) };
-        }
-        // What begins inside of it, or right after it, becomes part of it.
-        while let Some((&from, &to)) = self.beyond.range(span.from..=span.to).next() {
-            self.beyond.remove(&from);
-            span.to = span.to.max(to);
+        if !self.beyond.is_empty() {
+            span = self.joined(span);
         }
         if span.from > self.prefix {
             self.beyond.insert(span.from, span.to);
@@ -104,6 +104,21 @@ impl Tracker {
         while self.responses.front().is_some_and(|response| response.end() <= self.prefix) {
             self.bytes -= self.responses.pop_front().map_or(0, |response| response.bytes);
         }
+    }
+
+    /// The span with what is done around it.
+    fn joined(&mut self, mut span: Span) -> Span {
+        if let Some((&from, &to)) = self.beyond.range(..=span.from).next_back()
+            && to >= span.from
+        {
+            span = Span { from, to: to.max(span.to) };
+        }
+        // What begins inside of it, or right after it, becomes part of it.
+        while let Some((&from, &to)) = self.beyond.range(span.from..=span.to).next() {
+            self.beyond.remove(&from);
+            span.to = span.to.max(to);
+        }
+        span
     }
 
     /// Every record up to a position is done.
@@ -144,6 +159,10 @@ impl Tracker {
     }
 
     fn response(&self, number: u64) -> Option<&Response> {
+        // What is done in order is looked for in the first one.
+        if let Some(front) = self.responses.front().filter(|front| number < front.end()) {
+            return Some(front).filter(|front| front.first <= number);
+        }
         let index = self.responses.partition_point(|response| response.end() <= number);
         self.responses.get(index).filter(|response| response.first <= number)
     }
@@ -168,13 +187,20 @@ impl Tracker {
         {
             let from = Span { from: response.first, to: span.from }.len();
             let range = from..from + span.len();
-            return Taken { records: Arc::clone(&response.records), range, millis_behind_latest };
+            let records = Arc::clone(&response.records);
+            let whole = range.len() == records.len();
+            let bytes = if whole { response.bytes } else { bytes_of(&records[range.clone()]) };
+            return Taken { records, range, millis_behind_latest, bytes };
         }
         let records: Vec<Record> =
             spans.numbers().filter_map(|number| self.record(number).cloned()).collect();
-        let range = 0..records.len();
-        Taken { records: Arc::new(records), range, millis_behind_latest }
+        let (range, bytes) = (0..records.len(), bytes_of(&records));
+        Taken { records: Arc::new(records), range, millis_behind_latest, bytes }
     }
+}
+
+fn bytes_of(records: &[Record]) -> usize {
+    records.iter().map(|record| record.data.len()).sum()
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ pub struct Batch {
     pub(crate) shard: ShardContext,
     pub(crate) millis_behind_latest: u64,
     pub(crate) attempt: u32,
-    pub(crate) cancelled: CancellationToken,
     pub(crate) delivery: Delivery,
     pub(crate) span: Span,
 }
@@ -82,7 +81,7 @@ impl Batch {
     /// handler may then return at once with whatever result.
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.cancelled
+        self.shard.cancelled()
     }
 
     /// The tracing span of this call, in which the handler runs. For work that goes on elsewhere:

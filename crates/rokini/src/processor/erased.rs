@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ impl<P: RecordProcessor> ErasedProcessor for P {
 
     fn process(&mut self, batch: Batch) -> Call<'_> {
         let span = batch.span().clone();
+        if span.is_disabled() {
+            return Box::pin(RecordProcessor::process(self, batch));
+        }
         let of_call = span.clone();
         let call = async move {
             let result = RecordProcessor::process(self, batch).await;
@@ -60,20 +63,32 @@ impl<P: RecordProcessor> ErasedProcessor for P {
 pub(crate) type Failed = HandlerFailure;
 
 /// Runs a call into user code: errors, panics and, with a limit, calls that take too long are all failures.
-pub(crate) async fn guarded<T>(
+/// The call is made at once, so that what it is given need not be kept here.
+pub(crate) fn guarded<T, F: Future<Output = Result<T, HandlerError>>>(
     limit: Option<Duration>,
-    call: impl Future<Output = Result<T, HandlerError>>,
-) -> Result<T, Failed> {
-    // Pinned once: kept for both cases it would be twice as large.
-    let call = pin!(AssertUnwindSafe(call).catch_unwind());
-    let returned = match limit {
-        Some(limit) => timeout(limit, call).await.map_err(|_| HandlerFailure::Timeout(limit))?,
-        None => call.await,
-    };
-    match returned {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(HandlerFailure::Error(with_causes(&*error))),
-        Err(panic) => Err(HandlerFailure::Panic(panic_message(&*panic))),
+    make: impl FnOnce() -> F,
+) -> impl Future<Output = Result<T, Failed>> {
+    let made = catch_unwind(AssertUnwindSafe(make));
+    async move {
+        let returned = match made {
+            Ok(call) => {
+                // Pinned once: kept for both cases it would be twice as large.
+                let call = pin!(AssertUnwindSafe(call).catch_unwind());
+                match limit {
+                    // Apart, so that calls without a limit are small: they are moved.
+                    Some(limit) => {
+                        Box::pin(timeout(limit, call)).await.map_err(|_| HandlerFailure::Timeout(limit))?
+                    }
+                    None => call.await,
+                }
+            }
+            Err(panic) => Err(panic),
+        };
+        match returned {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(HandlerFailure::Error(with_causes(&*error))),
+            Err(panic) => Err(HandlerFailure::Panic(panic_message(&*panic))),
+        }
     }
 }
 

@@ -3,11 +3,16 @@
 use rokini_lease::StreamId;
 use tracing::Span;
 use tracing::field::{Empty, display};
+use tracing::level_filters::LevelFilter;
 
 use crate::{Record, ShardContext};
 
 /// A span for the handling of these records. Costs next to nothing where nobody collects spans.
 pub(crate) fn of_batch(shard: &ShardContext, records: &[Record], attempt: u32) -> Span {
+    // The macro looks at the fields first.
+    if LevelFilter::current() < LevelFilter::INFO {
+        return Span::none();
+    }
     // OpenTelemetry has no unsigned numbers: they would arrive as text.
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let sequence = |record: Option<&Record>| record.map(|record| display(record.sequence_number));

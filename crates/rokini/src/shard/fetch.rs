@@ -20,13 +20,21 @@ use crate::{Error, ErrorKind, Fetched, OnDataLoss, ShardEnd, ShardReader};
 /// one that does not from spinning.
 const BESIDE_READER: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_millis(200) };
 
+/// What one read brought.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) fetched: Fetched,
+    /// The size of the records' data.
+    pub(crate) bytes: usize,
+}
+
 /// Reads one shard into a channel, at most one response ahead of what was taken from it.
 pub(crate) struct Fetch {
     engine: Arc<Engine>,
     live: Arc<Live>,
     stream: Arc<OpenStream>,
     validity: Validity,
-    responses: mpsc::Sender<Fetched>,
+    responses: mpsc::Sender<Response>,
     retry: Retry,
 }
 
@@ -36,7 +44,7 @@ impl Fetch {
         live: &Arc<Live>,
         stream: &Arc<OpenStream>,
         validity: Validity,
-        responses: &mpsc::Sender<Fetched>,
+        responses: &mpsc::Sender<Response>,
         rng: &mut StdRng,
     ) -> Self {
         let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
@@ -55,19 +63,24 @@ impl Fetch {
             self.live.reading.asking(false);
             let Some(mut fetched) = next else { continue };
             self.look_for_gap(&fetched).await;
+            // One look at each record, for all that is to be known of them.
+            let (mut data, mut keys) = (0, 0);
+            for record in &mut fetched.records {
+                record.hold = Some(hold);
+                data += record.data.len();
+                keys += record.partition_key.len();
+            }
             // From here to the hand-over nothing waits: a reader that was replaced hands on nothing, any other all.
-            if !self.live.reading.answered(number, &fetched) {
+            let done = self.live.context.checkpoints().pending();
+            if !self.live.reading.answered(number, &fetched, data + keys, done) {
                 return;
             }
-            self.live.read(&fetched);
+            self.live.read(&fetched, done);
             if fetched.records.is_empty() && fetched.end.is_none() {
                 continue;
             }
-            for record in &mut fetched.records {
-                record.hold = Some(hold);
-            }
             let ended = fetched.end.is_some();
-            place.send(fetched);
+            place.send(Response { fetched, bytes: data });
             if ended {
                 return;
             }

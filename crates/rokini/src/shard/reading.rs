@@ -10,8 +10,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::rate::Rate;
+use crate::Fetched;
 use crate::consumer::streams::OpenStream;
-use crate::{Fetched, Record};
 
 /// Pieces of one response whose being done is told apart.
 const PIECES: usize = 32;
@@ -164,19 +164,21 @@ impl Reading {
     }
 
     /// Notes what one read brought and says whether the reader of this number may hand it on: one that was replaced may
-    /// not, and what it brought counts for nothing.
-    pub(crate) fn answered(&self, reader: u64, fetched: &Fetched) -> bool {
+    /// not, and what it brought counts for nothing. `bytes` is what its records' data and partition keys make, `done`
+    /// how far the shard is done.
+    pub(crate) fn answered(&self, reader: u64, fetched: &Fetched, bytes: usize, done: Position) -> bool {
         let now = self.now_millis();
         let mut state = self.state();
         if state.reader != reader {
             return false;
         }
+        // What is done need not be kept.
+        state.settle(done);
         state.alive = Some(Instant::now());
         state.restarts = 0;
         state.read_to = Some(now.saturating_sub(fetched.millis_behind_latest));
         state.at_tip = fetched.millis_behind_latest == 0;
-        let bytes = |record: &Record| record.data.len() + record.partition_key.len();
-        state.rate.add(Instant::now(), fetched.records.iter().map(bytes).sum());
+        state.rate.add(Instant::now(), bytes);
         if let Some(last) = fetched.records.last() {
             state.place = Position::after(last.sequence_number);
         }

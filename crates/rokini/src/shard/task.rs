@@ -14,16 +14,16 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::fetch::Fetch;
+use super::fetch::{Fetch, Response};
 use super::{Live, ShardState};
 use crate::ShardContext;
+use crate::ShardEnd;
 use crate::checkpoint::Saved;
 use crate::consumer::engine::Engine;
 use crate::consumer::streams::OpenStream;
 use crate::delivery::retry::{Backoff, RateLimit, Retry};
 use crate::events::Event;
 use crate::processor::guarded;
-use crate::{Fetched, ShardEnd};
 
 mod watchdog;
 mod worker;
@@ -95,7 +95,7 @@ impl ShardTask {
         let lanes = engine.rules().lanes;
         let mut processors: Vec<(ShardContext, Slot)> =
             (0..lanes).map(|lane| (context.in_lane(lane), None)).collect();
-        let cancelled = CancellationToken::new();
+        let cancelled = context.cancelled();
         let _cancels = cancelled.clone().drop_guard();
         let end = {
             let drain = CancellationToken::new();
@@ -106,8 +106,7 @@ impl ShardTask {
             let mut pauses = pin!(mind_pauses(&engine, &lease, &live));
             let mut losses = pin!(mind_losses(&engine, &live));
             let mut silence = pin!(watchdog::silent(&live, &engine.config));
-            let worker =
-                Worker::new(&engine, &live, &lease, responses, &drain, &cancelled, &mut processors, &mut rng);
+            let worker = Worker::new(&engine, &live, &lease, responses, &drain, &mut processors, &mut rng);
             let mut work = pin!(worker.run());
             let retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng));
             let interval = engine.config.checkpoint_interval;
@@ -192,7 +191,7 @@ fn start_reading(
     live: &Arc<Live>,
     stream: &Arc<OpenStream>,
     lease: &Lease,
-    responses: &mpsc::Sender<Fetched>,
+    responses: &mpsc::Sender<Response>,
     rng: &mut StdRng,
 ) -> AbortOnDropHandle<()> {
     let fetch = Fetch::new(engine, live, stream, lease.validity(), responses, rng);
@@ -280,8 +279,9 @@ async fn lost(
     engine.events.tell(Event::LeaseLost { stream, shard, cause });
     let told = processors.into_iter().filter_map(|(context, slot)| slot.zip(Some(context)));
     let calls = told.map(|(mut processor, context)| async move {
-        let call = async {
-            processor.lease_lost(&context, cause).await;
+        let (processor, context) = (&mut *processor, &context);
+        let call = || async move {
+            processor.lease_lost(context, cause).await;
             Ok(())
         };
         guarded(Some(LOST_GRACE), call).await

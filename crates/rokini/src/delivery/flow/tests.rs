@@ -27,6 +27,11 @@ fn records(from: u64, keys: &[&str]) -> Vec<Record> {
     keys.iter().enumerate().map(record).collect()
 }
 
+fn add(flow: &mut Flow, records: Vec<Record>, now: Instant) {
+    let bytes = records.iter().map(|record| record.data.len()).sum();
+    flow.add(records, bytes, 0, now);
+}
+
 fn after(number: u64) -> Position {
     Position::after(SequenceNumber::from(u128::from(number)))
 }
@@ -57,7 +62,7 @@ async fn a1_poison_record_is_found_in_log_n_calls_and_the_rest_goes_on_in_order(
         };
         let mut flow = flow(rules(1, policy));
         let keys = vec!["k"; usize::try_from(count).unwrap()];
-        flow.add(records(0, &keys), 0, Instant::now());
+        add(&mut flow, records(0, &keys), Instant::now());
         let (mut calls, mut done) = (0, Vec::<u64>::new());
         let mut now = Instant::now();
         loop {
@@ -93,7 +98,7 @@ async fn a1_poison_record_is_found_in_log_n_calls_and_the_rest_goes_on_in_order(
 async fn c1_parked_key_waits_while_others_go_on_and_keeps_its_order() {
     let mut flow = flow(rules(1, Policy { park: true, ..Policy::default() }));
     let mut now = Instant::now();
-    flow.add(records(0, &["a", "bad", "b", "bad", "c"]), 0, now);
+    add(&mut flow, records(0, &["a", "bad", "b", "bad", "c"]), now);
     let mut order = Vec::<u64>::new();
     let mut failures = 0;
     while failures < 9 {
@@ -111,7 +116,7 @@ async fn c1_parked_key_waits_while_others_go_on_and_keeps_its_order() {
     }
     assert_eq!(order, [0, 2, 4], "the second record of the parked key waits");
     assert_eq!((flow.parked(), flow.position()), (1, after(1)));
-    flow.add(records(5, &["bad", "d"]), 0, now);
+    add(&mut flow, records(5, &["bad", "d"]), now);
     assert_eq!(numbers(flow.next(now, nothing)), [6], "what comes later of the key waits too");
     flow.returned(0, Ok(false), now, nothing);
     now = flow.due(now).unwrap();
@@ -128,11 +133,11 @@ async fn c4_acks_in_any_order_move_the_position_by_the_done_prefix() {
     let mut flow = flow(Rules { window_records: 4, ..rules(1, Policy::default()) });
     let now = Instant::now();
     let ack = |call, number, word| Ack { call, records: Spans::from(Span::one(number)), word };
-    flow.add(records(0, &["a", "b"]), 0, now);
+    add(&mut flow, records(0, &["a", "b"]), now);
     assert_eq!(numbers(flow.next(now, nothing)), [0, 1]);
     flow.returned(0, Ok(true), now, nothing);
     assert!(flow.awaits_acks() && flow.wants_more(), "the next records come while tokens are out");
-    flow.add(records(2, &["c", "d"]), 0, now);
+    add(&mut flow, records(2, &["c", "d"]), now);
     assert_eq!(numbers(flow.next(now, nothing)), [2, 3]);
     // One that comes before its call has returned.
     flow.acked(ack(2, 3, Word::Done), now);
@@ -144,7 +149,7 @@ async fn c4_acks_in_any_order_move_the_position_by_the_done_prefix() {
     assert_eq!(flow.position(), after(2));
     assert!(flow.wants_more());
     // A failed one comes again before what is new, and its old token has no say any more.
-    flow.add(records(4, &["e"]), 0, now);
+    add(&mut flow, records(4, &["e"]), now);
     flow.acked(ack(2, 2, Word::Failed(no())), now);
     assert!(numbers(flow.next(now, nothing)).is_empty());
     let due = flow.due(now).unwrap();
@@ -169,7 +174,7 @@ async fn c1_a_token_given_back_is_no_failure_of_its_record() {
         let policy = Policy { max_attempts: once, then, ..Policy::default() };
         let mut flow = flow(rules(1, policy));
         let now = Instant::now();
-        flow.add(records(0, &["a"]), 0, now);
+        add(&mut flow, records(0, &["a"]), now);
         let _ = flow.next(now, nothing);
         flow.returned(0, Ok(true), now, nothing);
         let word = Word::Dropped.when_leaving();
@@ -188,7 +193,7 @@ async fn a_token_kept_for_too_long_counts_as_failed() {
     let limit = Duration::from_secs(3);
     let mut flow = flow(Rules { ack_timeout: Some(limit), ..rules(1, Policy::default()) });
     let now = Instant::now();
-    flow.add(records(0, &["a"]), 0, now);
+    add(&mut flow, records(0, &["a"]), now);
     let _ = flow.next(now, nothing);
     flow.returned(0, Ok(true), now, nothing);
     assert_eq!(flow.due(now), Some(now + limit));
@@ -202,7 +207,7 @@ async fn c4_a_call_whose_time_is_up_brings_no_record_again_that_a_later_call_has
     let limit = Duration::from_secs(3);
     let mut flow = flow(Rules { ack_timeout: Some(limit), ..rules(1, Policy::default()) });
     let begun = Instant::now();
-    flow.add(records(0, &["a", "b"]), 0, begun);
+    add(&mut flow, records(0, &["a", "b"]), begun);
     let Some(Step::Call { call, .. }) = flow.next(begun, nothing) else { panic!() };
     flow.returned(0, Ok(true), begun, nothing);
     // The first record fails and comes again; its new token is out when the time of the first call is up.
@@ -220,7 +225,7 @@ async fn a1_position_passes_a_dead_letter_once_it_is_confirmed() {
         Policy { max_attempts: NonZeroU32::new(2), then: OnFailure::DeadLetter, ..Policy::default() };
     let mut flow = flow(rules(1, policy));
     let mut now = Instant::now();
-    flow.add(records(0, &["a"]), 0, now);
+    add(&mut flow, records(0, &["a"]), now);
     for _ in 0..2 {
         let _ = flow.next(now, nothing);
         flow.returned(0, Err(no()), now, nothing);
@@ -245,7 +250,7 @@ async fn c1_halted_shard_begins_nothing_until_it_is_resumed() {
     let mut flow = flow(rules(2, policy));
     let now = Instant::now();
     let keys: Vec<String> = (0..20).map(|key| key.to_string()).collect();
-    flow.add(records(0, &keys.iter().map(String::as_str).collect::<Vec<_>>()), 0, now);
+    add(&mut flow, records(0, &keys.iter().map(String::as_str).collect::<Vec<_>>()), now);
     let (first, second) = (flow.next(now, nothing), flow.next(now, nothing));
     assert!(first.is_some() && second.is_some());
     flow.returned(0, Err(no()), now, nothing);
@@ -326,7 +331,7 @@ fn run(world: &World) -> Result<(), TestCaseError> {
             let count = rng.random_range(1..=5).min(world.fates.len() - read);
             let keys: Vec<String> =
                 world.fates[read..read + count].iter().map(|fate| fate.key.to_string()).collect();
-            flow.add(records(read as u64, &keys.iter().map(String::as_str).collect::<Vec<_>>()), 0, now);
+            add(&mut flow, records(read as u64, &keys.iter().map(String::as_str).collect::<Vec<_>>()), now);
             read += count;
             moved = true;
         }

@@ -12,7 +12,8 @@ fn tracker(records: &[(&str, usize)]) -> Tracker {
     let record = |(number, (key, size)): (usize, &(&str, usize))| {
         Record::new(SequenceNumber::from(number as u128 + 1), *key, vec![0; *size], 0)
     };
-    tracker.add(records.iter().enumerate().map(record).collect(), 0, Instant::now());
+    let bytes = records.iter().map(|(_, size)| size).sum();
+    tracker.add(records.iter().enumerate().map(record).collect(), bytes, 0, Instant::now());
     tracker
 }
 

@@ -17,7 +17,7 @@ fn filled(sizes: &[u64]) -> Tracker {
     let mut tracker = Tracker::new(Position::TrimHorizon);
     let mut from = 0;
     for size in sizes {
-        let span = tracker.add(records(from, *size), *size, Instant::now());
+        let span = tracker.add(records(from, *size), 4 * *size as usize, *size, Instant::now());
         assert_eq!(span, Span { from, to: from + size });
         from += size;
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Record;
 use proptest::prelude::*;
 
 const HOUR: u64 = 3_600_000;
@@ -52,11 +53,11 @@ async fn c2_a_reader_that_was_replaced_hands_nothing_on() {
         ..Fetched::default()
     };
     let (first, _) = reading.begin();
-    assert!(reading.answered(first, &read(1)));
+    assert!(reading.answered(first, &read(1), 5, Position::TrimHorizon));
     let (second, from) = reading.begin();
     assert_eq!(from, Position::after(1_u128.into()));
     // Its answer was under way: the one that replaces it reads the same records again.
-    assert!(!reading.answered(first, &read(2)), "both would hand them on");
-    assert!(reading.answered(second, &read(2)));
+    assert!(!reading.answered(first, &read(2), 5, Position::TrimHorizon), "both would hand them on");
+    assert!(reading.answered(second, &read(2), 5, Position::TrimHorizon));
     assert_eq!(reading.begin().1, Position::after(2_u128.into()));
 }

@@ -4,29 +4,37 @@
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Lease, LeaseKey, LostCause, Position};
 use tokio::sync::mpsc;
-use tokio::task::coop::consume_budget;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Live, ShardState};
+use super::{Live, Response, ShardState};
 use crate::consumer::engine::Engine;
 use crate::delivery::acks::Delivery;
 use crate::delivery::flow::{Flow, Step};
 use crate::delivery::retry::{Backoff, Retry};
 use crate::events::{Event, HandlerCall};
 use crate::processor::{Failed, span};
-use crate::{Batch, DeadLetter, Fetched, ShardContext, ShardEnd};
+use crate::shard::Size;
+use crate::{Batch, DeadLetter, Record, ShardContext, ShardEnd};
 
 mod calls;
 mod tell;
 
 pub(super) use calls::Slot;
 use calls::{Calls, Job, JobKind, Returned};
+
+/// For how long calls that never wait follow each other before others get to run: letting them costs some
+/// microseconds.
+const STRAIGHT: Duration = Duration::from_micros(500);
+/// The same in calls, where the clock stands still.
+const STRAIGHT_CALLS: u32 = 1_000;
 
 /// How the delivery of a shard came to an end.
 pub(super) enum End {
@@ -65,37 +73,37 @@ struct Seat<'p> {
     due: Option<Instant>,
     /// Whether the tokens of the last call were taken.
     taken: Arc<AtomicBool>,
+    /// The last call: what it is, when it began, and what it is about.
+    running: (JobKind, Instant, Size),
 }
 
 pub(super) struct Worker<'a> {
     engine: &'a Arc<Engine>,
     live: &'a Arc<Live>,
     lease: &'a Lease,
-    responses: mpsc::Receiver<Fetched>,
+    responses: mpsc::Receiver<Response>,
     drain: &'a CancellationToken,
-    /// What calls do does not count any more.
-    cancelled: &'a CancellationToken,
     flow: Flow,
     seats: Vec<Seat<'a>>,
     calls: Calls<'a>,
     end: Option<ShardEnd>,
     /// As the checkpoints know it.
     position: Position,
+    /// What user code may say is done, where the checkpoints do not know it yet.
+    delivered: Option<Position>,
 }
 
 impl<'a> Worker<'a> {
-    #[expect(clippy::too_many_arguments, reason = "all that a shard has; there is one caller")]
     pub(super) fn new(
         engine: &'a Arc<Engine>,
         live: &'a Arc<Live>,
         lease: &'a Lease,
-        responses: mpsc::Receiver<Fetched>,
+        responses: mpsc::Receiver<Response>,
         drain: &'a CancellationToken,
-        cancelled: &'a CancellationToken,
         lanes: &'a mut [(ShardContext, Slot)],
         rng: &mut StdRng,
     ) -> Self {
-        let position = live.context.position();
+        let (position, now) = (live.context.position(), Instant::now());
         let flow = Flow::new(engine.rules(), position, StdRng::from_rng(rng));
         let calls = Calls::new(lanes.len());
         let seat = |(context, slot): &'a mut (ShardContext, Slot)| Seat {
@@ -105,27 +113,31 @@ impl<'a> Worker<'a> {
             retry: Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng)),
             due: None,
             taken: Arc::default(),
+            running: (JobKind::Create, now, Size::default()),
         };
         let seats = lanes.iter_mut().map(seat).collect();
-        Self { engine, live, lease, responses, drain, cancelled, flow, seats, calls, end: None, position }
+        let (end, delivered) = (None, None);
+        Self { engine, live, lease, responses, drain, flow, seats, calls, end, position, delivered }
     }
 
     pub(super) async fn run(mut self) -> End {
         let context = &self.live.context;
         let validity = self.lease.validity();
+        let mut now = Instant::now();
+        // When others got to run last, and the calls since.
+        let (mut since, mut straight) = (now, 0);
         loop {
-            let now = Instant::now();
             let draining = self.drain.is_cancelled();
-            let valid = self.lease.is_valid();
+            let valid = self.lease.is_valid_at(now);
             self.flow.expire(now);
             if draining {
-                self.leave();
+                self.leave(now);
             } else if valid {
                 self.begin(now);
             }
             self.tell();
             self.save_position();
-            if self.calls.is_empty() && (!self.flow.awaits_acks() || self.cancelled.is_cancelled()) {
+            if self.calls.is_empty() && (!self.flow.awaits_acks() || context.cancelled().is_cancelled()) {
                 if draining {
                     return End::Drained;
                 }
@@ -139,8 +151,14 @@ impl<'a> Worker<'a> {
             self.show(draining, valid);
             // User code that never waits is gone through without a look at all the rest.
             if !draining && let Some(returned) = self.calls.ready().await {
+                now = returned.ended;
                 self.returned(returned);
-                consume_budget().await;
+                straight += 1;
+                if straight == STRAIGHT_CALLS || now.duration_since(since) >= STRAIGHT {
+                    yield_now().await;
+                    now = Instant::now();
+                    (since, straight) = (now, 0);
+                }
                 continue;
             }
             let due = if valid && !draining { self.due(now) } else { self.flow.ack_limit() };
@@ -156,8 +174,8 @@ impl<'a> Worker<'a> {
                 },
                 () = self.live.resumed(), if halted => self.flow.resume(Instant::now()),
                 fetched = self.responses.recv(), if wants_more => match fetched {
-                    Some(fetched) => {
-                        self.flow.add(fetched.records, fetched.millis_behind_latest, Instant::now());
+                    Some(Response { fetched, bytes }) => {
+                        self.flow.add(fetched.records, bytes, fetched.millis_behind_latest, Instant::now());
                         if fetched.end.is_some() {
                             self.flow.end();
                             self.end = fetched.end;
@@ -169,6 +187,8 @@ impl<'a> Worker<'a> {
                 // Only to be shown: nothing else wakes a shard that waits for records, which are not read meanwhile.
                 () = validity.until_invalid(), if valid && self.calls.is_empty() => {}
             }
+            now = Instant::now();
+            (since, straight) = (now, 0);
         }
     }
 
@@ -184,7 +204,7 @@ impl<'a> Worker<'a> {
                 _ => continue,
             };
             if seat.slot.is_some() && seat.due.is_none_or(|due| due <= now) {
-                self.start(lane, job);
+                self.start(lane, job, Size::default(), now);
             }
         }
         let live = self.live;
@@ -192,13 +212,12 @@ impl<'a> Worker<'a> {
             match step {
                 Step::Call { lane, call, records, attempt } => {
                     let taken = self.flow.take(&records);
-                    if let Some(last) = taken.records[taken.range.clone()].last() {
-                        // What user code may say is done: with all that is before it, so not what a call has got
-                        // while another one runs, or while a key is parked.
-                        let apart = self.seats.len() > 1 || self.engine.config.park;
-                        let delivered = if apart { self.flow.position() } else { last.position() };
-                        live.context.checkpoints().delivered(delivered);
+                    // What user code may say is done: with all that is before it, so not what a call has got while
+                    // another one runs, or while a key is parked.
+                    if self.seats.len() == 1 && !self.engine.config.park {
+                        self.delivered = taken.records[taken.range.clone()].last().map(Record::position);
                     }
+                    let size = Size { records: taken.range.len() as u64, bytes: taken.bytes as u64 };
                     let seat = &mut self.seats[lane];
                     // What ended has more to do, and will end again.
                     seat.stage = Stage::Ready;
@@ -212,11 +231,10 @@ impl<'a> Worker<'a> {
                         shard: seat.context.clone(),
                         millis_behind_latest: taken.millis_behind_latest,
                         attempt,
-                        cancelled: self.cancelled.clone(),
                         delivery: Delivery { call, records, taken: Arc::clone(&seat.taken) },
                         span,
                     };
-                    self.start(lane, Job::Process(batch));
+                    self.start(lane, Job::Process(batch), size, now);
                 }
                 Step::Bury { lane, records, failure, attempts, age } => {
                     let Some(sink) = self.engine.dead_letter.clone() else { continue };
@@ -227,46 +245,48 @@ impl<'a> Worker<'a> {
                     letter.attempts = attempts;
                     let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
                     letter.first_failure_millis = Some(self.engine.clock.millis().saturating_sub(age));
-                    self.start(lane, Job::Bury(sink, Box::new(letter)));
+                    self.start(lane, Job::Bury(sink, Box::new(letter)), Size::default(), now);
                 }
             }
         }
     }
 
     /// Once nothing runs any more: the last chance of each processor that was made ready.
-    fn leave(&mut self) {
-        if !self.calls.is_empty() || self.cancelled.is_cancelled() {
+    fn leave(&mut self, now: Instant) {
+        if !self.calls.is_empty() || self.live.context.cancelled().is_cancelled() {
             return;
         }
         for lane in 0..self.seats.len() {
             let stage = std::mem::replace(&mut self.seats[lane].stage, Stage::Left);
             if matches!(stage, Stage::Ready | Stage::Ended) {
-                self.start(lane, Job::ShutdownRequested);
+                self.start(lane, Job::ShutdownRequested, Size::default(), now);
             }
         }
     }
 
-    fn start(&mut self, lane: usize, job: Job) {
+    fn start(&mut self, lane: usize, job: Job, size: Size, now: Instant) {
         let seat = &mut self.seats[lane];
         if let Some(slot) = seat.slot.take() {
             seat.due = None;
+            seat.running = (job.kind(), now, size);
             self.calls.start(self.engine, seat.context, lane, slot, job);
         }
     }
 
     fn returned(&mut self, returned: Returned<'a>) {
-        let Returned { lane, slot, job, result, took, ended: now, size } = returned;
+        let Returned { lane, slot, result, ended: now } = returned;
         self.take_acks();
         let live = self.live;
         let seat = &mut self.seats[lane];
         seat.slot = Some(slot);
+        let (job, begun, size) = seat.running;
         let call = match job {
             JobKind::Process => {
                 let result = result.map(|()| seat.taken.load(Ordering::Acquire));
                 let succeeded = result.is_ok();
-                live.handled(took, succeeded.then_some(size));
                 self.flow.returned(lane, result, now, || live.context.checkpoints().asked());
-                return live.returned(succeeded && !self.flow.is_troubled(), now);
+                let well = succeeded && !self.flow.is_troubled();
+                return live.handled(now.duration_since(begun), succeeded.then_some(size), well, now);
             }
             JobKind::Bury => return self.flow.buried(lane, result.map_err(|error| error.to_string()), now),
             JobKind::Create => HandlerCall::Create,
@@ -312,9 +332,8 @@ impl<'a> Worker<'a> {
     }
 
     fn take_acks(&mut self) {
-        let leaves = self.drain.is_cancelled();
         for mut ack in self.live.context.acks().take() {
-            if leaves {
+            if self.drain.is_cancelled() {
                 ack.word = ack.word.when_leaving();
             }
             self.flow.acked(ack, Instant::now());
@@ -325,13 +344,15 @@ impl<'a> Worker<'a> {
         self.seats.iter().filter_map(|seat| seat.due).chain(self.flow.due(now)).min()
     }
 
+    /// Before any call gets to run.
     fn save_position(&mut self) {
         let position = self.flow.position();
-        if position > self.position {
+        let moved = (position > self.position).then_some(position);
+        let delivered = self.delivered.take().max(moved);
+        if delivered.is_some() {
             self.position = position;
-            if self.engine.config.auto_checkpoint {
-                self.live.context.checkpoints().done(position);
-            }
+            let done = moved.filter(|_| self.engine.config.auto_checkpoint);
+            self.live.context.checkpoints().moved(delivered, done);
         }
     }
 

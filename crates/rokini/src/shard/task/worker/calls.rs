@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -13,7 +12,6 @@ use tokio_util::sync::ReusableBoxFuture;
 use crate::consumer::engine::Engine;
 use crate::dead_letter::DeadLetter;
 use crate::processor::{ErasedProcessor, Failed, guarded};
-use crate::shard::Size;
 use crate::{Batch, DeadLetterSink, ShardContext};
 
 /// Where the processor of a lane is kept. The task of the shard owns it, so that it outlives a call that is dropped.
@@ -57,36 +55,29 @@ impl Job {
 pub(super) struct Returned<'p> {
     pub(super) lane: usize,
     pub(super) slot: &'p mut Slot,
-    pub(super) job: JobKind,
     pub(super) result: Result<(), Failed>,
-    /// How long it took.
-    pub(super) took: Duration,
     pub(super) ended: Instant,
-    /// What it was about, where about records.
-    pub(super) size: Size,
+}
+
+/// What there are many of: small, since it is moved.
+async fn process<'p>(engine: &Engine, lane: usize, slot: &'p mut Slot, batch: Batch) -> Returned<'p> {
+    let result = match slot {
+        Some(processor) => guarded(engine.config.handler_timeout, || processor.process(batch)).await,
+        // Nothing but `Create` comes before the processor is there.
+        None => Ok(()),
+    };
+    Returned { lane, slot, result, ended: Instant::now() }
 }
 
 async fn perform<'p>(
-    engine: &'p Engine,
-    context: &'p ShardContext,
+    engine: &Engine,
+    context: &ShardContext,
     lane: usize,
     slot: &'p mut Slot,
     job: Job,
 ) -> Returned<'p> {
-    let kind = job.kind();
-    let begun = Instant::now();
-    let mut size = Size::default();
-    let result = match (job, slot.as_mut()) {
-        (Job::Process(batch), Some(processor)) => {
-            size.records = batch.len() as u64;
-            size.bytes = batch.iter().map(|record| record.data.len() as u64).sum();
-            guarded(engine.config.handler_timeout, async { processor.process(batch).await }).await
-        }
-        // Apart, so that the calls there are many of are small: they are moved.
-        (job, _) => Box::pin(perform_rare(engine, context, slot, job)).await,
-    };
-    let ended = Instant::now();
-    Returned { lane, slot, job: kind, result, took: ended.duration_since(begun), ended, size }
+    let result = Box::pin(perform_rare(engine, context, slot, job)).await;
+    Returned { lane, slot, result, ended: Instant::now() }
 }
 
 async fn perform_rare(
@@ -100,15 +91,13 @@ async fn perform_rare(
         (Job::Bury(sink, letter), _) => {
             sink.put(&letter).await.map_err(|error| Failed::Error(crate::processor::with_causes(&error)))
         }
-        (Job::Init, Some(processor)) => guarded(limit, async { processor.init(context).await }).await,
-        (Job::ShardEnded, Some(processor)) => {
-            guarded(limit, async { processor.shard_ended(context).await }).await
-        }
+        (Job::Init, Some(processor)) => guarded(limit, || processor.init(context)).await,
+        (Job::ShardEnded, Some(processor)) => guarded(limit, || processor.shard_ended(context)).await,
         (Job::ShutdownRequested, Some(processor)) => {
-            guarded(limit, async { processor.shutdown_requested(context).await }).await
+            guarded(limit, || processor.shutdown_requested(context)).await
         }
         (Job::Create, _) => {
-            let made = guarded(None, async { Ok(engine.factory.make(context)) }).await;
+            let made = guarded(None, || async { Ok(engine.factory.make(context)) }).await;
             made.map(|made| *slot = Some(made))
         }
         // Nothing but `Create` comes before the processor is there.
@@ -138,7 +127,13 @@ impl<'p> Calls<'p> {
         slot: &'p mut Slot,
         job: Job,
     ) {
-        let call = perform(engine, context, lane, slot, job);
+        match job {
+            Job::Process(batch) => self.push(process(engine, lane, slot, batch)),
+            job => self.push(perform(engine, context, lane, slot, job)),
+        }
+    }
+
+    fn push(&mut self, call: impl Future<Output = Returned<'p>> + Send + 'p) {
         match self {
             Self::One(running, is_running) => {
                 running.set(call);
