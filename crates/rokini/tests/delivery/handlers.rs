@@ -12,6 +12,7 @@ use rokini::{
     Batch, ConsumerBuilder, ErrorKind, Event, HandlerCall, HandlerError, HandlerFailure, Record,
     RecordProcessor, ShardContext, ShardState,
 };
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{Log, Running, builder, failure, position, until_leases};
@@ -399,4 +400,35 @@ async fn c11_response_is_read_while_the_handler_runs_and_only_one() {
     assert_eq!(status.shards[0].state, ShardState::Handling);
     assert_eq!(status.shards[0].handling, Some(SequenceNumber::from(1)));
     running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_never_wait_let_others_run() {
+    let (stream, store) = (Stream::new(1).per_read(5_000), MemoryStore::new());
+    for number in 0..5_000 {
+        stream.put(0, &number.to_string());
+    }
+    let (calls, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    // The clock stands still, so it is the number of calls that ends their turn.
+    let other = tokio::spawn({
+        let (calls, first) = (Arc::clone(&calls), Arc::clone(&first));
+        async move {
+            first.notified().await;
+            calls.load(Ordering::Relaxed)
+        }
+    });
+    let called = Arc::clone(&calls);
+    let building = builder(&stream, store, "w").for_each(move |_| {
+        if called.fetch_add(1, Ordering::Relaxed) == 0 {
+            first.notify_one();
+        }
+        async { Ok(()) }
+    });
+    let running = Running::start(building).await;
+    let called_by_then = other.await.unwrap();
+    assert!((1..=1_000).contains(&called_by_then), "{called_by_then} calls in one turn");
+    while calls.load(Ordering::Relaxed) < 5_000 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(running.stop().await.is_clean());
 }
