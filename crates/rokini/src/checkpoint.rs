@@ -56,8 +56,8 @@ struct State {
     asked: Position,
     /// The end of what was delivered: nothing past it can be asked for.
     delivered: Position,
-    /// What is stored together with a position.
-    marks: Marks,
+    /// Records that were passed over, stored together with a position.
+    skipped: Option<Skipped>,
     /// Those who wait for a position to be stored.
     waiting: Vec<(Position, oneshot::Sender<Result<(), Error>>)>,
     /// The final write is about to come: no more writes by the clock.
@@ -89,7 +89,7 @@ impl Checkpoints {
             done: start,
             asked: start,
             delivered: start,
-            marks: Marks::default(),
+            skipped: None,
             waiting: Vec::new(),
             frozen: false,
             closed: None,
@@ -126,19 +126,13 @@ impl Checkpoints {
     /// These records are passed over, after those of earlier holds: a note of them goes with the next position.
     pub(crate) fn skipped(&self, records: &[SequenceNumber], earlier: Option<Skipped>) {
         let mut state = self.state();
-        let skipped = state.marks.skipped.or(earlier).unwrap_or_default();
-        state.marks.skipped = Some(records.iter().fold(skipped, |skipped, record| skipped.and(*record)));
+        let skipped = state.skipped.or(earlier).unwrap_or_default();
+        state.skipped = Some(records.iter().fold(skipped, |skipped, record| skipped.and(*record)));
     }
 
-    /// What is known of the shard by now, for the next position that is stored.
-    pub(crate) fn mark(&self, marks: Marks) {
-        let mut state = self.state();
-        state.marks = marks.or(state.marks);
-    }
-
-    /// What is stored together with a position.
-    pub(crate) fn marks(&self) -> Marks {
-        self.state().marks
+    /// The note of them.
+    pub(crate) fn noted(&self) -> Option<Skipped> {
+        self.state().skipped
     }
 
     /// What is to be stored in the end.

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpoints;
 use crate::delivery::acks::AckQueue;
-use crate::telemetry::lag::Arrivals;
 use crate::telemetry::meter::ShardMeter;
 use crate::telemetry::stall;
 use crate::telemetry::tally::Tally;
 use crate::{Error, ErrorKind, Fetched, Record};
 use reading::Reading;
 
+mod arrivals;
 pub(crate) mod catalog;
 pub(crate) mod coverage;
 pub(crate) mod fetch;
@@ -274,7 +274,6 @@ struct Progress {
     parked: usize,
     skipped: u64,
     dead_lettered: u64,
-    arrivals: Arrivals,
     begun: Instant,
     tally: Tally,
 }
@@ -300,7 +299,6 @@ impl Progress {
 impl Live {
     pub(crate) fn new(context: ShardContext, reading: Reading, meter: Arc<ShardMeter>) -> Self {
         let progress = Progress {
-            arrivals: Arrivals::new(Instant::now()),
             begun: Instant::now(),
             state: ShardState::Starting,
             since: Instant::now(),
@@ -320,7 +318,7 @@ impl Live {
 
     /// What is stored together with this position.
     pub(crate) fn marks(&self, position: Position) -> Marks {
-        self.reading.marks(position).or(self.context.checkpoints().marks())
+        Marks { skipped: self.context.checkpoints().noted(), ..self.reading.marks(position) }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -358,18 +356,15 @@ impl Live {
         progress.parked = parked;
     }
 
-    /// The stream answered; everything up to `done` was done by then.
-    pub(crate) fn read(&self, fetched: &Fetched, done: Position) {
+    /// The stream answered.
+    pub(crate) fn read(&self, fetched: &Fetched) {
         let now = Instant::now();
-        let behind = Duration::from_millis(fetched.millis_behind_latest);
         let mut progress = self.progress();
         if let Some(took) = fetched.took {
             progress.tally.read(took);
         }
         progress.millis_behind_latest = Some(fetched.millis_behind_latest);
         progress.last_read = Some(now);
-        progress.arrivals.done(done);
-        progress.arrivals.fetched(&fetched.records, behind, now);
     }
 
     /// A call of the record handler returned at this time, however; where without an error, what it was about. `well`
@@ -385,14 +380,9 @@ impl Live {
         self.progress().tally.settle();
     }
 
-    /// The age of the oldest record that is not done. `quiet`: see [`Arrivals::lag`].
+    /// The age of the oldest record that is not done. `quiet`: how long a healthy reader may hear nothing.
     pub(crate) fn lag(&self, now_millis: u64, quiet: Duration) -> Duration {
-        let done = self.context.checkpoints().pending();
-        let mut progress = self.progress();
-        progress.arrivals.done(done);
-        let now = Instant::now();
-        self.context.checkpoints().mark(progress.arrivals.marks(now, now_millis));
-        progress.arrivals.lag(now, now_millis, quiet)
+        self.reading.lag(self.context.checkpoints().pending(), now_millis, quiet)
     }
 
     pub(crate) fn handling(&self, first: Option<SequenceNumber>, parked: usize) {

@@ -17,7 +17,6 @@ pub(crate) mod export;
 mod fleet;
 pub(crate) mod health;
 pub(crate) mod http;
-pub(crate) mod lag;
 pub(crate) mod meter;
 #[cfg(feature = "otlp")]
 pub(crate) mod otlp;

@@ -75,7 +75,7 @@ impl Fetch {
             if !self.live.reading.answered(number, &fetched, data + keys, done) {
                 return;
             }
-            self.live.read(&fetched, done);
+            self.live.read(&fetched);
             if fetched.records.is_empty() && fetched.end.is_none() {
                 continue;
             }

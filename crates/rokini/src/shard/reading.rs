@@ -1,7 +1,6 @@
 //! How far a shard is read and done, in time; whether reading it stands still; what may be lost. Time and positions
 //! are handed in, so all of it is decided without I/O.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,14 +8,11 @@ use rokini_lease::{LeaseRow, Marks, Position, WallClock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::arrivals::Arrivals;
 use super::rate::Rate;
 use crate::Fetched;
 use crate::consumer::streams::OpenStream;
 
-/// Pieces of one response whose being done is told apart.
-const PIECES: usize = 32;
-/// Pieces kept at most.
-const MOST_PIECES: usize = 1024;
 /// Times of the stream are approximate: `MillisBehindLatest`, and a `Date` cut to the second.
 const APPROXIMATE_MILLIS: u64 = 60_000;
 
@@ -81,20 +77,11 @@ struct State {
     /// Until when everything that arrived is done, by the stream's clock, once all pieces before are.
     at_tip: bool,
     /// What was handed on and is not known to be done.
-    open: VecDeque<Piece>,
-    /// The arrival of the last record done.
-    done_arrival: Option<u64>,
+    arrivals: Arrivals,
     caught_up: Option<u64>,
     halted: bool,
     losses: u64,
     rate: Rate,
-}
-
-#[derive(Debug)]
-struct Piece {
-    end: Position,
-    first_arrival: u64,
-    last_arrival: u64,
 }
 
 /// What people may know of it.
@@ -118,8 +105,7 @@ impl Reading {
             restarts: 0,
             read_to: known_at(row),
             at_tip: false,
-            open: VecDeque::new(),
-            done_arrival: None,
+            arrivals: Arrivals::new(Instant::now()),
             caught_up: None,
             halted: false,
             losses: 0,
@@ -167,28 +153,22 @@ impl Reading {
     /// not, and what it brought counts for nothing. `bytes` is what its records' data and partition keys make, `done`
     /// how far the shard is done.
     pub(crate) fn answered(&self, reader: u64, fetched: &Fetched, bytes: usize, done: Position) -> bool {
-        let now = self.now_millis();
+        let (now, heard) = (self.now_millis(), Instant::now());
         let mut state = self.state();
         if state.reader != reader {
             return false;
         }
         // What is done need not be kept.
         state.settle(done);
-        state.alive = Some(Instant::now());
+        state.alive = Some(heard);
         state.restarts = 0;
         state.read_to = Some(now.saturating_sub(fetched.millis_behind_latest));
         state.at_tip = fetched.millis_behind_latest == 0;
-        state.rate.add(Instant::now(), bytes);
+        state.rate.add(heard, bytes);
         if let Some(last) = fetched.records.last() {
             state.place = Position::after(last.sequence_number);
         }
-        for piece in fetched.records.chunks(fetched.records.len().div_ceil(PIECES).max(1)) {
-            if let (Some(first), Some(last)) = (piece.first(), piece.last()) {
-                let (first_arrival, last_arrival) = (first.arrival_millis, last.arrival_millis);
-                state.open.push_back(Piece { end: last.position(), first_arrival, last_arrival });
-            }
-        }
-        state.bound();
+        state.arrivals.fetched(&fetched.records, Duration::from_millis(fetched.millis_behind_latest), heard);
         true
     }
 
@@ -253,8 +233,8 @@ impl Reading {
         let now = self.now_millis();
         let mut state = self.state();
         state.settle(done);
-        let oldest = match state.open.front() {
-            Some(piece) => Some(piece.first_arrival),
+        let oldest = match state.arrivals.oldest() {
+            Some(oldest) => Some(oldest),
             None if state.at_tip => None,
             None => state.read_to,
         };
@@ -272,12 +252,19 @@ impl Reading {
         }
     }
 
+    /// The age of the oldest record that is not done. `quiet`: see [`Arrivals::lag`].
+    pub(crate) fn lag(&self, done: Position, now_millis: u64, quiet: Duration) -> Duration {
+        let mut state = self.state();
+        state.settle(done);
+        state.arrivals.lag(Instant::now(), now_millis, quiet)
+    }
+
     /// To be stored with a position.
     pub(crate) fn marks(&self, done: Position) -> Marks {
         let mut state = self.state();
         state.settle(done);
         Marks {
-            record_arrival_millis: state.done_arrival,
+            record_arrival_millis: state.arrivals.last_done(),
             caught_up_millis: state.caught_up,
             bytes_per_second: state.rate.per_second(Instant::now()),
             skipped: None,
@@ -295,27 +282,9 @@ impl Reading {
 }
 
 impl State {
-    /// Neighbours become one where user code checkpoints rarely.
-    fn bound(&mut self) {
-        if self.open.len() > MOST_PIECES {
-            let pieces: Vec<Piece> = std::mem::take(&mut self.open).into();
-            let joined = pieces.chunks(2).filter_map(|pair| {
-                let (first, last) = (pair.first()?, pair.last()?);
-                Some(Piece {
-                    end: last.end,
-                    first_arrival: first.first_arrival,
-                    last_arrival: last.last_arrival,
-                })
-            });
-            self.open = joined.collect();
-        }
-    }
-
     fn settle(&mut self, done: Position) {
-        while self.open.front().is_some_and(|piece| piece.end <= done) {
-            self.done_arrival = self.open.pop_front().map(|piece| piece.last_arrival);
-        }
-        if self.open.is_empty() && self.at_tip {
+        self.arrivals.done(done);
+        if self.arrivals.is_empty() && self.at_tip {
             self.caught_up = self.read_to;
         }
     }

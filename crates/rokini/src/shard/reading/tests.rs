@@ -39,15 +39,44 @@ proptest! {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn c2_a_reader_that_was_replaced_hands_nothing_on() {
+fn reading() -> Reading {
     let bench = crate::source::testing::Bench::new(1);
     let id = rokini_lease::StreamId::new("s@1").unwrap();
     let source = Arc::new(bench.source());
     let stream = Arc::new(OpenStream::new(id.clone(), "s".to_owned(), Position::TrimHorizon, source, DAY));
     let key = rokini_lease::LeaseKey::new(id, crate::source::testing::shard(0));
-    let row = LeaseRow::new(key, Position::TrimHorizon);
-    let reading = Reading::new(stream, WallClock::from_fn(|| 5), &row);
+    Reading::new(stream, WallClock::from_fn(|| 5), &LeaseRow::new(key, Position::TrimHorizon))
+}
+
+#[tokio::test(start_paused = true)]
+async fn o2_what_goes_to_the_lease_is_the_last_arrival_done_and_when_nothing_was_behind() {
+    let reading = reading();
+    let after = |number: u128| Position::after(number.into());
+    let record = |number: u128| Record::new(number.into(), "k", "d", 100 * number as u64);
+    let (reader, _) = reading.begin();
+    let read = |records: Vec<Record>, behind: u64| {
+        let fetched = Fetched { records, millis_behind_latest: behind, ..Fetched::default() };
+        assert!(reading.answered(reader, &fetched, 0, Position::TrimHorizon));
+    };
+    let marks = |done: Position| {
+        let marks = reading.marks(done);
+        (marks.record_arrival_millis, marks.caught_up_millis)
+    };
+    assert_eq!(marks(Position::TrimHorizon), (None, None), "nothing is known");
+    read(vec![record(1), record(2)], 3_000);
+    assert_eq!(marks(after(1)), (Some(100), None), "one is not done");
+    assert_eq!(marks(after(2)), (Some(200), None), "all that was read is done, and there is more");
+    let at_tip = reading.now_millis();
+    read(vec![record(3)], 0);
+    assert_eq!(marks(after(2)), (Some(200), None), "one is not done");
+    assert_eq!(marks(after(3)), (Some(300), Some(at_tip)));
+    read(vec![record(4)], 0);
+    assert_eq!(marks(after(3)), (Some(300), Some(at_tip)), "caught up then, not now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_reader_that_was_replaced_hands_nothing_on() {
+    let reading = reading();
     let read = |number: u128| Fetched {
         records: vec![Record::new(number.into(), "k", "d", 1)],
         ..Fetched::default()

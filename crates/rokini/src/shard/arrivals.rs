@@ -1,15 +1,15 @@
-//! How old the oldest record is that is not done.
+//! When the records arrived that are read and not done: how old the oldest is, and when the last one done came.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rokini_lease::{Marks, Position};
+use rokini_lease::Position;
 use tokio::time::Instant;
 
 use crate::Record;
 
 /// Parts of one response that are told apart: the lag is exact to this fraction of a response.
-const PARTS: usize = 16;
+const PARTS: usize = 32;
 /// Parts kept at most; beyond, neighbours become one. Reached where user code checkpoints rarely.
 const KEPT: usize = 1024;
 
@@ -78,16 +78,19 @@ impl Arrivals {
         }
     }
 
-    /// What the lease remembers of this shard, for those who look at it while nobody has it.
-    pub(crate) fn marks(&self, now: Instant, now_millis: u64) -> Marks {
-        let caught_up = match self.read {
-            Some((heard, Duration::ZERO)) if self.open.is_empty() => {
-                let ago = u64::try_from(now.duration_since(heard).as_millis()).unwrap_or(u64::MAX);
-                Some(now_millis.saturating_sub(ago))
-            }
-            _ => None,
-        };
-        Marks { record_arrival_millis: self.last_done, caught_up_millis: caught_up, ..Marks::default() }
+    /// Whether everything that was read is done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The arrival of the oldest record that is read and not done, in milliseconds since the Unix epoch.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.open.front().map(|part| part.first)
+    }
+
+    /// The arrival of the last record done, in milliseconds since the Unix epoch.
+    pub(crate) fn last_done(&self) -> Option<u64> {
+        self.last_done
     }
 
     /// The lag. `now_millis` is the time of day, for the age of records; skew of the clocks goes into it. `quiet` is
@@ -143,19 +146,12 @@ mod tests {
         assert_eq!(lag(&arrivals, 100), seconds(100), "the handler is stuck at the first");
         arrivals.done(after(4));
         assert_eq!(lag(&arrivals, 100), seconds(96));
-        let marks = |arrivals: &Arrivals, after| arrivals.marks(at(after).0, at(after).1);
-        let expected = Marks { record_arrival_millis: Some(DAY + 3_000), ..Marks::default() };
-        assert_eq!(marks(&arrivals, 100), expected, "not caught up");
+        assert_eq!((arrivals.last_done(), arrivals.is_empty()), (Some(DAY + 3_000), false), "not caught up");
         arrivals.done(after(10));
         assert_eq!(lag(&arrivals, 101), seconds(35), "what is unread was 5 s behind 30 s ago");
         arrivals.fetched(&[], Duration::ZERO, at(102).0);
         assert_eq!(lag(&arrivals, 102), Duration::ZERO);
-        let expected = Marks {
-            record_arrival_millis: Some(DAY + 9_000),
-            caught_up_millis: Some(DAY + 102_000),
-            ..Marks::default()
-        };
-        assert_eq!(marks(&arrivals, 105), expected);
+        assert_eq!((arrivals.last_done(), arrivals.is_empty()), (Some(DAY + 9_000), true));
     }
 
     #[tokio::test]
