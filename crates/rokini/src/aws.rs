@@ -2,7 +2,11 @@
 
 pub(crate) mod error;
 
+use std::time::Duration;
+
 use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_smithy_http_client::pool::{Client, ConnectionPool};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -110,6 +114,32 @@ pub(crate) fn region(aws: &SdkConfig, stream: Option<&StreamRef>) -> Result<Stri
         ))),
         _ => Ok(region),
     }
+}
+
+/// An AWS configuration for calls of the library's own: each try within `attempt`, all `tries` within `total`. What is
+/// missing is added: the behaviour of the SDK, the HTTP client.
+pub(crate) fn bounded(
+    aws: &SdkConfig,
+    attempt: Duration,
+    total: Duration,
+    tries: u32,
+) -> Result<SdkConfig, Error> {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(attempt)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(total)
+        .build();
+    let mut config = aws
+        .to_builder()
+        .retry_config(RetryConfig::standard().with_max_attempts(tries))
+        .timeout_config(timeouts);
+    if aws.behavior_version().is_none() {
+        config = config.behavior_version(behavior());
+    }
+    if aws.http_client().is_none() {
+        config = config.http_client(http_client()?);
+    }
+    Ok(config.build())
 }
 
 /// The defaults of the SDK that this library was tested with.

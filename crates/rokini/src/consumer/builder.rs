@@ -420,15 +420,7 @@ impl ConsumerBuilder {
         }
         let store = match (self.store, &aws) {
             (Some(store), _) => {
-                let table = [
-                    ConfigKey::Table,
-                    ConfigKey::CreateTable,
-                    ConfigKey::BillingMode,
-                    ConfigKey::ReadCapacityUnits,
-                    ConfigKey::WriteCapacityUnits,
-                    ConfigKey::TablePartitions,
-                ];
-                refuse_ineffective(&config, &table, "with a store of one's own")?;
+                refuse_ineffective(&config, &TABLE_KEYS, "with a store of one's own")?;
                 store
             }
             // A group of one.
@@ -513,6 +505,16 @@ fn dynamo(config: &ConsumerConfig, aws: &SdkConfig, group: &GroupId) -> DynamoSt
         None => store,
     }
 }
+
+/// What says where and how positions are stored.
+const TABLE_KEYS: [ConfigKey; 6] = [
+    ConfigKey::Table,
+    ConfigKey::CreateTable,
+    ConfigKey::BillingMode,
+    ConfigKey::ReadCapacityUnits,
+    ConfigKey::WriteCapacityUnits,
+    ConfigKey::TablePartitions,
+];
 
 /// A setting that would do nothing is a mistake of whoever set it.
 fn refuse_ineffective(config: &ConsumerConfig, keys: &[ConfigKey], why: &str) -> Result<(), Error> {

@@ -6,9 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::Builder;
-use aws_sdk_sqs::config::retry::RetryConfig;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -74,21 +71,8 @@ impl DeadLetterQueue {
                  or name a queue there"
             )));
         }
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(ATTEMPT)
-            .operation_attempt_timeout(ATTEMPT)
-            .operation_timeout(TOTAL)
-            .build();
-        let mut config = Builder::from(aws)
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
-            .timeout_config(timeouts);
-        if aws.behavior_version().is_none() {
-            config = config.behavior_version(aws::behavior());
-        }
-        if aws.http_client().is_none() {
-            config = config.http_client(aws::http_client()?);
-        }
-        Ok(Self { client: Client::from_conf(config.build()), url, limit: MESSAGE_DEFAULT })
+        let client = Client::new(&aws::bounded(aws, ATTEMPT, TOTAL, TRIES)?);
+        Ok(Self { client, url, limit: MESSAGE_DEFAULT })
     }
 
     /// The largest message the queue takes, in bytes: its `MaximumMessageSize`. Default 256 KiB, which every queue

@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::Builder;
-use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -61,21 +58,7 @@ impl DeadLetterStream {
     /// [`ErrorKind::Configuration`] without a region, or with another region than the stream's ARN names.
     pub fn new(aws: &SdkConfig, stream: StreamRef) -> Result<Self, Error> {
         let region = aws::region(aws, Some(&stream))?;
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(ATTEMPT)
-            .operation_attempt_timeout(ATTEMPT)
-            .operation_timeout(TOTAL)
-            .build();
-        let mut config = Builder::from(aws)
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
-            .timeout_config(timeouts);
-        if aws.behavior_version().is_none() {
-            config = config.behavior_version(aws::behavior());
-        }
-        if aws.http_client().is_none() {
-            config = config.http_client(aws::http_client()?);
-        }
-        let client = Client::from_conf(config.build());
+        let client = Client::new(&aws::bounded(aws, ATTEMPT, TOTAL, TRIES)?);
         Ok(Self { client, stream, region, entry_limit: Some(RECORD_DEFAULT) })
     }
 

@@ -8,9 +8,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_cloudwatch::Client;
-use aws_sdk_cloudwatch::config::Builder;
-use aws_sdk_cloudwatch::config::retry::RetryConfig;
-use aws_sdk_cloudwatch::config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatch::types::{MetricDatum, StatisticSet};
 use aws_smithy_types::DateTime;
 use aws_types::SdkConfig;
@@ -34,6 +31,7 @@ const BYTES: usize = 900_000;
 const KEPT: usize = 10_000;
 const ATTEMPT: Duration = Duration::from_secs(5);
 const TOTAL: Duration = Duration::from_secs(15);
+const TRIES: u32 = 3;
 
 /// What one statistic set is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,20 +82,17 @@ impl fmt::Debug for CloudWatch {
 }
 
 impl CloudWatch {
-    pub(crate) fn new(aws: &SdkConfig, registry: Arc<Registry>, group: &str, settings: &Settings) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(ATTEMPT)
-            .operation_attempt_timeout(ATTEMPT)
-            .operation_timeout(TOTAL)
-            .build();
-        let mut config = Builder::from(aws).retry_config(RetryConfig::standard()).timeout_config(timeouts);
-        if aws.behavior_version().is_none() {
-            config = config.behavior_version(crate::aws::behavior());
-        }
+    pub(crate) fn new(
+        aws: &SdkConfig,
+        registry: Arc<Registry>,
+        group: &str,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        let client = Client::new(&crate::aws::bounded(aws, ATTEMPT, TOTAL, TRIES)?);
         let namespace = settings.cloudwatch_namespace.clone().unwrap_or_else(|| group.to_owned());
         let settings = settings.clone();
         let (seen, pending) = (BTreeMap::new(), BTreeMap::new());
-        Self { client: Client::from_conf(config.build()), registry, namespace, settings, seen, pending }
+        Ok(Self { client, registry, namespace, settings, seen, pending })
     }
 
     /// Adds what was recorded since the last look.

@@ -31,7 +31,7 @@ pub(crate) fn exporters(
                     ));
                 };
                 let (registry, group) = (Arc::clone(registry), group.as_str());
-                Ok(Some(Box::new(super::cloudwatch::CloudWatch::new(aws, registry, group, settings))))
+                Ok(Some(Box::new(super::cloudwatch::CloudWatch::new(aws, registry, group, settings)?)))
             }
             #[cfg(feature = "otlp")]
             Monitoring::Otlp => {

@@ -1,16 +1,10 @@
 //! A consumer that reads everything by itself.
 
-use super::refuse_ineffective;
+use super::{TABLE_KEYS, refuse_ineffective};
 use crate::{ConfigKey, ConfigOrigin, ConsumerConfig, Error, ErrorKind, StartPosition};
 
-/// What is about sharing and storing, of which there is none.
-const MEANINGLESS: [ConfigKey; 13] = [
-    ConfigKey::Table,
-    ConfigKey::CreateTable,
-    ConfigKey::BillingMode,
-    ConfigKey::ReadCapacityUnits,
-    ConfigKey::WriteCapacityUnits,
-    ConfigKey::TablePartitions,
+/// What is about sharing, beside [`TABLE_KEYS`], of which there is none.
+const MEANINGLESS: [ConfigKey; 7] = [
     ConfigKey::Failover,
     ConfigKey::Heartbeat,
     ConfigKey::MaxLeases,
@@ -23,7 +17,9 @@ const MEANINGLESS: [ConfigKey; 13] = [
 /// Settles what a broadcast leaves open, and refuses what makes no sense for one.
 pub(super) fn settle(config: &mut ConsumerConfig, has_store: bool, has_policy: bool) -> Result<(), Error> {
     let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
-    refuse_ineffective(config, &MEANINGLESS, "with `broadcast = true`")?;
+    for keys in [&TABLE_KEYS[..], &MEANINGLESS[..]] {
+        refuse_ineffective(config, keys, "with `broadcast = true`")?;
+    }
     if has_store {
         return wrong("a lease store has no effect with `broadcast = true`: remove it".to_owned());
     }
