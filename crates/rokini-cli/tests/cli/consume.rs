@@ -57,7 +57,7 @@ async fn a_start_before_the_stream_was_made_is_its_beginning() {
 async fn group_show_tells_workers_and_leases() {
     let local = Local::start(2).await;
     let mut member = local.consume("orders", "g", "w1", &["--checkpoint-interval", "0s"]);
-    local.run_with_input(&["put", "orders"], &lines(0..10)).await.done();
+    local.put_evenly("orders", (0..10).map(|n| n.to_string())).await;
     member.until("the records", |member| member.lines().len() == 10).await;
     member.until("both shards", |member| member.stderr().matches("started at").count() == 2).await;
     let shown = group(&local).await;

@@ -207,8 +207,7 @@ async fn o2_with_all_workers_stopped_the_lag_of_every_shard_is_told_and_so_is_it
     member.until("its shards", |member| member.stderr().matches("started at").count() == 4).await;
     probe.until_ready().await;
     let put = async |numbers: std::ops::Range<u32>| {
-        let lines: String = numbers.map(|n| format!("{n}\n")).collect();
-        local.run_with_input(&["put", "orders"], &lines).await.done();
+        local.put_evenly("orders", numbers.map(|n| n.to_string())).await;
     };
     put(0..40).await;
     member.until("the records", |member| member.data().len() == 40).await;

@@ -6,6 +6,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use rokini_local::{LocalDynamo, LocalKinesis};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -63,6 +65,24 @@ impl Endpoints {
     pub fn consume(&self, stream: &str, group: &str, worker: &str, more: &[&str]) -> Member {
         let arguments = ["consume", stream, "--group", group, "--worker", worker, "--json"];
         Member::spawn(self.rokini(&[&arguments, more].concat()))
+    }
+
+    /// Puts records to four quarters of the hash range in turn, so that none of up to four shards is left out.
+    /// Gives back shard and sequence number of each.
+    pub async fn put_evenly(
+        &self,
+        stream: &str,
+        data: impl IntoIterator<Item = String>,
+    ) -> Vec<(String, String)> {
+        let entries = (0u128..).zip(data).map(|(n, data)| {
+            let entry = PutRecordsRequestEntry::builder().partition_key(&data).data(Blob::new(data));
+            entry.explicit_hash_key(((n % 4) << 126u32).to_string()).build().unwrap()
+        });
+        let put = crate::fleet::kinesis(self).put_records().stream_name(stream);
+        let put = put.set_records(Some(entries.collect())).send().await.unwrap();
+        assert_eq!(put.failed_record_count().unwrap_or(0), 0, "{put:?}");
+        let text = |text: Option<&str>| text.unwrap().to_owned();
+        put.records().iter().map(|put| (text(put.shard_id()), text(put.sequence_number()))).collect()
     }
 
     pub fn home(&self) -> &Path {
