@@ -212,7 +212,8 @@ impl Builder {
         self.clock(Arc::new(ManualClock::new(start)))
     }
 
-    /// Serves this model instead of an empty one; [`Builder::settings`] then count for nothing.
+    /// Serves this model instead of an empty one, and instead of what [`Builder::data`] finds, which it replaces.
+    /// [`Builder::settings`] then count for nothing.
     #[must_use]
     pub fn model(mut self, model: Model) -> Self {
         self.model = Some(model);
@@ -236,7 +237,7 @@ impl Builder {
 
     /// Keeps the streams in this directory, which is created if absent, and starts with those already there. Every call that
     /// changes something is on disk before it is answered. What is changed in process by other ways than
-    /// [`Service::call`] is kept only if a later start finds it in a call.
+    /// [`Service::call`] is not kept. When the file cannot be written, every further change is refused until the next start.
     #[cfg(feature = "data")]
     #[must_use]
     pub fn data(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
@@ -264,6 +265,10 @@ impl Builder {
             Some(directory) => crate::store::Store::open(directory, self.settings.clone(), now)?,
             None => (None, None),
         };
+        #[cfg(feature = "data")]
+        if let (Some(directory), Some(store), Some(model)) = (&self.data, &store, &self.model) {
+            store.replace(directory, model)?;
+        }
         #[cfg(not(feature = "data"))]
         let kept = None;
         #[cfg(feature = "tls")]

@@ -75,6 +75,10 @@ impl Service {
         Model: Serve<R>,
     {
         self.with_model(|model, now| {
+            #[cfg(feature = "data")]
+            if let Some(store) = &self.shared.store {
+                store.admit::<R>()?;
+            }
             let answer = model.serve(now, request)?;
             #[cfg(feature = "data")]
             if let Some(store) = &self.shared.store {

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -25,11 +26,15 @@ const FORMAT: u32 = 1;
 /// The calls since, by their order.
 const CALLS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("calls");
 
+/// What to do when the file cannot be written.
+const ROOM: &str = "make room on its disk";
+
 /// Why kept streams cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("could not {action} the kept streams: `path`={}", path.display())]
+#[error("could not {action} the kept streams; {next}: `path`={}", path.display())]
 pub struct DataError {
     action: &'static str,
+    next: &'static str,
     path: PathBuf,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
@@ -40,6 +45,8 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 pub(crate) struct Store {
     database: Database,
+    /// A call took effect and could not be kept. What builds on it must not be kept either.
+    broken: AtomicBool,
 }
 
 /// One call, as it is kept.
@@ -60,23 +67,51 @@ impl Store {
         now: Timestamp,
     ) -> Result<(Option<Self>, Option<Model>), DataError> {
         let path = directory.join(FILE);
-        let failed = |action: &'static str| {
+        let failed = |action: &'static str, next: &'static str| {
             let path = path.clone();
-            move |source: Cause| DataError { action, path, source }
+            move |source: Cause| DataError { action, next, path, source }
         };
-        let database = create(directory, &path).map_err(failed("open"))?;
-        let mut model = rebuild(&database, settings).map_err(failed("read"))?;
+        let database = create(directory, &path)
+            .map_err(failed("open", "end whatever else has it open, or move the file away to begin anew"))?;
+        let mut model =
+            rebuild(&database, settings).map_err(failed("read", "move the file away to begin anew"))?;
         if let Some(model) = &mut model {
             model.trim_all(now);
-            compact(&database, model).map_err(failed("rewrite"))?;
+            compact(&database, model).map_err(failed("rewrite", ROOM))?;
         }
-        Ok((Some(Self { database }), model))
+        Ok((Some(Self::new(database)), model))
+    }
+
+    /// Keeps this model in place of everything kept so far.
+    ///
+    /// # Errors
+    /// [`DataError`] if the file cannot be written.
+    pub(crate) fn replace(&self, directory: &Path, model: &Model) -> Result<(), DataError> {
+        compact(&self.database, model).map_err(|source| DataError {
+            action: "rewrite",
+            next: ROOM,
+            path: directory.join(FILE),
+            source,
+        })
+    }
+
+    fn new(database: Database) -> Self {
+        Self { database, broken: AtomicBool::new(false) }
+    }
+
+    /// Asked before a call is carried out.
+    ///
+    /// # Errors
+    /// InternalFailure if the call would change something after an earlier one could not be kept.
+    pub(crate) fn admit<R: Operation>(&self) -> Result<(), ServiceError> {
+        if self.broken.load(Ordering::Relaxed) && changes::<R>() { Err(unwritable()) } else { Ok(()) }
     }
 
     /// Keeps a call that succeeded, if it changed something.
     ///
     /// # Errors
-    /// InternalFailure if the file cannot be written: the call took effect, but only until the end of the process.
+    /// InternalFailure if the file cannot be written: the call took effect, but only until the end of the process, and
+    /// [`Store::admit`] refuses every change from then on.
     pub(crate) fn add<R: Operation>(
         &self,
         at: Timestamp,
@@ -84,20 +119,32 @@ impl Store {
         request: &R,
         response: &R::Response,
     ) -> Result<(), ServiceError> {
-        if ["Describe", "Get", "List"].iter().any(|reads| R::NAME.starts_with(reads)) {
+        if !changes::<R>() {
             return Ok(());
         }
         let status_change_millis = u64::try_from(settings.status_change.as_millis()).unwrap_or(u64::MAX);
         let operation = R::NAME.to_owned();
         let body = match written(request, response) {
+            Some(request) if request.records.is_empty() => return Ok(()),
             Some(request) => cbor::encode(&Kept { at, operation, status_change_millis, request }),
             None => cbor::encode(&Kept { at, operation, status_change_millis, request }),
         };
         append(&self.database, &body).map_err(|error| {
-            tracing::error!(%error, "could not keep a call");
-            ServiceError::new(ErrorCode::InternalFailure, "The streams' file could not be written.")
+            tracing::error!(%error, "could not keep a call; changes are refused until a new start");
+            self.broken.store(true, Ordering::Relaxed);
+            unwritable()
         })
     }
+}
+
+fn changes<R: Operation>() -> bool {
+    !["Describe", "Get", "List"].iter().any(|reads| R::NAME.starts_with(reads))
+}
+
+fn unwritable() -> ServiceError {
+    let message = "The streams' file could not be written, so nothing can be changed any more: make room on its disk, then start \
+                   anew.";
+    ServiceError::new(ErrorCode::InternalFailure, message)
 }
 
 /// Of a PutRecords call only the records that were written are kept.
@@ -113,11 +160,16 @@ fn written(request: &dyn Any, response: &dyn Any) -> Option<PutRecordsRequest> {
 fn create(directory: &Path, path: &Path) -> Result<Database, Cause> {
     std::fs::create_dir_all(directory)?;
     let database = Database::create(path)?;
+    prepare(&database)?;
+    Ok(database)
+}
+
+fn prepare(database: &Database) -> Result<(), Cause> {
     let change = database.begin_write()?;
     change.open_table(SNAPSHOT)?;
     change.open_table(CALLS)?;
     change.commit()?;
-    Ok(database)
+    Ok(())
 }
 
 fn append(database: &Database, body: &[u8]) -> Result<(), Cause> {
@@ -180,6 +232,9 @@ impl OperationVisitor for Replay<'_> {
         Model: Serve<R>,
     {
         let kept: Kept<R> = read(self.body)?;
+        if wrote_nothing(&kept.request) {
+            return Ok(());
+        }
         self.model.settings_mut().status_change = Duration::from_millis(kept.status_change_millis);
         let answer = self.model.serve(kept.at, &kept.request);
         if let Err(error) = answer {
@@ -187,6 +242,11 @@ impl OperationVisitor for Replay<'_> {
         }
         Ok(())
     }
+}
+
+/// A PutRecords call that was throttled from its first record to its last: earlier versions kept it, and it cannot repeat.
+fn wrote_nothing(request: &dyn Any) -> bool {
+    request.downcast_ref::<PutRecordsRequest>().is_some_and(|request| request.records.is_empty())
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Cause> {
@@ -201,4 +261,148 @@ fn compact(database: &Database, model: &Model) -> Result<(), Cause> {
     change.open_table(CALLS)?;
     change.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+    use rokini_wire::shapes::record::PutRecordsRequestEntry;
+    use rokini_wire::shapes::stream::{CreateStreamRequest, ListStreamsRequest};
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::service::Service;
+
+    /// A disk that can be full.
+    #[derive(Debug, Default, Clone)]
+    struct Disk(Arc<Memory>);
+
+    #[derive(Debug, Default)]
+    struct Memory {
+        bytes: InMemoryBackend,
+        full: AtomicBool,
+    }
+
+    impl Disk {
+        fn fill(&self, full: bool) {
+            self.0.full.store(full, Ordering::Relaxed);
+        }
+
+        fn room(&self) -> io::Result<()> {
+            if self.0.full.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+
+        fn open(&self) -> Database {
+            let database = Database::builder().create_with_backend(self.clone()).unwrap();
+            prepare(&database).unwrap();
+            database
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.0.bytes.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.bytes.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.room()?;
+            self.0.bytes.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.bytes.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.room()?;
+            self.0.bytes.write(offset, data)
+        }
+    }
+
+    fn service(database: Database) -> Service {
+        let model = rebuild(&database, Settings::default()).unwrap();
+        let model = model.unwrap_or_else(|| Model::new(Settings::default()));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_700_000_000)));
+        Service::new(model, clock).stored(Some(Store::new(database)))
+    }
+
+    fn create(name: &str) -> CreateStreamRequest {
+        CreateStreamRequest {
+            stream_name: name.into(),
+            shard_count: Some(1),
+            ..CreateStreamRequest::default()
+        }
+    }
+
+    fn put(records: &[usize]) -> PutRecordsRequest {
+        let entry = |bytes: &usize| PutRecordsRequestEntry {
+            data: vec![0; *bytes].into(),
+            partition_key: "k".into(),
+            explicit_hash_key: None,
+        };
+        PutRecordsRequest {
+            stream_name: Some("orders".into()),
+            stream_arn: None,
+            records: records.iter().map(entry).collect(),
+        }
+    }
+
+    fn names(service: &Service) -> Vec<String> {
+        service.call(&ListStreamsRequest::default()).unwrap().stream_names
+    }
+
+    fn kept(database: &Database) -> usize {
+        database.begin_read().unwrap().open_table(CALLS).unwrap().iter().unwrap().count()
+    }
+
+    fn keep<R: Operation>(database: &Database, request: R) {
+        let (at, operation) = (Timestamp::from_secs(1_700_000_000), R::NAME.to_owned());
+        let body = cbor::encode(&Kept { at, operation, status_change_millis: 0, request });
+        append(database, &body).unwrap();
+    }
+
+    #[test]
+    fn a_call_that_wrote_nothing_is_not_kept() {
+        let disk = Disk::default();
+        let service = service(disk.open());
+        service.call(&create("orders")).unwrap();
+        // A record as large as the rate of a second leaves nothing for those after it.
+        service.call(&put(&[(1 << 20) - 1])).unwrap();
+        assert_eq!(service.call(&put(&[1, 1])).unwrap().failed_record_count, Some(2));
+        drop(service);
+        assert_eq!(kept(&disk.open()), 2);
+    }
+
+    #[test]
+    fn a_kept_call_without_records_is_passed_over() {
+        let database = Disk::default().open();
+        keep(&database, create("orders"));
+        keep(&database, put(&[]));
+        assert_eq!(names(&service(database)), ["orders"]);
+    }
+
+    #[test]
+    fn once_a_call_was_not_kept_nothing_is_changed_any_more() {
+        let disk = Disk::default();
+        let first = service(disk.open());
+        first.call(&create("orders")).unwrap();
+        disk.fill(true);
+        assert_eq!(first.call(&create("lost")).unwrap_err().code, ErrorCode::InternalFailure);
+        disk.fill(false);
+        let error = first.call(&create("later")).unwrap_err();
+        assert!(error.message.contains("start anew"), "{error}");
+        assert_eq!(names(&first), ["lost", "orders"], "and what is there can be read");
+        drop(first);
+        let second = service(disk.open());
+        assert_eq!(names(&second), ["orders"]);
+        second.call(&put(&[1])).unwrap();
+    }
 }

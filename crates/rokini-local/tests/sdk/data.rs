@@ -1,7 +1,6 @@
 //! Streams that outlive the process.
 
 use std::path::Path;
-use std::time::Duration;
 
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
@@ -47,6 +46,8 @@ async fn fill(local: &LocalKinesis) {
     };
     let put = client.put_records().stream_name("orders").set_records(Some((0..5).map(entry).collect()));
     assert_eq!(put.send().await.unwrap().failed_record_count(), Some(2), "the rate of the shard");
+    let put = client.put_records().stream_name("orders").set_records(Some((0..2).map(entry).collect()));
+    assert_eq!(put.send().await.unwrap().failed_record_count(), Some(2), "not one is written");
     let split = client.split_shard().stream_name("orders").shard_to_split("shardId-000000000000");
     split.new_starting_hash_key((1_u128 << 127).to_string()).send().await.unwrap();
     let put = client.put_record().stream_name("orders").partition_key("k").data(Blob::new("after the split"));
@@ -98,13 +99,26 @@ async fn a_cut_process_loses_nothing_it_answered() {
 }
 
 #[tokio::test]
+async fn a_model_that_is_given_replaces_what_was_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    builder(directory.path(), 0).stream("old", 1).start().await.unwrap().shutdown().await;
+    let other = LocalKinesis::builder().stream("payments", 1).start().await.unwrap();
+    let model = other.model().with_model(|model, _| model.clone());
+    let local = LocalKinesis::builder().model(model).data(directory.path()).start().await.unwrap();
+    local.put("payments", "k", "x").unwrap();
+    local.shutdown().await;
+    let local = LocalKinesis::builder().data(directory.path()).start().await.unwrap();
+    local.put("payments", "k", "y").unwrap();
+    assert!(local.put("old", "k", "z").is_err());
+}
+
+#[tokio::test]
 async fn what_cannot_be_used_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let first = builder(directory.path(), 0).start().await.unwrap();
     let second = builder(directory.path(), 0).start().await.unwrap_err();
     assert!(second.to_string().contains("kinesis.redb"), "in use: {second}");
     drop(first);
-    tokio::time::sleep(Duration::from_millis(1)).await;
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(
         directory.path().join("kinesis.redb"),
