@@ -151,9 +151,14 @@ impl Flow {
         }
     }
 
-    /// The processor of a lane is ready.
+    /// The processor of a lane is ready for records.
     pub(crate) fn open(&mut self, lane: usize) {
         self.seats[lane].open = true;
+    }
+
+    /// The processor of a lane does something else: nothing is handed out there until it is open again.
+    pub(crate) fn close(&mut self, lane: usize) {
+        self.seats[lane].open = false;
     }
 
     /// Takes up the next records, with data of this size.

@@ -6,10 +6,14 @@ use std::time::Duration;
 use rokini::lease::{
     Fault, FaultyStore, LeaseRow, MemoryStore, Operation, Position, SequenceNumber, ShardId,
 };
-use rokini::{Batch, ErrorKind, Event, HandlerCall, HandlerError, RecordProcessor, ShardContext};
+use rokini::{
+    AckToken, Batch, ErrorKind, Event, HandlerCall, HandlerError, OnFailure, RecordProcessor, ShardContext,
+    ShardState,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{Log, Running, builder, failure, leases, until_leases};
+use crate::policy::Sink;
 use crate::stream::{Op, Stream, shard_id};
 
 fn ended(rows: &[LeaseRow], shard: usize) -> bool {
@@ -210,4 +214,135 @@ async fn c8_data_error_of_a_shard_that_is_still_listed_retires_nothing() {
     stream.put(0, "a");
     log.until_count(1).await;
     running.stop().await;
+}
+
+/// Keeps the first tokens it gets, acks later ones at once, and takes its time at the end.
+struct Flushing {
+    log: Log,
+    kept: Arc<Mutex<Vec<AckToken>>>,
+    /// How often the end fails.
+    failures: usize,
+    takes: Duration,
+}
+
+impl RecordProcessor for Flushing {
+    async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        let before = self.log.texts();
+        self.log.add(&batch);
+        let of_parent = *batch.shard().shard_id() == shard_id(0);
+        for (record, token) in batch.into_acks() {
+            let first = !before.iter().any(|text| text.as_bytes() == record.data);
+            if first && of_parent { self.kept.lock().unwrap().push(token) } else { token.ack() }
+        }
+        Ok(())
+    }
+
+    async fn shard_ended(&mut self, _: &ShardContext) -> Result<(), HandlerError> {
+        sleep(self.takes).await;
+        if self.failures > 0 {
+            self.failures -= 1;
+            return failure("not flushed");
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_token_that_is_not_acked_while_shard_ended_runs_does_not_stop_the_shard() {
+    for (lanes, how) in [1, 3]
+        .into_iter()
+        .flat_map(|lanes| ["fails", "is dropped", "is late", "is buried"].map(|how| (lanes, how)))
+    {
+        let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+        stream.put_all(0, &["a", "b"]);
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (calls, tokens) = (log.clone(), Arc::clone(&kept));
+        let mut building = builder(&stream, store.clone(), "w").concurrency(lanes);
+        if how == "is late" {
+            building = building.handler_timeout(Duration::from_secs(3));
+        }
+        if how == "is buried" {
+            building =
+                building.on_failure(OnFailure::DeadLetter).max_attempts(1).dead_letter(Sink::default());
+        }
+        let building = building.processor(move |_| Flushing {
+            log: calls.clone(),
+            kept: Arc::clone(&tokens),
+            failures: 0,
+            takes: Duration::from_secs(1),
+        });
+        let running = Running::start(building).await;
+        let begun = Instant::now();
+        log.until_count(2).await;
+        sleep(Duration::from_millis(2_500)).await;
+        let (low, _) = stream.split(0);
+        stream.put(low, "c");
+        sleep(Duration::from_millis(300)).await;
+        let state = running.handle.status().shards[0].state;
+        assert_eq!(state, ShardState::Handling, "{lanes} {how}: at the end");
+        assert!(!ended(&leases(&store).await, 0), "{lanes} {how}");
+        match how {
+            "is late" => sleep(Duration::from_secs(1)).await,
+            "is dropped" => kept.lock().unwrap().clear(),
+            _ => kept.lock().unwrap().drain(..).for_each(|token| token.fail("no")),
+        }
+        let again = if how == "is buried" { 1 } else { 3 };
+        log.until_count(2 + again).await;
+        assert!(begun.elapsed() < Duration::from_secs(20), "{lanes} {how}: {:?}", begun.elapsed());
+        until_leases(&store, |rows| ended(rows, 0)).await;
+        assert_eq!(log.texts().last().map(String::as_str), Some("c"), "{lanes} {how}: {:?}", log.texts());
+        assert!(running.stop().await.is_clean());
+    }
+}
+
+/// In a loop that never waits no time passes on a paused clock, so a watch outside of it has to tell.
+#[test]
+fn o5_a_token_that_fails_after_shard_ended_did_makes_no_busy_loop() {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            for then in [OnFailure::Retry, OnFailure::Halt] {
+                tell.send(fail_after_a_failed_end(then).await).unwrap();
+            }
+        });
+    });
+    for _ in 0..2 {
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(()), "the worker goes round without end");
+    }
+}
+
+async fn fail_after_a_failed_end(then: OnFailure) {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    stream.put(0, "a");
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let (calls, tokens) = (log.clone(), Arc::clone(&kept));
+    let mut building = builder(&stream, store.clone(), "w").on_failure(then);
+    if then == OnFailure::Halt {
+        building = building.max_attempts(1);
+    }
+    let building = building.processor(move |_| Flushing {
+        log: calls.clone(),
+        kept: Arc::clone(&tokens),
+        failures: 1,
+        takes: Duration::ZERO,
+    });
+    let running = Running::start(building).await;
+    let mut events = running.handle.events();
+    log.until_count(1).await;
+    stream.split(0);
+    while !matches!(events.recv().await.unwrap(), Event::HandlerFailed { call: HandlerCall::ShardEnded, .. })
+    {
+    }
+    // The back-off of the end is over before that of the record.
+    sleep(Duration::from_millis(40)).await;
+    kept.lock().unwrap().remove(0).fail("no");
+    sleep(Duration::from_secs(60)).await;
+    if then == OnFailure::Halt {
+        assert!(!ended(&leases(&store).await, 0));
+        assert!(running.handle.retry_halted(&shard_id(0)).unwrap());
+    }
+    until_leases(&store, |rows| ended(rows, 0)).await;
+    assert_eq!(log.texts(), ["a", "a"]);
+    assert!(running.stop().await.is_clean());
 }

@@ -77,6 +77,19 @@ struct Seat<'p> {
     running: (JobKind, Instant, Size),
 }
 
+impl Seat<'_> {
+    /// The call that is not about records, if one is next. `ended`: whether every record went through user code.
+    fn beside_records(&self, ended: bool) -> Option<Job> {
+        self.slot.as_ref()?;
+        match self.stage {
+            Stage::None => Some(Job::Create),
+            Stage::Made => Some(Job::Init),
+            Stage::Ready if ended => Some(Job::ShardEnded),
+            _ => None,
+        }
+    }
+}
+
 pub(super) struct Worker<'a> {
     engine: &'a Arc<Engine>,
     live: &'a Arc<Live>,
@@ -197,13 +210,9 @@ impl<'a> Worker<'a> {
         let ended = self.flow.is_handed_out();
         for lane in 0..self.seats.len() {
             let seat = &self.seats[lane];
-            let job = match seat.stage {
-                Stage::None => Job::Create,
-                Stage::Made => Job::Init,
-                Stage::Ready if ended => Job::ShardEnded,
-                _ => continue,
-            };
-            if seat.slot.is_some() && seat.due.is_none_or(|due| due <= now) {
+            if let Some(job) = seat.beside_records(ended)
+                && seat.due.is_none_or(|due| due <= now)
+            {
                 self.start(lane, job, Size::default(), now);
             }
         }
@@ -237,7 +246,10 @@ impl<'a> Worker<'a> {
                     self.start(lane, Job::Process(batch), size, now);
                 }
                 Step::Bury { lane, records, failure, attempts, age } => {
-                    let Some(sink) = self.engine.dead_letter.clone() else { continue };
+                    let Some(sink) = self.engine.dead_letter.clone() else {
+                        self.flow.buried(lane, Err("there is no dead-letter sink".to_owned()), now);
+                        continue;
+                    };
                     let context = &live.context;
                     let lease = LeaseKey::new(context.stream().clone(), context.shard_id().clone());
                     let (group, worker) = (context.group().clone(), context.worker().clone());
@@ -269,6 +281,10 @@ impl<'a> Worker<'a> {
         if let Some(slot) = seat.slot.take() {
             seat.due = None;
             seat.running = (job.kind(), now, size);
+            if !matches!(job, Job::Process(_) | Job::Bury(..)) {
+                // Records whose tokens fail meanwhile wait until the processor is back.
+                self.flow.close(lane);
+            }
             self.calls.start(self.engine, seat.context, lane, slot, job);
         }
     }
@@ -299,16 +315,16 @@ impl<'a> Worker<'a> {
                 seat.retry.succeeded();
                 seat.stage = match job {
                     JobKind::Create => Stage::Made,
-                    JobKind::Init => {
-                        self.flow.open(lane);
-                        Stage::Ready
-                    }
+                    JobKind::Init => Stage::Ready,
                     JobKind::ShardEnded => Stage::Ended,
                     _ => return,
                 };
                 live.returned(job == JobKind::Init, now);
             }
             Err(failure) => self.failed(lane, call, failure, now),
+        }
+        if matches!(self.seats[lane].stage, Stage::Ready | Stage::Ended) {
+            self.flow.open(lane);
         }
     }
 
@@ -341,7 +357,10 @@ impl<'a> Worker<'a> {
     }
 
     fn due(&self, now: Instant) -> Option<Instant> {
-        self.seats.iter().filter_map(|seat| seat.due).chain(self.flow.due(now)).min()
+        // A call that is not next any more is not waited for: its time may be long past.
+        let ended = self.flow.is_handed_out();
+        let seats = self.seats.iter().filter(|seat| seat.beside_records(ended).is_some());
+        seats.filter_map(|seat| seat.due).chain(self.flow.due(now)).min()
     }
 
     /// Before any call gets to run.
