@@ -7,6 +7,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rokini_wire::Timestamp;
 
+/// The last second HTTP has a date for: the end of the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// As in `Thu, 22 Jan 2015 01:22:02 GMT`. A clock of tests can show any time: what is beyond the dates HTTP has is shown as
+/// the nearest of them.
+pub(crate) fn http_date(time: Timestamp) -> String {
+    let since = Duration::from_secs(u64::try_from(time.secs()).unwrap_or(0).min(LAST_SECOND));
+    httpdate::fmt_http_date(UNIX_EPOCH + since)
+}
+
 /// A wall clock.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The present time.
@@ -79,5 +89,24 @@ impl Clock for ShiftedClock {
     fn now(&self) -> Timestamp {
         let shift = self.shift_millis.load(Ordering::SeqCst);
         Timestamp::from_millis(self.base.now().millis().saturating_add(shift))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_has_a_date() {
+        let cases = [
+            (i64::MIN, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (1_421_889_722_999, "Thu, 22 Jan 2015 01:22:02 GMT"),
+            (253_402_300_799_999, "Fri, 31 Dec 9999 23:59:59 GMT"),
+            (253_402_300_800_000, "Fri, 31 Dec 9999 23:59:59 GMT"),
+            (i64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ];
+        for (millis, date) in cases {
+            assert_eq!(http_date(Timestamp::from_millis(millis)), date, "{millis}");
+        }
     }
 }

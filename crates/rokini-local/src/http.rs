@@ -10,7 +10,7 @@ mod subscription;
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
@@ -21,9 +21,10 @@ use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use rokini_wire::shapes::consumer::SubscribeToShardRequest;
 use rokini_wire::shapes::record::{GetRecordsResponse, PutRecordResponse, PutRecordsResponse};
-use rokini_wire::{ErrorCode, Operation, ServiceError, TARGET_PREFIX, Timestamp, events};
+use rokini_wire::{ErrorCode, Operation, ServiceError, TARGET_PREFIX, events};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::http_date;
 use crate::faults::{Call, Fault, Faults};
 use crate::journal::{CallRecord, Journal};
 use crate::model::{Model, OperationVisitor, Place, Serve, Subject};
@@ -208,7 +209,9 @@ impl Front {
         let headers = response.headers_mut();
         let (id, extended) = self.ids.next();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        for (name, value) in [(REQUEST_ID, id), (EXTENDED_ID, extended), (DATE, date(self.service.now()))] {
+        for (name, value) in
+            [(REQUEST_ID, id), (EXTENDED_ID, extended), (DATE, http_date(self.service.now()))]
+        {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(name, value);
             }
@@ -352,11 +355,6 @@ fn records_in(response: &dyn Any) -> usize {
     } else {
         usize::from(response.is::<PutRecordResponse>())
     }
-}
-
-fn date(now: Timestamp) -> String {
-    let since = Duration::from_secs(u64::try_from(now.secs()).unwrap_or(0));
-    httpdate::fmt_http_date(UNIX_EPOCH + since)
 }
 
 /// Request ids: unlike each other, alike from run to run.

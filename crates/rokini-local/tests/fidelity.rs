@@ -549,14 +549,22 @@ fn numbers_increase() {
     let ending = children[0].sequence_number_range.ending_sequence_number;
     assert!(ending > Some(last), "and a closed shard's range holds all its records");
 
-    let mut quick = Rig::new(1);
-    for number in [0, 1] {
-        let last = quick.put("");
-        quick.split(number, HALF >> number).unwrap();
-        for child in &quick.shards()[2 * number as usize + 1..] {
-            let starts = child.sequence_number_range.starting_sequence_number;
-            assert!(starts > last, "though all happens within one second");
+    // Also where the clock shows more seconds than a number has bits for.
+    for now in [1_700_000_000_000, i64::MAX] {
+        let mut quick = Rig::empty(Settings::default());
+        quick.now = Timestamp::from_millis(now);
+        quick.create(STREAM, 1).unwrap();
+        let first = quick.put("first").to_string();
+        for number in [0, 1] {
+            let last = quick.put("");
+            quick.split(number, HALF >> number).unwrap();
+            for child in &quick.shards()[2 * number as usize + 1..] {
+                let starts = child.sequence_number_range.starting_sequence_number;
+                assert!(starts > last, "though all happens within one second: {now}");
+            }
         }
+        let at = quick.at_number(ShardIteratorType::AtSequenceNumber, &first).unwrap();
+        assert_eq!(quick.texts(&at), ["first", ""]);
     }
 }
 

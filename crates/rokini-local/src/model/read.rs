@@ -13,6 +13,7 @@ use super::sequence;
 use super::shard::{Shard, shard_id, shard_number};
 use super::stream::Stream;
 use super::token::{Kind, Token};
+use crate::clock::http_date;
 use crate::settings::EndOfShard;
 
 /// Most records in an answer, as the service documents.
@@ -271,9 +272,7 @@ impl Start<'_> {
 
 /// As in `Thu Jan 22 01:22:02 UTC 2015`.
 fn utc(time: Timestamp) -> String {
-    let since = std::time::Duration::from_secs(u64::try_from(time.secs()).unwrap_or(0));
-    // `Thu, 22 Jan 2015 01:22:02 GMT`, in words.
-    let text = httpdate::fmt_http_date(std::time::UNIX_EPOCH + since);
+    let text = http_date(time);
     let words: Vec<&str> = text.split_whitespace().collect();
     match words[..] {
         [weekday, day, month, year, clock, _] => {

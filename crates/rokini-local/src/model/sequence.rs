@@ -11,6 +11,11 @@ use rokini_wire::SequenceNumber;
 pub(crate) const LAST_INDEX: u64 = 0x7fff_ffff_ffff_ffff;
 
 const SECONDS: u64 = (1 << 36) - 1;
+/// The latest second a record is said to arrive in: one is left for a number right after it.
+pub(crate) const LAST_ARRIVAL: u64 = SECONDS - 1;
+/// The latest second a shard is said to be created in, in the year 4011: what 36 bits hold, less one for every shard there can
+/// be, so that a child has a later second than its parents whatever the clock says.
+pub(crate) const LAST_CREATION: u64 = SECONDS - u32::MAX as u64;
 const VERSION: u128 = 2;
 
 /// What a sequence number says.

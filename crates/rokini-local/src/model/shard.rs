@@ -8,7 +8,7 @@ use rokini_wire::{SequenceNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::meter::Meter;
-use super::sequence::{self, LAST_INDEX, Parts};
+use super::sequence::{self, LAST_ARRIVAL, LAST_CREATION, LAST_INDEX, Parts};
 
 /// Place of the first record of a shard. Place 0 is the shard's starting sequence number, which no record has.
 pub(crate) const FIRST_INDEX: u64 = 1;
@@ -41,7 +41,7 @@ impl Shard {
             parent: parents.first().map(|parent| parent.number),
             adjacent_parent: parents.get(1).map(|parent| parent.number),
             opened: now,
-            created: after.max(u64::try_from(now.secs()).unwrap_or(0)),
+            created: after.max(secs(now).min(LAST_CREATION)),
             closed: None,
             records: VecDeque::new(),
             oldest: FIRST_INDEX,
@@ -118,17 +118,15 @@ impl Shard {
     pub(crate) fn number_between(&self, next: u64, now: Timestamp) -> SequenceNumber {
         let before = self.from(next.saturating_sub(1)).next().filter(|_| next > self.oldest);
         let last = before.and_then(|record| record.approximate_arrival_timestamp).unwrap_or(now);
-        let after = last.max(now).plus(std::time::Duration::from_secs(1));
-        self.number_at(next.saturating_sub(1), after)
+        self.number_in(next.saturating_sub(1), arrival_secs(last.max(now)) + 1)
     }
 
     fn number_at(&self, index: u64, arrived: Timestamp) -> SequenceNumber {
-        sequence::compose(Parts {
-            created: self.created,
-            index,
-            arrived: u64::try_from(arrived.secs()).unwrap_or(0),
-            shard: self.number,
-        })
+        self.number_in(index, arrival_secs(arrived))
+    }
+
+    fn number_in(&self, index: u64, arrived: u64) -> SequenceNumber {
+        sequence::compose(Parts { created: self.created, index, arrived, shard: self.number })
     }
 
     pub(crate) fn id(&self) -> String {
@@ -168,6 +166,14 @@ impl Shard {
     }
 }
 
+fn secs(time: Timestamp) -> u64 {
+    u64::try_from(time.secs()).unwrap_or(0)
+}
+
+fn arrival_secs(time: Timestamp) -> u64 {
+    secs(time).min(LAST_ARRIVAL)
+}
+
 pub(crate) fn shard_id(number: u32) -> String {
     format!("shardId-{number:012}")
 }
@@ -177,4 +183,29 @@ pub(crate) fn shard_number(id: &str) -> Option<u32> {
     let digits = id.rsplit_once('-').map_or(id, |(_, digits)| digits);
     let number: u32 = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
     (number <= i32::MAX as u32).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_between_two_records_is_between_them_at_any_time() {
+        for millis in [i64::MIN, 0, 1_700_000_000_000, i64::MAX] {
+            let now = Timestamp::from_millis(millis);
+            let mut shard = Shard::new(3, (0, u128::MAX), now, &[]);
+            let mut push = || {
+                shard.push(now, |sequence_number, arrival| Record {
+                    sequence_number,
+                    approximate_arrival_timestamp: Some(arrival),
+                    data: Vec::new().into(),
+                    partition_key: "k".into(),
+                    encryption_type: None,
+                })
+            };
+            let (first, second) = (push(), push());
+            let between = shard.number_between(FIRST_INDEX + 1, now);
+            assert!(first < between && between < second, "{millis}: {first} {between} {second}");
+        }
+    }
 }

@@ -185,6 +185,27 @@ async fn the_control_endpoint_does_the_same_from_outside() {
 }
 
 #[tokio::test]
+async fn the_clock_can_go_as_far_as_it_counts() {
+    for millis in [i64::MAX, i64::MIN] {
+        let (local, client) = rig().await;
+        put(&client).await.unwrap();
+        let at = iterator(&client, "0").await;
+        let answer = ask(&local, "POST /_rokini/clock", &format!(r#"{{"advance_millis":{millis}}}"#)).await;
+        assert!(answer.contains("now_millis"), "{answer}");
+        // A day beyond the end is the end.
+        local.advance(Duration::from_secs(if millis > 0 { 86400 } else { 0 }));
+        put(&client).await.unwrap();
+        let read = client.get_records().shard_iterator(at).send().await;
+        assert_eq!(read.is_err(), millis > 0, "what was expires, in words with a date");
+        let split = client.split_shard().stream_name("orders").shard_to_split("shardId-000000000000");
+        split.new_starting_hash_key((1_u128 << 127).to_string()).send().await.unwrap();
+        put(&client).await.unwrap();
+        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+        client.register_stream_consumer().stream_arn(arn).consumer_name("c").send().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn unsigned_requests_are_refused_where_wanted() {
     let local = LocalKinesis::builder().signed_only(true).stream("orders", 1).start().await.unwrap();
     put(&client::kinesis(&local)).await.unwrap();
