@@ -8,6 +8,9 @@ use rokini_wire::ErrorCode;
 use serde::{Deserialize, Serialize};
 
 /// What goes wrong with a call.
+///
+/// The body of the answer to SubscribeToShard is the whole stream of events: [`Fault::HangAfter`] and [`Fault::CutAfter`] count
+/// its bytes from the first. Befalling a `SubscribeToShardEvent`, they count those of the event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 #[non_exhaustive]
@@ -53,9 +56,10 @@ pub enum Fault {
         #[serde(default)]
         bytes: usize,
     },
-    /// GetRecords answers without records, and from where it was asked, although there are some.
+    /// GetRecords answers without records, and from where it was asked, although there are some. Nothing else changes by it.
     Empty,
     /// PutRecords does not write these records of the request, counted from 0, and reports this error for each.
+    /// Nothing else changes by it.
     FailRecords {
         /// Which.
         records: Vec<usize>,

@@ -31,7 +31,7 @@ use crate::model::{Model, OperationVisitor, Place, Serve, Subject};
 use crate::server::Handler;
 use crate::service::Service;
 pub(crate) use auth::caller;
-pub(crate) use body::{Body, Break, Cut, broken, whole};
+pub(crate) use body::{Body, Break, Cut, unless_broken, whole};
 use codec::Codec;
 use subscription::Feed;
 
@@ -162,20 +162,19 @@ impl Front {
             }
             _ => {}
         }
+        let broken = fault.as_ref().and_then(|fault| Break::by(fault, &self.stop));
         let (mut status, body) = match outcome.result {
             Ok(Answer::Body(body)) => (StatusCode::OK, body),
-            Ok(Answer::Events(subscription)) => return Ok(self.subscribed(*subscription, caller, codec)),
+            Ok(Answer::Events(subscription)) => {
+                return Ok(self.subscribed(*subscription, caller, codec, broken));
+            }
             Err(error) => (status_of(&error), codec.encode(&error)),
         };
         if let Some(Fault::Error { status: Some(wanted), .. }) = fault {
             status = StatusCode::from_u16(wanted).unwrap_or(status);
         }
         let length = body.len();
-        let body = match fault {
-            Some(Fault::HangAfter { bytes }) => broken(body, bytes, Break::Hang),
-            Some(Fault::CutAfter { bytes }) => broken(body, bytes, Break::Cut),
-            _ => whole(body),
-        };
+        let body = unless_broken(body, broken);
         let mut response = self.response(status, codec.content_type(), body);
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         Ok(response)
@@ -186,6 +185,7 @@ impl Front {
         subscription: crate::model::Subscription,
         caller: Option<String>,
         codec: Codec,
+        broken: Option<Break>,
     ) -> Response<Body> {
         let frames = subscription::frames(Feed {
             service: self.service.clone(),
@@ -196,7 +196,11 @@ impl Front {
             journal: self.journal.clone(),
             stop: self.stop.clone(),
         });
-        self.response(StatusCode::OK, events::CONTENT_TYPE, body::streamed(frames))
+        let body = match broken {
+            Some(broken) => body::streamed(broken.apply(frames)),
+            None => body::streamed(frames),
+        };
+        self.response(StatusCode::OK, events::CONTENT_TYPE, body)
     }
 
     fn refuse(&self, codec: Codec, error: &ServiceError) -> Response<Body> {

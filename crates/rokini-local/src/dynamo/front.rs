@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::{Call, Fault, Faults};
-use crate::http::{Body, Break, Cut, broken, caller, whole};
+use crate::http::{Body, Break, Cut, caller, unless_broken, whole};
 use crate::server::Handler;
 
 /// Largest request of DynamoDB.
@@ -87,12 +87,10 @@ impl Handler for Front {
             _ => {}
         }
         let (head, body) = self.pass(head, body).await?;
-        let body = match end {
-            Some(Fault::DropAfter) => return Err(Cut),
-            Some(Fault::HangAfter { bytes }) => broken(body, bytes, Break::Hang),
-            Some(Fault::CutAfter { bytes }) => broken(body, bytes, Break::Cut),
-            _ => whole(body),
-        };
+        if end == Some(Fault::DropAfter) {
+            return Err(Cut);
+        }
+        let body = unless_broken(body, end.and_then(|fault| Break::by(&fault, &self.stop)));
         Ok(Response::from_parts(head, body))
     }
 }

@@ -1,42 +1,90 @@
 //! Bodies of answers, whole and broken ones.
 
 use bytes::Bytes;
-use futures::stream::{self, Stream};
+use futures::stream::{self, Stream, StreamExt};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
+use tokio_util::sync::CancellationToken;
+
+use crate::faults::Fault;
 
 /// The connection is cut here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is cut on purpose")]
 pub(crate) struct Cut;
 
+/// The break of a body. What was given to the connection before goes out first: hyper throws away what it has not written yet
+/// when a body fails.
+pub(crate) async fn cut<T>() -> Result<T, Cut> {
+    tokio::task::yield_now().await;
+    Err(Cut)
+}
+
 /// Body of an answer.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Cut>;
 
-/// How a body that does not reach its end stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Break {
-    /// The connection is cut.
+/// Where and how a body that does not reach its end stops.
+#[derive(Debug, Clone)]
+pub(crate) struct Break {
+    /// So many bytes are sent before, at most all.
+    after: usize,
+    how: How,
+}
+
+#[derive(Debug, Clone)]
+enum How {
     Cut,
-    /// Nothing more comes.
-    Hang,
+    /// Nothing more comes until the server stops.
+    Hang(CancellationToken),
+}
+
+impl Break {
+    /// The break a fault wants, if it wants one. `stop` ends what hangs.
+    pub(crate) fn by(fault: &Fault, stop: &CancellationToken) -> Option<Self> {
+        match fault {
+            Fault::CutAfter { bytes } => Some(Self { after: *bytes, how: How::Cut }),
+            Fault::HangAfter { bytes } => Some(Self { after: *bytes, how: How::Hang(stop.clone()) }),
+            _ => None,
+        }
+    }
+
+    /// The pieces up to the break, and the break.
+    pub(crate) fn apply(
+        self,
+        pieces: impl Stream<Item = Result<Bytes, Cut>> + Send + 'static,
+    ) -> impl Stream<Item = Result<Bytes, Cut>> + Send + 'static {
+        let before = stream::unfold((Box::pin(pieces), self.after), |(mut pieces, left)| async move {
+            if left == 0 {
+                return None;
+            }
+            let mut piece = pieces.next().await?;
+            let length = piece.as_mut().map_or(0, |bytes| {
+                bytes.truncate(left);
+                bytes.len()
+            });
+            Some((piece, (pieces, left - length)))
+        });
+        before.chain(stream::once(async move {
+            if let How::Hang(stop) = self.how {
+                stop.cancelled().await;
+            }
+            cut().await
+        }))
+    }
 }
 
 pub(crate) fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// The first `length` bytes, at most all, and then the break.
-pub(crate) fn broken(mut bytes: Bytes, length: usize, how: Break) -> Body {
-    bytes.truncate(length);
-    let start = (!bytes.is_empty()).then(|| Ok(bytes));
-    let start = stream::iter(start);
-    match how {
-        Break::Cut => streamed(stream::StreamExt::chain(start, stream::iter([Err(Cut)]))),
-        Break::Hang => streamed(stream::StreamExt::chain(start, stream::pending())),
+/// All of it, or what comes before the break.
+pub(crate) fn unless_broken(bytes: Bytes, broken: Option<Break>) -> Body {
+    match broken {
+        Some(broken) => streamed(broken.apply(stream::iter([Ok(bytes)]))),
+        None => whole(bytes),
     }
 }
 
 pub(crate) fn streamed(pieces: impl Stream<Item = Result<Bytes, Cut>> + Send + 'static) -> Body {
-    StreamBody::new(stream::StreamExt::map(pieces, |piece| piece.map(Frame::data))).boxed_unsync()
+    StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::body::Cut;
+use super::body::{Cut, cut};
 use super::codec::Codec;
 use crate::faults::{Call, Fault, Faults};
 use crate::journal::{CallRecord, Journal};
@@ -57,6 +57,8 @@ enum Phase {
     Ended,
     /// Broken off in the middle.
     Cut,
+    /// Nothing more comes until the server stops.
+    Hung,
 }
 
 #[derive(Serialize)]
@@ -75,7 +77,8 @@ impl State {
             }
             Phase::Running => self.event().await,
             Phase::Ended => None,
-            Phase::Cut => Some(Err(Cut)),
+            Phase::Cut => Some(cut().await),
+            Phase::Hung => self.hang().await,
         }
     }
 
@@ -114,17 +117,25 @@ impl State {
                     let error = self.throttled();
                     return Some(self.fail(&error));
                 }
-                Fault::DropBefore => return Some(Err(Cut)),
-                Fault::HangBefore => std::future::pending().await,
-                Fault::CutAfter { bytes } => {
-                    self.phase = Phase::Cut;
-                    return Some(Ok(frame.slice(..bytes.min(frame.len()))));
-                }
-                Fault::DropAfter => self.phase = Phase::Cut,
-                Fault::HangAfter { .. } | Fault::Empty | Fault::FailRecords { .. } => {}
+                Fault::DropBefore | Fault::DropAfter => return Some(cut().await),
+                Fault::HangBefore => return self.hang().await,
+                Fault::CutAfter { bytes } => return Some(Ok(self.part(&frame, bytes, Phase::Cut))),
+                Fault::HangAfter { bytes } => return Some(Ok(self.part(&frame, bytes, Phase::Hung))),
+                Fault::Empty | Fault::FailRecords { .. } => {}
             }
         }
         Some(Ok(frame))
+    }
+
+    async fn hang(&self) -> Option<Result<Bytes, Cut>> {
+        self.feed.stop.cancelled().await;
+        Some(cut().await)
+    }
+
+    /// The first bytes of a frame, at most all; then the subscription is in another phase.
+    fn part(&mut self, frame: &Bytes, bytes: usize, then: Phase) -> Bytes {
+        self.phase = then;
+        frame.slice(..bytes.min(frame.len()))
     }
 
     fn throttled(&self) -> ServiceError {

@@ -9,9 +9,9 @@ use rokini_local::wire::shapes::consumer::*;
 use rokini_local::wire::shapes::record::*;
 use rokini_local::wire::{ErrorCode, Operation, ServiceError, ShardIteratorType, Timestamp, cbor};
 
-type Connection = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+pub(crate) type Connection = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
 
-async fn connect(local: &LocalKinesis) -> Connection {
+pub(crate) async fn connect(local: &LocalKinesis) -> Connection {
     let socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
     socket.set_nodelay(true).unwrap();
     let (sender, connection) =
@@ -20,7 +20,11 @@ async fn connect(local: &LocalKinesis) -> Connection {
     sender
 }
 
-async fn send(to: &mut Connection, name: &str, body: Vec<u8>) -> http::Response<hyper::body::Incoming> {
+pub(crate) async fn send(
+    to: &mut Connection,
+    name: &str,
+    body: Vec<u8>,
+) -> http::Response<hyper::body::Incoming> {
     let request = http::Request::post("http://local/")
         .header("x-amz-target", format!("Kinesis_20131202.{name}"))
         .header("content-type", cbor::CONTENT_TYPE)
@@ -28,7 +32,7 @@ async fn send(to: &mut Connection, name: &str, body: Vec<u8>) -> http::Response<
     to.send_request(request.unwrap()).await.unwrap()
 }
 
-async fn ask<R: Operation>(to: &mut Connection, request: &R) -> Result<R::Response, ServiceError> {
+pub(crate) async fn ask<R: Operation>(to: &mut Connection, request: &R) -> Result<R::Response, ServiceError> {
     let answer = send(to, R::NAME, cbor::encode(request)).await;
     assert_eq!(answer.headers()["content-type"], cbor::CONTENT_TYPE);
     assert!(answer.headers().contains_key("x-amzn-requestid"));

@@ -112,6 +112,7 @@ async fn a_subscription_breaks_in_mid_stream() {
     let faults = [
         (Fault::CutAfter { bytes: 20 }, false),
         (Fault::DropBefore, false),
+        (Fault::DropAfter, false),
         (Fault::Error { code: ErrorCode::KmsThrottling, message: String::new(), status: None }, true),
     ];
     for (fault, modelled) in faults {

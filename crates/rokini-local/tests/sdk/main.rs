@@ -16,4 +16,5 @@ mod fan_out;
 mod faults;
 mod kinesis;
 mod malformed;
+mod mid_stream;
 mod tls;
