@@ -961,7 +961,9 @@ fn listing_forgets() {
 
 /// "Upon receiving a CreateStream request, Kinesis Data Streams immediately returns and sets the stream status to CREATING. After
 /// the stream is created, Kinesis Data Streams sets the stream status to ACTIVE. You should perform read and write operations only
-/// on an ACTIVE stream." and "Have more than five streams in the CREATING state at any point in time."
+/// on an ACTIVE stream." and "Have more than five streams in the CREATING state at any point in time."; ListShards,
+/// RegisterStreamConsumer, ListStreamConsumers, ResourceInUseException: "The resource is not available for this operation. For
+/// successful operation, the resource must be in the ACTIVE state."
 #[test]
 fn creating_takes_time() {
     let mut settings = Settings::default();
@@ -971,6 +973,10 @@ fn creating_takes_time() {
     assert_eq!(rig.status(), StreamStatus::Creating);
     assert_eq!(code(rig.put_to("a", vec![])), ErrorCode::ResourceNotFound);
     assert_eq!(code(rig.list(&by_name())), ErrorCode::ResourceInUse);
+    assert_eq!(code(rig.consumer("c")), ErrorCode::ResourceInUse);
+    let stream_arn = rig.summary().stream_arn;
+    let consumers = ListStreamConsumersRequest { stream_arn, ..Default::default() };
+    assert_eq!(code(rig.call(&consumers)), ErrorCode::ResourceInUse);
     for i in 1..5 {
         rig.create(&i.to_string(), 1).unwrap();
     }
@@ -978,6 +984,8 @@ fn creating_takes_time() {
     assert_eq!(code(rig.create(STREAM, 1)), ErrorCode::ResourceInUse);
     rig.secs(10);
     assert_eq!((rig.status(), rig.shards().len()), (StreamStatus::Active, 1));
+    rig.consumer("c").unwrap();
+    assert_eq!(rig.call(&consumers).unwrap().consumers.unwrap().len(), 1);
     rig.create("sixth", 1).unwrap();
 }
 

@@ -66,7 +66,8 @@ impl Model {
     /// Registers a consumer. It is CREATING for [`Settings::status_change`](crate::Settings::status_change).
     ///
     /// # Errors
-    /// ResourceNotFound, ResourceInUse if the name is taken, LimitExceeded, InvalidArgument, Validation.
+    /// ResourceNotFound, ResourceInUse while the stream is being created or if the name is taken, LimitExceeded,
+    /// InvalidArgument, Validation.
     pub fn register_stream_consumer(
         &mut self,
         now: Timestamp,
@@ -77,7 +78,8 @@ impl Model {
         checks.name(name, "consumerName");
         checks.done()?;
         let due = self.due(now);
-        let stream = self.streams.find_with_data(now, None, Some(&request.stream_arn))?;
+        let stream = self.streams.find(now, None, Some(&request.stream_arn))?;
+        stream.must_be_created()?;
         if stream.consumers.contains_key(name) {
             return Err(in_use(format!("Consumer {name} of {} already exists.", stream.place())));
         }
@@ -156,7 +158,7 @@ impl Model {
     /// Lists consumers in order of their names.
     ///
     /// # Errors
-    /// ResourceNotFound, ResourceInUse, InvalidArgument, ExpiredNextToken, Validation.
+    /// ResourceNotFound, ResourceInUse while the stream is being created, InvalidArgument, ExpiredNextToken, Validation.
     pub fn list_stream_consumers(
         &mut self,
         now: Timestamp,
@@ -170,7 +172,8 @@ impl Model {
             None => None,
         };
         let limit = usize::try_from(request.max_results.unwrap_or(100)).unwrap_or(100).min(100);
-        let stream = self.streams.find_with_data(now, None, Some(&request.stream_arn))?;
+        let stream = self.streams.find(now, None, Some(&request.stream_arn))?;
+        stream.must_be_created()?;
         if request.stream_creation_timestamp.is_some_and(|created| created.secs() != stream.created.secs()) {
             return Err(not_found(format!("No {} was created at the given time.", stream.place())));
         }

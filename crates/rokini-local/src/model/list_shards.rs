@@ -1,7 +1,7 @@
 //! ListShards: filters and pages.
 
 use rokini_wire::shapes::shard::{ListShardsRequest, ListShardsResponse, ShardFilter};
-use rokini_wire::{ErrorCode, ServiceError, ShardFilterType, StreamStatus, Timestamp};
+use rokini_wire::{ErrorCode, ServiceError, ShardFilterType, Timestamp};
 
 use super::Model;
 use super::errors::{Checks, in_use, invalid};
@@ -36,9 +36,7 @@ impl Model {
             }
             None => self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?,
         };
-        if stream.status == StreamStatus::Creating {
-            stream.must_be_active()?;
-        }
+        stream.must_be_created()?;
         if request.stream_creation_timestamp.is_some_and(|created| created.secs() != stream.created.secs()) {
             return Err(in_use(format!("No {} was created at the given time.", stream.place())));
         }

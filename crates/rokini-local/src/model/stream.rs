@@ -127,6 +127,11 @@ impl Stream {
         )))
     }
 
+    /// Fails while the stream is being created.
+    pub(crate) fn must_be_created(&self) -> Result<(), ServiceError> {
+        if self.status == StreamStatus::Creating { self.must_be_active() } else { Ok(()) }
+    }
+
     /// When the change under way is complete.
     pub(crate) fn due(&self) -> Option<Timestamp> {
         self.pending.as_ref().map(|(due, _)| *due)
