@@ -344,8 +344,8 @@ impl Play {
     fn advance(&mut self) -> Result<(), CliError> {
         match self.phase {
             Phase::Draining(until) => {
-                let drained = self.puts.is_none() && self.ledger.is_drained();
-                if drained || Instant::now() >= until {
+                let handled = self.puts.is_none() && self.ledger.is_drained();
+                if handled && (self.interrupted || self.ends_are_stored()) || Instant::now() >= until {
                     self.end()?;
                 }
             }
@@ -364,6 +364,13 @@ impl Play {
             Phase::Acting | Phase::Ending(_) => {}
         }
         Ok(())
+    }
+
+    /// Whether every shard that was split or merged is finished in the table too.
+    fn ends_are_stored(&self) -> bool {
+        let view = self.views.borrow();
+        let finished = view.leases.iter().filter(|row| row.position.is_shard_end()).count();
+        finished >= self.deeds.closed()
     }
 
     fn drain(&mut self, at_most: Duration) {

