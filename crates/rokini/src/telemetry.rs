@@ -1,6 +1,6 @@
 //! Metrics: made from events, from what shards do, and from samples of the status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -173,12 +173,8 @@ impl Telemetry {
 
     /// Forgets the streams that are not among these.
     pub(crate) fn keep_streams(&self, stays: impl Fn(&StreamId) -> bool) {
-        self.meters().streams.retain(|stream, meter| {
-            if !stays(stream) {
-                meter.forget(self.registry.as_deref());
-            }
-            stays(stream)
-        });
+        let forget = |meter: &Arc<StreamMeter>| meter.forget(self.registry.as_deref());
+        keep(&mut self.meters().streams, |stream, _| stays(stream), |meter| meter.labels(), forget);
     }
 
     /// The handles of a shard that this worker has from now on.
@@ -223,21 +219,16 @@ impl Telemetry {
             }
         }
         let registry = self.registry.as_deref();
-        meters.gauges.retain(|place, gauges| {
-            let stays = folded.contains_key(place);
-            if !stays {
-                gauges.forget(registry);
-            }
-            stays
-        });
+        let stays = |place: &Place, _: &ShardGauges| folded.contains_key(place);
+        keep(&mut meters.gauges, stays, ShardGauges::labels, |gauges| gauges.forget(registry));
         let long_ago = |left: Instant| left.elapsed() >= KEPT_AFTER_LEAVING;
-        meters.shards.retain(|_, shard| {
-            let stays = !shard.left.is_some_and(long_ago);
-            if !stays && self.shard_label {
+        let stays = |_: &LeaseKey, shard: &Shard| !shard.left.is_some_and(long_ago);
+        let forget = |shard: &Shard| {
+            if self.shard_label {
                 shard.meter.forget(registry);
             }
-            stays
-        });
+        };
+        keep(&mut meters.shards, stays, |shard| shard.meter.labels(), forget);
     }
 
     /// Takes an event into the metrics.
@@ -299,7 +290,23 @@ impl Telemetry {
     }
 }
 
-/// The stream without the time of its creation: the name, with the account in front where the id has one.
+/// Keeps what stays, and forgets the series of what does not. A stream that was made again has the labels of the one
+/// before it: series that others still have are left alone.
+fn keep<K: Ord, M>(
+    meters: &mut BTreeMap<K, M>,
+    stays: impl Fn(&K, &M) -> bool,
+    labels: impl Fn(&M) -> &[Label],
+    forget: impl Fn(&M),
+) {
+    let gone: Vec<(K, M)> = meters.extract_if(.., |key, meter| !stays(key, meter)).collect();
+    if gone.is_empty() {
+        return;
+    }
+    let shared: BTreeSet<&[Label]> = meters.values().map(&labels).collect();
+    gone.iter().filter(|(_, meter)| !shared.contains(labels(meter))).for_each(|(_, meter)| forget(meter));
+}
+
+/// The stream without the time of its creation.
 fn stream_label(stream: &StreamId) -> &str {
     let text = stream.as_str();
     text.rsplit_once('@').map_or(text, |(name, _)| name)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rokini_lease::{LeaseRow, StreamId, View, WorkerState};
 
+use crate::consumer::streams::is_older;
 use crate::shard::coverage;
 
 /// What is known of one stream.
@@ -45,6 +46,20 @@ pub(crate) fn facts(view: &View) -> (usize, BTreeMap<StreamId, StreamFacts>) {
         stream.holes = coverage::holes(view.leases.iter().filter(|row| row.key.stream == *id)).len();
     }
     (alive, streams)
+}
+
+/// Drops those of which there is a later one of the same name.
+pub(crate) fn drop_outdated(streams: &mut BTreeMap<StreamId, StreamFacts>) {
+    let mut latest: BTreeMap<String, StreamId> = BTreeMap::new();
+    for id in streams.keys() {
+        let Some((name, _)) = id.as_str().rsplit_once('@') else { continue };
+        let known = latest.entry(name.to_owned()).or_insert_with(|| id.clone());
+        if is_older(known, id) {
+            known.clone_from(id);
+        }
+    }
+    let last = |id: &StreamId| latest.get(id.as_str().rsplit_once('@')?.0);
+    streams.retain(|id, _| !last(id).is_some_and(|last| is_older(id, last)));
 }
 
 #[cfg(test)]

@@ -62,6 +62,10 @@ impl ShardMeter {
         }
     }
 
+    pub(crate) fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
     pub(crate) fn forget(&self, registry: Option<&Registry>) {
         forget(registry, MetricScope::Shard, &self.labels, |kind| kind != MetricKind::Gauge);
     }
@@ -125,6 +129,10 @@ impl ShardGauges {
         }
     }
 
+    pub(crate) fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
     /// The shard left: where a series cannot be forgotten, it says that nothing lags here.
     pub(crate) fn forget(&self, registry: Option<&Registry>) {
         self.set(ShardValues { behind: Some(0.0), ..ShardValues::default() });
@@ -161,6 +169,10 @@ impl StreamMeter {
             group_lag: gauge(Metric::GroupLag),
             labels,
         }
+    }
+
+    pub(crate) fn labels(&self) -> &[Label] {
+        &self.labels
     }
 
     pub(crate) fn forget(&self, registry: Option<&Registry>) {

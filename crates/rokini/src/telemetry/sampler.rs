@@ -143,6 +143,11 @@ impl Sampler {
 
         let view = member.as_ref().map(|member| member.snapshot()).unwrap_or_default();
         let (alive, mut streams) = fleet::facts(&view);
+        // Of a stream that was made again the leases of the one before show nothing any more; and holes are the matter
+        // of those who read the stream.
+        fleet::drop_outdated(&mut streams);
+        let read = self.engine.streams.all();
+        streams.iter_mut().filter(|(id, _)| !read.contains_key(*id)).for_each(|(_, facts)| facts.holes = 0);
         self.confirm_holes(&view, &mut streams);
         if self.holes.1
             && let Some(member) = &member

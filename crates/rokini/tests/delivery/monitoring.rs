@@ -384,6 +384,44 @@ async fn gauges_leave_with_their_shard_and_counts_stay_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c14_a_stream_made_again_keeps_its_metrics_and_its_worker_ready() {
+    for label in ["true", "false"] {
+        let (stream, store, log) = (Stream::new(2), MemoryStore::new(), Log::default());
+        let settings = monitored(&stream, store.clone(), "w").set(ConfigKey::MetricsShardLabel, label);
+        let running = Running::logging(settings.set(ConfigKey::AuditInterval, "2m"), &log).await;
+        let handle = &running.handle;
+        stream.put_each(2, "old");
+        log.until_count(2).await;
+        until("ready", || handle.health().ready).await;
+        stream.recreate(2);
+        stream.put_each(2, "new");
+        log.until_count(4).await;
+        // Past all that is kept of the old one.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(400) {
+            sleep(Duration::from_secs(1)).await;
+            assert!(!reasons(handle).contains(&"hash-range-hole"), "after {:?}", begun.elapsed());
+        }
+        stream.put_each(2, "newer");
+        log.until_count(6).await;
+        sleep(Duration::from_secs(7)).await;
+        let sum = |metric: Metric| {
+            let values: Vec<f64> = scrape(handle)
+                .into_iter()
+                .filter(|(key, _)| key.0 == metric.name())
+                .map(|(_, v)| v)
+                .collect();
+            (!values.is_empty()).then(|| values.iter().sum())
+        };
+        let named = [Metric::LeasesHeld, Metric::LeasesGained, Metric::RecordsProcessed, Metric::Checkpoints];
+        assert_eq!(named.map(sum), [2.0, 4.0, 6.0, 6.0].map(Some), "counts go on, shard label {label}");
+        let named = [Metric::Lag, Metric::GroupLag, Metric::Stalled, Metric::Holes];
+        assert_eq!(named.map(sum), [0.0; 4].map(Some), "shard label {label}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_the_shard_label_shards_are_one_series() {
     let (stream, log) = (Stream::new(3), Log::default());
     let settings = monitored(&stream, MemoryStore::new(), "w").set(ConfigKey::MetricsShardLabel, "false");
