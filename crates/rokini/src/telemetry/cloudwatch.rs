@@ -63,14 +63,67 @@ impl Stat {
     }
 }
 
+/// What each series of the last look had then.
+#[derive(Debug, Default)]
+struct Seen(BTreeMap<(Metric, Key), Last>);
+
+/// A series as it was, with its values or their number, and their sum.
+#[derive(Debug)]
+struct Last {
+    cell: Cell,
+    count: u64,
+    sum: f64,
+}
+
+impl Seen {
+    /// What was recorded since the last look. What is in the registry no more is forgotten: a series that is there
+    /// again counts from 0.
+    fn news(&mut self, snapshot: Vec<(Metric, Vec<(Key, Cell)>)>) -> Vec<(Metric, Key, Stat)> {
+        let mut before = std::mem::take(&mut self.0);
+        let mut news = Vec::new();
+        for (metric, series) in snapshot {
+            for (key, cell) in series {
+                let place = (metric, key);
+                let last = before.remove(&place).filter(|last| last.cell.is(&cell));
+                let (stat, last) = since(last.as_ref(), cell);
+                news.extend(stat.map(|stat| (metric, place.1.clone(), stat)));
+                self.0.extend(last.map(|last| (place, last)));
+            }
+        }
+        news
+    }
+}
+
+/// What is new, and what to remember.
+fn since(last: Option<&Last>, cell: Cell) -> (Option<Stat>, Option<Last>) {
+    let (before, sum_before) = last.map_or((0, 0.0), |last| (last.count, last.sum));
+    match &cell {
+        Cell::Gauge(bits) => (Some(Stat::one(f64::from_bits(bits.load(Ordering::Relaxed)))), None),
+        Cell::Counter(value) => {
+            let count = value.load(Ordering::Relaxed);
+            let new = count.saturating_sub(before);
+            ((new > 0).then(|| Stat::one(new as f64)), Some(Last { cell, count, sum: 0.0 }))
+        }
+        Cell::Histogram(buckets) => {
+            let (extremes, now) = (buckets.take_extremes(), buckets.read());
+            let (count, sum) = (now.count(), now.sum);
+            let (new, added) = (count.saturating_sub(before), sum - sum_before);
+            let mean = added / new as f64;
+            // A value may come between the two looks.
+            let (least, greatest) = extremes.unwrap_or((mean, mean));
+            let stat = (new > 0).then_some(Stat { count: new as f64, sum: added, least, greatest });
+            (stat, Some(Last { cell, count, sum }))
+        }
+    }
+}
+
 /// Sends to one namespace.
 pub(crate) struct CloudWatch {
     client: Client,
     registry: Arc<Registry>,
     namespace: String,
     settings: Settings,
-    /// What each series had at the last look: values or their number, and their sum.
-    seen: BTreeMap<(Metric, Key), (u64, f64)>,
+    seen: Seen,
     /// To be sent.
     pending: BTreeMap<Id, Stat>,
 }
@@ -91,44 +144,17 @@ impl CloudWatch {
         let client = Client::new(&crate::aws::bounded(aws, ATTEMPT, TOTAL, TRIES)?);
         let namespace = settings.cloudwatch_namespace.clone().unwrap_or_else(|| group.to_owned());
         let settings = settings.clone();
-        let (seen, pending) = (BTreeMap::new(), BTreeMap::new());
+        let (seen, pending) = (Seen::default(), BTreeMap::new());
         Ok(Self { client, registry, namespace, settings, seen, pending })
     }
 
     /// Adds what was recorded since the last look.
     fn collect(&mut self) {
-        for (metric, series) in self.registry.snapshot() {
-            for (key, cell) in series {
-                let Some(stat) = self.since(metric, &key, &cell) else { continue };
-                for (place, mapping) in MAPPINGS.iter().enumerate() {
-                    if mapping.metric == metric && mapping.level <= self.settings.cloudwatch_level {
-                        self.put(place, mapping, &key, stat);
-                    }
+        for (metric, key, stat) in self.seen.news(self.registry.snapshot()) {
+            for (place, mapping) in MAPPINGS.iter().enumerate() {
+                if mapping.metric == metric && mapping.level <= self.settings.cloudwatch_level {
+                    self.put(place, mapping, &key, stat);
                 }
-            }
-        }
-    }
-
-    fn since(&mut self, metric: Metric, key: &Key, cell: &Cell) -> Option<Stat> {
-        match cell {
-            Cell::Gauge(bits) => Some(Stat::one(f64::from_bits(bits.load(Ordering::Relaxed)))),
-            Cell::Counter(value) => {
-                let value = value.load(Ordering::Relaxed);
-                let (before, _) = self.seen.insert((metric, key.clone()), (value, 0.0)).unwrap_or_default();
-                // A series that was forgotten and is there again counts from 0.
-                let new = if value < before { value } else { value - before };
-                (new > 0).then(|| Stat::one(new as f64))
-            }
-            Cell::Histogram(buckets) => {
-                let (extremes, now) = (buckets.take_extremes(), buckets.read());
-                let (count, sum) = (now.count(), now.sum);
-                let before = self.seen.insert((metric, key.clone()), (count, sum)).unwrap_or_default();
-                let (new, sum) =
-                    if count < before.0 { (count, sum) } else { (count - before.0, sum - before.1) };
-                let mean = sum / new as f64;
-                // A value may come between the two looks.
-                let (least, greatest) = extremes.unwrap_or((mean, mean));
-                (new > 0).then_some(Stat { count: new as f64, sum, least, greatest })
             }
         }
     }
@@ -155,7 +181,7 @@ impl CloudWatch {
         let id = Id { mapping: place, dimensions };
         if let Some(known) = self.pending.get_mut(&id) {
             known.add(stat);
-        } else if self.pending.len() < KEPT.max(self.seen.len() * 2) {
+        } else if self.pending.len() < KEPT.max(self.seen.0.len() * 2) {
             self.pending.insert(id, stat);
         }
     }
@@ -241,7 +267,47 @@ impl Exporter for CloudWatch {
 
 #[cfg(test)]
 mod tests {
+    use metrics::{Label, Recorder};
+
     use super::*;
+
+    /// How much was sent of each counter of a shard.
+    fn counted(seen: &mut Seen, registry: &Registry) -> Vec<(String, f64)> {
+        let news = seen.news(registry.snapshot()).into_iter();
+        news.map(|(_, key, stat)| (label(&key, "shard").unwrap().to_owned(), stat.sum)).collect()
+    }
+
+    #[test]
+    fn a_series_that_left_is_forgotten_and_counts_in_full_when_it_is_back() {
+        let (registry, mut seen) = (Registry::default(), Seen::default());
+        let metadata = metrics::Metadata::new("rokini", metrics::Level::INFO, None);
+        let labels = |shard: usize| vec![Label::new("shard", shard.to_string())];
+        let counter = |shard| {
+            let key = Key::from_parts(Metric::RecordsProcessed.name(), labels(shard));
+            registry.register_counter(&key, &metadata)
+        };
+        let sent = |shard: usize, count: f64| vec![(shard.to_string(), count)];
+        counter(0).increment(5);
+        assert_eq!(counted(&mut seen, &registry), sent(0, 5.0));
+        counter(0).increment(1);
+        assert_eq!(counted(&mut seen, &registry), sent(0, 1.0));
+        // Back before the next look, and with more than it had.
+        registry.remove(Metric::RecordsProcessed, &labels(0));
+        counter(0).increment(8);
+        assert_eq!(counted(&mut seen, &registry), sent(0, 8.0));
+        // Reshards go on for ever.
+        for shard in 1..100 {
+            registry.remove(Metric::RecordsProcessed, &labels(shard - 1));
+            counter(shard).increment(1);
+            assert_eq!(counted(&mut seen, &registry), sent(shard, 1.0));
+            assert_eq!(seen.0.len(), 1);
+        }
+        // Back after a look without it.
+        registry.remove(Metric::RecordsProcessed, &labels(99));
+        assert_eq!(counted(&mut seen, &registry), []);
+        counter(99).increment(7);
+        assert_eq!(counted(&mut seen, &registry), sent(99, 7.0));
+    }
 
     #[test]
     fn calls_keep_to_the_limits_and_lose_nothing() {

@@ -114,6 +114,18 @@ impl Cell {
             MetricKind::Histogram => Self::Histogram(Arc::new(Buckets::new(metric.buckets()))),
         }
     }
+
+    /// Whether both are the same series, and not one that was forgotten and one that came in its place.
+    #[cfg(feature = "cloudwatch")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Counter(one), Self::Counter(other)) | (Self::Gauge(one), Self::Gauge(other)) => {
+                Arc::ptr_eq(one, other)
+            }
+            (Self::Histogram(one), Self::Histogram(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
 }
 
 impl Registry {
