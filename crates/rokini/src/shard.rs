@@ -20,6 +20,7 @@ use reading::Reading;
 mod arrivals;
 pub(crate) mod catalog;
 pub(crate) mod coverage;
+pub(crate) mod duty;
 pub(crate) mod fetch;
 mod find;
 pub(crate) mod graph;

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rokini_lease::{HashRange, Member, StreamId, WorkerState};
+use rokini_lease::{HashRange, Member, StreamId};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::engine::Engine;
 use super::streams::{OpenStream, is_older};
 use crate::delivery::retry::{Backoff, Retry};
-use crate::shard::catalog::{interval_number, on_duty};
-use crate::shard::coverage;
+use crate::shard::{coverage, duty};
 use crate::{Error, Event};
 
 /// Keeps one minder for each stream that is read, for as long as it is polled.
@@ -56,16 +55,17 @@ struct Minder {
 
 impl Minder {
     async fn run(mut self) {
-        let interval = self.engine.config.audit_interval;
+        let mut due = self.next();
         loop {
-            // Spread, so that a fleet started at once does not wake at once for ever.
-            let due = Instant::now() + interval.mul_f64(self.rng.random_range(0.9..1.1));
             let doubted = tokio::select! {
                 biased;
                 () = self.stream.doubted() => true,
                 () = sleep_until(due) => false,
             };
-            self.look_for_holes();
+            if !doubted {
+                due = self.next();
+                self.look_for_holes();
+            }
             let on_duty = !doubted && self.is_on_duty();
             if (doubted || on_duty || self.newer_is_stored()) && self.with_patience(Step::Renew).await {
                 return;
@@ -76,11 +76,16 @@ impl Minder {
         }
     }
 
+    /// Spread, so that a fleet started at once does not wake at once for ever.
+    fn next(&mut self) -> Instant {
+        Instant::now() + self.engine.config.audit_interval.mul_f64(self.rng.random_range(0.9..1.1))
+    }
+
+    /// One worker is enough. Where holes stay although it should have mended them, the next one looks too.
     fn is_on_duty(&self) -> bool {
-        let number = interval_number(self.engine.clock.millis(), self.engine.config.audit_interval);
         let fleet = self.member.snapshot();
-        let alive = fleet.workers.iter().filter(|row| row.state == WorkerState::Alive).map(|row| &row.id);
-        on_duty(&self.stream.id, number, self.member.id(), alive)
+        let place = duty::place(&self.stream.id, self.member.id(), &fleet.workers);
+        place == 0 || place == 1 && !self.stream.holes().is_empty()
     }
 
     /// What this worker's own listing shows. A listing may lag, so only what it shows twice counts.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rokini_lease::{
@@ -355,59 +354,11 @@ fn at_start(start: &Position) -> ShardSelection {
     }
 }
 
-/// Whether the duty for a stream falls to `me` in the interval of this number: exactly one of those who take part has
-/// it. The choice needs no agreement, only the same inputs; where they differ for a while, a duty is done twice or
-/// late.
-pub(crate) fn on_duty<'a>(
-    stream: &StreamId,
-    interval: u64,
-    me: &'a WorkerId,
-    others: impl IntoIterator<Item = &'a WorkerId>,
-) -> bool {
-    let weigh = |worker: &'a WorkerId| (weight(stream, interval, worker), worker);
-    let mine = weigh(me);
-    others.into_iter().all(|other| weigh(other) <= mine)
-}
-
-/// FNV-1a with a final mix: the same on every host and in every version, which the standard hasher is not.
-fn weight(stream: &StreamId, interval: u64, worker: &WorkerId) -> u64 {
-    let (interval, worker) = (interval.to_le_bytes(), worker.to_string());
-    let bytes = interval.iter().chain(worker.as_bytes()).chain(stream.as_str().as_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^ (hash >> 29)
-}
-
-/// The number of the interval that this time lies in.
-pub(crate) fn interval_number(now_millis: u64, interval: Duration) -> u64 {
-    now_millis / u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
-    use rokini_lease::WorkerName;
+    use std::time::Duration;
 
-    #[test]
-    fn t1_each_interval_has_one_worker_on_duty_and_each_worker_its_turn() {
-        let mut rng = StdRng::seed_from_u64(3);
-        let workers: Vec<_> =
-            (0..50).map(|n| WorkerId::start(WorkerName::new(format!("w{n}")).unwrap(), &mut rng)).collect();
-        let stream = StreamId::new("orders@1").unwrap();
-        let mut turns = BTreeMap::new();
-        for interval in 0..5_000 {
-            let chosen: Vec<_> =
-                workers.iter().filter(|worker| on_duty(&stream, interval, worker, &workers)).collect();
-            assert_eq!(chosen.len(), 1, "interval {interval}");
-            *turns.entry(chosen[0]).or_insert(0) += 1;
-        }
-        assert_eq!(turns.len(), 50);
-        assert!(turns.values().all(|turns| (50..200).contains(turns)), "{turns:?}");
-    }
+    use super::*;
 
     #[test]
     fn a_start_past_the_retention_is_the_oldest_record_kept() {
@@ -424,10 +375,5 @@ mod tests {
         ] {
             assert_eq!(resolve(&StartPosition::AtTimestamp(millis), &stream).unwrap(), expected);
         }
-    }
-
-    #[test]
-    fn intervals_of_zero_length_do_not_divide_by_zero() {
-        assert_eq!(interval_number(7, Duration::ZERO), 7);
     }
 }

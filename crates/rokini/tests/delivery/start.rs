@@ -258,6 +258,44 @@ async fn t1_audits_cost_one_listing_an_interval_whatever_the_number_of_workers()
     }
 }
 
+/// The longest time between two listings of the stream.
+async fn longest_gap(stream: &Stream, during: Duration) -> Duration {
+    let (begun, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
+    let mut seen = stream.calls(Op::List);
+    while begun.elapsed() < during {
+        sleep(Duration::from_secs(1)).await;
+        if stream.calls(Op::List) > seen {
+            seen = stream.calls(Op::List);
+            last = Instant::now();
+        }
+        longest = longest.max(last.elapsed());
+    }
+    longest
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1_an_audit_follows_an_audit_within_an_interval_and_a_tenth_whatever_the_workers_clocks_say() {
+    let (stream, store) = (Stream::new(2), MemoryStore::new());
+    let mut fleet = Vec::new();
+    for (number, name) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+        let clock = clock_off_by(&stream, 95_000 * number as i64);
+        let worker = builder(&stream, store.clone(), name).wall_clock(clock);
+        fleet.push(Running::logging(worker, &Log::default()).await);
+        sleep(Duration::from_secs(11)).await;
+    }
+    sleep(Duration::from_secs(150)).await;
+    let gap = longest_gap(&stream, Duration::from_secs(3_600)).await;
+    assert!(gap <= Duration::from_secs(67), "{gap:?}");
+    // Whoever audits, one audit at most is late when it goes.
+    while fleet.len() > 1 {
+        let stopped = fleet.remove(0);
+        let (gap, _) = tokio::join!(longest_gap(&stream, Duration::from_secs(300)), stopped.stop());
+        eprintln!("{gap:?} with one worker fewer");
+        assert!(gap <= Duration::from_secs(2 * 66 + 1), "{gap:?}");
+    }
+    fleet.remove(0).stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn c14_a_recreated_stream_never_meets_old_positions() {
     let (stream, store, log) = (Stream::new(2), MemoryStore::new(), Log::default());
