@@ -13,6 +13,7 @@
 )]
 
 mod explained;
+mod facts;
 mod operation;
 mod other;
 
@@ -38,6 +39,7 @@ async fn every_difference_is_explained() {
     let mut answered: BTreeMap<&str, usize> = BTreeMap::new();
     for step in 0..STEPS {
         let operation = Operation::random(&mut rng, &pair);
+        let facts = pair.facts().await;
         let (here, there) = pair.run(&operation).await;
         *answered.entry(operation.name()).or_default() += usize::from(here.starts_with("ok"));
         // Scaling may take any way to its number of shards; what it leads to is compared no further.
@@ -45,7 +47,7 @@ async fn every_difference_is_explained() {
         if here == there && !scaled {
             continue;
         }
-        match explained::by(&operation, &here, &there) {
+        match explained::by(&operation, &facts, &here, &there) {
             _ if here == there => {}
             Some(reason) => *met.entry(reason).or_default() += 1,
             None => unexplained.push(format!("{step}: {operation:?}\n  here  {here}\n  there {there}")),

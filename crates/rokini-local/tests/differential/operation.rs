@@ -16,6 +16,8 @@ use aws_smithy_http_client::Builder as HttpClient;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
+use crate::facts::{Facts, second};
+
 /// One step. Numbers choose among what there is: shards, records, iterators.
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
@@ -99,7 +101,7 @@ pub(crate) enum Filter {
 
 impl Operation {
     pub(crate) fn random(rng: &mut SmallRng, pair: &Pair) -> Self {
-        let shard = rng.random_range(0..pair.shards + 1);
+        let shard = rng.random_range(0..pair.facts.count() + 1);
         match rng.random_range(0..100) {
             0..14 => Self::Put { key: rng.random_range(0..20), data: rng.random() },
             14..22 => {
@@ -131,7 +133,7 @@ impl Operation {
                 let at = if rng.random_bool(0.7) { rng.random() } else { rng.random_range(0..10) };
                 Self::Split { shard, at }
             }
-            70..74 => Self::Merge { one: shard, two: rng.random_range(0..pair.shards + 1) },
+            70..74 => Self::Merge { one: shard, two: rng.random_range(0..pair.facts.count() + 1) },
             74..76 => Self::Scale { target: rng.random_range(1..6) },
             76..84 => {
                 use Filter::*;
@@ -182,8 +184,8 @@ pub(crate) struct Pair {
     stream: String,
     streams: usize,
     arns: (String, String),
-    /// Shards there have been.
-    pub(crate) shards: usize,
+    /// What is known of the stream.
+    pub(crate) facts: Facts,
     /// Sequence numbers of a record and its shard.
     pub(crate) numbers: Vec<(String, String, usize)>,
     pub(crate) iterators: Vec<(String, String)>,
@@ -228,7 +230,7 @@ fn shard_id(number: usize) -> String {
     format!("shardId-{number:012}")
 }
 
-fn shard_number(id: &str) -> usize {
+pub(crate) fn shard_number(id: &str) -> usize {
     id.trim_start_matches("shardId-").parse().unwrap()
 }
 
@@ -254,7 +256,7 @@ impl Pair {
             stream: String::new(),
             streams: 0,
             arns: (String::new(), String::new()),
-            shards: 0,
+            facts: Facts::default(),
             numbers: Vec::new(),
             iterators: Vec::new(),
             middle: SystemTime::now(),
@@ -265,6 +267,7 @@ impl Pair {
 
     /// Goes on with a new stream on both sides. One shard: of two, the other server draws the border one too low.
     pub(crate) async fn renew(&mut self) {
+        let begun = second(SystemTime::now());
         self.streams += 1;
         self.stream = format!("stream-{}", self.streams);
         for client in [&self.here, &self.there] {
@@ -272,10 +275,17 @@ impl Pair {
         }
         self.settle().await;
         self.arns = (self.arn(&self.here).await, self.arn(&self.there).await);
-        self.shards = 1;
+        self.facts.forget();
+        self.see(begun).await;
         self.numbers.clear();
         self.iterators.clear();
         self.middle = SystemTime::now();
+    }
+
+    /// Sees the shards after something that began in this second.
+    async fn see(&mut self, begun: u64) {
+        let list = self.here.list_shards().stream_name(&self.stream).send().await.unwrap();
+        self.facts.see(list.shards(), &(begun..=second(SystemTime::now())));
     }
 
     async fn arn(&self, client: &Client) -> String {
@@ -315,7 +325,17 @@ impl Pair {
         self.say(&self.here, &list, true).await.text != self.say(&self.there, &list, false).await.text
     }
 
+    /// What is known before an operation.
+    pub(crate) async fn facts(&mut self) -> Facts {
+        let answer = self.here.describe_stream_summary().stream_name(&self.stream).send().await.unwrap();
+        self.facts.retention_hours = answer.stream_description_summary.unwrap().retention_period_hours;
+        self.facts.written = self.numbers.iter().map(|(_, _, shard)| *shard).collect();
+        self.facts.asked = second(self.middle);
+        self.facts.clone()
+    }
+
     pub(crate) async fn run(&mut self, operation: &Operation) -> (String, String) {
+        let begun = second(SystemTime::now());
         let here = self.say(&self.here, operation, true).await;
         let there = self.say(&self.there, operation, false).await;
         for ((ours, shard), (theirs, _)) in here.words.into_iter().zip(there.words) {
@@ -327,8 +347,7 @@ impl Pair {
         match operation {
             Operation::Split { .. } | Operation::Merge { .. } | Operation::Scale { .. } => {
                 self.settle().await;
-                let list = self.here.list_shards().stream_name(&self.stream).send().await.unwrap();
-                self.shards = list.shards().len();
+                self.see(begun).await;
             }
             Operation::Register { .. } | Operation::Deregister { .. }
                 if tokio::time::timeout(Duration::from_secs(2), self.settle_consumers()).await.is_err() =>
