@@ -9,7 +9,7 @@
 )]
 #![cfg(all(feature = "cloudwatch", feature = "otlp", feature = "prometheus"))]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -226,16 +226,19 @@ async fn cloudwatch_gets_sums_that_agree_with_what_was_processed() {
     run_through(builder).await;
     let processed = count.load(Ordering::SeqCst);
     let mut sums: BTreeMap<(String, String), f64> = BTreeMap::new();
-    let mut calls = 0;
+    let mut calls = BTreeSet::new();
     for (path, headers, body) in receiver.all() {
         assert!(path.ends_with("/operation/PutMetricData"), "{path}");
+        // A busy machine answers late, and then the SDK tries again.
+        if !calls.insert(headers["amz-sdk-invocation-id"].clone()) {
+            continue;
+        }
         assert_eq!(headers["smithy-protocol"], "rpc-v2-cbor");
         assert!(body.len() < 1_000_000, "{}", body.len());
         let request: ciborium::Value = ciborium::from_reader(&body[..]).unwrap();
         assert_eq!(field(&request, "Namespace").unwrap().as_text(), Some("billing"));
         let data = field(&request, "MetricData").unwrap().as_array().unwrap();
         assert!((1..=1_000).contains(&data.len()), "{}", data.len());
-        calls += 1;
         for datum in data {
             let name = field(datum, "MetricName").unwrap().as_text().unwrap().to_owned();
             assert_eq!(number(datum, "StorageResolution"), 1.0);
@@ -261,7 +264,7 @@ async fn cloudwatch_gets_sums_that_agree_with_what_was_processed() {
     assert!(sum("TakeLeases", "TakenLeases") >= Some(1_200.0));
     assert!(sum("RenewAllLeases", "CurrentLeases") > Some(0.0) && sum("Rokini", "Ready") > Some(0.0));
     assert_eq!(sum("ProcessTask", "KinesisDataFetcher.getRecords.Time"), None, "detailed only");
-    assert!(calls > 4, "{calls}");
+    assert!(calls.len() > 4, "{}", calls.len());
 }
 
 #[tokio::test]
