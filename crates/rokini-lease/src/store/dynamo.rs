@@ -190,14 +190,16 @@ impl LeaseStore for DynamoStore {
     }
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
-        let mut others = self.partitions.all(&self.calls, group).await?;
+        let whole = listing == Listing::All;
+        let mut others = match whole {
+            true => self.partitions.all_but_shown(&self.calls, group).await?,
+            false => self.partitions.all(&self.calls, group).await?,
+        };
         let mut view = View::default();
-        if listing == Listing::All || others.is_empty() {
+        if whole || others.is_empty() {
             let (base, layout) = self.calls.list(&group.into(), listing).await?;
             view = base;
-            if let Some(row) = layout
-                && self.partitions.found(&self.calls, group, row.partitions)?
-            {
+            if whole && self.partitions.found(&self.calls, group, layout.map(|row| row.partitions))? {
                 others = self.partitions.all(&self.calls, group).await?;
             }
         }

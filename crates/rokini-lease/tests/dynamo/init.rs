@@ -99,14 +99,22 @@ async fn c12_a_missing_permission_names_action_and_table() {
         &["dynamodb:GetItem", "`rokini`", "`check_group`"],
     );
     let fence = WorkerUpdate::Fence { seen: 0 };
-    for (action, error) in [
-        ("dynamodb:Query", store.list(&group(), Listing::All).await.unwrap_err()),
-        ("dynamodb:GetItem", store.worker(&group(), &id("w")).await.unwrap_err()),
-        ("dynamodb:PutItem", store.insert_worker(&group(), &worker("w")).await.unwrap_err()),
-        ("dynamodb:UpdateItem", store.update_worker(&group(), &id("w"), &fence).await.unwrap_err()),
-        ("dynamodb:DeleteItem", store.delete_worker(&group(), &id("w")).await.unwrap_err()),
-    ] {
-        check(&error, StoreErrorKind::Permission, &[action, "`rokini`", "`eu-west-1`"]);
+    for action in ["Query", "GetItem", "PutItem", "UpdateItem", "DeleteItem"] {
+        let proxy = Proxy::start(&server.address, move |request| match request.action == action {
+            true => Verdict::refuse("AccessDeniedException"),
+            false => Verdict::Forward,
+        })
+        .await;
+        let store = crate::server::store(&proxy.address);
+        let error = match action {
+            "Query" => store.list(&group(), Listing::All).await.unwrap_err(),
+            "GetItem" => store.worker(&group(), &id("w")).await.unwrap_err(),
+            "PutItem" => store.insert_worker(&group(), &worker("w")).await.unwrap_err(),
+            "UpdateItem" => store.update_worker(&group(), &id("w"), &fence).await.unwrap_err(),
+            _ => store.delete_worker(&group(), &id("w")).await.unwrap_err(),
+        };
+        let told = [&format!("dynamodb:{action}"), "`rokini`", "`eu-west-1`"];
+        check(&error, StoreErrorKind::Permission, &told);
         assert!(!error.is_ambiguous(), "a refusal of the service changed nothing");
     }
 }
@@ -184,14 +192,22 @@ async fn an_unreachable_endpoint_is_told_in_bounded_time() {
 
     let silent = Proxy::start("", |_| Verdict::Hang).await;
     let (attempt, operation) = (Duration::from_millis(200), Duration::from_millis(500));
-    let store = store(&silent.address).timeouts(attempt, operation);
+    let quiet = store(&silent.address).timeouts(attempt, operation);
     let started = Instant::now();
-    check(&store.init().await.unwrap_err(), StoreErrorKind::Unavailable, &["in time", &silent.address]);
+    check(&quiet.init().await.unwrap_err(), StoreErrorKind::Unavailable, &["in time", &silent.address]);
+    let server = Server::with_table().await;
+    let silent = Proxy::start(&server.address, |request| match request.action.as_str() {
+        "UpdateItem" => Verdict::Hang,
+        _ => Verdict::Forward,
+    })
+    .await;
+    let store = store(&silent.address).timeouts(attempt, operation);
     let fence = WorkerUpdate::Fence { seen: 0 };
     let error = store.update_worker(&group(), &id("w"), &fence).await.unwrap_err();
     check(&error, StoreErrorKind::Unavailable, &["UpdateItem", "in time"]);
     assert!(error.is_ambiguous(), "it may have arrived");
-    assert!(started.elapsed() < operation * 2 + Duration::from_secs(1), "{:?}", started.elapsed());
+    // Without bounds of its own it would wait for ever.
+    assert!(started.elapsed() < operation * 2 + Duration::from_secs(10), "{:?}", started.elapsed());
     let tries = silent.seen().iter().filter(|action| *action == "UpdateItem").count();
     assert!(tries >= 2, "a try is bounded too, so that there is a second");
 }
@@ -200,7 +216,11 @@ async fn an_unreachable_endpoint_is_told_in_bounded_time() {
 async fn throttling_is_told_apart() {
     let server = Server::with_table().await;
     let code = "ProvisionedThroughputExceededException";
-    let proxy = Proxy::start(&server.address, move |_| Verdict::refuse(code)).await;
+    let proxy = Proxy::start(&server.address, move |request| match request.action.as_str() {
+        "PutItem" => Verdict::refuse(code),
+        _ => Verdict::Forward,
+    })
+    .await;
     let store = store(&proxy.address);
     let error = store.insert_worker(&group(), &worker("w")).await.unwrap_err();
     check(&error, StoreErrorKind::Throttled, &["PutItem", code]);

@@ -53,6 +53,11 @@ async fn the_number_of_partition_keys_is_fixed_when_a_group_begins() {
     let tool = store(&server.address);
     assert_eq!(tool.list(&group(), Listing::All).await.unwrap(), whole);
     assert!(tool.lease(&group(), &lease("s-07").key).await.unwrap().is_some());
+    // Whatever it asks first.
+    let tool = store(&server.address);
+    assert_eq!(tool.list(&group(), Listing::Workers).await.unwrap().workers, [worker("a")]);
+    let tool = store(&server.address);
+    assert!(tool.lease(&group(), &lease("s-07").key).await.unwrap().is_some());
     let late = store(&server.address);
     assert!(late.insert_worker(&group(), &worker("c")).await.unwrap().is_applied());
     let workers = first.list(&group(), Listing::Workers).await.unwrap().workers;

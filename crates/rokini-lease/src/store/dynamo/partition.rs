@@ -36,7 +36,24 @@ impl std::fmt::Display for Partition {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Partitions {
     wanted: Option<NonZeroU16>,
-    known: Arc<Mutex<BTreeMap<GroupId, NonZeroU16>>>,
+    known: Arc<Mutex<BTreeMap<GroupId, Known>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// For as long as the group is there.
+    Fixed(NonZeroU16),
+    /// No row says so yet: somebody may begin the group with more than one.
+    NotSpread,
+}
+
+impl Known {
+    fn count(self) -> NonZeroU16 {
+        match self {
+            Self::Fixed(count) => count,
+            Self::NotSpread => NonZeroU16::MIN,
+        }
+    }
 }
 
 impl Partitions {
@@ -44,12 +61,12 @@ impl Partitions {
         Self { wanted: Some(count), known: Arc::default() }
     }
 
-    fn known(&self, group: &GroupId) -> Option<NonZeroU16> {
+    fn known(&self, group: &GroupId) -> Option<Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(group).copied()
     }
 
-    fn learn(&self, group: &GroupId, count: NonZeroU16) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), count);
+    fn learn(&self, group: &GroupId, known: Known) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), known);
     }
 
     pub(super) fn forget(&self, group: &GroupId) {
@@ -72,53 +89,71 @@ impl Partitions {
         Ok(if count == NonZeroU16::MIN { Vec::new() } else { every(group, count) })
     }
 
-    /// Over how many keys the group is spread. Asks once for each group where a number is wanted.
-    async fn count(&self, calls: &Calls, group: &GroupId) -> Result<NonZeroU16, StoreError> {
-        if let Some(count) = self.known(group) {
-            return Ok(count);
+    /// As [`Partitions::all`] before a listing of the whole group, which shows by itself how the group is spread.
+    pub(super) async fn all_but_shown(
+        &self,
+        calls: &Calls,
+        group: &GroupId,
+    ) -> Result<Vec<Partition>, StoreError> {
+        if self.wanted.is_none() && self.known(group).is_none() {
+            return Ok(Vec::new());
         }
-        let Some(wanted) = self.wanted else { return Ok(NonZeroU16::MIN) };
+        self.all(calls, group).await
+    }
+
+    /// Over how many keys the group is spread. Asks once for each group.
+    async fn count(&self, calls: &Calls, group: &GroupId) -> Result<NonZeroU16, StoreError> {
+        if let Some(known) = self.known(group) {
+            return Ok(known.count());
+        }
         let stored: Option<LayoutRow> = calls.get(&group.into(), items::LAYOUT_ROW).await?;
-        let stored = match stored {
-            Some(row) => row.partitions,
-            None if wanted == NonZeroU16::MIN => wanted,
-            None => fix(calls, group, wanted).await?,
+        let stored = match (stored, self.wanted) {
+            (Some(row), _) => row.partitions,
+            (None, None) => {
+                self.learn(group, Known::NotSpread);
+                return Ok(NonZeroU16::MIN);
+            }
+            (None, Some(NonZeroU16::MIN)) => NonZeroU16::MIN,
+            (None, Some(wanted)) => fix(calls, group, wanted).await?,
         };
-        if stored != wanted {
+        if let Some(wanted) = self.wanted.filter(|wanted| *wanted != stored) {
             return Err(refused(calls, group, stored, wanted));
         }
-        self.learn(group, stored);
+        self.learn(group, Known::Fixed(stored));
         Ok(stored)
     }
 
     /// After the first insert of a worker: whether the group is spread although nobody said so here. `true` when the
     /// row belongs elsewhere.
     pub(super) async fn look_after_insert(&self, calls: &Calls, group: &GroupId) -> Result<bool, StoreError> {
-        if self.known(group).is_some() {
+        if let Some(Known::Fixed(_)) = self.known(group) {
             return Ok(false);
         }
         let stored: Option<LayoutRow> = calls.get(&group.into(), items::LAYOUT_ROW).await?;
         let count = stored.map_or(NonZeroU16::MIN, |row| row.partitions);
-        self.found(calls, group, count)?;
-        self.learn(group, count);
+        self.found(calls, group, Some(count))?;
         Ok(count != NonZeroU16::MIN)
     }
 
-    /// A listing shows how the group is spread. `true` when that was not known.
+    /// A listing shows how the group is spread; `None` where no row says so. `true` when that was not known.
     pub(super) fn found(
         &self,
         calls: &Calls,
         group: &GroupId,
-        count: NonZeroU16,
+        count: Option<NonZeroU16>,
     ) -> Result<bool, StoreError> {
+        let before = self.known(group);
+        let Some(count) = count else {
+            if before.is_none() && self.wanted.is_none() {
+                self.learn(group, Known::NotSpread);
+            }
+            return Ok(false);
+        };
         if let Some(wanted) = self.wanted.filter(|wanted| *wanted != count) {
             return Err(refused(calls, group, count, wanted));
         }
-        if self.known(group) == Some(count) {
-            return Ok(false);
-        }
-        self.learn(group, count);
-        Ok(true)
+        self.learn(group, Known::Fixed(count));
+        Ok(before.is_none_or(|known| known.count() != count))
     }
 }
 
