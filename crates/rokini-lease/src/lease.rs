@@ -439,12 +439,17 @@ impl Lease {
     /// A write that ends the hold: tried until it is settled or the validity has passed.
     async fn write_to_the_end(&self, update: &LeaseUpdate) -> Result<(), LeaseError> {
         let deadline = Instant::now() + self.shared.config.validity();
+        let mut tried = false;
         loop {
             match self.write(update).await {
                 Ok(Outcome::Applied { .. }) => return Ok(()),
+                Ok(Outcome::Refused { current: Some(row) }) if tried && update.took_effect(&row) => {
+                    return Ok(());
+                }
                 Ok(Outcome::Refused { current }) => return Err(self.refused(current.as_ref())),
                 Err(error) if error.is_retryable() && Instant::now() < deadline => {
                     tracing::debug!(lease = %self.hold.key, %error, "could not move the lease, trying again");
+                    tried = true;
                     sleep(MOVE_RETRY).await;
                 }
                 Err(error) => {

@@ -1,5 +1,7 @@
 //! Whether the process behind a worker row is gone: only answered on the same host.
 
+use std::io;
+
 use crate::ProcessMark;
 
 impl ProcessMark {
@@ -7,15 +9,27 @@ impl ProcessMark {
     #[must_use]
     pub fn current() -> Option<Self> {
         let pid = std::process::id();
-        Some(Self { host: host()?, pid, started: started(pid)? })
+        Some(Self { host: host()?, pid, started: running_since(&stat(pid).ok()?)? })
     }
 
     /// Whether the marked process is proven to be gone. `false` where nothing can be proven: on another host,
-    /// in another process name space, on a system that does not tell.
+    /// in another process name space, on a system that does not tell or hides the processes of other users.
     #[must_use]
     pub fn is_proven_gone(&self) -> bool {
-        host().is_some_and(|here| here == self.host) && started(self.pid) != Some(self.started)
+        host().is_some_and(|here| here == self.host) && self.is_gone_from(&|pid| stat(pid))
     }
+
+    fn is_gone_from(&self, stat: &dyn Fn(u32) -> io::Result<String>) -> bool {
+        match stat(self.pid) {
+            Ok(stat) => running_since(&stat) != Some(self.started),
+            // Where other users' processes are hidden, the first of all is too.
+            Err(error) => error.kind() == io::ErrorKind::NotFound && stat(1).is_ok(),
+        }
+    }
+}
+
+fn stat(pid: u32) -> io::Result<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
 }
 
 /// This boot of the host, and the process name space: containers on one host share the boot but cannot see
@@ -28,8 +42,7 @@ fn host() -> Option<String> {
 
 /// When the process started, in clock ticks since the boot: field 22 of `/proc/<pid>/stat`. The second field
 /// is the command in parentheses and may contain anything, so fields are counted from its end.
-fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+fn running_since(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     // A zombie holds no thread any more that could work on a lease.
     let mut fields = fields.split_whitespace();
@@ -54,6 +67,23 @@ mod tests {
         child.wait().unwrap();
         assert!(gone.is_proven_gone());
         assert!(!ProcessMark { host: "elsewhere".to_owned(), ..gone }.is_proven_gone());
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_looked_at_is_not_proven_gone() {
+        let mark = ProcessMark::current().unwrap();
+        let told = |mark: &ProcessMark, hidden: Option<io::ErrorKind>, first: bool| {
+            mark.is_gone_from(&|pid| match hidden {
+                Some(kind) if pid == mark.pid || !first => Err(kind.into()),
+                _ => stat(pid),
+            })
+        };
+        // Hidden, forbidden, and too many open files.
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
+            assert!(!told(&mark, Some(kind), true), "{kind}");
+        }
+        assert!(!told(&mark, Some(io::ErrorKind::NotFound), false), "as where all others are hidden");
+        assert!(told(&mark, Some(io::ErrorKind::NotFound), true));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub use operation::Operation;
 pub enum Listing {
     /// The worker rows only: small and frequent.
     Workers,
+    /// The worker rows by consistent reads, at twice the read units: every one that was written before.
+    WorkersNow,
     /// Every row of the group.
     All,
 }
@@ -36,7 +38,7 @@ pub enum Listing {
 /// - **Atomic.** Each write is one atomic conditional change of one row. Its condition and its effect are those
 ///   of [`LeaseUpdate::apply`] and [`WorkerUpdate::apply`]; inserts are conditional on the row's absence.
 /// - **Ordered.** A consistent read (`worker`, `lease`, `stream`) that starts after a write returned sees it.
-///   A listing may lag behind, row by row, but never shows a row that no write made.
+///   Listings other than [`Listing::WorkersNow`] may lag behind, row by row, but never show a row that no write made.
 /// - **Refusal is not an error.** A condition that does not hold is [`Outcome::Refused`] with the row as it
 ///   stands. Errors are for calls that got no answer or a refusal of the service.
 /// - **Lost replies.** A store that retries inside a call recognises its own first try by

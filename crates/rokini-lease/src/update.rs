@@ -233,7 +233,8 @@ impl LeaseUpdate {
                     && row.pending.as_ref() == Some(pending)
             }
             Self::HandOver { epoch, to, position, .. } => {
-                row.owner == *to && row.epoch == epoch.next() && position.is_none_or(|p| p == row.position)
+                // The new owner may have gone on since.
+                row.owner == *to && row.epoch == epoch.next() && position.is_none_or(|p| p <= row.position)
             }
             Self::Finish { epoch, children, .. } => {
                 row.epoch == epoch.next() && row.position.is_shard_end() && row.children == *children

@@ -144,8 +144,12 @@ impl Control {
                 self.next_full = Instant::now() + self.shared.config.heartbeat;
             }
             self.report_unreadable(&view);
-            self.believe_own_writes(&mut view);
+            let behind = self.believe_own_writes(&mut view);
             let view = self.shared.set_view(view);
+            for key in behind {
+                // As a rule the listing is, but the lease may have been deleted and made anew.
+                but_for_unreadable(self.read_note(&Note::Changed(key)).await)?;
+            }
             self.look_at_leases(&view).await?;
         }
         Ok(())
@@ -157,18 +161,22 @@ impl Control {
         Ok(view)
     }
 
-    /// The listing may lag behind what this worker wrote itself, or is about to.
-    fn believe_own_writes(&self, view: &mut View) {
+    /// The listing may lag behind what this worker wrote itself, or is about to. Which leases it shows as they were
+    /// before this worker had them.
+    fn believe_own_writes(&self, view: &mut View) -> Vec<LeaseKey> {
         for row in view.workers.iter_mut().filter(|row| row.id == self.shared.me) {
             row.streams = self.shared.streams();
         }
+        let mut behind = Vec::new();
         for row in &mut view.leases {
             if let Some(hold) = self.shared.hold(&row.key).filter(|hold| hold.epoch > row.epoch) {
                 row.owner = Some(self.shared.me.clone());
                 row.epoch = hold.epoch;
                 row.claim = None;
+                behind.push(row.key.clone());
             }
         }
+        behind
     }
 
     fn report_unreadable(&mut self, view: &View) {
@@ -235,10 +243,10 @@ impl Control {
                 return Ok(());
             }
         };
+        let before = self.shared.hold(key);
         let row = self.shared.store.lease(&self.shared.group, key).await?;
-        let hold = self.shared.hold(key);
-        if let Some(hold) = &hold {
-            check_hold(&self.shared, hold, row.as_ref(), |_| true);
+        if let Some(hold) = before.filter(|hold| self.shared.holds_still(hold)) {
+            check_hold(&self.shared, &hold, row.as_ref(), |_| true);
         }
         match row {
             Some(row) if row.owner.as_ref() == Some(&self.shared.me) => take_up(&self.shared, row).await,
@@ -519,7 +527,7 @@ async fn take_up(shared: &Arc<Shared>, row: LeaseRow) -> Result<(), StoreError> 
     }
 }
 
-/// Whether a hold still stands by a row that was read, and whether somebody asks for it.
+/// Whether a hold still stands by a row that is not older than it, and whether somebody asks for it.
 fn check_hold(shared: &Shared, hold: &Hold, row: Option<&LeaseRow>, alive: impl Fn(&WorkerId) -> bool) {
     let cause = match row {
         None => LostCause::Deleted,
@@ -533,8 +541,11 @@ fn check_hold(shared: &Shared, hold: &Hold, row: Option<&LeaseRow>, alive: impl 
             }
             return;
         }
-        // An older row than the hold: a stale reading.
-        Some(row) if row.epoch <= hold.epoch => return,
+        // Epochs only grow: this row is another one, made after the one that was held was deleted.
+        Some(row) if row.epoch <= hold.epoch => {
+            shared.lose(hold, LostCause::Deleted);
+            return shared.forget_given_up(&hold.key);
+        }
         Some(row) if row.owner.as_ref() == Some(&shared.me) => LostCause::Seek,
         Some(_) => LostCause::Taken,
     };

@@ -73,12 +73,16 @@ async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
         match timeout(limit, call).await {
             Ok(Ok(Outcome::Applied { before, after })) => {
                 *seen = after.beat;
-                if let Some(before) = before {
-                    if before.mailbox.len() >= MAILBOX_LIMIT {
-                        // There were more notes than it takes, and those were refused.
-                        shared.notes_were_lost();
+                match before {
+                    Some(before) => {
+                        if before.mailbox.len() >= MAILBOX_LIMIT {
+                            // There were more notes than it takes, and those were refused.
+                            shared.notes_were_lost();
+                        }
+                        shared.notes_arrived(before.mailbox);
                     }
-                    shared.notes_arrived(before.mailbox);
+                    // The reply that had the notes was lost.
+                    None => shared.notes_were_lost(),
                 }
                 return Ok(true);
             }

@@ -62,7 +62,8 @@ async fn namesakes(
     group: &GroupId,
     me: &WorkerId,
 ) -> Result<Vec<WorkerRow>, JoinError> {
-    let mut rows = store.list(group, Listing::Workers).await?.workers;
+    // Of two that insert their rows and then look, at least one sees the other.
+    let mut rows = store.list(group, Listing::WorkersNow).await?.workers;
     rows.retain(|row| row.id.name == me.name && row.id != *me && row.state != WorkerState::Fenced);
     Ok(rows)
 }

@@ -269,6 +269,16 @@ impl Shared {
         lock(&self.table).held.get(key).cloned()
     }
 
+    /// Whether nothing became of it meanwhile.
+    pub(crate) fn holds_still(&self, hold: &Arc<Hold>) -> bool {
+        lock(&self.table).held.get(&hold.key).is_some_and(|held| Arc::ptr_eq(held, hold))
+    }
+
+    /// The lease was made anew: its epochs begin anew, too.
+    pub(crate) fn forget_given_up(&self, key: &LeaseKey) {
+        lock(&self.table).gave_up.remove(key);
+    }
+
     /// What to do about a row, read consistently, that names this worker as owner.
     pub(crate) fn named(&self, row: &LeaseRow) -> Named {
         let table = lock(&self.table);

@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 use super::{JoinError, Member, MemberConfig, MemberEvent};
 use crate::{
     Fault, FaultyStore, GroupId, Lease, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause,
-    Marks, MemoryStore, Operation, Position, ShardId, StreamId, Target, WallClock, WorkerName, WorkerState,
-    WorkerUpdate,
+    Marks, MemoryStore, Operation, Position, Scope, ShardId, StreamId, Target, WallClock, WorkerName,
+    WorkerState, WorkerUpdate,
 };
 
 mod operator;
@@ -181,6 +181,37 @@ async fn l6_a_full_mailbox_is_a_reason_to_look() {
     assert_eq!(counts(&[&a, &b]), vec![50, 50]);
 }
 
+/// The first try emptied the mailbox, and the reply that had the notes was lost.
+#[tokio::test(start_paused = true)]
+async fn l6_notes_in_a_lost_reply_of_a_heartbeat_are_looked_for() {
+    let store = store_with(4).await;
+    let link = FaultyStore::new(store.clone(), 1);
+    let config = MemberConfig { process: None, ..MemberConfig::default() };
+    let mut a = Worker::join_with(&link, "a", config).await.unwrap();
+    a.live(5 * SECOND + SECOND / 2).await;
+    operator::operator(&store).pause(&Scope::Group).await.unwrap();
+    link.next(Operation::Beat, Fault::Retry, 1);
+    a.live(2 * SECOND).await;
+    assert_eq!(link.injected(), 1);
+    assert!(a.leases.len() == 4 && a.leases.values().all(Lease::is_paused));
+}
+
+/// The hand-over takes effect, its reply is lost, and nothing can be read for a moment.
+#[tokio::test(start_paused = true)]
+async fn c13_a_hand_over_that_took_effect_unseen_is_found_done() {
+    let store = store_with(1).await;
+    let link = FaultyStore::new(store.clone(), 1);
+    let config = MemberConfig { process: None, ..MemberConfig::default() };
+    let mut a = Worker::join_with(&link, "a", config).await.unwrap();
+    a.live(SECOND).await;
+    let lease = a.leases.pop_first().unwrap().1;
+    link.next(Operation::HandOver, Fault::LoseReply, 1);
+    link.next(Operation::Read, Fault::FailBefore, 1);
+    assert_eq!(lease.hand_over(Some(at(7)), Marks::default()).await.unwrap().to, None);
+    assert_eq!(link.injected(), 2);
+    assert_eq!(store.lease(&group(), &key(0)).await.unwrap().unwrap().position, at(7));
+}
+
 #[tokio::test(start_paused = true)]
 async fn l2_a_clean_stop_moves_leases_within_a_heartbeat() {
     let store = store_with(4).await;
@@ -343,6 +374,21 @@ async fn l7_two_newcomers_of_one_name_leave_exactly_one() {
         let (a, b) = tokio::join!(Worker::join(&store, "same"), later);
         assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1, "offset={offset:?}");
     }
+}
+
+/// As where neither sees the other in a listing that lags behind.
+#[tokio::test(start_paused = true)]
+async fn l7_two_newcomers_of_one_name_see_each_other_although_listings_are_stale() {
+    let store = store_with(1).await;
+    let links = [1, 2].map(|seed| FaultyStore::new(store.clone(), seed));
+    for link in &links {
+        link.list(&group(), Listing::Workers).await.unwrap();
+        link.chance(Operation::Watch, Fault::StaleListing, 1.0);
+    }
+    let config = || MemberConfig { process: None, ..MemberConfig::default() };
+    let join = |link| Worker::join_with(link, "same", config());
+    let (a, b) = tokio::join!(join(&links[0]), join(&links[1]));
+    assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -238,7 +238,9 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
             let leases = view.leases.iter().map(|row| size::lease(group, row));
             let streams = view.streams.iter().map(|row| size::stream(group, row));
             let own = (view.group != GroupRow::default()).then(|| size::group(group, &view.group));
-            Bill::listing(workers.chain(leases).chain(streams).chain(own).sum())
+            let bill = Bill::listing(workers.chain(leases).chain(streams).chain(own).sum());
+            let weight = if listing == Listing::WorkersNow { 2 } else { 1 };
+            Bill { read_halves: bill.read_halves * weight, ..bill }
         })
     }
 

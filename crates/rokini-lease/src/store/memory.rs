@@ -74,7 +74,7 @@ impl LeaseStore for MemoryStore {
         Ok(self.with(group, |rows| {
             let workers = rows.workers.values().cloned().collect();
             match listing {
-                Listing::Workers => View { workers, ..View::default() },
+                Listing::Workers | Listing::WorkersNow => View { workers, ..View::default() },
                 Listing::All => View {
                     workers,
                     leases: rows.leases.values().cloned().collect(),

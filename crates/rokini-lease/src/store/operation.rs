@@ -80,7 +80,7 @@ impl Operation {
 impl From<Listing> for Operation {
     fn from(listing: Listing) -> Self {
         match listing {
-            Listing::Workers => Self::Watch,
+            Listing::Workers | Listing::WorkersNow => Self::Watch,
             Listing::All => Self::List,
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{Listing, Operation, Operator, OperatorError, Scope, View};
 
-fn operator(store: &(impl LeaseStore + Clone)) -> Operator {
+pub(super) fn operator(store: &(impl LeaseStore + Clone)) -> Operator {
     Operator::new(Arc::new(store.clone()), group(), WallClock::from_fn(|| 1_700_000_000_000))
 }
 
@@ -205,6 +205,40 @@ async fn a_group_is_deleted_only_when_its_workers_are_gone_unless_forced() {
     self::operator(&store).delete_group(true).await.unwrap();
     b.live(3 * SECOND).await;
     assert!(b.fenced && b.leases.is_empty(), "whoever lives learns that it is over");
+}
+
+/// Removed by force and made anew before its holder hears of it: its epochs begin anew, too.
+#[tokio::test(start_paused = true)]
+async fn c5_a_lease_that_was_removed_and_made_anew_has_one_owner() {
+    for (told, high) in [(true, true), (true, false), (false, true), (false, false)] {
+        let store = store_with(2).await;
+        let mut a = Worker::join(&store, "a").await.unwrap();
+        a.live(SECOND).await;
+        let mut b = Worker::join(&store, "b").await.unwrap();
+        live_all(&mut [&mut a, &mut b], 3 * SECOND).await;
+        let key = a.leases.keys().next().unwrap().clone();
+        for _ in 0..if high { 5 } else { 0 } {
+            // Its task dies: it goes on under an epoch that the new row will not reach.
+            drop(a.leases.remove(&key));
+            live_all(&mut [&mut a, &mut b], SECOND).await;
+        }
+        let link = FaultyStore::new(store.clone(), 1);
+        link.chance(Operation::Note, Fault::FailBefore, if told { 0.0 } else { 1.0 });
+        operator(&link).retire(&key, true).await.unwrap();
+        store.insert_lease(&group(), &LeaseRow::new(key.clone(), Position::TrimHorizon)).await.unwrap();
+        let by = b.member.id().clone();
+        let acquire = LeaseUpdate::Acquire { by, seen: crate::Epoch(0) };
+        assert!(store.update_lease(&group(), &key, &acquire).await.unwrap().is_applied());
+        live_all(&mut [&mut a, &mut b], if told { SECOND + SECOND / 10 } else { 34 * SECOND }).await;
+        for worker in [&a, &b] {
+            for (key, lease) in &worker.leases {
+                let row = store.lease(&group(), key).await.unwrap().unwrap();
+                assert_eq!((row.owner.as_ref(), row.epoch), (Some(worker.member.id()), lease.epoch()));
+            }
+        }
+        live_all(&mut [&mut a, &mut b], 34 * SECOND).await;
+        assert_eq!(counts(&[&a, &b]), [1, 1], "told: {told}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -67,13 +67,18 @@ pub(super) async fn run(suite: &Suite) {
     for row in &expected.workers {
         store.insert_worker(&group, row).await.expect("an insert");
     }
+    expected.workers.sort_by(|a, b| a.id.cmp(&b.id));
+    let now = store.list(&group, Listing::WorkersNow).await.expect("a listing");
+    assert_eq!(
+        now.workers, expected.workers,
+        "a consistent listing shows every worker that was inserted before"
+    );
     for row in expected.leases.iter().rev() {
         store.insert_lease(&group, row).await.expect("an insert");
     }
     for row in expected.streams.iter().rev() {
         store.insert_stream(&group, row).await.expect("an insert");
     }
-    expected.workers.sort_by(|a, b| a.id.cmp(&b.id));
     expected.streams.sort_by(|a, b| a.id.cmp(&b.id));
     eventually(store, &group, Listing::All, &expected, "a listing is whole and in order").await;
     let workers = View { workers: expected.workers, ..View::default() };

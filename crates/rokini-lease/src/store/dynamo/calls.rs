@@ -117,7 +117,8 @@ impl Calls {
                 .set_exclusive_start_key(from.take());
             let query = match listing {
                 Listing::All => query.key_condition_expression("#group = :group"),
-                Listing::Workers => query
+                Listing::Workers | Listing::WorkersNow => query
+                    .consistent_read(listing == Listing::WorkersNow)
                     .key_condition_expression("#group = :group AND begins_with(#row, :prefix)")
                     .expression_attribute_names("#row", items::ROW)
                     .expression_attribute_values(":prefix", items::text(items::WORKER_PREFIX)),
