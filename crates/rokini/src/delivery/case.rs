@@ -19,7 +19,7 @@ pub(crate) enum Stage {
 }
 
 /// Records in trouble, or on their first way through user code.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) records: Spans,
     pub(crate) stage: Stage,

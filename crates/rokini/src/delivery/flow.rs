@@ -224,20 +224,20 @@ impl Flow {
             if !seat.open || seat.current.is_some() || seat.lane.is_idle() {
                 return None;
             }
-            let mut case = match take_due(&mut seat.lane, now, &self.rules.limits) {
-                Some(mut case) => {
-                    self.tracker.done_through(asked());
-                    case.records = case.records.only(|number| !self.tracker.is_done(number));
-                    case
+            let mut case = if let Some(mut case) = take_due(&mut seat.lane, now, &self.rules.limits) {
+                self.tracker.done_through(asked());
+                case.records = case.records.only(|number| !self.tracker.is_done(number));
+                case
+            } else if let Some((key, records)) = seat.lane.release(&self.rules.limits) {
+                Case { key: Some(key), ..Case::new(records, now) }
+            } else if seat.lane.is_held_up() {
+                return None;
+            } else {
+                let ready = seat.lane.ready(&self.tracker, &self.rules.limits, now)?;
+                if ready > now && !flush {
+                    return None;
                 }
-                None if seat.lane.is_held_up() => return None,
-                None => {
-                    let ready = seat.lane.ready(&self.tracker, &self.rules.limits, now)?;
-                    if ready > now && !flush {
-                        return None;
-                    }
-                    Case::new(seat.lane.take(&self.tracker, &self.rules.limits), now)
-                }
+                Case::new(seat.lane.take(&self.tracker, &self.rules.limits), now)
             };
             if case.records.is_empty() {
                 case.stage = Stage::Try;
@@ -387,7 +387,7 @@ impl Flow {
             }
             Verdict::Bury => case.stage = Stage::Bury,
         }
-        self.seats[lane].lane.cases.push(case);
+        self.seats[lane].lane.add_case(case, &self.tracker);
     }
 
     fn park(&mut self, lane: usize, mut case: Case, first: SequenceNumber) {
@@ -400,7 +400,7 @@ impl Flow {
             self.told.push(Told::Parked { first, key: key.to_string() });
         }
         case.key = key;
-        lane.cases.push(case);
+        lane.add_case(case, &self.tracker);
     }
 
     /// These records of a case are dealt with: on with the others of it, if there are any.
@@ -410,18 +410,12 @@ impl Flow {
             let rest = case.records.split_at(dealt_with.len()).1;
             if !rest.is_empty() {
                 case.narrow(rest, now);
-                return self.seats[lane].lane.cases.push(case);
+                return self.seats[lane].lane.add_case(case, &self.tracker);
             }
         }
         let Some(key) = case.key.take() else { return };
-        let lane = &mut self.seats[lane].lane;
-        if lane.cases.iter().any(|other| other.key.as_ref() == Some(&key)) {
-            return;
-        }
-        // The key stays parked until what waited behind the record is done, so that its order is kept.
-        match lane.unpark(&key, &self.rules.limits) {
-            Some(records) => lane.cases.push(Case { key: Some(key), ..Case::new(records, now) }),
-            None => self.told.push(Told::Unparked { key: key.to_string() }),
+        if self.seats[lane].lane.unpark(&key) {
+            self.told.push(Told::Unparked { key: key.to_string() });
         }
     }
 
@@ -444,7 +438,7 @@ impl Flow {
                 let failures = seat.burials_failed;
                 let retry_in = Backoff::DELIVERY.delay(failures, &mut self.rng);
                 case.due = now + retry_in;
-                seat.lane.cases.push(case);
+                seat.lane.add_case(case, &self.tracker);
                 let first = self.first(&trial);
                 self.told.push(Told::BuryFailed { first, error, failures, retry_in });
             }
@@ -530,7 +524,7 @@ impl Flow {
             Some(failure) => self.failed(lane, case, failure, now),
             None => {
                 case.due = now + SEARCH;
-                self.seats[lane].lane.cases.push(case);
+                self.seats[lane].lane.add_case(case, &self.tracker);
             }
         }
     }
@@ -562,8 +556,9 @@ impl Flow {
         let due = free.filter_map(|seat| {
             let case = seat.lane.due_case().map(|(_, due)| due);
             let held_up = seat.lane.is_held_up();
+            let released = seat.lane.can_release().then_some(now);
             let batch = (!held_up).then(|| seat.lane.ready(&self.tracker, &self.rules.limits, now)).flatten();
-            [case, batch].into_iter().flatten().min()
+            [case, released, batch].into_iter().flatten().min()
         });
         due.chain(self.ack_limit()).min()
     }
@@ -571,7 +566,7 @@ impl Flow {
     /// A halted shard goes on: what failed gets its tries again.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.halted = false;
-        for case in self.seats.iter_mut().flat_map(|seat| &mut seat.lane.cases) {
+        for case in self.seats.iter_mut().flat_map(|seat| seat.lane.cases()) {
             (case.attempts, case.failure) = (0, None);
             (case.since, case.due) = (now, now);
         }
@@ -608,7 +603,7 @@ impl Flow {
 
     /// Whether records wait that failed.
     pub(crate) fn is_troubled(&self) -> bool {
-        self.seats.iter().any(|seat| !seat.lane.cases.is_empty())
+        self.seats.iter().any(|seat| seat.lane.is_troubled())
     }
 
     /// Partition keys that wait while others go on.
@@ -620,12 +615,13 @@ impl Flow {
 /// The first case whose time has come, together with others in trouble as much that go into one call with it. Of those
 /// that hold up the lane the first in the order of the shard comes first.
 fn take_due(lane: &mut Lane, now: Instant, limits: &Limits) -> Option<Case> {
-    let mut case = lane.cases.swap_remove(lane.due_case().filter(|(_, due)| *due <= now)?.0);
+    let (index, _) = lane.due_case().filter(|(_, due)| *due <= now)?;
+    let mut case = lane.cases().swap_remove(index);
     if case.stage != Stage::Try || case.key.is_some() || case.attempts == 0 {
         return Some(case);
     }
     let (attempts, mut count) = (case.attempts, case.records.len());
-    let merged = lane.cases.extract_if(.., |other| {
+    let merged = lane.cases().extract_if(.., |other| {
         let alike = other.stage == Stage::Try && other.key.is_none() && other.attempts == attempts;
         let merges = alike && count.saturating_add(other.records.len()) <= limits.records;
         count += if merges { other.records.len() } else { 0 };

@@ -34,8 +34,9 @@ pub(crate) struct Lane {
     queue: VecDeque<Span>,
     records: usize,
     bytes: usize,
-    /// Records in trouble; those of a parked key are tried beside the queue, others before it.
-    pub(crate) cases: Vec<Case>,
+    /// Records in trouble; those of a parked key are tried beside the queue, others before it. A case without a key
+    /// has no record of a parked one: what waits behind a key goes on when no case has it.
+    cases: Vec<Case>,
     parked: Vec<Parked>,
 }
 
@@ -55,7 +56,7 @@ impl Lane {
         }
         for number in span.from..span.to {
             match self.parked_at(number, tracker) {
-                Some(parked) => parked.behind.push(Span::one(number)),
+                Some(parked) => parked.behind = parked.behind.union(&Span::one(number).into()),
                 None => self.append(Span::one(number), tracker, limits),
             }
         }
@@ -70,13 +71,42 @@ impl Lane {
         }
     }
 
-    /// Puts records back that were taken: they come first.
+    /// Puts records back that were taken: they come first, in their order with those put back before.
     pub(crate) fn put_back(&mut self, spans: &Spans, tracker: &Tracker, limits: &Limits) {
-        let waiting = std::mem::take(&mut self.queue);
+        let mut waiting = Spans::default();
+        self.queue.drain(..).for_each(|span| waiting.push(span));
         (self.records, self.bytes) = (0, 0);
-        for span in spans.iter().chain(waiting) {
+        for span in spans.union(&waiting).iter() {
             self.push(span, tracker, limits);
         }
+    }
+
+    /// Notes records in trouble. Those of parked keys become cases of their own.
+    pub(crate) fn add_case(&mut self, mut case: Case, tracker: &Tracker) {
+        if case.key.is_none() {
+            for Parked { key, .. } in &self.parked {
+                let of_key =
+                    |number| tracker.record(number).is_some_and(|record| record.partition_key == *key);
+                let records = case.records.only(of_key);
+                if !records.is_empty() {
+                    case.records = case.records.only(|number| !of_key(number));
+                    self.cases.push(Case { records, key: Some(Arc::clone(key)), ..case.clone() });
+                }
+            }
+            if case.records.is_empty() {
+                return;
+            }
+        }
+        self.cases.push(case);
+    }
+
+    pub(crate) fn cases(&mut self) -> &mut Vec<Case> {
+        &mut self.cases
+    }
+
+    /// Whether records are in trouble.
+    pub(crate) fn is_troubled(&self) -> bool {
+        !self.cases.is_empty()
     }
 
     fn parked_at(&mut self, number: u64, tracker: &Tracker) -> Option<&mut Parked> {
@@ -91,6 +121,9 @@ impl Lane {
         }
         self.parked.push(Parked { key: Arc::clone(key), behind: Spans::default() });
         self.put_back(&Spans::default(), tracker, limits);
+        for case in std::mem::take(&mut self.cases) {
+            self.add_case(case, tracker);
+        }
         true
     }
 
@@ -101,18 +134,35 @@ impl Lane {
         }
     }
 
-    /// The records to go on with once nothing of a parked key is in trouble any more. `None` when there are none: then
-    /// it is not parked any more.
-    pub(crate) fn unpark(&mut self, key: &Arc<str>, limits: &Limits) -> Option<Spans> {
-        let index = self.parked.iter().position(|parked| parked.key == *key)?;
-        let behind = &mut self.parked[index].behind;
-        if behind.is_empty() {
-            self.parked.swap_remove(index);
-            return None;
-        }
+    /// The key does not wait any more, unless some of its records are in trouble or wait. Whether it does not.
+    pub(crate) fn unpark(&mut self, key: &Arc<str>) -> bool {
+        let over = |parked: &Parked| parked.key == *key && parked.behind.is_empty();
+        let index = self.parked.iter().position(over).filter(|_| !self.is_in_trouble(key));
+        index.map(|index| self.parked.swap_remove(index)).is_some()
+    }
+
+    fn is_in_trouble(&self, key: &Arc<str>) -> bool {
+        self.cases.iter().any(|case| case.key.as_ref() == Some(key))
+    }
+
+    fn releasable(&self) -> Option<usize> {
+        let free = |parked: &Parked| !parked.behind.is_empty() && !self.is_in_trouble(&parked.key);
+        self.parked.iter().position(free)
+    }
+
+    /// The next records of a parked key of which nothing is in trouble any more. It stays parked until they are dealt
+    /// with, so that its order is kept.
+    pub(crate) fn release(&mut self, limits: &Limits) -> Option<(Arc<str>, Spans)> {
+        let parked = self.releasable()?;
+        let Parked { key, behind } = &mut self.parked[parked];
         let (next, rest) = behind.split_at(limits.records);
         *behind = rest;
-        Some(next)
+        Some((Arc::clone(key), next))
+    }
+
+    /// Whether `release` has some.
+    pub(crate) fn can_release(&self) -> bool {
+        self.releasable().is_some()
     }
 
     /// The next records of the queue, as many as go into one batch.
@@ -191,7 +241,7 @@ impl Lane {
 
     /// Whether there is nothing left to do.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.cases.is_empty()
+        self.queue.is_empty() && self.cases.is_empty() && self.parked.is_empty()
     }
 }
 

@@ -44,7 +44,7 @@ impl FromIterator<u64> for Spans {
 }
 
 impl Spans {
-    /// Adds records behind all others.
+    /// Adds records behind all others: none of them comes before one that is there.
     pub(crate) fn push(&mut self, span: Span) {
         if span.is_empty() {
             return;
@@ -108,10 +108,14 @@ impl Spans {
 
     /// Both, in order.
     pub(crate) fn union(&self, other: &Self) -> Self {
-        let mut numbers: Vec<u64> = self.numbers().chain(other.numbers()).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers.into_iter().collect()
+        let mut spans: Vec<Span> = self.iter().chain(other.iter()).collect();
+        spans.sort_unstable();
+        let mut both = Self::default();
+        for Span { from, to } in spans {
+            let new = both.last().map_or(from, |last| from.max(last + 1));
+            both.push(Span { from: new, to });
+        }
+        both
     }
 }
 

@@ -7,6 +7,8 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::OnFailure;
 
+mod order;
+
 const ALL: Limits = Limits { records: usize::MAX, bytes: usize::MAX, wait: Duration::ZERO };
 
 fn rules(lanes: usize, policy: Policy) -> Rules {

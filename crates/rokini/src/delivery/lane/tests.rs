@@ -71,11 +71,44 @@ async fn records_of_a_parked_key_wait_in_their_order() {
     lane.put_behind(&key, &Spans::from(Span::one(0)));
     assert_eq!(batches(&mut lane, &tracker, &ANY), [[1, 3]]);
     let two = Limits { records: 2, ..ANY };
-    let next = |lane: &mut Lane| lane.unpark(&key, &two).map(|spans| spans.numbers().collect::<Vec<_>>());
+    let next = |lane: &mut Lane| lane.release(&two).map(|(_, spans)| spans.numbers().collect::<Vec<_>>());
+    let case = Case { key: Some(Arc::clone(&key)), ..Case::new(Span::one(0).into(), Instant::now()) };
+    lane.add_case(case, &tracker);
+    assert_eq!(next(&mut lane), None, "one is in trouble again");
+    lane.cases().clear();
     assert_eq!(next(&mut lane), Some(vec![0, 2]));
+    assert!(!lane.unpark(&key) && !lane.is_idle());
     assert_eq!(next(&mut lane), Some(vec![4, 5]));
     assert_eq!(lane.parked(), 1);
-    assert_eq!((next(&mut lane), lane.parked()), (None, 0));
+    assert_eq!((next(&mut lane), lane.unpark(&key), lane.parked()), (None, true, 0));
+}
+
+/// A case that was made before a key was parked, or records put back after, take nothing of the key with them.
+#[tokio::test(start_paused = true)]
+async fn what_is_put_back_keeps_its_order_and_parked_keys_have_cases_of_their_own() {
+    let (tracker, now) = (tracker(&[("a", 1), ("b", 1), ("a", 1), ("b", 1), ("a", 1)]), Instant::now());
+    let mut lane = Lane::default();
+    for numbers in [[4, 4], [2, 3], [0, 0]] {
+        lane.put_back(
+            &numbers.into_iter().collect::<std::collections::BTreeSet<u64>>().into_iter().collect(),
+            &tracker,
+            &ANY,
+        );
+    }
+    assert_eq!(batches(&mut lane, &tracker, &ANY), [[0, 2, 3, 4]]);
+    lane.add_case(Case::new([0, 1, 3].into_iter().collect(), now), &tracker);
+    let key: Arc<str> = "a".into();
+    assert!(lane.park(&key, &tracker, &ANY));
+    lane.add_case(Case::new([2].into_iter().collect(), now), &tracker);
+    let cases = lane.cases().iter().map(|case| (case.key.is_some(), case.records.numbers().collect()));
+    assert_eq!(
+        cases.collect::<Vec<(bool, Vec<u64>)>>(),
+        [(true, vec![0]), (false, vec![1, 3]), (true, vec![2])]
+    );
+    lane.push(Span::one(4), &tracker, &ANY);
+    lane.put_back(&Spans::from(Span::one(2)), &tracker, &ANY);
+    lane.cases().clear();
+    assert_eq!(lane.release(&ANY).map(|(_, spans)| spans.numbers().collect()), Some(vec![2, 4]));
 }
 
 proptest! {
