@@ -15,13 +15,19 @@ use std::fmt;
 use async_trait::async_trait;
 use rokini_lease::{HashRange, Position, ShardId, StreamId};
 
-use crate::{Error, Record};
+use crate::{Error, Record, StreamRef};
 
 /// A stream to read. `KinesisSource` reads Amazon Kinesis; the simulation and tests bring their own.
 #[async_trait]
 pub trait StreamSource: fmt::Debug + Send + Sync + 'static {
     /// What the stream is. Also says what time it is there.
     async fn describe(&self) -> Result<StreamDescription, Error>;
+
+    /// By which name or ARN it reads the stream. `None`, the default, where it has neither. A consumer refuses two
+    /// sources of one name that differ in this.
+    fn reference(&self) -> Option<&StreamRef> {
+        None
+    }
 
     /// The time at the stream, in milliseconds since the Unix epoch, as its answers told it last: never later than it
     /// is. `None`, the default, where nothing tells it: the host's clock counts then.
@@ -72,7 +78,7 @@ pub struct ShardEnd {
 pub struct StreamDescription {
     /// The name.
     pub name: String,
-    /// The name with the time of creation: `<name>@<milliseconds>`, or with the account in front where known.
+    /// The name with the time of creation: `<name>@<milliseconds>`.
     pub id: StreamId,
     /// The time at the stream, in milliseconds since the Unix epoch, never later than it is.
     pub now_millis: u64,

@@ -83,7 +83,8 @@ impl ConsumerBuilder {
     /// A stream, by name or ARN; call it again for another one. Required, except with [`ConsumerBuilder::source`],
     /// where it is compared with what the source reads.
     ///
-    /// The workers of a group need not read the same streams: a shard is worked on by one that reads its stream.
+    /// The workers of a group need not read the same streams: a shard is worked on by one that reads its stream. Two
+    /// streams of one name, in different accounts or regions, need a group each: `build` refuses them.
     pub fn stream(mut self, stream: impl AsRef<str>) -> Self {
         self.streams.push(stream.as_ref().to_owned());
         let all = self.streams.join(",");
@@ -411,12 +412,12 @@ impl ConsumerBuilder {
                 return Err(ConsumerConfig::missing(ConfigKey::Stream));
             }
             for stream in &config.streams {
-                sources.want(sources.kinesis(stream.clone(), &config)?);
+                sources.want(sources.kinesis(stream.clone(), &config)?)?;
             }
         } else {
             let polling = [ConfigKey::PollFloor, ConfigKey::PollCeiling, ConfigKey::MaxRecords];
             refuse_ineffective(&config, &polling, "with a source of one's own")?;
-            self.sources.into_iter().for_each(|source| sources.want(source));
+            self.sources.into_iter().try_for_each(|source| sources.want(source))?;
         }
         let store = match (self.store, &aws) {
             (Some(store), _) => {

@@ -17,6 +17,7 @@ use crate::events::Events;
 use crate::processor::Factory;
 use crate::shard::catalog::Catalog;
 use crate::source::kinesis::KinesisSource;
+use crate::source::stream_ref::tell_apart;
 use crate::telemetry::{Telemetry, peek::Backlogs, sampler::Looks};
 use crate::{ConsumerConfig, DeadLetterSink, Error, ErrorKind, StreamRef, StreamSource};
 
@@ -84,13 +85,23 @@ impl Sources {
         StdRng::from_rng(&mut lock(&self.rng))
     }
 
-    pub(crate) fn want(&self, source: Arc<dyn StreamSource>) {
-        lock(&self.wanted).push(source);
+    /// # Errors
+    /// Where another stream of the same name is wanted.
+    pub(crate) fn want(&self, source: Arc<dyn StreamSource>) -> Result<(), Error> {
+        let mut wanted = lock(&self.wanted);
+        wanted.iter().try_for_each(|other| apart(other.as_ref(), source.as_ref()))?;
+        wanted.push(source);
+        Ok(())
     }
 
     pub(crate) fn take_wanted(&self) -> Vec<Arc<dyn StreamSource>> {
         std::mem::take(&mut *lock(&self.wanted))
     }
+}
+
+/// Refuses two streams that positions could not tell apart.
+pub(crate) fn apart(one: &dyn StreamSource, other: &dyn StreamSource) -> Result<(), Error> {
+    one.reference().zip(other.reference()).map_or(Ok(()), |(one, other)| tell_apart(one, other))
 }
 
 impl Engine {

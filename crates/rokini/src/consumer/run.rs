@@ -94,7 +94,7 @@ impl Runner {
             opened = self.open_all() => opened?,
         };
         for stream in opened {
-            engine.streams.add(stream);
+            engine.streams.add(stream)?;
         }
         let mut crew = Crew::new(&engine, &control, self.fork());
         let mut patience = Some(START_PATIENCE);

@@ -7,6 +7,7 @@ use rokini_lease::{HashRange, Position, StreamId};
 use super::{Control, Handle, Phase};
 use crate::consumer::start::open;
 use crate::consumer::streams::OpenStream;
+use crate::source::stream_ref::tell_apart;
 use crate::{Error, ErrorKind, Event, StreamRef, StreamSource};
 
 /// A stream that a consumer reads.
@@ -46,14 +47,15 @@ impl Handle {
     /// [`ConsumerBuilder::stream`]: crate::ConsumerBuilder::stream
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] when the text names no stream, when the stream does not exist, and when the
-    /// consumer was built without `aws`; [`ErrorKind::Permission`] when the credentials do not allow to read it;
+    /// [`ErrorKind::Configuration`] when the text names no stream, when the stream does not exist, when another stream
+    /// of the same name is read (in another account or region, which needs a group of its own), and when the consumer
+    /// was built without `aws`; [`ErrorKind::Permission`] when the credentials do not allow to read it;
     /// what passes by itself when it has not passed within a minute.
     pub async fn add_stream(&self, stream: &str) -> Result<(), Error> {
         let engine = &self.control.engine;
         let stream: StreamRef = stream.parse()?;
-        if engine.streams.named(stream.name()).is_some() {
-            return Ok(());
+        if let Some(read) = engine.streams.named(stream.name()) {
+            return read.source.reference().map_or(Ok(()), |read| tell_apart(read, &stream));
         }
         let source = engine.sources.kinesis(stream, &engine.config)?;
         self.add(source).await
@@ -69,9 +71,10 @@ impl Handle {
 
     async fn add(&self, source: Arc<dyn StreamSource>) -> Result<(), Error> {
         let control = &self.control;
-        if control.want_before_start(&source) {
+        if control.want_before_start(&source)? {
             return Ok(());
         }
+        control.engine.streams.admit(source.as_ref())?;
         let rng = control.engine.sources.fork();
         let opened = open(&control.engine, source, &[], rng).await?;
         if control.phase() >= Phase::Stopping {
@@ -80,7 +83,7 @@ impl Handle {
                 "the consumer stops: start another one to read streams",
             ));
         }
-        let stream = control.engine.streams.add(opened);
+        let stream = control.engine.streams.add(opened)?;
         control.engine.events.tell(Event::StreamAdded { stream: stream.id.clone() });
         Ok(())
     }
@@ -109,14 +112,14 @@ impl Handle {
 
 impl Control {
     /// Before the start a source is opened with the others.
-    fn want_before_start(&self, source: &Arc<dyn StreamSource>) -> bool {
+    fn want_before_start(&self, source: &Arc<dyn StreamSource>) -> Result<bool, Error> {
         // Under the lock of the phase: the start takes them over after it has changed that.
         let state = self.state();
         let early = state.phase == Phase::Created;
         if early {
-            self.engine.sources.want(Arc::clone(source));
+            self.engine.sources.want(Arc::clone(source))?;
         }
-        early
+        Ok(early)
     }
 
     /// Waits until no shard of the stream is worked on.

@@ -49,14 +49,19 @@ impl Catalog {
         start: &StartPosition,
     ) -> Result<OpenStream, Error> {
         let stream = source.describe().await?;
-        if !expected.is_empty() && !expected.iter().any(|expected| expected.name() == stream.name) {
+        let reads = source.reference();
+        let same = |expected: &StreamRef| {
+            let arns = expected.arn().zip(reads.and_then(StreamRef::arn));
+            expected.name() == stream.name && arns.is_none_or(|(expected, read)| expected == read)
+        };
+        if !expected.is_empty() && !expected.iter().any(same) {
             let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
             return Err(Error::new(
                 ErrorKind::Configuration,
                 format!(
                     "`stream = {}` is set, but the source reads stream `{}`: give both the same name",
                     expected.join(", "),
-                    stream.name
+                    reads.map_or(stream.name.as_str(), |read| read.arn().unwrap_or(read.name()))
                 ),
             ));
         }

@@ -327,6 +327,10 @@ impl StreamSource for KinesisSource {
         }
     }
 
+    fn reference(&self) -> Option<&StreamRef> {
+        Some(&self.shared.stream)
+    }
+
     fn now_millis(&self) -> Option<u64> {
         self.shared.stream_now()
     }

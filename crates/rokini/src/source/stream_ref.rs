@@ -32,6 +32,19 @@ impl StreamRef {
     }
 }
 
+/// Refuses two streams of one name that are named differently: positions go by the name and the time of creation, so one
+/// would be taken for the other, made again.
+pub(crate) fn tell_apart(one: &StreamRef, other: &StreamRef) -> Result<(), Error> {
+    if one.name() != other.name() || one == other {
+        return Ok(());
+    }
+    let message = format!(
+        "streams `{one}` and `{other}` have one name, by which a group keeps its positions: read them in a group of its \
+         own each, or name the stream in one way if both are the same"
+    );
+    Err(Error::new(ErrorKind::Configuration, message))
+}
+
 /// 1 to 128 letters, digits, `_`, `.`, `-`: what Kinesis allows.
 fn is_stream_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -87,6 +100,30 @@ mod tests {
             assert_eq!((stream.name(), stream.region()), (name, region));
             assert_eq!(stream.arn().is_some(), region.is_some());
             assert_eq!(stream.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn c14_streams_of_one_name_that_are_named_differently_are_refused() {
+        let [orders, here, there, elsewhere, bills] = [
+            "orders",
+            "arn:aws:kinesis:eu-west-1:111111111111:stream/orders",
+            "arn:aws:kinesis:eu-west-1:222222222222:stream/orders",
+            "arn:aws:kinesis:eu-west-2:111111111111:stream/orders",
+            "arn:aws:kinesis:eu-west-1:222222222222:stream/bills",
+        ]
+        .map(|text| text.parse::<StreamRef>().unwrap());
+        for (one, other, fine) in [
+            (&here, &here, true),
+            (&here, &bills, true),
+            (&orders, &orders, true),
+            (&here, &there, false),
+            (&here, &elsewhere, false),
+            (&orders, &there, false),
+        ] {
+            let told = tell_apart(one, other);
+            assert_eq!(told.is_ok(), fine, "{one} {other}");
+            assert!(told.err().is_none_or(|error| error.kind() == ErrorKind::Configuration));
         }
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use rokini::lease::{HashRange, Position, Progress, SequenceNumber, ShardId, StreamId};
 use rokini::{
     Error, ErrorKind, Fetched, Record, ShardDescription, ShardEnd, ShardReader, ShardSelection,
-    StreamDescription, StreamSource,
+    StreamDescription, StreamRef, StreamSource,
 };
 use tokio::time::{Instant, sleep};
 
@@ -61,7 +61,7 @@ struct State {
 
 /// Clones are the same stream.
 #[derive(Debug, Clone)]
-pub struct Stream(Arc<Mutex<State>>, Arc<Mutex<Link>>);
+pub struct Stream(Arc<Mutex<State>>, Arc<Mutex<Link>>, Option<StreamRef>);
 
 /// What is wrong with one worker's way to the stream.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ impl Stream {
             hung: HashSet::new(),
             hidden: HashSet::new(),
         }));
-        let stream = Self(state, Arc::default());
+        let stream = Self(state, Arc::default(), None);
         {
             let mut state = stream.state();
             for number in 0..shards {
@@ -126,6 +126,12 @@ impl Stream {
 
     pub fn named(self, name: &'static str) -> Self {
         self.state().name = name;
+        self
+    }
+
+    /// It is named like this.
+    pub fn known_as(mut self, reference: &str) -> Self {
+        self.2 = Some(reference.parse().unwrap());
         self
     }
 
@@ -238,7 +244,7 @@ impl Stream {
 
     /// Another way to the same stream, with faults of its own.
     pub fn link(&self) -> Self {
-        Self(Arc::clone(&self.0), Arc::default())
+        Self(Arc::clone(&self.0), Arc::default(), self.2.clone())
     }
 
     /// Reads over this link fail from now on, or never return; or they work again.
@@ -322,6 +328,10 @@ impl StreamSource for Stream {
             (state.now(), state.name.to_owned())
         };
         Ok(StreamDescription { name, id: self.id(), now_millis, retention: RETENTION })
+    }
+
+    fn reference(&self) -> Option<&StreamRef> {
+        self.2.as_ref()
     }
 
     fn now_millis(&self) -> Option<u64> {

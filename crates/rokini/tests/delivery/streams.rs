@@ -100,6 +100,42 @@ async fn streams_are_added_and_removed_while_the_consumer_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c14_two_streams_of_one_name_are_refused_wherever_they_are_named() {
+    const HERE: &str = "arn:aws:kinesis:eu-west-1:111111111111:stream/orders";
+    const THERE: &str = "arn:aws:kinesis:eu-west-1:222222222222:stream/orders";
+    let (here, store, log) = (Stream::new(1).known_as(HERE), MemoryStore::new(), Log::default());
+    sleep(Duration::from_secs(1)).await;
+    let there = Stream::new(1).known_as(THERE);
+    there.recreate(1);
+    let refused = |error: rokini::Error| {
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let said = error.to_string();
+        assert!([HERE, THERE, "a group of its own each"].iter().all(|part| said.contains(part)), "{said}");
+    };
+    let both = builder(&here, store.clone(), "w").source(there.clone());
+    refused(both.for_each(|_| async { Ok(()) }).build().await.map(drop).unwrap_err());
+
+    let consumer = builder(&here, store.clone(), "w").for_each(|_| async { Ok(()) }).build().await.unwrap();
+    refused(consumer.handle().add_source(there.clone()).await.unwrap_err());
+    drop(consumer);
+
+    let running = Running::logging(builder(&here, store.clone(), "w"), &log).await;
+    here.put(0, "a");
+    log.until_count(1).await;
+    refused(running.handle.add_source(there.clone()).await.unwrap_err());
+    refused(running.handle.add_stream(THERE).await.unwrap_err());
+    running.handle.add_stream(HERE).await.unwrap();
+    running.handle.add_source(here.clone()).await.unwrap();
+    sleep(Duration::from_secs(180)).await;
+    assert_eq!(there.calls(Op::Describe), 0, "it was not looked at");
+    assert!(leases(&store).await.iter().all(|row| row.key.stream == here.id()));
+    running.stop().await;
+    let other = builder(&there, MemoryStore::new(), "w").stream(HERE);
+    let told = other.for_each(|_| async { Ok(()) }).build().await.unwrap().run().await.unwrap_err();
+    assert!(told.to_string().contains(THERE), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_added_before_or_during_the_start_is_read_too() {
     let (orders, bills, tills) =
         (Stream::new(1), Stream::new(1).named("bills"), Stream::new(1).named("tills"));
