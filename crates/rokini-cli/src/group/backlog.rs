@@ -11,12 +11,11 @@ use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use futures::{StreamExt, stream};
-use rokini::lease::{LeaseKey, LeaseRow, Position, Progress, StreamId, StreamRow};
-use rokini::{StreamDescription, StreamRef, StreamSource};
+use rokini::lease::{LeaseKey, LeaseRow, Position, Progress, StreamRow};
+use rokini::{StreamRef, StreamSource};
 use tokio::time::sleep;
 
-use super::opened::Opened;
-use crate::aws::Aws;
+use super::opened::{Opened, ScopeArgs};
 
 /// Shards asked at a time.
 const AT_ONCE: usize = 16;
@@ -51,12 +50,12 @@ impl Backlog {
 /// By lease.
 pub(crate) type Backlogs = BTreeMap<LeaseKey, Backlog>;
 
-pub(crate) async fn measure(opened: &Opened, leases: &[&LeaseRow]) -> Backlogs {
+pub(crate) async fn measure(opened: &Opened, scope: &ScopeArgs, leases: &[&LeaseRow]) -> Backlogs {
     let aws = &opened.table.aws;
     let mut streams = BTreeMap::new();
     for row in &opened.view.streams {
         if leases.iter().any(|lease| lease.key.stream == row.id) {
-            streams.insert(row.id.clone(), describe(aws, row).await);
+            streams.insert(row.id.clone(), describe(opened, scope, row).await);
         }
     }
     let client = Client::new(&aws.config);
@@ -64,7 +63,7 @@ pub(crate) async fn measure(opened: &Opened, leases: &[&LeaseRow]) -> Backlogs {
         let backlog = match streams.get(&lease.key.stream) {
             _ if lease.position.is_shard_end() => Backlog::Ended,
             Some(Ok(stream)) => ask(&client, stream, lease).await,
-            Some(Err(known)) => known.clone(),
+            Some(Err(backlog)) => backlog.clone(),
             None => Backlog::Unknown("the group has no row of its stream".to_owned()),
         };
         (lease.key.clone(), backlog)
@@ -72,30 +71,38 @@ pub(crate) async fn measure(opened: &Opened, leases: &[&LeaseRow]) -> Backlogs {
     stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await
 }
 
-async fn describe(aws: &Aws, row: &StreamRow) -> Result<StreamDescription, Backlog> {
+/// A stream that can be asked.
+struct Known {
+    named: StreamRef,
+    now_millis: u64,
+}
+
+async fn describe(opened: &Opened, scope: &ScopeArgs, row: &StreamRow) -> Result<Known, Backlog> {
     let unknown = |error: &dyn std::fmt::Display| Backlog::Unknown(error.to_string());
-    let named: StreamRef = row.name.parse().map_err(|error| unknown(&error))?;
-    let source = rokini::KinesisSource::new(&aws.config, named, &rokini::Settings::default(), rand::random())
-        .map_err(|error| unknown(&error))?;
-    match source.describe().await {
-        Ok(stream) if same(&stream.id, &row.id) => Ok(stream),
-        Ok(stream) => {
-            Err(Backlog::Gone(format!("stream `{}` was deleted and made again as `{}`", row.id, stream.id)))
-        }
-        Err(error) if error.kind() == rokini::ErrorKind::Configuration => {
-            Err(Backlog::Gone(error.to_string()))
-        }
-        Err(error) => Err(unknown(&error)),
-    }
+    let named = opened.reference(scope, row).map_err(|error| unknown(&error))?;
+    let config = &opened.table.aws.config;
+    let source =
+        rokini::KinesisSource::new(config, named.clone(), &rokini::Settings::default(), rand::random())
+            .map_err(|error| unknown(&error))?;
+    let gone = match source.describe().await {
+        Ok(stream) if stream.id == row.id => return Ok(Known { named, now_millis: stream.now_millis }),
+        Ok(stream) => format!("stream `{}` was deleted and made again as `{}`", row.id, stream.id),
+        Err(error) if error.kind() == rokini::ErrorKind::Configuration => error.to_string(),
+        Err(error) => return Err(unknown(&error)),
+    };
+    // A bare name is one of the caller's account and region.
+    Err(match named.arn() {
+        Some(_) => Backlog::Gone(gone),
+        None => Backlog::Unknown(format!("{gone}; {}", elsewhere(&row.name))),
+    })
 }
 
-/// Ids may begin with the account where it is known.
-fn same(one: &StreamId, other: &StreamId) -> bool {
-    let (one, other) = (one.as_str(), other.as_str());
-    one == other || one.ends_with(&format!("/{other}")) || other.ends_with(&format!("/{one}"))
+/// What to do about a stream that is not found by its bare name.
+pub(crate) fn elsewhere(name: &str) -> String {
+    format!("if it is another account's, `--stream arn:aws:kinesis:REGION:ACCOUNT:stream/{name}` names it")
 }
 
-async fn ask(client: &Client, stream: &StreamDescription, lease: &LeaseRow) -> Backlog {
+async fn ask(client: &Client, stream: &Known, lease: &LeaseRow) -> Backlog {
     let mut iterator: Option<String> = None;
     let mut last = String::new();
     for read in 0..READS {
@@ -113,7 +120,8 @@ async fn ask(client: &Client, stream: &StreamDescription, lease: &LeaseRow) -> B
                 Err(Trouble::Final(backlog)) => return backlog,
             },
         };
-        match client.get_records().shard_iterator(&at).limit(1).send().await {
+        let read = client.get_records().shard_iterator(&at).limit(1);
+        match read.set_stream_arn(stream.named.arn().map(str::to_owned)).send().await {
             Ok(page) => {
                 if let Some(record) = page.records().first() {
                     let arrival = record.approximate_arrival_timestamp().and_then(|at| at.to_millis().ok());
@@ -141,8 +149,12 @@ async fn ask(client: &Client, stream: &StreamDescription, lease: &LeaseRow) -> B
     Backlog::Unknown(last)
 }
 
-async fn begin(client: &Client, stream: &StreamDescription, lease: &LeaseRow) -> Result<String, Trouble> {
-    let ask = client.get_shard_iterator().stream_name(&stream.name).shard_id(lease.key.shard.as_str());
+async fn begin(client: &Client, stream: &Known, lease: &LeaseRow) -> Result<String, Trouble> {
+    let ask = client.get_shard_iterator().shard_id(lease.key.shard.as_str());
+    let ask = match stream.named.arn() {
+        Some(arn) => ask.stream_arn(arn),
+        None => ask.stream_name(stream.named.name()),
+    };
     let ask = match lease.position {
         Position::TrimHorizon | Position::ShardEnd => ask.shard_iterator_type(ShardIteratorType::TrimHorizon),
         Position::AtTimestamp(millis) => ask

@@ -9,7 +9,7 @@ use rokini::lease::{
     GroupId, LeaseKey, LeaseRow, LeaseStore, Listing, Operator, OperatorError, Scope, StreamId, StreamRow,
     View, WallClock,
 };
-use rokini::{ConfigKey, ConsumerConfig};
+use rokini::{ConfigKey, ConsumerConfig, StreamRef};
 
 use crate::aws::{Aws, AwsArgs, Service};
 use crate::error::{CliError, Status};
@@ -36,8 +36,9 @@ pub(crate) struct GroupArgs {
 /// Which shards of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ScopeArgs {
-    /// Only the shards of this stream
-    #[arg(long, value_name = "NAME")]
+    /// Only the shards of this stream, by its name, id or ARN. The ARN is needed where the stream is
+    /// another account's
+    #[arg(long, value_name = "NAME or ARN")]
     pub(crate) stream: Option<String>,
     /// Only this shard, by its id or its number; may be given several times
     #[arg(long = "shard", value_name = "ID")]
@@ -115,7 +116,10 @@ impl Opened {
     pub(crate) fn streams(&self, scope: &ScopeArgs) -> Result<Vec<&StreamRow>, CliError> {
         let rows = &self.view.streams;
         let Some(wanted) = &scope.stream else { return Ok(rows.iter().collect()) };
-        let meant = |row: &&StreamRow| row.id.as_str() == wanted || row.name == *wanted;
+        let named = wanted.parse::<StreamRef>().ok();
+        let meant = |row: &&StreamRow| {
+            row.id.as_str() == wanted || named.as_ref().is_some_and(|named| named.name() == row.name)
+        };
         let found: Vec<_> = rows.iter().filter(meant).collect();
         if found.is_empty() {
             let known = listed(rows.iter().map(|row| &row.name));
@@ -126,6 +130,17 @@ impl Opened {
             .next(format!("its streams are {known}")));
         }
         Ok(found)
+    }
+
+    /// How to ask for a stream: rows have its bare name, which may be one of another account. `--stream` and the setting
+    /// `stream` may have its ARN.
+    pub(crate) fn reference(&self, scope: &ScopeArgs, row: &StreamRow) -> Result<StreamRef, rokini::Error> {
+        let asked = scope.stream.as_ref().and_then(|text| text.parse::<StreamRef>().ok());
+        let mut known = asked.iter().chain(&self.table.config.streams);
+        match known.find(|named| named.arn().is_some() && named.name() == row.name) {
+            Some(named) => Ok(named.clone()),
+            None => row.name.parse(),
+        }
     }
 
     /// The leases that are meant, in the order of their keys.

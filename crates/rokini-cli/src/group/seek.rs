@@ -6,6 +6,7 @@ use rokini::StartPosition;
 use rokini::lease::{LeaseRow, Position, Scope, SeekReport, StreamRow};
 use serde::Serialize;
 
+use super::backlog::elsewhere;
 use super::confirm::confirm;
 use super::opened::{GroupArgs, Opened, ScopeArgs, keys};
 use super::show::shortened;
@@ -132,7 +133,7 @@ async fn orders(opened: &Opened, args: &Args) -> Result<Vec<(Scope, Position)>, 
         if of_stream.is_empty() {
             continue;
         }
-        let to = resolve(opened, stream, args.to).await?;
+        let to = resolve(opened, &args.scope, stream, args.to).await?;
         if matches!(args.to, From::At(StartPosition::Latest)) {
             // A finished shard has nothing to come.
             of_stream.retain(|row| !row.position.is_shard_end());
@@ -150,7 +151,12 @@ async fn orders(opened: &Opened, args: &Args) -> Result<Vec<(Scope, Position)>, 
     Ok(orders)
 }
 
-async fn resolve(opened: &Opened, stream: &StreamRow, to: From) -> Result<Position, CliError> {
+async fn resolve(
+    opened: &Opened,
+    scope: &ScopeArgs,
+    stream: &StreamRow,
+    to: From,
+) -> Result<Position, CliError> {
     match to {
         From::At(StartPosition::TrimHorizon) => return Ok(Position::TrimHorizon),
         From::At(StartPosition::AtSequence(number)) => return Ok(Position::at(number)),
@@ -158,8 +164,13 @@ async fn resolve(opened: &Opened, stream: &StreamRow, to: From) -> Result<Positi
         _ => {}
     }
     let aws = &opened.table.aws;
-    let named = stream.name.parse().map_err(|error: rokini::Error| aws.explain(error, Service::Kinesis))?;
-    let (_, described) = aws.open(&named).await?;
+    let named = opened.reference(scope, stream).map_err(|error| aws.explain(error, Service::Kinesis))?;
+    let (_, described) = match (aws.open(&named).await, named.arn()) {
+        (Err(error), None) if error.status == Status::USAGE => {
+            return Err(error.next(elsewhere(&stream.name)));
+        }
+        (opened, _) => opened?,
+    };
     let start = to.resolve(described.now_millis);
     start.check(described.now_millis)?;
     Ok(match start {

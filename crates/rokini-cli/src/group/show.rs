@@ -45,19 +45,13 @@ Examples:
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let opened = args.group.open().await?;
     let wanted = keys(&opened.leases(&args.scope)?);
-    let look = look(&opened, &wanted, args.quick).await?;
+    let look = look(&opened, &args.scope, &wanted, args.quick).await?;
     let streams: Vec<&StreamRow> = opened.streams(&args.scope)?;
     let shown = Group::new(&opened, &streams, &wanted, &look);
     for row in &opened.view.unreadable {
         context.talk.warn(row);
     }
-    let unknown = look.backlogs.values().filter_map(|backlog| match backlog {
-        Backlog::Unknown(why) => Some(why),
-        _ => None,
-    });
-    for why in unknown.collect::<BTreeSet<_>>() {
-        context.talk.warn(format_args!("the lag of some shards is not known: {why}"));
-    }
+    look.warn(context);
     let output = Output::stdout()?;
     if context.json {
         output.json(&shown).await?;
@@ -75,18 +69,36 @@ pub(super) struct Look {
 }
 
 /// Watches the workers, and measures how far the wanted leases are behind; both at a time. `quick` does neither.
-pub(super) async fn look(opened: &Opened, wanted: &[LeaseKey], quick: bool) -> Result<Look, CliError> {
+pub(super) async fn look(
+    opened: &Opened,
+    scope: &ScopeArgs,
+    wanted: &[LeaseKey],
+    quick: bool,
+) -> Result<Look, CliError> {
     let now_millis = WallClock::system().millis();
     if quick {
         let lives = fleet::believed(&opened.view.workers);
         return Ok(Look { lives, backlogs: Backlogs::new(), now_millis });
     }
     let leases: Vec<&LeaseRow> = opened.view.leases.iter().filter(|row| wanted.contains(&row.key)).collect();
-    let (lives, backlogs) = tokio::join!(fleet::watched(opened), backlog::measure(opened, &leases));
+    let (lives, backlogs) = tokio::join!(fleet::watched(opened), backlog::measure(opened, scope, &leases));
     Ok(Look { lives: lives?, backlogs, now_millis })
 }
 
 impl Look {
+    /// Says what could not be learnt; whether there is any.
+    pub(super) fn warn(&self, context: &Context) -> bool {
+        let unknown = self.backlogs.values().filter_map(|backlog| match backlog {
+            Backlog::Unknown(why) => Some(why),
+            _ => None,
+        });
+        let unknown: BTreeSet<&String> = unknown.collect();
+        for why in &unknown {
+            context.talk.warn(format_args!("the lag of some shards is not known: {why}"));
+        }
+        !unknown.is_empty()
+    }
+
     pub(super) fn facts<'a>(&'a self, opened: &'a Opened) -> Facts<'a> {
         Facts {
             group: opened.group.as_str(),

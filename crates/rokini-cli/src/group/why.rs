@@ -12,7 +12,8 @@ use crate::output::Output;
 /// Say why shards of a group do not move, and what to do next
 ///
 /// Looks at the rows, watches for two heartbeats whether the workers beat, and asks the stream how far behind each
-/// shard is. Without --shard only shards that stand still or are behind are told of; the exit status is 1 if there is any.
+/// shard is. Without --shard only shards that stand still or are behind are told of; the exit status is 1 if there is any,
+/// or if it could not be told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -40,7 +41,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let opened = args.group.open().await?;
     let wanted = keys(&opened.leases(&args.scope)?);
     let asked = !args.scope.shards.is_empty();
-    let look = look(&opened, &wanted, false).await?;
+    let look = look(&opened, &args.scope, &wanted, false).await?;
+    let untold = look.warn(context);
     let facts = look.facts(&opened);
     let leases = opened.view.leases.iter().filter(|row| wanted.contains(&row.key));
     let judged: Vec<_> = leases.map(|lease| (lease, facts.judge(lease))).collect();
@@ -72,5 +74,5 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         }
         output.write(text.into_bytes()).await?;
     }
-    Ok(if any { Status::FAILED } else { Status::DONE })
+    Ok(if any || untold { Status::FAILED } else { Status::DONE })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rokini_local::LocalKinesis;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -332,6 +333,43 @@ async fn a_finished_shard_and_its_children() {
     assert_eq!(states, ["ended", "reading", "reading"]);
     let why = local.run(&["group", "why", "g", "--shard", "0"]).await.done();
     assert_eq!(why, "shardId-000000000000 is ended\n");
+    assert_eq!(member.stop().await, Some(0));
+}
+
+/// The rows have a stream's bare name, and the commands ask the caller's account.
+#[tokio::test]
+async fn o4_a_stream_of_another_account_is_not_taken_for_gone() {
+    const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+    const HINT: &str = "if it is another account's, `--stream arn:aws:kinesis:REGION:ACCOUNT:stream/orders`";
+    let local = Local::start(2).await;
+    let mut member = local.consume(ARN, "g", "w", &QUICK);
+    let wanted = behind(&put(&local, 0..10).await);
+    member.until("the records", |member| member.data().len() == 10).await;
+    until_stored(&local, &wanted).await;
+
+    let other = LocalKinesis::builder().start().await.unwrap();
+    let there = Endpoints::new(other.endpoint_url(), local.dynamo.endpoint_url());
+    let lag = there.run(&["group", "lag", "g"]).await;
+    assert!(lag.status == Some(1) && lag.stdout.contains(HINT), "{lag:?}");
+    let show = there.run(&["group", "show", "g"]).await;
+    assert!(
+        show.status == Some(0) && !show.stdout.contains("gone") && show.stderr.contains(HINT),
+        "{show:?}"
+    );
+    let why = there.run(&["group", "why", "g"]).await;
+    assert!(why.status == Some(1) && !why.stdout.contains("nothing is to be done"), "{why:?}");
+    assert!(why.stderr.contains(HINT), "{why:?}");
+    let seek = ["group", "seek", "g", "--to", "-10m", "--dry-run"];
+    there.run(&seek).await.refused(2, &["stream `orders` does not exist", "next: ", HINT]);
+
+    // Named in full it is found, or is gone for certain.
+    let named = json(&local, &["group", "lag", "g", "--stream", ARN]).await;
+    assert_eq!((&named["most_millis"], named["shards"].as_array().unwrap().len()), (&0.into(), 2));
+    assert_eq!(json(&local, &[&seek[..], &["--stream", ARN]].concat()).await["dry_run"], true);
+    let shown = json(&there, &["group", "show", "g", "--stream", ARN]).await;
+    assert!(shown["leases"].as_array().unwrap().iter().all(|lease| lease["state"] == "gone"), "{shown:#}");
+    let lag = there.run(&["group", "lag", "g", "--stream", ARN, "--json"]).await;
+    assert!(lag.status == Some(1) && lag.stdout.contains("does not exist"), "{lag:?}");
     assert_eq!(member.stop().await, Some(0));
 }
 

@@ -61,7 +61,7 @@ impl Catalog {
                 format!(
                     "`stream = {}` is set, but the source reads stream `{}`: give both the same name",
                     expected.join(", "),
-                    reads.map_or(stream.name.as_str(), |read| read.arn().unwrap_or(read.name()))
+                    reads.map_or_else(|| stream.name.clone(), ToString::to_string)
                 ),
             ));
         }
