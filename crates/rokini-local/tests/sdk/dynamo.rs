@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -58,42 +57,59 @@ async fn rows(client: &Client) -> i32 {
     client.scan().table_name("leases").send().await.unwrap().count()
 }
 
-#[tokio::test]
-async fn faults_befall_the_calls_of_one_caller_and_operation() {
-    let faults = Faults::new(7);
+async fn serve(faults: &Faults) -> (LocalDynamo, Client) {
     let address = ([127, 0, 0, 1], 0).into();
     let local = LocalDynamo::with_faults(Database::memory().unwrap(), address, faults.clone()).await.unwrap();
-    let client = client::dynamo(&local);
-    let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(1)).build();
-    let config = client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+    let config = client::dynamo(&local).config().to_builder().retry_config(RetryConfig::disabled());
     let client = Client::from_conf(config.build());
     create(&client).await;
+    (local, client)
+}
 
+#[tokio::test]
+async fn faults_befall_calls_before_or_after_their_effect() {
     let error = |code: &str, status| Fault::Error {
         code: ErrorCode::from(code),
         message: "later".into(),
         status: Some(status),
     };
-    // The fault, a part of what the caller learns, and whether the write took effect.
+    // The fault, a part of what the caller learns, and the rows written.
     let cases = [
-        (Fault::Throttle, "ProvisionedThroughputExceededException", false),
-        (error("ThrottlingException", 400), "ThrottlingException", false),
-        (error("InternalServerError", 500), "InternalServerError", false),
-        (Fault::DropBefore, "connection", false),
-        (Fault::DropAfter, "connection", true),
-        (Fault::CutAfter { bytes: 1 }, "", true),
-        (Fault::HangBefore, "timed out", false),
-        (Fault::HangAfter { bytes: 0 }, "timed out", true),
+        (Fault::Throttle, "ProvisionedThroughputExceededException", 0),
+        (error("ThrottlingException", 400), "ThrottlingException", 0),
+        (error("InternalServerError", 500), "InternalServerError", 0),
+        (Fault::DropBefore, "connection", 0),
+        (Fault::DropAfter, "connection", 1),
+        (Fault::CutAfter { bytes: 1 }, "", 1),
+        (Fault::HangBefore, "connection", 0),
+        (Fault::HangAfter { bytes: 0 }, "", 1),
     ];
-    for (number, (fault, said, effect)) in cases.into_iter().enumerate() {
-        let before = rows(&client).await;
+    for (fault, said, effect) in cases {
+        let faults = Faults::new(7);
+        let (local, client) = serve(&faults).await;
         faults.add(Rule::on("PutItem", fault.clone()).caller("local").times(1));
-        let learned = put(&client, &format!("row {number}")).await.unwrap_err();
-        assert!(learned.contains(said), "{fault:?}: {learned}");
-        assert_eq!(rows(&client).await - before, i32::from(effect), "{fault:?}");
+        let call = tokio::spawn({
+            let client = client.clone();
+            async move { put(&client, "row").await }
+        });
+        while faults.list()[0].hits == 0 || rows(&client).await < effect {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(rows(&client).await, effect, "{fault:?}");
         put(&client, "again").await.unwrap();
+        // What hangs does so until the server stops.
+        let hangs = matches!(fault, Fault::HangBefore | Fault::HangAfter { .. });
+        assert!(!hangs || !call.is_finished(), "{fault:?}");
+        local.shutdown().await;
+        let learned = call.await.unwrap().unwrap_err();
+        assert!(learned.contains(said), "{fault:?}: {learned}");
     }
-    faults.clear();
+}
+
+#[tokio::test]
+async fn faults_spare_other_callers_and_operations() {
+    let faults = Faults::new(7);
+    let (local, client) = serve(&faults).await;
     faults.add(Rule::on("PutItem", Fault::Throttle).caller("somebody else"));
     faults.add(Rule::on("GetItem", Fault::Throttle));
     faults.add(Rule::on("PutItem", Fault::Delay { millis: 200 }));

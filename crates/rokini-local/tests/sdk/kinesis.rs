@@ -81,7 +81,9 @@ async fn a_stream_is_created_written_resharded_and_read_to_its_end() {
 
 #[tokio::test]
 async fn errors_reach_the_sdk_as_their_types() {
-    let local = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
+    // Time stands: the sixth read comes within the second of the first.
+    let start = Timestamp::from_secs(1_700_000_000);
+    let local = LocalKinesis::builder().virtual_time(start).stream("orders", 1).start().await.unwrap();
     let client = client::kinesis(&local);
     let missing =
         client.describe_stream_summary().stream_name("nope").send().await.unwrap_err().into_service_error();

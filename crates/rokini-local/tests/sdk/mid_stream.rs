@@ -1,5 +1,6 @@
 //! Subscriptions that break in mid-stream, byte by byte.
 
+use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use rokini_local::wire::shapes::consumer::*;
@@ -65,8 +66,14 @@ async fn a_subscription_breaks_after_so_many_bytes() {
         while got.len() < bytes {
             got.extend(piece(&mut body).await.expect("more bytes").expect("no break yet"));
         }
-        // What hangs gives nothing until the server stops, and does not keep it from stopping.
+        // What hangs gives nothing until the server stops.
         if matches!(fault, Fault::HangBefore | Fault::HangAfter { .. }) {
+            local.put("orders", "k", "more").unwrap();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            let more = piece(&mut body).now_or_never();
+            assert!(more.is_none(), "{operation} {fault:?}: {more:?}");
             local.shutdown().await;
         }
         let last = piece(&mut body).await;
