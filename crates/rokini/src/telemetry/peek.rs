@@ -1,17 +1,18 @@
 //! How old the oldest record is in shards that no worker has: read from the stream itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use rokini_lease::{LeaseKey, LeaseRow, Position, View, WorkerId, WorkerState};
+use rokini_lease::{LeaseKey, LeaseRow, Position};
 use tokio::time::{sleep, timeout};
 
 use super::fleet;
 use crate::consumer::engine::Engine;
 use crate::handle::Control;
+use crate::shard::duty;
 
 /// Between two rounds. A shard that is unheld in two rounds is looked at: others are about to be taken up.
 const EVERY: Duration = Duration::from_secs(3);
@@ -42,24 +43,22 @@ impl Backlogs {
     }
 }
 
-/// One worker looks for all: the first of those alive.
-fn on_duty(view: &View, me: &WorkerId) -> bool {
-    let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive).map(|row| &row.id);
-    alive.min() == Some(me)
-}
-
 pub(crate) async fn run(engine: Arc<Engine>, control: Arc<Control>) -> Infallible {
     let mut before: Vec<LeaseKey> = Vec::new();
     loop {
         sleep(EVERY).await;
         let Some(member) = control.member() else { continue };
         let view = member.snapshot();
-        let unheld: Vec<LeaseRow> = if on_duty(&view, member.id()) {
-            let mine = control.shards();
-            let unheld = fleet::facts(&view).1.into_values().flat_map(|stream| stream.unheld);
-            unheld.filter(|row| !mine.contains_key(&row.key)).collect()
-        } else {
+        // One worker of those that read a stream looks for all.
+        let mut minded = engine.streams.all().keys().cloned().collect::<BTreeSet<_>>();
+        minded.retain(|stream| duty::place(stream, member.id(), &view.workers) == 0);
+        let unheld: Vec<LeaseRow> = if minded.is_empty() {
             Vec::new()
+        } else {
+            let mine = control.shards();
+            let streams = fleet::facts(&view).1.into_iter().filter(|(stream, _)| minded.contains(stream));
+            let unheld = streams.flat_map(|(_, facts)| facts.unheld);
+            unheld.filter(|row| !mine.contains_key(&row.key)).collect()
         };
         let (known, again): (Vec<LeaseRow>, Vec<LeaseRow>) = {
             let known = engine.backlogs.0.lock().unwrap_or_else(PoisonError::into_inner);

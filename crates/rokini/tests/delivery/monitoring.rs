@@ -322,6 +322,29 @@ async fn o2_lag_covers_shards_that_nobody_has() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn o2_lag_covers_shards_that_nobody_has_whichever_workers_read_their_stream() {
+    let (orders, bills) = (Stream::new(1), Stream::new(2).named("bills"));
+    let (store, log) = (MemoryStore::new(), Log::default());
+    let settings = |name| monitored(&orders, store.clone(), name).set(ConfigKey::MaxLeases, "1");
+    // Whatever the order of their names or ids.
+    let mut others = Vec::new();
+    for name in ["a", "c", "d", "e"] {
+        others.push(Running::logging(settings(name), &log).await);
+    }
+    let reader = Running::logging(settings("b").source(bills.clone()), &log).await;
+    bills.put_each(2, "b");
+    let put = Instant::now();
+    log.until_count(1).await;
+    let lag = || value(&reader.handle, Metric::GroupLag, "bills").unwrap_or(0.0);
+    until("the lag of the other shard", || lag() > 5.0).await;
+    assert!(put.elapsed() < Duration::from_secs(10), "{:?}", put.elapsed());
+    reader.stop().await;
+    for running in others {
+        running.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn o2_leases_remember_what_was_done_and_when_nothing_was_behind() {
     let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
     let running = Running::logging(monitored(&stream, store.clone(), "w"), &log).await;
