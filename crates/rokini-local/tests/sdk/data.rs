@@ -118,6 +118,7 @@ async fn what_cannot_be_used_says_so() {
     let first = builder(directory.path(), 0).start().await.unwrap();
     let second = builder(directory.path(), 0).start().await.unwrap_err();
     assert!(second.to_string().contains("kinesis.redb"), "in use: {second}");
+    assert!(second.to_string().contains("move the file away"), "what next: {second}");
     drop(first);
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(
