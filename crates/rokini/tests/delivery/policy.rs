@@ -1,5 +1,6 @@
 //! What becomes of records that fail too often.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -275,6 +276,47 @@ async fn a1_dead_letter_is_confirmed_before_the_position_passes() {
     let failing_for = stream.now() - letter.first_failure_millis.unwrap();
     assert!((7_000..120_000).contains(&failing_for), "{failing_for} ms");
     assert_eq!((&letter.shard, letter.worker.name.to_string()), (&shard_id(0), "w".to_owned()));
+    assert_eq!(running.handle.status().shards[0].dead_lettered, 1);
+    running.stop().await;
+}
+
+/// A sink that panics, then hangs, then takes the letter.
+#[derive(Debug, Default)]
+struct Unsound(AtomicU32);
+
+#[async_trait]
+impl DeadLetterSink for Unsound {
+    async fn put(&self, _: &DeadLetter) -> Result<(), Error> {
+        match self.0.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("no disk"),
+            1 => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a1_a_sink_that_panics_or_hangs_has_failed_and_the_letter_is_put_again() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    stream.put_all(0, &["a", "bad", "b"]);
+    let building = builder(&stream, store.clone(), "w").on_failure(OnFailure::DeadLetter).max_attempts(1);
+    let running = Running::start(poisoned(building.dead_letter(Unsound::default()), &log)).await;
+    let mut events = running.handle.events();
+    let begun = Instant::now();
+    until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(3))).await;
+    let five = Duration::from_secs(300);
+    assert!(
+        begun.elapsed() > five && begun.elapsed() < five + Duration::from_secs(60),
+        "{:?}",
+        begun.elapsed()
+    );
+    let told = told(&mut events);
+    let failed = told.iter().filter_map(|event| match event {
+        Event::DeadLetterFailed { error, failures, .. } => Some((error.as_str(), *failures)),
+        _ => None,
+    });
+    assert_eq!(failed.collect::<Vec<_>>(), [("panic: no disk", 1), ("no return within 300s", 2)]);
+    assert!(!told.iter().any(|event| matches!(event, Event::ShardRestarted { .. })), "{told:?}");
     assert_eq!(running.handle.status().shards[0].dead_lettered, 1);
     running.stop().await;
 }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -13,6 +14,10 @@ use crate::consumer::engine::Engine;
 use crate::dead_letter::DeadLetter;
 use crate::processor::{ErasedProcessor, Failed, guarded};
 use crate::{Batch, DeadLetterSink, ShardContext};
+
+/// How long one letter may take: beyond what the sinks here need by their own limits, with every part of a large letter
+/// refused a few times.
+const SINK_LIMIT: Duration = Duration::from_secs(300);
 
 /// Where the processor of a lane is kept. The task of the shard owns it, so that it outlives a call that is dropped.
 pub(in crate::shard::task) type Slot = Option<Box<dyn ErasedProcessor>>;
@@ -89,7 +94,8 @@ async fn perform_rare(
     let limit = engine.config.handler_timeout;
     match (job, slot.as_mut()) {
         (Job::Bury(sink, letter), _) => {
-            sink.put(&letter).await.map_err(|error| Failed::Error(crate::processor::with_causes(&error)))
+            let put = || async { sink.put(&letter).await.map_err(Into::into) };
+            guarded(Some(SINK_LIMIT), put).await
         }
         (Job::Init, Some(processor)) => guarded(limit, || processor.init(context)).await,
         (Job::ShardEnded, Some(processor)) => guarded(limit, || processor.shard_ended(context)).await,
