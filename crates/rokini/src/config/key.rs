@@ -95,8 +95,8 @@ keys! {
     /// Whether a batch counts as done when the handler returns without an error: `true` or `false`. Default
     /// `true`. With `false` user code checkpoints.
     AutoCheckpoint = "auto_checkpoint",
-    /// How long one handler call may take before it counts as failed, as a duration, or `unlimited`. Default
-    /// `unlimited`: a slow handler keeps its shard.
+    /// How long one handler call may take, and one ack token may be kept, before that counts as failed, as a duration,
+    /// or `unlimited`. Default `unlimited`: a slow handler keeps its shard. Not for a stream of records (`into_stream`).
     HandlerTimeout = "handler_timeout",
     /// Records of one handler call, at most: 1 or more, or `unlimited`. Default `unlimited`: as many as one read
     /// brought.

@@ -73,6 +73,22 @@ async fn p1_a_stream_that_is_not_read_holds_the_reading_up_and_keeps_the_shard()
     assert!(records.close().await.unwrap().is_clean());
 }
 
+/// It would count against records that nobody has looked at yet.
+#[tokio::test(start_paused = true)]
+async fn t3_a_limit_for_handlers_is_refused_with_a_stream() {
+    let building = || {
+        let stream = Stream::new(1);
+        builder(&stream, MemoryStore::new(), "w").handler_timeout(Duration::from_secs(5))
+    };
+    let records = building().into_stream().await.unwrap_err();
+    let batches = building().into_batch_stream().await.unwrap_err();
+    for error in [records, batches] {
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let expected = "`handler_timeout = 5s` (from the builder) has no effect with a stream of records";
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
 /// Whatever becomes of failures, what nobody looked at is none.
 #[tokio::test(start_paused = true)]
 async fn c1_dropping_the_stream_stops_in_order_and_the_rest_comes_to_the_successor() {

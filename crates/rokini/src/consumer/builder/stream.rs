@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-use super::{ConsumerBuilder, missing};
+use super::{ConsumerBuilder, missing, refuse_ineffective};
 use crate::processor::Factory;
 use crate::{
-    AckToken, Batch, Error, ErrorKind, Handle, HandlerError, Record, RecordProcessor, ShardContext,
-    ShutdownReport,
+    AckToken, Batch, ConfigKey, Error, ErrorKind, Handle, HandlerError, Record, RecordProcessor,
+    ShardContext, ShutdownReport,
 };
 
 /// Records that wait in the stream, beside those that wait in their shards: enough that whoever reads is never idle
@@ -70,7 +70,8 @@ impl<T> Deref for Delivered<T> {
 ///   slowly slows the reading of the shards: at most `max_outstanding_records` and `max_outstanding_bytes` of a shard
 ///   are out, of which 64 records wait here.
 /// - Records of one shard come in its order, shards mixed. Each is done once it is acked ([`Delivered::ack`]), in any
-///   order.
+///   order. What was taken from the stream has no limit of time: put one around the work on it, and drop it or fail it
+///   then.
 /// - What passes by itself is no item: [`Handle::events`] tells it. An error that ends the consumer
 ///   ([`Consumer::run`](crate::Consumer::run)) is the last item.
 /// - [`Handle::shutdown`] ends the stream once the shards have left: read on until then, so that what waits is done
@@ -189,7 +190,8 @@ impl ConsumerBuilder {
     /// ```
     ///
     /// # Errors
-    /// As [`ConsumerBuilder::build`]; [`ErrorKind::Configuration`] when there is a handler too. Errors of the start,
+    /// As [`ConsumerBuilder::build`]; [`ErrorKind::Configuration`] when there is a handler too, or a
+    /// [`handler_timeout`](ConsumerBuilder::handler_timeout): a stream may be read as slowly as it takes. Errors of the start,
     /// such as a stream that does not exist, are items of the stream.
     pub async fn into_stream(self) -> Result<Deliveries<Record>, Error> {
         self.forward(WAITING, |batch| batch.into_acks().collect()).await
@@ -216,6 +218,9 @@ impl ConsumerBuilder {
         if self.factory.is_some() {
             return Err(missing("use for its handler", "remove the handler, or read no stream"));
         }
+        // It would run while records wait here, and count against those that nobody has looked at.
+        let why = "with a stream of records, whose reader takes its time";
+        refuse_ineffective(&self.config, &[ConfigKey::HandlerTimeout], why)?;
         let (to, items) = mpsc::channel(waiting);
         self.factory = Some(Factory::new(None, move |_| Forward { to: to.clone(), split }));
         let consumer = self.build().await?;
