@@ -185,7 +185,8 @@ pub enum ShardState {
     /// Every record was handed out, and nothing more is taken up or comes: waits for ack tokens.
     AwaitingAcks,
     /// Records were given up, or trimmed before they were read, and the policy is to halt: nothing is called until
-    /// [`Handle::retry_halted`](crate::Handle::retry_halted), a restart, or a seek.
+    /// [`Handle::retry_halted`](crate::Handle::retry_halted) or a seek. Records that were given up get all their tries
+    /// again after a restart; what was trimmed is missed again, up to a seek to the oldest record.
     Halted,
     /// Waits until heartbeats arrive again.
     Paused,
@@ -329,6 +330,7 @@ impl Live {
     /// What the shard is judged by. `lag_before`: see [`stall::Facts`].
     pub(crate) fn facts(&self, lag: Duration, lag_before: Option<Duration>) -> stall::Facts {
         let (paused, halted) = self.reading.stands_still();
+        let over = self.reading.over();
         let progress = self.progress();
         let now = Instant::now();
         stall::Facts {
@@ -340,6 +342,7 @@ impl Live {
             failures: progress.failures,
             lag,
             lag_before,
+            over,
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Arrivals {
     read: Option<(Instant, Duration)>,
     /// The arrival of the last record done, in milliseconds since the Unix epoch.
     last_done: Option<u64>,
+    /// When the end of the shard was read: nothing comes after it.
+    ended: Option<Instant>,
 }
 
 /// Neighbouring records.
@@ -40,7 +42,7 @@ struct Part {
 
 impl Arrivals {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { open: VecDeque::new(), begun: now, read: None, last_done: None }
+        Self { open: VecDeque::new(), begun: now, read: None, last_done: None, ended: None }
     }
 
     /// A read brought these records, and its end is this far behind the tip.
@@ -55,6 +57,16 @@ impl Arrivals {
         if self.open.len() > KEPT {
             self.halve();
         }
+    }
+
+    /// The last read brought the end of the shard.
+    pub(crate) fn ended(&mut self, now: Instant) {
+        self.ended = Some(now);
+    }
+
+    /// For how long everything is read of a closed shard of which everything is done.
+    pub(crate) fn over(&self, now: Instant) -> Option<Duration> {
+        self.ended.filter(|_| self.open.is_empty()).map(|ended| now.duration_since(ended))
     }
 
     fn halve(&mut self) {
@@ -99,6 +111,9 @@ impl Arrivals {
         if let Some(oldest) = self.open.front() {
             let age = Duration::from_millis(now_millis.saturating_sub(oldest.first));
             return age.max(now.duration_since(oldest.read));
+        }
+        if self.ended.is_some() {
+            return Duration::ZERO;
         }
         let (heard, behind) = self.read.unwrap_or((self.begun, Duration::ZERO));
         let silence = now.duration_since(heard);
@@ -152,6 +167,19 @@ mod tests {
         arrivals.fetched(&[], Duration::ZERO, at(102).0);
         assert_eq!(lag(&arrivals, 102), Duration::ZERO);
         assert_eq!((arrivals.last_done(), arrivals.is_empty()), (Some(DAY + 9_000), true));
+    }
+
+    #[tokio::test]
+    async fn after_the_end_of_a_shard_silence_is_no_lag() {
+        let start = Instant::now();
+        let mut arrivals = Arrivals::new(start);
+        arrivals.fetched(&records(2), seconds(1), start);
+        arrivals.ended(start);
+        assert_eq!(arrivals.lag(start + seconds(60), DAY + 60_000, QUIET), seconds(60), "not done");
+        assert_eq!(arrivals.over(start + seconds(60)), None);
+        arrivals.done(after(2));
+        assert_eq!(arrivals.lag(start + seconds(60), DAY + 60_000, QUIET), Duration::ZERO);
+        assert_eq!(arrivals.over(start + seconds(60)), Some(seconds(60)));
     }
 
     #[tokio::test]

@@ -169,6 +169,9 @@ impl Reading {
             state.place = Position::after(last.sequence_number);
         }
         state.arrivals.fetched(&fetched.records, Duration::from_millis(fetched.millis_behind_latest), heard);
+        if fetched.end.is_some() {
+            state.arrivals.ended(heard);
+        }
         true
     }
 
@@ -238,8 +241,9 @@ impl Reading {
             None if state.at_tip => None,
             None => state.read_to,
         };
-        // Reading that stands still at the tip loses what arrives from then on.
-        let exposed = oldest.or(state.read_to);
+        // Reading that stands still at the tip loses what arrives from then on; after the end of a shard nothing does.
+        let over = state.arrivals.over(Instant::now()).is_some();
+        let exposed = oldest.or(state.read_to).filter(|_| !over);
         let retention = self.stream.retention();
         Facts {
             oldest_not_done_millis: oldest,
@@ -257,6 +261,11 @@ impl Reading {
         let mut state = self.state();
         state.settle(done);
         state.arrivals.lag(Instant::now(), now_millis, quiet)
+    }
+
+    /// For how long everything is read of a closed shard of which everything is done.
+    pub(crate) fn over(&self) -> Option<Duration> {
+        self.state().arrivals.over(Instant::now())
     }
 
     /// To be stored with a position.

@@ -19,6 +19,8 @@ pub enum StallCause {
     Halted,
     /// Records were handed out and are not acknowledged.
     Acks,
+    /// Every record of a closed shard is done, and that cannot be stored: its children wait.
+    Ending,
     /// Records come faster than they are processed: the lag grows.
     Behind,
 }
@@ -33,6 +35,7 @@ impl StallCause {
             Self::Reading => "reading",
             Self::Halted => "halted",
             Self::Acks => "acks",
+            Self::Ending => "ending",
             Self::Behind => "behind",
         }
     }
@@ -46,6 +49,7 @@ impl fmt::Display for StallCause {
             Self::Reading => "the stream does not answer",
             Self::Halted => "it is halted, as the failure policy says",
             Self::Acks => "acknowledgements do not come",
+            Self::Ending => "its end cannot be stored",
             Self::Behind => "records come faster than they are processed",
         })
     }
@@ -68,6 +72,8 @@ pub(crate) struct Facts {
     pub(crate) lag: Duration,
     /// The lag [`WINDOW`] ago, where the shard was here then.
     pub(crate) lag_before: Option<Duration>,
+    /// For how long everything is read of a closed shard of which everything is done.
+    pub(crate) over: Option<Duration>,
 }
 
 /// What is compared to see whether the lag grows.
@@ -78,7 +84,9 @@ const GROWTH: Duration = Duration::from_millis(400);
 /// Why the shard makes no progress, if it makes none. `after` is how long each thing may last; `quiet` how long a
 /// reader may hear nothing.
 pub(crate) fn judge(facts: &Facts, after: Duration, quiet: Duration) -> Option<StallCause> {
-    if facts.paused && !matches!(facts.state, ShardState::Handling | ShardState::BackingOff) {
+    if facts.paused
+        && !matches!(facts.state, ShardState::Handling | ShardState::BackingOff | ShardState::Ending)
+    {
         return None;
     }
     let calling = facts.unreturned.map_or(facts.since, |returned| returned.min(facts.since));
@@ -86,11 +94,13 @@ pub(crate) fn judge(facts: &Facts, after: Duration, quiet: Duration) -> Option<S
         ShardState::Handling | ShardState::Starting if calling > after => return Some(StallCause::Handler),
         ShardState::Halted => return Some(StallCause::Halted),
         ShardState::AwaitingAcks if facts.since > after => return Some(StallCause::Acks),
+        ShardState::Ending => return (facts.since > after).then_some(StallCause::Ending),
         // Heartbeats do not arrive, or the shard leaves: neither is about this shard.
         ShardState::Paused | ShardState::Draining => return None,
         _ => {}
     }
-    if facts.failures > 1 && facts.lag > after {
+    // User code may fail after the last record too.
+    if facts.failures > 1 && facts.lag.max(facts.over.unwrap_or_default()) > after {
         return Some(StallCause::Failing);
     }
     if facts.state == ShardState::Reading && facts.unread > quiet {
@@ -116,6 +126,7 @@ mod tests {
             failures: 0,
             lag: s(0),
             lag_before: Some(s(0)),
+            over: None,
         };
         let handling = Facts { state: ShardState::Handling, ..fine };
         for (facts, expected) in [
@@ -150,6 +161,16 @@ mod tests {
             (Facts { state: ShardState::Halted, since: s(0), ..fine }, Some(StallCause::Halted)),
             (Facts { state: ShardState::AwaitingAcks, since: s(6), ..fine }, Some(StallCause::Acks)),
             (Facts { state: ShardState::AwaitingAcks, since: s(4), ..fine }, None),
+            (
+                Facts { state: ShardState::Ending, since: s(6), failures: 9, over: Some(s(9)), ..fine },
+                Some(StallCause::Ending),
+            ),
+            (Facts { state: ShardState::Ending, since: s(4), failures: 9, over: Some(s(9)), ..fine }, None),
+            (
+                Facts { state: ShardState::BackingOff, failures: 2, over: Some(s(6)), ..fine },
+                Some(StallCause::Failing),
+            ),
+            (Facts { state: ShardState::BackingOff, failures: 2, over: Some(s(4)), ..fine }, None),
             (Facts { state: ShardState::Paused, unread: s(60), lag: s(60), ..fine }, None),
         ] {
             assert_eq!(judge(&facts, s(5), s(6)), expected, "{facts:?}");

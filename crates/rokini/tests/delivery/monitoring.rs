@@ -9,7 +9,8 @@ use std::time::Duration;
 use prometheus_parse::{Scrape, Value};
 use rokini::lease::{Fault, FaultyStore, LeaseStore, LostCause, MemoryStore, Operation};
 use rokini::{
-    ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, Handle, Metric, OnFailure, StallCause,
+    Batch, ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, Handle, HandlerError, Metric, OnFailure,
+    RecordProcessor, ShardContext, StallCause,
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
@@ -62,7 +63,7 @@ async fn o2_a_frozen_handler_shows_in_lag_event_metric_and_readiness_and_so_does
     let (stream, gate) = (Stream::new(2), Arc::new(Semaphore::new(0)));
     let handler = {
         let gate = Arc::clone(&gate);
-        move |batch: rokini::Batch| {
+        move |batch: Batch| {
             let gate = Arc::clone(&gate);
             async move {
                 if *batch.shard().shard_id() == shard_id(0) {
@@ -142,7 +143,7 @@ async fn o2_records_that_come_faster_than_they_are_processed_show() {
     let pace = Arc::new(AtomicU64::new(2_000));
     let slow = {
         let (log, pace) = (log.clone(), Arc::clone(&pace));
-        move |batch: rokini::Batch| {
+        move |batch: Batch| {
             log.add(&batch);
             let pace = Duration::from_millis(pace.load(Ordering::SeqCst));
             async move {
@@ -187,7 +188,7 @@ async fn c1_t2_metrics_count_what_was_done_failed_and_throttled() {
     let (stream, log) = (Stream::new(2).per_read(3), Log::default());
     let handler = {
         let log = log.clone();
-        move |batch: rokini::Batch| {
+        move |batch: Batch| {
             let first = !log.texts().iter().any(|text| text == "bad");
             log.add(&batch);
             let fails = first && batch.iter().any(|record| &record.data[..] == b"bad");
@@ -465,4 +466,76 @@ async fn nothing_is_collected_unless_asked_for() {
     until("ready", || running.handle.health().ready).await;
     assert_eq!(running.handle.prometheus(), None);
     running.stop().await;
+}
+
+/// What the end of a shard does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Hangs,
+    Fails,
+    Stored,
+}
+
+/// The end of a shard takes a minute.
+struct Ending(End, Instant);
+
+impl RecordProcessor for Ending {
+    async fn process(&mut self, _: Batch) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    async fn shard_ended(&mut self, _: &ShardContext) -> Result<(), HandlerError> {
+        match self.0 {
+            End::Hangs => sleep(Duration::from_secs(60)).await,
+            End::Fails if self.1.elapsed() < Duration::from_secs(60) => return failure("not flushed"),
+            End::Fails | End::Stored => {}
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn o2_a_shard_that_does_not_come_to_its_end_is_told_by_its_cause_and_has_no_lag() {
+    for (end, expected) in [
+        (End::Hangs, StallCause::Handler),
+        (End::Fails, StallCause::Failing),
+        (End::Stored, StallCause::Ending),
+    ] {
+        let (stream, inner) = (Stream::new(1), MemoryStore::new());
+        let store = FaultyStore::new(inner.clone(), 1);
+        stream.put(0, "a");
+        let begun = Instant::now();
+        let building = monitored(&stream, store.clone(), "w").processor(move |_| Ending(end, begun));
+        let running = Running::start(building).await;
+        let (handle, mut events) = (running.handle.clone(), running.handle.events());
+        sleep(Duration::from_secs(2)).await;
+        if end == End::Stored {
+            store.next(Operation::Checkpoint, Fault::FailBefore, u32::MAX);
+        }
+        stream.put(0, "b");
+        stream.split(0);
+        let cause = async {
+            loop {
+                if let Event::ShardStalled { cause, .. } = events.recv().await.unwrap() {
+                    break cause;
+                }
+            }
+        };
+        let cause = timeout(Duration::from_secs(30), cause).await;
+        assert_eq!(cause, Ok(expected), "{end:?}: {:?}", handle.status().shards);
+        assert!(begun.elapsed() < Duration::from_secs(12), "{end:?} {:?}", begun.elapsed());
+        while begun.elapsed() < Duration::from_secs(40) {
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(value(&handle, Metric::Lag, shard_id(0)), Some(0.0), "{end:?}: everything is done");
+            assert_eq!(reasons(&handle), ["shard-stalled"], "{end:?}");
+        }
+        store.heal();
+        let others = std::iter::from_fn(|| events.try_recv().ok());
+        let other =
+            others.filter(|event| matches!(event, Event::ShardStalled { .. } | Event::ShardRecovered { .. }));
+        assert_eq!(other.collect::<Vec<_>>(), [], "{end:?}");
+        until_leases(&inner, |rows| rows.iter().any(|row| row.position.is_shard_end())).await;
+        until("ready again", || handle.health().ready).await;
+        running.stop().await;
+    }
 }

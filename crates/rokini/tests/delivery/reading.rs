@@ -379,6 +379,48 @@ async fn t2_every_error_of_a_read_is_retried_with_back_off_and_nothing_is_lost()
     }
 }
 
+/// Whoever begins where records are missing finds so, and halts again; at the oldest record nothing is missing.
+#[tokio::test(start_paused = true)]
+async fn c9_a_shard_that_halted_for_lost_records_goes_on_after_a_seek_to_the_oldest_record() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    let building = |name| over_days(builder(&stream, store.clone(), name)).on_data_loss(OnDataLoss::Halt);
+    let first = building("w1").build_logging(&log).await;
+    stream.put(0, "a");
+    log.until_count(1).await;
+    first.stop().await;
+    stream.put(0, "lost");
+    sleep(RETENTION).await;
+    stream.put(0, "kept");
+    sleep(HOUR).await;
+    let seek = async |to| {
+        let operator = Operator::new(Arc::new(store.clone()), group(), clock_off_by(&stream, 0));
+        operator.seek(&Scope::Group, to, false).await.unwrap();
+    };
+    let halts = async |running: &Running, at| {
+        let mut events = running.handle.events();
+        while !matches!(events.recv().await.unwrap(), Event::DataLoss { halted: true, .. }) {}
+        sleep(HOUR).await;
+        let shard = running.handle.status().shards.remove(0);
+        assert_eq!((shard.state, shard.done), (ShardState::Halted, at));
+    };
+    stream.put(0, "other");
+    let at = leases(&store).await[0].position;
+    let second = building("w2").build_logging(&log).await;
+    halts(&second, at).await;
+    second.stop().await;
+    // Neither a restart helps, nor a time at which records were there that are not any more.
+    let third = building("w3").build_logging(&log).await;
+    halts(&third, at).await;
+    seek(Position::AtTimestamp(BEGIN + 60_000)).await;
+    halts(&third, Position::AtTimestamp(BEGIN + 60_000)).await;
+    assert_eq!(log.texts(), ["a"]);
+    seek(Position::TrimHorizon).await;
+    log.until_count(3).await;
+    assert_eq!(log.texts(), ["a", "kept", "other"]);
+    assert_eq!(third.handle.status().shards[0].data_losses, 0);
+    third.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn o1_a_seek_restarts_a_running_shard_and_a_stale_checkpoint_does_not_overwrite_it() {
     let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());

@@ -389,11 +389,9 @@ impl<'a> Worker<'a> {
             }
         } else if flow.is_halted() {
             ShardState::Halted
-        } else if flow.is_handed_out() && !flow.awaits_acks() {
-            match running {
-                true => ShardState::Ending,
-                false => ShardState::BackingOff,
-            }
+        } else if flow.is_handed_out() && !flow.awaits_acks() && !running {
+            // Its end is told again.
+            ShardState::BackingOff
         } else if running {
             let first = flow.open_record().map(|record| record.sequence_number);
             return self.live.handling(first, flow.parked());
