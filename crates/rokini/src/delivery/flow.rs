@@ -438,9 +438,12 @@ impl Flow {
                 let failures = seat.burials_failed;
                 let retry_in = Backoff::DELIVERY.delay(failures, &mut self.rng);
                 case.due = now + retry_in;
-                seat.lane.add_case(case, &self.tracker);
                 let first = self.first(&trial);
                 self.told.push(Told::BuryFailed { first, error, failures, retry_in });
+                if self.rules.policy.park {
+                    return self.park(lane, case, first);
+                }
+                self.seats[lane].lane.add_case(case, &self.tracker);
             }
         }
     }

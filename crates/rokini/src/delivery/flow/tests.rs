@@ -246,6 +246,29 @@ async fn a1_position_passes_a_dead_letter_once_it_is_confirmed() {
     assert_eq!(flow.position(), after(1));
 }
 
+/// A record that is given up at once is not parked before: a sink that takes nothing holds up its key only all the same.
+#[tokio::test(start_paused = true)]
+async fn a1_a_record_whose_burial_fails_is_parked_where_keys_are() {
+    let max_attempts = NonZeroU32::new(1);
+    let policy = Policy { max_attempts, park: true, then: OnFailure::DeadLetter, ..Policy::default() };
+    let mut flow = flow(rules(1, policy));
+    let now = Instant::now();
+    add(&mut flow, records(0, &["bad"]), now);
+    assert_eq!(numbers(flow.next(now, nothing)), [0]);
+    flow.returned(0, Err(no()), now, nothing);
+    assert!(matches!(flow.next(now, nothing), Some(Step::Bury { .. })));
+    flow.buried(0, Err("full".to_owned()), now);
+    add(&mut flow, records(1, &["bad", "good"]), now);
+    assert_eq!((numbers(flow.next(now, nothing)), flow.parked()), (vec![2], 1), "the other key goes on");
+    flow.returned(0, Ok(false), now, nothing);
+    let due = flow.due(now).unwrap();
+    assert!(matches!(flow.next(due, nothing), Some(Step::Bury { .. })));
+    flow.buried(0, Ok(()), due);
+    assert_eq!(numbers(flow.next(due, nothing)), [1]);
+    flow.returned(0, Ok(false), due, nothing);
+    assert_eq!((flow.parked(), flow.position()), (0, after(3)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn c1_halted_shard_begins_nothing_until_it_is_resumed() {
     let policy = Policy { max_attempts: NonZeroU32::new(1), then: OnFailure::Halt, ..Policy::default() };
