@@ -145,7 +145,8 @@ keys! {
     /// there is one.
     StallTimeout = "stall_timeout",
     /// What to do when records may have been trimmed before they were read: `continue` with the oldest record kept,
-    /// or `halt` the shard until it is told to go on. Default `continue`. An event tells in either case.
+    /// or `halt` the shard until `Handle::retry_halted` or a seek to the oldest record; a restart halts again. Default
+    /// `continue`. An event tells in either case.
     OnDataLoss = "on_data_loss",
     /// From which share of the retention on an event warns that records that are not done will be trimmed: a whole
     /// number of percent, 1 to 100. Default 50.
