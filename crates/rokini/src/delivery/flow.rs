@@ -391,8 +391,9 @@ impl Flow {
     }
 
     fn park(&mut self, lane: usize, mut case: Case, first: SequenceNumber) {
+        // Of a record that is done meanwhile nothing may be left.
         let record = case.records.start().and_then(|number| self.tracker.record(number));
-        let key = record.map(|record| Arc::clone(&record.partition_key));
+        let key = case.key.take().or_else(|| record.map(|record| Arc::clone(&record.partition_key)));
         let lane = &mut self.seats[lane].lane;
         if let Some(key) = &key
             && lane.park(key, &self.tracker, &self.rules.limits)

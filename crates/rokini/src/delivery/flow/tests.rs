@@ -269,6 +269,32 @@ async fn a1_a_record_whose_burial_fails_is_parked_where_keys_are() {
     assert_eq!((flow.parked(), flow.position()), (0, after(3)));
 }
 
+/// Its token was late, and comes after all while the sink is asked again: nothing is left of the record to know its key by.
+#[tokio::test(start_paused = true)]
+async fn c2_a_parked_record_that_is_acked_during_its_burial_leaves_its_key_free() {
+    let (max_attempts, limit) = (NonZeroU32::new(1), Duration::from_secs(3));
+    let policy = Policy { max_attempts, park: true, then: OnFailure::DeadLetter, ..Policy::default() };
+    let mut flow = flow(Rules { ack_timeout: Some(limit), ..rules(1, policy) });
+    let mut now = Instant::now();
+    add(&mut flow, records(0, &["late"]), now);
+    flow.end();
+    assert_eq!(numbers(flow.next(now, nothing)), [0]);
+    flow.returned(0, Ok(true), now, nothing);
+    now += limit;
+    flow.expire(now);
+    for parked in 0..2 {
+        assert_eq!(flow.parked(), parked);
+        assert!(matches!(flow.next(now, nothing), Some(Step::Bury { .. })));
+        if parked == 1 {
+            flow.acked(Ack { call: 1, records: Span::one(0).into(), word: Word::Done }, now);
+        }
+        flow.buried(0, Err("full".to_owned()), now);
+        now = flow.due(now).unwrap();
+    }
+    assert!(flow.next(now, nothing).is_none());
+    assert_eq!((flow.parked(), flow.is_handed_out(), flow.position()), (0, true, after(1)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn c1_halted_shard_begins_nothing_until_it_is_resumed() {
     let policy = Policy { max_attempts: NonZeroU32::new(1), then: OnFailure::Halt, ..Policy::default() };
