@@ -19,6 +19,8 @@ mod order;
 const TRIES: usize = 10;
 /// Between two looks at the beats of workers.
 const LOOK: Duration = Duration::from_millis(500);
+/// Failover times for which the silence of a group is waited for.
+const SILENCES: u32 = 5;
 
 /// What an order is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -378,6 +380,9 @@ impl Operator {
     async fn wait_for_silence(&self) -> Result<(), OperatorError> {
         let mut watch = FleetWatch::new(self.failover);
         let mut first: BTreeMap<WorkerId, u64> = BTreeMap::new();
+        // Looks that are too far apart prove nothing.
+        let pause = LOOK.min(self.failover / 8);
+        let until = tokio::time::Instant::now() + SILENCES * self.failover;
         loop {
             let mut workers = self.store.list(&self.group, Listing::Workers).await?.workers;
             workers.retain(|row| row.state != WorkerState::Fenced);
@@ -394,7 +399,11 @@ impl Operator {
             if workers.iter().all(|row| silent.contains(&row.id)) {
                 return Ok(());
             }
-            sleep(LOOK).await;
+            if tokio::time::Instant::now() > until {
+                let workers = "the lease store answers too slowly to tell".to_owned();
+                return Err(OperatorError::Alive { group: self.group.clone(), workers });
+            }
+            sleep(pause).await;
         }
     }
 

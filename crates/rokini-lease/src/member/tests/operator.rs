@@ -207,6 +207,22 @@ async fn a_group_is_deleted_only_when_its_workers_are_gone_unless_forced() {
     assert!(b.fenced && b.leases.is_empty(), "whoever lives learns that it is over");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_group_is_deleted_whatever_its_failover_time_or_it_is_told_why_not() {
+    for (failover, slow) in [(SECOND, false), (SECOND, true), (60 * SECOND, false)] {
+        let store = store_with(1).await;
+        Worker::join(&store, "a").await.unwrap().die();
+        let link = FaultyStore::new(store.clone(), 1);
+        let reply = if slow { SECOND } else { SECOND / 100 };
+        link.chance(Operation::Watch, Fault::DelayReply(reply), 1.0);
+        let deleting = operator(&link).failover(failover);
+        match timeout(2 * failover + 10 * SECOND, deleting.delete_group(false)).await.unwrap() {
+            Ok(_) => assert!(!slow && view(&store).await == View::default()),
+            Err(error) => assert!(slow && error.to_string().contains("too slowly"), "{error}"),
+        }
+    }
+}
+
 /// Removed by force and made anew before its holder hears of it: its epochs begin anew, too.
 #[tokio::test(start_paused = true)]
 async fn c5_a_lease_that_was_removed_and_made_anew_has_one_owner() {
