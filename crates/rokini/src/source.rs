@@ -2,6 +2,7 @@
 
 mod budget;
 pub(crate) mod kinesis;
+mod limit;
 mod polling;
 mod schedule;
 pub(crate) mod selection;
@@ -38,7 +39,9 @@ pub trait StreamSource: fmt::Debug + Send + Sync + 'static {
     /// Lists shards, whole.
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error>;
 
-    /// Opens a reader of one shard at a position. Makes no promise that the shard exists until the first read.
+    /// Opens a reader of one shard at a position. Makes no promise that the shard exists until the first read. At
+    /// [`Progress::Through`](crate::lease::Progress::Through) it leaves out the user records of that stream record up to
+    /// the sub-sequence number.
     async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error>;
 }
 

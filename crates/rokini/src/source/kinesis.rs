@@ -36,7 +36,7 @@ use convert::{millis, shard};
 use observer::Observer;
 
 /// How long one try of GetRecords may take: an answer has up to 10 MB.
-const READ_ATTEMPT: Duration = Duration::from_secs(10);
+pub(super) const READ_ATTEMPT: Duration = Duration::from_secs(10);
 /// How long one try of another call may take, and all its tries together.
 const CONTROL_ATTEMPT: Duration = Duration::from_secs(5);
 const CONTROL_TOTAL: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
 use aws_sdk_kinesis::types::ShardIteratorType;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ResponseError, SdkError};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rand::rngs::SmallRng;
@@ -15,7 +15,8 @@ use rokini_lease::{Position, Progress, ShardId};
 use tokio::time::Instant;
 
 use super::budget::Budget;
-use super::kinesis::{Shared, child_shard, records};
+use super::kinesis::{READ_ATTEMPT, Shared, child_shard, records};
+use super::limit::ReadLimit;
 use super::schedule::Schedule;
 use super::stall::Stall;
 use crate::{Error, ErrorKind, Fetched, Record, ShardEnd, ShardReader, StartPosition};
@@ -44,6 +45,7 @@ pub(crate) struct PollingReader {
     ended: bool,
     schedule: Schedule,
     budget: Budget,
+    limit: ReadLimit,
     rng: SmallRng,
 }
 
@@ -80,6 +82,7 @@ impl PollingReader {
             ended: false,
             schedule: Schedule::new(polling.floor, polling.ceiling, now),
             budget,
+            limit: ReadLimit::new(polling.max_records),
             rng,
         };
         reader.refuse_future()?;
@@ -161,7 +164,8 @@ impl PollingReader {
         may_repeat: bool,
     ) -> Result<Fetched, Error> {
         let now = Instant::now();
-        let asked = usize::from(self.source.polling().max_records);
+        let asked = usize::from(self.limit.records());
+        self.limit.answered(now.duration_since(started), READ_ATTEMPT);
         let call = self.source.call(GET_RECORDS, Some(&self.shard));
         let (mut records, bytes) = records(answer.records, &call)?;
         self.budget.took(now, bytes);
@@ -221,6 +225,12 @@ impl PollingReader {
         error: SdkError<GetRecordsError, HttpResponse>,
         continues: bool,
     ) -> Option<Error> {
+        let unread = |answer: &ResponseError<HttpResponse>| answer.raw().body().bytes().is_none();
+        match &error {
+            SdkError::TimeoutError(_) => self.limit.cut_off(),
+            SdkError::ResponseError(answer) if unread(answer) => self.limit.cut_off(),
+            _ => {}
+        }
         let expired = error.code() == Some("ExpiredIteratorException");
         // A server that was restarted does not know its iterators any more.
         let invalid = error.code() == Some("InvalidArgumentException");
@@ -268,7 +278,7 @@ impl PollingReader {
         // Noted before the answer is there: a call that is dropped has counted with the service.
         self.budget.call(started);
         let call = self.source.data.get_records().shard_iterator(iterator.word);
-        let call = call.limit(i32::from(self.source.polling().max_records)).set_stream_arn(self.source.arn());
+        let call = call.limit(i32::from(self.limit.records())).set_stream_arn(self.source.arn());
         let answer = Box::pin(call.send()).await;
         self.budget.answered(Instant::now());
         match answer {

@@ -379,6 +379,29 @@ async fn t2_a_throttled_reader_slows_down_and_loses_nothing() {
     }
 }
 
+/// As over a link that is too slow for the largest answers: it gets on by smaller ones.
+#[tokio::test(start_paused = true)]
+async fn c2_after_answers_that_do_not_arrive_less_is_asked_for() {
+    let bench = Bench::new(1);
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    bench.put(0, "a");
+    for _ in 0..2 {
+        bench.instead("GetRecords", Instead::Silence);
+        reader.next().await.unwrap_err();
+    }
+    bench.instead("GetRecords", Instead::refusal(400, "ProvisionedThroughputExceededException"));
+    reader.next().await.unwrap_err();
+    for _ in 0..6 {
+        bounded(reader.next()).await.unwrap();
+    }
+    let limit = |body: &String| {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        body["Limit"].as_u64()
+    };
+    let limits: Vec<u64> = bench.bodies().iter().filter_map(limit).collect();
+    assert_eq!(limits, [10_000, 2_500, 625, 625, 1_250, 2_500, 5_000, 10_000, 10_000]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn p7_a_hung_call_ends_and_the_next_one_goes_on() {
     let bench = Bench::new(1);
