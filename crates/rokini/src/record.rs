@@ -25,13 +25,12 @@ pub struct Record {
     pub partition_key: Arc<str>,
     /// The sequence number of the stream record.
     pub sequence_number: SequenceNumber,
-    /// Which user record inside an aggregated stream record, from 0; `None` in a plain record.
+    /// Which user record inside an aggregated stream record, from 0; `None` in a plain record. A source that sets it
+    /// passes over those that are done where it is opened at [`Progress::Through`].
     pub sub_sequence_number: Option<u64>,
     /// When the stream received the record, in milliseconds since the Unix epoch. Approximate, by the stream's
     /// clock.
     pub arrival_millis: u64,
-    /// Whether more user records of the same stream record follow this one.
-    pub(crate) more_follow: bool,
     /// The hold of the lease that delivered it.
     pub(crate) hold: Option<HoldId>,
 }
@@ -43,7 +42,6 @@ impl PartialEq for Record {
             && self.sequence_number == other.sequence_number
             && self.sub_sequence_number == other.sub_sequence_number
             && self.arrival_millis == other.arrival_millis
-            && self.more_follow == other.more_follow
     }
 }
 
@@ -63,7 +61,6 @@ impl Record {
             sequence_number,
             sub_sequence_number: None,
             arrival_millis,
-            more_follow: false,
             hold: None,
         }
     }
@@ -74,12 +71,13 @@ impl Record {
         UNIX_EPOCH + Duration::from_millis(self.arrival_millis)
     }
 
-    /// The position once this record is done.
+    /// The position once this record is done. Whether more user records follow in its stream record is not known, so
+    /// after the last one, too, that stream record is read again, and passed over.
     #[must_use]
     pub fn position(&self) -> Position {
         match self.sub_sequence_number {
-            Some(sub) if self.more_follow => Position::Sequence(self.sequence_number, Progress::Through(sub)),
-            _ => Position::after(self.sequence_number),
+            Some(sub) => Position::Sequence(self.sequence_number, Progress::Through(sub)),
+            None => Position::after(self.sequence_number),
         }
     }
 }

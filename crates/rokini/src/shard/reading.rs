@@ -166,7 +166,7 @@ impl Reading {
         state.at_tip = fetched.millis_behind_latest == 0;
         state.rate.add(heard, bytes);
         if let Some(last) = fetched.records.last() {
-            state.place = Position::after(last.sequence_number);
+            state.place = last.position();
         }
         state.arrivals.fetched(&fetched.records, Duration::from_millis(fetched.millis_behind_latest), heard);
         if fetched.end.is_some() {

@@ -1,6 +1,6 @@
 use super::*;
 use proptest::prelude::*;
-use rokini_lease::SequenceNumber;
+use rokini_lease::{Progress, SequenceNumber};
 
 fn after(number: u64) -> Position {
     Position::after(SequenceNumber::from(u128::from(number)))
@@ -94,4 +94,22 @@ proptest! {
             }
         }
     }
+}
+
+/// Those of one stream record have its sequence number; only the one that was done is passed.
+#[tokio::test(start_paused = true)]
+async fn c4_a_user_record_passes_no_other_of_its_stream_record() {
+    let mut tracker = Tracker::new(Position::TrimHorizon);
+    let part = |sub| {
+        let mut record = records(6, 1).remove(0);
+        record.sub_sequence_number = Some(sub);
+        record
+    };
+    tracker.add((0..3).map(part).collect(), 12, 0, Instant::now());
+    let through = |sub| Position::Sequence(SequenceNumber::from(7), Progress::Through(sub));
+    tracker.done(Span::one(0));
+    assert_eq!(tracker.position(), through(0));
+    tracker.done_through(through(1));
+    assert_eq!((tracker.position(), tracker.open().map(Record::position)), (through(1), Some(through(2))));
+    assert!(tracker.position() < after(7));
 }
