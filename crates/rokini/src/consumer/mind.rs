@@ -114,7 +114,7 @@ impl Minder {
                     return over;
                 }
                 // A stream that is not there may be made again; the next look will tell.
-                Err(error) if matches!(step, Step::Renew) && !error.is_retryable() => {
+                Err(error) if !error.is_retryable() => {
                     self.failed(&error);
                     return false;
                 }

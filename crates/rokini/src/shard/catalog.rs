@@ -171,6 +171,11 @@ impl Catalog {
             self.tell_holes(stream, &holes, holes.len());
             return Ok(Audit { created: 0, holes });
         }
+        // By its name, the listing may be that of a stream made again meanwhile.
+        if stream.source.describe().await?.id != stream.id {
+            stream.doubt();
+            return Ok(Audit { created: 0, holes });
+        }
         let at_start = stream.source.list_shards(at_start(&stream.start)).await?;
         let roots = at_start.into_iter().map(|shard| shard.id).collect();
         let known = Known {

@@ -118,9 +118,10 @@ fn parents_first<'a>(listed: &BTreeMap<&'a ShardId, &'a ShardDescription>) -> Ve
 
 fn with_leased_descendant<'a>(
     order: &[&'a ShardDescription],
-    leases: &BTreeMap<ShardId, LeaseRow>,
+    leases: &'a BTreeMap<ShardId, LeaseRow>,
 ) -> BTreeSet<&'a ShardId> {
-    let mut past = BTreeSet::new();
+    // The listing may show the parent alone.
+    let mut past: BTreeSet<&ShardId> = leases.values().flat_map(|row| &row.parents).collect();
     for shard in order.iter().rev() {
         if leases.contains_key(&shard.id) || past.contains(&shard.id) {
             past.extend(&shard.parents);

@@ -246,6 +246,30 @@ async fn c14_a_stream_made_again_while_the_group_runs_is_read_from_its_oldest_re
     second.stop().await;
 }
 
+/// An audit that has failed since the stream was deleted comes upon the new one first.
+#[tokio::test(start_paused = true)]
+async fn c14_an_audit_makes_no_leases_of_a_deleted_stream_for_the_shards_of_a_new_one() {
+    for kind in [ErrorKind::Configuration, ErrorKind::Retry] {
+        let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+        let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
+        let old = stream.id();
+        until_leases(&store, |rows| rows.iter().any(|row| row.owner.is_some())).await;
+        // As long as an audit fails it is the audit that comes next.
+        stream.fail(Op::List, kind, 100_000);
+        sleep(Duration::from_secs(70)).await;
+        stream.recreate(3);
+        stream.put(1, "new");
+        stream.put(2, "new");
+        stream.fail(Op::List, kind, 0);
+        log.until_count(2).await;
+        sleep(Duration::from_secs(120)).await;
+        assert_eq!(log.texts().len(), 2, "each once: {:?}", log.texts());
+        let rows = leases(&store).await;
+        assert!(rows.iter().all(|row| row.key.stream != old), "{rows:?}");
+        running.stop().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn c14_a_stream_made_again_while_nobody_ran_is_read_from_its_oldest_record() {
     let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());

@@ -19,7 +19,7 @@ fn shards(text: &str) -> Vec<ShardDescription> {
     text.split_whitespace().map(shard).collect()
 }
 
-/// `id=position`, where the position is `T` (trim horizon), `@7` (a time), `5` (a record) or `E` (the end).
+/// `id=position` or `id<parent=position`, where the position is `T` (trim horizon), `@7` (a time), `5` (a record) or `E` (the end).
 fn leases(text: &str) -> BTreeMap<ShardId, LeaseRow> {
     let lease = |word: &str| {
         let (name, position) = word.split_once('=').unwrap();
@@ -31,7 +31,9 @@ fn leases(text: &str) -> BTreeMap<ShardId, LeaseRow> {
                 None => Position::after(position.parse().unwrap()),
             },
         };
-        (id(name), LeaseRow::new(LeaseKey::new(stream(), id(name)), position))
+        let mut names = name.split('<').map(id);
+        let key = LeaseKey::new(stream(), names.next().unwrap());
+        (key.shard.clone(), LeaseRow::new(key, position).with_parents(names.collect()))
     };
     text.split_whitespace().map(lease).collect()
 }
@@ -74,6 +76,7 @@ fn leases_that_are_missing() {
         ("a merge of one at the start and one past it", "a b c<a<b", "a b", "a=@7 b=9", time, "c=T"),
         ("a merge of two at the start", "a b c<a<b", "a b", "a=@7 b=@7", time, "c=@7"),
         ("a retired shard does not come back", "a b<a", "a", "b=5", oldest, ""),
+        ("also where its child is not listed", "a", "a", "b<a=5", oldest, ""),
         ("nor do its ancestors", "x<w a<x b<a w", "w", "b=5", oldest, ""),
         ("a trimmed parent", "b<gone", "b", "", oldest, "b=T"),
         ("a circle delays only itself", "a b<c c<b d", "a b c d", "", oldest, "a=T d=T"),
