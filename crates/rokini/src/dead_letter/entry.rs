@@ -10,6 +10,10 @@ use crate::{Error, ErrorKind, Record};
 /// The most of a failure's text that is kept, in bytes: a message that quotes its record would not fit elsewhere.
 const FAILURE_KEPT: usize = 4 << 10;
 
+/// Kept free for what differs between two letters with one record, so that its parts do not: the failure (each byte can
+/// take 6 in JSON), and below 400 bytes of worker, epoch, attempts and first failure.
+const RESERVE: usize = 6 * FAILURE_KEPT + (1 << 10);
+
 /// The least a limit can be: every entry without its data is shorter. Names have up to 255 bytes each, a partition
 /// key up to 256 characters, each of which can take 6 bytes in JSON, as can each byte of a failure's text.
 pub(super) const LIMIT_LEAST: usize = 64 << 10;
@@ -108,6 +112,18 @@ impl DeadLetterEntry {
         }
     }
 
+    /// What is the same in whatever letter the record is.
+    fn of_record(letter: &DeadLetter, record: &Record) -> Self {
+        Self {
+            worker: String::new(),
+            epoch: 0,
+            failure: String::new(),
+            attempts: 0,
+            first_failure_millis: None,
+            ..Self::without_data(letter, record)
+        }
+    }
+
     fn without_data(letter: &DeadLetter, record: &Record) -> Self {
         Self {
             key: letter.key(record),
@@ -167,19 +183,24 @@ pub(super) fn whole(letter: &DeadLetter, record: &Record) -> Result<String, Erro
     entry.json()
 }
 
-/// A record as JSON objects of at most `limit` bytes each, [`LIMIT_LEAST`] or more.
+/// A record as JSON objects of at most `limit` bytes each, [`LIMIT_LEAST`] or more. Which of the data are in which
+/// depends on record and limit alone: parts out of two letters with one record, of which a FIFO queue may keep some of
+/// the one and some of the other, are together the data.
 pub(super) fn parts(letter: &DeadLetter, record: &Record, limit: usize) -> Result<Vec<String>, Error> {
     // JSON is never shorter than the data in it.
+    let mut entry = DeadLetterEntry::without_data(letter, record);
+    let mut fixed = DeadLetterEntry::of_record(letter, record);
+    let limit = limit.saturating_sub(RESERVE);
     if record.data.len() < limit {
         let whole = whole(letter, record)?;
-        if whole.len() <= limit {
+        let differs = entry.json()?.len() - fixed.json()?.len();
+        if whole.len() - differs <= limit {
             return Ok(vec![whole]);
         }
     }
-    let mut entry = DeadLetterEntry::without_data(letter, record);
-    entry.part = Some(DeadLetterPart { number: usize::MAX, of: usize::MAX });
-    entry.base64 = Some(String::new());
-    let room = limit.saturating_sub(entry.json()?.len());
+    fixed.part = Some(DeadLetterPart { number: usize::MAX, of: usize::MAX });
+    fixed.base64 = Some(String::new());
+    let room = limit.saturating_sub(fixed.json()?.len());
     let step = (room / 4 * 3).max(1);
     let of = record.data.len().div_ceil(step);
     let part = |(index, data): (usize, &[u8])| {
@@ -259,6 +280,40 @@ mod tests {
         let parts = parts(&letter, &letter.records[0], LIMIT_LEAST).unwrap();
         assert!(parts.iter().all(|part| part.len() <= LIMIT_LEAST));
         assert_eq!(put_together(&parts).len(), 1 << 20);
+    }
+
+    /// The data of each part.
+    fn data(parts: &[String]) -> Vec<Bytes> {
+        parts.iter().map(|part| DeadLetterEntry::parse(part.as_bytes()).unwrap().data().unwrap()).collect()
+    }
+
+    /// A letter about the same records with as little, and one with as much around them as there can be.
+    fn short_and_long(record: &Record) -> [DeadLetter; 2] {
+        let short = letter("g", 1, vec![record.clone()]);
+        let mut long = short.clone();
+        let name = rokini_lease::WorkerName::new("w".repeat(255)).unwrap();
+        long.worker = rokini_lease::WorkerId { name, incarnation: short.worker.incarnation };
+        long.epoch = rokini_lease::Epoch(u64::MAX);
+        long.failure = HandlerFailure::Panic("\u{1}".repeat(1 << 20));
+        long.attempts = u32::MAX;
+        long.first_failure_millis = Some(u64::MAX);
+        [short, long]
+    }
+
+    #[test]
+    fn a1_a_record_has_the_same_parts_whatever_letter_it_is_in() {
+        // Among them lengths with which only the shorter of the two letters would have fitted in one entry.
+        for length in (0..LIMIT_LEAST).step_by(1_000).chain([1 << 20]) {
+            for byte in [b'x', 0] {
+                let record = record("ann", vec![byte; length]);
+                let [short, long] = short_and_long(&record);
+                let some = parts(&short, &record, LIMIT_LEAST).unwrap();
+                let others = parts(&long, &record, LIMIT_LEAST).unwrap();
+                assert!(data(&some) == data(&others), "{length} times {byte}");
+                assert!(some.iter().chain(&others).all(|part| part.len() <= LIMIT_LEAST));
+                assert_eq!(data(&some).concat(), &record.data[..]);
+            }
+        }
     }
 
     proptest! {
