@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 pub use stream::{Delivered, Deliveries};
 
 use super::Consumer;
-use super::engine::{Engine, Sources};
+use super::engine::{Engine, Sources, refuse_dead_letters};
 use super::run::Runner;
 use super::streams::Streams;
 use crate::events::Events;
@@ -417,7 +417,10 @@ impl ConsumerBuilder {
         } else {
             let polling = [ConfigKey::PollFloor, ConfigKey::PollCeiling, ConfigKey::MaxRecords];
             refuse_ineffective(&config, &polling, "with a source of one's own")?;
-            self.sources.into_iter().try_for_each(|source| sources.want(source))?;
+            for source in self.sources {
+                refuse_dead_letters(&config, source.as_ref())?;
+                sources.want(source)?;
+            }
         }
         let store = match (self.store, &aws) {
             (Some(store), _) => {

@@ -104,6 +104,12 @@ pub(crate) fn apart(one: &dyn StreamSource, other: &dyn StreamSource) -> Result<
     one.reference().zip(other.reference()).map_or(Ok(()), |(one, other)| tell_apart(one, other))
 }
 
+/// Refuses a source that reads where dead letters go.
+pub(crate) fn refuse_dead_letters(config: &ConsumerConfig, source: &dyn StreamSource) -> Result<(), Error> {
+    let both = config.dead_letter.as_ref().zip(source.reference());
+    both.map_or(Ok(()), |(target, read)| target.is_apart_from(read))
+}
+
 impl Engine {
     /// How records go through user code.
     pub(crate) fn rules(&self) -> Rules {

@@ -52,11 +52,7 @@ impl DeadLetterTarget {
         aws: Option<&SdkConfig>,
         read: &[StreamRef],
     ) -> Result<Arc<dyn DeadLetterSink>, Error> {
-        if matches!(self, Self::Kinesis(stream) if read.contains(stream)) {
-            return Err(
-                self.wrong("is a stream that is read: its dead letters would fail again; name another")
-            );
-        }
+        read.iter().try_for_each(|read| self.is_apart_from(read))?;
         match self {
             #[cfg(feature = "json")]
             Self::File(path) => Ok(Arc::new(super::DeadLetterFile::new(path))),
@@ -76,6 +72,17 @@ impl DeadLetterTarget {
                 Err(self
                     .wrong("is not in this build: enable the feature `json` or `sqs` of the crate `rokini`"))
             }
+        }
+    }
+
+    /// Refuses a stream that is read as the place for dead letters.
+    pub(crate) fn is_apart_from(&self, read: &StreamRef) -> Result<(), Error> {
+        match self {
+            Self::Kinesis(stream) if stream_ref::may_be_one(stream, read) => Err(self.wrong(&format!(
+                "and `{read}`, a stream that is read, have one name: dead letters would be read and fail again; name \
+                 another stream, or both by their ARNs if they are in different accounts"
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -106,11 +113,23 @@ mod tests {
 
     #[test]
     fn the_stream_that_is_read_is_no_place_for_its_dead_letters() {
+        const HERE: &str = "arn:aws:kinesis:eu-west-1:111111111111:stream/orders";
+        const THERE: &str = "arn:aws:kinesis:eu-west-1:222222222222:stream/orders";
+        for (read, target, refused) in [
+            ("orders", "kinesis:orders", true),
+            (HERE, "kinesis:orders", true),
+            ("orders", &format!("kinesis:{HERE}"), true),
+            (HERE, &format!("kinesis:{HERE}"), true),
+            (HERE, &format!("kinesis:{THERE}"), false),
+            ("orders", "kinesis:other", false),
+            (HERE, "kinesis:other", false),
+        ] {
+            let streams = ["bills", read].map(|text| stream_ref::parse(text).unwrap());
+            let error = parse(target).unwrap().open(None, &streams).unwrap_err().to_string();
+            let expected = if refused { "a stream that is read" } else { "needs credentials" };
+            assert!(error.contains(expected), "{read}: {error}");
+        }
         let read = stream_ref::parse("orders").unwrap();
-        let error = parse("kinesis:orders").unwrap().open(None, std::slice::from_ref(&read)).unwrap_err();
-        assert!(error.to_string().contains("is a stream that is read"), "{error}");
-        let error = parse("kinesis:other").unwrap().open(None, std::slice::from_ref(&read)).unwrap_err();
-        assert!(error.to_string().contains("needs credentials"), "{error}");
         assert!(parse("file:dead.jsonl").unwrap().open(None, std::slice::from_ref(&read)).is_ok());
     }
 }

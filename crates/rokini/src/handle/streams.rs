@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rokini_lease::{HashRange, Position, StreamId};
 
 use super::{Control, Handle, Phase};
+use crate::consumer::engine::refuse_dead_letters;
 use crate::consumer::start::open;
 use crate::consumer::streams::OpenStream;
 use crate::source::stream_ref::tell_apart;
@@ -48,8 +49,8 @@ impl Handle {
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] when the text names no stream, when the stream does not exist, when another stream
-    /// of the same name is read (in another account or region, which needs a group of its own), and when the consumer
-    /// was built without `aws`; [`ErrorKind::Permission`] when the credentials do not allow to read it;
+    /// of the same name is read (in another account or region, which needs a group of its own), when dead letters go to
+    /// it, and when the consumer was built without `aws`; [`ErrorKind::Permission`] when the credentials do not allow to read it;
     /// what passes by itself when it has not passed within a minute.
     pub async fn add_stream(&self, stream: &str) -> Result<(), Error> {
         let engine = &self.control.engine;
@@ -71,6 +72,7 @@ impl Handle {
 
     async fn add(&self, source: Arc<dyn StreamSource>) -> Result<(), Error> {
         let control = &self.control;
+        refuse_dead_letters(&control.engine.config, source.as_ref())?;
         if control.want_before_start(&source)? {
             return Ok(());
         }

@@ -45,6 +45,13 @@ pub(crate) fn tell_apart(one: &StreamRef, other: &StreamRef) -> Result<(), Error
     Err(Error::new(ErrorKind::Configuration, message))
 }
 
+/// Whether both may be the same stream, named in one way or in two. Only different ARNs are surely different streams
+/// where the name is one.
+pub(crate) fn may_be_one(one: &StreamRef, other: &StreamRef) -> bool {
+    let are_arns = one.arn().is_some() && other.arn().is_some();
+    one.name() == other.name() && (one == other || !are_arns)
+}
+
 /// 1 to 128 letters, digits, `_`, `.`, `-`: what Kinesis allows.
 fn is_stream_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);

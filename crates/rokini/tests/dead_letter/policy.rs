@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use rokini::lease::{GroupId, LeaseStore, Listing, MemoryStore, Position};
 use rokini::{
-    ConfigKey, Consumer, ConsumerBuilder, DeadLetterEntry, DeadLetterFile, Event, EventCode, Handle,
-    OnFailure,
+    ConfigKey, Consumer, ConsumerBuilder, ConsumerConfig, DeadLetterEntry, DeadLetterFile, ErrorKind, Event,
+    EventCode, Handle, KinesisSource, OnFailure,
 };
 use rokini_local::wire::ErrorCode;
 use rokini_local::wire::shapes::record::{PutRecordsRequest, PutRecordsRequestEntry};
@@ -168,4 +168,35 @@ async fn a1_a_queue_that_does_not_answer_holds_the_position_and_then_lets_it_pas
     let entries = dead.lock().unwrap().entries();
     assert_eq!(entries.len(), 1);
     is_the_poison(&entries[0], &positions);
+}
+
+#[tokio::test]
+async fn a_stream_of_dead_letters_is_not_read_by_those_who_write_it() {
+    const DEAD: &str = "arn:aws:kinesis:eu-west-1:000000000000:stream/dead";
+    let refused = |error: rokini::Error| {
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let said = error.to_string();
+        assert!(
+            said.contains("`dead_letter = kinesis:dead`") && said.contains("a stream that is read"),
+            "{said}"
+        );
+    };
+    let (kinesis, _) = orders().await;
+    let aws = aws(&kinesis.endpoint_url()).await;
+    let store = MemoryStore::new();
+    let source = |stream: &str| {
+        KinesisSource::new(&aws, stream.parse().unwrap(), &ConsumerConfig::default(), 1).unwrap()
+    };
+    let building = builder(&kinesis, &store).await.set(ConfigKey::DeadLetter, "kinesis:dead");
+    refused(building.source(source(DEAD)).build().await.map(drop).unwrap_err());
+    let building = builder(&kinesis, &store).await.set(ConfigKey::DeadLetter, "kinesis:dead");
+    let consumer = building.build().await.unwrap();
+    let handle = consumer.handle();
+    refused(handle.add_source(source("dead")).await.unwrap_err());
+    let run = tokio::spawn(consumer.run());
+    for stream in ["dead", DEAD] {
+        refused(handle.add_stream(stream).await.unwrap_err());
+    }
+    assert!(handle.stop().await.is_clean());
+    run.await.unwrap().unwrap();
 }
