@@ -22,6 +22,8 @@ mod streams;
 
 pub use streams::StreamStatus;
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// A handle to a [`Consumer`](crate::Consumer). Clones are handles to the same.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -38,9 +40,10 @@ impl Handle {
     ///
     /// Handlers that have not returned when most of `deadline` is over (the last fifth, at most 1 s, is kept for
     /// the store) are dropped; what was done is stored all the same. Returns by the deadline, whatever hangs. Of
-    /// several calls the earliest deadline counts.
+    /// several calls the earliest deadline counts. More than a year counts as a year.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let deadline = Instant::now() + deadline;
+        // What does not fit into an instant would panic.
+        let deadline = Instant::now() + deadline.min(YEAR);
         self.control.stop.send_if_modified(|stop| {
             let sooner = stop.as_ref().is_none_or(|stop| deadline < stop.deadline);
             if sooner {

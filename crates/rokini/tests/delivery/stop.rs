@@ -50,6 +50,17 @@ async fn g1_shutdown_drains_and_reports_each_shard() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g1_a_shutdown_may_wait_for_as_long_as_it_takes() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    stream.put(0, "a");
+    let running = slow(&stream, store.clone(), "w", &log, Duration::from_secs(3_600)).await;
+    log.until_count(1).await;
+    let report = running.handle.shutdown(Duration::MAX).await;
+    assert!(report.is_clean());
+    assert_eq!(report.took, Duration::from_secs(3_600));
+}
+
+#[tokio::test(start_paused = true)]
 async fn g1_slow_handler_is_abandoned_at_the_deadline_and_what_is_done_is_stored() {
     let (stream, store, log) = (Stream::new(2).per_read(1), MemoryStore::new(), Log::default());
     stream.put_all(0, &["a", "stuck"]);
