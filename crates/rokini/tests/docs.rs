@@ -22,7 +22,9 @@ the environment (`ROKINI_FAILOVER=15s`), a TOML file (`failover = \"15s\"`). The
 environment over the file. The library reads neither environment nor files by itself: `ConsumerConfig::from_env` and
 `ConsumerConfig::from_toml_str` do, when called; `rokini consume` calls both.
 
-An unknown key, a wrong value, and a setting that would have no effect are errors at the start.
+An unknown key, a wrong value, and a setting that would have no effect are errors at the start. Variables that
+Kubernetes sets for a service called `rokini` or `rokini-...` (`ROKINI_PORT`, `ROKINI_METRICS_SERVICE_HOST`, ...) are
+passed over.
 `rokini consume --print-config` prints what is in effect and where it comes from.
 
 Region, credentials, profile and endpoints are not settings of Rokini: they come from the usual AWS settings

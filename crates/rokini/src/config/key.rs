@@ -234,6 +234,27 @@ impl ConfigKey {
 /// What every environment variable of the library starts with.
 pub(super) const ENV_PREFIX: &str = "ROKINI_";
 
+/// Whether Kubernetes sets a variable of this name in every pod beside a service called `rokini` or `rokini-<more>`
+/// ("service links", in the form of Docker's links).
+pub(super) fn is_service_link(name: &str) -> bool {
+    let ends = name.ends_with("_SERVICE_HOST") || name.ends_with("_PORT");
+    // Overlapping too: a service can be called `rokini-port`.
+    let mut ports = name.char_indices().filter_map(|(at, _)| name[at..].strip_prefix("_PORT_"));
+    ends || name.contains("_SERVICE_PORT_") || ports.any(is_port_of_a_link)
+}
+
+/// `<digits>_<protocol>`, and what is said about it.
+fn is_port_of_a_link(text: &str) -> bool {
+    let mut parts = text.split('_');
+    let is_number = parts
+        .next()
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+    is_number
+        && parts.next().is_some_and(|protocol| ["TCP", "UDP", "SCTP"].contains(&protocol))
+        && parts.next().is_none_or(|what| ["ADDR", "PORT", "PROTO"].contains(&what))
+        && parts.next().is_none()
+}
+
 impl fmt::Display for ConfigKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
@@ -298,6 +319,13 @@ mod tests {
     fn names_are_unique_and_round_trip() {
         for key in ConfigKey::ALL {
             assert_eq!(key.to_string().parse::<ConfigKey>().unwrap(), *key);
+        }
+    }
+
+    #[test]
+    fn no_key_looks_like_what_kubernetes_sets_for_services() {
+        for key in ConfigKey::ALL {
+            assert!(!is_service_link(&key.env_name()), "{key}");
         }
     }
 

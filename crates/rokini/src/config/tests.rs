@@ -339,3 +339,44 @@ fn t3_what_is_in_effect_is_accepted_when_it_is_read_back() {
         assert_eq!(*read, *config, "{keys:?}");
     }
 }
+
+#[test]
+fn t3_variables_that_kubernetes_sets_for_services_are_passed_over() {
+    for name in [
+        "ROKINI_SERVICE_HOST",
+        "ROKINI_SERVICE_PORT",
+        "ROKINI_SERVICE_PORT_METRICS",
+        "ROKINI_PORT",
+        "ROKINI_PORT_80_TCP",
+        "ROKINI_PORT_80_TCP_ADDR",
+        "ROKINI_PORT_80_TCP_PORT",
+        "ROKINI_PORT_80_TCP_PROTO",
+        "ROKINI_METRICS_SERVICE_HOST",
+        "ROKINI_METRICS_SERVICE_PORT_HTTP_2",
+        "ROKINI_METRICS_PORT",
+        "ROKINI_METRICS_PORT_9464_UDP_ADDR",
+        "ROKINI_METRICS_PORT_9464_SCTP",
+        // Of services `rokini-port`, `rokini-port-9` and `rokini-failover`.
+        "ROKINI_PORT_PORT_80_TCP",
+        "ROKINI_PORT_9_PORT_80_TCP",
+        "ROKINI_FAILOVER_PORT",
+    ] {
+        assert_eq!(from_env(name, "tcp://10.0.0.7:9464").unwrap(), ConsumerConfig::default(), "{name}");
+    }
+    for name in [
+        "ROKINI_SERVICE",
+        "ROKINI_SERVICE_HOSTS",
+        "ROKINI_HOST",
+        "ROKINI_PORTS",
+        "ROKINI_SERVICE_PORTS",
+        "ROKINI_PORT_TCP",
+        "ROKINI_PORT_80",
+        "ROKINI_PORT_80_TCPS",
+        "ROKINI_PORT_80_HTTP",
+        "ROKINI_PORT_8A_TCP",
+        "ROKINI_PORT__TCP",
+        "ROKINI_metrics_port",
+    ] {
+        assert!(from_env(name, "10.0.0.7").is_err(), "{name}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::key::{ENV_PREFIX, unknown};
+use super::key::{ENV_PREFIX, is_service_link, unknown};
 use super::{ConfigKey, ConfigOrigin, ConsumerConfig};
 use crate::{Error, ErrorKind};
 
@@ -46,9 +46,10 @@ impl ConsumerConfig {
         Ok(config)
     }
 
-    /// Reads environment variables: those that start with `ROKINI_`; others are passed over. The library does
-    /// not read the environment by itself: hand in `std::env::vars()`, without variables of your own that start
-    /// so.
+    /// Reads environment variables: those that start with `ROKINI_`; others are passed over, as are those that
+    /// Kubernetes sets for a service whose name starts so (`ROKINI_SERVICE_HOST`, `ROKINI_METRICS_PORT`, ...). The
+    /// library does not read the environment by itself: hand in `std::env::vars()`, without variables of your own
+    /// that start so.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] for an unknown variable that starts with `ROKINI_` (with the nearest known
@@ -56,7 +57,7 @@ impl ConsumerConfig {
     pub fn from_env(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
         let mut config = Self::default();
         for (name, text) in variables {
-            if !name.starts_with(ENV_PREFIX) {
+            if !name.starts_with(ENV_PREFIX) || is_service_link(&name) {
                 continue;
             }
             let known = ConfigKey::ALL.iter().copied().find(|key| key.env_name() == name);
