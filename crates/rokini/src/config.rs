@@ -2,6 +2,7 @@
 
 mod key;
 pub(crate) mod monitoring;
+mod secret;
 mod start;
 mod text;
 mod value;
@@ -93,7 +94,9 @@ impl fmt::Display for ConfigOrigin {
 }
 
 /// The values of all settings. What each one does, its unit and its default is written at its [`ConfigKey`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` shows them as texts, and secrets as `***`.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
     /// [`ConfigKey::Stream`]
@@ -279,6 +282,16 @@ impl Default for Settings {
     }
 }
 
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Settings");
+        for key in ConfigKey::ALL {
+            shown.field(key.name(), &self.shown(*key));
+        }
+        shown.finish()
+    }
+}
+
 /// 5 reads a second and shard (Kinesis limit).
 const POLL_FLOOR: Duration = Duration::from_millis(200);
 
@@ -364,6 +377,11 @@ impl Settings {
             ConfigKey::OtlpInterval => self.otlp_interval = value::duration(text)?,
         }
         Ok(())
+    }
+
+    /// The value as people may see it; `None` where there is none.
+    pub(crate) fn shown(&self, key: ConfigKey) -> Option<String> {
+        self.text(key).map(|text| secret::shown(key, &text))
     }
 
     /// The value as [`Settings::assign`] takes it; `None` where there is none.
@@ -503,10 +521,12 @@ impl ConsumerConfig {
         self.origins.get(&key).copied().unwrap_or(ConfigOrigin::Default)
     }
 
-    /// The value of a setting as text, as [`ConsumerConfig::set`] takes it; `None` where there is none.
+    /// The value of a setting as text, as [`ConsumerConfig::set`] takes it; `None` where there is none. With `***` in
+    /// place of the values of [`ConfigKey::OtlpHeaders`] and of user and password in [`ConfigKey::OtlpEndpoint`],
+    /// since texts are shown: [`Settings`] has the values.
     #[must_use]
     pub fn text(&self, key: ConfigKey) -> Option<String> {
-        self.settings.text(key)
+        self.settings.shown(key)
     }
 
     fn put(&mut self, key: ConfigKey, text: &str, origin: ConfigOrigin) -> Result<(), Error> {
@@ -515,7 +535,7 @@ impl ConsumerConfig {
                 ConfigOrigin::Environment => key.env_name(),
                 _ => key.name().to_owned(),
             };
-            let shown: String = text.chars().take(160).collect();
+            let shown: String = secret::shown(key, text).chars().take(160).collect();
             Error::new(
                 ErrorKind::Configuration,
                 format!("setting `{name}` cannot be `{shown}`: expected {accepted}"),

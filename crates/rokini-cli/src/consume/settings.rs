@@ -141,12 +141,9 @@ impl Effective {
         }
         let mut text = String::new();
         for (line, key) in self.config.effective().lines().zip(ConfigKey::ALL) {
-            let (setting, origin) =
-                (line.rsplit_once(" # ").map_or(line, |(setting, _)| setting), self.origin(*key));
-            let _ = if line.starts_with('#') {
-                writeln!(text, "{line}")
-            } else {
-                writeln!(text, "{setting} # {origin}")
+            let _ = match line.rsplit_once(" # ") {
+                Some((setting, _)) => writeln!(text, "{setting} # {}", self.origin(*key)),
+                None => writeln!(text, "{line}"),
             };
         }
         text.into_bytes()

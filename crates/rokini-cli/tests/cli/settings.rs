@@ -51,6 +51,20 @@ async fn t3_the_effective_configuration_can_be_printed() {
 }
 
 #[tokio::test]
+async fn t3_secrets_are_not_printed() {
+    let endpoints = nowhere();
+    let set = "otlp_headers=x-key=hush";
+    let arguments =
+        ["consume", "s", "-g", "g", "--print-config", "--set", "monitoring=otlp", "--set", set, "--json"];
+    let text = endpoints.run(&arguments[..arguments.len() - 1]).await.done();
+    assert!(text.contains("\n# otlp_headers = \"x-key=***\" # command line\n"), "{text}");
+    let json = endpoints.run(&arguments).await.done();
+    let shown = &serde_json::from_str::<Value>(&json).unwrap()["otlp_headers"]["value"];
+    assert_eq!(shown, "x-key=***");
+    assert!(!text.contains("hush") && !json.contains("hush"));
+}
+
+#[tokio::test]
 async fn a_table_is_made_only_where_it_costs_nothing() {
     for (dynamodb, expected) in [
         ("http://127.0.0.1:8000", "true"),

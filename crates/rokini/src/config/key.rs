@@ -210,7 +210,7 @@ keys! {
     /// Default `http://127.0.0.1:4318`. Only with `monitoring = otlp`.
     OtlpEndpoint = "otlp_endpoint",
     /// Headers for the collector, as `name=value` with commas between them, or `none`. Default `none`. Only with
-    /// `monitoring = otlp`.
+    /// `monitoring = otlp`. Their values are never shown.
     OtlpHeaders = "otlp_headers",
     /// How often metrics are sent to the collector, as a duration. Default `10s`, at least `1s`. Only with
     /// `monitoring = otlp`.

@@ -83,7 +83,7 @@ impl CloudWatchDimension {
     }
 }
 
-const NONE: &str = "none";
+pub(super) const NONE: &str = "none";
 
 pub(super) fn parse(text: &str) -> Result<BTreeSet<Monitoring>, Accepted> {
     const ACCEPTED: Accepted =

@@ -154,6 +154,13 @@ fn t3_each_key_changes_its_value_by_every_route() {
     }
 }
 
+/// The same with the default of one key.
+fn without(config: &ConsumerConfig, key: ConfigKey) -> ConsumerConfig {
+    let mut rest = config.clone();
+    rest.origins.remove(&key);
+    ConsumerConfig::default().merge(rest)
+}
+
 #[test]
 fn t3_effective_configuration_reads_back() {
     let mut config = ConsumerConfig::default();
@@ -161,6 +168,9 @@ fn t3_effective_configuration_reads_back() {
         config.set(*key, sample(*key)).unwrap();
     }
     let again = ConsumerConfig::from_toml_str(&config.effective()).unwrap();
+    // Secrets are not written out.
+    assert_eq!(again.origin(ConfigKey::OtlpHeaders), ConfigOrigin::Default);
+    config = without(&config, ConfigKey::OtlpHeaders);
     assert_eq!(*again, *config);
     // Names that look like numbers stay what they are.
     config.set(ConfigKey::Group, "007").unwrap();
@@ -227,10 +237,11 @@ fn t3_unknown_setting_is_a_start_up_error() {
 fn a_bad_value_says_key_value_and_what_is_accepted() {
     for key in ConfigKey::ALL {
         let bad = "no such value!";
+        let shown = if *key == ConfigKey::OtlpHeaders { "***" } else { bad };
         let error = ConsumerConfig::default().set(*key, bad).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(
-            error.to_string().starts_with(&format!("setting `{key}` cannot be `{bad}`: expected ")),
+            error.to_string().starts_with(&format!("setting `{key}` cannot be `{shown}`: expected ")),
             "{error}"
         );
     }
@@ -378,5 +389,50 @@ fn t3_variables_that_kubernetes_sets_for_services_are_passed_over() {
         "ROKINI_metrics_port",
     ] {
         assert!(from_env(name, "10.0.0.7").is_err(), "{name}");
+    }
+}
+
+#[test]
+fn t3_secrets_are_shown_nowhere() {
+    let file = "monitoring = 'otlp'\notlp_headers = 'authorization=Basic c2VjcmV0, x-team=secret=2'\n\
+                otlp_endpoint = 'https://secret:sec@ret@collector.example:4318/in'";
+    let config = ConsumerConfig::from_toml_str(file).unwrap();
+    config.check(0).unwrap();
+    let leaks = |text: &str| ["secret", "c2VjcmV0", "sec@ret"].iter().any(|part| text.contains(part));
+    let effective = config.effective();
+    for line in [
+        "# otlp_headers = \"authorization=***,x-team=***\" # file",
+        "# otlp_endpoint = \"https://***@collector.example:4318/in\" # file",
+    ] {
+        assert!(effective.lines().any(|other| other == line), "{line} is not in\n{effective}");
+    }
+    assert!(!leaks(&effective), "{effective}");
+    for key in ConfigKey::ALL {
+        assert!(config.text(*key).is_none_or(|text| !leaks(&text)), "{key}");
+    }
+    for debug in [format!("{config:?}"), format!("{:#?}", *config)] {
+        assert!(!leaks(&debug) && debug.contains("collector.example:4318"), "{debug}");
+    }
+    // It is there all the same, also after a merge.
+    let merged = ConsumerConfig::default().merge(config.clone());
+    assert_eq!(*merged, *config);
+    assert_eq!(merged.otlp_headers[0], ("authorization".to_owned(), "Basic c2VjcmV0".to_owned()));
+    assert_eq!(merged.otlp_endpoint, "https://secret:sec@ret@collector.example:4318/in");
+
+    // Nor where it is wrong.
+    for text in ["otlp_headers = 'x-key=secret'", "otlp_endpoint = 'https://secret@collector.example'"] {
+        let error = ConsumerConfig::from_toml_str(text).unwrap().check(0).unwrap_err().to_string();
+        assert!(!leaks(&error) && error.contains("***") && error.contains("has no effect"), "{error}");
+    }
+    for (key, text, shown) in [
+        (ConfigKey::OtlpHeaders, "Authorization: Basic c2VjcmV0=", "***"),
+        (ConfigKey::OtlpHeaders, "x-team=secret,secret", "x-team=***,***"),
+        (ConfigKey::OtlpHeaders, "x-key=secret\u{1}", "x-key=***"),
+        (ConfigKey::OtlpEndpoint, "htps://secret:secret@collector", "htps://***@collector"),
+        (ConfigKey::OtlpEndpoint, "secret:secret@collector", "***@collector"),
+    ] {
+        let error = ConsumerConfig::default().set(key, text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("setting `{key}` cannot be `{shown}`: ")), "{error}");
+        assert!(!leaks(&error), "{error}");
     }
 }

@@ -77,18 +77,20 @@ impl ConsumerConfig {
     }
 
     /// Every setting in effect, as TOML that [`ConsumerConfig::from_toml_str`] reads, each with where it comes
-    /// from as a comment. Settings without a value, and those that have no effect beside the others, are comments.
+    /// from as a comment. Settings without a value, those that have no effect beside the others, and those with a secret
+    /// (shown as `***`) are comments.
     #[must_use]
     pub fn effective(&self) -> String {
         let line = |key: &ConfigKey| match self.text(*key) {
             Some(text) => {
+                let is_whole = self.settings.text(*key).as_ref() == Some(&text);
                 // A name such as `007` stays a text.
                 let number = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
                 let value = match number {
                     Some(number) => Value::Integer(number),
                     None => text.parse().map_or(Value::String(text), Value::Boolean),
                 };
-                let comment = if self.has_effect(*key) { "" } else { "# " };
+                let comment = if is_whole && self.has_effect(*key) { "" } else { "# " };
                 format!("{comment}{key} = {value} # {}\n", self.origin(*key))
             }
             None => format!("# {key} is not set\n"),

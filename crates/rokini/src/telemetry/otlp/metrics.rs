@@ -22,13 +22,15 @@ use super::endpoint;
 use crate::telemetry::defs::{Metric, MetricKind};
 use crate::telemetry::export::Exporter;
 use crate::telemetry::registry::{Cell, Registry};
-use crate::{Error, ErrorKind, Monitoring, Settings};
+use crate::{ConfigKey, Error, ErrorKind, Monitoring, Settings};
 
 /// Sends every series with its value so far (cumulative).
 pub(crate) struct OtlpMetrics {
     client: Client,
     registry: Arc<Registry>,
     endpoint: String,
+    /// The same without user and password.
+    shown: String,
     headers: Vec<(String, String)>,
     interval: Duration,
     begun_millis: u64,
@@ -36,7 +38,7 @@ pub(crate) struct OtlpMetrics {
 
 impl fmt::Debug for OtlpMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OtlpMetrics").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("OtlpMetrics").field("endpoint", &self.shown).finish_non_exhaustive()
     }
 }
 
@@ -47,6 +49,7 @@ impl OtlpMetrics {
             client: Client::new(),
             registry,
             endpoint: endpoint(&settings.otlp_endpoint, "metrics"),
+            shown: endpoint(&settings.shown(ConfigKey::OtlpEndpoint).unwrap_or_default(), "metrics"),
             headers: settings.otlp_headers.clone(),
             interval: settings.otlp_interval,
             begun_millis: now_millis,
@@ -174,7 +177,7 @@ impl Exporter for OtlpMetrics {
 
     async fn flush(&mut self, now_millis: u64) -> Result<(), Error> {
         let failed = |why: String| {
-            Error::new(ErrorKind::Retry, format!("metrics were not sent to {}: {why}", self.endpoint))
+            Error::new(ErrorKind::Retry, format!("metrics were not sent to {}: {why}", self.shown))
         };
         let body = request(&self.registry, self.begun_millis, now_millis).encode_to_vec();
         let mut post = Request::post(&self.endpoint).header("content-type", "application/x-protobuf");

@@ -37,11 +37,8 @@ impl OtlpTraces {
             .with_headers(headers)
             .build()
             .map_err(|error| {
-                Error::new(
-                    ErrorKind::Configuration,
-                    format!("`otlp_endpoint = {}` cannot be used: set it to a URL", settings.otlp_endpoint),
-                )
-                .with_source(error)
+                Error::new(ErrorKind::Configuration, "`otlp_endpoint` cannot be used: set it to a URL")
+                    .with_source(error)
             })?;
         let resource = Resource::builder_empty().with_service_name(service.to_owned()).build();
         let provider =
