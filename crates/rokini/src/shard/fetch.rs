@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Position, Validity};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Live;
 use crate::consumer::engine::Engine;
@@ -19,6 +19,10 @@ use crate::{Error, ErrorKind, Fetched, OnDataLoss, ShardEnd, ShardReader};
 /// A reader waits by itself after an error that passes, for as long as that one asks for. This on top of it keeps
 /// one that does not from spinning.
 const BESIDE_READER: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_millis(200) };
+
+/// How long a shard must be missing from listings before its end is stored, which nothing takes back: a listing may be
+/// older than a shard that was just born.
+const MISSING: Duration = Duration::from_secs(10);
 
 /// What one read brought.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct Fetch {
     validity: Validity,
     responses: mpsc::Sender<Response>,
     retry: Retry,
+    /// Since when listings do not show the shard.
+    missing_since: Option<Instant>,
 }
 
 impl Fetch {
@@ -49,7 +55,7 @@ impl Fetch {
     ) -> Self {
         let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
         let (engine, live, stream) = (Arc::clone(engine), Arc::clone(live), Arc::clone(stream));
-        Self { engine, live, stream, validity, responses: responses.clone(), retry }
+        Self { engine, live, stream, validity, responses: responses.clone(), retry, missing_since: None }
     }
 
     /// Until the end of the shard, until nobody takes responses any more, or until another reader began.
@@ -113,6 +119,7 @@ impl Fetch {
             match result {
                 Ok(fetched) => {
                     self.retry.succeeded();
+                    self.missing_since = None;
                     return Some(fetched);
                 }
                 Err(error) if self.is_gone(&error).await => return Some(self.gone()),
@@ -191,15 +198,18 @@ impl Fetch {
 
     /// Whether the error means that the stream does not know the shard any more. Anything unclear is an error
     /// like others.
-    async fn is_gone(&self, error: &Error) -> bool {
-        let (context, engine) = (&self.live.context, &self.engine);
+    async fn is_gone(&mut self, error: &Error) -> bool {
         if error.kind() != ErrorKind::Data {
             return false;
         }
-        if !matches!(engine.catalog.is_gone(&self.stream, context.shard_id()).await, Ok(true)) {
-            return false;
+        match self.engine.catalog.is_gone(&self.stream, self.live.context.shard_id()).await {
+            Ok(true) => self.missing_since.get_or_insert_with(Instant::now).elapsed() >= MISSING,
+            Ok(false) => {
+                self.missing_since = None;
+                false
+            }
+            Err(_) => false,
         }
-        true
     }
 
     /// The end of a shard of which nothing more can be read.

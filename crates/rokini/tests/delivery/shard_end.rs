@@ -203,6 +203,26 @@ async fn r3_shard_that_aged_out_is_retired_with_an_event() {
     second.stop().await;
 }
 
+/// As where a listing and a read are answered by what does not know a new shard yet.
+#[tokio::test(start_paused = true)]
+async fn r3_a_shard_that_is_missing_for_a_moment_is_not_at_its_end() {
+    let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
+    let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
+    until_leases(&store, |rows| owned(rows, 0)).await;
+    for _ in 0..3 {
+        stream.hide(0, true);
+        stream.break_shard(0, Some(ErrorKind::Data));
+        sleep(Duration::from_secs(7)).await;
+        stream.hide(0, false);
+        stream.break_shard(0, None);
+        sleep(Duration::from_secs(60)).await;
+    }
+    stream.put(0, "a");
+    log.until_count(1).await;
+    assert!(!ended(&leases(&store).await, 0));
+    running.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn c8_data_error_of_a_shard_that_is_still_listed_retires_nothing() {
     let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
