@@ -28,8 +28,10 @@ fn weight(duty: &str, interval: u64, worker: &WorkerId) -> u64 {
     stable_hash(&[duty.as_bytes(), &interval.to_le_bytes(), worker.as_bytes()])
 }
 
-/// FNV-1a with a final mix: the same on every host and in every version, which the standard hasher is not.
-pub(crate) fn stable_hash(parts: &[&[u8]]) -> u64 {
+/// A hash for choices that all workers must make alike: the same on every host and in every version, which the standard
+/// hasher is not. FNV-1a with a final mix; parts are told apart.
+#[must_use]
+pub fn stable_hash(parts: &[&[u8]]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.iter().chain(&[0xff]));
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -23,7 +23,7 @@ mod update;
 mod watch;
 
 pub use clock::WallClock;
-pub use duty::{interval_number, on_duty};
+pub use duty::{interval_number, on_duty, stable_hash};
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
 pub use lease::{HandedOver, Lease, Validity};
 pub use member::{Heartbeats, JoinError, Member, MemberConfig, MemberEvent};

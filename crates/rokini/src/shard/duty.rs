@@ -1,6 +1,6 @@
 //! Which worker minds a stream: everyone computes it from the listing, instead of a leader. Pure.
 
-use rokini_lease::{StreamId, WorkerId, WorkerRow, WorkerState};
+use rokini_lease::{StreamId, WorkerId, WorkerRow, WorkerState, stable_hash};
 
 /// How many of the live workers that read the stream come before `me`: the first one minds it, for as long as it lives,
 /// and each stream has a first one of its own. Needs no agreement and no clock, only the same listing: where listings
@@ -12,15 +12,8 @@ pub(crate) fn place(stream: &StreamId, me: &WorkerId, workers: &[WorkerRow]) -> 
     others.filter(|other| (weight(stream, other), *other) > mine).count()
 }
 
-/// FNV-1a with a final mix: the same on every host and in every version, which the standard hasher is not.
 fn weight(stream: &StreamId, worker: &WorkerId) -> u64 {
-    let worker = worker.to_string();
-    let bytes = worker.as_bytes().iter().chain(stream.as_str().as_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^ (hash >> 29)
+    stable_hash(&[stream.as_str().as_bytes(), worker.to_string().as_bytes()])
 }
 
 #[cfg(test)]

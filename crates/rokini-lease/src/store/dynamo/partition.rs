@@ -176,7 +176,7 @@ async fn fix(calls: &Calls, group: &GroupId, wanted: NonZeroU16) -> Result<NonZe
 
 fn refused(calls: &Calls, group: &GroupId, stored: NonZeroU16, wanted: NonZeroU16) -> StoreError {
     let message = format!(
-        "group `{group}` of {} ({}) is spread over {stored} partition keys, but {wanted} are set: set          `partitions({stored})`, or none, or delete the group and begin anew",
+        "group `{group}` of {} ({}) is spread over {stored} partition keys, but {wanted} are set: set `partitions({stored})`, or none, or delete the group and begin anew",
         calls.place.table(),
         calls.place.location()
     );
