@@ -5,7 +5,7 @@ use std::fmt;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ResponseError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rokini_lease::ShardId;
 
@@ -52,6 +52,11 @@ impl fmt::Display for Call<'_> {
     }
 }
 
+/// Whether the body of an answer did not arrive whole: one that did is kept.
+pub(crate) fn broke_off(answer: &ResponseError<HttpResponse>) -> bool {
+    answer.raw().body().bytes().is_none()
+}
+
 /// Translates an error of the SDK. The SDK's own words stay its source.
 pub(crate) fn from_sdk<E>(error: SdkError<E, HttpResponse>, call: &Call<'_>) -> Error
 where
@@ -63,8 +68,7 @@ where
             ErrorKind::Retry,
             format!("no answer in time from {} to {call}: it is tried again", call.endpoint()),
         ),
-        // A body that was read to its end is kept.
-        SdkError::ResponseError(answer) if answer.raw().body().bytes().is_none() => (
+        SdkError::ResponseError(answer) if broke_off(answer) => (
             ErrorKind::Retry,
             format!("the answer of {} to {call} broke off: it is tried again", call.endpoint()),
         ),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
 use aws_sdk_kinesis::types::ShardIteratorType;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::{ResponseError, SdkError};
+use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rand::rngs::SmallRng;
@@ -19,6 +19,7 @@ use super::kinesis::{READ_ATTEMPT, Shared, child_shard, records};
 use super::limit::ReadLimit;
 use super::schedule::Schedule;
 use super::stall::Stall;
+use crate::aws::error::broke_off;
 use crate::{Error, ErrorKind, Fetched, Record, ShardEnd, ShardReader, StartPosition};
 
 const GET_RECORDS: &str = "kinesis:GetRecords";
@@ -225,10 +226,9 @@ impl PollingReader {
         error: SdkError<GetRecordsError, HttpResponse>,
         continues: bool,
     ) -> Option<Error> {
-        let unread = |answer: &ResponseError<HttpResponse>| answer.raw().body().bytes().is_none();
         match &error {
             SdkError::TimeoutError(_) => self.limit.cut_off(),
-            SdkError::ResponseError(answer) if unread(answer) => self.limit.cut_off(),
+            SdkError::ResponseError(answer) if broke_off(answer) => self.limit.cut_off(),
             _ => {}
         }
         let expired = error.code() == Some("ExpiredIteratorException");
