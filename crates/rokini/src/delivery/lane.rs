@@ -56,7 +56,7 @@ impl Lane {
         }
         for number in span.from..span.to {
             match self.parked_at(number, tracker) {
-                Some(parked) => parked.behind = parked.behind.union(&Span::one(number).into()),
+                Some(parked) => parked.behind.insert(number),
                 None => self.append(Span::one(number), tracker, limits),
             }
         }

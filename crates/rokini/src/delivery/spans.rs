@@ -56,6 +56,15 @@ impl Spans {
         }
     }
 
+    /// Adds a record at its place. Behind all others, as a rule, where that is cheap.
+    pub(crate) fn insert(&mut self, number: u64) {
+        let one = Span::one(number);
+        match self.last() {
+            Some(last) if number <= last => *self = self.union(&one.into()),
+            _ => self.push(one),
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Span> + '_ {
         self.first.into_iter().chain(self.more.iter().copied())
     }
@@ -132,6 +141,9 @@ mod tests {
         #[test]
         fn spans_are_sets_in_order(a in sets(), b in sets(), count in 0..50usize) {
             let spans: Spans = a.iter().copied().collect();
+            let mut inserted = spans.clone();
+            b.iter().for_each(|number| inserted.insert(*number));
+            prop_assert_eq!(inserted.numbers().collect::<Vec<_>>(), a.union(&b).copied().collect::<Vec<_>>());
             prop_assert_eq!(spans.numbers().collect::<Vec<_>>(), a.iter().copied().collect::<Vec<_>>());
             prop_assert_eq!(spans.len(), a.len());
             prop_assert_eq!((spans.start(), spans.last()), (a.first().copied(), a.last().copied()));
