@@ -19,6 +19,7 @@ use rokini_lease::{GroupId, WorkerName};
 pub use key::ConfigKey;
 pub use monitoring::{CloudWatchDimension, CloudWatchLevel, Monitoring};
 pub use start::StartPosition;
+pub(crate) use value::LONGEST;
 
 use crate::dead_letter::target::{self, DeadLetterTarget};
 use crate::source::stream_ref::StreamRef;

@@ -11,6 +11,7 @@ use rokini_lease::{
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::config::LONGEST;
 use crate::consumer::engine::Engine;
 use crate::shard::Live;
 use crate::shard::task::Outcome;
@@ -21,8 +22,6 @@ mod pause;
 mod streams;
 
 pub use streams::StreamStatus;
-
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// A handle to a [`Consumer`](crate::Consumer). Clones are handles to the same.
 #[derive(Debug, Clone)]
@@ -43,7 +42,7 @@ impl Handle {
     /// several calls the earliest deadline counts. More than a year counts as a year.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         // What does not fit into an instant would panic.
-        let deadline = Instant::now() + deadline.min(YEAR);
+        let deadline = Instant::now() + deadline.min(LONGEST);
         self.control.stop.send_if_modified(|stop| {
             let sooner = stop.as_ref().is_none_or(|stop| deadline < stop.deadline);
             if sooner {

@@ -111,6 +111,9 @@ pub(super) fn on_failure(text: &str) -> Result<OnFailure, Accepted> {
 const DURATION: Accepted =
     "a duration: a whole number with a unit out of `ms`, `s`, `m`, `h`, such as `250ms`";
 
+/// A year. A longer setting is a slip, and adding it to an instant could overflow.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// `250ms`, `10s`, `5m`, `1h`.
 pub(super) fn duration(text: &str) -> Result<Duration, Accepted> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -123,12 +126,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, Accepted> {
         _ => return Err(DURATION),
     };
     let number: u64 = number.parse().map_err(|_| DURATION)?;
-    // Past a year a setting is a slip, and adding it to an instant could overflow.
-    let year = 365 * 24 * 3_600_000;
     number
         .checked_mul(millis_per_unit)
-        .filter(|millis| *millis <= year)
         .map(Duration::from_millis)
+        .filter(|duration| *duration <= LONGEST)
         .ok_or("a duration of at most a year (`8760h`)")
 }
 

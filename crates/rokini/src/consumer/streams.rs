@@ -89,6 +89,10 @@ impl OpenStream {
 /// Streams by id.
 pub(crate) type Open = BTreeMap<StreamId, Arc<OpenStream>>;
 
+fn admit(open: &Open, source: &dyn StreamSource) -> Result<(), Error> {
+    open.values().try_for_each(|stream| apart(stream.source.as_ref(), source))
+}
+
 /// What is read now.
 #[derive(Debug)]
 pub(crate) struct Streams {
@@ -118,7 +122,7 @@ impl Streams {
 
     /// Refuses a source whose stream positions could not tell from one that is read.
     pub(crate) fn admit(&self, source: &dyn StreamSource) -> Result<(), Error> {
-        self.open.borrow().values().try_for_each(|stream| apart(stream.source.as_ref(), source))
+        admit(&self.open.borrow(), source)
     }
 
     /// Reads a stream from now on. One that is read already stays as it is.
@@ -129,7 +133,7 @@ impl Streams {
         let added = Arc::new(stream);
         let mut refused = Ok(());
         self.open.send_if_modified(|open| {
-            refused = open.values().try_for_each(|other| apart(other.source.as_ref(), added.source.as_ref()));
+            refused = admit(open, added.source.as_ref());
             if refused.is_err() || open.contains_key(&added.id) {
                 return false;
             }
