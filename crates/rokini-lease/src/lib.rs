@@ -15,12 +15,13 @@ mod position;
 mod process;
 mod retire;
 mod row;
-mod sequence;
 mod skipped;
 pub mod store;
 mod types;
 mod update;
 mod watch;
+
+pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};
 
 pub use clock::WallClock;
 pub use duty::{interval_number, on_duty, stable_hash};
@@ -35,7 +36,6 @@ pub use row::{
     GroupRow, LeaseRow, Load, Marks, Note, Pending, ProcessMark, StreamRow, UnreadableRow, View, WorkerRow,
     WorkerState,
 };
-pub use sequence::{InvalidSequenceNumber, SequenceNumber};
 pub use skipped::Skipped;
 pub use store::counting::{CountingStore, Counts};
 #[cfg(feature = "dynamo")]

@@ -11,9 +11,10 @@ pub mod events;
 pub mod json;
 mod names;
 mod operation;
-mod sequence;
 pub mod shapes;
 mod timestamp;
+
+pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};
 
 pub use blob::Blob;
 pub use error::ServiceError;
@@ -23,5 +24,4 @@ pub use names::{
     StreamMode, StreamStatus,
 };
 pub use operation::{Operation, TARGET_PREFIX};
-pub use sequence::{ParseSequenceNumberError, SequenceNumber};
 pub use timestamp::Timestamp;

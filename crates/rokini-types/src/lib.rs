@@ -1,0 +1,6 @@
+//! The types that several crates of Rokini share, so that a value goes from one to the other without being
+//! converted.
+
+mod sequence;
+
+pub use sequence::{InvalidSequenceNumber, SequenceNumber};

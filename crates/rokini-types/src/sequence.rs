@@ -1,0 +1,227 @@
+//! Sequence numbers: decimal integers of up to 57 digits, ordered as numbers.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The position of a record in its shard, as the stream names it: a decimal integer of at most 57 digits.
+///
+/// Amazon Kinesis documents the pattern `0|([1-9]\d{0,128})`, and the numbers it hands out have 186 bits, hence at most
+/// 56 digits. The limit here is the largest number of digits that always fits 192 bits: every text of that length is a
+/// number, and [`SequenceNumber::padded`] has one width for all of them, which stored positions depend on.
+///
+/// Sequence numbers are compared as numbers, never as text.
+///
+/// ```
+/// use rokini_types::SequenceNumber;
+/// let short: SequenceNumber = "999".parse()?;
+/// let long: SequenceNumber = "49590338271490256608559692538361571095921575989136588898".parse()?;
+/// assert!(short < long);
+/// # Ok::<(), rokini_types::InvalidSequenceNumber>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SequenceNumber([u64; 3]);
+
+/// The text is not a sequence number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a sequence number: expected a decimal integer of at most 57 digits, got `{found}`")]
+pub struct InvalidSequenceNumber {
+    found: String,
+}
+
+impl InvalidSequenceNumber {
+    /// The text that was found instead, its first 80 characters.
+    #[must_use]
+    pub fn found(&self) -> &str {
+        &self.found
+    }
+}
+
+/// The largest power of ten in a `u64`.
+const CHUNK: u64 = 10_000_000_000_000_000_000;
+const CHUNK_DIGITS: usize = 19;
+
+impl SequenceNumber {
+    /// Digits that hold every sequence number; the width to which [`SequenceNumber::padded`] fills.
+    pub const MAX_DIGITS: usize = 3 * CHUNK_DIGITS;
+
+    /// The largest one: 57 nines.
+    pub const MAX: Self = Self([0x28c8_7cb5_c89a_2571, 0xebfd_cb54_864a_da83, 0x49ff_ffff_ffff_ffff]);
+
+    /// From three 64-bit limbs, the most significant first. What is above [`SequenceNumber::MAX`] becomes that.
+    #[must_use]
+    pub const fn from_limbs(limbs: [u64; 3]) -> Self {
+        let [high, middle, low] = Self::MAX.0;
+        let above = limbs[0] > high
+            || (limbs[0] == high && (limbs[1] > middle || (limbs[1] == middle && limbs[2] > low)));
+        if above { Self::MAX } else { Self(limbs) }
+    }
+
+    /// As three 64-bit limbs, the most significant first.
+    #[must_use]
+    pub const fn limbs(self) -> [u64; 3] {
+        self.0
+    }
+
+    /// Writes the decimal text into `buffer` and returns it, without allocating.
+    pub fn write(self, buffer: &mut [u8; Self::MAX_DIGITS]) -> &str {
+        let mut limbs = self.0;
+        for chunk in buffer.rchunks_exact_mut(CHUNK_DIGITS) {
+            let mut rest = divide_by_chunk(&mut limbs);
+            for digit in chunk.iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        let zeros = buffer.iter().take_while(|digit| **digit == b'0').count();
+        // The number zero keeps its last digit.
+        std::str::from_utf8(&buffer[zeros.min(Self::MAX_DIGITS - 1)..]).unwrap_or_default()
+    }
+
+    /// The text filled with zeros to a fixed width, so that text order is numeric order. Stores use it in
+    /// conditions.
+    #[must_use]
+    pub fn padded(&self) -> String {
+        format!("{self:0>width$}", width = Self::MAX_DIGITS)
+    }
+
+    fn times_plus(self, factor: u64, addend: u64) -> Self {
+        let mut limbs = self.0;
+        let mut carry = u128::from(addend);
+        for limb in limbs.iter_mut().rev() {
+            carry += u128::from(*limb) * u128::from(factor);
+            *limb = carry as u64;
+            carry >>= 64;
+        }
+        Self(limbs)
+    }
+}
+
+/// Divides by [`CHUNK`] in place and returns the remainder.
+fn divide_by_chunk(limbs: &mut [u64; 3]) -> u64 {
+    let mut rest = 0;
+    for limb in limbs {
+        let wide = (u128::from(rest) << 64) | u128::from(*limb);
+        *limb = (wide / u128::from(CHUNK)) as u64;
+        rest = (wide % u128::from(CHUNK)) as u64;
+    }
+    rest
+}
+
+impl From<u128> for SequenceNumber {
+    fn from(value: u128) -> Self {
+        Self([0, (value >> 64) as u64, value as u64])
+    }
+}
+
+impl FromStr for SequenceNumber {
+    type Err = InvalidSequenceNumber;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.as_bytes();
+        if digits.is_empty() || digits.len() > Self::MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
+            return Err(InvalidSequenceNumber { found: text.chars().take(80).collect() });
+        }
+        // 57 digits always fit 192 bits.
+        Ok(digits.chunks(CHUNK_DIGITS).fold(Self::default(), |number, chunk| {
+            let part = chunk.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+            number.times_plus(10u64.pow(chunk.len() as u32), part)
+        }))
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.write(&mut [0; Self::MAX_DIGITS]))
+    }
+}
+
+impl fmt::Debug for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for SequenceNumber {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.write(&mut [0; Self::MAX_DIGITS]))
+    }
+}
+
+impl<'de> Deserialize<'de> for SequenceNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn refuses_what_is_not_a_number() {
+        for text in ["", "-1", "1a", "12a", "SHARD_END", &"9".repeat(58), " 1", "1 "] {
+            let error = text.parse::<SequenceNumber>().unwrap_err();
+            assert_eq!(error.found(), text);
+            assert!(error.to_string().contains(&format!("`{text}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn text_and_limbs() {
+        let cases = [
+            ("0", [0, 0, 0]),
+            ("18446744073709551615", [0, 0, u64::MAX]),
+            ("18446744073709551616", [0, 1, 0]),
+            ("340282366920938463463374607431768211456", [1, 0, 0]),
+        ];
+        for (text, limbs) in cases {
+            assert_eq!(text.parse(), Ok(SequenceNumber(limbs)), "{text}");
+            assert_eq!(SequenceNumber(limbs).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn holds_186_bits_and_more() {
+        let largest_186_bit = "98079714615416886934934209737619787751599303819750539263";
+        assert_eq!(largest_186_bit.parse::<SequenceNumber>().unwrap().to_string(), largest_186_bit);
+        let digits = "9".repeat(SequenceNumber::MAX_DIGITS);
+        assert_eq!(digits.parse(), Ok(SequenceNumber::MAX));
+        assert_eq!(SequenceNumber::MAX.to_string(), digits);
+    }
+
+    #[test]
+    fn json_is_text() {
+        let number: SequenceNumber = serde_json::from_str("\"00042\"").unwrap();
+        assert_eq!(serde_json::to_string(&number).unwrap(), "\"42\"");
+        assert!(serde_json::from_str::<SequenceNumber>("42").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn text_round_trips(text in "0|[1-9][0-9]{0,56}") {
+            let number: SequenceNumber = text.parse().unwrap();
+            prop_assert_eq!(number.to_string(), text);
+        }
+
+        #[test]
+        fn every_number_survives_its_text_and_its_limbs(limbs: [u64; 3]) {
+            let number = SequenceNumber::from_limbs(limbs);
+            prop_assert_eq!(number.to_string().parse(), Ok(number));
+            prop_assert_eq!(SequenceNumber::from_limbs(number.limbs()), number);
+            prop_assert_eq!(number, SequenceNumber(limbs).min(SequenceNumber::MAX));
+        }
+
+        #[test]
+        fn order_is_numeric(a in "0|[1-9][0-9]{0,56}", b in "0|[1-9][0-9]{0,56}") {
+            let numeric = a.len().cmp(&b.len()).then_with(|| a.cmp(&b));
+            let (a, b): (SequenceNumber, SequenceNumber) = (a.parse().unwrap(), b.parse().unwrap());
+            prop_assert_eq!(a.cmp(&b), numeric);
+            prop_assert_eq!(a.padded().cmp(&b.padded()), numeric);
+        }
+    }
+}
