@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rokini::lease::{MemoryStore, Position, SequenceNumber, ShardId, StreamId};
 use rokini::{
-    ConfigKey, Consumer, Error, Fetched, HandlerError, Record, ShardDescription, ShardReader, ShardSelection,
-    StreamDescription, StreamSource,
+    ConfigKey, Consumer, Error, HandlerError, ReadResponse, Record, ShardDescription, ShardReader,
+    ShardSelection, StreamDescription, StreamSource,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -70,7 +70,7 @@ struct Reader(Stock, usize);
 
 #[async_trait]
 impl ShardReader for Reader {
-    async fn next(&mut self) -> std::result::Result<Fetched, Error> {
+    async fn next(&mut self) -> std::result::Result<ReadResponse, Error> {
         let left = self.0.records - self.1;
         if left == 0 {
             std::future::pending::<()>().await;
@@ -80,7 +80,7 @@ impl ShardReader for Reader {
             self.1 += 1;
             record.sequence_number = SequenceNumber::from(self.1 as u128);
         }
-        Ok(Fetched { records, ..Fetched::default() })
+        Ok(ReadResponse { records, ..ReadResponse::default() })
     }
 }
 

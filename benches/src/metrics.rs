@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rokini::lease::{HashRange, MemoryStore, Position, SequenceNumber, ShardId, StreamId};
 use rokini::{
-    ConfigKey, Consumer, Error, Fetched, Handle, Record, ShardDescription, ShardReader, ShardSelection,
+    ConfigKey, Consumer, Error, Handle, ReadResponse, Record, ShardDescription, ShardReader, ShardSelection,
     ShutdownReport, StreamDescription, StreamSource,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -115,10 +115,10 @@ struct Reader {
 
 #[async_trait]
 impl ShardReader for Reader {
-    async fn next(&mut self) -> std::result::Result<Fetched, Error> {
+    async fn next(&mut self) -> std::result::Result<ReadResponse, Error> {
         let Some(turns) = &mut self.turns else {
             sleep(Duration::from_secs(1)).await;
-            return Ok(Fetched::default());
+            return Ok(ReadResponse::default());
         };
         loop {
             if let Some(due) = self.due {
@@ -136,7 +136,7 @@ impl ShardReader for Reader {
             self.next += 1;
             record.sequence_number = SequenceNumber::from(self.next);
         }
-        Ok(Fetched { records, took: Some(Duration::from_millis(1)), ..Fetched::default() })
+        Ok(ReadResponse { records, took: Some(Duration::from_millis(1)), ..ReadResponse::default() })
     }
 }
 

@@ -13,12 +13,16 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
-use crate::{Error, ErrorKind, StreamRef};
+use crate::types::error::{Error, ErrorKind};
+use crate::types::stream_ref::StreamRef;
 
 /// Connections to one host. Without a bound one stall makes every waiting call open a connection of its own, and
 /// the pool does not recover from that (measured with 10,000 pollers: 15,000 sockets, a tenth of the rate; with
 /// 64 connections the full rate).
 const CONNECTIONS_PER_HOST: usize = 64;
+
+/// How long a connection may take to open.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// What to set differently from the environment when the AWS configuration is loaded.
 ///
@@ -116,8 +120,20 @@ pub(crate) fn region(aws: &SdkConfig, stream: Option<&StreamRef>) -> Result<Stri
     }
 }
 
-/// An AWS configuration for calls of the library's own: each try within `attempt`, all `tries` within `total`. What is
-/// missing is added: the behaviour of the SDK, the HTTP client.
+/// An AWS configuration with what is missing in it: the behaviour of the SDK, and the HTTP client.
+pub(crate) fn complete(aws: SdkConfig) -> Result<SdkConfig, Error> {
+    let (has_behavior, has_client) = (aws.behavior_version().is_some(), aws.http_client().is_some());
+    let mut config = aws.into_builder();
+    if !has_behavior {
+        config = config.behavior_version(behavior());
+    }
+    if !has_client {
+        config = config.http_client(http_client()?);
+    }
+    Ok(config.build())
+}
+
+/// A complete AWS configuration for calls of the library's own: each try within `attempt`, all `tries` within `total`.
 pub(crate) fn bounded(
     aws: &SdkConfig,
     attempt: Duration,
@@ -125,21 +141,12 @@ pub(crate) fn bounded(
     tries: u32,
 ) -> Result<SdkConfig, Error> {
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(attempt)
+        .connect_timeout(attempt.min(CONNECT))
         .operation_attempt_timeout(attempt)
         .operation_timeout(total)
         .build();
-    let mut config = aws
-        .to_builder()
-        .retry_config(RetryConfig::standard().with_max_attempts(tries))
-        .timeout_config(timeouts);
-    if aws.behavior_version().is_none() {
-        config = config.behavior_version(behavior());
-    }
-    if aws.http_client().is_none() {
-        config = config.http_client(http_client()?);
-    }
-    Ok(config.build())
+    let retries = RetryConfig::standard().with_max_attempts(tries);
+    complete(aws.to_builder().retry_config(retries).timeout_config(timeouts).build())
 }
 
 /// The defaults of the SDK that this library was tested with.

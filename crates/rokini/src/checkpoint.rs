@@ -18,7 +18,7 @@ use rokini_lease::{
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::delivery::retry::Retry;
+use crate::types::backoff::Retry;
 use crate::{Error, ErrorKind};
 
 /// One hold of one lease in this process: what a record must agree with to be checkpointed.

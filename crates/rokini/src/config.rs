@@ -3,7 +3,6 @@
 mod key;
 pub(crate) mod monitoring;
 mod secret;
-mod start;
 mod text;
 mod value;
 
@@ -18,12 +17,13 @@ use rokini_lease::{GroupId, WorkerName};
 
 pub use key::ConfigKey;
 pub use monitoring::{CloudWatchDimension, CloudWatchLevel, Monitoring};
-pub use start::StartPosition;
 pub(crate) use value::LONGEST;
 
-use crate::dead_letter::target::{self, DeadLetterTarget};
-use crate::source::stream_ref::StreamRef;
-use crate::{Error, ErrorKind, OnFailure};
+use crate::types::dead_letter_target::{self, DeadLetterTarget};
+use crate::types::error::{Error, ErrorKind};
+use crate::types::failure::OnFailure;
+use crate::types::start_position::{self, StartPosition};
+use crate::types::stream_ref::StreamRef;
 
 /// How a DynamoDB table is paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -316,7 +316,7 @@ impl Settings {
             }
             ConfigKey::ReadCapacityUnits => self.read_capacity_units = value::units(text)?,
             ConfigKey::WriteCapacityUnits => self.write_capacity_units = value::units(text)?,
-            ConfigKey::Start => self.start = start::parse(text).ok_or(start::ACCEPTED)?,
+            ConfigKey::Start => self.start = start_position::parse(text).ok_or(start_position::ACCEPTED)?,
             ConfigKey::Failover => self.failover = value::duration(text)?,
             ConfigKey::Heartbeat => self.heartbeat = value::duration(text)?,
             ConfigKey::CheckpointInterval => self.checkpoint_interval = value::duration(text)?,
@@ -360,7 +360,7 @@ impl Settings {
             ConfigKey::AuditInterval => self.audit_interval = value::duration(text)?,
             ConfigKey::Broadcast => self.broadcast = value::flag(text)?,
             ConfigKey::DeadLetter => {
-                self.dead_letter = Some(target::parse(text).ok_or(target::ACCEPTED)?);
+                self.dead_letter = Some(dead_letter_target::parse(text).ok_or(dead_letter_target::ACCEPTED)?);
             }
             ConfigKey::StallAfter => self.stall_after = value::duration(text)?,
             ConfigKey::TargetLag => self.target_lag = value::duration(text)?,

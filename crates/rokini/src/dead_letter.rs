@@ -10,7 +10,7 @@ mod queue;
 mod rounds;
 #[cfg(feature = "json")]
 mod stream;
-pub(crate) mod target;
+mod target;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +26,6 @@ pub use file::DeadLetterFile;
 pub use queue::DeadLetterQueue;
 #[cfg(feature = "json")]
 pub use stream::DeadLetterStream;
-pub use target::DeadLetterTarget;
 
 use crate::{Error, HandlerFailure, Record};
 

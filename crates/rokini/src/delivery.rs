@@ -6,6 +6,5 @@ pub(crate) mod case;
 pub(crate) mod flow;
 pub(crate) mod lane;
 pub(crate) mod policy;
-pub(crate) mod retry;
 pub(crate) mod spans;
 pub(crate) mod tracker;

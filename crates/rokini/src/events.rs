@@ -8,6 +8,7 @@ use rokini_lease::{Epoch, HashRange, LostCause, Position, SequenceNumber, ShardI
 use tokio::sync::broadcast;
 
 use crate::telemetry::Telemetry;
+use crate::types::failure::{HandlerCall, HandlerFailure};
 use crate::{ErrorKind, Monitoring, StallCause};
 
 mod code;
@@ -354,46 +355,6 @@ pub enum Event {
     },
     /// The consumer has stopped.
     Stopped,
-}
-
-/// Which user code was called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HandlerCall {
-    /// The function that makes a processor.
-    Create,
-    /// [`RecordProcessor::init`](crate::RecordProcessor::init)
-    Init,
-    /// [`RecordProcessor::process`](crate::RecordProcessor::process)
-    Process,
-    /// [`RecordProcessor::shard_ended`](crate::RecordProcessor::shard_ended)
-    ShardEnded,
-    /// [`RecordProcessor::shutdown_requested`](crate::RecordProcessor::shutdown_requested)
-    ShutdownRequested,
-    /// [`RecordProcessor::lease_lost`](crate::RecordProcessor::lease_lost)
-    LeaseLost,
-}
-
-/// How user code failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HandlerFailure {
-    /// It returned this error, with its causes.
-    Error(String),
-    /// It panicked with this message.
-    Panic(String),
-    /// It did not return within this time.
-    Timeout(Duration),
-}
-
-impl std::fmt::Display for HandlerFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Error(error) => f.write_str(error),
-            Self::Panic(message) => write!(f, "panic: {message}"),
-            Self::Timeout(limit) => write!(f, "no return within {limit:?}"),
-        }
-    }
 }
 
 /// Events a slow watcher may be behind before it misses some.

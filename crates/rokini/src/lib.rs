@@ -13,7 +13,6 @@ mod config;
 mod consumer;
 mod dead_letter;
 mod delivery;
-mod error;
 mod events;
 mod handle;
 mod processor;
@@ -23,35 +22,33 @@ mod signals;
 mod source;
 mod telemetry;
 mod typed;
+mod types;
 
 pub use aws::{AwsOptions, http_client};
 pub use checkpoint::{PendingCheckpoint, Prepared};
 pub use config::{
     Balance, Billing, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig,
-    Monitoring, OnDataLoss, Settings, StartPosition,
+    Monitoring, OnDataLoss, Settings,
 };
 pub use consumer::{Consumer, ConsumerBuilder, Delivered, Deliveries};
 #[cfg(feature = "sqs")]
 pub use dead_letter::DeadLetterQueue;
-pub use dead_letter::{DeadLetter, DeadLetterSink, DeadLetterTarget};
+pub use dead_letter::{DeadLetter, DeadLetterSink};
 #[cfg(feature = "json")]
 pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart, DeadLetterStream};
 pub use delivery::acks::AckToken;
-pub use delivery::policy::OnFailure;
-pub use error::{Error, ErrorKind};
-pub use events::{Event, EventCode, HandlerCall, HandlerFailure};
+pub use events::{Event, EventCode};
 pub use handle::{Handle, Phase, ShardReport, ShardStop, ShutdownReport, Status, StreamStatus};
 pub use metrics;
-pub use processor::{Batch, HandlerError, IntoAcks, RecordProcessor};
+pub use processor::{Batch, IntoAcks, RecordProcessor};
 pub use record::Record;
 pub use rokini_lease as lease;
 pub use shard::{ShardContext, ShardState, ShardStatus};
 pub use signals::{Signal, Signals};
 pub use source::kinesis::KinesisSource;
 pub use source::selection::select_shards;
-pub use source::stream_ref::StreamRef;
-pub use source::{
-    Fetched, ShardDescription, ShardEnd, ShardReader, ShardSelection, StreamDescription, StreamSource,
+pub use source::stream_source::{
+    ReadResponse, ShardDescription, ShardEnd, ShardReader, ShardSelection, StreamDescription, StreamSource,
 };
 pub use telemetry::defs::{Metric, MetricKind, MetricScope, Stability};
 pub use telemetry::health::{Health, HealthReason};
@@ -62,6 +59,11 @@ pub use telemetry::stall::StallCause;
 #[cfg(feature = "json")]
 pub use typed::Json;
 pub use typed::{Decode, DecodeError};
+pub use types::dead_letter_target::DeadLetterTarget;
+pub use types::error::{Error, ErrorKind};
+pub use types::failure::{HandlerCall, HandlerError, HandlerFailure, OnFailure};
+pub use types::start_position::StartPosition;
+pub use types::stream_ref::StreamRef;
 
 /// The programs in the README compile.
 #[cfg(doctest)]

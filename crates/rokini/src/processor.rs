@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rokini_lease::LostCause;
 
 use crate::ShardContext;
+use crate::types::failure::HandlerError;
 
 mod batch;
 mod closure;
@@ -14,10 +15,7 @@ pub(crate) mod span;
 
 pub use batch::{Batch, IntoAcks};
 pub(crate) use closure::{ForEach, ForEachBatch};
-pub(crate) use erased::{ErasedProcessor, Failed, guarded, with_causes};
-
-/// Why a handler failed: any error; `?` makes one of it.
-pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) use erased::{ErasedProcessor, Failed, guarded};
 
 /// Processes the records of one shard.
 ///

@@ -14,7 +14,7 @@ use crate::delivery::acks::AckQueue;
 use crate::telemetry::meter::ShardMeter;
 use crate::telemetry::stall;
 use crate::telemetry::tally::Tally;
-use crate::{Error, ErrorKind, Fetched, Record};
+use crate::{Error, ErrorKind, ReadResponse, Record};
 use reading::Reading;
 
 mod arrivals;
@@ -361,7 +361,7 @@ impl Live {
     }
 
     /// The stream answered.
-    pub(crate) fn read(&self, fetched: &Fetched) {
+    pub(crate) fn read(&self, fetched: &ReadResponse) {
         let now = Instant::now();
         let mut progress = self.progress();
         if let Some(took) = fetched.took {

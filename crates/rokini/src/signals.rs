@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{Error, ErrorKind, Handle, ShutdownReport};
+use crate::handle::{Handle, ShutdownReport};
+use crate::types::error::{Error, ErrorKind};
 
 /// A signal that asks a process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,7 +133,7 @@ impl Signals {
     }
 }
 
-impl crate::Consumer {
+impl crate::consumer::Consumer {
     /// As [`Consumer::run`](Self::run), and the first SIGTERM or SIGINT stops it in order, within
     /// [`ConfigKey::ShutdownDeadline`](crate::ConfigKey). A second one drops what still runs; the report then says what
     /// was abandoned ([`ShutdownReport::is_clean`]), and the others wait for the failover time.

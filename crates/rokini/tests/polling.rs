@@ -17,8 +17,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
 use rokini::lease::{Position, SequenceNumber, ShardId};
 use rokini::{
-    AwsOptions, ConfigKey, ConsumerConfig, ErrorKind, Fetched, KinesisSource, ShardReader, ShardSelection,
-    StreamSource,
+    AwsOptions, ConfigKey, ConsumerConfig, ErrorKind, KinesisSource, ReadResponse, ShardReader,
+    ShardSelection, StreamSource,
 };
 use rokini_local::LocalKinesis;
 use rokini_local::wire::Timestamp;
@@ -60,7 +60,7 @@ fn put(kinesis: &LocalKinesis, names: impl IntoIterator<Item = String>) -> Vec<S
     answer.records.iter().map(|put| put.sequence_number.unwrap().to_string().parse().unwrap()).collect()
 }
 
-fn names(fetched: &Fetched) -> Vec<String> {
+fn names(fetched: &ReadResponse) -> Vec<String> {
     fetched.records.iter().map(|record| String::from_utf8(record.data.to_vec()).unwrap()).collect()
 }
 

@@ -31,8 +31,8 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use prost::Message;
 use rokini::lease::{HashRange, MemoryStore, Position, Progress, SequenceNumber, ShardId, StreamId};
 use rokini::{
-    ConfigKey, Consumer, ConsumerBuilder, ConsumerConfig, Error, Event, EventCode, Fetched, Metric,
-    OtlpTraces, Record, ShardDescription, ShardReader, ShardSelection, StreamDescription, StreamSource,
+    ConfigKey, Consumer, ConsumerBuilder, ConsumerConfig, Error, Event, EventCode, Metric, OtlpTraces,
+    ReadResponse, Record, ShardDescription, ShardReader, ShardSelection, StreamDescription, StreamSource,
 };
 use tokio::net::TcpListener;
 
@@ -142,7 +142,7 @@ struct Reader {
 
 #[async_trait]
 impl ShardReader for Reader {
-    async fn next(&mut self) -> Result<Fetched, Error> {
+    async fn next(&mut self) -> Result<ReadResponse, Error> {
         if self.left == 0 {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -153,7 +153,7 @@ impl ShardReader for Reader {
         };
         let records = (0..count).map(record).collect();
         self.left -= count;
-        Ok(Fetched { records, took: Some(Duration::from_millis(5)), ..Fetched::default() })
+        Ok(ReadResponse { records, took: Some(Duration::from_millis(5)), ..ReadResponse::default() })
     }
 }
 

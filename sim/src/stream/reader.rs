@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rokini::{Error, Fetched, Record, ShardDescription, ShardEnd, ShardReader};
+use rokini::{Error, ReadResponse, Record, ShardDescription, ShardEnd, ShardReader};
 use rokini_lease::{Position, Progress, SequenceNumber, ShardId};
 use rokini_local::wire::shapes::record::{GetRecordsRequest, GetShardIteratorRequest};
 use rokini_local::wire::shapes::shard::ChildShard;
@@ -99,7 +99,7 @@ impl Reader {
 
 #[async_trait]
 impl ShardReader for Reader {
-    async fn next(&mut self) -> Result<Fetched, Error> {
+    async fn next(&mut self) -> Result<ReadResponse, Error> {
         if self.ended {
             return std::future::pending().await;
         }
@@ -141,7 +141,7 @@ impl ShardReader for Reader {
         let end = self.ended.then(|| children.collect::<Result<_, Error>>()).transpose()?;
         // Only a defect waits here.
         self.misbehave(&mut records).await;
-        Ok(Fetched {
+        Ok(ReadResponse {
             records,
             millis_behind_latest: answer.millis_behind_latest.unwrap_or_default() as u64,
             end: end.map(|children| ShardEnd { children }),

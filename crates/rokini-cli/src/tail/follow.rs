@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rokini::lease::{Position, ShardId};
 use rokini::{
-    ErrorKind, Fetched, KinesisSource, ShardDescription, ShardReader, ShardSelection, StreamSource,
+    ErrorKind, KinesisSource, ReadResponse, ShardDescription, ShardReader, ShardSelection, StreamSource,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -44,7 +44,7 @@ struct News {
 }
 
 enum Event {
-    Fetched(Fetched),
+    ReadResponse(ReadResponse),
     /// It cannot be read any more.
     Gone(rokini::Error),
     /// A read failed and is tried again; told once in a row.
@@ -83,7 +83,7 @@ impl Follower {
                 },
             };
             match event {
-                Event::Fetched(fetched) => {
+                Event::ReadResponse(fetched) => {
                     left -= self.write(&shard, &fetched, left, output).await?;
                     let Some(end) = fetched.end else { continue };
                     lineage.ended(&shard);
@@ -117,7 +117,7 @@ impl Follower {
     async fn write(
         &self,
         shard: &ShardId,
-        fetched: &Fetched,
+        fetched: &ReadResponse,
         most: u64,
         output: &Output,
     ) -> Result<u64, CliError> {
@@ -182,7 +182,7 @@ impl Task {
             failures = 0;
             let done = fetched.end.is_some() || (to_tip && fetched.millis_behind_latest == 0);
             if !fetched.records.is_empty() || done {
-                self.tell(Event::Fetched(fetched)).await;
+                self.tell(Event::ReadResponse(fetched)).await;
             }
             if done {
                 return;
@@ -196,6 +196,6 @@ impl Task {
     }
 }
 
-async fn next(reader: &mut dyn ShardReader) -> Result<Fetched, rokini::Error> {
+async fn next(reader: &mut dyn ShardReader) -> Result<ReadResponse, rokini::Error> {
     reader.next().await
 }

@@ -9,12 +9,12 @@ use aws_smithy_runtime_api::client::result::{ResponseError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rokini_lease::ShardId;
 
-use crate::source::stream_ref::StreamRef;
-use crate::{Error, ErrorKind};
+use crate::types::error::{Error, ErrorKind};
+use crate::types::stream_ref::StreamRef;
 
 /// What was called, for the message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Call<'a> {
+pub(crate) struct ApiCall<'a> {
     /// As IAM policies name it: `kinesis:GetRecords`.
     pub(crate) action: &'static str,
     pub(crate) stream: &'a StreamRef,
@@ -24,7 +24,7 @@ pub(crate) struct Call<'a> {
     pub(crate) endpoint: Option<&'a str>,
 }
 
-impl Call<'_> {
+impl ApiCall<'_> {
     fn endpoint(&self) -> &str {
         self.endpoint.unwrap_or("the endpoint")
     }
@@ -42,7 +42,7 @@ impl Call<'_> {
 }
 
 /// `kinesis:GetRecords on shard ... of stream ... in region ...`.
-impl fmt::Display for Call<'_> {
+impl fmt::Display for ApiCall<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on ", self.action)?;
         if let Some(shard) = self.shard {
@@ -58,7 +58,7 @@ pub(crate) fn broke_off(answer: &ResponseError<HttpResponse>) -> bool {
 }
 
 /// Translates an error of the SDK. The SDK's own words stay its source.
-pub(crate) fn from_sdk<E>(error: SdkError<E, HttpResponse>, call: &Call<'_>) -> Error
+pub(crate) fn from_sdk<E>(error: SdkError<E, HttpResponse>, call: &ApiCall<'_>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
@@ -96,7 +96,7 @@ where
     }
 }
 
-fn refused(code: Option<&str>, status: u16, call: &Call<'_>) -> (ErrorKind, String) {
+fn refused(code: Option<&str>, status: u16, call: &ApiCall<'_>) -> (ErrorKind, String) {
     let region = call.region;
     match (code.unwrap_or_default(), call.shard) {
         ("", _) if status < 300 => (ErrorKind::Bug, call.malformed("cannot be read").to_string()),
@@ -213,7 +213,7 @@ fn refused(code: Option<&str>, status: u16, call: &Call<'_>) -> (ErrorKind, Stri
     }
 }
 
-fn no_credentials(error: &CredentialsError, call: &Call<'_>) -> (ErrorKind, String) {
+fn no_credentials(error: &CredentialsError, call: &ApiCall<'_>) -> (ErrorKind, String) {
     match error {
         CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
             (ErrorKind::Retry, format!("the credentials for {call} could not be fetched: it is tried again"))

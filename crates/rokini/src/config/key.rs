@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Error, ErrorKind};
+use crate::types::error::{Error, ErrorKind};
 
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {

@@ -4,7 +4,7 @@ use toml::Value;
 
 use super::key::{ENV_PREFIX, is_service_link, unknown};
 use super::{ConfigKey, ConfigOrigin, ConsumerConfig};
-use crate::{Error, ErrorKind};
+use crate::types::error::{Error, ErrorKind};
 
 impl ConsumerConfig {
     /// Reads a configuration file: `key = value` lines of TOML, no tables.

@@ -3,8 +3,8 @@
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use crate::OnFailure;
-use crate::source::stream_ref::{self, StreamRef};
+use crate::types::failure::OnFailure;
+use crate::types::stream_ref::{self, StreamRef};
 
 /// A reader's refusal: what it would have accepted.
 pub(super) type Accepted = &'static str;

@@ -22,18 +22,24 @@ use super::Consumer;
 use super::engine::{Engine, Sources, refuse_dead_letters};
 use super::run::Runner;
 use super::streams::Streams;
+use crate::aws;
+use crate::config::{Balance, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, OnDataLoss};
+use crate::dead_letter::DeadLetterSink;
 use crate::events::Events;
 use crate::handle::Control;
+use crate::processor::{Batch, RecordProcessor};
 use crate::processor::{Factory, ForEach, ForEachBatch};
+use crate::record::Record;
+use crate::shard::ShardContext;
 use crate::shard::catalog::Catalog;
+use crate::source::stream_source::StreamSource;
 use crate::telemetry::{
     Telemetry, peek::Backlogs, recorders::Recorders, registry::Registry, sampler::Looks, service,
 };
-use crate::{
-    Balance, Batch, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, DeadLetterSink, Decode, Error,
-    ErrorKind, HandlerError, OnDataLoss, OnFailure, Record, RecordProcessor, ShardContext, StartPosition,
-    StreamSource,
-};
+use crate::typed::Decode;
+use crate::types::error::{Error, ErrorKind};
+use crate::types::failure::{HandlerError, OnFailure};
+use crate::types::start_position::StartPosition;
 
 /// Builds a [`Consumer`]. Each setting is described at its [`ConfigKey`]; a wrong value is an error of
 /// [`ConsumerBuilder::build`].
@@ -333,7 +339,7 @@ impl ConsumerBuilder {
         F: Fn(T, Record) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        self.for_each_decoded(crate::Json::new(), handle)
+        self.for_each_decoded(crate::typed::Json::new(), handle)
     }
 
     /// Where records go that the failure policy gives up. Their shard goes on once they are kept there. Default: the
@@ -401,7 +407,7 @@ impl ConsumerBuilder {
                 missing("dead-letter sink", "set `dead_letter`, or give the builder one with `dead_letter`")
             });
         }
-        let aws = self.aws.map(with_http_client).transpose()?;
+        let aws = self.aws.map(aws::complete).transpose()?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         let sources = Sources::new(aws.clone(), self.clock.clone(), StdRng::from_rng(&mut rng));
         if self.sources.is_empty() {
@@ -477,13 +483,6 @@ impl ConsumerBuilder {
 
 fn missing(what: &str, how: &str) -> Error {
     Error::new(ErrorKind::Configuration, format!("the consumer has no {what}: {how}"))
-}
-
-fn with_http_client(aws: SdkConfig) -> Result<SdkConfig, Error> {
-    match aws.http_client() {
-        Some(_) => Ok(aws),
-        None => Ok(aws.into_builder().http_client(crate::aws::http_client()?).build()),
-    }
 }
 
 /// The store that the settings describe.

@@ -17,8 +17,8 @@ use crate::events::Events;
 use crate::processor::Factory;
 use crate::shard::catalog::Catalog;
 use crate::source::kinesis::KinesisSource;
-use crate::source::stream_ref::tell_apart;
 use crate::telemetry::{Telemetry, peek::Backlogs, sampler::Looks};
+use crate::types::stream_ref::tell_apart;
 use crate::{ConsumerConfig, DeadLetterSink, Error, ErrorKind, StreamRef, StreamSource};
 
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::engine::Engine;
 use super::streams::{OpenStream, is_older};
-use crate::delivery::retry::{Backoff, Retry};
 use crate::shard::{coverage, duty};
+use crate::types::backoff::{Backoff, Retry};
 use crate::{Error, Event};
 
 /// Keeps one minder for each stream that is read, for as long as it is polled.

@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::engine::Engine;
 use super::streams::OpenStream;
-use crate::delivery::retry::{Backoff, RateLimit, Retry};
+use crate::types::backoff::{Backoff, Retry};
+use crate::types::log_limiter::LogLimiter;
 use crate::{Error, ErrorKind, StreamRef, StreamSource};
 
 /// How long the start waits for what passes by itself: a start that cannot succeed should say so while somebody
@@ -73,13 +74,13 @@ struct Tries {
     /// When to give up; `None` for never.
     give_up: Option<Instant>,
     retry: Retry,
-    warn: RateLimit,
+    warn: LogLimiter,
 }
 
 impl Tries {
     fn new(what: &'static str, patience: Option<Duration>, rng: StdRng) -> Self {
         let give_up = patience.map(|patience| Instant::now() + patience);
-        Self { what, give_up, retry: Retry::new(Backoff::COORDINATION, rng), warn: RateLimit::default() }
+        Self { what, give_up, retry: Retry::new(Backoff::COORDINATION, rng), warn: LogLimiter::default() }
     }
 
     async fn run<T, F>(&mut self, mut call: impl FnMut() -> F) -> Result<T, Error>
@@ -99,7 +100,7 @@ impl Tries {
             if self.give_up.is_some_and(|give_up| Instant::now() + retry_in > give_up) {
                 return Err(error);
             }
-            if let Some(more) = self.warn.admit(Instant::now()) {
+            if let Some(more) = self.warn.allow(Instant::now()) {
                 tracing::warn!(?retry_in, more, %error, "{} failed, trying again", self.what);
             }
             sleep(retry_in).await;

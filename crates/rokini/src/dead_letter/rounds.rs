@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use tokio::time::sleep;
 
 use crate::Error;
-use crate::delivery::retry::{Backoff, Retry};
+use crate::types::backoff::{Backoff, Retry};
 
 /// How often in a row nothing at all may be taken before the letter counts as failed: about 15 s.
 const FRUITLESS: u32 = 8;

@@ -12,7 +12,7 @@ use aws_types::SdkConfig;
 
 use super::rounds::{Limits, Refused, Weighed, send_all};
 use super::{DeadLetter, DeadLetterSink, entry};
-use crate::aws::error::{Call, from_sdk};
+use crate::aws::error::{ApiCall, from_sdk};
 use crate::{Error, ErrorKind, StreamRef, aws};
 
 /// How long one try of a request may take, and all its tries.
@@ -114,7 +114,7 @@ impl DeadLetterStream {
             Some(arn) => call.stream_arn(arn),
             None => call.stream_name(self.stream.name()),
         };
-        let named = Call {
+        let named = ApiCall {
             action: "kinesis:PutRecords",
             stream: &self.stream,
             shard: None,

@@ -1,49 +1,14 @@
-//! Where dead letters go, as a setting.
+//! The sink that a setting names.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_types::SdkConfig;
 
 use super::DeadLetterSink;
-use crate::source::stream_ref::{self, StreamRef};
-use crate::{ConfigKey, Error, ErrorKind};
-
-/// Where records go that the failure policy gives up: [`ConfigKey::DeadLetter`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DeadLetterTarget {
-    /// A file on this host: `file:<path>`.
-    File(PathBuf),
-    /// Another stream, in the region and with the credentials of the one that is read: `kinesis:<name or ARN>`.
-    Kinesis(StreamRef),
-    /// A queue, with the same credentials: `sqs:<URL>`.
-    Sqs(String),
-}
-
-pub(crate) const ACCEPTED: &str = "`file:` and a path, `kinesis:` and the name or ARN of a stream, or `sqs:` and the \
-     URL of a queue";
-
-pub(crate) fn parse(text: &str) -> Option<DeadLetterTarget> {
-    match text.split_once(':')? {
-        (_, "") => None,
-        ("file", path) => Some(DeadLetterTarget::File(path.into())),
-        ("kinesis", stream) => stream_ref::parse(stream).map(DeadLetterTarget::Kinesis),
-        ("sqs", url) => Some(DeadLetterTarget::Sqs(url.to_owned())),
-        _ => None,
-    }
-}
-
-impl fmt::Display for DeadLetterTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "file:{}", path.display()),
-            Self::Kinesis(stream) => write!(f, "kinesis:{stream}"),
-            Self::Sqs(url) => write!(f, "sqs:{url}"),
-        }
-    }
-}
+use crate::config::ConfigKey;
+use crate::types::dead_letter_target::DeadLetterTarget;
+use crate::types::error::{Error, ErrorKind};
+use crate::types::stream_ref::{self, StreamRef};
 
 impl DeadLetterTarget {
     /// The sink it names.
@@ -94,22 +59,7 @@ impl DeadLetterTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_round_trip() {
-        for text in [
-            "file:/var/lib/rokini/dead.jsonl",
-            "file:dead:letters.jsonl",
-            "kinesis:orders-dead",
-            "kinesis:arn:aws:kinesis:eu-west-1:123456789012:stream/orders-dead",
-            "sqs:https://sqs.eu-west-1.amazonaws.com/123456789012/dead",
-        ] {
-            assert_eq!(parse(text).map(|target| target.to_string()).as_deref(), Some(text));
-        }
-        for text in ["", "file:", "dead.jsonl", "kinesis:a b", "s3:bucket", "sqs:"] {
-            assert_eq!(parse(text), None, "{text}");
-        }
-    }
+    use crate::types::dead_letter_target::parse;
 
     #[test]
     fn the_stream_that_is_read_is_no_place_for_its_dead_letters() {

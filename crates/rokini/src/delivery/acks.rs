@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use super::spans::{Span, Spans};
-use crate::processor::with_causes;
+use crate::types::error::with_causes;
 use crate::{HandlerError, HandlerFailure, ShardContext};
 
 /// What became of records whose tokens user code took.

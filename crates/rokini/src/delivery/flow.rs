@@ -12,9 +12,9 @@ use super::acks::{Ack, Word};
 use super::case::{Case, Stage};
 use super::lane::{Lane, Limits, lane_of};
 use super::policy::{Policy, Verdict};
-use super::retry::Backoff;
 use super::spans::{Span, Spans};
 use super::tracker::{Taken, Tracker};
+use crate::types::backoff::Backoff;
 use crate::{HandlerFailure, Record};
 
 /// What a flow is told once.

@@ -1,38 +1,9 @@
 //! What to do after a failure, as a function.
 
-use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// What becomes of records that failed too often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum OnFailure {
-    /// They are tried again for ever.
-    #[default]
-    Retry,
-    /// Their shard stops, visibly, and stays with its worker.
-    Halt,
-    /// They are passed over; a note of them is stored with the position that passes them.
-    Skip,
-    /// They are given to the dead-letter sink; the position passes them once that has confirmed them.
-    DeadLetter,
-}
-
-impl OnFailure {
-    pub(crate) const ALL: [Self; 4] = [Self::Retry, Self::Halt, Self::Skip, Self::DeadLetter];
-}
-
-impl fmt::Display for OnFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Retry => "retry",
-            Self::Halt => "halt",
-            Self::Skip => "skip",
-            Self::DeadLetter => "dead_letter",
-        })
-    }
-}
+use crate::types::failure::OnFailure;
 
 /// When records are given up, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,22 +7,22 @@ use tokio::time::Instant;
 
 use super::{Event, EventCode};
 use crate::Monitoring;
-use crate::delivery::retry::RateLimit;
+use crate::types::log_limiter::LogLimiter;
 
 /// Writes a line for each event: the normal course at DEBUG, what somebody should look at as WARN. A transient that
 /// is retried gets one line in a while, with the number of those held back.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     /// By what is retried. A shard's are dropped when it leaves this worker.
-    limits: BTreeMap<(StreamId, Option<ShardId>, EventCode), RateLimit>,
-    exports: BTreeMap<Monitoring, RateLimit>,
+    limits: BTreeMap<(StreamId, Option<ShardId>, EventCode), LogLimiter>,
+    exports: BTreeMap<Monitoring, LogLimiter>,
 }
 
 impl Log {
     /// Whether a repeated line is to be written now, and how many were held back.
-    fn admit(&mut self, event: &Event, stream: &StreamId, shard: Option<&ShardId>) -> Option<u64> {
+    fn allow(&mut self, event: &Event, stream: &StreamId, shard: Option<&ShardId>) -> Option<u64> {
         let key = (stream.clone(), shard.cloned(), event.code());
-        self.limits.entry(key).or_default().admit(Instant::now())
+        self.limits.entry(key).or_default().allow(Instant::now())
     }
 
     fn left(&mut self, stream: &StreamId, shard: &ShardId) {
@@ -44,13 +44,13 @@ impl Log {
         }
         match event {
             Event::CheckpointFailed { stream, shard, failures, error, retry_in } => {
-                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                if let Some(more) = self.allow(event, stream, Some(shard)) {
                     line!(warn, stream, shard, { failures, ?retry_in, more, exception.message = %error, },
                         "storing a position failed, trying again");
                 }
             }
             Event::HandlerFailed { stream, shard, call, failure, first, failures, retry_in } => {
-                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                if let Some(more) = self.allow(event, stream, Some(shard)) {
                     let first = first.map(tracing::field::display);
                     line!(warn, stream, shard,
                         { ?call, first, failures, ?retry_in, more, exception.message = %failure, },
@@ -61,7 +61,7 @@ impl Log {
                 line!(debug, stream, shard, { %first, records, }, "searches for the record that fails");
             }
             Event::Parked { stream, shard, first, key } => {
-                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                if let Some(more) = self.allow(event, stream, Some(shard)) {
                     line!(warn, stream, shard, { %first, key, more, },
                         "a partition key waits for a record that fails; others go on");
                 }
@@ -70,7 +70,7 @@ impl Log {
                 line!(debug, stream, shard, { key, }, "a parked partition key goes on");
             }
             Event::Skipped { stream, shard, records, failure, failures } => {
-                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                if let Some(more) = self.allow(event, stream, Some(shard)) {
                     let first = records.first().map(tracing::field::display);
                     line!(warn, stream, shard,
                         { first, records = records.len(), failures, more, exception.message = %failure, },
@@ -78,14 +78,14 @@ impl Log {
                 }
             }
             Event::DeadLettered { stream, shard, records, failures } => {
-                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                if let Some(more) = self.allow(event, stream, Some(shard)) {
                     let first = records.first().map(tracing::field::display);
                     line!(warn, stream, shard, { first, records = records.len(), failures, more, },
                         "records that fail went to the dead-letter sink");
                 }
             }
             Event::DeadLetterFailed { stream, shard, first, error, failures, retry_in } => {
-                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                if let Some(more) = self.allow(event, stream, Some(shard)) {
                     line!(warn, stream, shard,
                         { %first, failures, ?retry_in, more, exception.message = %error, },
                         "the dead-letter sink failed, trying again");
@@ -96,14 +96,14 @@ impl Log {
                     "a shard stands still at a record that fails");
             }
             Event::ReadFailed { stream, shard, kind, error, failures, retry_in } => {
-                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                if let Some(more) = self.allow(event, stream, Some(shard)) {
                     line!(warn, stream, shard,
                         { error.type = ?kind, failures, ?retry_in, more, exception.message = %error, },
                         "reading a shard failed, trying again");
                 }
             }
             Event::AuditFailed { stream, error } => {
-                if let Some(more) = self.admit(event, stream, None) {
+                if let Some(more) = self.allow(event, stream, None) {
                     tracing::warn!(event.name = code, messaging.destination.name = %stream, more,
                         exception.message = %error, "comparing shards with leases failed, trying again");
                 }
@@ -156,13 +156,13 @@ impl Log {
             }
             Event::ExportFailed { service, error } => {
                 let limit = self.exports.entry(*service).or_default();
-                if let Some(more) = limit.admit(Instant::now()) {
+                if let Some(more) = limit.allow(Instant::now()) {
                     tracing::warn!(event.name = code, service = service.name(), more,
                         exception.message = %error, "metrics could not be sent, trying again");
                 }
             }
             Event::ShardStalled { stream, shard, cause, lag } => {
-                if let Some(more) = self.admit(event, stream, Some(shard)) {
+                if let Some(more) = self.allow(event, stream, Some(shard)) {
                     line!(warn, stream, shard, { %cause, ?lag, more, }, "a shard makes no progress");
                 }
             }

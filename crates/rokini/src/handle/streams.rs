@@ -8,7 +8,7 @@ use super::{Control, Handle, Phase};
 use crate::consumer::engine::refuse_dead_letters;
 use crate::consumer::start::open;
 use crate::consumer::streams::OpenStream;
-use crate::source::stream_ref::tell_apart;
+use crate::types::stream_ref::tell_apart;
 use crate::{Error, ErrorKind, Event, StreamRef, StreamSource};
 
 /// A stream that a consumer reads.

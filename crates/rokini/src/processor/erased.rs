@@ -11,7 +11,8 @@ use rokini_lease::LostCause;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::events::HandlerFailure;
+use crate::types::error::with_causes;
+use crate::types::failure::HandlerFailure;
 use crate::{Batch, HandlerError, RecordProcessor, ShardContext};
 
 type Call<'a, T = Result<(), HandlerError>> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -90,18 +91,6 @@ pub(crate) fn guarded<T, F: Future<Output = Result<T, HandlerError>>>(
             Err(panic) => Err(HandlerFailure::Panic(panic_message(&*panic))),
         }
     }
-}
-
-/// The message of an error and of what lies below it.
-pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 use super::Live;
 use crate::consumer::engine::Engine;
 use crate::consumer::streams::OpenStream;
-use crate::delivery::retry::{Backoff, Retry};
 use crate::events::Event;
-use crate::{Error, ErrorKind, Fetched, OnDataLoss, ShardEnd, ShardReader};
+use crate::types::backoff::{Backoff, Retry};
+use crate::{Error, ErrorKind, OnDataLoss, ReadResponse, ShardEnd, ShardReader};
 
 /// A reader waits by itself after an error that passes, for as long as that one asks for. This on top of it keeps
 /// one that does not from spinning.
@@ -27,7 +27,7 @@ const MISSING: Duration = Duration::from_secs(10);
 /// What one read brought.
 #[derive(Debug)]
 pub(crate) struct Response {
-    pub(crate) fetched: Fetched,
+    pub(crate) fetched: ReadResponse,
     /// The size of the records' data.
     pub(crate) bytes: usize,
 }
@@ -95,7 +95,11 @@ impl Fetch {
 
     /// One response. `None`: the shard was paused meanwhile, and is not any more. Where heartbeats do not arrive the
     /// shard may be another worker's already, whose calls it would take.
-    async fn next(&mut self, reader: &mut Option<Box<dyn ShardReader>>, from: &Position) -> Option<Fetched> {
+    async fn next(
+        &mut self,
+        reader: &mut Option<Box<dyn ShardReader>>,
+        from: &Position,
+    ) -> Option<ReadResponse> {
         let (stream, live) = (Arc::clone(&self.stream), Arc::clone(&self.live));
         let validity = self.validity.clone();
         let may_read = async || {
@@ -137,7 +141,7 @@ impl Fetch {
         &self,
         reader: &mut Option<Box<dyn ShardReader>>,
         from: &Position,
-    ) -> Result<Fetched, Error> {
+    ) -> Result<ReadResponse, Error> {
         let reader = match reader {
             Some(reader) => reader,
             None => reader.insert(self.stream.source.open(self.live.context.shard_id(), from).await?),
@@ -146,7 +150,7 @@ impl Fetch {
     }
 
     /// Tells what may have been trimmed before these records, and halts where that is wanted.
-    async fn look_for_gap(&self, fetched: &Fetched) {
+    async fn look_for_gap(&self, fetched: &ReadResponse) {
         let reading = &self.live.reading;
         if reading.gap_before(fetched).is_none() {
             return;
@@ -213,11 +217,11 @@ impl Fetch {
     }
 
     /// The end of a shard of which nothing more can be read.
-    fn gone(&self) -> Fetched {
+    fn gone(&self) -> ReadResponse {
         let context = &self.live.context;
         let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
         let position = context.checkpoints().pending();
         self.engine.events.tell(Event::ShardGone { stream, shard, position });
-        Fetched { end: Some(ShardEnd::default()), ..Fetched::default() }
+        ReadResponse { end: Some(ShardEnd::default()), ..ReadResponse::default() }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::arrivals::Arrivals;
 use super::rate::Rate;
-use crate::Fetched;
+use crate::ReadResponse;
 use crate::consumer::streams::OpenStream;
 
 /// Times of the stream are approximate: `MillisBehindLatest`, and a `Date` cut to the second.
@@ -152,7 +152,7 @@ impl Reading {
     /// Notes what one read brought and says whether the reader of this number may hand it on: one that was replaced may
     /// not, and what it brought counts for nothing. `bytes` is what its records' data and partition keys make, `done`
     /// how far the shard is done.
-    pub(crate) fn answered(&self, reader: u64, fetched: &Fetched, bytes: usize, done: Position) -> bool {
+    pub(crate) fn answered(&self, reader: u64, fetched: &ReadResponse, bytes: usize, done: Position) -> bool {
         let (now, heard) = (self.now_millis(), Instant::now());
         let mut state = self.state();
         if state.reader != reader {
@@ -176,7 +176,7 @@ impl Reading {
     }
 
     /// The gap before these records, if there is one.
-    pub(crate) fn gap_before(&self, fetched: &Fetched) -> Option<Gap> {
+    pub(crate) fn gap_before(&self, fetched: &ReadResponse) -> Option<Gap> {
         let known_to = self.state().read_to;
         let first = fetched.records.first().map(|record| record.arrival_millis);
         gap(known_to, self.now_millis(), self.stream.retention(), first)

@@ -21,9 +21,10 @@ use crate::ShardEnd;
 use crate::checkpoint::Saved;
 use crate::consumer::engine::Engine;
 use crate::consumer::streams::OpenStream;
-use crate::delivery::retry::{Backoff, RateLimit, Retry};
 use crate::events::Event;
 use crate::processor::guarded;
+use crate::types::backoff::{Backoff, Retry};
+use crate::types::log_limiter::LogLimiter;
 
 mod watchdog;
 mod worker;
@@ -314,14 +315,14 @@ async fn finish(
     let context = &live.context;
     let checkpoints = context.checkpoints();
     let mut retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(rng));
-    let mut warn = RateLimit::default();
+    let mut warn = LogLimiter::default();
     let prepared = async {
         loop {
             match prepare_end(engine, live, stream, &lease, end).await {
                 Ok(children) => return children,
                 Err(error) => {
                     let retry_in = retry.failed();
-                    if let Some(more) = warn.admit(Instant::now()) {
+                    if let Some(more) = warn.allow(Instant::now()) {
                         let shard = context.shard_id();
                         tracing::warn!(%shard, ?retry_in, more, error, "ending a shard failed, trying again");
                     }

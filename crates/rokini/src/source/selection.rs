@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rokini_lease::ShardId;
 
-use crate::{ShardDescription, ShardSelection};
+use crate::source::stream_source::{ShardDescription, ShardSelection};
 
 /// The shards of `listed` that `which` means.
 ///

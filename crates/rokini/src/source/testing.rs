@@ -24,7 +24,8 @@ use rokini_local::wire::{Operation, ServiceError, Timestamp, json};
 use rokini_local::{Clock, Model, Serve, Service};
 use tokio::time::Instant;
 
-use crate::{ConfigKey, ConsumerConfig, KinesisSource};
+use crate::config::{ConfigKey, ConsumerConfig};
+use crate::source::kinesis::KinesisSource;
 
 /// When the time of a bench begins.
 pub(crate) const EPOCH_MILLIS: u64 = 1_700_000_000_000;

@@ -16,7 +16,7 @@ use metrics::Key;
 use super::defs::Metric;
 use super::export::Exporter;
 use super::registry::{Cell, Registry};
-use crate::processor::with_causes;
+use crate::types::error::with_causes;
 use crate::{Error, ErrorKind, Monitoring, Settings};
 
 mod map;

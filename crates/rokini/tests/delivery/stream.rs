@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rokini::lease::{HashRange, Position, Progress, SequenceNumber, ShardId, StreamId};
 use rokini::{
-    Error, ErrorKind, Fetched, Record, ShardDescription, ShardEnd, ShardReader, ShardSelection,
+    Error, ErrorKind, ReadResponse, Record, ShardDescription, ShardEnd, ShardReader, ShardSelection,
     StreamDescription, StreamRef, StreamSource,
 };
 use tokio::time::{Instant, sleep};
@@ -382,7 +382,7 @@ struct Reader {
 
 impl Reader {
     /// What there is, or `None` at the tip.
-    fn take(&mut self) -> Result<Option<Fetched>, Error> {
+    fn take(&mut self) -> Result<Option<ReadResponse>, Error> {
         let state = self.stream.called(Op::Read)?;
         if state.created != self.created {
             return Err(Error::new(ErrorKind::Data, "the stream is gone"));
@@ -409,13 +409,13 @@ impl Reader {
         };
         let end = (last && shard.closed.is_some()).then(|| ShardEnd { children: children() });
         let behind = shard.records.get(self.cursor).map_or(0, |next| state.now() - next.arrival_millis);
-        Ok(Some(Fetched { records, millis_behind_latest: behind, end, took: None }))
+        Ok(Some(ReadResponse { records, millis_behind_latest: behind, end, took: None }))
     }
 }
 
 #[async_trait]
 impl ShardReader for Reader {
-    async fn next(&mut self) -> Result<Fetched, Error> {
+    async fn next(&mut self) -> Result<ReadResponse, Error> {
         // A call that hangs once hangs for ever, as one on a dead connection does.
         let cut = self.stream.1.lock().unwrap().cut;
         if let Some(Some(kind)) = cut {

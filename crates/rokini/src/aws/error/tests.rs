@@ -61,7 +61,7 @@ fn client(canned: Canned) -> config::Builder {
 async fn translated(config: config::Builder, shard: Option<&str>) -> Error {
     let stream = "orders".parse().unwrap();
     let shard = shard.map(|id| ShardId::new(id).unwrap());
-    let mut call = Call {
+    let mut call = ApiCall {
         action: "kinesis:GetRecords",
         stream: &stream,
         shard: shard.as_ref(),

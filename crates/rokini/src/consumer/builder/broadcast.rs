@@ -1,7 +1,9 @@
 //! A consumer that reads everything by itself.
 
 use super::{TABLE_KEYS, refuse_ineffective};
-use crate::{ConfigKey, ConfigOrigin, ConsumerConfig, Error, ErrorKind, StartPosition};
+use crate::config::{ConfigKey, ConfigOrigin, ConsumerConfig};
+use crate::types::error::{Error, ErrorKind};
+use crate::types::start_position::StartPosition;
 
 /// What is about sharing, beside [`TABLE_KEYS`], of which there is none.
 const MEANINGLESS: [ConfigKey; 7] = [

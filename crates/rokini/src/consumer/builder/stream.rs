@@ -11,11 +11,15 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use super::{ConsumerBuilder, missing, refuse_ineffective};
+use crate::config::ConfigKey;
+use crate::delivery::acks::AckToken;
+use crate::handle::{Handle, ShutdownReport};
 use crate::processor::Factory;
-use crate::{
-    AckToken, Batch, ConfigKey, Error, ErrorKind, Handle, HandlerError, Record, RecordProcessor,
-    ShardContext, ShutdownReport,
-};
+use crate::processor::{Batch, RecordProcessor};
+use crate::record::Record;
+use crate::shard::ShardContext;
+use crate::types::error::{Error, ErrorKind};
+use crate::types::failure::HandlerError;
 
 /// Records that wait in the stream, beside those that wait in their shards: enough that whoever reads is never idle
 /// while there are some.

@@ -55,7 +55,7 @@ async fn o2_what_goes_to_the_lease_is_the_last_arrival_done_and_when_nothing_was
     let record = |number: u128| Record::new(number.into(), "k", "d", 100 * number as u64);
     let (reader, _) = reading.begin();
     let read = |records: Vec<Record>, behind: u64| {
-        let fetched = Fetched { records, millis_behind_latest: behind, ..Fetched::default() };
+        let fetched = ReadResponse { records, millis_behind_latest: behind, ..ReadResponse::default() };
         assert!(reading.answered(reader, &fetched, 0, Position::TrimHorizon));
     };
     let marks = |done: Position| {
@@ -77,9 +77,9 @@ async fn o2_what_goes_to_the_lease_is_the_last_arrival_done_and_when_nothing_was
 #[tokio::test(start_paused = true)]
 async fn c2_a_reader_that_was_replaced_hands_nothing_on() {
     let reading = reading();
-    let read = |number: u128| Fetched {
+    let read = |number: u128| ReadResponse {
         records: vec![Record::new(number.into(), "k", "d", 1)],
-        ..Fetched::default()
+        ..ReadResponse::default()
     };
     let (first, _) = reading.begin();
     assert!(reading.answered(first, &read(1), 5, Position::TrimHorizon));

@@ -18,10 +18,11 @@ use super::{Live, Response, ShardState};
 use crate::consumer::engine::Engine;
 use crate::delivery::acks::Delivery;
 use crate::delivery::flow::{Flow, Step};
-use crate::delivery::retry::{Backoff, Retry};
-use crate::events::{Event, HandlerCall};
+use crate::events::Event;
 use crate::processor::{Failed, span};
 use crate::shard::Size;
+use crate::types::backoff::{Backoff, Retry};
+use crate::types::failure::HandlerCall;
 use crate::{Batch, DeadLetter, Record, ShardContext, ShardEnd};
 
 mod calls;

@@ -4,8 +4,10 @@ use aws_sdk_kinesis::types as sdk;
 use aws_smithy_types::DateTime;
 use rokini_lease::{HashRange, SequenceNumber, ShardId};
 
-use crate::aws::error::Call;
-use crate::{Error, Record, ShardDescription};
+use crate::aws::error::ApiCall;
+use crate::record::Record;
+use crate::source::stream_source::ShardDescription;
+use crate::types::error::Error;
 
 /// Milliseconds since the Unix epoch. The API sends seconds as a floating-point number, whose last digits are
 /// noise: rounds to the nearest.
@@ -14,7 +16,7 @@ pub(super) fn millis(time: &DateTime) -> Option<u64> {
     u64::try_from(millis).ok()
 }
 
-pub(super) fn shard(shard: sdk::Shard, call: &Call<'_>) -> Result<ShardDescription, Error> {
+pub(super) fn shard(shard: sdk::Shard, call: &ApiCall<'_>) -> Result<ShardDescription, Error> {
     let id = shard_id(&shard.shard_id, call)?;
     let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
     let parents = parents.iter().flatten().map(|id| shard_id(id, call)).collect::<Result<_, _>>()?;
@@ -24,21 +26,18 @@ pub(super) fn shard(shard: sdk::Shard, call: &Call<'_>) -> Result<ShardDescripti
 }
 
 /// A child as the end of its parent reports it.
-pub(in crate::source) fn child_shard(
-    child: sdk::ChildShard,
-    call: &Call<'_>,
-) -> Result<ShardDescription, Error> {
+pub(super) fn child_shard(child: sdk::ChildShard, call: &ApiCall<'_>) -> Result<ShardDescription, Error> {
     let id = shard_id(&child.shard_id, call)?;
     let parents = child.parent_shards.iter().map(|id| shard_id(id, call)).collect::<Result<_, _>>()?;
     let hash_range = child.hash_key_range.map(|range| hash_range(&range, &id, call)).transpose()?;
     Ok(ShardDescription { id, parents, hash_range, closed: false })
 }
 
-fn shard_id(text: &str, call: &Call<'_>) -> Result<ShardId, Error> {
+fn shard_id(text: &str, call: &ApiCall<'_>) -> Result<ShardId, Error> {
     ShardId::new(text).map_err(|error| call.malformed("has a shard without a usable id").with_source(error))
 }
 
-fn hash_range(range: &sdk::HashKeyRange, id: &ShardId, call: &Call<'_>) -> Result<HashRange, Error> {
+fn hash_range(range: &sdk::HashKeyRange, id: &ShardId, call: &ApiCall<'_>) -> Result<HashRange, Error> {
     match (range.starting_hash_key.parse(), range.ending_hash_key.parse()) {
         (Ok(start), Ok(end)) => Ok(HashRange { start, end }),
         _ => Err(call.malformed(format_args!("has no usable hash range of shard `{id}`"))),
@@ -46,10 +45,7 @@ fn hash_range(range: &sdk::HashKeyRange, id: &ShardId, call: &Call<'_>) -> Resul
 }
 
 /// The records, and how many bytes they count against the shard's limit.
-pub(in crate::source) fn records(
-    records: Vec<sdk::Record>,
-    call: &Call<'_>,
-) -> Result<(Vec<Record>, u64), Error> {
+pub(super) fn records(records: Vec<sdk::Record>, call: &ApiCall<'_>) -> Result<(Vec<Record>, u64), Error> {
     let mut bytes = 0;
     let records = records
         .into_iter()
@@ -62,7 +58,7 @@ pub(in crate::source) fn records(
     Ok((records, bytes))
 }
 
-fn record(record: sdk::Record, call: &Call<'_>) -> Result<Record, Error> {
+fn record(record: sdk::Record, call: &ApiCall<'_>) -> Result<Record, Error> {
     let text = &record.sequence_number;
     let sequence: SequenceNumber = text
         .parse()
@@ -77,13 +73,13 @@ fn record(record: sdk::Record, call: &Call<'_>) -> Result<Record, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::types::error::ErrorKind;
     use aws_smithy_types::Blob;
     use bytes::Bytes;
 
-    fn with_call<T>(test: impl FnOnce(&Call<'_>) -> T) -> T {
+    fn with_call<T>(test: impl FnOnce(&ApiCall<'_>) -> T) -> T {
         let (stream, shard) = ("orders".parse().unwrap(), ShardId::new("shardId-000000000001").unwrap());
-        test(&Call {
+        test(&ApiCall {
             action: "kinesis:GetRecords",
             stream: &stream,
             shard: Some(&shard),

@@ -1,7 +1,9 @@
 use std::collections::HashSet;
 
+use super::client::stream_time;
 use super::*;
-use crate::ConsumerConfig;
+use crate::aws;
+use crate::config::ConsumerConfig;
 use crate::source::testing::{Bench, EPOCH_MILLIS, Instead, shard as shard_id};
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,8 @@
 
 use super::Worker;
 use crate::delivery::flow::Told;
-use crate::events::{Event, HandlerCall};
+use crate::events::Event;
+use crate::types::failure::HandlerCall;
 
 impl Worker<'_> {
     pub(super) fn tell(&mut self) {

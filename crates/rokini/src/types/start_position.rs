@@ -7,7 +7,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use rokini_lease::SequenceNumber;
 
-use crate::{Error, ErrorKind};
+use crate::types::error::{Error, ErrorKind};
 
 /// How far ahead of the stream's clock a time may be before it counts as the future: clocks differ, and the
 /// stream says its time in whole seconds.
@@ -32,7 +32,7 @@ pub enum StartPosition {
     AfterSequence(SequenceNumber),
 }
 
-pub(super) const ACCEPTED: &str = "`trim_horizon`, `latest`, a time such as `2026-01-31T12:00:00Z` or \
+pub(crate) const ACCEPTED: &str = "`trim_horizon`, `latest`, a time such as `2026-01-31T12:00:00Z` or \
      milliseconds since the Unix epoch, `at:<sequence number>` or `after:<sequence number>`";
 
 impl StartPosition {
@@ -71,7 +71,7 @@ impl FromStr for StartPosition {
     }
 }
 
-pub(super) fn parse(text: &str) -> Option<StartPosition> {
+pub(crate) fn parse(text: &str) -> Option<StartPosition> {
     match text.split_once(':') {
         None if text == "trim_horizon" => Some(StartPosition::TrimHorizon),
         None if text == "latest" => Some(StartPosition::Latest),

@@ -1,4 +1,4 @@
-//! What is to be seen on the way of every call: the stream's time, and where calls go.
+//! What every call learns about the server: the stream's time, and the endpoint that calls go to.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::UNIX_EPOCH;
@@ -12,38 +12,37 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use tokio::time::Instant;
 
-/// Reads the `Date` header of every answer and notes the endpoint. Clones share what was seen.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Observer {
-    seen: Arc<Seen>,
-}
-
+/// What answers said about the server.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct ServerInfo {
     /// What the last `Date` header said, in milliseconds since the Unix epoch, and when it came.
     date: Mutex<Option<(u64, Instant)>>,
     endpoint: OnceLock<String>,
 }
 
-impl Observer {
+impl ServerInfo {
     /// The server's time in milliseconds since the Unix epoch, never later than it is there: the header was
     /// written before it came, and is cut to the second. `None` before the first answer with one.
     pub(super) fn now(&self) -> Option<u64> {
-        let (millis, at) = (*self.seen.date.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let (millis, at) = (*self.date.lock().unwrap_or_else(PoisonError::into_inner))?;
         let since = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         Some(millis.saturating_add(since))
     }
 
     /// Scheme and host of the endpoint, once a call went out.
     pub(super) fn endpoint(&self) -> Option<&str> {
-        self.seen.endpoint.get().map(String::as_str)
+        self.endpoint.get().map(String::as_str)
     }
 }
 
+/// Reads the `Date` header of every answer, and notes the endpoint.
+#[derive(Debug)]
+pub(super) struct ServerInfoInterceptor(pub(super) Arc<ServerInfo>);
+
 #[dyn_dispatch_hint]
-impl Intercept for Observer {
+impl Intercept for ServerInfoInterceptor {
     fn name(&self) -> &'static str {
-        "RokiniObserver"
+        "RokiniServerInfo"
     }
 
     fn read_before_transmit(
@@ -52,7 +51,7 @@ impl Intercept for Observer {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.seen.endpoint.get_or_init(|| origin(context.request().uri()).to_owned());
+        self.0.endpoint.get_or_init(|| origin(context.request().uri()).to_owned());
         Ok(())
     }
 
@@ -64,7 +63,7 @@ impl Intercept for Observer {
     ) -> Result<(), BoxError> {
         if let Some(millis) = context.response().headers().get("date").and_then(parse_date) {
             let now = Instant::now();
-            *self.seen.date.lock().unwrap_or_else(PoisonError::into_inner) = Some((millis, now));
+            *self.0.date.lock().unwrap_or_else(PoisonError::into_inner) = Some((millis, now));
         }
         Ok(())
     }

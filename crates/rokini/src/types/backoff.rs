@@ -1,10 +1,9 @@
-//! When to try again, and how loudly to say so.
+//! When to try again.
 
 use std::time::Duration;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use tokio::time::Instant;
 
 /// Exponential back-off with jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,27 +66,6 @@ impl Retry {
     }
 }
 
-/// Lets one message through in a while, and counts the others.
-#[derive(Debug, Default)]
-pub(crate) struct RateLimit {
-    last: Option<Instant>,
-    held_back: u64,
-}
-
-impl RateLimit {
-    const EVERY: Duration = Duration::from_secs(30);
-
-    /// Whether to speak now, and then how many messages were held back since the last one.
-    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now.duration_since(last) < Self::EVERY) {
-            self.held_back += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.held_back))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,17 +89,6 @@ mod tests {
         let delays: std::collections::BTreeSet<_> =
             (0..20).map(|_| Backoff::DELIVERY.delay(5, &mut rng)).collect();
         assert!(delays.len() > 15);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn o5_repeated_messages_are_counted_not_said() {
-        let mut limit = RateLimit::default();
-        assert_eq!(limit.admit(Instant::now()), Some(0));
-        for _ in 0..7 {
-            assert_eq!(limit.admit(Instant::now()), None);
-        }
-        tokio::time::advance(RateLimit::EVERY).await;
-        assert_eq!(limit.admit(Instant::now()), Some(7));
     }
 
     proptest! {

@@ -8,14 +8,15 @@ use rokini_local::{EndOfShard, Settings};
 use tokio::time::{advance, sleep, timeout};
 
 use super::*;
+use crate::config::ConfigKey;
+use crate::source::stream_source::StreamSource;
 use crate::source::testing::{Bench, EPOCH_MILLIS, Instead, shard};
-use crate::{ConfigKey, StreamSource};
 
-fn data(fetched: &Fetched) -> Vec<String> {
+fn data(fetched: &ReadResponse) -> Vec<String> {
     fetched.records.iter().map(|record| String::from_utf8(record.data.to_vec()).unwrap()).collect()
 }
 
-fn sequence(text: &rokini_local::wire::SequenceNumber) -> SequenceNumber {
+fn sequence(text: &SequenceNumber) -> SequenceNumber {
     text.to_string().parse().unwrap()
 }
 

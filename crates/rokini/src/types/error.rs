@@ -95,3 +95,15 @@ impl From<StoreError> for Error {
         }
     }
 }
+
+/// The message of an error and of what lies below it.
+pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

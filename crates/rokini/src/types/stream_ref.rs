@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Error, ErrorKind};
+use crate::types::error::{Error, ErrorKind};
 
 /// Names a stream: by its name in the account and region of the credentials, or by its ARN.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

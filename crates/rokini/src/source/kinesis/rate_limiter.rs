@@ -20,7 +20,7 @@ const BYTES_PER_SECOND: u64 = 2_000_000;
 
 /// Keeps the reads of one shard within its limits, as long as nobody else reads it at the same time.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct RateLimiter {
     /// When the last [`CALLS`] calls had arrived at the latest: when they were answered, or given up.
     arrived: VecDeque<Instant>,
     /// When a call started that is not answered.
@@ -33,7 +33,7 @@ pub(crate) struct Budget {
     paid: Option<Instant>,
 }
 
-impl Budget {
+impl RateLimiter {
     /// For a shard that nobody has read.
     pub(crate) fn fresh() -> Self {
         Self { arrived: VecDeque::new(), open: false, at_once: CALLS, apart: None, paid: None }
@@ -86,47 +86,47 @@ mod tests {
     use proptest::prelude::*;
 
     /// When calls start that are made as soon as they may be, each answered after `latency` with `bytes`.
-    fn greedy(budget: &mut Budget, count: usize, latency: Duration, bytes: u64) -> Vec<u128> {
+    fn greedy(limiter: &mut RateLimiter, count: usize, latency: Duration, bytes: u64) -> Vec<u128> {
         let begun = Instant::now();
         let mut now = begun;
         let mut starts = Vec::new();
         for _ in 0..count {
-            now = now.max(budget.ready_at(now).unwrap_or(now));
-            budget.call(now);
+            now = now.max(limiter.ready_at(now).unwrap_or(now));
+            limiter.call(now);
             starts.push((now - begun).as_millis());
             now += latency;
-            budget.answered(now);
-            budget.took(now, bytes);
+            limiter.answered(now);
+            limiter.took(now, bytes);
         }
         starts
     }
 
     #[tokio::test(start_paused = true)]
     async fn five_calls_at_once_to_a_fresh_shard_then_evenly() {
-        let starts = greedy(&mut Budget::fresh(), 11, Duration::ZERO, 0);
+        let starts = greedy(&mut RateLimiter::fresh(), 11, Duration::ZERO, 0);
         assert_eq!(starts, [0, 0, 0, 0, 0, 1005, 1205, 1405, 1605, 1805, 2010]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_another_reader_calls_are_apart_from_the_first_on() {
-        let starts = greedy(&mut Budget::after_another(Instant::now()), 7, Duration::ZERO, 0);
+        let starts = greedy(&mut RateLimiter::after_another(Instant::now()), 7, Duration::ZERO, 0);
         assert_eq!(starts, [250, 450, 650, 850, 1050, 1255, 1455]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn ten_megabytes_block_for_five_seconds() {
-        let starts = greedy(&mut Budget::fresh(), 3, Duration::from_millis(100), 10_000_000);
+        let starts = greedy(&mut RateLimiter::fresh(), 3, Duration::from_millis(100), 10_000_000);
         assert_eq!(starts, [0, 5100, 10_200]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn unused_time_is_no_credit_for_bytes() {
-        let mut budget = Budget::fresh();
-        budget.took(Instant::now(), 2_000_000);
+        let mut limiter = RateLimiter::fresh();
+        limiter.took(Instant::now(), 2_000_000);
         tokio::time::advance(Duration::from_secs(60)).await;
         let now = Instant::now();
-        budget.took(now, 2_000_000);
-        assert_eq!(budget.ready_at(now), Some(now + Duration::from_secs(1)));
+        limiter.took(now, 2_000_000);
+        assert_eq!(limiter.ready_at(now), Some(now + Duration::from_secs(1)));
     }
 
     proptest! {
@@ -140,23 +140,23 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
             let _guard = runtime.as_ref().unwrap().enter();
             let mut now = Instant::now();
-            let mut budget = if fresh { Budget::fresh() } else { Budget::after_another(now) };
+            let mut limiter = if fresh { RateLimiter::fresh() } else { RateLimiter::after_another(now) };
             let mut arrivals = Vec::new();
             let mut taken: Vec<(Instant, u64)> = Vec::new();
             for (latency, share, bytes, given_up) in answers {
-                now = now.max(budget.ready_at(now).unwrap_or(now));
+                now = now.max(limiter.ready_at(now).unwrap_or(now));
                 // Every byte before this call is paid for by the time since the first answer.
                 if let Some((first, _)) = taken.first() {
                     let sum: u64 = taken.iter().map(|(_, bytes)| bytes).sum();
                     prop_assert!(sum as f64 <= (now - *first).as_secs_f64() * 2_000_000.0 + 1.0);
                 }
-                budget.call(now);
+                limiter.call(now);
                 let latency = Duration::from_millis(latency);
                 arrivals.push(now + latency.mul_f64(share));
                 now += latency;
                 if !given_up {
-                    budget.answered(now);
-                    budget.took(now, bytes);
+                    limiter.answered(now);
+                    limiter.took(now, bytes);
                     taken.push((now, bytes));
                 }
             }
@@ -175,10 +175,10 @@ mod tests {
             let begun = Instant::now();
             let latency = Duration::from_millis(latency);
             // Its first calls may come at once: nobody hands over a shard within its first second.
-            let mut first = if fresh { Budget::fresh() } else { Budget::after_another(begun) };
+            let mut first = if fresh { RateLimiter::fresh() } else { RateLimiter::after_another(begun) };
             let starts = greedy(&mut first, before.max(CALLS * 2), latency, 0);
             let last = begun + Duration::from_millis(*starts.last().unwrap() as u64);
-            let mut second = Budget::after_another(last + Duration::from_millis(hand_over));
+            let mut second = RateLimiter::after_another(last + Duration::from_millis(hand_over));
             let mut now = last + Duration::from_millis(hand_over);
             let mut arrivals: Vec<Instant> =
                 starts.iter().map(|start| begun + Duration::from_millis(*start as u64)).collect();

@@ -5,12 +5,12 @@ use std::time::Duration;
 /// Fewer after an answer that did not arrive whole in time, so that a slow link gets on by smaller answers instead of
 /// asking for the same 10 MB for ever; more again after answers that came soon.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ReadLimit {
+pub(super) struct AdaptiveBatch {
     most: u16,
     now: u16,
 }
 
-impl ReadLimit {
+impl AdaptiveBatch {
     pub(super) fn new(most: u16) -> Self {
         Self { most, now: most }
     }
@@ -40,7 +40,7 @@ mod tests {
 
     /// How many records arrive within ten minutes, over a link that takes so long for each.
     fn arrived(most: u16, each: Duration) -> u32 {
-        let (mut limit, mut records, mut spent) = (ReadLimit::new(most), 0, Duration::ZERO);
+        let (mut limit, mut records, mut spent) = (AdaptiveBatch::new(most), 0, Duration::ZERO);
         while spent < Duration::from_secs(600) {
             let asked = limit.records();
             let took = each * u32::from(asked);
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn it_asks_for_all_again_once_answers_come_soon() {
-        let mut limit = ReadLimit::new(10_000);
+        let mut limit = AdaptiveBatch::new(10_000);
         (0..20).for_each(|_| limit.cut_off());
         assert_eq!(limit.records(), 1);
         (0..20).for_each(|_| limit.answered(Duration::from_millis(50), LIMIT));

@@ -8,13 +8,13 @@ const MOST_IN_VAIN: u32 = 10;
 /// Empty answers behind the tip are normal: Kinesis passes over stretches without records. But each of them is
 /// nearer to the tip than the one before.
 #[derive(Debug, Default)]
-pub(crate) struct Stall {
+pub(crate) struct StuckReader {
     /// The nearest to the tip so far, in milliseconds.
     nearest: Option<u64>,
     in_vain: u32,
 }
 
-impl Stall {
+impl StuckReader {
     /// Notes an answer. `true` says that reading is stuck; the count begins anew then.
     pub(crate) fn answered(&mut self, records: usize, millis_behind: u64) -> bool {
         if records > 0 || millis_behind == 0 {
@@ -38,7 +38,7 @@ mod tests {
 
     /// After which answers it was stuck.
     fn stuck(answers: impl IntoIterator<Item = (usize, u64)>) -> Vec<usize> {
-        let mut stall = Stall::default();
+        let mut stall = StuckReader::default();
         let answers = answers.into_iter().enumerate();
         answers.filter(|(_, (records, behind))| stall.answered(*records, *behind)).map(|(at, _)| at).collect()
     }

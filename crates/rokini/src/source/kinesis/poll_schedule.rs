@@ -5,18 +5,19 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::Instant;
 
+use crate::types::backoff::Backoff;
+
 /// The longest pause after throttled reads.
 const SLOWEST: Duration = Duration::from_secs(5);
 /// The pauses after failed reads.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LAST: Duration = Duration::from_secs(5);
+const RETRY: Backoff = Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
 /// A quiet shard is read after an eighth of the silence so far (and the floor): the first record after a
 /// silence of 2 s waits 450 ms at most, and the default ceiling of 1 s is reached after 6.4 s.
 const SILENCE_SHARE: u32 = 8;
 
 /// Decides when the next read of a shard starts.
 #[derive(Debug)]
-pub(crate) struct Schedule {
+pub(crate) struct PollSchedule {
     floor: Duration,
     ceiling: Duration,
     next: Instant,
@@ -29,7 +30,7 @@ pub(crate) struct Schedule {
     failures: u32,
 }
 
-impl Schedule {
+impl PollSchedule {
     /// The first read starts now.
     pub(crate) fn new(floor: Duration, ceiling: Duration, now: Instant) -> Self {
         Self { floor, ceiling, next: now, last_record: now, pace: Duration::ZERO, failures: 0 }
@@ -68,9 +69,8 @@ impl Schedule {
 
     /// A read failed otherwise.
     pub(crate) fn failed(&mut self, now: Instant, rng: &mut impl Rng) {
-        let longest = (RETRY_FIRST * 2).saturating_mul(1 << self.failures.min(10)).min(RETRY_LAST);
         self.failures = self.failures.saturating_add(1);
-        self.next = now + longest.mul_f64(rng.random_range(0.5..1.0));
+        self.next = now + RETRY.delay(self.failures, rng);
     }
 }
 
@@ -83,9 +83,9 @@ mod tests {
     const FLOOR: Duration = Duration::from_millis(200);
     const CEILING: Duration = Duration::from_secs(1);
 
-    fn fresh() -> (Schedule, Instant) {
+    fn fresh() -> (PollSchedule, Instant) {
         let now = Instant::now();
-        (Schedule::new(FLOOR, CEILING, now), now)
+        (PollSchedule::new(FLOOR, CEILING, now), now)
     }
 
     fn millis(duration: Duration) -> u128 {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     /// Reads that take no time; each pause until the next one in milliseconds.
-    fn pauses(schedule: &mut Schedule, reads: impl IntoIterator<Item = (usize, bool)>) -> Vec<u128> {
+    fn pauses(schedule: &mut PollSchedule, reads: impl IntoIterator<Item = (usize, bool)>) -> Vec<u128> {
         let read = |(records, behind)| {
             let now = schedule.next();
             schedule.went_through(now, now, records, behind);

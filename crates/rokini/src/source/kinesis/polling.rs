@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
@@ -14,16 +15,35 @@ use rand::rngs::SmallRng;
 use rokini_lease::{Position, Progress, ShardId};
 use tokio::time::Instant;
 
-use super::budget::Budget;
-use super::kinesis::{READ_ATTEMPT, Shared, child_shard, records};
-use super::limit::ReadLimit;
-use super::schedule::Schedule;
-use super::stall::Stall;
 use crate::aws::error::broke_off;
-use crate::{Error, ErrorKind, Fetched, Record, ShardEnd, ShardReader, StartPosition};
+use crate::config::Settings;
+use crate::record::Record;
+use crate::source::kinesis::adaptive_batch::AdaptiveBatch;
+use crate::source::kinesis::client::{READ_ATTEMPT, StreamClient};
+use crate::source::kinesis::convert::{child_shard, records};
+use crate::source::kinesis::poll_schedule::PollSchedule;
+use crate::source::kinesis::rate_limiter::RateLimiter;
+use crate::source::kinesis::stuck_reader::StuckReader;
+use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader};
+use crate::types::error::{Error, ErrorKind};
+use crate::types::start_position::StartPosition;
 
 const GET_RECORDS: &str = "kinesis:GetRecords";
 const GET_SHARD_ITERATOR: &str = "kinesis:GetShardIterator";
+
+/// How shards are polled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Polling {
+    pub(super) floor: Duration,
+    pub(super) ceiling: Duration,
+    pub(super) max_records: u16,
+}
+
+impl From<&Settings> for Polling {
+    fn from(settings: &Settings) -> Self {
+        Self { floor: settings.poll_floor, ceiling: settings.poll_ceiling, max_records: settings.max_records }
+    }
+}
 
 /// Reads one shard by polling.
 ///
@@ -33,26 +53,26 @@ const GET_SHARD_ITERATOR: &str = "kinesis:GetShardIterator";
 ///   answer with nothing for hours: a reader that gets no nearer to the tip is opened again by time.
 /// - A position that the shard never had is an error of kind [`ErrorKind::Data`].
 pub(crate) struct PollingReader {
-    source: Arc<Shared>,
+    client: Arc<StreamClient>,
     shard: ShardId,
     /// Where reading began.
     opened_at: Position,
     /// Where reading goes on.
     place: Position,
-    iterator: Option<Iterator>,
-    stall: Stall,
+    iterator: Option<ShardIterator>,
+    stuck: StuckReader,
     /// Where to open in place of `place`, which gets no nearer to the tip.
-    detour: Option<Position>,
+    reposition: Option<Position>,
     ended: bool,
-    schedule: Schedule,
-    budget: Budget,
-    limit: ReadLimit,
+    schedule: PollSchedule,
+    limiter: RateLimiter,
+    batch: AdaptiveBatch,
     rng: SmallRng,
 }
 
 #[derive(Debug, Clone)]
-struct Iterator {
-    word: String,
+struct ShardIterator {
+    token: String,
     /// Whether it came from an answer to GetRecords, so that reading went through just before.
     continues: bool,
     /// Whether it may bring records up to the place once more.
@@ -60,30 +80,35 @@ struct Iterator {
 }
 
 impl PollingReader {
-    pub(super) fn new(source: Arc<Shared>, shard: ShardId, at: Position) -> Result<Self, Error> {
+    pub(super) fn new(
+        client: Arc<StreamClient>,
+        shard: ShardId,
+        at: Position,
+        polling: Polling,
+        rng: SmallRng,
+    ) -> Result<Self, Error> {
         if at.is_shard_end() {
             let message = format!("shard `{shard}` is at its end: there is nothing to read");
             return Err(Error::new(ErrorKind::Bug, message));
         }
         let now = Instant::now();
-        let (polling, rng) = (source.polling(), source.rng());
         // A position among the records is where somebody came to, a moment ago it may be.
-        let budget = match at {
-            Position::Sequence(..) => Budget::after_another(now),
-            _ => Budget::fresh(),
+        let limiter = match at {
+            Position::Sequence(..) => RateLimiter::after_another(now),
+            _ => RateLimiter::fresh(),
         };
         let reader = Self {
-            source,
+            client,
             shard,
             opened_at: at,
             place: at,
             iterator: None,
-            stall: Stall::default(),
-            detour: None,
+            stuck: StuckReader::default(),
+            reposition: None,
             ended: false,
-            schedule: Schedule::new(polling.floor, polling.ceiling, now),
-            budget,
-            limit: ReadLimit::new(polling.max_records),
+            schedule: PollSchedule::new(polling.floor, polling.ceiling, now),
+            limiter,
+            batch: AdaptiveBatch::new(polling.max_records),
             rng,
         };
         reader.refuse_future()?;
@@ -92,18 +117,18 @@ impl PollingReader {
 
     /// Refuses to start at a time that has not come, as far as the stream's time is known.
     fn refuse_future(&self) -> Result<(), Error> {
-        match (self.place, self.source.stream_now()) {
+        match (self.place, self.client.stream_now()) {
             (Position::AtTimestamp(millis), Some(now)) => StartPosition::AtTimestamp(millis).check(now),
             _ => Ok(()),
         }
     }
 
-    async fn open(&mut self) -> Result<Iterator, Error> {
+    async fn open(&mut self) -> Result<ShardIterator, Error> {
         self.refuse_future()?;
-        let call = self.source.control().get_shard_iterator();
-        let call = call.set_stream_name(self.source.name()).set_stream_arn(self.source.arn());
+        let call = self.client.control.get_shard_iterator();
+        let call = call.set_stream_name(self.client.name()).set_stream_arn(self.client.arn());
         let call = call.shard_id(self.shard.as_str());
-        let call = match self.detour.unwrap_or(self.place) {
+        let call = match self.reposition.unwrap_or(self.place) {
             Position::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
             Position::AtTimestamp(millis) => call
                 .shard_iterator_type(ShardIteratorType::AtTimestamp)
@@ -120,16 +145,16 @@ impl PollingReader {
             Ok(answer) => answer,
             Err(error) => {
                 let refused = error.code() == Some("InvalidArgumentException");
-                let translated = self.source.error(error, GET_SHARD_ITERATOR, Some(&self.shard));
+                let translated = self.client.error(error, GET_SHARD_ITERATOR, Some(&self.shard));
                 return Err(if refused { self.position_refused(translated) } else { translated });
             }
         };
         match answer.shard_iterator {
-            Some(word) if !word.is_empty() => {
-                Ok(Iterator { word, continues: false, may_repeat: self.detour.take().is_some() })
+            Some(token) if !token.is_empty() => {
+                Ok(ShardIterator { token, continues: false, may_repeat: self.reposition.take().is_some() })
             }
             _ => {
-                Err(self.source.call(GET_SHARD_ITERATOR, Some(&self.shard)).malformed("has no ShardIterator"))
+                Err(self.client.call(GET_SHARD_ITERATOR, Some(&self.shard)).malformed("has no ShardIterator"))
             }
         }
     }
@@ -139,7 +164,7 @@ impl PollingReader {
         let (shard, place) = (&self.shard, self.place);
         match place {
             // Within the tolerance of `refuse_future`: the time comes soon.
-            Position::AtTimestamp(millis) if self.source.stream_now().is_none_or(|now| millis > now) => {
+            Position::AtTimestamp(millis) if self.client.stream_now().is_none_or(|now| millis > now) => {
                 let message = format!("shard `{shard}` cannot be read from {place} yet: it is tried again");
                 Error::new(ErrorKind::Retry, message).with_source(refused)
             }
@@ -163,13 +188,13 @@ impl PollingReader {
         answer: GetRecordsOutput,
         started: Instant,
         may_repeat: bool,
-    ) -> Result<Fetched, Error> {
+    ) -> Result<ReadResponse, Error> {
         let now = Instant::now();
-        let asked = usize::from(self.limit.records());
-        self.limit.answered(now.duration_since(started), READ_ATTEMPT);
-        let call = self.source.call(GET_RECORDS, Some(&self.shard));
+        let asked = usize::from(self.batch.records());
+        self.batch.answered(now.duration_since(started), READ_ATTEMPT);
+        let call = self.client.call(GET_RECORDS, Some(&self.shard));
         let (mut records, bytes) = records(answer.records, &call)?;
-        self.budget.took(now, bytes);
+        self.limiter.took(now, bytes);
         let end = match answer.next_shard_iterator {
             Some(_) => None,
             None => {
@@ -184,7 +209,7 @@ impl PollingReader {
             answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0);
         let behind = millis_behind_latest > 0 || records.len() >= asked;
         self.schedule.went_through(started, now, records.len(), behind);
-        let stalled = self.stall.answered(records.len(), millis_behind_latest);
+        let stuck = self.stuck.answered(records.len(), millis_behind_latest);
         if may_repeat {
             records.retain(|record| is_beyond(record, self.place));
         }
@@ -193,20 +218,21 @@ impl PollingReader {
             self.place = Position::after(last.sequence_number);
         }
         self.ended = end.is_some();
-        self.iterator = answer.next_shard_iterator.map(|word| Iterator { word, continues: true, may_repeat });
-        if stalled {
-            self.take_detour(millis_behind_latest);
+        self.iterator =
+            answer.next_shard_iterator.map(|token| ShardIterator { token, continues: true, may_repeat });
+        if stuck {
+            self.reposition_by_time(millis_behind_latest);
         }
         let records = pass_over(records, self.opened_at);
-        Ok(Fetched { records, millis_behind_latest, end, took: Some(now.duration_since(started)) })
+        Ok(ReadResponse { records, millis_behind_latest, end, took: Some(now.duration_since(started)) })
     }
 
     /// Goes to the time at which the service says that reading is, or to the oldest record kept if that is past
     /// the retention.
-    fn take_detour(&mut self, millis_behind: u64) {
-        let detour = match (self.place, self.source.stream_now()) {
+    fn reposition_by_time(&mut self, millis_behind: u64) {
+        let reposition = match (self.place, self.client.stream_now()) {
             (place, Some(now)) => {
-                let reached = now.saturating_sub(millis_behind).saturating_sub(DETOUR_MARGIN_MILLIS);
+                let reached = now.saturating_sub(millis_behind).saturating_sub(REPOSITION_MARGIN_MILLIS);
                 match place {
                     Position::AtTimestamp(from) => Position::AtTimestamp(reached.max(from)),
                     _ => Position::AtTimestamp(reached),
@@ -215,8 +241,8 @@ impl PollingReader {
             (place @ Position::AtTimestamp(_), None) => place,
             (_, None) => Position::TrimHorizon,
         };
-        tracing::debug!(shard = %self.shard, place = %self.place, %detour, "no nearer to the tip: opened by time");
-        self.detour = Some(detour);
+        tracing::debug!(shard = %self.shard, place = %self.place, %reposition, "no nearer to the tip: opened by time");
+        self.reposition = Some(reposition);
         self.iterator = None;
     }
 
@@ -227,8 +253,8 @@ impl PollingReader {
         continues: bool,
     ) -> Option<Error> {
         match &error {
-            SdkError::TimeoutError(_) => self.limit.cut_off(),
-            SdkError::ResponseError(answer) if broke_off(answer) => self.limit.cut_off(),
+            SdkError::TimeoutError(_) => self.batch.cut_off(),
+            SdkError::ResponseError(answer) if broke_off(answer) => self.batch.cut_off(),
             _ => {}
         }
         let expired = error.code() == Some("ExpiredIteratorException");
@@ -248,7 +274,7 @@ impl PollingReader {
             );
             Error::new(ErrorKind::Retry, message).with_source(error)
         } else {
-            self.source.error(error, GET_RECORDS, Some(&self.shard))
+            self.client.error(error, GET_RECORDS, Some(&self.shard))
         };
         Some(translated)
     }
@@ -263,7 +289,7 @@ impl PollingReader {
     }
 
     /// One pass to the next answer. `Ok(None)`: the iterator was lost, again.
-    async fn try_next(&mut self) -> Result<Option<Fetched>, Error> {
+    async fn try_next(&mut self) -> Result<Option<ReadResponse>, Error> {
         let iterator = match &self.iterator {
             Some(iterator) => iterator.clone(),
             None => {
@@ -271,16 +297,16 @@ impl PollingReader {
                 self.iterator.insert(opened).clone()
             }
         };
-        if let Some(ready) = self.budget.ready_at(Instant::now()) {
+        if let Some(ready) = self.limiter.ready_at(Instant::now()) {
             tokio::time::sleep_until(ready).await;
         }
         let started = Instant::now();
         // Noted before the answer is there: a call that is dropped has counted with the service.
-        self.budget.call(started);
-        let call = self.source.data.get_records().shard_iterator(iterator.word);
-        let call = call.limit(i32::from(self.limit.records())).set_stream_arn(self.source.arn());
+        self.limiter.call(started);
+        let call = self.client.data.get_records().shard_iterator(iterator.token);
+        let call = call.limit(i32::from(self.batch.records())).set_stream_arn(self.client.arn());
         let answer = Box::pin(call.send()).await;
-        self.budget.answered(Instant::now());
+        self.limiter.answered(Instant::now());
         match answer {
             Ok(answer) => self.accept(answer, started, iterator.may_repeat).map(Some),
             Err(error) => match self.read_failed(error, iterator.continues) {
@@ -291,8 +317,8 @@ impl PollingReader {
     }
 }
 
-/// How much earlier than the service says reading goes on after a detour: its time is approximate.
-const DETOUR_MARGIN_MILLIS: u64 = 60_000;
+/// How much earlier than the service says reading goes on after that: its time is approximate.
+const REPOSITION_MARGIN_MILLIS: u64 = 60_000;
 
 /// Whether a record lies after what is done at `place`.
 fn is_beyond(record: &Record, place: Position) -> bool {
@@ -318,7 +344,7 @@ fn pass_over(mut records: Vec<Record>, opened_at: Position) -> Vec<Record> {
 #[async_trait]
 impl ShardReader for PollingReader {
     // Cancel safe: nothing moves between an answer and the return, and an iterator can be used again.
-    async fn next(&mut self) -> Result<Fetched, Error> {
+    async fn next(&mut self) -> Result<ReadResponse, Error> {
         if self.ended {
             return Err(self.past_end());
         }

@@ -1,0 +1,108 @@
+//! The seam between delivery and the place where records come from.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use rokini_lease::{HashRange, Position, ShardId, StreamId};
+
+use crate::record::Record;
+use crate::types::error::Error;
+use crate::types::stream_ref::StreamRef;
+
+/// A stream to read. `KinesisSource` reads Amazon Kinesis; the simulation and tests bring their own.
+#[async_trait]
+pub trait StreamSource: fmt::Debug + Send + Sync + 'static {
+    /// What the stream is. Also says what time it is there.
+    async fn describe(&self) -> Result<StreamDescription, Error>;
+
+    /// By which name or ARN it reads the stream. `None`, the default, where it has neither. A consumer refuses two
+    /// sources of one name that differ in this.
+    fn reference(&self) -> Option<&StreamRef> {
+        None
+    }
+
+    /// The time at the stream, in milliseconds since the Unix epoch, as its answers told it last: never later than it
+    /// is. `None`, the default, where nothing tells it: the host's clock counts then.
+    fn now_millis(&self) -> Option<u64> {
+        None
+    }
+
+    /// Lists shards, whole.
+    async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error>;
+
+    /// Opens a reader of one shard at a position. Makes no promise that the shard exists until the first read. At
+    /// [`Progress::Through`](crate::lease::Progress::Through) it leaves out the user records of that stream record up to
+    /// the sub-sequence number.
+    async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error>;
+}
+
+/// Reads one shard, in order.
+#[async_trait]
+pub trait ShardReader: Send + fmt::Debug {
+    /// The next records; waits as long as the stream's limits and the schedule want, and may return none.
+    ///
+    /// The reader keeps its place: after an error the next call goes on after the last record returned, and waits
+    /// by itself as long as that error asks for. It is cancel safe: a dropped call returns its records again with
+    /// the next one. Not to be called again after the end.
+    async fn next(&mut self) -> Result<ReadResponse, Error>;
+}
+
+/// What one read brought.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReadResponse {
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// How far the end of these records is behind the tip of the shard, in milliseconds. 0 at the tip.
+    pub millis_behind_latest: u64,
+    /// Set once, when a closed shard has no more records after these.
+    pub end: Option<ShardEnd>,
+    /// How long the stream took to answer, without the pause before; `None` where the source does not know.
+    pub took: Option<std::time::Duration>,
+}
+
+/// The end of a closed shard.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ShardEnd {
+    /// The shards that came from it. Empty where the stream did not say: ask the listing then.
+    pub children: Vec<ShardDescription>,
+}
+
+/// A stream as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamDescription {
+    /// The name.
+    pub name: String,
+    /// The name with the time of creation: `<name>@<milliseconds>`.
+    pub id: StreamId,
+    /// The time at the stream, in milliseconds since the Unix epoch, never later than it is.
+    pub now_millis: u64,
+    /// How long the stream keeps records.
+    pub retention: std::time::Duration,
+}
+
+/// A shard as the listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardDescription {
+    /// Its id.
+    pub id: ShardId,
+    /// The shards it came from: none, one (split) or two (merge).
+    pub parents: Vec<ShardId>,
+    /// The partition-key hashes it takes.
+    pub hash_range: Option<HashRange>,
+    /// Whether it takes no more records.
+    pub closed: bool,
+}
+
+/// Which shards to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardSelection {
+    /// Every shard the stream still knows.
+    All,
+    /// Those that are open now.
+    Latest,
+    /// Those with the oldest records the stream still keeps.
+    TrimHorizon,
+    /// Those that were open at this time (milliseconds since the Unix epoch); the oldest ones where that is
+    /// before the stream was made.
+    AtTimestamp(u64),
+}

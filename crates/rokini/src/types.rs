@@ -1,0 +1,9 @@
+//! The words that every other room uses: errors, names, failures, delays. Knows none of the rooms above it.
+
+pub(crate) mod backoff;
+pub(crate) mod dead_letter_target;
+pub(crate) mod error;
+pub(crate) mod failure;
+pub(crate) mod log_limiter;
+pub(crate) mod start_position;
+pub(crate) mod stream_ref;
