@@ -58,4 +58,4 @@ wait_for dynalite "http://127.0.0.1:$dynamodb/"
 INDEPENDENT_SERVERS=1 \
   AWS_ENDPOINT_URL_KINESIS="http://127.0.0.1:$plain" \
   AWS_ENDPOINT_URL_DYNAMODB="http://127.0.0.1:$dynamodb" \
-  cargo test --workspace --test independent -- --ignored --nocapture
+  cargo test --workspace --test it independent:: -- --ignored --nocapture

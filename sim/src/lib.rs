@@ -1,7 +1,7 @@
 //! The simulation: the real consumers on a model Kinesis and a faulty store, in virtual time, from one seed.
 //!
 //! A run disturbs a fleet for a while, leaves it in peace, and then judges it by each [`Check`]. That the judge can
-//! see what it looks for is shown by broken variants ([`Mutant`]): `tests/fleet/mutants.rs` has one for each check.
+//! see what it looks for is shown by broken variants ([`Mutant`]): `tests/it/mutants.rs` has one for each check.
 
 mod check;
 mod court;

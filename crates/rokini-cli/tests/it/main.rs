@@ -1,0 +1,26 @@
+//! The binary as users run it: real processes against endpoints on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test"
+)]
+
+mod consume;
+mod demo;
+mod fleet;
+mod group;
+mod independent;
+mod local;
+mod monitoring;
+mod otlp;
+mod processes;
+mod put_tail;
+mod refusals;
+mod settings;
+mod soak;
+mod support;

@@ -1,0 +1,45 @@
+use std::sync::Arc;
+
+use rokini_lease::store::conformance::Suite;
+use rokini_lease::{CountingStore, Fault, FaultyStore, MemoryStore, Operation, Target};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_store_keeps_the_contract() {
+    let store = CountingStore::new(MemoryStore::new());
+    let report = Suite::new(Arc::new(store.clone())).run().await;
+    eprintln!("{report:?}: {}", store.snapshot());
+}
+
+/// The suite's own demand, that every kind of update both applies and is refused, holds for any seed.
+#[tokio::test]
+async fn the_suite_runs_with_any_seed() {
+    for seed in 0..50 {
+        Suite::new(Arc::new(MemoryStore::new())).seed(seed).sequences(8).races(1).listed(2).run().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c13_a_store_that_settles_lost_replies_keeps_the_contract() {
+    let store = FaultyStore::new(MemoryStore::new(), 5);
+    store.chance(Target::Writes, Fault::Retry, 0.3);
+    Suite::new(Arc::new(store.clone())).lost_replies(true).run().await;
+    assert!(store.injected() > 1000, "{}", store.injected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn listings_that_lag_behind_keep_the_contract() {
+    let store = FaultyStore::new(MemoryStore::new(), 6);
+    store.chance(Operation::Watch, Fault::StaleListing, 0.5);
+    store.chance(Operation::List, Fault::StaleListing, 0.5);
+    Suite::new(Arc::new(store.clone())).run().await;
+    assert!(store.injected() > 0);
+}
+
+/// The suite finds what it is there to find: a store that loses replies without settling them.
+#[tokio::test]
+#[should_panic(expected = "is unknown")]
+async fn the_suite_notices_a_store_that_forgets_the_row_before() {
+    let store = FaultyStore::new(MemoryStore::new(), 7);
+    store.chance(Target::Only(Operation::Checkpoint), Fault::Retry, 1.0);
+    Suite::new(Arc::new(store)).run().await;
+}

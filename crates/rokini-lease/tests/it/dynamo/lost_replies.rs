@@ -1,0 +1,268 @@
+//! "Applied, but the reply was lost", on every write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use rokini_lease::{
+    DynamoStore, Epoch, LeaseRow, LeaseStore, LeaseUpdate, Load, Marks, Note, Outcome, Position,
+    StoreErrorKind, StreamRow, WorkerState, WorkerUpdate,
+};
+
+use super::proxy::{Proxy, Verdict};
+use super::server::{Server, TABLE, config, group, id, lease, worker};
+
+/// A store behind a link that loses the reply to the next write whenever it is told to.
+struct Link {
+    store: DynamoStore,
+    proxy: Proxy,
+    lose: Arc<AtomicBool>,
+    _server: Server,
+}
+
+impl Link {
+    /// With the SDK's retries, or left to read the row back.
+    async fn new(retries: bool) -> Self {
+        let server = Server::with_table().await;
+        let lose = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&lose);
+        let proxy = Proxy::start(&server.address, move |request| {
+            let write = matches!(request.action.as_str(), "PutItem" | "UpdateItem" | "DeleteItem");
+            if write && told.swap(false, Ordering::SeqCst) { Verdict::DropReply } else { Verdict::Forward }
+        })
+        .await;
+        let mut config = config(&proxy.address).into_builder();
+        if !retries {
+            config = config.retry_config(RetryConfig::disabled());
+        }
+        let store = DynamoStore::new(&config.build(), TABLE);
+        // It asks once how the group is spread.
+        store.worker(&group(), &id("nobody")).await.unwrap();
+        Self { store, proxy, lose, _server: server }
+    }
+
+    /// Loses the next reply, and says which requests were made since the last look.
+    fn lose(&self) {
+        self.proxy.seen();
+        self.lose.store(true, Ordering::SeqCst);
+    }
+
+    fn check(&self, action: &str, retries: bool) {
+        assert!(!self.lose.load(Ordering::SeqCst), "no reply was lost");
+        let second = if retries { action } else { "GetItem" };
+        assert_eq!(self.proxy.seen(), [action, second]);
+    }
+}
+
+#[tokio::test]
+async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
+    let updates = [
+        LeaseUpdate::Acquire { by: id("a"), seen: Epoch(0) },
+        LeaseUpdate::Checkpoint {
+            owner: id("a"),
+            epoch: Epoch(1),
+            position: Position::AtTimestamp(5),
+            at: 1,
+            marks: Marks::default(),
+            settles: false,
+        },
+        LeaseUpdate::Claim { by: id("c"), seen: Epoch(1), over: None },
+        LeaseUpdate::Unclaim { by: id("c") },
+        LeaseUpdate::Claim { by: id("b"), seen: Epoch(1), over: None },
+        LeaseUpdate::HandOver {
+            owner: id("a"),
+            epoch: Epoch(1),
+            to: Some(id("b")),
+            position: Some(Position::AtTimestamp(6)),
+            at: 2,
+            marks: Marks::default(),
+            settles: false,
+        },
+        LeaseUpdate::Seek { seen: Epoch(2), to: Position::TrimHorizon },
+        LeaseUpdate::HandOver {
+            owner: id("b"),
+            epoch: Epoch(3),
+            to: None,
+            position: None,
+            at: 3,
+            marks: Marks::default(),
+            settles: true,
+        },
+        LeaseUpdate::Acquire { by: id("c"), seen: Epoch(4) },
+        LeaseUpdate::Finish { owner: id("c"), epoch: Epoch(5), children: vec!["s".parse().unwrap()], at: 4 },
+    ];
+    for retries in [true, false] {
+        let link = Link::new(retries).await;
+        let mut row = lease("s-0");
+        link.lose();
+        let inserted = link.store.insert_lease(&group(), &row).await.unwrap();
+        assert_eq!(inserted, Outcome::Applied { before: None, after: row.clone() });
+        link.check("PutItem", retries);
+        for update in &updates {
+            let expected = update.apply(&row).unwrap();
+            link.lose();
+            let outcome = link.store.update_lease(&group(), &row.key, update).await.unwrap();
+            assert_eq!(outcome, Outcome::Applied { before: None, after: expected.clone() }, "{update:?}");
+            link.check("UpdateItem", retries);
+            row = expected;
+        }
+        assert_eq!(link.store.lease(&group(), &row.key).await.unwrap(), Some(row.clone()));
+        link.lose();
+        assert!(link.store.delete_lease(&group(), &row.key, row.epoch).await.unwrap());
+        link.check("DeleteItem", retries);
+    }
+}
+
+#[tokio::test]
+async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
+    let note = WorkerUpdate::Note(Note::Given(lease("s-0").key));
+    let beat =
+        WorkerUpdate::Beat { seen: 0, load: Load { leases: 2 }, state: WorkerState::Leaving, streams: None };
+    for retries in [true, false] {
+        let link = Link::new(retries).await;
+        let mut row = worker("w");
+        // The first worker of a group looks how the group is spread.
+        link.store.insert_worker(&group(), &worker("first")).await.unwrap();
+        link.proxy.seen();
+        link.lose();
+        let inserted = link.store.insert_worker(&group(), &row).await.unwrap();
+        assert_eq!(inserted, Outcome::Applied { before: None, after: row.clone() });
+        link.check("PutItem", retries);
+        for update in [&note, &beat, &WorkerUpdate::Fence { seen: 1 }] {
+            let expected = update.apply(&row).unwrap();
+            link.lose();
+            let outcome = link.store.update_worker(&group(), &row.id, update).await.unwrap();
+            assert_eq!(outcome, Outcome::Applied { before: None, after: expected.clone() }, "{update:?}");
+            link.check("UpdateItem", retries);
+            row = expected;
+        }
+        // A beat of a fenced worker is refused, with the reply lost or not.
+        link.lose();
+        let late =
+            WorkerUpdate::Beat { seen: 1, load: Load::default(), state: WorkerState::Alive, streams: None };
+        let outcome = link.store.update_worker(&group(), &row.id, &late).await.unwrap();
+        assert_eq!(outcome, Outcome::Refused { current: Some(row.clone()) });
+        link.lose();
+        link.store.delete_worker(&group(), &row.id).await.unwrap();
+        link.check("DeleteItem", retries);
+    }
+}
+
+#[tokio::test]
+async fn c13_the_lost_reply_of_a_stream_row_is_settled() {
+    for retries in [true, false] {
+        let link = Link::new(retries).await;
+        let name = "orders".to_owned();
+        let row = StreamRow { id: "orders@1".parse().unwrap(), name, start: Position::TrimHorizon };
+        link.lose();
+        let outcome = link.store.insert_stream(&group(), &row).await.unwrap();
+        assert_eq!(outcome, Outcome::Applied { before: None, after: row.clone() });
+        link.check("PutItem", retries);
+        // Another worker's decision stands, with the reply lost or not.
+        let other = StreamRow { start: Position::AtTimestamp(1), ..row.clone() };
+        link.lose();
+        let outcome = link.store.insert_stream(&group(), &other).await.unwrap();
+        assert_eq!(outcome, Outcome::Refused { current: Some(row) });
+    }
+}
+
+#[tokio::test]
+async fn a_retry_that_finds_its_first_try_unapplied_keeps_the_mailbox() {
+    let server = Server::with_table().await;
+    let first = AtomicU32::new(0);
+    let proxy = Proxy::start(&server.address, move |request| {
+        let update = request.action == "UpdateItem" && request.body.contains("#beat");
+        if update && first.fetch_add(1, Ordering::SeqCst) == 0 {
+            Verdict::DropRequest
+        } else {
+            Verdict::Forward
+        }
+    })
+    .await;
+    let store = super::server::store(&proxy.address);
+    store.insert_worker(&group(), &worker("w")).await.unwrap();
+    let note = Note::Given(lease("s-0").key);
+    store.update_worker(&group(), &id("w"), &WorkerUpdate::Note(note.clone())).await.unwrap();
+    let beat =
+        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
+    let outcome = store.update_worker(&group(), &id("w"), &beat).await.unwrap();
+    let Outcome::Applied { before: Some(before), .. } = outcome else { panic!("{outcome:?}") };
+    assert!(before.mailbox.contains(&note), "the note came with the beat that took it");
+}
+
+#[tokio::test]
+async fn what_a_read_cannot_settle_is_said_to_be_ambiguous() {
+    let server = Server::with_table().await;
+    // The requests of writes are lost, so that their conditions still hold: they may yet arrive.
+    let proxy = Proxy::start(&server.address, |request| match request.action.as_str() {
+        "PutItem" | "UpdateItem" | "DeleteItem" => Verdict::DropRequest,
+        _ => Verdict::Forward,
+    })
+    .await;
+    let direct = super::server::store(&server.address);
+    direct.insert_lease(&group(), &lease("s-0")).await.unwrap();
+    direct.insert_worker(&group(), &worker("w")).await.unwrap();
+
+    let store = super::server::store(&proxy.address);
+    let acquire = |seen| LeaseUpdate::Acquire { by: id("w"), seen: Epoch(seen) };
+    let (here, missing) = (lease("s-0"), lease("s-1"));
+    for error in [
+        store.update_lease(&group(), &here.key, &acquire(0)).await.unwrap_err(),
+        store.insert_lease(&group(), &missing).await.unwrap_err(),
+        store.delete_worker(&group(), &id("w")).await.unwrap_err(),
+        store.delete_lease(&group(), &here.key, Epoch(0)).await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.is_ambiguous()), (StoreErrorKind::Unavailable, true), "{error}");
+    }
+    // Where the condition does not hold any more, nothing can come of the write: the row says it all.
+    let refused = Outcome::Refused { current: Some(here.clone()) };
+    assert_eq!(store.update_lease(&group(), &here.key, &acquire(7)).await.unwrap(), refused);
+    let other = LeaseRow { epoch: Epoch(7), ..here.clone() };
+    assert_eq!(store.insert_lease(&group(), &other).await.unwrap(), refused);
+    assert!(!store.delete_lease(&group(), &here.key, Epoch(7)).await.unwrap());
+    let refused = Outcome::Refused { current: None };
+    assert_eq!(store.update_lease(&group(), &missing.key, &acquire(0)).await.unwrap(), refused);
+    store.delete_worker(&group(), &id("nobody")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_fault_may_hide_an_effect() {
+    let server = Server::with_table().await;
+    let proxy = Proxy::start(&server.address, |request| match request.action.as_str() {
+        "GetItem" => Verdict::Forward,
+        _ => Verdict::Answer(500, r#"{"__type":"InternalServerError","message":"sorry"}"#.to_owned()),
+    })
+    .await;
+    let direct = super::server::store(&server.address);
+    direct.insert_lease(&group(), &lease("s-0")).await.unwrap();
+    let store = super::server::store(&proxy.address);
+    let acquire = LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0) };
+    let error = store.update_lease(&group(), &lease("s-0").key, &acquire).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_ambiguous()), (StoreErrorKind::Unavailable, true), "{error}");
+    // It did take effect.
+    direct.update_lease(&group(), &lease("s-0").key, &acquire).await.unwrap();
+    let outcome = store.update_lease(&group(), &lease("s-0").key, &acquire).await.unwrap();
+    assert!(outcome.is_applied());
+}
+
+#[tokio::test]
+async fn p7_a_call_ends_in_time_when_the_reply_never_comes() {
+    let server = Server::with_table().await;
+    let proxy = Proxy::start(&server.address, |request| match request.action.as_str() {
+        "UpdateItem" => Verdict::Hang,
+        _ => Verdict::Forward,
+    })
+    .await;
+    let direct = super::server::store(&server.address);
+    direct.insert_worker(&group(), &worker("w")).await.unwrap();
+    let operation = Duration::from_millis(900);
+    let store = super::server::store(&proxy.address).timeouts(Duration::from_millis(200), operation);
+    let beat =
+        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
+    let started = std::time::Instant::now();
+    let error = store.update_worker(&group(), &id("w"), &beat).await.unwrap_err();
+    assert!(error.is_ambiguous());
+    // Without the bound it would wait for ever.
+    assert!(started.elapsed() < operation + Duration::from_secs(10), "{:?}", started.elapsed());
+}

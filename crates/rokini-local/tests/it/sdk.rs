@@ -1,0 +1,15 @@
+//! The real AWS SDK against the local endpoints, over HTTP.
+
+mod cbor;
+mod client;
+#[cfg(feature = "data")]
+mod data;
+#[cfg(feature = "dynamo")]
+mod dynamo;
+mod fan_out;
+mod faults;
+mod kinesis;
+mod malformed;
+mod mid_stream;
+#[cfg(feature = "tls")]
+mod tls;

@@ -1,0 +1,201 @@
+//! The AWS configuration as the environment gives it. The environment belongs to a process, so each case runs in
+//! one of its own: this test binary again, with one of the ignored tests.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rokini::{AwsOptions, ConsumerConfig, Error, KinesisSource, StreamSource};
+use rokini_local::{LocalDynamo, LocalKinesis};
+
+use crate::child;
+
+/// What a child says: its answer on one line of its output.
+const MARK: &str = "answer: ";
+
+fn answer(result: Result<String, Error>) {
+    match result {
+        Ok(text) => println!("\n{MARK}{text}"),
+        Err(error) => println!("\n{MARK}{:?} {error}", error.kind()),
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by the others as a child"]
+async fn child_describes_the_stream() {
+    let describe = async {
+        let aws = AwsOptions::default().load().await?;
+        let source = KinesisSource::new(&aws, "orders".parse()?, &ConsumerConfig::default(), 1)?;
+        let description = source.describe().await?;
+        Ok(format!("{} in {}", description.name, aws.region().unwrap()))
+    };
+    answer(describe.await);
+}
+
+#[tokio::test]
+#[ignore = "run by the others as a child"]
+async fn child_lists_tables() {
+    let aws = AwsOptions::default().load().await.unwrap();
+    let tables = aws_sdk_dynamodb::Client::new(&aws).list_tables().send().await;
+    println!("\n{MARK}{:?}", tables.unwrap().table_names());
+}
+
+struct Child {
+    test: &'static str,
+    environment: Vec<(&'static str, String)>,
+}
+
+fn run(test: &'static str, environment: &[(&'static str, &str)]) -> Child {
+    let environment = environment.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Child { test, environment }
+}
+
+impl Child {
+    /// Runs it with nothing of this process's environment.
+    async fn answer(self) -> String {
+        let mut command = tokio::process::Command::from(child::command(self.test));
+        command.env_clear();
+        // No profile of whoever runs the tests.
+        command.env("HOME", "/nonexistent").envs(self.environment);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.unwrap().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(MARK));
+        line.unwrap_or_else(|| panic!("no answer in\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
+            .to_owned()
+    }
+}
+
+const REGION: (&str, &str) = ("AWS_REGION", "eu-west-1");
+const KEY: (&str, &str) = ("AWS_ACCESS_KEY_ID", "id");
+const SECRET: (&str, &str) = ("AWS_SECRET_ACCESS_KEY", "secret");
+const NO_METADATA: (&str, &str) = ("AWS_EC2_METADATA_DISABLED", "true");
+/// Nobody listens on the discard port of the loopback interface.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+async fn kinesis() -> LocalKinesis {
+    LocalKinesis::builder().stream("orders", 1).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn endpoints_come_from_the_environment() {
+    let kinesis = kinesis().await;
+    let here = kinesis.endpoint_url();
+    for endpoints in [
+        &[("AWS_ENDPOINT_URL", &*here)][..],
+        &[("AWS_ENDPOINT_URL_KINESIS", &here)],
+        // The one of the service wins.
+        &[("AWS_ENDPOINT_URL", NOWHERE), ("AWS_ENDPOINT_URL_KINESIS", &here)],
+        &[("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE), ("AWS_ENDPOINT_URL", &here)],
+    ] {
+        let environment = [&[REGION, KEY, SECRET][..], endpoints].concat();
+        let answer = run("aws::child_describes_the_stream", &environment).answer().await;
+        assert_eq!(answer, "orders in eu-west-1", "{endpoints:?}");
+    }
+}
+
+#[tokio::test]
+async fn dynamodb_has_an_endpoint_of_its_own() {
+    let dynamo = LocalDynamo::in_memory().await.unwrap();
+    let here = dynamo.endpoint_url();
+    for endpoints in [
+        &[("AWS_ENDPOINT_URL", &*here)][..],
+        &[("AWS_ENDPOINT_URL", NOWHERE), ("AWS_ENDPOINT_URL_DYNAMODB", &here)],
+    ] {
+        let environment = [&[REGION, KEY, SECRET][..], endpoints].concat();
+        assert_eq!(run("aws::child_lists_tables", &environment).answer().await, "[]", "{endpoints:?}");
+    }
+}
+
+/// A file that goes away with the value.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("rokini-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn profiles_give_region_credentials_and_endpoint() {
+    let kinesis = kinesis().await;
+    let config = format!(
+        "[default]\nregion = eu-west-2\n[profile local]\nregion = eu-central-1\nservices = here\n\
+         [services here]\nkinesis =\n  endpoint_url = {}\n",
+        kinesis.endpoint_url()
+    );
+    let config = File::new("config", &config);
+    let credentials =
+        File::new("credentials", "[local]\naws_access_key_id = id\naws_secret_access_key = secret\n");
+    let environment = [
+        ("AWS_CONFIG_FILE", config.path()),
+        ("AWS_SHARED_CREDENTIALS_FILE", credentials.path()),
+        ("AWS_PROFILE", "local"),
+    ];
+    let answer = run("aws::child_describes_the_stream", &environment).answer().await;
+    assert_eq!(answer, "orders in eu-central-1");
+}
+
+#[tokio::test]
+async fn without_a_region_it_says_what_to_set() {
+    let answer = run("aws::child_describes_the_stream", &[KEY, SECRET, NO_METADATA]).answer().await;
+    assert_eq!(
+        answer,
+        "Configuration no AWS region is set: set `AWS_REGION`, or `region` in the profile that `AWS_PROFILE` names"
+    );
+}
+
+#[tokio::test]
+async fn without_credentials_it_says_what_to_set() {
+    let kinesis = kinesis().await;
+    let here = kinesis.endpoint_url();
+    let environment = [REGION, NO_METADATA, ("AWS_ENDPOINT_URL_KINESIS", &here)];
+    let answer = run("aws::child_describes_the_stream", &environment).answer().await;
+    assert!(answer.starts_with("Permission there are no credentials for"), "{answer}");
+    assert!(
+        answer.contains("set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AWS_PROFILE`"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_never_answers_costs_seconds() {
+    // Accepts into its backlog and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let metadata = format!("http://{}", silent.local_addr().unwrap());
+    let kinesis = kinesis().await;
+    let here = kinesis.endpoint_url();
+    for (environment, expected) in [
+        (&[KEY, SECRET][..], "Configuration no AWS region is set"),
+        (&[REGION], "Permission there are no credentials"),
+    ] {
+        let more = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*metadata), ("AWS_ENDPOINT_URL_KINESIS", &here)];
+        let started = Instant::now();
+        let answer = run("aws::child_describes_the_stream", &[environment, &more].concat()).answer().await;
+        assert!(answer.starts_with(expected), "{answer}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_no_url_is_refused() {
+    for url in ["", "127.0.0.1:4567", "ftp://a", "http://", "https:///x"] {
+        let error = AwsOptions::default().region("r").endpoint_url(url).load().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("`{url}` is not an endpoint URL: expected one such as `http://127.0.0.1:4567`")
+        );
+    }
+}

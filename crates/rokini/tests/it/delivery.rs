@@ -1,0 +1,18 @@
+//! The consumer on the paused clock, with a stream and a lease store in memory.
+
+mod acks;
+mod balance;
+mod batches;
+mod fleet;
+mod handlers;
+mod lanes;
+mod monitoring;
+mod options;
+mod policy;
+mod reading;
+mod recurring;
+mod shard_end;
+mod start;
+mod stop;
+mod storm;
+mod streams;

@@ -1,0 +1,33 @@
+//! The library as programs use it: on the paused clock, over sockets, and in processes of its own.
+//!
+//! One binary for all of it: linking the AWS SDK takes longer than most of these tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test"
+)]
+
+mod aws;
+mod child;
+#[cfg(feature = "sqs")]
+mod dead_letter;
+mod delivery;
+mod docs;
+mod examples;
+mod harness;
+#[cfg(feature = "json")]
+mod interfaces;
+mod polling;
+#[cfg(all(feature = "cloudwatch", feature = "otlp", feature = "prometheus"))]
+mod services;
+#[cfg(unix)]
+mod signals;
+mod sockets;
+mod spans;
+mod stream;
