@@ -77,11 +77,11 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  rokini demo                               one minute
-  rokini demo --for 20s --failover 3s       as short as it makes sense
-  rokini demo --json | tail -n 1            only the result
-  rokini demo --for 30m --workers 4 --shards 16 --rate 2000 \\
-      --reshard-every 20s --disturb-every 30s --faults 1%    a soak test";
+  rokini demo                               # one minute
+  rokini demo --for 20s --failover 3s       # as short as it makes sense
+  rokini demo --json | tail -n 1            # only the result
+  # a soak test
+  rokini demo --for 30m --workers 4 --shards 16 --rate 2000 --reshard-every 20s --disturb-every 30s --faults 1%";
 
 /// Half of what a shard takes in a second (Kinesis limit), because keys do not spread evenly.
 const RATE_PER_SHARD: u32 = 500;
@@ -146,14 +146,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             format!("use `--rate {most}` or less, or `--shards {}` or more", rate.div_ceil(RATE_PER_SHARD)),
         ));
     }
-    let mut show = Show::new(context.json, context.talk.stdout_colors(), run)?;
+    let mut show = Show::new(context.json, context.ui.stdout_colors(), run)?;
     let mut play = Play::begin(Plan { timetable, rate, shards, workers, weather, logs }, start).await?;
     let report = play.run(&mut show, &context.stop).await?;
     drop(show);
     if !report.ok {
         for (worker, said) in play.complaints() {
-            context.talk.say(format_args!("{worker} said:"));
-            said.iter().for_each(|line| context.talk.say(format_args!("  {line}")));
+            context.ui.info(format_args!("{worker} said:"));
+            said.iter().for_each(|line| context.ui.info(format_args!("  {line}")));
         }
     }
     play.close().await;

@@ -1,4 +1,4 @@
-//! How a command ends: the exit statuses, and an error that says what happened, why, and the next command.
+//! How a command ends: the exit statuses, and an error that says what happened, why, and what to do next.
 
 use std::error::Error as StdError;
 use std::io;
@@ -61,7 +61,7 @@ pub(crate) struct CliError {
     pub(crate) what: String,
     /// Why, the nearest cause first.
     pub(crate) why: Vec<String>,
-    /// What to do or to run next.
+    /// What to do or which command to run next.
     pub(crate) next: Option<String>,
     /// The reader of standard output went away: no failure of the command.
     pub(crate) reader_gone: bool,
@@ -94,6 +94,12 @@ impl CliError {
             }
             next = cause.source();
         }
+        self
+    }
+
+    /// Adds a cause that has no error of its own.
+    pub(crate) fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.why.push(reason.into());
         self
     }
 

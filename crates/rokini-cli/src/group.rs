@@ -1,16 +1,17 @@
-//! `rokini group`: look at groups, and give them orders.
+//! `rokini group`: shows groups, and gives them orders.
 
-mod backlog;
 mod confirm;
 mod delete;
-mod fleet;
+mod diagnosis;
+mod group_handle;
 mod lag;
 mod list;
-mod opened;
+mod liveness;
+mod observe;
 mod pause;
 mod seek;
+mod shard_lag;
 mod show;
-mod verdict;
 mod why;
 
 use clap::Subcommand;
@@ -18,7 +19,7 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 
-/// Look at groups: who has which shard, how far it is and why it does not move; seek, pause and delete them
+/// Show groups: who has which shard, how far it is and why it does not move; seek, pause and delete them
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -29,11 +30,11 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   rokini group list
-  rokini group show billing                       every shard: owner, position, lag, state, and why it does not move
-  rokini group why billing                        only what does not move, and what to do about it
-  rokini group seek billing --to -1h --dry-run    what an hour again would be
-  rokini group seek billing --to -1h --yes        an hour again, on the running fleet
-  rokini group undo billing --yes                 back to where it was";
+  rokini group show billing                       # every shard: owner, position, lag, state, and why it does not move
+  rokini group why billing                        # only the shards that do not move, and what to do about them
+  rokini group seek billing --to -1h --dry-run    # show what going back by an hour would do
+  rokini group seek billing --to -1h --yes        # go back by an hour, while the workers run
+  rokini group undo billing --yes                 # take that back";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -49,7 +50,7 @@ enum Command {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let work = async {
+    let command = async {
         match args.command {
             Command::List(args) => list::run(args, context).await,
             Command::Show(args) => show::run(args, context).await,
@@ -63,7 +64,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         }
     };
     tokio::select! {
-        done = Box::pin(work) => done,
+        done = Box::pin(command) => done,
         () = context.stop.requested() => Ok(context.stop.status()),
     }
 }

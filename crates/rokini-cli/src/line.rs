@@ -6,6 +6,8 @@ use clap::ValueEnum;
 use rokini::Record;
 use serde::Serialize;
 
+use crate::text::time;
+
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -94,29 +96,6 @@ fn json(record: &Record, origin: Origin<'_>, to: &mut Vec<u8>) {
     to.push(b'\n');
 }
 
-/// A time as `2026-01-31T12:00:00.000Z`, from milliseconds since the Unix epoch.
-pub(crate) fn time(millis: u64) -> String {
-    let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
-    let (year, month, day) = date(days);
-    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (second, millis) = (of_day / 1000 % 60, of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
-
-/// Year, month and day from days since 1970-01-01: Hinnant's `civil_from_days` for days that are not negative.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let of_era = days % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // March is month 0.
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (year_of_era + era * 400 + later, month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,18 +133,5 @@ mod tests {
             "{\"shard\":\"shardId-0\",\"sequence\":\"12345\",\"sub_sequence\":null,\"key\":\"k\",\
              \"arrival\":\"2023-11-14T22:13:20.123Z\",\"data_base64\":\"//4=\"}\n"
         );
-    }
-
-    #[test]
-    fn times() {
-        for (millis, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (1_709_251_200_000, "2024-03-01T00:00:00.000Z"),
-            (4_102_444_799_001, "2099-12-31T23:59:59.001Z"),
-        ] {
-            assert_eq!(time(millis), text);
-        }
     }
 }

@@ -9,19 +9,21 @@ use rokini_local::wire::shapes::stream::ListStreamsRequest;
 use rokini_local::{Database, DynamoError, LocalDynamo, LocalKinesis, StartError, open_file};
 use serde_json::json;
 
+use crate::args::duration;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
 
 /// Serve Kinesis and DynamoDB on this machine until stopped
 ///
-/// Both listen on the loopback interface only, and keep everything in memory unless --data names a directory. Any
-/// region and any credentials are accepted. Standard output gets the settings that point AWS clients here, rokini among them.
+/// They listen on the loopback interface only, and keep everything in memory unless --data names a directory. Any
+/// region and any credentials are accepted. Standard output gets the variables that point AWS clients here, rokini
+/// included.
 ///
-/// Kinesis answers as AWS does, its rates included. At its endpoint, /_rokini/faults lists (GET), adds (POST) and
-/// removes (DELETE) faults that befall calls; /_rokini/clock tells and moves its time, so that iterators expire and
-/// records pass their retention in a moment; /_rokini/calls lists what was asked, by whom; /_rokini/limits turns rates on
-/// and off; /_rokini/health answers once it serves.
+/// Kinesis answers as AWS does, its rate limits included. Its endpoint has more paths: /_rokini/faults lists (GET), adds
+/// (POST) and removes (DELETE) faults that calls meet; /_rokini/clock shows the time of the service and moves it on, so
+/// that iterators expire and records pass their retention at once; /_rokini/calls lists the calls and who made them;
+/// /_rokini/limits turns rate limits on and off; /_rokini/health answers once it serves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -31,13 +33,13 @@ pub(crate) struct Args {
     /// The port of DynamoDB; 0 for any free one
     #[arg(long, default_value_t = 8000, value_name = "PORT")]
     dynamodb_port: u16,
-    /// A stream to begin with, unless it is there; may be given several times
+    /// A stream to make at the start, unless it is there; may be given several times
     #[arg(long = "stream", value_name = "NAME:SHARDS", value_parser = stream)]
     streams: Vec<(String, i32)>,
     /// Keep streams and tables in this directory, and start with those that are there
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Do not limit rates as AWS does, neither of shards nor of calls
+    /// Without the rate limits that AWS has for shards and calls
     #[arg(long)]
     no_limits: bool,
     /// Serve Kinesis over HTTPS with the certificates of this PEM file, the server's own first
@@ -46,23 +48,24 @@ pub(crate) struct Args {
     /// The private key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// How long streams stay CREATING, UPDATING and DELETING, and consumers CREATING, in milliseconds
-    #[arg(long, default_value_t = 0, value_name = "MILLIS")]
-    status_change: u64,
+    /// How long streams stay CREATING, UPDATING and DELETING, and consumers CREATING
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration)]
+    status_change: Duration,
 }
 
 const EXAMPLES: &str = r#"Examples:
-  rokini local --stream orders:4           serve a stream of four shards
-  rokini local --data ./local              streams and positions outlive it
-  rokini local --kinesis-port 0 --json     any free port; the object says which
-  rokini consume orders --group billing    in another terminal, after the printed lines
-  rokini put orders hello                  in a third one
+  rokini local --stream orders:4           # serve a stream of four shards
+  rokini local --data ./local              # keep streams and positions for the next start
+  rokini local --kinesis-port 0 --json     # any free port; the object says which
+
+In another terminal, once the printed lines are pasted there:
+  rokini put orders hello
+  rokini consume orders --group billing
+  # the next three reads are throttled; other kinds: delay, error, jump, drop_before, drop_after, hang_before,
+  # hang_after, cut_after, empty, fail_records
   curl -d '{"operation":"GetRecords","times":3,"fault":{"kind":"throttle"}}' $AWS_ENDPOINT_URL_KINESIS/_rokini/faults
-                                           the next three reads are throttled; other kinds: delay, error, jump,
-                                           drop_before, drop_after, hang_before, hang_after, cut_after, empty,
-                                           fail_records
-  curl -d '{"advance_millis":86400000}' $AWS_ENDPOINT_URL_KINESIS/_rokini/clock
-                                           a day passes"#;
+  # a day passes
+  curl -d '{"advance_millis":86400000}' $AWS_ENDPOINT_URL_KINESIS/_rokini/clock"#;
 
 /// `NAME:SHARDS`
 fn stream(text: &str) -> Result<(String, i32), String> {
@@ -78,7 +81,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let mut kinesis = LocalKinesis::builder()
         .bind(loopback(args.kinesis_port))
         .throughput_limits(!args.no_limits)
-        .status_change(Duration::from_millis(args.status_change));
+        .status_change(args.status_change);
     for (name, shards) in &args.streams {
         kinesis = kinesis.stream(name, *shards);
     }
@@ -118,7 +121,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 
     announce(&kinesis, &dynamo, context, &output).await?;
     context.stop.requested().await;
-    context.talk.say("stopping");
+    context.ui.info("stopping");
     tokio::join!(kinesis.shutdown(), dynamo.shutdown());
     Ok(Status::DONE)
 }
@@ -136,7 +139,7 @@ fn unusable(directory: Option<&Path>, source: &(dyn std::error::Error + 'static)
     match directory {
         Some(directory) => CliError::usage(format!("the data in `{}` cannot be used", directory.display()))
             .because(source)
-            .next("stop another `rokini local` that has it, or name another `--data` directory"),
+            .next("stop another `rokini local` that uses it, or name another `--data` directory"),
         None => CliError::new(Status::FAILED, "cannot open a database in memory").because(source),
     }
 }
@@ -179,13 +182,13 @@ async fn announce(
     }
     let lines = variables.iter().map(|(name, value)| format!("export {name}={value}\n"));
     output.write(lines.collect::<String>().into_bytes()).await?;
-    context.talk.say(
+    context.ui.info(
         "serving Kinesis and DynamoDB until stopped (Ctrl-C); copy the lines above into other terminals",
     );
     if streams.is_empty() {
-        context
-            .talk
-            .say("there is no stream yet: start with `--stream orders:4`, or create one with any AWS client");
+        context.ui.info(
+            "there is no stream yet: start with `--stream orders:4`, or create one with any AWS client",
+        );
     }
     Ok(())
 }

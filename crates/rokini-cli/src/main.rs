@@ -1,34 +1,40 @@
 //! The `rokini` binary. Here enter the environment, the wall clock, the standard streams and signals.
 //!
-//! stdout is data, stderr is talk. Nothing here exits: every way out returns a status from `main`.
+//! Data go to standard output, all else to standard error. Nothing here calls `exit`: every way out returns a status from
+//! `main`.
 
+mod args;
 mod aws;
 mod consume;
 mod context;
 mod demo;
 mod error;
-mod from;
 mod group;
 mod line;
 mod local;
 mod output;
 mod put;
+mod start;
 mod stop;
-mod table;
 mod tail;
-mod talk;
+mod text;
+mod text_table;
+mod ui;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use rokini::Signals;
 
-use crate::context::{Context, Global};
+use crate::args::{Color, Global};
+use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::stop::{Stop, watch};
-use crate::talk::Talk;
+use crate::ui::Ui;
 
-/// Work with Amazon Kinesis Data Streams: consume as a fleet, put, tail, look at groups, and run all of it locally.
+/// Work with Amazon Kinesis Data Streams: consume them with a group of workers, put, tail, manage groups, and run all of
+/// it locally.
 ///
 /// Data go to standard output, everything else to standard error. Region, credentials, profile and endpoints come
 /// from the usual AWS settings (`AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL_KINESIS`, ...).
@@ -49,7 +55,7 @@ Exit status:
   3    no permission, or no credentials
   4    a service cannot be reached, or is overloaded: the same command may work later
   70   a defect of rokini; please report it
-  130  ended by an interrupt before the work was done, or by a second one (143: by SIGTERM)";
+  130  ended by an interrupt before it was done, or by a second interrupt (143: the same by SIGTERM)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -64,56 +70,67 @@ enum Command {
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(refusal) => {
-            // Prints help to stdout and errors to stderr. A reader that is gone needs no help.
-            let _ = refusal.print();
-            return u8::try_from(refusal.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-        }
+        Err(refusal) => return show_refusal(&refusal),
     };
-    let talk = Talk::new(&cli.global);
+    let ui = Ui::new(&cli.global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let error = CliError::new(Status::FAILED, "cannot start the runtime").because(&error);
-            return talk.give_up(&error).into();
+            return ui.report(&error).into();
         }
     };
-    let status = runtime.block_on(work(cli, talk));
+    let status = runtime.block_on(run(cli, ui));
     // A thread that is blocked in a read or write of a standard stream must not keep the process.
     runtime.shutdown_background();
     status.into()
 }
 
-/// The variables that can be settings. Names that are not Unicode are none.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+/// Shows help or the version on standard output, or what is wrong with the arguments on standard error.
+fn show_refusal(refusal: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let is_help = refusal.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if wants_json && refusal.use_stderr() && !is_help {
+        let global = Global { json: true, quiet: false, verbose: 0, color: Color::Never };
+        return Ui::new(&global).report(&usage_error(&refusal.to_string())).into();
+    }
+    // A reader that is gone needs no help.
+    let _ = refusal.print();
+    u8::try_from(refusal.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The paragraphs of a message about arguments: what is wrong first, then a tip, the usage, and where help is.
+fn usage_error(message: &str) -> CliError {
+    let mut paragraphs = message.trim().split("\n\n").map(str::trim);
+    let what = paragraphs.next().unwrap_or_default();
+    let error = CliError::usage(what.strip_prefix("error: ").unwrap_or(what));
+    error.next(paragraphs.collect::<Vec<_>>().join("\n"))
 }
 
 /// Runs the command until it is done or a second signal comes.
-async fn work(cli: Cli, talk: Talk) -> Status {
+async fn run(cli: Cli, ui: Ui) -> Status {
     let stop = Stop::new();
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {
             let error = CliError::new(Status::FAILED, "cannot listen to signals").because(&error);
-            return talk.give_up(&error);
+            return ui.report(&error);
         }
     };
-    let context = Context { json: cli.global.json, talk, stop: stop.clone() };
+    let context = Context { json: cli.global.json, ui, stop: stop.clone() };
     tokio::select! {
         result = Box::pin(dispatch(cli.command, &context)) => match result {
             Ok(status) => status,
-            Err(error) => context.talk.give_up(&error),
+            Err(error) => context.ui.report(&error),
         },
         status = watch(signals, &stop) => status,
     }
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<Status, CliError> {
-    // Whether `consume` sends spans, its settings say.
+    // `consume` installs it by itself, because its settings say whether it sends spans.
     if !matches!(command, Command::Consume(_)) {
-        context.talk.install_tracing(None);
+        context.ui.install_tracing(None);
     }
     match command {
         Command::Demo(args) => demo::run(args, context).await,
@@ -136,10 +153,36 @@ mod tests {
     }
 
     #[test]
-    fn every_command_shows_examples() {
-        for command in Cli::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example"), "{}", command.get_name());
+    fn arguments_that_are_wrong_are_an_error_like_others() {
+        let refusal = Cli::try_parse_from(["rokini", "tail", "s", "--from", "yesterday"]).unwrap_err();
+        let error = usage_error(&refusal.to_string());
+        assert_eq!(error.status, Status::USAGE);
+        assert!(error.what.starts_with("invalid value 'yesterday' for '--from"), "{}", error.what);
+        assert!(error.next.unwrap().contains("'--help'"));
+    }
+
+    /// The examples of a command and of those below it.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("Example"), "{}", command.get_name());
+        let below = command.get_subcommands().flat_map(examples);
+        help.lines().map(str::to_owned).chain(below).collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_and_they_are_accepted() {
+        let root = Cli::command();
+        let lines: Vec<String> = root.get_subcommands().flat_map(examples).collect();
+        let mut tried = 0;
+        for line in lines.iter().filter(|line| line.contains("rokini ") && !line.contains("AWS_")) {
+            let line = line.split(" #").next().unwrap();
+            let Some(at) = line.find("rokini ") else { continue };
+            let words = line[at..].split_whitespace().take_while(|word| !["|", "<", ">"].contains(word));
+            if let Err(refusal) = Cli::try_parse_from(words) {
+                panic!("{line}\n{refusal}");
+            }
+            tried += 1;
         }
+        assert!(tried > 30, "{tried}");
     }
 }

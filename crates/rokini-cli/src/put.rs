@@ -14,40 +14,39 @@ use crate::aws::AwsArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
+use crate::text::count;
 use input::Input;
 use queue::{Entry, Queue};
 use send::{Accepted, Sender};
 
 /// Put records into a stream
 ///
-/// Each argument is the data of a record. Without arguments each line of standard input is one, and with --random
-/// they are made up. Records of one key are put in their order; those without a key get one of their own each.
-/// Records that the stream refuses for its limits are put again. With --json standard output gets an object for
-/// each record accepted: shard, sequence, key, bytes.
+/// Each argument is the data of a record. Without arguments each line of standard input is one, and with --random the
+/// data are made up. With --key all records have that partition key and are put in their order; without it each gets a
+/// random one. Records that the stream refuses for its limits are put again. With --json standard output gets an object
+/// for each record accepted: shard, sequence, key, bytes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The stream: its name, or its ARN
     stream: StreamRef,
-    /// The data of a record each; without any, the lines of standard input
+    /// The data of the records; without any, the lines of standard input
     data: Vec<String>,
-    /// The partition key of every record. Default: one of its own for each record, so that they spread over all
-    /// shards
+    /// The partition key of all records. Default: a random one for each, so that they spread over all shards
     #[arg(long, short, value_name = "KEY", value_parser = key)]
     key: Option<String>,
-    /// Make up N records
+    /// Put N records with made-up data
     #[arg(long, value_name = "N", conflicts_with = "data")]
     random: Option<u64>,
     /// The size of made-up data, in bytes
     #[arg(long, value_name = "BYTES", requires = "random", conflicts_with = "data", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=10 << 20))]
     size: u32,
-    /// Put at most R records a second
-    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Put at most N records a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Put records of one key in one request. Faster with --key; when the stream refuses some of them, they
-    /// change places
-    #[arg(long)]
+    /// Put the records of the key many at a time: faster, but those that the stream refuses at first come after others
+    #[arg(long, requires = "key")]
     unordered: bool,
     #[command(flatten)]
     aws: AwsArgs,
@@ -56,10 +55,10 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   rokini put orders hello world
-  rokini put orders --key customer-7 < events.jsonl      in order, all on one shard
+  rokini put orders --key customer-7 < events.jsonl      # in order, all on one shard
   tail -f app.log | rokini put logs
   rokini put orders --random 10000 --size 512 --rate 500
-  rokini put orders hello --json                         prints the sequence number";
+  rokini put orders hello --json                         # shows shard and sequence number";
 
 /// Limit of Kinesis: 1 to 256 characters.
 fn key(text: &str) -> Result<String, String> {
@@ -86,17 +85,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         (None, false) => Input::arguments(args.data),
         (None, true) => {
             if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-                context.talk.say("each line becomes a record; end with Ctrl-D");
+                context.ui.info("each line becomes a record; Ctrl-D ends the input");
             }
             Input::stdin()
         }
     };
     let entries = input.start(args.key, args.rate);
-    let mut work = Put { sender, output, entries, queue: Queue::new(args.unordered), tally: Tally::new() };
-    let ended = work.run(context).await;
-    context.talk.progress_done();
-    work.summary(&args.stream, context);
-    match ended? {
+    let mut put = Put { sender, output, entries, queue: Queue::new(args.unordered), counts: Counts::new() };
+    let result = put.run(context).await;
+    context.ui.progress_done();
+    put.summary(&args.stream, context);
+    match result? {
         End::Everything => Ok(Status::DONE),
         End::Interrupted => Ok(context.stop.status()),
     }
@@ -104,11 +103,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 
 struct Put {
     sender: Sender,
-    /// Where to tell what was accepted.
+    /// Gets a line for each record that was accepted.
     output: Option<Output>,
     entries: mpsc::Receiver<Result<Entry, CliError>>,
     queue: Queue,
-    tally: Tally,
+    counts: Counts,
 }
 
 enum End {
@@ -127,7 +126,7 @@ impl Put {
             };
             match filled {
                 None => return Ok(End::Interrupted),
-                // What was read before the mistake is put first.
+                // What was read before the input failed is put first.
                 Some(Err(error)) => {
                     while !self.queue.is_empty() && !context.stop.token().is_cancelled() {
                         self.send(context).await?;
@@ -174,7 +173,7 @@ impl Put {
         let request = self.queue.next_request();
         let sent = self.sender.send(request).await?;
         self.queue.put_back(sent.refused);
-        self.tally.add(&sent.accepted);
+        self.counts.add(&sent.accepted);
         if let Some(output) = &self.output {
             let mut lines = Vec::new();
             for Accepted { entry, shard, sequence } in &sent.accepted {
@@ -190,7 +189,7 @@ impl Put {
                 written => written?,
             }
         }
-        self.tally.progress(context);
+        self.counts.progress(context);
         if let Some(pause) = sent.pause {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -201,45 +200,49 @@ impl Put {
     }
 
     fn summary(&self, stream: &StreamRef, context: &Context) {
-        let Tally { records, bytes, again, .. } = self.tally;
-        let seconds = self.tally.started.elapsed().as_secs_f64();
-        let again = if again > 0 { format!(", {again} of them refused at first") } else { String::new() };
+        let Counts { records, bytes, refused_at_first: refused, .. } = self.counts;
+        let seconds = self.counts.started.elapsed().as_secs_f64();
+        let refused =
+            if refused > 0 { format!(", {refused} of them refused at first") } else { String::new() };
         let left = match self.queue.len() {
             0 => String::new(),
-            left => format!("; {left} that were read are not put"),
+            left => format!("; {} more read but not put", count(left, "record")),
         };
-        context.talk.say(format_args!(
-            "put {records} {} ({bytes} bytes) into `{stream}` in {seconds:.1} s{again}{left}",
-            if records == 1 { "record" } else { "records" },
-        ));
+        let (records, bytes) = (count(records, "record"), count(bytes, "byte"));
+        context
+            .ui
+            .info(format_args!("put {records} ({bytes}) into `{stream}` in {seconds:.1} s{refused}{left}"));
     }
 }
 
-struct Tally {
+struct Counts {
     started: Instant,
     shown: Instant,
     records: u64,
     bytes: u64,
-    again: u64,
+    /// Of these records.
+    refused_at_first: u64,
 }
 
-impl Tally {
+impl Counts {
     fn new() -> Self {
         let now = Instant::now();
-        Self { started: now, shown: now, records: 0, bytes: 0, again: 0 }
+        Self { started: now, shown: now, records: 0, bytes: 0, refused_at_first: 0 }
     }
 
     fn add(&mut self, accepted: &[Accepted]) {
         self.records += accepted.len() as u64;
         self.bytes += accepted.iter().map(|accepted| accepted.entry.data.len() as u64).sum::<u64>();
-        self.again += accepted.iter().filter(|accepted| accepted.entry.refusals > 0).count() as u64;
+        self.refused_at_first +=
+            accepted.iter().filter(|accepted| accepted.entry.refusals > 0).count() as u64;
     }
 
     fn progress(&mut self, context: &Context) {
         if self.shown.elapsed() > Duration::from_millis(200) {
             self.shown = Instant::now();
             let rate = self.records as f64 / self.started.elapsed().as_secs_f64();
-            context.talk.progress(format_args!("{} records put, {rate:.0} a second", self.records));
+            let records = count(self.records, "record");
+            context.ui.progress(format_args!("{records} put, {rate:.0} a second"));
         }
     }
 }

@@ -1,39 +1,41 @@
-//! `rokini tail`: follows a stream without leases, and without a trace.
+//! `rokini tail`: follows a stream without leases, and stores nothing.
 
 mod follow;
 mod lineage;
 
-use rokini::lease::{Position, ShardId};
-use rokini::{ShardSelection, StartPosition, StreamRef, StreamSource};
+use rokini::lease::Position;
+use rokini::{ShardDescription, ShardSelection, StartPosition, StreamRef, StreamSource};
 
-use crate::aws::{AwsArgs, Service};
+use self::follow::{FollowOptions, Follower};
+use crate::args::ShardName;
+use crate::aws::{Aws, AwsArgs, Service};
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::from::{self, From};
 use crate::line::Format;
 use crate::output::Output;
-use follow::{Follow, Follower};
+use crate::start::{ACCEPTED, StartAt};
+use crate::text::first_names;
 
 /// Follow a stream without leases
 ///
-/// Writes the records of all shards to standard output as they come; takes no part in any group and stores nothing.
-/// Shards that come from a split or merge are read after those they came from. The records of a shard are in order,
-/// those of different shards as they arrive. Reads count against the 5 reads a second and shard that all
-/// consumers share.
+/// Writes the records of all shards to standard output as they come. It belongs to no group and stores nothing. Shards
+/// that come from a split or merge are read after those they came from. The records of a shard are in order, those of
+/// different shards as they arrive. Reads count against the 5 reads a second that all consumers of a shard share.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The stream: its name, or its ARN
     stream: StreamRef,
-    /// Where to begin
-    #[arg(long, value_name = "WHERE", default_value = "latest", allow_hyphen_values = true, long_help = from_help())]
-    from: From,
-    /// Only this shard, without those that come from it; may be given several times
+    /// Where to start
+    #[arg(long, alias = "start", value_name = "POSITION", default_value = "latest", allow_hyphen_values = true,
+          long_help = start_help())]
+    from: StartAt,
+    /// Only this shard, by its id or its number, without those that come from it; may be given several times
     #[arg(long = "shard", value_name = "ID")]
-    shards: Vec<ShardId>,
-    /// How to write records; --json is --format json
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    shards: Vec<ShardName>,
+    /// How to write records. Default: text. --json is the same as --format json
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Stop after N records
     #[arg(short = 'n', long = "lines", value_name = "N")]
     count: Option<u64>,
@@ -44,39 +46,47 @@ pub(crate) struct Args {
     aws: AwsArgs,
 }
 
-fn from_help() -> String {
-    format!("Where to begin: {}", from::HELP)
+fn start_help() -> String {
+    format!("Where to start: {ACCEPTED}")
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  rokini tail orders                               what is put from now on
-  rokini tail orders --from -10m --json            the last ten minutes and on
-  rokini tail orders --from horizon --no-follow    everything there is
-  rokini tail orders --shard shardId-000000000003 -n 1 --from horizon --format hex";
+  rokini tail orders                                    # what is put from now on
+  rokini tail orders --from -10m --json                 # the last ten minutes and on
+  rokini tail orders --from trim_horizon --no-follow    # everything there is
+  rokini tail orders --from trim_horizon --shard 3 -n 1 --format hex";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
+    let format = match (args.format, context.json) {
+        (Some(format), true) if format != Format::Json => {
+            return Err(CliError::usage("`--json` and another `--format` contradict each other")
+                .next("give one of them"));
+        }
+        (_, true) => Format::Json,
+        (format, false) => format.unwrap_or(Format::Text),
+    };
     let aws = args.aws.load().await?;
     let stop = &context.stop;
     let follower = tokio::select! {
-        follower = prepare(&args, &aws, context) => follower?,
+        follower = prepare(&args, &aws, format) => follower?,
         () = stop.requested() => return Ok(stop.status()),
     };
     let output = Output::stdout()?;
     tokio::select! {
         ended = follower.run(&output, context) => ended.map(|()| Status::DONE),
-        // This is how one ends it.
+        // A signal is how `tail` is ended.
         () = stop.requested() => Ok(Status::DONE),
         () = output.closed().cancelled() => Ok(Status::DONE),
     }
 }
 
-/// Finds out where to begin, with which shards.
-async fn prepare(args: &Args, aws: &crate::aws::Aws, context: &Context) -> Result<Follower, CliError> {
+/// Finds out where to start, and with which shards.
+async fn prepare(args: &Args, aws: &Aws, format: Format) -> Result<Follower, CliError> {
     let (source, described) = aws.open(&args.stream).await?;
     let start = args.from.resolve(described.now_millis);
     start.check(described.now_millis)?;
-    let (at, which) = match start {
+    let (at, selection) = match start {
         StartPosition::TrimHorizon => (Position::TrimHorizon, ShardSelection::TrimHorizon),
         StartPosition::Latest => (Position::AtTimestamp(described.now_millis), ShardSelection::Latest),
         StartPosition::AtTimestamp(millis) => {
@@ -89,30 +99,29 @@ async fn prepare(args: &Args, aws: &crate::aws::Aws, context: &Context) -> Resul
         return Err(CliError::usage("a sequence number belongs to one shard")
             .next(format!("name it: `rokini tail {} --from {start} --shard ID`", args.stream)));
     }
-    let which = if args.shards.is_empty() { which } else { ShardSelection::All };
-    let listed = source.list_shards(which).await.map_err(|error| aws.explain(error, Service::Kinesis))?;
-    let shards = if args.shards.is_empty() {
-        listed
-    } else {
-        let named = args.shards.iter().map(|id| {
-            listed.iter().find(|shard| shard.id == *id).cloned().ok_or_else(|| {
-                let known: Vec<_> = listed.iter().map(|shard| shard.id.as_str()).take(8).collect();
-                let more = if listed.len() > known.len() { ", ..." } else { "" };
-                CliError::usage(format!("stream `{}` has no shard `{id}`", args.stream))
-                    .next(format!("its shards are {}{more}", known.join(", ")))
-            })
-        });
-        named.collect::<Result<_, _>>()?
-    };
+    let selection = if args.shards.is_empty() { selection } else { ShardSelection::All };
+    let listed = source.list_shards(selection).await.map_err(|error| aws.explain(error, Service::Kinesis))?;
+    let shards = if args.shards.is_empty() { listed } else { named_shards(args, &listed)? };
     Ok(Follower::new(
         source,
-        Follow {
+        FollowOptions {
             shards,
             at,
             descend: args.shards.is_empty(),
-            format: if context.json { Format::Json } else { args.format },
+            format,
             count: args.count,
             to_tips: args.no_follow,
         },
     ))
+}
+
+fn named_shards(args: &Args, listed: &[ShardDescription]) -> Result<Vec<ShardDescription>, CliError> {
+    let named = args.shards.iter().map(|name| {
+        listed.iter().find(|shard| name.names(&shard.id)).cloned().ok_or_else(|| {
+            let known = first_names(listed.iter().map(|shard| &shard.id));
+            CliError::usage(format!("stream `{}` has no shard `{name}`", args.stream))
+                .next(format!("its shards are {known}"))
+        })
+    });
+    named.collect()
 }

@@ -1,4 +1,4 @@
-//! The settings in effect: options over the environment over the file.
+//! The settings in effect: the command line over the environment over the file.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,29 +7,47 @@ use rokini::lease::{GroupId, WallClock};
 use rokini::{ConfigKey, ConfigOrigin, ConsumerConfig, StreamRef};
 use serde_json::json;
 
-use super::Args;
+use super::args::Args;
+use crate::args::environment;
 use crate::error::CliError;
 
 /// The settings in effect.
-pub(super) struct Effective {
+pub(super) struct EffectiveSettings {
     pub(super) config: ConsumerConfig,
     /// Those that this command chose by itself.
-    chosen: Vec<ConfigKey>,
+    own_defaults: Vec<ConfigKey>,
     now_millis: u64,
 }
 
+const ONE_OUTPUT: &str =
+    "writing a line fails only when standard output is closed, and then the command ends";
+
+/// Settings that cannot act in this command, and why.
+const INEFFECTIVE: [(ConfigKey, &str); 10] = [
+    (ConfigKey::AutoCheckpoint, "a record is done once its line is flushed"),
+    (ConfigKey::Broadcast, "`consume` shares the shards; `rokini tail STREAM` shows every record"),
+    (ConfigKey::Concurrency, "all lines go to one standard output, one after another"),
+    (ConfigKey::HandlerTimeout, "a line that waits for its reader does not get on by being written again"),
+    (ConfigKey::DeadLetter, ONE_OUTPUT),
+    (ConfigKey::OnFailure, ONE_OUTPUT),
+    (ConfigKey::MaxAttempts, ONE_OUTPUT),
+    (ConfigKey::MaxFailureAge, ONE_OUTPUT),
+    (ConfigKey::Bisect, ONE_OUTPUT),
+    (ConfigKey::Park, ONE_OUTPUT),
+];
+
 /// Reads file, environment and options.
-pub(super) fn read(args: &Args) -> Result<Effective, CliError> {
+pub(super) fn read(args: &Args) -> Result<EffectiveSettings, CliError> {
     let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-    let environment = ConsumerConfig::from_env(crate::environment())?;
+    let environment = ConsumerConfig::from_env(environment())?;
     let mut config = file.merge(environment);
     let now_millis = WallClock::system().millis();
-    let from = args.from.map(|from| from.resolve(now_millis).to_string());
+    let start = args.start.map(|start| start.resolve(now_millis).to_string());
     let options = [
         (ConfigKey::Stream, args.stream.as_ref().map(ToString::to_string)),
         (ConfigKey::Group, args.group.clone()),
         (ConfigKey::Worker, args.worker.clone()),
-        (ConfigKey::Start, from),
+        (ConfigKey::Start, start),
         (ConfigKey::Table, args.table.clone()),
         (ConfigKey::CreateTable, args.create_table.then(|| "true".to_owned())),
         (ConfigKey::Failover, args.failover.clone()),
@@ -53,8 +71,8 @@ pub(super) fn read(args: &Args) -> Result<Effective, CliError> {
             .map_err(|error| CliError::from(error).next("`rokini consume --print-config` shows every key"))?;
         config.set(key, text.trim())?;
     }
-    let mut effective = Effective { config, chosen: Vec::new(), now_millis };
-    effective.default(ConfigKey::Worker, &worker_name())?;
+    let mut effective = EffectiveSettings { config, own_defaults: Vec::new(), now_millis };
+    effective.set_default(ConfigKey::Worker, &worker_name())?;
     Ok(effective)
 }
 
@@ -69,8 +87,7 @@ fn read_file(path: &Path) -> Result<ConsumerConfig, CliError> {
     })
 }
 
-/// Host name and process id. The same host does not have two live processes of one id; containers differ in their
-/// host name.
+/// Host name and process id: a host has no two live processes of one id, and containers differ in their host name.
 fn worker_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
@@ -80,12 +97,12 @@ fn worker_name() -> String {
     format!("{host}-{}", std::process::id())
 }
 
-impl Effective {
+impl EffectiveSettings {
     /// Sets what nobody has set.
-    pub(super) fn default(&mut self, key: ConfigKey, text: &str) -> Result<(), CliError> {
+    pub(super) fn set_default(&mut self, key: ConfigKey, text: &str) -> Result<(), CliError> {
         if self.config.origin(key) == ConfigOrigin::Default {
             self.config.set(key, text)?;
-            self.chosen.push(key);
+            self.own_defaults.push(key);
         }
         Ok(())
     }
@@ -98,37 +115,37 @@ impl Effective {
         }
         let group = self.config.group.clone().ok_or_else(|| {
             CliError::usage("no group is named")
-                .next("give `--group NAME`, or set `ROKINI_GROUP`; members of one group share the shards")
+                .next("give `--group NAME`, or set `ROKINI_GROUP`; the workers of a group share the shards")
         })?;
-        if !self.config.auto_checkpoint {
-            return Err(CliError::usage(
-                "`auto_checkpoint = false` has no effect here: a record is done once its line is flushed",
-            )
-            .next(format!("remove it (it comes from the {})", self.origin(ConfigKey::AutoCheckpoint))));
-        }
-        if self.config.broadcast {
-            return Err(CliError::usage(
-                "`broadcast = true` has no effect here: `consume` shares its shards",
-            )
-            .next(format!(
-                "`rokini tail STREAM` shows every record; remove it (it comes from the {})",
-                self.origin(ConfigKey::Broadcast)
-            )));
-        }
+        self.check_effect()?;
         self.config.check(self.now_millis)?;
         Ok((&self.config.streams, group))
     }
 
+    /// Refuses settings that only matter where there is a handler that can fail, or that shares nothing.
+    fn check_effect(&self) -> Result<(), CliError> {
+        let defaults = ConsumerConfig::default();
+        let given = |key: ConfigKey| self.config.text(key) != defaults.text(key);
+        let Some((key, why)) = INEFFECTIVE.iter().copied().find(|(key, _)| given(*key)) else {
+            return Ok(());
+        };
+        let value = self.config.text(key).unwrap_or_default();
+        Err(CliError::usage(format!("`{key} = {value}` has no effect here: {why}")).next(format!(
+            "remove it (it comes from the {}); it is for consumers that use the `rokini` library",
+            self.origin(key)
+        )))
+    }
+
     fn origin(&self, key: ConfigKey) -> String {
         match self.config.origin(key) {
-            _ if self.chosen.contains(&key) => "default".to_owned(),
+            _ if self.own_defaults.contains(&key) => "default".to_owned(),
             ConfigOrigin::Builder => "command line".to_owned(),
             origin => origin.to_string(),
         }
     }
 
     /// Every setting with its origin, as TOML or JSON.
-    pub(super) fn shown(&self, json: bool) -> Vec<u8> {
+    pub(super) fn render(&self, json: bool) -> Vec<u8> {
         if json {
             let settings: serde_json::Map<_, _> = ConfigKey::ALL
                 .iter()

@@ -458,12 +458,12 @@ fn recipe(stage: &Stage, plan: &Plan) -> Result<Recipe, CliError> {
     let timing = timing.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
     // Handlers that take time and fail, and positions that are stored often: most kills then fall between two of the steps
     // that a record takes.
-    let trouble = plan.weather.map(|_| {
+    let chaos = plan.weather.map(|_| {
         let interval = millis(timetable.failover() / 10);
-        ["--trouble".to_owned(), "--checkpoint-interval".to_owned(), interval]
+        ["--chaos".to_owned(), "--checkpoint-interval".to_owned(), interval]
     });
-    let trouble = trouble.into_iter().flatten();
-    let arguments = fixed.chain(timing).chain(trouble).chain(["--worker".to_owned()]).collect();
+    let chaos = chaos.into_iter().flatten();
+    let arguments = fixed.chain(timing).chain(chaos).chain(["--worker".to_owned()]).collect();
     Ok(Recipe { program, arguments, environment: stage.environment(), logs: plan.logs.clone() })
 }
 

@@ -1,32 +1,29 @@
-//! Asking before something that cannot simply be done again.
+//! Asking before something that cannot simply be taken back.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::context::Context;
 use crate::error::{CliError, Status};
 
-/// Asks on the terminal, unless `yes`. Where nobody can be asked, `yes` is needed.
+/// Asks on the terminal whether to do it, unless `yes`. `action` is a sentence that begins with a verb, without a full
+/// stop; `next` says how to do it without being asked.
 ///
 /// # Errors
-/// When the answer is no, or nobody can be asked; `next` names the command that does it.
-pub(super) async fn confirm(
-    context: &Context,
-    yes: bool,
-    question: &str,
-    next: &str,
-) -> Result<(), CliError> {
+/// When the answer is no, or there is no terminal to ask on.
+pub(super) async fn confirm(context: &Context, yes: bool, action: &str, next: &str) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
-    if context.json || !io::stdin().is_terminal() || !context.talk.is_terminal() {
-        return Err(
-            CliError::usage(format!("{question} Nobody can be asked here, so nothing was done")).next(next)
-        );
+    if context.json || !io::stdin().is_terminal() || !context.ui.is_terminal() {
+        let reason = if context.json { "`--json` does not ask" } else { "there is no terminal to ask on" };
+        return Err(CliError::usage(format!("not confirmed, so nothing was done: {action}"))
+            .reason(reason)
+            .next(next));
     }
-    let asked = format!("{question} [y/N] ");
+    let question = format!("{action}? [y/N] ");
     let read = move || {
         let mut stderr = io::stderr().lock();
-        let _ = write!(stderr, "{asked}").and_then(|()| stderr.flush());
+        let _ = write!(stderr, "{question}").and_then(|()| stderr.flush());
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map(|_| answer)
     };

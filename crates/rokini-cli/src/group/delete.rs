@@ -1,15 +1,16 @@
 //! `rokini group delete`.
 
 use super::confirm::confirm;
-use super::opened::GroupArgs;
+use super::group_handle::GroupArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
+use crate::text::count;
 
 /// Delete everything a group has in the table: positions, start positions, workers
 ///
-/// The records stay in the streams: a group of the same name begins anew at its start position. Refuses while a worker
-/// is alive, which it watches for up to the failover time.
+/// The records stay in the streams: a group of the same name starts anew, at its start position. Refuses while a worker
+/// is alive, which takes up to the failover time to find out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -18,7 +19,7 @@ pub(crate) struct Args {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Also while workers are alive: they lose their leases, and begin anew when they join again
+    /// Also while workers are alive: they lose their leases, and start anew when they join again
     #[arg(long)]
     force: bool,
 }
@@ -29,22 +30,22 @@ Examples:
   rokini group delete billing --yes --json";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let opened = args.group.open().await?;
-    let (group, view) = (&opened.group, &opened.view);
-    let question = format!(
-        "Delete group {group} with the positions of {} shards in {} streams? They cannot be brought back.",
-        view.leases.len(),
-        view.streams.len()
+    let handle = args.group.open().await?;
+    let (group, view) = (&handle.group, &handle.view);
+    let action = format!(
+        "delete group {group} for good, with the positions of {} in {}",
+        count(view.leases.len(), "shard"),
+        count(view.streams.len(), "stream")
     );
     let force = if args.force { " --force" } else { "" };
-    let next = format!("`rokini group delete {group}{force} --yes` does it");
-    confirm(context, args.yes, &question, &next).await?;
-    context.talk.progress("looking whether its workers live ...");
-    let deleted = opened.operator().delete_group(args.force).await;
-    context.talk.progress_done();
-    let report = deleted.map_err(|error| opened.refused(error))?;
+    let next = format!("`rokini group delete {group}{force} --yes` does it without asking");
+    confirm(context, args.yes, &action, &next).await?;
+    context.ui.progress("watching whether workers are alive ...");
+    let deleted = handle.operator().delete_group(args.force).await;
+    context.ui.progress_done();
+    let report = deleted.map_err(|error| handle.refusal(error))?;
     for row in &report.left {
-        context.talk.warn(format_args!("left alone: {row}"));
+        context.ui.warn(format_args!("not deleted: {row}"));
     }
     let output = Output::stdout()?;
     if context.json {
@@ -56,8 +57,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         output.json(&shown).await?;
     } else {
         let text = format!(
-            "deleted group {group}: {} leases, {} streams, {} workers\n",
-            report.leases, report.streams, report.workers
+            "deleted group {group}: {}, {}, {}\n",
+            count(report.leases, "lease"),
+            count(report.streams, "stream"),
+            count(report.workers, "worker")
         );
         output.write(text.into_bytes()).await?;
     }

@@ -2,19 +2,19 @@
 
 use serde::Serialize;
 
-use super::backlog::{self, Backlog};
-use super::opened::{GroupArgs, ScopeArgs};
-use super::verdict::span;
+use super::group_handle::{GroupArgs, ScopeArgs};
+use super::shard_lag::{self, ShardLag};
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
-use crate::table::Table;
+use crate::text::span;
+use crate::text_table::TextTable;
 
 /// Show how far each shard of a group is behind
 ///
-/// The lag of a shard is the age of its oldest record that is not done: 0 when there is none. It is read from the
-/// stream, so it is also right for shards that nobody has: one record of each unfinished shard, one of the five reads a
-/// second that the shard has. The exit status is 1 if the lag of some shard could not be told.
+/// The lag of a shard is the age of its oldest record that is not done: 0 when there is none. It comes from the stream,
+/// so it is also right for shards that no worker has; it takes one of the five reads a second of each unfinished shard.
+/// The exit status is 1 if the lag of some shard is not known.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -27,10 +27,10 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   rokini group lag billing
-  rokini group lag billing --json | jq .most_millis       the greatest lag, for an alarm";
+  rokini group lag billing --json | jq .most_millis       # the greatest lag, for an alarm";
 
 #[derive(Debug, Serialize)]
-struct Lagging {
+struct LagRow {
     stream: String,
     shard: String,
     owner: Option<String>,
@@ -39,35 +39,35 @@ struct Lagging {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let opened = args.group.open().await?;
-    let mut leases = opened.leases(&args.scope)?;
+    let handle = args.group.open().await?;
+    let mut leases = handle.leases(&args.scope)?;
     leases.retain(|row| !row.position.is_shard_end());
-    let backlogs = backlog::measure(&opened, &args.scope, &leases).await;
-    let lagging = leases.iter().map(|lease| {
-        let backlog = backlogs.get(&lease.key);
-        Lagging {
+    let lags = shard_lag::measure(&handle, &args.scope, &leases).await;
+    let rows = leases.iter().map(|lease| {
+        let lag = lags.get(&lease.key);
+        LagRow {
             stream: lease.key.stream.to_string(),
             shard: lease.key.shard.to_string(),
             owner: lease.owner.as_ref().map(|owner| owner.name.to_string()),
-            lag_millis: backlog.and_then(Backlog::millis),
-            problem: match backlog {
-                Some(Backlog::Gone(why) | Backlog::Unknown(why)) => Some(why.clone()),
+            lag_millis: lag.and_then(ShardLag::millis),
+            problem: match lag {
+                Some(ShardLag::Gone(why) | ShardLag::Unknown(why)) => Some(why.clone()),
                 _ => None,
             },
         }
     });
-    let mut lagging: Vec<Lagging> = lagging.collect();
-    // The worst first.
-    lagging.sort_by_key(|row| std::cmp::Reverse(row.lag_millis));
-    let most = lagging.iter().filter_map(|row| row.lag_millis).max();
+    let mut rows: Vec<LagRow> = rows.collect();
+    // The greatest lag first; what is not known last.
+    rows.sort_by_key(|row| std::cmp::Reverse(row.lag_millis));
+    let greatest = rows.iter().filter_map(|row| row.lag_millis).max();
     let output = Output::stdout()?;
     if context.json {
-        let group = opened.group.to_string();
-        let shown = serde_json::json!({ "group": group, "most_millis": most, "shards": lagging });
+        let group = handle.group.to_string();
+        let shown = serde_json::json!({ "group": group, "most_millis": greatest, "shards": rows });
         output.json(&shown).await?;
     } else {
-        let mut table = Table::new(["SHARD", "LAG", "OWNER", "STREAM", "PROBLEM"]);
-        for row in &lagging {
+        let mut table = TextTable::new(["SHARD", "LAG", "OWNER", "STREAM", "PROBLEM"]);
+        for row in &rows {
             table.row([
                 row.shard.clone(),
                 row.lag_millis.map_or_else(|| "?".to_owned(), span),
@@ -76,8 +76,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
                 row.problem.clone().unwrap_or_default(),
             ]);
         }
-        output.write(table.text(context.talk.stdout_colors()).into_bytes()).await?;
+        output.write(table.text(context.ui.stdout_colors()).into_bytes()).await?;
     }
-    let untold = backlogs.values().any(|backlog| backlog.millis().is_none());
-    Ok(if untold { Status::FAILED } else { Status::DONE })
+    let unknown = lags.values().any(|lag| lag.millis().is_none());
+    Ok(if unknown { Status::FAILED } else { Status::DONE })
 }

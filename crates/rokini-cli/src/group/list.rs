@@ -1,23 +1,23 @@
-//! `rokini group list`: the groups of a table.
+//! `rokini group list`: the groups of a lease table.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rokini::lease::{GroupId, Listing, WorkerState};
 use serde::Serialize;
 
-use super::opened::TableArgs;
+use super::group_handle::TableArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::line::time;
 use crate::output::Output;
-use crate::table::Table;
+use crate::text::time;
+use crate::text_table::TextTable;
 
 /// Groups listed at a time.
-const AT_ONCE: usize = 8;
+const CONCURRENT: usize = 8;
 
 /// List the groups of a table
 ///
-/// Reads the whole table (Scan), which workers never do. Workers count as their rows stand: `rokini group show` looks
-/// whether they beat.
+/// Reads the whole table (Scan), which workers never do. Counts every worker that was not declared dead; `rokini group
+/// show` watches whether they are alive.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -31,7 +31,7 @@ Examples:
   rokini group list --table positions --json | jq -r '.groups[].group'";
 
 #[derive(Debug, Serialize)]
-struct Listed {
+struct GroupRow {
     group: String,
     streams: Vec<String>,
     workers: usize,
@@ -43,13 +43,13 @@ struct Listed {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let table = args.table.open().await?;
-    let groups = table.store.groups().await.map_err(|error| table.failed(error))?;
-    let listed = groups.into_iter().map(|group: GroupId| {
+    let groups = table.store.groups().await.map_err(|error| table.explain(error))?;
+    let rows = groups.into_iter().map(|group: GroupId| {
         let table = &table;
         async move {
             let view = table.list(&group, Listing::All).await?;
             let unfinished = view.leases.iter().filter(|row| !row.position.is_shard_end());
-            Ok::<_, CliError>(Listed {
+            Ok::<_, CliError>(GroupRow {
                 group: group.to_string(),
                 streams: view.streams.iter().map(|row| row.name.clone()).collect(),
                 workers: view.workers.iter().filter(|row| row.state != WorkerState::Fenced).count(),
@@ -60,8 +60,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             })
         }
     });
-    let groups: Vec<Listed> =
-        stream::iter(listed.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await?;
+    let groups: Vec<GroupRow> =
+        stream::iter(rows.collect::<Vec<_>>()).buffered(CONCURRENT).try_collect().await?;
     let output = Output::stdout()?;
     if context.json {
         let name = table.config.table.as_str();
@@ -69,9 +69,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         return Ok(Status::DONE);
     }
     if groups.is_empty() {
-        context.talk.say(format_args!("table `{}` has no group yet", table.config.table));
+        context.ui.info(format_args!("table `{}` has no group yet", table.config.table));
     }
-    let mut text = Table::new(["GROUP", "WORKERS", "SHARDS", "FREE", "ENDED", "PAUSED", "STREAMS"]);
+    let mut text = TextTable::new(["GROUP", "WORKERS", "SHARDS", "FREE", "ENDED", "PAUSED", "STREAMS"]);
     for group in &groups {
         text.row([
             group.group.clone(),
@@ -83,6 +83,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             group.streams.join(", "),
         ]);
     }
-    output.write(text.text(context.talk.stdout_colors()).into_bytes()).await?;
+    output.write(text.text(context.ui.stdout_colors()).into_bytes()).await?;
     Ok(Status::DONE)
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use rokini::lease::Scope;
 
-use super::opened::{GroupArgs, Opened, ScopeArgs, keys};
+use super::group_handle::{GroupArgs, GroupHandle, ScopeArgs, keys};
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
 
 /// Stop the reading of a group, or of some of its shards
 ///
-/// Workers keep their leases and stop reading within about a heartbeat; what they have fetched is finished and stored,
-/// and nothing expires meanwhile, except the records that pass the stream's retention. The pause is stored: it outlives
-/// the workers. A pause of the group and pauses of single shards are apart.
+/// Workers keep their leases and stop reading within about a heartbeat; records that they have read already are finished.
+/// The pause is stored, so it also holds for workers that start later. It does not stop the retention of the stream.
+/// Pausing the group and pausing a shard are apart: a shard is read when neither is paused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -31,8 +31,8 @@ Examples:
 
 /// Let the reading of a group, or of some of its shards, go on
 ///
-/// `rokini group resume GROUP` ends the pause of the group; shards that were paused by themselves are resumed by
-/// themselves.
+/// `rokini group resume GROUP` ends the pause of the group. A shard that was paused with --shard or --stream is resumed
+/// the same way.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ResumeArgs {
@@ -43,47 +43,48 @@ pub(crate) struct ResumeArgs {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let opened = args.group.open().await?;
-    let scope = opened.scope(&args.scope)?;
-    opened.operator().pause(&scope).await.map_err(|error| opened.refused(error))?;
-    tell(&opened, &args.scope, &scope, true, context).await
+    let handle = args.group.open().await?;
+    let scope = handle.scope(&args.scope)?;
+    handle.operator().pause(&scope).await.map_err(|error| handle.refusal(error))?;
+    report(&handle, &args.scope, &scope, true, context).await
 }
 
 pub(crate) async fn resume(args: ResumeArgs, context: &Context) -> Result<Status, CliError> {
-    let opened = args.group.open().await?;
-    let scope = opened.scope(&args.scope)?;
-    opened.operator().resume(&scope).await.map_err(|error| opened.refused(error))?;
-    tell(&opened, &args.scope, &scope, false, context).await?;
-    // What still stands is easily overlooked.
+    let handle = args.group.open().await?;
+    let scope = handle.scope(&args.scope)?;
+    handle.operator().resume(&scope).await.map_err(|error| handle.refusal(error))?;
+    report(&handle, &args.scope, &scope, false, context).await?;
+    // What is still paused is easily overlooked.
     let resumed: BTreeSet<_> = match &scope {
         Scope::Leases(keys) => keys.iter().collect(),
         _ => BTreeSet::new(),
     };
-    let left = opened.view.leases.iter().filter(|row| row.paused && !resumed.contains(&row.key));
+    let left = handle.view.leases.iter().filter(|row| row.paused && !resumed.contains(&row.key));
     let left: Vec<_> = left.map(|row| row.key.shard.to_string()).collect();
-    let group = &opened.group;
+    let group = &handle.group;
     if !left.is_empty() {
-        context.talk.warn(format_args!(
-            "{} of its shards are still paused by themselves: `rokini group resume {group} --shard {}`",
-            left.len(),
-            left.join(" --shard ")
-        ));
+        let paused = match left.len() {
+            1 => "1 shard was paused on its own and still is".to_owned(),
+            several => format!("{several} shards were paused on their own and still are"),
+        };
+        let shards = left.join(" --shard ");
+        context.ui.warn(format_args!("{paused}: `rokini group resume {group} --shard {shards}`"));
     }
-    if scope != Scope::Group && opened.view.group.paused_at.is_some() {
-        context.talk.warn(format_args!("the group itself is still paused: `rokini group resume {group}`"));
+    if scope != Scope::Group && handle.view.group.paused_at.is_some() {
+        context.ui.warn(format_args!("the group as a whole is still paused: `rokini group resume {group}`"));
     }
     Ok(Status::DONE)
 }
 
-async fn tell(
-    opened: &Opened,
+async fn report(
+    handle: &GroupHandle,
     args: &ScopeArgs,
     scope: &Scope,
     paused: bool,
     context: &Context,
 ) -> Result<Status, CliError> {
-    let group = &opened.group;
-    let shards = keys(&opened.leases(args)?);
+    let group = &handle.group;
+    let shards = keys(&handle.leases(args)?);
     let done = if paused { "paused" } else { "resumed" };
     let output = Output::stdout()?;
     if context.json {

@@ -1,30 +1,29 @@
 //! `rokini group show`: the workers and leases of a group.
 
-use std::collections::BTreeSet;
-
-use rokini::lease::{LeaseKey, LeaseRow, StreamRow, WallClock, WorkerRow};
+use rokini::lease::{LeaseKey, LeaseRow, StreamRow, WorkerRow};
 use serde::Serialize;
 
-use super::backlog::{self, Backlog, Backlogs};
-use super::fleet::{self, Life, Lives};
-use super::opened::{GroupArgs, Opened, ScopeArgs, keys};
-use super::verdict::{Facts, State, Verdict, span};
+use super::diagnosis::{DiagnosisInput, ShardDiagnosis, ShardState};
+use super::group_handle::{GroupArgs, GroupHandle, ScopeArgs, keys};
+use super::liveness::Liveness;
+use super::observe::{Observations, observe};
+use super::shard_lag::ShardLag;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::line::time;
 use crate::output::Output;
-use crate::table::Table;
+use crate::text::{span, time};
+use crate::text_table::TextTable;
 
 /// Show everything about a group: shard, owner, epoch, position, lag, state, and why it does not move
 ///
-/// Reads the group's rows, watches for two heartbeats whether the workers beat, and asks the streams how old the oldest
-/// record is that each shard has not done (as `rokini group lag`). A position AFTER:N means that record N is done;
-/// tables shorten N, --json does not.
+/// Reads the group's rows, watches for the time of two heartbeats which workers are alive, and reads from the streams how
+/// far each shard is behind (as `rokini group lag` does). A position AFTER:N means that record N is done; tables shorten
+/// N, --json does not.
 ///
-/// States: reading; behind (the oldest record that is not done is older than a minute); stuck (as behind, and nothing was
-/// stored for a minute); paused; waiting (for a shard it came from); moving (to another worker); orphaned (its owner
-/// does not live); free; gone (from the stream); ended. Workers are alive, leaving, silent (no beat was seen) or fenced
-/// (declared dead).
+/// States of a shard: reading; behind (its oldest record that is not done is older than a minute); stuck (the same, and no
+/// position was stored for a minute); paused; waiting (for a shard that it came from); moving (to another worker);
+/// orphaned (its owner is not alive); free (no worker has it); gone (from the stream); ended (read to its end). Workers
+/// are alive, leaving, silent (no heartbeat came) or fenced (declared dead).
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -32,7 +31,7 @@ pub(crate) struct Args {
     group: GroupArgs,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Only read the rows, once: no lag, and every worker that was not declared dead counts as alive
+    /// Only read the rows: without the lag, and every worker that was not declared dead counts as alive
     #[arg(long)]
     quick: bool,
 }
@@ -43,71 +42,25 @@ Examples:
   rokini group show billing --json | jq '.leases[] | select(.why != null)'";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let opened = args.group.open().await?;
-    let wanted = keys(&opened.leases(&args.scope)?);
-    let look = look(&opened, &args.scope, &wanted, args.quick).await?;
-    let streams: Vec<&StreamRow> = opened.streams(&args.scope)?;
-    let shown = Group::new(&opened, &streams, &wanted, &look);
-    for row in &opened.view.unreadable {
-        context.talk.warn(row);
+    let handle = args.group.open().await?;
+    let wanted = keys(&handle.leases(&args.scope)?);
+    let observations = match args.quick {
+        true => Observations::of_rows(&handle),
+        false => observe(&handle, &args.scope, &wanted).await?,
+    };
+    let streams: Vec<&StreamRow> = handle.streams(&args.scope)?;
+    let shown = Group::new(&handle, &streams, &wanted, &observations);
+    for row in &handle.view.unreadable {
+        context.ui.warn(row);
     }
-    look.warn(context);
+    observations.warn_of_unknown_lags(context);
     let output = Output::stdout()?;
     if context.json {
         output.json(&shown).await?;
     } else {
-        output.write(shown.tables(look.now_millis, context.talk.stdout_colors()).into_bytes()).await?;
+        output.write(shown.tables(observations.now_millis, context.ui.stdout_colors()).into_bytes()).await?;
     }
     Ok(Status::DONE)
-}
-
-/// What is known beyond the rows.
-pub(super) struct Look {
-    lives: Lives,
-    backlogs: Backlogs,
-    now_millis: u64,
-}
-
-/// Watches the workers, and measures how far the wanted leases are behind; both at a time. `quick` does neither.
-pub(super) async fn look(
-    opened: &Opened,
-    scope: &ScopeArgs,
-    wanted: &[LeaseKey],
-    quick: bool,
-) -> Result<Look, CliError> {
-    let now_millis = WallClock::system().millis();
-    if quick {
-        let lives = fleet::believed(&opened.view.workers);
-        return Ok(Look { lives, backlogs: Backlogs::new(), now_millis });
-    }
-    let leases: Vec<&LeaseRow> = opened.view.leases.iter().filter(|row| wanted.contains(&row.key)).collect();
-    let (lives, backlogs) = tokio::join!(fleet::watched(opened), backlog::measure(opened, scope, &leases));
-    Ok(Look { lives: lives?, backlogs, now_millis })
-}
-
-impl Look {
-    /// Says what could not be learnt; whether there is any.
-    pub(super) fn warn(&self, context: &Context) -> bool {
-        let unknown = self.backlogs.values().filter_map(|backlog| match backlog {
-            Backlog::Unknown(why) => Some(why),
-            _ => None,
-        });
-        let unknown: BTreeSet<&String> = unknown.collect();
-        for why in &unknown {
-            context.talk.warn(format_args!("the lag of some shards is not known: {why}"));
-        }
-        !unknown.is_empty()
-    }
-
-    pub(super) fn facts<'a>(&'a self, opened: &'a Opened) -> Facts<'a> {
-        Facts {
-            group: opened.group.as_str(),
-            view: &opened.view,
-            lives: &self.lives,
-            backlogs: &self.backlogs,
-            now_millis: self.now_millis,
-        }
-    }
 }
 
 /// A group as it is shown.
@@ -132,8 +85,8 @@ struct Stream {
 struct Worker {
     name: String,
     incarnation: String,
-    state: Life,
-    beat: u64,
+    state: Liveness,
+    heartbeat: u64,
     leases: usize,
     version: String,
 }
@@ -153,7 +106,7 @@ struct Lease {
     checkpointed_at: Option<String>,
     #[serde(skip)]
     checkpointed_millis: Option<u64>,
-    state: State,
+    state: ShardState,
     why: Option<String>,
     next: Option<String>,
     lag_millis: Option<u64>,
@@ -162,12 +115,12 @@ struct Lease {
 }
 
 impl Worker {
-    fn new(row: &WorkerRow, leases: &[LeaseRow], life: Life) -> Self {
+    fn new(row: &WorkerRow, leases: &[LeaseRow], liveness: Liveness) -> Self {
         Self {
             name: row.id.name.to_string(),
             incarnation: row.id.incarnation.to_string(),
-            state: life,
-            beat: row.beat,
+            state: liveness,
+            heartbeat: row.beat,
             leases: leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id)).count(),
             version: row.version.clone(),
         }
@@ -175,7 +128,7 @@ impl Worker {
 }
 
 impl Lease {
-    fn new(row: &LeaseRow, verdict: Verdict, backlog: Option<&Backlog>) -> Self {
+    fn new(row: &LeaseRow, diagnosis: ShardDiagnosis, lag: Option<&ShardLag>) -> Self {
         let owner = row.owner.as_ref();
         Self {
             stream: row.key.stream.to_string(),
@@ -190,10 +143,10 @@ impl Lease {
             children: row.children.iter().map(ToString::to_string).collect(),
             checkpointed_at: row.checkpointed_at.map(time),
             checkpointed_millis: row.checkpointed_at,
-            state: verdict.state,
-            why: verdict.why,
-            next: verdict.next,
-            lag_millis: backlog.and_then(Backlog::millis),
+            state: diagnosis.state,
+            why: diagnosis.why,
+            next: diagnosis.next,
+            lag_millis: lag.and_then(ShardLag::millis),
             paused: row.paused,
             pending: row.pending.as_ref().map(|pending| pending.position.to_string()),
         }
@@ -201,48 +154,56 @@ impl Lease {
 }
 
 impl Group {
-    fn new(opened: &Opened, streams: &[&StreamRow], wanted: &[LeaseKey], look: &Look) -> Self {
-        let (view, facts) = (&opened.view, look.facts(opened));
+    fn new(
+        handle: &GroupHandle,
+        streams: &[&StreamRow],
+        wanted: &[LeaseKey],
+        observations: &Observations,
+    ) -> Self {
+        let (view, input) =
+            (&handle.view, DiagnosisInput { group: handle.group.as_str(), view: &handle.view, observations });
         let leases = view.leases.iter().filter(|row| wanted.contains(&row.key));
         let streams = streams.iter().map(|row| Stream {
             id: row.id.to_string(),
             name: row.name.clone(),
             start: row.start.to_string(),
         });
-        let life = |row: &WorkerRow| look.lives.get(&row.id).copied().unwrap_or(Life::Leaving);
+        let liveness =
+            |row: &WorkerRow| observations.workers.get(&row.id).copied().unwrap_or(Liveness::Leaving);
         Self {
-            group: opened.group.to_string(),
-            table: opened.table.config.table.clone(),
+            group: handle.group.to_string(),
+            table: handle.table.config.table.clone(),
             paused_at: view.group.paused_at.map(time),
             streams: streams.collect(),
-            workers: view.workers.iter().map(|row| Worker::new(row, &view.leases, life(row))).collect(),
+            workers: view.workers.iter().map(|row| Worker::new(row, &view.leases, liveness(row))).collect(),
             leases: leases
-                .map(|row| Lease::new(row, facts.judge(row), look.backlogs.get(&row.key)))
+                .map(|row| Lease::new(row, input.diagnose(row), observations.lags.get(&row.key)))
                 .collect(),
         }
     }
 
     fn tables(&self, now_millis: u64, colors: bool) -> String {
         let mut text = String::new();
-        let mut workers = Table::new(["WORKER", "STATE", "LEASES", "BEAT", "VERSION", "INCARNATION"]);
+        let mut workers =
+            TextTable::new(["WORKER", "STATE", "LEASES", "HEARTBEAT", "VERSION", "INCARNATION"]);
         for worker in &self.workers {
             workers.row([
                 worker.name.clone(),
                 worker.state.name().to_owned(),
                 worker.leases.to_string(),
-                worker.beat.to_string(),
+                worker.heartbeat.to_string(),
                 worker.version.clone(),
                 worker.incarnation.clone(),
             ]);
         }
         text += &if self.workers.is_empty() { "no workers\n".to_owned() } else { workers.text(colors) };
         if let Some(at) = &self.paused_at {
-            text += &format!("\nthe group is paused since {at}\n");
+            text += &format!("\nthe group has been paused since {at}\n");
         }
         for stream in &self.streams {
             text += &format!("\nstream {} (started at {})\n", stream.id, stream.start);
             let mut leases =
-                Table::new(["SHARD", "OWNER", "EPOCH", "POSITION", "STORED", "LAG", "STATE", "WHY"]);
+                TextTable::new(["SHARD", "OWNER", "EPOCH", "POSITION", "STORED", "LAG", "STATE", "WHY"]);
             for lease in self.leases.iter().filter(|lease| lease.stream == stream.id) {
                 let stored = lease.checkpointed_millis.map(|then| ago(now_millis.saturating_sub(then)));
                 leases.row([

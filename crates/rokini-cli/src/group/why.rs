@@ -2,18 +2,18 @@
 
 use serde::Serialize;
 
-use super::opened::{GroupArgs, ScopeArgs, keys};
-use super::show::look;
-use super::verdict::State;
+use super::diagnosis::{DiagnosisInput, ShardState};
+use super::group_handle::{GroupArgs, ScopeArgs, keys};
+use super::observe::observe;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
 
 /// Say why shards of a group do not move, and what to do next
 ///
-/// Looks at the rows, watches for two heartbeats whether the workers beat, and asks the stream how far behind each
-/// shard is. Without --shard only shards that stand still or are behind are told of; the exit status is 1 if there is any,
-/// or if it could not be told.
+/// Reads the group's rows, watches for the time of two heartbeats which workers are alive, and reads from the stream how
+/// far each shard is behind. Shows only shards that do not move or are behind, unless --shard names them. The exit status
+/// is 1 if there is any such shard, or if the lag of one is not known.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -32,39 +32,44 @@ Examples:
 struct Reason {
     stream: String,
     shard: String,
-    state: State,
+    state: ShardState,
     why: Option<String>,
     next: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let opened = args.group.open().await?;
-    let wanted = keys(&opened.leases(&args.scope)?);
-    let asked = !args.scope.shards.is_empty();
-    let look = look(&opened, &args.scope, &wanted, false).await?;
-    let untold = look.warn(context);
-    let facts = look.facts(&opened);
-    let leases = opened.view.leases.iter().filter(|row| wanted.contains(&row.key));
-    let judged: Vec<_> = leases.map(|lease| (lease, facts.judge(lease))).collect();
-    let stands = |state: State| state.stands_still() || state == State::Behind;
-    let reasons =
-        judged.iter().filter(|(_, verdict)| asked || stands(verdict.state)).map(|(lease, verdict)| Reason {
+    let handle = args.group.open().await?;
+    let wanted = keys(&handle.leases(&args.scope)?);
+    let named = !args.scope.shards.is_empty();
+    let observations = observe(&handle, &args.scope, &wanted).await?;
+    let unknown = observations.warn_of_unknown_lags(context);
+    let input =
+        DiagnosisInput { group: handle.group.as_str(), view: &handle.view, observations: &observations };
+    let leases = handle.view.leases.iter().filter(|row| wanted.contains(&row.key));
+    let diagnosed: Vec<_> = leases.map(|lease| (lease, input.diagnose(lease))).collect();
+    let is_slow = |state: ShardState| state.stands_still() || state == ShardState::Behind;
+    let shown = diagnosed.iter().filter(|(_, diagnosis)| named || is_slow(diagnosis.state));
+    let reasons: Vec<Reason> = shown
+        .map(|(lease, diagnosis)| Reason {
             stream: lease.key.stream.to_string(),
             shard: lease.key.shard.to_string(),
-            state: verdict.state,
-            why: verdict.why.clone(),
-            next: verdict.next.clone(),
-        });
-    let reasons: Vec<Reason> = reasons.collect();
-    let any = judged.iter().any(|(_, verdict)| stands(verdict.state));
+            state: diagnosis.state,
+            why: diagnosis.why.clone(),
+            next: diagnosis.next.clone(),
+        })
+        .collect();
+    let any = diagnosed.iter().any(|(_, diagnosis)| is_slow(diagnosis.state));
     let output = Output::stdout()?;
     if context.json {
-        let (group, moves) = (opened.group.to_string(), !any);
+        let (group, moves) = (handle.group.to_string(), !any);
         output.json(&serde_json::json!({ "group": group, "moves": moves, "shards": reasons })).await?;
     } else {
         let mut text = String::new();
         if reasons.is_empty() {
-            text += &format!("all {} shards move or are finished\n", judged.len());
+            text += &match diagnosed.len() {
+                1 => "the only shard moves or is finished\n".to_owned(),
+                several => format!("all {several} shards move or are finished\n"),
+            };
         }
         for reason in &reasons {
             text += &format!("{} is {}", reason.shard, reason.state.name());
@@ -74,5 +79,5 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         }
         output.write(text.into_bytes()).await?;
     }
-    Ok(if any || untold { Status::FAILED } else { Status::DONE })
+    Ok(if any || unknown { Status::FAILED } else { Status::DONE })
 }

@@ -30,7 +30,7 @@ pub(super) struct Sender {
     stream: StreamRef,
     client: Client,
     /// Requests in a row of which nothing was accepted.
-    fruitless: u32,
+    rejected_requests: u32,
     last_accepted: Instant,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Accepted {
     pub(super) sequence: String,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 pub(super) struct Sent {
     pub(super) accepted: Vec<Accepted>,
     /// To be put again, in order.
@@ -55,7 +55,7 @@ impl Sender {
         let timeouts =
             TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
         let client = Client::from_conf(Builder::from(&aws.config).timeout_config(timeouts).build());
-        Ok(Self { aws, stream, client, fruitless: 0, last_accepted: Instant::now() })
+        Ok(Self { aws, stream, client, rejected_requests: 0, last_accepted: Instant::now() })
     }
 
     /// Sends one request.
@@ -74,23 +74,23 @@ impl Sender {
             None => call.stream_name(self.stream.name()),
         };
         let (sent, reason) = match Box::pin(call.send()).await {
-            Ok(answer) => sort(entries, answer)?,
+            Ok(answer) => split(entries, answer)?,
             Err(error) if error.code() == Some("ProvisionedThroughputExceededException") => {
                 let reason = error.message().unwrap_or("the rate is exceeded").to_owned();
-                (Sent { accepted: Vec::new(), refused: again(entries), pause: None }, Some(reason))
+                (Sent { accepted: Vec::new(), refused: to_be_retried(entries), pause: None }, Some(reason))
             }
             Err(error) => return Err(self.aws.refused("kinesis:PutRecords", &self.stream, &error)),
         };
-        self.judge(sent, reason)
+        self.pause_or_give_up(sent, reason)
     }
 
-    /// Decides on a pause, or to give up.
-    fn judge(&mut self, mut sent: Sent, reason: Option<String>) -> Result<Sent, CliError> {
+    /// Decides how long to wait before the refused records are put again, or that it is no use.
+    fn pause_or_give_up(&mut self, mut sent: Sent, reason: Option<String>) -> Result<Sent, CliError> {
         if !sent.accepted.is_empty() {
-            self.fruitless = 0;
+            self.rejected_requests = 0;
             self.last_accepted = Instant::now();
         } else if !sent.refused.is_empty() {
-            self.fruitless += 1;
+            self.rejected_requests += 1;
         }
         if sent.refused.is_empty() {
             return Ok(sent);
@@ -98,24 +98,27 @@ impl Sender {
         if self.last_accepted.elapsed() > PATIENCE {
             let what =
                 format!("stream `{}` has accepted no record for {} s", self.stream, PATIENCE.as_secs());
-            let mut error = CliError::new(Status::UNAVAILABLE, what)
-                .next("give a lower `--rate`, or add shards: `aws kinesis update-shard-count`");
+            let mut error = CliError::new(Status::UNAVAILABLE, what).next(format!(
+                "give a lower `--rate`, or add shards: `aws kinesis update-shard-count --stream-name {} \
+                 --target-shard-count N --scaling-type UNIFORM_SCALING`",
+                self.stream.name()
+            ));
             error.why.extend(reason);
             return Err(error);
         }
         tracing::debug!(refused = sent.refused.len(), reason, "records are put again");
-        let pause = PAUSE.0.saturating_mul(1 << self.fruitless.min(8)).min(PAUSE.1);
+        let pause = PAUSE.0.saturating_mul(1 << self.rejected_requests.min(8)).min(PAUSE.1);
         sent.pause = Some(pause.mul_f64(rand::rng().random_range(0.5..1.0)));
         Ok(sent)
     }
 }
 
-fn again(entries: Vec<Entry>) -> Vec<Entry> {
+fn to_be_retried(entries: Vec<Entry>) -> Vec<Entry> {
     entries.into_iter().map(|entry| Entry { refusals: entry.refusals + 1, ..entry }).collect()
 }
 
-/// Tells accepted records from refused ones; both come in the order of the request.
-fn sort(entries: Vec<Entry>, answer: PutRecordsOutput) -> Result<(Sent, Option<String>), CliError> {
+/// Splits a request into accepted and refused records, each in the order of the request.
+fn split(entries: Vec<Entry>, answer: PutRecordsOutput) -> Result<(Sent, Option<String>), CliError> {
     if answer.records.len() != entries.len() {
         let what = format!(
             "the answer to `kinesis:PutRecords` has {} results for {} records",
@@ -134,5 +137,5 @@ fn sort(entries: Vec<Entry>, answer: PutRecordsOutput) -> Result<(Sent, Option<S
             }
         }
     }
-    Ok((Sent { accepted, refused: again(refused), pause: None }, reason))
+    Ok((Sent { accepted, refused: to_be_retried(refused), pause: None }, reason))
 }

@@ -19,117 +19,117 @@ use crate::output::Output;
 
 /// What to follow, and how far.
 #[derive(Debug)]
-pub(super) struct Follow {
+pub(super) struct FollowOptions {
     pub(super) shards: Vec<ShardDescription>,
-    /// Where the shards begin that are there now; those that come later begin at their oldest record.
+    /// Where these shards start; those that come later start at their oldest record.
     pub(super) at: Position,
     /// Whether to go on with the shards that come from these.
     pub(super) descend: bool,
     pub(super) format: Format,
     pub(super) count: Option<u64>,
-    /// Whether a shard is done at its tip.
+    /// Whether a shard is done once its newest record is read.
     pub(super) to_tips: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Follower {
     source: Arc<KinesisSource>,
-    follow: Follow,
+    options: FollowOptions,
 }
 
-/// What a shard's task tells.
-struct News {
+/// What the reader of a shard reports.
+struct Update {
     shard: ShardId,
-    event: Event,
+    kind: UpdateKind,
 }
 
-enum Event {
-    ReadResponse(ReadResponse),
-    /// It cannot be read any more.
+enum UpdateKind {
+    Read(ReadResponse),
+    /// The shard cannot be read any more.
     Gone(rokini::Error),
-    /// A read failed and is tried again; told once in a row.
-    Trouble(rokini::Error),
+    /// A read failed and is tried again; reported once for several failures in a row.
+    Retrying(rokini::Error),
     Failed(rokini::Error),
 }
 
-/// Answers of shards that wait to be written. Each may have 10 MB.
-const WAITING: usize = 4;
-/// Pauses after reads that failed: from, to.
+/// Responses that wait to be written, of all shards. Each may have 10 MB.
+const QUEUED: usize = 4;
+/// The shortest and the longest pause after a read that failed.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 impl Follower {
-    pub(super) fn new(source: KinesisSource, follow: Follow) -> Self {
-        Self { source: Arc::new(source), follow }
+    pub(super) fn new(source: KinesisSource, options: FollowOptions) -> Self {
+        Self { source: Arc::new(source), options }
     }
 
     /// Returns when nothing more can come or is wanted.
     pub(super) async fn run(mut self, output: &Output, context: &Context) -> Result<(), CliError> {
-        let (news, mut inbox) = mpsc::channel(WAITING);
+        let (sender, mut updates) = mpsc::channel(QUEUED);
         let mut tasks = JoinSet::new();
         let mut lineage = Lineage::default();
-        lineage.add(std::mem::take(&mut self.follow.shards));
+        lineage.add(std::mem::take(&mut self.options.shards));
         for shard in lineage.take_ready() {
-            self.start(shard, self.follow.at, &news, &mut tasks);
+            self.start(shard, self.options.at, &sender, &mut tasks);
         }
-        let mut left = self.follow.count.unwrap_or(u64::MAX);
+        let mut left = self.options.count.unwrap_or(u64::MAX);
         while left > 0 {
-            let News { shard, event } = tokio::select! {
+            let Update { shard, kind } = tokio::select! {
                 // What a task sent before it ended comes first.
                 biased;
-                Some(news) = inbox.recv() => news,
+                Some(update) = updates.recv() => update,
                 ended = tasks.join_next() => match ended {
                     Some(_) => continue,
                     None => return Ok(()),
                 },
             };
-            match event {
-                Event::ReadResponse(fetched) => {
-                    left -= self.write(&shard, &fetched, left, output).await?;
-                    let Some(end) = fetched.end else { continue };
+            match kind {
+                UpdateKind::Read(response) => {
+                    left -= self.write(&shard, &response, left, output).await?;
+                    let Some(end) = response.end else { continue };
                     lineage.ended(&shard);
-                    if self.follow.descend {
+                    if self.options.descend {
                         lineage.add(self.children(&shard, end.children).await?);
                     }
                     for child in lineage.take_ready() {
-                        self.start(child, Position::TrimHorizon, &news, &mut tasks);
+                        self.start(child, Position::TrimHorizon, &sender, &mut tasks);
                     }
                 }
-                Event::Gone(error) => {
-                    context.talk.warn(format_args!("{error}; the other shards go on"));
+                UpdateKind::Gone(error) => {
+                    context.ui.warn(format_args!("shard {shard} is passed over, the others go on: {error}"));
                     lineage.ended(&shard);
                     for child in lineage.take_ready() {
-                        self.start(child, Position::TrimHorizon, &news, &mut tasks);
+                        self.start(child, Position::TrimHorizon, &sender, &mut tasks);
                     }
                 }
-                Event::Trouble(error) => context.talk.warn(error),
-                Event::Failed(error) => return Err(error.into()),
+                UpdateKind::Retrying(error) => context.ui.warn(error),
+                UpdateKind::Failed(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
-    fn start(&self, shard: ShardId, at: Position, news: &mpsc::Sender<News>, tasks: &mut JoinSet<()>) {
-        let task = Task { source: Arc::clone(&self.source), shard, news: news.clone() };
-        tasks.spawn(task.run(at, self.follow.to_tips));
+    fn start(&self, shard: ShardId, at: Position, sender: &mpsc::Sender<Update>, tasks: &mut JoinSet<()>) {
+        let reader = ReadLoop { source: Arc::clone(&self.source), shard, sender: sender.clone() };
+        tasks.spawn(reader.run(at, self.options.to_tips));
     }
 
     /// Writes at most `most` records and returns how many.
     async fn write(
         &self,
         shard: &ShardId,
-        fetched: &ReadResponse,
+        response: &ReadResponse,
         most: u64,
         output: &Output,
     ) -> Result<u64, CliError> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let records = &fetched.records[..fetched.records.len().min(most)];
+        let records = &response.records[..response.records.len().min(most)];
         if records.is_empty() {
             return Ok(0);
         }
         let origin = Origin { shard: shard.as_str(), hold: None };
         let mut lines = Vec::new();
         for record in records {
-            self.follow.format.write(record, origin, &mut lines);
+            self.options.format.write(record, origin, &mut lines);
         }
         output.write(lines).await?;
         Ok(records.len() as u64)
@@ -138,10 +138,10 @@ impl Follower {
     async fn children(
         &self,
         shard: &ShardId,
-        told: Vec<ShardDescription>,
+        listed: Vec<ShardDescription>,
     ) -> Result<Vec<ShardDescription>, CliError> {
-        if !told.is_empty() {
-            return Ok(told);
+        if !listed.is_empty() {
+            return Ok(listed);
         }
         let mut all = self.source.list_shards(ShardSelection::All).await?;
         all.retain(|listed| listed.parents.contains(shard));
@@ -150,39 +150,41 @@ impl Follower {
 }
 
 /// Reads one shard.
-struct Task {
+struct ReadLoop {
     source: Arc<KinesisSource>,
     shard: ShardId,
-    news: mpsc::Sender<News>,
+    sender: mpsc::Sender<Update>,
 }
 
-impl Task {
+impl ReadLoop {
     async fn run(self, at: Position, to_tip: bool) {
         let mut reader = match self.source.open(&self.shard, &at).await {
             Ok(reader) => reader,
-            Err(error) => return self.tell(Event::Failed(error)).await,
+            Err(error) => return self.report(UpdateKind::Failed(error)).await,
         };
         let mut failures = 0_u32;
         loop {
-            let fetched = match next(&mut *reader).await {
-                Ok(fetched) => fetched,
+            let response = match next(&mut *reader).await {
+                Ok(response) => response,
                 Err(error) if error.is_retryable() => {
                     let pause = PAUSE.0.saturating_mul(1 << failures.min(8)).min(PAUSE.1);
                     failures += 1;
-                    // Rate limits are shared with other consumers: now and then one refusal is usual.
+                    // Rate limits are shared with other consumers, so a few throttled reads are usual.
                     if failures == if error.kind() == ErrorKind::Throttled { 5 } else { 1 } {
-                        self.tell(Event::Trouble(error)).await;
+                        self.report(UpdateKind::Retrying(error)).await;
                     }
                     sleep(pause).await;
                     continue;
                 }
-                Err(error) if error.kind() == ErrorKind::Data => return self.tell(Event::Gone(error)).await,
-                Err(error) => return self.tell(Event::Failed(error)).await,
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    return self.report(UpdateKind::Gone(error)).await;
+                }
+                Err(error) => return self.report(UpdateKind::Failed(error)).await,
             };
             failures = 0;
-            let done = fetched.end.is_some() || (to_tip && fetched.millis_behind_latest == 0);
-            if !fetched.records.is_empty() || done {
-                self.tell(Event::ReadResponse(fetched)).await;
+            let done = response.end.is_some() || (to_tip && response.millis_behind_latest == 0);
+            if !response.records.is_empty() || done {
+                self.report(UpdateKind::Read(response)).await;
             }
             if done {
                 return;
@@ -190,9 +192,9 @@ impl Task {
         }
     }
 
-    async fn tell(&self, event: Event) {
-        // Nobody listens once enough was written.
-        let _ = self.news.send(News { shard: self.shard.clone(), event }).await;
+    async fn report(&self, kind: UpdateKind) {
+        // The receiver is gone once enough was written.
+        let _ = self.sender.send(Update { shard: self.shard.clone(), kind }).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which shard may be read when: parents before children.
+//! Which shards may be read now: parents before children.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use rokini::ShardDescription;
 use rokini::lease::ShardId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ReadState {
     Waiting,
     Reading,
     Ended,
@@ -14,34 +14,34 @@ enum State {
 
 /// The shards that are followed.
 #[derive(Debug, Default)]
-pub(super) struct Lineage(BTreeMap<ShardId, (Vec<ShardId>, State)>);
+pub(super) struct Lineage(BTreeMap<ShardId, (Vec<ShardId>, ReadState)>);
 
 impl Lineage {
     /// Takes shards in; those that are known stay as they are.
     pub(super) fn add(&mut self, shards: impl IntoIterator<Item = ShardDescription>) {
         for shard in shards {
-            self.0.entry(shard.id).or_insert((shard.parents, State::Waiting));
+            self.0.entry(shard.id).or_insert((shard.parents, ReadState::Waiting));
         }
     }
 
     pub(super) fn ended(&mut self, shard: &ShardId) {
         if let Some((_, state)) = self.0.get_mut(shard) {
-            *state = State::Ended;
+            *state = ReadState::Ended;
         }
     }
 
     /// Takes those that can be read now: every parent that is followed has ended.
     pub(super) fn take_ready(&mut self) -> Vec<ShardId> {
-        let open = |parent: &ShardId| self.0.get(parent).is_some_and(|(_, state)| *state != State::Ended);
+        let open = |parent: &ShardId| self.0.get(parent).is_some_and(|(_, state)| *state != ReadState::Ended);
         let ready: Vec<_> = self
             .0
             .iter()
-            .filter(|(_, (parents, state))| *state == State::Waiting && !parents.iter().any(open))
+            .filter(|(_, (parents, state))| *state == ReadState::Waiting && !parents.iter().any(open))
             .map(|(id, _)| id.clone())
             .collect();
         for id in &ready {
             if let Some((_, state)) = self.0.get_mut(id) {
-                *state = State::Reading;
+                *state = ReadState::Reading;
             }
         }
         ready

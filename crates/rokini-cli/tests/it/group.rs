@@ -239,7 +239,7 @@ async fn o4_one_view_says_where_each_shard_is_and_why_it_does_not_move() {
         assert_eq!(lease["state"], if frozen { "orphaned" } else { "reading" }, "{lease}");
         assert_eq!(lease["lag_millis"].as_u64().unwrap() >= 1000, frozen, "{lease}");
         assert_eq!(
-            lease["why"].as_str().is_some_and(|why| why.contains("b has it, but does not beat")),
+            lease["why"].as_str().is_some_and(|why| why.contains("b has it, but has no heartbeat")),
             frozen
         );
     }
@@ -256,7 +256,11 @@ async fn o4_one_view_says_where_each_shard_is_and_why_it_does_not_move() {
     put(&local, 80..120).await;
     tokio::time::sleep(Duration::from_millis(1200)).await;
     let table = local.run(&["group", "show", "g"]).await.done();
-    assert_eq!(table.matches("free   nobody has it: no worker of the group is alive").count(), 4, "{table}");
+    assert_eq!(
+        table.matches("free   no worker has it: no worker of the group is alive").count(),
+        4,
+        "{table}"
+    );
     let lag = local.run(&["group", "lag", "g", "--json"]).await.done();
     let lag: Value = serde_json::from_str(&lag).unwrap();
     assert!(lag["most_millis"].as_u64().unwrap() >= 1000, "{lag}");
@@ -357,7 +361,7 @@ async fn o4_a_stream_of_another_account_is_not_taken_for_gone() {
         "{show:?}"
     );
     let why = there.run(&["group", "why", "g"]).await;
-    assert!(why.status == Some(1) && !why.stdout.contains("nothing is to be done"), "{why:?}");
+    assert!(why.status == Some(1) && !why.stdout.contains("nothing needs to be done"), "{why:?}");
     assert!(why.stderr.contains(HINT), "{why:?}");
     let seek = ["group", "seek", "g", "--to", "-10m", "--dry-run"];
     there.run(&seek).await.refused(2, &["stream `orders` does not exist", "next: ", HINT]);
@@ -392,10 +396,20 @@ async fn groups_are_listed_and_deleted() {
     local
         .run(&["group", "delete", "g"])
         .await
-        .refused(2, &["error: Delete group g", "next: `rokini group delete g --yes`"]);
+        .refused(
+            2,
+            &[
+                "error: not confirmed, so nothing was done: delete group g for good, with the positions of 2 shards in 1 \
+                 stream\n",
+                "why: there is no terminal to ask on",
+                "next: `rokini group delete g --yes`",
+            ],
+        );
     let alive = local.run(&["group", "delete", "g", "--yes"]).await;
     alive.refused(1, &["error: group `g` has live workers: w", "next: stop them first"]);
     assert_eq!(g.stop().await, Some(0));
+    let asked = local.run(&["group", "delete", "g", "--json"]).await;
+    asked.refused(2, &["not confirmed", "`--json` does not ask"]);
     let deleted = json(&local, &["group", "delete", "g", "--yes"]).await;
     assert_eq!((&deleted["leases"], &deleted["streams"]), (&2.into(), &1.into()));
     local.run(&["group", "show", "g"]).await.refused(2, &["nothing of group `g`", "`rokini group list`"]);
@@ -405,7 +419,7 @@ async fn groups_are_listed_and_deleted() {
 }
 
 #[tokio::test]
-async fn orders_that_cannot_be_are_refused_with_the_next_step() {
+async fn orders_that_make_no_sense_are_refused_with_the_next_step() {
     let local = Local::start(2).await;
     let mut member = local.consume("orders", "g", "w", &[]);
     member.until("its shards", |member| member.stderr().matches("started at").count() == 2).await;
@@ -413,12 +427,21 @@ async fn orders_that_cannot_be_are_refused_with_the_next_step() {
     let cases: [(&[&str], &[&str]); 7] = [
         (
             &["seek", "g", "--to", "trim_horizon"],
-            &["error: Move 2 shards of group g", "next: ", "`--dry-run`", "`--yes`"],
+            &[
+                "error: not confirmed",
+                "move the position of 2 shards of group g",
+                "next: ",
+                "`--dry-run`",
+                "`--yes`",
+            ],
         ),
-        (&["seek", "g", "--to", "yesterday", "--yes"], &["expected horizon", "after:<sequence number>"]),
+        (&["seek", "g", "--to", "yesterday", "--yes"], &["expected trim_horizon", "after:N"]),
         (
             &["seek", "g", "--to", "at:5", "--yes"],
-            &["error: a sequence number belongs to one shard, but 2", "next: name it by `--shard`"],
+            &[
+                "error: a sequence number belongs to one shard, but the order is for 2 shards",
+                "next: name one by `--shard`",
+            ],
         ),
         (&["seek", "g", "--to", "2199-01-01T00:00:00Z", "--yes"], &["error: ", "in the future"]),
         (&["seek", "nope", "--to", "latest", "--yes"], &["nothing of group `nope`", "next: "]),
@@ -431,7 +454,7 @@ async fn orders_that_cannot_be_are_refused_with_the_next_step() {
         ),
         (
             &["resume", "g", "--stream", "nope"],
-            &["error: group `g` has not consumed a stream `nope`", "next: its streams are orders"],
+            &["error: group `g` has no stream `nope`", "next: its streams are orders"],
         ),
     ];
     for (arguments, said) in cases {

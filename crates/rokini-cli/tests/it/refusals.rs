@@ -14,7 +14,7 @@ use crate::support::{Ended, Endpoints, Local, dynamodb};
 const STREAM_COMMANDS: [&[&str]; 3] = [
     &["consume", "orders", "--group", "g"],
     &["put", "orders", "hello"],
-    &["tail", "orders", "--from", "horizon"],
+    &["tail", "orders", "--from", "trim_horizon"],
 ];
 /// The commands that need a table.
 const TABLE_COMMANDS: [&[&str]; 4] = [
@@ -284,7 +284,7 @@ async fn no_such_group_stream_or_shard() {
         2,
         &[
             "error: table `rokini` in region `us-east-1` has nothing of group `nope`",
-            "next: check name, table and region (`rokini group list` shows the groups), or start a member: `rokini \
+            "next: check name, table and region (`rokini group list` shows the groups), or start a worker: `rokini \
              consume STREAM --group nope`",
         ],
     );
@@ -296,6 +296,10 @@ async fn no_such_group_stream_or_shard() {
         2,
         &["error: stream `orders` has no shard `nope`", "next: its shards are shardId-000000000000"],
     );
+    local
+        .run(&["tail", "orders", "--shard", "7"])
+        .await
+        .refused(2, &["has no shard `7`", "next: its shards are"]);
     local.run(&["tail", "orders", "--from", "at:123"]).await.refused(
         2,
         &[
@@ -316,4 +320,10 @@ async fn errors_are_objects_with_json() {
     assert!(error["what"].as_str().unwrap().contains("stream `nope` does not exist"));
     assert!(error["why"][0].as_str().unwrap().contains("ResourceNotFoundException"));
     assert!(error["next"].as_str().unwrap().contains("list-streams"));
+
+    let ended = local.run(&["tail", "orders", "--from", "yesterday", "--json"]).await;
+    ended.refused(2, &["{"]);
+    let error: serde_json::Value = serde_json::from_str(&ended.stderr).unwrap();
+    assert_eq!((&error["error"]["status"], &error["error"]["kind"]), (&2.into(), &"configuration".into()));
+    assert!(error["error"]["what"].as_str().unwrap().contains("'yesterday'"));
 }

@@ -78,7 +78,7 @@ async fn a_table_is_made_only_where_it_costs_nothing() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_are_refused() {
+async fn arguments_and_settings_that_make_no_sense_are_refused() {
     let endpoints = nowhere();
     for (arguments, said) in [
         (&["consume", "orders"][..], &["error: no group is named", "next: give `--group NAME`"][..]),
@@ -107,11 +107,68 @@ async fn settings_that_cannot_be_are_refused() {
         (&["consume", "a b", "-g", "g"], &["error:", "a b"]),
         (&["put", "s", "x", "--size", "7"], &["--size", "DATA"]),
         (&["put", "s", "--size", "7"], &["--random"]),
+        (&["put", "s", "x", "--unordered"], &["--key"]),
         (&["tail", "s", "--from", "yesterday"], &["yesterday", "-10m"]),
+        (&["tail", "s", "--format", "hex", "--json"], &["`--json`", "`--format`", "next: "]),
+        (&["local", "--status-change", "500"], &["expected a duration with its unit", "`250ms`"]),
         (&["tail", "s", "--format", "xml"], &["xml", "text, json, hex, raw"]),
         (&["frobnicate"], &["frobnicate"]),
     ] {
         endpoints.run(arguments).await.refused(2, said);
+    }
+}
+
+#[tokio::test]
+async fn o14_a_setting_that_cannot_act_on_the_command_line_is_refused() {
+    let endpoints = nowhere();
+    for setting in [
+        "auto_checkpoint=false",
+        "bisect=false",
+        "broadcast=true",
+        "concurrency=4",
+        "dead_letter=file:dead.jsonl",
+        "handler_timeout=30s",
+        "max_attempts=3",
+        "max_failure_age=5m",
+        "on_failure=skip",
+        "park=true",
+    ] {
+        let (key, value) = setting.split_once('=').unwrap();
+        let said = format!("error: `{key} = {value}` has no effect here: ");
+        let arguments = ["consume", "s", "-g", "g", "--set", setting];
+        endpoints
+            .run(&arguments)
+            .await
+            .refused(2, &[&said, "next: remove it (it comes from the command line)"]);
+        let mut command = endpoints.rokini(&["consume", "s", "-g", "g"]);
+        command.env(format!("ROKINI_{}", key.to_uppercase()), value);
+        Ended::of(command).await.refused(2, &[&said, "next: remove it (it comes from the environment)"]);
+    }
+}
+
+#[tokio::test]
+async fn a_start_is_accepted_in_every_form_and_place() {
+    let endpoints = nowhere();
+    let consume = ["consume", "s", "-g", "g", "--print-config"];
+    let starts = async |command: tokio::process::Command, start: &str| {
+        let text = Ended::of(command).await.done();
+        let line = text.lines().find(|line| line.starts_with("start = ")).unwrap();
+        assert!(line.starts_with(&format!("start = \"{start}")), "{line}");
+    };
+    for (given, start) in [
+        ("trim_horizon", "trim_horizon"),
+        ("TRIM_HORIZON", "trim_horizon"),
+        ("horizon", "trim_horizon"),
+        ("LATEST", "latest"),
+        ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20Z"),
+        ("1700000000000", "2023-11-14T22:13:20Z"),
+        ("-10m", "20"),
+        ("10m ago", "20"),
+        ("AFTER_SEQUENCE_NUMBER:5", "after:5"),
+    ] {
+        for option in ["--start", "--from"] {
+            starts(endpoints.rokini(&[&consume[..], &[option, given]].concat()), start).await;
+        }
     }
 }
 

@@ -1,7 +1,6 @@
-//! A group of a table, with its rows as they were listed, and the part of it that a command is about.
+//! A group of a lease table: its rows as they were listed, and the part of it that a command is about.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::sync::Arc;
 
 use rokini::lease::store::dynamo::DynamoStore;
@@ -11,8 +10,10 @@ use rokini::lease::{
 };
 use rokini::{ConfigKey, ConsumerConfig, StreamRef};
 
+use crate::args::{ShardName, environment};
 use crate::aws::{Aws, AwsArgs, Service};
 use crate::error::{CliError, Status};
+use crate::text::first_names;
 
 /// Which table.
 #[derive(Debug, clap::Args)]
@@ -36,50 +37,49 @@ pub(crate) struct GroupArgs {
 /// Which shards of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ScopeArgs {
-    /// Only the shards of this stream, by its name, id or ARN. The ARN is needed where the stream is
-    /// another account's
+    /// Only the shards of this stream, by its name, id or ARN. A stream of another account needs its ARN
     #[arg(long, value_name = "NAME or ARN")]
     pub(crate) stream: Option<String>,
     /// Only this shard, by its id or its number; may be given several times
     #[arg(long = "shard", value_name = "ID")]
-    pub(crate) shards: Vec<String>,
+    pub(crate) shards: Vec<ShardName>,
 }
 
-/// The table.
+/// The DynamoDB table of positions.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct LeaseTable {
     pub(crate) aws: Aws,
     pub(crate) config: ConsumerConfig,
     pub(crate) store: Arc<DynamoStore>,
 }
 
 impl TableArgs {
-    pub(crate) async fn open(&self) -> Result<Table, CliError> {
-        let mut config = ConsumerConfig::from_env(crate::environment())?;
+    pub(crate) async fn open(&self) -> Result<LeaseTable, CliError> {
+        let mut config = ConsumerConfig::from_env(environment())?;
         if let Some(table) = &self.table {
             config.set(ConfigKey::Table, table)?;
         }
         let aws = self.aws.load().await?;
         let store = Arc::new(DynamoStore::new(&aws.config, config.table.as_str()));
-        Ok(Table { aws, config, store })
+        Ok(LeaseTable { aws, config, store })
     }
 }
 
-impl Table {
-    /// What a failure of the store means.
-    pub(crate) fn failed(&self, error: rokini::lease::StoreError) -> CliError {
+impl LeaseTable {
+    /// Adds the next step to an error of the store.
+    pub(crate) fn explain(&self, error: rokini::lease::StoreError) -> CliError {
         self.aws.explain(error.into(), Service::DynamoDb)
     }
 
     pub(crate) async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, CliError> {
-        self.store.list(group, listing).await.map_err(|error| self.failed(error))
+        self.store.list(group, listing).await.map_err(|error| self.explain(error))
     }
 }
 
-/// A group that is there.
+/// A group that exists.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) table: Table,
+pub(crate) struct GroupHandle {
+    pub(crate) table: LeaseTable,
     pub(crate) group: GroupId,
     pub(crate) view: View,
 }
@@ -87,7 +87,7 @@ pub(crate) struct Opened {
 impl GroupArgs {
     /// # Errors
     /// Where the table has nothing of the group.
-    pub(crate) async fn open(&self) -> Result<Opened, CliError> {
+    pub(crate) async fn open(&self) -> Result<GroupHandle, CliError> {
         let table = self.table.open().await?;
         let group = self.group.clone();
         let view = table.list(&group, Listing::All).await?;
@@ -98,15 +98,15 @@ impl GroupArgs {
                 table.aws.region()
             ))
             .next(format!(
-                "check name, table and region (`rokini group list` shows the groups), or start a member: `rokini \
-                 consume STREAM --group {group}`"
+                "check name, table and region (`rokini group list` shows the groups), or start a worker: `rokini consume \
+                 STREAM --group {group}`"
             )));
         }
-        Ok(Opened { table, group, view })
+        Ok(GroupHandle { table, group, view })
     }
 }
 
-impl Opened {
+impl GroupHandle {
     pub(crate) fn operator(&self) -> Operator {
         let store: Arc<dyn LeaseStore> = self.table.store.clone();
         Operator::new(store, self.group.clone(), WallClock::system()).failover(self.table.config.failover)
@@ -122,23 +122,20 @@ impl Opened {
         };
         let found: Vec<_> = rows.iter().filter(meant).collect();
         if found.is_empty() {
-            let known = listed(rows.iter().map(|row| &row.name));
-            return Err(CliError::usage(format!(
-                "group `{}` has not consumed a stream `{wanted}`",
-                self.group
-            ))
-            .next(format!("its streams are {known}")));
+            let known = first_names(rows.iter().map(|row| &row.name));
+            return Err(CliError::usage(format!("group `{}` has no stream `{wanted}`", self.group))
+                .next(format!("its streams are {known}")));
         }
         Ok(found)
     }
 
-    /// How to ask for a stream: rows have its bare name, which may be one of another account. `--stream` and the setting
-    /// `stream` may have its ARN.
+    /// How calls name a stream. Rows have only its name, and it may belong to another account; `--stream` and the setting
+    /// `stream` may give its ARN.
     pub(crate) fn reference(&self, scope: &ScopeArgs, row: &StreamRow) -> Result<StreamRef, rokini::Error> {
-        let asked = scope.stream.as_ref().and_then(|text| text.parse::<StreamRef>().ok());
-        let mut known = asked.iter().chain(&self.table.config.streams);
-        match known.find(|named| named.arn().is_some() && named.name() == row.name) {
-            Some(named) => Ok(named.clone()),
+        let named = scope.stream.as_ref().and_then(|text| text.parse::<StreamRef>().ok());
+        let mut known = named.iter().chain(&self.table.config.streams);
+        match known.find(|stream| stream.arn().is_some() && stream.name() == row.name) {
+            Some(stream) => Ok(stream.clone()),
             None => row.name.parse(),
         }
     }
@@ -155,29 +152,28 @@ impl Opened {
         }
         let mut found = BTreeSet::new();
         for wanted in &scope.shards {
-            let mut named =
-                all.iter().filter(|row| names(wanted, row.key.shard.as_str())).map(|row| &row.key);
+            let mut named = all.iter().filter(|row| wanted.names(&row.key.shard)).map(|row| &row.key);
             match (named.next(), named.next()) {
                 (Some(key), None) => _ = found.insert(key),
                 (None, _) => {
-                    let known = listed(all.iter().map(|row| &row.key.shard));
+                    let known = first_names(all.iter().map(|row| &row.key.shard));
                     return Err(CliError::usage(format!("group `{}` has no shard `{wanted}`", self.group))
                         .next(format!("its shards are {known}")));
                 }
                 (Some(_), Some(_)) => {
-                    let known = listed(self.view.streams.iter().map(|row| &row.name));
+                    let known = first_names(self.view.streams.iter().map(|row| &row.name));
                     return Err(CliError::usage(format!(
                         "several streams of group `{}` have a shard `{wanted}`",
                         self.group
                     ))
-                    .next(format!("name the stream by `--stream`: {known}")));
+                    .next(format!("say which stream by `--stream`: {known}")));
                 }
             }
         }
         Ok(all.into_iter().filter(|row| found.contains(&row.key)).collect())
     }
 
-    /// The same for an order.
+    /// The leases that an order is about.
     pub(crate) fn scope(&self, scope: &ScopeArgs) -> Result<Scope, CliError> {
         if scope.stream.is_none() && scope.shards.is_empty() {
             return Ok(Scope::Group);
@@ -185,63 +181,24 @@ impl Opened {
         Ok(Scope::Leases(keys(&self.leases(scope)?)))
     }
 
-    /// What the refusal of an order means.
-    pub(crate) fn refused(&self, error: OperatorError) -> CliError {
+    /// Adds the next step to the refusal of an order.
+    pub(crate) fn refusal(&self, error: OperatorError) -> CliError {
         let group = &self.group;
         match error {
-            OperatorError::Store(error) => self.table.failed(error),
+            OperatorError::Store(error) => self.table.explain(error),
             OperatorError::Alive { workers, .. } => {
                 CliError::new(Status::FAILED, format!("group `{group}` has live workers: {workers}"))
-                    .next("stop them first, or `--force`: then they lose their leases and begin anew")
+                    .next("stop them first; with `--force` they lose their leases and start anew")
             }
             error @ OperatorError::Moving(_) => CliError::new(Status::UNAVAILABLE, error.to_string())
-                .next("run the same command again: what it has done already stays"),
-            error => CliError::usage(error.to_string()).next(format!("`rokini group show {group}`")),
+                .next("run the same command again: what it has done so far stays done"),
+            error => CliError::usage(error.to_string())
+                .next(format!("`rokini group show {group}` shows its shards")),
         }
     }
 }
 
+/// The keys of these leases.
 pub(crate) fn keys(rows: &[&LeaseRow]) -> Vec<LeaseKey> {
     rows.iter().map(|row| row.key.clone()).collect()
-}
-
-/// `3` names `shardId-000000000003`.
-fn names(wanted: &str, shard: &str) -> bool {
-    let number = |text: &str| text.parse::<u64>().ok();
-    wanted == shard
-        || shard.strip_prefix("shardId-").and_then(number).is_some_and(|shard| number(wanted) == Some(shard))
-}
-
-/// The first of them.
-fn listed(names: impl Iterator<Item = impl Display>) -> String {
-    const SHOWN: usize = 10;
-    let names: BTreeSet<String> = names.map(|name| name.to_string()).collect();
-    let more = names.len().saturating_sub(SHOWN);
-    let shown = names.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
-    match more {
-        0 if shown.is_empty() => "none".to_owned(),
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shards_are_named_by_id_or_number() {
-        let shard = "shardId-000000000003";
-        for (wanted, meant) in [(shard, true), ("3", true), ("03", true), ("30", false), ("", false)] {
-            assert_eq!(names(wanted, shard), meant, "{wanted}");
-        }
-        assert!(names("odd", "odd") && !names("0", "odd"));
-    }
-
-    #[test]
-    fn lists_are_cut() {
-        assert_eq!(listed((0..0).map(|n: u32| n)), "none");
-        assert_eq!(listed([2, 1].iter()), "1, 2");
-        assert!(listed(10..25).ends_with("19 and 5 more"));
-    }
 }

@@ -1,5 +1,5 @@
-//! A handler that takes its time and now and then fails, as that of a user does: a run in bad weather where handlers take
-//! no time would prove nothing about what lies between reading a record and its being done.
+//! A handler that takes its time and now and then fails, as a user's handler does: with handlers that take no time, a run
+//! with faults would prove nothing about the time between reading a record and its being done.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ const LONGEST: Duration = Duration::from_millis(60);
 const ONE_IN: u32 = 8;
 const FAILURES: u32 = 3;
 
-/// What befalls the batches of one shard.
+/// The delays and failures of one shard's batches.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct Chaos {
     rng: SmallRng,
-    /// How often the batch in hand is still to fail; `None` before its first call.
+    /// How often the current batch is still to fail; `None` before its first call.
     left: Option<u32>,
 }
 
-impl Trouble {
+impl Chaos {
     pub(super) fn new(seed: u64) -> Self {
         Self { rng: SmallRng::seed_from_u64(seed), left: None }
     }
 
-    /// Before anything of the batch is handled.
-    pub(super) async fn befall(&mut self) -> Result<(), HandlerError> {
+    /// Delays or fails a call, before anything of the batch is handled.
+    pub(super) async fn apply(&mut self) -> Result<(), HandlerError> {
         let rng = &mut self.rng;
         sleep(LONGEST.mul_f64(rng.random())).await;
         let left = self.left.take();
@@ -40,7 +40,7 @@ impl Trouble {
             return Ok(());
         }
         self.left = Some(left - 1);
-        Err("trouble was asked for".into())
+        Err("`--chaos` lets this call fail".into())
     }
 }
 
@@ -52,11 +52,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn batches_take_their_time_and_one_in_eight_fails_up_to_three_times() {
-        let (mut trouble, begun) = (Trouble::new(1), Instant::now());
+        let (mut chaos, begun) = (Chaos::new(1), Instant::now());
         let mut failures = [0_u32; 4];
         for _ in 0..1_000 {
             let mut failed = 0;
-            while trouble.befall().await.is_err() {
+            while chaos.apply().await.is_err() {
                 failed += 1;
             }
             failures[failed] += 1;

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 /// Columns of text under a heading.
 #[derive(Debug)]
-pub(crate) struct Table<const N: usize> {
+pub(crate) struct TextTable<const N: usize> {
     heading: [&'static str; N],
     rows: Vec<[String; N]>,
 }
 
-impl<const N: usize> Table<N> {
+impl<const N: usize> TextTable<N> {
     pub(crate) fn new(heading: [&'static str; N]) -> Self {
         Self { heading, rows: Vec::new() }
     }
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let mut table = Table::new(["A", "LONG", "C"]);
+        let mut table = TextTable::new(["A", "LONG", "C"]);
         table.row(["1".into(), "2".into(), "3".into()]);
         table.row(["four".into(), "5".into(), "-".into()]);
         assert_eq!(table.text(false), "A     LONG  C\n1     2     3\nfour  5     -\n");

@@ -2,40 +2,34 @@
 
 use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
 
-use super::trouble::Trouble;
+use super::chaos::Chaos;
 use crate::line::{Format, Origin};
 use crate::output::Output;
-use crate::talk::Talk;
+use crate::ui::Ui;
 
 /// How much is written and flushed at once.
 const CHUNK: usize = 256 << 10;
 
 /// Writes the records of one shard.
-pub(super) struct Writer {
+pub(super) struct LineWriter {
     worker: String,
     format: Format,
     output: Output,
-    talk: Talk,
-    trouble: Option<Trouble>,
+    ui: Ui,
+    chaos: Option<Chaos>,
 }
 
-impl Writer {
-    pub(super) fn new(
-        shard: &ShardContext,
-        format: Format,
-        output: Output,
-        talk: Talk,
-        trouble: bool,
-    ) -> Self {
-        let trouble = trouble.then(|| Trouble::new(rand::random()));
-        Self { worker: shard.worker().name.to_string(), format, output, talk, trouble }
+impl LineWriter {
+    pub(super) fn new(shard: &ShardContext, format: Format, output: Output, ui: Ui, chaos: bool) -> Self {
+        let chaos = chaos.then(|| Chaos::new(rand::random()));
+        Self { worker: shard.worker().name.to_string(), format, output, ui, chaos }
     }
 }
 
-impl RecordProcessor for Writer {
+impl RecordProcessor for LineWriter {
     async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.befall().await?;
+        if let Some(chaos) = &mut self.chaos {
+            chaos.apply().await?;
         }
         let origin = Origin {
             shard: batch.shard().shard_id().as_str(),
@@ -54,7 +48,7 @@ impl RecordProcessor for Writer {
                     batch.checkpoint_at(last).await?;
                 }
                 if error.reader_gone {
-                    self.talk.hush();
+                    self.ui.mute_logs();
                 }
                 return Err(error.what.into());
             }

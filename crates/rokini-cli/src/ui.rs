@@ -1,4 +1,4 @@
-//! Standard error: what people read.
+//! Standard error: what people read while a command runs, errors and logs.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -12,21 +12,21 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt as lines};
 
-use crate::context::{Color, Global};
+use crate::args::{Color, Global};
 use crate::error::{CliError, Status};
 
 /// Standard error.
 #[derive(Debug, Clone)]
-pub(crate) struct Talk {
+pub(crate) struct Ui {
     quiet: bool,
     json: bool,
     verbose: u8,
     color: Color,
     colors: bool,
-    hushed: Arc<AtomicBool>,
+    logs_muted: Arc<AtomicBool>,
 }
 
-impl Talk {
+impl Ui {
     pub(crate) fn new(global: &Global) -> Self {
         Self {
             quiet: global.quiet,
@@ -34,7 +34,7 @@ impl Talk {
             verbose: global.verbose,
             color: global.color,
             colors: global.color.on(&io::stderr()),
-            hushed: Arc::default(),
+            logs_muted: Arc::default(),
         }
     }
 
@@ -48,8 +48,8 @@ impl Talk {
         io::IsTerminal::is_terminal(&io::stderr())
     }
 
-    /// Says something, unless `--quiet`.
-    pub(crate) fn say(&self, text: impl fmt::Display) {
+    /// Tells people how the command gets on, unless `--quiet`.
+    pub(crate) fn info(&self, text: impl fmt::Display) {
         if !self.quiet {
             line(text);
         }
@@ -64,19 +64,19 @@ impl Talk {
         }
     }
 
-    /// Takes the line of [`Talk::progress`] away.
+    /// Takes the line of [`Ui::progress`] away.
     pub(crate) fn progress_done(&self) {
         self.progress("");
     }
 
-    /// Says that something is not as it should be, though the command goes on.
+    /// Warns of what is not as it should be, though the command goes on.
     pub(crate) fn warn(&self, text: impl fmt::Display) {
         let (yellow, reset) = if self.colors { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
         line(format_args!("{yellow}warning:{reset} {text}"));
     }
 
-    /// Says why the command ends, and returns its status.
-    pub(crate) fn give_up(&self, error: &CliError) -> Status {
+    /// Reports why the command failed, and returns its status.
+    pub(crate) fn report(&self, error: &CliError) -> Status {
         if error.reader_gone {
             return Status::DONE;
         }
@@ -102,26 +102,25 @@ impl Talk {
         error.status
     }
 
-    /// Keeps what the libraries log back from now on: the reader of standard output is gone, so that handlers
-    /// fail, and the command ends by it.
-    pub(crate) fn hush(&self) {
-        self.hushed.store(true, Ordering::Relaxed);
+    /// Shows no more log lines: the reader of standard output is gone, so every handler fails and the command ends.
+    pub(crate) fn mute_logs(&self) {
+        self.logs_muted.store(true, Ordering::Relaxed);
     }
 
     /// Sends what the libraries log to standard error, and the spans of their work to a collector.
     pub(crate) fn install_tracing(&self, traces: Option<&OtlpTraces>) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
-            // A condition that does not hold is an everyday answer of DynamoDB, not a warning.
+            // A conditional write that is refused is an everyday answer of DynamoDB, not a warning.
             (false, 0) => "warn,dynoxide=error",
             (false, 1) => "warn,dynoxide=error,rokini=info,rokini_lease=info,rokini_local=info",
             (false, 2) => "info,rokini=debug,rokini_lease=debug,rokini_local=debug",
             (false, _) => "debug,rokini=trace,rokini_lease=trace,rokini_local=trace",
         };
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-        let hushed = Arc::clone(&self.hushed);
+        let muted = Arc::clone(&self.logs_muted);
         let writer = move || -> Box<dyn Write> {
-            if hushed.load(Ordering::Relaxed) { Box::new(io::sink()) } else { Box::new(io::stderr()) }
+            if muted.load(Ordering::Relaxed) { Box::new(io::sink()) } else { Box::new(io::stderr()) }
         };
         let lines = lines::layer()
             .with_writer(writer)
@@ -136,7 +135,7 @@ impl Talk {
     }
 }
 
-/// Nobody reading along is no reason to stop.
+/// A standard error that is closed is no reason to stop.
 fn line(text: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -1,0 +1,114 @@
+//! Arguments that several commands take, and how their texts are read.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use rokini::lease::ShardId;
+use rokini::{ConfigKey, ConsumerConfig};
+
+/// The arguments of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Write data and errors as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Write only warnings and errors to standard error
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log more to standard error; twice for even more. `RUST_LOG` chooses in detail
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    /// Whether to use colours on a stream.
+    pub(crate) fn on(self, stream: &impl IsTerminal) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
+        }
+    }
+}
+
+/// The variables that can be settings. Names that are not Unicode are none.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+}
+
+/// A duration as settings take it, such as `250ms`, `90s` or `30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let mut config = ConsumerConfig::default();
+    match config.set(ConfigKey::CheckpointInterval, text) {
+        Ok(config) => Ok(config.checkpoint_interval),
+        Err(_) => Err("expected a duration with its unit, such as `250ms`, `90s` or `30m`".to_owned()),
+    }
+}
+
+/// A shard as people name it: by its id, or by its number, as in `3` for `shardId-000000000003`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShardName(String);
+
+impl ShardName {
+    /// Whether this is the shard that is meant.
+    pub(crate) fn names(&self, shard: &ShardId) -> bool {
+        let number = |text: &str| text.parse::<u64>().ok();
+        let of_shard = shard.as_str().strip_prefix("shardId-").and_then(number);
+        self.0 == shard.as_str() || of_shard.is_some_and(|shard| number(&self.0) == Some(shard))
+    }
+}
+
+impl FromStr for ShardName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("expected a shard: its id such as `shardId-000000000003`, or its number".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ShardName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_named_by_id_or_number() {
+        let names =
+            |wanted: &str, shard: &str| wanted.parse::<ShardName>().unwrap().names(&shard.parse().unwrap());
+        let shard = "shardId-000000000003";
+        for (wanted, meant) in [(shard, true), ("3", true), ("03", true), ("30", false)] {
+            assert_eq!(names(wanted, shard), meant, "{wanted}");
+        }
+        assert!(names("odd", "odd") && !names("0", "odd"));
+        assert!("".parse::<ShardName>().unwrap_err().contains("`shardId-000000000003`"));
+    }
+}

@@ -1,0 +1,328 @@
+//! The state of a shard, and why it does not move. Pure.
+
+use std::collections::BTreeMap;
+
+use rokini::lease::{LeaseKey, LeaseRow, StreamId, View, WorkerId};
+use serde::Serialize;
+
+use super::liveness::Liveness;
+use super::observe::Observations;
+use super::shard_lag::ShardLag;
+use crate::text::{span, time};
+
+/// A shard is behind when its oldest record that is not done is older than this, and stuck when nothing was stored for as
+/// long.
+const BEHIND_MILLIS: u64 = 60_000;
+
+/// The state of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ShardState {
+    /// A worker reads it, and it is not far behind.
+    Reading,
+    /// A worker reads it; the oldest record that is not done is older than a minute.
+    Behind,
+    /// As behind, and nothing was stored for a minute.
+    Stuck,
+    /// An operator stopped it.
+    Paused,
+    /// A shard that it came from is not finished.
+    Waiting,
+    /// Its owner hands it over.
+    Moving,
+    /// Its owner is not alive.
+    Orphaned,
+    /// No worker has it.
+    Free,
+    /// It does not exist any more.
+    Gone,
+    /// It is finished.
+    Ended,
+}
+
+impl ShardState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Behind => "behind",
+            Self::Stuck => "stuck",
+            Self::Paused => "paused",
+            Self::Waiting => "waiting",
+            Self::Moving => "moving",
+            Self::Orphaned => "orphaned",
+            Self::Free => "free",
+            Self::Gone => "gone",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// Whether it does not move although it is not finished.
+    pub(crate) fn stands_still(self) -> bool {
+        !matches!(self, Self::Reading | Self::Behind | Self::Ended)
+    }
+}
+
+/// A state with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShardDiagnosis {
+    pub(crate) state: ShardState,
+    pub(crate) why: Option<String>,
+    pub(crate) next: Option<String>,
+}
+
+impl ShardDiagnosis {
+    fn of(state: ShardState) -> Self {
+        Self { state, why: None, next: None }
+    }
+
+    fn why(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
+    fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+}
+
+/// Everything a diagnosis is based on.
+#[derive(Debug)]
+pub(crate) struct DiagnosisInput<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) view: &'a View,
+    pub(crate) observations: &'a Observations,
+}
+
+impl DiagnosisInput<'_> {
+    pub(crate) fn diagnose(&self, lease: &LeaseRow) -> ShardDiagnosis {
+        let (group, shard) = (self.group, &lease.key.shard);
+        if lease.position.is_shard_end() {
+            return ShardDiagnosis::of(ShardState::Ended);
+        }
+        let lag = self.observations.lags.get(&lease.key);
+        if let Some(ShardLag::Gone(why)) = lag {
+            return ShardDiagnosis::of(ShardState::Gone).why(why).next(
+                "nothing needs to be done: a running worker retires the lease of a shard that is gone",
+            );
+        }
+        if let Some(at) = self.view.group.paused_at {
+            return ShardDiagnosis::of(ShardState::Paused)
+                .why(format!("the group was paused at {}", time(at)))
+                .next(format!("`rokini group resume {group}`"));
+        }
+        if lease.paused {
+            return ShardDiagnosis::of(ShardState::Paused)
+                .why("this shard was paused on its own")
+                .next(format!("`rokini group resume {group} --shard {shard}`"));
+        }
+        if let Some(parent) = self.unfinished_parent(lease) {
+            return ShardDiagnosis::of(ShardState::Waiting)
+                .why(format!("it comes from {}, which is not read to its end yet", parent.key.shard))
+                .next(format!("`rokini group why {group} --shard {}`", parent.key.shard));
+        }
+        match &lease.owner {
+            None => self.free(lease),
+            Some(owner) => self.owned(lease, owner, lag),
+        }
+    }
+
+    fn unfinished_parent(&self, lease: &LeaseRow) -> Option<&LeaseRow> {
+        lease.parents.iter().find_map(|parent| {
+            let key = LeaseKey::new(lease.key.stream.clone(), parent.clone());
+            self.view.leases.iter().find(|row| row.key == key && !row.position.is_shard_end())
+        })
+    }
+
+    fn free(&self, lease: &LeaseRow) -> ShardDiagnosis {
+        let free = ShardDiagnosis::of(ShardState::Free);
+        let live = |id: &WorkerId| self.observations.workers.get(id) == Some(&Liveness::Alive);
+        let workers: Vec<_> = self.view.workers.iter().filter(|row| live(&row.id)).collect();
+        let readers: Vec<_> = workers.iter().filter(|row| row.reads(&lease.key.stream)).collect();
+        let held: BTreeMap<&WorkerId, u32> =
+            self.view.leases.iter().filter_map(|row| row.owner.as_ref()).fold(
+                BTreeMap::new(),
+                |mut held, id| {
+                    *held.entry(id).or_default() += 1;
+                    held
+                },
+            );
+        let full = |id: &WorkerId, most: Option<u32>| {
+            most.is_some_and(|most| held.get(id).copied().unwrap_or(0) >= most)
+        };
+        let stream = self.name_of(&lease.key.stream);
+        if workers.is_empty() {
+            return free
+                .why("no worker has it: no worker of the group is alive")
+                .next(format!("start one, such as `rokini consume {stream} --group {}`", self.group));
+        }
+        if readers.is_empty() {
+            return free.why(format!("no worker has it: no live worker reads stream `{stream}`")).next(
+                format!("start one that does, such as `rokini consume {stream} --group {}`", self.group),
+            );
+        }
+        if readers.iter().all(|row| full(&row.id, row.max_leases)) {
+            return free
+                .why("no worker has it: every live worker has as many leases as its `max_leases` allows")
+                .next("start another worker, or raise `max_leases`");
+        }
+        free.why("no worker has it yet: a live worker takes it within seconds")
+            .next("look again in a few seconds; if it stays free, the logs of the workers say why")
+    }
+
+    fn owned(&self, lease: &LeaseRow, owner: &WorkerId, lag: Option<&ShardLag>) -> ShardDiagnosis {
+        let name = &owner.name;
+        let orphaned = |why: &str| {
+            ShardDiagnosis::of(ShardState::Orphaned)
+                .why(format!("{name} has it, but {why}"))
+                .next("a live worker takes it over within the failover time; if there is none, start one")
+        };
+        match self.observations.workers.get(owner) {
+            // A worker that left has no leases, whatever the row says.
+            None => return self.free(lease),
+            Some(Liveness::Fenced) => return orphaned("was declared dead"),
+            Some(Liveness::Silent) => {
+                return orphaned("has no heartbeat: it is dead, frozen, or cut off from the table");
+            }
+            Some(Liveness::Alive | Liveness::Leaving) => {}
+        }
+        if let Some(claim) = &lease.claim {
+            return ShardDiagnosis::of(ShardState::Moving)
+                .why(format!("{name} hands it over to {} when its handler is done", claim.name));
+        }
+        let age = lag.and_then(ShardLag::millis).unwrap_or(0);
+        if age <= BEHIND_MILLIS {
+            return ShardDiagnosis::of(ShardState::Reading);
+        }
+        let stored = lease.checkpointed_at.map(|at| self.observations.now_millis.saturating_sub(at));
+        if stored.is_some_and(|ago| ago <= BEHIND_MILLIS) {
+            return ShardDiagnosis::of(ShardState::Behind)
+                .why(format!("{name} reads it; its oldest record that is not done came {} ago", span(age)));
+        }
+        let since = stored.map_or_else(
+            || "was never stored".to_owned(),
+            |ago| format!("was last stored {} ago", span(ago)),
+        );
+        ShardDiagnosis::of(ShardState::Stuck)
+            .why(format!(
+                "{name} has it and is alive, but its oldest record that is not done came {} ago and its position {since}: its \
+                 handler fails or takes long, or its reads fail",
+                span(age)
+            ))
+            .next(format!("the log and events of {name} about {} say which", lease.key.shard))
+    }
+
+    fn name_of<'a>(&'a self, id: &'a StreamId) -> &'a str {
+        self.view.streams.iter().find(|row| row.id == *id).map_or(id.as_str(), |row| row.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rokini::lease::{Epoch, Position, WorkerRow};
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn id(name: &str) -> WorkerId {
+        format!("{name}#1").parse().unwrap()
+    }
+
+    fn lease(shard: &str, owner: Option<&str>) -> LeaseRow {
+        let mut row = LeaseRow::new(format!("s@1#{shard}").parse().unwrap(), Position::TrimHorizon);
+        row.owner = owner.map(id);
+        row.epoch = Epoch(1);
+        row.checkpointed_at = Some(NOW - 1000);
+        row
+    }
+
+    /// Leases, the liveness of `w`, the lag of the first lease, its state, and what its reason says.
+    type Case = (Vec<LeaseRow>, Option<Liveness>, u64, ShardState, &'static str);
+
+    /// The diagnosis of the first lease, with one worker `w`.
+    fn diagnosed(
+        leases: &[LeaseRow],
+        liveness: Option<Liveness>,
+        lag: &ShardLag,
+        change: impl Fn(&mut View),
+    ) -> ShardDiagnosis {
+        let worker = WorkerRow::joining(id("w"), None);
+        let alive = liveness.map(|liveness| (id("w"), liveness)).into_iter().collect();
+        let workers = if liveness.is_some() { vec![worker] } else { Vec::new() };
+        let mut view = View { workers, leases: leases.to_vec(), ..View::default() };
+        change(&mut view);
+        let lags = [(leases[0].key.clone(), lag.clone())].into();
+        let observations = Observations { workers: alive, lags, now_millis: NOW };
+        DiagnosisInput { group: "g", view: &view, observations: &observations }.diagnose(&leases[0])
+    }
+
+    #[test]
+    fn every_state_has_its_reason() {
+        let (held, free) = (lease("a", Some("w")), lease("a", None));
+        let alive = Some(Liveness::Alive);
+        let change = |row: &LeaseRow, change: &dyn Fn(&mut LeaseRow)| {
+            let mut row = row.clone();
+            change(&mut row);
+            row
+        };
+        let old = change(&held, &|row| row.checkpointed_at = Some(NOW - 600_000));
+        let never = change(&held, &|row| row.checkpointed_at = None);
+        let ended = change(&held, &|row| row.position = Position::ShardEnd);
+        let paused = change(&held, &|row| row.paused = true);
+        let claimed = change(&held, &|row| row.claim = Some(id("x")));
+        let child = change(&free, &|row| row.parents = vec!["p".parse().unwrap()]);
+        let parent = lease("p", Some("w"));
+        let done = change(&parent, &|row| row.position = Position::ShardEnd);
+        let cases: [Case; 16] = [
+            (vec![held.clone()], alive, 0, ShardState::Reading, ""),
+            (vec![held.clone()], alive, 60_000, ShardState::Reading, ""),
+            (vec![held.clone()], alive, 60_001, ShardState::Behind, "60s ago"),
+            (vec![old.clone()], alive, 0, ShardState::Reading, ""),
+            (vec![old], alive, 120_000, ShardState::Stuck, "last stored 10m ago"),
+            (vec![never], alive, 120_000, ShardState::Stuck, "never stored"),
+            (vec![ended], None, 0, ShardState::Ended, ""),
+            (vec![paused], alive, 0, ShardState::Paused, "this shard"),
+            (vec![claimed], alive, 0, ShardState::Moving, "over to x"),
+            (vec![child.clone(), parent], alive, 0, ShardState::Waiting, "it comes from p"),
+            (vec![child, done], alive, 0, ShardState::Free, "within seconds"),
+            (vec![held.clone()], None, 0, ShardState::Free, "no worker of the group is alive"),
+            (vec![held.clone()], Some(Liveness::Fenced), 0, ShardState::Orphaned, "declared dead"),
+            (vec![held.clone()], Some(Liveness::Silent), 0, ShardState::Orphaned, "has no heartbeat"),
+            (vec![held.clone()], Some(Liveness::Leaving), 0, ShardState::Reading, ""),
+            (
+                vec![free.clone()],
+                Some(Liveness::Silent),
+                0,
+                ShardState::Free,
+                "no worker of the group is alive",
+            ),
+        ];
+        for (leases, liveness, millis, state, why) in cases {
+            let diagnosis = diagnosed(&leases, liveness, &ShardLag::Millis(millis), |_| {});
+            assert_eq!(diagnosis.state, state, "{leases:?}");
+            assert!(diagnosis.why.as_deref().unwrap_or_default().contains(why), "{diagnosis:?}");
+            assert_eq!(diagnosis.why.is_some(), !why.is_empty(), "{diagnosis:?}");
+            assert!(
+                diagnosis.next.is_some() || !state.stands_still() || state == ShardState::Moving,
+                "{diagnosis:?}"
+            );
+        }
+        let caught_up = ShardLag::Millis(0);
+        let full = diagnosed(&[free.clone(), lease("b", Some("w"))], alive, &caught_up, |view| {
+            view.workers[0].max_leases = Some(1);
+        });
+        assert!(full.why.unwrap().contains("max_leases"));
+        let other = diagnosed(&[free], alive, &caught_up, |view| {
+            view.workers[0].streams = Some(["t@1".parse().unwrap()].into());
+        });
+        assert!(other.why.unwrap().contains("no live worker reads stream"));
+        let group =
+            diagnosed(std::slice::from_ref(&held), alive, &caught_up, |view| view.group.paused_at = Some(0));
+        assert_eq!(
+            (group.state, group.next.as_deref()),
+            (ShardState::Paused, Some("`rokini group resume g`"))
+        );
+        let gone = diagnosed(&[held], alive, &ShardLag::Gone("no such shard".to_owned()), |_| {});
+        assert_eq!((gone.state, gone.why.as_deref()), (ShardState::Gone, Some("no such shard")));
+    }
+}

@@ -1,0 +1,109 @@
+//! Words, lists and times in sentences.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+/// A number of things with its noun: `1 shard`, `2 shards`.
+pub(crate) fn count(number: impl Display, noun: &str) -> String {
+    match number.to_string().as_str() {
+        "1" => format!("1 {noun}"),
+        number => format!("{number} {noun}s"),
+    }
+}
+
+/// The first ten of some names, sorted, and how many more there are.
+pub(crate) fn first_names(names: impl Iterator<Item = impl Display>) -> String {
+    const SHOWN: usize = 10;
+    let names: BTreeSet<String> = names.map(|name| name.to_string()).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+    match more {
+        0 if shown.is_empty() => "none".to_owned(),
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// A length of time for people.
+pub(crate) fn span(millis: u64) -> String {
+    match millis {
+        0 => "0".to_owned(),
+        1..10_000 => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
+        _ => match millis / 1000 {
+            seconds @ ..120 => format!("{seconds}s"),
+            seconds @ ..7200 => format!("{}m", seconds / 60),
+            seconds @ ..172_800 => format!("{}h", seconds / 3600),
+            seconds => format!("{}d", seconds / 86_400),
+        },
+    }
+}
+
+/// A time as `2026-01-31T12:00:00.000Z`, from milliseconds since the Unix epoch.
+pub(crate) fn time(millis: u64) -> String {
+    let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
+    let (year, month, day) = date(days);
+    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
+    let (second, millis) = (of_day / 1000 % 60, of_day % 1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Year, month and day from days since 1970-01-01: Hinnant's `civil_from_days` for days that are not negative.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // March is month 0.
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (year_of_era + era * 400 + later, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_their_plural() {
+        for (number, text) in [(0, "0 shards"), (1, "1 shard"), (2, "2 shards"), (11, "11 shards")] {
+            assert_eq!(count(number, "shard"), text);
+        }
+    }
+
+    #[test]
+    fn lists_are_cut() {
+        assert_eq!(first_names((0..0).map(|n: u32| n)), "none");
+        assert_eq!(first_names([2, 1].iter()), "1, 2");
+        assert!(first_names(10..25).ends_with("19 and 5 more"));
+    }
+
+    #[test]
+    fn spans() {
+        for (millis, shown) in [
+            (0, "0"),
+            (1, "0.0s"),
+            (1234, "1.2s"),
+            (119_999, "119s"),
+            (120_000, "2m"),
+            (7_200_000, "2h"),
+            (900_000_000, "10d"),
+        ] {
+            assert_eq!(span(millis), shown);
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_200_000, "2024-03-01T00:00:00.000Z"),
+            (4_102_444_799_001, "2099-12-31T23:59:59.001Z"),
+        ] {
+            assert_eq!(time(millis), text);
+        }
+    }
+}
