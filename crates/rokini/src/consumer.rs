@@ -5,12 +5,14 @@ use std::sync::Arc;
 use crate::{Error, Handle, ShutdownReport};
 
 pub(crate) mod builder;
-pub(crate) mod crew;
+pub(crate) mod control;
 pub(crate) mod engine;
-mod mind;
+pub(crate) mod handle;
 pub(crate) mod run;
+mod shard_tasks;
+pub(crate) mod shutdown_report;
 pub(crate) mod start;
-pub(crate) mod streams;
+pub(crate) mod status;
 
 pub use builder::{ConsumerBuilder, Delivered, Deliveries};
 use run::Runner;

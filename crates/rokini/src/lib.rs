@@ -8,13 +8,13 @@
 //! - [`StreamSource`] is the seam for other sources of records, tests among them.
 
 mod aws;
+mod catalog;
 mod checkpoint;
 mod config;
 mod consumer;
 mod dead_letter;
 mod delivery;
 mod events;
-mod handle;
 mod processor;
 mod record;
 mod shard;
@@ -30,6 +30,10 @@ pub use config::{
     Balance, Billing, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig,
     Monitoring, OnDataLoss, Settings,
 };
+pub use consumer::control::Phase;
+pub use consumer::handle::Handle;
+pub use consumer::shutdown_report::{ShardReport, ShardStop, ShutdownReport};
+pub use consumer::status::{Status, StreamStatus};
 pub use consumer::{Consumer, ConsumerBuilder, Delivered, Deliveries};
 #[cfg(feature = "sqs")]
 pub use dead_letter::DeadLetterQueue;
@@ -38,12 +42,11 @@ pub use dead_letter::{DeadLetter, DeadLetterSink};
 pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart, DeadLetterStream};
 pub use delivery::acks::AckToken;
 pub use events::{Event, EventCode};
-pub use handle::{Handle, Phase, ShardReport, ShardStop, ShutdownReport, Status, StreamStatus};
 pub use metrics;
-pub use processor::{Batch, IntoAcks, RecordProcessor};
+pub use processor::{Batch, IntoAcks, RecordProcessor, ShardContext};
 pub use record::Record;
 pub use rokini_lease as lease;
-pub use shard::{ShardContext, ShardState, ShardStatus};
+pub use shard::status::{ShardState, ShardStatus};
 pub use signals::{Signal, Signals};
 pub use source::kinesis::KinesisSource;
 pub use source::selection::select_shards;

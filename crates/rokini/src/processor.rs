@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use rokini_lease::LostCause;
 
-use crate::ShardContext;
 use crate::types::failure::HandlerError;
 
 mod batch;
 mod closure;
 mod erased;
+mod shard_context;
 pub(crate) mod span;
 
 pub use batch::{Batch, IntoAcks};
 pub(crate) use closure::{ForEach, ForEachBatch};
 pub(crate) use erased::{ErasedProcessor, Failed, guarded};
+pub use shard_context::ShardContext;
 
 /// Processes the records of one shard.
 ///

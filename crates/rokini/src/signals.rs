@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::handle::{Handle, ShutdownReport};
+use crate::consumer::handle::Handle;
+use crate::consumer::shutdown_report::ShutdownReport;
 use crate::types::error::{Error, ErrorKind};
 
 /// A signal that asks a process to end.

@@ -19,19 +19,17 @@ use tokio_util::task::TaskTracker;
 pub use stream::{Delivered, Deliveries};
 
 use super::Consumer;
+use super::control::Control;
 use super::engine::{Engine, Sources, refuse_dead_letters};
 use super::run::Runner;
-use super::streams::Streams;
 use crate::aws;
+use crate::catalog::leases::Catalog;
+use crate::catalog::streams::Streams;
 use crate::config::{Balance, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, OnDataLoss};
 use crate::dead_letter::DeadLetterSink;
 use crate::events::Events;
-use crate::handle::Control;
-use crate::processor::{Batch, RecordProcessor};
-use crate::processor::{Factory, ForEach, ForEachBatch};
+use crate::processor::{Batch, Factory, ForEach, ForEachBatch, RecordProcessor, ShardContext};
 use crate::record::Record;
-use crate::shard::ShardContext;
-use crate::shard::catalog::Catalog;
 use crate::source::stream_source::StreamSource;
 use crate::telemetry::{
     Telemetry, peek::Backlogs, recorders::Recorders, registry::Registry, sampler::Looks, service,

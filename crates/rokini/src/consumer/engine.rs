@@ -9,13 +9,13 @@ use rokini_lease::WallClock;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use super::streams::Streams;
+use crate::catalog::leases::Catalog;
+use crate::catalog::streams::Streams;
 use crate::delivery::flow::Rules;
 use crate::delivery::lane::Limits;
 use crate::delivery::policy::Policy;
 use crate::events::Events;
 use crate::processor::Factory;
-use crate::shard::catalog::Catalog;
 use crate::source::kinesis::KinesisSource;
 use crate::telemetry::{Telemetry, peek::Backlogs, sampler::Looks};
 use crate::types::stream_ref::tell_apart;

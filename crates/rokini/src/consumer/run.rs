@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::crew::{Crew, Ended};
+use super::control::{Control, Phase, Stop};
 use super::engine::Engine;
-use super::mind;
+use super::shard_tasks::{Ended, ShardTasks};
+use super::shutdown_report::ShardReport;
 use super::start::{Joined, START_PATIENCE, join, open};
-use super::streams::OpenStream;
-use crate::handle::{Control, Phase, ShardReport, Stop};
+use crate::catalog::streams::OpenStream;
+use crate::catalog::syncer;
 use crate::telemetry::export::{Exporter, Exports};
 use crate::telemetry::{http, peek, sampler::Sampler};
 use crate::{Error, ErrorKind, Event, Handle, ShutdownReport};
@@ -96,7 +97,7 @@ impl Runner {
         for stream in opened {
             engine.streams.add(stream)?;
         }
-        let mut crew = Crew::new(&engine, &control, self.fork());
+        let mut tasks = ShardTasks::new(&engine, &control, self.fork());
         let mut patience = Some(START_PATIENCE);
         loop {
             let name = self.worker_name()?;
@@ -114,7 +115,7 @@ impl Runner {
                 }
             };
             patience = None;
-            match self.serve(joined, &mut crew).await {
+            match self.serve(joined, &mut tasks).await {
                 Incarnation::Stopped(report) => return Ok(report),
                 Incarnation::Fenced => {}
             }
@@ -135,14 +136,14 @@ impl Runner {
     }
 
     /// One incarnation, from joined to left or fenced.
-    async fn serve(&mut self, joined: Joined, crew: &mut Crew) -> Incarnation {
+    async fn serve(&mut self, joined: Joined, tasks: &mut ShardTasks) -> Incarnation {
         let (member, mut events) = joined;
         let (engine, control) = (Arc::clone(&self.engine), Arc::clone(&self.control));
         let me = member.id().clone();
         control.set_member(Some(member.clone()));
         control.set_phase(Phase::Running);
         engine.events.tell(Event::Joined { worker: me.clone() });
-        let minding = mind::streams(Arc::clone(&engine), member.clone(), self.fork());
+        let minding = syncer::streams(Arc::clone(&engine), member.clone(), self.fork());
         let minding = AbortOnDropHandle::new(engine.tracker.spawn(minding.map(drop)));
         let mut stop: Option<Stop> = None;
         let (mut abandoned, mut fenced) = (false, false);
@@ -155,10 +156,10 @@ impl Runner {
                     stop = Some(newer);
                     control.set_phase(Phase::Stopping);
                     member.begin_leave();
-                    crew.stop();
+                    tasks.stop();
                 }
                 event = events.recv(), if !fenced => match event {
-                    Some(MemberEvent::Granted(lease)) => crew.granted(lease, me.clone()),
+                    Some(MemberEvent::Granted(lease)) => tasks.granted(lease, me.clone()),
                     Some(MemberEvent::OutageBegan { error }) => {
                         engine.events.tell(Event::OutageBegan { error });
                     }
@@ -171,22 +172,22 @@ impl Runner {
                     }
                     Some(_) => {}
                 },
-                Ended { live, outcome } = crew.ended() => {
+                Ended { live, outcome } = tasks.ended() => {
                     if let Some(live) = live.filter(|_| stop.is_some()) {
                         report.shards.push(ShardReport::new(&live, &outcome));
                     }
                 }
                 () = until(times.map(|times| times.drained)), if !abandoned => {
                     abandoned = true;
-                    crew.abandon();
+                    tasks.abandon();
                 }
                 () = until(times.map(|times| times.stored)), if abandoned => {
-                    report.shards.extend(crew.abort().iter().map(|live| ShardReport::unfinished(live)));
+                    report.shards.extend(tasks.abort().iter().map(|live| ShardReport::unfinished(live)));
                     break;
                 }
             }
             match stop {
-                Some(_) if crew.is_empty() => break,
+                Some(_) if tasks.is_empty() => break,
                 // The tasks end by themselves, while a new incarnation joins.
                 None if fenced => break,
                 _ => {}

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::engine::Engine;
-use super::streams::OpenStream;
+use crate::catalog::streams::OpenStream;
 use crate::types::backoff::{Backoff, Retry};
 use crate::types::log_limiter::LogLimiter;
 use crate::{Error, ErrorKind, StreamRef, StreamSource};

@@ -9,9 +9,9 @@ use rokini_lease::{Position, Validity};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::Live;
+use super::progress::ShardProgress;
+use crate::catalog::streams::OpenStream;
 use crate::consumer::engine::Engine;
-use crate::consumer::streams::OpenStream;
 use crate::events::Event;
 use crate::types::backoff::{Backoff, Retry};
 use crate::{Error, ErrorKind, OnDataLoss, ReadResponse, ShardEnd, ShardReader};
@@ -35,7 +35,7 @@ pub(crate) struct Response {
 /// Reads one shard into a channel, at most one response ahead of what was taken from it.
 pub(crate) struct Fetch {
     engine: Arc<Engine>,
-    live: Arc<Live>,
+    live: Arc<ShardProgress>,
     stream: Arc<OpenStream>,
     validity: Validity,
     responses: mpsc::Sender<Response>,
@@ -47,7 +47,7 @@ pub(crate) struct Fetch {
 impl Fetch {
     pub(crate) fn new(
         engine: &Arc<Engine>,
-        live: &Arc<Live>,
+        live: &Arc<ShardProgress>,
         stream: &Arc<OpenStream>,
         validity: Validity,
         responses: &mpsc::Sender<Response>,

@@ -14,24 +14,20 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::dispatcher::{Dispatcher, End, Slot};
 use super::fetch::{Fetch, Response};
-use super::{Live, ShardState};
+use super::progress::ShardProgress;
+use super::status::ShardState;
+use super::watchdog::{self, Act};
 use crate::ShardContext;
 use crate::ShardEnd;
+use crate::catalog::streams::OpenStream;
 use crate::checkpoint::Saved;
 use crate::consumer::engine::Engine;
-use crate::consumer::streams::OpenStream;
 use crate::events::Event;
 use crate::processor::guarded;
 use crate::types::backoff::{Backoff, Retry};
 use crate::types::log_limiter::LogLimiter;
-
-mod watchdog;
-mod worker;
-
-use watchdog::Act;
-pub(crate) use watchdog::give_back;
-use worker::{End, Slot, Worker};
 
 /// How long a handler call may go on after its lease was lost, and `lease_lost` may take.
 const LOST_GRACE: Duration = Duration::from_secs(5);
@@ -40,7 +36,7 @@ const LOSS_LOOK: Duration = Duration::from_secs(30);
 
 /// How the work on a shard ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum TaskOutcome {
     /// Handed over in order.
     HandedOver { to: Option<WorkerId> },
     /// Handed over without waiting for the handler call that ran.
@@ -53,9 +49,9 @@ pub(crate) enum Outcome {
     Broken(String),
 }
 
-/// Signals of the consumer to a task.
+/// StopSignals of the consumer to a task.
 #[derive(Debug, Clone)]
-pub(crate) struct Signals {
+pub(crate) struct StopSignals {
     /// The consumer stops: drain.
     pub(crate) stop: CancellationToken,
     /// Time is up: drop what runs, and hand over.
@@ -64,15 +60,15 @@ pub(crate) struct Signals {
 
 pub(crate) struct ShardTask {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<ShardProgress>,
     pub(crate) stream: Arc<OpenStream>,
     pub(crate) lease: Lease,
-    pub(crate) signals: Signals,
+    pub(crate) signals: StopSignals,
     pub(crate) rng: StdRng,
 }
 
 /// Nobody waits for a checkpoint of a task that is over, however it ended.
-struct CloseOnDrop<'a>(&'a Live);
+struct CloseOnDrop<'a>(&'a ShardProgress);
 
 impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
@@ -81,7 +77,7 @@ impl Drop for CloseOnDrop<'_> {
 }
 
 impl ShardTask {
-    pub(crate) async fn run(self) -> Outcome {
+    pub(crate) async fn run(self) -> TaskOutcome {
         let Self { engine, live, stream, lease, signals, mut rng } = self;
         let _close = CloseOnDrop(&live);
         let context = &live.context;
@@ -107,8 +103,9 @@ impl ShardTask {
             let mut pauses = pin!(mind_pauses(&engine, &lease, &live));
             let mut losses = pin!(mind_losses(&engine, &live));
             let mut silence = pin!(watchdog::silent(&live, &engine.config));
-            let worker = Worker::new(&engine, &live, &lease, responses, &drain, &mut processors, &mut rng);
-            let mut work = pin!(worker.run());
+            let dispatcher =
+                Dispatcher::new(&engine, &live, &lease, responses, &drain, &mut processors, &mut rng);
+            let mut work = pin!(dispatcher.run());
             let retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng));
             let interval = engine.config.checkpoint_interval;
             let report = |saved| report_saved(&engine, &live, saved);
@@ -169,9 +166,9 @@ impl ShardTask {
                     () = signals.abandon.cancelled() => {}
                 }
                 match hand_over(&engine, &live, lease).await {
-                    Ok(to) => Outcome::HandedOver { to },
+                    Ok(to) => TaskOutcome::HandedOver { to },
                     Err(LeaseError::Lost(cause)) => lost(&engine, &live, processors, cause).await,
-                    Err(error) => Outcome::Broken(error.to_string()),
+                    Err(error) => TaskOutcome::Broken(error.to_string()),
                 }
             }
             End::Abandoned => {
@@ -179,17 +176,17 @@ impl ShardTask {
                 let handling = live.status().handling;
                 tracing::warn!(%shard, ?handling, "a handler was abandoned at the deadline of the shutdown");
                 give_up(&engine, &live, lease).await;
-                Outcome::Abandoned { handling }
+                TaskOutcome::Abandoned { handling }
             }
             End::Lost(cause) => lost(&engine, &live, processors, cause).await,
-            End::Broken(error) => Outcome::Broken(error),
+            End::Broken(error) => TaskOutcome::Broken(error),
         }
     }
 }
 
 fn start_reading(
     engine: &Arc<Engine>,
-    live: &Arc<Live>,
+    live: &Arc<ShardProgress>,
     stream: &Arc<OpenStream>,
     lease: &Lease,
     responses: &mpsc::Sender<Response>,
@@ -204,7 +201,7 @@ fn is_paused(engine: &Engine, lease: &Lease) -> bool {
 }
 
 /// Takes over the pauses of this worker and of operators.
-async fn mind_pauses(engine: &Engine, lease: &Lease, live: &Live) -> Infallible {
+async fn mind_pauses(engine: &Engine, lease: &Lease, live: &ShardProgress) -> Infallible {
     let mut paused = engine.paused.subscribe();
     loop {
         paused.borrow_and_update();
@@ -218,7 +215,7 @@ async fn mind_pauses(engine: &Engine, lease: &Lease, live: &Live) -> Infallible 
 }
 
 /// Says once when records that are not done come near the end of the retention.
-async fn mind_losses(engine: &Engine, live: &Live) -> Infallible {
+async fn mind_losses(engine: &Engine, live: &ShardProgress) -> Infallible {
     let threshold = f64::from(engine.config.data_loss_warning) / 100.0;
     let mut told = false;
     loop {
@@ -245,7 +242,11 @@ async fn wanted_elsewhere(lease: &Lease, stream: &OpenStream) {
     }
 }
 
-async fn hand_over(engine: &Engine, live: &Live, lease: Lease) -> Result<Option<WorkerId>, LeaseError> {
+async fn hand_over(
+    engine: &Engine,
+    live: &ShardProgress,
+    lease: Lease,
+) -> Result<Option<WorkerId>, LeaseError> {
     live.set_state(ShardState::Draining);
     let checkpoints = live.context.checkpoints();
     let position = checkpoints.pending();
@@ -262,7 +263,7 @@ async fn hand_over(engine: &Engine, live: &Live, lease: Lease) -> Result<Option<
 }
 
 /// Hands over although something is left undone. What is done is stored if the store answers in time.
-async fn give_up(engine: &Engine, live: &Live, lease: Lease) {
+async fn give_up(engine: &Engine, live: &ShardProgress, lease: Lease) {
     if let Err(error) = hand_over(engine, live, lease).await {
         tracing::warn!(shard = %live.context.shard_id(), %error, "an abandoned shard was not handed over");
     }
@@ -270,10 +271,10 @@ async fn give_up(engine: &Engine, live: &Live, lease: Lease) {
 
 async fn lost(
     engine: &Engine,
-    live: &Live,
+    live: &ShardProgress,
     processors: Vec<(ShardContext, Slot)>,
     cause: LostCause,
-) -> Outcome {
+) -> TaskOutcome {
     let context = &live.context;
     context.checkpoints().close(Some(cause));
     let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
@@ -291,26 +292,26 @@ async fn lost(
         engine.events.tell(Event::HandlerFailed {
             stream: context.stream().clone(),
             shard: context.shard_id().clone(),
-            call: crate::HandlerCall::LeaseLost,
+            call: crate::types::failure::HandlerCall::LeaseLost,
             failure,
             first: None,
             failures: 1,
             retry_in: None,
         });
     }
-    Outcome::Lost(cause)
+    TaskOutcome::Lost(cause)
 }
 
 /// Stores the end of the shard. First its last position, so that a failure on the way costs no duplicates.
 async fn finish(
     engine: &Engine,
-    live: &Live,
+    live: &ShardProgress,
     stream: &OpenStream,
     lease: Lease,
     end: &ShardEnd,
-    signals: &Signals,
+    signals: &StopSignals,
     rng: &mut StdRng,
-) -> Outcome {
+) -> TaskOutcome {
     live.set_state(ShardState::Ending);
     let context = &live.context;
     let checkpoints = context.checkpoints();
@@ -337,7 +338,7 @@ async fn finish(
         cause = lease.lost() => return lost(engine, live, Vec::new(), cause).await,
         () = signals.abandon.cancelled() => {
             give_up(engine, live, lease).await;
-            return Outcome::Abandoned { handling: None };
+            return TaskOutcome::Abandoned { handling: None };
         }
         children = prepared => children,
     };
@@ -347,16 +348,16 @@ async fn finish(
             checkpoints.is_stored(Position::ShardEnd);
             let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
             engine.events.tell(Event::ShardEnded { stream, shard, children: ids });
-            Outcome::Finished
+            TaskOutcome::Finished
         }
         Err(LeaseError::Lost(cause)) => lost(engine, live, Vec::new(), cause).await,
-        Err(error) => Outcome::Broken(error.to_string()),
+        Err(error) => TaskOutcome::Broken(error.to_string()),
     }
 }
 
 async fn prepare_end(
     engine: &Engine,
-    live: &Live,
+    live: &ShardProgress,
     stream: &OpenStream,
     lease: &Lease,
     end: &ShardEnd,
@@ -373,7 +374,7 @@ async fn prepare_end(
     children.map_err(|error| error.to_string())
 }
 
-fn report_saved(engine: &Engine, live: &Live, saved: Saved) {
+fn report_saved(engine: &Engine, live: &ShardProgress, saved: Saved) {
     if engine.config.broadcast {
         return;
     }

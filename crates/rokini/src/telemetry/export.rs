@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::consumer::control::Control;
 use crate::consumer::engine::Engine;
-use crate::handle::Control;
 use crate::{Error, Event, Monitoring};
 
 /// How long the last flush may take.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rokini_lease::{LeaseRow, StreamId, View, WorkerState};
 
-use crate::consumer::streams::is_older;
-use crate::shard::coverage;
+use crate::catalog::coverage;
+use crate::catalog::streams::is_older;
 
 /// What is known of one stream.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -10,9 +10,9 @@ use rokini_lease::{LeaseKey, LeaseRow, Position};
 use tokio::time::{sleep, timeout};
 
 use super::fleet;
+use crate::catalog::duty;
+use crate::consumer::control::Control;
 use crate::consumer::engine::Engine;
-use crate::handle::Control;
-use crate::shard::duty;
 
 /// Between two rounds. A shard that is unheld in two rounds is looked at: others are about to be taken up.
 const EVERY: Duration = Duration::from_secs(3);

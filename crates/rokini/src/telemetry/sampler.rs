@@ -12,8 +12,8 @@ use super::health::{self, Health};
 use super::meter::ShardValues;
 use super::stall::{self, StallCause};
 use super::{fleet, scale};
+use crate::consumer::control::Control;
 use crate::consumer::engine::Engine;
-use crate::handle::Control;
 use crate::{Event, Phase};
 
 /// Between two looks.

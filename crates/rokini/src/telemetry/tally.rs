@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::meter::ShardMeter;
-use crate::shard::Size;
+use crate::shard::progress::BatchSize;
 
 /// Times kept at most.
 const KEPT: usize = u32::BITS as usize;
@@ -36,7 +36,7 @@ impl Tally {
     }
 
     /// A call of the record handler returned, however; where without an error, what it was about.
-    pub(crate) fn handled(&mut self, took: Duration, done: Option<Size>) {
+    pub(crate) fn handled(&mut self, took: Duration, done: Option<BatchSize>) {
         if let Some(size) = done.filter(|_| self.on) {
             self.records += size.records;
             self.bytes += size.bytes;
@@ -110,7 +110,7 @@ mod tests {
         let mut recorders = Recorders::default();
         recorders.add(Arc::clone(&registry) as _);
         let mut tally = Tally::new(Arc::new(ShardMeter::new(&recorders, Vec::new())));
-        let batch = Size { records: 10, bytes: 1_000 };
+        let batch = BatchSize { records: 10, bytes: 1_000 };
         for call in 0..100 {
             tally.read(Duration::from_secs(1));
             // Every tenth fails.

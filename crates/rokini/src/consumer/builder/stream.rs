@@ -12,12 +12,13 @@ use tokio_util::task::TaskTracker;
 
 use super::{ConsumerBuilder, missing, refuse_ineffective};
 use crate::config::ConfigKey;
+use crate::consumer::handle::Handle;
+use crate::consumer::shutdown_report::ShutdownReport;
 use crate::delivery::acks::AckToken;
-use crate::handle::{Handle, ShutdownReport};
 use crate::processor::Factory;
+use crate::processor::ShardContext;
 use crate::processor::{Batch, RecordProcessor};
 use crate::record::Record;
-use crate::shard::ShardContext;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::failure::HandlerError;
 

@@ -9,7 +9,7 @@ use rokini_lease::{HashRange, Position, StreamId};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::apart;
+use crate::consumer::engine::apart;
 use crate::{Error, StreamSource};
 
 /// A stream whose start position is stored.

@@ -5,14 +5,14 @@ use std::time::Duration;
 use rokini_lease::Lease;
 use tokio::time::sleep;
 
-use super::Live;
+use super::progress::ShardProgress;
 use crate::Settings;
 use crate::consumer::engine::Engine;
 use crate::events::Event;
 
 /// A shard whose stream has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Silent {
+pub(crate) struct Silent {
     since: Duration,
     /// Readers that were begun anew since the last answer.
     restarts: u32,
@@ -20,7 +20,7 @@ pub(super) struct Silent {
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// The reader is to be dropped, and another one opened.
     ReadAnew,
     /// Another worker is to have the shard.
@@ -29,7 +29,7 @@ pub(super) enum Act {
 
 /// Resolves once the stream was asked for the configured time and did not answer. A handler that runs, a pause and a
 /// lease without validity are no silence: nothing is asked then, or the answer is there.
-pub(super) async fn silent(live: &Live, settings: &Settings) -> Silent {
+pub(crate) async fn silent(live: &ShardProgress, settings: &Settings) -> Silent {
     // A reader may wait so long by itself, between two reads of a quiet shard.
     let bound = settings.stall_timeout + settings.poll_ceiling;
     loop {
@@ -43,7 +43,7 @@ pub(super) async fn silent(live: &Live, settings: &Settings) -> Silent {
 }
 
 /// First another reader is tried; if that gets no answer either, another worker, if there is one.
-pub(super) fn act(engine: &Engine, live: &Live, lease: &Lease, silent: Silent) -> Act {
+pub(crate) fn act(engine: &Engine, live: &ShardProgress, lease: &Lease, silent: Silent) -> Act {
     let error = format!("the stream has not answered for {} s", silent.since.as_secs());
     live.reading.restarted();
     if silent.restarts > 0 && give_back(engine, lease, &error) {

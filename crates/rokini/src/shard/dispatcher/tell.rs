@@ -1,11 +1,11 @@
 //! What a flow tells, as events.
 
-use super::Worker;
+use super::Dispatcher;
 use crate::delivery::flow::Told;
 use crate::events::Event;
 use crate::types::failure::HandlerCall;
 
-impl Worker<'_> {
+impl Dispatcher<'_> {
     pub(super) fn tell(&mut self) {
         let context = &self.live.context;
         for told in self.flow.told() {

@@ -15,7 +15,7 @@ const KEPT: usize = 1024;
 
 /// What was read of a shard and is not done, and what is known of the rest.
 #[derive(Debug)]
-pub(crate) struct Arrivals {
+pub(crate) struct LagTracker {
     /// Read and not done, in order.
     open: VecDeque<Part>,
     /// When reading began: nothing is known from before.
@@ -40,7 +40,7 @@ struct Part {
     read: Instant,
 }
 
-impl Arrivals {
+impl LagTracker {
     pub(crate) fn new(now: Instant) -> Self {
         Self { open: VecDeque::new(), begun: now, read: None, last_done: None, ended: None }
     }
@@ -148,8 +148,8 @@ mod tests {
     async fn o2_lag_is_the_age_of_the_oldest_record_not_done() {
         let start = Instant::now();
         let at = |after: u64| (start + seconds(after), DAY + after * 1_000);
-        let mut arrivals = Arrivals::new(start);
-        let lag = |arrivals: &Arrivals, after: u64| arrivals.lag(at(after).0, at(after).1, QUIET);
+        let mut arrivals = LagTracker::new(start);
+        let lag = |arrivals: &LagTracker, after: u64| arrivals.lag(at(after).0, at(after).1, QUIET);
         assert_eq!(lag(&arrivals, 3), Duration::ZERO, "within a poll nothing is known, and nothing is wrong");
         assert_eq!(lag(&arrivals, 60), seconds(60), "never read");
         arrivals.fetched(&[], Duration::ZERO, at(60).0);
@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn after_the_end_of_a_shard_silence_is_no_lag() {
         let start = Instant::now();
-        let mut arrivals = Arrivals::new(start);
+        let mut arrivals = LagTracker::new(start);
         arrivals.fetched(&records(2), seconds(1), start);
         arrivals.ended(start);
         assert_eq!(arrivals.lag(start + seconds(60), DAY + 60_000, QUIET), seconds(60), "not done");
@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn a_clock_that_is_late_does_not_hide_a_stuck_handler() {
         let start = Instant::now();
-        let mut arrivals = Arrivals::new(start);
+        let mut arrivals = LagTracker::new(start);
         arrivals.fetched(&records(1), Duration::ZERO, start);
         assert_eq!(arrivals.lag(start + seconds(40), DAY - 100_000, QUIET), seconds(40));
     }
@@ -193,7 +193,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_never_done_takes_bounded_memory_and_keeps_its_age() {
         let start = Instant::now();
-        let mut arrivals = Arrivals::new(start);
+        let mut arrivals = LagTracker::new(start);
         for n in 0..100_000u64 {
             let record = Record::new(SequenceNumber::from(u128::from(n)), "k", "d", DAY + n);
             arrivals.fetched(&[record], Duration::ZERO, start);

@@ -20,7 +20,7 @@ use crate::{Batch, DeadLetterSink, ShardContext};
 const SINK_LIMIT: Duration = Duration::from_secs(300);
 
 /// Where the processor of a lane is kept. The task of the shard owns it, so that it outlives a call that is dropped.
-pub(in crate::shard::task) type Slot = Option<Box<dyn ErasedProcessor>>;
+pub(crate) type Slot = Option<Box<dyn ErasedProcessor>>;
 
 /// What a lane does.
 #[derive(Debug)]

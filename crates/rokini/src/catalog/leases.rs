@@ -10,8 +10,8 @@ use rokini_lease::{
 };
 
 use super::graph::{self, Known};
-use super::{coverage, find};
-use crate::consumer::streams::{OpenStream, is_older};
+use super::streams::{OpenStream, is_older};
+use super::{coverage, record_search};
 use crate::events::{Event, Events};
 use crate::{
     Error, ErrorKind, ShardDescription, ShardEnd, ShardSelection, StartPosition, StreamDescription,
@@ -117,7 +117,7 @@ impl Catalog {
             StartPosition::AfterSequence(number) => (*number, Progress::Whole),
             _ => return resolve(start, stream),
         };
-        let found = find::record(source, number).await?;
+        let found = record_search::record(source, number).await?;
         let position = Position::Sequence(number, progress);
         self.insert(graph::lease_row(&stream.id, &found.shard, position)).await?;
         Ok(Position::AtTimestamp(found.arrival_millis))

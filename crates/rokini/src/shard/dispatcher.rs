@@ -14,13 +14,14 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Live, Response, ShardState};
+use super::fetch::Response;
+use super::progress::{BatchSize, ShardProgress};
+use super::status::ShardState;
 use crate::consumer::engine::Engine;
 use crate::delivery::acks::Delivery;
 use crate::delivery::flow::{Flow, Step};
 use crate::events::Event;
 use crate::processor::{Failed, span};
-use crate::shard::Size;
 use crate::types::backoff::{Backoff, Retry};
 use crate::types::failure::HandlerCall;
 use crate::{Batch, DeadLetter, Record, ShardContext, ShardEnd};
@@ -28,7 +29,7 @@ use crate::{Batch, DeadLetter, Record, ShardContext, ShardEnd};
 mod calls;
 mod tell;
 
-pub(super) use calls::Slot;
+pub(crate) use calls::Slot;
 use calls::{Calls, Job, JobKind, Returned};
 
 /// For how long calls that never wait follow each other before others get to run: letting them costs some
@@ -38,7 +39,7 @@ const STRAIGHT: Duration = Duration::from_micros(500);
 const STRAIGHT_CALLS: u32 = 1_000;
 
 /// How the delivery of a shard came to an end.
-pub(super) enum End {
+pub(crate) enum End {
     /// Every record of the closed shard is done.
     Ended(ShardEnd),
     /// As asked: no handler runs, none will.
@@ -75,7 +76,7 @@ struct Seat<'p> {
     /// Whether the tokens of the last call were taken.
     taken: Arc<AtomicBool>,
     /// The last call: what it is, when it began, and what it is about.
-    running: (JobKind, Instant, Size),
+    running: (JobKind, Instant, BatchSize),
 }
 
 impl Seat<'_> {
@@ -91,9 +92,9 @@ impl Seat<'_> {
     }
 }
 
-pub(super) struct Worker<'a> {
+pub(crate) struct Dispatcher<'a> {
     engine: &'a Arc<Engine>,
-    live: &'a Arc<Live>,
+    live: &'a Arc<ShardProgress>,
     lease: &'a Lease,
     responses: mpsc::Receiver<Response>,
     drain: &'a CancellationToken,
@@ -107,10 +108,10 @@ pub(super) struct Worker<'a> {
     delivered: Option<Position>,
 }
 
-impl<'a> Worker<'a> {
-    pub(super) fn new(
+impl<'a> Dispatcher<'a> {
+    pub(crate) fn new(
         engine: &'a Arc<Engine>,
-        live: &'a Arc<Live>,
+        live: &'a Arc<ShardProgress>,
         lease: &'a Lease,
         responses: mpsc::Receiver<Response>,
         drain: &'a CancellationToken,
@@ -127,14 +128,14 @@ impl<'a> Worker<'a> {
             retry: Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng)),
             due: None,
             taken: Arc::default(),
-            running: (JobKind::Create, now, Size::default()),
+            running: (JobKind::Create, now, BatchSize::default()),
         };
         let seats = lanes.iter_mut().map(seat).collect();
         let (end, delivered) = (None, None);
         Self { engine, live, lease, responses, drain, flow, seats, calls, end, position, delivered }
     }
 
-    pub(super) async fn run(mut self) -> End {
+    pub(crate) async fn run(mut self) -> End {
         let context = &self.live.context;
         let validity = self.lease.validity();
         let mut now = Instant::now();
@@ -214,7 +215,7 @@ impl<'a> Worker<'a> {
             if let Some(job) = seat.beside_records(ended)
                 && seat.due.is_none_or(|due| due <= now)
             {
-                self.start(lane, job, Size::default(), now);
+                self.start(lane, job, BatchSize::default(), now);
             }
         }
         let live = self.live;
@@ -227,7 +228,7 @@ impl<'a> Worker<'a> {
                     if self.seats.len() == 1 && !self.engine.config.park {
                         self.delivered = taken.records[taken.range.clone()].last().map(Record::position);
                     }
-                    let size = Size { records: taken.range.len() as u64, bytes: taken.bytes as u64 };
+                    let size = BatchSize { records: taken.range.len() as u64, bytes: taken.bytes as u64 };
                     let seat = &mut self.seats[lane];
                     // What ended has more to do, and will end again.
                     seat.stage = Stage::Ready;
@@ -258,7 +259,7 @@ impl<'a> Worker<'a> {
                     letter.attempts = attempts;
                     let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
                     letter.first_failure_millis = Some(self.engine.clock.millis().saturating_sub(age));
-                    self.start(lane, Job::Bury(sink, Box::new(letter)), Size::default(), now);
+                    self.start(lane, Job::Bury(sink, Box::new(letter)), BatchSize::default(), now);
                 }
             }
         }
@@ -272,12 +273,12 @@ impl<'a> Worker<'a> {
         for lane in 0..self.seats.len() {
             let stage = std::mem::replace(&mut self.seats[lane].stage, Stage::Left);
             if matches!(stage, Stage::Ready | Stage::Ended) {
-                self.start(lane, Job::ShutdownRequested, Size::default(), now);
+                self.start(lane, Job::ShutdownRequested, BatchSize::default(), now);
             }
         }
     }
 
-    fn start(&mut self, lane: usize, job: Job, size: Size, now: Instant) {
+    fn start(&mut self, lane: usize, job: Job, size: BatchSize, now: Instant) {
         let seat = &mut self.seats[lane];
         if let Some(slot) = seat.slot.take() {
             seat.due = None;

@@ -8,10 +8,10 @@ use rokini_lease::{LeaseRow, Marks, Position, WallClock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::arrivals::Arrivals;
+use super::lag_tracker::LagTracker;
 use super::rate::Rate;
 use crate::ReadResponse;
-use crate::consumer::streams::OpenStream;
+use crate::catalog::streams::OpenStream;
 
 /// Times of the stream are approximate: `MillisBehindLatest`, and a `Date` cut to the second.
 const APPROXIMATE_MILLIS: u64 = 60_000;
@@ -52,7 +52,7 @@ fn known_at(row: &LeaseRow) -> Option<u64> {
 
 /// The reading of one shard in this worker.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct ReadProgress {
     stream: Arc<OpenStream>,
     clock: WallClock,
     state: Mutex<State>,
@@ -77,7 +77,7 @@ struct State {
     /// Until when everything that arrived is done, by the stream's clock, once all pieces before are.
     at_tip: bool,
     /// What was handed on and is not known to be done.
-    arrivals: Arrivals,
+    arrivals: LagTracker,
     caught_up: Option<u64>,
     halted: bool,
     losses: u64,
@@ -95,7 +95,7 @@ pub(crate) struct Facts {
     pub(crate) halted: bool,
 }
 
-impl Reading {
+impl ReadProgress {
     pub(crate) fn new(stream: Arc<OpenStream>, clock: WallClock, row: &LeaseRow) -> Self {
         let state = State {
             place: row.position,
@@ -105,7 +105,7 @@ impl Reading {
             restarts: 0,
             read_to: known_at(row),
             at_tip: false,
-            arrivals: Arrivals::new(Instant::now()),
+            arrivals: LagTracker::new(Instant::now()),
             caught_up: None,
             halted: false,
             losses: 0,
@@ -218,7 +218,7 @@ impl Reading {
         self.state().halted = halted;
     }
 
-    /// Reading that is halted is to go on. Returns whether it was.
+    /// ReadProgress that is halted is to go on. Returns whether it was.
     pub(crate) fn resume(&self) -> bool {
         let halted = self.state().halted;
         if halted {
@@ -241,7 +241,7 @@ impl Reading {
             None if state.at_tip => None,
             None => state.read_to,
         };
-        // Reading that stands still at the tip loses what arrives from then on; after the end of a shard nothing does.
+        // ReadProgress that stands still at the tip loses what arrives from then on; after the end of a shard nothing does.
         let over = state.arrivals.over(Instant::now()).is_some();
         let exposed = oldest.or(state.read_to).filter(|_| !over);
         let retention = self.stream.retention();
@@ -256,7 +256,7 @@ impl Reading {
         }
     }
 
-    /// The age of the oldest record that is not done. `quiet`: see [`Arrivals::lag`].
+    /// The age of the oldest record that is not done. `quiet`: see [`LagTracker::lag`].
     pub(crate) fn lag(&self, done: Position, now_millis: u64, quiet: Duration) -> Duration {
         let mut state = self.state();
         state.settle(done);

@@ -2,43 +2,12 @@
 
 use std::sync::Arc;
 
-use rokini_lease::{HashRange, Position, StreamId};
-
-use super::{Control, Handle, Phase};
+use super::Handle;
+use crate::consumer::control::Phase;
 use crate::consumer::engine::refuse_dead_letters;
 use crate::consumer::start::open;
-use crate::consumer::streams::OpenStream;
 use crate::types::stream_ref::tell_apart;
 use crate::{Error, ErrorKind, Event, StreamRef, StreamSource};
-
-/// A stream that a consumer reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StreamStatus {
-    /// The stream with the time of its creation.
-    pub id: StreamId,
-    /// Its name.
-    pub name: String,
-    /// Where the group started in it.
-    pub start: Position,
-    /// How long it keeps records, as it said last.
-    pub retention: std::time::Duration,
-    /// Partition-key hashes that no lease covered when this worker last audited the stream. Records with these
-    /// hashes reach nobody until they are mended, which the audit does by itself where it can.
-    pub holes: Vec<HashRange>,
-}
-
-impl StreamStatus {
-    pub(super) fn of(stream: &OpenStream) -> Self {
-        Self {
-            id: stream.id.clone(),
-            name: stream.name.clone(),
-            start: stream.start,
-            retention: stream.retention(),
-            holes: stream.holes(),
-        }
-    }
-}
 
 impl Handle {
     /// Reads another stream from now on, by its name or ARN, as [`ConsumerBuilder::stream`] does from the start:
@@ -109,28 +78,5 @@ impl Handle {
         control.engine.events.tell(Event::StreamRemoved { stream: stream.id.clone() });
         control.without(&stream.id).await;
         Ok(())
-    }
-}
-
-impl Control {
-    /// Before the start a source is opened with the others.
-    fn want_before_start(&self, source: &Arc<dyn StreamSource>) -> Result<bool, Error> {
-        // Under the lock of the phase: the start takes them over after it has changed that.
-        let state = self.state();
-        let early = state.phase == Phase::Created;
-        if early {
-            self.engine.sources.want(Arc::clone(source))?;
-        }
-        Ok(early)
-    }
-
-    /// Waits until no shard of the stream is worked on.
-    async fn without(&self, stream: &StreamId) {
-        let mut shards = self.left.subscribe();
-        while self.shards().keys().any(|key| key.stream == *stream) {
-            if shards.changed().await.is_err() {
-                return;
-            }
-        }
     }
 }

@@ -10,23 +10,23 @@ use rokini_lease::{HashRange, Member, StreamId};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::engine::Engine;
 use super::streams::{OpenStream, is_older};
-use crate::shard::{coverage, duty};
+use super::{coverage, duty};
+use crate::consumer::engine::Engine;
 use crate::types::backoff::{Backoff, Retry};
 use crate::{Error, Event};
 
-/// Keeps one minder for each stream that is read, for as long as it is polled.
-pub(super) async fn streams(engine: Arc<Engine>, member: Member, mut rng: StdRng) -> Infallible {
+/// Keeps one syncer for each stream that is read, for as long as it is polled.
+pub(crate) async fn streams(engine: Arc<Engine>, member: Member, mut rng: StdRng) -> Infallible {
     let mut changes = engine.streams.subscribe();
-    let mut minders: BTreeMap<StreamId, AbortOnDropHandle<()>> = BTreeMap::new();
+    let mut syncers: BTreeMap<StreamId, AbortOnDropHandle<()>> = BTreeMap::new();
     loop {
         let open = Arc::clone(&changes.borrow_and_update());
         member.set_streams(Some(open.keys().cloned().collect()));
-        minders.retain(|id, _| open.contains_key(id));
+        syncers.retain(|id, _| open.contains_key(id));
         for (id, stream) in open.iter() {
-            minders.entry(id.clone()).or_insert_with(|| {
-                let minder = Minder {
+            syncers.entry(id.clone()).or_insert_with(|| {
+                let syncer = ShardSyncer {
                     engine: Arc::clone(&engine),
                     stream: Arc::clone(stream),
                     member: member.clone(),
@@ -34,7 +34,7 @@ pub(super) async fn streams(engine: Arc<Engine>, member: Member, mut rng: StdRng
                     rng: StdRng::from_rng(&mut rng),
                     holes: Vec::new(),
                 };
-                AbortOnDropHandle::new(engine.tracker.spawn(minder.run()))
+                AbortOnDropHandle::new(engine.tracker.spawn(syncer.run()))
             });
         }
         if changes.changed().await.is_err() {
@@ -43,7 +43,7 @@ pub(super) async fn streams(engine: Arc<Engine>, member: Member, mut rng: StdRng
     }
 }
 
-struct Minder {
+struct ShardSyncer {
     engine: Arc<Engine>,
     stream: Arc<OpenStream>,
     member: Member,
@@ -53,7 +53,7 @@ struct Minder {
     holes: Vec<HashRange>,
 }
 
-impl Minder {
+impl ShardSyncer {
     async fn run(mut self) {
         let mut due = self.next();
         loop {
@@ -101,7 +101,7 @@ impl Minder {
         self.member.snapshot().streams.iter().any(|row| is_older(&self.stream.id, &row.id))
     }
 
-    /// Until it went through. `true` ends this minder.
+    /// Until it went through. `true` ends this syncer.
     async fn with_patience(&mut self, step: Step) -> bool {
         loop {
             let done = match step {
@@ -148,7 +148,7 @@ impl Minder {
         engine.catalog.begin(&new).await?;
         let (stream, by) = (old.id.clone(), new.id.clone());
         engine.events.tell(Event::StreamReplaced { stream, by });
-        // Ends this minder, among others.
+        // Ends this syncer, among others.
         engine.streams.replace(old, new);
         Ok(true)
     }

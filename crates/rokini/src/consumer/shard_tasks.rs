@@ -11,46 +11,47 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::control::Control;
 use super::engine::Engine;
-use super::streams::is_older;
 use crate::ShardContext;
+use crate::catalog::streams::is_older;
 use crate::events::Event;
-use crate::handle::Control;
-use crate::shard::Live;
-use crate::shard::reading::Reading;
-use crate::shard::task::{Outcome, ShardTask, Signals, give_back};
+use crate::shard::progress::ShardProgress;
+use crate::shard::progress::read_progress::ReadProgress;
+use crate::shard::task::{ShardTask, StopSignals, TaskOutcome};
+use crate::shard::watchdog::give_back;
 
 /// After so many tasks of one shard that ended in a row in a way they should not, another worker is to try.
 const MOST_BROKEN: u32 = 3;
 
 /// A task that ended.
 pub(crate) struct Ended {
-    pub(crate) live: Option<Arc<Live>>,
-    pub(crate) outcome: Outcome,
+    pub(crate) live: Option<Arc<ShardProgress>>,
+    pub(crate) outcome: TaskOutcome,
 }
 
-pub(crate) struct Crew {
+pub(crate) struct ShardTasks {
     engine: Arc<Engine>,
     control: Arc<Control>,
     rng: StdRng,
-    signals: Signals,
-    tasks: JoinSet<Outcome>,
+    signals: StopSignals,
+    tasks: JoinSet<TaskOutcome>,
     keys: HashMap<Id, LeaseKey>,
     /// `None` for a lease of a stream that is not read.
-    running: BTreeMap<LeaseKey, Option<Arc<Live>>>,
+    running: BTreeMap<LeaseKey, Option<Arc<ShardProgress>>>,
     /// Granted while the task of an earlier hold has not ended: two handlers of one shard never run at once.
     waiting: BTreeMap<LeaseKey, (Lease, WorkerId)>,
     /// Tasks that ended in a row in a way they should not.
     broken: BTreeMap<LeaseKey, u32>,
 }
 
-impl Crew {
+impl ShardTasks {
     pub(crate) fn new(engine: &Arc<Engine>, control: &Arc<Control>, rng: StdRng) -> Self {
         Self {
             engine: Arc::clone(engine),
             control: Arc::clone(control),
             rng,
-            signals: Signals { stop: CancellationToken::new(), abandon: CancellationToken::new() },
+            signals: StopSignals { stop: CancellationToken::new(), abandon: CancellationToken::new() },
             tasks: JoinSet::new(),
             keys: HashMap::new(),
             running: BTreeMap::new(),
@@ -70,7 +71,7 @@ impl Crew {
     }
 
     /// Ends every task where it stands, and tells what was running.
-    pub(crate) fn abort(&mut self) -> Vec<Arc<Live>> {
+    pub(crate) fn abort(&mut self) -> Vec<Arc<ShardProgress>> {
         self.tasks.abort_all();
         self.waiting.clear();
         let running = std::mem::take(&mut self.running);
@@ -100,8 +101,8 @@ impl Crew {
             if self.engine.config.broadcast {
                 context.checkpoints().make_volatile();
             }
-            let reading = Reading::new(Arc::clone(&stream), self.engine.clock.clone(), lease.row());
-            let live = Arc::new(Live::new(context, reading, self.engine.telemetry().shard(&key)));
+            let reading = ReadProgress::new(Arc::clone(&stream), self.engine.clock.clone(), lease.row());
+            let live = Arc::new(ShardProgress::new(context, reading, self.engine.telemetry().shard(&key)));
             self.control.add(&live);
             if self.broken.get(&key).is_some_and(|times| *times >= MOST_BROKEN) {
                 give_back(&self.engine, &lease, "its work ended again and again");
@@ -132,13 +133,13 @@ impl Crew {
         };
         let (id, outcome) = match joined {
             Ok((id, outcome)) => (id, outcome),
-            Err(error) => (error.id(), Outcome::Broken(error.to_string())),
+            Err(error) => (error.id(), TaskOutcome::Broken(error.to_string())),
         };
         let key = self.keys.remove(&id);
         let live = key.as_ref().and_then(|key| self.running.remove(key)).flatten();
         if let Some(key) = &key {
             match outcome {
-                Outcome::Broken(_) => *self.broken.entry(key.clone()).or_default() += 1,
+                TaskOutcome::Broken(_) => *self.broken.entry(key.clone()).or_default() += 1,
                 _ => drop(self.broken.remove(key)),
             }
         }
@@ -146,7 +147,7 @@ impl Crew {
             live.settle();
             self.control.remove(live);
             key.iter().for_each(|key| self.engine.telemetry().left(key));
-            if let Outcome::Broken(error) = &outcome {
+            if let TaskOutcome::Broken(error) = &outcome {
                 let (stream, shard) = (live.context.stream().clone(), live.context.shard_id().clone());
                 self.engine.events.tell(Event::ShardRestarted { stream, shard, error: error.clone() });
             }
@@ -159,29 +160,29 @@ impl Crew {
 }
 
 /// A lease of a stream that this consumer does not read.
-async fn foreign(engine: &Engine, lease: Lease, outdated: bool, stop: &CancellationToken) -> Outcome {
+async fn foreign(engine: &Engine, lease: Lease, outdated: bool, stop: &CancellationToken) -> TaskOutcome {
     let key = lease.key().clone();
     if outdated {
         // The stream was deleted and made again: nothing of the old one can be read any more.
         let (stream, shard) = (key.stream, key.shard);
         engine.events.tell(Event::ShardGone { stream, shard, position: lease.position() });
         return match lease.finish(Vec::new()).await {
-            Ok(()) => Outcome::Finished,
-            Err(error) => Outcome::Broken(error.to_string()),
+            Ok(()) => TaskOutcome::Finished,
+            Err(error) => TaskOutcome::Broken(error.to_string()),
         };
     }
     engine.events.tell(Event::ForeignLease { lease: key });
     // Given back slowly: it would be granted again at once.
     let pause: Duration = engine.config.failover;
     tokio::select! {
-        cause = lease.lost() => return Outcome::Lost(cause),
+        cause = lease.lost() => return TaskOutcome::Lost(cause),
         () = lease.yield_requested() => {}
         () = stop.cancelled() => {}
         () = sleep(pause) => {}
     }
     match lease.hand_over(None, Marks::default()).await {
-        Ok(handed_over) => Outcome::HandedOver { to: handed_over.to },
-        Err(rokini_lease::LeaseError::Lost(cause)) => Outcome::Lost(cause),
-        Err(_) => Outcome::Lost(LostCause::Stopped),
+        Ok(handed_over) => TaskOutcome::HandedOver { to: handed_over.to },
+        Err(rokini_lease::LeaseError::Lost(cause)) => TaskOutcome::Lost(cause),
+        Err(_) => TaskOutcome::Lost(LostCause::Stopped),
     }
 }

@@ -39,13 +39,13 @@ proptest! {
     }
 }
 
-fn reading() -> Reading {
+fn reading() -> ReadProgress {
     let bench = crate::source::testing::Bench::new(1);
     let id = rokini_lease::StreamId::new("s@1").unwrap();
     let source = Arc::new(bench.source());
     let stream = Arc::new(OpenStream::new(id.clone(), "s".to_owned(), Position::TrimHorizon, source, DAY));
     let key = rokini_lease::LeaseKey::new(id, crate::source::testing::shard(0));
-    Reading::new(stream, WallClock::from_fn(|| 5), &LeaseRow::new(key, Position::TrimHorizon))
+    ReadProgress::new(stream, WallClock::from_fn(|| 5), &LeaseRow::new(key, Position::TrimHorizon))
 }
 
 #[tokio::test(start_paused = true)]

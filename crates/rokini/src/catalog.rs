@@ -1,0 +1,9 @@
+//! Which shards exist, kept as leases.
+
+pub(crate) mod coverage;
+pub(crate) mod duty;
+mod graph;
+pub(crate) mod leases;
+mod record_search;
+pub(crate) mod streams;
+pub(crate) mod syncer;

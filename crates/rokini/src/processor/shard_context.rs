@@ -1,0 +1,153 @@
+//! What user code knows of the shard it works on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rokini_lease::{Epoch, GroupId, LeaseKey, Position, ShardId, StreamId, WorkerId};
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::Checkpoints;
+use crate::delivery::acks::AckQueue;
+use crate::{Error, ErrorKind, Record};
+
+/// What a processor knows of its shard. Cheap to clone.
+#[derive(Clone)]
+pub struct ShardContext {
+    hold: Arc<ShardHold>,
+    lane: usize,
+}
+
+/// What is the same for all lanes of a hold.
+struct ShardHold {
+    group: GroupId,
+    stream: StreamId,
+    shard: ShardId,
+    worker: WorkerId,
+    epoch: Epoch,
+    position: Position,
+    checkpoints: Checkpoints,
+    acks: AckQueue,
+    cancelled: CancellationToken,
+}
+
+impl ShardContext {
+    pub(crate) fn new(
+        group: GroupId,
+        lease: &LeaseKey,
+        worker: WorkerId,
+        epoch: Epoch,
+        position: Position,
+    ) -> Self {
+        let checkpoints = Checkpoints::new(lease.shard.clone(), position);
+        let (stream, shard) = (lease.stream.clone(), lease.shard.clone());
+        let (acks, cancelled) = (AckQueue::default(), CancellationToken::new());
+        let hold = ShardHold { group, stream, shard, worker, epoch, position, checkpoints, acks, cancelled };
+        Self { hold: Arc::new(hold), lane: 0 }
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> &GroupId {
+        &self.hold.group
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> &StreamId {
+        &self.hold.stream
+    }
+
+    /// The shard.
+    #[must_use]
+    pub fn shard_id(&self) -> &ShardId {
+        &self.hold.shard
+    }
+
+    /// Stream and shard.
+    pub(crate) fn key(&self) -> LeaseKey {
+        LeaseKey::new(self.hold.stream.clone(), self.hold.shard.clone())
+    }
+
+    /// This worker.
+    #[must_use]
+    pub fn worker(&self) -> &WorkerId {
+        &self.hold.worker
+    }
+
+    /// The fencing token of this hold: higher for each later holder of the shard.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.hold.epoch
+    }
+
+    /// Where this hold began: the records that come are those after it.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.hold.position
+    }
+
+    /// Which of the shard's processors this is for, from 0: with `concurrency` there are several, each with the
+    /// records of its own partition keys.
+    #[must_use]
+    pub fn lane(&self) -> usize {
+        self.lane
+    }
+
+    pub(crate) fn in_lane(&self, lane: usize) -> Self {
+        Self { hold: Arc::clone(&self.hold), lane }
+    }
+
+    /// Stores that this record and all before it in the shard are done; returns once that is stored. While the
+    /// lease store does not answer it waits, as long as the lease is held. Where a later position is stored
+    /// already it does nothing: positions never go back. With `concurrency` or `park` only what is done can be
+    /// checkpointed, together with all before it: use ack tokens there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] when the record was delivered by another shard or by an earlier hold of this one
+    /// (records know what delivered them), and when the lease is lost: nothing was stored.
+    /// [`ErrorKind::Data`] when records before it may not be done. [`ErrorKind::Configuration`] when the store
+    /// refuses the write for good, for lack of permission for example.
+    pub async fn checkpoint_at(&self, record: &Record) -> Result<(), Error> {
+        self.delivered_by_this(record)?;
+        self.hold.checkpoints.ask(record.position()).await
+    }
+
+    /// Records know what delivered them.
+    pub(crate) fn delivered_by_this(&self, record: &Record) -> Result<(), Error> {
+        if record.hold != Some(self.hold.checkpoints.hold()) {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!(
+                    "record {} was not delivered by this hold of shard {} (epoch {}): checkpoint it with the batch \
+                     it came in",
+                    record.sequence_number, self.hold.shard, self.hold.epoch
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What calls do does not count any more.
+    pub(crate) fn cancelled(&self) -> &CancellationToken {
+        &self.hold.cancelled
+    }
+
+    pub(crate) fn acks(&self) -> &AckQueue {
+        &self.hold.acks
+    }
+
+    pub(crate) fn checkpoints(&self) -> &Checkpoints {
+        &self.hold.checkpoints
+    }
+}
+
+impl fmt::Debug for ShardContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardContext")
+            .field("stream", &self.hold.stream)
+            .field("shard", &self.hold.shard)
+            .field("epoch", &self.hold.epoch)
+            .field("position", &self.hold.position)
+            .finish_non_exhaustive()
+    }
+}

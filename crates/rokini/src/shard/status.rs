@@ -1,0 +1,82 @@
+//! What people see of a shard.
+
+use std::time::Duration;
+
+use rokini_lease::{Epoch, Position, SequenceNumber, ShardId, StreamId};
+
+/// What a shard is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ShardState {
+    /// The processor is made and initialised.
+    Starting,
+    /// Waits for records.
+    Reading,
+    /// Is inside a handler call.
+    Handling,
+    /// Waits before it calls user code again that failed.
+    BackingOff,
+    /// Every record was handed out, and nothing more is taken up or comes: waits for ack tokens.
+    AwaitingAcks,
+    /// Records were given up, or trimmed before they were read, and the policy is to halt: nothing is called until
+    /// [`Handle::retry_halted`](crate::Handle::retry_halted) or a seek. Records that were given up get all their tries
+    /// again after a restart; what was trimmed is missed again, up to a seek to the oldest record.
+    Halted,
+    /// Waits until heartbeats arrive again.
+    Paused,
+    /// Leaves this worker in order.
+    Draining,
+    /// Every record is done; the end is being stored.
+    Ending,
+}
+
+/// How a shard stands in this worker.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ShardStatus {
+    /// The stream.
+    pub stream: StreamId,
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of its lease.
+    pub epoch: Epoch,
+    /// What it is doing.
+    pub state: ShardState,
+    /// For how long.
+    pub since: Duration,
+    /// The position stored.
+    pub stored: Position,
+    /// The position done: stored in time.
+    pub done: Position,
+    /// How far the last read was behind the tip of the shard, in milliseconds; `None` before the first.
+    pub millis_behind_latest: Option<u64>,
+    /// How long ago the last read returned.
+    pub last_read: Option<Duration>,
+    /// How long ago a handler call returned last.
+    pub last_handler_return: Option<Duration>,
+    /// The first record of the batch that is being handled or waits to be handled again.
+    pub handling: Option<SequenceNumber>,
+    /// Failures of user code in a row.
+    pub failures: u32,
+    /// The last failure of user code or of reading, cleared by the next success.
+    pub last_error: Option<String>,
+    /// Partition keys that are parked: they wait for a record that fails, others go on.
+    pub parked: usize,
+    /// Records skipped by the failure policy in this hold.
+    pub skipped: u64,
+    /// Records given to the dead-letter sink in this hold.
+    pub dead_lettered: u64,
+    /// Whether reading is paused, by this worker or by an operator.
+    pub paused: bool,
+    /// When the oldest record that is not done arrived at the stream, in milliseconds since the Unix epoch by the
+    /// stream's clock: a little early where a response holds many. `None` when everything that was there at the last
+    /// read is done.
+    pub oldest_not_done_millis: Option<u64>,
+    /// When everything was done and nothing was behind, last: milliseconds since the Unix epoch by the stream's clock.
+    pub caught_up_millis: Option<u64>,
+    /// How long until the stream trims records that are not done, if nothing moves; while reading stands still also
+    /// those that may have arrived since. `None` before the first read of a shard that has no time to go by.
+    pub until_data_loss: Option<Duration>,
+    /// How often records may have been trimmed in this hold before they were read.
+    pub data_losses: u64,
+}
