@@ -1,0 +1,35 @@
+//! Other programs, run at the root of the repository.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What a task says when it fails; empty where its own output has said it.
+pub(crate) type Outcome = Result<(), String>;
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root
+}
+
+/// Runs a program at the root, with its output where ours goes.
+pub(crate) fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
+    let mut command = Command::new(program);
+    command.args(arguments).envs(environment.iter().copied()).current_dir(root());
+    let line = format!("{program} {}", arguments.join(" "));
+    eprintln!("$ {line}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{line}`: {status}")),
+        Err(error) => Err(format!("`{line}`: {error}")),
+    }
+}
+
+pub(crate) fn cargo(arguments: &[&str]) -> Outcome {
+    run(env!("CARGO"), arguments, &[])
+}
+
+pub(crate) fn strings(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
