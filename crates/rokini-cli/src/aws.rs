@@ -11,15 +11,16 @@ use rokini::{AwsOptions, ErrorKind, KinesisSource, Settings, StreamDescription, 
 
 use crate::error::{CliError, Status};
 
+const HEADING: &str = "AWS options";
+
 /// Which AWS.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "AWS options")]
 pub(crate) struct AwsArgs {
     /// The region, in place of AWS_REGION
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", help_heading = HEADING)]
     region: Option<String>,
     /// The profile of the shared configuration files, in place of AWS_PROFILE
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     profile: Option<String>,
 }
 

@@ -81,7 +81,8 @@ Examples:
   rokini demo --for 20s --failover 3s       # as short as it makes sense
   rokini demo --json | tail -n 1            # only the result
   # a soak test
-  rokini demo --for 30m --workers 4 --shards 16 --rate 2000 --reshard-every 20s --disturb-every 30s --faults 1%";
+  rokini demo --for 30m --workers 4 --shards 16 --rate 2000 \\
+    --reshard-every 20s --disturb-every 30s --faults 1%";
 
 /// Half of what a shard takes in a second (Kinesis limit), because keys do not spread evenly.
 const RATE_PER_SHARD: u32 = 500;

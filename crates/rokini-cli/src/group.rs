@@ -30,11 +30,11 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   rokini group list
-  rokini group show billing                       # every shard: owner, position, lag, state, and why it does not move
-  rokini group why billing                        # only the shards that do not move, and what to do about them
-  rokini group seek billing --to -1h --dry-run    # show what going back by an hour would do
-  rokini group seek billing --to -1h --yes        # go back by an hour, while the workers run
-  rokini group undo billing --yes                 # take that back";
+  rokini group show billing                     # every shard, and why it does not move
+  rokini group why billing                      # only those that do not move
+  rokini group seek billing --to -1h --dry-run  # what would going back an hour do?
+  rokini group seek billing --to -1h --yes      # go back an hour
+  rokini group undo billing --yes               # take that back";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -33,13 +33,13 @@ pub(crate) struct Args {
     /// The port of DynamoDB; 0 for any free one
     #[arg(long, default_value_t = 8000, value_name = "PORT")]
     dynamodb_port: u16,
-    /// A stream to make at the start, unless it is there; may be given several times
+    /// Make this stream at the start, unless it exists; may be given several times
     #[arg(long = "stream", value_name = "NAME:SHARDS", value_parser = stream)]
     streams: Vec<(String, i32)>,
     /// Keep streams and tables in this directory, and start with those that are there
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Without the rate limits that AWS has for shards and calls
+    /// Do not enforce the rate limits of AWS, neither those of shards nor those of calls
     #[arg(long)]
     no_limits: bool,
     /// Serve Kinesis over HTTPS with the certificates of this PEM file, the server's own first
@@ -54,18 +54,21 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = r#"Examples:
-  rokini local --stream orders:4           # serve a stream of four shards
-  rokini local --data ./local              # keep streams and positions for the next start
-  rokini local --kinesis-port 0 --json     # any free port; the object says which
+  rokini local --stream orders:4          # serve a stream of four shards
+  rokini local --data ./local             # keep streams and positions
+  rokini local --kinesis-port 0 --json    # any free port; the object says which
 
 In another terminal, once the printed lines are pasted there:
   rokini put orders hello
   rokini consume orders --group billing
-  # the next three reads are throttled; other kinds: delay, error, jump, drop_before, drop_after, hang_before,
-  # hang_after, cut_after, empty, fail_records
-  curl -d '{"operation":"GetRecords","times":3,"fault":{"kind":"throttle"}}' $AWS_ENDPOINT_URL_KINESIS/_rokini/faults
+  # the next three reads are throttled
+  curl $AWS_ENDPOINT_URL_KINESIS/_rokini/faults \
+    -d '{"operation":"GetRecords","times":3,"fault":{"kind":"throttle"}}'
   # a day passes
-  curl -d '{"advance_millis":86400000}' $AWS_ENDPOINT_URL_KINESIS/_rokini/clock"#;
+  curl $AWS_ENDPOINT_URL_KINESIS/_rokini/clock -d '{"advance_millis":86400000}'
+
+Other kinds of faults: delay, error, jump, drop_before, drop_after, hang_before, hang_after,
+cut_after, empty, fail_records."#;
 
 /// `NAME:SHARDS`
 fn stream(text: &str) -> Result<(String, i32), String> {

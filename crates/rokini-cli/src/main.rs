@@ -165,6 +165,9 @@ mod tests {
     fn examples(command: &clap::Command) -> Vec<String> {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         assert!(help.contains("Example"), "{}", command.get_name());
+        // A line that is wrapped cannot be pasted.
+        assert!(help.lines().all(|line| line.len() <= 90), "{help}");
+        let help = help.replace("\\\n", "");
         let below = command.get_subcommands().flat_map(examples);
         help.lines().map(str::to_owned).chain(below).collect()
     }

@@ -55,10 +55,10 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   rokini put orders hello world
-  rokini put orders --key customer-7 < events.jsonl      # in order, all on one shard
+  rokini put orders --key customer-7 < events.jsonl  # in order, all on one shard
   tail -f app.log | rokini put logs
   rokini put orders --random 10000 --size 512 --rate 500
-  rokini put orders hello --json                         # shows shard and sequence number";
+  rokini put orders hello --json                     # shows the sequence number";
 
 /// Limit of Kinesis: 1 to 256 characters.
 fn key(text: &str) -> Result<String, String> {

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Stop after N records
     #[arg(short = 'n', long = "lines", value_name = "N")]
     count: Option<u64>,
-    /// Stop when every shard is read to its tip, in place of waiting for more
+    /// Stop when the newest record of every shard is read, instead of waiting for more
     #[arg(long)]
     no_follow: bool,
     #[command(flatten)]
@@ -52,9 +52,9 @@ fn start_help() -> String {
 
 const EXAMPLES: &str = "\
 Examples:
-  rokini tail orders                                    # what is put from now on
-  rokini tail orders --from -10m --json                 # the last ten minutes and on
-  rokini tail orders --from trim_horizon --no-follow    # everything there is
+  rokini tail orders                                  # what is put from now on
+  rokini tail orders --from -10m --json               # from ten minutes ago on
+  rokini tail orders --from trim_horizon --no-follow  # all records kept
   rokini tail orders --from trim_horizon --shard 3 -n 1 --format hex";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {

@@ -82,5 +82,4 @@ Examples:
   rokini consume orders --group audit --start latest --json | jq -r .data
   rokini consume orders --group audit --create-table --failover 5s
   ROKINI_GROUP=audit rokini consume orders --set max_leases=4
-  rokini consume orders --group audit --print-config > consume.toml
-  rokini consume --config consume.toml";
+  rokini consume orders --group audit --print-config";

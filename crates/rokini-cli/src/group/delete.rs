@@ -16,7 +16,7 @@ use crate::text::count;
 pub(crate) struct Args {
     #[command(flatten)]
     group: GroupArgs,
-    /// Do not ask
+    /// Do it without asking
     #[arg(long, short)]
     yes: bool,
     /// Also while workers are alive: they lose their leases, and start anew when they join again

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   rokini group lag billing
-  rokini group lag billing --json | jq .most_millis       # the greatest lag, for an alarm";
+  rokini group lag billing --json | jq .most_millis  # the greatest lag, for an alarm";
 
 #[derive(Debug, Serialize)]
 struct LagRow {

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
 
-/// Stop the reading of a group, or of some of its shards
+/// Pause the reading of a group, or of some of its shards
 ///
 /// Workers keep their leases and stop reading within about a heartbeat; records that they have read already are finished.
 /// The pause is stored, so it also holds for workers that start later. It does not stop the retention of the stream.
@@ -29,7 +29,7 @@ Examples:
   rokini group pause billing --shard 3
   rokini group resume billing";
 
-/// Let the reading of a group, or of some of its shards, go on
+/// Resume the reading of a group, or of some of its shards
 ///
 /// `rokini group resume GROUP` ends the pause of the group. A shard that was paused with --shard or --stream is resumed
 /// the same way.

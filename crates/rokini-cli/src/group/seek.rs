@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do it without asking
     #[arg(long, short)]
     yes: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) struct UndoArgs {
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do it without asking
     #[arg(long, short)]
     yes: bool,
 }
@@ -62,10 +62,11 @@ fn to_help() -> String {
 
 const EXAMPLES: &str = "\
 Examples:
-  rokini group seek billing --to trim_horizon --dry-run       # the old and new position of every shard
+  rokini group seek billing --to trim_horizon --dry-run
   rokini group seek billing --to 2026-01-31T12:00:00Z --yes
   rokini group seek billing --to -10m --stream orders --yes
-  rokini group seek billing --to after:49680485925276037467835448941947785701109885697267859458 --shard 3 --yes
+  rokini group seek billing --shard 3 --yes \\
+    --to after:49680485925276037467835448941947785701109885697267859458
   rokini group undo billing --yes";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {

@@ -109,7 +109,7 @@ async fn arguments_and_settings_that_make_no_sense_are_refused() {
         (&["put", "s", "--size", "7"], &["--random"]),
         (&["put", "s", "x", "--unordered"], &["--key"]),
         (&["tail", "s", "--from", "yesterday"], &["yesterday", "-10m"]),
-        (&["tail", "s", "--format", "hex", "--json"], &["`--json`", "`--format`", "next: "]),
+        (&["tail", "s", "--format", "hex", "--json"], &["give one of them", "`--json`", "`--format`"]),
         (&["local", "--status-change", "500"], &["expected a duration with its unit", "`250ms`"]),
         (&["tail", "s", "--format", "xml"], &["xml", "text, json, hex, raw"]),
         (&["frobnicate"], &["frobnicate"]),
