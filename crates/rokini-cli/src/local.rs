@@ -67,8 +67,8 @@ In another terminal, once the printed lines are pasted there:
   # a day passes
   curl $AWS_ENDPOINT_URL_KINESIS/_rokini/clock -d '{"advance_millis":86400000}'
 
-Other kinds of faults: delay, error, jump, drop_before, drop_after, hang_before, hang_after,
-cut_after, empty, fail_records."#;
+Other kinds of faults: delay, error, jump, drop_before, drop_after, hang_before,
+hang_after, cut_after, empty, fail_records."#;
 
 /// `NAME:SHARDS`
 fn stream(text: &str) -> Result<(String, i32), String> {
