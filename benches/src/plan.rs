@@ -6,8 +6,8 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{
-    HashRange, LeaseKey, LeaseRow, Policy, Position, ShardId, StreamId, View, WorkerId, WorkerName,
-    WorkerRow, WorkerState, plan,
+    AssignmentPolicy, GroupView, HashRange, LeaseKey, LeaseRow, Position, ShardId, StreamId, WorkerId,
+    WorkerName, WorkerRow, WorkerState, plan,
 };
 
 use crate::Result;
@@ -15,9 +15,9 @@ use crate::Result;
 const RUNS: usize = 20;
 
 /// A fleet at rest: every lease held, evenly.
-fn fleet(leases: usize, workers: usize, streams: usize) -> Result<View> {
+fn fleet(leases: usize, workers: usize, streams: usize) -> Result<GroupView> {
     let mut rng = StdRng::seed_from_u64(1);
-    let mut view = View::default();
+    let mut view = GroupView::default();
     for n in 0..workers {
         let id = WorkerId::start(WorkerName::new(format!("orders-7d9f8b6c5-{n:05}"))?, &mut rng);
         view.workers.push(WorkerRow::joining(id, None));
@@ -28,7 +28,7 @@ fn fleet(leases: usize, workers: usize, streams: usize) -> Result<View> {
         let position = Position::after(u128::MAX.into());
         let mut row = LeaseRow::new(key, position).with_hash_range(HashRange { start: 0, end: u128::MAX });
         row.owner = Some(view.workers[n % workers].id.clone());
-        row.marks.bytes_per_second = Some(50_000 + (n as u64 * 7919) % 100_000);
+        row.metadata.bytes_per_second = Some(50_000 + (n as u64 * 7919) % 100_000);
         view.leases.push(row);
     }
     Ok(view)
@@ -41,7 +41,7 @@ fn processor_time() -> Result<Duration> {
     Ok(Duration::from_nanos(nanos.parse()?))
 }
 
-fn mean(view: &View, policy: &Policy) -> Result<(Duration, usize)> {
+fn mean(view: &GroupView, policy: &AssignmentPolicy) -> Result<(Duration, usize)> {
     let (began, mut moves) = (processor_time()?, 0);
     for _ in 0..RUNS {
         moves = plan(view, policy).len();
@@ -82,7 +82,8 @@ pub(crate) fn measure(leases: usize, workers: usize) -> Result<serde_json::Value
         ("a tenth died", &died),
         ("20 streams, each read by two thirds", &streams),
     ] {
-        for (kind, policy) in [("even", Policy::Even), ("throughput", Policy::Throughput)] {
+        for (kind, policy) in [("even", AssignmentPolicy::Even), ("throughput", AssignmentPolicy::Throughput)]
+        {
             let (time, moves) = mean(view, &policy)?;
             let millis = time.as_secs_f64() * 1000.0;
             cases.insert(format!("{name}, {kind}"), serde_json::json!({"ms": millis, "moves": moves}));

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rokini_lease::{
-    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, Outcome,
-    StoreError, StoreErrorKind, StreamId, StreamRow, View, WorkerId, WorkerRow, WorkerState, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing,
+    StoreError, StoreErrorKind, StreamId, StreamRow, WorkerId, WorkerRow, WorkerState, WorkerUpdate,
+    WriteOutcome,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn;
@@ -199,7 +200,7 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
         calls.is_multiple_of(3)
     }
 
-    async fn claim_too_much(&self, group: &GroupId, view: &View) -> Result<(), StoreError> {
+    async fn claim_too_much(&self, group: &GroupId, view: &GroupView) -> Result<(), StoreError> {
         let Some(by) = lock(&self.me).clone() else { return Ok(()) };
         let others = |row: &&LeaseRow| row.owner.as_ref().is_some_and(|owner| *owner != by);
         if let Some(row) = view.leases.iter().find(others) {
@@ -267,7 +268,7 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         self.call(self.inner.init()).await
     }
 
-    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         if listing == Listing::All {
             self.travel(self.latency.1).await;
         }
@@ -294,15 +295,19 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         &self,
         group: &GroupId,
         row: &WorkerRow,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         *lock(&self.me) = Some(row.id.clone());
         self.call(self.inner.insert_worker(group, row)).await
     }
 
-    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+    async fn insert_lease(
+        &self,
+        group: &GroupId,
+        row: &LeaseRow,
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let mut row = row.clone();
         if !row.parents.is_empty() && self.plays(Trick::DropsChildren) {
-            return Ok(Outcome::Applied { before: None, after: row });
+            return Ok(WriteOutcome::Applied { before: None, after: row });
         }
         if self.plays(Trick::DropsParents) {
             row.parents.clear();
@@ -314,7 +319,7 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         &self,
         group: &GroupId,
         row: &StreamRow,
-    ) -> Result<Outcome<StreamRow>, StoreError> {
+    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
         self.call(self.inner.insert_stream(group, row)).await
     }
 
@@ -323,9 +328,9 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         group: &GroupId,
         id: &WorkerId,
         update: &WorkerUpdate,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         let (store, group, id, update) = (self.inner.clone(), group.clone(), id.clone(), update.clone());
-        let twice = self.plays(Trick::BeatsTwice) && matches!(update, WorkerUpdate::Beat { .. });
+        let twice = self.plays(Trick::BeatsTwice) && matches!(update, WorkerUpdate::Heartbeat { .. });
         self.write(async move {
             let outcome = store.update_worker(&group, &id, &update).await;
             if twice {
@@ -341,21 +346,21 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         group: &GroupId,
         key: &LeaseKey,
         update: &LeaseUpdate,
-    ) -> Result<Outcome<LeaseRow>, StoreError> {
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let refused = match update {
             LeaseUpdate::Acquire { .. } => is_unlucky(key),
             LeaseUpdate::Claim { .. } => true,
             _ => false,
         };
         if refused && self.plays(Trick::RefusesSome) {
-            return Ok(Outcome::Refused { current: self.inner.lease(group, key).await? });
+            return Ok(WriteOutcome::Refused { current: self.inner.lease(group, key).await? });
         }
         let lowers = self.plays(Trick::LowersPositions) && matches!(update, LeaseUpdate::Checkpoint { .. });
         let update = twisted(self.trick, update);
         let (store, group, key) = (self.inner.clone(), group.clone(), key.clone());
         self.write(async move {
             let outcome = store.update_lease(&group, &key, &update).await?;
-            if let (true, Outcome::Applied { before: Some(before), after }) = (lowers, &outcome) {
+            if let (true, WriteOutcome::Applied { before: Some(before), after }) = (lowers, &outcome) {
                 let back = LeaseUpdate::Seek { seen: after.epoch, to: before.position };
                 store.update_lease(&group, &key, &back).await?;
             }
@@ -370,7 +375,7 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
             if let Some(row) = self.inner.worker(group, id).await?
                 && row.state != WorkerState::Fenced
             {
-                self.inner.update_worker(group, id, &WorkerUpdate::Fence { seen: row.beat }).await?;
+                self.inner.update_worker(group, id, &WorkerUpdate::Fence { seen: row.heartbeat }).await?;
             }
             return Ok(());
         }

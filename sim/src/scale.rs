@@ -8,9 +8,9 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini_lease::{
-    CountingStore, Counts, GroupId, HashRange, JoinError, Lease, LeaseKey, LeaseRow, LeaseStore, Listing,
-    Marks, Member, MemberConfig, MemberEvent, MemoryStore, Operation, Policy, Position, ShardId, StreamId,
-    WallClock, WorkerName, plan,
+    AssignmentPolicy, CheckpointMetadata, CountingStore, Counts, GroupId, HashRange, JoinError, Lease,
+    LeaseKey, LeaseRow, LeaseStore, Listing, Member, MemberConfig, MemberEvent, MemoryStore, Position,
+    ShardId, StoreOperation, StreamId, WallClock, WorkerName, plan,
 };
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet, spawn};
@@ -115,7 +115,7 @@ pub fn time_of_plan(scale: Scale) -> Result<Duration, Failure> {
     })?;
     #[allow(clippy::disallowed_methods, reason = "a measurement")]
     let begun = std::time::Instant::now();
-    let moves = plan(&view, &Policy::default());
+    let moves = plan(&view, &AssignmentPolicy::default());
     let took = begun.elapsed();
     debug_assert!(moves.is_empty());
     Ok(took)
@@ -173,7 +173,7 @@ impl Fleet {
             }
         };
         let counts = self.store.snapshot() - &counts;
-        let moves = counts.of(Operation::Acquire) + counts.of(Operation::HandOver);
+        let moves = counts.of(StoreOperation::Acquire) + counts.of(StoreOperation::HandOver);
         Ok(Phase { name, owned: owned.unwrap_or(balanced), balanced, moves, counts })
     }
 
@@ -183,7 +183,7 @@ impl Fleet {
         let counts = self.store.snapshot();
         sleep(self.scale.quiet).await;
         let counts = self.store.snapshot() - &counts;
-        let moves = counts.of(Operation::Acquire) + counts.of(Operation::HandOver);
+        let moves = counts.of(StoreOperation::Acquire) + counts.of(StoreOperation::HandOver);
         Ok(Phase { name: "quiet", owned: Duration::ZERO, balanced: Duration::ZERO, moves, counts })
     }
 
@@ -255,7 +255,7 @@ async fn hold(lease: Lease) {
         _ = lease.lost() => {}
         () = lease.yield_requested() => {
             // What could not be handed over is granted again.
-            let _ = lease.hand_over(None, Marks::default()).await;
+            let _ = lease.hand_over(None, CheckpointMetadata::default()).await;
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rokini_lease::{
-    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, MemoryStore,
-    Outcome, StoreError, StreamId, StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing,
+    MemoryStore, StoreError, StreamId, StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
 };
 
 use crate::{Check, Court};
@@ -90,7 +90,7 @@ impl LeaseStore for Witness {
         self.store.init().await
     }
 
-    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         self.store.list(group, listing).await
     }
 
@@ -110,11 +110,15 @@ impl LeaseStore for Witness {
         &self,
         group: &GroupId,
         row: &WorkerRow,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         self.store.insert_worker(group, row).await
     }
 
-    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+    async fn insert_lease(
+        &self,
+        group: &GroupId,
+        row: &LeaseRow,
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         self.store.insert_lease(group, row).await
     }
 
@@ -122,7 +126,7 @@ impl LeaseStore for Witness {
         &self,
         group: &GroupId,
         row: &StreamRow,
-    ) -> Result<Outcome<StreamRow>, StoreError> {
+    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
         self.store.insert_stream(group, row).await
     }
 
@@ -131,7 +135,7 @@ impl LeaseStore for Witness {
         group: &GroupId,
         id: &WorkerId,
         update: &WorkerUpdate,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         self.store.update_worker(group, id, update).await
     }
 
@@ -140,9 +144,9 @@ impl LeaseStore for Witness {
         group: &GroupId,
         key: &LeaseKey,
         update: &LeaseUpdate,
-    ) -> Result<Outcome<LeaseRow>, StoreError> {
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let outcome = self.store.update_lease(group, key, update).await?;
-        if let Outcome::Applied { before: Some(before), after } = &outcome {
+        if let WriteOutcome::Applied { before: Some(before), after } = &outcome {
             self.look(group, before, after);
             if after.position.is_shard_end() && !before.position.is_shard_end() {
                 self.look_for_holes(group, &key.stream).await;

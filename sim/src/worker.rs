@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::{Batch, Consumer, Error, Event, Handle, HandlerError, StartPosition};
-use rokini_lease::{CountingStore, Fault, FaultyStore, GroupId, LostCause, Target, WallClock};
+use rokini_lease::{CountingStore, FaultTarget, FaultyStore, GroupId, LostCause, StoreFault, WallClock};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn};
@@ -130,13 +130,13 @@ impl SimWorker {
         let link = place.stream.link(rng.random()).behind(gate.clone());
         let chance = hire.faults;
         if chance > 0.0 {
-            store.chance(Target::All, Fault::FailBefore, chance);
-            store.chance(Target::All, Fault::Throttle, chance);
-            store.chance(Target::Writes, Fault::LoseReply, chance);
-            store.chance(Target::Writes, Fault::Retry, chance);
-            store.chance(Target::Reads, Fault::StaleListing, chance * 4.0);
-            store.chance(Target::All, Fault::Delay(Duration::from_millis(800)), chance);
-            store.chance(Target::Writes, Fault::DelayReply(Duration::from_millis(400)), chance);
+            store.chance(FaultTarget::All, StoreFault::FailBefore, chance);
+            store.chance(FaultTarget::All, StoreFault::Throttle, chance);
+            store.chance(FaultTarget::Writes, StoreFault::LoseReply, chance);
+            store.chance(FaultTarget::Writes, StoreFault::Retry, chance);
+            store.chance(FaultTarget::Reads, StoreFault::StaleListing, chance * 4.0);
+            store.chance(FaultTarget::All, StoreFault::Delay(Duration::from_millis(800)), chance);
+            store.chance(FaultTarget::Writes, StoreFault::DelayReply(Duration::from_millis(400)), chance);
             link.fail(chance);
         }
         if let Some(mischief) = hire.mischief {

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::Error;
 use rokini_lease::{
-    CountingStore, Counts, GroupId, LeaseKey, LeaseRow, LeaseStore, Listing, ShardId, View, WorkerState,
+    CountingStore, Counts, GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, Listing, ShardId, WorkerState,
 };
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -359,7 +359,7 @@ impl World {
     }
 
     /// The rows of a group.
-    pub async fn view(&self, lane: usize) -> View {
+    pub async fn view(&self, lane: usize) -> GroupView {
         // The store of a run does not fail: faults are on the workers' ways to it.
         self.store.inner().list(&self.lanes[lane].group, Listing::All).await.unwrap_or_default()
     }

@@ -9,8 +9,9 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::member::shared::Shared;
 use crate::{
-    Epoch, LeaseError, LeaseKey, LeaseRow, LeaseUpdate, LostCause, Marks, Note, Outcome, PENDING_STATE_LIMIT,
-    Pending, Position, StoreError, WorkerId, WorkerState, WorkerUpdate,
+    CheckpointMetadata, Epoch, LeaseError, LeaseKey, LeaseRow, LeaseUpdate, LostCause, Notification,
+    PENDING_STATE_LIMIT, PendingPosition, Position, StoreError, WorkerId, WorkerState, WorkerUpdate,
+    WriteOutcome,
 };
 
 /// How long a write that moves a lease is tried again before the lease is left to reconciliation.
@@ -34,7 +35,7 @@ pub(crate) struct Hold {
 /// What this worker knows to be on the row.
 struct Stored {
     position: Position,
-    pending: Option<Pending>,
+    pending: Option<PendingPosition>,
     /// A pending position that may or may not be there: its write failed.
     doubtful: Option<Position>,
 }
@@ -275,7 +276,7 @@ impl Lease {
 
     /// The position that was announced, by this holder or an earlier one, and is not reached yet.
     #[must_use]
-    pub fn pending(&self) -> Option<Pending> {
+    pub fn pending(&self) -> Option<PendingPosition> {
         self.hold.with_stored(|stored| stored.pending.clone())
     }
 
@@ -291,18 +292,18 @@ impl Lease {
         }
         let _one_at_a_time = self.hold.writing.lock().await;
         self.may_store(position)?;
-        let pending = Pending { position, state };
+        let pending = PendingPosition { position, state };
         if self.pending().as_ref() == Some(&pending) {
             return Ok(());
         }
         let (owner, epoch) = (self.shared.me.clone(), self.hold.epoch);
         let update = LeaseUpdate::Prepare { owner, epoch, pending: pending.clone() };
         match self.write(&update).await {
-            Ok(Outcome::Applied { .. }) => {
+            Ok(WriteOutcome::Applied { .. }) => {
                 self.hold.with_stored(|stored| (stored.pending, stored.doubtful) = (Some(pending), None));
                 Ok(())
             }
-            Ok(Outcome::Refused { current }) => Err(self.refused(current.as_ref())),
+            Ok(WriteOutcome::Refused { current }) => Err(self.refused(current.as_ref())),
             Err(error) => {
                 // It may be there, or arrive later: a checkpoint past it must remove it.
                 self.hold.with_stored(|stored| stored.doubtful = stored.doubtful.max(Some(position)));
@@ -335,7 +336,11 @@ impl Lease {
     /// [`LeaseError::Lost`] when the lease is not held any more or heartbeats do not arrive;
     /// [`LeaseError::Behind`] when a later position is stored; [`LeaseError::Store`] when the store failed and
     /// the write is not known to have taken effect: the lease is still held, try again.
-    pub async fn checkpoint(&self, position: Position, marks: Marks) -> Result<(), LeaseError> {
+    pub async fn checkpoint(
+        &self,
+        position: Position,
+        metadata: CheckpointMetadata,
+    ) -> Result<(), LeaseError> {
         let _one_at_a_time = self.hold.writing.lock().await;
         if position == self.hold.stored() {
             return Ok(());
@@ -347,11 +352,11 @@ impl Lease {
             epoch: self.hold.epoch,
             position,
             at: self.shared.clock.millis(),
-            marks,
+            metadata,
             settles,
         };
         match self.write(&update).await? {
-            Outcome::Applied { .. } => {
+            WriteOutcome::Applied { .. } => {
                 self.hold.with_stored(|stored| {
                     stored.position = position;
                     if settles {
@@ -360,7 +365,7 @@ impl Lease {
                 });
                 Ok(())
             }
-            Outcome::Refused { current } => Err(self.refused(current.as_ref())),
+            WriteOutcome::Refused { current } => Err(self.refused(current.as_ref())),
         }
     }
 
@@ -370,7 +375,11 @@ impl Lease {
     /// # Errors
     /// [`LeaseError::Lost`] when it was not held any more; [`LeaseError::Store`] when the store failed for as
     /// long as the lease was valid: the position may not be stored.
-    pub async fn hand_over(self, position: Option<Position>, marks: Marks) -> Result<HandedOver, LeaseError> {
+    pub async fn hand_over(
+        self,
+        position: Option<Position>,
+        metadata: CheckpointMetadata,
+    ) -> Result<HandedOver, LeaseError> {
         if let Some(cause) = self.hold.lost() {
             return Err(LeaseError::Lost(cause));
         }
@@ -383,12 +392,12 @@ impl Lease {
             to: to.clone(),
             position: position.filter(|position| *position > stored),
             at: self.shared.clock.millis(),
-            marks,
+            metadata,
             settles: position.is_some_and(|position| self.hold.settles(position)),
         };
         self.write_to_the_end(&update).await?;
         match &to {
-            Some(to) => self.tell(to, Note::Given(self.hold.key.clone())).await,
+            Some(to) => self.tell(to, Notification::Assigned(self.hold.key.clone())).await,
             // The claimer is gone: without a look nobody would take the lease before the next reconciliation.
             None => self.shared.look_now(),
         }
@@ -432,7 +441,7 @@ impl Lease {
         }
     }
 
-    async fn write(&self, update: &LeaseUpdate) -> Result<Outcome<LeaseRow>, StoreError> {
+    async fn write(&self, update: &LeaseUpdate) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         settled(&self.shared, &self.hold.key, update).await
     }
 
@@ -442,11 +451,11 @@ impl Lease {
         let mut tried = false;
         loop {
             match self.write(update).await {
-                Ok(Outcome::Applied { .. }) => return Ok(()),
-                Ok(Outcome::Refused { current: Some(row) }) if tried && update.took_effect(&row) => {
+                Ok(WriteOutcome::Applied { .. }) => return Ok(()),
+                Ok(WriteOutcome::Refused { current: Some(row) }) if tried && update.took_effect(&row) => {
                     return Ok(());
                 }
-                Ok(Outcome::Refused { current }) => return Err(self.refused(current.as_ref())),
+                Ok(WriteOutcome::Refused { current }) => return Err(self.refused(current.as_ref())),
                 Err(error) if error.is_retryable() && Instant::now() < deadline => {
                     tracing::debug!(lease = %self.hold.key, %error, "could not move the lease, trying again");
                     tried = true;
@@ -461,7 +470,7 @@ impl Lease {
         }
     }
 
-    async fn tell(&self, worker: &WorkerId, note: Note) {
+    async fn tell(&self, worker: &WorkerId, note: Notification) {
         send_note(&self.shared, worker, note).await;
     }
 
@@ -488,10 +497,10 @@ pub(crate) async fn settled(
     shared: &Shared,
     key: &LeaseKey,
     update: &LeaseUpdate,
-) -> Result<Outcome<LeaseRow>, StoreError> {
+) -> Result<WriteOutcome<LeaseRow>, StoreError> {
     match shared.store.update_lease(&shared.group, key, update).await {
         Err(error) if error.is_ambiguous() => match shared.store.lease(&shared.group, key).await? {
-            Some(row) if update.took_effect(&row) => Ok(Outcome::Applied { before: None, after: row }),
+            Some(row) if update.took_effect(&row) => Ok(WriteOutcome::Applied { before: None, after: row }),
             _ => Err(error),
         },
         other => other,
@@ -500,8 +509,8 @@ pub(crate) async fn settled(
 
 /// Leaves a note. It is only a hint, so a failure is no error; it is left later where that may still help. Returns
 /// whether the store took it.
-pub(crate) async fn send_note(shared: &Shared, worker: &WorkerId, note: Note) -> bool {
-    let update = WorkerUpdate::Note(note.clone());
+pub(crate) async fn send_note(shared: &Shared, worker: &WorkerId, note: Notification) -> bool {
+    let update = WorkerUpdate::Notify(note.clone());
     match shared.store.update_worker(&shared.group, worker, &update).await {
         Ok(_) => true,
         Err(error) => {

@@ -27,24 +27,24 @@ pub use clock::WallClock;
 pub use duty::{interval_number, on_duty, stable_hash};
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
 pub use lease::{HandedOver, Lease, Validity};
-pub use member::{Heartbeats, JoinError, Member, MemberConfig, MemberEvent};
+pub use member::{HeartbeatStats, JoinError, Member, MemberConfig, MemberEvent};
 pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
-pub use plan::{CustomPolicy, Move, Policy, plan};
+pub use plan::{AssignmentPolicy, CustomAssignment, Move, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use retire::retirable;
 pub use row::{
-    GroupRow, LeaseRow, Load, Marks, Note, Pending, ProcessMark, StreamRow, UnreadableRow, View, WorkerRow,
-    WorkerState,
+    CheckpointMetadata, GroupRow, GroupView, LeaseRow, Notification, PendingPosition, ProcessIdentity,
+    StreamRow, UnreadableRow, WorkerLoad, WorkerRow, WorkerState,
 };
-pub use skipped::Skipped;
+pub use skipped::SkippedRecords;
 pub use store::counting::{CountingStore, Counts};
 #[cfg(feature = "dynamo")]
 pub use store::dynamo::{BillingMode, DynamoStore};
-pub use store::faults::{Fault, FaultyStore, Target};
+pub use store::faults::{FaultTarget, FaultyStore, StoreFault};
 pub use store::memory::MemoryStore;
-pub use store::{LeaseStore, Listing, Operation};
+pub use store::{LeaseStore, Listing, StoreOperation};
 pub use types::{
     Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, ShardId, StreamId, WorkerId,
     WorkerName,
 };
-pub use update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, Outcome, PENDING_STATE_LIMIT, WorkerUpdate};
+pub use update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, PENDING_STATE_LIMIT, WorkerUpdate, WriteOutcome};

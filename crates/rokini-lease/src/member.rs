@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::plan::Policy;
+use crate::plan::AssignmentPolicy;
 use crate::{
-    GroupId, Lease, LeaseStore, ProcessMark, StoreError, StreamId, View, WallClock, WorkerId, WorkerName,
+    GroupId, GroupView, Lease, LeaseStore, ProcessIdentity, StoreError, StreamId, WallClock, WorkerId,
+    WorkerName,
 };
 
 mod beats;
@@ -24,7 +25,7 @@ pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use beats::Heartbeats;
+pub use beats::HeartbeatStats;
 use shared::Shared;
 
 /// How a worker takes part in its group. All workers of a group should have the same `failover`.
@@ -40,7 +41,7 @@ pub struct MemberConfig {
     /// 10 minutes, where workers times leases exceed 150,000: the group's listings then read 250 units a second.
     pub reconcile: Duration,
     /// How leases are spread. Default: evenly. Must be the same for all workers of the group.
-    pub policy: Policy,
+    pub policy: AssignmentPolicy,
     /// The most leases this worker takes. Default: no limit.
     pub max_leases: Option<u32>,
     /// The streams this worker reads at first, see [`Member::set_streams`]. Default: all of the group's.
@@ -51,7 +52,7 @@ pub struct MemberConfig {
     pub unique_worker_names: bool,
     /// Where this process runs; lets a restart on the same host prove that its predecessor is gone. Default:
     /// as the system tells.
-    pub process: Option<ProcessMark>,
+    pub process: Option<ProcessIdentity>,
 }
 
 impl Default for MemberConfig {
@@ -60,11 +61,11 @@ impl Default for MemberConfig {
             heartbeat: Duration::from_secs(1),
             failover: Duration::from_secs(10),
             reconcile: Duration::from_secs(30),
-            policy: Policy::default(),
+            policy: AssignmentPolicy::default(),
             max_leases: None,
             streams: None,
             unique_worker_names: false,
-            process: ProcessMark::current(),
+            process: ProcessIdentity::current(),
         }
     }
 }
@@ -230,13 +231,13 @@ impl Member {
 
     /// The last full listing this worker saw.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<View> {
+    pub fn snapshot(&self) -> Arc<GroupView> {
         self.shared.view()
     }
 
     /// The heartbeats of this incarnation so far.
     #[must_use]
-    pub fn heartbeats(&self) -> Heartbeats {
+    pub fn heartbeats(&self) -> HeartbeatStats {
         self.shared.beats.seen()
     }
 

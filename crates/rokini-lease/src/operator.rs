@@ -9,8 +9,9 @@ use tokio::time::sleep;
 
 use crate::watch::FleetWatch;
 use crate::{
-    GroupId, GroupUpdate, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, Note, Outcome, Position,
-    StoreError, StreamId, UnreadableRow, View, WallClock, WorkerId, WorkerState, WorkerUpdate,
+    GroupId, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, Notification,
+    Position, StoreError, StreamId, UnreadableRow, WallClock, WorkerId, WorkerState, WorkerUpdate,
+    WriteOutcome,
 };
 
 mod order;
@@ -197,7 +198,7 @@ impl Operator {
 
     async fn seek_each(
         &self,
-        view: &View,
+        view: &GroupView,
         leases: Vec<&LeaseRow>,
         to: impl Fn(&LeaseRow) -> Option<Position>,
         dry_run: bool,
@@ -218,13 +219,18 @@ impl Operator {
             let first = report.steps.iter().find(|step| step.written && step.owner.is_none());
             let alive = view.workers.iter().find(|row| row.state == WorkerState::Alive);
             if let Some((worker, step)) = alive.zip(first) {
-                self.tell(&worker.id, Note::Changed(step.key.clone())).await;
+                self.tell(&worker.id, Notification::Changed(step.key.clone())).await;
             }
         }
         Ok(report)
     }
 
-    async fn seek_one(&self, view: &View, row: &LeaseRow, to: Position) -> Result<SeekStep, OperatorError> {
+    async fn seek_one(
+        &self,
+        view: &GroupView,
+        row: &LeaseRow,
+        to: Position,
+    ) -> Result<SeekStep, OperatorError> {
         let mut row = row.clone();
         let mut uncertain: Option<LeaseRow> = None;
         for _ in 0..TRIES {
@@ -237,11 +243,11 @@ impl Operator {
             };
             let update = LeaseUpdate::Seek { seen: row.epoch, to };
             let current = match self.store.update_lease(&self.group, &row.key, &update).await {
-                Ok(Outcome::Applied { before, after }) => {
+                Ok(WriteOutcome::Applied { before, after }) => {
                     self.tell_owner(view, &after).await;
                     return Ok(step(before.as_ref().unwrap_or(&row), after.owner));
                 }
-                Ok(Outcome::Refused { current }) => current,
+                Ok(WriteOutcome::Refused { current }) => current,
                 Err(error) if error.is_ambiguous() => {
                     uncertain = Some(row.clone());
                     self.store.lease(&self.group, &row.key).await?
@@ -288,7 +294,7 @@ impl Operator {
             self.store.update_group(&self.group, &update).await?;
             let workers = self.store.list(&self.group, Listing::Workers).await?.workers;
             for worker in workers.iter().filter(|row| row.state == WorkerState::Alive) {
-                self.tell(&worker.id, Note::Group).await;
+                self.tell(&worker.id, Notification::GroupChanged).await;
             }
             return Ok(());
         }
@@ -296,9 +302,9 @@ impl Operator {
         for row in self.select(&view, scope)? {
             let update = LeaseUpdate::Pause { paused };
             match self.store.update_lease(&self.group, &row.key, &update).await? {
-                Outcome::Applied { after, .. } => self.tell_owner(&view, &after).await,
-                Outcome::Refused { current: Some(_) } => {}
-                Outcome::Refused { current: None } => {
+                WriteOutcome::Applied { after, .. } => self.tell_owner(&view, &after).await,
+                WriteOutcome::Refused { current: Some(_) } => {}
+                WriteOutcome::Refused { current: None } => {
                     return Err(self.unknown(std::slice::from_ref(&row.key)));
                 }
             }
@@ -323,7 +329,7 @@ impl Operator {
             }
             if self.store.delete_lease(&self.group, key, row.epoch).await? {
                 if let Some(owner) = &row.owner {
-                    self.tell(owner, Note::Changed(key.clone())).await;
+                    self.tell(owner, Notification::Changed(key.clone())).await;
                 }
                 return Ok(row);
             }
@@ -387,8 +393,9 @@ impl Operator {
             let mut workers = self.store.list(&self.group, Listing::Workers).await?.workers;
             workers.retain(|row| row.state != WorkerState::Fenced);
             watch.observe(&workers, tokio::time::Instant::now());
-            let beats =
-                |row: &&crate::WorkerRow| *first.entry(row.id.clone()).or_insert(row.beat) != row.beat;
+            let beats = |row: &&crate::WorkerRow| {
+                *first.entry(row.id.clone()).or_insert(row.heartbeat) != row.heartbeat
+            };
             let alive: Vec<String> =
                 workers.iter().filter(beats).map(|row| row.id.name.to_string()).collect();
             if !alive.is_empty() {
@@ -407,11 +414,11 @@ impl Operator {
         }
     }
 
-    async fn list(&self) -> Result<View, OperatorError> {
+    async fn list(&self) -> Result<GroupView, OperatorError> {
         Ok(self.store.list(&self.group, Listing::All).await?)
     }
 
-    fn select<'a>(&self, view: &'a View, scope: &Scope) -> Result<Vec<&'a LeaseRow>, OperatorError> {
+    fn select<'a>(&self, view: &'a GroupView, scope: &Scope) -> Result<Vec<&'a LeaseRow>, OperatorError> {
         let keys = match scope {
             Scope::Group => return Ok(view.leases.iter().collect()),
             Scope::Stream(stream) => {
@@ -433,18 +440,18 @@ impl Operator {
         OperatorError::UnknownLease { group: self.group.clone(), keys }
     }
 
-    async fn tell_owner(&self, view: &View, row: &LeaseRow) {
+    async fn tell_owner(&self, view: &GroupView, row: &LeaseRow) {
         let alive = |id: &&WorkerId| {
             !view.workers.iter().any(|row| row.id == **id && row.state == WorkerState::Fenced)
         };
         if let Some(owner) = row.owner.as_ref().filter(alive) {
-            self.tell(owner, Note::Changed(row.key.clone())).await;
+            self.tell(owner, Notification::Changed(row.key.clone())).await;
         }
     }
 
     /// A hint, so a failure is no error.
-    async fn tell(&self, worker: &WorkerId, note: Note) {
-        if let Err(error) = self.store.update_worker(&self.group, worker, &WorkerUpdate::Note(note)).await {
+    async fn tell(&self, worker: &WorkerId, note: Notification) {
+        if let Err(error) = self.store.update_worker(&self.group, worker, &WorkerUpdate::Notify(note)).await {
             tracing::debug!(to = %worker, %error, "a note was not delivered");
         }
     }

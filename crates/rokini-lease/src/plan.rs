@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::{LeaseKey, LeaseRow, Position, View, WorkerId};
+use crate::{GroupView, LeaseKey, LeaseRow, Position, WorkerId};
 
 mod custom;
 mod even;
@@ -16,7 +16,7 @@ mod tests;
 mod weighted;
 
 use fleet::{At, Fleet};
-pub use policy::{CustomPolicy, Policy};
+pub use policy::{AssignmentPolicy, CustomAssignment};
 
 /// A lease that is to go to another worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,25 +36,25 @@ pub struct Move {
 /// whose parents are not finished weigh nothing and go nowhere. Leases of a worker that is leaving are its own to
 /// place and are left alone.
 ///
-/// With [`Policy::Even`], of two workers that read the same streams one has at most one lease more than the
+/// With [`AssignmentPolicy::Even`], of two workers that read the same streams one has at most one lease more than the
 /// other afterwards.
 ///
-/// What a policy of the user's own returns is used as far as it can be carried out: see [`Policy::custom`].
+/// What a policy of the user's own returns is used as far as it can be carried out: see [`AssignmentPolicy::custom`].
 #[must_use]
-pub fn plan(view: &View, policy: &Policy) -> Vec<Move> {
+pub fn plan(view: &GroupView, policy: &AssignmentPolicy) -> Vec<Move> {
     plan_or_refuse(view, policy).0
 }
 
 /// The plan, and why the result of the user's own policy was refused, if it was.
-pub(crate) fn plan_or_refuse(view: &View, policy: &Policy) -> (Vec<Move>, Option<String>) {
+pub(crate) fn plan_or_refuse(view: &GroupView, policy: &AssignmentPolicy) -> (Vec<Move>, Option<String>) {
     let fleet = Fleet::of(view);
     if fleet.workers.is_empty() {
         return (Vec::new(), None);
     }
     let (wanted, refused) = match policy {
-        Policy::Even => (even::spread(&fleet), None),
-        Policy::Throughput => (weighted::spread(&fleet), None),
-        Policy::Custom(policy) => custom::spread(&fleet, view, policy),
+        AssignmentPolicy::Even => (even::spread(&fleet), None),
+        AssignmentPolicy::Throughput => (weighted::spread(&fleet), None),
+        AssignmentPolicy::Custom(policy) => custom::spread(&fleet, view, policy),
     };
     let name = |worker: usize| fleet.workers[worker].id.clone();
     let moves = fleet.leases.iter().zip(wanted).filter_map(|(lease, to)| {
@@ -70,7 +70,7 @@ pub(crate) fn plan_or_refuse(view: &View, policy: &Policy) -> (Vec<Move>, Option
 
 /// The leases that can be worked on: not ended, and begun already or with every parent finished or unknown. A shard
 /// past its first record waits for nobody, also where an operator lets its parent begin anew.
-pub(crate) fn active(view: &View) -> impl Iterator<Item = &LeaseRow> {
+pub(crate) fn active(view: &GroupView) -> impl Iterator<Item = &LeaseRow> {
     let unfinished: HashSet<(&str, &str)> = view
         .leases
         .iter()

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use crate::ProcessMark;
+use crate::ProcessIdentity;
 
-impl ProcessMark {
+impl ProcessIdentity {
     /// The mark of this process, where the system tells (Linux).
     #[must_use]
     pub fn current() -> Option<Self> {
@@ -56,23 +56,23 @@ mod tests {
 
     #[test]
     fn a_living_process_is_not_gone() {
-        let mark = ProcessMark::current().unwrap();
+        let mark = ProcessIdentity::current().unwrap();
         assert!(!mark.is_proven_gone());
     }
 
     #[test]
     fn an_ended_process_is_gone_but_only_on_this_host() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let gone = ProcessMark { pid: child.id(), ..ProcessMark::current().unwrap() };
+        let gone = ProcessIdentity { pid: child.id(), ..ProcessIdentity::current().unwrap() };
         child.wait().unwrap();
         assert!(gone.is_proven_gone());
-        assert!(!ProcessMark { host: "elsewhere".to_owned(), ..gone }.is_proven_gone());
+        assert!(!ProcessIdentity { host: "elsewhere".to_owned(), ..gone }.is_proven_gone());
     }
 
     #[test]
     fn a_process_that_cannot_be_looked_at_is_not_proven_gone() {
-        let mark = ProcessMark::current().unwrap();
-        let told = |mark: &ProcessMark, hidden: Option<io::ErrorKind>, first: bool| {
+        let mark = ProcessIdentity::current().unwrap();
+        let told = |mark: &ProcessIdentity, hidden: Option<io::ErrorKind>, first: bool| {
             mark.is_gone_from(&|pid| match hidden {
                 Some(kind) if pid == mark.pid || !first => Err(kind.into()),
                 _ => stat(pid),
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_reused_process_id_is_not_the_same_process() {
-        let mark = ProcessMark::current().unwrap();
-        assert!(ProcessMark { started: mark.started + 1, ..mark }.is_proven_gone());
+        let mark = ProcessIdentity::current().unwrap();
+        assert!(ProcessIdentity { started: mark.started + 1, ..mark }.is_proven_gone());
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 
 use crate::types::InvalidKey;
-use crate::{Epoch, HashRange, LeaseKey, Position, ShardId, Skipped, StreamId, WorkerId};
+use crate::{Epoch, HashRange, LeaseKey, Position, ShardId, SkippedRecords, StreamId, WorkerId};
 
 /// Whether a worker takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,27 +23,27 @@ pub enum WorkerState {
 /// A short message left for a worker in its mailbox, read with its next heartbeat. Only a hint: a lost note
 /// costs time until the next reconciliation, never safety.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Note {
+pub enum Notification {
     /// Another worker has put its claim on this lease of yours.
     Claimed(LeaseKey),
     /// This lease was moved to you.
-    Given(LeaseKey),
+    Assigned(LeaseKey),
     /// The position or state of this lease of yours was changed by an operator.
     Changed(LeaseKey),
     /// The group was paused or resumed by an operator.
-    Group,
+    GroupChanged,
 }
 
 /// How much a worker carries, for those who place leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Load {
+pub struct WorkerLoad {
     /// Active leases held.
     pub leases: u32,
 }
 
 /// Where a worker's process runs, so that a newcomer on the same host can prove that it is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ProcessMark {
+pub struct ProcessIdentity {
     /// Names this boot of the host and the process's name space in it. Two processes with equal `host` see
     /// each other's process ids.
     pub host: String,
@@ -59,19 +59,19 @@ pub struct WorkerRow {
     /// Who.
     pub id: WorkerId,
     /// Grows with every heartbeat.
-    pub beat: u64,
+    pub heartbeat: u64,
     /// Whether it takes part.
     pub state: WorkerState,
     /// What it carries.
-    pub load: Load,
+    pub load: WorkerLoad,
     /// Notes for it that it has not read yet.
-    pub mailbox: BTreeSet<Note>,
+    pub mailbox: BTreeSet<Notification>,
     /// The streams it reads; `None` for all of the group's. No lease of another stream falls to it.
     pub streams: Option<BTreeSet<StreamId>>,
     /// The most leases it takes; `None` for no limit.
     pub max_leases: Option<u32>,
     /// Where it runs, if known.
-    pub process: Option<ProcessMark>,
+    pub process: Option<ProcessIdentity>,
     /// The version of the software, for people.
     pub version: String,
 }
@@ -79,12 +79,12 @@ pub struct WorkerRow {
 impl WorkerRow {
     /// The row of a worker that joins.
     #[must_use]
-    pub fn joining(id: WorkerId, process: Option<ProcessMark>) -> Self {
+    pub fn joining(id: WorkerId, process: Option<ProcessIdentity>) -> Self {
         Self {
             id,
-            beat: 0,
+            heartbeat: 0,
             state: WorkerState::Alive,
-            load: Load::default(),
+            load: WorkerLoad::default(),
             mailbox: BTreeSet::new(),
             streams: None,
             max_leases: None,
@@ -103,7 +103,7 @@ impl WorkerRow {
 /// What the holder of a lease knows about its shard, for people and for placing leases. Stored only together
 /// with a position or a hand-over, never in a write of its own. `None` leaves what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Marks {
+pub struct CheckpointMetadata {
     /// When the last record that is done arrived at the stream: milliseconds since the Unix epoch, by the
     /// stream's clock.
     pub record_arrival_millis: Option<u64>,
@@ -113,11 +113,11 @@ pub struct Marks {
     /// How much the shard brings: bytes of records in a second, as a mean over minutes.
     pub bytes_per_second: Option<u64>,
     /// Records that were passed over by a failure policy.
-    pub skipped: Option<Skipped>,
+    pub skipped: Option<SkippedRecords>,
 }
 
-impl Marks {
-    /// These marks, with `earlier` where there is none.
+impl CheckpointMetadata {
+    /// These metadata, with `earlier` where there is none.
     #[must_use]
     pub fn or(self, earlier: Self) -> Self {
         Self {
@@ -132,7 +132,7 @@ impl Marks {
 /// A position that is announced but not yet reached, with what the application needs to get there: the first
 /// phase of a checkpoint in two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Pending {
+pub struct PendingPosition {
     /// The position that is to be stored.
     pub position: Position,
     /// The application's own bytes, at most [`PENDING_STATE_LIMIT`](crate::PENDING_STATE_LIMIT) of them.
@@ -164,9 +164,9 @@ pub struct LeaseRow {
     /// people; never used for a decision.
     pub checkpointed_at: Option<u64>,
     /// What the holders said about the shard.
-    pub marks: Marks,
+    pub metadata: CheckpointMetadata,
     /// A position that was announced and not reached yet.
-    pub pending: Option<Pending>,
+    pub pending: Option<PendingPosition>,
     /// Whether an operator stopped the reading of this shard. The lease is held and moved as ever.
     pub paused: bool,
 }
@@ -186,7 +186,7 @@ impl LeaseRow {
             hash_range: None,
             claim: None,
             checkpointed_at: None,
-            marks: Marks::default(),
+            metadata: CheckpointMetadata::default(),
             pending: None,
             paused: false,
         }
@@ -243,7 +243,7 @@ impl fmt::Display for UnreadableRow {
 
 /// Everything a listing returned.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct View {
+pub struct GroupView {
     /// The workers, in the order of their ids.
     pub workers: Vec<WorkerRow>,
     /// The leases, in the order of their keys; empty in a listing of workers only.
@@ -278,29 +278,29 @@ impl FromStr for WorkerState {
     }
 }
 
-impl fmt::Display for Note {
+impl fmt::Display for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Claimed(key) => write!(f, "claimed:{key}"),
-            Self::Given(key) => write!(f, "given:{key}"),
+            Self::Assigned(key) => write!(f, "given:{key}"),
             Self::Changed(key) => write!(f, "changed:{key}"),
-            Self::Group => f.write_str("group"),
+            Self::GroupChanged => f.write_str("group"),
         }
     }
 }
 
-impl FromStr for Note {
+impl FromStr for Notification {
     type Err = InvalidKey;
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
         let invalid = || InvalidKey::new("note", text);
         if text == "group" {
-            return Ok(Self::Group);
+            return Ok(Self::GroupChanged);
         }
         let (kind, key) = text.split_once(':').ok_or_else(invalid)?;
         let key = key.parse()?;
         match kind {
             "claimed" => Ok(Self::Claimed(key)),
-            "given" => Ok(Self::Given(key)),
+            "given" => Ok(Self::Assigned(key)),
             "changed" => Ok(Self::Changed(key)),
             _ => Err(invalid()),
         }

@@ -9,13 +9,13 @@ use crate::types::InvalidKey;
 /// Records of a shard that its consumers passed over, for people: how many since the lease was made, and the last of
 /// them. The text form (what stores keep) is `<count>:<sequence>,<sequence>,...`, the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Skipped {
+pub struct SkippedRecords {
     /// How many.
     pub count: u64,
     last: [Option<SequenceNumber>; Self::KEPT],
 }
 
-impl Skipped {
+impl SkippedRecords {
     /// How many are named.
     pub const KEPT: usize = 8;
 
@@ -39,7 +39,7 @@ impl Skipped {
     }
 }
 
-impl fmt::Display for Skipped {
+impl fmt::Display for SkippedRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.count)?;
         for (index, record) in self.last().enumerate() {
@@ -50,7 +50,7 @@ impl fmt::Display for Skipped {
     }
 }
 
-impl FromStr for Skipped {
+impl FromStr for SkippedRecords {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -71,15 +71,15 @@ mod tests {
 
     #[test]
     fn keeps_the_last_and_counts_all_and_its_text_round_trips() {
-        let mut skipped = Skipped::default();
+        let mut skipped = SkippedRecords::default();
         assert_eq!(skipped.to_string(), "0:");
         for number in 1..=11_u128 {
             skipped = skipped.and(SequenceNumber::from(number));
-            assert_eq!(skipped.to_string().parse::<Skipped>(), Ok(skipped));
+            assert_eq!(skipped.to_string().parse::<SkippedRecords>(), Ok(skipped));
         }
         assert_eq!(skipped.to_string(), "11:4,5,6,7,8,9,10,11");
         for wrong in ["", "1", "x:", "1:a", ":1"] {
-            assert!(wrong.parse::<Skipped>().is_err(), "{wrong}");
+            assert!(wrong.parse::<SkippedRecords>().is_err(), "{wrong}");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::{
-    GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
-    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
+    GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, StoreError, StreamId,
+    StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
 };
 
 #[cfg(feature = "conformance")]
@@ -19,7 +19,7 @@ pub mod memory;
 mod operation;
 mod shared;
 
-pub use operation::Operation;
+pub use operation::StoreOperation;
 
 /// What a listing returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +39,14 @@ pub enum Listing {
 ///   of [`LeaseUpdate::apply`] and [`WorkerUpdate::apply`]; inserts are conditional on the row's absence.
 /// - **Ordered.** A consistent read (`worker`, `lease`, `stream`) that starts after a write returned sees it.
 ///   Listings other than [`Listing::WorkersNow`] may lag behind, row by row, but never show a row that no write made.
-/// - **Refusal is not an error.** A condition that does not hold is [`Outcome::Refused`] with the row as it
+/// - **Refusal is not an error.** A condition that does not hold is [`WriteOutcome::Refused`] with the row as it
 ///   stands. Errors are for calls that got no answer or a refusal of the service.
 /// - **Lost replies.** A store that retries inside a call recognises its own first try by
 ///   [`LeaseUpdate::took_effect`] / [`WorkerUpdate::took_effect`] and reports it as applied. An error after a
 ///   write that may have arrived says so by [`StoreError::is_ambiguous`]; the caller settles it by a consistent
 ///   read.
 /// - **Whole listings.** Listings page inside; a listing that cannot be completed is an error, never a part.
-///   A row that cannot be read is left out and named in [`View::unreadable`].
+///   A row that cannot be read is left out and named in [`GroupView::unreadable`].
 /// - **Separate groups.** Nothing done for one group reads or changes a row of another.
 /// - **Bounded.** Every call ends within the store's own timeouts; cancelling a call by dropping its future may
 ///   leave its write applied.
@@ -58,7 +58,7 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     async fn init(&self) -> Result<(), StoreError>;
 
     /// Lists a group's rows. May lag behind writes.
-    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError>;
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError>;
 
     /// Reads one worker row, consistently.
     async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError>;
@@ -73,15 +73,25 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError>;
 
     /// Inserts a worker row. Refused when a row of the same id exists.
-    async fn insert_worker(&self, group: &GroupId, row: &WorkerRow)
-    -> Result<Outcome<WorkerRow>, StoreError>;
+    async fn insert_worker(
+        &self,
+        group: &GroupId,
+        row: &WorkerRow,
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError>;
 
     /// Inserts a lease. Refused when the lease exists, whatever it says.
-    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError>;
+    async fn insert_lease(
+        &self,
+        group: &GroupId,
+        row: &LeaseRow,
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError>;
 
     /// Inserts a stream row. Refused when the row exists: the first writer decides for the group.
-    async fn insert_stream(&self, group: &GroupId, row: &StreamRow)
-    -> Result<Outcome<StreamRow>, StoreError>;
+    async fn insert_stream(
+        &self,
+        group: &GroupId,
+        row: &StreamRow,
+    ) -> Result<WriteOutcome<StreamRow>, StoreError>;
 
     /// Changes a worker row under its condition.
     async fn update_worker(
@@ -89,7 +99,7 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
         group: &GroupId,
         id: &WorkerId,
         update: &WorkerUpdate,
-    ) -> Result<Outcome<WorkerRow>, StoreError>;
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError>;
 
     /// Changes a lease under its condition.
     async fn update_lease(
@@ -97,7 +107,7 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
         group: &GroupId,
         key: &LeaseKey,
         update: &LeaseUpdate,
-    ) -> Result<Outcome<LeaseRow>, StoreError>;
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError>;
 
     /// Changes the group's own row, and makes it where there is none. Returns it as it is then.
     async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError>;

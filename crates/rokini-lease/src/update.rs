@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Epoch, GroupRow, LeaseRow, Load, Marks, Note, Pending, Position, ShardId, StreamId, WorkerId, WorkerRow,
-    WorkerState,
+    CheckpointMetadata, Epoch, GroupRow, LeaseRow, Notification, PendingPosition, Position, ShardId,
+    StreamId, WorkerId, WorkerLoad, WorkerRow, WorkerState,
 };
 
 /// The most notes a mailbox holds. One note is about 60 bytes, so a full mailbox stays far below the 1 KB that
@@ -20,7 +20,7 @@ pub const PENDING_STATE_LIMIT: usize = 16 * 1024;
 
 /// What came of a conditional write.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome<R> {
+pub enum WriteOutcome<R> {
     /// It took effect.
     Applied {
         /// The row before; unknown where the reply was lost and the effect was found by reading back.
@@ -35,7 +35,7 @@ pub enum Outcome<R> {
     },
 }
 
-impl<R> Outcome<R> {
+impl<R> WriteOutcome<R> {
     /// Whether the write took effect.
     #[must_use]
     pub fn applied(self) -> Option<R> {
@@ -73,7 +73,7 @@ pub enum LeaseUpdate {
         /// The owner's wall clock in milliseconds since the Unix epoch, for people.
         at: u64,
         /// What the owner knows of the shard.
-        marks: Marks,
+        metadata: CheckpointMetadata,
         /// Whether it reaches the pending position, which is then removed. The owner knows: nobody else
         /// writes one while it holds the lease.
         settles: bool,
@@ -85,7 +85,7 @@ pub enum LeaseUpdate {
         /// Since when.
         epoch: Epoch,
         /// What is to be stored later, not below the stored position.
-        pending: Pending,
+        pending: PendingPosition,
     },
     /// Give the lease to another worker, or to nobody: position, owner and `epoch + 1` in one write.
     HandOver {
@@ -100,7 +100,7 @@ pub enum LeaseUpdate {
         /// The owner's wall clock in milliseconds since the Unix epoch, for people.
         at: u64,
         /// What the owner knows of the shard.
-        marks: Marks,
+        metadata: CheckpointMetadata,
         /// As in a checkpoint.
         settles: bool,
     },
@@ -130,7 +130,7 @@ pub enum LeaseUpdate {
         by: WorkerId,
     },
     /// Set the position by an operator's order: keeps the one before, and `seen + 1`. What was known of the
-    /// position before (its marks, what was pending) goes.
+    /// position before (its metadata, what was pending) goes.
     Seek {
         /// The epoch seen.
         seen: Epoch,
@@ -158,24 +158,24 @@ impl LeaseUpdate {
                 next.epoch = seen.next();
                 next.claim = None;
             }
-            Self::Checkpoint { owner, epoch, position, at, marks, settles } => {
+            Self::Checkpoint { owner, epoch, position, at, metadata, settles } => {
                 (held(owner, epoch) && *position >= row.position).then_some(())?;
                 next.position = *position;
                 next.checkpointed_at = Some(*at);
-                next.learn(*marks, *settles);
+                next.learn(*metadata, *settles);
             }
             Self::Prepare { owner, epoch, pending } => {
                 (held(owner, epoch) && pending.position >= row.position).then_some(())?;
                 next.pending = Some(pending.clone());
             }
-            Self::HandOver { owner, epoch, to, position, at, marks, settles } => {
+            Self::HandOver { owner, epoch, to, position, at, metadata, settles } => {
                 held(owner, epoch).then_some(())?;
                 if let Some(position) = position {
                     (*position >= row.position).then_some(())?;
                     next.position = *position;
                     next.checkpointed_at = Some(*at);
                 }
-                next.learn(*marks, *settles);
+                next.learn(*metadata, *settles);
                 next.owner = to.clone();
                 next.epoch = epoch.next();
                 next.claim = None;
@@ -203,10 +203,10 @@ impl LeaseUpdate {
                 next.previous = Some(row.position);
                 next.position = *to;
                 next.epoch = seen.next();
-                next.marks = Marks {
-                    bytes_per_second: row.marks.bytes_per_second,
-                    skipped: row.marks.skipped,
-                    ..Marks::default()
+                next.metadata = CheckpointMetadata {
+                    bytes_per_second: row.metadata.bytes_per_second,
+                    skipped: row.metadata.skipped,
+                    ..CheckpointMetadata::default()
                 };
                 next.pending = None;
             }
@@ -249,8 +249,8 @@ impl LeaseUpdate {
 
 impl LeaseRow {
     /// What comes with a position.
-    fn learn(&mut self, marks: Marks, settles: bool) {
-        self.marks = marks.or(self.marks);
+    fn learn(&mut self, metadata: CheckpointMetadata, settles: bool) {
+        self.metadata = metadata.or(self.metadata);
         if settles {
             self.pending = None;
         }
@@ -286,11 +286,11 @@ impl GroupUpdate {
 pub enum WorkerUpdate {
     /// The worker's own heartbeat: `seen + 1`, its load and state out, its mailbox emptied. Refused once
     /// fenced.
-    Beat {
+    Heartbeat {
         /// The beat it made last.
         seen: u64,
         /// What it carries now.
-        load: Load,
+        load: WorkerLoad,
         /// Alive or leaving.
         state: WorkerState,
         /// The streams it reads; `None` for all.
@@ -302,7 +302,7 @@ pub enum WorkerUpdate {
         seen: u64,
     },
     /// Leave a note. Refused when fenced, and when the mailbox is full.
-    Note(Note),
+    Notify(Notification),
 }
 
 impl WorkerUpdate {
@@ -312,19 +312,19 @@ impl WorkerUpdate {
         (row.state != WorkerState::Fenced).then_some(())?;
         let mut next = row.clone();
         match self {
-            Self::Beat { seen, load, state, streams } => {
-                (row.beat == *seen).then_some(())?;
-                next.beat = seen + 1;
+            Self::Heartbeat { seen, load, state, streams } => {
+                (row.heartbeat == *seen).then_some(())?;
+                next.heartbeat = seen + 1;
                 next.load = *load;
                 next.state = *state;
                 next.streams.clone_from(streams);
                 next.mailbox.clear();
             }
             Self::Fence { seen } => {
-                (row.beat == *seen).then_some(())?;
+                (row.heartbeat == *seen).then_some(())?;
                 next.state = WorkerState::Fenced;
             }
-            Self::Note(note) => {
+            Self::Notify(note) => {
                 (row.mailbox.len() < MAILBOX_LIMIT).then_some(())?;
                 next.mailbox.insert(note.clone());
             }
@@ -336,9 +336,9 @@ impl WorkerUpdate {
     #[must_use]
     pub fn took_effect(&self, row: &WorkerRow) -> bool {
         match self {
-            Self::Beat { seen, .. } => row.beat == seen + 1 && row.state != WorkerState::Fenced,
-            Self::Fence { seen } => row.beat == *seen && row.state == WorkerState::Fenced,
-            Self::Note(note) => row.mailbox.contains(note),
+            Self::Heartbeat { seen, .. } => row.heartbeat == seen + 1 && row.state != WorkerState::Fenced,
+            Self::Fence { seen } => row.heartbeat == *seen && row.state == WorkerState::Fenced,
+            Self::Notify(note) => row.mailbox.contains(note),
         }
     }
 }

@@ -43,8 +43,8 @@ impl FleetWatch {
             .filter(|row| row.state != WorkerState::Fenced)
             .map(|row| {
                 let beat = match seen.remove(&row.id) {
-                    Some(beat) if beat.value == row.beat => beat,
-                    _ => Beat { value: row.beat, since: now },
+                    Some(beat) if beat.value == row.heartbeat => beat,
+                    _ => Beat { value: row.heartbeat, since: now },
                 };
                 (row.id.clone(), beat)
             })
@@ -85,9 +85,9 @@ mod tests {
 
     const FAILOVER: Duration = Duration::from_secs(10);
 
-    fn row(name: &str, beat: u64) -> WorkerRow {
+    fn row(name: &str, heartbeat: u64) -> WorkerRow {
         let id = WorkerId::start(WorkerName::new(name).unwrap(), &mut StdRng::seed_from_u64(1));
-        WorkerRow { beat, ..WorkerRow::joining(id, None) }
+        WorkerRow { heartbeat, ..WorkerRow::joining(id, None) }
     }
 
     fn watch_every_second(beats: impl Fn(u64) -> Option<u64>, seconds: u64) -> Vec<u64> {

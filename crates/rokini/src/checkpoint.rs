@@ -13,7 +13,8 @@ use std::time::Duration;
 use prepare::{Announced, Announcement};
 pub use prepare::{PendingCheckpoint, Prepared};
 use rokini_lease::{
-    Lease, LeaseError, LostCause, Marks, Pending, Position, SequenceNumber, ShardId, Skipped, StoreError,
+    CheckpointMetadata, Lease, LeaseError, LostCause, PendingPosition, Position, SequenceNumber, ShardId,
+    SkippedRecords, StoreError,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -57,7 +58,7 @@ struct State {
     /// The end of what was delivered: nothing past it can be asked for.
     delivered: Position,
     /// Records that were passed over, stored together with a position.
-    skipped: Option<Skipped>,
+    skipped: Option<SkippedRecords>,
     /// Those who wait for a position to be stored.
     waiting: Vec<(Position, oneshot::Sender<Result<(), Error>>)>,
     /// The final write is about to come: no more writes by the clock.
@@ -68,7 +69,7 @@ struct State {
     /// Announced by user code, to be stored at once and in this order.
     announced: VecDeque<Announcement>,
     /// Announced by an earlier holder.
-    inherited: Option<Pending>,
+    inherited: Option<PendingPosition>,
 }
 
 impl fmt::Debug for Checkpoints {
@@ -124,14 +125,14 @@ impl Checkpoints {
     }
 
     /// These records are passed over, after those of earlier holds: a note of them goes with the next position.
-    pub(crate) fn skipped(&self, records: &[SequenceNumber], earlier: Option<Skipped>) {
+    pub(crate) fn skipped(&self, records: &[SequenceNumber], earlier: Option<SkippedRecords>) {
         let mut state = self.state();
         let skipped = state.skipped.or(earlier).unwrap_or_default();
         state.skipped = Some(records.iter().fold(skipped, |skipped, record| skipped.and(*record)));
     }
 
     /// The note of them.
-    pub(crate) fn noted(&self) -> Option<Skipped> {
+    pub(crate) fn noted(&self) -> Option<SkippedRecords> {
         self.state().skipped
     }
 
@@ -259,7 +260,7 @@ impl Checkpoints {
         lease: &Lease,
         interval: Duration,
         mut retry: Retry,
-        marks: impl Fn(Position) -> Marks,
+        metadata: impl Fn(Position) -> CheckpointMetadata,
         mut report: impl FnMut(Saved),
     ) -> Infallible {
         let mut next = Instant::now();
@@ -292,7 +293,7 @@ impl Checkpoints {
                     if lease.until_valid().await.is_err() {
                         return future::pending().await;
                     }
-                    match lease.checkpoint(position, marks(position)).await {
+                    match lease.checkpoint(position, metadata(position)).await {
                         Ok(()) => {
                             retry.succeeded();
                             next = Instant::now() + interval;

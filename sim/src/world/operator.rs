@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rand::Rng;
 use rokini_lease::{
-    Fault, FaultyStore, LeaseKey, Operator, OperatorError, Position, Scope, SeekReport, Target, WallClock,
+    FaultTarget, FaultyStore, LeaseKey, Operator, OperatorError, Position, Scope, SeekReport, StoreFault,
+    WallClock,
 };
 
 use super::World;
@@ -40,9 +41,9 @@ impl World {
             (Scope::Leases(vec![one.clone()]), format!("{lane}:{}", one.shard))
         };
         let store = FaultyStore::new(self.store.clone(), self.rng.random());
-        store.chance(Target::All, Fault::FailBefore, faults);
-        store.chance(Target::Writes, Fault::LoseReply, faults);
-        store.chance(Target::All, Fault::Delay(Duration::from_millis(30)), 1.0);
+        store.chance(FaultTarget::All, StoreFault::FailBefore, faults);
+        store.chance(FaultTarget::Writes, StoreFault::LoseReply, faults);
+        store.chance(FaultTarget::All, StoreFault::Delay(Duration::from_millis(30)), 1.0);
         let clock = WallClock::from_fn(|| BEGINNING_MILLIS);
         let operator = Operator::new(Arc::new(store), self.lanes[lane].group.clone(), clock);
         self.court.note(&format!("{name}: {order:?}"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rokini::StartPosition;
-use rokini_lease::{Fault, LeaseRow, LeaseStore, Listing, Operation, Target};
+use rokini_lease::{FaultTarget, LeaseRow, LeaseStore, Listing, StoreFault, StoreOperation};
 use sim::{Hire, Manner, Manners, ShardFault, Verdict, World};
 use tokio::sync::watch;
 
@@ -115,7 +115,7 @@ async fn a_throttle_or_a_blip_ends_no_consumer() {
     world.pass(5 * SECOND).await;
     world.trouble("throttles", true);
     for worker in world.workers.values() {
-        worker.store.chance(Target::All, Fault::Throttle, 1.0);
+        worker.store.chance(FaultTarget::All, StoreFault::Throttle, 1.0);
     }
     for (shard, _) in world.lanes[0].stream.open_shards().unwrap() {
         world.disturb(0, &shard, Some(ShardFault::Throttled));
@@ -129,11 +129,11 @@ async fn a_throttle_or_a_blip_ends_no_consumer() {
 
 #[tokio::test(start_paused = true)]
 async fn errors_that_pass_kill_nobody() {
-    for operation in Operation::ALL {
+    for operation in StoreOperation::ALL {
         let mut world = world(&[3]);
         for _ in 0..2 {
             let number = join(&mut world).await;
-            world.workers[&number].store.next(operation, Fault::FailBefore, 3);
+            world.workers[&number].store.next(operation, StoreFault::FailBefore, 3);
         }
         world.workers.values().for_each(|worker| worker.link.fail(0.3));
         world.put_some(30, 9);

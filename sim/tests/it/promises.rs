@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rokini_lease::{Fault, Operation, Position, WorkerState};
+use rokini_lease::{Position, StoreFault, StoreOperation, WorkerState};
 use sim::{Cause, Check, Hire, Manner, Order};
 
 use crate::support::{active, join, owners, until, well, world};
@@ -12,11 +12,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn c13_c3_whatever_reply_is_lost_every_shard_is_read_and_nothing_comes_twice() {
-    for operation in Operation::ALL.into_iter().filter(|operation| operation.is_write()) {
+    for operation in StoreOperation::ALL.into_iter().filter(|operation| operation.is_write()) {
         let mut world = world(&[4]);
         for _ in 0..2 {
             let number = join(&mut world).await;
-            world.workers[&number].store.next(operation, Fault::LoseReply, 2);
+            world.workers[&number].store.next(operation, StoreFault::LoseReply, 2);
         }
         for step in 0..12 {
             world.put_some(6, 10);
@@ -24,7 +24,7 @@ async fn c13_c3_whatever_reply_is_lost_every_shard_is_read_and_nothing_comes_twi
             match step {
                 3 => {
                     let number = join(&mut world).await;
-                    world.workers[&number].store.next(operation, Fault::Retry, 2);
+                    world.workers[&number].store.next(operation, StoreFault::Retry, 2);
                 }
                 6 => {
                     let (shard, range) = world.lanes[0].stream.open_shards().unwrap()[1].clone();
@@ -225,12 +225,13 @@ async fn l9_k1_a_quiet_fleet_writes_heartbeats_only() {
     let before = world.counts();
     world.pass(600 * SECOND).await;
     let counts = world.counts() - &before;
-    assert_eq!(counts.write_calls(), counts.of(Operation::Beat), "{counts}");
+    assert_eq!(counts.write_calls(), counts.of(StoreOperation::Heartbeat), "{counts}");
     assert_eq!(counts.refused(), 0);
     assert!(counts.write_calls() <= 600 * workers + workers, "{counts}");
     // A look at the workers with each heartbeat, and all rows every half minute.
     assert!(
-        counts.of(Operation::Watch) <= 610 * workers && counts.of(Operation::List) <= 45 * workers,
+        counts.of(StoreOperation::ListWorkers) <= 610 * workers
+            && counts.of(StoreOperation::ListAll) <= 45 * workers,
         "{counts}"
     );
     well(&mut world).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rokini_lease::Operation;
+use rokini_lease::StoreOperation;
 use sim::Scale;
 
 #[test]
@@ -13,7 +13,7 @@ fn l5_l6_l9_large_fleets_balance_within_seconds_and_rest() {
     let [start, quiet, joined, killed] = &phases[..] else { panic!("{phases:?}") };
     assert!(start.owned < Duration::from_secs(3) && start.balanced < Duration::from_secs(8), "{start}");
     assert_eq!((quiet.moves, quiet.counts.refused()), (0, 0), "{quiet}");
-    assert_eq!(quiet.counts.write_calls(), quiet.counts.of(Operation::Beat), "{quiet}");
+    assert_eq!(quiet.counts.write_calls(), quiet.counts.of(StoreOperation::Heartbeat), "{quiet}");
     assert!(joined.balanced < Duration::from_secs(8), "{joined}");
     // The newcomers' shares, and little that travels twice while they come one after the other.
     let share = (shards * joins / (workers + joins)) as u64;

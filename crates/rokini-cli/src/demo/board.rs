@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use rokini_lease::{LeaseRow, Position, View};
+use rokini_lease::{GroupView, LeaseRow, Position};
 use serde::{Serialize, Serializer};
 
 use super::fleet::{Fleet, State, Told};
@@ -67,7 +67,7 @@ impl Board {
         (at, end): (Duration, Duration),
         (now, next): (String, Option<String>),
         ledger: &Ledger,
-        view: &View,
+        view: &GroupView,
         fleet: &Fleet,
         rates: &mut Rates,
     ) -> Self {
@@ -94,7 +94,7 @@ impl Board {
 }
 
 /// The unfinished shards that a worker holds.
-pub(crate) fn held<'a>(view: &'a View, worker: &'a str) -> impl Iterator<Item = &'a LeaseRow> {
+pub(crate) fn held<'a>(view: &'a GroupView, worker: &'a str) -> impl Iterator<Item = &'a LeaseRow> {
     view.leases.iter().filter(move |row| {
         !row.position.is_shard_end() && row.owner.as_ref().is_some_and(|owner| owner.name.as_str() == worker)
     })

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Incarnation, View, WorkerState};
+use rokini_lease::{GroupView, Incarnation, WorkerState};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -97,7 +97,7 @@ pub(crate) struct Play {
     frozen: VecDeque<Process>,
     fences: Fences,
     interrupted: bool,
-    views: watch::Receiver<Arc<View>>,
+    views: watch::Receiver<Arc<GroupView>>,
     _following: DropGuard,
     puts: Option<mpsc::UnboundedReceiver<Put>>,
     producer: Option<JoinHandle<Result<(), CliError>>>,

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_smithy_http_client::Builder as HttpClient;
 use rand::Rng;
 use rokini_lease::store::dynamo::DynamoStore;
-use rokini_lease::{GroupId, LeaseStore, Listing, View};
+use rokini_lease::{GroupId, GroupView, LeaseStore, Listing};
 use rokini_local::{Database, Faults, LocalDynamo, LocalKinesis};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -121,13 +121,13 @@ impl Stage {
     }
 
     /// The group's rows as they are now.
-    pub(crate) async fn leases(&self) -> Result<View, CliError> {
+    pub(crate) async fn leases(&self) -> Result<GroupView, CliError> {
         let view = self.store.list(&self.group, Listing::All).await;
         view.map_err(|error| CliError::new(Status::FAILED, "cannot read the leases").because(&error))
     }
 
     /// Looks at the group's rows again and again until the guard is dropped.
-    pub(crate) fn follow(&self) -> (watch::Receiver<Arc<View>>, DropGuard) {
+    pub(crate) fn follow(&self) -> (watch::Receiver<Arc<GroupView>>, DropGuard) {
         let (views, seen) = watch::channel(Arc::default());
         let stop = CancellationToken::new();
         let (store, group, token) = (self.store.clone(), self.group.clone(), stop.clone());

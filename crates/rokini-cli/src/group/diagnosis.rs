@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rokini::lease::{LeaseKey, LeaseRow, StreamId, View, WorkerId};
+use rokini::lease::{GroupView, LeaseKey, LeaseRow, StreamId, WorkerId};
 use serde::Serialize;
 
 use super::liveness::Liveness;
@@ -90,7 +90,7 @@ impl ShardDiagnosis {
 #[derive(Debug)]
 pub(crate) struct DiagnosisInput<'a> {
     pub(crate) group: &'a str,
-    pub(crate) view: &'a View,
+    pub(crate) view: &'a GroupView,
     pub(crate) observations: &'a Observations,
 }
 
@@ -244,12 +244,12 @@ mod tests {
         leases: &[LeaseRow],
         liveness: Option<Liveness>,
         lag: &ShardLag,
-        change: impl Fn(&mut View),
+        change: impl Fn(&mut GroupView),
     ) -> ShardDiagnosis {
         let worker = WorkerRow::joining(id("w"), None);
         let alive = liveness.map(|liveness| (id("w"), liveness)).into_iter().collect();
         let workers = if liveness.is_some() { vec![worker] } else { Vec::new() };
-        let mut view = View { workers, leases: leases.to_vec(), ..View::default() };
+        let mut view = GroupView { workers, leases: leases.to_vec(), ..GroupView::default() };
         change(&mut view);
         let lags = [(leases[0].key.clone(), lag.clone())].into();
         let observations = Observations { workers: alive, lags, now_millis: NOW };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rokini::lease::store::dynamo::DynamoStore;
 use rokini::lease::{
-    GroupId, LeaseKey, LeaseRow, LeaseStore, Listing, Operator, OperatorError, Scope, StreamId, StreamRow,
-    View, WallClock,
+    GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, Listing, Operator, OperatorError, Scope, StreamId,
+    StreamRow, WallClock,
 };
 use rokini::{ConfigKey, ConsumerConfig, StreamRef};
 
@@ -71,7 +71,7 @@ impl LeaseTable {
         self.aws.explain(error.into(), Service::DynamoDb)
     }
 
-    pub(crate) async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, CliError> {
+    pub(crate) async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, CliError> {
         self.store.list(group, listing).await.map_err(|error| self.explain(error))
     }
 }
@@ -81,7 +81,7 @@ impl LeaseTable {
 pub(crate) struct GroupHandle {
     pub(crate) table: LeaseTable,
     pub(crate) group: GroupId,
-    pub(crate) view: View,
+    pub(crate) view: GroupView,
 }
 
 impl GroupArgs {
@@ -91,7 +91,7 @@ impl GroupArgs {
         let table = self.table.open().await?;
         let group = self.group.clone();
         let view = table.list(&group, Listing::All).await?;
-        if view == View::default() {
+        if view == GroupView::default() {
             return Err(CliError::usage(format!(
                 "table `{}` in region `{}` has nothing of group `{group}`",
                 table.config.table,

@@ -59,14 +59,15 @@ pub(crate) fn from_rows(workers: &[WorkerRow]) -> WorkerLiveness {
 pub(crate) async fn watch(handle: &GroupHandle) -> Result<WorkerLiveness, CliError> {
     let heartbeat = handle.table.config.heartbeat;
     let until = Instant::now() + heartbeat * 5 / 2;
-    let first: BTreeMap<&WorkerId, u64> = handle.view.workers.iter().map(|row| (&row.id, row.beat)).collect();
+    let first: BTreeMap<&WorkerId, u64> =
+        handle.view.workers.iter().map(|row| (&row.id, row.heartbeat)).collect();
     let mut workers: WorkerLiveness =
         handle.view.workers.iter().map(|row| (row.id.clone(), Liveness::of(row, false))).collect();
     while workers.values().any(|liveness| *liveness == Liveness::Silent) && Instant::now() < until {
         sleep(PAUSE).await;
         let rows = handle.table.list(&handle.group, Listing::Workers).await?.workers;
         for row in &rows {
-            let has_heartbeat = first.get(&row.id).is_none_or(|counter| *counter != row.beat);
+            let has_heartbeat = first.get(&row.id).is_none_or(|counter| *counter != row.heartbeat);
             if has_heartbeat || row.state == WorkerState::Fenced {
                 workers.insert(row.id.clone(), Liveness::of(row, true));
             }

@@ -120,7 +120,7 @@ impl Worker {
             name: row.id.name.to_string(),
             incarnation: row.id.incarnation.to_string(),
             state: liveness,
-            heartbeat: row.beat,
+            heartbeat: row.heartbeat,
             leases: leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id)).count(),
             version: row.version.clone(),
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// The heartbeats of one incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Heartbeats {
+pub struct HeartbeatStats {
     /// How many were stored.
     pub stored: u64,
     /// How many failed. Each was tried again.
@@ -17,14 +17,14 @@ pub struct Heartbeats {
     pub age: Duration,
 }
 
-pub(crate) struct Beats(Mutex<(Heartbeats, Instant)>);
+pub(crate) struct Beats(Mutex<(HeartbeatStats, Instant)>);
 
 impl Beats {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new((Heartbeats::default(), Instant::now())))
+        Self(Mutex::new((HeartbeatStats::default(), Instant::now())))
     }
 
-    fn state(&self) -> MutexGuard<'_, (Heartbeats, Instant)> {
+    fn state(&self) -> MutexGuard<'_, (HeartbeatStats, Instant)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -38,8 +38,8 @@ impl Beats {
         self.state().0.failed += 1;
     }
 
-    pub(crate) fn seen(&self) -> Heartbeats {
+    pub(crate) fn seen(&self) -> HeartbeatStats {
         let (beats, last) = *self.state();
-        Heartbeats { age: last.elapsed(), ..beats }
+        HeartbeatStats { age: last.elapsed(), ..beats }
     }
 }

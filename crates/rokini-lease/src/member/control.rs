@@ -14,8 +14,9 @@ use crate::lease::{Hold, send_note, settled};
 use crate::plan::{Move, active, plan_or_refuse};
 use crate::watch::FleetWatch;
 use crate::{
-    LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Note, Outcome, Position, StoreError, StoreErrorKind,
-    UnreadableRow, View, WorkerId, WorkerRow, WorkerState, WorkerUpdate, interval_number, on_duty,
+    GroupView, LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Notification, Position, StoreError,
+    StoreErrorKind, UnreadableRow, WorkerId, WorkerRow, WorkerState, WorkerUpdate, WriteOutcome,
+    interval_number, on_duty,
 };
 
 /// The duty of removing the rows of the dead.
@@ -126,7 +127,7 @@ impl Control {
         }
         let now = Instant::now();
         // A lease that fell to this worker may still name an owner who is gone: only a listing shows that.
-        let told = inbox.notes.iter().any(|note| matches!(note, Note::Changed(_)));
+        let told = inbox.notes.iter().any(|note| matches!(note, Notification::Changed(_)));
         let mut full = inbox.look || told || now >= self.next_full;
         if full {
             sleep_until(self.earliest_full).await;
@@ -148,14 +149,14 @@ impl Control {
             let view = self.shared.set_view(view);
             for key in behind {
                 // As a rule the listing is, but the lease may have been deleted and made anew.
-                but_for_unreadable(self.read_note(&Note::Changed(key)).await)?;
+                but_for_unreadable(self.read_note(&Notification::Changed(key)).await)?;
             }
             self.look_at_leases(&view).await?;
         }
         Ok(())
     }
 
-    async fn list(&mut self, listing: Listing) -> Result<View, StoreError> {
+    async fn list(&mut self, listing: Listing) -> Result<GroupView, StoreError> {
         let view = self.shared.store.list(&self.shared.group, listing).await?;
         self.watch.observe(&view.workers, Instant::now());
         Ok(view)
@@ -163,7 +164,7 @@ impl Control {
 
     /// The listing may lag behind what this worker wrote itself, or is about to. Which leases it shows as they were
     /// before this worker had them.
-    fn believe_own_writes(&self, view: &mut View) -> Vec<LeaseKey> {
+    fn believe_own_writes(&self, view: &mut GroupView) -> Vec<LeaseKey> {
         for row in view.workers.iter_mut().filter(|row| row.id == self.shared.me) {
             row.streams = self.shared.streams();
         }
@@ -179,14 +180,14 @@ impl Control {
         behind
     }
 
-    fn report_unreadable(&mut self, view: &View) {
+    fn report_unreadable(&mut self, view: &GroupView) {
         for row in view.unreadable.iter().filter(|row| !self.unreadable.contains(row)) {
             tracing::warn!(group = %self.shared.group, %row, "correct it or delete it; the rest of the group goes on");
         }
         self.unreadable.clone_from(&view.unreadable);
     }
 
-    fn rest_before_next_full(&mut self, view: &View) {
+    fn rest_before_next_full(&mut self, view: &GroupView) {
         let (now, config) = (Instant::now(), &self.shared.config);
         // Spread, so that a fleet started at once does not list at once for ever.
         let interval = between_listings(config.reconcile, view.workers.len(), view.leases.len());
@@ -219,12 +220,12 @@ impl Control {
         }
         let mut fenced = false;
         for (id, seen) in self.watch.silent(&self.shared.me, Instant::now()) {
-            if workers.iter().any(|row| row.id == id && row.beat == seen) {
+            if workers.iter().any(|row| row.id == id && row.heartbeat == seen) {
                 let update = WorkerUpdate::Fence { seen };
                 let outcome = self.shared.store.update_worker(&self.shared.group, &id, &update).await?;
                 let dead = is_dead(match &outcome {
-                    Outcome::Applied { after, .. } => Some(after),
-                    Outcome::Refused { current } => current.as_ref(),
+                    WriteOutcome::Applied { after, .. } => Some(after),
+                    WriteOutcome::Refused { current } => current.as_ref(),
                 });
                 if outcome.is_applied() {
                     tracing::warn!(worker = %id, by = %self.shared.me, "declared dead after its heartbeats stopped");
@@ -235,10 +236,10 @@ impl Control {
         Ok(fenced)
     }
 
-    async fn read_note(&self, note: &Note) -> Result<(), StoreError> {
+    async fn read_note(&self, note: &Notification) -> Result<(), StoreError> {
         let key = match note {
-            Note::Claimed(key) | Note::Given(key) | Note::Changed(key) => key,
-            Note::Group => {
+            Notification::Claimed(key) | Notification::Assigned(key) | Notification::Changed(key) => key,
+            Notification::GroupChanged => {
                 self.shared.set_group(&self.shared.store.group(&self.shared.group).await?);
                 return Ok(());
             }
@@ -273,13 +274,13 @@ impl Control {
             self.next_full = Instant::now() + self.shared.config.heartbeat;
         }
         for (key, to) in free.iter().filter(|(key, to)| self.free_before.get(*key) == Some(to)) {
-            send_note(&self.shared, to, Note::Changed(key.clone())).await;
+            send_note(&self.shared, to, Notification::Changed(key.clone())).await;
         }
         self.free_before = free;
     }
 
     /// Compares the listing with what this worker believes, then carries out its part of the plan.
-    async fn look_at_leases(&mut self, view: &View) -> Result<(), StoreError> {
+    async fn look_at_leases(&mut self, view: &GroupView) -> Result<(), StoreError> {
         self.reconcile(view).await?;
         let shared = &self.shared;
         let (moves, refused) = plan_or_refuse(view, &shared.config.policy);
@@ -343,10 +344,10 @@ impl Control {
 
     /// Every lease that names this worker has a task, and every task a lease that names this worker. The
     /// listing may be stale, so differences are settled by consistent reads.
-    async fn reconcile(&self, view: &View) -> Result<(), StoreError> {
+    async fn reconcile(&self, view: &GroupView) -> Result<(), StoreError> {
         let shared = &self.shared;
         if view.group.paused_at.is_some() != shared.is_group_paused() {
-            self.read_note(&Note::Group).await?;
+            self.read_note(&Notification::GroupChanged).await?;
         }
         let mut doubtful: BTreeSet<&LeaseKey> = BTreeSet::new();
         let mut seen: BTreeSet<&LeaseKey> = BTreeSet::new();
@@ -372,13 +373,13 @@ impl Control {
         let holds = shared.holds();
         doubtful.extend(holds.iter().map(|hold| &hold.key).filter(|key| !seen.contains(*key)));
         for key in doubtful {
-            but_for_unreadable(self.read_note(&Note::Changed(key.clone())).await)?;
+            but_for_unreadable(self.read_note(&Notification::Changed(key.clone())).await)?;
         }
         Ok(())
     }
 
     /// Removes the rows of the dead that no lease names any more. One worker does it; if it dies, another.
-    async fn retire_fenced(&self, view: &View) -> Result<(), StoreError> {
+    async fn retire_fenced(&self, view: &GroupView) -> Result<(), StoreError> {
         let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive).map(|row| &row.id);
         let interval = interval_number(self.shared.clock.millis(), self.shared.config.reconcile);
         // A lease that cannot be read may name any of them.
@@ -432,7 +433,7 @@ impl Step {
             Self::Claim(row, owner) => {
                 let update = LeaseUpdate::Claim { by, seen: row.epoch, over: row.claim };
                 if settled(shared, &row.key, &update).await?.is_applied() {
-                    send_note(shared, &owner, Note::Claimed(row.key)).await;
+                    send_note(shared, &owner, Notification::Claimed(row.key)).await;
                 }
                 Ok(())
             }
@@ -468,7 +469,7 @@ impl Shared {
             Some(owner) if *owner == self.me => take_up(self, row).await,
             // It may wait there for this end, where an operator set both back.
             Some(owner) => {
-                send_note(self, owner, Note::Changed(row.key.clone())).await;
+                send_note(self, owner, Notification::Changed(row.key.clone())).await;
                 Ok(())
             }
         }
@@ -480,7 +481,7 @@ async fn acquire(shared: &Arc<Shared>, row: &LeaseRow) -> Result<(), StoreError>
         return Ok(());
     }
     let update = LeaseUpdate::Acquire { by: shared.me.clone(), seen: row.epoch };
-    if let Outcome::Applied { after, .. } = settled(shared, &row.key, &update).await? {
+    if let WriteOutcome::Applied { after, .. } = settled(shared, &row.key, &update).await? {
         shared.grant(after);
     }
     Ok(())

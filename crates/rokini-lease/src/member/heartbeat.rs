@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::MemberEvent;
 use super::shared::Shared;
 use crate::update::MAILBOX_LIMIT;
-use crate::{Load, LostCause, Outcome, WorkerState, WorkerUpdate};
+use crate::{LostCause, WorkerLoad, WorkerState, WorkerUpdate, WriteOutcome};
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
@@ -63,16 +63,16 @@ async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
     let limit = shared.config.validity() / 3;
     loop {
         let leaving = shared.leaving.is_cancelled();
-        let update = WorkerUpdate::Beat {
+        let update = WorkerUpdate::Heartbeat {
             seen: *seen,
-            load: Load { leases: shared.held_count() as u32 },
+            load: WorkerLoad { leases: shared.held_count() as u32 },
             state: if leaving { WorkerState::Leaving } else { WorkerState::Alive },
             streams: shared.streams(),
         };
         let call = shared.store.update_worker(&shared.group, &shared.me, &update);
         match timeout(limit, call).await {
-            Ok(Ok(Outcome::Applied { before, after })) => {
-                *seen = after.beat;
+            Ok(Ok(WriteOutcome::Applied { before, after })) => {
+                *seen = after.heartbeat;
                 match before {
                     Some(before) => {
                         if before.mailbox.len() >= MAILBOX_LIMIT {
@@ -86,14 +86,14 @@ async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
                 }
                 return Ok(true);
             }
-            // Only this worker moves its beat: an earlier one took effect although its reply was lost.
-            Ok(Ok(Outcome::Refused { current: Some(row) }))
-                if row.state != WorkerState::Fenced && row.beat > *seen =>
+            // Only this worker moves its heartbeat: an earlier one took effect although its reply was lost.
+            Ok(Ok(WriteOutcome::Refused { current: Some(row) }))
+                if row.state != WorkerState::Fenced && row.heartbeat > *seen =>
             {
-                *seen = row.beat;
+                *seen = row.heartbeat;
                 shared.notes_were_lost();
             }
-            Ok(Ok(Outcome::Refused { .. })) => return Ok(false),
+            Ok(Ok(WriteOutcome::Refused { .. })) => return Ok(false),
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err(format!("no answer from the lease store within {limit:?}")),
         }

@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{JoinError, MemberConfig};
 use crate::{
-    GroupId, LeaseStore, Listing, Outcome, ProcessMark, StoreError, WorkerId, WorkerRow, WorkerState,
-    WorkerUpdate,
+    GroupId, LeaseStore, Listing, ProcessIdentity, StoreError, WorkerId, WorkerRow, WorkerState,
+    WorkerUpdate, WriteOutcome,
 };
 
 /// Inserts the row of `me` once no other live incarnation of its name is left. Returns until when the worker is
@@ -44,7 +44,7 @@ pub(super) async fn join(
 /// Of two newcomers of one name that see each other the lower incarnation stays; one that beats stays in any
 /// case. Who steps back then watches whether the other lives.
 fn steps_back(me: &WorkerId, namesakes: &[WorkerRow]) -> bool {
-    namesakes.iter().any(|row| row.id < *me || row.beat > 0)
+    namesakes.iter().any(|row| row.id < *me || row.heartbeat > 0)
 }
 
 async fn insert(store: &dyn LeaseStore, group: &GroupId, row: &WorkerRow) -> Result<(), StoreError> {
@@ -98,7 +98,7 @@ async fn wait_for_death(
         let mut still = Vec::new();
         for mut namesake in waiting {
             let Some(row) = unless_dead(store, group, &namesake.row.id).await? else { continue };
-            if row.beat != namesake.row.beat {
+            if row.heartbeat != namesake.row.heartbeat {
                 // A leaving namesake beats on while it drains: it is given the time to finish.
                 namesake.moves += u32::from(row.state == WorkerState::Alive);
                 namesake.silent_since = Instant::now();
@@ -128,16 +128,17 @@ async fn unless_dead(
 
 /// How long a namesake must be silent before it may be fenced.
 fn silence(row: &WorkerRow, config: &MemberConfig) -> Duration {
-    let proven = config.unique_worker_names || row.process.as_ref().is_some_and(ProcessMark::is_proven_gone);
+    let proven =
+        config.unique_worker_names || row.process.as_ref().is_some_and(ProcessIdentity::is_proven_gone);
     if proven { config.heartbeat * 2 } else { config.failover }
 }
 
 /// Fences it under the beat seen. `false` when that moved meanwhile.
 async fn fence(store: &dyn LeaseStore, group: &GroupId, row: &WorkerRow) -> Result<bool, JoinError> {
-    let fence = WorkerUpdate::Fence { seen: row.beat };
+    let fence = WorkerUpdate::Fence { seen: row.heartbeat };
     Ok(match store.update_worker(group, &row.id, &fence).await? {
-        Outcome::Applied { .. } | Outcome::Refused { current: None } => true,
-        Outcome::Refused { current: Some(current) } => current.state == WorkerState::Fenced,
+        WriteOutcome::Applied { .. } | WriteOutcome::Refused { current: None } => true,
+        WriteOutcome::Refused { current: Some(current) } => current.state == WorkerState::Fenced,
     })
 }
 

@@ -4,20 +4,20 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Note, WorkerId};
+use crate::{Notification, WorkerId};
 
 /// They say where to look, and a look twice does no harm: the order does not matter, and neither does a note that
 /// arrived although its reply was lost.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox(Mutex<BTreeSet<(WorkerId, Note)>>);
+pub(crate) struct Outbox(Mutex<BTreeSet<(WorkerId, Notification)>>);
 
 impl Outbox {
     /// To be tried again at the next regular look.
-    pub(crate) fn keep(&self, to: WorkerId, note: Note) {
+    pub(crate) fn keep(&self, to: WorkerId, note: Notification) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((to, note));
     }
 
-    pub(super) fn take(&self) -> BTreeSet<(WorkerId, Note)> {
+    pub(super) fn take(&self) -> BTreeSet<(WorkerId, Notification)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -15,8 +15,8 @@ use super::outbox::Outbox;
 use super::{MemberConfig, MemberEvent};
 use crate::lease::Hold;
 use crate::{
-    Epoch, GroupId, GroupRow, Lease, LeaseKey, LeaseRow, LeaseStore, LostCause, Note, StreamId, View,
-    WallClock, WorkerId, WorkerRow, WorkerState,
+    Epoch, GroupId, GroupRow, GroupView, Lease, LeaseKey, LeaseRow, LeaseStore, LostCause, Notification,
+    StreamId, WallClock, WorkerId, WorkerRow, WorkerState,
 };
 
 pub(crate) struct Shared {
@@ -37,8 +37,8 @@ pub(crate) struct Shared {
     inbox: Mutex<Inbox>,
     pub(crate) outbox: Outbox,
     wake: Notify,
-    beat: Notify,
-    view: Mutex<Arc<View>>,
+    heartbeat: Notify,
+    view: Mutex<Arc<GroupView>>,
     successors: Mutex<Vec<WorkerRow>>,
     streams: Mutex<Option<BTreeSet<StreamId>>>,
     /// Whether an operator stopped the whole group, as last read.
@@ -59,7 +59,7 @@ struct Table {
 /// What the control loop is to do next.
 #[derive(Default)]
 pub(crate) struct Inbox {
-    pub(crate) notes: BTreeSet<Note>,
+    pub(crate) notes: BTreeSet<Notification>,
     /// All leases should be listed.
     pub(crate) look: bool,
     /// And once more a heartbeat later: notes were lost, and a listing may be older than what they were about.
@@ -105,7 +105,7 @@ impl Shared {
             inbox: Mutex::new(Inbox { look: true, ..Inbox::default() }),
             outbox: Outbox::default(),
             wake: Notify::new(),
-            beat: Notify::new(),
+            heartbeat: Notify::new(),
             view: Mutex::default(),
             successors: Mutex::default(),
             streams,
@@ -176,7 +176,7 @@ impl Shared {
         self.look_now();
     }
 
-    pub(crate) fn notes_arrived(&self, notes: BTreeSet<Note>) {
+    pub(crate) fn notes_arrived(&self, notes: BTreeSet<Notification>) {
         if !notes.is_empty() {
             lock(&self.inbox).notes.extend(notes);
             self.wake.notify_one();
@@ -196,7 +196,7 @@ impl Shared {
 
     /// Resolves when a heartbeat is to be made at once.
     pub(crate) async fn beat_asked(&self) {
-        self.beat.notified().await;
+        self.heartbeat.notified().await;
     }
 
     pub(crate) fn streams(&self) -> Option<BTreeSet<StreamId>> {
@@ -219,7 +219,7 @@ impl Shared {
         for hold in self.holds().iter().filter(|hold| !self.reads(&hold.key.stream)) {
             hold.request_yield(None);
         }
-        self.beat.notify_one();
+        self.heartbeat.notify_one();
         self.look_now();
     }
 
@@ -242,11 +242,11 @@ impl Shared {
         std::mem::take(&mut *lock(&self.inbox))
     }
 
-    pub(crate) fn view(&self) -> Arc<View> {
+    pub(crate) fn view(&self) -> Arc<GroupView> {
         Arc::clone(&lock(&self.view))
     }
 
-    pub(crate) fn set_view(&self, view: View) -> Arc<View> {
+    pub(crate) fn set_view(&self, view: GroupView) -> Arc<GroupView> {
         let view = Arc::new(view);
         *lock(&self.view) = Arc::clone(&view);
         // Kept while the lease exists: a listing or a reply may arrive that is older than this one. So may this one be, and

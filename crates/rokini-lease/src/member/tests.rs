@@ -12,9 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{JoinError, Member, MemberConfig, MemberEvent};
 use crate::{
-    Fault, FaultyStore, GroupId, Lease, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause,
-    Marks, MemoryStore, Operation, Position, Scope, ShardId, StreamId, Target, WallClock, WorkerName,
-    WorkerState, WorkerUpdate,
+    CheckpointMetadata, FaultTarget, FaultyStore, GroupId, Lease, LeaseKey, LeaseRow, LeaseStore,
+    LeaseUpdate, Listing, LostCause, MemoryStore, Position, Scope, ShardId, StoreFault, StoreOperation,
+    StreamId, WallClock, WorkerName, WorkerState, WorkerUpdate,
 };
 
 mod operator;
@@ -91,7 +91,7 @@ impl Worker {
             for key in asked {
                 let lease = self.leases.remove(&key).unwrap();
                 let done = lease.position();
-                lease.hand_over(Some(done), Marks::default()).await.unwrap();
+                lease.hand_over(Some(done), CheckpointMetadata::default()).await.unwrap();
             }
             sleep(Duration::from_millis(10)).await;
         }
@@ -159,7 +159,7 @@ async fn l6_notes_that_fail_are_left_within_a_heartbeat_or_two() {
     let config = || MemberConfig { process: None, ..MemberConfig::default() };
     let mut a = Worker::join_with(&links[0], "a", config()).await.unwrap();
     a.live(SECOND).await;
-    links.iter().for_each(|link| link.next(Operation::Note, Fault::FailBefore, 4));
+    links.iter().for_each(|link| link.next(StoreOperation::Notify, StoreFault::FailBefore, 4));
     let mut b = Worker::join_with(&links[1], "b", config()).await.unwrap();
     live_all(&mut [&mut a, &mut b], 6 * SECOND).await;
     assert_eq!(counts(&[&a, &b]), vec![4, 4]);
@@ -174,7 +174,7 @@ async fn l6_a_full_mailbox_is_a_reason_to_look() {
     a.live(SECOND).await;
     let link = FaultyStore::new(store.clone(), 1);
     // Until the other has seen the newcomer and nothing claimed.
-    link.next(Operation::List, Fault::DelayReply(2 * SECOND), 1);
+    link.next(StoreOperation::ListAll, StoreFault::DelayReply(2 * SECOND), 1);
     let config = MemberConfig { process: None, ..MemberConfig::default() };
     let mut b = Worker::join_with(&link, "b", config).await.unwrap();
     live_all(&mut [&mut a, &mut b], 6 * SECOND).await;
@@ -190,7 +190,7 @@ async fn l6_notes_in_a_lost_reply_of_a_heartbeat_are_looked_for() {
     let mut a = Worker::join_with(&link, "a", config).await.unwrap();
     a.live(5 * SECOND + SECOND / 2).await;
     operator::operator(&store).pause(&Scope::Group).await.unwrap();
-    link.next(Operation::Beat, Fault::Retry, 1);
+    link.next(StoreOperation::Heartbeat, StoreFault::Retry, 1);
     a.live(2 * SECOND).await;
     assert_eq!(link.injected(), 1);
     assert!(a.leases.len() == 4 && a.leases.values().all(Lease::is_paused));
@@ -205,9 +205,9 @@ async fn c13_a_hand_over_that_took_effect_unseen_is_found_done() {
     let mut a = Worker::join_with(&link, "a", config).await.unwrap();
     a.live(SECOND).await;
     let lease = a.leases.pop_first().unwrap().1;
-    link.next(Operation::HandOver, Fault::LoseReply, 1);
-    link.next(Operation::Read, Fault::FailBefore, 1);
-    assert_eq!(lease.hand_over(Some(at(7)), Marks::default()).await.unwrap().to, None);
+    link.next(StoreOperation::HandOver, StoreFault::LoseReply, 1);
+    link.next(StoreOperation::Read, StoreFault::FailBefore, 1);
+    assert_eq!(lease.hand_over(Some(at(7)), CheckpointMetadata::default()).await.unwrap().to, None);
     assert_eq!(link.injected(), 2);
     assert_eq!(store.lease(&group(), &key(0)).await.unwrap().unwrap().position, at(7));
 }
@@ -255,11 +255,11 @@ async fn c5_a_stale_owner_may_not_use_its_lease_nor_store_a_position() {
     assert!(lease.is_valid());
     // The other side's view of a freeze: fenced, and the lease taken.
     let row = store.worker(&group(), a.member.id()).await.unwrap().unwrap();
-    store.update_worker(&group(), &row.id, &WorkerUpdate::Fence { seen: row.beat }).await.unwrap();
+    store.update_worker(&group(), &row.id, &WorkerUpdate::Fence { seen: row.heartbeat }).await.unwrap();
     let mut b = Worker::join(&store, "b").await.unwrap();
     b.live(SECOND / 2).await;
     assert_eq!(b.leases.len(), 1);
-    let error = lease.checkpoint(at(5), Marks::default()).await.unwrap_err();
+    let error = lease.checkpoint(at(5), CheckpointMetadata::default()).await.unwrap_err();
     assert!(error.to_string().contains("lost"), "{error}");
     let cause = timeout(2 * SECOND, lease.lost()).await.unwrap();
     assert!(matches!(cause, LostCause::Taken | LostCause::Fenced));
@@ -276,7 +276,7 @@ async fn c3_a_lease_whose_task_died_is_granted_again_under_a_new_epoch() {
     a.live(SECOND).await;
     let lease = a.leases.pop_first().unwrap().1;
     let epoch = lease.epoch();
-    lease.checkpoint(at(7), Marks::default()).await.unwrap();
+    lease.checkpoint(at(7), CheckpointMetadata::default()).await.unwrap();
     drop(lease);
     a.live(SECOND).await;
     let again = &a.leases[&key(0)];
@@ -298,7 +298,10 @@ async fn c5_a_late_reply_does_not_revive_a_lease_that_was_handed_over() {
     store.update_lease(&group(), &key(0), &update).await.unwrap();
     a.member.wake();
     timeout(3 * SECOND, lease.yield_requested()).await.unwrap();
-    assert_eq!(lease.hand_over(None, Marks::default()).await.unwrap().to.as_ref(), Some(b.member.id()));
+    assert_eq!(
+        lease.hand_over(None, CheckpointMetadata::default()).await.unwrap().to.as_ref(),
+        Some(b.member.id())
+    );
     a.member.wake();
     sleep(SECOND).await;
     a.member.shared.grant(late);
@@ -313,11 +316,18 @@ async fn positions_never_fall_and_the_same_one_is_not_written_twice() {
     let mut a = Worker::join(&store, "a").await.unwrap();
     a.live(SECOND).await;
     let lease = &a.leases[&key(0)];
-    lease.checkpoint(at(7), Marks::default()).await.unwrap();
+    lease.checkpoint(at(7), CheckpointMetadata::default()).await.unwrap();
     let before = store.lease(&group(), &key(0)).await.unwrap();
-    lease.checkpoint(at(7), Marks::default()).await.unwrap();
+    lease.checkpoint(at(7), CheckpointMetadata::default()).await.unwrap();
     assert_eq!(store.lease(&group(), &key(0)).await.unwrap(), before);
-    assert!(lease.checkpoint(at(6), Marks::default()).await.unwrap_err().to_string().contains("behind"));
+    assert!(
+        lease
+            .checkpoint(at(6), CheckpointMetadata::default())
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("behind")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -341,16 +351,16 @@ async fn a_seek_restarts_the_shard_from_there_and_refuses_a_checkpoint_in_flight
     let store = store_with(1).await;
     let mut a = Worker::join(&store, "a").await.unwrap();
     a.live(SECOND).await;
-    a.leases[&key(0)].checkpoint(at(9), Marks::default()).await.unwrap();
+    a.leases[&key(0)].checkpoint(at(9), CheckpointMetadata::default()).await.unwrap();
     let seen = a.leases[&key(0)].epoch();
     store.update_lease(&group(), &key(0), &LeaseUpdate::Seek { seen, to: at(3) }).await.unwrap();
-    let note = crate::Note::Changed(key(0));
-    store.update_worker(&group(), a.member.id(), &WorkerUpdate::Note(note)).await.unwrap();
-    assert!(a.leases[&key(0)].checkpoint(at(10), Marks::default()).await.is_err());
+    let note = crate::Notification::Changed(key(0));
+    store.update_worker(&group(), a.member.id(), &WorkerUpdate::Notify(note)).await.unwrap();
+    assert!(a.leases[&key(0)].checkpoint(at(10), CheckpointMetadata::default()).await.is_err());
     a.live(2 * SECOND).await;
     let lease = &a.leases[&key(0)];
     assert_eq!((lease.position(), lease.epoch()), (at(3), seen.next()));
-    lease.checkpoint(at(4), Marks::default()).await.unwrap();
+    lease.checkpoint(at(4), CheckpointMetadata::default()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -383,7 +393,7 @@ async fn l7_two_newcomers_of_one_name_see_each_other_although_listings_are_stale
     let links = [1, 2].map(|seed| FaultyStore::new(store.clone(), seed));
     for link in &links {
         link.list(&group(), Listing::Workers).await.unwrap();
-        link.chance(Operation::Watch, Fault::StaleListing, 1.0);
+        link.chance(StoreOperation::ListWorkers, StoreFault::StaleListing, 1.0);
     }
     let config = || MemberConfig { process: None, ..MemberConfig::default() };
     let join = |link| Worker::join_with(link, "same", config());
@@ -416,7 +426,7 @@ async fn l7_a_beat_that_a_stale_listing_moves_is_no_sign_of_life() {
         let mut a = Worker::join_with(&link, "same", config()).await.unwrap();
         a.live(8 * SECOND).await;
         a.die();
-        link.chance(Operation::Watch, Fault::StaleListing, 0.5);
+        link.chance(StoreOperation::ListWorkers, StoreFault::StaleListing, 0.5);
         Worker::join_with(&link, "same", config()).await.unwrap();
     }
 }
@@ -457,8 +467,8 @@ async fn a_fleet_started_at_once_owns_everything_within_seconds() {
         for name in ["a", "b", "c"] {
             let link = FaultyStore::new(store.clone(), rng.random());
             for millis in [1, 2, 5, 20] {
-                link.chance(Target::All, Fault::Delay(Duration::from_millis(millis)), 0.3);
-                link.chance(Target::All, Fault::DelayReply(Duration::from_millis(millis)), 0.3);
+                link.chance(FaultTarget::All, StoreFault::Delay(Duration::from_millis(millis)), 0.3);
+                link.chance(FaultTarget::All, StoreFault::DelayReply(Duration::from_millis(millis)), 0.3);
             }
             let offset = Duration::from_millis(rng.random_range(0..60));
             joining.push(async move {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::even;
 use super::fleet::{At, Fleet};
-use super::policy::CustomPolicy;
-use crate::{LeaseKey, View, WorkerId};
+use super::policy::CustomAssignment;
+use crate::{GroupView, LeaseKey, WorkerId};
 
 /// The worker for each lease, and why the policy's result was refused, if it was.
 pub(super) fn spread(
     fleet: &Fleet<'_>,
-    view: &View,
-    policy: &CustomPolicy,
+    view: &GroupView,
+    policy: &CustomAssignment,
 ) -> (Vec<Option<usize>>, Option<String>) {
     let result = match policy.assign(view) {
         Some(wanted) => assigned(fleet, &wanted),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::active;
-use crate::{LeaseRow, StreamId, View, WorkerId, WorkerRow, WorkerState};
+use crate::{GroupView, LeaseRow, StreamId, WorkerId, WorkerRow, WorkerState};
 
 /// The workers that take part and the leases that are to be spread over them.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub(super) enum At {
 }
 
 impl<'a> Fleet<'a> {
-    pub(super) fn of(view: &'a View) -> Self {
+    pub(super) fn of(view: &'a GroupView) -> Self {
         let workers: Vec<&WorkerRow> =
             view.workers.iter().filter(|row| row.state == WorkerState::Alive).collect();
         let index: BTreeMap<&WorkerId, usize> =

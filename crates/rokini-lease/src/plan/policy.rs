@@ -5,26 +5,26 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::{LeaseKey, View, WorkerId};
+use crate::{GroupView, LeaseKey, WorkerId};
 
 /// How leases are spread over the workers that read their stream. Must be the same for all workers of a group.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub enum Policy {
+pub enum AssignmentPolicy {
     /// Every worker has as many leases as the others, give or take one. The default.
     #[default]
     Even,
     /// Every worker has about the same sum of bytes a second, as the holders stored them with their positions
-    /// ([`Marks::bytes_per_second`](crate::Marks)). A lease moves only where that lowers the higher of two loads by a
+    /// ([`CheckpointMetadata::bytes_per_second`](crate::CheckpointMetadata)). A lease moves only where that lowers the higher of two loads by a
     /// good part of the mean load, so that what comes and goes moves nothing. While nothing flows, leases are spread
     /// by their number. A lease whose bytes a second are not stored yet, such as that of a shard that never had a record,
     /// counts as the mean of the others.
     Throughput,
     /// A function of the user's own.
-    Custom(CustomPolicy),
+    Custom(CustomAssignment),
 }
 
-impl Policy {
+impl AssignmentPolicy {
     /// A pure function of the user's own, which says which worker should have which lease. Every worker calls it with
     /// its own listing: equal views must give equal results, or leases are passed around for ever.
     ///
@@ -36,9 +36,9 @@ impl Policy {
     ///
     /// ```
     /// use std::collections::BTreeMap;
-    /// use rokini_lease::Policy;
+    /// use rokini_lease::AssignmentPolicy;
     /// // Everything to the first worker.
-    /// let policy = Policy::custom("first", |view| {
+    /// let policy = AssignmentPolicy::custom("first", |view| {
     ///     let first = view.workers.first();
     ///     let all = view.leases.iter().filter_map(|row| Some((row.key.clone(), first?.id.clone())));
     ///     all.collect::<BTreeMap<_, _>>()
@@ -47,21 +47,21 @@ impl Policy {
     /// ```
     pub fn custom(
         name: impl Into<Arc<str>>,
-        assign: impl Fn(&View) -> BTreeMap<LeaseKey, WorkerId> + Send + Sync + 'static,
+        assign: impl Fn(&GroupView) -> BTreeMap<LeaseKey, WorkerId> + Send + Sync + 'static,
     ) -> Self {
-        Self::Custom(CustomPolicy { name: name.into(), assign: Arc::new(assign) })
+        Self::Custom(CustomAssignment { name: name.into(), assign: Arc::new(assign) })
     }
 }
 
-/// A policy made by [`Policy::custom`].
+/// A policy made by [`AssignmentPolicy::custom`].
 #[derive(Clone)]
-pub struct CustomPolicy {
+pub struct CustomAssignment {
     name: Arc<str>,
-    #[allow(clippy::type_complexity, reason = "the shape of `Policy::custom`")]
-    assign: Arc<dyn Fn(&View) -> BTreeMap<LeaseKey, WorkerId> + Send + Sync>,
+    #[allow(clippy::type_complexity, reason = "the shape of `AssignmentPolicy::custom`")]
+    assign: Arc<dyn Fn(&GroupView) -> BTreeMap<LeaseKey, WorkerId> + Send + Sync>,
 }
 
-impl CustomPolicy {
+impl CustomAssignment {
     /// Its name, for people.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -69,13 +69,13 @@ impl CustomPolicy {
     }
 
     /// What it says; `None` where it panics.
-    pub(super) fn assign(&self, view: &View) -> Option<BTreeMap<LeaseKey, WorkerId>> {
+    pub(super) fn assign(&self, view: &GroupView) -> Option<BTreeMap<LeaseKey, WorkerId>> {
         catch_unwind(AssertUnwindSafe(|| (self.assign)(view))).ok()
     }
 }
 
-impl fmt::Debug for CustomPolicy {
+impl fmt::Debug for CustomAssignment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CustomPolicy").field(&self.name).finish()
+        f.debug_tuple("CustomAssignment").field(&self.name).finish()
     }
 }

@@ -20,12 +20,12 @@ fn lease(n: usize, owner: Option<usize>) -> LeaseRow {
     LeaseRow { owner: owner.map(worker), ..LeaseRow::new(key(n), Position::TrimHorizon) }
 }
 
-fn view(workers: usize, leases: Vec<LeaseRow>) -> View {
+fn view(workers: usize, leases: Vec<LeaseRow>) -> GroupView {
     let workers = (0..workers).map(|n| WorkerRow::joining(worker(n), None)).collect();
-    View { workers, leases, ..View::default() }
+    GroupView { workers, leases, ..GroupView::default() }
 }
 
-fn carried_out(view: &View, moves: &[Move]) -> Vec<usize> {
+fn carried_out(view: &GroupView, moves: &[Move]) -> Vec<usize> {
     let mut counts: BTreeMap<WorkerId, usize> = view.workers.iter().map(|w| (w.id.clone(), 0)).collect();
     let to: BTreeMap<&LeaseKey, &WorkerId> = moves.iter().map(|m| (&m.key, &m.to)).collect();
     for lease in active(view) {
@@ -40,20 +40,20 @@ fn carried_out(view: &View, moves: &[Move]) -> Vec<usize> {
 #[test]
 fn one_worker_takes_everything() {
     let view = view(1, (0..5).map(|n| lease(n, None)).collect());
-    let moves = plan(&view, &Policy::default());
+    let moves = plan(&view, &AssignmentPolicy::default());
     assert_eq!(moves.len(), 5);
     assert!(moves.iter().all(|m| m.from.is_none() && m.to == worker(0)));
 }
 
 #[test]
 fn nobody_takes_part_so_nothing_moves() {
-    assert!(plan(&view(0, vec![lease(0, None)]), &Policy::default()).is_empty());
+    assert!(plan(&view(0, vec![lease(0, None)]), &AssignmentPolicy::default()).is_empty());
 }
 
 #[test]
 fn a_newcomer_gets_its_share_and_no_more() {
     let view = view(3, (0..8).map(|n| lease(n, Some(n % 2))).collect());
-    let moves = plan(&view, &Policy::default());
+    let moves = plan(&view, &AssignmentPolicy::default());
     assert_eq!(moves.len(), 2);
     assert!(moves.iter().all(|m| m.to == worker(2)));
     assert_eq!(carried_out(&view, &moves), vec![3, 3, 2]);
@@ -65,15 +65,15 @@ fn ended_and_waiting_leases_weigh_nothing() {
     let parent = lease(1, Some(0));
     let waiting = lease(2, None).with_parents(vec![key(0).shard, key(1).shard]);
     let ready = lease(3, None).with_parents(vec![key(0).shard, key(9).shard]);
-    let moves = plan(&view(2, vec![ended, parent, waiting, ready]), &Policy::default());
+    let moves = plan(&view(2, vec![ended, parent, waiting, ready]), &AssignmentPolicy::default());
     assert_eq!(moves, vec![Move { key: key(3), from: None, to: worker(1) }]);
 }
 
 #[test]
 fn a_claim_by_a_live_worker_counts_for_it_and_one_by_a_dead_worker_binds_nobody() {
     let claimed = |by| LeaseRow { claim: Some(worker(by)), ..lease(1, Some(0)) };
-    assert!(plan(&view(2, vec![lease(0, Some(0)), claimed(1)]), &Policy::default()).is_empty());
-    let moves = plan(&view(2, vec![lease(0, Some(0)), claimed(7)]), &Policy::default());
+    assert!(plan(&view(2, vec![lease(0, Some(0)), claimed(1)]), &AssignmentPolicy::default()).is_empty());
+    let moves = plan(&view(2, vec![lease(0, Some(0)), claimed(7)]), &AssignmentPolicy::default());
     assert_eq!(moves, vec![Move { key: key(0), from: Some(worker(0)), to: worker(1) }]);
 }
 
@@ -81,16 +81,16 @@ fn a_claim_by_a_live_worker_counts_for_it_and_one_by_a_dead_worker_binds_nobody(
 fn leases_of_a_leaving_worker_are_left_to_it() {
     let mut view = view(2, vec![lease(0, Some(0)), lease(1, Some(0))]);
     view.workers[0].state = WorkerState::Leaving;
-    assert!(plan(&view, &Policy::default()).is_empty());
+    assert!(plan(&view, &AssignmentPolicy::default()).is_empty());
 }
 
 #[test]
 fn the_limit_leaves_the_rest_with_nobody() {
     let mut view = view(3, (0..9).map(|n| lease(n, None)).collect());
     (view.workers[0].max_leases, view.workers[1].max_leases) = (Some(3), Some(1));
-    assert_eq!(carried_out(&view, &plan(&view, &Policy::default())), vec![3, 1, 5]);
+    assert_eq!(carried_out(&view, &plan(&view, &AssignmentPolicy::default())), vec![3, 1, 5]);
     view.workers[2].max_leases = Some(2);
-    assert_eq!(carried_out(&view, &plan(&view, &Policy::default())), vec![3, 1, 2]);
+    assert_eq!(carried_out(&view, &plan(&view, &AssignmentPolicy::default())), vec![3, 1, 2]);
 }
 
 /// Lease `n` of one of several streams.
@@ -103,7 +103,7 @@ fn stream_id(stream: usize) -> StreamId {
     StreamId::new(format!("s{stream}")).unwrap()
 }
 
-fn reading(view: &mut View, worker: usize, streams: &[usize]) {
+fn reading(view: &mut GroupView, worker: usize, streams: &[usize]) {
     view.workers[worker].streams = Some(streams.iter().map(|stream| stream_id(*stream)).collect());
 }
 
@@ -112,7 +112,7 @@ fn leases_fall_only_to_workers_that_read_their_stream() {
     let mut view = view(3, (0..6).map(|n| lease_of(n % 2, n, None)).collect());
     reading(&mut view, 0, &[0]);
     reading(&mut view, 1, &[1]);
-    let moves = plan(&view, &Policy::default());
+    let moves = plan(&view, &AssignmentPolicy::default());
     assert_eq!(carried_out(&view, &moves), vec![2, 2, 2]);
     for moved in moves {
         assert!(view.workers.iter().any(|row| row.id == moved.to && row.reads(&moved.key.stream)));
@@ -120,7 +120,7 @@ fn leases_fall_only_to_workers_that_read_their_stream() {
     // Nobody reads it, so nobody has it.
     reading(&mut view, 2, &[]);
     reading(&mut view, 1, &[0]);
-    let moves = plan(&view, &Policy::default());
+    let moves = plan(&view, &AssignmentPolicy::default());
     assert!(moves.iter().all(|moved| moved.key.stream == stream_id(0)), "{moves:?}");
 }
 
@@ -128,7 +128,7 @@ fn leases_fall_only_to_workers_that_read_their_stream() {
 fn a_stream_that_its_holder_stopped_reading_goes_to_one_that_reads_it() {
     let mut view = view(2, vec![lease_of(0, 0, Some(0)), lease_of(1, 1, Some(1))]);
     reading(&mut view, 0, &[1]);
-    let moves = plan(&view, &Policy::default());
+    let moves = plan(&view, &AssignmentPolicy::default());
     let expected = Move { key: lease_of(0, 0, None).key, from: Some(worker(0)), to: worker(1) };
     assert!(moves.contains(&expected), "{moves:?}");
 }
@@ -138,7 +138,7 @@ fn room_is_made_where_another_worker_can_have_what_is_in_the_way() {
     let mut view = view(2, vec![lease_of(1, 1, Some(0)), lease_of(0, 0, None)]);
     view.workers[0].max_leases = Some(1);
     reading(&mut view, 1, &[1]);
-    let moves = plan(&view, &Policy::default());
+    let moves = plan(&view, &AssignmentPolicy::default());
     assert_eq!(carried_out(&view, &moves), vec![1, 1], "{moves:?}");
 }
 
@@ -164,7 +164,7 @@ proptest! {
     ) {
         let leases = owners.iter().enumerate().map(|(n, owner)| lease(n, *owner)).collect();
         let view = view(workers, leases);
-        let moves = plan(&view, &Policy::default());
+        let moves = plan(&view, &AssignmentPolicy::default());
         let after = carried_out(&view, &moves);
         prop_assert_eq!(after.iter().sum::<usize>(), owners.len());
         prop_assert!(after.iter().max().unwrap() - after.iter().min().unwrap() <= 1, "{:?}", after);
@@ -183,11 +183,11 @@ proptest! {
     ) {
         let leases = owners.iter().enumerate().map(|(n, owner)| lease(n, *owner)).collect();
         let mut view = view(workers, leases);
-        for done in plan(&view, &Policy::default()) {
+        for done in plan(&view, &AssignmentPolicy::default()) {
             let row = view.leases.iter_mut().find(|row| row.key == done.key).unwrap();
             row.owner = Some(done.to);
         }
-        prop_assert_eq!(plan(&view, &Policy::default()), vec![]);
+        prop_assert_eq!(plan(&view, &AssignmentPolicy::default()), vec![]);
     }
 }
 
@@ -209,7 +209,7 @@ impl Small {
             .prop_map(|(workers, leases)| Self { workers, leases })
     }
 
-    fn view(&self) -> View {
+    fn view(&self) -> GroupView {
         let leases = self.leases.iter().enumerate();
         let leases = leases.map(|(n, (stream, holder))| lease_of(*stream, n, *holder)).collect();
         let mut view = view(self.workers.len(), leases);
@@ -265,7 +265,7 @@ impl Small {
 
     fn planned(&self) -> Vec<Option<usize>> {
         let view = self.view();
-        let moves = plan(&view, &Policy::default());
+        let moves = plan(&view, &AssignmentPolicy::default());
         let index = |id: &WorkerId| view.workers.iter().position(|row| row.id == *id);
         let to: BTreeMap<&LeaseKey, Option<usize>> = moves.iter().map(|m| (&m.key, index(&m.to))).collect();
         let stays = |row: &LeaseRow| row.owner.as_ref().and_then(index);
@@ -290,7 +290,7 @@ proptest! {
         let (best, ours) = (small.best(), small.judged(&planned));
         prop_assert!(ours.0 <= best.0, "{ours:?} {best:?}");
         let view = small.view();
-        for moved in plan(&view, &Policy::default()) {
+        for moved in plan(&view, &AssignmentPolicy::default()) {
             let to = view.workers.iter().position(|row| row.id == moved.to).unwrap();
             let load = planned.iter().filter(|other| **other == Some(to)).count();
             prop_assert!(small.workers[to].1.is_none_or(|limit| load <= limit as usize), "{planned:?}");
@@ -300,32 +300,32 @@ proptest! {
     #[test]
     fn l9_a_plan_over_readers_that_was_carried_out_is_at_rest(small in Small::any(true)) {
         let mut view = small.view();
-        for done in plan(&view, &Policy::default()) {
+        for done in plan(&view, &AssignmentPolicy::default()) {
             let row = view.leases.iter_mut().find(|row| row.key == done.key).unwrap();
             row.owner = Some(done.to);
         }
-        prop_assert_eq!(plan(&view, &Policy::default()), vec![]);
+        prop_assert_eq!(plan(&view, &AssignmentPolicy::default()), vec![]);
     }
 }
 
 /// Leases with their throughput in KB a second, and their holders.
-fn rated(workers: usize, leases: &[(u64, Option<usize>)]) -> View {
+fn rated(workers: usize, leases: &[(u64, Option<usize>)]) -> GroupView {
     let rows = leases.iter().enumerate().map(|(n, (rate, holder))| {
         let mut row = lease(n, *holder);
-        row.marks.bytes_per_second = Some(rate * 1000);
+        row.metadata.bytes_per_second = Some(rate * 1000);
         row
     });
     view(workers, rows.collect())
 }
 
-fn loads(view: &View) -> Vec<u64> {
-    let rate = |row: &LeaseRow| row.marks.bytes_per_second.unwrap_or_default();
+fn loads(view: &GroupView) -> Vec<u64> {
+    let rate = |row: &LeaseRow| row.metadata.bytes_per_second.unwrap_or_default();
     let held =
         |id: &WorkerId| view.leases.iter().filter(|row| row.owner.as_ref() == Some(id)).map(rate).sum();
     view.workers.iter().map(|row| held(&row.id)).collect()
 }
 
-fn carry_out(view: &mut View, policy: &Policy) -> usize {
+fn carry_out(view: &mut GroupView, policy: &AssignmentPolicy) -> usize {
     let moves = plan(view, policy);
     for done in &moves {
         let row = view.leases.iter_mut().find(|row| row.key == done.key).unwrap();
@@ -338,11 +338,11 @@ fn carry_out(view: &mut View, policy: &Policy) -> usize {
 #[test]
 fn by_throughput_a_hot_shard_is_left_alone_with_its_worker() {
     let mut view = rated(2, &[(900, Some(0)), (300, Some(0)), (300, Some(1)), (300, Some(1))]);
-    assert_eq!(carry_out(&mut view, &Policy::Throughput), 1);
+    assert_eq!(carry_out(&mut view, &AssignmentPolicy::Throughput), 1);
     assert_eq!(loads(&view), [900_000, 900_000]);
-    assert_eq!(carry_out(&mut view, &Policy::Throughput), 0);
+    assert_eq!(carry_out(&mut view, &AssignmentPolicy::Throughput), 0);
     let mut idle = rated(3, &[(0, None); 9]);
-    carry_out(&mut idle, &Policy::Throughput);
+    carry_out(&mut idle, &AssignmentPolicy::Throughput);
     let count = |n: usize| idle.leases.iter().filter(|row| row.owner == Some(worker(n))).count();
     assert_eq!([count(0), count(1), count(2)], [3, 3, 3], "idle leases are spread by their number");
 }
@@ -352,16 +352,22 @@ fn by_throughput_limits_and_readers_are_kept() {
     let mut view = rated(3, &[(900, None), (500, None), (100, None), (100, None), (100, None)]);
     view.workers[0].max_leases = Some(1);
     reading(&mut view, 2, &[]);
-    carry_out(&mut view, &Policy::Throughput);
+    carry_out(&mut view, &AssignmentPolicy::Throughput);
     let held = |n: usize| view.leases.iter().filter(|row| row.owner == Some(worker(n))).count();
     assert_eq!([held(0), held(1), held(2)], [1, 4, 0]);
     view.workers[1].max_leases = Some(3);
-    assert_eq!(carry_out(&mut view, &Policy::Throughput), 0, "nobody has room for what is too much");
+    assert_eq!(
+        carry_out(&mut view, &AssignmentPolicy::Throughput),
+        0,
+        "nobody has room for what is too much"
+    );
 }
 
 /// Every lease to the worker whose number its index has in the list.
-fn fixed(wanted: Vec<usize>) -> Policy {
-    Policy::custom("fixed", move |_| wanted.iter().enumerate().map(|(n, to)| (key(n), worker(*to))).collect())
+fn fixed(wanted: Vec<usize>) -> AssignmentPolicy {
+    AssignmentPolicy::custom("fixed", move |_| {
+        wanted.iter().enumerate().map(|(n, to)| (key(n), worker(*to))).collect()
+    })
 }
 
 #[test]
@@ -381,7 +387,7 @@ fn a_policy_whose_result_cannot_be_carried_out_is_refused_and_no_lease_is_left_a
         view.workers[2].state = WorkerState::Leaving;
         view
     };
-    let panics = Policy::custom("panics", |_| panic!("on purpose"));
+    let panics = AssignmentPolicy::custom("panics", |_| panic!("on purpose"));
     let mut unread = fleet();
     reading(&mut unread, 1, &[0]);
     for (view, policy, why) in [
@@ -410,9 +416,9 @@ proptest! {
         leases in prop::collection::vec((0u64..1000, prop::option::of(0usize..6)), 1..40),
     ) {
         let mut view = rated(workers, &leases);
-        let moved = carry_out(&mut view, &Policy::Throughput);
+        let moved = carry_out(&mut view, &AssignmentPolicy::Throughput);
         prop_assert!(view.leases.iter().all(|row| row.owner.is_some()));
-        prop_assert_eq!(carry_out(&mut view, &Policy::Throughput), 0, "one round is enough, {} moved", moved);
+        prop_assert_eq!(carry_out(&mut view, &AssignmentPolicy::Throughput), 0, "one round is enough, {} moved", moved);
         let (loads, heaviest) = (loads(&view), leases.iter().map(|(rate, _)| rate * 1000).max().unwrap());
         let mean = loads.iter().sum::<u64>() / workers as u64;
         let spread = loads.iter().max().unwrap() - loads.iter().min().unwrap();
@@ -427,13 +433,13 @@ proptest! {
     ) {
         let free: Vec<(u64, Option<usize>)> = leases.iter().map(|rate| (*rate, None)).collect();
         let mut view = rated(workers, &free);
-        carry_out(&mut view, &Policy::Throughput);
+        carry_out(&mut view, &AssignmentPolicy::Throughput);
         // Every rate is up to 2 % off what it was.
         for (row, off) in view.leases.iter_mut().zip(&noise) {
-            let rate = row.marks.bytes_per_second.unwrap() as i64;
-            row.marks.bytes_per_second = Some((rate + rate * off / 1000) as u64);
+            let rate = row.metadata.bytes_per_second.unwrap() as i64;
+            row.metadata.bytes_per_second = Some((rate + rate * off / 1000) as u64);
         }
-        prop_assert_eq!(plan(&view, &Policy::Throughput), vec![]);
+        prop_assert_eq!(plan(&view, &AssignmentPolicy::Throughput), vec![]);
     }
 
     /// Whatever a policy returns, the plan is one that can be carried out.
@@ -444,7 +450,7 @@ proptest! {
     ) {
         let view = small.view();
         let streams: Vec<usize> = small.leases.iter().map(|(stream, _)| *stream).collect();
-        let policy = Policy::custom("any", move |_| {
+        let policy = AssignmentPolicy::custom("any", move |_| {
             let named = wanted.iter().zip(&streams).enumerate();
             named.map(|(n, (to, stream))| (lease_of(*stream, n, None).key, worker(*to))).collect()
         });

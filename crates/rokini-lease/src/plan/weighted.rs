@@ -159,7 +159,7 @@ impl<'a> Spread<'a> {
 
 /// What each lease weighs. One whose throughput is not known yet weighs as much as the mean of the others.
 fn weights(fleet: &Fleet<'_>) -> Vec<f64> {
-    let known = |lease: &super::fleet::Lease<'_>| lease.row.marks.bytes_per_second.map(|rate| rate as f64);
+    let known = |lease: &super::fleet::Lease<'_>| lease.row.metadata.bytes_per_second.map(|rate| rate as f64);
     let rates: Vec<f64> = fleet.leases.iter().filter_map(known).collect();
     let mean = if rates.is_empty() { 0.0 } else { rates.iter().sum::<f64>() / rates.len() as f64 };
     fleet.leases.iter().map(|lease| IDLE + known(lease).unwrap_or(mean)).collect()

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{LeaseStore, Listing, Operation};
+use super::{LeaseStore, Listing, StoreOperation};
 use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
-    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, StoreError, StreamId,
+    StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
 };
 
 mod size;
@@ -25,7 +25,7 @@ const PAGE: u64 = 1024 * 1024;
 /// What went to a store between two moments.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
-    calls: BTreeMap<Operation, u64>,
+    calls: BTreeMap<StoreOperation, u64>,
     refused: u64,
     failed: u64,
     requests: u64,
@@ -36,7 +36,7 @@ pub struct Counts {
 impl Counts {
     /// Calls of this kind, refused and failed ones included.
     #[must_use]
-    pub fn of(&self, operation: Operation) -> u64 {
+    pub fn of(&self, operation: StoreOperation) -> u64 {
         self.calls.get(&operation).copied().unwrap_or_default()
     }
 
@@ -82,7 +82,7 @@ impl Counts {
         self.writes
     }
 
-    fn add(&mut self, operation: Operation, bill: Bill) {
+    fn add(&mut self, operation: StoreOperation, bill: Bill) {
         *self.calls.entry(operation).or_default() += 1;
         self.requests += bill.requests;
         self.read_halves += bill.read_halves;
@@ -157,12 +157,12 @@ impl Bill {
     }
 
     /// A refused write is billed like one that took effect, by the row as it stands.
-    fn outcome<R>(outcome: &Outcome<R>, size: impl Fn(&R) -> u64) -> Self {
+    fn outcome<R>(outcome: &WriteOutcome<R>, size: impl Fn(&R) -> u64) -> Self {
         match outcome {
-            Outcome::Applied { before, after } => {
+            WriteOutcome::Applied { before, after } => {
                 Self::write(before.as_ref().map_or(0, &size).max(size(after)))
             }
-            Outcome::Refused { current } => {
+            WriteOutcome::Refused { current } => {
                 Self { refused: true, ..Self::write(current.as_ref().map_or(0, size)) }
             }
         }
@@ -174,12 +174,12 @@ impl Bill {
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 /// # runtime.block_on(async {
-/// use rokini_lease::store::{Listing, Operation};
+/// use rokini_lease::store::{Listing, StoreOperation};
 /// use rokini_lease::{CountingStore, GroupId, LeaseStore, MemoryStore};
 /// let store = CountingStore::new(MemoryStore::new());
 /// let before = store.snapshot();
 /// store.list(&GroupId::new("billing")?, Listing::Workers).await?;
-/// assert_eq!((store.snapshot() - &before).of(Operation::Watch), 1);
+/// assert_eq!((store.snapshot() - &before).of(StoreOperation::ListWorkers), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -216,7 +216,7 @@ impl<S: LeaseStore> CountingStore<S> {
 
     fn count<T>(
         &self,
-        operation: impl Into<Operation>,
+        operation: impl Into<StoreOperation>,
         result: Result<T, StoreError>,
         bill: impl FnOnce(&T) -> Bill,
     ) -> Result<T, StoreError> {
@@ -229,10 +229,10 @@ impl<S: LeaseStore> CountingStore<S> {
 #[async_trait]
 impl<S: LeaseStore> LeaseStore for CountingStore<S> {
     async fn init(&self) -> Result<(), StoreError> {
-        self.count(Operation::Init, self.inner.init().await, |()| Bill::FREE)
+        self.count(StoreOperation::Init, self.inner.init().await, |()| Bill::FREE)
     }
 
-    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         self.count(listing, self.inner.list(group, listing).await, |view| {
             let workers = view.workers.iter().map(|row| size::worker(group, row));
             let leases = view.leases.iter().map(|row| size::lease(group, row));
@@ -245,19 +245,19 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
     }
 
     async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
-        self.count(Operation::Read, self.inner.worker(group, id).await, |row| {
+        self.count(StoreOperation::Read, self.inner.worker(group, id).await, |row| {
             Bill::read(row.as_ref().map_or(0, |row| size::worker(group, row)))
         })
     }
 
     async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
-        self.count(Operation::Read, self.inner.lease(group, key).await, |row| {
+        self.count(StoreOperation::Read, self.inner.lease(group, key).await, |row| {
             Bill::read(row.as_ref().map_or(0, |row| size::lease(group, row)))
         })
     }
 
     async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
-        self.count(Operation::Read, self.inner.stream(group, id).await, |row| {
+        self.count(StoreOperation::Read, self.inner.stream(group, id).await, |row| {
             Bill::read(row.as_ref().map_or(0, |row| size::stream(group, row)))
         })
     }
@@ -266,14 +266,18 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
         &self,
         group: &GroupId,
         row: &WorkerRow,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
-        self.count(Operation::Insert, self.inner.insert_worker(group, row).await, |outcome| {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
+        self.count(StoreOperation::Insert, self.inner.insert_worker(group, row).await, |outcome| {
             Bill::outcome(outcome, |row| size::worker(group, row))
         })
     }
 
-    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
-        self.count(Operation::Insert, self.inner.insert_lease(group, row).await, |outcome| {
+    async fn insert_lease(
+        &self,
+        group: &GroupId,
+        row: &LeaseRow,
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
+        self.count(StoreOperation::Insert, self.inner.insert_lease(group, row).await, |outcome| {
             Bill::outcome(outcome, |row| size::lease(group, row))
         })
     }
@@ -282,8 +286,8 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
         &self,
         group: &GroupId,
         row: &StreamRow,
-    ) -> Result<Outcome<StreamRow>, StoreError> {
-        self.count(Operation::Insert, self.inner.insert_stream(group, row).await, |outcome| {
+    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
+        self.count(StoreOperation::Insert, self.inner.insert_stream(group, row).await, |outcome| {
             Bill::outcome(outcome, |row| size::stream(group, row))
         })
     }
@@ -293,7 +297,7 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
         group: &GroupId,
         id: &WorkerId,
         update: &WorkerUpdate,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         self.count(update, self.inner.update_worker(group, id, update).await, |outcome| {
             Bill::outcome(outcome, |row| size::worker(group, row))
         })
@@ -304,7 +308,7 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
         group: &GroupId,
         key: &LeaseKey,
         update: &LeaseUpdate,
-    ) -> Result<Outcome<LeaseRow>, StoreError> {
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         self.count(update, self.inner.update_lease(group, key, update).await, |outcome| {
             Bill::outcome(outcome, |row| size::lease(group, row))
         })
@@ -312,11 +316,11 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
 
     // The size of a deleted row is not known here: rows of workers and leases fit one unit as a rule.
     async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
-        self.count(Operation::Delete, self.inner.delete_worker(group, id).await, |()| Bill::write(0))
+        self.count(StoreOperation::Delete, self.inner.delete_worker(group, id).await, |()| Bill::write(0))
     }
 
     async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
-        self.count(Operation::Delete, self.inner.delete_lease(group, key, seen).await, |deleted| Bill {
+        self.count(StoreOperation::Delete, self.inner.delete_lease(group, key, seen).await, |deleted| Bill {
             refused: !deleted,
             ..Bill::write(0)
         })
@@ -324,20 +328,20 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
 
     async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
         let result = self.inner.group(group).await;
-        self.count(Operation::Read, result, |row| Bill::read(size::group(group, row)))
+        self.count(StoreOperation::Read, result, |row| Bill::read(size::group(group, row)))
     }
 
     async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
         let result = self.inner.update_group(group, update).await;
-        self.count(Operation::Group, result, |row| Bill::write(size::group(group, row)))
+        self.count(StoreOperation::UpdateGroup, result, |row| Bill::write(size::group(group, row)))
     }
 
     async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
-        self.count(Operation::Delete, self.inner.delete_stream(group, id).await, |()| Bill::write(0))
+        self.count(StoreOperation::Delete, self.inner.delete_stream(group, id).await, |()| Bill::write(0))
     }
 
     async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
-        self.count(Operation::Delete, self.inner.delete_group(group).await, |()| Bill::write(0))
+        self.count(StoreOperation::Delete, self.inner.delete_group(group).await, |()| Bill::write(0))
     }
 }
 

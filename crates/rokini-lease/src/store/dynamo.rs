@@ -16,8 +16,8 @@ use self::failure::Place;
 use self::partition::{Partition, Partitions};
 use super::{LeaseStore, Listing};
 use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
-    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, StoreError, StreamId,
+    StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
 };
 
 mod attempts;
@@ -189,13 +189,13 @@ impl LeaseStore for DynamoStore {
         table::prepare(&self.calls, &self.plan).await
     }
 
-    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         let whole = listing == Listing::All;
         let mut others = match whole {
             true => self.partitions.all_but_shown(&self.calls, group).await?,
             false => self.partitions.all(&self.calls, group).await?,
         };
-        let mut view = View::default();
+        let mut view = GroupView::default();
         if whole || others.is_empty() {
             let (base, layout) = self.calls.list(&group.into(), listing).await?;
             view = base;
@@ -238,7 +238,7 @@ impl LeaseStore for DynamoStore {
         &self,
         group: &GroupId,
         row: &WorkerRow,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         let key = items::worker_key(&row.id);
         let part = self.partitions.of(&self.calls, group, &key).await?;
         let outcome = self.calls.insert(&part, row).await?;
@@ -255,7 +255,11 @@ impl LeaseStore for DynamoStore {
         }
     }
 
-    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+    async fn insert_lease(
+        &self,
+        group: &GroupId,
+        row: &LeaseRow,
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let part = self.partitions.of(&self.calls, group, &items::lease_key(&row.key)).await?;
         self.calls.insert(&part, row).await
     }
@@ -264,7 +268,7 @@ impl LeaseStore for DynamoStore {
         &self,
         group: &GroupId,
         row: &StreamRow,
-    ) -> Result<Outcome<StreamRow>, StoreError> {
+    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
         // Whoever begins a group fixes how it is spread.
         self.partitions.all(&self.calls, group).await?;
         self.calls.insert(&group.into(), row).await
@@ -275,7 +279,7 @@ impl LeaseStore for DynamoStore {
         group: &GroupId,
         id: &WorkerId,
         update: &WorkerUpdate,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         let (row, change) = (items::worker_key(id), expression::worker(update));
         let part = self.partitions.of(&self.calls, group, &row).await?;
         let (apply, took_effect) = (|row: &_| update.apply(row), |row: &_| update.took_effect(row));
@@ -287,7 +291,7 @@ impl LeaseStore for DynamoStore {
         group: &GroupId,
         key: &LeaseKey,
         update: &LeaseUpdate,
-    ) -> Result<Outcome<LeaseRow>, StoreError> {
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let (row, change) = (items::lease_key(key), expression::lease(update));
         let part = self.partitions.of(&self.calls, group, &row).await?;
         let (apply, took_effect) = (|row: &_| update.apply(row), |row: &_| update.took_effect(row));

@@ -9,10 +9,10 @@ use futures::future::BoxFuture;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{LeaseStore, Listing, Operation};
+use super::{LeaseStore, Listing, StoreOperation};
 use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError,
-    StoreErrorKind, StreamId, StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, StoreError,
+    StoreErrorKind, StreamId, StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
 };
 
 mod stale;
@@ -23,7 +23,7 @@ const HISTORY: usize = 4;
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum StoreFault {
     /// It fails and never reaches the store.
     FailBefore,
     /// It takes effect, and its reply is lost: an error that says so for writes.
@@ -43,7 +43,7 @@ pub enum Fault {
 
 /// The calls that a fault is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum FaultTarget {
     /// Every call but `init`.
     All,
     /// Calls that can change a row.
@@ -51,21 +51,21 @@ pub enum Target {
     /// Calls that only read.
     Reads,
     /// Calls of one kind.
-    Only(Operation),
+    Only(StoreOperation),
 }
 
-impl From<Operation> for Target {
-    fn from(operation: Operation) -> Self {
+impl From<StoreOperation> for FaultTarget {
+    fn from(operation: StoreOperation) -> Self {
         Self::Only(operation)
     }
 }
 
-impl Target {
-    fn has(self, operation: Operation) -> bool {
+impl FaultTarget {
+    fn has(self, operation: StoreOperation) -> bool {
         match self {
-            Self::All => operation != Operation::Init,
+            Self::All => operation != StoreOperation::Init,
             Self::Writes => operation.is_write(),
-            Self::Reads => !operation.is_write() && operation != Operation::Init,
+            Self::Reads => !operation.is_write() && operation != StoreOperation::Init,
             Self::Only(one) => one == operation,
         }
     }
@@ -73,8 +73,8 @@ impl Target {
 
 #[derive(Debug)]
 struct Rule {
-    target: Target,
-    fault: Fault,
+    target: FaultTarget,
+    fault: StoreFault,
     when: When,
 }
 
@@ -92,7 +92,7 @@ struct State {
     rules: Vec<Rule>,
     out: bool,
     injected: u64,
-    history: BTreeMap<(GroupId, bool), VecDeque<Arc<View>>>,
+    history: BTreeMap<(GroupId, bool), VecDeque<Arc<GroupView>>>,
 }
 
 /// Disturbs the calls to another store: by script, by chance, or all of them. Clones share the store and the
@@ -101,10 +101,10 @@ struct State {
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 /// # runtime.block_on(async {
-/// use rokini_lease::store::{Listing, Operation};
-/// use rokini_lease::{Fault, FaultyStore, GroupId, LeaseStore, MemoryStore};
+/// use rokini_lease::store::{Listing, StoreOperation};
+/// use rokini_lease::{StoreFault, FaultyStore, GroupId, LeaseStore, MemoryStore};
 /// let store = FaultyStore::new(MemoryStore::new(), 1);
-/// store.next(Operation::Watch, Fault::Throttle, 1);
+/// store.next(StoreOperation::ListWorkers, StoreFault::Throttle, 1);
 /// let group = GroupId::new("billing")?;
 /// assert!(store.list(&group, Listing::Workers).await.is_err());
 /// assert!(store.list(&group, Listing::Workers).await.is_ok());
@@ -151,12 +151,12 @@ impl<S: LeaseStore> FaultyStore<S> {
     }
 
     /// The next `times` calls of the target meet the fault.
-    pub fn next(&self, target: impl Into<Target>, fault: Fault, times: u32) {
+    pub fn next(&self, target: impl Into<FaultTarget>, fault: StoreFault, times: u32) {
         self.rule(target.into(), fault, When::Next(times));
     }
 
     /// From now on each call of the target meets the fault with this probability (0 to 1).
-    pub fn chance(&self, target: impl Into<Target>, fault: Fault, probability: f64) {
+    pub fn chance(&self, target: impl Into<FaultTarget>, fault: StoreFault, probability: f64) {
         self.rule(target.into(), fault, When::Chance(probability.clamp(0.0, 1.0)));
     }
 
@@ -189,11 +189,11 @@ impl<S: LeaseStore> FaultyStore<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rule(&self, target: Target, fault: Fault, when: When) {
+    fn rule(&self, target: FaultTarget, fault: StoreFault, when: When) {
         self.state().rules.push(Rule { target, fault, when });
     }
 
-    fn course(&self, operation: Operation) -> Course {
+    fn course(&self, operation: StoreOperation) -> Course {
         let mut course = Course { write: operation.is_write(), ..Course::default() };
         let mut state = self.state();
         let State { rng, rules, injected, .. } = &mut *state;
@@ -211,13 +211,15 @@ impl<S: LeaseStore> FaultyStore<S> {
             }
             *injected += 1;
             match rule.fault {
-                Fault::FailBefore => course.refusal = course.refusal.or(Some(StoreErrorKind::Unavailable)),
-                Fault::Throttle => course.refusal = course.refusal.or(Some(StoreErrorKind::Throttled)),
-                Fault::LoseReply => course.lose_reply = true,
-                Fault::Retry => course.retry = true,
-                Fault::Delay(delay) => course.delay += delay,
-                Fault::DelayReply(delay) => course.delay_reply += delay,
-                Fault::StaleListing => course.stale = true,
+                StoreFault::FailBefore => {
+                    course.refusal = course.refusal.or(Some(StoreErrorKind::Unavailable))
+                }
+                StoreFault::Throttle => course.refusal = course.refusal.or(Some(StoreErrorKind::Throttled)),
+                StoreFault::LoseReply => course.lose_reply = true,
+                StoreFault::Retry => course.retry = true,
+                StoreFault::Delay(delay) => course.delay += delay,
+                StoreFault::DelayReply(delay) => course.delay_reply += delay,
+                StoreFault::StaleListing => course.stale = true,
             }
         }
         rules.retain(|rule| !matches!(rule.when, When::Next(0)));
@@ -265,10 +267,10 @@ impl<S: LeaseStore> FaultyStore<S> {
     /// Makes a conditional write, once more where the course says so.
     async fn write<'a, R: Send>(
         &self,
-        operation: impl Into<Operation>,
-        write: impl Fn() -> BoxFuture<'a, Result<Outcome<R>, StoreError>> + Send + Sync,
+        operation: impl Into<StoreOperation>,
+        write: impl Fn() -> BoxFuture<'a, Result<WriteOutcome<R>, StoreError>> + Send + Sync,
         took_effect: impl Fn(&R) -> bool + Send + Sync,
-    ) -> Result<Outcome<R>, StoreError> {
+    ) -> Result<WriteOutcome<R>, StoreError> {
         let course = self.course(operation.into());
         let call = async {
             let first = write().await?;
@@ -276,11 +278,11 @@ impl<S: LeaseStore> FaultyStore<S> {
                 return Ok(first);
             }
             Ok(match write().await? {
-                Outcome::Applied { before: Some(before), after } if took_effect(&before) => {
-                    Outcome::Applied { before: None, after }
+                WriteOutcome::Applied { before: Some(before), after } if took_effect(&before) => {
+                    WriteOutcome::Applied { before: None, after }
                 }
-                Outcome::Refused { current: Some(current) } if took_effect(&current) => {
-                    Outcome::Applied { before: None, after: current }
+                WriteOutcome::Refused { current: Some(current) } if took_effect(&current) => {
+                    WriteOutcome::Applied { before: None, after: current }
                 }
                 other => other,
             })
@@ -289,7 +291,7 @@ impl<S: LeaseStore> FaultyStore<S> {
     }
 
     /// Shows a listing as of earlier ones, or remembers it for later.
-    fn age(&self, group: &GroupId, listing: Listing, stale: bool, view: View) -> View {
+    fn age(&self, group: &GroupId, listing: Listing, stale: bool, view: GroupView) -> GroupView {
         let mut state = self.state();
         let State { rng, history, .. } = &mut *state;
         let seen = history.entry((group.clone(), listing == Listing::All)).or_default();
@@ -307,10 +309,10 @@ impl<S: LeaseStore> FaultyStore<S> {
 #[async_trait]
 impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
     async fn init(&self) -> Result<(), StoreError> {
-        self.around(&self.course(Operation::Init), self.inner.init()).await
+        self.around(&self.course(StoreOperation::Init), self.inner.init()).await
     }
 
-    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         let course = self.course(listing.into());
         let view = self.around(&course, self.inner.list(group, listing)).await?;
         Ok(match listing {
@@ -320,38 +322,42 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
     }
 
     async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
-        self.around(&self.course(Operation::Read), self.inner.worker(group, id)).await
+        self.around(&self.course(StoreOperation::Read), self.inner.worker(group, id)).await
     }
 
     async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
-        self.around(&self.course(Operation::Read), self.inner.lease(group, key)).await
+        self.around(&self.course(StoreOperation::Read), self.inner.lease(group, key)).await
     }
 
     async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
-        self.around(&self.course(Operation::Read), self.inner.stream(group, id)).await
+        self.around(&self.course(StoreOperation::Read), self.inner.stream(group, id)).await
     }
 
     async fn insert_worker(
         &self,
         group: &GroupId,
         row: &WorkerRow,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         let insert = || self.inner.insert_worker(group, row);
-        self.write(Operation::Insert, insert, |current| current == row).await
+        self.write(StoreOperation::Insert, insert, |current| current == row).await
     }
 
-    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+    async fn insert_lease(
+        &self,
+        group: &GroupId,
+        row: &LeaseRow,
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let insert = || self.inner.insert_lease(group, row);
-        self.write(Operation::Insert, insert, |current| current == row).await
+        self.write(StoreOperation::Insert, insert, |current| current == row).await
     }
 
     async fn insert_stream(
         &self,
         group: &GroupId,
         row: &StreamRow,
-    ) -> Result<Outcome<StreamRow>, StoreError> {
+    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
         let insert = || self.inner.insert_stream(group, row);
-        self.write(Operation::Insert, insert, |current| current == row).await
+        self.write(StoreOperation::Insert, insert, |current| current == row).await
     }
 
     async fn update_worker(
@@ -359,7 +365,7 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
         group: &GroupId,
         id: &WorkerId,
         update: &WorkerUpdate,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         let write = || self.inner.update_worker(group, id, update);
         self.write(update, write, |row| update.took_effect(row)).await
     }
@@ -369,13 +375,13 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
         group: &GroupId,
         key: &LeaseKey,
         update: &LeaseUpdate,
-    ) -> Result<Outcome<LeaseRow>, StoreError> {
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let write = || self.inner.update_lease(group, key, update);
         self.write(update, write, |row| update.took_effect(row)).await
     }
 
     async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
-        let course = self.course(Operation::Delete);
+        let course = self.course(StoreOperation::Delete);
         let delete = async {
             if course.retry {
                 self.inner.delete_worker(group, id).await?;
@@ -386,7 +392,7 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
     }
 
     async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
-        let course = self.course(Operation::Delete);
+        let course = self.course(StoreOperation::Delete);
         let delete = async {
             if course.retry {
                 self.inner.delete_lease(group, key, seen).await?;
@@ -397,11 +403,11 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
     }
 
     async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
-        self.around(&self.course(Operation::Read), self.inner.group(group)).await
+        self.around(&self.course(StoreOperation::Read), self.inner.group(group)).await
     }
 
     async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
-        let course = self.course(Operation::Group);
+        let course = self.course(StoreOperation::UpdateGroup);
         let call = async {
             if course.retry {
                 self.inner.update_group(group, update).await?;
@@ -412,11 +418,11 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
     }
 
     async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
-        self.around(&self.course(Operation::Delete), self.inner.delete_stream(group, id)).await
+        self.around(&self.course(StoreOperation::Delete), self.inner.delete_stream(group, id)).await
     }
 
     async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
-        self.around(&self.course(Operation::Delete), self.inner.delete_group(group)).await
+        self.around(&self.course(StoreOperation::Delete), self.inner.delete_group(group)).await
     }
 }
 

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::{LeaseStore, Listing};
 use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
-    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, StoreError, StreamId,
+    StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
 };
 
 /// Rows in memory. Clones share them: give one clone to each `Consumer` of the process.
@@ -39,28 +39,28 @@ impl MemoryStore {
     }
 }
 
-fn insert<K: Ord, R: Clone>(rows: &mut BTreeMap<K, R>, key: K, row: &R) -> Outcome<R> {
+fn insert<K: Ord, R: Clone>(rows: &mut BTreeMap<K, R>, key: K, row: &R) -> WriteOutcome<R> {
     if let Some(current) = rows.get(&key) {
-        return Outcome::Refused { current: Some(current.clone()) };
+        return WriteOutcome::Refused { current: Some(current.clone()) };
     }
     rows.insert(key, row.clone());
-    Outcome::Applied { before: None, after: row.clone() }
+    WriteOutcome::Applied { before: None, after: row.clone() }
 }
 
 fn update<K: Ord, R: Clone>(
     rows: &mut BTreeMap<K, R>,
     key: &K,
     apply: impl FnOnce(&R) -> Option<R>,
-) -> Outcome<R> {
+) -> WriteOutcome<R> {
     let Some(row) = rows.get_mut(key) else {
-        return Outcome::Refused { current: None };
+        return WriteOutcome::Refused { current: None };
     };
     match apply(row) {
         Some(after) => {
             let before = std::mem::replace(row, after.clone());
-            Outcome::Applied { before: Some(before), after }
+            WriteOutcome::Applied { before: Some(before), after }
         }
-        None => Outcome::Refused { current: Some(row.clone()) },
+        None => WriteOutcome::Refused { current: Some(row.clone()) },
     }
 }
 
@@ -70,12 +70,12 @@ impl LeaseStore for MemoryStore {
         Ok(())
     }
 
-    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         Ok(self.with(group, |rows| {
             let workers = rows.workers.values().cloned().collect();
             match listing {
-                Listing::Workers | Listing::WorkersNow => View { workers, ..View::default() },
-                Listing::All => View {
+                Listing::Workers | Listing::WorkersNow => GroupView { workers, ..GroupView::default() },
+                Listing::All => GroupView {
                     workers,
                     leases: rows.leases.values().cloned().collect(),
                     streams: rows.streams.values().cloned().collect(),
@@ -102,11 +102,15 @@ impl LeaseStore for MemoryStore {
         &self,
         group: &GroupId,
         row: &WorkerRow,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         Ok(self.with(group, |rows| insert(&mut rows.workers, row.id.clone(), row)))
     }
 
-    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+    async fn insert_lease(
+        &self,
+        group: &GroupId,
+        row: &LeaseRow,
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         Ok(self.with(group, |rows| insert(&mut rows.leases, row.key.clone(), row)))
     }
 
@@ -114,7 +118,7 @@ impl LeaseStore for MemoryStore {
         &self,
         group: &GroupId,
         row: &StreamRow,
-    ) -> Result<Outcome<StreamRow>, StoreError> {
+    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
         Ok(self.with(group, |rows| insert(&mut rows.streams, row.id.clone(), row)))
     }
 
@@ -123,7 +127,7 @@ impl LeaseStore for MemoryStore {
         group: &GroupId,
         id: &WorkerId,
         change: &WorkerUpdate,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         Ok(self.with(group, |rows| update(&mut rows.workers, id, |row| change.apply(row))))
     }
 
@@ -132,7 +136,7 @@ impl LeaseStore for MemoryStore {
         group: &GroupId,
         key: &LeaseKey,
         change: &LeaseUpdate,
-    ) -> Result<Outcome<LeaseRow>, StoreError> {
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         Ok(self.with(group, |rows| update(&mut rows.leases, key, |row| change.apply(row))))
     }
 

@@ -5,23 +5,23 @@ use crate::{LeaseUpdate, WorkerUpdate};
 
 /// What a caller asks a store for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Operation {
+pub enum StoreOperation {
     /// Check of the table.
     Init,
     /// Listing of the workers.
-    Watch,
+    ListWorkers,
     /// Listing of all rows.
-    List,
+    ListAll,
     /// Consistent read of one row.
     Read,
     /// Insert of a row.
     Insert,
-    /// [`WorkerUpdate::Beat`]
-    Beat,
+    /// [`WorkerUpdate::Heartbeat`]
+    Heartbeat,
     /// [`WorkerUpdate::Fence`]
     Fence,
-    /// [`WorkerUpdate::Note`]
-    Note,
+    /// [`WorkerUpdate::Notify`]
+    Notify,
     /// [`LeaseUpdate::Acquire`]
     Acquire,
     /// [`LeaseUpdate::Checkpoint`]
@@ -41,22 +41,22 @@ pub enum Operation {
     /// [`LeaseUpdate::Pause`]
     Pause,
     /// [`GroupUpdate`](crate::GroupUpdate)
-    Group,
+    UpdateGroup,
     /// Removal of a row.
     Delete,
 }
 
-impl Operation {
+impl StoreOperation {
     /// Every kind.
     pub const ALL: [Self; 19] = [
         Self::Init,
-        Self::Watch,
-        Self::List,
+        Self::ListWorkers,
+        Self::ListAll,
         Self::Read,
         Self::Insert,
-        Self::Beat,
+        Self::Heartbeat,
         Self::Fence,
-        Self::Note,
+        Self::Notify,
         Self::Acquire,
         Self::Checkpoint,
         Self::Prepare,
@@ -66,37 +66,37 @@ impl Operation {
         Self::Unclaim,
         Self::Seek,
         Self::Pause,
-        Self::Group,
+        Self::UpdateGroup,
         Self::Delete,
     ];
 
     /// Whether it can change a row.
     #[must_use]
     pub fn is_write(self) -> bool {
-        !matches!(self, Self::Init | Self::Watch | Self::List | Self::Read)
+        !matches!(self, Self::Init | Self::ListWorkers | Self::ListAll | Self::Read)
     }
 }
 
-impl From<Listing> for Operation {
+impl From<Listing> for StoreOperation {
     fn from(listing: Listing) -> Self {
         match listing {
-            Listing::Workers | Listing::WorkersNow => Self::Watch,
-            Listing::All => Self::List,
+            Listing::Workers | Listing::WorkersNow => Self::ListWorkers,
+            Listing::All => Self::ListAll,
         }
     }
 }
 
-impl From<&WorkerUpdate> for Operation {
+impl From<&WorkerUpdate> for StoreOperation {
     fn from(update: &WorkerUpdate) -> Self {
         match update {
-            WorkerUpdate::Beat { .. } => Self::Beat,
+            WorkerUpdate::Heartbeat { .. } => Self::Heartbeat,
             WorkerUpdate::Fence { .. } => Self::Fence,
-            WorkerUpdate::Note(_) => Self::Note,
+            WorkerUpdate::Notify(_) => Self::Notify,
         }
     }
 }
 
-impl From<&LeaseUpdate> for Operation {
+impl From<&LeaseUpdate> for StoreOperation {
     fn from(update: &LeaseUpdate) -> Self {
         match update {
             LeaseUpdate::Acquire { .. } => Self::Acquire,

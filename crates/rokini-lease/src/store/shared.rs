@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{LeaseStore, Listing};
 use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Outcome, StoreError, StreamId,
-    StreamRow, View, WorkerId, WorkerRow, WorkerUpdate,
+    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, StoreError, StreamId,
+    StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
 };
 
 #[async_trait]
@@ -16,7 +16,7 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
         (**self).init().await
     }
 
-    async fn list(&self, group: &GroupId, listing: Listing) -> Result<View, StoreError> {
+    async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         (**self).list(group, listing).await
     }
 
@@ -36,11 +36,15 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
         &self,
         group: &GroupId,
         row: &WorkerRow,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         (**self).insert_worker(group, row).await
     }
 
-    async fn insert_lease(&self, group: &GroupId, row: &LeaseRow) -> Result<Outcome<LeaseRow>, StoreError> {
+    async fn insert_lease(
+        &self,
+        group: &GroupId,
+        row: &LeaseRow,
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         (**self).insert_lease(group, row).await
     }
 
@@ -48,7 +52,7 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
         &self,
         group: &GroupId,
         row: &StreamRow,
-    ) -> Result<Outcome<StreamRow>, StoreError> {
+    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
         (**self).insert_stream(group, row).await
     }
 
@@ -57,7 +61,7 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
         group: &GroupId,
         id: &WorkerId,
         update: &WorkerUpdate,
-    ) -> Result<Outcome<WorkerRow>, StoreError> {
+    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         (**self).update_worker(group, id, update).await
     }
 
@@ -66,7 +70,7 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
         group: &GroupId,
         key: &LeaseKey,
         update: &LeaseUpdate,
-    ) -> Result<Outcome<LeaseRow>, StoreError> {
+    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         (**self).update_lease(group, key, update).await
     }
 

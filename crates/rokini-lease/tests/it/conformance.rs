@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use rokini_lease::store::conformance::Suite;
-use rokini_lease::{CountingStore, Fault, FaultyStore, MemoryStore, Operation, Target};
+use rokini_lease::{CountingStore, FaultTarget, FaultyStore, MemoryStore, StoreFault, StoreOperation};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_memory_store_keeps_the_contract() {
@@ -21,7 +21,7 @@ async fn the_suite_runs_with_any_seed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c13_a_store_that_settles_lost_replies_keeps_the_contract() {
     let store = FaultyStore::new(MemoryStore::new(), 5);
-    store.chance(Target::Writes, Fault::Retry, 0.3);
+    store.chance(FaultTarget::Writes, StoreFault::Retry, 0.3);
     Suite::new(Arc::new(store.clone())).lost_replies(true).run().await;
     assert!(store.injected() > 1000, "{}", store.injected());
 }
@@ -29,8 +29,8 @@ async fn c13_a_store_that_settles_lost_replies_keeps_the_contract() {
 #[tokio::test(start_paused = true)]
 async fn listings_that_lag_behind_keep_the_contract() {
     let store = FaultyStore::new(MemoryStore::new(), 6);
-    store.chance(Operation::Watch, Fault::StaleListing, 0.5);
-    store.chance(Operation::List, Fault::StaleListing, 0.5);
+    store.chance(StoreOperation::ListWorkers, StoreFault::StaleListing, 0.5);
+    store.chance(StoreOperation::ListAll, StoreFault::StaleListing, 0.5);
     Suite::new(Arc::new(store.clone())).run().await;
     assert!(store.injected() > 0);
 }
@@ -40,6 +40,6 @@ async fn listings_that_lag_behind_keep_the_contract() {
 #[should_panic(expected = "is unknown")]
 async fn the_suite_notices_a_store_that_forgets_the_row_before() {
     let store = FaultyStore::new(MemoryStore::new(), 7);
-    store.chance(Target::Only(Operation::Checkpoint), Fault::Retry, 1.0);
+    store.chance(FaultTarget::Only(StoreOperation::Checkpoint), StoreFault::Retry, 1.0);
     Suite::new(Arc::new(store)).run().await;
 }

@@ -10,9 +10,9 @@ use futures::FutureExt;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{
-    CountingStore, Counts, FaultyStore, GroupId, HashRange, Lease, LeaseKey, LeaseRow, LeaseStore, Marks,
-    Member, MemberConfig, MemberEvent, MemoryStore, Operation, Position, ShardId, StreamId, StreamRow,
-    WallClock, WorkerName,
+    CheckpointMetadata, CountingStore, Counts, FaultyStore, GroupId, HashRange, Lease, LeaseKey, LeaseRow,
+    LeaseStore, Member, MemberConfig, MemberEvent, MemoryStore, Position, ShardId, StoreOperation, StreamId,
+    StreamRow, WallClock, WorkerName,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};
@@ -99,7 +99,7 @@ impl Fleet {
                 for key in asked {
                     let lease = worker.leases.remove(&key).unwrap();
                     let done = Some(lease.position());
-                    lease.hand_over(done, Marks::default()).await.unwrap();
+                    lease.hand_over(done, CheckpointMetadata::default()).await.unwrap();
                 }
             }
             sleep(step).await;
@@ -139,7 +139,7 @@ async fn k1_20_idle_shards_of_one_worker_cost_60_writes_and_60_small_reads_a_min
         let counts = fleet.counted(60 * SECOND).await;
         eprintln!("20 idle shards, one worker, one minute: {counts}");
         assert!(counts.write_calls() <= 60 && counts.write_units() <= 60, "{counts}");
-        assert_eq!(counts.of(Operation::Beat), counts.write_calls(), "heartbeats only");
+        assert_eq!(counts.of(StoreOperation::Heartbeat), counts.write_calls(), "heartbeats only");
         // The listings of all rows take the place of looks at the workers.
         assert!(counts.read_calls() <= 60, "{counts}");
         // Small: half a unit, but for the two listings of all rows.
@@ -175,7 +175,7 @@ async fn idle(leases: usize, workers: usize) -> Sizes {
     fleet.live(60 * SECOND, SECOND).await;
     let counts = fleet.counted(HOUR / PER_HOUR).await;
     assert_eq!((counts.refused(), counts.failed()), (0, 0), "{counts}");
-    assert_eq!(counts.write_calls(), counts.of(Operation::Beat), "{counts}");
+    assert_eq!(counts.write_calls(), counts.of(StoreOperation::Heartbeat), "{counts}");
     Sizes { leases, workers, counts }
 }
 
@@ -204,7 +204,8 @@ async fn changes() -> Vec<Change> {
     while let Some((_, lease)) = leaver.leases.pop_first() {
         lease.yield_requested().await;
         let done = Some(lease.position());
-        moved += usize::from(lease.hand_over(done, Marks::default()).await.unwrap().to.is_some());
+        moved +=
+            usize::from(lease.hand_over(done, CheckpointMetadata::default()).await.unwrap().to.is_some());
     }
     leaver.member.leave(Instant::now() + SECOND).await;
     fleet.live(window, SECOND / 20).await;
@@ -260,15 +261,16 @@ fn page(sizes: &[Sizes], changes: &[Change], checkpoint: &Counts) -> String {
         )
         .unwrap();
     }
-    let calls = |counts: &Counts, operations: &[Operation]| -> u64 {
+    let calls = |counts: &Counts, operations: &[StoreOperation]| -> u64 {
         operations.iter().map(|operation| counts.of(*operation)).sum()
     };
     page.push_str("\n| what | leases moved | writes beside heartbeats | full listings | single reads |\n");
     page.push_str("|---|---:|---:|---:|---:|\n");
-    let others = |counts: &Counts| counts.write_calls() - counts.of(Operation::Beat);
+    let others = |counts: &Counts| counts.write_calls() - counts.of(StoreOperation::Heartbeat);
     writeln!(page, "| a position is stored | | {} | | |", others(checkpoint)).unwrap();
     for Change { what, moved, counts } in changes {
-        let (lists, reads) = (calls(counts, &[Operation::List]), calls(counts, &[Operation::Read]));
+        let (lists, reads) =
+            (calls(counts, &[StoreOperation::ListAll]), calls(counts, &[StoreOperation::Read]));
         writeln!(page, "| {what} | {moved} | {} | {lists} | {reads} |", others(counts)).unwrap();
     }
     page
@@ -296,8 +298,12 @@ async fn k1_the_cost_page_says_what_is_counted() {
 
     let mut fleet = Fleet::settled(1, 1).await;
     let before = fleet.store.snapshot();
-    let marks = Marks { record_arrival_millis: Some(1), caught_up_millis: Some(1), ..Marks::default() };
-    fleet.workers[0].leases[&key(0)].checkpoint(position(2), marks).await.unwrap();
+    let metadata = CheckpointMetadata {
+        record_arrival_millis: Some(1),
+        caught_up_millis: Some(1),
+        ..CheckpointMetadata::default()
+    };
+    fleet.workers[0].leases[&key(0)].checkpoint(position(2), metadata).await.unwrap();
     let checkpoint = fleet.store.snapshot() - &before;
     assert_eq!(checkpoint.write_units(), 1, "{checkpoint}");
     fleet.live(SECOND, SECOND).await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rokini_lease::{
-    GroupId, HashRange, LeaseKey, LeaseRow, LeaseStore, Listing, Outcome, Position, Progress, ShardId,
-    StreamId, StreamRow, View, WorkerId, WorkerState, retirable,
+    GroupId, GroupView, HashRange, LeaseKey, LeaseRow, LeaseStore, Listing, Position, Progress, ShardId,
+    StreamId, StreamRow, WorkerId, WorkerState, WriteOutcome, retirable,
 };
 
 use super::graph::{self, Known};
@@ -126,9 +126,9 @@ impl Catalog {
     /// The first writer decides for the group.
     async fn store_start(&self, row: StreamRow) -> Result<StreamRow, Error> {
         match self.store.insert_stream(&self.group, &row).await {
-            Ok(Outcome::Applied { after, .. }) => Ok(after),
-            Ok(Outcome::Refused { current: Some(first) }) => Ok(first),
-            Ok(Outcome::Refused { current: None }) => Err(Error::new(
+            Ok(WriteOutcome::Applied { after, .. }) => Ok(after),
+            Ok(WriteOutcome::Refused { current: Some(first) }) => Ok(first),
+            Ok(WriteOutcome::Refused { current: None }) => Err(Error::new(
                 ErrorKind::Retry,
                 "the start position was stored and removed again meanwhile: try again",
             )),
@@ -209,7 +209,7 @@ impl Catalog {
 
     /// Removes the leases of an earlier stream of the same name: nothing of it can be read any more. Those that a
     /// live worker has it retires itself.
-    async fn retire_older(&self, view: &View, stream: &StreamId) -> Result<(), Error> {
+    async fn retire_older(&self, view: &GroupView, stream: &StreamId) -> Result<(), Error> {
         let lives =
             |id: &WorkerId| view.workers.iter().any(|row| row.id == *id && row.state != WorkerState::Fenced);
         let older = view.leases.iter().filter(|row| is_older(&row.key.stream, stream));
@@ -333,7 +333,7 @@ impl Catalog {
 }
 
 /// The leases of one stream.
-fn of_stream(view: View, stream: &StreamId) -> BTreeMap<ShardId, LeaseRow> {
+fn of_stream(view: GroupView, stream: &StreamId) -> BTreeMap<ShardId, LeaseRow> {
     let ours = view.leases.into_iter().filter(|row| row.key.stream == *stream);
     ours.map(|row| (row.key.shard.clone(), row)).collect()
 }

@@ -1,7 +1,7 @@
 //! Checkpoints in two phases: announced with the application's own bytes, then stored.
 
 use bytes::Bytes;
-use rokini_lease::{Lease, LeaseError, Pending, Position};
+use rokini_lease::{Lease, LeaseError, PendingPosition, Position};
 use tokio::sync::oneshot;
 
 use super::Checkpoints;
@@ -26,7 +26,7 @@ pub(super) enum Announced {
 
 impl Checkpoints {
     /// What an earlier holder announced and did not reach.
-    pub(crate) fn inherit(&self, pending: Option<Pending>) {
+    pub(crate) fn inherit(&self, pending: Option<PendingPosition>) {
         self.state().inherited = pending;
     }
 
@@ -126,7 +126,7 @@ impl Prepared {
 /// [`ShardContext::pending_checkpoint`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingCheckpoint {
-    pending: Pending,
+    pending: PendingPosition,
 }
 
 impl PendingCheckpoint {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_types::SdkConfig;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{BillingMode, DynamoStore, GroupId, LeaseStore, MemoryStore, Policy, WallClock};
+use rokini_lease::{AssignmentPolicy, BillingMode, DynamoStore, GroupId, LeaseStore, MemoryStore, WallClock};
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -53,7 +53,7 @@ pub struct ConsumerBuilder {
     dead_letter: Option<Arc<dyn DeadLetterSink>>,
     seed: Option<u64>,
     clock: WallClock,
-    policy: Option<Policy>,
+    policy: Option<AssignmentPolicy>,
     recorders: Recorders,
     wrong: Option<Error>,
 }
@@ -197,8 +197,8 @@ impl ConsumerBuilder {
     }
 
     /// Spreads the shards over the workers by a policy of the lease crate, one of your own for example
-    /// ([`Policy::custom`]). The same for all workers of a group. Default: what [`ConfigKey::Balance`] says.
-    pub fn balance_policy(mut self, policy: Policy) -> Self {
+    /// ([`AssignmentPolicy::custom`]). The same for all workers of a group. Default: what [`ConfigKey::Balance`] says.
+    pub fn balance_policy(mut self, policy: AssignmentPolicy) -> Self {
         self.policy = Some(policy);
         self
     }
@@ -449,8 +449,8 @@ impl ConsumerBuilder {
                 refuse_ineffective(&config, &[ConfigKey::Balance], "with a policy of one's own")?;
                 policy
             }
-            (None, Balance::Even) => Policy::Even,
-            (None, Balance::Throughput) => Policy::Throughput,
+            (None, Balance::Even) => AssignmentPolicy::Even,
+            (None, Balance::Throughput) => AssignmentPolicy::Throughput,
         };
         let registry = (!config.monitoring.is_empty()).then(Arc::<Registry>::default);
         let exporters =

@@ -30,7 +30,7 @@ pub(crate) struct Engine {
     pub(crate) tracker: TaskTracker,
     pub(crate) clock: WallClock,
     /// How the group spreads its leases.
-    pub(crate) policy: rokini_lease::Policy,
+    pub(crate) policy: rokini_lease::AssignmentPolicy,
     pub(crate) looks: Looks,
     pub(crate) backlogs: Backlogs,
     /// Where records go that are given up.

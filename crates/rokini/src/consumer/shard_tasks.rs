@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Lease, LeaseKey, LostCause, Marks, WorkerId};
+use rokini_lease::{CheckpointMetadata, Lease, LeaseKey, LostCause, WorkerId};
 use tokio::task::{Id, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -180,7 +180,7 @@ async fn foreign(engine: &Engine, lease: Lease, outdated: bool, stop: &Cancellat
         () = stop.cancelled() => {}
         () = sleep(pause) => {}
     }
-    match lease.hand_over(None, Marks::default()).await {
+    match lease.hand_over(None, CheckpointMetadata::default()).await {
         Ok(handed_over) => TaskOutcome::HandedOver { to: handed_over.to },
         Err(rokini_lease::LeaseError::Lost(cause)) => TaskOutcome::Lost(cause),
         Err(_) => TaskOutcome::Lost(LostCause::Stopped),

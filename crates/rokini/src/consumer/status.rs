@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rokini_lease::{GroupId, HashRange, Position, StreamId, View, WorkerId};
+use rokini_lease::{GroupId, GroupView, HashRange, Position, StreamId, WorkerId};
 
 use super::control::Phase;
 use crate::ShardStatus;
@@ -28,7 +28,7 @@ pub struct Status {
     /// The shards that this worker works on, in the order of streams and ids.
     pub shards: Vec<ShardStatus>,
     /// The whole group as this worker saw it last.
-    pub fleet: Arc<View>,
+    pub fleet: Arc<GroupView>,
 }
 
 /// A stream that a consumer reads.

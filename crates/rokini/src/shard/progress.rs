@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rokini_lease::{Marks, Position, SequenceNumber};
+use rokini_lease::{CheckpointMetadata, Position, SequenceNumber};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -90,8 +90,8 @@ impl ShardProgress {
     }
 
     /// What is stored together with this position.
-    pub(crate) fn marks(&self, position: Position) -> Marks {
-        Marks { skipped: self.context.checkpoints().noted(), ..self.reading.marks(position) }
+    pub(crate) fn metadata(&self, position: Position) -> CheckpointMetadata {
+        CheckpointMetadata { skipped: self.context.checkpoints().noted(), ..self.reading.metadata(position) }
     }
 
     fn progress(&self) -> MutexGuard<'_, State> {

@@ -110,7 +110,7 @@ impl ShardTask {
             let interval = engine.config.checkpoint_interval;
             let report = |saved| report_saved(&engine, &live, saved);
             let mut save =
-                pin!(context.checkpoints().save(&lease, interval, retry, |done| live.marks(done), report));
+                pin!(context.checkpoints().save(&lease, interval, retry, |done| live.metadata(done), report));
             let mut lost = pin!(lease.lost());
             let mut asked = pin!(wanted_elsewhere(&lease, &stream));
             loop {
@@ -250,8 +250,9 @@ async fn hand_over(
     live.set_state(ShardState::Draining);
     let checkpoints = live.context.checkpoints();
     let position = checkpoints.pending();
-    let handed_over =
-        lease.hand_over((position > checkpoints.stored()).then_some(position), live.marks(position)).await?;
+    let handed_over = lease
+        .hand_over((position > checkpoints.stored()).then_some(position), live.metadata(position))
+        .await?;
     checkpoints.is_stored(position);
     engine.events.tell(Event::HandedOver {
         stream: live.context.stream().clone(),
@@ -364,7 +365,7 @@ async fn prepare_end(
 ) -> Result<Vec<rokini_lease::LeaseRow>, String> {
     let checkpoints = live.context.checkpoints();
     let position = checkpoints.pending();
-    match lease.checkpoint(position, live.marks(position)).await {
+    match lease.checkpoint(position, live.metadata(position)).await {
         Ok(()) => checkpoints.is_stored(position),
         // Nothing lower is to be stored than what is.
         Err(LeaseError::Behind { .. } | LeaseError::Lost(_)) => {}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rokini_lease::{LeaseRow, StreamId, View, WorkerState};
+use rokini_lease::{GroupView, LeaseRow, StreamId, WorkerState};
 
 use crate::catalog::coverage;
 use crate::catalog::streams::is_older;
@@ -19,7 +19,7 @@ pub(crate) struct StreamFacts {
 }
 
 /// Live workers, and each stream.
-pub(crate) fn facts(view: &View) -> (usize, BTreeMap<StreamId, StreamFacts>) {
+pub(crate) fn facts(view: &GroupView) -> (usize, BTreeMap<StreamId, StreamFacts>) {
     let there: BTreeSet<_> =
         view.workers.iter().filter(|row| row.state != WorkerState::Fenced).map(|row| &row.id).collect();
     let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive).count();
@@ -88,7 +88,7 @@ mod tests {
         waits.parents = vec![lease(0, None).key.shard, lease(5, None).key.shard];
         let mut ready = lease(7, None);
         ready.parents = vec![ended.key.shard.clone()];
-        let view = View {
+        let view = GroupView {
             workers: vec![WorkerRow::joining(here.clone(), None), fenced],
             leases: vec![
                 lease(0, Some(&here)),
@@ -99,7 +99,7 @@ mod tests {
                 waits,
                 ready,
             ],
-            ..View::default()
+            ..GroupView::default()
         };
         let (alive, streams) = facts(&view);
         let found = &streams[&stream];

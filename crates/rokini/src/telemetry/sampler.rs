@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use rokini_lease::{Heartbeats, LeaseKey, StreamId, View};
+use rokini_lease::{GroupView, HeartbeatStats, LeaseKey, StreamId};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::health::{self, Health};
@@ -75,11 +75,11 @@ pub(crate) struct Sampler {
     control: Arc<Control>,
     shards: BTreeMap<LeaseKey, Memory>,
     /// Of the incarnation seen last.
-    heartbeats: Heartbeats,
+    heartbeats: HeartbeatStats,
     hole_before: bool,
     idle_since: Option<Instant>,
     /// The listing seen last, whether it was the first to show a hole, and whether holes count.
-    holes: (Weak<View>, bool, bool),
+    holes: (Weak<GroupView>, bool, bool),
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +107,7 @@ impl Sampler {
             engine: Arc::clone(engine),
             control: Arc::clone(control),
             shards: BTreeMap::new(),
-            heartbeats: Heartbeats::default(),
+            heartbeats: HeartbeatStats::default(),
             hole_before: false,
             idle_since: None,
             holes: (Weak::new(), false, false),
@@ -217,7 +217,7 @@ impl Sampler {
 
     /// A listing that is written to meanwhile may show a hole where there is none: what a first one shows is looked at
     /// again at once, and only what the next one shows too counts.
-    fn confirm_holes(&mut self, view: &Arc<View>, streams: &mut BTreeMap<StreamId, fleet::StreamFacts>) {
+    fn confirm_holes(&mut self, view: &Arc<GroupView>, streams: &mut BTreeMap<StreamId, fleet::StreamFacts>) {
         let shown = streams.values().any(|stream| stream.holes > 0);
         let (seen, first, counts) = &mut self.holes;
         if seen.upgrade().is_some_and(|seen| Arc::ptr_eq(&seen, view)) {

@@ -1,13 +1,13 @@
 //! Orders to a running fleet.
 
 use super::*;
-use crate::{Listing, Operation, Operator, OperatorError, Scope, View};
+use crate::{GroupView, Listing, Operator, OperatorError, Scope, StoreOperation};
 
 pub(super) fn operator(store: &(impl LeaseStore + Clone)) -> Operator {
     Operator::new(Arc::new(store.clone()), group(), WallClock::from_fn(|| 1_700_000_000_000))
 }
 
-async fn view(store: &MemoryStore) -> View {
+async fn view(store: &MemoryStore) -> GroupView {
     store.list(&group(), Listing::All).await.unwrap()
 }
 
@@ -29,7 +29,13 @@ async fn o1_a_seek_of_a_running_fleet_and_its_undoing_are_not_overwritten() {
     let store = store_with(4).await;
     let mut workers = fleet(&store, &["a", "b"]).await;
     for lease in workers.iter().flat_map(|worker| worker.leases.values()) {
-        lease.checkpoint(at(9), Marks { caught_up_millis: Some(1), ..Marks::default() }).await.unwrap();
+        lease
+            .checkpoint(
+                at(9),
+                CheckpointMetadata { caught_up_millis: Some(1), ..CheckpointMetadata::default() },
+            )
+            .await
+            .unwrap();
         lease.prepare(at(11), bytes::Bytes::from_static(b"x")).await.unwrap();
     }
     let (operator, before) = (operator(&store), view(&store).await);
@@ -43,13 +49,16 @@ async fn o1_a_seek_of_a_running_fleet_and_its_undoing_are_not_overwritten() {
     assert!(report.steps.iter().all(|step| step.written && (step.from, step.to) == (at(9), to)));
     assert!(report.steps.iter().all(|step| step.owner.is_some()));
     for lease in workers.iter().flat_map(|worker| worker.leases.values()) {
-        lease.checkpoint(at(10), Marks::default()).await.unwrap_err();
+        lease.checkpoint(at(10), CheckpointMetadata::default()).await.unwrap_err();
         assert_eq!(lease.lost().await, LostCause::Seek);
     }
     live(&mut workers, 2 * SECOND).await;
     for lease in workers.iter().flat_map(|worker| worker.leases.values()) {
-        assert_eq!((lease.position(), lease.pending(), lease.row().marks), (to, None, Marks::default()));
-        lease.checkpoint(at(6), Marks::default()).await.unwrap();
+        assert_eq!(
+            (lease.position(), lease.pending(), lease.row().metadata),
+            (to, None, CheckpointMetadata::default())
+        );
+        lease.checkpoint(at(6), CheckpointMetadata::default()).await.unwrap();
     }
     assert_eq!(counts(&workers.iter().collect::<Vec<_>>()), [2, 2], "no lease changed hands");
 
@@ -65,7 +74,7 @@ async fn o1_a_seek_of_a_running_fleet_and_its_undoing_are_not_overwritten() {
 async fn o1_a_seek_whose_reply_is_lost_is_made_once() {
     let store = store_with(1).await;
     let link = FaultyStore::new(store.clone(), 1);
-    link.next(Operation::Seek, Fault::LoseReply, 1);
+    link.next(StoreOperation::Seek, StoreFault::LoseReply, 1);
     let report = operator(&link).seek(&Scope::Group, Position::AtTimestamp(5), false).await.unwrap();
     assert!(report.steps[0].written);
     let row = store.lease(&group(), &key(0)).await.unwrap().unwrap();
@@ -102,7 +111,7 @@ async fn o1_a_child_that_was_set_back_with_its_parent_waits_for_it_again() {
         let child = LeaseRow::new(key(7), Position::TrimHorizon).with_parents(vec![key(0).shard]);
         workers[0].leases.remove(&key(0)).unwrap().finish(vec![child]).await.unwrap();
         live(&mut workers, SECOND).await;
-        workers[0].leases[&key(7)].checkpoint(at(5), Marks::default()).await.unwrap();
+        workers[0].leases[&key(7)].checkpoint(at(5), CheckpointMetadata::default()).await.unwrap();
         if !same_worker {
             workers.push(Worker::join(&store, "b").await.unwrap());
             live(&mut workers, 3 * SECOND).await;
@@ -134,7 +143,14 @@ async fn o11_a_paused_group_keeps_its_leases_and_pauses_those_acquired_later() {
     let before = view(&store).await.leases;
     live(&mut workers, 120 * SECOND).await;
     assert_eq!(view(&store).await.leases, before, "nothing expires and nothing moves");
-    workers[0].leases.values().next().unwrap().checkpoint(at(3), Marks::default()).await.unwrap();
+    workers[0]
+        .leases
+        .values()
+        .next()
+        .unwrap()
+        .checkpoint(at(3), CheckpointMetadata::default())
+        .await
+        .unwrap();
 
     workers.remove(0).die();
     workers.push(Worker::join(&store, "c").await.unwrap());
@@ -175,7 +191,7 @@ async fn o11_a_pause_whose_note_is_lost_is_noticed_by_reconciliation() {
     let mut a = Worker::join(&store, "a").await.unwrap();
     a.live(SECOND).await;
     let link = FaultyStore::new(store.clone(), 1);
-    link.chance(Operation::Note, Fault::FailBefore, 1.0);
+    link.chance(StoreOperation::Notify, StoreFault::FailBefore, 1.0);
     operator(&link).pause(&Scope::Leases(vec![key(0)])).await.unwrap();
     operator(&link).pause(&Scope::Group).await.unwrap();
     a.live(35 * SECOND).await;
@@ -197,7 +213,7 @@ async fn a_group_is_deleted_only_when_its_workers_are_gone_unless_forced() {
     let report = operator.delete_group(false).await.unwrap();
     assert!(begun.elapsed() >= 10 * SECOND, "its silence is waited for: {:?}", begun.elapsed());
     assert_eq!((report.workers, report.leases), (1, 3));
-    assert_eq!(view(&store).await, View::default(), "nothing is left, also no pause");
+    assert_eq!(view(&store).await, GroupView::default(), "nothing is left, also no pause");
 
     let store = store_with(3).await;
     let mut b = Worker::join(&store, "b").await.unwrap();
@@ -214,10 +230,10 @@ async fn a_group_is_deleted_whatever_its_failover_time_or_it_is_told_why_not() {
         Worker::join(&store, "a").await.unwrap().die();
         let link = FaultyStore::new(store.clone(), 1);
         let reply = if slow { SECOND } else { SECOND / 100 };
-        link.chance(Operation::Watch, Fault::DelayReply(reply), 1.0);
+        link.chance(StoreOperation::ListWorkers, StoreFault::DelayReply(reply), 1.0);
         let deleting = operator(&link).failover(failover);
         match timeout(2 * failover + 10 * SECOND, deleting.delete_group(false)).await.unwrap() {
-            Ok(_) => assert!(!slow && view(&store).await == View::default()),
+            Ok(_) => assert!(!slow && view(&store).await == GroupView::default()),
             Err(error) => assert!(slow && error.to_string().contains("too slowly"), "{error}"),
         }
     }
@@ -239,7 +255,7 @@ async fn c5_a_lease_that_was_removed_and_made_anew_has_one_owner() {
             live_all(&mut [&mut a, &mut b], SECOND).await;
         }
         let link = FaultyStore::new(store.clone(), 1);
-        link.chance(Operation::Note, Fault::FailBefore, if told { 0.0 } else { 1.0 });
+        link.chance(StoreOperation::Notify, StoreFault::FailBefore, if told { 0.0 } else { 1.0 });
         operator(&link).retire(&key, true).await.unwrap();
         store.insert_lease(&group(), &LeaseRow::new(key.clone(), Position::TrimHorizon)).await.unwrap();
         let by = b.member.id().clone();

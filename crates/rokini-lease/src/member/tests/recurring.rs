@@ -1,7 +1,7 @@
 //! Defects that other libraries had, each as a scenario in which leases must end up with a task.
 
 use super::*;
-use crate::{Operation, WorkerId};
+use crate::{StoreOperation, WorkerId};
 
 /// Everything is held by one of the living, by leases that may be used and stored under.
 async fn everything_flows(store: &MemoryStore, workers: &[&Worker], position: u128) {
@@ -12,7 +12,7 @@ async fn everything_flows(store: &MemoryStore, workers: &[&Worker], position: u1
         assert_eq!(holders.len(), 1, "{} has one task: {row:?}", row.key);
         let lease = &holders[0].leases[&row.key];
         assert!(lease.is_valid(), "{}", row.key);
-        lease.checkpoint(at(position), Marks::default()).await.unwrap();
+        lease.checkpoint(at(position), CheckpointMetadata::default()).await.unwrap();
     }
 }
 
@@ -74,14 +74,23 @@ async fn c3_a_release_that_races_an_acquisition_leaves_the_lease_with_one_worker
         let mut links = Vec::new();
         for _ in 0..2 {
             let link = FaultyStore::new(store.clone(), rng.random());
-            for operation in [Operation::HandOver, Operation::Acquire, Operation::Claim, Operation::Note] {
-                link.chance(operation, Fault::Delay(Duration::from_millis(rng.random_range(1..400))), 0.5);
+            for operation in [
+                StoreOperation::HandOver,
+                StoreOperation::Acquire,
+                StoreOperation::Claim,
+                StoreOperation::Notify,
+            ] {
                 link.chance(
                     operation,
-                    Fault::DelayReply(Duration::from_millis(rng.random_range(1..400))),
+                    StoreFault::Delay(Duration::from_millis(rng.random_range(1..400))),
                     0.5,
                 );
-                link.chance(operation, Fault::LoseReply, 0.2);
+                link.chance(
+                    operation,
+                    StoreFault::DelayReply(Duration::from_millis(rng.random_range(1..400))),
+                    0.5,
+                );
+                link.chance(operation, StoreFault::LoseReply, 0.2);
             }
             links.push(link);
         }
@@ -93,7 +102,7 @@ async fn c3_a_release_that_races_an_acquisition_leaves_the_lease_with_one_worker
             // A task gives its lease back of its own accord.
             let worker = if rng.random() { &mut a } else { &mut b };
             if let Some((_, lease)) = worker.leases.pop_first() {
-                let _ = lease.hand_over(None, Marks::default()).await;
+                let _ = lease.hand_over(None, CheckpointMetadata::default()).await;
             }
         }
         links.iter().for_each(FaultyStore::heal);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::{LeaseError, Listing, Operation, PENDING_STATE_LIMIT, Pending};
+use crate::{LeaseError, Listing, PENDING_STATE_LIMIT, PendingPosition, StoreOperation};
 
 fn stream(n: usize) -> StreamId {
     StreamId::new(format!("s{n}")).unwrap()
@@ -73,12 +73,12 @@ async fn what_was_prepared_is_found_by_the_next_holder_until_a_position_reaches_
     let store = store_with(1).await;
     let mut a = Worker::join(&store, "a").await.unwrap();
     a.live(SECOND).await;
-    let pending = Pending { position: at(9), state: Bytes::from_static(b"transaction 7") };
+    let pending = PendingPosition { position: at(9), state: Bytes::from_static(b"transaction 7") };
     let lease = &a.leases[&key(0)];
     assert_eq!(lease.pending(), None);
     lease.prepare(at(7), Bytes::from_static(b"transaction 6")).await.unwrap();
     lease.prepare(pending.position, pending.state.clone()).await.unwrap();
-    lease.checkpoint(at(5), Marks::default()).await.unwrap();
+    lease.checkpoint(at(5), CheckpointMetadata::default()).await.unwrap();
     assert!(matches!(lease.prepare(at(4), Bytes::new()).await, Err(LeaseError::Behind { .. })));
     let large = Bytes::from(vec![0; PENDING_STATE_LIMIT + 1]);
     assert!(matches!(lease.prepare(at(10), large).await, Err(LeaseError::StateTooLarge { .. })));
@@ -88,9 +88,9 @@ async fn what_was_prepared_is_found_by_the_next_holder_until_a_position_reaches_
     b.live(15 * SECOND).await;
     let lease = &b.leases[&key(0)];
     assert_eq!((lease.position(), lease.pending()), (at(5), Some(pending.clone())));
-    lease.checkpoint(at(8), Marks::default()).await.unwrap();
+    lease.checkpoint(at(8), CheckpointMetadata::default()).await.unwrap();
     assert_eq!(lease.pending(), Some(pending), "not reached yet");
-    lease.checkpoint(at(9), Marks::default()).await.unwrap();
+    lease.checkpoint(at(9), CheckpointMetadata::default()).await.unwrap();
     assert_eq!(lease.pending(), None);
     assert_eq!(store.lease(&group(), &key(0)).await.unwrap().unwrap().pending, None);
 }
@@ -103,12 +103,12 @@ async fn c13_what_may_have_been_prepared_is_removed_by_the_position_that_reaches
     let config = MemberConfig { process: None, ..MemberConfig::default() };
     let mut a = Worker::join_with(&link, "a", config).await.unwrap();
     a.live(SECOND).await;
-    link.next(Operation::Prepare, Fault::LoseReply, 1);
-    link.next(Operation::Read, Fault::FailBefore, 1);
+    link.next(StoreOperation::Prepare, StoreFault::LoseReply, 1);
+    link.next(StoreOperation::Read, StoreFault::FailBefore, 1);
     let lease = &a.leases[&key(0)];
     lease.prepare(at(9), Bytes::from_static(b"x")).await.unwrap_err();
     assert!(store.lease(&group(), &key(0)).await.unwrap().unwrap().pending.is_some(), "it did arrive");
-    lease.checkpoint(at(9), Marks::default()).await.unwrap();
+    lease.checkpoint(at(9), CheckpointMetadata::default()).await.unwrap();
     assert_eq!(store.lease(&group(), &key(0)).await.unwrap().unwrap().pending, None);
 }
 
@@ -119,18 +119,18 @@ async fn marks_come_with_positions_and_hand_overs_only() {
     a.live(SECOND).await;
     let mut b = Worker::join(&store, "b").await.unwrap();
     b.live(SECOND / 10).await;
-    let marks = |arrival, caught_up| Marks {
+    let metadata = |arrival, caught_up| CheckpointMetadata {
         record_arrival_millis: arrival,
         caught_up_millis: caught_up,
-        ..Marks::default()
+        ..CheckpointMetadata::default()
     };
-    let stored = || async { store.lease(&group(), &key(0)).await.unwrap().unwrap().marks };
+    let stored = || async { store.lease(&group(), &key(0)).await.unwrap().unwrap().metadata };
     let lease = a.leases.remove(&key(0)).unwrap();
-    lease.checkpoint(at(5), marks(Some(50), None)).await.unwrap();
-    lease.checkpoint(at(5), marks(Some(99), Some(99))).await.unwrap();
-    assert_eq!(stored().await, marks(Some(50), None), "no write of their own");
-    lease.checkpoint(at(6), marks(None, Some(60))).await.unwrap();
-    assert_eq!(stored().await, marks(Some(50), Some(60)), "what is not said stays");
-    lease.hand_over(None, marks(None, Some(70))).await.unwrap();
-    assert_eq!(stored().await, marks(Some(50), Some(70)));
+    lease.checkpoint(at(5), metadata(Some(50), None)).await.unwrap();
+    lease.checkpoint(at(5), metadata(Some(99), Some(99))).await.unwrap();
+    assert_eq!(stored().await, metadata(Some(50), None), "no write of their own");
+    lease.checkpoint(at(6), metadata(None, Some(60))).await.unwrap();
+    assert_eq!(stored().await, metadata(Some(50), Some(60)), "what is not said stays");
+    lease.hand_over(None, metadata(None, Some(70))).await.unwrap();
+    assert_eq!(stored().await, metadata(Some(50), Some(70)));
 }

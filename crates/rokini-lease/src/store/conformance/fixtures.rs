@@ -6,8 +6,9 @@ use rand::{Rng, SeedableRng};
 use bytes::Bytes;
 
 use crate::{
-    HashRange, LeaseKey, LeaseRow, Load, Marks, Note, Pending, Position, ProcessMark, Progress,
-    SequenceNumber, ShardId, StreamId, StreamRow, WorkerId, WorkerName, WorkerRow,
+    CheckpointMetadata, HashRange, LeaseKey, LeaseRow, Notification, PendingPosition, Position,
+    ProcessIdentity, Progress, SequenceNumber, ShardId, StreamId, StreamRow, WorkerId, WorkerLoad,
+    WorkerName, WorkerRow,
 };
 
 pub(super) fn rng(seed: u64, part: u64) -> SmallRng {
@@ -38,15 +39,15 @@ pub(super) fn sequence(number: u64) -> SequenceNumber {
 /// A worker row with every attribute set.
 pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
     let process =
-        ProcessMark { host: "boot-1/net:[4026531840]".to_owned(), pid: 4_000_000, started: u64::MAX };
+        ProcessIdentity { host: "boot-1/net:[4026531840]".to_owned(), pid: 4_000_000, started: u64::MAX };
     WorkerRow {
-        beat: 7,
-        load: Load { leases: u32::MAX },
+        heartbeat: 7,
+        load: WorkerLoad { leases: u32::MAX },
         mailbox: [
-            Note::Claimed(lease_key(1)),
-            Note::Given(lease_key(2)),
-            Note::Changed(lease_key(3)),
-            Note::Group,
+            Notification::Claimed(lease_key(1)),
+            Notification::Assigned(lease_key(2)),
+            Notification::Changed(lease_key(3)),
+            Notification::GroupChanged,
         ]
         .into(),
         streams: Some([stream("orders"), stream("orders-2")].into()),
@@ -65,13 +66,16 @@ pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> Lea
         children: vec![shard(12), shard(11)],
         claim: Some(claim),
         checkpointed_at: Some(1_700_000_000_120),
-        marks: Marks {
+        metadata: CheckpointMetadata {
             record_arrival_millis: Some(1_700_000_000_100),
             caught_up_millis: Some(1_700_000_000_000),
             bytes_per_second: Some(1 << 40),
-            skipped: Some(crate::Skipped::default().and(SequenceNumber::from(u128::MAX))),
+            skipped: Some(crate::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
         },
-        pending: Some(Pending { position: Position::ShardEnd, state: Bytes::from_static(&[0, 255, 7]) }),
+        pending: Some(PendingPosition {
+            position: Position::ShardEnd,
+            state: Bytes::from_static(&[0, 255, 7]),
+        }),
         paused: true,
         ..LeaseRow::new(key, Position::TrimHorizon)
             .with_parents(vec![shard(2), shard(1)])

@@ -3,7 +3,9 @@
 use super::Suite;
 use super::fixtures::{self, full_lease, full_worker, lease_key, shard, stream, stream_row, worker_id};
 use super::listings::eventually;
-use crate::{Epoch, GroupUpdate, LeaseKey, LeaseRow, LeaseUpdate, Listing, Position, View, WorkerUpdate};
+use crate::{
+    Epoch, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, Listing, Position, WorkerUpdate,
+};
 
 pub(super) async fn run(suite: &Suite) {
     groups_apart(suite).await;
@@ -30,7 +32,7 @@ async fn groups_apart(suite: &Suite) {
             "groups are apart"
         );
     }
-    let fence = WorkerUpdate::Fence { seen: worker.beat };
+    let fence = WorkerUpdate::Fence { seen: worker.heartbeat };
     assert!(store.update_worker(&mine, &id, &fence).await.expect("an update").is_applied());
     let acquire = LeaseUpdate::Acquire { by: other, seen: Epoch(1) };
     assert!(store.update_lease(&mine, &lease.key, &acquire).await.expect("an update").is_applied());
@@ -39,10 +41,14 @@ async fn groups_apart(suite: &Suite) {
     store.delete_worker(&mine, &id).await.expect("a deletion");
     assert!(store.delete_lease(&mine, &lease.key, Epoch(2)).await.expect("a deletion"));
 
-    let untouched =
-        View { workers: vec![worker], leases: vec![lease], streams: vec![start.clone()], ..View::default() };
+    let untouched = GroupView {
+        workers: vec![worker],
+        leases: vec![lease],
+        streams: vec![start.clone()],
+        ..GroupView::default()
+    };
     eventually(store, &theirs, Listing::All, &untouched, "another group's rows stay as they are").await;
-    let left = View { streams: vec![start], ..View::default() };
+    let left = GroupView { streams: vec![start], ..GroupView::default() };
     eventually(store, &mine, Listing::All, &left, "a listing shows no other group's rows").await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Suite;
 use super::fixtures::{self, full_lease, full_worker, lease_key, stream, stream_row, worker_id};
-use crate::{GroupId, LeaseRow, LeaseStore, Listing, Position, View, WorkerId};
+use crate::{GroupId, GroupView, LeaseRow, LeaseStore, Listing, Position, WorkerId};
 
 /// Lists until the rows are as expected: a listing may lag behind. AWS documents for eventually consistent
 /// reads that all copies agree "usually within a second".
@@ -14,7 +14,7 @@ pub(super) async fn eventually(
     store: &Arc<dyn LeaseStore>,
     group: &GroupId,
     listing: Listing,
-    expected: &View,
+    expected: &GroupView,
     sentence: &str,
 ) {
     const LOOKS: u32 = 100;
@@ -29,7 +29,7 @@ pub(super) async fn eventually(
 }
 
 /// The first row in which two views differ.
-fn difference(listed: &View, expected: &View) -> String {
+fn difference(listed: &GroupView, expected: &GroupView) -> String {
     fn first<R: PartialEq + Debug>(listed: &[R], expected: &[R]) -> Option<String> {
         let at = (0..listed.len().max(expected.len())).find(|at| listed.get(*at) != expected.get(*at))?;
         let counts = format!("{} rows instead of {}", listed.len(), expected.len());
@@ -47,13 +47,13 @@ pub(super) async fn run(suite: &Suite) {
     let (store, group) = (&suite.store, suite.group("listings"));
     let rng = &mut fixtures::rng(suite.seed, 7);
     let empty = store.list(&group, Listing::All).await.expect("a listing");
-    assert_eq!(empty, View::default(), "a listing of a group without rows is empty");
+    assert_eq!(empty, GroupView::default(), "a listing of a group without rows is empty");
 
     // Names of which one begins the other, with the characters below and above digits and letters.
     let names = ["w", "w-1", "w.1", "w/1", "w@1", "w1", "w_1", "W"];
     let mut ids: Vec<WorkerId> = names.iter().map(|name| worker_id(name, rng)).collect();
     ids.push(worker_id("w", rng));
-    let mut expected = View {
+    let mut expected = GroupView {
         workers: ids.iter().cloned().map(full_worker).collect(),
         leases: (0..suite.listed)
             .map(|index| match index % 2 {
@@ -62,7 +62,7 @@ pub(super) async fn run(suite: &Suite) {
             })
             .collect(),
         streams: ["orders", "orders-2"].map(|name| stream_row(stream(name), Position::ShardEnd)).into(),
-        ..View::default()
+        ..GroupView::default()
     };
     for row in &expected.workers {
         store.insert_worker(&group, row).await.expect("an insert");
@@ -81,7 +81,7 @@ pub(super) async fn run(suite: &Suite) {
     }
     expected.streams.sort_by(|a, b| a.id.cmp(&b.id));
     eventually(store, &group, Listing::All, &expected, "a listing is whole and in order").await;
-    let workers = View { workers: expected.workers, ..View::default() };
+    let workers = GroupView { workers: expected.workers, ..GroupView::default() };
     eventually(
         store,
         &group,

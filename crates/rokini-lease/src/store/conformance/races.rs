@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use super::Suite;
 use super::fixtures::{self, lease_key, sequence, worker_id};
 use crate::{
-    Epoch, HashRange, LeaseRow, LeaseUpdate, Load, MAILBOX_LIMIT, Marks, Note, Outcome, Position, WorkerId,
-    WorkerRow, WorkerState, WorkerUpdate,
+    CheckpointMetadata, Epoch, HashRange, LeaseRow, LeaseUpdate, MAILBOX_LIMIT, Notification, Position,
+    WorkerId, WorkerLoad, WorkerRow, WorkerState, WorkerUpdate, WriteOutcome,
 };
 
 /// How many fight.
@@ -39,10 +39,10 @@ async fn inserts(suite: &Suite) {
             tasks.spawn(async move { store.insert_lease(&group, &row).await.expect("an insert") });
         }
         let outcomes = tasks.join_all().await;
-        let winners: Vec<_> = outcomes.iter().cloned().filter_map(Outcome::applied).collect();
+        let winners: Vec<_> = outcomes.iter().cloned().filter_map(WriteOutcome::applied).collect();
         assert_eq!(winners.len(), 1, "exactly one of many inserts applies");
         for outcome in outcomes {
-            if let Outcome::Refused { current } = outcome {
+            if let WriteOutcome::Refused { current } = outcome {
                 assert_eq!(current.as_ref(), winners.first(), "a refused insert returns the winner's row");
             }
         }
@@ -65,12 +65,12 @@ async fn acquisitions(suite: &Suite) {
                 round.wait().await;
                 let acquire = LeaseUpdate::Acquire { by: by.clone(), seen };
                 match store.update_lease(&group, &key, &acquire).await.expect("an update") {
-                    Outcome::Applied { after, .. } => {
+                    WriteOutcome::Applied { after, .. } => {
                         assert_eq!(after.owner.as_ref(), Some(&by), "the winner owns the lease");
                         assert_eq!(after.epoch, seen.next(), "a change of owner raises the epoch by one");
                         won.push(after.epoch);
                     }
-                    Outcome::Refused { current } => {
+                    WriteOutcome::Refused { current } => {
                         let current = current.expect("the lease");
                         assert_eq!(current.epoch, seen.next(), "a refusal returns the row as it stands");
                         assert_ne!(current.owner.as_ref(), Some(&by), "the loser does not own the lease");
@@ -103,7 +103,7 @@ async fn checkpoints(suite: &Suite) {
             epoch: Epoch(0),
             position,
             at: 1,
-            marks: Marks::default(),
+            metadata: CheckpointMetadata::default(),
             settles: false,
         };
         tasks.spawn(async move {
@@ -111,7 +111,7 @@ async fn checkpoints(suite: &Suite) {
         });
     }
     for outcome in tasks.join_all().await {
-        if let Outcome::Applied { before: Some(before), after } = outcome {
+        if let WriteOutcome::Applied { before: Some(before), after } = outcome {
             assert!(before.position <= after.position, "a checkpoint never lowers the position");
         }
     }
@@ -132,7 +132,7 @@ async fn notes(suite: &Suite) {
             (Arc::clone(store), group.clone(), id.clone(), suite.lost_replies);
         tasks.spawn(async move {
             for index in 0..each {
-                let note = WorkerUpdate::Note(Note::Given(lease_key(writer * each + index)));
+                let note = WorkerUpdate::Notify(Notification::Assigned(lease_key(writer * each + index)));
                 match store.update_worker(&group, &id, &note).await {
                     Ok(outcome) => {
                         assert!(outcome.is_applied(), "a note for a live worker with room applies");
@@ -144,20 +144,24 @@ async fn notes(suite: &Suite) {
             }
         });
     }
-    let mut got: Vec<Note> = Vec::new();
+    let mut got: Vec<Notification> = Vec::new();
     let mut seen = 0;
     while !tasks.is_empty() {
         if let Some(done) = tasks.try_join_next() {
             done.expect("a writer of notes panicked");
         }
-        let beat =
-            WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive, streams: None };
+        let beat = WorkerUpdate::Heartbeat {
+            seen,
+            load: WorkerLoad::default(),
+            state: WorkerState::Alive,
+            streams: None,
+        };
         match store.update_worker(&group, &id, &beat).await.expect("an update") {
-            Outcome::Applied { before, after } => {
+            WriteOutcome::Applied { before, after } => {
                 got.extend(before.into_iter().flat_map(|row| row.mailbox));
-                seen = after.beat;
+                seen = after.heartbeat;
             }
-            Outcome::Refused { current } => panic!("the worker's own beat was refused: {current:?}"),
+            WriteOutcome::Refused { current } => panic!("the worker's own beat was refused: {current:?}"),
         }
         tokio::task::yield_now().await;
     }
@@ -165,7 +169,7 @@ async fn notes(suite: &Suite) {
     got.extend(left);
     // Where replies are lost, the mailbox of a lost beat is lost and a note may come twice: notes are hints.
     if !suite.lost_replies {
-        let distinct: BTreeSet<Note> = got.iter().cloned().collect();
+        let distinct: BTreeSet<Notification> = got.iter().cloned().collect();
         assert_eq!(distinct.len(), (each * WORKERS) as usize, "every note arrives");
         assert_eq!(got.len(), distinct.len(), "no note comes twice");
     }

@@ -7,8 +7,8 @@ use super::fixtures::{self, full_lease, full_worker, lease_key, stream, stream_r
 use bytes::Bytes;
 
 use crate::{
-    Epoch, GroupRow, GroupUpdate, LeaseRow, LeaseUpdate, Listing, Load, Marks, Outcome, Pending, Position,
-    StoreError, View, WorkerRow, WorkerState, WorkerUpdate,
+    CheckpointMetadata, Epoch, GroupRow, GroupUpdate, GroupView, LeaseRow, LeaseUpdate, Listing,
+    PendingPosition, Position, StoreError, WorkerLoad, WorkerRow, WorkerState, WorkerUpdate, WriteOutcome,
 };
 
 pub(super) async fn run(suite: &Suite) {
@@ -38,13 +38,13 @@ async fn nothing_is_there(suite: &Suite) {
 /// Checks the outcomes of an insert and of another row's insert under the same key.
 fn check_insert<R: Debug + Clone + PartialEq>(
     row: &R,
-    first: Result<Outcome<R>, StoreError>,
-    second: Result<Outcome<R>, StoreError>,
+    first: Result<WriteOutcome<R>, StoreError>,
+    second: Result<WriteOutcome<R>, StoreError>,
     read: Result<Option<R>, StoreError>,
 ) {
-    let applied = Outcome::Applied { before: None, after: row.clone() };
+    let applied = WriteOutcome::Applied { before: None, after: row.clone() };
     assert_eq!(first.expect("an insert"), applied, "an insert of a missing row applies");
-    let refused = Outcome::Refused { current: Some(row.clone()) };
+    let refused = WriteOutcome::Refused { current: Some(row.clone()) };
     assert_eq!(second.expect("an insert"), refused, "an insert of an existing row is refused with that row");
     assert_eq!(read.expect("a read").as_ref(), Some(row), "a row reads as it was written");
 }
@@ -55,7 +55,7 @@ async fn inserts(suite: &Suite) {
     let (first, second) = (worker_id("first", rng), worker_id("second-@/._", rng));
 
     for row in [full_worker(first.clone()), WorkerRow::joining(second.clone(), None)] {
-        let other = WorkerRow { beat: row.beat + 1, ..row.clone() };
+        let other = WorkerRow { heartbeat: row.heartbeat + 1, ..row.clone() };
         check_insert(
             &row,
             store.insert_worker(&group, &row).await,
@@ -88,13 +88,22 @@ async fn updates_of_missing_rows(suite: &Suite) {
     let rng = &mut fixtures::rng(suite.seed, 3);
     let id = worker_id("nobody", rng);
     let workers = [
-        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None },
+        WorkerUpdate::Heartbeat {
+            seen: 0,
+            load: WorkerLoad::default(),
+            state: WorkerState::Alive,
+            streams: None,
+        },
         WorkerUpdate::Fence { seen: 0 },
-        WorkerUpdate::Note(crate::Note::Given(lease_key(0))),
+        WorkerUpdate::Notify(crate::Notification::Assigned(lease_key(0))),
     ];
     for update in workers {
         let outcome = store.update_worker(&group, &id, &update).await.expect("an update");
-        assert_eq!(outcome, Outcome::Refused { current: None }, "{update:?} of a missing row is refused");
+        assert_eq!(
+            outcome,
+            WriteOutcome::Refused { current: None },
+            "{update:?} of a missing row is refused"
+        );
     }
     assert_eq!(store.worker(&group, &id).await.expect("a read"), None, "a refused update makes no row");
     let (seen, at) = (Epoch(0), 1);
@@ -105,13 +114,13 @@ async fn updates_of_missing_rows(suite: &Suite) {
             epoch: seen,
             position: Position::ShardEnd,
             at,
-            marks: Marks::default(),
+            metadata: CheckpointMetadata::default(),
             settles: false,
         },
         LeaseUpdate::Prepare {
             owner: id.clone(),
             epoch: seen,
-            pending: Pending { position: Position::ShardEnd, state: Bytes::new() },
+            pending: PendingPosition { position: Position::ShardEnd, state: Bytes::new() },
         },
         LeaseUpdate::HandOver {
             owner: id.clone(),
@@ -119,7 +128,7 @@ async fn updates_of_missing_rows(suite: &Suite) {
             to: None,
             position: None,
             at,
-            marks: Marks::default(),
+            metadata: CheckpointMetadata::default(),
             settles: false,
         },
         LeaseUpdate::Finish { owner: id.clone(), epoch: seen, children: Vec::new(), at },
@@ -131,7 +140,11 @@ async fn updates_of_missing_rows(suite: &Suite) {
     ];
     for update in leases {
         let outcome = store.update_lease(&group, &lease_key(0), &update).await.expect("an update");
-        assert_eq!(outcome, Outcome::Refused { current: None }, "{update:?} of a missing row is refused");
+        assert_eq!(
+            outcome,
+            WriteOutcome::Refused { current: None },
+            "{update:?} of a missing row is refused"
+        );
     }
     assert_eq!(
         store.lease(&group, &lease_key(0)).await.expect("a read"),
@@ -148,12 +161,16 @@ async fn deletions(suite: &Suite) {
         store.delete_worker(&group, &id).await.expect("the deletion of a worker is idempotent");
         assert_eq!(store.worker(&group, &id).await.expect("a read"), None, "a deleted worker is gone");
     }
-    let beat =
-        WorkerUpdate::Beat { seen: 7, load: Load::default(), state: WorkerState::Alive, streams: None };
+    let beat = WorkerUpdate::Heartbeat {
+        seen: 7,
+        load: WorkerLoad::default(),
+        state: WorkerState::Alive,
+        streams: None,
+    };
     let outcome = store.update_worker(&group, &id, &beat).await.expect("an update");
     assert_eq!(
         outcome,
-        Outcome::Refused { current: None },
+        WriteOutcome::Refused { current: None },
         "a deleted worker does not come back by its beat"
     );
 
@@ -187,7 +204,7 @@ async fn the_group_itself(suite: &Suite) {
         assert_eq!(row, paused, "a group is paused since it was first paused");
         assert_eq!(store.group(&group).await.expect("a read"), paused, "a read sees the group's row");
     }
-    let view = View { group: paused, ..View::default() };
+    let view = GroupView { group: paused, ..GroupView::default() };
     super::listings::eventually(store, &group, Listing::All, &view, "a listing shows the group's row").await;
     for _ in 0..2 {
         let row = store.update_group(&group, &GroupUpdate::Resume).await.expect("an update");

@@ -11,8 +11,9 @@ use rand::seq::IndexedRandom;
 use super::fixtures::{self, lease_key, position, shard, stream, worker_id};
 use super::{Report, Suite};
 use crate::{
-    Epoch, GroupId, LeaseRow, LeaseUpdate, Load, MAILBOX_LIMIT, Marks, Note, Outcome, Pending, Position,
-    SequenceNumber, Skipped, StreamId, WorkerId, WorkerRow, WorkerState, WorkerUpdate,
+    CheckpointMetadata, Epoch, GroupId, LeaseRow, LeaseUpdate, MAILBOX_LIMIT, Notification, PendingPosition,
+    Position, SequenceNumber, SkippedRecords, StreamId, WorkerId, WorkerLoad, WorkerRow, WorkerState,
+    WorkerUpdate, WriteOutcome,
 };
 
 const STEPS: u32 = 100;
@@ -58,10 +59,10 @@ fn compare<R: Debug + Clone + PartialEq>(
     row: &R,
     model: Option<R>,
     took_effect: bool,
-    outcome: Outcome<R>,
+    outcome: WriteOutcome<R>,
 ) -> R {
     match (model, outcome) {
-        (Some(expected), Outcome::Applied { before, after }) => {
+        (Some(expected), WriteOutcome::Applied { before, after }) => {
             assert_eq!(after, expected, "the effect of {update:?} on {row:?}");
             match before {
                 Some(before) => assert_eq!(before, *row, "the row before {update:?}"),
@@ -69,19 +70,19 @@ fn compare<R: Debug + Clone + PartialEq>(
             }
             expected
         }
-        (None, Outcome::Refused { current }) => {
+        (None, WriteOutcome::Refused { current }) => {
             assert_eq!(current.as_ref(), Some(row), "a refusal of {update:?} returns the row as it stands");
             row.clone()
         }
-        (Some(_), Outcome::Refused { current }) => {
+        (Some(_), WriteOutcome::Refused { current }) => {
             panic!("{update:?} holds on {row:?} but was refused with {current:?}")
         }
         // Nothing was left to do, and a store that lost a reply cannot tell who did it.
-        (None, Outcome::Applied { before: None, after }) if suite.lost_replies && took_effect => {
+        (None, WriteOutcome::Applied { before: None, after }) if suite.lost_replies && took_effect => {
             assert_eq!(after, *row, "{update:?} was done before");
             after
         }
-        (None, Outcome::Applied { after, .. }) => {
+        (None, WriteOutcome::Applied { after, .. }) => {
             panic!("{update:?} does not hold on {row:?} but was applied: {after:?}")
         }
     }
@@ -126,22 +127,22 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
         other => other,
     };
     let at = rng.random_range(1_700_000_000_000..1_700_000_002_000);
-    let marks = Marks {
+    let metadata = CheckpointMetadata {
         record_arrival_millis: rng.random_bool(0.5).then_some(at),
         caught_up_millis: rng.random_bool(0.5).then_some(at),
         bytes_per_second: rng.random_bool(0.5).then(|| rng.random_range(0..1_000_000)),
         skipped: rng
             .random_bool(0.5)
-            .then(|| Skipped::default().and(SequenceNumber::from(rng.random_range(0..99_u128)))),
+            .then(|| SkippedRecords::default().and(SequenceNumber::from(rng.random_range(0..99_u128)))),
     };
     let settles = rng.random_bool(0.3);
     match rng.random_range(0..15) {
         0 | 1 => ("Acquire", LeaseUpdate::Acquire { by: someone(rng), seen: epoch }),
-        2..=4 => ("Checkpoint", LeaseUpdate::Checkpoint { owner, epoch, position, at, marks, settles }),
+        2..=4 => ("Checkpoint", LeaseUpdate::Checkpoint { owner, epoch, position, at, metadata, settles }),
         5 | 6 => {
             let to = rng.random_bool(0.7).then(|| someone(rng));
             let position = rng.random_bool(0.6).then_some(position);
-            ("HandOver", LeaseUpdate::HandOver { owner, epoch, to, position, at, marks, settles })
+            ("HandOver", LeaseUpdate::HandOver { owner, epoch, to, position, at, metadata, settles })
         }
         7 => {
             let children = (0..rng.random_range(0..3)).map(shard).collect();
@@ -157,7 +158,7 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
         }
         12 | 13 => {
             let state = Bytes::from(vec![rng.random(); rng.random_range(0..3)]);
-            ("Prepare", LeaseUpdate::Prepare { owner, epoch, pending: Pending { position, state } })
+            ("Prepare", LeaseUpdate::Prepare { owner, epoch, pending: PendingPosition { position, state } })
         }
         14 => ("Pause", LeaseUpdate::Pause { paused: rng.random() }),
         10 => ("Unclaim", LeaseUpdate::Unclaim { by: someone(rng) }),
@@ -182,27 +183,30 @@ async fn workers(suite: &Suite, group: &GroupId, index: u32, rng: &mut SmallRng,
 }
 
 fn worker_update(row: &WorkerRow, step: u32, rng: &mut SmallRng) -> (&'static str, WorkerUpdate) {
-    let seen =
-        if rng.random_bool(0.8) { row.beat } else { (row.beat + 1).saturating_sub(rng.random_range(0..3)) };
+    let seen = if rng.random_bool(0.8) {
+        row.heartbeat
+    } else {
+        (row.heartbeat + 1).saturating_sub(rng.random_range(0..3))
+    };
     let fill = step >= STEPS / 2 && row.mailbox.len() < MAILBOX_LIMIT;
     match rng.random_range(0..20) {
         0..=3 if !fill => {
             let state = if rng.random_bool(0.8) { WorkerState::Alive } else { WorkerState::Leaving };
             let streams =
                 rng.random_bool(0.5).then(|| (0..rng.random_range(0..3)).map(some_stream).collect());
-            let load = Load { leases: rng.random_range(0..9) };
-            ("Beat", WorkerUpdate::Beat { seen, load, state, streams })
+            let load = WorkerLoad { leases: rng.random_range(0..9) };
+            ("Beat", WorkerUpdate::Heartbeat { seen, load, state, streams })
         }
         // Only late: a fenced row refuses everything.
         4..=6 if step > STEPS - 25 => ("Fence", WorkerUpdate::Fence { seen }),
         _ => {
             let key = lease_key(rng.random_range(0..MAILBOX_LIMIT as u32 * 2));
             let note = match rng.random_range(0..3) {
-                0 => Note::Claimed(key),
-                1 => Note::Given(key),
-                _ => Note::Changed(key),
+                0 => Notification::Claimed(key),
+                1 => Notification::Assigned(key),
+                _ => Notification::Changed(key),
             };
-            ("Note", WorkerUpdate::Note(note))
+            ("Notify", WorkerUpdate::Notify(note))
         }
     }
 }

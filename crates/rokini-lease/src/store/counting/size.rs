@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use crate::{GroupId, GroupRow, LeaseRow, Note, ShardId, StreamRow, WorkerRow};
+use crate::{GroupId, GroupRow, LeaseRow, Notification, ShardId, StreamRow, WorkerRow};
 
 /// A text attribute.
 fn text(name: &str, value: &str) -> u64 {
@@ -31,7 +31,7 @@ fn key(group: &GroupId, kind: &str, id: &str) -> u64 {
 }
 
 pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {
-    let notes: usize = row.mailbox.iter().map(|note| Note::to_string(note).len()).sum();
+    let notes: usize = row.mailbox.iter().map(|note| Notification::to_string(note).len()).sum();
     let mailbox = if notes == 0 { 0 } else { "mailbox".len() + 3 + notes };
     let process = row.process.as_ref().map_or(0, |process| {
         text("host", &process.host)
@@ -39,7 +39,7 @@ pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {
             + number("process_started", process.started)
     });
     key(group, "worker#", &row.id.to_string())
-        + number("beat", row.beat)
+        + number("beat", row.heartbeat)
         + text("state", &row.state.to_string())
         + number("leases", row.load.leases.into())
         + text("version", &row.version)
@@ -69,10 +69,10 @@ pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {
         + shards("parents", &row.parents)
         + shards("children", &row.children)
         + time("checkpointed_at", row.checkpointed_at)
-        + time("record_arrived_at", row.marks.record_arrival_millis)
-        + time("caught_up_at", row.marks.caught_up_millis)
-        + row.marks.bytes_per_second.map_or(0, |rate| number("bytes_per_second", rate))
-        + optional("skipped", row.marks.skipped.map(|skipped| skipped.to_string()))
+        + time("record_arrived_at", row.metadata.record_arrival_millis)
+        + time("caught_up_at", row.metadata.caught_up_millis)
+        + row.metadata.bytes_per_second.map_or(0, |rate| number("bytes_per_second", rate))
+        + optional("skipped", row.metadata.skipped.map(|skipped| skipped.to_string()))
         + pending
         + if row.paused { 1 + "paused".len() as u64 } else { 0 }
 }

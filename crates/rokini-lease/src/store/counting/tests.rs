@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    HashRange, Load, Marks, MemoryStore, Note, Pending, Position, ProcessMark, ShardId, WorkerState,
+    CheckpointMetadata, HashRange, MemoryStore, Notification, PendingPosition, Position, ProcessIdentity,
+    ShardId, WorkerLoad, WorkerState,
 };
 
 fn id() -> WorkerId {
@@ -12,10 +13,10 @@ fn group() -> GroupId {
 }
 
 fn worker() -> WorkerRow {
-    let process = ProcessMark { host: "boot-1".to_owned(), pid: 77, started: 1200 };
+    let process = ProcessIdentity { host: "boot-1".to_owned(), pid: 77, started: 1200 };
     WorkerRow {
-        beat: 1234,
-        mailbox: [Note::Given("s#1".parse().unwrap())].into(),
+        heartbeat: 1234,
+        mailbox: [Notification::Assigned("s#1".parse().unwrap())].into(),
         streams: Some([StreamId::new("s").unwrap(), StreamId::new("orders").unwrap()].into()),
         max_leases: Some(120),
         ..WorkerRow::joining(id(), Some(process))
@@ -38,13 +39,16 @@ fn full_lease() -> LeaseRow {
         previous: Some(Position::TrimHorizon),
         children: vec![ShardId::new("shardId-3").unwrap(), ShardId::new("shardId-4").unwrap()],
         checkpointed_at: Some(1_700_000_000_123),
-        marks: Marks {
+        metadata: CheckpointMetadata {
             record_arrival_millis: Some(1_700_000_000_123),
             caught_up_millis: Some(1_700_000_000_123),
             bytes_per_second: Some(1_234_500),
-            skipped: Some(crate::Skipped::default().and(crate::SequenceNumber::from(u128::MAX))),
+            skipped: Some(crate::SkippedRecords::default().and(crate::SequenceNumber::from(u128::MAX))),
         },
-        pending: Some(Pending { position: Position::ShardEnd, state: bytes::Bytes::from_static(b"state") }),
+        pending: Some(PendingPosition {
+            position: Position::ShardEnd,
+            state: bytes::Bytes::from_static(b"state"),
+        }),
         paused: true,
         ..lease("shardId-1")
             .with_parents(vec![ShardId::new("shardId-0").unwrap()])
@@ -58,10 +62,14 @@ async fn calls_are_counted_by_kind_and_billed_by_size() {
     store.insert_worker(&group(), &worker()).await.unwrap();
     store.insert_lease(&group(), &full_lease()).await.unwrap();
     let before = store.snapshot();
-    assert_eq!((before.of(Operation::Insert), before.write_units(), before.requests()), (2, 2, 2));
+    assert_eq!((before.of(StoreOperation::Insert), before.write_units(), before.requests()), (2, 2, 2));
 
-    let beat =
-        |seen| WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive, streams: None };
+    let beat = |seen| WorkerUpdate::Heartbeat {
+        seen,
+        load: WorkerLoad::default(),
+        state: WorkerState::Alive,
+        streams: None,
+    };
     assert!(store.update_worker(&group(), &id(), &beat(1234)).await.unwrap().is_applied());
     assert!(!store.update_worker(&group(), &id(), &beat(1234)).await.unwrap().is_applied());
     store.list(&group(), Listing::Workers).await.unwrap();
@@ -70,8 +78,8 @@ async fn calls_are_counted_by_kind_and_billed_by_size() {
     assert!(!store.delete_lease(&group(), &full_lease().key, Epoch(0)).await.unwrap());
 
     let since = store.clone().snapshot() - &before;
-    assert_eq!((since.of(Operation::Insert), since.of(Operation::Beat)), (0, 2));
-    assert_eq!((since.of(Operation::Watch), since.of(Operation::List)), (1, 1));
+    assert_eq!((since.of(StoreOperation::Insert), since.of(StoreOperation::Heartbeat)), (0, 2));
+    assert_eq!((since.of(StoreOperation::ListWorkers), since.of(StoreOperation::ListAll)), (1, 1));
     assert_eq!((since.refused(), since.failed()), (2, 0), "a refusal is billed and counted");
     assert_eq!((since.write_units(), since.write_calls()), (3, 3));
     assert!(
@@ -88,7 +96,7 @@ async fn errors_are_counted() {
     let store = CountingStore::new(faulty);
     store.list(&group(), Listing::All).await.unwrap_err();
     let counts = store.snapshot();
-    assert_eq!((counts.failed(), counts.of(Operation::List), counts.requests()), (1, 1, 1));
+    assert_eq!((counts.failed(), counts.of(StoreOperation::ListAll), counts.requests()), (1, 1, 1));
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use super::failure::Place;
 use super::items::{self, Item, LayoutRow, Listed, Row, Unreadable};
 use super::partition::Partition;
 use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, LeaseRow, Listing, Outcome, StoreError, StoreErrorKind, View,
+    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseRow, Listing, StoreError, StoreErrorKind,
+    WriteOutcome,
 };
 
 /// The data actions on one table.
@@ -104,8 +105,8 @@ impl Calls {
         &self,
         group: &Partition,
         listing: Listing,
-    ) -> Result<(View, Option<LayoutRow>), StoreError> {
-        let (mut view, mut layout) = (View::default(), None);
+    ) -> Result<(GroupView, Option<LayoutRow>), StoreError> {
+        let (mut view, mut layout) = (GroupView::default(), None);
         let mut from: Option<Item> = None;
         loop {
             let query = self
@@ -169,7 +170,11 @@ impl Calls {
     }
 
     /// Puts a row that does not exist yet.
-    pub(super) async fn insert<R: Row>(&self, group: &Partition, row: &R) -> Result<Outcome<R>, StoreError> {
+    pub(super) async fn insert<R: Row>(
+        &self,
+        group: &Partition,
+        row: &R,
+    ) -> Result<WriteOutcome<R>, StoreError> {
         let write = self.begin();
         let condition = absent();
         let result = self
@@ -187,14 +192,14 @@ impl Calls {
         let key = row.sort_key();
         let mine = |current: &R| row.is_insert_of(current);
         match answer!(self, "PutItem", PutItemError, result) {
-            Answer::Done(_) => Ok(Outcome::Applied { before: None, after: row.clone() }),
+            Answer::Done(_) => Ok(WriteOutcome::Applied { before: None, after: row.clone() }),
             Answer::Refused(item) => self.refused(&write, group, &key, item, mine).await,
             Answer::Failed(error) if write.attempts.uncertain() => {
                 match self.settle(&write, group, &key, error).await? {
                     (Some(current), _) if mine(&current) => {
-                        Ok(Outcome::Applied { before: None, after: current })
+                        Ok(WriteOutcome::Applied { before: None, after: current })
                     }
-                    (Some(current), _) => Ok(Outcome::Refused { current: Some(current) }),
+                    (Some(current), _) => Ok(WriteOutcome::Refused { current: Some(current) }),
                     // It may still arrive.
                     (None, error) => Err(error),
                 }
@@ -211,7 +216,7 @@ impl Calls {
         change: Expression,
         apply: impl Fn(&R) -> Option<R> + Send + Sync,
         took_effect: impl Fn(&R) -> bool + Send + Sync,
-    ) -> Result<Outcome<R>, StoreError> {
+    ) -> Result<WriteOutcome<R>, StoreError> {
         let write = self.begin();
         let result = self
             .client
@@ -236,17 +241,17 @@ impl Calls {
                 };
                 // A write that may be made twice found its own first try.
                 let own = write.attempts.uncertain() && took_effect(&before);
-                Ok(Outcome::Applied { before: (!own).then_some(before), after })
+                Ok(WriteOutcome::Applied { before: (!own).then_some(before), after })
             }
             Answer::Refused(item) => self.refused(&write, group, &row, item, took_effect).await,
             Answer::Failed(error) if write.attempts.uncertain() => {
                 match self.settle::<R>(&write, group, &row, error).await? {
                     (Some(current), _) if took_effect(&current) => {
-                        Ok(Outcome::Applied { before: None, after: current })
+                        Ok(WriteOutcome::Applied { before: None, after: current })
                     }
                     // The condition still holds: the write may still arrive.
                     (Some(current), error) if apply(&current).is_some() => Err(error),
-                    (current, _) => Ok(Outcome::Refused { current }),
+                    (current, _) => Ok(WriteOutcome::Refused { current }),
                 }
             }
             Answer::Failed(error) => Err(error),
@@ -350,7 +355,7 @@ impl Calls {
         row: &str,
         item: Option<Item>,
         took_effect: impl Fn(&R) -> bool + Send,
-    ) -> Result<Outcome<R>, StoreError> {
+    ) -> Result<WriteOutcome<R>, StoreError> {
         let uncertain = write.attempts.uncertain();
         let current = match item.filter(|item| !item.is_empty()) {
             Some(item) => Ok(Some(self.read(&item)?)),
@@ -362,9 +367,9 @@ impl Calls {
         };
         match current.map_err(|error| error.may_have_applied(uncertain))? {
             Some(current) if uncertain && took_effect(&current) => {
-                Ok(Outcome::Applied { before: None, after: current })
+                Ok(WriteOutcome::Applied { before: None, after: current })
             }
-            current => Ok(Outcome::Refused { current }),
+            current => Ok(WriteOutcome::Refused { current }),
         }
     }
 

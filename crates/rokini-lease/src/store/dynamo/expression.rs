@@ -11,7 +11,8 @@ use super::items::{
     SKIPPED, STATE, STREAMS, blob, list, number, text, time,
 };
 use crate::{
-    Epoch, GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, Marks, Position, WorkerId, WorkerState, WorkerUpdate,
+    CheckpointMetadata, Epoch, GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, Position, WorkerId, WorkerState,
+    WorkerUpdate,
 };
 
 /// An update expression with its condition. Every attribute goes by a placeholder: `owner`, `state` and others
@@ -132,12 +133,12 @@ impl Expression {
     }
 
     /// What the holder says together with a position.
-    fn with_marks(self, marks: &Marks, settles: bool) -> Self {
+    fn with_metadata(self, metadata: &CheckpointMetadata, settles: bool) -> Self {
         let known = self
-            .learn(RECORD_ARRIVED_AT, marks.record_arrival_millis.map(time))
-            .learn(CAUGHT_UP_AT, marks.caught_up_millis.map(time))
-            .learn(BYTES_PER_SECOND, marks.bytes_per_second.map(number))
-            .learn(SKIPPED, marks.skipped.map(text));
+            .learn(RECORD_ARRIVED_AT, metadata.record_arrival_millis.map(time))
+            .learn(CAUGHT_UP_AT, metadata.caught_up_millis.map(time))
+            .learn(BYTES_PER_SECOND, metadata.bytes_per_second.map(number))
+            .learn(SKIPPED, metadata.skipped.map(text));
         if settles { known.without_pending() } else { known }
     }
 
@@ -170,16 +171,16 @@ pub(super) fn lease(update: &LeaseUpdate) -> Expression {
             .set(OWNER, text(by))
             .set(EPOCH, number(seen.next()))
             .remove(CLAIM),
-        LeaseUpdate::Checkpoint { owner, epoch, position, at, marks, settles } => {
-            expression.when_held(owner, *epoch).progress_to(*position, *at).with_marks(marks, *settles)
+        LeaseUpdate::Checkpoint { owner, epoch, position, at, metadata, settles } => {
+            expression.when_held(owner, *epoch).progress_to(*position, *at).with_metadata(metadata, *settles)
         }
         LeaseUpdate::Prepare { owner, epoch, pending } => expression
             .when_held(owner, *epoch)
             .when(RANK, "<=", text(pending.position.rank()))
             .set(PENDING_POSITION, text(pending.position))
             .set(PENDING_STATE, blob(&pending.state)),
-        LeaseUpdate::HandOver { owner, epoch, to, position, at, marks, settles } => {
-            let held = expression.when_held(owner, *epoch).with_marks(marks, *settles);
+        LeaseUpdate::HandOver { owner, epoch, to, position, at, metadata, settles } => {
+            let held = expression.when_held(owner, *epoch).with_metadata(metadata, *settles);
             let stored = match position {
                 Some(position) => held.progress_to(*position, *at),
                 None => held,
@@ -238,7 +239,7 @@ pub(super) fn worker(update: &WorkerUpdate) -> Expression {
     // Without the first condition an update of a missing row would make one: there `<>` holds.
     let live = Expression::default().when_exists(ROW).when(STATE, "<>", text(WorkerState::Fenced));
     match update {
-        WorkerUpdate::Beat { seen, load, state, streams } => live
+        WorkerUpdate::Heartbeat { seen, load, state, streams } => live
             .when(BEAT, "=", number(seen))
             .set(BEAT, number(seen + 1))
             .set(LEASES, number(load.leases))
@@ -248,7 +249,7 @@ pub(super) fn worker(update: &WorkerUpdate) -> Expression {
         WorkerUpdate::Fence { seen } => {
             live.when(BEAT, "=", number(seen)).set(STATE, text(WorkerState::Fenced))
         }
-        WorkerUpdate::Note(note) => live
+        WorkerUpdate::Notify(note) => live
             .when_absent(MAILBOX)
             .when_size(MAILBOX, MAILBOX_LIMIT)
             .either()
@@ -281,7 +282,7 @@ mod tests {
             to: None,
             position: Some(Position::ShardEnd),
             at: 0,
-            marks: Marks { bytes_per_second: Some(7), ..Marks::default() },
+            metadata: CheckpointMetadata { bytes_per_second: Some(7), ..CheckpointMetadata::default() },
             settles: false,
         });
         assert_eq!(
@@ -299,7 +300,7 @@ mod tests {
     #[test]
     fn every_name_and_value_given_is_used() {
         // DynamoDB refuses an expression with a name or value that it does not mention.
-        let expression = worker(&WorkerUpdate::Note(crate::Note::Given("s#1".parse().unwrap())));
+        let expression = worker(&WorkerUpdate::Notify(crate::Notification::Assigned("s#1".parse().unwrap())));
         let text = format!("{} {}", expression.condition(), expression.update());
         for placeholder in expression.names.keys().chain(expression.values.keys()) {
             assert!(text.contains(placeholder.as_str()), "{placeholder} is not in {text}");

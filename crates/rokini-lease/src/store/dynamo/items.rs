@@ -13,8 +13,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 
 use crate::{
-    Epoch, GroupRow, HashRange, LeaseKey, LeaseRow, Load, Marks, Note, Pending, Position, ProcessMark,
-    StreamId, StreamRow, UnreadableRow, WorkerId, WorkerRow,
+    CheckpointMetadata, Epoch, GroupRow, HashRange, LeaseKey, LeaseRow, Notification, PendingPosition,
+    Position, ProcessIdentity, StreamId, StreamRow, UnreadableRow, WorkerId, WorkerLoad, WorkerRow,
 };
 
 use super::partition::Partition;
@@ -164,7 +164,7 @@ impl Row for WorkerRow {
 
     fn write(&self, item: &mut Item) {
         let mut put = |name: &str, value| item.insert(name.to_owned(), value);
-        put(BEAT, number(self.beat));
+        put(BEAT, number(self.heartbeat));
         put(STATE, text(self.state));
         put(LEASES, number(self.load.leases));
         put(VERSION, text(&self.version));
@@ -175,7 +175,7 @@ impl Row for WorkerRow {
             put(MAX_LEASES, number(limit));
         }
         if !self.mailbox.is_empty() {
-            put(MAILBOX, AttributeValue::Ss(self.mailbox.iter().map(Note::to_string).collect()));
+            put(MAILBOX, AttributeValue::Ss(self.mailbox.iter().map(Notification::to_string).collect()));
         }
         if let Some(process) = &self.process {
             put(HOST, text(&process.host));
@@ -188,7 +188,7 @@ impl Row for WorkerRow {
         let fields = Fields::of(item)?;
         let process = match fields.optional_text(HOST)? {
             None => None,
-            Some(host) => Some(ProcessMark {
+            Some(host) => Some(ProcessIdentity {
                 host: host.to_owned(),
                 pid: fields.number(PROCESS_ID)?,
                 started: fields.number(PROCESS_STARTED)?,
@@ -196,9 +196,9 @@ impl Row for WorkerRow {
         };
         Ok(Self {
             id: fields.key(WORKER_PREFIX)?,
-            beat: fields.number(BEAT)?,
+            heartbeat: fields.number(BEAT)?,
             state: fields.parsed(STATE)?,
-            load: Load { leases: fields.number(LEASES)? },
+            load: WorkerLoad { leases: fields.number(LEASES)? },
             mailbox: fields.notes()?,
             streams: fields.list(STREAMS)?.map(BTreeSet::from_iter),
             max_leases: fields.optional_number(MAX_LEASES)?,
@@ -246,16 +246,16 @@ impl Row for LeaseRow {
         if let Some(at) = self.checkpointed_at {
             put(CHECKPOINTED_AT, time(at));
         }
-        if let Some(at) = self.marks.record_arrival_millis {
+        if let Some(at) = self.metadata.record_arrival_millis {
             put(RECORD_ARRIVED_AT, time(at));
         }
-        if let Some(at) = self.marks.caught_up_millis {
+        if let Some(at) = self.metadata.caught_up_millis {
             put(CAUGHT_UP_AT, time(at));
         }
-        if let Some(rate) = self.marks.bytes_per_second {
+        if let Some(rate) = self.metadata.bytes_per_second {
             put(BYTES_PER_SECOND, number(rate));
         }
-        if let Some(skipped) = self.marks.skipped {
+        if let Some(skipped) = self.metadata.skipped {
             put(SKIPPED, text(skipped));
         }
         if let Some(pending) = &self.pending {
@@ -285,7 +285,7 @@ impl Row for LeaseRow {
         };
         let pending = match fields.optional(PENDING_POSITION)? {
             None => None,
-            Some(position) => Some(Pending { position, state: fields.bytes(PENDING_STATE)? }),
+            Some(position) => Some(PendingPosition { position, state: fields.bytes(PENDING_STATE)? }),
         };
         Ok(Self {
             key: fields.key(LEASE_PREFIX)?,
@@ -298,7 +298,7 @@ impl Row for LeaseRow {
             hash_range,
             claim: fields.optional(CLAIM)?,
             checkpointed_at: fields.time(CHECKPOINTED_AT)?,
-            marks: Marks {
+            metadata: CheckpointMetadata {
                 record_arrival_millis: fields.time(RECORD_ARRIVED_AT)?,
                 caught_up_millis: fields.time(CAUGHT_UP_AT)?,
                 bytes_per_second: fields.optional_number(BYTES_PER_SECOND)?,
@@ -481,7 +481,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The mailbox. A note that cannot be read is from a newer version: notes are only hints.
-    fn notes(&self) -> Result<BTreeSet<Note>, Unreadable> {
+    fn notes(&self) -> Result<BTreeSet<Notification>, Unreadable> {
         match self.item.get(MAILBOX) {
             None => Ok(BTreeSet::new()),
             Some(AttributeValue::Ss(notes)) => {

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::calls::Calls;
 use super::items::{self, Item, LayoutRow, Row};
 use crate::duty::stable_hash;
-use crate::{GroupId, Outcome, StoreError, StoreErrorKind};
+use crate::{GroupId, StoreError, StoreErrorKind, WriteOutcome};
 
 /// The value of the partition key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,8 +164,8 @@ async fn fix(calls: &Calls, group: &GroupId, wanted: NonZeroU16) -> Result<NonZe
         return Err(refused(calls, group, NonZeroU16::MIN, wanted));
     }
     match calls.insert(&base, &row).await? {
-        Outcome::Applied { .. } => {}
-        Outcome::Refused { current } => return Ok(current.unwrap_or(row).partitions),
+        WriteOutcome::Applied { .. } => {}
+        WriteOutcome::Refused { current } => return Ok(current.unwrap_or(row).partitions),
     }
     if calls.has_members(&base).await? {
         calls.delete::<LayoutRow>(&base, items::LAYOUT_ROW.to_owned()).await?;

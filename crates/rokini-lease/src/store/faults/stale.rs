@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::View;
+use crate::GroupView;
 
 /// Shows each row as of one of the views, chosen for each row on its own.
-pub(super) fn mix(views: &VecDeque<Arc<View>>, rng: &mut SmallRng) -> View {
-    View {
+pub(super) fn mix(views: &VecDeque<Arc<GroupView>>, rng: &mut SmallRng) -> GroupView {
+    GroupView {
         workers: pick(views, rng, |view| &view.workers, |row| &row.id),
         leases: pick(views, rng, |view| &view.leases, |row| &row.key),
         streams: pick(views, rng, |view| &view.streams, |row| &row.id),
@@ -20,9 +20,9 @@ pub(super) fn mix(views: &VecDeque<Arc<View>>, rng: &mut SmallRng) -> View {
 }
 
 fn pick<R: Clone, K: Ord + Clone>(
-    views: &VecDeque<Arc<View>>,
+    views: &VecDeque<Arc<GroupView>>,
     rng: &mut SmallRng,
-    rows: impl Fn(&View) -> &Vec<R>,
+    rows: impl Fn(&GroupView) -> &Vec<R>,
     key: impl Fn(&R) -> &K,
 ) -> Vec<R> {
     // A row by the views that have it.

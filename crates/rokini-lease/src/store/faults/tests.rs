@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::{Load, MemoryStore, Note, Position, WorkerName, WorkerState};
+use crate::{MemoryStore, Notification, Position, WorkerLoad, WorkerName, WorkerState};
 
 fn id(name: &str) -> WorkerId {
     WorkerId::start(WorkerName::new(name).unwrap(), &mut SmallRng::seed_from_u64(1))
@@ -28,10 +28,11 @@ async fn with_lease() -> FaultyStore<MemoryStore> {
 #[tokio::test]
 async fn a_call_that_fails_before_changes_nothing() {
     let store = with_lease().await;
-    for (fault, kind) in
-        [(Fault::FailBefore, StoreErrorKind::Unavailable), (Fault::Throttle, StoreErrorKind::Throttled)]
-    {
-        store.next(Operation::Acquire, fault, 1);
+    for (fault, kind) in [
+        (StoreFault::FailBefore, StoreErrorKind::Unavailable),
+        (StoreFault::Throttle, StoreErrorKind::Throttled),
+    ] {
+        store.next(StoreOperation::Acquire, fault, 1);
         let error = store.update_lease(&group(), &lease().key, &acquire(0)).await.unwrap_err();
         assert_eq!((error.kind(), error.is_ambiguous()), (kind, false));
         assert_eq!(store.lease(&group(), &lease().key).await.unwrap(), Some(lease()));
@@ -43,13 +44,13 @@ async fn a_call_that_fails_before_changes_nothing() {
 #[tokio::test]
 async fn a_lost_reply_leaves_the_effect() {
     let store = with_lease().await;
-    store.next(Target::Writes, Fault::LoseReply, 1);
+    store.next(FaultTarget::Writes, StoreFault::LoseReply, 1);
     let error = store.update_lease(&group(), &lease().key, &acquire(0)).await.unwrap_err();
     assert!(error.is_ambiguous());
     let row = store.lease(&group(), &lease().key).await.unwrap().unwrap();
     assert!(acquire(0).took_effect(&row), "{row:?}");
 
-    store.next(Target::Reads, Fault::LoseReply, 1);
+    store.next(FaultTarget::Reads, StoreFault::LoseReply, 1);
     let error = store.lease(&group(), &lease().key).await.unwrap_err();
     assert!(!error.is_ambiguous(), "a read has no effect");
 }
@@ -57,25 +58,32 @@ async fn a_lost_reply_leaves_the_effect() {
 #[tokio::test]
 async fn a_retry_recognises_its_first_try() {
     let store = with_lease().await;
-    store.chance(Target::Writes, Fault::Retry, 1.0);
-    let Outcome::Applied { before: None, after } =
+    store.chance(FaultTarget::Writes, StoreFault::Retry, 1.0);
+    let WriteOutcome::Applied { before: None, after } =
         store.update_lease(&group(), &lease().key, &acquire(0)).await.unwrap()
     else {
         panic!("the first try was not recognised");
     };
     assert_eq!(after.epoch, Epoch(1));
     let refused = store.update_lease(&group(), &lease().key, &acquire(5)).await.unwrap();
-    assert_eq!(refused, Outcome::Refused { current: Some(after) });
+    assert_eq!(refused, WriteOutcome::Refused { current: Some(after) });
 
     let worker = WorkerRow::joining(id("w"), None);
     let inserted = store.insert_worker(&group(), &worker).await.unwrap();
-    assert_eq!(inserted, Outcome::Applied { before: None, after: worker });
-    let note = WorkerUpdate::Note(Note::Given(lease().key));
+    assert_eq!(inserted, WriteOutcome::Applied { before: None, after: worker });
+    let note = WorkerUpdate::Notify(Notification::Assigned(lease().key));
     assert!(store.update_worker(&group(), &id("w"), &note).await.unwrap().is_applied());
-    let beat =
-        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
+    let beat = WorkerUpdate::Heartbeat {
+        seen: 0,
+        load: WorkerLoad::default(),
+        state: WorkerState::Alive,
+        streams: None,
+    };
     let outcome = store.update_worker(&group(), &id("w"), &beat).await.unwrap();
-    assert!(matches!(outcome, Outcome::Applied { before: None, .. }), "the mailbox of a lost beat is lost");
+    assert!(
+        matches!(outcome, WriteOutcome::Applied { before: None, .. }),
+        "the mailbox of a lost beat is lost"
+    );
     assert!(store.delete_lease(&group(), &lease().key, Epoch(1)).await.unwrap());
     store.delete_worker(&group(), &id("w")).await.unwrap();
 }
@@ -84,8 +92,8 @@ async fn a_retry_recognises_its_first_try() {
 async fn delays_pass_on_the_clock_of_tokio() {
     let store = with_lease().await;
     let (before, after) = (Duration::from_secs(2), Duration::from_secs(3));
-    store.next(Operation::Read, Fault::Delay(before), 1);
-    store.next(Operation::Read, Fault::DelayReply(after), 1);
+    store.next(StoreOperation::Read, StoreFault::Delay(before), 1);
+    store.next(StoreOperation::Read, StoreFault::DelayReply(after), 1);
     let started = Instant::now();
     store.lease(&group(), &lease().key).await.unwrap();
     assert_eq!(started.elapsed(), before + after);
@@ -95,7 +103,7 @@ async fn delays_pass_on_the_clock_of_tokio() {
 async fn an_outage_takes_everything_and_ends() {
     let store = with_lease().await;
     store.outage(true);
-    store.chance(Target::All, Fault::Delay(Duration::from_secs(5)), 1.0);
+    store.chance(FaultTarget::All, StoreFault::Delay(Duration::from_secs(5)), 1.0);
     let started = Instant::now();
     let read = store.list(&group(), Listing::All).await.unwrap_err();
     assert_eq!((read.kind(), read.is_ambiguous()), (StoreErrorKind::Unavailable, false));
@@ -120,13 +128,13 @@ async fn a_stale_listing_shows_rows_as_they_once_were() {
     store.update_lease(&group(), &lease().key, &acquire(0)).await.unwrap();
     let other = LeaseRow::new("orders#1".parse().unwrap(), Position::TrimHorizon);
     store.insert_lease(&group(), &other).await.unwrap();
-    store.next(Operation::List, Fault::StaleListing, 1);
+    store.next(StoreOperation::ListAll, StoreFault::StaleListing, 1);
     assert_eq!(store.list(&group(), Listing::All).await.unwrap(), fresh);
     let newer = store.list(&group(), Listing::All).await.unwrap();
     assert_eq!(newer.leases.len(), 2);
 
     // Row by row: the new row and the old epoch are seen together, sooner or later.
-    store.chance(Operation::List, Fault::StaleListing, 1.0);
+    store.chance(StoreOperation::ListAll, StoreFault::StaleListing, 1.0);
     let mut mixed = false;
     for _ in 0..50 {
         let view = store.list(&group(), Listing::All).await.unwrap();
@@ -145,7 +153,7 @@ async fn a_stale_listing_shows_rows_as_they_once_were() {
 async fn the_same_seed_makes_the_same_faults() {
     async fn faults(seed: u64) -> Vec<bool> {
         let store = FaultyStore::new(MemoryStore::new(), seed);
-        store.chance(Target::All, Fault::FailBefore, 0.5);
+        store.chance(FaultTarget::All, StoreFault::FailBefore, 0.5);
         let mut failed = Vec::new();
         for _ in 0..64 {
             failed.push(store.list(&group(), Listing::All).await.is_err());

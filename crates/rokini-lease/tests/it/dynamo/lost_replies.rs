@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use rokini_lease::{
-    DynamoStore, Epoch, LeaseRow, LeaseStore, LeaseUpdate, Load, Marks, Note, Outcome, Position,
-    StoreErrorKind, StreamRow, WorkerState, WorkerUpdate,
+    CheckpointMetadata, DynamoStore, Epoch, LeaseRow, LeaseStore, LeaseUpdate, Notification, Position,
+    StoreErrorKind, StreamRow, WorkerLoad, WorkerState, WorkerUpdate, WriteOutcome,
 };
 
 use super::proxy::{Proxy, Verdict};
@@ -64,7 +64,7 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
             epoch: Epoch(1),
             position: Position::AtTimestamp(5),
             at: 1,
-            marks: Marks::default(),
+            metadata: CheckpointMetadata::default(),
             settles: false,
         },
         LeaseUpdate::Claim { by: id("c"), seen: Epoch(1), over: None },
@@ -76,7 +76,7 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
             to: Some(id("b")),
             position: Some(Position::AtTimestamp(6)),
             at: 2,
-            marks: Marks::default(),
+            metadata: CheckpointMetadata::default(),
             settles: false,
         },
         LeaseUpdate::Seek { seen: Epoch(2), to: Position::TrimHorizon },
@@ -86,7 +86,7 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
             to: None,
             position: None,
             at: 3,
-            marks: Marks::default(),
+            metadata: CheckpointMetadata::default(),
             settles: true,
         },
         LeaseUpdate::Acquire { by: id("c"), seen: Epoch(4) },
@@ -97,13 +97,17 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
         let mut row = lease("s-0");
         link.lose();
         let inserted = link.store.insert_lease(&group(), &row).await.unwrap();
-        assert_eq!(inserted, Outcome::Applied { before: None, after: row.clone() });
+        assert_eq!(inserted, WriteOutcome::Applied { before: None, after: row.clone() });
         link.check("PutItem", retries);
         for update in &updates {
             let expected = update.apply(&row).unwrap();
             link.lose();
             let outcome = link.store.update_lease(&group(), &row.key, update).await.unwrap();
-            assert_eq!(outcome, Outcome::Applied { before: None, after: expected.clone() }, "{update:?}");
+            assert_eq!(
+                outcome,
+                WriteOutcome::Applied { before: None, after: expected.clone() },
+                "{update:?}"
+            );
             link.check("UpdateItem", retries);
             row = expected;
         }
@@ -116,9 +120,13 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
 
 #[tokio::test]
 async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
-    let note = WorkerUpdate::Note(Note::Given(lease("s-0").key));
-    let beat =
-        WorkerUpdate::Beat { seen: 0, load: Load { leases: 2 }, state: WorkerState::Leaving, streams: None };
+    let note = WorkerUpdate::Notify(Notification::Assigned(lease("s-0").key));
+    let beat = WorkerUpdate::Heartbeat {
+        seen: 0,
+        load: WorkerLoad { leases: 2 },
+        state: WorkerState::Leaving,
+        streams: None,
+    };
     for retries in [true, false] {
         let link = Link::new(retries).await;
         let mut row = worker("w");
@@ -127,22 +135,30 @@ async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
         link.proxy.seen();
         link.lose();
         let inserted = link.store.insert_worker(&group(), &row).await.unwrap();
-        assert_eq!(inserted, Outcome::Applied { before: None, after: row.clone() });
+        assert_eq!(inserted, WriteOutcome::Applied { before: None, after: row.clone() });
         link.check("PutItem", retries);
         for update in [&note, &beat, &WorkerUpdate::Fence { seen: 1 }] {
             let expected = update.apply(&row).unwrap();
             link.lose();
             let outcome = link.store.update_worker(&group(), &row.id, update).await.unwrap();
-            assert_eq!(outcome, Outcome::Applied { before: None, after: expected.clone() }, "{update:?}");
+            assert_eq!(
+                outcome,
+                WriteOutcome::Applied { before: None, after: expected.clone() },
+                "{update:?}"
+            );
             link.check("UpdateItem", retries);
             row = expected;
         }
         // A beat of a fenced worker is refused, with the reply lost or not.
         link.lose();
-        let late =
-            WorkerUpdate::Beat { seen: 1, load: Load::default(), state: WorkerState::Alive, streams: None };
+        let late = WorkerUpdate::Heartbeat {
+            seen: 1,
+            load: WorkerLoad::default(),
+            state: WorkerState::Alive,
+            streams: None,
+        };
         let outcome = link.store.update_worker(&group(), &row.id, &late).await.unwrap();
-        assert_eq!(outcome, Outcome::Refused { current: Some(row.clone()) });
+        assert_eq!(outcome, WriteOutcome::Refused { current: Some(row.clone()) });
         link.lose();
         link.store.delete_worker(&group(), &row.id).await.unwrap();
         link.check("DeleteItem", retries);
@@ -157,13 +173,13 @@ async fn c13_the_lost_reply_of_a_stream_row_is_settled() {
         let row = StreamRow { id: "orders@1".parse().unwrap(), name, start: Position::TrimHorizon };
         link.lose();
         let outcome = link.store.insert_stream(&group(), &row).await.unwrap();
-        assert_eq!(outcome, Outcome::Applied { before: None, after: row.clone() });
+        assert_eq!(outcome, WriteOutcome::Applied { before: None, after: row.clone() });
         link.check("PutItem", retries);
         // Another worker's decision stands, with the reply lost or not.
         let other = StreamRow { start: Position::AtTimestamp(1), ..row.clone() };
         link.lose();
         let outcome = link.store.insert_stream(&group(), &other).await.unwrap();
-        assert_eq!(outcome, Outcome::Refused { current: Some(row) });
+        assert_eq!(outcome, WriteOutcome::Refused { current: Some(row) });
     }
 }
 
@@ -182,12 +198,16 @@ async fn a_retry_that_finds_its_first_try_unapplied_keeps_the_mailbox() {
     .await;
     let store = super::server::store(&proxy.address);
     store.insert_worker(&group(), &worker("w")).await.unwrap();
-    let note = Note::Given(lease("s-0").key);
-    store.update_worker(&group(), &id("w"), &WorkerUpdate::Note(note.clone())).await.unwrap();
-    let beat =
-        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
+    let note = Notification::Assigned(lease("s-0").key);
+    store.update_worker(&group(), &id("w"), &WorkerUpdate::Notify(note.clone())).await.unwrap();
+    let beat = WorkerUpdate::Heartbeat {
+        seen: 0,
+        load: WorkerLoad::default(),
+        state: WorkerState::Alive,
+        streams: None,
+    };
     let outcome = store.update_worker(&group(), &id("w"), &beat).await.unwrap();
-    let Outcome::Applied { before: Some(before), .. } = outcome else { panic!("{outcome:?}") };
+    let WriteOutcome::Applied { before: Some(before), .. } = outcome else { panic!("{outcome:?}") };
     assert!(before.mailbox.contains(&note), "the note came with the beat that took it");
 }
 
@@ -216,12 +236,12 @@ async fn what_a_read_cannot_settle_is_said_to_be_ambiguous() {
         assert_eq!((error.kind(), error.is_ambiguous()), (StoreErrorKind::Unavailable, true), "{error}");
     }
     // Where the condition does not hold any more, nothing can come of the write: the row says it all.
-    let refused = Outcome::Refused { current: Some(here.clone()) };
+    let refused = WriteOutcome::Refused { current: Some(here.clone()) };
     assert_eq!(store.update_lease(&group(), &here.key, &acquire(7)).await.unwrap(), refused);
     let other = LeaseRow { epoch: Epoch(7), ..here.clone() };
     assert_eq!(store.insert_lease(&group(), &other).await.unwrap(), refused);
     assert!(!store.delete_lease(&group(), &here.key, Epoch(7)).await.unwrap());
-    let refused = Outcome::Refused { current: None };
+    let refused = WriteOutcome::Refused { current: None };
     assert_eq!(store.update_lease(&group(), &missing.key, &acquire(0)).await.unwrap(), refused);
     store.delete_worker(&group(), &id("nobody")).await.unwrap();
 }
@@ -258,8 +278,12 @@ async fn p7_a_call_ends_in_time_when_the_reply_never_comes() {
     direct.insert_worker(&group(), &worker("w")).await.unwrap();
     let operation = Duration::from_millis(900);
     let store = super::server::store(&proxy.address).timeouts(Duration::from_millis(200), operation);
-    let beat =
-        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
+    let beat = WorkerUpdate::Heartbeat {
+        seen: 0,
+        load: WorkerLoad::default(),
+        state: WorkerState::Alive,
+        streams: None,
+    };
     let started = std::time::Instant::now();
     let error = store.update_worker(&group(), &id("w"), &beat).await.unwrap_err();
     assert!(error.is_ambiguous());

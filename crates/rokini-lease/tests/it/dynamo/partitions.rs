@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use rokini_lease::store::conformance::Suite;
-use rokini_lease::{DynamoStore, LeaseStore, Listing, StoreErrorKind, View};
+use rokini_lease::{DynamoStore, GroupView, LeaseStore, Listing, StoreErrorKind};
 
 use super::server::{Server, TABLE, group, lease, store, worker};
 
@@ -80,5 +80,5 @@ async fn the_number_of_partition_keys_is_fixed_when_a_group_begins() {
     }
     first.delete_group(&group()).await.unwrap();
     let anew = spread(&server, 2);
-    assert_eq!(anew.list(&group(), Listing::All).await.unwrap(), View::default());
+    assert_eq!(anew.list(&group(), Listing::All).await.unwrap(), GroupView::default());
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use rokini_lease::store::conformance::Suite;
 use rokini_lease::{
-    Epoch, GroupId, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, Load, Marks, Position, ShardId,
-    StoreErrorKind, StreamId, View, WorkerState, WorkerUpdate,
+    CheckpointMetadata, Epoch, GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing,
+    Position, ShardId, StoreErrorKind, StreamId, WorkerLoad, WorkerState, WorkerUpdate,
 };
 
 use super::proxy::{Proxy, Verdict};
@@ -45,7 +45,7 @@ async fn r8_a_listing_of_more_than_a_page_comes_whole_or_not_at_all() {
         direct.insert_lease(&group(), row).await.unwrap();
     }
     direct.insert_worker(&group(), &worker("w")).await.unwrap();
-    let whole = View { workers: vec![worker("w")], leases, ..View::default() };
+    let whole = GroupView { workers: vec![worker("w")], leases, ..GroupView::default() };
 
     let mut later = 0;
     let proxy = Proxy::start(&server.address, move |request| {
@@ -102,8 +102,12 @@ async fn attributes_that_this_version_does_not_know_survive() {
     }
     let acquire = LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0) };
     assert!(store.update_lease(&group(), &lease("s-0").key, &acquire).await.unwrap().is_applied());
-    let beat =
-        WorkerUpdate::Beat { seen: 0, load: Load::default(), state: WorkerState::Alive, streams: None };
+    let beat = WorkerUpdate::Heartbeat {
+        seen: 0,
+        load: WorkerLoad::default(),
+        state: WorkerState::Alive,
+        streams: None,
+    };
     assert!(store.update_worker(&group(), &id("w"), &beat).await.unwrap().is_applied());
     for row in &keys {
         let read = client.get_item().table_name(TABLE).set_key(Some(item(row).into())).send().await.unwrap();
@@ -177,7 +181,7 @@ async fn c14_groups_and_streams_in_one_table_do_not_touch_each_other() {
             epoch: Epoch(1),
             position: Position::AtTimestamp(9),
             at: 1,
-            marks: Marks::default(),
+            metadata: CheckpointMetadata::default(),
             settles: false,
         },
         LeaseUpdate::Finish { owner: id("w"), epoch: Epoch(1), children: Vec::new(), at: 2 },

@@ -221,7 +221,7 @@ impl Protocol {
     }
 
     fn heartbeats(&self, w: u8, slot: &Slot, actions: &mut Vec<Action>) {
-        match slot.beat {
+        match slot.heartbeat {
             Beat::Sent(_) | Beat::Idle if slot.row == Row::Dead => actions.push(Action::BeatRefused(w)),
             Beat::Idle if self.recovery.is_some() => {}
             Beat::Idle => actions.push(Action::Beat(w)),
@@ -307,7 +307,7 @@ impl Protocol {
             passed[n] = Some(step);
             slot.ahead = is_ahead;
             slot.valid = slot.valid.saturating_sub(step);
-            slot.beat = match slot.beat {
+            slot.heartbeat = match slot.heartbeat {
                 Beat::Idle => Beat::Idle,
                 beat if self.has(Flaw::ValidFromTheAnswer) => beat,
                 // It gives nothing any more; should it still arrive, others wait longer.
@@ -525,7 +525,7 @@ impl Model for Protocol {
                 world.requests.iter().flatten().any(|r| !world.slots[usize::from(r.by)].running)
             }),
             Property::sometimes(LATE_BEAT, |_, world: &World| {
-                world.slots.iter().any(|slot| matches!(slot.beat, Beat::Applied(age) if age > 0))
+                world.slots.iter().any(|slot| matches!(slot.heartbeat, Beat::Applied(age) if age > 0))
             }),
         ]
     }
@@ -540,22 +540,22 @@ impl Protocol {
             Action::Join(w) => self.join(&mut next, w),
             Action::Leave(w) => next.slots[usize::from(w)].row = Row::Leaving,
             Action::Crash(w) => next.end_process(usize::from(w)),
-            Action::Beat(w) => next.slots[usize::from(w)].beat = Beat::Sent(0),
+            Action::Beat(w) => next.slots[usize::from(w)].heartbeat = Beat::Sent(0),
             Action::BeatArrives(w) => {
                 let slot = &mut next.slots[usize::from(w)];
-                let Beat::Sent(age) = slot.beat else { return None };
+                let Beat::Sent(age) = slot.heartbeat else { return None };
                 takes_effect(WorkerWrite::Beat, slot.row == Row::Dead, true).then_some(())?;
                 // Every watcher sees it at once: seen later, it only makes them wait longer.
                 slot.still = [0; SLOTS];
                 slot.silent &= self.has(Flaw::FenceWithoutBeat);
-                slot.beat = Beat::Applied(age);
+                slot.heartbeat = Beat::Applied(age);
             }
             Action::BeatAnswered(w) => {
                 let slot = &mut next.slots[usize::from(w)];
-                let Beat::Applied(age) = std::mem::take(&mut slot.beat) else { return None };
+                let Beat::Applied(age) = std::mem::take(&mut slot.heartbeat) else { return None };
                 slot.valid = slot.valid.max(self.validity - age);
             }
-            Action::BeatLost(w) => next.slots[usize::from(w)].beat = Beat::Idle,
+            Action::BeatLost(w) => next.slots[usize::from(w)].heartbeat = Beat::Idle,
             Action::BeatRefused(w) => next.end_process(usize::from(w)),
             Action::Fence(w) => {
                 let fenced = next.slots[usize::from(w)].row == Row::Dead;

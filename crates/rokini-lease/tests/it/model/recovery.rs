@@ -7,8 +7,8 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{
-    LeaseKey, LeaseRow, Policy, Position, ShardId, StreamId, View, WorkerId, WorkerName, WorkerRow,
-    WorkerState, plan,
+    AssignmentPolicy, GroupView, LeaseKey, LeaseRow, Position, ShardId, StreamId, WorkerId, WorkerName,
+    WorkerRow, WorkerState, plan,
 };
 
 use super::protocol::{Fate, Flaw, Protocol};
@@ -77,7 +77,7 @@ fn planned(index: usize, ids: &[WorkerId], keys: &[LeaseKey]) -> [Option<Move>; 
         left /= base;
         digit
     };
-    let mut view = View::default();
+    let mut view = GroupView::default();
     for id in ids {
         let state = [WorkerState::Fenced, WorkerState::Alive, WorkerState::Leaving][digit(3)];
         view.workers.push(WorkerRow { state, ..WorkerRow::joining(id.clone(), None) });
@@ -89,7 +89,7 @@ fn planned(index: usize, ids: &[WorkerId], keys: &[LeaseKey]) -> [Option<Move>; 
     }
     let number = |id: &WorkerId| ids.iter().position(|other| other == id).unwrap() as u8;
     let mut moves = [None; LEASES];
-    for step in plan(&view, &Policy::default()) {
+    for step in plan(&view, &AssignmentPolicy::default()) {
         let lease = keys.iter().position(|key| *key == step.key).unwrap();
         moves[lease] = Some(Move { from: step.from.as_ref().map(number), to: number(&step.to) });
     }
@@ -125,7 +125,7 @@ impl Protocol {
         let mut quiet = *world;
         for slot in &mut quiet.slots {
             // Heartbeats and fences under way are lost, and every watcher counts anew.
-            (slot.beat, slot.silent, slot.still) = (Beat::Idle, false, [0; SLOTS]);
+            (slot.heartbeat, slot.silent, slot.still) = (Beat::Idle, false, [0; SLOTS]);
         }
         plans.orders.iter().all(|order| self.comes_to_rest(plans, quiet.renamed(order)))
     }

@@ -71,8 +71,8 @@ mod as_the_stores_do {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
     use rokini_lease::{
-        Epoch, LeaseKey, LeaseUpdate, Load, MAILBOX_LIMIT, Marks, Note, Position, ShardId, StreamId,
-        WorkerId, WorkerName, WorkerRow, WorkerState, WorkerUpdate,
+        CheckpointMetadata, Epoch, LeaseKey, LeaseUpdate, MAILBOX_LIMIT, Notification, Position, ShardId,
+        StreamId, WorkerId, WorkerLoad, WorkerName, WorkerRow, WorkerState, WorkerUpdate,
     };
 
     use super::{LeaseRow, LeaseWrite, Ordering, WorkerWrite, takes_effect, write};
@@ -131,7 +131,7 @@ mod as_the_stores_do {
                 epoch,
                 position: given,
                 at: 0,
-                marks: Marks::default(),
+                metadata: CheckpointMetadata::default(),
                 settles: false,
             },
             LeaseWrite::HandOver { owner, to, position } => LeaseUpdate::HandOver {
@@ -140,7 +140,7 @@ mod as_the_stores_do {
                 to: to.map(id),
                 position: position.map(|_| given),
                 at: 0,
-                marks: Marks::default(),
+                metadata: CheckpointMetadata::default(),
                 settles: false,
             },
             LeaseWrite::Claim { by, over } => {
@@ -182,30 +182,35 @@ mod as_the_stores_do {
 
     #[test]
     fn the_worker_table_is_what_the_stores_run() {
-        let full: Vec<Note> = (0..MAILBOX_LIMIT).map(|n| Note::Given(key(&n.to_string()))).collect();
+        let full: Vec<Notification> =
+            (0..MAILBOX_LIMIT).map(|n| Notification::Assigned(key(&n.to_string()))).collect();
         for (state, seen, mailbox) in [WorkerState::Alive, WorkerState::Leaving, WorkerState::Fenced]
             .into_iter()
             .flat_map(|state| [3, 4].map(|seen| (state, seen)))
             .flat_map(|(state, seen)| [&[][..], &full[..]].map(|mailbox| (state, seen, mailbox)))
         {
             let row = WorkerRow {
-                beat: 4,
+                heartbeat: 4,
                 state,
                 mailbox: mailbox.iter().cloned().collect(),
                 ..WorkerRow::joining(id(0), None)
             };
             let (fenced, stands) = (state == WorkerState::Fenced, seen == 4);
-            let beat =
-                WorkerUpdate::Beat { seen, load: Load::default(), state: WorkerState::Alive, streams: None };
+            let beat = WorkerUpdate::Heartbeat {
+                seen,
+                load: WorkerLoad::default(),
+                state: WorkerState::Alive,
+                streams: None,
+            };
             let after = beat.apply(&row);
             assert_eq!(after.as_ref().is_some(), takes_effect(WorkerWrite::Beat, fenced, stands));
-            assert!(after.is_none_or(|after| after.beat == 5 && after.state == WorkerState::Alive));
+            assert!(after.is_none_or(|after| after.heartbeat == 5 && after.state == WorkerState::Alive));
             let after = WorkerUpdate::Fence { seen }.apply(&row);
             assert_eq!(after.as_ref().is_some(), takes_effect(WorkerWrite::Fence, fenced, stands));
-            assert!(after.is_none_or(|after| after.beat == 4 && after.state == WorkerState::Fenced));
+            assert!(after.is_none_or(|after| after.heartbeat == 4 && after.state == WorkerState::Fenced));
             // A note leaves alone what the other two look at.
-            let noted = WorkerUpdate::Note(Note::Given(key("x"))).apply(&row);
-            assert!(noted.is_none_or(|noted| (noted.beat, noted.state) == (4, state)));
+            let noted = WorkerUpdate::Notify(Notification::Assigned(key("x"))).apply(&row);
+            assert!(noted.is_none_or(|noted| (noted.heartbeat, noted.state) == (4, state)));
         }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Slot {
     pub(crate) running: bool,
     /// Ticks of its clock for which it is still valid.
     pub(crate) valid: u8,
-    pub(crate) beat: Beat,
+    pub(crate) heartbeat: Beat,
     /// How far its clock is ahead of the slowest possible one.
     pub(crate) ahead: u8,
     /// Its beat has stood still for the failover time on the clock of some watcher, who may have sent a fence.
@@ -166,7 +166,7 @@ impl Slot {
     fn code(&self) -> u64 {
         let mut bits = Bits(0);
         bits.push(2, self.row as u64).push(1, self.running.into()).push(2, self.valid.into());
-        let (beat, age) = match self.beat {
+        let (beat, age) = match self.heartbeat {
             Beat::Idle => (0, 0),
             Beat::Sent(age) => (1, age),
             Beat::Applied(age) => (2, age),
@@ -180,7 +180,7 @@ impl Slot {
 
     /// Of a fenced worker that nothing can make valid again: what it believes under a past epoch leads to nothing.
     fn forget_stale_holds(&mut self) {
-        if self.valid == 0 && !matches!(self.beat, Beat::Applied(_)) {
+        if self.valid == 0 && !matches!(self.heartbeat, Beat::Applied(_)) {
             for hold in self.holds.iter_mut().filter(|hold| **hold == Hold::Stale) {
                 *hold = Hold::No;
             }
@@ -260,8 +260,8 @@ impl World {
     pub(crate) fn end_row(&mut self, worker: usize) {
         let slot = &mut self.slots[worker];
         (slot.row, slot.silent, slot.still) = (Row::Dead, false, [0; SLOTS]);
-        if matches!(slot.beat, Beat::Sent(_)) {
-            slot.beat = Beat::Idle;
+        if matches!(slot.heartbeat, Beat::Sent(_)) {
+            slot.heartbeat = Beat::Idle;
         }
     }
 

@@ -21,7 +21,7 @@ impl Dispatcher<'_> {
                 Told::Unparked { key } => Event::Unparked { stream, shard, key },
                 Told::Skipped { records, failure, failures } => {
                     self.live.given_up(records.len(), 0);
-                    context.checkpoints().skipped(&records, self.lease.row().marks.skipped);
+                    context.checkpoints().skipped(&records, self.lease.row().metadata.skipped);
                     Event::Skipped { stream, shard, records, failure, failures }
                 }
                 Told::Buried { records, failures } => {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rokini_lease::{LeaseRow, Marks, Position, WallClock};
+use rokini_lease::{CheckpointMetadata, LeaseRow, Position, WallClock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -45,7 +45,7 @@ pub(crate) fn gap(
 fn known_at(row: &LeaseRow) -> Option<u64> {
     match row.position {
         Position::AtTimestamp(millis) => Some(millis),
-        Position::Sequence(..) => row.marks.record_arrival_millis.max(row.marks.caught_up_millis),
+        Position::Sequence(..) => row.metadata.record_arrival_millis.max(row.metadata.caught_up_millis),
         Position::TrimHorizon | Position::ShardEnd => None,
     }
 }
@@ -269,10 +269,10 @@ impl ReadProgress {
     }
 
     /// To be stored with a position.
-    pub(crate) fn marks(&self, done: Position) -> Marks {
+    pub(crate) fn metadata(&self, done: Position) -> CheckpointMetadata {
         let mut state = self.state();
         state.settle(done);
-        Marks {
+        CheckpointMetadata {
             record_arrival_millis: state.arrivals.last_done(),
             caught_up_millis: state.caught_up,
             bytes_per_second: state.rate.per_second(Instant::now()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rokini::lease::{LeaseRow, MemoryStore, Policy, View};
+use rokini::lease::{AssignmentPolicy, GroupView, LeaseRow, MemoryStore};
 use rokini::{Balance, ConfigKey};
 use tokio::time::sleep;
 
@@ -49,7 +49,7 @@ async fn by_throughput_two_hot_shards_end_on_different_workers() {
         sleep(Duration::from_secs(180)).await;
         let rows = leases(&store).await;
         for shard in &hot {
-            let rate = rows[*shard].marks.bytes_per_second.unwrap();
+            let rate = rows[*shard].metadata.bytes_per_second.unwrap();
             assert!((9_500..=10_500).contains(&rate), "10 kB a second: {rate}");
         }
         let apart = owner(&rows[hot[0]]) != owner(&rows[hot[1]]);
@@ -66,7 +66,7 @@ async fn by_throughput_two_hot_shards_end_on_different_workers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_of_ones_own_decides() {
-    let all_to_the_second = Policy::custom("second", |view: &View| {
+    let all_to_the_second = AssignmentPolicy::custom("second", |view: &GroupView| {
         let second = view.workers.iter().find(|row| row.id.name.as_str() == "w2");
         let all = view.leases.iter().filter_map(|row| Some((row.key.clone(), second?.id.clone())));
         all.collect::<BTreeMap<_, _>>()

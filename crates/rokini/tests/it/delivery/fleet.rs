@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, Fault, FaultyStore, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause, MemoryStore,
-    Operation, Position, SequenceNumber, Target, WorkerUpdate,
+    CountingStore, FaultTarget, FaultyStore, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause,
+    MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation, WorkerUpdate,
 };
 use rokini::{Batch, Event, HandlerError, RecordProcessor, ShardContext, ShardState, ShardStop};
 use tokio::time::{Instant, advance, sleep};
@@ -135,14 +135,14 @@ impl RecordProcessor for Order {
 
 #[tokio::test(start_paused = true)]
 async fn c13_lost_replies_lose_no_lease_and_put_no_callback_out_of_order() {
-    let faults = [Fault::LoseReply, Fault::Retry];
+    let faults = [StoreFault::LoseReply, StoreFault::Retry];
     // How likely it is, by how often it is called.
     let targets = [
-        (Target::Only(Operation::Checkpoint), 0.5),
-        (Target::Only(Operation::Beat), 0.5),
-        (Target::Only(Operation::Acquire), 0.9),
-        (Target::Only(Operation::HandOver), 0.9),
-        (Target::Writes, 0.5),
+        (FaultTarget::Only(StoreOperation::Checkpoint), 0.5),
+        (FaultTarget::Only(StoreOperation::Heartbeat), 0.5),
+        (FaultTarget::Only(StoreOperation::Acquire), 0.9),
+        (FaultTarget::Only(StoreOperation::HandOver), 0.9),
+        (FaultTarget::Writes, 0.5),
     ];
     for (target, likely) in targets {
         for fault in faults {
@@ -190,7 +190,7 @@ async fn k1_idle_shards_cost_heartbeats_only() {
     let before = store.snapshot();
     sleep(Duration::from_secs(60)).await;
     let after = store.snapshot();
-    let beats = after.of(Operation::Beat) - before.of(Operation::Beat);
+    let beats = after.of(StoreOperation::Heartbeat) - before.of(StoreOperation::Heartbeat);
     assert_eq!(after.write_calls() - before.write_calls(), beats, "nothing but heartbeats");
     assert!((55..=60).contains(&beats), "{beats}");
     let reads = after.read_calls() - before.read_calls();
@@ -424,7 +424,7 @@ async fn c5_two_handlers_of_one_shard_never_run_at_once() {
     log.until_count(1).await;
     // Declared dead while it works: it joins again at its next heartbeat and gets its shard back at once.
     let view = store.list(&group(), Listing::All).await.unwrap();
-    let fence = WorkerUpdate::Fence { seen: view.workers[0].beat };
+    let fence = WorkerUpdate::Fence { seen: view.workers[0].heartbeat };
     let fenced = store.update_worker(&group(), &view.workers[0].id, &fence).await.unwrap();
     assert!(fenced.is_applied());
     let begun = Instant::now();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, Fault, FaultyStore, LeaseStore, MemoryStore, Operation, Position, SequenceNumber,
+    CountingStore, FaultyStore, LeaseStore, MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation,
 };
 use rokini::{
     Batch, ConsumerBuilder, ErrorKind, Event, HandlerCall, HandlerError, HandlerFailure, Record,
@@ -221,7 +221,7 @@ async fn c11_shard_that_cannot_be_read_changes_nothing_for_the_others() {
 async fn c11_failing_checkpoint_is_tried_again_and_delivery_goes_on() {
     let (stream, inner, log) = (Stream::new(1), MemoryStore::new(), Log::default());
     let store = FaultyStore::new(inner.clone(), 1);
-    store.next(Operation::Checkpoint, Fault::FailBefore, 5);
+    store.next(StoreOperation::Checkpoint, StoreFault::FailBefore, 5);
     let running = Running::logging(builder(&stream, store, "w"), &log).await;
     let mut events = running.handle.events();
     for text in ["a", "b", "c"] {
@@ -246,17 +246,17 @@ async fn k1_positions_are_stored_at_most_once_an_interval() {
         sleep(Duration::from_millis(100)).await;
     }
     log.until_count(600).await;
-    let writes = store.snapshot().of(Operation::Checkpoint);
+    let writes = store.snapshot().of(StoreOperation::Checkpoint);
     assert!((12..=13).contains(&writes), "{writes} writes in a minute at one each 5 s");
     // Idle: what is done is stored once, then nothing.
     sleep(Duration::from_secs(6)).await;
-    let before = store.snapshot().of(Operation::Checkpoint);
+    let before = store.snapshot().of(StoreOperation::Checkpoint);
     sleep(Duration::from_secs(600)).await;
-    assert_eq!(store.snapshot().of(Operation::Checkpoint), before);
+    assert_eq!(store.snapshot().of(StoreOperation::Checkpoint), before);
     assert_eq!(position(&store, &shard_id(0)).await, Position::after(SequenceNumber::from(600)));
     running.stop().await;
     assert_eq!(
-        store.snapshot().of(Operation::Checkpoint),
+        store.snapshot().of(StoreOperation::Checkpoint),
         before,
         "a clean stop writes in the hand-over only"
     );
@@ -356,8 +356,8 @@ async fn c13_manual_checkpoint_waits_out_a_store_that_does_not_answer() {
     let (running, keep) = keeping(&stream, store.clone(), "w").await;
     keep.0.until_count(1).await;
     let batch = keep.1.lock().unwrap()[0].clone();
-    store.next(Operation::Checkpoint, Fault::LoseReply, 1);
-    store.next(Operation::Checkpoint, Fault::FailBefore, 3);
+    store.next(StoreOperation::Checkpoint, StoreFault::LoseReply, 1);
+    store.next(StoreOperation::Checkpoint, StoreFault::FailBefore, 3);
     batch.checkpoint_at(&batch.records()[0]).await.unwrap();
     assert_eq!(position(&inner, &shard_id(0)).await, Position::after(SequenceNumber::from(1)));
     running.stop().await;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_parse::{Scrape, Value};
-use rokini::lease::{Fault, FaultyStore, LeaseStore, LostCause, MemoryStore, Operation};
+use rokini::lease::{FaultyStore, LeaseStore, LostCause, MemoryStore, StoreFault, StoreOperation};
 use rokini::{
     Batch, ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, Handle, HandlerError, Metric, OnFailure,
     RecordProcessor, ShardContext, StallCause,
@@ -231,7 +231,7 @@ async fn c1_metrics_count_what_was_given_up_and_what_was_tried_again() {
     for then in [OnFailure::Skip, OnFailure::DeadLetter] {
         let (stream, store, log) = (Stream::new(1), FaultyStore::new(MemoryStore::new(), 1), Log::default());
         stream.put_all(0, &["a", "bad", "b"]);
-        store.next(Operation::Checkpoint, Fault::FailBefore, 2);
+        store.next(StoreOperation::Checkpoint, StoreFault::FailBefore, 2);
         let mut building = monitored(&stream, store, "w").on_failure(then).max_attempts(3);
         if then == OnFailure::DeadLetter {
             let sink = Sink::default();
@@ -356,9 +356,9 @@ async fn o2_leases_remember_what_was_done_and_when_nothing_was_behind() {
     sleep(Duration::from_secs(60)).await;
     let before = stream.now();
     running.stop().await;
-    let marks = until_leases(&store, |rows| rows[0].owner.is_none()).await[0].marks;
-    assert_eq!(marks.record_arrival_millis, Some(put));
-    assert!(marks.caught_up_millis.is_some_and(|at| at + 3_000 > before), "{marks:?} {before}");
+    let metadata = until_leases(&store, |rows| rows[0].owner.is_none()).await[0].metadata;
+    assert_eq!(metadata.record_arrival_millis, Some(put));
+    assert!(metadata.caught_up_millis.is_some_and(|at| at + 3_000 > before), "{metadata:?} {before}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -510,7 +510,7 @@ async fn o2_a_shard_that_does_not_come_to_its_end_is_told_by_its_cause_and_has_n
         let (handle, mut events) = (running.handle.clone(), running.handle.events());
         sleep(Duration::from_secs(2)).await;
         if end == End::Stored {
-            store.next(Operation::Checkpoint, Fault::FailBefore, u32::MAX);
+            store.next(StoreOperation::Checkpoint, StoreFault::FailBefore, u32::MAX);
         }
         stream.put(0, "b");
         stream.split(0);

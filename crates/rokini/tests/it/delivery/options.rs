@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, FaultyStore, LeaseStore, Listing, MemoryStore, Operation, Position, SequenceNumber,
+    CountingStore, FaultyStore, LeaseStore, Listing, MemoryStore, Position, SequenceNumber, StoreOperation,
     WallClock,
 };
 use rokini::{ConfigKey, Consumer, ConsumerBuilder, ConsumerConfig, ErrorKind, Event, StartPosition};
@@ -99,7 +99,7 @@ async fn t3_checkpoint_interval_has_an_effect() {
             None => builder,
         };
         let (running, store) = after_a_minute(&Stream::new(1), set).await;
-        let count = store.snapshot().of(Operation::Checkpoint);
+        let count = store.snapshot().of(StoreOperation::Checkpoint);
         assert!(writes.contains(&count), "{interval:?}: {count}");
         running.stop().await;
     }
@@ -122,7 +122,7 @@ async fn t3_heartbeat_has_an_effect() {
     for (seconds, beats) in [(1, 59..=60), (2, 29..=30)] {
         let set = |builder: ConsumerBuilder| builder.heartbeat(Duration::from_secs(seconds));
         let (running, store) = after_a_minute(&Stream::new(1), set).await;
-        let count = store.snapshot().of(Operation::Beat);
+        let count = store.snapshot().of(StoreOperation::Heartbeat);
         assert!(beats.contains(&count), "{seconds} s: {count}");
         running.stop().await;
     }

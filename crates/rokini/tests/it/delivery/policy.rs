@@ -58,7 +58,7 @@ async fn c1_skip_passes_the_poison_record_alone_counts_it_and_leaves_a_note() {
         })
         .collect();
     assert_eq!(skipped, [(vec![SequenceNumber::from(3)], 3, "poison".to_owned())]);
-    let note = leases(&store).await.remove(0).marks.skipped.unwrap();
+    let note = leases(&store).await.remove(0).metadata.skipped.unwrap();
     assert_eq!((note.count, note.last().collect::<Vec<_>>()), (1, vec![SequenceNumber::from(3)]));
     // The next hold counts on.
     assert!(running.stop().await.is_clean());
@@ -66,7 +66,7 @@ async fn c1_skip_passes_the_poison_record_alone_counts_it_and_leaves_a_note() {
     let building = builder(&stream, store.clone(), "v").on_failure(OnFailure::Skip).max_attempts(1);
     let second = Running::start(poisoned(building, &log)).await;
     until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(7))).await;
-    let note = leases(&store).await.remove(0).marks.skipped.unwrap();
+    let note = leases(&store).await.remove(0).metadata.skipped.unwrap();
     assert_eq!(note.count, 2);
     assert!(note.last().eq([SequenceNumber::from(3), SequenceNumber::from(7)]));
     second.stop().await;

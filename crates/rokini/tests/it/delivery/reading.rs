@@ -311,7 +311,7 @@ async fn c8_one_write_after_a_silence_longer_than_the_retention_arrives_alone_an
     assert_eq!(log.texts(), ["a", "b", "c"]);
     assert!(!told(&mut events).iter().any(|event| matches!(event, Event::DataLoss { .. })));
     let row = &leases(&store).await[0];
-    assert!(row.marks.record_arrival_millis.is_some_and(|at| at > BEGIN), "{row:?}");
+    assert!(row.metadata.record_arrival_millis.is_some_and(|at| at > BEGIN), "{row:?}");
     second.stop().await;
 }
 

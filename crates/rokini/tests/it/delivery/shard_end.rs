@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    Fault, FaultyStore, LeaseRow, MemoryStore, Operation, Position, SequenceNumber, ShardId,
+    FaultyStore, LeaseRow, MemoryStore, Position, SequenceNumber, ShardId, StoreFault, StoreOperation,
 };
 use rokini::{
     AckToken, Batch, ErrorKind, Event, HandlerCall, HandlerError, OnFailure, RecordProcessor, ShardContext,
@@ -139,8 +139,10 @@ async fn c1_shard_is_not_finished_before_the_processor_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn c13_shard_end_whose_write_fails_or_whose_reply_is_lost_is_stored_in_the_end() {
-    for fault in [Fault::FailBefore, Fault::LoseReply, Fault::Retry, Fault::Throttle] {
-        for operation in [Operation::Finish, Operation::Insert, Operation::Read, Operation::Checkpoint] {
+    for fault in [StoreFault::FailBefore, StoreFault::LoseReply, StoreFault::Retry, StoreFault::Throttle] {
+        for operation in
+            [StoreOperation::Finish, StoreOperation::Insert, StoreOperation::Read, StoreOperation::Checkpoint]
+        {
             let (stream, inner, log) = (Stream::new(1), MemoryStore::new(), Log::default());
             let store = FaultyStore::new(inner.clone(), 1);
             stream.put(0, "a");

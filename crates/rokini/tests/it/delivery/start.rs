@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, Fault, FaultyStore, LeaseKey, LeaseRow, LeaseStore, Listing, LostCause, MemoryStore,
-    Operation, Position, SequenceNumber, StreamId,
+    CountingStore, FaultyStore, LeaseKey, LeaseRow, LeaseStore, Listing, LostCause, MemoryStore, Position,
+    SequenceNumber, StoreFault, StoreOperation, StreamId,
 };
 use rokini::{ErrorKind, Event, StartPosition};
 use tokio::time::{Instant, sleep};
@@ -34,7 +34,7 @@ async fn c7_start_position_and_leases_are_stored_before_the_first_record() {
         let (stream, log) = (Stream::new(40), Log::default());
         // Leases are written in several waves, so a handler that starts early sees some missing.
         let store = FaultyStore::new(MemoryStore::new(), 1);
-        store.chance(Operation::Insert, Fault::Delay(Duration::from_secs(2)), 1.0);
+        store.chance(StoreOperation::Insert, StoreFault::Delay(Duration::from_secs(2)), 1.0);
         stream.put_each(40, "a");
         let found = Arc::new(Mutex::new(None));
         let (looked, rows, calls) = (Arc::clone(&found), store.clone(), log.clone());
@@ -131,8 +131,8 @@ async fn c7_children_of_a_shard_that_closed_before_the_start_time_bring_nothing_
 
 #[tokio::test(start_paused = true)]
 async fn c12_one_failing_call_during_the_start_still_gives_a_working_worker() {
-    for operation in Operation::ALL {
-        for fault in [Fault::FailBefore, Fault::LoseReply, Fault::Throttle] {
+    for operation in StoreOperation::ALL {
+        for fault in [StoreFault::FailBefore, StoreFault::LoseReply, StoreFault::Throttle] {
             let (stream, log) = (Stream::new(3), Log::default());
             let store = FaultyStore::new(MemoryStore::new(), 1);
             store.next(operation, fault, 1);
@@ -176,7 +176,7 @@ async fn c12_what_cannot_pass_is_a_fatal_error_of_its_kind() {
 async fn c12_an_unreachable_store_is_told_after_a_minute() {
     let (stream, store) = (Stream::new(1), FaultyStore::new(MemoryStore::new(), 1));
     store.outage(true);
-    store.next(Operation::Init, Fault::FailBefore, u32::MAX);
+    store.next(StoreOperation::Init, StoreFault::FailBefore, u32::MAX);
     let begun = Instant::now();
     let running = Running::logging(builder(&stream, store, "w"), &Log::default()).await;
     let error = running.run.await.unwrap().unwrap_err();
@@ -333,7 +333,7 @@ async fn c14_lease_of_a_stream_that_is_not_read_is_left_alone() {
     sleep(Duration::from_secs(300)).await;
     let row = store.lease(&group(), &foreign).await.unwrap().unwrap();
     assert_eq!(row, LeaseRow::new(foreign, Position::TrimHorizon));
-    assert_eq!(store.snapshot().of(Operation::Acquire), 1, "its own");
+    assert_eq!(store.snapshot().of(StoreOperation::Acquire), 1, "its own");
     assert!(running.stop().await.is_clean());
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, Fault, FaultyStore, LeaseStore, Listing, MemoryStore, Operation, Operator, Position,
-    Scope, SequenceNumber,
+    CountingStore, FaultyStore, LeaseStore, Listing, MemoryStore, Operator, Position, Scope, SequenceNumber,
+    StoreFault, StoreOperation,
 };
 use rokini::{
     Batch, ErrorKind, HandlerError, Phase, RecordProcessor, ShardContext, ShardStop, StartPosition,
@@ -105,7 +105,7 @@ async fn g1_shutdown_returns_by_the_deadline_when_the_store_hangs() {
     let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
     log.until_count(1).await;
     sleep(Duration::from_secs(1)).await;
-    store.chance(rokini::lease::Target::All, Fault::Delay(Duration::from_secs(86_400)), 1.0);
+    store.chance(rokini::lease::FaultTarget::All, StoreFault::Delay(Duration::from_secs(86_400)), 1.0);
     let begun = Instant::now();
     let report = running.handle.shutdown(Duration::from_secs(4)).await;
     assert!(begun.elapsed() <= Duration::from_secs(4), "{:?}", begun.elapsed());
@@ -335,7 +335,7 @@ async fn g3_clean_stop_costs_one_write_a_shard() {
     let after = store.snapshot();
     let count = |operation| after.of(operation) - before.of(operation);
     assert_eq!(
-        (count(Operation::HandOver), count(Operation::Checkpoint), count(Operation::Delete)),
+        (count(StoreOperation::HandOver), count(StoreOperation::Checkpoint), count(StoreOperation::Delete)),
         (3, 0, 1)
     );
     assert_eq!(position(&store, &shard_id(1)).await, Position::after(SequenceNumber::from(5)));

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rokini::lease::{Fault, FaultyStore, LeaseRow, MemoryStore, Operation, Position, SequenceNumber};
+use rokini::lease::{
+    FaultyStore, LeaseRow, MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation,
+};
 use rokini::{Batch, ErrorKind, HandlerError, RecordProcessor, ShardContext};
 use tokio::sync::oneshot;
 
@@ -160,14 +162,14 @@ async fn c4_what_is_behind_or_too_large_is_refused_and_a_checkpoint_removes_what
 async fn c13_an_outage_and_a_lost_reply_delay_the_first_phase_and_no_more() {
     let store = FaultyStore::new(MemoryStore::new(), 1);
     let (_stream, running, batch) = with_batch(store.clone()).await;
-    store.next(Operation::Prepare, Fault::LoseReply, 1);
+    store.next(StoreOperation::Prepare, StoreFault::LoseReply, 1);
     let prepared = batch.prepare_checkpoint(&batch.records()[0], "x").await.unwrap();
-    store.next(Operation::Prepare, Fault::FailBefore, 3);
+    store.next(StoreOperation::Prepare, StoreFault::FailBefore, 3);
     let begun = tokio::time::Instant::now();
     let replaced = batch.prepare_checkpoint(&batch.records()[1], "y").await.unwrap();
     assert!(begun.elapsed() > Duration::from_millis(100));
     prepared.commit().await.unwrap();
-    store.next(Operation::Checkpoint, Fault::LoseReply, 1);
+    store.next(StoreOperation::Checkpoint, StoreFault::LoseReply, 1);
     replaced.commit().await.unwrap();
     let row = leases(&store).await.remove(0);
     assert_eq!((row.position, row.pending), (after(2), None));

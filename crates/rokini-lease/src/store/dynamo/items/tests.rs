@@ -14,12 +14,13 @@ fn key_of(shard: &str) -> LeaseKey {
 }
 
 fn workers() -> [WorkerRow; 2] {
-    let process = ProcessMark { host: "boot-1".to_owned(), pid: 77, started: 123_456 };
+    let process = ProcessIdentity { host: "boot-1".to_owned(), pid: 77, started: 123_456 };
     let full = WorkerRow {
-        beat: 1234,
+        heartbeat: 1234,
         state: WorkerState::Leaving,
-        load: Load { leases: 3 },
-        mailbox: [Note::Given(key_of("shardId-1")), Note::Claimed(key_of("shardId-2"))].into(),
+        load: WorkerLoad { leases: 3 },
+        mailbox: [Notification::Assigned(key_of("shardId-1")), Notification::Claimed(key_of("shardId-2"))]
+            .into(),
         streams: Some([StreamId::new("orders@1700000000123").unwrap()].into()),
         max_leases: Some(12),
         version: "1.2.3".to_owned(),
@@ -38,13 +39,13 @@ fn leases() -> [LeaseRow; 2] {
         children: vec![ShardId::new("shardId-4").unwrap(), ShardId::new("shardId-3").unwrap()],
         claim: Some(id("bare", 2)),
         checkpointed_at: Some(1_700_000_000_120),
-        marks: Marks {
+        metadata: CheckpointMetadata {
             record_arrival_millis: Some(1_700_000_000_001),
             caught_up_millis: Some(1_700_000_000_002),
             bytes_per_second: Some(1_048_576),
-            skipped: Some(crate::Skipped::default().and(SequenceNumber::from(u128::MAX))),
+            skipped: Some(crate::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
         },
-        pending: Some(Pending { position: Position::ShardEnd, state: Bytes::from_static(b"tx-7") }),
+        pending: Some(PendingPosition { position: Position::ShardEnd, state: Bytes::from_static(b"tx-7") }),
         paused: true,
         ..LeaseRow::new(key_of("shardId-1"), Position::TrimHorizon)
             .with_parents(vec![ShardId::new("shardId-0").unwrap()])
@@ -114,7 +115,7 @@ fn attributes_and_rows_of_newer_versions_are_passed_over() {
     let [worker, _] = workers();
     let mut item = worker.item(&group());
     item.insert("zone".to_owned(), text("eu-west-1a"));
-    let mut notes = worker.mailbox.iter().map(Note::to_string).collect::<Vec<_>>();
+    let mut notes = worker.mailbox.iter().map(Notification::to_string).collect::<Vec<_>>();
     notes.push("sing:a#b".to_owned());
     item.insert(MAILBOX.to_owned(), AttributeValue::Ss(notes));
     assert_eq!(Listed::read(&item), Ok(Listed::Worker(worker)));

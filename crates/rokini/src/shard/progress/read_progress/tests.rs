@@ -58,20 +58,20 @@ async fn o2_what_goes_to_the_lease_is_the_last_arrival_done_and_when_nothing_was
         let fetched = ReadResponse { records, millis_behind_latest: behind, ..ReadResponse::default() };
         assert!(reading.answered(reader, &fetched, 0, Position::TrimHorizon));
     };
-    let marks = |done: Position| {
-        let marks = reading.marks(done);
-        (marks.record_arrival_millis, marks.caught_up_millis)
+    let metadata = |done: Position| {
+        let metadata = reading.metadata(done);
+        (metadata.record_arrival_millis, metadata.caught_up_millis)
     };
-    assert_eq!(marks(Position::TrimHorizon), (None, None), "nothing is known");
+    assert_eq!(metadata(Position::TrimHorizon), (None, None), "nothing is known");
     read(vec![record(1), record(2)], 3_000);
-    assert_eq!(marks(after(1)), (Some(100), None), "one is not done");
-    assert_eq!(marks(after(2)), (Some(200), None), "all that was read is done, and there is more");
+    assert_eq!(metadata(after(1)), (Some(100), None), "one is not done");
+    assert_eq!(metadata(after(2)), (Some(200), None), "all that was read is done, and there is more");
     let at_tip = reading.now_millis();
     read(vec![record(3)], 0);
-    assert_eq!(marks(after(2)), (Some(200), None), "one is not done");
-    assert_eq!(marks(after(3)), (Some(300), Some(at_tip)));
+    assert_eq!(metadata(after(2)), (Some(200), None), "one is not done");
+    assert_eq!(metadata(after(3)), (Some(300), Some(at_tip)));
     read(vec![record(4)], 0);
-    assert_eq!(marks(after(3)), (Some(300), Some(at_tip)), "caught up then, not now");
+    assert_eq!(metadata(after(3)), (Some(300), Some(at_tip)), "caught up then, not now");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,10 +16,6 @@ fn data(fetched: &ReadResponse) -> Vec<String> {
     fetched.records.iter().map(|record| String::from_utf8(record.data.to_vec()).unwrap()).collect()
 }
 
-fn sequence(text: &SequenceNumber) -> SequenceNumber {
-    text.to_string().parse().unwrap()
-}
-
 /// Ends a test that would go on for ever: virtual time passes as fast as it is waited for.
 async fn bounded<T>(work: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(300), work).await.expect("no end within five minutes")
@@ -52,7 +48,7 @@ async fn each_position_starts_where_it_says() {
     let mut numbers = Vec::new();
     for name in ["a", "b", "c"] {
         advance(Duration::from_millis(1_500)).await;
-        numbers.push(sequence(&bench.put(0, name).sequence_number));
+        numbers.push(bench.put(0, name).sequence_number);
     }
     advance(Duration::from_secs(1)).await;
     for (at, expected) in [
@@ -146,7 +142,7 @@ async fn c10_reader_without_a_record_opens_again_where_it_began() {
         // Opened at LATEST it would pass over this one.
         sleep(Duration::from_secs(1)).await;
         assert!(next_data(&mut *reader).await.contains(&"first".to_owned()), "{at}");
-        let mut reader = open(&bench, Position::after(sequence(&put.sequence_number))).await;
+        let mut reader = open(&bench, Position::after(put.sequence_number)).await;
         reader.next().await.unwrap();
         sleep(Duration::from_secs(301)).await;
         bench.put(0, "second");
@@ -158,7 +154,7 @@ async fn c10_reader_without_a_record_opens_again_where_it_began() {
 async fn c8_one_write_after_all_was_trimmed_arrives_alone() {
     let bench = Bench::new(1);
     let old = bench.put(0, "old").sequence_number;
-    for at in [Position::after(sequence(&old)), Position::at(sequence(&old))] {
+    for at in [Position::after(old), Position::at(old)] {
         sleep(Duration::from_secs(25 * 3_600)).await;
         let mut reader = open(&bench, at).await;
         reader.next().await.unwrap();
@@ -485,7 +481,7 @@ async fn iterators_that_a_restarted_server_does_not_know_are_opened_again() {
 #[tokio::test(start_paused = true)]
 async fn a_position_of_another_shard_is_an_error_of_data() {
     let bench = Bench::new(2);
-    let elsewhere = sequence(&bench.put(1, "x").sequence_number);
+    let elsewhere = bench.put(1, "x").sequence_number;
     let mut reader = open(&bench, Position::after(elsewhere)).await;
     let error = reader.next().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
@@ -566,7 +562,7 @@ fn stalled() -> Instead {
 async fn c8_a_position_past_the_retention_does_not_stall() {
     let bench = Bench::new(1);
     let trimmed = bench.put(0, "trimmed").sequence_number;
-    for at in [Position::after(sequence(&trimmed)), Position::TrimHorizon] {
+    for at in [Position::after(trimmed), Position::TrimHorizon] {
         sleep(Duration::from_secs(25 * 3_600)).await;
         let mut reader = open(&bench, at).await;
         for _ in 0..11 {
