@@ -94,6 +94,7 @@ async fn prepare(args: &Args, aws: &Aws, format: Format) -> Result<Follower, Cli
         }
         StartPosition::AtSequence(number) => (Position::at(number), ShardSelection::All),
         StartPosition::AfterSequence(number) => (Position::after(number), ShardSelection::All),
+        other => return Err(CliError::usage(format!("reading cannot start at {other}"))),
     };
     if matches!(at, Position::Sequence(..)) && args.shards.len() != 1 {
         return Err(CliError::usage("a sequence number belongs to one shard")

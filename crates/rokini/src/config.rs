@@ -17,7 +17,6 @@ use rokini_lease::{GroupId, WorkerName};
 
 pub use key::ConfigKey;
 pub use monitoring::{CloudWatchDimension, CloudWatchLevel, Monitoring};
-pub(crate) use value::LONGEST;
 
 use crate::types::dead_letter_target::{self, DeadLetterTarget};
 use crate::types::error::{Error, ErrorKind};

@@ -63,6 +63,7 @@ pub use telemetry::stall::StallCause;
 pub use typed::Json;
 pub use typed::{Decode, DecodeError};
 pub use types::dead_letter_target::DeadLetterTarget;
+pub use types::duration::parse_duration;
 pub use types::error::{Error, ErrorKind};
 pub use types::failure::{HandlerCall, HandlerError, HandlerFailure, OnFailure};
 pub use types::start_position::StartPosition;

@@ -2,8 +2,11 @@
 
 pub(crate) mod backoff;
 pub(crate) mod dead_letter_target;
+pub(crate) mod duration;
 pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod log_limiter;
+pub(crate) mod named;
+mod rfc3339;
 pub(crate) mod start_position;
 pub(crate) mod stream_ref;

@@ -340,15 +340,18 @@ fn of_stream(view: GroupView, stream: &StreamId) -> BTreeMap<ShardId, LeaseRow> 
 
 /// The stored form of a start position: one that means the same tomorrow.
 fn resolve(start: &StartPosition, stream: &StreamDescription) -> Result<Position, Error> {
+    let start = start.resolve(stream.now_millis);
     start.check(stream.now_millis)?;
     match start {
         StartPosition::TrimHorizon => Ok(Position::TrimHorizon),
         StartPosition::Latest => Ok(Position::AtTimestamp(stream.now_millis)),
         // A listing of the shards at a time past the retention leaves out those whose parents are gone.
-        StartPosition::AtTimestamp(millis) if *millis <= oldest_kept(stream) => Ok(Position::TrimHorizon),
-        StartPosition::AtTimestamp(millis) => Ok(Position::AtTimestamp(*millis)),
+        StartPosition::AtTimestamp(millis) if millis <= oldest_kept(stream) => Ok(Position::TrimHorizon),
+        StartPosition::AtTimestamp(millis) => Ok(Position::AtTimestamp(millis)),
         // A record is looked for where it is.
-        StartPosition::AtSequence(_) | StartPosition::AfterSequence(_) => Ok(Position::TrimHorizon),
+        StartPosition::Ago(_) | StartPosition::AtSequence(_) | StartPosition::AfterSequence(_) => {
+            Ok(Position::TrimHorizon)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::control::{Control, Phase, Stop};
 use super::shutdown_report::ShutdownReport;
 use super::status::{Status, StreamStatus};
-use crate::config::LONGEST;
+use crate::types::duration::LONGEST;
 use crate::telemetry::{health::Health, scale::Scale};
 use crate::{Error, ErrorKind, Event, ShardState};
 

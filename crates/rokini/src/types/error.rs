@@ -29,7 +29,9 @@ pub enum ErrorKind {
 
 /// An error with a prescriptive kind. The message is one lower-case sentence that says what, where, and what to
 /// do next; the cause, if any, is its `source()`.
-#[derive(Debug)]
+///
+/// `Debug` is a report for people, as `main() -> Result<(), rokini::Error>` prints it: the message, the kind, and each
+/// cause on a line of its own.
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -66,6 +68,24 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.message, self.kind)?;
+        let mut shown = self.message.clone();
+        let mut cause = StdError::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors repeat what lies below them.
+            if !shown.ends_with(&text) {
+                write!(f, "\n  caused by: {text}")?;
+            }
+            shown = text;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -106,4 +126,26 @@ pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_a_report_for_people() {
+        let io = std::io::Error::other("connection reset");
+        let below = Error::new(ErrorKind::Retry, "the endpoint did not answer").with_source(io);
+        let error =
+            Error::new(ErrorKind::Permission, "stream `s` cannot be read: allow it").with_source(below);
+        assert_eq!(
+            format!("{error:?}"),
+            "stream `s` cannot be read: allow it (Permission)\n  caused by: the endpoint did not answer\n  \
+             caused by: connection reset"
+        );
+        assert_eq!(
+            with_causes(&error),
+            "stream `s` cannot be read: allow it: the endpoint did not answer: connection reset"
+        );
+    }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::types::named::named;
+
 /// Why a handler failed: any error; `?` makes one of it.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -46,32 +48,18 @@ impl fmt::Display for HandlerFailure {
     }
 }
 
-/// What becomes of records that failed too often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum OnFailure {
-    /// They are tried again for ever.
-    #[default]
-    Retry,
-    /// Their shard stops, visibly, and stays with its worker.
-    Halt,
-    /// They are passed over; a note of them is stored with the position that passes them.
-    Skip,
-    /// They are given to the dead-letter sink; the position passes them once that has confirmed them.
-    DeadLetter,
-}
-
-impl OnFailure {
-    pub(crate) const ALL: [Self; 4] = [Self::Retry, Self::Halt, Self::Skip, Self::DeadLetter];
-}
-
-impl fmt::Display for OnFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Retry => "retry",
-            Self::Halt => "halt",
-            Self::Skip => "skip",
-            Self::DeadLetter => "dead_letter",
-        })
+named! {
+    /// What becomes of records that failed too often.
+    #[derive(Default)]
+    pub enum OnFailure {
+        /// They are tried again for ever.
+        #[default]
+        Retry = "retry",
+        /// Their shard stops, visibly, and stays with its worker.
+        Halt = "halt",
+        /// They are passed over; a note of them is stored with the position that passes them.
+        Skip = "skip",
+        /// They are given to the dead-letter sink; the position passes them once that has confirmed them.
+        DeadLetter = "dead_letter",
     }
 }
