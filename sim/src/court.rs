@@ -57,7 +57,9 @@ impl Court {
     pub fn note(&self, what: &str) {
         let now = self.now();
         // Writing to a String cannot fail.
-        let _ = writeln!(self.state().log, "{now:>8} {what}");
+        let mut state = self.state();
+        state.ledger.noted(now);
+        let _ = writeln!(state.log, "{now:>8} {what}");
     }
 
     /// The log so far.

@@ -104,11 +104,43 @@ pub struct Ledger {
     duplicates: Vec<Duplicate>,
     behind: u64,
     violations: Vec<Violation>,
+    digest: Digest,
+}
+
+/// A hash over everything that happened, in its order: equal for equal runs.
+#[derive(Debug)]
+struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    fn add(&mut self, kind: u64, text: &str, numbers: &[u64]) {
+        let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
+        for byte in kind.to_le_bytes().into_iter().chain(text.bytes()).chain(numbers) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
 }
 
 impl Ledger {
+    /// A hash over everything that happened, in its order: times, records, workers, shards and causes.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest.0
+    }
+
+    /// Something happened that is only told in the log.
+    pub(crate) fn noted(&mut self, now: Millis) {
+        self.digest.add(8, "", &[now]);
+    }
+
     /// The number the next record of this key is to have.
     pub fn put(&mut self, key: &str, now: Millis) -> u64 {
+        self.digest.add(1, key, &[now]);
         let account = self.accounts.entry(key.to_owned()).or_default();
         account.put.push(now);
         account.seen.push(None);
@@ -118,6 +150,7 @@ impl Ledger {
 
     /// A handler call begins.
     pub fn begin(&mut self, worker: u32, place: &Place, epoch: u64, now: Millis) -> CallId {
+        self.digest.add(2, &place.shard, &[place.stream as u64, worker.into(), epoch, now]);
         let seen = self.epochs.entry(place.clone()).or_default();
         if epoch < *seen {
             let what = format!("w{worker} began on {place} under epoch {epoch} after {seen}");
@@ -136,11 +169,13 @@ impl Ledger {
 
     /// A handler call ends.
     pub fn end(&mut self, call: CallId, end: CallEnd) {
+        self.digest.add(3, "", &[call.0 as u64, end as u64]);
         self.calls[call.0].end = Some(end);
     }
 
     /// A record reached a handler.
     pub fn delivered(&mut self, call: CallId, key: &str, number: u64, now: Millis) {
+        self.digest.add(4, key, &[call.0 as u64, number, now]);
         let Some((account, number)) = self
             .accounts
             .get_mut(key)
@@ -180,16 +215,20 @@ impl Ledger {
 
     /// What this worker's handlers saw before now may come again; of one shard, or of all.
     pub fn excuse(&mut self, cause: Cause, worker: u32, place: Option<Place>, now: Millis) {
+        let (stream, shard) = place.as_ref().map_or((u64::MAX, ""), |p| (p.stream as u64, p.shard.as_str()));
+        self.digest.add(5, shard, &[cause as u64, worker.into(), stream, now]);
         self.excuses.push(Excuse { cause, worker, place, at: now });
     }
 
     /// An operator moved a shard's position, some time between these.
     pub fn seek(&mut self, place: Place, from: Millis, to: Millis) {
+        self.digest.add(6, &place.shard, &[place.stream as u64, from, to]);
         self.seeks.push((place, from, to));
     }
 
     /// Records may wait for these times too.
     pub fn explain(&mut self, from: Millis, to: Millis) {
+        self.digest.add(7, "", &[from, to]);
         self.explained.push((from, to));
     }
 

@@ -27,6 +27,9 @@ struct Args {
     /// Print what happened in each run.
     #[arg(long)]
     log: bool,
+    /// Print one line for each run: the seed and a hash over everything that happened in it.
+    #[arg(long)]
+    digest: bool,
     /// Do not stop at the first failure.
     #[arg(long)]
     keep_going: bool,
@@ -111,6 +114,9 @@ fn main() -> ExitCode {
                 }
             }
             if let Ok(report) = &report {
+                if args.digest {
+                    println!("{seed} {:016x}", report.digest);
+                }
                 sum.add(report);
             }
             if sum.runs.is_multiple_of(500) || sum.runs == args.seeds {

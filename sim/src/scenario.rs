@@ -62,6 +62,8 @@ pub struct Report {
     pub longest_wait: u64,
     /// Broken promises; empty when all is well.
     pub violations: Vec<Violation>,
+    /// A hash over what happened: times, records, workers, shards and causes. Equal for equal seeds.
+    pub digest: u64,
     /// What happened, with virtual times: equal for equal seeds.
     pub log: String,
 }
@@ -164,7 +166,7 @@ impl Scenario {
             tokio::task::spawn(std::future::pending::<()>());
         }
         let bound = if self.weather == Weather::Calm { CALM_BOUND } else { ROUGH_BOUND };
-        let Verdict { records: put, longest_wait, causes, violations } = world.judge(bound).await;
+        let Verdict { records: put, longest_wait, causes, violations, digest } = world.judge(bound).await;
         world.court.note(&format!("put {put}, twice {causes:?}"));
         Ok(Report {
             seed: self.seed,
@@ -174,6 +176,7 @@ impl Scenario {
             causes,
             longest_wait,
             violations,
+            digest,
             log: world.court.log(),
         })
     }

@@ -59,6 +59,8 @@ pub struct Verdict {
     pub causes: BTreeMap<Cause, u64>,
     /// What does not hold.
     pub violations: Vec<Violation>,
+    /// A hash over everything that happened: equal for equal runs.
+    pub digest: u64,
 }
 
 /// Everything there is in a run.
@@ -486,9 +488,9 @@ impl World {
         }
         self.check_end().await;
         let ledger = self.court.ledger(std::mem::take);
-        let (records, longest_wait) = (ledger.records(), ledger.longest_wait());
+        let (records, longest_wait, digest) = (ledger.records(), ledger.longest_wait(), ledger.digest());
         let (causes, violations) = ledger.verdict(bound.as_millis() as u64);
-        Verdict { records, longest_wait, causes, violations }
+        Verdict { records, longest_wait, causes, violations, digest }
     }
 
     /// Stops everybody, in order, and looks for what stays behind.

@@ -85,6 +85,6 @@ fn the_same_seed_gives_the_same_run() {
     for seed in [7, 8, 9] {
         let (one, other) = (sim::run(seed).unwrap(), sim::run(seed).unwrap());
         assert_eq!(one.log, other.log);
-        assert_eq!((one.put, one.causes), (other.put, other.causes));
+        assert_eq!((one.digest, one.put, one.causes), (other.digest, other.put, other.causes));
     }
 }
