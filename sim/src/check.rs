@@ -1,4 +1,4 @@
-//! What a run is judged by.
+//! What has to hold in a run.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub enum Check {
     OneOwner,
     /// No handler begins under an older epoch than one before it.
     Fresh,
-    /// Stored positions fall by an operator's order only, epochs never, and the end of a shard stays its end.
+    /// Stored positions fall by an operator's command only, epochs never, and the end of a shard stays its end.
     Positions,
     /// At every shard's end the unfinished leases cover all hash keys.
     Covered,
@@ -27,10 +27,10 @@ pub enum Check {
     /// At rest nothing moves.
     Still,
     /// At rest no condition of a write fails.
-    Unrefused,
-    /// A record waits no longer than the failover time and what the weather explains.
+    NoConflicts,
+    /// A record waits no longer than the failover time and what the injected faults explain.
     Prompt,
-    /// A consumer ends only when it is told to.
+    /// A consumer ends only when it is stopped.
     Running,
     /// Only a worker that was cut off is declared dead.
     Fences,
@@ -51,7 +51,7 @@ impl Check {
         Self::Owned,
         Self::Even,
         Self::Still,
-        Self::Unrefused,
+        Self::NoConflicts,
         Self::Prompt,
         Self::Running,
         Self::Fences,
@@ -71,6 +71,18 @@ pub struct Violation {
 impl Violation {
     pub(crate) fn new(check: Check, what: impl Into<String>) -> Self {
         Self { check, what: what.into() }
+    }
+}
+
+impl From<rokini_history::Check> for Check {
+    fn from(check: rokini_history::Check) -> Self {
+        match check {
+            rokini_history::Check::Delivered => Self::Delivered,
+            rokini_history::Check::InOrder => Self::InOrder,
+            rokini_history::Check::Once => Self::Once,
+            rokini_history::Check::Fresh => Self::Fresh,
+            rokini_history::Check::Prompt => Self::Prompt,
+        }
     }
 }
 

@@ -1,27 +1,31 @@
-//! The simulation: the real consumers on a model Kinesis and a faulty store, in virtual time, from one seed.
+//! The simulation: real consumers on a model Kinesis and a faulty store, in virtual time, from one seed.
 //!
-//! A run disturbs a fleet for a while, leaves it in peace, and then judges it by each [`Check`]. That the judge can
-//! see what it looks for is shown by broken variants ([`Mutant`]): `tests/it/mutants.rs` has one for each check.
+//! A run injects faults into a fleet for a while, ends them, and then applies each [`Check`]. That each check can see
+//! what it looks for is shown by broken variants ([`Mutant`]): `tests/it/mutants.rs` has at least one for each.
 
 mod check;
-mod court;
-mod gate;
-mod ledger;
+mod checked_store;
+mod gated_store;
+mod operator;
+mod process_gate;
+mod recorder;
 mod scale;
 mod scenario;
 mod stream;
-mod witness;
 mod worker;
 mod world;
 
 pub use check::{Check, Violation};
-pub use court::Court;
-pub use gate::{Gate, GatedStore, Trick, Where};
-pub use ledger::{CallEnd, CallId, Cause, Ledger, Place};
+pub use checked_store::CheckedStore;
+pub use gated_store::{GatedStore, StoreBug};
+pub use operator::OperatorCommand;
+pub use process_gate::{CrashPoint, ProcessGate};
+pub use recorder::{Recorder, ShardRef};
+pub use rokini_history::Cause;
 pub use rokini_local::EndOfShard;
 pub use scale::{Phase, Scale, scale, time_of_plan};
-pub use scenario::{Mutant, Report, Run, Weather, run};
-pub use stream::{Link, Manners, Mischief, ShardFault, SimStream};
-pub use witness::Witness;
-pub use worker::{Hire, Manner, SimWorker};
-pub use world::{FAILOVER_MILLIS, Failure, Lane, Order, Verdict, World};
+pub use scenario::{FaultProfile, Mutant, Report, Run, run};
+pub use stream::link::{Link, ReaderBug};
+pub use stream::model::{ShardFault, SimStream, StreamProfile};
+pub use worker::{HandlerProfile, SimWorker, WorkerSpec};
+pub use world::{FAILOVER_MILLIS, SimError, StreamGroup, Summary, World};

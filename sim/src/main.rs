@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use sim::{Cause, Failure, Report, Scale};
+use sim::{Cause, Report, Scale, SimError};
 
 /// Simulates fleets: real consumers, model Kinesis, faulty store, virtual time, seeds.
 #[derive(Parser)]
@@ -48,7 +48,7 @@ enum Command {
         /// Workers that join then.
         #[arg(long, default_value_t = 20)]
         joins: usize,
-        /// Workers that die at once after that.
+        /// Workers that crash at once after that.
         #[arg(long, default_value_t = 20)]
         kills: usize,
         /// Minutes for which the quiet fleet is watched.
@@ -90,7 +90,7 @@ fn main() -> ExitCode {
     let jobs = args.jobs.unwrap_or(cores).clamp(1, 64);
     let next = AtomicU64::new(args.from);
     let stop = AtomicBool::new(false);
-    let (done, reports) = mpsc::channel::<(u64, Result<Report, Failure>)>();
+    let (done, reports) = mpsc::channel::<(u64, Result<Report, SimError>)>();
     let begun = Instant::now();
     let mut sum = Sum::default();
     std::thread::scope(|scope| {
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
         }
         drop(done);
         for (seed, report) in reports {
-            if !tell(seed, &report, args.log) {
+            if !show(seed, &report, args.log) {
                 sum.failed.push(seed);
                 if !args.keep_going {
                     stop.store(true, Ordering::Relaxed);
@@ -122,7 +122,7 @@ fn main() -> ExitCode {
             if sum.runs.is_multiple_of(500) || sum.runs == args.seeds {
                 let rate = sum.runs as f64 / begun.elapsed().as_secs_f64();
                 eprintln!(
-                    "{} seeds, {rate:.1}/s with {jobs} at once, {} workers, {} records put, came twice {:?}, longest \
+                    "{} seeds, {rate:.1}/s with {jobs} at once, {} workers, {} records put, repeated records {:?}, longest \
                      unexplained wait {} ms",
                     sum.runs, sum.workers, sum.put, sum.causes, sum.longest_wait
                 );
@@ -137,7 +137,7 @@ fn main() -> ExitCode {
 }
 
 /// Whether all is well; if not, what is wrong and how to see it again.
-fn tell(seed: u64, report: &Result<Report, Failure>, log: bool) -> bool {
+fn show(seed: u64, report: &Result<Report, SimError>, log: bool) -> bool {
     let report = match report {
         Ok(report) => report,
         Err(error) => {
@@ -154,7 +154,7 @@ fn tell(seed: u64, report: &Result<Report, Failure>, log: bool) -> bool {
     for violation in report.violations.iter().take(10) {
         println!("{violation}");
     }
-    println!("seed {seed} ({:?}) broke {} promises", report.weather, report.violations.len());
+    println!("seed {seed} ({:?}) failed {} checks", report.profile, report.violations.len());
     println!("replay: cargo run --profile sim -p sim -- --seeds 1 --from {seed} --log");
     false
 }

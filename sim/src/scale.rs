@@ -17,8 +17,9 @@ use tokio::task::{JoinHandle, JoinSet, spawn};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
-use crate::Failure;
-use crate::gate::{Gate, GatedStore};
+use crate::gated_store::GatedStore;
+use crate::process_gate::ProcessGate;
+use crate::world::SimError;
 
 /// What every call takes on its way, and a listing of everything more: as DynamoDB within a region does.
 const CALL: Duration = Duration::from_millis(5);
@@ -36,7 +37,7 @@ pub struct Scale {
     pub workers: usize,
     /// Workers that join then.
     pub joins: usize,
-    /// Workers that die at once after that.
+    /// Workers that crash at once after that.
     pub kills: usize,
     /// How long the quiet fleet is watched.
     pub quiet: Duration,
@@ -78,7 +79,7 @@ struct Fleet {
     scale: Scale,
     store: Store,
     group: GroupId,
-    workers: BTreeMap<WorkerName, (Gate, JoinHandle<Result<(), JoinError>>)>,
+    workers: BTreeMap<WorkerName, (ProcessGate, JoinHandle<Result<(), JoinError>>)>,
     next: usize,
     rng: StdRng,
 }
@@ -87,7 +88,7 @@ struct Fleet {
 ///
 /// # Errors
 /// What kept it from running.
-pub fn scale(scale: Scale, seed: u64) -> Result<Vec<Phase>, Failure> {
+pub fn scale(scale: Scale, seed: u64) -> Result<Vec<Phase>, SimError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(async {
         let mut fleet = Fleet::new(scale, seed)?;
@@ -105,13 +106,13 @@ pub fn scale(scale: Scale, seed: u64) -> Result<Vec<Phase>, Failure> {
 ///
 /// # Errors
 /// Names that cannot be.
-pub fn time_of_plan(scale: Scale) -> Result<Duration, Failure> {
+pub fn time_of_plan(scale: Scale) -> Result<Duration, SimError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let view = runtime.block_on(async {
         let mut fleet = Fleet::new(scale, 1)?;
         fleet.create().await?;
         fleet.phase("start", scale.workers, 0).await?;
-        Ok::<_, Failure>(fleet.store.list(&fleet.group, Listing::All).await?)
+        Ok::<_, SimError>(fleet.store.list(&fleet.group, Listing::All).await?)
     })?;
     #[allow(clippy::disallowed_methods, reason = "a measurement")]
     let begun = std::time::Instant::now();
@@ -122,7 +123,7 @@ pub fn time_of_plan(scale: Scale) -> Result<Duration, Failure> {
 }
 
 impl Fleet {
-    fn new(scale: Scale, seed: u64) -> Result<Self, Failure> {
+    fn new(scale: Scale, seed: u64) -> Result<Self, SimError> {
         Ok(Self {
             scale,
             store: CountingStore::new(MemoryStore::new()),
@@ -134,7 +135,7 @@ impl Fleet {
     }
 
     /// The leases, as the first worker of a group makes them.
-    async fn create(&self) -> Result<(), Failure> {
+    async fn create(&self) -> Result<(), SimError> {
         let stream = StreamId::new("orders@1700000000000")?;
         let width = u128::MAX / self.scale.shards.max(1) as u128;
         for number in 0..self.scale.shards {
@@ -147,7 +148,7 @@ impl Fleet {
         Ok(())
     }
 
-    async fn phase(&mut self, name: &'static str, joins: usize, kills: usize) -> Result<Phase, Failure> {
+    async fn phase(&mut self, name: &'static str, joins: usize, kills: usize) -> Result<Phase, SimError> {
         let (begun, counts) = (Instant::now(), self.store.snapshot());
         for _ in 0..joins {
             self.join()?;
@@ -177,7 +178,7 @@ impl Fleet {
         Ok(Phase { name, owned: owned.unwrap_or(balanced), balanced, moves, counts })
     }
 
-    async fn quiet(&mut self) -> Result<Phase, Failure> {
+    async fn quiet(&mut self) -> Result<Phase, SimError> {
         // The last looks after the last moves.
         sleep(Duration::from_secs(60)).await;
         let counts = self.store.snapshot();
@@ -187,11 +188,11 @@ impl Fleet {
         Ok(Phase { name: "quiet", owned: Duration::ZERO, balanced: Duration::ZERO, moves, counts })
     }
 
-    fn join(&mut self) -> Result<(), Failure> {
+    fn join(&mut self) -> Result<(), SimError> {
         let number = self.next;
         self.next += 1;
-        let (died, _) = mpsc::unbounded_channel();
-        let gate = Gate::new(0, died);
+        let (crashed, _) = mpsc::unbounded_channel();
+        let gate = ProcessGate::new(0, crashed);
         let store = GatedStore::new(self.store.clone(), gate.clone(), None).with_latency(CALL, LISTING);
         let name = WorkerName::new(format!("w{number:04}"))?;
         // A rolling start: within a second.
@@ -203,8 +204,8 @@ impl Fleet {
     }
 
     /// Whether live workers hold every lease, and whether they do so evenly with nothing on its way.
-    async fn state(&self) -> Result<(bool, bool), Failure> {
-        // Beside the count: this is the observer's own look.
+    async fn state(&self) -> Result<(bool, bool), SimError> {
+        // Not through the counting store: this is the observer's own listing.
         let view = self.store.inner().list(&self.group, Listing::All).await?;
         let mut loads: BTreeMap<&WorkerName, usize> = self.workers.keys().map(|name| (name, 0)).collect();
         let mut resting = true;

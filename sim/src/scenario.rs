@@ -1,48 +1,52 @@
-//! One seed, one run: a fleet on streams that reshard, disturbed for a while and then left in peace.
+//! One seed, one run: a fleet on streams that reshard, with faults for a while and then without.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rokini_history::Cause;
 use rokini_local::EndOfShard;
 
-use crate::gate::{Trick, Where};
-use crate::stream::{Manners, Mischief, ShardFault};
-use crate::worker::{Hire, Manner};
-use crate::world::{FAILOVER_MILLIS, Failure, Order, Verdict, World};
-use crate::{Cause, Violation};
+use crate::check::Violation;
+use crate::gated_store::StoreBug;
+use crate::operator::OperatorCommand;
+use crate::process_gate::CrashPoint;
+use crate::stream::link::ReaderBug;
+use crate::stream::model::{ShardFault, StreamProfile};
+use crate::worker::{HandlerProfile, WorkerSpec};
+use crate::world::{FAILOVER_MILLIS, SimError, Summary, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The longest unexplained wait of a record where nothing gets lost.
-const CALM_BOUND: Duration = Duration::from_secs(15);
-/// In a storm a second worker may die, or leave with a note untold, while the first one's shards move.
-const ROUGH_BOUND: Duration = Duration::from_millis(2 * FAILOVER_MILLIS + 5_000);
+const ORDERLY_BOUND: Duration = Duration::from_secs(15);
+/// With faults a second worker may crash, or leave before its notifications arrive, while the first one's shards move.
+const FAULTY_BOUND: Duration = Duration::from_millis(2 * FAILOVER_MILLIS + 5_000);
 
-/// How rough a run is.
+/// Which faults a run has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Weather {
+pub enum FaultProfile {
     /// Workers come and go in order; the streams reshard. Nothing may come twice.
-    Calm,
+    Orderly,
     /// Also kills, freezes, partitions, outages, lost replies, stale listings, failing handlers and shards.
-    Storm,
-    /// A storm in which workers come and die by the dozen.
-    Rush,
+    Faulty,
+    /// All of these, and workers come and crash by the dozen.
+    Churn,
 }
 
-/// A broken variant of a run: the judge must see it.
+/// A broken variant of a run: a check must see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
     /// Every worker's store has this defect.
-    Store(Trick),
+    Store(StoreBug),
     /// Every worker's reader has this defect.
-    Reader(Mischief),
+    Reader(ReaderBug),
     /// Some workers take others for dead far too early.
-    Hasty,
+    ShortFailover,
     /// Two workers have one name.
-    Namesakes,
+    SharedNames,
     /// Something is left running at the end.
-    Leaves,
+    LeakedTask,
 }
 
 /// What came of a run.
@@ -50,8 +54,8 @@ pub enum Mutant {
 pub struct Report {
     /// The seed.
     pub seed: u64,
-    /// How rough it was.
-    pub weather: Weather,
+    /// Which faults it had.
+    pub profile: FaultProfile,
     /// Records put.
     pub put: u64,
     /// Workers over the run.
@@ -79,8 +83,8 @@ impl Report {
 /// Runs seeds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Run {
-    /// This weather instead of the seed's own.
-    pub weather: Option<Weather>,
+    /// These faults instead of the seed's own.
+    pub profile: Option<FaultProfile>,
     /// A broken variant.
     pub mutant: Option<Mutant>,
 }
@@ -90,10 +94,10 @@ impl Run {
     ///
     /// # Errors
     /// What kept the runtime or the fleet from starting.
-    pub fn seed(self, seed: u64) -> Result<Report, Failure> {
+    pub fn seed(self, seed: u64) -> Result<Report, SimError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-        runtime.block_on(async { Scenario::new(seed, self)?.play().await })
+        runtime.block_on(async { Scenario::new(seed, self)?.run().await })
     }
 }
 
@@ -101,31 +105,31 @@ impl Run {
 ///
 /// # Errors
 /// What kept the runtime or the fleet from starting.
-pub fn run(seed: u64) -> Result<Report, Failure> {
+pub fn run(seed: u64) -> Result<Report, SimError> {
     Run::default().seed(seed)
 }
 
 struct Scenario {
     seed: u64,
-    weather: Weather,
+    profile: FaultProfile,
     mutant: Option<Mutant>,
     world: World,
     keys: u32,
-    crowd: usize,
+    most_workers: usize,
 }
 
 impl Scenario {
-    fn new(seed: u64, run: Run) -> Result<Self, Failure> {
+    fn new(seed: u64, run: Run) -> Result<Self, SimError> {
         // What a run is like comes from a world's own randomness, which needs the number of streams.
         let mut first = StdRng::seed_from_u64(seed);
-        let weather = match first.random_range(0..100) {
-            0..25 => Weather::Calm,
-            25..97 => Weather::Storm,
-            _ => Weather::Rush,
+        let profile = match first.random_range(0..100) {
+            0..25 => FaultProfile::Orderly,
+            25..97 => FaultProfile::Faulty,
+            _ => FaultProfile::Churn,
         };
-        let lanes = if first.random_bool(0.2) { 2 } else { 1 };
-        let shards: Vec<i32> = (0..lanes).map(|_| first.random_range(1..=6)).collect();
-        let manners = Manners {
+        let groups = if first.random_bool(0.2) { 2 } else { 1 };
+        let shards: Vec<i32> = (0..groups).map(|_| first.random_range(1..=6)).collect();
+        let stream = StreamProfile {
             status_change: Duration::from_millis(if first.random_bool(0.3) { 1_500 } else { 0 }),
             end_of_shard: if first.random_bool(0.5) {
                 EndOfShard::WithLastRecords
@@ -133,76 +137,76 @@ impl Scenario {
                 EndOfShard::AfterLastRecords
             },
         };
-        let weather = run.weather.unwrap_or(weather);
+        let profile = run.profile.unwrap_or(profile);
         Ok(Self {
             seed,
-            weather,
+            profile,
             mutant: run.mutant,
             keys: first.random_range(1..=40),
-            crowd: if weather == Weather::Rush { 30 } else { 8 },
-            world: World::new(first.random(), &shards, manners)?,
+            most_workers: if profile == FaultProfile::Churn { 30 } else { 8 },
+            world: World::new(first.random(), &shards, stream)?,
         })
     }
 
-    async fn play(mut self) -> Result<Report, Failure> {
-        let first = if self.weather == Weather::Rush { 8..20 } else { 1..5 };
+    async fn run(mut self) -> Result<Report, SimError> {
+        let first = if self.profile == FaultProfile::Churn { 8..20 } else { 1..5 };
         for _ in 0..self.world.rng.random_range(first) {
             self.join().await?;
         }
-        let steps = if self.weather == Weather::Rush { 60..150 } else { 5..40 };
+        let steps = if self.profile == FaultProfile::Churn { 60..150 } else { 5..40 };
         let steps = self.world.rng.random_range(steps);
-        let pause = if self.weather == Weather::Rush { 50..1_000 } else { 50..4_000 };
+        let pause = if self.profile == FaultProfile::Churn { 50..1_000 } else { 50..4_000 };
         for _ in 0..steps {
             let (records, keys) = (self.world.rng.random_range(0..60), self.keys);
-            self.world.put_some(records, keys);
-            self.disturb().await?;
+            self.world.put_random(records, keys);
+            self.step().await?;
             let pause = self.world.rng.random_range(pause.clone());
-            self.world.pass(Duration::from_millis(pause)).await;
+            self.world.run_for(Duration::from_millis(pause)).await;
         }
-        self.make_peace().await?;
+        self.end_faults().await?;
         let world = &mut self.world;
-        world.put_some(20, self.keys);
-        if self.mutant == Some(Mutant::Leaves) {
+        world.put_random(20, self.keys);
+        if self.mutant == Some(Mutant::LeakedTask) {
             tokio::task::spawn(std::future::pending::<()>());
         }
-        let bound = if self.weather == Weather::Calm { CALM_BOUND } else { ROUGH_BOUND };
-        let Verdict { records: put, longest_wait, causes, violations, digest } = world.judge(bound).await;
-        world.court.note(&format!("put {put}, twice {causes:?}"));
+        let bound = if self.profile == FaultProfile::Orderly { ORDERLY_BOUND } else { FAULTY_BOUND };
+        let Summary { records: put, longest_wait, causes, violations, digest } = world.check_all(bound).await;
+        world.recorder.note(&format!("put {put}, repeated {causes:?}"));
         Ok(Report {
             seed: self.seed,
-            weather: self.weather,
+            profile: self.profile,
             put,
-            workers: world.hired(),
+            workers: world.started(),
             causes,
             longest_wait,
             violations,
             digest,
-            log: world.court.log(),
+            log: world.recorder.log(),
         })
     }
 
-    async fn join(&mut self) -> Result<(), Failure> {
-        let rough = self.weather != Weather::Calm;
+    async fn join(&mut self) -> Result<(), SimError> {
+        let faulty = self.profile != FaultProfile::Orderly;
         let rng = &mut self.world.rng;
-        let mut hire = Hire {
-            stream: rng.random_range(0..self.world.lanes.len()),
+        let mut spec = WorkerSpec {
+            stream: rng.random_range(0..self.world.groups.len()),
             // Wall clocks up to ten minutes apart.
             skew: Duration::from_millis(rng.random_range(0..600_000)),
-            faults: if rough { rng.random_range(0.0..0.05) } else { 0.0 },
-            handlers: Manner { fails: if rough { 0.02 } else { 0.0 }, ..Manner::default() },
+            faults: if faulty { rng.random_range(0.0..0.05) } else { 0.0 },
+            handlers: HandlerProfile { fails: if faulty { 0.02 } else { 0.0 }, ..HandlerProfile::default() },
             unique_names: rng.random_bool(0.3),
-            ..Hire::default()
+            ..WorkerSpec::default()
         };
         match self.mutant {
-            Some(Mutant::Store(trick)) => hire.trick = Some(trick),
-            Some(Mutant::Reader(mischief)) => hire.mischief = Some(mischief),
-            Some(Mutant::Hasty) if self.world.hired().is_multiple_of(2) => {
-                hire.failover = Some(SECOND * 6 / 5);
+            Some(Mutant::Store(bug)) => spec.store_bug = Some(bug),
+            Some(Mutant::Reader(bug)) => spec.reader_bug = Some(bug),
+            Some(Mutant::ShortFailover) if self.world.started().is_multiple_of(2) => {
+                spec.failover = Some(SECOND * 6 / 5);
             }
-            Some(Mutant::Namesakes) => hire.name = Some(format!("n{}", self.world.hired() / 2)),
+            Some(Mutant::SharedNames) => spec.name = Some(format!("n{}", self.world.started() / 2)),
             _ => {}
         }
-        self.world.join(&hire).await?;
+        self.world.join(&spec).await?;
         Ok(())
     }
 
@@ -211,13 +215,13 @@ impl Scenario {
         self.world.workers.keys().nth(nth).copied()
     }
 
-    async fn disturb(&mut self) -> Result<(), Failure> {
-        match self.weather {
-            Weather::Calm => self.disturb_once(6).await,
-            Weather::Storm => self.disturb_once(17).await,
-            Weather::Rush => {
+    async fn step(&mut self) -> Result<(), SimError> {
+        match self.profile {
+            FaultProfile::Orderly => self.step_once(6).await,
+            FaultProfile::Faulty => self.step_once(17).await,
+            FaultProfile::Churn => {
                 for _ in 0..self.world.rng.random_range(0..4) {
-                    if self.world.workers.len() < self.crowd {
+                    if self.world.workers.len() < self.most_workers {
                         self.join().await?;
                     }
                     let how = self.world.rng.random_range(0..6);
@@ -226,19 +230,19 @@ impl Scenario {
                         (1, Some(number)) => self.world.leave(number),
                         (2, Some(number)) => {
                             let calls = self.world.rng.random_range(0..60);
-                            self.world.die_in(number, calls, Where::After);
+                            self.world.crash_in(number, calls, CrashPoint::AfterEffect);
                         }
                         _ => {}
                     }
                 }
-                self.disturb_once(17).await
+                self.step_once(17).await
             }
         }
     }
 
-    async fn disturb_once(&mut self, choices: u32) -> Result<(), Failure> {
+    async fn step_once(&mut self, choices: u32) -> Result<(), SimError> {
         match self.world.rng.random_range(0..choices) {
-            0 | 1 if self.world.workers.len() < self.crowd => {
+            0 | 1 if self.world.workers.len() < self.most_workers => {
                 self.join().await?;
             }
             2 => {
@@ -248,13 +252,16 @@ impl Scenario {
             }
             3 => self.split(),
             4 => self.merge(),
-            5 => self.order(&[Order::Pause, Order::Resume, Order::Resume]).await,
+            5 => {
+                self.operate(&[OperatorCommand::Pause, OperatorCommand::Resume, OperatorCommand::Resume])
+                    .await
+            }
             13 => {
                 if let Some(number) = self.pick() {
                     self.world.kill(number);
                 }
             }
-            14 => self.order(&[Order::Seek, Order::Undo]).await,
+            14 => self.operate(&[OperatorCommand::Seek, OperatorCommand::Undo]).await,
             6 => self.cut(true),
             7 => self.cut(false),
             8 => self.world.outage(true),
@@ -262,8 +269,12 @@ impl Scenario {
             10 => {
                 if let Some(number) = self.pick() {
                     let calls = self.world.rng.random_range(0..60);
-                    let at = if self.world.rng.random_bool(0.5) { Where::Before } else { Where::After };
-                    self.world.die_in(number, calls, at);
+                    let at = if self.world.rng.random_bool(0.5) {
+                        CrashPoint::BeforeEffect
+                    } else {
+                        CrashPoint::AfterEffect
+                    };
+                    self.world.crash_in(number, calls, at);
                 }
             }
             11 => {
@@ -272,19 +283,19 @@ impl Scenario {
                     self.world.freeze(number, on);
                 }
             }
-            12 => self.trouble_a_shard(),
+            12 => self.fault_a_shard(),
             _ => {}
         }
         Ok(())
     }
 
-    async fn order(&mut self, orders: &[Order]) {
+    async fn operate(&mut self, commands: &[OperatorCommand]) {
         let rng = &mut self.world.rng;
-        let order = orders[rng.random_range(0..orders.len())];
-        let lane = rng.random_range(0..self.world.lanes.len());
+        let command = commands[rng.random_range(0..commands.len())];
+        let group = rng.random_range(0..self.world.groups.len());
         let (whole, faults) = (rng.random_bool(0.3), rng.random_range(0.0..0.1));
-        let faults = if self.weather == Weather::Calm { 0.0 } else { faults };
-        self.world.order(lane, order, whole, faults).await;
+        let faults = if self.profile == FaultProfile::Orderly { 0.0 } else { faults };
+        self.world.operate(group, command, whole, faults).await;
     }
 
     fn cut(&mut self, store: bool) {
@@ -294,9 +305,9 @@ impl Scenario {
         }
     }
 
-    fn trouble_a_shard(&mut self) {
-        let lane = self.world.rng.random_range(0..self.world.lanes.len());
-        let Ok(shards) = self.world.lanes[lane].stream.shards() else { return };
+    fn fault_a_shard(&mut self) {
+        let group = self.world.rng.random_range(0..self.world.groups.len());
+        let Ok(shards) = self.world.groups[group].stream.shards() else { return };
         let shard = &shards[self.world.rng.random_range(0..shards.len())].id;
         let fault = match self.world.rng.random_range(0..5) {
             0 => Some(ShardFault::Fails),
@@ -304,12 +315,12 @@ impl Scenario {
             2 => Some(ShardFault::Silent),
             _ => None,
         };
-        self.world.disturb(lane, shard, fault);
+        self.world.set_shard_fault(group, shard, fault);
     }
 
     fn split(&mut self) {
-        let lane = self.world.rng.random_range(0..self.world.lanes.len());
-        let Ok(open) = self.world.lanes[lane].stream.open_shards() else { return };
+        let group = self.world.rng.random_range(0..self.world.groups.len());
+        let Ok(open) = self.world.groups[group].stream.open_shards() else { return };
         if open.len() >= 24 {
             return;
         }
@@ -318,34 +329,34 @@ impl Scenario {
         let middle = range.start / 2 + range.end / 2 + 1;
         let even = self.world.rng.random_bool(0.7) || range.end - range.start < 3;
         let at = if even { middle } else { self.world.rng.random_range(range.start + 1..range.end) };
-        let done = self.world.lanes[lane].stream.split(shard, at);
-        self.world.court.note(&format!("split {lane}:{shard}: {}", outcome(&done)));
+        let done = self.world.groups[group].stream.split(shard, at);
+        self.world.recorder.note(&format!("split {group}:{shard}: {}", outcome(&done)));
     }
 
     fn merge(&mut self) {
-        let lane = self.world.rng.random_range(0..self.world.lanes.len());
-        let Ok(open) = self.world.lanes[lane].stream.open_shards() else { return };
+        let group = self.world.rng.random_range(0..self.world.groups.len());
+        let Ok(open) = self.world.groups[group].stream.open_shards() else { return };
         if open.len() < 2 {
             return;
         }
         let at = self.world.rng.random_range(0..open.len() - 1);
-        let done = self.world.lanes[lane].stream.merge(&open[at].0, &open[at + 1].0);
-        self.world.court.note(&format!(
-            "merge {lane}:{} and {}: {}",
+        let done = self.world.groups[group].stream.merge(&open[at].0, &open[at + 1].0);
+        self.world.recorder.note(&format!(
+            "merge {group}:{} and {}: {}",
             open[at].0,
             open[at + 1].0,
             outcome(&done)
         ));
     }
 
-    /// Nothing is disturbed any more, and each stream has somebody to read it.
-    async fn make_peace(&mut self) -> Result<(), Failure> {
-        self.world.court.note("peace");
+    /// Ends every fault, and gives each stream a worker that reads it.
+    async fn end_faults(&mut self) -> Result<(), SimError> {
+        self.world.recorder.note("faults end");
         self.world.heal();
         self.world.resume_all().await;
-        for lane in 0..self.world.lanes.len() {
-            if !self.world.workers.values().any(|worker| worker.stream == lane) {
-                self.world.join(&Hire { stream: lane, ..Hire::default() }).await?;
+        for group in 0..self.world.groups.len() {
+            if !self.world.workers.values().any(|worker| worker.stream == group) {
+                self.world.join(&WorkerSpec { stream: group, ..WorkerSpec::default() }).await?;
             }
         }
         Ok(())

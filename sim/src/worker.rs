@@ -7,22 +7,24 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::{Batch, Consumer, Error, Event, Handle, HandlerError, StartPosition};
+use rokini_history::{CallEnd, Cause};
 use rokini_lease::{CountingStore, FaultTarget, FaultyStore, GroupId, LostCause, StoreFault, WallClock};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn};
 use tokio::time::sleep;
 
-use crate::court::Court;
-use crate::gate::{Gate, GatedStore, Trick};
-use crate::ledger::{CallEnd, Place};
-use crate::stream::{BEGINNING_MILLIS, Link, Mischief, SimStream};
-use crate::witness::Witness;
-use crate::{Cause, Check};
+use crate::check::Check;
+use crate::checked_store::CheckedStore;
+use crate::gated_store::{GatedStore, StoreBug};
+use crate::process_gate::ProcessGate;
+use crate::recorder::{Recorder, ShardRef};
+use crate::stream::link::{Link, ReaderBug};
+use crate::stream::model::{BEGINNING_MILLIS, SimStream};
 
-/// How a worker is to be.
+/// What a worker is like.
 #[derive(Debug, Clone)]
-pub struct Hire {
+pub struct WorkerSpec {
     /// Its name; made from its number where there is none.
     pub name: Option<String>,
     /// Which of the run's streams it reads.
@@ -30,7 +32,7 @@ pub struct Hire {
     /// The chance of each kind of fault in each call.
     pub faults: f64,
     /// Its handlers.
-    pub handlers: Manner,
+    pub handlers: HandlerProfile,
     /// How far its wall clock is ahead.
     pub skew: Duration,
     /// Vouches for unique names.
@@ -42,32 +44,32 @@ pub struct Hire {
     /// The most shards.
     pub max_leases: Option<u32>,
     /// A defect of its store.
-    pub trick: Option<Trick>,
+    pub store_bug: Option<StoreBug>,
     /// A defect of its link.
-    pub mischief: Option<Mischief>,
+    pub reader_bug: Option<ReaderBug>,
 }
 
-impl Default for Hire {
+impl Default for WorkerSpec {
     fn default() -> Self {
         Self {
             name: None,
             stream: 0,
             faults: 0.0,
-            handlers: Manner::default(),
+            handlers: HandlerProfile::default(),
             skew: Duration::ZERO,
             unique_names: false,
             failover: None,
             start: None,
             max_leases: None,
-            trick: None,
-            mischief: None,
+            store_bug: None,
+            reader_bug: None,
         }
     }
 }
 
 /// How handlers behave.
 #[derive(Debug, Clone)]
-pub struct Manner {
+pub struct HandlerProfile {
     /// The chance that a call fails.
     pub fails: f64,
     /// How many milliseconds a call takes.
@@ -78,7 +80,7 @@ pub struct Manner {
     pub held: Option<watch::Receiver<bool>>,
 }
 
-impl Default for Manner {
+impl Default for HandlerProfile {
     fn default() -> Self {
         Self { fails: 0.0, takes: 0..150, slow: 0.05, held: None }
     }
@@ -95,40 +97,40 @@ pub struct SimWorker {
     pub stream: usize,
     /// The handle of its consumer.
     pub handle: Handle,
-    pub(crate) hire: Hire,
+    pub(crate) spec: WorkerSpec,
     pub(crate) running: JoinHandle<Result<(), Error>>,
     /// Its way to the store.
-    pub store: FaultyStore<CountingStore<Witness>>,
+    pub store: FaultyStore<CountingStore<CheckedStore>>,
     /// Its way to the stream.
     pub link: Link,
     /// What it can be frozen by.
-    pub gate: Gate,
+    pub gate: ProcessGate,
     /// Whether store and stream are out of its reach.
     cut: Mutex<(bool, bool)>,
 }
 
 /// What a new worker is given.
-pub(crate) struct Site<'a> {
-    pub(crate) court: &'a Court,
+pub(crate) struct WorkerContext<'a> {
+    pub(crate) recorder: &'a Recorder,
     pub(crate) stream: &'a SimStream,
     pub(crate) group: &'a GroupId,
-    pub(crate) store: &'a CountingStore<Witness>,
-    pub(crate) died: &'a mpsc::UnboundedSender<u32>,
+    pub(crate) store: &'a CountingStore<CheckedStore>,
+    pub(crate) crashed: &'a mpsc::UnboundedSender<u32>,
     pub(crate) gave_up: &'a mpsc::UnboundedSender<u32>,
 }
 
 impl SimWorker {
     pub(crate) async fn start(
         number: u32,
-        hire: &Hire,
-        place: Site<'_>,
+        spec: &WorkerSpec,
+        context: WorkerContext<'_>,
         rng: &mut StdRng,
     ) -> Result<Self, Error> {
-        let name = hire.name.clone().unwrap_or_else(|| format!("w{number}"));
-        let gate = Gate::new(number, place.died.clone());
-        let store = FaultyStore::new(place.store.clone(), rng.random());
-        let link = place.stream.link(rng.random()).behind(gate.clone());
-        let chance = hire.faults;
+        let name = spec.name.clone().unwrap_or_else(|| format!("w{number}"));
+        let gate = ProcessGate::new(number, context.crashed.clone());
+        let store = FaultyStore::new(context.store.clone(), rng.random());
+        let link = Link::new(context.stream.clone(), rng.random()).behind(gate.clone());
+        let chance = spec.faults;
         if chance > 0.0 {
             store.chance(FaultTarget::All, StoreFault::FailBefore, chance);
             store.chance(FaultTarget::All, StoreFault::Throttle, chance);
@@ -139,35 +141,35 @@ impl SimWorker {
             store.chance(FaultTarget::Writes, StoreFault::DelayReply(Duration::from_millis(400)), chance);
             link.fail(chance);
         }
-        if let Some(mischief) = hire.mischief {
-            link.misbehave(mischief);
+        if let Some(bug) = spec.reader_bug {
+            link.set_bug(bug);
         }
-        let ahead = BEGINNING_MILLIS + hire.skew.as_millis() as u64;
-        let court = place.court.clone();
-        let clock = WallClock::from_fn(move || ahead + court.now());
+        let ahead = BEGINNING_MILLIS + spec.skew.as_millis() as u64;
+        let recorder = context.recorder.clone();
+        let clock = WallClock::from_fn(move || ahead + recorder.now());
         let handler = Handler {
             worker: number,
-            stream: hire.stream,
-            court: place.court.clone(),
+            stream: spec.stream,
+            recorder: context.recorder.clone(),
             gate: gate.clone(),
-            manner: hire.handlers.clone(),
+            profile: spec.handlers.clone(),
             rng: Arc::new(Mutex::new(StdRng::from_rng(rng))),
         };
         let mut builder = Consumer::builder()
-            .group(place.group.as_str())
+            .group(context.group.as_str())
             .worker(&name)
-            .store(GatedStore::new(store.clone(), gate.clone(), hire.trick))
+            .store(GatedStore::new(store.clone(), gate.clone(), spec.store_bug))
             .source(link.clone())
             .seed(rng.random())
             .wall_clock(clock)
-            .unique_worker_names(hire.unique_names);
-        if let Some(failover) = hire.failover {
+            .unique_worker_names(spec.unique_names);
+        if let Some(failover) = spec.failover {
             builder = builder.failover(failover).heartbeat(failover / 10);
         }
-        if let Some(start) = hire.start {
+        if let Some(start) = spec.start {
             builder = builder.start(start);
         }
-        if let Some(most) = hire.max_leases {
+        if let Some(most) = spec.max_leases {
             builder = builder.max_leases(most);
         }
         let consumer = builder
@@ -178,8 +180,8 @@ impl SimWorker {
             .build()
             .await?;
         let handle = consumer.handle();
-        spawn(watch_events(number, hire.stream, place.court.clone(), handle.events()));
-        let gave_up = place.gave_up.clone();
+        spawn(watch_events(number, spec.stream, context.recorder.clone(), handle.events()));
+        let gave_up = context.gave_up.clone();
         let running = spawn(async move {
             let ended = consumer.run().await.map(drop);
             if ended.as_ref().is_err_and(Error::is_retryable) {
@@ -188,13 +190,13 @@ impl SimWorker {
             }
             ended
         });
-        place.court.hired(number, hire.stream, handle.clone());
+        context.recorder.started(number, spec.stream, handle.clone());
         Ok(Self {
             number,
             name,
-            stream: hire.stream,
+            stream: spec.stream,
             handle,
-            hire: hire.clone(),
+            spec: spec.clone(),
             running,
             store,
             link,
@@ -203,7 +205,7 @@ impl SimWorker {
         })
     }
 
-    /// Whether the consumer ended, told or not.
+    /// Whether the consumer ended, asked to or not.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.running.is_finished()
@@ -234,7 +236,7 @@ impl SimWorker {
         store || stream || self.gate.is_frozen()
     }
 
-    /// No more faults.
+    /// Ends its faults.
     pub(crate) fn heal(&self) {
         self.cut(Some(false), Some(false));
         self.store.heal();
@@ -243,33 +245,35 @@ impl SimWorker {
     }
 }
 
-/// Enters what the consumer says about itself: why records may come twice.
+/// Records what the consumer says about itself: why records may come twice.
 async fn watch_events(
     worker: u32,
     stream: usize,
-    court: Court,
+    recorder: Recorder,
     mut events: tokio::sync::broadcast::Receiver<Event>,
 ) {
-    let place = |shard: &rokini_lease::ShardId| Some(Place { stream, shard: shard.to_string() });
+    let shard_ref = |shard: &rokini_lease::ShardId| Some(ShardRef { stream, shard: shard.to_string() });
     loop {
         let event = events.recv().await;
-        if let Some(told) = event.as_ref().ok().and_then(line) {
-            court.note(&format!("  w{worker} {told}"));
+        if let Some(line) = event.as_ref().ok().and_then(described) {
+            recorder.note(&format!("  w{worker} {line}"));
         }
         match event {
-            Ok(Event::Fenced) => court.fenced(worker),
+            Ok(Event::Fenced) => recorder.fenced(worker),
             Ok(Event::LeaseLost { shard, cause, .. }) => {
                 let cause = match cause {
                     LostCause::Seek => Cause::Seek,
                     LostCause::Stopped => Cause::Crash,
                     _ => Cause::Fence,
                 };
-                court.excuse(cause, worker, place(&shard));
+                recorder.excuse(cause, worker, shard_ref(&shard));
             }
-            Ok(Event::ShardRestarted { shard, .. }) => court.excuse(Cause::Restart, worker, place(&shard)),
+            Ok(Event::ShardRestarted { shard, .. }) => {
+                recorder.excuse(Cause::Restart, worker, shard_ref(&shard))
+            }
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => {
-                court.violate(Check::Once, format!("w{worker}: {missed} events missed"));
+                recorder.violate(Check::Once, format!("w{worker}: {missed} events missed"));
             }
             Err(RecvError::Closed) => return,
         }
@@ -277,7 +281,7 @@ async fn watch_events(
 }
 
 /// What the log says about an event.
-fn line(event: &Event) -> Option<String> {
+fn described(event: &Event) -> Option<String> {
     Some(match event {
         Event::Joined { worker, .. } => format!("joined as {worker}"),
         Event::LeasesCreated { shards, .. } => format!("created {shards:?}"),
@@ -303,9 +307,9 @@ fn line(event: &Event) -> Option<String> {
 struct Handler {
     worker: u32,
     stream: usize,
-    court: Court,
-    gate: Gate,
-    manner: Manner,
+    recorder: Recorder,
+    gate: ProcessGate,
+    profile: HandlerProfile,
     rng: Arc<Mutex<StdRng>>,
 }
 
@@ -313,27 +317,27 @@ impl Handler {
     async fn handle(&self, batch: Batch) -> Result<(), HandlerError> {
         let (takes, fails) = {
             let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-            let slow = rng.random_bool(self.manner.slow);
-            let takes = if slow { 0..3_000 } else { self.manner.takes.clone() };
-            (rng.random_range(takes), rng.random_bool(self.manner.fails))
+            let slow = rng.random_bool(self.profile.slow);
+            let takes = if slow { 0..3_000 } else { self.profile.takes.clone() };
+            (rng.random_range(takes), rng.random_bool(self.profile.fails))
         };
-        let place = Place { stream: self.stream, shard: batch.shard().shard_id().to_string() };
-        let call = self.court.begin(self.worker, place, batch.epoch().0, batch.cancellation().clone());
+        let shard = ShardRef { stream: self.stream, shard: batch.shard().shard_id().to_string() };
+        let call = self.recorder.begin(self.worker, shard, batch.epoch().0, batch.cancellation().clone());
         // Fails before or after it saw the records.
         if fails && takes % 2 == 0 {
             call.returns(CallEnd::Failed);
-            return Err("as told".into());
+            return Err("the handler is to fail".into());
         }
         for record in batch.records() {
             let text = String::from_utf8_lossy(&record.data);
             let parsed = text.rsplit_once('/').and_then(|(key, number)| Some((key, number.parse().ok()?)));
             match parsed {
-                Some((key, number)) => call.delivered(key, number),
-                None => self.court.violate(Check::Delivered, format!("an unknown record: {text}")),
+                Some((key, number)) => call.delivered(key, number, record.sequence_number),
+                None => self.recorder.violate(Check::Delivered, format!("an unknown record: {text}")),
             }
         }
         sleep(Duration::from_millis(takes)).await;
-        if let Some(held) = &self.manner.held {
+        if let Some(held) = &self.profile.held {
             // Whoever holds it may be gone.
             let _ = held.clone().wait_for(|held| !held).await;
         }
@@ -342,7 +346,7 @@ impl Handler {
         }
         if fails {
             call.returns(CallEnd::Failed);
-            return Err("as told".into());
+            return Err("the handler is to fail".into());
         }
         call.returns(CallEnd::Done);
         Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::Error;
+use rokini_history::Cause;
 use rokini_lease::{
     CountingStore, Counts, GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, Listing, ShardId, WorkerState,
 };
@@ -14,18 +15,15 @@ use tokio::sync::mpsc;
 use tokio::task::spawn;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::gate::Where;
-use crate::stream::{Manners, ShardFault, SimStream};
-use crate::witness::Witness;
-use crate::worker::{Hire, SimWorker, Site};
-use crate::{Cause, Check, Court, Violation};
-
-mod operator;
-
-pub use operator::Order;
+use crate::check::{Check, Violation};
+use crate::checked_store::CheckedStore;
+use crate::process_gate::CrashPoint;
+use crate::recorder::{Recorder, ShardRef};
+use crate::stream::model::{ShardFault, SimStream, StreamProfile};
+use crate::worker::{SimWorker, WorkerContext, WorkerSpec};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Everything put must have reached a handler this long after the last disturbance.
+/// Everything put must have reached a handler this long after the last fault.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The fleet must be at rest this long after that: fences, the last moves, and the rows of the dead. Those fall to a
 /// worker by the hash of its own wall clock, so with clocks minutes apart some intervals have nobody.
@@ -33,24 +31,24 @@ const REST: Duration = Duration::from_secs(300);
 /// The default failover time of consumers, in milliseconds.
 pub const FAILOVER_MILLIS: u64 = 10_000;
 
-/// How long records may still wait when a trouble is over: the failover time, the look that finds what is free, back-offs.
-const AFTERMATH_MILLIS: u64 = FAILOVER_MILLIS + 5_000;
+/// How long records may still wait after a disruption: the failover time, the listing that finds free leases, back-offs.
+const RECOVERY_MILLIS: u64 = FAILOVER_MILLIS + 5_000;
 
 /// What keeps a run from being one.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub type SimError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A stream and the group that consumes it.
 #[derive(Debug)]
-pub struct Lane {
+pub struct StreamGroup {
     /// The stream.
     pub stream: SimStream,
     /// The group.
-    pub group: GroupId,
+    pub id: GroupId,
 }
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Summary {
     /// Records put.
     pub records: u64,
     /// The longest unexplained wait of a record, in milliseconds.
@@ -69,20 +67,20 @@ pub struct World {
     /// Decides everything left to chance.
     pub rng: StdRng,
     /// What everybody reports to.
-    pub court: Court,
+    pub recorder: Recorder,
     /// The one table of all groups.
-    pub store: CountingStore<Witness>,
+    pub store: CountingStore<CheckedStore>,
     /// The streams with their groups.
-    pub lanes: Vec<Lane>,
+    pub groups: Vec<StreamGroup>,
     /// The workers that live.
     pub workers: BTreeMap<u32, SimWorker>,
     next_worker: u32,
     /// What goes on that may keep records waiting, and since when anything does.
-    troubles: BTreeSet<String>,
-    troubled_since: u64,
-    died: (mpsc::UnboundedSender<u32>, mpsc::UnboundedReceiver<u32>),
+    disruptions: BTreeSet<String>,
+    disrupted_since: u64,
+    crashed: (mpsc::UnboundedSender<u32>, mpsc::UnboundedReceiver<u32>),
     gave_up: (mpsc::UnboundedSender<u32>, mpsc::UnboundedReceiver<u32>),
-    /// No more disturbances: who starts now meets none.
+    /// There are no faults any more: workers that start now meet none.
     healed: bool,
 }
 
@@ -92,35 +90,35 @@ impl World {
     ///
     /// # Errors
     /// What the streams could not be made for.
-    pub fn new(seed: u64, shards: &[i32], manners: Manners) -> Result<Self, Failure> {
-        let lane = |(number, shards): (usize, &i32)| {
-            let stream = SimStream::create(&format!("orders-{number}"), *shards, manners)?;
-            Ok::<_, Failure>(Lane { stream, group: GroupId::new(format!("sim-{number}"))? })
+    pub fn new(seed: u64, shards: &[i32], profile: StreamProfile) -> Result<Self, SimError> {
+        let group = |(number, shards): (usize, &i32)| {
+            let stream = SimStream::create(&format!("orders-{number}"), *shards, profile)?;
+            Ok::<_, SimError>(StreamGroup { stream, id: GroupId::new(format!("sim-{number}"))? })
         };
-        let court = Court::new();
+        let recorder = Recorder::new();
         Ok(Self {
             rng: StdRng::seed_from_u64(seed),
-            store: CountingStore::new(Witness::new(court.clone())),
-            court,
-            lanes: shards.iter().enumerate().map(lane).collect::<Result<_, _>>()?,
+            store: CountingStore::new(CheckedStore::new(recorder.clone())),
+            recorder,
+            groups: shards.iter().enumerate().map(group).collect::<Result<_, _>>()?,
             workers: BTreeMap::new(),
             next_worker: 0,
-            troubles: BTreeSet::new(),
-            troubled_since: 0,
-            died: mpsc::unbounded_channel(),
+            disruptions: BTreeSet::new(),
+            disrupted_since: 0,
+            crashed: mpsc::unbounded_channel(),
             gave_up: mpsc::unbounded_channel(),
             healed: false,
         })
     }
 
-    /// Time passes. Workers whose time has come die in it, and those that gave up at their start are started again, as a
+    /// Time passes. Workers that crash in a call are removed, and those that gave up at their start are started again, as a
     /// supervisor does.
-    pub async fn pass(&mut self, time: Duration) {
+    pub async fn run_for(&mut self, time: Duration) {
         let until = Instant::now() + time;
         loop {
             tokio::select! {
                 biased;
-                Some(number) = self.died.1.recv() => self.bury(number, "dies in a call"),
+                Some(number) = self.crashed.1.recv() => self.on_crash(number, "crashes in a call"),
                 Some(number) = self.gave_up.1.recv() => self.start_again(number).await,
                 () = sleep_until(until) => return,
             }
@@ -128,20 +126,23 @@ impl World {
     }
 
     /// Puts one record under a key.
-    pub fn put(&mut self, lane: usize, key: &str) {
-        let (now, key) = (self.court.now(), format!("{lane}/{key}"));
-        let number = self.court.ledger(|ledger| ledger.put(&key, now));
-        if let Err(error) = self.lanes[lane].stream.put(&key, format!("{key}/{number}")) {
-            self.court.violate(Check::Delivered, format!("a put failed: {error}"));
+    pub fn put(&mut self, group: usize, key: &str) {
+        let key = format!("{group}/{key}");
+        let number = self.recorder.history(|history| history.next_number(&key));
+        match self.groups[group].stream.put(&key, format!("{key}/{number}")) {
+            Ok((shard, sequence)) => {
+                self.recorder.put(&key, number, &ShardRef { stream: group, shard }, sequence);
+            }
+            Err(error) => self.recorder.violate(Check::Delivered, format!("a put failed: {error}")),
         }
     }
 
     /// Puts so many records under so many keys of each stream.
-    pub fn put_some(&mut self, records: u32, keys: u32) {
-        for lane in 0..self.lanes.len() {
+    pub fn put_random(&mut self, records: u32, keys: u32) {
+        for group in 0..self.groups.len() {
             for _ in 0..records {
                 let key = format!("k{}", self.rng.random_range(0..keys));
-                self.put(lane, &key);
+                self.put(group, &key);
             }
         }
     }
@@ -150,144 +151,144 @@ impl World {
     ///
     /// # Errors
     /// What its consumer could not be built for.
-    pub async fn join(&mut self, hire: &Hire) -> Result<u32, Error> {
+    pub async fn join(&mut self, spec: &WorkerSpec) -> Result<u32, Error> {
         let number = self.next_worker;
         self.next_worker += 1;
-        let lane = &self.lanes[hire.stream];
-        let site = Site {
-            court: &self.court,
-            stream: &lane.stream,
-            group: &lane.group,
+        let group = &self.groups[spec.stream];
+        let context = WorkerContext {
+            recorder: &self.recorder,
+            stream: &group.stream,
+            group: &group.id,
             store: &self.store,
-            died: &self.died.0,
+            crashed: &self.crashed.0,
             gave_up: &self.gave_up.0,
         };
-        let worker = SimWorker::start(number, hire, site, &mut self.rng).await?;
-        self.court.note(&format!("{} joins group {}", worker.name, hire.stream));
+        let worker = SimWorker::start(number, spec, context, &mut self.rng).await?;
+        self.recorder.note(&format!("{} joins group {}", worker.name, spec.stream));
         self.workers.insert(number, worker);
-        self.look_for_readers();
+        self.note_unread_groups();
         Ok(number)
     }
 
     async fn start_again(&mut self, number: u32) {
         let Some(worker) = self.workers.remove(&number) else { return };
-        self.court.note(&format!("{} gave up", worker.name));
-        if !self.court.was_cut_off(number) {
-            self.court.violate(Check::Running, format!("{} gave up without need", worker.name));
+        self.recorder.note(&format!("{} gave up", worker.name));
+        if !self.recorder.was_cut_off(number) {
+            self.recorder.violate(Check::Running, format!("{} gave up without need", worker.name));
         }
         worker.kill();
-        self.court.gone(number);
-        self.assess(number);
-        self.look_for_readers();
-        let mut hire = Hire { name: Some(worker.name), ..worker.hire };
+        self.recorder.ended(number);
+        self.update_cut_off(number);
+        self.note_unread_groups();
+        let mut spec = WorkerSpec { name: Some(worker.name), ..worker.spec };
         if self.healed {
-            hire.faults = 0.0;
+            spec.faults = 0.0;
         }
-        if let Err(error) = self.join(&hire).await {
-            self.court.violate(Check::Running, format!("w{number} cannot start again: {error}"));
+        if let Err(error) = self.join(&spec).await {
+            self.recorder.violate(Check::Running, format!("w{number} cannot start again: {error}"));
         }
     }
 
     /// How many workers there have been.
     #[must_use]
-    pub fn hired(&self) -> u32 {
+    pub fn started(&self) -> u32 {
         self.next_worker
     }
 
     /// A worker stops in order, while the others go on.
     pub fn leave(&mut self, number: u32) {
         let Some(worker) = self.workers.remove(&number) else { return };
-        self.court.note(&format!("{} leaves", worker.name));
-        self.look_for_readers();
-        self.assess(number);
-        let court = self.court.clone();
+        self.recorder.note(&format!("{} leaves", worker.name));
+        self.note_unread_groups();
+        self.update_cut_off(number);
+        let recorder = self.recorder.clone();
         spawn(async move {
             let report = worker.handle.shutdown(30 * SECOND).await;
             if !report.is_clean() {
-                court.excuse(Cause::Stop, number, None);
+                recorder.excuse(Cause::Stop, number, None);
             }
             // Its run returns with the report, or hangs on to nothing.
             let _ = timeout(SECOND, worker.running).await;
             // The process is over, whatever it was waiting for.
             worker.gate.kill();
-            court.gone(number);
-            court.note(&format!("{} left, clean: {}", worker.name, report.is_clean()));
+            recorder.ended(number);
+            recorder.note(&format!("{} left, clean: {}", worker.name, report.is_clean()));
         });
     }
 
     /// A worker's process is killed.
     pub fn kill(&mut self, number: u32) {
-        self.bury(number, "is killed");
+        self.on_crash(number, "is killed");
     }
 
-    fn bury(&mut self, number: u32, how: &str) {
+    fn on_crash(&mut self, number: u32, how: &str) {
         let Some(worker) = self.workers.remove(&number) else { return };
-        self.court.note(&format!("{} {how}", worker.name));
+        self.recorder.note(&format!("{} {how}", worker.name));
         worker.kill();
-        self.court.gone(number);
-        self.court.excuse(Cause::Crash, number, None);
-        self.assess(number);
-        self.explain(AFTERMATH_MILLIS);
-        self.look_for_readers();
+        self.recorder.ended(number);
+        self.recorder.excuse(Cause::Crash, number, None);
+        self.update_cut_off(number);
+        self.explain(RECOVERY_MILLIS);
+        self.note_unread_groups();
     }
 
-    /// A worker dies in its next call but so many, wherever that is made.
-    pub fn die_in(&mut self, number: u32, calls: u32, at: Where) {
+    /// A worker crashes in the call that comes after so many others, to the store or to the stream.
+    pub fn crash_in(&mut self, number: u32, calls: u32, at: CrashPoint) {
         let Some(worker) = self.workers.get(&number) else { return };
-        self.court.note(&format!("{} is to die {at:?} its {calls}th call", worker.name));
-        worker.gate.die_in(calls, at);
+        self.recorder.note(&format!("{} is to crash after {calls} more calls, {at:?}", worker.name));
+        worker.gate.crash_in(calls, at);
     }
 
     /// A worker's process stands still, and later goes on.
     pub fn freeze(&mut self, number: u32, on: bool) {
         let Some(worker) = self.workers.get(&number) else { return };
-        self.court.note(&format!("{} {}", worker.name, if on { "freezes" } else { "thaws" }));
+        self.recorder.note(&format!("{} {}", worker.name, if on { "freezes" } else { "thaws" }));
         worker.gate.freeze(on);
-        self.assess(number);
+        self.update_cut_off(number);
     }
 
     /// A worker cannot reach the store, or the stream, or both; or it can again.
     pub fn cut(&mut self, number: u32, store: bool, stream: bool) {
         let Some(worker) = self.workers.get(&number) else { return };
-        self.court.note(&format!("{} is cut off: store {store}, stream {stream}", worker.name));
+        self.recorder.note(&format!("{} is cut off: store {store}, stream {stream}", worker.name));
         worker.cut(Some(store), Some(stream));
-        self.assess(number);
+        self.update_cut_off(number);
     }
 
-    /// A worker that is cut off may be declared dead, until that has had the time to show.
-    fn assess(&mut self, number: u32) {
-        let (was, name) = (&self.troubles, format!("w{number}"));
+    /// While a worker is cut off, and for as long as that can take to show, it may be declared dead.
+    fn update_cut_off(&mut self, number: u32) {
+        let (before, name) = (&self.disruptions, format!("w{number}"));
         let on = self.workers.get(&number).is_some_and(SimWorker::is_cut_off);
         if on {
-            self.court.cut_off(number, u64::MAX / 2);
-        } else if was.contains(&name) {
+            self.recorder.cut_off(number, u64::MAX / 2);
+        } else if before.contains(&name) {
             // The others' watch, the write, and the worker's next heartbeat.
-            self.court.cut_off(number, 2 * FAILOVER_MILLIS);
+            self.recorder.cut_off(number, 2 * FAILOVER_MILLIS);
         }
-        self.trouble(&name, on);
+        self.disruption(&name, on);
     }
 
     /// A stream that nobody reads keeps its records waiting.
-    fn look_for_readers(&mut self) {
-        for lane in 0..self.lanes.len() {
-            let unread = !self.workers.values().any(|worker| worker.stream == lane);
-            self.trouble(&format!("nobody reads {lane}"), unread);
+    fn note_unread_groups(&mut self) {
+        for group in 0..self.groups.len() {
+            let unread = !self.workers.values().any(|worker| worker.stream == group);
+            self.disruption(&format!("nobody reads {group}"), unread);
         }
     }
 
     /// Something that keeps records waiting begins or ends.
-    pub fn trouble(&mut self, what: &str, on: bool) {
-        let was = !self.troubles.is_empty();
+    pub fn disruption(&mut self, what: &str, on: bool) {
+        let was = !self.disruptions.is_empty();
         if on {
-            self.troubles.insert(what.to_owned());
+            self.disruptions.insert(what.to_owned());
         } else {
-            self.troubles.remove(what);
+            self.disruptions.remove(what);
         }
-        match (was, self.troubles.is_empty()) {
-            (false, false) => self.troubled_since = self.court.now(),
+        match (was, self.disruptions.is_empty()) {
+            (false, false) => self.disrupted_since = self.recorder.now(),
             (true, true) => {
-                let until = self.court.now() + AFTERMATH_MILLIS;
-                self.court.ledger(|ledger| ledger.explain(self.troubled_since, until));
+                let until = self.recorder.now() + RECOVERY_MILLIS;
+                self.recorder.explain(self.disrupted_since, until);
             }
             _ => {}
         }
@@ -295,43 +296,43 @@ impl World {
 
     /// Nobody reaches the store, or everybody can again.
     pub fn outage(&mut self, on: bool) {
-        self.court.note(if on { "the store is out" } else { "the store is back" });
+        self.recorder.note(if on { "the store is out" } else { "the store is back" });
         let numbers: Vec<u32> = self.workers.keys().copied().collect();
         for number in numbers {
             if let Some(worker) = self.workers.get(&number) {
                 worker.cut(Some(on), None);
             }
-            self.assess(number);
+            self.update_cut_off(number);
         }
     }
 
     /// The reads of a shard go wrong from now on, for every worker, or go well again.
-    pub fn disturb(&mut self, lane: usize, shard: &ShardId, fault: Option<ShardFault>) {
-        self.court.note(&format!("reads of {lane}:{shard}: {fault:?}"));
-        self.lanes[lane].stream.disturb(shard, fault);
-        self.trouble(&format!("{lane}:{shard}"), fault.is_some());
+    pub fn set_shard_fault(&mut self, group: usize, shard: &ShardId, fault: Option<ShardFault>) {
+        self.recorder.note(&format!("reads of {group}:{shard}: {fault:?}"));
+        self.groups[group].stream.set_fault(shard, fault);
+        self.disruption(&format!("{group}:{shard}"), fault.is_some());
     }
 
     /// Records may wait from now on for so long.
     pub fn explain(&self, millis: u64) {
-        let now = self.court.now();
-        self.court.ledger(|ledger| ledger.explain(now, now + millis));
+        let now = self.recorder.now();
+        self.recorder.explain(now, now + millis);
     }
 
     /// Every worker reaches store and stream again. Single calls still go wrong.
     pub fn heal_links(&mut self) {
-        self.court.note("links heal");
+        self.recorder.note("links heal");
         let numbers: Vec<u32> = self.workers.keys().copied().collect();
         for number in numbers {
             if let Some(worker) = self.workers.get(&number) {
                 worker.cut(Some(false), Some(false));
                 worker.gate.freeze(false);
             }
-            self.assess(number);
+            self.update_cut_off(number);
         }
     }
 
-    /// Ends every disturbance.
+    /// Ends every fault.
     pub fn heal(&mut self) {
         self.healed = true;
         let numbers: Vec<u32> = self.workers.keys().copied().collect();
@@ -339,31 +340,31 @@ impl World {
             if let Some(worker) = self.workers.get(&number) {
                 worker.heal();
             }
-            self.assess(number);
+            self.update_cut_off(number);
         }
-        self.lanes.iter().for_each(|lane| lane.stream.heal());
-        for trouble in self.troubles.clone() {
-            self.trouble(&trouble, false);
+        self.groups.iter().for_each(|group| group.stream.heal());
+        for disruption in self.disruptions.clone() {
+            self.disruption(&disruption, false);
         }
     }
 
     /// Waits until every record put has reached a handler; `false` when that takes longer.
     pub async fn complete(&mut self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
-        while !self.court.ledger(|ledger| ledger.is_complete()) {
+        while !self.recorder.history(|history| history.is_complete()) {
             if Instant::now() >= deadline {
                 return false;
             }
-            self.pass(SECOND / 4).await;
+            self.run_for(SECOND / 4).await;
         }
-        self.court.note("complete");
+        self.recorder.note("complete");
         true
     }
 
     /// The rows of a group.
-    pub async fn view(&self, lane: usize) -> GroupView {
+    pub async fn view(&self, group: usize) -> GroupView {
         // The store of a run does not fail: faults are on the workers' ways to it.
-        self.store.inner().list(&self.lanes[lane].group, Listing::All).await.unwrap_or_default()
+        self.store.inner().list(&self.groups[group].id, Listing::All).await.unwrap_or_default()
     }
 
     /// What the store was asked for so far.
@@ -377,21 +378,21 @@ impl World {
         let ended: Vec<u32> =
             self.workers.iter().filter(|(_, w)| w.is_over()).map(|(number, _)| *number).collect();
         for worker in ended.iter().filter_map(|number| self.workers.remove(number)).collect::<Vec<_>>() {
-            self.court.gone(worker.number);
+            self.recorder.ended(worker.number);
             let how = match worker.running.await {
-                Ok(Ok(())) => "without being told".to_owned(),
+                Ok(Ok(())) => "without being stopped".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
-            self.court.violate(Check::Running, format!("{} ended: {how}", worker.name));
+            self.recorder.violate(Check::Running, format!("{} ended: {how}", worker.name));
         }
     }
 
     /// What is wrong with the rows of a fleet that is at rest.
-    async fn unrest(&self) -> Vec<(Check, String)> {
+    async fn unsettled(&self) -> Vec<(Check, String)> {
         let mut wrong = Vec::new();
-        for lane in 0..self.lanes.len() {
-            let view = self.view(lane).await;
+        for group in 0..self.groups.len() {
+            let view = self.view(group).await;
             let mut loads: BTreeMap<_, usize> = BTreeMap::new();
             for row in &view.workers {
                 match row.state {
@@ -402,7 +403,7 @@ impl World {
                     wrong.push((Check::Still, format!("{} has unread notes: {:?}", row.id, row.mailbox)));
                 }
             }
-            let live = self.workers.values().filter(|worker| worker.stream == lane).count();
+            let live = self.workers.values().filter(|worker| worker.stream == group).count();
             if loads.len() != live {
                 wrong.push((Check::Tidy, format!("{live} workers live, the table has {}", loads.len())));
             }
@@ -423,7 +424,7 @@ impl World {
             if most > least.map(|least| least + 1) {
                 wrong.push((Check::Even, format!("uneven: {loads:?}")));
             }
-            let open = self.lanes[lane].stream.open_shards().unwrap_or_default();
+            let open = self.groups[group].stream.open_shards().unwrap_or_default();
             let leases: BTreeSet<&str> = view.leases.iter().map(|row| row.key.shard.as_str()).collect();
             for (shard, _) in open.iter().filter(|(shard, _)| !leases.contains(shard.as_str())) {
                 wrong.push((Check::Covered, format!("{shard} has no lease")));
@@ -438,59 +439,59 @@ impl World {
         let mut before = self.leases().await;
         let mut still = 0;
         while still < 3 {
-            self.pass(2 * SECOND).await;
+            self.run_for(2 * SECOND).await;
             let now = self.leases().await;
-            let wrong = self.unrest().await;
+            let wrong = self.unsettled().await;
             let changed: Vec<&LeaseRow> =
                 now.iter().filter(|(key, row)| before.get(key) != Some(row)).map(|(_, row)| row).collect();
             still = if changed.is_empty() && wrong.is_empty() { still + 1 } else { 0 };
             if still == 0 && Instant::now() >= deadline {
                 for (check, what) in wrong {
-                    self.court.violate(check, what);
+                    self.recorder.violate(check, what);
                 }
-                self.court.violate(Check::Still, format!("no rest within {within:?}, changed: {changed:?}"));
+                self.recorder
+                    .violate(Check::Still, format!("no rest within {within:?}, changed: {changed:?}"));
                 return;
             }
             before = now;
         }
-        self.court.note("at rest");
+        self.recorder.note("at rest");
         let counts = self.counts();
         // Longer than the interval of reconciliation (33 s), and now and then of the audit (66 s).
         let watch = if self.rng.random_bool(0.2) { 70 } else { 36 };
-        self.pass(watch * SECOND).await;
-        for (check, what) in self.unrest().await {
-            self.court.violate(check, what);
+        self.run_for(watch * SECOND).await;
+        for (check, what) in self.unsettled().await {
+            self.recorder.violate(check, what);
         }
         if self.leases().await != before {
-            self.court.violate(Check::Still, "leases moved or changed at rest");
+            self.recorder.violate(Check::Still, "leases moved or changed at rest");
         }
         let refused = self.counts().refused() - counts.refused();
         if refused > 0 {
-            self.court.violate(Check::Unrefused, format!("{refused} conditions failed at rest"));
+            self.recorder.violate(Check::NoConflicts, format!("{refused} conditions failed at rest"));
         }
     }
 
     async fn leases(&self) -> BTreeMap<(usize, LeaseKey), LeaseRow> {
         let mut all = BTreeMap::new();
-        for lane in 0..self.lanes.len() {
-            all.extend(self.view(lane).await.leases.into_iter().map(|row| ((lane, row.key.clone()), row)));
+        for group in 0..self.groups.len() {
+            all.extend(self.view(group).await.leases.into_iter().map(|row| ((group, row.key.clone()), row)));
         }
         all
     }
 
-    /// Everything a run is judged by: completes it, watches it rest, stops it. `bound` is the longest unexplained wait
+    /// Every check of a run: completes it, watches it rest, stops it. `bound` is the longest unexplained wait
     /// of a record.
-    pub async fn judge(&mut self, bound: Duration) -> Verdict {
+    pub async fn check_all(&mut self, bound: Duration) -> Summary {
         let complete = self.complete(PATIENCE).await;
         self.check_that_all_run().await;
         if complete {
             self.check_rest(REST).await;
         }
         self.check_end().await;
-        let ledger = self.court.ledger(std::mem::take);
-        let (records, longest_wait, digest) = (ledger.records(), ledger.longest_wait(), ledger.digest());
-        let (causes, violations) = ledger.verdict(bound.as_millis() as u64);
-        Verdict { records, longest_wait, causes, violations, digest }
+        let (findings, violations, digest) = self.recorder.findings(bound);
+        let longest_wait = findings.longest_wait.as_millis() as u64;
+        Summary { records: findings.put, longest_wait, causes: findings.causes, violations, digest }
     }
 
     /// Stops everybody, in order, and looks for what stays behind.
@@ -505,11 +506,11 @@ impl World {
             sleep(SECOND).await;
         }
         if alive() > 0 {
-            self.court.violate(Check::Tidy, format!("{} tasks stay behind", alive()));
+            self.recorder.violate(Check::Tidy, format!("{} tasks stay behind", alive()));
         }
-        for lane in 0..self.lanes.len() {
-            for row in self.view(lane).await.workers {
-                self.court
+        for group in 0..self.groups.len() {
+            for row in self.view(group).await.workers {
+                self.recorder
                     .violate(Check::Tidy, format!("the row of {} stays at the end: {}", row.id, row.state));
             }
         }

@@ -1,75 +1,69 @@
-//! One worker's link to the stream, with its disturbances.
+//! One worker's link to the stream, with the faults on it.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use rand::Rng;
 use rand::rngs::StdRng;
-use rokini::{
-    Error, ErrorKind, ShardDescription, ShardReader, ShardSelection, StreamDescription, StreamSource,
-    select_shards,
-};
-use rokini_lease::{Position, ShardId, StreamId};
-use rokini_local::wire::shapes::shard::ShardFilter;
-use rokini_local::wire::shapes::stream::DescribeStreamSummaryRequest;
-use rokini_local::wire::{Operation, ShardFilterType, Timestamp};
+use rand::{Rng, SeedableRng};
+use rokini::{Error, ErrorKind};
+use rokini_lease::ShardId;
+use rokini_local::wire::Operation;
 use rokini_local::{Model, Serve};
 use tokio::time::sleep;
 
-use super::reader::Reader;
-use super::{ShardFault, SimStream, refused, unreadable};
-use crate::gate::Gate;
+use super::model::{ShardFault, SimStream, refused};
+use crate::process_gate::ProcessGate;
 
 const CALL: Duration = Duration::from_millis(5);
 /// The real client gives up a call that gets no answer; so does this one.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A defect of the reader, to show that the judge sees what it brings.
+/// A defect of the reader, to show that the checks see what it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mischief {
-    /// Loses a record now and then.
-    Loses,
+pub enum ReaderBug {
+    /// DropsRecords a record now and then.
+    DropsRecords,
     /// Swaps two records of one key now and then.
-    Swaps,
+    SwapsRecords,
     /// Brings a response twice now and then.
-    Repeats,
+    RepeatsResponses,
     /// Holds a response back for so long now and then.
-    Dawdles(Duration),
+    DelaysResponses(Duration),
 }
 
-/// A link to a stream. Clones share its disturbances.
+/// A link to a stream. Clones share its faults.
 #[derive(Clone)]
 pub struct Link {
     stream: SimStream,
     state: Arc<Mutex<State>>,
-    gate: Option<Gate>,
+    gate: Option<ProcessGate>,
 }
 
 struct State {
     rng: StdRng,
     failures: f64,
     black_hole: bool,
-    mischief: Option<Mischief>,
+    bug: Option<ReaderBug>,
 }
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Link({})", self.stream.name)
+        write!(f, "Link({})", self.stream.name())
     }
 }
 
 impl Link {
-    pub(super) fn new(stream: SimStream, rng: StdRng) -> Self {
-        let state = State { rng, failures: 0.0, black_hole: false, mischief: None };
+    /// A link to the stream; the seed decides delays and failures.
+    #[must_use]
+    pub fn new(stream: SimStream, seed: u64) -> Self {
+        let state = State { rng: StdRng::seed_from_u64(seed), failures: 0.0, black_hole: false, bug: None };
         Self { stream, state: Arc::new(Mutex::new(state)), gate: None }
     }
 
-    /// The link of a worker that can be frozen, and die in any call.
+    /// The link of a worker that can be frozen, and crash in any call.
     #[must_use]
-    pub(crate) fn behind(mut self, gate: Gate) -> Self {
+    pub(crate) fn behind(mut self, gate: ProcessGate) -> Self {
         self.gate = Some(gate);
         self
     }
@@ -85,15 +79,15 @@ impl Link {
     }
 
     /// Gives the link a defect.
-    pub fn misbehave(&self, mischief: Mischief) {
-        self.state().mischief = Some(mischief);
+    pub fn set_bug(&self, bug: ReaderBug) {
+        self.state().bug = Some(bug);
     }
 
     /// Whether the defect shows now.
-    pub(super) fn mischief(&self) -> Option<Mischief> {
+    pub(super) fn shown_bug(&self) -> Option<ReaderBug> {
         let mut state = self.state();
-        let mischief = state.mischief?;
-        state.rng.random_bool(0.2).then_some(mischief)
+        let bug = state.bug?;
+        state.rng.random_bool(0.2).then_some(bug)
     }
 
     pub(super) fn stream(&self) -> &SimStream {
@@ -105,7 +99,7 @@ impl Link {
     }
 
     /// The way of a call to the stream, with all that can happen on it.
-    async fn reach(&self, shard: Option<&ShardId>) -> Result<(), Error> {
+    pub(super) async fn reach(&self, shard: Option<&ShardId>) -> Result<(), Error> {
         if let Some(gate) = &self.gate {
             gate.before().await.map_err(|_| no_answer())?;
         }
@@ -148,42 +142,4 @@ impl Link {
 
 fn no_answer() -> Error {
     Error::new(ErrorKind::Retry, "no answer")
-}
-
-#[async_trait]
-impl StreamSource for Link {
-    async fn describe(&self) -> Result<StreamDescription, Error> {
-        let request = DescribeStreamSummaryRequest {
-            stream_name: Some(self.stream.name().to_owned()),
-            ..Default::default()
-        };
-        let summary = self.call(None, &request).await?.stream_description_summary;
-        let created = summary.stream_creation_timestamp.millis();
-        let name = self.stream.name();
-        Ok(StreamDescription {
-            name: name.to_owned(),
-            id: StreamId::new(format!("{name}@{created}")).map_err(|_| unreadable("a usable name"))?,
-            now_millis: self.stream.now_millis(),
-            retention: Duration::from_secs(24 * 3600),
-        })
-    }
-
-    async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {
-        let filter = |kind, timestamp| Some(ShardFilter { kind, shard_id: None, timestamp });
-        let filter = match which {
-            ShardSelection::All => None,
-            ShardSelection::Latest => filter(ShardFilterType::AtLatest, None),
-            ShardSelection::TrimHorizon => filter(ShardFilterType::AtTrimHorizon, None),
-            ShardSelection::AtTimestamp(millis) => {
-                filter(ShardFilterType::AtTimestamp, Some(Timestamp::from_millis(millis as i64)))
-            }
-        };
-        self.reach(None).await?;
-        self.stream.changes.listings.fetch_add(1, Ordering::Relaxed);
-        Ok(select_shards(self.stream.list(filter)?, which))
-    }
-
-    async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error> {
-        Ok(Box::new(Reader::new(self.clone(), shard.clone(), *at)))
-    }
 }

@@ -11,7 +11,8 @@ use rokini_local::wire::shapes::shard::ChildShard;
 use rokini_local::wire::{ShardIteratorType, Timestamp};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Link, Mischief, id, range, unreadable};
+use super::link::{Link, ReaderBug};
+use super::model::{id, range, unreadable};
 
 /// Reads of one shard are at least this far apart: 5 reads a second.
 const POLL: Duration = Duration::from_millis(200);
@@ -79,19 +80,19 @@ impl Reader {
         answer.shard_iterator.ok_or_else(|| unreadable("an iterator"))
     }
 
-    async fn misbehave(&mut self, records: &mut Vec<Record>) {
+    async fn apply_bug(&mut self, records: &mut Vec<Record>) {
         records.splice(0..0, std::mem::take(&mut self.again));
-        match self.link.mischief() {
-            Some(Mischief::Loses) if records.len() > 1 => drop(records.remove(0)),
-            Some(Mischief::Swaps) => {
+        match self.link.shown_bug() {
+            Some(ReaderBug::DropsRecords) if records.len() > 1 => drop(records.remove(0)),
+            Some(ReaderBug::SwapsRecords) => {
                 let swap = (0..records.len()).flat_map(|a| (a + 1..records.len()).map(move |b| (a, b)));
                 let same = |(a, b): &(usize, usize)| records[*a].partition_key == records[*b].partition_key;
                 if let Some((a, b)) = swap.into_iter().find(same) {
                     records.swap(a, b);
                 }
             }
-            Some(Mischief::Repeats) => self.again = records.clone(),
-            Some(Mischief::Dawdles(time)) if !records.is_empty() => sleep(time).await,
+            Some(ReaderBug::RepeatsResponses) => self.again = records.clone(),
+            Some(ReaderBug::DelaysResponses(time)) if !records.is_empty() => sleep(time).await,
             _ => {}
         }
     }
@@ -105,7 +106,7 @@ impl ShardReader for Reader {
         }
         sleep_until(self.due).await;
         if self.at_tip {
-            // In vain it looks all the same.
+            // After this time it looks although nothing changed.
             let _ = timeout(IDLE, self.link.stream().changes.since(self.seen)).await;
             self.at_tip = false;
         }
@@ -120,8 +121,7 @@ impl ShardReader for Reader {
         // From here on nothing waits, so a dropped call has not moved the place.
         let mut records = Vec::with_capacity(answer.records.len());
         for record in answer.records {
-            let sequence: SequenceNumber =
-                record.sequence_number.to_string().parse().map_err(|_| unreadable("a sequence number"))?;
+            let sequence = record.sequence_number;
             self.next = Position::after(sequence);
             let arrival = record.approximate_arrival_timestamp.map_or(0, |time| time.millis() as u64);
             records.push(Record::new(sequence, record.partition_key, record.data.into_bytes(), arrival));
@@ -140,7 +140,7 @@ impl ShardReader for Reader {
         let children = answer.child_shards.unwrap_or_default().into_iter().map(child);
         let end = self.ended.then(|| children.collect::<Result<_, Error>>()).transpose()?;
         // Only a defect waits here.
-        self.misbehave(&mut records).await;
+        self.apply_bug(&mut records).await;
         Ok(ReadResponse {
             records,
             millis_behind_latest: answer.millis_behind_latest.unwrap_or_default() as u64,

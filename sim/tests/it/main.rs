@@ -1,4 +1,4 @@
-//! Fleets in virtual time: seeds, and what shows that their judge can see.
+//! Fleets in virtual time: seeds, and what shows that the checks can see.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,8 +1,8 @@
 //! Fixed seeds, and those that failed once.
 
-use sim::{Cause, Report, Weather};
+use sim::{Cause, FaultProfile, Report};
 
-fn judge(seeds: impl Iterator<Item = u64>) -> Vec<Report> {
+fn run_all(seeds: impl Iterator<Item = u64>) -> Vec<Report> {
     let reports: Vec<Report> = seeds.map(|seed| sim::run(seed).unwrap()).collect();
     for report in &reports {
         let said: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
@@ -18,12 +18,14 @@ fn judge(seeds: impl Iterator<Item = u64>) -> Vec<Report> {
 }
 
 #[test]
-fn l1_c6_fleets_in_any_weather_lose_nothing_and_come_to_rest() {
-    let reports = judge(1..=80);
+fn l1_c6_fleets_with_any_faults_lose_nothing_and_come_to_rest() {
+    let reports = run_all(1..=80);
     // The runs are about something.
     assert!(reports.iter().map(|report| report.put).sum::<u64>() > 30_000);
-    for told in ["is killed", "dies in a call", "freezes", "is cut off", "the store is out", "Some(Silent)"] {
-        assert!(reports.iter().any(|report| report.log.contains(told)), "{told}");
+    for line in
+        ["is killed", "crashes in a call", "freezes", "is cut off", "the store is out", "Some(Silent)"]
+    {
+        assert!(reports.iter().any(|report| report.log.contains(line)), "{line}");
     }
     for cause in [Cause::Unfinished, Cause::Crash, Cause::Fence] {
         assert!(reports.iter().any(|report| report.causes.contains_key(&cause)), "{cause:?}");
@@ -31,10 +33,10 @@ fn l1_c6_fleets_in_any_weather_lose_nothing_and_come_to_rest() {
 }
 
 #[test]
-fn l1_hundreds_of_workers_come_and_die_and_nothing_is_lost() {
-    let rush = sim::Run { weather: Some(Weather::Rush), ..sim::Run::default() };
+fn l1_hundreds_of_workers_come_and_crash_and_nothing_is_lost() {
+    let churn = sim::Run { profile: Some(FaultProfile::Churn), ..sim::Run::default() };
     for seed in 1..=3 {
-        let report = rush.seed(seed).unwrap();
+        let report = churn.seed(seed).unwrap();
         assert_eq!(report.violations, vec![], "{}\nseed {seed}", report.log);
         assert!(report.workers >= 100, "{} workers", report.workers);
     }
@@ -42,14 +44,14 @@ fn l1_hundreds_of_workers_come_and_die_and_nothing_is_lost() {
 
 #[test]
 fn r5_l10_order_per_key_holds_across_reshards_and_clocks_minutes_apart() {
-    let reports = judge(81..=140);
+    let reports = run_all(81..=140);
     assert!(reports.iter().any(|report| report.log.contains("split") && report.log.contains("merge")));
 }
 
 #[test]
-fn g3_in_calm_weather_nothing_comes_twice() {
-    let calm = sim::Run { weather: Some(Weather::Calm), ..sim::Run::default() };
-    let reports: Vec<Report> = (141..=200).map(|seed| calm.seed(seed).unwrap()).collect();
+fn g3_without_faults_nothing_comes_twice() {
+    let orderly = sim::Run { profile: Some(FaultProfile::Orderly), ..sim::Run::default() };
+    let reports: Vec<Report> = (141..=200).map(|seed| orderly.seed(seed).unwrap()).collect();
     for report in &reports {
         assert_eq!(report.violations, vec![], "{}\nseed {}", report.log, report.seed);
     }
@@ -57,27 +59,27 @@ fn g3_in_calm_weather_nothing_comes_twice() {
     assert_eq!(reports.iter().map(Report::duplicates).sum::<u64>(), 0);
 }
 
-/// Seeds that once broke a promise, and what they are about.
+/// Seeds that once failed a check, and what they are about.
 const REGRESSIONS: [(u64, &str); 11] = [
     (40, "an ended row kept the row of a dead worker"),
     (164, "the claimer left before the owner handed over, and nobody looked for half a minute"),
     (100_948, "a lease handed to a worker that was leaving"),
-    (200_328, "notes get lost, and are left again"),
-    (202_114, "leases born during an operator's order"),
+    (200_328, "notifications get lost, and are sent again"),
+    (202_114, "leases created during an operator's command"),
     (1_000_097, "a worker that gives up at its start is started again"),
-    (1_002_349, "so is the only worker of a group"),
-    (1_005_933, "and one that an outage kept from starting"),
+    (1_002_349, "the only worker of a group gives up at its start and is started again"),
+    (1_005_933, "a worker that an outage kept from starting is started again"),
     (3_004_131, "a listing older than a lease made its worker forget that it had given it up"),
     (
         4_009_133,
-        "the note of a hand-over went with the lost reply to a heartbeat, and the listing was older than that",
+        "the notification of a hand-over was lost with the lost reply to a heartbeat, and the listing was older than that",
     ),
     (3_009_719, "a stale listing passed a dead worker off as alive, and its successor ended"),
 ];
 
 #[test]
 fn seeds_that_failed_once_pass() {
-    judge(REGRESSIONS.into_iter().map(|(seed, _)| seed));
+    run_all(REGRESSIONS.into_iter().map(|(seed, _)| seed));
 }
 
 #[test]

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rokini_lease::{Epoch, LeaseKey, LeaseRow, WorkerId, WorkerName};
-use sim::{Hire, Manners, Verdict, World};
+use sim::{StreamProfile, Summary, WorkerSpec, World};
 
 /// A world of streams with so many shards each.
 pub(crate) fn world(shards: &[i32]) -> World {
-    World::new(1, shards, Manners::default()).unwrap()
+    World::new(1, shards, StreamProfile::default()).unwrap()
 }
 
 /// One more worker of the first stream, quick and without faults.
 pub(crate) async fn join(world: &mut World) -> u32 {
-    world.join(&Hire::default()).await.unwrap()
+    world.join(&WorkerSpec::default()).await.unwrap()
 }
 
-/// Everything a run is judged by holds.
-pub(crate) async fn well(world: &mut World) -> Verdict {
-    let verdict = world.judge(Duration::from_secs(20)).await;
-    assert_eq!(verdict.violations, vec![], "{}", world.court.log());
-    verdict
+/// Every check of a run holds.
+pub(crate) async fn well(world: &mut World) -> Summary {
+    let summary = world.check_all(Duration::from_secs(20)).await;
+    assert_eq!(summary.violations, vec![], "{}", world.recorder.log());
+    summary
 }
 
 /// Passes time until the leases of the first stream are so.
@@ -29,9 +29,9 @@ pub(crate) async fn until(world: &mut World, are: impl Fn(&[LeaseRow]) -> bool +
         if are(&world.view(0).await.leases) {
             return;
         }
-        world.pass(Duration::from_millis(10)).await;
+        world.run_for(Duration::from_millis(10)).await;
     }
-    panic!("two minutes in vain\n{}", world.court.log());
+    panic!("two minutes in vain\n{}", world.recorder.log());
 }
 
 /// Who holds which lease of the first stream, since when.

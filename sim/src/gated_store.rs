@@ -1,7 +1,6 @@
-//! What stands between one worker and the world: it can be frozen, and it can die in any call.
+//! The lease store as one worker sees it: behind the gate of its process, with the defects of a broken variant.
 
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,22 +9,15 @@ use rokini_lease::{
     StoreError, StoreErrorKind, StreamId, StreamRow, WorkerId, WorkerRow, WorkerState, WorkerUpdate,
     WriteOutcome,
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::spawn;
 use tokio::time::sleep;
 
-/// Where in a call a worker dies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Where {
-    /// Before it takes effect.
-    Before,
-    /// After it took effect, without its answer.
-    After,
-}
+use crate::process_gate::{ProcessGate, lock};
 
-/// Defects of the store, to show that the judge sees what they lead to.
+/// Defects of the store, to show that the checks see what they lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trick {
+pub enum StoreBug {
     /// Hand-overs leave the position out.
     DropsPositions,
     /// Children are inserted without their parents.
@@ -35,137 +27,21 @@ pub enum Trick {
     /// Every acquisition of one lease in three is refused, and every claim.
     RefusesSome,
     /// Each heartbeat is sent twice, the second time with the old condition.
-    BeatsTwice,
+    RepeatsHeartbeats,
     /// Rows of workers are never removed.
     KeepsWorkers,
     /// The worker claims a shard of another now and then, without need.
-    ClaimsTooMuch,
+    ClaimsNeedlessly,
     /// Positions are stored lower than they are, under the conditions of a seek.
     LowersPositions,
-}
-
-/// A worker's gate to the world. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Gate {
-    state: Arc<Mutex<State>>,
-    /// Wakes in the order of arrival, which a watch channel does not.
-    opens: Arc<Notify>,
-    fuse: Arc<Mutex<Option<(u32, Where)>>>,
-    died: mpsc::UnboundedSender<u32>,
-    number: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Open,
-    Frozen,
-    /// The process is gone: what is left of it in this one gets nothing out.
-    Dead,
-}
-
-/// The process is dead: its calls are not made.
-#[derive(Debug)]
-pub(crate) struct Dead;
-
-impl Gate {
-    pub(crate) fn new(number: u32, died: mpsc::UnboundedSender<u32>) -> Self {
-        let state = Arc::new(Mutex::new(State::Open));
-        Self { state, opens: Arc::default(), fuse: Arc::default(), died, number }
-    }
-
-    /// Nothing goes out or comes in any more, until it thaws. What was on its way then goes on.
-    pub fn freeze(&self, on: bool) {
-        self.set(if on { State::Frozen } else { State::Open });
-    }
-
-    /// The worker is dead from now on.
-    pub fn kill(&self) {
-        self.set(State::Dead);
-    }
-
-    fn set(&self, new: State) {
-        let mut state = lock(&self.state);
-        if *state != State::Dead {
-            *state = new;
-        }
-        drop(state);
-        self.opens.notify_waiters();
-    }
-
-    /// The worker dies in the call that comes after so many others.
-    pub fn die_in(&self, calls: u32, at: Where) {
-        *self.fuse() = Some((calls, at));
-    }
-
-    /// Neither frozen nor about to die.
-    pub fn heal(&self) {
-        *self.fuse() = None;
-        if self.is_frozen() {
-            self.freeze(false);
-        }
-    }
-
-    /// Whether the worker stands still.
-    #[must_use]
-    pub fn is_frozen(&self) -> bool {
-        *lock(&self.state) == State::Frozen
-    }
-
-    fn fuse(&self) -> MutexGuard<'_, Option<(u32, Where)>> {
-        lock(&self.fuse)
-    }
-
-    /// Waits while the worker is frozen.
-    pub(crate) async fn thawed(&self) -> Result<(), Dead> {
-        loop {
-            let mut opens = pin!(self.opens.notified());
-            opens.as_mut().enable();
-            match *lock(&self.state) {
-                State::Open => return Ok(()),
-                State::Dead => return Err(Dead),
-                State::Frozen => {}
-            }
-            opens.await;
-        }
-    }
-
-    /// The way out.
-    pub(crate) async fn before(&self) -> Result<(), Dead> {
-        let dies = match &mut *self.fuse() {
-            Some((0, Where::Before)) => true,
-            Some((calls, _)) if *calls > 0 => {
-                *calls -= 1;
-                false
-            }
-            _ => false,
-        };
-        if dies {
-            self.die();
-        }
-        self.thawed().await
-    }
-
-    /// The way back.
-    pub(crate) async fn after(&self) -> Result<(), Dead> {
-        if matches!(*self.fuse(), Some((0, Where::After))) {
-            self.die();
-        }
-        self.thawed().await
-    }
-
-    fn die(&self) {
-        self.kill();
-        // Nobody asks once the run is over.
-        let _ = self.died.send(self.number);
-    }
 }
 
 /// The store as one worker sees it.
 #[derive(Debug, Clone)]
 pub struct GatedStore<S> {
     inner: S,
-    gate: Gate,
-    trick: Option<Trick>,
+    gate: ProcessGate,
+    bug: Option<StoreBug>,
     calls: Arc<Mutex<u64>>,
     me: Arc<Mutex<Option<WorkerId>>>,
     /// What each call takes, and what a listing of everything takes beside it.
@@ -173,8 +49,8 @@ pub struct GatedStore<S> {
 }
 
 impl<S: LeaseStore + Clone> GatedStore<S> {
-    pub(crate) fn new(inner: S, gate: Gate, trick: Option<Trick>) -> Self {
-        Self { inner, gate, trick, calls: Arc::default(), me: Arc::default(), latency: Default::default() }
+    pub(crate) fn new(inner: S, gate: ProcessGate, bug: Option<StoreBug>) -> Self {
+        Self { inner, gate, bug, calls: Arc::default(), me: Arc::default(), latency: Default::default() }
     }
 
     /// Every call takes so long, and a listing of everything so much more.
@@ -189,18 +65,18 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
         }
     }
 
-    fn plays(&self, trick: Trick) -> bool {
-        self.trick == Some(trick)
+    fn has_bug(&self, bug: StoreBug) -> bool {
+        self.bug == Some(bug)
     }
 
     /// Every third call.
-    fn now_and_then(&self) -> bool {
+    fn every_third_call(&self) -> bool {
         let mut calls = lock(&self.calls);
         *calls += 1;
         calls.is_multiple_of(3)
     }
 
-    async fn claim_too_much(&self, group: &GroupId, view: &GroupView) -> Result<(), StoreError> {
+    async fn claim_needlessly(&self, group: &GroupId, view: &GroupView) -> Result<(), StoreError> {
         let Some(by) = lock(&self.me).clone() else { return Ok(()) };
         let others = |row: &&LeaseRow| row.owner.as_ref().is_some_and(|owner| *owner != by);
         if let Some(row) = view.leases.iter().find(others) {
@@ -242,23 +118,19 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn unanswered() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "no answer").may_have_applied(true)
 }
 
-fn twisted(trick: Option<Trick>, update: &LeaseUpdate) -> LeaseUpdate {
+fn with_bug(bug: Option<StoreBug>, update: &LeaseUpdate) -> LeaseUpdate {
     let mut update = update.clone();
-    if let (Some(Trick::DropsPositions), LeaseUpdate::HandOver { position, .. }) = (trick, &mut update) {
+    if let (Some(StoreBug::DropsPositions), LeaseUpdate::HandOver { position, .. }) = (bug, &mut update) {
         *position = None;
     }
     update
 }
 
-fn is_unlucky(key: &LeaseKey) -> bool {
+fn is_refused(key: &LeaseKey) -> bool {
     key.shard.as_str().bytes().last().is_some_and(|last| last.is_multiple_of(3))
 }
 
@@ -273,8 +145,8 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
             self.travel(self.latency.1).await;
         }
         let view = self.call(self.inner.list(group, listing)).await?;
-        if self.plays(Trick::ClaimsTooMuch) && listing == Listing::All && self.now_and_then() {
-            self.claim_too_much(group, &view).await?;
+        if self.has_bug(StoreBug::ClaimsNeedlessly) && listing == Listing::All && self.every_third_call() {
+            self.claim_needlessly(group, &view).await?;
         }
         Ok(view)
     }
@@ -306,10 +178,10 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         row: &LeaseRow,
     ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let mut row = row.clone();
-        if !row.parents.is_empty() && self.plays(Trick::DropsChildren) {
+        if !row.parents.is_empty() && self.has_bug(StoreBug::DropsChildren) {
             return Ok(WriteOutcome::Applied { before: None, after: row });
         }
-        if self.plays(Trick::DropsParents) {
+        if self.has_bug(StoreBug::DropsParents) {
             row.parents.clear();
         }
         self.call(self.inner.insert_lease(group, &row)).await
@@ -330,7 +202,8 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         update: &WorkerUpdate,
     ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
         let (store, group, id, update) = (self.inner.clone(), group.clone(), id.clone(), update.clone());
-        let twice = self.plays(Trick::BeatsTwice) && matches!(update, WorkerUpdate::Heartbeat { .. });
+        let twice =
+            self.has_bug(StoreBug::RepeatsHeartbeats) && matches!(update, WorkerUpdate::Heartbeat { .. });
         self.write(async move {
             let outcome = store.update_worker(&group, &id, &update).await;
             if twice {
@@ -348,15 +221,16 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         update: &LeaseUpdate,
     ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let refused = match update {
-            LeaseUpdate::Acquire { .. } => is_unlucky(key),
+            LeaseUpdate::Acquire { .. } => is_refused(key),
             LeaseUpdate::Claim { .. } => true,
             _ => false,
         };
-        if refused && self.plays(Trick::RefusesSome) {
+        if refused && self.has_bug(StoreBug::RefusesSome) {
             return Ok(WriteOutcome::Refused { current: self.inner.lease(group, key).await? });
         }
-        let lowers = self.plays(Trick::LowersPositions) && matches!(update, LeaseUpdate::Checkpoint { .. });
-        let update = twisted(self.trick, update);
+        let lowers =
+            self.has_bug(StoreBug::LowersPositions) && matches!(update, LeaseUpdate::Checkpoint { .. });
+        let update = with_bug(self.bug, update);
         let (store, group, key) = (self.inner.clone(), group.clone(), key.clone());
         self.write(async move {
             let outcome = store.update_lease(&group, &key, &update).await?;
@@ -370,7 +244,7 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
     }
 
     async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
-        if self.plays(Trick::KeepsWorkers) {
+        if self.has_bug(StoreBug::KeepsWorkers) {
             // It looks dead to the others all the same.
             if let Some(row) = self.inner.worker(group, id).await?
                 && row.state != WorkerState::Fenced

@@ -1,4 +1,4 @@
-//! Sees every write that takes effect in the store of a run, and knows which may.
+//! The store of a run: checks every write that takes effect.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,57 +9,59 @@ use rokini_lease::{
     MemoryStore, StoreError, StreamId, StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
 };
 
-use crate::{Check, Court};
+use crate::check::Check;
+use crate::recorder::Recorder;
 
 /// The store that all workers of a run share.
 #[derive(Debug, Clone)]
-pub struct Witness {
+pub struct CheckedStore {
     store: MemoryStore,
-    court: Court,
-    /// Groups in which an operator moves leases now.
-    ordered: Arc<Mutex<BTreeSet<GroupId>>>,
+    recorder: Recorder,
+    /// Groups in which an operator moves positions now.
+    lowerable: Arc<Mutex<BTreeSet<GroupId>>>,
 }
 
-impl Witness {
-    pub(crate) fn new(court: Court) -> Self {
-        Self { store: MemoryStore::new(), court, ordered: Arc::default() }
+impl CheckedStore {
+    pub(crate) fn new(recorder: Recorder) -> Self {
+        Self { store: MemoryStore::new(), recorder, lowerable: Arc::default() }
     }
 
-    /// Until the orders end, positions of this group fall by an operator's order.
-    pub fn order(&self, group: GroupId) {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
+    /// From now on positions of this group may fall, because an operator moves them.
+    pub fn allow_lower_positions(&self, group: GroupId) {
+        self.lowerable.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
     }
 
     /// From now on no position may fall.
-    pub fn orders_end(&self) {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    pub fn forbid_lower_positions(&self) {
+        self.lowerable.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn is_ordered(&self, group: &GroupId) -> bool {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).contains(group)
+    fn may_fall(&self, group: &GroupId) -> bool {
+        self.lowerable.lock().unwrap_or_else(PoisonError::into_inner).contains(group)
     }
 
-    fn look(&self, group: &GroupId, before: &LeaseRow, after: &LeaseRow) {
+    fn check_write(&self, group: &GroupId, before: &LeaseRow, after: &LeaseRow) {
         let key = &before.key;
-        if after.position < before.position && !self.is_ordered(group) {
+        if after.position < before.position && !self.may_fall(group) {
             let what = format!("the position of {key} fell from {} to {}", before.position, after.position);
-            self.court.violate(Check::Positions, what);
+            self.recorder.violate(Check::Positions, what);
         }
         let moved = after.owner != before.owner || after.position < before.position;
         if after.epoch.0 != before.epoch.0 && after.epoch.0 != before.epoch.0 + 1
             || moved && after.epoch == before.epoch
         {
             let what = format!("{key} went from {before:?} to {after:?}");
-            self.court.violate(Check::Positions, what);
+            self.recorder.violate(Check::Positions, what);
         }
     }
 
-    /// The hash keys that no unfinished lease of the stream has.
-    async fn look_for_holes(&self, group: &GroupId, stream: &StreamId) {
+    /// Checks that unfinished leases cover all hash keys of the stream.
+    async fn check_coverage(&self, group: &GroupId, stream: &StreamId) {
         let Ok(view) = self.store.list(group, Listing::All).await else { return };
         let rows = view.leases.iter().filter(|row| row.key.stream == *stream);
         if let Some(hole) = hole(rows) {
-            self.court.violate(Check::Covered, format!("nobody is to read the hash keys from {hole} on"));
+            self.recorder
+                .violate(Check::Covered, format!("no unfinished lease covers the hash keys from {hole} on"));
         }
     }
 }
@@ -85,7 +87,7 @@ pub(crate) fn hole<'a>(rows: impl Iterator<Item = &'a LeaseRow>) -> Option<u128>
 }
 
 #[async_trait]
-impl LeaseStore for Witness {
+impl LeaseStore for CheckedStore {
     async fn init(&self) -> Result<(), StoreError> {
         self.store.init().await
     }
@@ -147,9 +149,9 @@ impl LeaseStore for Witness {
     ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
         let outcome = self.store.update_lease(group, key, update).await?;
         if let WriteOutcome::Applied { before: Some(before), after } = &outcome {
-            self.look(group, before, after);
+            self.check_write(group, before, after);
             if after.position.is_shard_end() && !before.position.is_shard_end() {
-                self.look_for_holes(group, &key.stream).await;
+                self.check_coverage(group, &key.stream).await;
             }
         }
         Ok(outcome)
@@ -161,7 +163,7 @@ impl LeaseStore for Witness {
 
     async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
         let deleted = self.store.delete_lease(group, key, seen).await?;
-        self.look_for_holes(group, &key.stream).await;
+        self.check_coverage(group, &key.stream).await;
         Ok(deleted)
     }
 

@@ -1,0 +1,284 @@
+//! The stream itself: the model Kinesis in virtual time, with what producers and operators do with it.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rokini::{Error, ErrorKind, ShardDescription};
+use rokini_lease::{HashRange, SequenceNumber, ShardId};
+use rokini_local::wire::shapes::record::PutRecordRequest;
+use rokini_local::wire::shapes::shard::{
+    HashKeyRange, ListShardsRequest, MergeShardsRequest, Shard, ShardFilter, SplitShardRequest,
+};
+use rokini_local::wire::shapes::stream::CreateStreamRequest;
+use rokini_local::wire::{ErrorCode, ServiceError, Timestamp};
+use rokini_local::{Clock, EndOfShard, Model, Service, Settings};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+pub(crate) const BEGINNING_MILLIS: u64 = 1_700_000_000_000;
+
+#[derive(Debug)]
+struct VirtualClock(Instant);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis((BEGINNING_MILLIS + self.0.elapsed().as_millis() as u64) as i64)
+    }
+}
+
+/// What the documentation of the service leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamProfile {
+    /// How long a split or a merge takes.
+    pub status_change: Duration,
+    /// Which answer says that a shard is at its end.
+    pub end_of_shard: EndOfShard,
+}
+
+impl Default for StreamProfile {
+    fn default() -> Self {
+        Self { status_change: Duration::ZERO, end_of_shard: EndOfShard::WithLastRecords }
+    }
+}
+
+/// How the reads of one shard go wrong, for every worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardFault {
+    /// Each fails at once.
+    Fails,
+    /// Each is refused by the rate limits.
+    Throttled,
+    /// Each is answered only by the client's own timeout.
+    Silent,
+}
+
+/// What readers at the tip wait for. It wakes them in the order in which they came, which a watch channel does not:
+/// equal seeds give equal runs.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    count: AtomicU64,
+    changed: Notify,
+    /// Listings asked for by workers.
+    pub(super) listings: AtomicU64,
+}
+
+impl Changes {
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Until something happened since the count was `seen`.
+    pub(super) async fn since(&self, seen: u64) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.count() != seen {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// The stream itself: what producers and operators do with it. Clones share it.
+#[derive(Debug, Clone)]
+pub struct SimStream {
+    pub(super) service: Service,
+    name: Arc<str>,
+    pub(super) changes: Arc<Changes>,
+    faults: Arc<Mutex<BTreeMap<ShardId, ShardFault>>>,
+}
+
+impl SimStream {
+    /// A new stream with so many shards.
+    ///
+    /// # Errors
+    /// What the model has against it.
+    pub fn create(name: &str, shards: i32, profile: StreamProfile) -> Result<Self, ServiceError> {
+        let mut settings = Settings::default();
+        // Several workers' worth of readers poll in tests of hand-over; limits are tested elsewhere.
+        settings.throughput_limits = false;
+        settings.end_of_shard = profile.end_of_shard;
+        let service = Service::new(Model::new(settings), Arc::new(VirtualClock(Instant::now())));
+        let create = CreateStreamRequest {
+            stream_name: name.to_owned(),
+            shard_count: Some(shards),
+            ..CreateStreamRequest::default()
+        };
+        service.call(&create)?;
+        // The stream itself is there at once.
+        service.with_model(|model, _| model.settings_mut().status_change = profile.status_change);
+        Ok(Self { service, name: name.into(), changes: Arc::default(), faults: Arc::default() })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn faults(&self) -> MutexGuard<'_, BTreeMap<ShardId, ShardFault>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        self.changes.count.fetch_add(1, Ordering::Relaxed);
+        self.changes.changed.notify_waiters();
+    }
+
+    /// The stream's time in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_millis(&self) -> u64 {
+        self.service.now().millis() as u64
+    }
+
+    /// Lets the stream's time jump forward: iterators expire, records pass their retention.
+    pub fn advance(&self, by: Duration) {
+        self.service.advance(by);
+        self.touch();
+    }
+
+    /// How often workers listed the shards so far.
+    #[must_use]
+    pub fn listings(&self) -> u64 {
+        self.changes.listings.load(Ordering::Relaxed)
+    }
+
+    /// Puts one record; returns the shard that took it and its sequence number.
+    ///
+    /// # Errors
+    /// What the model has against it.
+    pub fn put(&self, key: &str, data: String) -> Result<(String, SequenceNumber), ServiceError> {
+        let put = PutRecordRequest {
+            stream_name: Some(self.name.to_string()),
+            stream_arn: None,
+            data: data.into_bytes().into(),
+            partition_key: key.into(),
+            explicit_hash_key: None,
+            sequence_number_for_ordering: None,
+        };
+        let answer = self.service.call(&put)?;
+        self.touch();
+        Ok((answer.shard_id, answer.sequence_number))
+    }
+
+    /// Every shard the stream knows.
+    ///
+    /// # Errors
+    /// What the model has against it.
+    pub fn shards(&self) -> Result<Vec<ShardDescription>, Error> {
+        self.list(None)
+    }
+
+    /// The shards that take records, in the order of their hash ranges.
+    ///
+    /// # Errors
+    /// What the model has against it.
+    pub fn open_shards(&self) -> Result<Vec<(ShardId, HashRange)>, Error> {
+        let mut open: Vec<(ShardId, HashRange)> = self
+            .list(None)?
+            .into_iter()
+            .filter(|shard| !shard.closed)
+            .filter_map(|shard| Some((shard.id, shard.hash_range?)))
+            .collect();
+        open.sort_by_key(|(_, range)| range.start);
+        Ok(open)
+    }
+
+    /// Splits a shard at this hash key, the first of its upper child.
+    ///
+    /// # Errors
+    /// What the model has against it.
+    pub fn split(&self, shard: &ShardId, at: u128) -> Result<(), ServiceError> {
+        let split = SplitShardRequest {
+            stream_name: Some(self.name.to_string()),
+            shard_to_split: shard.to_string(),
+            new_starting_hash_key: at.to_string(),
+            ..SplitShardRequest::default()
+        };
+        self.service.call(&split)?;
+        self.touch();
+        Ok(())
+    }
+
+    /// Merges two neighbours.
+    ///
+    /// # Errors
+    /// What the model has against it.
+    pub fn merge(&self, one: &ShardId, other: &ShardId) -> Result<(), ServiceError> {
+        let merge = MergeShardsRequest {
+            stream_name: Some(self.name.to_string()),
+            shard_to_merge: one.to_string(),
+            adjacent_shard_to_merge: other.to_string(),
+            ..MergeShardsRequest::default()
+        };
+        self.service.call(&merge)?;
+        self.touch();
+        Ok(())
+    }
+
+    /// From now on the reads of a shard go wrong, for every worker; `None` ends it.
+    pub fn set_fault(&self, shard: &ShardId, fault: Option<ShardFault>) {
+        match fault {
+            Some(fault) => drop(self.faults().insert(shard.clone(), fault)),
+            None => drop(self.faults().remove(shard)),
+        }
+    }
+
+    /// Every shard reads well again.
+    pub fn heal(&self) {
+        self.faults().clear();
+    }
+
+    pub(super) fn list(&self, filter: Option<ShardFilter>) -> Result<Vec<ShardDescription>, Error> {
+        let mut shards = Vec::new();
+        let mut request = ListShardsRequest {
+            stream_name: Some(self.name.to_string()),
+            shard_filter: filter,
+            ..ListShardsRequest::default()
+        };
+        loop {
+            let page = self.service.call(&request).map_err(|error| refused(&error))?;
+            for shard in page.shards.unwrap_or_default() {
+                shards.push(described(&shard)?);
+            }
+            match page.next_token {
+                None => return Ok(shards),
+                token => request = ListShardsRequest { next_token: token, ..ListShardsRequest::default() },
+            }
+        }
+    }
+}
+
+pub(super) fn refused(error: &ServiceError) -> Error {
+    let kind = match error.code {
+        ErrorCode::ExpiredIterator | ErrorCode::ProvisionedThroughputExceeded => ErrorKind::Retry,
+        _ => ErrorKind::Data,
+    };
+    Error::new(kind, error.to_string())
+}
+
+pub(super) fn unreadable(what: &str) -> Error {
+    Error::new(ErrorKind::Bug, format!("the model answered without {what}"))
+}
+
+fn described(shard: &Shard) -> Result<ShardDescription, Error> {
+    let parents = shard.parent_shard_id.iter().chain(&shard.adjacent_parent_shard_id);
+    Ok(ShardDescription {
+        id: id(&shard.shard_id)?,
+        parents: parents.map(|parent| id(parent)).collect::<Result<_, _>>()?,
+        hash_range: range(&shard.hash_key_range),
+        closed: shard.sequence_number_range.ending_sequence_number.is_some(),
+    })
+}
+
+pub(super) fn id(text: &str) -> Result<ShardId, Error> {
+    ShardId::new(text).map_err(|_| unreadable("a usable shard id"))
+}
+
+pub(super) fn range(range: &HashKeyRange) -> Option<HashRange> {
+    Some(HashRange { start: range.starting_hash_key.parse().ok()?, end: range.ending_hash_key.parse().ok()? })
+}

@@ -1,0 +1,55 @@
+//! A link to the stream as the source that a consumer reads.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rokini::{
+    Error, ShardDescription, ShardReader, ShardSelection, StreamDescription, StreamSource, select_shards,
+};
+use rokini_lease::{Position, ShardId, StreamId};
+use rokini_local::wire::shapes::shard::ShardFilter;
+use rokini_local::wire::shapes::stream::DescribeStreamSummaryRequest;
+use rokini_local::wire::{ShardFilterType, Timestamp};
+
+use super::link::Link;
+use super::model::unreadable;
+use super::reader::Reader;
+
+#[async_trait]
+impl StreamSource for Link {
+    async fn describe(&self) -> Result<StreamDescription, Error> {
+        let request = DescribeStreamSummaryRequest {
+            stream_name: Some(self.stream().name().to_owned()),
+            ..Default::default()
+        };
+        let summary = self.call(None, &request).await?.stream_description_summary;
+        let created = summary.stream_creation_timestamp.millis();
+        let name = self.stream().name();
+        Ok(StreamDescription {
+            name: name.to_owned(),
+            id: StreamId::new(format!("{name}@{created}")).map_err(|_| unreadable("a usable name"))?,
+            now_millis: self.stream().now_millis(),
+            retention: Duration::from_secs(24 * 3600),
+        })
+    }
+
+    async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {
+        let filter = |kind, timestamp| Some(ShardFilter { kind, shard_id: None, timestamp });
+        let filter = match which {
+            ShardSelection::All => None,
+            ShardSelection::Latest => filter(ShardFilterType::AtLatest, None),
+            ShardSelection::TrimHorizon => filter(ShardFilterType::AtTrimHorizon, None),
+            ShardSelection::AtTimestamp(millis) => {
+                filter(ShardFilterType::AtTimestamp, Some(Timestamp::from_millis(millis as i64)))
+            }
+        };
+        self.reach(None).await?;
+        self.stream().changes.listings.fetch_add(1, Ordering::Relaxed);
+        Ok(select_shards(self.stream().list(filter)?, which))
+    }
+
+    async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error> {
+        Ok(Box::new(Reader::new(self.clone(), shard.clone(), *at)))
+    }
+}
