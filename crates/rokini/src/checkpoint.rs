@@ -2,16 +2,13 @@
 
 mod prepare;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::future;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prepare::{Announced, Announcement};
-pub use prepare::{PendingCheckpoint, Prepared};
+use bytes::Bytes;
 use rokini_lease::{
     CheckpointMetadata, Lease, LeaseError, LostCause, PendingPosition, Position, SequenceNumber, ShardId,
     SkippedRecords, StoreError,
@@ -20,30 +17,34 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::types::backoff::Retry;
-use crate::{Error, ErrorKind};
+use crate::types::error::{Error, ErrorKind};
+use prepare::PrepareQueue;
 
-/// One hold of one lease in this process: what a record must agree with to be checkpointed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HoldId(u64);
-
-impl HoldId {
-    pub(crate) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// What the saver tells its task.
+/// A write of a position, for whoever watches.
 #[derive(Debug)]
-pub(crate) enum Saved {
+pub(crate) enum CheckpointEvent {
     Stored(Position),
     Failed { error: StoreError, failures: u32, retry_in: Duration },
 }
 
-/// The positions of one hold: what is done, what user code asked to store, what is stored.
+/// What became of a write.
+enum Write {
+    Stored(Position),
+    /// The store already has a later position.
+    Behind {
+        stored: Position,
+    },
+    /// The first phase of a checkpoint in two is stored or refused, and whoever asked knows.
+    Prepared,
+    /// To be tried again.
+    Failed(StoreError),
+    /// The task of the shard sees the loss itself.
+    Lost,
+}
+
+/// The positions of one hold of a lease: what is done, what user code asked to store, what is stored.
 pub(crate) struct Checkpoints {
     shard: ShardId,
-    hold: HoldId,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -51,10 +52,10 @@ pub(crate) struct Checkpoints {
 struct State {
     /// As the store has it.
     stored: Position,
-    /// Done by the handler's returning; stored when the interval allows.
+    /// Done because the handler returned; stored when the interval allows.
     done: Position,
     /// Asked for by user code; stored at once.
-    asked: Position,
+    requested: Position,
     /// The end of what was delivered: nothing past it can be asked for.
     delivered: Position,
     /// Records that were passed over, stored together with a position.
@@ -64,11 +65,11 @@ struct State {
     /// The final write is about to come: no more writes by the clock.
     frozen: bool,
     closed: Option<Option<LostCause>>,
-    /// User code has none: positions are for this process only.
-    volatile: bool,
-    /// Announced by user code, to be stored at once and in this order.
-    announced: VecDeque<Announcement>,
-    /// Announced by an earlier holder.
+    /// Positions are for this process only: user code can store none.
+    memory_only: bool,
+    /// First phases of checkpoints in two phases, to be stored at once and in this order.
+    preparing: PrepareQueue,
+    /// What an earlier holder prepared and did not commit.
     inherited: Option<PendingPosition>,
 }
 
@@ -78,7 +79,7 @@ impl fmt::Debug for Checkpoints {
         f.debug_struct("Checkpoints")
             .field("shard", &self.shard)
             .field("stored", &state.stored)
-            .field("done", &state.done.max(state.asked))
+            .field("done", &state.done.max(state.requested))
             .finish_non_exhaustive()
     }
 }
@@ -88,21 +89,17 @@ impl Checkpoints {
         let state = State {
             stored: start,
             done: start,
-            asked: start,
+            requested: start,
             delivered: start,
             skipped: None,
             waiting: Vec::new(),
             frozen: false,
             closed: None,
-            volatile: false,
-            announced: VecDeque::new(),
+            memory_only: false,
+            preparing: PrepareQueue::default(),
             inherited: None,
         };
-        Self { shard, hold: HoldId::new(), state: Mutex::new(state), changed: Notify::new() }
-    }
-
-    pub(crate) fn hold(&self) -> HoldId {
-        self.hold
+        Self { shard, state: Mutex::new(state), changed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,8 +107,8 @@ impl Checkpoints {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// User code has got the shard up to one position, and is done up to another: that is to be stored in time.
-    pub(crate) fn moved(&self, delivered: Option<Position>, done: Option<Position>) {
+    /// User code has got the shard up to one position, and is done up to another, which is to be stored in time.
+    pub(crate) fn advance(&self, delivered: Option<Position>, done: Option<Position>) {
         let mut state = self.state();
         if let Some(delivered) = delivered {
             state.delivered = state.delivered.max(delivered);
@@ -124,44 +121,39 @@ impl Checkpoints {
         }
     }
 
-    /// These records are passed over, after those of earlier holds: a note of them goes with the next position.
-    pub(crate) fn skipped(&self, records: &[SequenceNumber], earlier: Option<SkippedRecords>) {
+    /// These records are passed over, after those of earlier holds: a note of them is stored with the next position.
+    pub(crate) fn add_skipped(&self, records: &[SequenceNumber], earlier: Option<SkippedRecords>) {
         let mut state = self.state();
         let skipped = state.skipped.or(earlier).unwrap_or_default();
         state.skipped = Some(records.iter().fold(skipped, |skipped, record| skipped.and(*record)));
     }
 
-    /// The note of them.
-    pub(crate) fn noted(&self) -> Option<SkippedRecords> {
+    /// The records that were passed over, as they are stored with the next position.
+    pub(crate) fn skipped(&self) -> Option<SkippedRecords> {
         self.state().skipped
     }
 
-    /// What is to be stored in the end.
-    pub(crate) fn pending(&self) -> Position {
+    /// How far the records are done: what is to be stored in the end.
+    pub(crate) fn latest_done(&self) -> Position {
         let state = self.state();
-        state.done.max(state.asked).max(state.stored)
+        state.done.max(state.requested).max(state.stored)
     }
 
     pub(crate) fn stored(&self) -> Position {
         self.state().stored
     }
 
-    /// What user code asked for so far: records up to it are not delivered again.
-    pub(crate) fn asked(&self) -> Position {
-        self.state().asked
+    /// What user code asked to store so far: records up to it are not delivered again.
+    pub(crate) fn requested(&self) -> Position {
+        self.state().requested
     }
 
     /// Stores a position at the wish of user code, and returns once it is stored. One that is stored already, or
     /// behind, is done already.
-    pub(crate) async fn ask(&self, position: Position) -> Result<(), Error> {
+    pub(crate) async fn request(&self, position: Position) -> Result<(), Error> {
         let stored = {
             let mut state = self.state();
-            if state.volatile {
-                return Err(self.is_volatile());
-            }
-            if let Some(cause) = state.closed {
-                return Err(self.closed(cause));
-            }
+            self.require_open(&state)?;
             if position > state.delivered {
                 return Err(Error::new(
                     ErrorKind::Data,
@@ -176,7 +168,7 @@ impl Checkpoints {
                 return Ok(());
             }
             let (answer, stored) = oneshot::channel();
-            state.asked = state.asked.max(position);
+            state.requested = state.requested.max(position);
             state.waiting.push((position, answer));
             stored
         };
@@ -184,20 +176,46 @@ impl Checkpoints {
         stored.await.unwrap_or_else(|_| Err(self.closed(None)))
     }
 
-    /// Positions are for this process only.
-    pub(crate) fn make_volatile(&self) {
-        self.state().volatile = true;
+    /// The first phase of a checkpoint in two: stores a position that is about to be done, with bytes of the
+    /// application's own. Returns once that is stored.
+    pub(crate) async fn prepare(&self, position: Position, state: Bytes) -> Result<(), Error> {
+        let stored = {
+            let mut known = self.state();
+            self.require_open(&known)?;
+            known.preparing.push(position, state)
+        };
+        self.changed.notify_one();
+        stored.await.unwrap_or_else(|_| Err(self.closed(None)))
     }
 
-    fn is_volatile(&self) -> Error {
-        Error::new(
-            ErrorKind::Configuration,
-            format!(
-                "the position of shard {} cannot be stored: a consumer with `broadcast = true` stores no positions; \
-                 remove the call",
-                self.shard
-            ),
-        )
+    /// Takes over what an earlier holder prepared and did not commit.
+    pub(crate) fn inherit(&self, pending: Option<PendingPosition>) {
+        self.state().inherited = pending;
+    }
+
+    pub(crate) fn inherited(&self) -> Option<PendingPosition> {
+        self.state().inherited.clone()
+    }
+
+    /// From now on positions are for this process only.
+    pub(crate) fn keep_in_memory(&self) {
+        self.state().memory_only = true;
+    }
+
+    /// Refuses user code where positions cannot be stored.
+    fn require_open(&self, state: &State) -> Result<(), Error> {
+        match state.closed {
+            _ if state.memory_only => Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "the position of shard {} cannot be stored: a consumer with `broadcast = true` stores no \
+                     positions; remove the call",
+                    self.shard
+                ),
+            )),
+            Some(cause) => Err(self.closed(cause)),
+            None => Ok(()),
+        }
     }
 
     fn closed(&self, cause: Option<LostCause>) -> Error {
@@ -220,7 +238,7 @@ impl Checkpoints {
     }
 
     /// The store has this position.
-    pub(crate) fn is_stored(&self, position: Position) {
+    pub(crate) fn mark_stored(&self, position: Position) {
         let mut state = self.state();
         state.stored = state.stored.max(position);
         let stored = state.stored;
@@ -242,14 +260,15 @@ impl Checkpoints {
     pub(crate) fn close(&self, cause: Option<LostCause>) {
         self.state().closed.get_or_insert(cause);
         self.refuse(|| self.closed(cause));
-        self.refuse_announced(|| self.closed(cause));
+        let preparing = std::mem::take(&mut self.state().preparing);
+        preparing.refuse(|| self.closed(cause));
     }
 
     /// What to write next, and whether at once.
     fn target(&self) -> Option<(Position, bool)> {
         let state = self.state();
-        let urgent = state.asked > state.stored && !state.waiting.is_empty();
-        let target = state.done.max(state.asked);
+        let urgent = state.requested > state.stored && !state.waiting.is_empty();
+        let target = state.done.max(state.requested);
         (target > state.stored && (urgent || !state.frozen)).then_some((target, urgent))
     }
 
@@ -261,60 +280,93 @@ impl Checkpoints {
         interval: Duration,
         mut retry: Retry,
         metadata: impl Fn(Position) -> CheckpointMetadata,
-        mut report: impl FnMut(Saved),
+        mut report: impl FnMut(CheckpointEvent),
     ) -> Infallible {
         let mut next = Instant::now();
         loop {
             let changed = self.changed.notified();
-            if let Some((position, state)) = self.next_announced() {
-                if lease.until_valid().await.is_err() {
-                    return future::pending().await;
+            let prepare = self.state().preparing.next();
+            let write = match (prepare, self.target()) {
+                (Some((position, state)), _) => self.prepare_now(lease, position, state).await,
+                (None, None) => {
+                    changed.await;
+                    continue;
                 }
-                match self.store_announced(lease, position, state).await {
-                    Announced::Settled => retry.succeeded(),
-                    Announced::Failed(error) => {
-                        let retry_in = retry.failed();
-                        report(Saved::Failed { error, failures: retry.failures(), retry_in });
-                        sleep(retry_in).await;
+                (None, Some((_, false))) if next > Instant::now() => {
+                    tokio::select! {
+                        biased;
+                        () = changed => {}
+                        () = sleep_until(next) => {}
                     }
-                    // The task sees the loss itself.
-                    Announced::Lost => return future::pending().await,
+                    continue;
                 }
-                continue;
-            }
-            match self.target() {
-                None => changed.await,
-                Some((_, false)) if next > Instant::now() => tokio::select! {
-                    biased;
-                    () = changed => {}
-                    () = sleep_until(next) => {}
-                },
-                Some((position, _)) => {
-                    if lease.until_valid().await.is_err() {
-                        return future::pending().await;
-                    }
-                    match lease.checkpoint(position, metadata(position)).await {
-                        Ok(()) => {
-                            retry.succeeded();
-                            next = Instant::now() + interval;
-                            self.is_stored(position);
-                            report(Saved::Stored(position));
-                        }
-                        Err(LeaseError::Behind { stored, .. }) => self.is_stored(stored.max(position)),
-                        Err(LeaseError::Store(error)) => {
-                            if !error.is_retryable() {
-                                // Waiting would not help whoever asked; the write itself is still tried.
-                                self.refuse(|| Error::new(ErrorKind::Configuration, error.to_string()));
-                            }
-                            let retry_in = retry.failed();
-                            report(Saved::Failed { error, failures: retry.failures(), retry_in });
-                            sleep(retry_in).await;
-                        }
-                        // The task sees the loss itself.
-                        Err(_) => return future::pending().await,
-                    }
+                (None, Some((position, _))) => self.store_now(lease, position, &metadata).await,
+            };
+            match write {
+                Write::Stored(position) => {
+                    retry.succeeded();
+                    next = Instant::now() + interval;
+                    self.mark_stored(position);
+                    report(CheckpointEvent::Stored(position));
                 }
+                Write::Behind { stored } => self.mark_stored(stored),
+                Write::Prepared => retry.succeeded(),
+                Write::Failed(error) => {
+                    let retry_in = retry.failed();
+                    report(CheckpointEvent::Failed { error, failures: retry.failures(), retry_in });
+                    sleep(retry_in).await;
+                }
+                Write::Lost => return future::pending().await,
             }
         }
+    }
+
+    async fn store_now(
+        &self,
+        lease: &Lease,
+        position: Position,
+        metadata: impl Fn(Position) -> CheckpointMetadata,
+    ) -> Write {
+        if lease.until_valid().await.is_err() {
+            return Write::Lost;
+        }
+        match lease.checkpoint(position, metadata(position)).await {
+            Ok(()) => Write::Stored(position),
+            Err(LeaseError::Behind { stored, .. }) => Write::Behind { stored: stored.max(position) },
+            Err(LeaseError::Store(error)) => {
+                if !error.is_retryable() {
+                    // Waiting would not help whoever asked; the write itself is still tried.
+                    self.refuse(|| Error::new(ErrorKind::Configuration, error.to_string()));
+                }
+                Write::Failed(error)
+            }
+            Err(_) => Write::Lost,
+        }
+    }
+
+    async fn prepare_now(&self, lease: &Lease, position: Position, state: Bytes) -> Write {
+        if lease.until_valid().await.is_err() {
+            return Write::Lost;
+        }
+        let answer = match lease.prepare(position, state).await {
+            Ok(()) => Ok(()),
+            Err(error @ LeaseError::Behind { .. }) => Err(Error::new(
+                ErrorKind::Data,
+                format!("shard {}: {error}; prepare a position that is not stored yet", self.shard),
+            )),
+            Err(error @ LeaseError::StateTooLarge { .. }) => {
+                Err(Error::new(ErrorKind::Configuration, error.to_string()))
+            }
+            Err(LeaseError::Store(error)) => {
+                if !error.is_retryable() {
+                    let refusal = Error::new(ErrorKind::Configuration, error.to_string());
+                    self.state().preparing.answer_first(Err(refusal));
+                }
+                return Write::Failed(error);
+            }
+            Err(_) => return Write::Lost,
+        };
+        self.state().preparing.answer_first(answer);
+        Write::Prepared
     }
 }

@@ -1,10 +1,12 @@
 //! From records read to records done: what is done, what may run next, what to do after a failure. Everything here
-//! decides; the worker of a shard carries it out.
+//! decides; the dispatcher of a shard carries it out.
 
 pub(crate) mod acks;
-pub(crate) mod case;
+pub(crate) mod event;
+mod failed_batch;
+pub(crate) mod failure_policy;
 pub(crate) mod flow;
 pub(crate) mod lane;
-pub(crate) mod policy;
-pub(crate) mod spans;
+pub(crate) mod ranges;
 pub(crate) mod tracker;
+mod unacked;

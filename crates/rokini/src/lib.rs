@@ -16,16 +16,13 @@ mod dead_letter;
 mod delivery;
 mod events;
 mod processor;
-mod record;
 mod shard;
 mod signals;
 mod source;
 mod telemetry;
-mod typed;
 mod types;
 
 pub use aws::{AwsOptions, http_client};
-pub use checkpoint::{PendingCheckpoint, Prepared};
 pub use config::{
     Balance, Billing, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig,
     Monitoring, OnDataLoss, Settings,
@@ -43,8 +40,13 @@ pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart, DeadLette
 pub use delivery::acks::AckToken;
 pub use events::{Event, EventCode};
 pub use metrics;
-pub use processor::{Batch, IntoAcks, RecordProcessor, ShardContext};
-pub use record::Record;
+pub use processor::batch::{Batch, IntoAcks};
+#[cfg(feature = "json")]
+pub use processor::decode::Json;
+pub use processor::decode::{Decode, DecodeError};
+pub use processor::prepared::{PendingCheckpoint, PreparedCheckpoint};
+pub use processor::record_processor::RecordProcessor;
+pub use processor::shard_context::ShardContext;
 pub use rokini_lease as lease;
 pub use shard::status::{ShardState, ShardStatus};
 pub use signals::{Signal, Signals};
@@ -59,13 +61,11 @@ pub use telemetry::health::{Health, HealthReason};
 pub use telemetry::otlp::OtlpTraces;
 pub use telemetry::scale::Scale;
 pub use telemetry::stall::StallCause;
-#[cfg(feature = "json")]
-pub use typed::Json;
-pub use typed::{Decode, DecodeError};
 pub use types::dead_letter_target::DeadLetterTarget;
 pub use types::duration::parse_duration;
 pub use types::error::{Error, ErrorKind};
 pub use types::failure::{HandlerCall, HandlerError, HandlerFailure, OnFailure};
+pub use types::record::Record;
 pub use types::start_position::StartPosition;
 pub use types::stream_ref::StreamRef;
 

@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod log_limiter;
 pub(crate) mod named;
+pub(crate) mod record;
 mod rfc3339;
 pub(crate) mod start_position;
 pub(crate) mod stream_ref;

@@ -28,15 +28,19 @@ use crate::catalog::streams::Streams;
 use crate::config::{Balance, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, OnDataLoss};
 use crate::dead_letter::DeadLetterSink;
 use crate::events::Events;
-use crate::processor::{Batch, Factory, ForEach, ForEachBatch, RecordProcessor, ShardContext};
-use crate::record::Record;
+use crate::processor::batch::Batch;
+use crate::processor::closure::{ForEach, ForEachBatch};
+use crate::processor::decode::Decode;
+use crate::processor::factory::Factory;
+use crate::processor::record_processor::RecordProcessor;
+use crate::processor::shard_context::ShardContext;
 use crate::source::stream_source::StreamSource;
 use crate::telemetry::{
     Telemetry, peek::Backlogs, recorders::Recorders, registry::Registry, sampler::Looks, service,
 };
-use crate::typed::Decode;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::failure::{HandlerError, OnFailure};
+use crate::types::record::Record;
 use crate::types::start_position::StartPosition;
 
 /// Builds a [`Consumer`]. Each setting is described at its [`ConfigKey`]; a wrong value is an error of
@@ -337,7 +341,7 @@ impl ConsumerBuilder {
         F: Fn(T, Record) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        self.for_each_decoded(crate::typed::Json::new(), handle)
+        self.for_each_decoded(crate::processor::decode::Json::new(), handle)
     }
 
     /// Where records go that the failure policy gives up. Their shard goes on once they are kept there. Default: the
@@ -441,7 +445,7 @@ impl ConsumerBuilder {
                 refuse_ineffective(&config, &[ConfigKey::DeadLetter], "with a sink of one's own")?;
                 Some(sink)
             }
-            (None, Some(target)) => Some(target.open(aws.as_ref(), &config.streams)?),
+            (None, Some(target)) => Some(target.sink(aws.as_ref(), &config.streams)?),
             (None, None) => None,
         };
         let policy = match (self.policy, config.balance) {

@@ -100,15 +100,15 @@ impl Control {
     }
 
     pub(crate) fn add(&self, live: &Arc<ShardProgress>) {
-        self.state().shards.insert(live.context.key(), Arc::clone(live));
+        self.state().shards.insert(LeaseKey::clone(live.context.key()), Arc::clone(live));
     }
 
     /// A later hold of the same shard stays.
     pub(crate) fn remove(&self, live: &Arc<ShardProgress>) {
         let mut state = self.state();
-        let key = live.context.key();
-        if state.shards.get(&key).is_some_and(|found| Arc::ptr_eq(found, live)) {
-            state.shards.remove(&key);
+        let key: &LeaseKey = live.context.key();
+        if state.shards.get(key).is_some_and(|found| Arc::ptr_eq(found, live)) {
+            state.shards.remove(key);
         }
         drop(state);
         self.left.send_modify(|left| *left += 1);

@@ -11,11 +11,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalog::leases::Catalog;
 use crate::catalog::streams::Streams;
-use crate::delivery::flow::Rules;
-use crate::delivery::lane::Limits;
-use crate::delivery::policy::Policy;
+use crate::delivery::failure_policy::FailurePolicy;
+use crate::delivery::flow::DeliverySettings;
+use crate::delivery::lane::BatchLimits;
 use crate::events::Events;
-use crate::processor::Factory;
+use crate::processor::factory::Factory;
 use crate::source::kinesis::KinesisSource;
 use crate::telemetry::{Telemetry, peek::Backlogs, sampler::Looks};
 use crate::types::stream_ref::tell_apart;
@@ -112,21 +112,21 @@ pub(crate) fn refuse_dead_letters(config: &ConsumerConfig, source: &dyn StreamSo
 
 impl Engine {
     /// How records go through user code.
-    pub(crate) fn rules(&self) -> Rules {
+    pub(crate) fn delivery_settings(&self) -> DeliverySettings {
         let config = &self.config;
-        let limits = Limits {
+        let limits = BatchLimits {
             records: self.factory.records_per_call.unwrap_or_else(|| config.batch_max_records.get()),
             bytes: config.batch_max_bytes.get(),
             wait: config.batch_max_wait,
         };
-        let policy = Policy {
+        let policy = FailurePolicy {
             max_attempts: config.max_attempts,
             max_age: config.max_failure_age,
             bisect: config.bisect,
             park: config.park,
             then: config.on_failure,
         };
-        Rules {
+        DeliverySettings {
             lanes: config.concurrency.get(),
             limits,
             window_records: config.max_outstanding_records.get(),

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use super::control::{Control, Phase, Stop};
 use super::shutdown_report::ShutdownReport;
 use super::status::{Status, StreamStatus};
-use crate::types::duration::LONGEST;
 use crate::telemetry::{health::Health, scale::Scale};
+use crate::types::duration::LONGEST;
 use crate::{Error, ErrorKind, Event, ShardState};
 
 mod streams;
@@ -112,7 +112,7 @@ impl Handle {
     ) -> Result<(), Error> {
         let key = LeaseKey::new(stream.clone(), shard.clone());
         let live = self.control.shards().get(&key).cloned().ok_or_else(|| not_here(shard))?;
-        live.context.checkpoints().ask(Position::after(sequence)).await
+        live.context.checkpoints().request(Position::after(sequence)).await
     }
 
     /// Lets a shard of this worker go on that is [`ShardState::Halted`](crate::ShardState): the records that halted it

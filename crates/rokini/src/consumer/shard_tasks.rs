@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::Control;
 use super::engine::Engine;
-use crate::ShardContext;
 use crate::catalog::streams::is_older;
 use crate::events::Event;
+use crate::processor::shard_context::ShardContext;
 use crate::shard::progress::ShardProgress;
 use crate::shard::progress::read_progress::ReadProgress;
 use crate::shard::task::{ShardTask, StopSignals, TaskOutcome};
@@ -99,7 +99,7 @@ impl ShardTasks {
             );
             context.checkpoints().inherit(lease.pending());
             if self.engine.config.broadcast {
-                context.checkpoints().make_volatile();
+                context.checkpoints().keep_in_memory();
             }
             let reading = ReadProgress::new(Arc::clone(&stream), self.engine.clock.clone(), lease.row());
             let live = Arc::new(ShardProgress::new(context, reading, self.engine.telemetry().shard(&key)));

@@ -81,7 +81,7 @@ impl ShardReport {
             shard: live.context.shard_id().clone(),
             epoch: live.context.epoch(),
             end,
-            done: checkpoints.pending(),
+            done: checkpoints.latest_done(),
             stored: checkpoints.stored(),
         }
     }

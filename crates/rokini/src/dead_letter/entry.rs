@@ -1,11 +1,14 @@
 //! A record of a dead letter as JSON, whole or in parts.
 
+use std::fmt;
+
 use aws_smithy_types::base64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::DeadLetter;
-use crate::{Error, ErrorKind, Record};
+use super::letter::DeadLetter;
+use crate::types::error::{Error, ErrorKind};
+use crate::types::record::Record;
 
 /// The most of a failure's text that is kept, in bytes: a message that quotes its record would not fit elsewhere.
 const FAILURE_KEPT: usize = 4 << 10;
@@ -74,8 +77,25 @@ pub struct DeadLetterEntry {
     base64: Option<String>,
 }
 
+/// Says which record it is about and why, for people.
+impl fmt::Display for DeadLetterEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sequence_number, partition_key, shard, stream, failure, attempts, .. } = self;
+        write!(
+            f,
+            "record {sequence_number} with partition key `{partition_key}` of shard {shard} of stream {stream} was \
+             given up after {attempts} attempts: {failure}"
+        )?;
+        match self.part {
+            Some(DeadLetterPart { number, of }) => write!(f, " (part {number} of {of})"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Which part of a record's data an entry has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeadLetterPart {
     /// From 1.
     pub number: usize,
@@ -213,9 +233,9 @@ pub(super) fn parts(letter: &DeadLetter, record: &Record, limit: usize) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::letter;
     use super::*;
-    use crate::HandlerFailure;
+    use crate::dead_letter::letter::tests::letter;
+    use crate::types::failure::HandlerFailure;
     use proptest::prelude::*;
     use rokini_lease::SequenceNumber;
 

@@ -9,13 +9,15 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-use super::{DeadLetter, DeadLetterSink, entry};
-use crate::{Error, ErrorKind};
+use super::entry;
+use super::letter::DeadLetter;
+use super::sink::DeadLetterSink;
+use crate::types::error::{Error, ErrorKind};
 
 /// Keeps dead letters in a file: one line of JSON for each record ([`DeadLetterEntry`](crate::DeadLetterEntry)),
 /// appended and flushed to the disk (fsync) before it counts as kept.
 ///
-/// The file is made where it is missing, opened for each letter, and never shortened or renamed: it can be moved away
+/// The file is made by the consumer's `build` where it is missing, opened anew for each letter, and never shortened or renamed: it can be moved away
 /// while the consumer runs. All shards of a worker share it, and so may several processes of one host: they write in
 /// turn, under a lock of the file. A line that a crash cut off stays as it is and is ended before the next one begins.
 ///
@@ -41,10 +43,32 @@ impl DeadLetterFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Does work on the file where it may block.
+    async fn blocking(
+        &self,
+        work: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let path = Arc::clone(&self.path);
+        match self.writes.spawn_blocking(move || work(&path)).await {
+            Ok(result) => result.map_err(|error| failed(&self.path, error)),
+            Err(error) => {
+                Err(Error::new(ErrorKind::Bug, "the task that writes dead letters died").with_source(error))
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl DeadLetterSink for DeadLetterFile {
+    /// Makes the file where it is missing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Permission`] and [`ErrorKind::Configuration`] when it cannot be opened.
+    async fn open(&self) -> Result<(), Error> {
+        self.blocking(|path| open(path).map(drop)).await
+    }
+
     /// # Errors
     /// [`ErrorKind::Permission`] and [`ErrorKind::Configuration`] when the file cannot be opened;
     /// [`ErrorKind::Retry`] when it cannot be written (a full disk, for example) or another process writes it.
@@ -55,25 +79,29 @@ impl DeadLetterSink for DeadLetterFile {
             lines.push('\n');
         }
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let path = Arc::clone(&self.path);
-        let write = self.writes.spawn_blocking(move || {
+        self.blocking(move |path| {
             let _turn = turn;
-            append(&path, lines.as_bytes())
-        });
-        match write.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed(&self.path, error)),
-            Err(error) => {
-                Err(Error::new(ErrorKind::Bug, "the task that writes dead letters died").with_source(error))
-            }
-        }
+            append(path, lines.as_bytes())
+        })
+        .await
     }
+}
+
+/// Opens the file, or makes it. A new one is there after a crash only once its folder is on the disk too.
+fn open(path: &Path) -> io::Result<File> {
+    let is_new = !path.exists();
+    let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    match path.parent().filter(|_| is_new && cfg!(unix)) {
+        Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all()?,
+        Some(folder) => File::open(folder)?.sync_all()?,
+        None => {}
+    }
+    Ok(file)
 }
 
 /// Adds whole lines at the end and waits until the disk has them.
 fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
-    let is_new = !path.exists();
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let mut file = open(path)?;
     // Let go with the file.
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => {
@@ -85,13 +113,7 @@ fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
         file.write_all(b"\n")?;
     }
     file.write_all(lines)?;
-    file.sync_all()?;
-    // A new file is there after a crash only once its folder is on the disk too.
-    match path.parent().filter(|_| is_new && cfg!(unix)) {
-        Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    file.sync_all()
 }
 
 fn ends_within_a_line(file: &mut File) -> io::Result<bool> {
@@ -130,9 +152,10 @@ fn failed(path: &Path, error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::letter;
+    use super::entry::DeadLetterEntry;
     use super::*;
-    use crate::{DeadLetterEntry, Record};
+    use crate::dead_letter::letter::tests::letter;
+    use crate::types::record::Record;
     use rokini_lease::SequenceNumber;
 
     fn one(number: u128, data: &str) -> DeadLetter {
@@ -208,6 +231,7 @@ mod tests {
     async fn what_waiting_does_not_mend_says_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let missing = DeadLetterFile::new(folder.path().join("no/dead.jsonl"));
+        assert!(missing.open().await.is_err(), "known before the first letter");
         let error = missing.put(&one(1, "a")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().ends_with("make its folder"), "{error}");

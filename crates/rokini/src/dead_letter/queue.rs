@@ -1,7 +1,6 @@
 //! Dead letters in an Amazon SQS queue.
 
 use std::fmt;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_credential_types::provider::error::CredentialsError;
@@ -13,15 +12,14 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::SdkConfig;
 
-use super::rounds::{Limits, Refused, Weighed, fnv, send_all};
-use super::{DeadLetter, DeadLetterSink, entry};
+use super::entry;
+use super::letter::DeadLetter;
+use super::send_all::{RefusedEntries, RequestLimits, SizedEntry, client_config, fnv, send_all};
+use super::sink::DeadLetterSink;
+use crate::aws;
 use crate::aws::error::find;
-use crate::{Error, ErrorKind, aws};
+use crate::types::error::{Error, ErrorKind};
 
-/// How long one try of a request may take, and all its tries.
-const ATTEMPT: Duration = Duration::from_secs(10);
-const TOTAL: Duration = Duration::from_secs(30);
-const TRIES: u32 = 3;
 /// Messages of a request (SQS limit).
 const REQUEST_ENTRIES: usize = 10;
 /// What a message can have at most, and all those of one request together (SQS limit).
@@ -71,7 +69,7 @@ impl DeadLetterQueue {
                  or name a queue there"
             )));
         }
-        let client = Client::new(&aws::bounded(aws, ATTEMPT, TOTAL, TRIES)?);
+        let client = Client::new(&client_config(aws)?);
         Ok(Self { client, url, limit: MESSAGE_DEFAULT })
     }
 
@@ -84,7 +82,7 @@ impl DeadLetterQueue {
     }
 
     /// The messages, without the id each has in its request.
-    fn messages(&self, letter: &DeadLetter) -> Result<Vec<Weighed<Message>>, Error> {
+    fn messages(&self, letter: &DeadLetter) -> Result<Vec<SizedEntry<Message>>, Error> {
         let fifo = self.url.ends_with(".fifo");
         let group = fnv(&format!("{}#{}#{}", letter.group, letter.stream, letter.shard));
         let mut messages = Vec::new();
@@ -98,8 +96,11 @@ impl DeadLetterQueue {
         Ok(messages)
     }
 
-    async fn send(&self, messages: Vec<Weighed<Message>>) -> Result<Option<Refused<Message>>, Error> {
-        let entry = |(id, (_, message)): (usize, &Weighed<Message>)| {
+    async fn send(
+        &self,
+        messages: Vec<SizedEntry<Message>>,
+    ) -> Result<Option<RefusedEntries<Message>>, Error> {
+        let entry = |(id, (_, message)): (usize, &SizedEntry<Message>)| {
             let (group, repetition) = message.fifo.clone().unzip();
             SendMessageBatchRequestEntry::builder()
                 .id(id.to_string())
@@ -129,7 +130,7 @@ impl DeadLetterQueue {
             why = Some(error);
             refused.push(message);
         }
-        Ok(why.map(|why| Refused { entries: refused, why }))
+        Ok(why.map(|why| RefusedEntries { entries: refused, why }))
     }
 
     fn failed(&self, error: SdkError<SendMessageBatchError, HttpResponse>) -> Error {
@@ -260,7 +261,7 @@ struct Message {
     fifo: Option<(String, String)>,
 }
 
-pub(crate) const ACCEPTED: &str =
+const ACCEPTED: &str =
     "the URL of a queue, such as `https://sqs.eu-west-1.amazonaws.com/123456789012/orders-dead`";
 
 /// Scheme, host, and the account and name of the queue as the last parts of the path.
@@ -284,9 +285,8 @@ impl DeadLetterSink for DeadLetterQueue {
     /// The kinds of SQS calls: [`ErrorKind::Permission`], [`ErrorKind::Configuration`] (the queue does not exist, or
     /// takes no message of that size), [`ErrorKind::Throttled`], [`ErrorKind::Retry`].
     async fn put(&self, letter: &DeadLetter) -> Result<(), Error> {
-        let spread = letter.records.first().map(|record| letter.key(record)).unwrap_or_default();
-        let limits = Limits { entries: REQUEST_ENTRIES, bytes: self.limit };
-        send_all(self.messages(letter)?, limits, &spread, |request| self.send(request)).await
+        let limits = RequestLimits { entries: REQUEST_ENTRIES, bytes: self.limit };
+        send_all(letter, self.messages(letter)?, limits, |request| self.send(request)).await
     }
 }
 

@@ -1,7 +1,6 @@
 //! Dead letters in another Kinesis stream.
 
 use std::fmt;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
@@ -10,18 +9,18 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::SdkConfig;
 
-use super::rounds::{Limits, Refused, Weighed, send_all};
-use super::{DeadLetter, DeadLetterSink, entry};
+use super::entry;
+use super::letter::DeadLetter;
+use super::send_all::{RefusedEntries, RequestLimits, SizedEntry, client_config, send_all};
+use super::sink::DeadLetterSink;
+use crate::aws;
 use crate::aws::error::{ApiCall, from_sdk};
-use crate::{Error, ErrorKind, StreamRef, aws};
+use crate::types::error::{Error, ErrorKind};
+use crate::types::stream_ref::StreamRef;
 
-/// How long one try of a request may take, and all its tries.
-const ATTEMPT: Duration = Duration::from_secs(10);
-const TOTAL: Duration = Duration::from_secs(30);
-const TRIES: u32 = 3;
 /// Records of a PutRecords request (Kinesis limit), and bytes with keys. Kinesis takes 10 MiB; smaller requests lose
 /// less when they are refused.
-const REQUEST: Limits = Limits { entries: 500, bytes: 4 << 20 };
+const REQUEST: RequestLimits = RequestLimits { entries: 500, bytes: 4 << 20 };
 /// What every stream takes in one record with its partition key (Kinesis limit, unless the stream allows more).
 const RECORD_DEFAULT: usize = 1 << 20;
 /// What a stream can allow at most (Kinesis limit).
@@ -58,7 +57,7 @@ impl DeadLetterStream {
     /// [`ErrorKind::Configuration`] without a region, or with another region than the stream's ARN names.
     pub fn new(aws: &SdkConfig, stream: StreamRef) -> Result<Self, Error> {
         let region = aws::region(aws, Some(&stream))?;
-        let client = Client::new(&aws::bounded(aws, ATTEMPT, TOTAL, TRIES)?);
+        let client = Client::new(&client_config(aws)?);
         Ok(Self { client, stream, region, entry_limit: Some(RECORD_DEFAULT) })
     }
 
@@ -79,17 +78,17 @@ impl DeadLetterStream {
     }
 
     /// What goes into the stream.
-    fn records(&self, letter: &DeadLetter) -> Result<Vec<Weighed<PutRecordsRequestEntry>>, Error> {
+    fn records(&self, letter: &DeadLetter) -> Result<Vec<SizedEntry<PutRecordsRequestEntry>>, Error> {
         let mut records = Vec::new();
         for record in &letter.records {
             let key = &*record.partition_key;
             let mut add = |data: Blob| {
-                let weight = key.len() + data.as_ref().len();
+                let size = key.len() + data.as_ref().len();
                 let put = PutRecordsRequestEntry::builder().partition_key(key).data(data).build();
                 let put = put.map_err(|error| {
                     Error::new(ErrorKind::Bug, "a dead letter is no record").with_source(error)
                 })?;
-                records.push((weight, put));
+                records.push((size, put));
                 Ok::<(), Error>(())
             };
             match self.entry_limit {
@@ -106,8 +105,8 @@ impl DeadLetterStream {
 
     async fn send(
         &self,
-        records: Vec<Weighed<PutRecordsRequestEntry>>,
-    ) -> Result<Option<Refused<PutRecordsRequestEntry>>, Error> {
+        records: Vec<SizedEntry<PutRecordsRequestEntry>>,
+    ) -> Result<Option<RefusedEntries<PutRecordsRequestEntry>>, Error> {
         let request = records.iter().map(|(_, record)| record.clone()).collect();
         let call = self.client.put_records().set_records(Some(request));
         let call = match self.stream.arn() {
@@ -161,7 +160,7 @@ impl DeadLetterStream {
         };
         let why =
             Error::new(kind, format!("{named} did not take every dead letter ({code}): it is tried again"));
-        Ok(Some(Refused { entries: refused, why }))
+        Ok(Some(RefusedEntries { entries: refused, why }))
     }
 }
 
@@ -171,7 +170,6 @@ impl DeadLetterSink for DeadLetterStream {
     /// The kinds of Kinesis calls: [`ErrorKind::Permission`], [`ErrorKind::Configuration`] (the stream does not
     /// exist, or takes no record of that size), [`ErrorKind::Throttled`], [`ErrorKind::Retry`].
     async fn put(&self, letter: &DeadLetter) -> Result<(), Error> {
-        let spread = letter.records.first().map(|record| letter.key(record)).unwrap_or_default();
-        send_all(self.records(letter)?, REQUEST, &spread, |request| self.send(request)).await
+        send_all(letter, self.records(letter)?, REQUEST, |request| self.send(request)).await
     }
 }

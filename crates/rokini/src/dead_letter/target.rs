@@ -4,15 +4,21 @@ use std::sync::Arc;
 
 use aws_types::SdkConfig;
 
-use super::DeadLetterSink;
+#[cfg(feature = "json")]
+use super::file::DeadLetterFile;
+#[cfg(feature = "sqs")]
+use super::queue::DeadLetterQueue;
+use super::sink::DeadLetterSink;
+#[cfg(feature = "json")]
+use super::stream::DeadLetterStream;
 use crate::config::ConfigKey;
 use crate::types::dead_letter_target::DeadLetterTarget;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::stream_ref::{self, StreamRef};
 
 impl DeadLetterTarget {
-    /// The sink it names.
-    pub(crate) fn open(
+    /// The sink it names. `read`: the streams that are read, none of which it may be.
+    pub(crate) fn sink(
         &self,
         aws: Option<&SdkConfig>,
         read: &[StreamRef],
@@ -20,16 +26,16 @@ impl DeadLetterTarget {
         read.iter().try_for_each(|read| self.is_apart_from(read))?;
         match self {
             #[cfg(feature = "json")]
-            Self::File(path) => Ok(Arc::new(super::DeadLetterFile::new(path))),
+            Self::File(path) => Ok(Arc::new(DeadLetterFile::new(path))),
             #[cfg(feature = "json")]
             Self::Kinesis(stream) => {
                 let aws = aws.ok_or_else(|| self.wrong("needs credentials: give the builder `aws`"))?;
-                Ok(Arc::new(super::DeadLetterStream::new(aws, stream.clone())?))
+                Ok(Arc::new(DeadLetterStream::new(aws, stream.clone())?))
             }
             #[cfg(feature = "sqs")]
             Self::Sqs(url) => {
                 let aws = aws.ok_or_else(|| self.wrong("needs credentials: give the builder `aws`"))?;
-                Ok(Arc::new(super::DeadLetterQueue::new(aws, url)?))
+                Ok(Arc::new(DeadLetterQueue::new(aws, url)?))
             }
             #[cfg(not(all(feature = "json", feature = "sqs")))]
             _ => {
@@ -75,11 +81,11 @@ mod tests {
             (HERE, "kinesis:other", false),
         ] {
             let streams = ["bills", read].map(|text| stream_ref::parse(text).unwrap());
-            let error = parse(target).unwrap().open(None, &streams).unwrap_err().to_string();
+            let error = parse(target).unwrap().sink(None, &streams).unwrap_err().to_string();
             let expected = if refused { "a stream that is read" } else { "needs credentials" };
             assert!(error.contains(expected), "{read}: {error}");
         }
         let read = stream_ref::parse("orders").unwrap();
-        assert!(parse("file:dead.jsonl").unwrap().open(None, std::slice::from_ref(&read)).is_ok());
+        assert!(parse("file:dead.jsonl").unwrap().sink(None, std::slice::from_ref(&read)).is_ok());
     }
 }

@@ -4,34 +4,36 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rokini_lease::LeaseKey;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-use super::spans::{Span, Spans};
+use super::ranges::{RecordRange, RecordRanges};
 use crate::types::error::with_causes;
-use crate::{HandlerError, HandlerFailure, ShardContext};
+use crate::types::failure::{HandlerError, HandlerFailure};
 
 /// What became of records whose tokens user code took.
 #[derive(Debug)]
 pub(crate) struct Ack {
-    /// The call that handed them out.
+    /// The call that delivered them.
     pub(crate) call: u64,
-    pub(crate) records: Spans,
-    pub(crate) word: Word,
+    pub(crate) records: RecordRanges,
+    pub(crate) outcome: AckOutcome,
 }
 
-/// What a token says.
+/// What user code did with a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum AckOutcome {
     Done,
     Failed(HandlerFailure),
-    /// Nothing, and it is gone.
+    /// It dropped the token without a word.
     Dropped,
-    /// The records were not looked at: they come again, and that is no failure of theirs.
+    /// It did not look at the records: they come again, and that is no failure of theirs.
     GivenBack,
 }
 
-impl Word {
-    /// In a shard that leaves, a token that is dropped gives its records back.
+impl AckOutcome {
+    /// In a shard that leaves this worker, a token that is dropped gives its records back.
     pub(crate) fn when_leaving(self) -> Self {
         match self {
             Self::Dropped => Self::GivenBack,
@@ -40,58 +42,67 @@ impl Word {
     }
 }
 
-/// What tokens tell the worker of their shard. At most as much as is outstanding.
-#[derive(Debug, Default)]
+/// The acks of a hold that its dispatcher has not taken yet. At most as many as there are tokens.
+#[derive(Debug)]
 pub(crate) struct AckQueue {
-    told: Mutex<Vec<Ack>>,
+    shard: Arc<LeaseKey>,
+    /// The hold is over: acks do nothing any more.
+    cancelled: CancellationToken,
+    acks: Mutex<Vec<Ack>>,
     /// Whether there may be some: most shards use no tokens, and are asked after every call.
     any: AtomicBool,
     changed: Notify,
 }
 
 impl AckQueue {
-    fn tell(&self, ack: Ack) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(ack);
+    pub(crate) fn new(shard: Arc<LeaseKey>, cancelled: CancellationToken) -> Self {
+        let (acks, any, changed) = (Mutex::default(), AtomicBool::new(false), Notify::new());
+        Self { shard, cancelled, acks, any, changed }
+    }
+
+    fn push(&self, ack: Ack) {
+        self.acks.lock().unwrap_or_else(PoisonError::into_inner).push(ack);
         self.any.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
     pub(crate) fn take(&self) -> Vec<Ack> {
-        // One that is told from here on is taken now, or wakes the worker.
+        // One that is pushed from here on is taken now, or wakes the dispatcher.
         if !self.any.load(Ordering::Acquire) || !self.any.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
-        std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.acks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Resolves when something was told. Cancel safe.
-    pub(crate) async fn told(&self) {
+    /// Resolves when an ack was pushed. Cancel safe.
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 }
 
-/// Which call handed records out, and whether their tokens were taken.
+/// Makes the tokens of one call, once.
 #[derive(Debug, Clone)]
-pub(crate) struct Delivery {
+pub(crate) struct TokenIssuer {
     pub(crate) call: u64,
-    pub(crate) records: Spans,
+    pub(crate) records: RecordRanges,
+    /// Whether the tokens were taken.
     pub(crate) taken: Arc<AtomicBool>,
 }
 
-impl Delivery {
-    /// Hands out tokens for these records; they count the first time.
-    fn token(&self, records: Spans, shard: &ShardContext, counts: bool) -> AckToken {
-        AckToken { call: self.call, records, shard: counts.then(|| shard.clone()) }
+impl TokenIssuer {
+    /// Tokens that are taken a second time do nothing.
+    fn issue(&self, records: RecordRanges, queue: &Arc<AckQueue>, counts: bool) -> AckToken {
+        AckToken { call: self.call, records, queue: counts.then(|| Arc::clone(queue)) }
     }
 
-    pub(crate) fn whole(&self, shard: &ShardContext) -> AckToken {
-        self.token(self.records.clone(), shard, self.take())
+    pub(crate) fn whole(&self, queue: &Arc<AckQueue>) -> AckToken {
+        self.issue(self.records.clone(), queue, self.take())
     }
 
     /// A token for each record, in order.
-    pub(crate) fn each(&self, shard: &ShardContext) -> Vec<AckToken> {
+    pub(crate) fn each(&self, queue: &Arc<AckQueue>) -> Vec<AckToken> {
         let counts = self.take();
-        let one = |number| self.token(Spans::from(Span::one(number)), shard, counts);
+        let one = |number| self.issue(RecordRanges::from(RecordRange::one(number)), queue, counts);
         self.records.numbers().map(one).collect()
     }
 
@@ -106,49 +117,60 @@ impl Delivery {
 ///
 /// A token that is dropped counts as [`AckToken::fail`]: the record comes again. While its shard leaves this worker
 /// it counts for nothing: the record comes to whoever has the shard next. Once the lease is lost or handed
-/// over, tokens do nothing.
+/// over, tokens do nothing ([`AckToken::is_current`]).
 #[must_use = "a record whose token is dropped comes again"]
 pub struct AckToken {
     call: u64,
-    records: Spans,
-    /// `None` once it was used.
-    shard: Option<ShardContext>,
+    records: RecordRanges,
+    /// `None` once it was used, and in a token that was taken a second time.
+    queue: Option<Arc<AckQueue>>,
 }
 
 impl AckToken {
     /// The record is done. The stored position follows, within `checkpoint_interval`, as far as all records before
     /// are done too. Never waits.
     pub fn ack(mut self) {
-        self.tell(Word::Done);
+        self.settle(AckOutcome::Done);
     }
 
     /// The record is not done, and why: it comes again, as the failure policy says.
     pub fn fail(mut self, error: impl Into<HandlerError>) {
-        self.tell(Word::Failed(HandlerFailure::Error(with_causes(&*error.into()))));
+        self.settle(AckOutcome::Failed(HandlerFailure::Error(with_causes(&*error.into()))));
+    }
+
+    /// Whether an ack still counts: this worker still has the shard, under the lease that delivered the record.
+    ///
+    /// `false` once the lease is lost or handed over, once the deadline of a shutdown has passed, and for a token
+    /// that was taken a second time. The record then comes to whoever has the shard next, so work on it that has not
+    /// begun is better left out. It never becomes `true` again. `true` promises nothing: the lease may be lost at
+    /// any time.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| !queue.cancelled.is_cancelled())
     }
 
     /// The record was not looked at: it comes again, here or to another worker, and that is no failure.
     pub(crate) fn give_back(mut self) {
-        self.tell(Word::GivenBack);
+        self.settle(AckOutcome::GivenBack);
     }
 
-    fn tell(&mut self, word: Word) {
-        if let Some(shard) = self.shard.take() {
+    fn settle(&mut self, outcome: AckOutcome) {
+        if let Some(queue) = self.queue.take() {
             let records = std::mem::take(&mut self.records);
-            shard.acks().tell(Ack { call: self.call, records, word });
+            queue.push(Ack { call: self.call, records, outcome });
         }
     }
 }
 
 impl Drop for AckToken {
     fn drop(&mut self) {
-        self.tell(Word::Dropped);
+        self.settle(AckOutcome::Dropped);
     }
 }
 
 impl fmt::Debug for AckToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shard = self.shard.as_ref().map(|shard| shard.shard_id());
+        let shard = self.queue.as_ref().map(|queue| &queue.shard.shard);
         f.debug_struct("AckToken").field("shard", &shard).field("records", &self.records.len()).finish()
     }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::case::Case;
-use super::spans::{Span, Spans};
+use super::failed_batch::FailedBatch;
+use super::ranges::{RecordRange, RecordRanges};
 use super::tracker::Tracker;
 
 /// How large a batch is at most, and how long it waits to become as large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct BatchLimits {
     pub(crate) records: usize,
     /// A single record above it is a batch of its own. `usize::MAX` for any.
     pub(crate) bytes: usize,
@@ -31,12 +31,12 @@ pub(crate) fn lane_of(key: &str, lanes: usize) -> usize {
 
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
-    queue: VecDeque<Span>,
+    queue: VecDeque<RecordRange>,
     records: usize,
     bytes: usize,
-    /// Records in trouble; those of a parked key are tried beside the queue, others before it. A case without a key
-    /// has no record of a parked one: what waits behind a key goes on when no case has it.
-    cases: Vec<Case>,
+    /// Those of a parked key are tried beside the queue, others before it. A batch without a key has no record of a
+    /// parked one: what waits behind a key goes on when no batch has it.
+    failed: Vec<FailedBatch>,
     parked: Vec<Parked>,
 }
 
@@ -44,69 +44,69 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 struct Parked {
     key: Arc<str>,
-    /// The key's records after those in trouble.
-    behind: Spans,
+    /// The key's records after those that failed.
+    behind: RecordRanges,
 }
 
 impl Lane {
     /// Puts records behind the others, or behind what is parked of their key.
-    pub(crate) fn push(&mut self, span: Span, tracker: &Tracker, limits: &Limits) {
+    pub(crate) fn push(&mut self, range: RecordRange, tracker: &Tracker, limits: &BatchLimits) {
         if self.parked.is_empty() {
-            return self.append(span, tracker, limits);
+            return self.append(range, tracker, limits);
         }
-        for number in span.from..span.to {
+        for number in range.from..range.to {
             match self.parked_at(number, tracker) {
                 Some(parked) => parked.behind.insert(number),
-                None => self.append(Span::one(number), tracker, limits),
+                None => self.append(RecordRange::one(number), tracker, limits),
             }
         }
     }
 
-    fn append(&mut self, span: Span, tracker: &Tracker, limits: &Limits) {
-        self.records += span.len();
-        self.bytes += bytes(span, tracker, limits);
+    fn append(&mut self, range: RecordRange, tracker: &Tracker, limits: &BatchLimits) {
+        self.records += range.len();
+        self.bytes += bytes(range, tracker, limits);
         match self.queue.back_mut() {
-            Some(last) if last.to == span.from => last.to = span.to,
-            _ => self.queue.push_back(span),
+            Some(last) if last.to == range.from => last.to = range.to,
+            _ => self.queue.push_back(range),
         }
     }
 
     /// Puts records back that were taken: they come first, in their order with those put back before.
-    pub(crate) fn put_back(&mut self, spans: &Spans, tracker: &Tracker, limits: &Limits) {
-        let mut waiting = Spans::default();
-        self.queue.drain(..).for_each(|span| waiting.push(span));
+    pub(crate) fn put_back(&mut self, ranges: &RecordRanges, tracker: &Tracker, limits: &BatchLimits) {
+        let mut waiting = RecordRanges::default();
+        self.queue.drain(..).for_each(|range| waiting.push(range));
         (self.records, self.bytes) = (0, 0);
-        for span in spans.union(&waiting).iter() {
-            self.push(span, tracker, limits);
+        for range in ranges.union(&waiting).iter() {
+            self.push(range, tracker, limits);
         }
     }
 
-    /// Notes records in trouble. Those of parked keys become cases of their own.
-    pub(crate) fn add_case(&mut self, mut case: Case, tracker: &Tracker) {
-        if case.key.is_none() {
+    /// Takes up records that failed. Those of parked keys become batches of their own.
+    pub(crate) fn add_failed(&mut self, mut batch: FailedBatch, tracker: &Tracker) {
+        if batch.key.is_none() {
             for Parked { key, .. } in &self.parked {
                 let of_key =
                     |number| tracker.record(number).is_some_and(|record| record.partition_key == *key);
-                let records = case.records.only(of_key);
+                let records = batch.records.only(of_key);
                 if !records.is_empty() {
-                    case.records = case.records.only(|number| !of_key(number));
-                    self.cases.push(Case { records, key: Some(Arc::clone(key)), ..case.clone() });
+                    batch.records = batch.records.only(|number| !of_key(number));
+                    self.failed.push(FailedBatch { records, key: Some(Arc::clone(key)), ..batch.clone() });
                 }
             }
-            if case.records.is_empty() {
+            if batch.records.is_empty() {
                 return;
             }
         }
-        self.cases.push(case);
+        self.failed.push(batch);
     }
 
-    pub(crate) fn cases(&mut self) -> &mut Vec<Case> {
-        &mut self.cases
+    pub(crate) fn failed(&mut self) -> &mut Vec<FailedBatch> {
+        &mut self.failed
     }
 
-    /// Whether records are in trouble.
-    pub(crate) fn is_troubled(&self) -> bool {
-        !self.cases.is_empty()
+    /// Whether there are records that failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
     }
 
     fn parked_at(&mut self, number: u64, tracker: &Tracker) -> Option<&mut Parked> {
@@ -115,44 +115,44 @@ impl Lane {
     }
 
     /// From now on records of this key wait until `unpark`. Whether they did not before.
-    pub(crate) fn park(&mut self, key: &Arc<str>, tracker: &Tracker, limits: &Limits) -> bool {
+    pub(crate) fn park(&mut self, key: &Arc<str>, tracker: &Tracker, limits: &BatchLimits) -> bool {
         if self.parked.iter().any(|parked| parked.key == *key) {
             return false;
         }
-        self.parked.push(Parked { key: Arc::clone(key), behind: Spans::default() });
-        self.put_back(&Spans::default(), tracker, limits);
-        for case in std::mem::take(&mut self.cases) {
-            self.add_case(case, tracker);
+        self.parked.push(Parked { key: Arc::clone(key), behind: RecordRanges::default() });
+        self.put_back(&RecordRanges::default(), tracker, limits);
+        for batch in std::mem::take(&mut self.failed) {
+            self.add_failed(batch, tracker);
         }
         true
     }
 
     /// Records of a parked key wait again, before those that wait.
-    pub(crate) fn put_behind(&mut self, key: &Arc<str>, records: &Spans) {
+    pub(crate) fn put_back_parked(&mut self, key: &Arc<str>, records: &RecordRanges) {
         if let Some(parked) = self.parked.iter_mut().find(|parked| parked.key == *key) {
             parked.behind = records.union(&parked.behind);
         }
     }
 
-    /// The key does not wait any more, unless some of its records are in trouble or wait. Whether it does not.
+    /// The key does not wait any more, unless some of its records failed or wait. Whether it does not.
     pub(crate) fn unpark(&mut self, key: &Arc<str>) -> bool {
         let over = |parked: &Parked| parked.key == *key && parked.behind.is_empty();
-        let index = self.parked.iter().position(over).filter(|_| !self.is_in_trouble(key));
+        let index = self.parked.iter().position(over).filter(|_| !self.has_failed_of(key));
         index.map(|index| self.parked.swap_remove(index)).is_some()
     }
 
-    fn is_in_trouble(&self, key: &Arc<str>) -> bool {
-        self.cases.iter().any(|case| case.key.as_ref() == Some(key))
+    fn has_failed_of(&self, key: &Arc<str>) -> bool {
+        self.failed.iter().any(|batch| batch.key.as_ref() == Some(key))
     }
 
     fn releasable(&self) -> Option<usize> {
-        let free = |parked: &Parked| !parked.behind.is_empty() && !self.is_in_trouble(&parked.key);
+        let free = |parked: &Parked| !parked.behind.is_empty() && !self.has_failed_of(&parked.key);
         self.parked.iter().position(free)
     }
 
-    /// The next records of a parked key of which nothing is in trouble any more. It stays parked until they are dealt
-    /// with, so that its order is kept.
-    pub(crate) fn release(&mut self, limits: &Limits) -> Option<(Arc<str>, Spans)> {
+    /// The next records of a parked key without failed ones. It stays parked until they are dealt with, so that its
+    /// order is kept.
+    pub(crate) fn release(&mut self, limits: &BatchLimits) -> Option<(Arc<str>, RecordRanges)> {
         let parked = self.releasable()?;
         let Parked { key, behind } = &mut self.parked[parked];
         let (next, rest) = behind.split_at(limits.records);
@@ -160,23 +160,23 @@ impl Lane {
         Some((Arc::clone(key), next))
     }
 
-    /// Whether `release` has some.
+    /// Whether `release` has records to give.
     pub(crate) fn can_release(&self) -> bool {
         self.releasable().is_some()
     }
 
     /// The next records of the queue, as many as go into one batch.
-    pub(crate) fn take(&mut self, tracker: &Tracker, limits: &Limits) -> Spans {
-        let mut taken = Spans::default();
+    pub(crate) fn take(&mut self, tracker: &Tracker, limits: &BatchLimits) -> RecordRanges {
+        let mut taken = RecordRanges::default();
         let mut room = limits.records;
         let mut weight = limits.bytes;
-        while let Some(span) = self.queue.pop_front() {
-            let mut to = span.from.saturating_add(room as u64).min(span.to);
+        while let Some(range) = self.queue.pop_front() {
+            let mut to = range.from.saturating_add(room as u64).min(range.to);
             if limits.bytes != usize::MAX {
-                let mut fits = span.from;
+                let mut fits = range.from;
                 while fits < to {
                     let size = tracker.record(fits).map_or(0, |record| record.data.len());
-                    if size > weight && (fits > span.from || !taken.is_empty()) {
+                    if size > weight && (fits > range.from || !taken.is_empty()) {
                         break;
                     }
                     weight = weight.saturating_sub(size);
@@ -184,13 +184,13 @@ impl Lane {
                 }
                 to = fits;
             }
-            let part = Span { from: span.from, to };
+            let part = RecordRange { from: range.from, to };
             taken.push(part);
             self.records -= part.len();
             self.bytes -= bytes(part, tracker, limits);
             room -= part.len();
-            if to < span.to {
-                self.queue.push_front(Span { from: to, to: span.to });
+            if to < range.to {
+                self.queue.push_front(RecordRange { from: to, to: range.to });
                 break;
             }
             if room == 0 {
@@ -201,7 +201,7 @@ impl Lane {
     }
 
     /// Whether the queue has as much as goes into one batch.
-    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
+    pub(crate) fn is_full(&self, limits: &BatchLimits) -> bool {
         self.records >= limits.records || self.bytes >= limits.bytes
     }
 
@@ -210,47 +210,48 @@ impl Lane {
     }
 
     /// When a batch of the queue may be handed out; `None` when there is nothing in it.
-    pub(crate) fn ready(&self, tracker: &Tracker, limits: &Limits, now: Instant) -> Option<Instant> {
+    pub(crate) fn ready(&self, tracker: &Tracker, limits: &BatchLimits, now: Instant) -> Option<Instant> {
         let first = self.queue.front()?;
         if limits.wait.is_zero() || self.is_full(limits) {
             return Some(now);
         }
-        Some(tracker.came(first.from).map_or(now, |came| came + limits.wait))
+        Some(tracker.added_at(first.from).map_or(now, |added| added + limits.wait))
     }
 
-    /// Whether records in trouble hold up the queue.
-    pub(crate) fn is_held_up(&self) -> bool {
-        self.cases.iter().any(|case| case.key.is_none())
+    /// Whether failed records hold up the queue.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.failed.iter().any(|batch| batch.key.is_none())
     }
 
-    /// The case to go on with, and when: the first of those that hold up the lane, or the first due of parked keys.
-    pub(crate) fn due_case(&self) -> Option<(usize, Instant)> {
+    /// The failed batch to go on with, and when: the first of those that hold up the lane, or the first due of parked
+    /// keys.
+    pub(crate) fn next_failed(&self) -> Option<(usize, Instant)> {
         let of = |parked: bool| {
-            self.cases.iter().enumerate().filter(move |(_, case)| case.key.is_some() == parked)
+            self.failed.iter().enumerate().filter(move |(_, batch)| batch.key.is_some() == parked)
         };
-        let first = of(false).min_by_key(|(_, case)| case.records.start());
-        let parked = of(true).min_by_key(|(_, case)| (case.due, case.records.start()));
-        let cases = first.into_iter().chain(parked).map(|(index, case)| (index, case.due));
-        cases.min_by_key(|(_, due)| *due)
+        let first = of(false).min_by_key(|(_, batch)| batch.records.start());
+        let parked = of(true).min_by_key(|(_, batch)| (batch.due, batch.records.start()));
+        let failed = first.into_iter().chain(parked).map(|(index, batch)| (index, batch.due));
+        failed.min_by_key(|(_, due)| *due)
     }
 
-    /// Keys that wait.
-    pub(crate) fn parked(&self) -> usize {
+    /// How many keys are parked.
+    pub(crate) fn parked_keys(&self) -> usize {
         self.parked.len()
     }
 
     /// Whether there is nothing left to do.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.cases.is_empty() && self.parked.is_empty()
+        self.queue.is_empty() && self.failed.is_empty() && self.parked.is_empty()
     }
 }
 
-/// The size of records, where it matters.
-fn bytes(span: Span, tracker: &Tracker, limits: &Limits) -> usize {
+/// The size of the records' data; 0 where batches have no limit in bytes.
+fn bytes(range: RecordRange, tracker: &Tracker, limits: &BatchLimits) -> usize {
     if limits.bytes == usize::MAX {
         return 0;
     }
-    (span.from..span.to).filter_map(|number| tracker.record(number)).map(|record| record.data.len()).sum()
+    (range.from..range.to).filter_map(|number| tracker.record(number)).map(|record| record.data.len()).sum()
 }
 
 #[cfg(test)]

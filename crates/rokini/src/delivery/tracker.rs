@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rokini_lease::Position;
 use tokio::time::Instant;
 
-use super::spans::{Span, Spans};
-use crate::Record;
+use super::ranges::{RecordRange, RecordRanges};
+use crate::types::record::Record;
 
 /// Numbers the records of a hold, keeps those of which some are not done, and knows which are.
 ///
@@ -19,11 +19,11 @@ pub(crate) struct Tracker {
     /// Everything up to here is done.
     position: Position,
     /// The first record that is not done.
-    prefix: u64,
+    first_open: u64,
     /// The number of the next record.
     end: u64,
-    /// What is done after the first that is not: from and to.
-    beyond: BTreeMap<u64, u64>,
+    /// Ranges of records that are done after the first that is not: from and to.
+    done_ahead: BTreeMap<u64, u64>,
     responses: VecDeque<Response>,
     bytes: usize,
 }
@@ -34,7 +34,7 @@ struct Response {
     records: Arc<Vec<Record>>,
     millis_behind_latest: u64,
     bytes: usize,
-    came: Instant,
+    added: Instant,
 }
 
 impl Response {
@@ -45,7 +45,7 @@ impl Response {
 
 /// Records as user code gets them.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct RecordSlice {
     pub(crate) records: Arc<Vec<Record>>,
     pub(crate) range: Range<usize>,
     pub(crate) millis_behind_latest: u64,
@@ -57,9 +57,9 @@ impl Tracker {
     pub(crate) fn new(start: Position) -> Self {
         Self {
             position: start,
-            prefix: 0,
+            first_open: 0,
             end: 0,
-            beyond: BTreeMap::new(),
+            done_ahead: BTreeMap::new(),
             responses: VecDeque::new(),
             bytes: 0,
         }
@@ -72,58 +72,58 @@ impl Tracker {
         bytes: usize,
         millis_behind_latest: u64,
         now: Instant,
-    ) -> Span {
-        let span = Span { from: self.end, to: self.end + records.len() as u64 };
+    ) -> RecordRange {
+        let range = RecordRange { from: self.end, to: self.end + records.len() as u64 };
         if !records.is_empty() {
-            self.end = span.to;
+            self.end = range.to;
             self.bytes += bytes;
             let records = Arc::new(records);
-            let response = Response { first: span.from, records, millis_behind_latest, bytes, came: now };
+            let response = Response { first: range.from, records, millis_behind_latest, bytes, added: now };
             self.responses.push_back(response);
         }
-        span
+        range
     }
 
     /// These records are done. Saying so twice changes nothing.
-    pub(crate) fn done(&mut self, span: Span) {
-        let mut span = Span { from: span.from.max(self.prefix), to: span.to.min(self.end) };
-        if span.is_empty() {
+    pub(crate) fn mark_done(&mut self, range: RecordRange) {
+        let mut range = RecordRange { from: range.from.max(self.first_open), to: range.to.min(self.end) };
+        if range.is_empty() {
             return;
         }
-        if !self.beyond.is_empty() {
-            span = self.joined(span);
+        if !self.done_ahead.is_empty() {
+            range = self.joined(range);
         }
-        if span.from > self.prefix {
-            self.beyond.insert(span.from, span.to);
+        if range.from > self.first_open {
+            self.done_ahead.insert(range.from, range.to);
             return;
         }
-        self.prefix = span.to;
-        if let Some(last) = self.record(self.prefix - 1) {
+        self.first_open = range.to;
+        if let Some(last) = self.record(self.first_open - 1) {
             self.position = self.position.max(last.position());
         }
-        while self.responses.front().is_some_and(|response| response.end() <= self.prefix) {
+        while self.responses.front().is_some_and(|response| response.end() <= self.first_open) {
             self.bytes -= self.responses.pop_front().map_or(0, |response| response.bytes);
         }
     }
 
-    /// The span with what is done around it.
-    fn joined(&mut self, mut span: Span) -> Span {
-        if let Some((&from, &to)) = self.beyond.range(..=span.from).next_back()
-            && to >= span.from
+    /// The range together with what is done around it.
+    fn joined(&mut self, mut range: RecordRange) -> RecordRange {
+        if let Some((&from, &to)) = self.done_ahead.range(..=range.from).next_back()
+            && to >= range.from
         {
-            span = Span { from, to: to.max(span.to) };
+            range = RecordRange { from, to: to.max(range.to) };
         }
         // What begins inside of it, or right after it, becomes part of it.
-        while let Some((&from, &to)) = self.beyond.range(span.from..=span.to).next() {
-            self.beyond.remove(&from);
-            span.to = span.to.max(to);
+        while let Some((&from, &to)) = self.done_ahead.range(range.from..=range.to).next() {
+            self.done_ahead.remove(&from);
+            range.to = range.to.max(to);
         }
-        span
+        range
     }
 
     /// Every record up to a position is done.
-    pub(crate) fn done_through(&mut self, position: Position) {
-        let mut to = self.prefix;
+    pub(crate) fn mark_done_through(&mut self, position: Position) {
+        let mut to = self.first_open;
         for response in &self.responses {
             let within = response.records.partition_point(|record| record.position() <= position);
             to = to.max(response.first + within as u64);
@@ -131,11 +131,12 @@ impl Tracker {
                 break;
             }
         }
-        self.done(Span { from: self.prefix, to });
+        self.mark_done(RecordRange { from: self.first_open, to });
     }
 
     pub(crate) fn is_done(&self, number: u64) -> bool {
-        number < self.prefix || self.beyond.range(..=number).next_back().is_some_and(|(_, to)| number < *to)
+        number < self.first_open
+            || self.done_ahead.range(..=number).next_back().is_some_and(|(_, to)| number < *to)
     }
 
     /// Everything up to here is done.
@@ -144,17 +145,17 @@ impl Tracker {
     }
 
     /// The first record that is not done.
-    pub(crate) fn open(&self) -> Option<&Record> {
-        self.record(self.prefix)
+    pub(crate) fn first_open(&self) -> Option<&Record> {
+        self.record(self.first_open)
     }
 
-    /// Records from the first that is not done to the last taken up.
-    pub(crate) fn records(&self) -> usize {
-        Span { from: self.prefix, to: self.end }.len()
+    /// How many records there are from the first that is not done to the last taken up.
+    pub(crate) fn outstanding_records(&self) -> usize {
+        RecordRange { from: self.first_open, to: self.end }.len()
     }
 
     /// The bytes of the responses they came in.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(crate) fn outstanding_bytes(&self) -> usize {
         self.bytes
     }
 
@@ -174,28 +175,28 @@ impl Tracker {
     }
 
     /// When a record was taken up.
-    pub(crate) fn came(&self, number: u64) -> Option<Instant> {
-        self.response(number).map(|response| response.came)
+    pub(crate) fn added_at(&self, number: u64) -> Option<Instant> {
+        self.response(number).map(|response| response.added)
     }
 
     /// The records themselves. Those of one response in a row are not copied.
-    pub(crate) fn take(&self, spans: &Spans) -> Taken {
-        let last = spans.last().and_then(|last| self.response(last));
+    pub(crate) fn slice(&self, ranges: &RecordRanges) -> RecordSlice {
+        let last = ranges.last().and_then(|last| self.response(last));
         let millis_behind_latest = last.map_or(0, |response| response.millis_behind_latest);
-        if let (Some(span), Some(response)) = (spans.single(), last)
-            && span.from >= response.first
+        if let (Some(range), Some(response)) = (ranges.single(), last)
+            && range.from >= response.first
         {
-            let from = Span { from: response.first, to: span.from }.len();
-            let range = from..from + span.len();
+            let from = RecordRange { from: response.first, to: range.from }.len();
+            let range = from..from + range.len();
             let records = Arc::clone(&response.records);
             let whole = range.len() == records.len();
             let bytes = if whole { response.bytes } else { bytes_of(&records[range.clone()]) };
-            return Taken { records, range, millis_behind_latest, bytes };
+            return RecordSlice { records, range, millis_behind_latest, bytes };
         }
         let records: Vec<Record> =
-            spans.numbers().filter_map(|number| self.record(number).cloned()).collect();
+            ranges.numbers().filter_map(|number| self.record(number).cloned()).collect();
         let (range, bytes) = (0..records.len(), bytes_of(&records));
-        Taken { records: Arc::new(records), range, millis_behind_latest, bytes }
+        RecordSlice { records: Arc::new(records), range, millis_behind_latest, bytes }
     }
 }
 

@@ -8,8 +8,10 @@ use rokini_lease::Epoch;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::delivery::acks::{AckToken, Delivery};
-use crate::{Error, Record, ShardContext};
+use super::shard_context::ShardContext;
+use crate::delivery::acks::{AckToken, TokenIssuer};
+use crate::types::error::Error;
+use crate::types::record::Record;
 
 /// The records handed to user code in one call, in the order of their shard. Never empty.
 ///
@@ -22,7 +24,7 @@ pub struct Batch {
     pub(crate) shard: ShardContext,
     pub(crate) millis_behind_latest: u64,
     pub(crate) attempt: u32,
-    pub(crate) delivery: Delivery,
+    pub(crate) tokens: TokenIssuer,
     pub(crate) span: Span,
 }
 
@@ -109,13 +111,13 @@ impl Batch {
     /// To be called before the handler returns, once: tokens taken a second time, by a clone, do nothing.
     #[must_use = "a record whose token is dropped comes again"]
     pub fn into_acks(self) -> IntoAcks {
-        let tokens = self.delivery.each(&self.shard).into_iter();
+        let tokens = self.tokens.each(self.shard.acks()).into_iter();
         IntoAcks { records: self.into_iter(), tokens }
     }
 
     /// One token for the whole batch; otherwise as [`Batch::into_acks`].
     pub fn ack_token(&self) -> AckToken {
-        self.delivery.whole(&self.shard)
+        self.tokens.whole(self.shard.acks())
     }
 
     /// As [`ShardContext::checkpoint_at`].

@@ -3,7 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::{Batch, HandlerError, Record, RecordProcessor};
+use super::batch::Batch;
+use super::record_processor::RecordProcessor;
+use crate::types::failure::HandlerError;
+use crate::types::record::Record;
 
 /// One call per record.
 pub(crate) struct ForEach<F>(pub(crate) Arc<F>);

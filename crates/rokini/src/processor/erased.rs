@@ -11,9 +11,12 @@ use rokini_lease::LostCause;
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use super::batch::Batch;
+use super::record_processor::RecordProcessor;
+use super::shard_context::ShardContext;
+use super::tracing_span;
 use crate::types::error::with_causes;
-use crate::types::failure::HandlerFailure;
-use crate::{Batch, HandlerError, RecordProcessor, ShardContext};
+use crate::types::failure::{HandlerError, HandlerFailure};
 
 type Call<'a, T = Result<(), HandlerError>> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -40,7 +43,7 @@ impl<P: RecordProcessor> ErasedProcessor for P {
         let call = async move {
             let result = RecordProcessor::process(self, batch).await;
             if result.is_err() {
-                super::span::failed(&of_call);
+                tracing_span::mark_failed(&of_call);
             }
             result
         };
@@ -60,15 +63,12 @@ impl<P: RecordProcessor> ErasedProcessor for P {
     }
 }
 
-/// How a call failed.
-pub(crate) type Failed = HandlerFailure;
-
 /// Runs a call into user code: errors, panics and, with a limit, calls that take too long are all failures.
 /// The call is made at once, so that what it is given need not be kept here.
 pub(crate) fn guarded<T, F: Future<Output = Result<T, HandlerError>>>(
     limit: Option<Duration>,
     make: impl FnOnce() -> F,
-) -> impl Future<Output = Result<T, Failed>> {
+) -> impl Future<Output = Result<T, HandlerFailure>> {
     let made = catch_unwind(AssertUnwindSafe(make));
     async move {
         let returned = match made {

@@ -1,4 +1,4 @@
-//! What user code knows of the shard it works on.
+//! What a processor knows of its shard.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpoints;
 use crate::delivery::acks::AckQueue;
-use crate::{Error, ErrorKind, Record};
+use crate::types::error::{Error, ErrorKind};
+use crate::types::record::Record;
 
 /// What a processor knows of its shard. Cheap to clone.
 #[derive(Clone)]
@@ -20,28 +21,28 @@ pub struct ShardContext {
 /// What is the same for all lanes of a hold.
 struct ShardHold {
     group: GroupId,
-    stream: StreamId,
-    shard: ShardId,
+    /// Shared by the records that this hold delivers, and by no others.
+    key: Arc<LeaseKey>,
     worker: WorkerId,
     epoch: Epoch,
     position: Position,
     checkpoints: Checkpoints,
-    acks: AckQueue,
+    acks: Arc<AckQueue>,
     cancelled: CancellationToken,
 }
 
 impl ShardContext {
     pub(crate) fn new(
         group: GroupId,
-        lease: &LeaseKey,
+        key: &LeaseKey,
         worker: WorkerId,
         epoch: Epoch,
         position: Position,
     ) -> Self {
-        let checkpoints = Checkpoints::new(lease.shard.clone(), position);
-        let (stream, shard) = (lease.stream.clone(), lease.shard.clone());
-        let (acks, cancelled) = (AckQueue::default(), CancellationToken::new());
-        let hold = ShardHold { group, stream, shard, worker, epoch, position, checkpoints, acks, cancelled };
+        let checkpoints = Checkpoints::new(key.shard.clone(), position);
+        let (key, cancelled) = (Arc::new(key.clone()), CancellationToken::new());
+        let acks = Arc::new(AckQueue::new(Arc::clone(&key), cancelled.clone()));
+        let hold = ShardHold { group, key, worker, epoch, position, checkpoints, acks, cancelled };
         Self { hold: Arc::new(hold), lane: 0 }
     }
 
@@ -54,18 +55,18 @@ impl ShardContext {
     /// The stream.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
-        &self.hold.stream
+        &self.hold.key.stream
     }
 
     /// The shard.
     #[must_use]
     pub fn shard_id(&self) -> &ShardId {
-        &self.hold.shard
+        &self.hold.key.shard
     }
 
-    /// Stream and shard.
-    pub(crate) fn key(&self) -> LeaseKey {
-        LeaseKey::new(self.hold.stream.clone(), self.hold.shard.clone())
+    /// Stream and shard, as the records of this hold share them.
+    pub(crate) fn key(&self) -> &Arc<LeaseKey> {
+        &self.hold.key
     }
 
     /// This worker.
@@ -108,31 +109,31 @@ impl ShardContext {
     /// [`ErrorKind::Data`] when records before it may not be done. [`ErrorKind::Configuration`] when the store
     /// refuses the write for good, for lack of permission for example.
     pub async fn checkpoint_at(&self, record: &Record) -> Result<(), Error> {
-        self.delivered_by_this(record)?;
-        self.hold.checkpoints.ask(record.position()).await
+        self.require_delivered(record)?;
+        self.hold.checkpoints.request(record.position()).await
     }
 
-    /// Records know what delivered them.
-    pub(crate) fn delivered_by_this(&self, record: &Record) -> Result<(), Error> {
-        if record.hold != Some(self.hold.checkpoints.hold()) {
-            return Err(Error::new(
-                ErrorKind::Fenced,
-                format!(
-                    "record {} was not delivered by this hold of shard {} (epoch {}): checkpoint it with the batch \
-                     it came in",
-                    record.sequence_number, self.hold.shard, self.hold.epoch
-                ),
-            ));
+    /// Refuses a record that another hold delivered, or none.
+    pub(crate) fn require_delivered(&self, record: &Record) -> Result<(), Error> {
+        if record.delivered_by(&self.hold.key) {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::new(
+            ErrorKind::Fenced,
+            format!(
+                "record {} was not delivered by this hold of shard {} (epoch {}): checkpoint it with the batch it \
+                 came in",
+                record.sequence_number, self.hold.key.shard, self.hold.epoch
+            ),
+        ))
     }
 
-    /// What calls do does not count any more.
+    /// Cancelled once nothing that a call does counts any more.
     pub(crate) fn cancelled(&self) -> &CancellationToken {
         &self.hold.cancelled
     }
 
-    pub(crate) fn acks(&self) -> &AckQueue {
+    pub(crate) fn acks(&self) -> &Arc<AckQueue> {
         &self.hold.acks
     }
 
@@ -144,8 +145,8 @@ impl ShardContext {
 impl fmt::Debug for ShardContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ShardContext")
-            .field("stream", &self.hold.stream)
-            .field("shard", &self.hold.shard)
+            .field("stream", &self.hold.key.stream)
+            .field("shard", &self.hold.key.shard)
             .field("epoch", &self.hold.epoch)
             .field("position", &self.hold.position)
             .finish_non_exhaustive()

@@ -18,13 +18,16 @@ use super::fetch::Response;
 use super::progress::{BatchSize, ShardProgress};
 use super::status::ShardState;
 use crate::consumer::engine::Engine;
-use crate::delivery::acks::Delivery;
-use crate::delivery::flow::{Flow, Step};
+use crate::delivery::acks::TokenIssuer;
+use crate::delivery::flow::{DeliveryStep, Flow};
 use crate::events::Event;
-use crate::processor::{Failed, span};
+use crate::processor::batch::Batch;
+use crate::processor::shard_context::ShardContext;
+use crate::processor::tracing_span;
 use crate::types::backoff::{Backoff, Retry};
-use crate::types::failure::HandlerCall;
-use crate::{Batch, DeadLetter, Record, ShardContext, ShardEnd};
+use crate::types::failure::{HandlerCall, HandlerFailure};
+use crate::types::record::Record;
+use crate::{DeadLetter, ShardEnd};
 
 mod calls;
 mod tell;
@@ -119,7 +122,7 @@ impl<'a> Dispatcher<'a> {
         rng: &mut StdRng,
     ) -> Self {
         let (position, now) = (live.context.position(), Instant::now());
-        let flow = Flow::new(engine.rules(), position, StdRng::from_rng(rng));
+        let flow = Flow::new(engine.delivery_settings(), position, StdRng::from_rng(rng));
         let calls = Calls::new(lanes.len());
         let seat = |(context, slot): &'a mut (ShardContext, Slot)| Seat {
             context,
@@ -176,14 +179,14 @@ impl<'a> Dispatcher<'a> {
                 }
                 continue;
             }
-            let due = if valid && !draining { self.due(now) } else { self.flow.ack_limit() };
+            let due = if valid && !draining { self.due(now) } else { self.flow.ack_deadline() };
             let wakes = async { if let Some(due) = due { sleep_until(due).await } else { pending().await } };
             let (wants_more, halted) = (!draining && self.flow.wants_more(), self.flow.is_halted());
             tokio::select! {
                 biased;
                 () = self.drain.cancelled(), if !draining => {}
                 returned = self.calls.next() => self.returned(returned),
-                () = context.acks().told() => self.take_acks(),
+                () = context.acks().changed() => self.take_acks(),
                 valid = self.lease.until_valid(), if !valid && !draining => if let Err(cause) = valid {
                     return End::Lost(cause);
                 },
@@ -219,10 +222,10 @@ impl<'a> Dispatcher<'a> {
             }
         }
         let live = self.live;
-        while let Some(step) = self.flow.next(now, || live.context.checkpoints().asked()) {
+        while let Some(step) = self.flow.next(now, || live.context.checkpoints().requested()) {
             match step {
-                Step::Call { lane, call, records, attempt } => {
-                    let taken = self.flow.take(&records);
+                DeliveryStep::CallHandler { lane, call, records, attempt } => {
+                    let taken = self.flow.slice(&records);
                     // What user code may say is done: with all that is before it, so not what a call has got while
                     // another one runs, or while a key is parked.
                     if self.seats.len() == 1 && !self.engine.config.park {
@@ -235,31 +238,32 @@ impl<'a> Dispatcher<'a> {
                     if Arc::get_mut(&mut seat.taken).is_none_or(|taken| *taken.get_mut()) {
                         seat.taken = Arc::default();
                     }
-                    let span = span::of_batch(seat.context, &taken.records[taken.range.clone()], attempt);
+                    let span =
+                        tracing_span::of_batch(seat.context, &taken.records[taken.range.clone()], attempt);
                     let batch = Batch {
                         records: taken.records,
                         range: taken.range,
                         shard: seat.context.clone(),
                         millis_behind_latest: taken.millis_behind_latest,
                         attempt,
-                        delivery: Delivery { call, records, taken: Arc::clone(&seat.taken) },
+                        tokens: TokenIssuer { call, records, taken: Arc::clone(&seat.taken) },
                         span,
                     };
                     self.start(lane, Job::Process(batch), size, now);
                 }
-                Step::Bury { lane, records, failure, attempts, age } => {
+                DeliveryStep::DeadLetter { lane, records, failure, attempts, age } => {
                     let Some(sink) = self.engine.dead_letter.clone() else {
-                        self.flow.buried(lane, Err("there is no dead-letter sink".to_owned()), now);
+                        self.flow.dead_lettered(lane, Err("there is no dead-letter sink".to_owned()), now);
                         continue;
                     };
                     let context = &live.context;
-                    let lease = LeaseKey::new(context.stream().clone(), context.shard_id().clone());
+                    let lease = LeaseKey::clone(context.key());
                     let (group, worker) = (context.group().clone(), context.worker().clone());
                     let mut letter = DeadLetter::new(group, lease, worker, context.epoch(), records, failure);
                     letter.attempts = attempts;
                     let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
                     letter.first_failure_millis = Some(self.engine.clock.millis().saturating_sub(age));
-                    self.start(lane, Job::Bury(sink, Box::new(letter)), BatchSize::default(), now);
+                    self.start(lane, Job::DeadLetter(sink, Box::new(letter)), BatchSize::default(), now);
                 }
             }
         }
@@ -283,7 +287,7 @@ impl<'a> Dispatcher<'a> {
         if let Some(slot) = seat.slot.take() {
             seat.due = None;
             seat.running = (job.kind(), now, size);
-            if !matches!(job, Job::Process(_) | Job::Bury(..)) {
+            if !matches!(job, Job::Process(_) | Job::DeadLetter(..)) {
                 // Records whose tokens fail meanwhile wait until the processor is back.
                 self.flow.close(lane);
             }
@@ -302,11 +306,13 @@ impl<'a> Dispatcher<'a> {
             JobKind::Process => {
                 let result = result.map(|()| seat.taken.load(Ordering::Acquire));
                 let succeeded = result.is_ok();
-                self.flow.returned(lane, result, now, || live.context.checkpoints().asked());
-                let well = succeeded && !self.flow.is_troubled();
+                self.flow.returned(lane, result, now, || live.context.checkpoints().requested());
+                let well = succeeded && !self.flow.has_failed();
                 return live.handled(now.duration_since(begun), succeeded.then_some(size), well, now);
             }
-            JobKind::Bury => return self.flow.buried(lane, result.map_err(|error| error.to_string()), now),
+            JobKind::DeadLetter => {
+                return self.flow.dead_lettered(lane, result.map_err(|error| error.to_string()), now);
+            }
             JobKind::Create => HandlerCall::Create,
             JobKind::Init => HandlerCall::Init,
             JobKind::ShardEnded => HandlerCall::ShardEnded,
@@ -331,7 +337,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// A call that is not about records failed.
-    fn failed(&mut self, lane: usize, call: HandlerCall, failure: Failed, now: Instant) {
+    fn failed(&mut self, lane: usize, call: HandlerCall, failure: HandlerFailure, now: Instant) {
         let seat = &mut self.seats[lane];
         let retry_in = seat.retry.failed();
         let failures = seat.retry.failures();
@@ -352,7 +358,7 @@ impl<'a> Dispatcher<'a> {
     fn take_acks(&mut self) {
         for mut ack in self.live.context.acks().take() {
             if self.drain.is_cancelled() {
-                ack.word = ack.word.when_leaving();
+                ack.outcome = ack.outcome.when_leaving();
             }
             self.flow.acked(ack, Instant::now());
         }
@@ -373,7 +379,7 @@ impl<'a> Dispatcher<'a> {
         if delivered.is_some() {
             self.position = position;
             let done = moved.filter(|_| self.engine.config.auto_checkpoint);
-            self.live.context.checkpoints().moved(delivered, done);
+            self.live.context.checkpoints().advance(delivered, done);
         }
     }
 
@@ -395,17 +401,17 @@ impl<'a> Dispatcher<'a> {
             // Its end is told again.
             ShardState::BackingOff
         } else if running {
-            let first = flow.open_record().map(|record| record.sequence_number);
-            return self.live.handling(first, flow.parked());
+            let first = flow.first_open().map(|record| record.sequence_number);
+            return self.live.handling(first, flow.parked_keys());
         } else if !valid {
             ShardState::Paused
-        } else if flow.is_troubled() {
+        } else if flow.has_failed() {
             ShardState::BackingOff
         } else if flow.awaits_acks() {
             ShardState::AwaitingAcks
         } else {
             ShardState::Reading
         };
-        self.live.show(state, flow.parked());
+        self.live.show(state, flow.parked_keys());
     }
 }

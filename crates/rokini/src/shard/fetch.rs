@@ -60,7 +60,7 @@ impl Fetch {
 
     /// Until the end of the shard, until nobody takes responses any more, or until another reader began.
     pub(crate) async fn run(mut self) {
-        let hold = self.live.context.checkpoints().hold();
+        let key = Arc::clone(self.live.context.key());
         let responses = self.responses.clone();
         let (number, from) = self.live.reading.begin();
         let mut reader = None;
@@ -72,12 +72,12 @@ impl Fetch {
             // One look at each record, for all that is to be known of them.
             let (mut data, mut keys) = (0, 0);
             for record in &mut fetched.records {
-                record.hold = Some(hold);
+                record.set_origin(&key);
                 data += record.data.len();
                 keys += record.partition_key.len();
             }
             // From here to the hand-over nothing waits: a reader that was replaced hands on nothing, any other all.
-            let done = self.live.context.checkpoints().pending();
+            let done = self.live.context.checkpoints().latest_done();
             if !self.live.reading.answered(number, &fetched, data + keys, done) {
                 return;
             }
@@ -220,7 +220,7 @@ impl Fetch {
     fn gone(&self) -> ReadResponse {
         let context = &self.live.context;
         let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
-        let position = context.checkpoints().pending();
+        let position = context.checkpoints().latest_done();
         self.engine.events.tell(Event::ShardGone { stream, shard, position });
         ReadResponse { end: Some(ShardEnd::default()), ..ReadResponse::default() }
     }

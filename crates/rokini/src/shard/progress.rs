@@ -8,10 +8,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::status::{ShardState, ShardStatus};
+use crate::processor::shard_context::ShardContext;
+use crate::source::stream_source::ReadResponse;
 use crate::telemetry::meter::ShardMeter;
 use crate::telemetry::stall;
 use crate::telemetry::tally::Tally;
-use crate::{ReadResponse, ShardContext};
 use read_progress::ReadProgress;
 
 mod lag_tracker;
@@ -91,7 +92,10 @@ impl ShardProgress {
 
     /// What is stored together with this position.
     pub(crate) fn metadata(&self, position: Position) -> CheckpointMetadata {
-        CheckpointMetadata { skipped: self.context.checkpoints().noted(), ..self.reading.metadata(position) }
+        CheckpointMetadata {
+            skipped: self.context.checkpoints().skipped(),
+            ..self.reading.metadata(position)
+        }
     }
 
     fn progress(&self) -> MutexGuard<'_, State> {
@@ -157,7 +161,7 @@ impl ShardProgress {
 
     /// The age of the oldest record that is not done. `quiet`: how long a healthy reader may hear nothing.
     pub(crate) fn lag(&self, now_millis: u64, quiet: Duration) -> Duration {
-        self.reading.lag(self.context.checkpoints().pending(), now_millis, quiet)
+        self.reading.lag(self.context.checkpoints().latest_done(), now_millis, quiet)
     }
 
     pub(crate) fn handling(&self, first: Option<SequenceNumber>, parked: usize) {
@@ -203,7 +207,7 @@ impl ShardProgress {
     }
 
     pub(crate) fn status(&self) -> ShardStatus {
-        let done = self.context.checkpoints().pending();
+        let done = self.context.checkpoints().latest_done();
         let facts = self.reading.facts(done);
         let progress = self.progress();
         let now = Instant::now();

@@ -22,10 +22,10 @@ use super::watchdog::{self, Act};
 use crate::ShardContext;
 use crate::ShardEnd;
 use crate::catalog::streams::OpenStream;
-use crate::checkpoint::Saved;
+use crate::checkpoint::CheckpointEvent;
 use crate::consumer::engine::Engine;
 use crate::events::Event;
-use crate::processor::guarded;
+use crate::processor::erased::guarded;
 use crate::types::backoff::{Backoff, Retry};
 use crate::types::log_limiter::LogLimiter;
 
@@ -89,7 +89,7 @@ impl ShardTask {
             position: context.position(),
         });
 
-        let lanes = engine.rules().lanes;
+        let lanes = engine.delivery_settings().lanes;
         let mut processors: Vec<(ShardContext, Slot)> =
             (0..lanes).map(|lane| (context.in_lane(lane), None)).collect();
         let cancelled = context.cancelled();
@@ -220,7 +220,7 @@ async fn mind_losses(engine: &Engine, live: &ShardProgress) -> Infallible {
     let mut told = false;
     loop {
         sleep(LOSS_LOOK).await;
-        let done = live.context.checkpoints().pending();
+        let done = live.context.checkpoints().latest_done();
         let used_up = live.reading.used_up(done);
         if used_up >= threshold && !told {
             engine.events.tell(Event::DataLossNear {
@@ -249,11 +249,11 @@ async fn hand_over(
 ) -> Result<Option<WorkerId>, LeaseError> {
     live.set_state(ShardState::Draining);
     let checkpoints = live.context.checkpoints();
-    let position = checkpoints.pending();
+    let position = checkpoints.latest_done();
     let handed_over = lease
         .hand_over((position > checkpoints.stored()).then_some(position), live.metadata(position))
         .await?;
-    checkpoints.is_stored(position);
+    checkpoints.mark_stored(position);
     engine.events.tell(Event::HandedOver {
         stream: live.context.stream().clone(),
         shard: live.context.shard_id().clone(),
@@ -346,7 +346,7 @@ async fn finish(
     let ids = children.iter().map(|row| row.key.shard.clone()).collect();
     match lease.finish(children).await {
         Ok(()) => {
-            checkpoints.is_stored(Position::ShardEnd);
+            checkpoints.mark_stored(Position::ShardEnd);
             let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
             engine.events.tell(Event::ShardEnded { stream, shard, children: ids });
             TaskOutcome::Finished
@@ -364,9 +364,9 @@ async fn prepare_end(
     end: &ShardEnd,
 ) -> Result<Vec<rokini_lease::LeaseRow>, String> {
     let checkpoints = live.context.checkpoints();
-    let position = checkpoints.pending();
+    let position = checkpoints.latest_done();
     match lease.checkpoint(position, live.metadata(position)).await {
-        Ok(()) => checkpoints.is_stored(position),
+        Ok(()) => checkpoints.mark_stored(position),
         // Nothing lower is to be stored than what is.
         Err(LeaseError::Behind { .. } | LeaseError::Lost(_)) => {}
         Err(error) => return Err(error.to_string()),
@@ -375,14 +375,14 @@ async fn prepare_end(
     children.map_err(|error| error.to_string())
 }
 
-fn report_saved(engine: &Engine, live: &ShardProgress, saved: Saved) {
+fn report_saved(engine: &Engine, live: &ShardProgress, saved: CheckpointEvent) {
     if engine.config.broadcast {
         return;
     }
     let (stream, shard) = (live.context.stream().clone(), live.context.shard_id().clone());
     engine.events.tell(match saved {
-        Saved::Stored(position) => Event::Checkpointed { stream, shard, position },
-        Saved::Failed { error, failures, retry_in } => {
+        CheckpointEvent::Stored(position) => Event::Checkpointed { stream, shard, position },
+        CheckpointEvent::Failed { error, failures, retry_in } => {
             Event::CheckpointFailed { stream, shard, failures, error: error.to_string(), retry_in }
         }
     });

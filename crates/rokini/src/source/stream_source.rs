@@ -5,8 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 use rokini_lease::{HashRange, Position, ShardId, StreamId};
 
-use crate::record::Record;
 use crate::types::error::Error;
+use crate::types::record::Record;
 use crate::types::stream_ref::StreamRef;
 
 /// A stream to read. `KinesisSource` reads Amazon Kinesis; the simulation and tests bring their own.

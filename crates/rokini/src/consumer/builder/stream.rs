@@ -15,12 +15,13 @@ use crate::config::ConfigKey;
 use crate::consumer::handle::Handle;
 use crate::consumer::shutdown_report::ShutdownReport;
 use crate::delivery::acks::AckToken;
-use crate::processor::Factory;
-use crate::processor::ShardContext;
-use crate::processor::{Batch, RecordProcessor};
-use crate::record::Record;
+use crate::processor::batch::Batch;
+use crate::processor::factory::Factory;
+use crate::processor::record_processor::RecordProcessor;
+use crate::processor::shard_context::ShardContext;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::failure::HandlerError;
+use crate::types::record::Record;
 
 /// Records that wait in the stream, beside those that wait in their shards: enough that whoever reads is never idle
 /// while there are some.

@@ -2,9 +2,9 @@ use proptest::prelude::*;
 use rokini_lease::{Position, SequenceNumber};
 
 use super::*;
-use crate::Record;
+use crate::types::record::Record;
 
-const ANY: Limits = Limits { records: usize::MAX, bytes: usize::MAX, wait: Duration::ZERO };
+const ANY: BatchLimits = BatchLimits { records: usize::MAX, bytes: usize::MAX, wait: Duration::ZERO };
 
 /// A tracker with records of these keys and sizes.
 fn tracker(records: &[(&str, usize)]) -> Tracker {
@@ -17,7 +17,7 @@ fn tracker(records: &[(&str, usize)]) -> Tracker {
     tracker
 }
 
-fn batches(lane: &mut Lane, tracker: &Tracker, limits: &Limits) -> Vec<Vec<u64>> {
+fn batches(lane: &mut Lane, tracker: &Tracker, limits: &BatchLimits) -> Vec<Vec<u64>> {
     std::iter::from_fn(|| {
         let taken = lane.take(tracker, limits);
         (!taken.is_empty()).then(|| taken.numbers().collect())
@@ -34,9 +34,9 @@ async fn batches_keep_to_records_and_bytes_and_a_large_record_goes_alone() {
         (usize::MAX, 5, vec![vec![0], vec![1], vec![2], vec![3, 4, 5]]),
         (2, 6, vec![vec![0, 1], vec![2], vec![3, 4], vec![5]]),
     ] {
-        let limits = Limits { records, bytes, ..ANY };
+        let limits = BatchLimits { records, bytes, ..ANY };
         let mut lane = Lane::default();
-        lane.push(Span { from: 0, to: 6 }, &tracker, &limits);
+        lane.push(RecordRange { from: 0, to: 6 }, &tracker, &limits);
         assert_eq!(batches(&mut lane, &tracker, &limits), expected, "{limits:?}");
         assert_eq!((lane.records, lane.bytes), (0, 0));
     }
@@ -46,16 +46,16 @@ async fn batches_keep_to_records_and_bytes_and_a_large_record_goes_alone() {
 async fn a_batch_waits_until_it_is_full_or_its_time_is_up() {
     let (tracker, wait, begun) = (tracker(&[("a", 5); 4]), Duration::from_secs(1), Instant::now());
     let mut lane = Lane::default();
-    let limits = Limits { records: 3, bytes: 1_000, wait };
+    let limits = BatchLimits { records: 3, bytes: 1_000, wait };
     assert_eq!(lane.ready(&tracker, &limits, begun), None);
-    lane.push(Span { from: 0, to: 2 }, &tracker, &limits);
+    lane.push(RecordRange { from: 0, to: 2 }, &tracker, &limits);
     assert_eq!(lane.ready(&tracker, &limits, begun), Some(begun + wait));
     assert_eq!(lane.ready(&tracker, &ANY, begun), Some(begun));
-    lane.push(Span { from: 2, to: 3 }, &tracker, &limits);
+    lane.push(RecordRange { from: 2, to: 3 }, &tracker, &limits);
     assert_eq!(lane.ready(&tracker, &limits, begun), Some(begun));
     let _ = lane.take(&tracker, &limits);
-    let small = Limits { bytes: 5, ..limits };
-    lane.push(Span { from: 3, to: 4 }, &tracker, &small);
+    let small = BatchLimits { bytes: 5, ..limits };
+    lane.push(RecordRange { from: 3, to: 4 }, &tracker, &small);
     assert_eq!(lane.ready(&tracker, &small, begun), Some(begun));
 }
 
@@ -63,29 +63,32 @@ async fn a_batch_waits_until_it_is_full_or_its_time_is_up() {
 async fn records_of_a_parked_key_wait_in_their_order() {
     let tracker = tracker(&[("a", 1), ("b", 1), ("a", 1), ("b", 1), ("a", 1), ("a", 1)]);
     let mut lane = Lane::default();
-    lane.push(Span { from: 1, to: 4 }, &tracker, &ANY);
+    lane.push(RecordRange { from: 1, to: 4 }, &tracker, &ANY);
     let key: Arc<str> = "a".into();
     assert!(lane.park(&key, &tracker, &ANY));
     assert!(!lane.park(&key, &tracker, &ANY));
-    lane.push(Span { from: 4, to: 6 }, &tracker, &ANY);
-    lane.put_behind(&key, &Spans::from(Span::one(0)));
+    lane.push(RecordRange { from: 4, to: 6 }, &tracker, &ANY);
+    lane.put_back_parked(&key, &RecordRanges::from(RecordRange::one(0)));
     assert_eq!(batches(&mut lane, &tracker, &ANY), [[1, 3]]);
-    let two = Limits { records: 2, ..ANY };
-    let next = |lane: &mut Lane| lane.release(&two).map(|(_, spans)| spans.numbers().collect::<Vec<_>>());
-    let case = Case { key: Some(Arc::clone(&key)), ..Case::new(Span::one(0).into(), Instant::now()) };
-    lane.add_case(case, &tracker);
-    assert_eq!(next(&mut lane), None, "one is in trouble again");
-    lane.cases().clear();
+    let two = BatchLimits { records: 2, ..ANY };
+    let next = |lane: &mut Lane| lane.release(&two).map(|(_, ranges)| ranges.numbers().collect::<Vec<_>>());
+    let batch = FailedBatch {
+        key: Some(Arc::clone(&key)),
+        ..FailedBatch::new(RecordRange::one(0).into(), Instant::now())
+    };
+    lane.add_failed(batch, &tracker);
+    assert_eq!(next(&mut lane), None, "one has failed again");
+    lane.failed().clear();
     assert_eq!(next(&mut lane), Some(vec![0, 2]));
     assert!(!lane.unpark(&key) && !lane.is_idle());
     assert_eq!(next(&mut lane), Some(vec![4, 5]));
-    assert_eq!(lane.parked(), 1);
-    assert_eq!((next(&mut lane), lane.unpark(&key), lane.parked()), (None, true, 0));
+    assert_eq!(lane.parked_keys(), 1);
+    assert_eq!((next(&mut lane), lane.unpark(&key), lane.parked_keys()), (None, true, 0));
 }
 
-/// A case that was made before a key was parked, or records put back after, take nothing of the key with them.
+/// A batch that failed before a key was parked, or records put back after, take nothing of the key with them.
 #[tokio::test(start_paused = true)]
-async fn what_is_put_back_keeps_its_order_and_parked_keys_have_cases_of_their_own() {
+async fn what_is_put_back_keeps_its_order_and_parked_keys_have_batches_of_their_own() {
     let (tracker, now) = (tracker(&[("a", 1), ("b", 1), ("a", 1), ("b", 1), ("a", 1)]), Instant::now());
     let mut lane = Lane::default();
     for numbers in [[4, 4], [2, 3], [0, 0]] {
@@ -96,19 +99,19 @@ async fn what_is_put_back_keeps_its_order_and_parked_keys_have_cases_of_their_ow
         );
     }
     assert_eq!(batches(&mut lane, &tracker, &ANY), [[0, 2, 3, 4]]);
-    lane.add_case(Case::new([0, 1, 3].into_iter().collect(), now), &tracker);
+    lane.add_failed(FailedBatch::new([0, 1, 3].into_iter().collect(), now), &tracker);
     let key: Arc<str> = "a".into();
     assert!(lane.park(&key, &tracker, &ANY));
-    lane.add_case(Case::new([2].into_iter().collect(), now), &tracker);
-    let cases = lane.cases().iter().map(|case| (case.key.is_some(), case.records.numbers().collect()));
+    lane.add_failed(FailedBatch::new([2].into_iter().collect(), now), &tracker);
+    let failed = lane.failed().iter().map(|batch| (batch.key.is_some(), batch.records.numbers().collect()));
     assert_eq!(
-        cases.collect::<Vec<(bool, Vec<u64>)>>(),
+        failed.collect::<Vec<(bool, Vec<u64>)>>(),
         [(true, vec![0]), (false, vec![1, 3]), (true, vec![2])]
     );
-    lane.push(Span::one(4), &tracker, &ANY);
-    lane.put_back(&Spans::from(Span::one(2)), &tracker, &ANY);
-    lane.cases().clear();
-    assert_eq!(lane.release(&ANY).map(|(_, spans)| spans.numbers().collect()), Some(vec![2, 4]));
+    lane.push(RecordRange::one(4), &tracker, &ANY);
+    lane.put_back(&RecordRanges::from(RecordRange::one(2)), &tracker, &ANY);
+    lane.failed().clear();
+    assert_eq!(lane.release(&ANY).map(|(_, ranges)| ranges.numbers().collect()), Some(vec![2, 4]));
 }
 
 proptest! {

@@ -17,8 +17,8 @@ fn filled(sizes: &[u64]) -> Tracker {
     let mut tracker = Tracker::new(Position::TrimHorizon);
     let mut from = 0;
     for size in sizes {
-        let span = tracker.add(records(from, *size), 4 * *size as usize, *size, Instant::now());
-        assert_eq!(span, Span { from, to: from + size });
+        let range = tracker.add(records(from, *size), 4 * *size as usize, *size, Instant::now());
+        assert_eq!(range, RecordRange { from, to: from + size });
         from += size;
     }
     tracker
@@ -27,24 +27,33 @@ fn filled(sizes: &[u64]) -> Tracker {
 #[tokio::test(start_paused = true)]
 async fn what_is_done_is_let_go_response_by_response() {
     let mut tracker = filled(&[2, 0, 3]);
-    assert_eq!((tracker.records(), tracker.bytes()), (5, 20));
-    tracker.done(Span { from: 1, to: 4 });
-    assert_eq!((tracker.position(), tracker.records(), tracker.bytes()), (Position::TrimHorizon, 5, 20));
-    tracker.done(Span::one(0));
-    assert_eq!((tracker.position(), tracker.records(), tracker.bytes()), (after(4), 1, 12));
-    assert_eq!(tracker.open().map(Record::position), Some(after(5)));
-    tracker.done(Span { from: 0, to: 99 });
-    assert_eq!((tracker.position(), tracker.records(), tracker.bytes()), (after(5), 0, 0));
-    assert!(tracker.open().is_none());
+    assert_eq!((tracker.outstanding_records(), tracker.outstanding_bytes()), (5, 20));
+    tracker.mark_done(RecordRange { from: 1, to: 4 });
+    assert_eq!(
+        (tracker.position(), tracker.outstanding_records(), tracker.outstanding_bytes()),
+        (Position::TrimHorizon, 5, 20)
+    );
+    tracker.mark_done(RecordRange::one(0));
+    assert_eq!(
+        (tracker.position(), tracker.outstanding_records(), tracker.outstanding_bytes()),
+        (after(4), 1, 12)
+    );
+    assert_eq!(tracker.first_open().map(Record::position), Some(after(5)));
+    tracker.mark_done(RecordRange { from: 0, to: 99 });
+    assert_eq!(
+        (tracker.position(), tracker.outstanding_records(), tracker.outstanding_bytes()),
+        (after(5), 0, 0)
+    );
+    assert!(tracker.first_open().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn records_in_a_row_of_one_response_are_shared_and_others_gathered() {
     let tracker = filled(&[3, 3]);
-    let shared = tracker.take(&Spans::from(Span { from: 4, to: 6 }));
+    let shared = tracker.slice(&RecordRanges::from(RecordRange { from: 4, to: 6 }));
     assert_eq!((shared.range.clone(), shared.records.len(), shared.millis_behind_latest), (1..3, 3, 3));
     for numbers in [vec![0, 2], vec![2, 3], vec![1, 3, 4]] {
-        let taken = tracker.take(&numbers.iter().copied().collect());
+        let taken = tracker.slice(&numbers.iter().copied().collect());
         let found: Vec<_> = taken.records[taken.range].iter().map(Record::position).collect();
         assert_eq!(found, numbers.iter().map(|number| after(number + 1)).collect::<Vec<_>>());
     }
@@ -53,11 +62,11 @@ async fn records_in_a_row_of_one_response_are_shared_and_others_gathered() {
 #[tokio::test(start_paused = true)]
 async fn a_position_covers_the_records_up_to_it() {
     let mut tracker = filled(&[3, 3]);
-    tracker.done_through(Position::TrimHorizon);
+    tracker.mark_done_through(Position::TrimHorizon);
     assert_eq!(tracker.position(), Position::TrimHorizon);
-    tracker.done_through(after(4));
-    assert_eq!((tracker.position(), tracker.records()), (after(4), 2));
-    tracker.done_through(after(2));
+    tracker.mark_done_through(after(4));
+    assert_eq!((tracker.position(), tracker.outstanding_records()), (after(4), 2));
+    tracker.mark_done_through(after(2));
     assert_eq!(tracker.position(), after(4), "it never falls");
 }
 
@@ -77,12 +86,12 @@ proptest! {
                 done[usize::try_from(number).unwrap()] = true;
             }
             let before = tracker.position();
-            tracker.done(Span { from, to: from + count });
+            tracker.mark_done(RecordRange { from, to: from + count });
             let prefix = done.iter().take_while(|done| **done).count() as u64;
             let expected = if prefix == 0 { Position::TrimHorizon } else { after(prefix) };
             prop_assert_eq!(tracker.position(), expected);
             prop_assert!(tracker.position() >= before);
-            prop_assert_eq!(tracker.records() as u64, all - prefix);
+            prop_assert_eq!(tracker.outstanding_records() as u64, all - prefix);
             for number in 0..all {
                 prop_assert_eq!(tracker.is_done(number), done[usize::try_from(number).unwrap()], "{}", number);
                 prop_assert_eq!(tracker.record(number).is_some(), {
@@ -107,9 +116,12 @@ async fn c4_a_user_record_passes_no_other_of_its_stream_record() {
     };
     tracker.add((0..3).map(part).collect(), 12, 0, Instant::now());
     let through = |sub| Position::Sequence(SequenceNumber::from(7), Progress::Through(sub));
-    tracker.done(Span::one(0));
+    tracker.mark_done(RecordRange::one(0));
     assert_eq!(tracker.position(), through(0));
-    tracker.done_through(through(1));
-    assert_eq!((tracker.position(), tracker.open().map(Record::position)), (through(1), Some(through(2))));
+    tracker.mark_done_through(through(1));
+    assert_eq!(
+        (tracker.position(), tracker.first_open().map(Record::position)),
+        (through(1), Some(through(2)))
+    );
     assert!(tracker.position() < after(7));
 }

@@ -11,9 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::consumer::engine::Engine;
-use crate::dead_letter::DeadLetter;
-use crate::processor::{ErasedProcessor, Failed, guarded};
-use crate::{Batch, DeadLetterSink, ShardContext};
+use crate::dead_letter::{DeadLetter, DeadLetterSink};
+use crate::processor::batch::Batch;
+use crate::processor::erased::{ErasedProcessor, guarded};
+use crate::processor::shard_context::ShardContext;
+use crate::types::failure::HandlerFailure;
 
 /// How long one letter may take: beyond what the sinks here need by their own limits, with every part of a large letter
 /// refused a few times.
@@ -28,7 +30,7 @@ pub(super) enum Job {
     Create,
     Init,
     Process(Batch),
-    Bury(Arc<dyn DeadLetterSink>, Box<DeadLetter>),
+    DeadLetter(Arc<dyn DeadLetterSink>, Box<DeadLetter>),
     ShardEnded,
     ShutdownRequested,
 }
@@ -38,7 +40,7 @@ pub(super) enum JobKind {
     Create,
     Init,
     Process,
-    Bury,
+    DeadLetter,
     ShardEnded,
     ShutdownRequested,
 }
@@ -49,7 +51,7 @@ impl Job {
             Self::Create => JobKind::Create,
             Self::Init => JobKind::Init,
             Self::Process(_) => JobKind::Process,
-            Self::Bury(..) => JobKind::Bury,
+            Self::DeadLetter(..) => JobKind::DeadLetter,
             Self::ShardEnded => JobKind::ShardEnded,
             Self::ShutdownRequested => JobKind::ShutdownRequested,
         }
@@ -60,7 +62,7 @@ impl Job {
 pub(super) struct Returned<'p> {
     pub(super) lane: usize,
     pub(super) slot: &'p mut Slot,
-    pub(super) result: Result<(), Failed>,
+    pub(super) result: Result<(), HandlerFailure>,
     pub(super) ended: Instant,
 }
 
@@ -90,10 +92,10 @@ async fn perform_rare(
     context: &ShardContext,
     slot: &mut Slot,
     job: Job,
-) -> Result<(), Failed> {
+) -> Result<(), HandlerFailure> {
     let limit = engine.config.handler_timeout;
     match (job, slot.as_mut()) {
-        (Job::Bury(sink, letter), _) => {
+        (Job::DeadLetter(sink, letter), _) => {
             let put = || async { sink.put(&letter).await.map_err(Into::into) };
             guarded(Some(SINK_LIMIT), put).await
         }

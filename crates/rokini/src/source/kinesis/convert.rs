@@ -5,9 +5,9 @@ use aws_smithy_types::DateTime;
 use rokini_lease::{HashRange, SequenceNumber, ShardId};
 
 use crate::aws::error::ApiCall;
-use crate::record::Record;
 use crate::source::stream_source::ShardDescription;
 use crate::types::error::Error;
+use crate::types::record::Record;
 
 /// Milliseconds since the Unix epoch. The API sends seconds as a floating-point number, whose last digits are
 /// noise: rounds to the nearest.

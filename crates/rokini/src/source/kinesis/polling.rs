@@ -17,7 +17,6 @@ use tokio::time::Instant;
 
 use crate::aws::error::broke_off;
 use crate::config::Settings;
-use crate::record::Record;
 use crate::source::kinesis::adaptive_batch::AdaptiveBatch;
 use crate::source::kinesis::client::{READ_ATTEMPT, StreamClient};
 use crate::source::kinesis::convert::{child_shard, records};
@@ -26,6 +25,7 @@ use crate::source::kinesis::rate_limiter::RateLimiter;
 use crate::source::kinesis::stuck_reader::StuckReader;
 use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader};
 use crate::types::error::{Error, ErrorKind};
+use crate::types::record::Record;
 use crate::types::start_position::StartPosition;
 
 const GET_RECORDS: &str = "kinesis:GetRecords";

@@ -1,11 +1,12 @@
-//! The span of a batch, with the names that OpenTelemetry has for messaging.
+//! The tracing span of a batch, with the names that OpenTelemetry has for messaging.
 
 use rokini_lease::StreamId;
 use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing::level_filters::LevelFilter;
 
-use crate::{Record, ShardContext};
+use super::shard_context::ShardContext;
+use crate::types::record::Record;
 
 /// A span for the handling of these records. Costs next to nothing where nobody collects spans.
 pub(crate) fn of_batch(shard: &ShardContext, records: &[Record], attempt: u32) -> Span {
@@ -37,7 +38,7 @@ pub(crate) fn of_batch(shard: &ShardContext, records: &[Record], attempt: u32) -
 }
 
 /// What a failed call leaves on its span.
-pub(super) fn failed(span: &Span) {
+pub(super) fn mark_failed(span: &Span) {
     span.record("otel.status_code", "ERROR");
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use rokini_lease::SequenceNumber;
 
-use crate::{Batch, HandlerError, Record};
+use super::batch::Batch;
+use crate::types::failure::HandlerError;
+use crate::types::record::Record;
 
 /// Reads a value out of a record. Closures do it too: `|record: &Record| Ok(Order::decode(&record.data[..])?)`.
 ///

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use rokini_lease::{Position, Progress, SequenceNumber};
-
-use crate::checkpoint::HoldId;
+use rokini_lease::{LeaseKey, Position, Progress, SequenceNumber, ShardId, StreamId};
 
 /// One user record.
 ///
@@ -15,7 +13,7 @@ use crate::checkpoint::HoldId;
 /// keep that (up to 10 MB) alive; copy them out when you keep a record for long.
 ///
 /// A record remembers which hold of which shard delivered it, so that it can be checkpointed there and nowhere
-/// else. Records are equal when what they carry is equal.
+/// else. Records are equal when what they carry is equal, wherever they come from.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Record {
@@ -31,8 +29,8 @@ pub struct Record {
     /// When the stream received the record, in milliseconds since the Unix epoch. Approximate, by the stream's
     /// clock.
     pub arrival_millis: u64,
-    /// The hold of the lease that delivered it.
-    pub(crate) hold: Option<HoldId>,
+    /// Where it comes from. Each hold of a lease has an `Arc` of its own, by which its records are known.
+    origin: Option<Arc<LeaseKey>>,
 }
 
 impl PartialEq for Record {
@@ -61,8 +59,38 @@ impl Record {
             sequence_number,
             sub_sequence_number: None,
             arrival_millis,
-            hold: None,
+            origin: None,
         }
+    }
+
+    /// The same record as one of this shard. For tests of processors; a consumer does it by itself, whatever its
+    /// source says.
+    #[must_use]
+    pub fn from_shard(mut self, shard: impl Into<Arc<LeaseKey>>) -> Self {
+        self.origin = Some(shard.into());
+        self
+    }
+
+    /// The hold with this key delivers the record.
+    pub(crate) fn set_origin(&mut self, key: &Arc<LeaseKey>) {
+        self.origin = Some(Arc::clone(key));
+    }
+
+    /// Whether the hold with this key delivered it, and not another one of the same shard.
+    pub(crate) fn delivered_by(&self, key: &Arc<LeaseKey>) -> bool {
+        self.origin.as_ref().is_some_and(|origin| Arc::ptr_eq(origin, key))
+    }
+
+    /// The stream it comes from; `None` before a consumer has delivered it.
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamId> {
+        self.origin.as_deref().map(|origin| &origin.stream)
+    }
+
+    /// The shard it comes from; `None` before a consumer has delivered it.
+    #[must_use]
+    pub fn shard_id(&self) -> Option<&ShardId> {
+        self.origin.as_deref().map(|origin| &origin.shard)
     }
 
     /// When the stream received the record.
@@ -85,6 +113,7 @@ impl Record {
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
+            .field("shard", &self.shard_id())
             .field("sequence_number", &self.sequence_number)
             .field("sub_sequence_number", &self.sub_sequence_number)
             .field("partition_key", &self.partition_key)

@@ -1,48 +1,63 @@
-//! Requests with many entries, of which some may be refused and go out again.
+//! Requests with many entries, of which some may be refused and are sent again.
 
 use std::future::Future;
+use std::time::Duration;
 
+use aws_types::SdkConfig;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::sleep;
 
-use crate::Error;
+use super::letter::DeadLetter;
+use crate::aws;
 use crate::types::backoff::{Backoff, Retry};
+use crate::types::error::Error;
 
-/// How often in a row nothing at all may be taken before the letter counts as failed: about 15 s.
-const FRUITLESS: u32 = 8;
+/// How long one try of a request may take, and all its tries.
+const ATTEMPT: Duration = Duration::from_secs(10);
+const TOTAL: Duration = Duration::from_secs(30);
+const TRIES: u32 = 3;
+/// How many requests in a row may take no entry at all before the letter counts as failed: about 15 s.
+const MAX_FRUITLESS: u32 = 8;
+
+/// The configuration for the clients of sinks: a user's, with our limits of time.
+pub(super) fn client_config(aws: &SdkConfig) -> Result<SdkConfig, Error> {
+    aws::bounded(aws, ATTEMPT, TOTAL, TRIES)
+}
 
 /// What one request takes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct RequestLimits {
     pub(super) entries: usize,
     /// One entry may be larger, and then goes alone.
     pub(super) bytes: usize,
 }
 
-/// An entry and what it weighs against the limit, in bytes.
-pub(super) type Weighed<T> = (usize, T);
+/// An entry and its size, in bytes.
+pub(super) type SizedEntry<T> = (usize, T);
 
 /// What a request did not take, and why.
-pub(super) struct Refused<T> {
-    pub(super) entries: Vec<Weighed<T>>,
+pub(super) struct RefusedEntries<T> {
+    pub(super) entries: Vec<SizedEntry<T>>,
     pub(super) why: Error,
 }
 
-/// Sends every entry until each is taken, or an error says that they are not, or nothing is taken for long. `spread`
-/// tells apart those who may wait at the same time.
+/// Sends the entries of a letter until each is taken, or an error says that they are not, or nothing is taken for
+/// long.
 pub(super) async fn send_all<T, F>(
-    mut waiting: Vec<Weighed<T>>,
-    limits: Limits,
-    spread: &str,
-    mut send: impl FnMut(Vec<Weighed<T>>) -> F,
+    letter: &DeadLetter,
+    mut waiting: Vec<SizedEntry<T>>,
+    limits: RequestLimits,
+    mut send: impl FnMut(Vec<SizedEntry<T>>) -> F,
 ) -> Result<(), Error>
 where
-    F: Future<Output = Result<Option<Refused<T>>, Error>>,
+    F: Future<Output = Result<Option<RefusedEntries<T>>, Error>>,
 {
-    let mut retry = Retry::new(Backoff::COORDINATION, StdRng::seed_from_u64(fnv(spread) as u64));
+    // Different for letters that may wait at the same time.
+    let seed = letter.records.first().map(|record| fnv(&letter.key(record))).unwrap_or_default();
+    let mut retry = Retry::new(Backoff::COORDINATION, StdRng::seed_from_u64(seed as u64));
     while !waiting.is_empty() {
-        let rest = waiting.split_off(request(&waiting, limits));
+        let rest = waiting.split_off(first_request(&waiting, limits));
         let sent = waiting.len();
         let refused = send(std::mem::replace(&mut waiting, rest)).await?;
         let Some(refused) = refused else {
@@ -53,7 +68,7 @@ where
             retry.succeeded();
         }
         let pause = retry.failed();
-        if retry.failures() >= FRUITLESS {
+        if retry.failures() >= MAX_FRUITLESS {
             return Err(refused.why);
         }
         waiting.extend(refused.entries);
@@ -63,10 +78,10 @@ where
 }
 
 /// How many of the first entries go into one request.
-fn request<T>(waiting: &[Weighed<T>], limits: Limits) -> usize {
+fn first_request<T>(waiting: &[SizedEntry<T>], limits: RequestLimits) -> usize {
     let mut bytes = 0;
-    let fits = |(weight, _): &&Weighed<T>| {
-        bytes += weight;
+    let fits = |(size, _): &&SizedEntry<T>| {
+        bytes += size;
         bytes <= limits.bytes
     };
     waiting.iter().take(limits.entries).take_while(fits).count().max(1)
@@ -82,22 +97,23 @@ pub(super) fn fnv(text: &str) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::dead_letter::letter::tests::letter;
+    use crate::types::error::ErrorKind;
     use std::collections::BTreeMap;
 
-    const LIMITS: Limits = Limits { entries: 10, bytes: 100 };
+    const LIMITS: RequestLimits = RequestLimits { entries: 10, bytes: 100 };
 
     #[test]
     fn requests_keep_the_limits() {
-        for (weights, expected) in [
+        for (sizes, expected) in [
             (vec![1; 30], 10),
             (vec![30; 30], 3),
             (vec![100, 1], 1),
             (vec![1_000, 1], 1),
             (vec![99, 1, 1], 2),
         ] {
-            let waiting: Vec<_> = weights.iter().map(|weight| (*weight, ())).collect();
-            assert_eq!(request(&waiting, LIMITS), expected, "{weights:?}");
+            let waiting: Vec<_> = sizes.iter().map(|size| (*size, ())).collect();
+            assert_eq!(first_request(&waiting, LIMITS), expected, "{sizes:?}");
         }
     }
 
@@ -112,7 +128,7 @@ mod tests {
         let mut taken = BTreeMap::new();
         let mut calls = 0;
         let entries = (0..35).map(|number| (1, number)).collect();
-        let send = |request: Vec<Weighed<u32>>| {
+        let send = |request: Vec<SizedEntry<u32>>| {
             calls += 1;
             let turn = calls;
             let (refused, ok): (Vec<_>, Vec<_>) =
@@ -121,10 +137,10 @@ mod tests {
                 *taken.entry(number).or_insert(0) += 1;
             }
             let why = Error::new(ErrorKind::Throttled, "too fast");
-            let refused = (!refused.is_empty()).then_some(Refused { entries: refused, why });
+            let refused = (!refused.is_empty()).then_some(RefusedEntries { entries: refused, why });
             std::future::ready(Ok(refused))
         };
-        send_all(entries, LIMITS, "x", send).await.unwrap();
+        send_all(&letter("g", 1, vec![]), entries, LIMITS, send).await.unwrap();
         assert_eq!(taken.len(), 35);
         assert!(taken.values().all(|times| *times == 1), "{taken:?}");
     }
@@ -134,9 +150,9 @@ mod tests {
         let begun = tokio::time::Instant::now();
         let send = |request| {
             let why = Error::new(ErrorKind::Throttled, "too fast");
-            std::future::ready(Ok(Some(Refused { entries: request, why })))
+            std::future::ready(Ok(Some(RefusedEntries { entries: request, why })))
         };
-        let error = send_all(vec![(1, ())], LIMITS, "x", send).await.unwrap_err();
+        let error = send_all(&letter("g", 1, vec![]), vec![(1, ())], LIMITS, send).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Throttled);
         let took = begun.elapsed().as_secs();
         assert!((5..20).contains(&took), "{took}");

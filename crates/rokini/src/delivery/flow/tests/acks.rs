@@ -1,0 +1,103 @@
+//! Records that are done when their tokens say so.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn c4_acks_in_any_order_move_the_position_by_the_done_prefix() {
+    let mut flow = flow(DeliverySettings { window_records: 4, ..settings(1, FailurePolicy::default()) });
+    let now = Instant::now();
+    let ack =
+        |call, number, outcome| Ack { call, records: RecordRanges::from(RecordRange::one(number)), outcome };
+    add(&mut flow, records(0, &["a", "b"]), now);
+    assert_eq!(numbers(flow.next(now, nothing)), [0, 1]);
+    flow.returned(0, Ok(true), now, nothing);
+    assert!(flow.awaits_acks() && flow.wants_more(), "the next records come while tokens are out");
+    add(&mut flow, records(2, &["c", "d"]), now);
+    assert_eq!(numbers(flow.next(now, nothing)), [2, 3]);
+    // One that comes before its call has returned.
+    flow.acked(ack(2, 3, AckOutcome::Done), now);
+    flow.returned(0, Ok(true), now, nothing);
+    assert!(!flow.wants_more(), "the window is full");
+    flow.acked(ack(1, 1, AckOutcome::Done), now);
+    assert_eq!(flow.position(), Position::TrimHorizon);
+    flow.acked(ack(1, 0, AckOutcome::Done), now);
+    assert_eq!(flow.position(), after(2));
+    assert!(flow.wants_more());
+    // A failed one comes again before what is new, and its old token has no say any more.
+    add(&mut flow, records(4, &["e"]), now);
+    flow.acked(ack(2, 2, AckOutcome::Failed(no())), now);
+    assert!(numbers(flow.next(now, nothing)).is_empty());
+    let due = flow.due(now).unwrap();
+    assert!(matches!(
+        flow.next(due, nothing),
+        Some(DeliveryStep::CallHandler { call: 3, attempt: 2, ref records, .. }) if records.numbers().eq([2])
+    ));
+    flow.returned(0, Ok(true), due, nothing);
+    flow.acked(ack(2, 2, AckOutcome::Failed(no())), due);
+    assert_eq!(numbers(flow.next(due, nothing)), [4]);
+    flow.returned(0, Ok(false), due, nothing);
+    // But an ack of an old token says that the record is done.
+    flow.acked(ack(2, 2, AckOutcome::Done), due);
+    assert_eq!((flow.position(), flow.awaits_acks()), (after(5), false));
+}
+
+/// Whatever the policy does with failures.
+#[tokio::test(start_paused = true)]
+async fn c1_a_token_given_back_is_no_failure_of_its_record() {
+    let once = NonZeroU32::new(1);
+    for then in [OnFailure::Skip, OnFailure::DeadLetter, OnFailure::Halt] {
+        let policy = FailurePolicy { max_attempts: once, then, ..FailurePolicy::default() };
+        let mut flow = flow(settings(1, policy));
+        let now = Instant::now();
+        add(&mut flow, records(0, &["a"]), now);
+        let _ = flow.next(now, nothing);
+        flow.returned(0, Ok(true), now, nothing);
+        let outcome = AckOutcome::Dropped.when_leaving();
+        flow.acked(Ack { call: 1, records: RecordRanges::from(RecordRange::one(0)), outcome }, now);
+        assert_eq!(
+            (flow.position(), flow.awaits_acks(), flow.take_events()),
+            (Position::TrimHorizon, false, vec![])
+        );
+        let due = flow.due(now).unwrap();
+        assert!(
+            matches!(flow.next(due, nothing), Some(DeliveryStep::CallHandler { attempt: 1, .. })),
+            "it comes again"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_kept_for_too_long_counts_as_failed() {
+    let limit = Duration::from_secs(3);
+    let mut flow =
+        flow(DeliverySettings { ack_timeout: Some(limit), ..settings(1, FailurePolicy::default()) });
+    let now = Instant::now();
+    add(&mut flow, records(0, &["a"]), now);
+    let _ = flow.next(now, nothing);
+    flow.returned(0, Ok(true), now, nothing);
+    assert_eq!(flow.due(now), Some(now + limit));
+    flow.expire(now + limit);
+    assert!(!flow.awaits_acks() && flow.has_failed());
+    assert!(matches!(
+        &flow.take_events()[..],
+        [DeliveryEvent::Failed { failure: HandlerFailure::Timeout(_), .. }]
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_a_call_whose_time_is_up_brings_no_record_again_that_a_later_call_has() {
+    let limit = Duration::from_secs(3);
+    let mut flow =
+        flow(DeliverySettings { ack_timeout: Some(limit), ..settings(1, FailurePolicy::default()) });
+    let begun = Instant::now();
+    add(&mut flow, records(0, &["a", "b"]), begun);
+    let Some(DeliveryStep::CallHandler { call, .. }) = flow.next(begun, nothing) else { panic!() };
+    flow.returned(0, Ok(true), begun, nothing);
+    // The first record fails and comes again; its new token is out when the time of the first call is up.
+    flow.acked(Ack { call, records: RecordRange::one(0).into(), outcome: AckOutcome::Failed(no()) }, begun);
+    let again = flow.due(begun).unwrap();
+    assert_eq!(numbers(flow.next(again, nothing)), [0]);
+    flow.returned(0, Ok(true), again, nothing);
+    flow.expire(begun + limit);
+    assert_eq!(numbers(flow.next(flow.due(begun + limit).unwrap(), nothing)), [1], "not the first one");
+}
