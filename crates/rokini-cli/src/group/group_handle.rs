@@ -34,15 +34,24 @@ pub(crate) struct GroupArgs {
     table: TableArgs,
 }
 
-/// Which shards of it.
-#[derive(Debug, clap::Args)]
+/// Which shards.
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ScopeArgs {
     /// Only the shards of this stream, by its name, id or ARN. A stream of another account needs its ARN
-    #[arg(long, value_name = "NAME or ARN")]
+    #[arg(long, value_name = "STREAM")]
     pub(crate) stream: Option<String>,
     /// Only this shard, by its id or its number; may be given several times
     #[arg(long = "shard", value_name = "ID")]
     pub(crate) shards: Vec<ShardName>,
+}
+
+/// Which group, and which shards of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScopedGroupArgs {
+    #[command(flatten)]
+    group: GroupArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
 }
 
 /// The DynamoDB table of positions.
@@ -82,18 +91,27 @@ pub(crate) struct GroupHandle {
     pub(crate) table: LeaseTable,
     pub(crate) group: GroupId,
     pub(crate) view: GroupView,
+    pub(crate) scope: ScopeArgs,
+}
+
+impl ScopedGroupArgs {
+    /// # Errors
+    /// As [`GroupArgs::open`].
+    pub(crate) async fn open(&self) -> Result<GroupHandle, CliError> {
+        Ok(GroupHandle { scope: self.scope.clone(), ..self.group.open().await? })
+    }
 }
 
 impl GroupArgs {
     /// # Errors
-    /// Where the table has nothing of the group.
+    /// Where the table has no such group.
     pub(crate) async fn open(&self) -> Result<GroupHandle, CliError> {
         let table = self.table.open().await?;
         let group = self.group.clone();
         let view = table.list(&group, Listing::All).await?;
         if view == GroupView::default() {
             return Err(CliError::usage(format!(
-                "table `{}` in region `{}` has nothing of group `{group}`",
+                "table `{}` in region `{}` has no group `{group}`",
                 table.config.table,
                 table.aws.region()
             ))
@@ -102,7 +120,7 @@ impl GroupArgs {
                  STREAM --group {group}`"
             )));
         }
-        Ok(GroupHandle { table, group, view })
+        Ok(GroupHandle { table, group, view, scope: ScopeArgs::default() })
     }
 }
 
@@ -113,9 +131,9 @@ impl GroupHandle {
     }
 
     /// The streams that are meant.
-    pub(crate) fn streams(&self, scope: &ScopeArgs) -> Result<Vec<&StreamRow>, CliError> {
+    pub(crate) fn streams(&self) -> Result<Vec<&StreamRow>, CliError> {
         let rows = &self.view.streams;
-        let Some(wanted) = &scope.stream else { return Ok(rows.iter().collect()) };
+        let Some(wanted) = &self.scope.stream else { return Ok(rows.iter().collect()) };
         let named = wanted.parse::<StreamRef>().ok();
         let meant = |row: &&StreamRow| {
             row.id.as_str() == wanted || named.as_ref().is_some_and(|named| named.name() == row.name)
@@ -131,8 +149,8 @@ impl GroupHandle {
 
     /// How calls name a stream. Rows have only its name, and it may belong to another account; `--stream` and the setting
     /// `stream` may give its ARN.
-    pub(crate) fn reference(&self, scope: &ScopeArgs, row: &StreamRow) -> Result<StreamRef, rokini::Error> {
-        let named = scope.stream.as_ref().and_then(|text| text.parse::<StreamRef>().ok());
+    pub(crate) fn reference(&self, row: &StreamRow) -> Result<StreamRef, rokini::Error> {
+        let named = self.scope.stream.as_ref().and_then(|text| text.parse::<StreamRef>().ok());
         let mut known = named.iter().chain(&self.table.config.streams);
         match known.find(|stream| stream.arn().is_some() && stream.name() == row.name) {
             Some(stream) => Ok(stream.clone()),
@@ -141,17 +159,17 @@ impl GroupHandle {
     }
 
     /// The leases that are meant, in the order of their keys.
-    pub(crate) fn leases(&self, scope: &ScopeArgs) -> Result<Vec<&LeaseRow>, CliError> {
-        let streams: BTreeSet<&StreamId> = self.streams(scope)?.into_iter().map(|row| &row.id).collect();
-        let all: Vec<&LeaseRow> = match &scope.stream {
+    pub(crate) fn leases(&self) -> Result<Vec<&LeaseRow>, CliError> {
+        let streams: BTreeSet<&StreamId> = self.streams()?.into_iter().map(|row| &row.id).collect();
+        let all: Vec<&LeaseRow> = match &self.scope.stream {
             Some(_) => self.view.leases.iter().filter(|row| streams.contains(&row.key.stream)).collect(),
             None => self.view.leases.iter().collect(),
         };
-        if scope.shards.is_empty() {
+        if self.scope.shards.is_empty() {
             return Ok(all);
         }
         let mut found = BTreeSet::new();
-        for wanted in &scope.shards {
+        for wanted in &self.scope.shards {
             let mut named = all.iter().filter(|row| wanted.names(&row.key.shard)).map(|row| &row.key);
             match (named.next(), named.next()) {
                 (Some(key), None) => _ = found.insert(key),
@@ -174,11 +192,11 @@ impl GroupHandle {
     }
 
     /// The leases that an order is about.
-    pub(crate) fn scope(&self, scope: &ScopeArgs) -> Result<Scope, CliError> {
-        if scope.stream.is_none() && scope.shards.is_empty() {
+    pub(crate) fn order_scope(&self) -> Result<Scope, CliError> {
+        if self.scope.stream.is_none() && self.scope.shards.is_empty() {
             return Ok(Scope::Group);
         }
-        Ok(Scope::Leases(keys(&self.leases(scope)?)))
+        Ok(Scope::Leases(keys(&self.leases()?)))
     }
 
     /// Adds the next step to the refusal of an order.

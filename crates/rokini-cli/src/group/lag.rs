@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::group_handle::{GroupArgs, ScopeArgs};
+use super::group_handle::ScopedGroupArgs;
 use super::shard_lag::{self, ShardLag};
 use crate::context::Context;
 use crate::error::{CliError, Status};
@@ -19,9 +19,7 @@ use crate::text_table::TextTable;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    group: GroupArgs,
-    #[command(flatten)]
-    scope: ScopeArgs,
+    group: ScopedGroupArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -40,9 +38,9 @@ struct LagRow {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
-    let mut leases = handle.leases(&args.scope)?;
+    let mut leases = handle.leases()?;
     leases.retain(|row| !row.position.is_shard_end());
-    let lags = shard_lag::measure(&handle, &args.scope, &leases).await;
+    let lags = shard_lag::measure(&handle, &leases).await;
     let rows = leases.iter().map(|lease| {
         let lag = lags.get(&lease.key);
         LagRow {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rokini::lease::{LeaseKey, LeaseRow, WallClock};
 
-use super::group_handle::{GroupHandle, ScopeArgs};
+use super::group_handle::GroupHandle;
 use super::liveness::{self, WorkerLiveness};
 use super::shard_lag::{self, ShardLag, ShardLags};
 use crate::context::Context;
@@ -20,14 +20,10 @@ pub(crate) struct Observations {
 }
 
 /// Watches the workers, and measures how far these leases are behind, both at the same time.
-pub(super) async fn observe(
-    handle: &GroupHandle,
-    scope: &ScopeArgs,
-    wanted: &[LeaseKey],
-) -> Result<Observations, CliError> {
+pub(super) async fn observe(handle: &GroupHandle, wanted: &[LeaseKey]) -> Result<Observations, CliError> {
     let now_millis = WallClock::system().millis();
     let leases: Vec<&LeaseRow> = handle.view.leases.iter().filter(|row| wanted.contains(&row.key)).collect();
-    let (workers, lags) = tokio::join!(liveness::watch(handle), shard_lag::measure(handle, scope, &leases));
+    let (workers, lags) = tokio::join!(liveness::watch(handle), shard_lag::measure(handle, &leases));
     Ok(Observations { workers: workers?, lags, now_millis })
 }
 

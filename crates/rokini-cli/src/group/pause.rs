@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rokini::lease::Scope;
 
-use super::group_handle::{GroupArgs, GroupHandle, ScopeArgs, keys};
+use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
@@ -18,9 +18,7 @@ use crate::output::Output;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    group: GroupArgs,
-    #[command(flatten)]
-    scope: ScopeArgs,
+    group: ScopedGroupArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -37,23 +35,21 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ResumeArgs {
     #[command(flatten)]
-    group: GroupArgs,
-    #[command(flatten)]
-    scope: ScopeArgs,
+    group: ScopedGroupArgs,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
-    let scope = handle.scope(&args.scope)?;
+    let scope = handle.order_scope()?;
     handle.operator().pause(&scope).await.map_err(|error| handle.refusal(error))?;
-    report(&handle, &args.scope, &scope, true, context).await
+    report(&handle, &scope, "paused", context).await
 }
 
 pub(crate) async fn resume(args: ResumeArgs, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
-    let scope = handle.scope(&args.scope)?;
+    let scope = handle.order_scope()?;
     handle.operator().resume(&scope).await.map_err(|error| handle.refusal(error))?;
-    report(&handle, &args.scope, &scope, false, context).await?;
+    report(&handle, &scope, "resumed", context).await?;
     // What is still paused is easily overlooked.
     let resumed: BTreeSet<_> = match &scope {
         Scope::Leases(keys) => keys.iter().collect(),
@@ -78,14 +74,12 @@ pub(crate) async fn resume(args: ResumeArgs, context: &Context) -> Result<Status
 
 async fn report(
     handle: &GroupHandle,
-    args: &ScopeArgs,
     scope: &Scope,
-    paused: bool,
+    done: &str,
     context: &Context,
 ) -> Result<Status, CliError> {
     let group = &handle.group;
-    let shards = keys(&handle.leases(args)?);
-    let done = if paused { "paused" } else { "resumed" };
+    let shards = keys(&handle.leases()?);
     let output = Output::stdout()?;
     if context.json {
         let shards: Vec<_> = shards.iter().map(ToString::to_string).collect();

@@ -5,7 +5,7 @@ use rokini::lease::{LeaseRow, Position, Scope, SeekReport, StreamRow};
 use serde::Serialize;
 
 use super::confirm::confirm;
-use super::group_handle::{GroupArgs, GroupHandle, ScopeArgs, keys};
+use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
 use super::shard_lag::other_account_hint;
 use super::show::shortened;
 use crate::aws::Service;
@@ -23,19 +23,11 @@ use crate::text_table::TextTable;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    group: GroupArgs,
     /// The new position
     #[arg(long, value_name = "POSITION", allow_hyphen_values = true, help = to_help())]
     to: StartAt,
     #[command(flatten)]
-    scope: ScopeArgs,
-    /// Only show what would be done
-    #[arg(long)]
-    dry_run: bool,
-    /// Do it without asking
-    #[arg(long, short)]
-    yes: bool,
+    order: OrderArgs,
 }
 
 /// Set the positions back to where they were before the last seek
@@ -45,9 +37,13 @@ pub(crate) struct Args {
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UndoArgs {
     #[command(flatten)]
-    group: GroupArgs,
+    order: OrderArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct OrderArgs {
     #[command(flatten)]
-    scope: ScopeArgs,
+    group: ScopedGroupArgs,
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -70,18 +66,18 @@ Examples:
   rokini group undo billing --yes";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let handle = args.group.open().await?;
-    let targets = targets(&handle, &args).await?;
+    let handle = args.order.group.open().await?;
+    let targets = targets(&handle, args.to).await?;
     let operator = handle.operator();
     let mut planned = SeekReport { dry_run: true, ..SeekReport::default() };
     for (scope, to) in &targets {
         let report = operator.seek(scope, *to, true).await.map_err(|error| handle.refusal(error))?;
         planned.steps.extend(report.steps);
     }
-    if args.dry_run {
+    if args.order.dry_run {
         return show_report(&handle, &planned, context).await;
     }
-    confirm_seek(context, args.yes, &planned, &handle).await?;
+    confirm_seek(context, args.order.yes, &planned, &handle).await?;
     let mut done = SeekReport::default();
     for (scope, to) in &targets {
         let report = operator.seek(scope, *to, false).await.map_err(|error| handle.refusal(error))?;
@@ -91,14 +87,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 }
 
 pub(crate) async fn undo(args: UndoArgs, context: &Context) -> Result<Status, CliError> {
-    let handle = args.group.open().await?;
-    let scope = handle.scope(&args.scope)?;
+    let handle = args.order.group.open().await?;
+    let scope = handle.order_scope()?;
     let operator = handle.operator();
     let planned = operator.undo_seek(&scope, true).await.map_err(|error| handle.refusal(error))?;
-    if args.dry_run {
+    if args.order.dry_run {
         return show_report(&handle, &planned, context).await;
     }
-    confirm_seek(context, args.yes, &planned, &handle).await?;
+    confirm_seek(context, args.order.yes, &planned, &handle).await?;
     let done = operator.undo_seek(&scope, false).await.map_err(|error| handle.refusal(error))?;
     show_report(&handle, &done, context).await
 }
@@ -120,21 +116,21 @@ async fn confirm_seek(
 }
 
 /// The new position of each stream's leases: streams differ in what time it is.
-async fn targets(handle: &GroupHandle, args: &Args) -> Result<Vec<(Scope, Position)>, CliError> {
-    let leases = handle.leases(&args.scope)?;
+async fn targets(handle: &GroupHandle, to: StartAt) -> Result<Vec<(Scope, Position)>, CliError> {
+    let leases = handle.leases()?;
     let mut targets = Vec::new();
-    for stream in handle.streams(&args.scope)? {
+    for stream in handle.streams()? {
         let mut of_stream: Vec<&LeaseRow> =
             leases.iter().filter(|row| row.key.stream == stream.id).copied().collect();
         if of_stream.is_empty() {
             continue;
         }
-        let to = resolve(handle, &args.scope, stream, args.to).await?;
-        if matches!(args.to, StartAt::At(StartPosition::Latest)) {
+        let position = resolve(handle, stream, to).await?;
+        if matches!(to, StartAt::At(StartPosition::Latest)) {
             // No records will come in a finished shard.
             of_stream.retain(|row| !row.position.is_shard_end());
         }
-        targets.push((Scope::Leases(keys(&of_stream)), to));
+        targets.push((Scope::Leases(keys(&of_stream)), position));
     }
     let is_sequence = targets.iter().any(|(_, to)| matches!(to, Position::Sequence(..)));
     if is_sequence && leases.len() != 1 {
@@ -147,12 +143,7 @@ async fn targets(handle: &GroupHandle, args: &Args) -> Result<Vec<(Scope, Positi
     Ok(targets)
 }
 
-async fn resolve(
-    handle: &GroupHandle,
-    scope: &ScopeArgs,
-    stream: &StreamRow,
-    to: StartAt,
-) -> Result<Position, CliError> {
+async fn resolve(handle: &GroupHandle, stream: &StreamRow, to: StartAt) -> Result<Position, CliError> {
     match to {
         StartAt::At(StartPosition::TrimHorizon) => return Ok(Position::TrimHorizon),
         StartAt::At(StartPosition::AtSequence(number)) => return Ok(Position::at(number)),
@@ -160,7 +151,7 @@ async fn resolve(
         _ => {}
     }
     let aws = &handle.table.aws;
-    let named = handle.reference(scope, stream).map_err(|error| aws.explain(error, Service::Kinesis))?;
+    let named = handle.reference(stream).map_err(|error| aws.explain(error, Service::Kinesis))?;
     let (_, described) = match (aws.open(&named).await, named.arn()) {
         (Err(error), None) if error.status == Status::USAGE => {
             return Err(error.next(other_account_hint(&stream.name)));

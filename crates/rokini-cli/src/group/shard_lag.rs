@@ -15,7 +15,7 @@ use rokini::lease::{LeaseKey, LeaseRow, Position, Progress, StreamRow};
 use rokini::{StreamRef, StreamSource};
 use tokio::time::sleep;
 
-use super::group_handle::{GroupHandle, ScopeArgs};
+use super::group_handle::GroupHandle;
 
 /// Shards read at a time.
 const CONCURRENT: usize = 16;
@@ -50,12 +50,12 @@ impl ShardLag {
 /// By lease.
 pub(crate) type ShardLags = BTreeMap<LeaseKey, ShardLag>;
 
-pub(crate) async fn measure(handle: &GroupHandle, scope: &ScopeArgs, leases: &[&LeaseRow]) -> ShardLags {
+pub(crate) async fn measure(handle: &GroupHandle, leases: &[&LeaseRow]) -> ShardLags {
     let aws = &handle.table.aws;
     let mut streams = BTreeMap::new();
     for row in &handle.view.streams {
         if leases.iter().any(|lease| lease.key.stream == row.id) {
-            streams.insert(row.id.clone(), describe(handle, scope, row).await);
+            streams.insert(row.id.clone(), describe(handle, row).await);
         }
     }
     let client = Client::new(&aws.config);
@@ -77,9 +77,9 @@ struct LiveStream {
     now_millis: u64,
 }
 
-async fn describe(handle: &GroupHandle, scope: &ScopeArgs, row: &StreamRow) -> Result<LiveStream, ShardLag> {
+async fn describe(handle: &GroupHandle, row: &StreamRow) -> Result<LiveStream, ShardLag> {
     let unknown = |error: &dyn std::fmt::Display| ShardLag::Unknown(error.to_string());
-    let reference = handle.reference(scope, row).map_err(|error| unknown(&error))?;
+    let reference = handle.reference(row).map_err(|error| unknown(&error))?;
     let config = &handle.table.aws.config;
     let source =
         rokini::KinesisSource::new(config, reference.clone(), &rokini::Settings::default(), rand::random())

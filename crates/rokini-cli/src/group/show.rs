@@ -4,7 +4,7 @@ use rokini::lease::{LeaseKey, LeaseRow, StreamRow, WorkerRow};
 use serde::Serialize;
 
 use super::diagnosis::{DiagnosisInput, ShardDiagnosis, ShardState};
-use super::group_handle::{GroupArgs, GroupHandle, ScopeArgs, keys};
+use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
 use super::liveness::Liveness;
 use super::observe::{Observations, observe};
 use super::shard_lag::ShardLag;
@@ -28,9 +28,7 @@ use crate::text_table::TextTable;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    group: GroupArgs,
-    #[command(flatten)]
-    scope: ScopeArgs,
+    group: ScopedGroupArgs,
     /// Only read the rows: without the lag, and every worker that was not declared dead counts as alive
     #[arg(long)]
     quick: bool,
@@ -43,12 +41,12 @@ Examples:
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
-    let wanted = keys(&handle.leases(&args.scope)?);
+    let wanted = keys(&handle.leases()?);
     let observations = match args.quick {
         true => Observations::of_rows(&handle),
-        false => observe(&handle, &args.scope, &wanted).await?,
+        false => observe(&handle, &wanted).await?,
     };
-    let streams: Vec<&StreamRow> = handle.streams(&args.scope)?;
+    let streams: Vec<&StreamRow> = handle.streams()?;
     let shown = Group::new(&handle, &streams, &wanted, &observations);
     for row in &handle.view.unreadable {
         context.ui.warn(row);

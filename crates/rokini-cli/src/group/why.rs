@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::diagnosis::{DiagnosisInput, ShardState};
-use super::group_handle::{GroupArgs, ScopeArgs, keys};
+use super::group_handle::{ScopedGroupArgs, keys};
 use super::observe::observe;
 use crate::context::Context;
 use crate::error::{CliError, Status};
@@ -18,9 +18,7 @@ use crate::output::Output;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    group: GroupArgs,
-    #[command(flatten)]
-    scope: ScopeArgs,
+    group: ScopedGroupArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -39,9 +37,9 @@ struct Reason {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
-    let wanted = keys(&handle.leases(&args.scope)?);
-    let named = !args.scope.shards.is_empty();
-    let observations = observe(&handle, &args.scope, &wanted).await?;
+    let wanted = keys(&handle.leases()?);
+    let named = !handle.scope.shards.is_empty();
+    let observations = observe(&handle, &wanted).await?;
     let unknown = observations.warn_of_unknown_lags(context);
     let input =
         DiagnosisInput { group: handle.group.as_str(), view: &handle.view, observations: &observations };

@@ -412,7 +412,7 @@ async fn groups_are_listed_and_deleted() {
     asked.refused(2, &["not confirmed", "`--json` does not ask"]);
     let deleted = json(&local, &["group", "delete", "g", "--yes"]).await;
     assert_eq!((&deleted["leases"], &deleted["streams"]), (&2.into(), &1.into()));
-    local.run(&["group", "show", "g"]).await.refused(2, &["nothing of group `g`", "`rokini group list`"]);
+    local.run(&["group", "show", "g"]).await.refused(2, &["no group `g`", "`rokini group list`"]);
     let listed = json(&local, &["group", "list"]).await;
     assert_eq!(listed["groups"].as_array().unwrap().len(), 1, "the other group is untouched");
     assert_eq!(h.stop().await, Some(0));
@@ -444,7 +444,7 @@ async fn orders_that_make_no_sense_are_refused_with_the_next_step() {
             ],
         ),
         (&["seek", "g", "--to", "2199-01-01T00:00:00Z", "--yes"], &["error: ", "in the future"]),
-        (&["seek", "nope", "--to", "latest", "--yes"], &["nothing of group `nope`", "next: "]),
+        (&["seek", "nope", "--to", "latest", "--yes"], &["no group `nope`", "next: "]),
         (
             &["pause", "g", "--shard", "7"],
             &[

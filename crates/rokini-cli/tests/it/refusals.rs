@@ -283,7 +283,7 @@ async fn no_such_group_stream_or_shard() {
     local.run(&["group", "show", "nope"]).await.refused(
         2,
         &[
-            "error: table `rokini` in region `us-east-1` has nothing of group `nope`",
+            "error: table `rokini` in region `us-east-1` has no group `nope`",
             "next: check name, table and region (`rokini group list` shows the groups), or start a worker: `rokini \
              consume STREAM --group nope`",
         ],
