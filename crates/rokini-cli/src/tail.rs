@@ -7,13 +7,12 @@ use rokini::lease::Position;
 use rokini::{ShardDescription, ShardSelection, StartPosition, StreamRef, StreamSource};
 
 use self::follow::{FollowOptions, Follower};
-use crate::args::ShardName;
+use crate::args::{STARTS, ShardName};
 use crate::aws::{Aws, AwsArgs, Service};
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::line::Format;
 use crate::output::Output;
-use crate::start::{ACCEPTED, StartAt};
 use crate::text::first_names;
 
 /// Follow a stream without leases
@@ -29,7 +28,7 @@ pub(crate) struct Args {
     /// Where to start
     #[arg(long, alias = "start", value_name = "POSITION", default_value = "latest", allow_hyphen_values = true,
           long_help = start_help())]
-    from: StartAt,
+    from: StartPosition,
     /// Only this shard, by its id or its number, without those that come from it; may be given several times
     #[arg(long = "shard", value_name = "ID")]
     shards: Vec<ShardName>,
@@ -47,7 +46,7 @@ pub(crate) struct Args {
 }
 
 fn start_help() -> String {
-    format!("Where to start: {ACCEPTED}")
+    format!("Where to start: {STARTS}")
 }
 
 const EXAMPLES: &str = "\

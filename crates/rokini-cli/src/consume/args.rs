@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use rokini::StreamRef;
+use rokini::{StartPosition, StreamRef};
 
+use crate::args::STARTS;
 use crate::aws::AwsArgs;
-use crate::start::{ACCEPTED, StartAt};
 
 /// Consume a stream as a worker of a group
 ///
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     pub(super) worker: Option<String>,
     /// Where a group starts that has no position yet. Default: trim_horizon
     #[arg(long, alias = "from", value_name = "POSITION", allow_hyphen_values = true, long_help = start_help())]
-    pub(super) start: Option<StartAt>,
+    pub(super) start: Option<StartPosition>,
     /// The DynamoDB table of positions. Default: rokini
     #[arg(long, value_name = "NAME")]
     pub(super) table: Option<String>,
@@ -73,7 +73,7 @@ pub(crate) struct Args {
 }
 
 fn start_help() -> String {
-    format!("Where a group starts that has no position yet: {ACCEPTED}. Default: trim_horizon")
+    format!("Where a group starts that has no position yet: {STARTS}. Default: trim_horizon")
 }
 
 const EXAMPLES: &str = "\

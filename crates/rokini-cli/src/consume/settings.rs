@@ -42,12 +42,11 @@ pub(super) fn read(args: &Args) -> Result<EffectiveSettings, CliError> {
     let environment = ConsumerConfig::from_env(environment())?;
     let mut config = file.merge(environment);
     let now_millis = WallClock::system().millis();
-    let start = args.start.map(|start| start.resolve(now_millis).to_string());
     let options = [
         (ConfigKey::Stream, args.stream.as_ref().map(ToString::to_string)),
         (ConfigKey::Group, args.group.clone()),
         (ConfigKey::Worker, args.worker.clone()),
-        (ConfigKey::Start, start),
+        (ConfigKey::Start, args.start.map(|start| start.to_string())),
         (ConfigKey::Table, args.table.clone()),
         (ConfigKey::CreateTable, args.create_table.then(|| "true".to_owned())),
         (ConfigKey::Failover, args.failover.clone()),

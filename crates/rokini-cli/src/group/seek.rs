@@ -8,11 +8,11 @@ use super::confirm::confirm;
 use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
 use super::shard_lag::other_account_hint;
 use super::show::shortened;
+use crate::args::STARTS;
 use crate::aws::Service;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
-use crate::start::{ACCEPTED, StartAt};
 use crate::text::{count, time};
 use crate::text_table::TextTable;
 
@@ -25,7 +25,7 @@ use crate::text_table::TextTable;
 pub(crate) struct Args {
     /// The new position
     #[arg(long, value_name = "POSITION", allow_hyphen_values = true, help = to_help())]
-    to: StartAt,
+    to: StartPosition,
     #[command(flatten)]
     order: OrderArgs,
 }
@@ -53,7 +53,7 @@ struct OrderArgs {
 }
 
 fn to_help() -> String {
-    format!("The new position: {ACCEPTED} (for one shard)")
+    format!("The new position: {STARTS} (for one shard)")
 }
 
 const EXAMPLES: &str = "\
@@ -116,7 +116,7 @@ async fn confirm_seek(
 }
 
 /// The new position of each stream's leases: streams differ in what time it is.
-async fn targets(handle: &GroupHandle, to: StartAt) -> Result<Vec<(Scope, Position)>, CliError> {
+async fn targets(handle: &GroupHandle, to: StartPosition) -> Result<Vec<(Scope, Position)>, CliError> {
     let leases = handle.leases()?;
     let mut targets = Vec::new();
     for stream in handle.streams()? {
@@ -126,7 +126,7 @@ async fn targets(handle: &GroupHandle, to: StartAt) -> Result<Vec<(Scope, Positi
             continue;
         }
         let position = resolve(handle, stream, to).await?;
-        if matches!(to, StartAt::At(StartPosition::Latest)) {
+        if matches!(to, StartPosition::Latest) {
             // No records will come in a finished shard.
             of_stream.retain(|row| !row.position.is_shard_end());
         }
@@ -143,11 +143,11 @@ async fn targets(handle: &GroupHandle, to: StartAt) -> Result<Vec<(Scope, Positi
     Ok(targets)
 }
 
-async fn resolve(handle: &GroupHandle, stream: &StreamRow, to: StartAt) -> Result<Position, CliError> {
+async fn resolve(handle: &GroupHandle, stream: &StreamRow, to: StartPosition) -> Result<Position, CliError> {
     match to {
-        StartAt::At(StartPosition::TrimHorizon) => return Ok(Position::TrimHorizon),
-        StartAt::At(StartPosition::AtSequence(number)) => return Ok(Position::at(number)),
-        StartAt::At(StartPosition::AfterSequence(number)) => return Ok(Position::after(number)),
+        StartPosition::TrimHorizon => return Ok(Position::TrimHorizon),
+        StartPosition::AtSequence(number) => return Ok(Position::at(number)),
+        StartPosition::AfterSequence(number) => return Ok(Position::after(number)),
         _ => {}
     }
     let aws = &handle.table.aws;

@@ -435,7 +435,10 @@ async fn orders_that_make_no_sense_are_refused_with_the_next_step() {
                 "`--yes`",
             ],
         ),
-        (&["seek", "g", "--to", "yesterday", "--yes"], &["expected trim_horizon", "after:N"]),
+        (
+            &["seek", "g", "--to", "yesterday", "--yes"],
+            &["expected `trim_horizon`", "after:<sequence number>"],
+        ),
         (
             &["seek", "g", "--to", "at:5", "--yes"],
             &[
