@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .store(MemoryStore::new())
         .on_failure(OnFailure::DeadLetter)
         .max_attempts(3)
-        .dead_letter(DeadLetterFile::new(&file))
+        .dead_letter_sink(DeadLetterFile::new(&file))
         .for_each_batch(move |batch| {
             let result = handle(&batch, &done);
             async { result }

@@ -14,7 +14,8 @@ pub(crate) mod shutdown_report;
 pub(crate) mod start;
 pub(crate) mod status;
 
-pub use builder::{ConsumerBuilder, Delivered, Deliveries};
+pub use builder::ConsumerBuilder;
+pub use builder::stream::{Delivered, Deliveries};
 use run::Runner;
 
 /// One worker of a group: works on its share of the shards of a stream.

@@ -24,8 +24,8 @@ mod types;
 
 pub use aws::{AwsOptions, http_client};
 pub use config::{
-    Balance, Billing, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig,
-    Monitoring, OnDataLoss, Settings,
+    Balance, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring,
+    OnDataLoss, Settings,
 };
 pub use consumer::control::Phase;
 pub use consumer::handle::Handle;

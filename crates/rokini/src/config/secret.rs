@@ -1,15 +1,14 @@
 //! What of a setting's text is shown to people: not what may be a secret.
 
-use super::{ConfigKey, monitoring};
+use crate::config::form::NONE;
+use crate::config::key::ConfigKey;
 
 const HIDDEN: &str = "***";
 
 /// The text of a value, or of what was given for one, with `***` for what may be a secret in it.
 pub(super) fn shown(key: ConfigKey, text: &str) -> String {
     match key {
-        ConfigKey::OtlpHeaders if text != monitoring::NONE => {
-            text.split(',').map(header).collect::<Vec<_>>().join(",")
-        }
+        ConfigKey::OtlpHeaders if text != NONE => text.split(',').map(header).collect::<Vec<_>>().join(","),
         ConfigKey::OtlpEndpoint => url(text),
         _ => text.to_owned(),
     }

@@ -1,4 +1,13 @@
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use rokini_lease::{BillingMode, GroupId, WorkerName};
+
 use super::*;
+use crate::types::dead_letter_target::DeadLetterTarget;
+use crate::types::error::{Error, ErrorKind};
+use crate::types::failure::OnFailure;
+use crate::types::start_position::StartPosition;
 
 /// A value of each key other than its default. A key that is added does not compile without one.
 fn sample(key: ConfigKey) -> &'static str {
@@ -69,9 +78,11 @@ fn with_sample(key: ConfigKey) -> Settings {
         ConfigKey::Worker => settings.worker = Some(WorkerName::new("worker-7").unwrap()),
         ConfigKey::Table => settings.table = "leases".to_owned(),
         ConfigKey::CreateTable => settings.create_table = true,
-        ConfigKey::BillingMode => settings.billing_mode = Billing::Provisioned,
-        ConfigKey::ReadCapacityUnits => settings.read_capacity_units = NonZeroU64::new(3).unwrap(),
-        ConfigKey::WriteCapacityUnits => settings.write_capacity_units = NonZeroU64::new(4).unwrap(),
+        ConfigKey::BillingMode => {
+            settings.billing_mode = BillingMode::Provisioned { read_units: 10, write_units: 10 };
+        }
+        ConfigKey::ReadCapacityUnits => settings.read_capacity_units = NonZeroU32::new(3).unwrap(),
+        ConfigKey::WriteCapacityUnits => settings.write_capacity_units = NonZeroU32::new(4).unwrap(),
         ConfigKey::Start => settings.start = StartPosition::AtTimestamp(1_700_000_000_123),
         ConfigKey::Failover => settings.failover = Duration::from_secs(30),
         ConfigKey::Heartbeat => settings.heartbeat = Duration::from_millis(500),
@@ -285,22 +296,14 @@ fn t3_settings_that_contradict_or_have_no_effect_are_errors() {
             &[("heartbeat", "2501ms")][..],
             "set `heartbeat` to at most a quarter of `failover`, which is `2500ms`",
         ),
-        (
-            &[("failover", "999ms"), ("heartbeat", "100ms")],
-            "`failover = 999ms` is too short: set it to at least `1s`",
-        ),
-        (&[("heartbeat", "99ms")], "`heartbeat = 99ms` is too short: set it to at least `100ms`"),
-        (&[("poll_floor", "199ms")], "`poll_floor = 199ms` is too short: set it to at least `200ms`"),
         (&[("poll_floor", "2s")], "`poll_ceiling = 1s` is too short: set it to at least `2s`"),
-        (&[("poll_ceiling", "61s")], "`poll_ceiling = 61s` is too long: set it to at most `1m`"),
-        (&[("audit_interval", "0s")], "`audit_interval = 0s` is too short"),
         (
             &[("read_capacity_units", "5")],
             "`read_capacity_units = 5` has no effect with `billing_mode = pay_per_request`",
         ),
         (
             &[("billing_mode", "provisioned")],
-            "has no effect on a table that exists: set `create_table = true`",
+            "has no effect with `create_table = false`: set `create_table = true`",
         ),
         (&[("start", "1700000006000")], "is in the future"),
     ] {
@@ -316,6 +319,66 @@ fn t3_settings_that_contradict_or_have_no_effect_are_errors() {
         &[("start", "1700000000000")],
     ] {
         assert_eq!(check(pairs), Ok(()), "{pairs:?}");
+    }
+}
+
+#[test]
+fn t3_values_out_of_bounds_are_errors_where_they_are_given() {
+    for (key, text, expected) in [
+        (ConfigKey::Failover, "999ms", "expected at least `1s`: a duration"),
+        (ConfigKey::Heartbeat, "99ms", "expected at least `100ms`: a duration"),
+        (ConfigKey::PollFloor, "199ms", "expected at least `200ms`: a duration"),
+        (ConfigKey::PollCeiling, "61s", "expected `200ms` to `1m`: a duration"),
+        (ConfigKey::AuditInterval, "0s", "expected at least `1s`: a duration"),
+        (ConfigKey::Concurrency, "1001", "expected a whole number from 1 to 1000"),
+        (ConfigKey::MaxLeases, "0", "expected `unlimited`, or a whole number, 1 or more"),
+    ] {
+        let error = ConsumerConfig::default().set(key, text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("setting `{key}` cannot be `{text}`: {expected}")), "{error}");
+    }
+}
+
+#[test]
+fn t3_typed_setters_keep_values_exactly_or_refuse_them() {
+    let short = Duration::from_micros(1_500);
+    let mut config = ConsumerConfig::default();
+    config.batch_max_wait(short).unwrap().max_leases(3).unwrap().handler_timeout(None).unwrap();
+    assert_eq!((config.batch_max_wait, config.max_leases), (short, NonZeroU32::new(3)));
+    assert_eq!(config.origin(ConfigKey::HandlerTimeout), ConfigOrigin::Builder);
+    let again = ConsumerConfig::from_toml_str(&config.effective()).unwrap();
+    assert_eq!(*again, *config);
+
+    let below = Duration::from_micros(999);
+    for (refused, expected) in [
+        (config.handler_timeout(below).err(), "setting `handler_timeout` cannot be `999us`: "),
+        (config.failover(below).err(), "setting `failover` cannot be `999us`: "),
+        (config.concurrency(0).err(), "setting `concurrency` cannot be `0`: "),
+        (config.group("no#good").err(), "setting `group` cannot be `no#good`: "),
+    ] {
+        let error = refused.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+    assert_eq!(*again, *config);
+}
+
+#[test]
+fn a_billing_mode_has_its_units_with_it() {
+    let mut config = ConsumerConfig::default();
+    let mode = BillingMode::Provisioned { read_units: 3, write_units: 4 };
+    config.create_table(true).unwrap().billing_mode(mode).unwrap();
+    assert_eq!(config.billing_mode, mode);
+    config.check(0).unwrap();
+    let read = ConsumerConfig::from_toml_str(&config.effective()).unwrap();
+    assert_eq!((read.billing_mode, read.read_capacity_units.get()), (mode, 3));
+    assert!(config.billing_mode(BillingMode::Provisioned { read_units: 0, write_units: 4 }).is_err());
+}
+
+#[test]
+fn the_help_of_every_key_has_its_default() {
+    for key in ConfigKey::ALL {
+        let default = ConsumerConfig::default().text(*key);
+        assert!(default.is_none_or(|text| key.help().contains(&text)), "{key}: {}", key.help());
     }
 }
 
@@ -339,10 +402,13 @@ fn t3_what_is_in_effect_is_accepted_when_it_is_read_back() {
         }
         config
     };
-    use ConfigKey::{BillingMode, CreateTable, ReadCapacityUnits};
-    for keys in
-        [&[][..], &[CreateTable], &[CreateTable, BillingMode], &[CreateTable, BillingMode, ReadCapacityUnits]]
-    {
+    use ConfigKey::{CreateTable, ReadCapacityUnits};
+    for keys in [
+        &[][..],
+        &[CreateTable],
+        &[CreateTable, ConfigKey::BillingMode],
+        &[CreateTable, ConfigKey::BillingMode, ReadCapacityUnits],
+    ] {
         let config = set(keys);
         config.check(0).unwrap();
         let read = ConsumerConfig::from_toml_str(&config.effective()).unwrap();

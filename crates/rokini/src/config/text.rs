@@ -2,8 +2,9 @@
 
 use toml::Value;
 
-use super::key::{ENV_PREFIX, is_service_link, unknown};
-use super::{ConfigKey, ConfigOrigin, ConsumerConfig};
+use crate::config::consumer_config::{ConfigOrigin, ConsumerConfig};
+use crate::config::key::{ConfigKey, ENV_PREFIX, is_service_link, unknown};
+use crate::config::settings::Settings;
 use crate::types::error::{Error, ErrorKind};
 
 impl ConsumerConfig {
@@ -83,7 +84,7 @@ impl ConsumerConfig {
     pub fn effective(&self) -> String {
         let line = |key: &ConfigKey| match self.text(*key) {
             Some(text) => {
-                let is_whole = self.settings.text(*key).as_ref() == Some(&text);
+                let is_whole = Settings::text(self, *key).as_ref() == Some(&text);
                 // A name such as `007` stays a text.
                 let number = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
                 let value = match number {

@@ -1,12 +1,11 @@
 //! Puts a consumer together.
 
 mod broadcast;
-mod stream;
+mod settings;
+pub(super) mod stream;
 
 use std::future::Future;
-use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_types::SdkConfig;
 use rand::SeedableRng;
@@ -16,7 +15,7 @@ use rokini_lease::{AssignmentPolicy, BillingMode, DynamoStore, GroupId, LeaseSto
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-pub use stream::{Delivered, Deliveries};
+use broadcast::TABLE_KEYS;
 
 use super::Consumer;
 use super::control::Control;
@@ -25,7 +24,7 @@ use super::run::Runner;
 use crate::aws;
 use crate::catalog::leases::Catalog;
 use crate::catalog::streams::Streams;
-use crate::config::{Balance, Billing, ConfigKey, ConfigOrigin, ConsumerConfig, OnDataLoss};
+use crate::config::{Balance, ConfigKey, ConsumerConfig};
 use crate::dead_letter::DeadLetterSink;
 use crate::events::Events;
 use crate::processor::batch::Batch;
@@ -41,7 +40,6 @@ use crate::telemetry::{
 use crate::types::error::{Error, ErrorKind};
 use crate::types::failure::{HandlerError, OnFailure};
 use crate::types::record::Record;
-use crate::types::start_position::StartPosition;
 
 /// Builds a [`Consumer`]. Each setting is described at its [`ConfigKey`]; a wrong value is an error of
 /// [`ConsumerBuilder::build`].
@@ -72,20 +70,8 @@ impl ConsumerBuilder {
 
     /// Sets one setting by its key and text.
     pub fn set(mut self, key: ConfigKey, text: impl AsRef<str>) -> Self {
-        if let Err(error) = self.config.set(key, text.as_ref()) {
-            // The first mistake is the one to tell.
-            self.wrong.get_or_insert(error);
-        }
-        self
-    }
-
-    fn set_duration(self, key: ConfigKey, value: Duration) -> Self {
-        self.set(key, format!("{}ms", value.as_millis()))
-    }
-
-    /// The group whose workers share the shards. Required.
-    pub fn group(self, group: impl AsRef<str>) -> Self {
-        self.set(ConfigKey::Group, group)
+        let mistake = self.config.set(key, text.as_ref()).err();
+        self.note(mistake)
     }
 
     /// A stream, by name or ARN; call it again for another one. Required, except with [`ConsumerBuilder::source`],
@@ -93,111 +79,27 @@ impl ConsumerBuilder {
     ///
     /// The workers of a group need not read the same streams: a shard is worked on by one that reads its stream. Two
     /// streams of one name, in different accounts or regions, need a group each: `build` refuses them.
-    pub fn stream(mut self, stream: impl AsRef<str>) -> Self {
-        self.streams.push(stream.as_ref().to_owned());
+    pub fn stream(self, stream: impl AsRef<str>) -> Self {
+        self.streams([stream])
+    }
+
+    /// Several streams, as [`ConsumerBuilder::stream`] for each.
+    pub fn streams<S: AsRef<str>>(mut self, streams: impl IntoIterator<Item = S>) -> Self {
+        self.streams.extend(streams.into_iter().map(|stream| stream.as_ref().to_owned()));
         let all = self.streams.join(",");
         self.set(ConfigKey::Stream, all)
     }
 
-    /// Several streams, as [`ConsumerBuilder::stream`] for each.
-    pub fn streams<S: AsRef<str>>(self, streams: impl IntoIterator<Item = S>) -> Self {
-        streams.into_iter().fold(self, Self::stream)
+    /// How a table that is made is paid for ([`ConfigKey::BillingMode`]), with its units.
+    pub fn billing_mode(mut self, mode: BillingMode) -> Self {
+        let set = self.config.billing_mode(mode).err();
+        self.note(set)
     }
 
-    /// The stable name of this worker, different for each worker of the group. Default: made up for this run,
-    /// so that a restart is a new worker.
-    pub fn worker(self, name: impl AsRef<str>) -> Self {
-        self.set(ConfigKey::Worker, name)
-    }
-
-    /// Where a group starts that has no position yet. Default [`StartPosition::TrimHorizon`].
-    pub fn start(self, start: StartPosition) -> Self {
-        self.set(ConfigKey::Start, start.to_string())
-    }
-
-    /// Whether a batch is done when the handler returns `Ok`. Default `true`. With `false` user code checkpoints
-    /// with [`ShardContext::checkpoint_at`].
-    pub fn auto_checkpoint(self, automatic: bool) -> Self {
-        self.set(ConfigKey::AutoCheckpoint, automatic.to_string())
-    }
-
-    /// How often the position of a shard is stored at most by itself. Default 5 s.
-    pub fn checkpoint_interval(self, interval: Duration) -> Self {
-        self.set_duration(ConfigKey::CheckpointInterval, interval)
-    }
-
-    /// How long one handler call may take before it counts as failed. Default: without limit.
-    pub fn handler_timeout(self, limit: Duration) -> Self {
-        self.set_duration(ConfigKey::HandlerTimeout, limit)
-    }
-
-    /// Handler calls of one shard at the same time, 1 to 1000, each with the records of its own partition keys, in
-    /// order. Each has a processor of its own ([`ShardContext::lane`]). Default 1.
-    pub fn concurrency(self, calls: usize) -> Self {
-        self.set(ConfigKey::Concurrency, calls.to_string())
-    }
-
-    /// The most records of one handler call, 1 or more. Default: as many as one read brings.
-    pub fn batch_max_records(self, records: usize) -> Self {
-        self.set(ConfigKey::BatchMaxRecords, records.to_string())
-    }
-
-    /// The most bytes of data of one handler call, 1 or more. Default: without limit.
-    pub fn batch_max_bytes(self, bytes: usize) -> Self {
-        self.set(ConfigKey::BatchMaxBytes, bytes.to_string())
-    }
-
-    /// How long records wait to go to the handler in a larger batch. Default: not at all.
-    pub fn batch_max_wait(self, wait: Duration) -> Self {
-        self.set_duration(ConfigKey::BatchMaxWait, wait)
-    }
-
-    /// What becomes of records that fail too often, as `max_attempts` and `max_failure_age` say. Default
-    /// [`OnFailure::Retry`].
-    pub fn on_failure(self, then: OnFailure) -> Self {
-        self.set(ConfigKey::OnFailure, then.to_string())
-    }
-
-    /// How often the handler is called with the same failing records before `on_failure` applies. Default: without
-    /// limit.
-    pub fn max_attempts(self, calls: u32) -> Self {
-        self.set(ConfigKey::MaxAttempts, calls.to_string())
-    }
-
-    /// For how long the same records may fail before `on_failure` applies. Default: without limit.
-    pub fn max_failure_age(self, age: Duration) -> Self {
-        self.set_duration(ConfigKey::MaxFailureAge, age)
-    }
-
-    /// Whether the failing one of several records is searched for. Default `true`.
-    pub fn bisect(self, bisect: bool) -> Self {
-        self.set(ConfigKey::Bisect, bisect.to_string())
-    }
-
-    /// Whether a failing record holds up the records of its partition key only. Default `false`.
-    pub fn park(self, park: bool) -> Self {
-        self.set(ConfigKey::Park, park.to_string())
-    }
-
-    /// How often this worker says that it is alive. Default 1 s.
-    pub fn heartbeat(self, interval: Duration) -> Self {
-        self.set_duration(ConfigKey::Heartbeat, interval)
-    }
-
-    /// After how long without a heartbeat a worker's shards go to others. Default 10 s. The same for all workers
-    /// of a group.
-    pub fn failover(self, time: Duration) -> Self {
-        self.set_duration(ConfigKey::Failover, time)
-    }
-
-    /// The most shards this worker takes, 1 or more. Default: without limit.
-    pub fn max_leases(self, limit: u32) -> Self {
-        self.set(ConfigKey::MaxLeases, limit.to_string())
-    }
-
-    /// How shards are spread over the workers. Default [`Balance::Even`]. The same for all workers of a group.
-    pub fn balance(self, balance: Balance) -> Self {
-        self.set(ConfigKey::Balance, balance.to_string())
+    /// The first mistake is the one to tell.
+    fn note(mut self, mistake: Option<Error>) -> Self {
+        self.wrong = self.wrong.or(mistake);
+        self
     }
 
     /// Spreads the shards over the workers by a policy of the lease crate, one of your own for example
@@ -205,53 +107,6 @@ impl ConsumerBuilder {
     pub fn balance_policy(mut self, policy: AssignmentPolicy) -> Self {
         self.policy = Some(policy);
         self
-    }
-
-    /// Vouches that no two live processes have the same worker name. Default `false`.
-    pub fn unique_worker_names(self, vouched: bool) -> Self {
-        self.set(ConfigKey::UniqueWorkerNames, vouched.to_string())
-    }
-
-    /// How long a shard may be asked for records without an answer before another reader, then another worker, is
-    /// tried. Default 1 minute.
-    pub fn stall_timeout(self, limit: Duration) -> Self {
-        self.set_duration(ConfigKey::StallTimeout, limit)
-    }
-
-    /// What to do when records may have been trimmed before they were read. Default [`OnDataLoss::Continue`].
-    pub fn on_data_loss(self, action: OnDataLoss) -> Self {
-        let text = match action {
-            OnDataLoss::Continue => "continue",
-            OnDataLoss::Halt => "halt",
-        };
-        self.set(ConfigKey::OnDataLoss, text)
-    }
-
-    /// From which share of the retention on, in percent, an event warns of records about to be trimmed. Default 50.
-    pub fn data_loss_warning(self, percent: u8) -> Self {
-        self.set(ConfigKey::DataLossWarning, percent.to_string())
-    }
-
-    /// Whether children start without waiting for their parents. Default `false`.
-    pub fn ignore_shard_order(self, ignore: bool) -> Self {
-        self.set(ConfigKey::IgnoreShardOrder, ignore.to_string())
-    }
-
-    /// Whether this worker reads every shard by itself, from now on, and stores nothing: each of several workers gets
-    /// every record. Default `false`. It follows splits and merges, parents before children. A restart begins anew, at
-    /// what is put from then on; checkpoint calls are errors. No lease store, no table, and none of their settings.
-    pub fn broadcast(self, broadcast: bool) -> Self {
-        self.set(ConfigKey::Broadcast, broadcast.to_string())
-    }
-
-    /// How often the group compares its leases with the stream's shards. Default 1 minute.
-    pub fn audit_interval(self, interval: Duration) -> Self {
-        self.set_duration(ConfigKey::AuditInterval, interval)
-    }
-
-    /// How long [`Handle::stop`](crate::Handle::stop) waits for handlers. Default 25 s.
-    pub fn shutdown_deadline(self, deadline: Duration) -> Self {
-        self.set_duration(ConfigKey::ShutdownDeadline, deadline)
     }
 
     /// Where leases and positions are kept. Default with [`ConsumerBuilder::aws`]: the DynamoDB table that
@@ -344,9 +199,10 @@ impl ConsumerBuilder {
         self.for_each_decoded(crate::processor::decode::Json::new(), handle)
     }
 
-    /// Where records go that the failure policy gives up. Their shard goes on once they are kept there. Default: the
-    /// place that [`ConfigKey::DeadLetter`] names. Required with [`OnFailure::DeadLetter`], and only with that.
-    pub fn dead_letter(mut self, sink: impl DeadLetterSink) -> Self {
+    /// A sink of one's own for records that the failure policy gives up. Their shard goes on once they are kept there.
+    /// Default: the place that [`ConfigKey::DeadLetter`] names. Required with [`OnFailure::DeadLetter`], and only with
+    /// that.
+    pub fn dead_letter_sink(mut self, sink: impl DeadLetterSink) -> Self {
         self.dead_letter = Some(Arc::new(sink));
         self
     }
@@ -396,7 +252,7 @@ impl ConsumerBuilder {
         })?;
         if factory.records_per_call.is_some() {
             let batches = [ConfigKey::BatchMaxRecords, ConfigKey::BatchMaxBytes, ConfigKey::BatchMaxWait];
-            refuse_ineffective(&config, &batches, "with a handler of single records")?;
+            config.refuse(&batches, "with a handler of single records")?;
         }
         let has_sink = self.dead_letter.is_some() || config.dead_letter.is_some();
         if has_sink != (config.on_failure == OnFailure::DeadLetter) {
@@ -406,7 +262,10 @@ impl ConsumerBuilder {
                     format!("a dead-letter sink has no effect with `on_failure = {on_failure}`: remove it");
                 Error::new(ErrorKind::Configuration, message)
             } else {
-                missing("dead-letter sink", "set `dead_letter`, or give the builder one with `dead_letter`")
+                missing(
+                    "dead-letter sink",
+                    "set `dead_letter`, or give the builder one with `dead_letter_sink`",
+                )
             });
         }
         let aws = self.aws.map(aws::complete).transpose()?;
@@ -424,7 +283,7 @@ impl ConsumerBuilder {
             }
         } else {
             let polling = [ConfigKey::PollFloor, ConfigKey::PollCeiling, ConfigKey::MaxRecords];
-            refuse_ineffective(&config, &polling, "with a source of one's own")?;
+            config.refuse(&polling, "with a source of one's own")?;
             for source in self.sources {
                 refuse_dead_letters(&config, source.as_ref())?;
                 sources.want(source)?;
@@ -432,7 +291,7 @@ impl ConsumerBuilder {
         }
         let store = match (self.store, &aws) {
             (Some(store), _) => {
-                refuse_ineffective(&config, &TABLE_KEYS, "with a store of one's own")?;
+                config.refuse(&TABLE_KEYS, "with a store of one's own")?;
                 store
             }
             // A group of one.
@@ -442,7 +301,7 @@ impl ConsumerBuilder {
         };
         let dead_letter = match (self.dead_letter, &config.dead_letter) {
             (Some(sink), _) => {
-                refuse_ineffective(&config, &[ConfigKey::DeadLetter], "with a sink of one's own")?;
+                config.refuse(&[ConfigKey::DeadLetter], "with a sink of one's own")?;
                 Some(sink)
             }
             (None, Some(target)) => Some(target.sink(aws.as_ref(), &config.streams)?),
@@ -450,7 +309,7 @@ impl ConsumerBuilder {
         };
         let policy = match (self.policy, config.balance) {
             (Some(policy), _) => {
-                refuse_ineffective(&config, &[ConfigKey::Balance], "with a policy of one's own")?;
+                config.refuse(&[ConfigKey::Balance], "with a policy of one's own")?;
                 policy
             }
             (None, Balance::Even) => AssignmentPolicy::Even,
@@ -489,49 +348,16 @@ fn missing(what: &str, how: &str) -> Error {
 
 /// The store that the settings describe.
 fn dynamo(config: &ConsumerConfig, aws: &SdkConfig, group: &GroupId) -> DynamoStore {
-    let units = |units: NonZeroU64| u32::try_from(units.get()).unwrap_or(u32::MAX);
-    let billing = match config.billing_mode {
-        Billing::PayPerRequest => BillingMode::PayPerRequest,
-        Billing::Provisioned => BillingMode::Provisioned {
-            read_units: units(config.read_capacity_units),
-            write_units: units(config.write_capacity_units),
-        },
-    };
     // A call that hangs leaves time for others within the failover time.
     let attempt = DynamoStore::ATTEMPT_TIMEOUT.min(config.failover / 5);
     let operation = DynamoStore::OPERATION_TIMEOUT.min(config.failover / 2);
     let store = DynamoStore::new(aws, config.table.as_str())
         .create_table(config.create_table)
-        .billing_mode(billing)
+        .billing_mode(config.billing_mode)
         .check_group(group.clone())
         .timeouts(attempt, operation);
     match config.table_partitions {
         Some(count) => store.partitions(count),
         None => store,
-    }
-}
-
-/// What says where and how positions are stored.
-const TABLE_KEYS: [ConfigKey; 6] = [
-    ConfigKey::Table,
-    ConfigKey::CreateTable,
-    ConfigKey::BillingMode,
-    ConfigKey::ReadCapacityUnits,
-    ConfigKey::WriteCapacityUnits,
-    ConfigKey::TablePartitions,
-];
-
-/// A setting that would do nothing is a mistake of whoever set it.
-fn refuse_ineffective(config: &ConsumerConfig, keys: &[ConfigKey], why: &str) -> Result<(), Error> {
-    match keys.iter().find(|key| config.origin(**key) != ConfigOrigin::Default) {
-        None => Ok(()),
-        Some(key) => Err(Error::new(
-            ErrorKind::Configuration,
-            format!(
-                "`{key} = {}` (from the {}) has no effect {why}: remove it",
-                config.text(*key).unwrap_or_default(),
-                config.origin(*key)
-            ),
-        )),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use crate::types::error::{Error, ErrorKind};
 use crate::types::stream_ref::{self, StreamRef};
 
 /// Where records go that the failure policy gives up: [`ConfigKey::DeadLetter`](crate::ConfigKey::DeadLetter).
@@ -27,6 +29,18 @@ pub(crate) fn parse(text: &str) -> Option<DeadLetterTarget> {
         ("kinesis", stream) => stream_ref::parse(stream).map(DeadLetterTarget::Kinesis),
         ("sqs", url) => Some(DeadLetterTarget::Sqs(url.to_owned())),
         _ => None,
+    }
+}
+
+impl FromStr for DeadLetterTarget {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).ok_or_else(|| {
+            let shown: String = text.chars().take(160).collect();
+            let message = format!("not a place for dead letters: expected {ACCEPTED}, got `{shown}`");
+            Error::new(ErrorKind::Configuration, message)
+        })
     }
 }
 

@@ -1,9 +1,18 @@
 //! A consumer that reads everything by itself.
 
-use super::{TABLE_KEYS, refuse_ineffective};
 use crate::config::{ConfigKey, ConfigOrigin, ConsumerConfig};
 use crate::types::error::{Error, ErrorKind};
 use crate::types::start_position::StartPosition;
+
+/// What says where and how positions are stored.
+pub(super) const TABLE_KEYS: [ConfigKey; 6] = [
+    ConfigKey::Table,
+    ConfigKey::CreateTable,
+    ConfigKey::BillingMode,
+    ConfigKey::ReadCapacityUnits,
+    ConfigKey::WriteCapacityUnits,
+    ConfigKey::TablePartitions,
+];
 
 /// What is about sharing, beside [`TABLE_KEYS`], of which there is none.
 const MEANINGLESS: [ConfigKey; 7] = [
@@ -20,7 +29,7 @@ const MEANINGLESS: [ConfigKey; 7] = [
 pub(super) fn settle(config: &mut ConsumerConfig, has_store: bool, has_policy: bool) -> Result<(), Error> {
     let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
     for keys in [&TABLE_KEYS[..], &MEANINGLESS[..]] {
-        refuse_ineffective(config, keys, "with `broadcast = true`")?;
+        config.refuse(keys, "with `broadcast = true`")?;
     }
     if has_store {
         return wrong("a lease store has no effect with `broadcast = true`: remove it".to_owned());
@@ -31,7 +40,7 @@ pub(super) fn settle(config: &mut ConsumerConfig, has_store: bool, has_policy: b
     match config.start {
         StartPosition::Latest => {}
         _ if config.origin(ConfigKey::Start) == ConfigOrigin::Default => {
-            config.set(ConfigKey::Start, &StartPosition::Latest.to_string())?;
+            config.start(StartPosition::Latest)?;
         }
         other => {
             return wrong(format!(
@@ -40,7 +49,7 @@ pub(super) fn settle(config: &mut ConsumerConfig, has_store: bool, has_policy: b
         }
     }
     if config.group.is_none() {
-        config.set(ConfigKey::Group, "broadcast")?;
+        config.group("broadcast")?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-use super::{ConsumerBuilder, missing, refuse_ineffective};
+use super::{ConsumerBuilder, missing};
 use crate::config::ConfigKey;
 use crate::consumer::handle::Handle;
 use crate::consumer::shutdown_report::ShutdownReport;
@@ -226,7 +226,7 @@ impl ConsumerBuilder {
         }
         // It would run while records wait here, and count against those that nobody has looked at.
         let why = "with a stream of records, whose reader takes its time";
-        refuse_ineffective(&self.config, &[ConfigKey::HandlerTimeout], why)?;
+        self.config.refuse(&[ConfigKey::HandlerTimeout], why)?;
         let (to, items) = mpsc::channel(waiting);
         self.factory = Some(Factory::new(None, move |_| Forward { to: to.clone(), split }));
         let consumer = self.build().await?;

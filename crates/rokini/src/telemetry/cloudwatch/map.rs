@@ -3,7 +3,7 @@
 use aws_sdk_cloudwatch::types::StandardUnit;
 use metrics::Unit;
 
-pub(super) use crate::config::monitoring::{CloudWatchDimension as Dimension, CloudWatchLevel as Level};
+pub(super) use crate::config::choices::{CloudWatchDimension as Dimension, CloudWatchLevel as Level};
 use crate::telemetry::defs::{Metric, MetricKind};
 
 /// A metric in CloudWatch.

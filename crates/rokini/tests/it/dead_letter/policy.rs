@@ -141,7 +141,7 @@ async fn a1_a_letter_confirmed_by_a_worker_that_dies_is_put_again_under_the_same
     assert!(position(&store).await < positions[4]);
 
     let sink = DeadLetterFile::new(&path);
-    let second = Running::start(builder(&kinesis, &store).await.dead_letter(sink)).await;
+    let second = Running::start(builder(&kinesis, &store).await.dead_letter_sink(sink)).await;
     until_position(&store, positions[9]).await;
     second.stop().await;
     let entries = kept();
@@ -159,7 +159,7 @@ async fn a1_a_queue_that_does_not_answer_holds_the_position_and_then_lets_it_pas
     let (address, dead) =
         queue::serve(std::iter::repeat_n(queue::Answer::Error(503, "ServiceUnavailable"), 3)).await;
     let sink = queue::sink(address, "dead").await;
-    let mut running = Running::start(builder(&kinesis, &store).await.dead_letter(sink)).await;
+    let mut running = Running::start(builder(&kinesis, &store).await.dead_letter_sink(sink)).await;
     running.until(EventCode::DeadLetterFailed).await;
     assert_eq!(position(&store).await, positions[3]);
     running.until(EventCode::DeadLettered).await;

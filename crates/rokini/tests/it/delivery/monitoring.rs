@@ -236,7 +236,7 @@ async fn c1_metrics_count_what_was_given_up_and_what_was_tried_again() {
         if then == OnFailure::DeadLetter {
             let sink = Sink::default();
             sink.0.lock().unwrap().0 = 4;
-            building = building.dead_letter(sink);
+            building = building.dead_letter_sink(sink);
         }
         let running = Running::start(poisoned(building, &log)).await;
         let handle = running.handle.clone();

@@ -242,7 +242,7 @@ async fn a1_dead_letter_is_confirmed_before_the_position_passes() {
     let sink = Sink::default();
     sink.0.lock().unwrap().0 = 6;
     let building = builder(&stream, store.clone(), "w").on_failure(OnFailure::DeadLetter).max_attempts(4);
-    let running = Running::start(poisoned(building.dead_letter(sink.clone()), &log)).await;
+    let running = Running::start(poisoned(building.dead_letter_sink(sink.clone()), &log)).await;
     let mut events = running.handle.events();
     let mut failed = Vec::new();
     while failed.len() < 6 {
@@ -300,7 +300,7 @@ async fn a1_a_sink_that_panics_or_hangs_has_failed_and_the_letter_is_put_again()
     let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
     stream.put_all(0, &["a", "bad", "b"]);
     let building = builder(&stream, store.clone(), "w").on_failure(OnFailure::DeadLetter).max_attempts(1);
-    let running = Running::start(poisoned(building.dead_letter(Unsound::default()), &log)).await;
+    let running = Running::start(poisoned(building.dead_letter_sink(Unsound::default()), &log)).await;
     let mut events = running.handle.events();
     let begun = Instant::now();
     until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(3))).await;
@@ -330,7 +330,7 @@ async fn a1_worker_that_dies_before_the_sink_confirms_leaves_the_record_to_the_n
     let building = |name| {
         let building =
             builder(&stream, store.clone(), name).on_failure(OnFailure::DeadLetter).max_attempts(1);
-        poisoned(building.dead_letter(sink.clone()), &log)
+        poisoned(building.dead_letter_sink(sink.clone()), &log)
     };
     let first = Running::start(building("w")).await;
     sleep(Duration::from_secs(30)).await;
@@ -358,13 +358,13 @@ async fn t3_policies_without_effect_are_refused() {
         (|b| b.max_failure_age(Duration::from_secs(1)), "`max_failure_age = 1s` has no effect"),
         (|b| b.bisect(true), "`bisect = true` has no effect"),
         (|b| b.on_failure(OnFailure::DeadLetter).max_attempts(1), "no dead-letter sink"),
-        (|b| b.dead_letter(Sink::default()), "has no effect with `on_failure = retry`"),
+        (|b| b.dead_letter_sink(Sink::default()), "has no effect with `on_failure = retry`"),
     ];
     for (change, expected) in wrong {
         let error = change(base()).build().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains(expected), "{error}");
     }
-    let right = base().on_failure(OnFailure::DeadLetter).max_attempts(1).dead_letter(Sink::default());
+    let right = base().on_failure(OnFailure::DeadLetter).max_attempts(1).dead_letter_sink(Sink::default());
     assert!(right.build().await.is_ok());
 }

@@ -285,7 +285,7 @@ async fn c2_a_token_that_is_not_acked_while_shard_ended_runs_does_not_stop_the_s
         }
         if how == "is buried" {
             building =
-                building.on_failure(OnFailure::DeadLetter).max_attempts(1).dead_letter(Sink::default());
+                building.on_failure(OnFailure::DeadLetter).max_attempts(1).dead_letter_sink(Sink::default());
         }
         let building = building.processor(move |_| Flushing {
             log: calls.clone(),

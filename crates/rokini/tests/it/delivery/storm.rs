@@ -175,7 +175,7 @@ async fn blow(storm: Storm) -> Result<(), TestCaseError> {
             building = building.bisect(storm.bisect).max_attempts(storm.attempts);
         }
         if storm.then == OnFailure::DeadLetter {
-            building = building.dead_letter(morgue.clone());
+            building = building.dead_letter_sink(morgue.clone());
         }
         let (book, storm) = (Arc::clone(&book), storm.clone());
         building.processor(move |shard| {

@@ -1,0 +1,105 @@
+//! The values of all settings.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use rokini_lease::{BillingMode, GroupId, WorkerName};
+
+use crate::config::choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss};
+use crate::config::form::{
+    Billing, Checked, Choice, Choices, CollectorUrl, DEFAULT_UNITS, Flag, Form, Headers, Most, Name,
+    Namespace, NoValue, Or, Parsed, Resolution, Span, Stored, Streams, TableName, Unlimited, Unset, Whole,
+};
+use crate::config::key::ConfigKey;
+use crate::config::secret;
+use crate::config::table::settings_table;
+use crate::types::dead_letter_target::DeadLetterTarget;
+use crate::types::failure::OnFailure;
+use crate::types::start_position::StartPosition;
+use crate::types::stream_ref::StreamRef;
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:ty $(, set($given:ty))?;)+) => {
+        /// The values of all settings. What each one does, its unit and its default is written at its [`ConfigKey`].
+        ///
+        /// `Debug` shows them as texts, and secrets as `***`.
+        #[derive(Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Settings {
+            $(
+                #[doc = concat!("[`ConfigKey::", stringify!($key), "`]")]
+                pub $field: $type,
+            )+
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl Settings {
+            /// Reads one value. `Err` says what would be accepted.
+            pub(super) fn parse(&mut self, key: ConfigKey, text: &str) -> Result<(), String> {
+                match key {
+                    $(ConfigKey::$key => self.$field = <$form>::parse(text).ok_or_else(<$form>::accepted)?,)+
+                }
+                self.settle_billing();
+                Ok(())
+            }
+
+            /// Takes over one value.
+            pub(super) fn take(&mut self, key: ConfigKey, other: &Self) {
+                match key {
+                    $(ConfigKey::$key => self.$field.clone_from(&other.$field),)+
+                }
+                self.settle_billing();
+            }
+
+            /// The value as [`Settings::parse`] takes it; `None` where there is none.
+            pub(super) fn text(&self, key: ConfigKey) -> Option<String> {
+                match key {
+                    $(ConfigKey::$key => <$form>::text(&self.$field),)+
+                }
+            }
+
+            $($(
+                /// The value that a program gave. `Err` has the text of what was wrong, and what would be accepted.
+                pub(super) fn $field(&mut self, value: $given) -> Result<(), (String, String)> {
+                    let checked = <$form>::check(value.into());
+                    self.$field = checked.map_err(|shown| (shown, <$form>::accepted()))?;
+                    self.settle_billing();
+                    Ok(())
+                }
+            )?)+
+        }
+    };
+}
+settings_table!(settings);
+
+impl Settings {
+    /// The value as people may see it; `None` where there is none.
+    pub(crate) fn shown(&self, key: ConfigKey) -> Option<String> {
+        self.text(key).map(|text| secret::shown(key, &text))
+    }
+
+    /// The mode has the units, which are settings of their own.
+    fn settle_billing(&mut self) {
+        if let BillingMode::Provisioned { read_units, write_units } = &mut self.billing_mode {
+            (*read_units, *write_units) = (self.read_capacity_units.get(), self.write_capacity_units.get());
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Settings");
+        for key in ConfigKey::ALL {
+            shown.field(key.name(), &self.shown(*key));
+        }
+        shown.finish()
+    }
+}
