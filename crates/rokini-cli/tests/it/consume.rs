@@ -113,7 +113,7 @@ async fn g2_as_process_one_a_signal_drains_and_ends_with_zero() {
     let space = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
     let possible = Command::new("unshare").args(space).arg("true").status().await;
     if !possible.as_ref().is_ok_and(std::process::ExitStatus::success) {
-        eprintln!("skipped: `unshare {}` does not work here: {possible:?}", space.join(" "));
+        crate::skipped(format_args!("`unshare {}` does not work here: {possible:?}", space.join(" ")));
         return;
     }
     let inner = local.rokini(&["consume", "orders", "--group", "g", "--json"]);

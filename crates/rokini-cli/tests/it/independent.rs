@@ -16,9 +16,9 @@ async fn one_killed_one_stopped_nothing_lost() {
         variable("AWS_ENDPOINT_URL_KINESIS"),
         variable("AWS_ENDPOINT_URL_DYNAMODB"),
     ) else {
-        eprintln!(
-            "skipped: set INDEPENDENT_SERVERS=1, AWS_ENDPOINT_URL_KINESIS and AWS_ENDPOINT_URL_DYNAMODB to servers \
-             on this machine, or run .ci/independent.sh"
+        crate::skipped(
+            "set INDEPENDENT_SERVERS=1, AWS_ENDPOINT_URL_KINESIS and AWS_ENDPOINT_URL_DYNAMODB to servers \
+             on this machine, or run .ci/independent.sh",
         );
         return;
     };

@@ -37,7 +37,7 @@ fn passed(output: &Output) {
 async fn boto3() {
     let there = Command::new("python3").args(["-c", "import boto3"]).output();
     if !there.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: python3 with boto3 is not there");
+        crate::skipped("python3 with boto3 is not there");
         return;
     }
     let mut command = Command::new("python3");
@@ -70,7 +70,7 @@ async fn java_sdk() {
         std::fs::rename(partial, &jars).unwrap();
     }
     if let Err(error) = Command::new("java").arg("-version").output() {
-        eprintln!("skipped: java is not there: {error}");
+        crate::skipped(format_args!("java is not there: {error}"));
         return;
     }
     let mut command = Command::new("java");
@@ -98,15 +98,12 @@ fn installs(program: &str, arguments: &[&str], directory: &Path) -> bool {
         Ok(output) if output.status.success() => true,
         Ok(Output { stdout, stderr, .. }) => {
             let said = [stdout, stderr].concat();
-            eprintln!(
-                "skipped: {program} {} failed: {}",
-                arguments.join(" "),
-                String::from_utf8_lossy(&said)
-            );
+            let said = String::from_utf8_lossy(&said);
+            crate::skipped(format_args!("{program} {} failed: {}", arguments.join(" "), said.trim()));
             false
         }
         Err(error) => {
-            eprintln!("skipped: {program} is not there: {error}");
+            crate::skipped(format_args!("{program} is not there: {error}"));
             false
         }
     }

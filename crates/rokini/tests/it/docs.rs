@@ -128,7 +128,7 @@ fn promtool_accepts_alerts_and_dashboard() {
         |arguments: &[&std::ffi::OsStr]| std::process::Command::new("promtool").args(arguments).output();
     let alerts = folder.join("alerts.yml");
     let Ok(checked) = promtool(&["check".as_ref(), "rules".as_ref(), alerts.as_os_str()]) else {
-        eprintln!("skipped: promtool is not installed (Debian: apt-get install prometheus)");
+        crate::skipped("promtool is not installed (Debian: apt-get install prometheus)");
         return;
     };
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));

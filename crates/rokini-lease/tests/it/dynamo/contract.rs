@@ -60,9 +60,9 @@ async fn another_server_keeps_the_contract() {
         None => match Dynalite::start().await {
             Ok(server) => Some(server),
             Err(reason) => {
-                eprintln!(
-                    "skipped: {reason}; ROKINI_TEST_DYNAMODB=host:port runs this against a server of your own"
-                );
+                crate::skipped(format_args!(
+                    "{reason}; ROKINI_TEST_DYNAMODB=host:port runs this against a server of your own"
+                ));
                 return;
             }
         },

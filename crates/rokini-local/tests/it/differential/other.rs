@@ -31,11 +31,11 @@ pub(crate) async fn start() -> Option<Other> {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
                 let why = String::from_utf8_lossy(&output.stderr);
-                eprintln!("skipped: npm could not install {PACKAGE}: {why}");
+                crate::skipped(format_args!("npm could not install {PACKAGE}: {}", why.trim()));
                 return None;
             }
             Err(error) => {
-                eprintln!("skipped: npm is not there: {error}");
+                crate::skipped(format_args!("npm is not there: {error}"));
                 return None;
             }
         }
@@ -62,7 +62,7 @@ pub(crate) async fn start() -> Option<Other> {
     let process = match command.spawn() {
         Ok(process) => process,
         Err(error) => {
-            eprintln!("skipped: node is not there: {error}");
+            crate::skipped(format_args!("node is not there: {error}"));
             return None;
         }
     };
