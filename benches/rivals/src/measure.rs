@@ -33,17 +33,13 @@ pub(crate) async fn get_records(kind: Kind, batches: &Batches) -> f64 {
     while left > 0 {
         let count = left.min(500).min((1 << 20) / batches.record_bytes);
         left -= count;
-        let entry = |_| PutRecordsRequestEntry {
-            data: vec![b'x'; batches.record_bytes].into(),
-            partition_key: "partition-key-17".into(),
-            explicit_hash_key: None,
-        };
+        let entry = |_| PutRecordsRequestEntry::new(vec![b'x'; batches.record_bytes], "partition-key-17");
         let records = (0..count).map(entry).collect();
-        let put = PutRecordsRequest { stream_name: Some(STREAM.into()), stream_arn: None, records };
+        let put = PutRecordsRequest::new(records).stream_name(STREAM);
         assert_eq!(client.call(&put).await.unwrap().failed_record_count.unwrap_or(0), 0);
     }
     let shard_iterator = iterator(&mut client).await.unwrap();
-    let request = GetRecordsRequest { shard_iterator, limit: Some(batches.limit), stream_arn: None };
+    let request = GetRecordsRequest::new(shard_iterator).limit(batches.limit);
     for _ in 0..3 {
         client.length(batches.codec, &request).await;
     }
@@ -89,24 +85,20 @@ pub(crate) async fn many_shards(kind: Kind) -> ManyShards {
     let mut client = Client::connect(&server.address).await;
     create(&mut client, 10_000).await;
     let (mut started, mut listed) = (None, 0);
-    let mut request = ListShardsRequest { stream_name: Some(STREAM.into()), ..Default::default() };
+    let mut request = ListShardsRequest::new().stream_name(STREAM);
     // A server that cannot go on has listed what it has listed.
     while let Ok(page) = client.call(&request).await {
         started.get_or_insert_with(|| began.elapsed().as_secs_f64());
         listed += page.shards.unwrap_or_default().len();
         let Some(token) = page.next_token else { break };
-        request = ListShardsRequest { next_token: Some(token), ..Default::default() };
+        request = ListShardsRequest::new().next_token(token);
     }
     ManyShards { started: started.unwrap(), listed: listed as f64, memory: server.peak_mib() }
 }
 
 /// Creates the stream, and waits until its first shard can be read.
 async fn create(client: &mut Client, shards: i32) {
-    let request = CreateStreamRequest {
-        stream_name: STREAM.into(),
-        shard_count: Some(shards),
-        ..CreateStreamRequest::default()
-    };
+    let request = CreateStreamRequest::new(STREAM).shard_count(shards);
     client.call(&request).await.unwrap();
     let began = Instant::now();
     while let Err(error) = iterator(client).await {
@@ -116,13 +108,6 @@ async fn create(client: &mut Client, shards: i32) {
 }
 
 async fn iterator(client: &mut Client) -> Result<String, String> {
-    let request = GetShardIteratorRequest {
-        stream_name: Some(STREAM.into()),
-        stream_arn: None,
-        shard_id: "shardId-000000000000".into(),
-        shard_iterator_type: ShardIteratorType::TrimHorizon,
-        starting_sequence_number: None,
-        timestamp: None,
-    };
+    let request = GetShardIteratorRequest::new("shardId-000000000000", ShardIteratorType::TrimHorizon).stream_name(STREAM);
     client.call(&request).await?.shard_iterator.ok_or_else(|| "no iterator".to_owned())
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use ferrokinesis::store::StoreOptions;
-use rokini_local::{LocalKinesis, Settings};
+use rokini_local::{LocalKinesis, LocalSettings};
 use tokio::net::TcpListener;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Running {
     pub(crate) async fn start(kind: Kind) -> Self {
         match kind {
             Kind::Rokini => {
-                let local = LocalKinesis::builder().settings(Settings::default()).throughput_limits(false);
+                let local = LocalKinesis::builder().settings(LocalSettings::default()).throughput_limits(false);
                 Self::Rokini(local.start().await.unwrap())
             }
             Kind::Ferrokinesis => {

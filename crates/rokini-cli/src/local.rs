@@ -171,7 +171,7 @@ async fn announce(
         ("AWS_ACCESS_KEY_ID", "local".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
     ];
-    let listed = kinesis.model().call(&ListStreamsRequest { limit: Some(10_000), ..Default::default() });
+    let listed = kinesis.model().call(&ListStreamsRequest::new().limit(10_000));
     let streams = listed.map(|listed| listed.stream_names).unwrap_or_default();
     if context.json {
         let environment: serde_json::Map<_, _> =

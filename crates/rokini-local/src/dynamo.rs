@@ -1,12 +1,11 @@
 //! An embedded DynamoDB, for the lease table beside a local Kinesis.
 
-mod front;
+mod handler;
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -15,12 +14,9 @@ use tokio_util::task::TaskTracker;
 
 pub use dynoxide::Database;
 
+use crate::dynamo::handler::DynamoHandler;
 use crate::faults::Faults;
-use crate::server::{Security, Server};
-use front::Front;
-
-/// How long requests under way may take to finish once the server is asked to stop.
-const GRACE: Duration = Duration::from_secs(2);
+use crate::server::{SHUTDOWN_GRACE, Security, Server};
 
 /// A DynamoDB endpoint on the loopback interface. Dropping it stops the server.
 ///
@@ -28,7 +24,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub struct LocalDynamo {
     database: Database,
     address: SocketAddr,
-    front: Option<Server>,
+    /// Stands before the database's own server where faults are wanted.
+    proxy: Option<Server>,
     stop: DropGuard,
     server: JoinHandle<()>,
 }
@@ -38,10 +35,12 @@ pub struct LocalDynamo {
 #[non_exhaustive]
 pub enum DynamoError {
     /// The database could not be opened.
-    #[error("could not open the database: {0}")]
+    #[error("cannot open the DynamoDB database: {0}")]
     Open(String),
     /// The address could not be bound.
-    #[error("could not listen: `address`={address}")]
+    #[error(
+        "the local DynamoDB cannot listen on {address}: choose another address, or port 0 for any free one"
+    )]
     Listen {
         /// The wanted address.
         address: SocketAddr,
@@ -82,13 +81,13 @@ impl LocalDynamo {
             dynoxide::server::serve_with_shutdown(listener, database.clone(), stop.clone().cancelled_owned());
         let server = TaskTracker::new().spawn(async move {
             if let Err(error) = served.await {
-                tracing::warn!(%error, "the local DynamoDB ended");
+                tracing::warn!(%error, "the local DynamoDB ended with an error");
             }
         });
-        Ok(Self { database, address, front: None, stop: stop.drop_guard(), server })
+        Ok(Self { database, address, proxy: None, stop: stop.drop_guard(), server })
     }
 
-    /// Serves a database at a given address, and lets faults befall the calls on their way.
+    /// Serves a database at a given address, and applies faults to the calls on their way.
     ///
     /// Rules see a call's operation (as in `UpdateItem`) and its caller. Faults that only Kinesis knows ([`Fault::Jump`],
     /// [`Fault::Empty`], [`Fault::FailRecords`]) change nothing.
@@ -108,10 +107,10 @@ impl LocalDynamo {
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let mut dynamo = Self::serve(database, any_port()).await?;
         let stop = CancellationToken::new();
-        let front = Front::new(dynamo.address, faults, stop.clone());
-        let front = Server::start(listener, front, Security::default(), stop).map_err(listen)?;
-        dynamo.address = front.address();
-        dynamo.front = Some(front);
+        let handler = DynamoHandler { server: dynamo.address, faults, stop: stop.clone() };
+        let proxy = Server::start(listener, handler, Security::default(), stop).map_err(listen)?;
+        dynamo.address = proxy.address();
+        dynamo.proxy = Some(proxy);
         Ok(dynamo)
     }
 
@@ -135,12 +134,12 @@ impl LocalDynamo {
 
     /// Stops accepting, lets requests under way finish for at most two seconds, and ends.
     pub async fn shutdown(self) {
-        let Self { stop, mut server, front, .. } = self;
-        if let Some(front) = front {
-            front.shutdown().await;
+        let Self { stop, mut server, proxy, .. } = self;
+        if let Some(proxy) = proxy {
+            proxy.shutdown().await;
         }
         drop(stop);
-        if tokio::time::timeout(GRACE, &mut server).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_GRACE, &mut server).await.is_err() {
             server.abort();
         }
     }
@@ -151,8 +150,9 @@ impl LocalDynamo {
 /// # Errors
 /// [`DynamoError::Open`].
 pub fn open_file(path: &Path) -> Result<Database, DynamoError> {
-    let text =
-        path.to_str().ok_or_else(|| DynamoError::Open(format!("not Unicode: `path`={}", path.display())))?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| DynamoError::Open(format!("the path `{}` is not Unicode", path.display())))?;
     Database::new(text).map_err(|error| DynamoError::Open(error.to_string()))
 }
 

@@ -1,4 +1,4 @@
-//! Faults on demand: which calls go wrong, and how. Pure: the HTTP front carries them out.
+//! Faults on demand: which calls go wrong, and how. Only decided here; the HTTP server applies them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What goes wrong with a call.
 ///
 /// The body of the answer to SubscribeToShard is the whole stream of events: [`Fault::HangAfter`] and [`Fault::CutAfter`] count
-/// its bytes from the first. Befalling a `SubscribeToShardEvent`, they count those of the event.
+/// its bytes from the first. Applied to a `SubscribeToShardEvent`, they count those of the event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 #[non_exhaustive]
@@ -44,15 +44,15 @@ pub enum Fault {
     DropAfter,
     /// The call is not carried out; nothing ever answers.
     HangBefore,
-    /// The call is carried out; headers are sent, and so many bytes of the body; then nothing.
+    /// The call is carried out; headers are sent, and this many bytes of the body; then nothing.
     HangAfter {
-        /// Of the body.
+        /// How many bytes of the body are sent. Default 0.
         #[serde(default)]
         bytes: usize,
     },
-    /// The call is carried out; headers are sent, and so many bytes of the body; then the connection is cut.
+    /// The call is carried out; headers are sent, and this many bytes of the body; then the connection is cut.
     CutAfter {
-        /// Of the body.
+        /// How many bytes of the body are sent. Default 0.
         #[serde(default)]
         bytes: usize,
     },
@@ -61,7 +61,7 @@ pub enum Fault {
     /// PutRecords does not write these records of the request, counted from 0, and reports this error for each.
     /// Nothing else changes by it.
     FailRecords {
-        /// Which.
+        /// Their indexes in the request.
         records: Vec<usize>,
         /// Their error.
         code: ErrorCode,
@@ -70,15 +70,16 @@ pub enum Fault {
 
 impl Fault {
     /// Whether the call goes on after it.
-    fn lets_pass(&self) -> bool {
+    fn lets_call_pass(&self) -> bool {
         matches!(self, Self::Delay { .. } | Self::Jump { .. })
     }
 }
 
-/// Which calls a fault befalls. What is absent matches every call.
+/// Which calls a fault is applied to. A condition that is absent matches every call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rule {
+#[non_exhaustive]
+pub struct FaultRule {
     /// Name of the operation, as in `GetRecords`. `SubscribeToShardEvent` is each event pushed to a subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
@@ -91,21 +92,21 @@ pub struct Rule {
     /// Access key id of the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
-    /// So many matching calls are spared first.
+    /// How many matching calls are spared first. Default 0.
     #[serde(default)]
     pub skip: u64,
-    /// After so many calls the rule is spent.
+    /// After how many calls the rule is spent. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
-    /// Of the calls that match, this share is hit, between 0 and 1.
+    /// The share of matching calls that is hit, between 0 and 1. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
     /// What happens.
     pub fault: Fault,
 }
 
-impl Rule {
-    /// Befalls every call.
+impl FaultRule {
+    /// Applies to every call.
     #[must_use]
     pub fn always(fault: Fault) -> Self {
         Self {
@@ -120,7 +121,7 @@ impl Rule {
         }
     }
 
-    /// Befalls every call of an operation.
+    /// Applies to every call of an operation.
     #[must_use]
     pub fn on(operation: impl Into<String>, fault: Fault) -> Self {
         Self { operation: Some(operation.into()), ..Self::always(fault) }
@@ -144,25 +145,25 @@ impl Rule {
         Self { caller: Some(access_key_id.into()), ..self }
     }
 
-    /// Spares so many calls first.
+    /// Spares this many matching calls first.
     #[must_use]
     pub fn skip(self, calls: u64) -> Self {
         Self { skip: calls, ..self }
     }
 
-    /// Is spent after so many calls.
+    /// Is spent after this many calls.
     #[must_use]
     pub fn times(self, calls: u64) -> Self {
         Self { times: Some(calls), ..self }
     }
 
-    /// Befalls only this share of the calls, between 0 and 1.
+    /// Applies to this share of the matching calls only, between 0 and 1.
     #[must_use]
     pub fn probability(self, share: f64) -> Self {
         Self { probability: Some(share), ..self }
     }
 
-    fn matches(&self, call: &Call<'_>) -> bool {
+    fn matches(&self, call: &FaultCall<'_>) -> bool {
         let same = |wanted: &Option<String>, got: Option<&str>| wanted.is_none() || wanted.as_deref() == got;
         same(&self.operation, Some(call.operation))
             && same(&self.stream, call.stream)
@@ -173,7 +174,8 @@ impl Rule {
 
 /// What a rule can see of a call.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Call<'a> {
+#[non_exhaustive]
+pub struct FaultCall<'a> {
     /// Name of the operation.
     pub operation: &'a str,
     /// Name of the stream.
@@ -184,14 +186,22 @@ pub struct Call<'a> {
     pub caller: Option<&'a str>,
 }
 
+impl<'a> FaultCall<'a> {
+    /// A call of an operation, of which nothing else is known.
+    #[must_use]
+    pub const fn new(operation: &'a str) -> Self {
+        Self { operation, stream: None, shard: None, caller: None }
+    }
+}
+
 /// A rule in force.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Installed {
+pub struct InstalledRule {
     /// Names it for [`Faults::remove`].
     pub id: u64,
     /// The rule.
-    pub rule: Rule,
+    pub rule: FaultRule,
     /// How many calls it has hit.
     pub hits: u64,
     /// How many calls it has matched.
@@ -201,12 +211,12 @@ pub struct Installed {
 /// The rules in force, shared by all who hold a clone. The same rules, calls and seed give the same faults.
 #[derive(Debug, Clone)]
 pub struct Faults {
-    rules: Arc<Mutex<Rules>>,
+    rules: Arc<Mutex<RuleSet>>,
 }
 
 #[derive(Debug)]
-struct Rules {
-    installed: Vec<Installed>,
+struct RuleSet {
+    installed: Vec<InstalledRule>,
     next_id: u64,
     rng: SmallRng,
 }
@@ -215,20 +225,20 @@ impl Faults {
     /// No rules; the seed decides about probabilities.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let rules = Rules { installed: Vec::new(), next_id: 1, rng: SmallRng::seed_from_u64(seed) };
+        let rules = RuleSet { installed: Vec::new(), next_id: 1, rng: SmallRng::seed_from_u64(seed) };
         Self { rules: Arc::new(Mutex::new(rules)) }
     }
 
-    fn with<T>(&self, visit: impl FnOnce(&mut Rules) -> T) -> T {
+    fn with<T>(&self, visit: impl FnOnce(&mut RuleSet) -> T) -> T {
         visit(&mut self.rules.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts a rule in force, after those already there. The answer names it for [`Faults::remove`].
-    pub fn add(&self, rule: Rule) -> u64 {
+    pub fn add(&self, rule: FaultRule) -> u64 {
         self.with(|rules| {
             let id = rules.next_id;
             rules.next_id += 1;
-            rules.installed.push(Installed { id, rule, hits: 0, matched: 0 });
+            rules.installed.push(InstalledRule { id, rule, hits: 0, matched: 0 });
             id
         })
     }
@@ -249,16 +259,16 @@ impl Faults {
 
     /// The rules in force, spent ones too, with their counts.
     #[must_use]
-    pub fn list(&self) -> Vec<Installed> {
+    pub fn list(&self) -> Vec<InstalledRule> {
         self.with(|rules| rules.installed.clone())
     }
 
-    /// What befalls a call: any number of delays and jumps, then at most one fault that ends it. Counts as a call.
+    /// The faults of a call: any number of delays and jumps, then at most one fault that ends it. Counts as a call.
     #[must_use]
-    pub fn decide(&self, call: &Call<'_>) -> Vec<Fault> {
-        self.with(|Rules { installed, rng, .. }| {
+    pub fn decide(&self, call: &FaultCall<'_>) -> Vec<Fault> {
+        self.with(|RuleSet { installed, rng, .. }| {
             let mut faults = Vec::new();
-            for Installed { rule, hits, matched, .. } in installed {
+            for InstalledRule { rule, hits, matched, .. } in installed {
                 if !rule.matches(call) {
                     continue;
                 }
@@ -269,7 +279,7 @@ impl Faults {
                 }
                 *hits += 1;
                 faults.push(rule.fault.clone());
-                if !rule.fault.lets_pass() {
+                if !rule.fault.lets_call_pass() {
                     break;
                 }
             }
@@ -286,7 +296,7 @@ fn drawn(rng: &mut SmallRng, probability: Option<f64>) -> bool {
 mod tests {
     use super::*;
 
-    const READ: Call<'static> = Call {
+    const READ: FaultCall<'static> = FaultCall {
         operation: "GetRecords",
         stream: Some("s"),
         shard: Some("shardId-000000000001"),
@@ -297,15 +307,15 @@ mod tests {
     fn a_rule_sees_operation_stream_shard_and_caller() {
         let fault = || Fault::DropBefore;
         let cases = [
-            (Rule::always(fault()), true),
-            (Rule::on("GetRecords", fault()), true),
-            (Rule::on("PutRecord", fault()), false),
-            (Rule::always(fault()).stream("s"), true),
-            (Rule::always(fault()).stream("t"), false),
-            (Rule::always(fault()).shard("shardId-000000000001"), true),
-            (Rule::always(fault()).shard("shardId-000000000002"), false),
-            (Rule::always(fault()).caller("me"), true),
-            (Rule::always(fault()).caller("you"), false),
+            (FaultRule::always(fault()), true),
+            (FaultRule::on("GetRecords", fault()), true),
+            (FaultRule::on("PutRecord", fault()), false),
+            (FaultRule::always(fault()).stream("s"), true),
+            (FaultRule::always(fault()).stream("t"), false),
+            (FaultRule::always(fault()).shard("shardId-000000000001"), true),
+            (FaultRule::always(fault()).shard("shardId-000000000002"), false),
+            (FaultRule::always(fault()).caller("me"), true),
+            (FaultRule::always(fault()).caller("you"), false),
         ];
         for (rule, hit) in cases {
             let faults = Faults::new(0);
@@ -317,20 +327,20 @@ mod tests {
     #[test]
     fn skip_and_times_count_matching_calls() {
         let faults = Faults::new(0);
-        faults.add(Rule::on("GetRecords", Fault::Throttle).skip(1).times(2));
+        faults.add(FaultRule::on("GetRecords", Fault::Throttle).skip(1).times(2));
         let hits: Vec<usize> = (0..5).map(|_| faults.decide(&READ).len()).collect();
         assert_eq!(hits, [0, 1, 1, 0, 0]);
-        assert_eq!(faults.decide(&Call { operation: "PutRecord", ..READ }), []);
+        assert_eq!(faults.decide(&FaultCall { operation: "PutRecord", ..READ }), []);
         assert_eq!((faults.list()[0].hits, faults.list()[0].matched), (2, 5));
     }
 
     #[test]
     fn delays_add_up_and_the_first_end_counts() {
         let faults = Faults::new(0);
-        let id = faults.add(Rule::always(Fault::Delay { millis: 1 }));
-        faults.add(Rule::always(Fault::Delay { millis: 2 }));
-        faults.add(Rule::always(Fault::DropAfter));
-        faults.add(Rule::always(Fault::Throttle));
+        let id = faults.add(FaultRule::always(Fault::Delay { millis: 1 }));
+        faults.add(FaultRule::always(Fault::Delay { millis: 2 }));
+        faults.add(FaultRule::always(Fault::DropAfter));
+        faults.add(FaultRule::always(Fault::Throttle));
         let all = [Fault::Delay { millis: 1 }, Fault::Delay { millis: 2 }, Fault::DropAfter];
         assert_eq!(faults.decide(&READ), all);
         assert!(faults.remove(id) && !faults.remove(id));
@@ -343,7 +353,7 @@ mod tests {
     fn a_seed_repeats_itself() {
         let run = |seed| {
             let faults = Faults::new(seed);
-            faults.add(Rule::always(Fault::Throttle).probability(0.3));
+            faults.add(FaultRule::always(Fault::Throttle).probability(0.3));
             (0..200).map(|_| faults.decide(&READ).len()).collect::<Vec<_>>()
         };
         assert_eq!(run(1), run(1));
@@ -355,11 +365,11 @@ mod tests {
     #[test]
     fn rules_are_plain_json() {
         let text = r#"{"operation":"GetRecords","times":3,"fault":{"kind":"error","code":"KMSThrottlingException"}}"#;
-        let rule: Rule = serde_json::from_str(text).unwrap();
+        let rule: FaultRule = serde_json::from_str(text).unwrap();
         let error = Fault::Error { code: ErrorCode::KmsThrottling, message: String::new(), status: None };
-        assert_eq!(rule, Rule::on("GetRecords", error).times(3));
+        assert_eq!(rule, FaultRule::on("GetRecords", error).times(3));
         for wrong in [r#"{"fault":{"kind":"nothing"}}"#, r#"{"fault":{"kind":"throttle"},"shards":1}"#] {
-            assert!(serde_json::from_str::<Rule>(wrong).is_err(), "{wrong}");
+            assert!(serde_json::from_str::<FaultRule>(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -7,7 +7,7 @@ use rokini_wire::{ErrorCode, Timestamp};
 use serde::{Serialize, Serializer};
 
 /// Calls remembered; the oldest are forgotten first.
-const MOST_CALLS: usize = 10_000;
+const MAX_CALLS: usize = 10_000;
 
 /// One call that was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,7 +28,7 @@ pub struct CallRecord {
     pub records: usize,
     /// The error it was answered with.
     pub error: Option<ErrorCode>,
-    /// Whether a fault befell it.
+    /// Whether a fault was applied to it.
     pub fault: bool,
 }
 
@@ -36,7 +36,7 @@ fn millis<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Erro
     serializer.serialize_i64(at.millis())
 }
 
-/// The calls of a front, shared by all who hold a clone.
+/// The calls a server answered, shared by all who hold a clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Journal {
     calls: Arc<Mutex<VecDeque<CallRecord>>>,
@@ -45,7 +45,7 @@ pub(crate) struct Journal {
 impl Journal {
     pub(crate) fn add(&self, call: CallRecord) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        if calls.len() >= MOST_CALLS {
+        if calls.len() >= MAX_CALLS {
             calls.pop_front();
         }
         calls.push_back(call);

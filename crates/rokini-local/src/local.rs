@@ -13,21 +13,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::faults::Faults;
-use crate::http::{Front, Ids};
+use crate::http::{Backend, KinesisHandler};
 use crate::journal::{CallRecord, Journal};
 use crate::model::Model;
 use crate::server::{Security, Server};
 use crate::service::Service;
-use crate::settings::Settings;
+use crate::settings::LocalSettings;
 
 /// A Kinesis endpoint on the loopback interface. Dropping it cuts every connection and leaves no task behind.
 ///
 /// Any region and any credentials are accepted.
 #[derive(Debug)]
 pub struct LocalKinesis {
-    service: Service,
-    faults: Faults,
-    journal: Journal,
+    backend: Backend,
     server: Server,
     scheme: &'static str,
 }
@@ -37,7 +35,9 @@ pub struct LocalKinesis {
 #[non_exhaustive]
 pub enum StartError {
     /// The address could not be bound.
-    #[error("could not listen: `address`={address}")]
+    #[error(
+        "the local Kinesis cannot listen on {address}: choose another address, or port 0 for any free one"
+    )]
     Listen {
         /// The wanted address.
         address: SocketAddr,
@@ -53,7 +53,7 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
     /// A stream to begin with could not be created.
-    #[error("could not create a stream: `name`={name}")]
+    #[error("cannot create the stream `{name}`: change its name or its number of shards")]
     Stream {
         /// Its name.
         name: String,
@@ -64,9 +64,9 @@ pub enum StartError {
 
 /// What a [`LocalKinesis`] will be like.
 #[derive(Debug)]
-pub struct Builder {
+pub struct LocalKinesisBuilder {
     address: SocketAddr,
-    settings: Settings,
+    settings: LocalSettings,
     clock: Arc<dyn Clock>,
     model: Option<Model>,
     streams: Vec<(String, i32)>,
@@ -78,12 +78,12 @@ pub struct Builder {
 }
 
 impl LocalKinesis {
-    /// Starts from the defaults: a free loopback port, the system clock, [`Settings::default`], no streams.
+    /// Starts from the defaults: a free loopback port, the system clock, [`LocalSettings::default`], no streams.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> LocalKinesisBuilder {
+        LocalKinesisBuilder {
             address: (Ipv4Addr::LOCALHOST, 0).into(),
-            settings: Settings::default(),
+            settings: LocalSettings::default(),
             clock: Arc::new(SystemClock),
             model: None,
             streams: Vec::new(),
@@ -110,13 +110,13 @@ impl LocalKinesis {
     /// The model behind the endpoint, to call and to inspect in process.
     #[must_use]
     pub fn model(&self) -> &Service {
-        &self.service
+        &self.backend.service
     }
 
     /// Moves the time of the model forward: iterators expire, records pass their retention, streams become ACTIVE.
     /// Nothing but the model is affected; a client goes on by its own clock.
     pub fn advance(&self, by: Duration) {
-        self.service.advance(by);
+        self.backend.service.advance(by);
     }
 
     /// Puts a record, in process.
@@ -129,31 +129,26 @@ impl LocalKinesis {
         partition_key: &str,
         data: impl AsRef<[u8]>,
     ) -> Result<PutRecordResponse, ServiceError> {
-        self.service.call(&PutRecordRequest {
-            stream_name: Some(stream.to_owned()),
-            stream_arn: None,
-            data: data.as_ref().to_vec().into(),
-            partition_key: partition_key.into(),
-            explicit_hash_key: None,
-            sequence_number_for_ordering: None,
-        })
+        self.backend
+            .service
+            .call(&PutRecordRequest::new(data.as_ref().to_vec(), partition_key).stream_name(stream))
     }
 
-    /// The faults that befall calls to the endpoint.
+    /// The faults that are applied to calls to the endpoint.
     #[must_use]
     pub fn faults(&self) -> &Faults {
-        &self.faults
+        &self.backend.faults
     }
 
     /// The calls the endpoint has answered, the oldest first; at most the last 10,000.
     #[must_use]
     pub fn calls(&self) -> Vec<CallRecord> {
-        self.journal.list()
+        self.backend.journal.list()
     }
 
     /// Forgets the calls answered so far.
     pub fn forget_calls(&self) {
-        self.journal.clear();
+        self.backend.journal.clear();
     }
 
     /// Stops accepting, lets requests under way finish for at most two seconds, and waits until every task has ended.
@@ -162,7 +157,7 @@ impl LocalKinesis {
     }
 }
 
-impl Builder {
+impl LocalKinesisBuilder {
     /// Listens here instead of on a free loopback port.
     #[must_use]
     pub fn bind(mut self, address: SocketAddr) -> Self {
@@ -172,7 +167,7 @@ impl Builder {
 
     /// Behaves by these settings.
     #[must_use]
-    pub fn settings(mut self, settings: Settings) -> Self {
+    pub fn settings(mut self, settings: LocalSettings) -> Self {
         self.settings = settings;
         self
     }
@@ -185,7 +180,7 @@ impl Builder {
     }
 
     /// Limits how many times a second an operation such as CreateStream or DescribeStreamSummary can be called, as AWS does
-    /// (the default) or not. Without effect where [`Builder::throughput_limits`] are off.
+    /// (the default) or not. Without effect where [`LocalKinesisBuilder::throughput_limits`] are off.
     #[must_use]
     pub fn call_limits(mut self, limited: bool) -> Self {
         self.settings.call_limits = limited;
@@ -212,8 +207,8 @@ impl Builder {
         self.clock(Arc::new(ManualClock::new(start)))
     }
 
-    /// Serves this model instead of an empty one, and instead of what [`Builder::data`] finds, which it replaces.
-    /// [`Builder::settings`] then count for nothing.
+    /// Serves this model instead of an empty one, and instead of what [`LocalKinesisBuilder::data`] finds, which it replaces.
+    /// [`LocalKinesisBuilder::settings`] then count for nothing.
     #[must_use]
     pub fn model(mut self, model: Model) -> Self {
         self.model = Some(model);
@@ -289,17 +284,12 @@ impl Builder {
         create_streams(&service, now, streams)?;
         let listen = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let (faults, journal, stop) = (Faults::new(seed), Journal::default(), CancellationToken::new());
-        let front = Front {
-            service: service.clone(),
-            faults: faults.clone(),
-            journal: journal.clone(),
-            signed_only,
-            stop: stop.clone(),
-            ids: Arc::new(Ids::new(seed)),
-        };
-        let server = Server::start(listener, front, security, stop).map_err(listen)?;
-        Ok(LocalKinesis { service, faults, journal, server, scheme })
+        let stop = CancellationToken::new();
+        let (faults, journal) = (Faults::new(seed), Journal::default());
+        let backend = Backend { service, faults, journal, stop: stop.clone() };
+        let handler = KinesisHandler::new(backend.clone(), signed_only, seed);
+        let server = Server::start(listener, handler, security, stop).map_err(listen)?;
+        Ok(LocalKinesis { backend, server, scheme })
     }
 }
 
@@ -307,18 +297,14 @@ fn create_streams(service: &Service, now: Timestamp, streams: Vec<(String, i32)>
     let settings = service.with_model(|model, _| {
         let asked = model.settings().clone();
         *model.settings_mut() =
-            Settings { status_change: Duration::ZERO, call_limits: false, ..asked.clone() };
+            LocalSettings { status_change: Duration::ZERO, call_limits: false, ..asked.clone() };
         asked
     });
     for (name, shards) in streams {
         if service.with_model(|model, _| model.has_stream(now, &name)) {
             continue;
         }
-        let request = CreateStreamRequest {
-            stream_name: name.clone(),
-            shard_count: Some(shards),
-            ..CreateStreamRequest::default()
-        };
+        let request = CreateStreamRequest::new(&name).shard_count(shards);
         service.call(&request).map_err(|source| StartError::Stream { name, source })?;
     }
     service.with_model(|model, _| *model.settings_mut() = settings);

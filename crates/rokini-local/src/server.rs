@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
@@ -16,21 +14,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::http::{Body, Cut};
+use crate::http::Handler;
 
 /// How long requests under way may take to finish once a server is asked to stop.
-const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// Encrypts connections, or not.
 #[derive(Clone, Default)]
 pub(crate) struct Security {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
-}
-
-/// Answers one request, or has the connection cut.
-pub(crate) trait Handler: Clone + Send + Sync + 'static {
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Body>, Cut>> + Send;
 }
 
 /// A listening server. Dropping it cuts every connection.
@@ -79,7 +72,7 @@ impl Server {
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let tasks = Tasks { tracker: TaskTracker::new(), cut: CancellationToken::new() };
-        tasks.spawn(accept(listener, handler, security, stop.clone(), tasks.clone()));
+        tasks.spawn(accept_connections(listener, handler, security, stop.clone(), tasks.clone()));
         let cut = tasks.cut.clone().drop_guard();
         Ok(Self { address, stop, tasks, _cut: cut })
     }
@@ -92,14 +85,14 @@ impl Server {
     pub(crate) async fn shutdown(self) {
         self.stop.cancel();
         self.tasks.tracker.close();
-        if tokio::time::timeout(GRACE, self.tasks.tracker.wait()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_GRACE, self.tasks.tracker.wait()).await.is_err() {
             self.tasks.cut.cancel();
             self.tasks.tracker.wait().await;
         }
     }
 }
 
-async fn accept(
+async fn accept_connections(
     listener: TcpListener,
     handler: impl Handler,
     security: Security,
@@ -113,7 +106,13 @@ async fn accept(
         };
         match accepted {
             Ok((socket, _)) => {
-                tasks.spawn(greet(socket, handler.clone(), security.clone(), stop.clone(), tasks.clone()));
+                tasks.spawn(secure_connection(
+                    socket,
+                    handler.clone(),
+                    security.clone(),
+                    stop.clone(),
+                    tasks.clone(),
+                ));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: trying again at once would only spin.
@@ -124,7 +123,7 @@ async fn accept(
     }
 }
 
-async fn greet(
+async fn secure_connection(
     socket: TcpStream,
     handler: impl Handler,
     security: Security,
@@ -132,22 +131,22 @@ async fn greet(
     tasks: Tasks,
 ) {
     if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
+        tracing::debug!(%error, "could not set TCP_NODELAY");
     }
     #[cfg(feature = "tls")]
     if let Some(tls) = security.tls {
         match tls.accept(socket).await {
-            Ok(socket) => converse(socket, handler, stop, tasks).await,
-            Err(error) => tracing::debug!(%error, "no TLS connection"),
+            Ok(socket) => serve_connection(socket, handler, stop, tasks).await,
+            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
         }
         return;
     }
     #[cfg(not(feature = "tls"))]
     let Security {} = security;
-    converse(socket, handler, stop, tasks).await;
+    serve_connection(socket, handler, stop, tasks).await;
 }
 
-async fn converse(
+async fn serve_connection(
     socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     handler: impl Handler,
     stop: CancellationToken,
@@ -167,6 +166,6 @@ async fn converse(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
+        tracing::debug!(%error, "a connection ended with an error");
     }
 }

@@ -1,22 +1,22 @@
-//! The model behind a lock, with a clock: what the HTTP front and in-process callers share.
+//! The model behind a lock, with a clock: what the HTTP server and callers in process share.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rokini_wire::{Operation, ServiceError, Timestamp};
+use rokini_wire::{AnyRequest, AnyResponse, ServiceError, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, ShiftedClock};
-use crate::model::{Model, Serve};
+use crate::model::{Answer, Model, ModelRequest, answer_any};
 
 /// A shared [`Model`] that knows the time. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Service {
-    shared: Arc<Shared>,
+    shared: Arc<ServiceState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ServiceState {
     model: Mutex<Model>,
     clock: ShiftedClock,
     /// Counts changes of the model and jumps of the clock.
@@ -30,7 +30,7 @@ impl Service {
     #[must_use]
     pub fn new(model: Model, clock: Arc<dyn Clock>) -> Self {
         let clock = ShiftedClock::new(clock);
-        let shared = Shared {
+        let shared = ServiceState {
             model: Mutex::new(model),
             clock,
             changes: watch::Sender::new(0),
@@ -70,23 +70,25 @@ impl Service {
     ///
     /// # Errors
     /// Those of the operation.
-    pub fn call<R: Operation>(&self, request: &R) -> Result<R::Response, ServiceError>
-    where
-        Model: Serve<R>,
-    {
+    pub fn call<R: ModelRequest>(&self, request: &R) -> Result<R::Response, ServiceError> {
         self.with_model(|model, now| {
             #[cfg(feature = "data")]
             if let Some(store) = &self.shared.store {
-                store.admit::<R>()?;
+                store.check_writable::<R>()?;
             }
-            let answer = model.serve(now, request)?;
+            let response = model.call(now, request)?;
             #[cfg(feature = "data")]
             if let Some(store) = &self.shared.store {
                 // Under the lock: the store sees the calls in their order.
-                store.add(now, model.settings(), request, &answer)?;
+                store.add(now, model.settings(), request, &response)?;
             }
-            Ok(answer)
+            Ok(response)
         })
+    }
+
+    /// Answers a request of any operation but SubscribeToShard as of now.
+    pub(crate) fn call_any(&self, request: &AnyRequest) -> Result<AnyResponse, ServiceError> {
+        answer_any(&mut &*self, request)
     }
 
     /// Lends the model and the present time, for inspection and for changes no operation offers.
@@ -113,5 +115,11 @@ impl Service {
     /// Wakes those who wait for records, because the time or the model changed.
     fn touch(&self) {
         self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl Answer for &Service {
+    fn answer<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
+        self.call(request)
     }
 }

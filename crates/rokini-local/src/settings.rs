@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Settings of a [`Model`](crate::Model).
+/// Settings of a [`Model`](crate::Model). Start from the default and change fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Settings {
+pub struct LocalSettings {
     /// Twelve digits that appear in ARNs and messages. Default `000000000000`.
     pub account_id: String,
     /// The region that appears in ARNs. Default `us-east-1`.
@@ -37,7 +37,7 @@ pub struct Settings {
     pub seed: u64,
 }
 
-impl Default for Settings {
+impl Default for LocalSettings {
     fn default() -> Self {
         Self {
             account_id: "000000000000".to_owned(),
@@ -57,7 +57,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl LocalSettings {
     pub(crate) fn limits_calls(&self) -> bool {
         self.throughput_limits && self.call_limits
     }
@@ -67,6 +67,7 @@ impl Settings {
 ///
 /// The documentation allows both; a consumer must cope with both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EndOfShard {
     /// In the answer that holds the last records.
     WithLastRecords,

@@ -4,22 +4,19 @@
 //! disk before it is answered. A start replays them, keeps the result as the new snapshot and forgets them; what retention
 //! has trimmed by then is gone from the file too.
 
-use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use rokini_wire::shapes::record::{PutRecordsRequest, PutRecordsResponse};
-use rokini_wire::{ErrorCode, Operation, ServiceError, Timestamp, cbor};
-use serde::de::DeserializeOwned;
+use rokini_wire::{AnyRequest, ErrorCode, ServiceError, Timestamp, cbor};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Model, OperationVisitor, Serve};
-use crate::settings::Settings;
+use crate::model::{Answer, Model, ModelRequest, answer_any, changes_something};
+use crate::settings::LocalSettings;
 
 /// Name of the file in its directory.
-const FILE: &str = "kinesis.redb";
+const FILE_NAME: &str = "kinesis.redb";
 /// The snapshot, under the version of its format.
 const SNAPSHOT: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("snapshot");
 const FORMAT: u32 = 1;
@@ -27,19 +24,19 @@ const FORMAT: u32 = 1;
 const CALLS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("calls");
 
 /// What to do when the file cannot be written.
-const ROOM: &str = "make room on its disk";
+const MAKE_ROOM: &str = "make room on its disk";
 
-/// Why kept streams cannot be used.
+/// Why the streams kept in a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("could not {action} the kept streams; {next}: `path`={}", path.display())]
+#[error("cannot {action} the streams kept in `{}`: {next}", path.display())]
 pub struct DataError {
     action: &'static str,
     next: &'static str,
     path: PathBuf,
-    source: Box<dyn std::error::Error + Send + Sync>,
+    source: BoxError,
 }
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The open file.
 #[derive(Debug)]
@@ -49,27 +46,34 @@ pub(crate) struct Store {
     broken: AtomicBool,
 }
 
-/// One call, as it is kept.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept<T> {
+/// One call, as it is stored. Read back, its last two members are an [`AnyRequest`].
+#[derive(Debug, Serialize)]
+struct StoredCall<'a, R> {
     at: Timestamp,
-    operation: String,
     /// How long state changes took then.
     status_change_millis: u64,
-    request: T,
+    operation: &'a str,
+    request: &'a R,
+}
+
+/// The other members of a [`StoredCall`].
+#[derive(Debug, Deserialize)]
+struct StoredCallHead {
+    at: Timestamp,
+    status_change_millis: u64,
 }
 
 impl Store {
     /// Opens the file and rebuilds the model. Nothing to rebuild is no model.
     pub(crate) fn open(
         directory: &Path,
-        settings: Settings,
+        settings: LocalSettings,
         now: Timestamp,
     ) -> Result<(Option<Self>, Option<Model>), DataError> {
-        let path = directory.join(FILE);
+        let path = directory.join(FILE_NAME);
         let failed = |action: &'static str, next: &'static str| {
             let path = path.clone();
-            move |source: Cause| DataError { action, next, path, source }
+            move |source: BoxError| DataError { action, next, path, source }
         };
         let database = create(directory, &path)
             .map_err(failed("open", "end whatever else has it open, or move the file away to begin anew"))?;
@@ -77,7 +81,7 @@ impl Store {
             rebuild(&database, settings).map_err(failed("read", "move the file away to begin anew"))?;
         if let Some(model) = &mut model {
             model.trim_all(now);
-            compact(&database, model).map_err(failed("rewrite", ROOM))?;
+            compact(&database, model).map_err(failed("rewrite", MAKE_ROOM))?;
         }
         Ok((Some(Self::new(database)), model))
     }
@@ -89,8 +93,8 @@ impl Store {
     pub(crate) fn replace(&self, directory: &Path, model: &Model) -> Result<(), DataError> {
         compact(&self.database, model).map_err(|source| DataError {
             action: "rewrite",
-            next: ROOM,
-            path: directory.join(FILE),
+            next: MAKE_ROOM,
+            path: directory.join(FILE_NAME),
             source,
         })
     }
@@ -103,68 +107,50 @@ impl Store {
     ///
     /// # Errors
     /// InternalFailure if the call would change something after an earlier one could not be kept.
-    pub(crate) fn admit<R: Operation>(&self) -> Result<(), ServiceError> {
-        if self.broken.load(Ordering::Relaxed) && changes::<R>() { Err(unwritable()) } else { Ok(()) }
+    pub(crate) fn check_writable<R: ModelRequest>(&self) -> Result<(), ServiceError> {
+        if self.broken.load(Ordering::Relaxed) && changes_something(R::NAME) {
+            return Err(unwritable());
+        }
+        Ok(())
     }
 
     /// Keeps a call that succeeded, if it changed something.
     ///
     /// # Errors
     /// InternalFailure if the file cannot be written: the call took effect, but only until the end of the process, and
-    /// [`Store::admit`] refuses every change from then on.
-    pub(crate) fn add<R: Operation>(
+    /// [`Store::check_writable`] refuses every change from then on.
+    pub(crate) fn add<R: ModelRequest>(
         &self,
         at: Timestamp,
-        settings: &Settings,
+        settings: &LocalSettings,
         request: &R,
         response: &R::Response,
     ) -> Result<(), ServiceError> {
-        if !changes::<R>() {
-            return Ok(());
-        }
+        let Some(effect) = request.effect(response) else { return Ok(()) };
         let status_change_millis = u64::try_from(settings.status_change.as_millis()).unwrap_or(u64::MAX);
-        let operation = R::NAME.to_owned();
-        let body = match written(request, response) {
-            Some(request) if request.records.is_empty() => return Ok(()),
-            Some(request) => cbor::encode(&Kept { at, operation, status_change_millis, request }),
-            None => cbor::encode(&Kept { at, operation, status_change_millis, request }),
-        };
-        append(&self.database, &body).map_err(|error| {
-            tracing::error!(%error, "could not keep a call; changes are refused until a new start");
+        let call = StoredCall { at, status_change_millis, operation: R::NAME, request: effect.as_ref() };
+        append(&self.database, &cbor::encode(&call)).map_err(|error| {
+            tracing::error!(%error, "could not store a call; changes are refused until the next start");
             self.broken.store(true, Ordering::Relaxed);
             unwritable()
         })
     }
 }
 
-fn changes<R: Operation>() -> bool {
-    !["Describe", "Get", "List"].iter().any(|reads| R::NAME.starts_with(reads))
-}
-
 fn unwritable() -> ServiceError {
-    let message = "The streams' file could not be written, so nothing can be changed any more: make room on its disk, then start \
-                   anew.";
+    let message = "The file of the streams could not be written, so nothing can be changed any more. Make room on its disk, \
+                   then start anew.";
     ServiceError::new(ErrorCode::InternalFailure, message)
 }
 
-/// Of a PutRecords call only the records that were written are kept.
-fn written(request: &dyn Any, response: &dyn Any) -> Option<PutRecordsRequest> {
-    let request = request.downcast_ref::<PutRecordsRequest>()?;
-    let results = &response.downcast_ref::<PutRecordsResponse>()?.records;
-    let pairs = request.records.iter().zip(results);
-    let records =
-        pairs.filter(|(_, result)| result.sequence_number.is_some()).map(|(record, _)| record.clone());
-    Some(PutRecordsRequest { records: records.collect(), ..request.clone() })
-}
-
-fn create(directory: &Path, path: &Path) -> Result<Database, Cause> {
+fn create(directory: &Path, path: &Path) -> Result<Database, BoxError> {
     std::fs::create_dir_all(directory)?;
     let database = Database::create(path)?;
     prepare(&database)?;
     Ok(database)
 }
 
-fn prepare(database: &Database) -> Result<(), Cause> {
+fn prepare(database: &Database) -> Result<(), BoxError> {
     let change = database.begin_write()?;
     change.open_table(SNAPSHOT)?;
     change.open_table(CALLS)?;
@@ -172,7 +158,7 @@ fn prepare(database: &Database) -> Result<(), Cause> {
     Ok(())
 }
 
-fn append(database: &Database, body: &[u8]) -> Result<(), Cause> {
+fn append(database: &Database, body: &[u8]) -> Result<(), BoxError> {
     let change = database.begin_write()?;
     {
         let mut calls = change.open_table(CALLS)?;
@@ -183,12 +169,12 @@ fn append(database: &Database, body: &[u8]) -> Result<(), Cause> {
     Ok(())
 }
 
-fn rebuild(database: &Database, settings: Settings) -> Result<Option<Model>, Cause> {
+fn rebuild(database: &Database, settings: LocalSettings) -> Result<Option<Model>, BoxError> {
     let view = database.begin_read()?;
     let snapshot = view.open_table(SNAPSHOT)?.get(FORMAT)?.map(|bytes| bytes.value().to_vec());
     let calls = view.open_table(CALLS)?;
     // What was allowed once is not refused for a limit of today.
-    let generous = Settings {
+    let generous = LocalSettings {
         throughput_limits: false,
         shard_limit: u32::MAX,
         on_demand_stream_limit: u32::MAX,
@@ -207,54 +193,32 @@ fn rebuild(database: &Database, settings: Settings) -> Result<Option<Model>, Cau
     Ok(any.then_some(model))
 }
 
-/// The head of a kept call; the request is read by its operation.
-#[derive(Deserialize)]
-struct Head {
-    operation: String,
+fn replay(model: &mut Model, body: &[u8]) -> Result<(), BoxError> {
+    let StoredCallHead { at, status_change_millis } = cbor::decode(body)?;
+    let request: AnyRequest = cbor::decode(body)?;
+    // Throttled from its first record to its last: such a call was stored once, and cannot be repeated.
+    if matches!(&request, AnyRequest::PutRecords(request) if request.records.is_empty()) {
+        return Ok(());
+    }
+    model.settings_mut().status_change = Duration::from_millis(status_change_millis);
+    let response = answer_any(&mut Replay { model, at }, &request);
+    response.map(drop).map_err(|error| format!("{} does not repeat: {error}", request.operation()).into())
 }
 
-fn replay(model: &mut Model, body: &[u8]) -> Result<(), Cause> {
-    let Head { operation } = cbor::decode(body)?;
-    let unknown = || format!("an unknown operation was kept: {operation}");
-    Model::visit_operation(&operation, Replay { model, body }).ok_or_else(unknown)?
-}
-
+/// Answers calls as of the time they were first made.
 struct Replay<'a> {
     model: &'a mut Model,
-    body: &'a [u8],
+    at: Timestamp,
 }
 
-impl OperationVisitor for Replay<'_> {
-    type Output = Result<(), Cause>;
-
-    fn visit<R: Operation>(self) -> Self::Output
-    where
-        Model: Serve<R>,
-    {
-        let kept: Kept<R> = read(self.body)?;
-        if wrote_nothing(&kept.request) {
-            return Ok(());
-        }
-        self.model.settings_mut().status_change = Duration::from_millis(kept.status_change_millis);
-        let answer = self.model.serve(kept.at, &kept.request);
-        if let Err(error) = answer {
-            return Err(format!("{} does not repeat: {error}", kept.operation).into());
-        }
-        Ok(())
+impl Answer for Replay<'_> {
+    fn answer<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
+        self.model.call(self.at, request)
     }
 }
 
-/// A PutRecords call that was throttled from its first record to its last: earlier versions kept it, and it cannot repeat.
-fn wrote_nothing(request: &dyn Any) -> bool {
-    request.downcast_ref::<PutRecordsRequest>().is_some_and(|request| request.records.is_empty())
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Cause> {
-    Ok(cbor::decode(body)?)
-}
-
 /// The model as it is becomes the snapshot; the calls that led to it are forgotten.
-fn compact(database: &Database, model: &Model) -> Result<(), Cause> {
+fn compact(database: &Database, model: &Model) -> Result<(), BoxError> {
     let change = database.begin_write()?;
     change.open_table(SNAPSHOT)?.insert(FORMAT, model.snapshot().as_slice())?;
     change.delete_table(CALLS)?;
@@ -270,7 +234,7 @@ mod tests {
 
     use redb::StorageBackend;
     use redb::backends::InMemoryBackend;
-    use rokini_wire::shapes::record::PutRecordsRequestEntry;
+    use rokini_wire::shapes::record::{PutRecordsRequest, PutRecordsRequestEntry};
     use rokini_wire::shapes::stream::{CreateStreamRequest, ListStreamsRequest};
 
     use super::*;
@@ -328,31 +292,20 @@ mod tests {
     }
 
     fn service(database: Database) -> Service {
-        let model = rebuild(&database, Settings::default()).unwrap();
-        let model = model.unwrap_or_else(|| Model::new(Settings::default()));
+        let model = rebuild(&database, LocalSettings::default()).unwrap();
+        let model = model.unwrap_or_else(|| Model::new(LocalSettings::default()));
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_700_000_000)));
         Service::new(model, clock).stored(Some(Store::new(database)))
     }
 
     fn create(name: &str) -> CreateStreamRequest {
-        CreateStreamRequest {
-            stream_name: name.into(),
-            shard_count: Some(1),
-            ..CreateStreamRequest::default()
-        }
+        CreateStreamRequest::new(name).shard_count(1)
     }
 
     fn put(records: &[usize]) -> PutRecordsRequest {
-        let entry = |bytes: &usize| PutRecordsRequestEntry {
-            data: vec![0; *bytes].into(),
-            partition_key: "k".into(),
-            explicit_hash_key: None,
-        };
-        PutRecordsRequest {
-            stream_name: Some("orders".into()),
-            stream_arn: None,
-            records: records.iter().map(entry).collect(),
-        }
+        let entry = |bytes: &usize| PutRecordsRequestEntry::new(vec![0; *bytes], "k");
+        let entries: Vec<_> = records.iter().map(entry).collect();
+        PutRecordsRequest::new(entries).stream_name("orders")
     }
 
     fn names(service: &Service) -> Vec<String> {
@@ -363,9 +316,9 @@ mod tests {
         database.begin_read().unwrap().open_table(CALLS).unwrap().iter().unwrap().count()
     }
 
-    fn keep<R: Operation>(database: &Database, request: R) {
-        let (at, operation) = (Timestamp::from_secs(1_700_000_000), R::NAME.to_owned());
-        let body = cbor::encode(&Kept { at, operation, status_change_millis: 0, request });
+    fn keep<R: ModelRequest>(database: &Database, request: &R) {
+        let at = Timestamp::from_secs(1_700_000_000);
+        let body = cbor::encode(&StoredCall { at, status_change_millis: 0, operation: R::NAME, request });
         append(database, &body).unwrap();
     }
 
@@ -384,8 +337,8 @@ mod tests {
     #[test]
     fn a_kept_call_without_records_is_passed_over() {
         let database = Disk::default().open();
-        keep(&database, create("orders"));
-        keep(&database, put(&[]));
+        keep(&database, &create("orders"));
+        keep(&database, &put(&[]));
         assert_eq!(names(&service(database)), ["orders"]);
     }
 

@@ -8,9 +8,11 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A certificate or key cannot be used.
+/// A certificate or key that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("could not use the certificate and key")]
+#[error(
+    "cannot serve HTTPS with this certificate and key: both must be PEM, and the key the certificate's own"
+)]
 pub struct TlsError {
     source: Box<dyn std::error::Error + Send + Sync>,
 }

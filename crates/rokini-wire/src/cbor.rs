@@ -3,13 +3,13 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::DecodeError;
+use crate::error::DecodeError;
 
 /// The content type of a CBOR body.
 pub const CONTENT_TYPE: &str = "application/x-amz-cbor-1.1";
 
 /// Deepest nesting read; the shapes need five.
-const DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// Reads a body. An empty body is an empty map; bytes after the value are an error.
 ///
@@ -18,10 +18,12 @@ const DEPTH: usize = 32;
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let mut rest = if body.is_empty() { &[0xa0][..] } else { body };
     let value =
-        ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH).map_err(|error| match error {
-            ciborium::de::Error::Semantic(_, text) => DecodeError::from_text(&text),
-            other => DecodeError::Malformed(other.to_string()),
-        })?;
+        ciborium::de::from_reader_with_recursion_limit(&mut rest, MAX_DEPTH).map_err(
+            |error| match error {
+                ciborium::de::Error::Semantic(_, text) => DecodeError::from_text(&text),
+                other => DecodeError::Malformed(other.to_string()),
+            },
+        )?;
     if rest.is_empty() {
         Ok(value)
     } else {
@@ -46,7 +48,7 @@ mod tests {
 
     use super::*;
     use crate::shapes::record::{GetRecordsResponse, GetShardIteratorRequest, PutRecordRequest, Record};
-    use crate::{Blob, Timestamp};
+    use crate::{SequenceNumber, Timestamp};
 
     fn value(body: &[u8]) -> Value {
         ciborium::from_reader(body).unwrap()
@@ -54,14 +56,9 @@ mod tests {
 
     #[test]
     fn data_is_a_byte_string_and_time_a_tagged_integer_of_milliseconds() {
-        let record = Record {
-            sequence_number: "4959".parse().unwrap(),
-            approximate_arrival_timestamp: Some(Timestamp::from_millis(1_700_000_000_123)),
-            data: Blob::from(&b"hello"[..]),
-            partition_key: "k".into(),
-            encryption_type: None,
-        };
-        let response = GetRecordsResponse { records: vec![record], ..GetRecordsResponse::default() };
+        let record = Record::new("4959".parse::<SequenceNumber>().unwrap(), &b"hello"[..], "k")
+            .approximate_arrival_timestamp(Timestamp::from_millis(1_700_000_000_123));
+        let response = GetRecordsResponse::new([record]);
         let body = encode(&response);
         let arrival = Value::Tag(1, Box::new(Value::from(1_700_000_000_123_i64)));
         let data = Value::Bytes(b"hello".to_vec());

@@ -26,12 +26,13 @@ const PRELUDE: usize = 12;
 /// Length of the checksum at the end.
 const TRAILER: usize = 4;
 /// Largest frame accepted: the protocol's limits of 24 MiB of payload and 128 KiB of headers.
-const MOST: usize = (24 << 20) + (128 << 10) + PRELUDE + TRAILER;
+const MAX_FRAME: usize = (24 << 20) + (128 << 10) + PRELUDE + TRAILER;
 /// Type byte of a text header.
 const TEXT: u8 = 7;
 
 /// One frame. The payload shares the buffer it was read from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Frame {
     /// Names and values of the headers that are text; the service sends no others.
     pub headers: Vec<(String, String)>,
@@ -105,6 +106,14 @@ impl Frame {
         out.extend(check.to_be_bytes());
     }
 
+    /// The frame by itself.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out.into()
+    }
+
     /// Takes the first frame off `buffer`. `None`, and nothing taken, if it is not complete yet.
     ///
     /// # Errors
@@ -117,7 +126,7 @@ impl Frame {
         if crc32fast::hash(&prelude[..8]) != check {
             return Err(FrameError::Checksum);
         }
-        if total > MOST || total < PRELUDE + TRAILER + headers {
+        if total > MAX_FRAME || total < PRELUDE + TRAILER + headers {
             return Err(FrameError::Length);
         }
         if buffer.len() < total {
@@ -178,17 +187,11 @@ mod tests {
 
     use super::*;
 
-    fn written(frame: &Frame) -> Vec<u8> {
-        let mut out = Vec::new();
-        frame.write(&mut out);
-        out
-    }
-
     #[test]
     fn another_implementation_reads_our_frames() {
         let frame =
             Frame::event(SUBSCRIBE_TO_SHARD_EVENT, "application/x-amz-json-1.1", Bytes::from_static(b"{}"));
-        let message = read_message_from(&mut &written(&frame)[..]).unwrap();
+        let message = read_message_from(&mut &frame.to_bytes()[..]).unwrap();
         let headers: Vec<_> = message
             .headers()
             .iter()
@@ -225,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_payload_is_a_slice_of_the_buffer() {
-        let bytes = Bytes::from(written(&Frame::event("e", "c", Bytes::from_static(b"payload"))));
+        let bytes = Frame::event("e", "c", Bytes::from_static(b"payload")).to_bytes();
         let frame = Frame::read(&mut bytes.clone()).unwrap().unwrap();
         assert!(bytes.as_ptr_range().contains(&frame.payload.as_ptr()));
     }
@@ -234,7 +237,7 @@ mod tests {
         #[test]
         fn frames_survive_in_any_pieces(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..5), piece in 1_usize..40) {
             let frames: Vec<Frame> = payloads.into_iter().map(|p| Frame::event("name", "type", p.into())).collect();
-            let bytes: Vec<u8> = frames.iter().flat_map(written).collect();
+            let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
             let mut buffer = bytes::BytesMut::new();
             let mut read = Vec::new();
             for piece in bytes.chunks(piece) {
@@ -250,7 +253,7 @@ mod tests {
 
         #[test]
         fn one_wrong_bit_is_noticed(payload: Vec<u8>, at: prop::sample::Index, bit in 0..8) {
-            let mut bytes = written(&Frame::event("name", "type", payload.into()));
+            let mut bytes = Frame::event("name", "type", payload.into()).to_bytes().to_vec();
             let at = at.index(bytes.len());
             bytes[at] ^= 1u8 << bit;
             prop_assert!(Frame::read(&mut bytes.into()).is_err());

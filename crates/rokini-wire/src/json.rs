@@ -3,31 +3,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::DecodeError;
+
 /// The content type of a JSON body.
 pub const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
-
-/// Why a body could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// A required member is absent.
-    #[error("missing member `{0}`")]
-    Missing(String),
-    /// The body is not what its content type says, or a member has the wrong type.
-    #[error("malformed body: {0}")]
-    Malformed(String),
-}
-
-impl DecodeError {
-    /// Serde reports an absent member only as text.
-    pub(crate) fn from_text(text: &str) -> Self {
-        let name = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-        match name {
-            Some(name) => Self::Missing(name.to_owned()),
-            None => Self::Malformed(text.to_owned()),
-        }
-    }
-}
 
 /// Reads a body. An empty body is an empty object.
 ///
@@ -50,7 +29,7 @@ mod tests {
     use super::*;
     use crate::shapes::record::{GetRecordsResponse, PutRecordRequest, Record};
     use crate::shapes::shard::{ListShardsRequest, ShardFilter};
-    use crate::{Blob, ShardFilterType, Timestamp};
+    use crate::{SequenceNumber, ShardFilterType, Timestamp};
 
     #[test]
     fn a_request_as_the_sdk_sends_it() {
@@ -63,14 +42,9 @@ mod tests {
 
     #[test]
     fn a_response_as_the_sdk_reads_it() {
-        let record = Record {
-            sequence_number: "4959".parse().unwrap(),
-            approximate_arrival_timestamp: Some(Timestamp::from_millis(1_700_000_000_123)),
-            data: Blob::from(&b"hello"[..]),
-            partition_key: "k".into(),
-            encryption_type: None,
-        };
-        let response = GetRecordsResponse { records: vec![record], ..GetRecordsResponse::default() };
+        let record = Record::new("4959".parse::<SequenceNumber>().unwrap(), &b"hello"[..], "k")
+            .approximate_arrival_timestamp(Timestamp::from_millis(1_700_000_000_123));
+        let response = GetRecordsResponse::new([record]);
         let text = String::from_utf8(encode(&response)).unwrap();
         assert_eq!(
             text,
@@ -84,11 +58,8 @@ mod tests {
         let body = br#"{"StreamARN":"a","ShardFilter":{"Type":"AT_TIMESTAMP","Timestamp":1.7e9}}"#;
         let request: ListShardsRequest = decode(body).unwrap();
         assert_eq!(request.stream_arn.as_deref(), Some("a"));
-        let filter = ShardFilter {
-            kind: ShardFilterType::AtTimestamp,
-            shard_id: None,
-            timestamp: Some(Timestamp::from_secs(1_700_000_000)),
-        };
+        let filter =
+            ShardFilter::new(ShardFilterType::AtTimestamp).timestamp(Timestamp::from_secs(1_700_000_000));
         assert_eq!(request.shard_filter, Some(filter));
     }
 

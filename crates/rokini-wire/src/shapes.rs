@@ -1,7 +1,93 @@
 //! Requests and responses of the Kinesis Data Streams API.
 //!
-//! A member the API requires is a plain type, any other is an `Option` that is left out when `None`. Members that only
-//! widen a request and that no consumer, producer or operator's tool needs here are ignored on reading.
+//! A member the API requires is a plain type and an argument of `new`; any other is an `Option` with a setter of its name,
+//! and is left out of the body when `None`. Members are read and changed as fields. Members that only widen a request and
+//! that no consumer, producer or operator's tool needs here are ignored on reading.
+//!
+//! ```
+//! use rokini_wire::shapes::record::PutRecordRequest;
+//!
+//! let request = PutRecordRequest::new("hello", "key").stream_name("orders");
+//! assert_eq!(request.stream_name.as_deref(), Some("orders"));
+//! ```
+
+/// Declares shapes as structs that can get members later.
+macro_rules! shapes {
+    ($($(#[doc = $doc:literal])+ pub struct $name:ident { $($members:tt)* })+) => {
+        $(shape! { [$(#[doc = $doc])+] $name [] [] [] $($members)* })+
+    };
+}
+
+/// Takes the members of one shape one by one, sorts them into all, required and optional ones, and then writes the struct.
+macro_rules! shape {
+    (@default $name:ident []) => {
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+    };
+    (@default $name:ident [$($required:ident)+]) => {};
+    // The two members by which most requests name their stream.
+    ($docs:tt $name:ident $all:tt $required:tt $optional:tt stream_name | stream_arn, $($rest:tt)*) => {
+        shape! { $docs $name $all $required $optional
+            /// Name of the stream; this or the ARN.
+            pub stream_name: Option<String>,
+            /// ARN of the stream; this or the name.
+            #[serde(rename = "StreamARN")]
+            pub stream_arn: Option<String>,
+            $($rest)*
+        }
+    };
+    ($docs:tt $name:ident [$($all:tt)*] $required:tt [$($optional:tt)*]
+        $(#[doc = $doc:literal])+ $(#[serde(rename = $wire:literal)])? pub $member:ident: Option<$type:ty>, $($rest:tt)*
+    ) => {
+        shape! { $docs $name
+            [$($all)* $(#[doc = $doc])+
+                #[serde($(rename = $wire,)? skip_serializing_if = "Option::is_none")] pub $member: Option<$type>,]
+            $required
+            [$($optional)* [$(#[doc = $doc])+] $member: $type,]
+            $($rest)*
+        }
+    };
+    ($docs:tt $name:ident [$($all:tt)*] [$($required:tt)*] $optional:tt
+        $(#[doc = $doc:literal])+ $(#[serde(rename = $wire:literal)])? pub $member:ident: $type:ty, $($rest:tt)*
+    ) => {
+        shape! { $docs $name
+            [$($all)* $(#[doc = $doc])+ $(#[serde(rename = $wire)])? pub $member: $type,]
+            [$($required)* $member: $type,]
+            $optional
+            $($rest)*
+        }
+    };
+    ([$($docs:tt)*] $name:ident [$($all:tt)*] [$($required:ident: $required_type:ty,)*]
+        [$([$($doc:tt)*] $optional:ident: $optional_type:ty,)*]
+    ) => {
+        $($docs)*
+        #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        #[non_exhaustive]
+        pub struct $name { $($all)* }
+
+        impl $name {
+            /// With the members the API requires, and no others.
+            #[must_use]
+            #[allow(clippy::too_many_arguments, reason = "as many as the API requires")]
+            pub fn new($($required: impl Into<$required_type>),*) -> Self {
+                Self { $($required: $required.into(),)* $($optional: None,)* }
+            }
+
+            $($($doc)*
+            #[must_use]
+            pub fn $optional(mut self, $optional: impl Into<$optional_type>) -> Self {
+                self.$optional = Some($optional.into());
+                self
+            })*
+        }
+
+        shape! { @default $name [$($required)*] }
+    };
+}
 
 pub mod consumer;
 pub mod record;

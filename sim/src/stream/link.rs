@@ -8,8 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::{Error, ErrorKind};
 use rokini_lease::ShardId;
-use rokini_local::wire::Operation;
-use rokini_local::{Model, Serve};
+use rokini_local::ModelRequest;
 use tokio::time::sleep;
 
 use super::model::{ShardFault, SimStream, refused};
@@ -123,14 +122,11 @@ impl Link {
         }
     }
 
-    pub(super) async fn call<R: Operation + Sync>(
+    pub(super) async fn call<R: ModelRequest>(
         &self,
         shard: Option<&ShardId>,
         request: &R,
-    ) -> Result<R::Response, Error>
-    where
-        Model: Serve<R>,
-    {
+    ) -> Result<R::Response, Error> {
         self.reach(shard).await?;
         let answer = self.stream.service.call(request).map_err(|error| refused(&error));
         if let Some(gate) = &self.gate {

@@ -14,7 +14,7 @@ use rokini_local::wire::shapes::shard::{
 };
 use rokini_local::wire::shapes::stream::CreateStreamRequest;
 use rokini_local::wire::{ErrorCode, ServiceError, Timestamp};
-use rokini_local::{Clock, EndOfShard, Model, Service, Settings};
+use rokini_local::{Clock, EndOfShard, LocalSettings, Model, Service};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -98,16 +98,12 @@ impl SimStream {
     /// # Errors
     /// What the model has against it.
     pub fn create(name: &str, shards: i32, profile: StreamProfile) -> Result<Self, ServiceError> {
-        let mut settings = Settings::default();
+        let mut settings = LocalSettings::default();
         // Several workers' worth of readers poll in tests of hand-over; limits are tested elsewhere.
         settings.throughput_limits = false;
         settings.end_of_shard = profile.end_of_shard;
         let service = Service::new(Model::new(settings), Arc::new(VirtualClock(Instant::now())));
-        let create = CreateStreamRequest {
-            stream_name: name.to_owned(),
-            shard_count: Some(shards),
-            ..CreateStreamRequest::default()
-        };
+        let create = CreateStreamRequest::new(name).shard_count(shards);
         service.call(&create)?;
         // The stream itself is there at once.
         service.with_model(|model, _| model.settings_mut().status_change = profile.status_change);
@@ -152,14 +148,7 @@ impl SimStream {
     /// # Errors
     /// What the model has against it.
     pub fn put(&self, key: &str, data: String) -> Result<(String, SequenceNumber), ServiceError> {
-        let put = PutRecordRequest {
-            stream_name: Some(self.name.to_string()),
-            stream_arn: None,
-            data: data.into_bytes().into(),
-            partition_key: key.into(),
-            explicit_hash_key: None,
-            sequence_number_for_ordering: None,
-        };
+        let put = PutRecordRequest::new(data.into_bytes(), key).stream_name(&*self.name);
         let answer = self.service.call(&put)?;
         self.touch();
         Ok((answer.shard_id, answer.sequence_number))
@@ -193,12 +182,7 @@ impl SimStream {
     /// # Errors
     /// What the model has against it.
     pub fn split(&self, shard: &ShardId, at: u128) -> Result<(), ServiceError> {
-        let split = SplitShardRequest {
-            stream_name: Some(self.name.to_string()),
-            shard_to_split: shard.to_string(),
-            new_starting_hash_key: at.to_string(),
-            ..SplitShardRequest::default()
-        };
+        let split = SplitShardRequest::new(shard.to_string(), at.to_string()).stream_name(&*self.name);
         self.service.call(&split)?;
         self.touch();
         Ok(())
@@ -209,12 +193,7 @@ impl SimStream {
     /// # Errors
     /// What the model has against it.
     pub fn merge(&self, one: &ShardId, other: &ShardId) -> Result<(), ServiceError> {
-        let merge = MergeShardsRequest {
-            stream_name: Some(self.name.to_string()),
-            shard_to_merge: one.to_string(),
-            adjacent_shard_to_merge: other.to_string(),
-            ..MergeShardsRequest::default()
-        };
+        let merge = MergeShardsRequest::new(one.to_string(), other.to_string()).stream_name(&*self.name);
         self.service.call(&merge)?;
         self.touch();
         Ok(())
@@ -235,20 +214,15 @@ impl SimStream {
 
     pub(super) fn list(&self, filter: Option<ShardFilter>) -> Result<Vec<ShardDescription>, Error> {
         let mut shards = Vec::new();
-        let mut request = ListShardsRequest {
-            stream_name: Some(self.name.to_string()),
-            shard_filter: filter,
-            ..ListShardsRequest::default()
-        };
+        let mut request = ListShardsRequest::new().stream_name(&*self.name);
+        request.shard_filter = filter;
         loop {
             let page = self.service.call(&request).map_err(|error| refused(&error))?;
             for shard in page.shards.unwrap_or_default() {
                 shards.push(described(&shard)?);
             }
-            match page.next_token {
-                None => return Ok(shards),
-                token => request = ListShardsRequest { next_token: token, ..ListShardsRequest::default() },
-            }
+            let Some(token) = page.next_token else { return Ok(shards) };
+            request = ListShardsRequest::new().next_token(token);
         }
     }
 }

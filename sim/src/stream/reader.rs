@@ -68,14 +68,10 @@ impl Reader {
             Position::Sequence(sequence, _) => (ShardIteratorType::AtSequenceNumber, number(sequence), None),
             Position::ShardEnd => return Err(unreadable("a shard that goes on")),
         };
-        let request = GetShardIteratorRequest {
-            stream_name: Some(self.link.stream().name().to_owned()),
-            stream_arn: None,
-            shard_id: self.shard.to_string(),
-            shard_iterator_type: kind,
-            starting_sequence_number: sequence,
-            timestamp,
-        };
+        let mut request =
+            GetShardIteratorRequest::new(self.shard.to_string(), kind).stream_name(self.link.stream().name());
+        request.starting_sequence_number = sequence;
+        request.timestamp = timestamp;
         let answer = self.link.call(Some(&self.shard), &request).await?;
         answer.shard_iterator.ok_or_else(|| unreadable("an iterator"))
     }
@@ -116,7 +112,7 @@ impl ShardReader for Reader {
         };
         self.due = Instant::now() + POLL;
         self.seen = self.link.stream().changes.count();
-        let request = GetRecordsRequest { shard_iterator: iterator, limit: Some(1000), stream_arn: None };
+        let request = GetRecordsRequest::new(iterator).limit(1000);
         let answer = self.link.call(Some(&self.shard), &request).await?;
         // From here on nothing waits, so a dropped call has not moved the place.
         let mut records = Vec::with_capacity(answer.records.len());

@@ -19,10 +19,7 @@ use super::reader::Reader;
 #[async_trait]
 impl StreamSource for Link {
     async fn describe(&self) -> Result<StreamDescription, Error> {
-        let request = DescribeStreamSummaryRequest {
-            stream_name: Some(self.stream().name().to_owned()),
-            ..Default::default()
-        };
+        let request = DescribeStreamSummaryRequest::new().stream_name(self.stream().name().to_owned());
         let summary = self.call(None, &request).await?.stream_description_summary;
         let created = summary.stream_creation_timestamp.millis();
         let name = self.stream().name();
@@ -35,7 +32,11 @@ impl StreamSource for Link {
     }
 
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {
-        let filter = |kind, timestamp| Some(ShardFilter { kind, shard_id: None, timestamp });
+        let filter = |kind, timestamp| {
+            let mut filter = ShardFilter::new(kind);
+            filter.timestamp = timestamp;
+            Some(filter)
+        };
         let filter = match which {
             ShardSelection::All => None,
             ShardSelection::Latest => filter(ShardFilterType::AtLatest, None),

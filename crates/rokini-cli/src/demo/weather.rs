@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rokini_local::wire::ErrorCode;
-use rokini_local::{Fault, Rule};
+use rokini_local::{Fault, FaultRule};
 
 use super::timetable::{MARGIN, Scene};
 
@@ -104,17 +104,17 @@ pub(crate) fn reshard(open: &mut [OpenShard], usual: usize, rng: &mut impl Rng) 
 }
 
 /// Faults that befall a share of one caller's calls to Kinesis.
-pub(crate) fn kinesis_faults(share: f64, caller: &str) -> Vec<Rule> {
-    let reads = |fault| Rule::on("GetRecords", fault);
+pub(crate) fn kinesis_faults(share: f64, caller: &str) -> Vec<FaultRule> {
+    let reads = |fault| FaultRule::on("GetRecords", fault);
     let parts = [
-        (15, Rule::always(Fault::Delay { millis: 300 })),
-        (15, Rule::always(error("InternalFailure", 500))),
-        (10, Rule::always(error("ServiceUnavailable", 503))),
-        (15, Rule::always(Fault::DropBefore)),
-        (10, Rule::always(Fault::DropAfter)),
-        (10, Rule::always(Fault::CutAfter { bytes: 40 })),
-        (2, Rule::always(Fault::HangBefore)),
-        (2, Rule::always(Fault::HangAfter { bytes: 40 })),
+        (15, FaultRule::always(Fault::Delay { millis: 300 })),
+        (15, FaultRule::always(error("InternalFailure", 500))),
+        (10, FaultRule::always(error("ServiceUnavailable", 503))),
+        (15, FaultRule::always(Fault::DropBefore)),
+        (10, FaultRule::always(Fault::DropAfter)),
+        (10, FaultRule::always(Fault::CutAfter { bytes: 40 })),
+        (2, FaultRule::always(Fault::HangBefore)),
+        (2, FaultRule::always(Fault::HangAfter { bytes: 40 })),
         (8, reads(Fault::Throttle)),
         (5, reads(error("KMSThrottlingException", 400))),
         (4, reads(error("ExpiredIteratorException", 400))),
@@ -124,7 +124,7 @@ pub(crate) fn kinesis_faults(share: f64, caller: &str) -> Vec<Rule> {
 }
 
 /// The same for calls to DynamoDB.
-pub(crate) fn dynamodb_faults(share: f64, caller: &str) -> Vec<Rule> {
+pub(crate) fn dynamodb_faults(share: f64, caller: &str) -> Vec<FaultRule> {
     let parts = [
         (20, Fault::Delay { millis: 300 }),
         (15, error("InternalServerError", 500)),
@@ -136,11 +136,11 @@ pub(crate) fn dynamodb_faults(share: f64, caller: &str) -> Vec<Rule> {
         (3, Fault::HangBefore),
         (2, Fault::HangAfter { bytes: 0 }),
     ];
-    spread(parts.map(|(part, fault)| (part, Rule::always(fault))), share, caller)
+    spread(parts.map(|(part, fault)| (part, FaultRule::always(fault))), share, caller)
 }
 
 /// `parts` are hundredths of the share.
-fn spread<const N: usize>(parts: [(u32, Rule); N], share: f64, caller: &str) -> Vec<Rule> {
+fn spread<const N: usize>(parts: [(u32, FaultRule); N], share: f64, caller: &str) -> Vec<FaultRule> {
     let rules = parts.map(|(part, rule)| rule.caller(caller).probability(share * f64::from(part) / 100.0));
     rules.into()
 }
@@ -158,7 +158,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use proptest::prelude::*;
-    use rokini_local::{Call, Faults};
+    use rokini_local::{FaultCall, Faults};
 
     use super::*;
 
@@ -254,7 +254,8 @@ mod tests {
                 faults.add(rule);
             }
             let hit = |caller| {
-                let call = Call { operation, caller: Some(caller), ..Call::default() };
+                let mut call = FaultCall::new(operation);
+                call.caller = Some(caller);
                 (0..10_000).filter(|_| !faults.decide(&call).is_empty()).count()
             };
             assert_eq!(hit("demo"), 0);

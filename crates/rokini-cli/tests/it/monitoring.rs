@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
-use rokini_local::{Fault, Rule};
+use rokini_local::{Fault, FaultRule};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -159,7 +159,7 @@ async fn o2_c2_reads_of_one_shard_that_are_black_holed_are_told_and_so_is_their_
     let mut member = local.consume("orders", "g", "w", &MONITORED);
     let probe = Probe::of(&mut member).await;
     probe.until_ready().await;
-    let mut rule = Rule::always(Fault::HangBefore);
+    let mut rule = FaultRule::always(Fault::HangBefore);
     rule.operation = Some("GetRecords".to_owned());
     rule.shard = Some(SECOND.to_owned());
     let fault = local.kinesis.faults().add(rule);
@@ -181,7 +181,7 @@ async fn o2_a_shard_that_is_written_faster_than_it_is_read_is_told_and_so_is_its
     let probe = Probe::of(&mut member).await;
     probe.until_ready().await;
     // At most 100 records a second.
-    let mut rule = Rule::always(Fault::Delay { millis: 1_000 });
+    let mut rule = FaultRule::always(Fault::Delay { millis: 1_000 });
     rule.operation = Some("GetRecords".to_owned());
     let fault = local.kinesis.faults().add(rule);
     let client = kinesis(&local);

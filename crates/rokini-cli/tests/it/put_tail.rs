@@ -1,7 +1,7 @@
 //! `put` and `tail`.
 
 use rokini_local::wire::ErrorCode;
-use rokini_local::{Fault, Rule};
+use rokini_local::{Fault, FaultRule};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -51,7 +51,7 @@ async fn stdin_with_a_key_keeps_its_order_though_records_are_refused() {
     let local = Local::start(2).await;
     for (skip, times) in [(0, 2), (5, 1), (20, 3)] {
         let fault = Fault::FailRecords { records: vec![0], code: ErrorCode::ProvisionedThroughputExceeded };
-        local.kinesis.faults().add(Rule::on("PutRecords", fault).skip(skip).times(times));
+        local.kinesis.faults().add(FaultRule::on("PutRecords", fault).skip(skip).times(times));
     }
     let input = numbers(1..=60);
     let put = local.run_with_input(&["put", "orders", "--key", "customer"], &input).await;
@@ -66,7 +66,7 @@ async fn stdin_with_a_key_keeps_its_order_though_records_are_refused() {
 async fn only_refused_records_are_put_again() {
     let local = Local::start(4).await;
     let fault = Fault::FailRecords { records: vec![3, 4, 300], code: ErrorCode::InternalFailure };
-    local.kinesis.faults().add(Rule::on("PutRecords", fault).times(2));
+    local.kinesis.faults().add(FaultRule::on("PutRecords", fault).times(2));
     local.run_with_input(&["put", "orders"], &numbers(1..=1000)).await.done();
     let tailed = local.run(&["tail", "orders", "--from", "-1h", "--no-follow"]).await.done();
     let mut numbers: Vec<u32> = tailed.lines().map(|line| line.parse().unwrap()).collect();
@@ -124,22 +124,18 @@ async fn tail_goes_on_in_the_children_after_their_parents() {
 }
 
 fn split(kinesis: &rokini_local::LocalKinesis, shard: &str) {
-    let request = rokini_local::wire::shapes::shard::SplitShardRequest {
-        stream_name: Some("orders".to_owned()),
-        shard_to_split: shard.to_owned(),
-        new_starting_hash_key: (u128::MAX / 2).to_string(),
-        ..Default::default()
-    };
+    let request = rokini_local::wire::shapes::shard::SplitShardRequest::new(
+        shard.to_owned(),
+        (u128::MAX / 2).to_string(),
+    )
+    .stream_name("orders");
     kinesis.model().call(&request).unwrap();
 }
 
 fn merge(kinesis: &rokini_local::LocalKinesis, shard: &str, adjacent: &str) {
-    let request = rokini_local::wire::shapes::shard::MergeShardsRequest {
-        stream_name: Some("orders".to_owned()),
-        shard_to_merge: shard.to_owned(),
-        adjacent_shard_to_merge: adjacent.to_owned(),
-        ..Default::default()
-    };
+    let request =
+        rokini_local::wire::shapes::shard::MergeShardsRequest::new(shard.to_owned(), adjacent.to_owned())
+            .stream_name("orders");
     kinesis.model().call(&request).unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 use rokini_local::wire::ErrorCode;
-use rokini_local::{Fault, Rule};
+use rokini_local::{Fault, FaultRule};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -112,7 +112,7 @@ async fn no_permission_on_the_stream() {
     let message = "User: arn:aws:iam::1:user/u is not authorized to perform this action".to_owned();
     let denied = |operation: &str| {
         let fault = Fault::Error { code: ErrorCode::AccessDenied, message: message.clone(), status: None };
-        local.kinesis.faults().add(Rule::on(operation, fault))
+        local.kinesis.faults().add(FaultRule::on(operation, fault))
     };
     let said = |action: &str| {
         [

@@ -11,39 +11,39 @@ use crate::faults::Fault;
 /// The connection is cut here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is cut on purpose")]
-pub(crate) struct Cut;
+pub(crate) struct ConnectionCut;
 
-/// The break of a body. What was given to the connection before goes out first: hyper throws away what it has not written yet
-/// when a body fails.
-pub(crate) async fn cut<T>() -> Result<T, Cut> {
+/// Cuts the connection in the middle of a body. What was given to the connection before goes out first: hyper throws away
+/// what it has not written yet when a body fails.
+pub(crate) async fn cut<T>() -> Result<T, ConnectionCut> {
     tokio::task::yield_now().await;
-    Err(Cut)
+    Err(ConnectionCut)
 }
 
 /// Body of an answer.
-pub(crate) type Body = UnsyncBoxBody<Bytes, Cut>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, ConnectionCut>;
 
 /// Where and how a body that does not reach its end stops.
 #[derive(Debug, Clone)]
-pub(crate) struct Break {
-    /// So many bytes are sent before, at most all.
+pub(crate) struct BodyBreak {
+    /// How many bytes are sent before, at most all.
     after: usize,
-    how: How,
+    kind: BreakKind,
 }
 
 #[derive(Debug, Clone)]
-enum How {
+enum BreakKind {
     Cut,
     /// Nothing more comes until the server stops.
     Hang(CancellationToken),
 }
 
-impl Break {
-    /// The break a fault wants, if it wants one. `stop` ends what hangs.
-    pub(crate) fn by(fault: &Fault, stop: &CancellationToken) -> Option<Self> {
+impl BodyBreak {
+    /// The break of a fault that breaks bodies; `None` for any other. `stop` ends what hangs.
+    pub(crate) fn of(fault: &Fault, stop: &CancellationToken) -> Option<Self> {
         match fault {
-            Fault::CutAfter { bytes } => Some(Self { after: *bytes, how: How::Cut }),
-            Fault::HangAfter { bytes } => Some(Self { after: *bytes, how: How::Hang(stop.clone()) }),
+            Fault::CutAfter { bytes } => Some(Self { after: *bytes, kind: BreakKind::Cut }),
+            Fault::HangAfter { bytes } => Some(Self { after: *bytes, kind: BreakKind::Hang(stop.clone()) }),
             _ => None,
         }
     }
@@ -51,8 +51,8 @@ impl Break {
     /// The pieces up to the break, and the break.
     pub(crate) fn apply(
         self,
-        pieces: impl Stream<Item = Result<Bytes, Cut>> + Send + 'static,
-    ) -> impl Stream<Item = Result<Bytes, Cut>> + Send + 'static {
+        pieces: impl Stream<Item = Result<Bytes, ConnectionCut>> + Send + 'static,
+    ) -> impl Stream<Item = Result<Bytes, ConnectionCut>> + Send + 'static {
         let before = stream::unfold((Box::pin(pieces), self.after), |(mut pieces, left)| async move {
             if left == 0 {
                 return None;
@@ -65,7 +65,7 @@ impl Break {
             Some((piece, (pieces, left - length)))
         });
         before.chain(stream::once(async move {
-            if let How::Hang(stop) = self.how {
+            if let BreakKind::Hang(stop) = self.kind {
                 stop.cancelled().await;
             }
             cut().await
@@ -73,18 +73,20 @@ impl Break {
     }
 }
 
+/// A body that reaches its end.
 pub(crate) fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// All of it, or what comes before the break.
-pub(crate) fn unless_broken(bytes: Bytes, broken: Option<Break>) -> Body {
+pub(crate) fn unless_broken(bytes: Bytes, broken: Option<BodyBreak>) -> Body {
     match broken {
         Some(broken) => streamed(broken.apply(stream::iter([Ok(bytes)]))),
         None => whole(bytes),
     }
 }
 
-pub(crate) fn streamed(pieces: impl Stream<Item = Result<Bytes, Cut>> + Send + 'static) -> Body {
+/// A body in pieces, as they come.
+pub(crate) fn streamed(pieces: impl Stream<Item = Result<Bytes, ConnectionCut>> + Send + 'static) -> Body {
     StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
 }

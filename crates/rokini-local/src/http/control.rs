@@ -2,7 +2,7 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /_rokini/health` | answers when the server does |
+//! | `GET /_rokini/health` | answers once the server serves |
 //! | `GET`, `POST`, `DELETE /_rokini/faults` | lists the rules, adds one, takes all away |
 //! | `DELETE /_rokini/faults/ID` | takes one away |
 //! | `GET`, `POST /_rokini/clock` | tells the time, moves it by `{"advance_millis": N}` |
@@ -14,55 +14,55 @@ use http::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Front;
-use super::body::{Body, whole};
-use crate::faults::Rule;
+use crate::faults::FaultRule;
+use crate::http::backend::Backend;
+use crate::http::body::{Body, whole};
 
-pub(super) const PREFIX: &str = "/_rokini/";
+pub(crate) const PREFIX: &str = "/_rokini/";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Clock {
+struct ClockChange {
     advance_millis: i64,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Limits {
+struct LimitsChange {
     throughput_limits: Option<bool>,
     call_limits: Option<bool>,
 }
 
 /// Answers a control request; `path` is what follows the prefix.
-pub(super) fn answer(front: &Front, method: &Method, path: &str, body: &Bytes) -> Response<Body> {
-    let clock = || json!({ "now_millis": front.service.now().millis() });
+pub(crate) fn answer(backend: &Backend, method: &Method, path: &str, body: &Bytes) -> Response<Body> {
+    let clock = || json!({ "now_millis": backend.service.now().millis() });
     match (method, path) {
         (&Method::GET, "health") => reply(StatusCode::OK, &json!({ "status": "ok" })),
-        (&Method::GET, "faults") => reply(StatusCode::OK, &front.faults.list()),
-        (&Method::POST, "faults") => match serde_json::from_slice::<Rule>(body) {
-            Ok(rule) => reply(StatusCode::OK, &json!({ "id": front.faults.add(rule) })),
+        (&Method::GET, "faults") => reply(StatusCode::OK, &backend.faults.list()),
+        (&Method::POST, "faults") => match serde_json::from_slice::<FaultRule>(body) {
+            Ok(rule) => reply(StatusCode::OK, &json!({ "id": backend.faults.add(rule) })),
             Err(error) => refuse(&error),
         },
         (&Method::DELETE, "faults") => {
-            front.faults.clear();
+            backend.faults.clear();
             reply(StatusCode::OK, &json!({}))
         }
         (&Method::GET, "clock") => reply(StatusCode::OK, &clock()),
-        (&Method::POST, "clock") => match serde_json::from_slice::<Clock>(body) {
-            Ok(Clock { advance_millis }) => {
-                front.service.shift(advance_millis);
+        (&Method::POST, "clock") => match serde_json::from_slice::<ClockChange>(body) {
+            Ok(ClockChange { advance_millis }) => {
+                backend.service.shift(advance_millis);
                 reply(StatusCode::OK, &clock())
             }
             Err(error) => refuse(&error),
         },
-        (&Method::GET, "calls") => reply(StatusCode::OK, &front.journal.list()),
+        (&Method::GET, "calls") => reply(StatusCode::OK, &backend.journal.list()),
         (&Method::DELETE, "calls") => {
-            front.journal.clear();
+            backend.journal.clear();
             reply(StatusCode::OK, &json!({}))
         }
-        (&Method::POST, "limits") => match serde_json::from_slice::<Limits>(body) {
-            Ok(Limits { throughput_limits, call_limits }) => {
-                front.service.with_model(|model, _| {
+        (&Method::POST, "limits") => match serde_json::from_slice::<LimitsChange>(body) {
+            Ok(LimitsChange { throughput_limits, call_limits }) => {
+                backend.service.with_model(|model, _| {
                     let settings = model.settings_mut();
                     settings.throughput_limits = throughput_limits.unwrap_or(settings.throughput_limits);
                     settings.call_limits = call_limits.unwrap_or(settings.call_limits);
@@ -73,7 +73,7 @@ pub(super) fn answer(front: &Front, method: &Method, path: &str, body: &Bytes) -
         },
         (&Method::DELETE, other) => {
             let id = other.strip_prefix("faults/").and_then(|id| id.parse().ok());
-            if id.is_some_and(|id| front.faults.remove(id)) {
+            if id.is_some_and(|id| backend.faults.remove(id)) {
                 reply(StatusCode::OK, &json!({}))
             } else {
                 unknown()

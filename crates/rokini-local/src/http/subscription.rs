@@ -5,48 +5,37 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use rokini_wire::events::{Frame, INITIAL_RESPONSE, SUBSCRIBE_TO_SHARD_EVENT};
-use rokini_wire::shapes::stream::Empty;
-use rokini_wire::{ErrorCode, ServiceError};
+use rokini_wire::shapes::stream::EmptyResponse;
+use rokini_wire::{Codec, ErrorCode, ServiceError};
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use super::body::{Cut, cut};
-use super::codec::Codec;
-use crate::faults::{Call, Fault, Faults};
-use crate::journal::{CallRecord, Journal};
-use crate::model::{Push, Subscription};
-use crate::service::Service;
+use crate::faults::{Fault, FaultCall};
+use crate::http::backend::Backend;
+use crate::http::body::{ConnectionCut, cut};
+use crate::journal::CallRecord;
+use crate::model::{Subscription, SubscriptionPoll};
 
 /// Name under which faults and inspection know an event.
 const EVENT: &str = SUBSCRIBE_TO_SHARD_EVENT;
 
-/// What a subscription's frames are made from.
-pub(crate) struct Feed {
-    pub(crate) service: Service,
-    pub(crate) subscription: Subscription,
-    pub(crate) codec: Codec,
-    pub(crate) caller: Option<String>,
-    pub(crate) faults: Faults,
-    pub(crate) journal: Journal,
-    /// The server stops: the stream ends as if its time were over.
-    pub(crate) stop: CancellationToken,
+/// What the frames of one subscription are made from, and how far it is.
+pub(crate) struct EventStream {
+    backend: Backend,
+    subscription: Subscription,
+    codec: Codec,
+    caller: Option<String>,
+    changes: watch::Receiver<u64>,
+    phase: Phase,
 }
 
 /// The body of the answer to SubscribeToShard. It is polled only while the connection takes bytes, so a slow reader holds
 /// its subscription back.
-pub(crate) fn frames(feed: Feed) -> impl Stream<Item = Result<Bytes, Cut>> + Send {
-    let changes = feed.service.changes();
-    stream::unfold(State { feed, changes, phase: Phase::Start }, |mut state| async move {
-        let piece = state.next().await?;
-        Some((piece, state))
+pub(crate) fn frames(stream: EventStream) -> impl Stream<Item = Result<Bytes, ConnectionCut>> + Send {
+    stream::unfold(stream, |mut stream| async move {
+        let piece = stream.next().await?;
+        Some((piece, stream))
     })
-}
-
-struct State {
-    feed: Feed,
-    changes: watch::Receiver<u64>,
-    phase: Phase,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,18 +51,28 @@ enum Phase {
 }
 
 #[derive(Serialize)]
-struct Message<'a> {
+struct ExceptionBody<'a> {
     message: &'a str,
 }
 
-impl State {
-    async fn next(&mut self) -> Option<Result<Bytes, Cut>> {
+impl EventStream {
+    pub(crate) fn new(
+        backend: Backend,
+        subscription: Subscription,
+        codec: Codec,
+        caller: Option<String>,
+    ) -> Self {
+        let changes = backend.service.changes();
+        Self { backend, subscription, codec, caller, changes, phase: Phase::Start }
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, ConnectionCut>> {
         match self.phase {
             Phase::Start => {
                 self.phase = Phase::Running;
-                let codec = self.feed.codec;
-                let payload = codec.encode(&Empty::default());
-                Some(Ok(bytes(&Frame::event(INITIAL_RESPONSE, codec.content_type(), payload))))
+                let codec = self.codec;
+                let payload = codec.encode(&EmptyResponse::new()).into();
+                Some(Ok(Frame::event(INITIAL_RESPONSE, codec.content_type(), payload).to_bytes()))
             }
             Phase::Running => self.event().await,
             Phase::Ended => None,
@@ -82,34 +81,36 @@ impl State {
         }
     }
 
-    async fn event(&mut self) -> Option<Result<Bytes, Cut>> {
+    async fn event(&mut self) -> Option<Result<Bytes, ConnectionCut>> {
         let (event, faults) = loop {
             // Seen before the model is asked: a change after the question wakes the wait.
             self.changes.borrow_and_update();
-            let subscription = &mut self.feed.subscription;
-            let (push, now) =
-                self.feed.service.with_model(|model, now| (model.poll_subscription(now, subscription), now));
-            match push {
-                Push::Event(event) => break (event, self.faults()),
-                Push::End => return None,
-                Push::Fail(error) => return Some(self.fail(&error)),
-                Push::Wait(until) => {
+            let subscription = &mut self.subscription;
+            let (poll, now) = self
+                .backend
+                .service
+                .with_model(|model, now| (model.poll_subscription(now, subscription), now));
+            match poll {
+                SubscriptionPoll::Event(event) => break (event, self.faults()),
+                SubscriptionPoll::End => return None,
+                SubscriptionPoll::Fail(error) => return Some(self.fail(&error)),
+                SubscriptionPoll::Wait(until) => {
                     let wait = Duration::from_millis(until.millis_since(now).cast_unsigned().max(1));
                     tokio::select! {
-                        () = self.feed.stop.cancelled() => return None,
+                        () = self.backend.stop.cancelled() => return None,
                         _ = self.changes.changed() => {}
                         () = tokio::time::sleep(wait) => {}
                     }
                 }
             }
         };
-        let codec = self.feed.codec;
-        let frame = bytes(&Frame::event(EVENT, codec.content_type(), codec.encode(&event)));
-        self.note(event.records.len(), None, !faults.is_empty());
+        let codec = self.codec;
+        let frame = Frame::event(EVENT, codec.content_type(), codec.encode(&event).into()).to_bytes();
+        self.record_call(event.records.len(), None, !faults.is_empty());
         for fault in faults {
             match fault {
                 Fault::Delay { millis } => tokio::time::sleep(Duration::from_millis(millis)).await,
-                Fault::Jump { millis } => self.feed.service.shift(millis),
+                Fault::Jump { millis } => self.backend.service.shift(millis),
                 Fault::Error { code, message, .. } => {
                     return Some(self.fail(&ServiceError::new(code, message)));
                 }
@@ -127,8 +128,8 @@ impl State {
         Some(Ok(frame))
     }
 
-    async fn hang(&self) -> Option<Result<Bytes, Cut>> {
-        self.feed.stop.cancelled().await;
+    async fn hang(&self) -> Option<Result<Bytes, ConnectionCut>> {
+        self.backend.stop.cancelled().await;
         Some(cut().await)
     }
 
@@ -139,48 +140,41 @@ impl State {
     }
 
     fn throttled(&self) -> ServiceError {
-        let subscription = &self.feed.subscription;
+        let subscription = &self.subscription;
         let message =
             format!("Rate exceeded for shard {} in stream {}.", subscription.shard(), subscription.stream());
         ServiceError::new(ErrorCode::LimitExceeded, message)
     }
 
     /// The exception, which is the last frame.
-    fn fail(&mut self, error: &ServiceError) -> Result<Bytes, Cut> {
+    fn fail(&mut self, error: &ServiceError) -> Result<Bytes, ConnectionCut> {
         self.phase = Phase::Ended;
-        self.note(0, Some(error.code.clone()), false);
-        let payload = self.feed.codec.encode(&Message { message: &error.message });
-        Ok(bytes(&Frame::exception(error.code.as_str(), self.feed.codec.content_type(), payload)))
+        self.record_call(0, Some(error.code.clone()), false);
+        let payload = self.codec.encode(&ExceptionBody { message: &error.message }).into();
+        Ok(Frame::exception(error.code.as_str(), self.codec.content_type(), payload).to_bytes())
     }
 
     fn faults(&self) -> Vec<Fault> {
-        let Feed { subscription, caller, faults, .. } = &self.feed;
-        let shard = subscription.shard();
-        faults.decide(&Call {
+        let shard = self.subscription.shard();
+        self.backend.faults.decide(&FaultCall {
             operation: EVENT,
-            stream: Some(subscription.stream()),
+            stream: Some(self.subscription.stream()),
             shard: Some(&shard),
-            caller: caller.as_deref(),
+            caller: self.caller.as_deref(),
         })
     }
 
-    fn note(&self, records: usize, error: Option<ErrorCode>, fault: bool) {
-        let Feed { subscription, caller, journal, service, .. } = &self.feed;
+    fn record_call(&self, records: usize, error: Option<ErrorCode>, fault: bool) {
+        let Backend { service, journal, .. } = &self.backend;
         journal.add(CallRecord {
             at: service.now(),
             operation: EVENT.to_owned(),
-            caller: caller.clone(),
-            stream: Some(subscription.stream().to_owned()),
-            shard: Some(subscription.shard()),
+            caller: self.caller.clone(),
+            stream: Some(self.subscription.stream().to_owned()),
+            shard: Some(self.subscription.shard()),
             records,
             error,
             fault,
         });
     }
-}
-
-fn bytes(frame: &Frame) -> Bytes {
-    let mut out = Vec::new();
-    frame.write(&mut out);
-    out.into()
 }

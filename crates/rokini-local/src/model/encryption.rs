@@ -1,21 +1,19 @@
 //! Encryption at rest, as far as callers see it: what answers say, and keys that cannot be used.
 
-use std::collections::BTreeMap;
+use rokini_wire::shapes::stream::{EmptyResponse, StartStreamEncryptionRequest, StopStreamEncryptionRequest};
+use rokini_wire::{EncryptionType, ErrorCode, ServiceError, Timestamp};
 
-use rokini_wire::shapes::stream::{Empty, StartStreamEncryptionRequest, StopStreamEncryptionRequest};
-use rokini_wire::{EncryptionType, ErrorCode, ServiceError, StreamStatus, Timestamp};
-use serde::{Deserialize, Serialize};
-
-use super::Model;
-use super::errors::{Checks, invalid, limit};
-use super::scale::DAY;
-use super::stream::Change;
+use crate::model::account::Model;
+use crate::model::errors::{invalid_argument, limit_exceeded};
+use crate::model::scale::DAY;
+use crate::model::stream::Change;
+use crate::model::validation::Validator;
 
 /// Most changes to a key in 24 hours, as the service documents.
-const MOST_KEYS: usize = 25;
+const MAX_KEYS: usize = 25;
 
 impl Model {
-    /// Turns encryption on. The stream is UPDATING for [`Settings::status_change`](crate::Settings::status_change).
+    /// Turns encryption on. The stream is UPDATING for [`LocalSettings::status_change`](crate::LocalSettings::status_change).
     ///
     /// # Errors
     /// ResourceNotFound, ResourceInUse, LimitExceeded, InvalidArgument, Validation, the KMS errors.
@@ -23,26 +21,25 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &StartStreamEncryptionRequest,
-    ) -> Result<Empty, ServiceError> {
+    ) -> Result<EmptyResponse, ServiceError> {
         check(&request.encryption_type, &request.key_id)?;
         self.keys.check(Some(&request.key_id))?;
-        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         stream.must_be_active()?;
         let since = now.minus(DAY);
         stream.encryptions.retain(|at| *at > since);
-        if stream.encryptions.len() >= MOST_KEYS {
-            return Err(limit(format!(
-                "A key was applied {MOST_KEYS} times in 24 hours to {}.",
-                stream.place()
+        if stream.encryptions.len() >= MAX_KEYS {
+            return Err(limit_exceeded(format!(
+                "A key was applied {MAX_KEYS} times in 24 hours to {}.",
+                stream.label()
             )));
         }
         stream.encryptions.push(now);
         let name = stream.name.clone();
-        self.begin(now, &name, StreamStatus::Updating, Change::Encryption(Some(request.key_id.clone())))?;
-        Ok(Empty::default())
+        self.begin_change(now, &name, Change::Encryption(Some(request.key_id.clone())))
     }
 
-    /// Turns encryption off. The stream is UPDATING for [`Settings::status_change`](crate::Settings::status_change).
+    /// Turns encryption off. The stream is UPDATING for [`LocalSettings::status_change`](crate::LocalSettings::status_change).
     ///
     /// # Errors
     /// ResourceNotFound, ResourceInUse, InvalidArgument, Validation.
@@ -50,53 +47,36 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &StopStreamEncryptionRequest,
-    ) -> Result<Empty, ServiceError> {
+    ) -> Result<EmptyResponse, ServiceError> {
         check(&request.encryption_type, &request.key_id)?;
-        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         stream.must_be_active()?;
         if stream.key_id.as_ref().is_some_and(|key| *key != request.key_id) {
-            return Err(invalid(format!("KeyId {} is not the key of {}.", request.key_id, stream.place())));
+            return Err(invalid_argument(format!(
+                "KeyId {} is not the key of {}.",
+                request.key_id,
+                stream.label()
+            )));
         }
         let name = stream.name.clone();
-        self.begin(now, &name, StreamStatus::Updating, Change::Encryption(None))?;
-        Ok(Empty::default())
+        self.begin_change(now, &name, Change::Encryption(None))
     }
 
     /// Makes every use of a KMS key fail with `error` (one of the KMS codes), or work again. Keys work until told
     /// otherwise.
     pub fn set_kms_key_error(&mut self, key_id: impl Into<String>, error: Option<ErrorCode>) {
-        let key_id = key_id.into();
-        match error {
-            Some(error) => drop(self.keys.broken.insert(key_id, error)),
-            None => drop(self.keys.broken.remove(&key_id)),
-        }
-        self.changed();
-    }
-}
-
-/// KMS keys that cannot be used, and why.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Keys {
-    broken: BTreeMap<String, ErrorCode>,
-}
-
-impl Keys {
-    /// Fails if the key of a stream cannot be used.
-    pub(crate) fn check(&self, key_id: Option<&String>) -> Result<(), ServiceError> {
-        let broken = key_id.and_then(|key| Some((key, self.broken.get(key)?)));
-        broken.map_or(Ok(()), |(key, error)| {
-            Err(ServiceError::new(error.clone(), format!("The KMS key {key} cannot be used.")))
-        })
+        self.keys.set_error(key_id.into(), error);
+        self.count_change();
     }
 }
 
 fn check(kind: &EncryptionType, key_id: &str) -> Result<(), ServiceError> {
-    let mut checks = Checks::default();
-    checks.one_of(kind, "encryptionType", EncryptionType::KNOWN);
-    checks.length(key_id, "keyId", 1..=2048);
-    checks.done()?;
+    let mut validator = Validator::default();
+    validator.one_of(kind, "encryptionType", EncryptionType::KNOWN);
+    validator.length(key_id, "keyId", 1..=2048);
+    validator.finish()?;
     if *kind == EncryptionType::None {
-        return Err(invalid("EncryptionType must be KMS."));
+        return Err(invalid_argument("EncryptionType must be KMS."));
     }
     Ok(())
 }

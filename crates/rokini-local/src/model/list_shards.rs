@@ -3,10 +3,11 @@
 use rokini_wire::shapes::shard::{ListShardsRequest, ListShardsResponse, ShardFilter};
 use rokini_wire::{ErrorCode, ServiceError, ShardFilterType, Timestamp};
 
-use super::Model;
-use super::errors::{Checks, in_use, invalid};
-use super::shard::{Shard, shard_number};
-use super::token::{Kind, Token};
+use crate::model::account::Model;
+use crate::model::errors::{invalid_argument, resource_in_use};
+use crate::model::shard::{Shard, shard_number};
+use crate::model::token::{Token, TokenKind};
+use crate::model::validation::Validator;
 
 /// Default and largest page, as the service documents.
 const PAGE: usize = 1000;
@@ -22,7 +23,7 @@ impl Model {
         request: &ListShardsRequest,
     ) -> Result<ListShardsResponse, ServiceError> {
         let page = match &request.next_token {
-            Some(word) => self.continued(now, request, word)?,
+            Some(token) => self.continued(now, request, token)?,
             None => Page::first(request)?,
         };
         let seed = self.settings.seed;
@@ -30,15 +31,17 @@ impl Model {
             Some((name, created)) => {
                 let stream = self.streams.named(now, name)?;
                 if stream.created != *created {
-                    return Err(invalid("The provided NextToken belongs to a stream that no longer exists."));
+                    return Err(invalid_argument(
+                        "The provided NextToken belongs to a stream that no longer exists.",
+                    ));
                 }
                 stream
             }
-            None => self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?,
+            None => self.streams.find(now, &request.stream_name, &request.stream_arn)?,
         };
         stream.must_be_created()?;
         if request.stream_creation_timestamp.is_some_and(|created| created.secs() != stream.created.secs()) {
-            return Err(in_use(format!("No {} was created at the given time.", stream.place())));
+            return Err(resource_in_use(format!("No {} was created at the given time.", stream.label())));
         }
         stream.forget_expired_shards(now);
         let horizon = stream.horizon(now);
@@ -51,23 +54,26 @@ impl Model {
         let last = shards.last().filter(|_| rest.next().is_some());
         let next_token = last.map(|last| {
             let token = Token {
-                kind: Kind::ShardPage,
+                kind: TokenKind::ShardPage,
                 made: now,
                 stream_created: stream.created,
                 shard: last.number,
-                place: page.filter.time().map_or(0, |time| time.millis().cast_unsigned()),
-                text: format!("{}/{}", page.filter.word(), stream.name),
+                offset: page.filter.time().map_or(0, |time| time.millis().cast_unsigned()),
+                text: format!("{}/{}", page.filter.name(), stream.name),
             };
             token.seal(seed)
         });
-        Ok(ListShardsResponse { shards: Some(shards.into_iter().map(Shard::describe).collect()), next_token })
+        let shards: Vec<_> = shards.into_iter().map(Shard::describe).collect();
+        let mut response = ListShardsResponse::new().shards(shards);
+        response.next_token = next_token;
+        Ok(response)
     }
 
     fn continued(
         &self,
         now: Timestamp,
         request: &ListShardsRequest,
-        word: &str,
+        token: &str,
     ) -> Result<Page, ServiceError> {
         let given_too = [
             ("StreamName", request.stream_name.is_some()),
@@ -77,22 +83,27 @@ impl Model {
             ("ShardFilter", request.shard_filter.is_some()),
         ];
         if let Some((name, _)) = given_too.iter().find(|(_, given)| *given) {
-            return Err(invalid(format!("NextToken and {name} cannot be provided together.")));
+            return Err(invalid_argument(format!("NextToken and {name} cannot be provided together.")));
         }
         check_size(request)?;
-        let token = self.open_token(now, word, Kind::ShardPage)?;
+        let token = self.open_token(now, token, TokenKind::ShardPage)?;
         let (filter, name) = token.text.split_once('/').unwrap_or_default();
         Ok(Page {
             stream: Some((name.to_owned(), token.stream_created)),
             after: Some(token.shard),
-            filter: Filter::from_token(filter, Timestamp::from_millis(token.place.cast_signed())),
+            filter: Filter::from_token(filter, Timestamp::from_millis(token.offset.cast_signed())),
         })
     }
 
-    /// Opens a page token, which lives for [`Settings::token_life`](crate::Settings::token_life).
-    pub(super) fn open_token(&self, now: Timestamp, word: &str, kind: Kind) -> Result<Token, ServiceError> {
-        let token = Token::open(word, kind, self.settings.seed)
-            .ok_or_else(|| invalid("The provided NextToken is not valid."))?;
+    /// Opens a page token, which lives for [`LocalSettings::token_life`](crate::LocalSettings::token_life).
+    pub(super) fn open_token(
+        &self,
+        now: Timestamp,
+        text: &str,
+        kind: TokenKind,
+    ) -> Result<Token, ServiceError> {
+        let token = Token::open(text, kind, self.settings.seed)
+            .ok_or_else(|| invalid_argument("The provided NextToken is not valid."))?;
         if now > token.made.plus(self.settings.token_life) {
             return Err(ServiceError::new(
                 ErrorCode::ExpiredNextToken,
@@ -104,9 +115,9 @@ impl Model {
 }
 
 fn check_size(request: &ListShardsRequest) -> Result<(), ServiceError> {
-    let mut checks = Checks::default();
-    checks.range(request.max_results.unwrap_or(1), "maxResults", 1..=10_000);
-    checks.done()
+    let mut validator = Validator::default();
+    validator.range(request.max_results.unwrap_or(1), "maxResults", 1..=10_000);
+    validator.finish()
 }
 
 /// What one page shows.
@@ -123,7 +134,7 @@ impl Page {
         let (filter, after_filter) = Filter::new(request.shard_filter.as_ref())?;
         let after = match (&request.exclusive_start_shard_id, after_filter) {
             (Some(_), Some(_)) => {
-                return Err(invalid(
+                return Err(invalid_argument(
                     "ExclusiveStartShardId and ShardFilter AFTER_SHARD_ID cannot be provided together.",
                 ));
             }
@@ -135,13 +146,13 @@ impl Page {
 }
 
 fn parse_shard(id: &str) -> Result<u32, ServiceError> {
-    let mut checks = Checks::default();
-    checks.name(id, "exclusiveStartShardId");
-    checks.done()?;
-    shard_number(id).ok_or_else(|| invalid(format!("Invalid ShardId {id}.")))
+    let mut validator = Validator::default();
+    validator.name(id, "exclusiveStartShardId");
+    validator.finish()?;
+    shard_number(id).ok_or_else(|| invalid_argument(format!("Invalid ShardId {id}.")))
 }
 
-/// The documented filters, except AFTER_SHARD_ID, which is a place to start.
+/// The documented filters, except AFTER_SHARD_ID, which is a position to start at.
 enum Filter {
     All,
     AtTrimHorizon,
@@ -154,18 +165,21 @@ impl Filter {
     /// The filter and the shard it starts after.
     fn new(filter: Option<&ShardFilter>) -> Result<(Self, Option<u32>), ServiceError> {
         let Some(filter) = filter else { return Ok((Self::All, None)) };
-        let mut checks = Checks::default();
-        checks.one_of(&filter.kind, "shardFilter.type", ShardFilterType::KNOWN);
-        checks.done()?;
+        let mut validator = Validator::default();
+        validator.one_of(&filter.kind, "shardFilter.type", ShardFilterType::KNOWN);
+        validator.finish()?;
         let time = || {
             filter.timestamp.ok_or_else(|| {
-                invalid(format!("Timestamp must be provided when ShardFilter Type is {}.", filter.kind))
+                invalid_argument(format!(
+                    "Timestamp must be provided when ShardFilter Type is {}.",
+                    filter.kind
+                ))
             })
         };
         Ok(match filter.kind {
             ShardFilterType::AfterShardId => {
                 let id = filter.shard_id.as_deref().ok_or_else(|| {
-                    invalid("ShardId must be provided when ShardFilter Type is AFTER_SHARD_ID.")
+                    invalid_argument("ShardId must be provided when ShardFilter Type is AFTER_SHARD_ID.")
                 })?;
                 (Self::All, Some(parse_shard(id)?))
             }
@@ -198,7 +212,7 @@ impl Filter {
         }
     }
 
-    fn word(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::All => "all",
             Self::AtTrimHorizon => "at_trim_horizon",
@@ -208,8 +222,8 @@ impl Filter {
         }
     }
 
-    fn from_token(word: &str, time: Timestamp) -> Self {
-        match word {
+    fn from_token(name: &str, time: Timestamp) -> Self {
+        match name {
             "at_trim_horizon" => Self::AtTrimHorizon,
             "at_latest" => Self::AtLatest,
             "at_timestamp" => Self::AtTimestamp(time),

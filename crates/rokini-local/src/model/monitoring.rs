@@ -7,8 +7,8 @@ use rokini_wire::shapes::stream::{
 };
 use rokini_wire::{MetricsName, ServiceError, Timestamp};
 
-use super::Model;
-use super::errors::Checks;
+use crate::model::account::Model;
+use crate::model::validation::Validator;
 
 impl Model {
     /// Turns shard-level metrics on.
@@ -20,7 +20,7 @@ impl Model {
         now: Timestamp,
         request: &EnableEnhancedMonitoringRequest,
     ) -> Result<EnhancedMonitoringResponse, ServiceError> {
-        let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+        let (name, arn) = (&request.stream_name, &request.stream_arn);
         self.change_metrics(now, name, arn, &request.shard_level_metrics, |present, named| {
             present.extend(named);
         })
@@ -35,7 +35,7 @@ impl Model {
         now: Timestamp,
         request: &DisableEnhancedMonitoringRequest,
     ) -> Result<EnhancedMonitoringResponse, ServiceError> {
-        let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+        let (name, arn) = (&request.stream_name, &request.stream_arn);
         self.change_metrics(now, name, arn, &request.shard_level_metrics, |present, named| {
             present.retain(|metric| !named.contains(metric));
         })
@@ -44,30 +44,30 @@ impl Model {
     fn change_metrics(
         &mut self,
         now: Timestamp,
-        name: Option<&str>,
-        arn: Option<&str>,
+        name: &Option<String>,
+        arn: &Option<String>,
         named: &[MetricsName],
         change: impl FnOnce(&mut BTreeSet<MetricsName>, BTreeSet<MetricsName>),
     ) -> Result<EnhancedMonitoringResponse, ServiceError> {
-        let mut checks = Checks::default();
+        let mut validator = Validator::default();
         if named.is_empty() {
-            checks.fail("[]", "shardLevelMetrics", "have length greater than or equal to 1");
+            validator.fail("[]", "shardLevelMetrics", "have length greater than or equal to 1");
         }
         for metric in named {
-            checks.one_of(metric, "shardLevelMetrics", MetricsName::KNOWN);
+            validator.one_of(metric, "shardLevelMetrics", MetricsName::KNOWN);
         }
-        checks.done()?;
+        validator.finish()?;
         let stream = self.streams.find(now, name, arn)?;
         stream.must_be_active()?;
         let named = if named.contains(&MetricsName::All) { MetricsName::KNOWN } else { named };
         let named = named.iter().filter(|metric| **metric != MetricsName::All).cloned().collect();
-        let before = stream.metrics.iter().cloned().collect();
+        let before: Vec<MetricsName> = stream.metrics.iter().cloned().collect();
         change(&mut stream.metrics, named);
-        Ok(EnhancedMonitoringResponse {
-            stream_name: Some(stream.name.clone()),
-            stream_arn: Some(stream.arn.clone()),
-            current_shard_level_metrics: Some(before),
-            desired_shard_level_metrics: Some(stream.metrics.iter().cloned().collect()),
-        })
+        let after: Vec<MetricsName> = stream.metrics.iter().cloned().collect();
+        Ok(EnhancedMonitoringResponse::new()
+            .stream_name(&stream.name)
+            .stream_arn(&stream.arn)
+            .current_shard_level_metrics(before)
+            .desired_shard_level_metrics(after))
     }
 }

@@ -1,5 +1,7 @@
 //! Records come in.
 
+use std::borrow::Cow;
+
 use md5::{Digest, Md5};
 use rokini_wire::shapes::record::{
     PutRecordRequest, PutRecordResponse, PutRecordsRequest, PutRecordsRequestEntry, PutRecordsResponse,
@@ -7,17 +9,18 @@ use rokini_wire::shapes::record::{
 };
 use rokini_wire::{EncryptionType, ErrorCode, SequenceNumber, ServiceError, Timestamp};
 
-use super::Model;
-use super::errors::{Checks, invalid};
-use super::meter::WRITE;
-use super::sequence;
-use super::shard::shard_id;
-use super::stream::Stream;
+use crate::model::account::Model;
+use crate::model::errors::invalid_argument;
+use crate::model::rate_limiter::WRITE;
+use crate::model::sequence;
+use crate::model::shard::shard_id;
+use crate::model::stream::Stream;
+use crate::model::validation::Validator;
 
 /// Most records in a PutRecords call, as the service documents.
-const MOST_RECORDS: usize = 500;
+const MAX_RECORDS: usize = 500;
 /// Most bytes in a PutRecords call, partition keys included, as the service documents.
-const MOST_BYTES: usize = 10 << 20;
+const MAX_BYTES: usize = 10 << 20;
 
 impl Model {
     /// Writes one record.
@@ -29,21 +32,14 @@ impl Model {
         now: Timestamp,
         request: &PutRecordRequest,
     ) -> Result<PutRecordResponse, ServiceError> {
-        let entry = PutRecordsRequestEntry {
-            data: request.data.clone(),
-            partition_key: request.partition_key.clone(),
-            explicit_hash_key: request.explicit_hash_key.clone(),
-        };
-        let mut checks = Checks::default();
-        check_entry(&mut checks, &entry, "");
-        checks.done()?;
+        let mut entry = PutRecordsRequestEntry::new(request.data.clone(), request.partition_key.clone());
+        entry.explicit_hash_key.clone_from(&request.explicit_hash_key);
+        let mut validator = Validator::default();
+        check_entry(&mut validator, &entry, "");
+        validator.finish()?;
         let hash = hash_key(&entry)?;
         let limited = self.settings.throughput_limits;
-        let stream = self.streams.find_with_data(
-            now,
-            request.stream_name.as_deref(),
-            request.stream_arn.as_deref(),
-        )?;
+        let stream = self.streams.find_readable(now, &request.stream_name, &request.stream_arn)?;
         check_size(stream, &entry, "data")?;
         if let Some(text) = &request.sequence_number_for_ordering {
             check_ordering(now, stream, text)?;
@@ -51,8 +47,10 @@ impl Model {
         self.keys.check(stream.key_id.as_ref())?;
         let encryption_type = kms(stream);
         let (shard_id, sequence_number) = put(stream, now, &entry, hash, limited)?;
-        self.changed();
-        Ok(PutRecordResponse { shard_id, sequence_number, encryption_type })
+        self.count_change();
+        let mut response = PutRecordResponse::new(shard_id, sequence_number);
+        response.encryption_type = encryption_type;
+        Ok(response)
     }
 
     /// Writes up to 500 records. Each that exceeds the rate of its shard fails by itself.
@@ -64,59 +62,62 @@ impl Model {
         now: Timestamp,
         request: &PutRecordsRequest,
     ) -> Result<PutRecordsResponse, ServiceError> {
-        let mut checks = Checks::default();
+        let mut validator = Validator::default();
         let count = request.records.len();
         if count == 0 {
-            checks.fail("[]", "records", "have length greater than or equal to 1");
-        } else if count > MOST_RECORDS {
-            checks.fail(
+            validator.fail("[]", "records", "have length greater than or equal to 1");
+        } else if count > MAX_RECORDS {
+            validator.fail(
                 format_args!("[{count} records]"),
                 "records",
                 "have length less than or equal to 500",
             );
         }
         for (i, entry) in request.records.iter().enumerate() {
-            check_entry(&mut checks, entry, &format!("records.{}.member.", i + 1));
+            check_entry(&mut validator, entry, &format!("records.{}.member.", i + 1));
         }
-        checks.done()?;
+        validator.finish()?;
         let bytes: usize = request.records.iter().map(size).sum();
-        if bytes > MOST_BYTES {
-            return Err(invalid(format!("Records size exceeds 10 MB limit: {bytes} bytes.")));
+        if bytes > MAX_BYTES {
+            return Err(invalid_argument(format!("Records size exceeds 10 MB limit: {bytes} bytes.")));
         }
         let hashes = request.records.iter().map(hash_key).collect::<Result<Vec<u128>, _>>()?;
         let limited = self.settings.throughput_limits;
-        let stream = self.streams.find_with_data(
-            now,
-            request.stream_name.as_deref(),
-            request.stream_arn.as_deref(),
-        )?;
+        let stream = self.streams.find_readable(now, &request.stream_name, &request.stream_arn)?;
         for (i, entry) in request.records.iter().enumerate() {
             check_size(stream, entry, &format!("records.{}.member.data", i + 1))?;
         }
         self.keys.check(stream.key_id.as_ref())?;
         let encryption_type = kms(stream);
-        let mut failed = 0;
+        let mut failed = 0_i32;
         let mut records = Vec::with_capacity(count);
         for (entry, hash) in request.records.iter().zip(hashes) {
             records.push(match put(stream, now, entry, hash, limited) {
-                Ok((shard_id, number)) => PutRecordsResultEntry {
-                    sequence_number: Some(number),
-                    shard_id: Some(shard_id),
-                    ..PutRecordsResultEntry::default()
-                },
+                Ok((shard_id, number)) => {
+                    PutRecordsResultEntry::new().sequence_number(number).shard_id(shard_id)
+                }
                 Err(error) => {
                     failed += 1;
-                    PutRecordsResultEntry {
-                        error_code: Some(error.code),
-                        error_message: Some(error.message),
-                        ..PutRecordsResultEntry::default()
-                    }
+                    PutRecordsResultEntry::new().error_code(error.code).error_message(error.message)
                 }
             });
         }
-        self.changed();
-        Ok(PutRecordsResponse { failed_record_count: Some(failed), records, encryption_type })
+        self.count_change();
+        let mut response = PutRecordsResponse::new(records).failed_record_count(failed);
+        response.encryption_type = encryption_type;
+        Ok(response)
     }
+}
+
+/// Of a PutRecords call only the records that were written are repeated.
+pub(super) fn written_records<'a>(
+    request: &'a PutRecordsRequest,
+    response: &PutRecordsResponse,
+) -> Option<Cow<'a, PutRecordsRequest>> {
+    let mut written = response.records.iter().map(|result| result.sequence_number.is_some());
+    let mut effect = request.clone();
+    effect.records.retain(|_| written.next().unwrap_or(false));
+    (!effect.records.is_empty()).then_some(Cow::Owned(effect))
 }
 
 fn put(
@@ -139,18 +140,17 @@ fn put(
         }
         shard.writes.charge(bytes);
     }
-    let number = shard.push(now, |sequence_number, arrival| Record {
-        sequence_number,
-        approximate_arrival_timestamp: Some(arrival),
-        data: entry.data.clone(),
-        partition_key: entry.partition_key.clone(),
-        encryption_type,
+    let number = shard.push(now, |sequence_number, arrival| {
+        let mut record = Record::new(sequence_number, entry.data.clone(), entry.partition_key.clone())
+            .approximate_arrival_timestamp(arrival);
+        record.encryption_type = encryption_type;
+        record
     });
     Ok((id, number))
 }
 
 pub(super) fn rate_exceeded(shard_id: &str, stream: &Stream) -> ServiceError {
-    let message = format!("Rate exceeded for shard {shard_id} in {}.", stream.place());
+    let message = format!("Rate exceeded for shard {shard_id} in {}.", stream.label());
     ServiceError::new(ErrorCode::ProvisionedThroughputExceeded, message)
 }
 
@@ -163,10 +163,10 @@ fn size(entry: &PutRecordsRequestEntry) -> usize {
     entry.data.len() + entry.partition_key.len()
 }
 
-fn check_entry(checks: &mut Checks, entry: &PutRecordsRequestEntry, prefix: &str) {
-    checks.length(&entry.partition_key, &format!("{prefix}partitionKey"), 1..=256);
+fn check_entry(validator: &mut Validator, entry: &PutRecordsRequestEntry, prefix: &str) {
+    validator.length(&entry.partition_key, &format!("{prefix}partitionKey"), 1..=256);
     if let Some(hash) = &entry.explicit_hash_key {
-        checks.hash_key(hash, &format!("{prefix}explicitHashKey"));
+        validator.hash_key(hash, &format!("{prefix}explicitHashKey"));
     }
 }
 
@@ -175,16 +175,20 @@ fn check_size(stream: &Stream, entry: &PutRecordsRequestEntry, member: &str) -> 
     if size(entry) <= most {
         return Ok(());
     }
-    let mut checks = Checks::default();
-    checks.fail("java.nio.HeapByteBuffer", member, format_args!("have length less than or equal to {most}"));
-    checks.done()
+    let mut validator = Validator::default();
+    validator.fail(
+        "java.nio.HeapByteBuffer",
+        member,
+        format_args!("have length less than or equal to {most}"),
+    );
+    validator.finish()
 }
 
 fn hash_key(entry: &PutRecordsRequestEntry) -> Result<u128, ServiceError> {
     match &entry.explicit_hash_key {
         None => Ok(u128::from_be_bytes(Md5::digest(entry.partition_key.as_bytes()).into())),
         Some(text) => text.parse().map_err(|_| {
-            invalid(format!(
+            invalid_argument(format!(
                 "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {text}"
             ))
         }),
@@ -197,8 +201,8 @@ fn check_ordering(now: Timestamp, stream: &Stream, text: &str) -> Result<(), Ser
     if parts.is_some_and(|parts| parts.arrived <= now) {
         return Ok(());
     }
-    Err(invalid(format!(
+    Err(invalid_argument(format!(
         "ExclusiveMinimumSequenceNumber {text} used in PutRecord on {} is invalid.",
-        stream.place()
+        stream.label()
     )))
 }

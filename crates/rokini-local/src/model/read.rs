@@ -1,28 +1,30 @@
 //! Iterators, and records going out.
 
+use rokini_wire::shapes::consumer::StartingPosition;
 use rokini_wire::shapes::record::{
     GetRecordsRequest, GetRecordsResponse, GetShardIteratorRequest, GetShardIteratorResponse, Record,
 };
 use rokini_wire::{ErrorCode, ServiceError, ShardIteratorType, Timestamp};
 
-use super::Model;
-use super::errors::{Checks, invalid, not_found};
-use super::meter::{ITERATORS, READ};
-use super::put::rate_exceeded;
-use super::sequence;
-use super::shard::{Shard, shard_id, shard_number};
-use super::stream::Stream;
-use super::token::{Kind, Token};
 use crate::clock::http_date;
+use crate::model::account::Model;
+use crate::model::errors::{invalid_argument, resource_not_found};
+use crate::model::put::rate_exceeded;
+use crate::model::rate_limiter::{ITERATORS, READ};
+use crate::model::sequence;
+use crate::model::shard::{Shard, shard_id, shard_number};
+use crate::model::stream::Stream;
+use crate::model::token::{Token, TokenKind};
+use crate::model::validation::Validator;
 use crate::settings::EndOfShard;
 
 /// Most records in an answer, as the service documents.
-const MOST_RECORDS: i32 = 10_000;
+const MAX_RECORDS: i32 = 10_000;
 /// Most bytes in an answer, as the service documents.
-const MOST_BYTES: usize = 10 << 20;
+const MAX_BYTES: usize = 10 << 20;
 
 impl Model {
-    /// Gives an iterator, good for [`Settings::iterator_life`](crate::Settings::iterator_life).
+    /// Gives an iterator, good for [`LocalSettings::iterator_life`](crate::LocalSettings::iterator_life).
     ///
     /// # Errors
     /// ResourceNotFound, InvalidArgument, Validation.
@@ -31,32 +33,26 @@ impl Model {
         now: Timestamp,
         request: &GetShardIteratorRequest,
     ) -> Result<GetShardIteratorResponse, ServiceError> {
-        let mut checks = Checks::default();
-        checks.name(&request.shard_id, "shardId");
-        checks.one_of(&request.shard_iterator_type, "shardIteratorType", ShardIteratorType::KNOWN);
-        checks.done()?;
+        let mut validator = Validator::default();
+        validator.name(&request.shard_id, "shardId");
+        validator.one_of(&request.shard_iterator_type, "shardIteratorType", ShardIteratorType::KNOWN);
+        validator.finish()?;
         let (seed, limited) = (self.settings.seed, self.settings.throughput_limits);
-        let stream = self.streams.find_with_data(
-            now,
-            request.stream_name.as_deref(),
-            request.stream_arn.as_deref(),
-        )?;
-        let start = Start {
-            kind: &request.shard_iterator_type,
-            number: request.starting_sequence_number.as_deref(),
-            time: request.timestamp,
-        };
-        let (shard, place) = start.find(now, stream, &request.shard_id, "GetShardIterator")?;
+        let stream = self.streams.find_readable(now, &request.stream_name, &request.stream_arn)?;
+        let mut start = StartingPosition::new(request.shard_iterator_type.clone());
+        start.sequence_number.clone_from(&request.starting_sequence_number);
+        start.timestamp = request.timestamp;
+        let (shard, offset) = find_start(&start, now, stream, &request.shard_id, "GetShardIterator")?;
         if limited
             && let Some(open) = stream.shard_mut(now, shard)
             && open.closed.is_none()
         {
-            if !open.iterators.open(now, ITERATORS) {
+            if !open.iterators.is_open(now, ITERATORS) {
                 return Err(rate_exceeded(&shard_id(shard), stream));
             }
             open.iterators.charge(0);
         }
-        Ok(GetShardIteratorResponse { shard_iterator: Some(iterator(now, stream, shard, place, seed)) })
+        Ok(GetShardIteratorResponse::new().shard_iterator(iterator(now, stream, shard, offset, seed)))
     }
 
     /// Reads.
@@ -71,25 +67,27 @@ impl Model {
         self.get_records_up_to(now, request, usize::MAX)
     }
 
-    /// [`Model::get_records`] with another bound on the number of records, which may be 0.
+    /// [`Model::get_records`] with another limit to the number of records, which may be 0.
     pub(crate) fn get_records_up_to(
         &mut self,
         now: Timestamp,
         request: &GetRecordsRequest,
-        most: usize,
+        max_records: usize,
     ) -> Result<GetRecordsResponse, ServiceError> {
-        let mut checks = Checks::default();
-        checks.length(&request.shard_iterator, "shardIterator", 1..=512);
-        let limit = request.limit.unwrap_or(MOST_RECORDS);
-        checks.range(limit, "limit", 1..=i32::MAX);
-        checks.done()?;
-        if limit > MOST_RECORDS {
-            return Err(invalid(format!("Limit {limit} is greater than the most allowed, {MOST_RECORDS}.")));
+        let mut validator = Validator::default();
+        validator.length(&request.shard_iterator, "shardIterator", 1..=512);
+        let limit = request.limit.unwrap_or(MAX_RECORDS);
+        validator.range(limit, "limit", 1..=i32::MAX);
+        validator.finish()?;
+        if limit > MAX_RECORDS {
+            return Err(invalid_argument(format!(
+                "Limit {limit} is greater than the most allowed, {MAX_RECORDS}."
+            )));
         }
         let (seed, limited, end_of_shard) =
             (self.settings.seed, self.settings.throughput_limits, self.settings.end_of_shard);
         let at = self.open_iterator(now, &request.shard_iterator)?;
-        let gone = not_found(format!(
+        let gone = resource_not_found(format!(
             "Shard {} in stream {} under account {} does not exist",
             shard_id(at.shard),
             at.text,
@@ -98,7 +96,7 @@ impl Model {
         if let Some(arn) = &request.stream_arn
             && self.streams.name_in_arn(arn)? != at.text
         {
-            return Err(invalid("StreamARN does not match the stream of the ShardIterator."));
+            return Err(invalid_argument("StreamARN does not match the stream of the ShardIterator."));
         }
         let stream = self.streams.named(now, &at.text).map_err(|_| gone.clone())?;
         if stream.created != at.stream_created {
@@ -106,10 +104,11 @@ impl Model {
         }
         self.keys.check(stream.key_id.as_ref())?;
         let Some(shard) = stream.shard_mut(now, at.shard) else { return Err(gone) };
-        if limited && !shard.reads.open(now, READ) {
+        if limited && !shard.reads.is_open(now, READ) {
             return Err(rate_exceeded(&shard_id(at.shard), stream));
         }
-        let read = read(now, shard, at.place, most.min(usize::try_from(limit).unwrap_or(0)), MOST_BYTES);
+        let read =
+            read(now, shard, at.offset, max_records.min(usize::try_from(limit).unwrap_or(0)), MAX_BYTES);
         if limited {
             shard.reads.charge(read.bytes as u64);
         }
@@ -118,17 +117,19 @@ impl Model {
             EndOfShard::AfterLastRecords => read.records.is_empty(),
         };
         let ended = read.at_end && reported;
-        Ok(GetRecordsResponse {
-            records: read.records,
-            next_shard_iterator: (!ended).then(|| iterator(now, stream, at.shard, read.next, seed)),
-            millis_behind_latest: Some(read.behind),
-            child_shards: ended.then(|| stream.children_of(at.shard).map(Shard::describe_as_child).collect()),
-        })
+        let mut response = GetRecordsResponse::new(read.records).millis_behind_latest(read.behind);
+        if ended {
+            let children = stream.children_of(at.shard).map(Shard::describe_as_child);
+            response.child_shards = Some(children.collect());
+        } else {
+            response.next_shard_iterator = Some(iterator(now, stream, at.shard, read.next, seed));
+        }
+        Ok(response)
     }
 
-    fn open_iterator(&self, now: Timestamp, word: &str) -> Result<Token, ServiceError> {
-        let token = Token::open(word, Kind::Iterator, self.settings.seed)
-            .ok_or_else(|| invalid("Invalid ShardIterator."))?;
+    fn open_iterator(&self, now: Timestamp, text: &str) -> Result<Token, ServiceError> {
+        let token = Token::open(text, TokenKind::Iterator, self.settings.seed)
+            .ok_or_else(|| invalid_argument("Invalid ShardIterator."))?;
         let life = self.settings.iterator_life;
         if now > token.made.plus(life) {
             let message = format!(
@@ -144,23 +145,23 @@ impl Model {
     }
 }
 
-fn iterator(now: Timestamp, stream: &Stream, shard: u32, place: u64, seed: u64) -> String {
+fn iterator(now: Timestamp, stream: &Stream, shard: u32, offset: u64, seed: u64) -> String {
     let token = Token {
-        kind: Kind::Iterator,
+        kind: TokenKind::Iterator,
         made: now,
         stream_created: stream.created,
         shard,
-        place,
+        offset,
         text: stream.name.clone(),
     };
     token.seal(seed)
 }
 
 /// What one read gives.
-pub(super) struct Read {
+pub(super) struct ReadResult {
     pub(super) records: Vec<Record>,
     pub(super) bytes: usize,
-    /// Place of the next record.
+    /// Offset of the next record.
     pub(super) next: u64,
     /// Milliseconds behind the tip.
     pub(super) behind: i64,
@@ -168,13 +169,19 @@ pub(super) struct Read {
     pub(super) at_end: bool,
 }
 
-pub(super) fn read(now: Timestamp, shard: &Shard, place: u64, most: usize, most_bytes: usize) -> Read {
-    let from = place.max(shard.oldest());
+pub(super) fn read(
+    now: Timestamp,
+    shard: &Shard,
+    offset: u64,
+    max_records: usize,
+    max_bytes: usize,
+) -> ReadResult {
+    let from = offset.max(shard.oldest());
     let mut bytes = 0;
     let mut records = Vec::new();
-    for record in shard.from(from).take(most) {
+    for record in shard.from(from).take(max_records) {
         let size = record.data.len() + record.partition_key.len();
-        if bytes + size > most_bytes && !records.is_empty() {
+        if bytes + size > max_bytes && !records.is_empty() {
             break;
         }
         bytes += size;
@@ -185,89 +192,84 @@ pub(super) fn read(now: Timestamp, shard: &Shard, place: u64, most: usize, most_
     let reached =
         records.last().or_else(|| shard.from(next).next()).and_then(|r| r.approximate_arrival_timestamp);
     let behind = if unread { reached.map_or(0, |arrival| now.millis_since(arrival)) } else { 0 };
-    Read { records, bytes, next, behind, at_end: shard.closed.is_some() && !unread }
+    ReadResult { records, bytes, next, behind, at_end: shard.closed.is_some() && !unread }
 }
 
-/// A place to start at, as a request gives it.
-pub(super) struct Start<'a> {
-    pub(super) kind: &'a ShardIteratorType,
-    pub(super) number: Option<&'a str>,
-    pub(super) time: Option<Timestamp>,
-}
-
-impl Start<'_> {
-    /// The shard's number and the place of the first record to read.
-    pub(super) fn find(
-        &self,
-        now: Timestamp,
-        stream: &mut Stream,
-        id: &str,
-        operation: &str,
-    ) -> Result<(u32, u64), ServiceError> {
-        let place_name = stream.place();
-        let number = shard_number(id);
-        let shown = number.map_or_else(|| id.to_owned(), shard_id);
-        let Some(shard) = number.and_then(|number| stream.shard_mut(now, number)) else {
-            return Err(not_found(format!("Shard {shown} in {place_name} does not exist")));
-        };
-        let place = match self.kind {
-            ShardIteratorType::TrimHorizon => self.without_number().map(|()| shard.oldest())?,
-            ShardIteratorType::Latest => self.without_number().map(|()| shard.next())?,
-            ShardIteratorType::AtTimestamp => {
-                let time =
-                    self.time.ok_or_else(|| invalid("Timestamp must be specified for AT_TIMESTAMP."))?;
-                if time > now {
-                    return Err(invalid(format!(
-                        "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
-                         timestampInMillis: {}, currentTimestampInMillis: {}",
-                        time.millis(),
-                        now.millis()
-                    )));
-                }
-                shard.place_at_time(time)
+/// The shard's number and the offset of the first record to read.
+pub(super) fn find_start(
+    start: &StartingPosition,
+    now: Timestamp,
+    stream: &mut Stream,
+    id: &str,
+    operation: &str,
+) -> Result<(u32, u64), ServiceError> {
+    let stream_label = stream.label();
+    let number = shard_number(id);
+    let shown = number.map_or_else(|| id.to_owned(), shard_id);
+    let Some(shard) = number.and_then(|number| stream.shard_mut(now, number)) else {
+        return Err(resource_not_found(format!("Shard {shown} in {stream_label} does not exist")));
+    };
+    let offset = match &start.kind {
+        ShardIteratorType::TrimHorizon => without_number(start).map(|()| shard.oldest())?,
+        ShardIteratorType::Latest => without_number(start).map(|()| shard.next())?,
+        ShardIteratorType::AtTimestamp => {
+            let time = start
+                .timestamp
+                .ok_or_else(|| invalid_argument("Timestamp must be specified for AT_TIMESTAMP."))?;
+            if time > now {
+                return Err(invalid_argument(format!(
+                    "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
+                     timestampInMillis: {}, currentTimestampInMillis: {}",
+                    time.millis(),
+                    now.millis()
+                )));
             }
-            kind => {
-                let Some(text) = self.number else { return Err(self.mismatch("no StartingSequenceNumber")) };
-                let foreign = |why: &str| {
-                    invalid(format!(
-                        "StartingSequenceNumber {text} used in {operation} on shard {shown} in {place_name} is invalid{why}."
-                    ))
-                };
-                let number = text.parse().map_err(|_| foreign(""))?;
-                let parts = sequence::parse(number).ok_or_else(|| foreign(""))?;
-                if parts.shard != shard.number {
-                    return Err(invalid(format!(
-                        "Invalid StartingSequenceNumber. It encodes {}, while it was used in a call to a shard with {shown}",
-                        shard_id(parts.shard)
-                    )));
-                }
-                if !shard.issued(parts) {
-                    return Err(foreign(" because it did not come from this stream"));
-                }
-                if *kind == ShardIteratorType::AtSequenceNumber {
-                    shard.place_at(number)
-                } else {
-                    shard.place_after(number)
-                }
-            }
-        };
-        Ok((shard.number, place))
-    }
-
-    fn without_number(&self) -> Result<(), ServiceError> {
-        if self.number.is_some() {
-            return Err(self.mismatch("also a StartingSequenceNumber"));
+            shard.offset_at_time(time)
         }
-        Ok(())
-    }
+        kind => {
+            let Some(text) = &start.sequence_number else {
+                return Err(mismatch(start, "no StartingSequenceNumber"));
+            };
+            let foreign = |why: &str| {
+                invalid_argument(format!(
+                    "StartingSequenceNumber {text} used in {operation} on shard {shown} in {stream_label} is \
+                     invalid{why}."
+                ))
+            };
+            let number = text.parse().map_err(|_| foreign(""))?;
+            let parts = sequence::parse(number).ok_or_else(|| foreign(""))?;
+            if parts.shard != shard.number {
+                return Err(invalid_argument(format!(
+                    "Invalid StartingSequenceNumber. It encodes {}, while it was used in a call to a shard with {shown}",
+                    shard_id(parts.shard)
+                )));
+            }
+            if !shard.issued(parts) {
+                return Err(foreign(" because it did not come from this stream"));
+            }
+            if *kind == ShardIteratorType::AtSequenceNumber {
+                shard.offset_at(number)
+            } else {
+                shard.offset_after(number)
+            }
+        }
+    };
+    Ok((shard.number, offset))
+}
 
-    fn mismatch(&self, what: &str) -> ServiceError {
-        invalid(format!(
-            "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) \
-             TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {} and {what}.",
-            self.kind
-        ))
+fn without_number(start: &StartingPosition) -> Result<(), ServiceError> {
+    if start.sequence_number.is_some() {
+        return Err(mismatch(start, "also a StartingSequenceNumber"));
     }
+    Ok(())
+}
+
+fn mismatch(start: &StartingPosition, what: &str) -> ServiceError {
+    invalid_argument(format!(
+        "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) \
+         TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {} and {what}.",
+        start.kind
+    ))
 }
 
 /// As in `Thu Jan 22 01:22:02 UTC 2015`.

@@ -1,12 +1,12 @@
 //! How long records are kept.
 
 use rokini_wire::shapes::stream::{
-    DecreaseStreamRetentionPeriodRequest, Empty, IncreaseStreamRetentionPeriodRequest,
+    DecreaseStreamRetentionPeriodRequest, EmptyResponse, IncreaseStreamRetentionPeriodRequest,
 };
 use rokini_wire::{ServiceError, Timestamp};
 
-use super::Model;
-use super::errors::invalid;
+use crate::model::account::Model;
+use crate::model::errors::invalid_argument;
 
 /// Shortest and longest retention in hours, as the service documents: a day and a year.
 const HOURS: std::ops::RangeInclusive<i32> = 24..=8760;
@@ -20,9 +20,9 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &IncreaseStreamRetentionPeriodRequest,
-    ) -> Result<Empty, ServiceError> {
+    ) -> Result<EmptyResponse, ServiceError> {
         let to = request.retention_period_hours;
-        self.set_retention(now, request.stream_name.as_deref(), request.stream_arn.as_deref(), to, "greater")
+        self.set_retention(now, &request.stream_name, &request.stream_arn, to, "greater")
     }
 
     /// Keeps records less long. Those older than the new period are gone at once.
@@ -33,26 +33,26 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &DecreaseStreamRetentionPeriodRequest,
-    ) -> Result<Empty, ServiceError> {
+    ) -> Result<EmptyResponse, ServiceError> {
         let to = request.retention_period_hours;
-        self.set_retention(now, request.stream_name.as_deref(), request.stream_arn.as_deref(), to, "less")
+        self.set_retention(now, &request.stream_name, &request.stream_arn, to, "less")
     }
 
     fn set_retention(
         &mut self,
         now: Timestamp,
-        name: Option<&str>,
-        arn: Option<&str>,
+        name: &Option<String>,
+        arn: &Option<String>,
         to: i32,
         direction: &str,
-    ) -> Result<Empty, ServiceError> {
+    ) -> Result<EmptyResponse, ServiceError> {
         if !HOURS.contains(&to) {
             let (bound, hours, wrong) = if to < *HOURS.start() {
                 ("Minimum", HOURS.start(), "short")
             } else {
                 ("Maximum", HOURS.end(), "long")
             };
-            return Err(invalid(format!(
+            return Err(invalid_argument(format!(
                 "{bound} allowed retention period is {hours} hours. Requested retention period ({to} hours) is too {wrong}."
             )));
         }
@@ -60,10 +60,10 @@ impl Model {
         let from = stream.retention_hours;
         let wrong = if direction == "greater" { to <= from } else { to >= from };
         if wrong {
-            return Err(invalid(format!(
+            return Err(invalid_argument(format!(
                 "The new retention period of {} must be {direction} than the present one: {to} hours are wanted, {from} \
                  are set.",
-                stream.place()
+                stream.label()
             )));
         }
         stream.must_be_active()?;
@@ -71,6 +71,6 @@ impl Model {
         stream.trim(now);
         stream.retention_hours = to;
         stream.trim(now);
-        Ok(Empty::default())
+        Ok(EmptyResponse::new())
     }
 }

@@ -3,21 +3,22 @@
 use std::time::Duration;
 
 use rokini_wire::shapes::stream::{
-    DescribeLimitsRequest, DescribeLimitsResponse, Empty, UpdateMaxRecordSizeRequest,
+    DescribeLimitsRequest, DescribeLimitsResponse, EmptyResponse, UpdateMaxRecordSizeRequest,
     UpdateShardCountRequest, UpdateShardCountResponse, UpdateStreamModeRequest,
 };
-use rokini_wire::{ErrorCode, ScalingType, ServiceError, StreamMode, StreamStatus, Timestamp};
+use rokini_wire::{ErrorCode, ScalingType, ServiceError, StreamMode, Timestamp};
 
-use super::Model;
-use super::errors::{Checks, invalid, limit};
-use super::stream::{Change, Stream};
+use crate::model::account::Model;
+use crate::model::errors::{invalid_argument, limit_exceeded};
+use crate::model::stream::{Change, Stream};
+use crate::model::validation::Validator;
 
 /// Most calls of UpdateShardCount for a stream in 24 hours, as the service documents.
-const MOST_SCALINGS: usize = 10;
+const MAX_SCALINGS: usize = 10;
 /// Most changes of capacity mode of a stream in 24 hours, as the service documents.
-const MOST_MODE_CHANGES: usize = 2;
+const MAX_MODE_CHANGES: usize = 2;
 /// Most shards UpdateShardCount gives a stream, as the service documents.
-const MOST_SHARDS: i32 = 10_000;
+const MAX_SHARDS: i32 = 10_000;
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Model {
@@ -32,44 +33,43 @@ impl Model {
         request: &UpdateShardCountRequest,
     ) -> Result<UpdateShardCountResponse, ServiceError> {
         let target = request.target_shard_count;
-        let mut checks = Checks::default();
-        checks.range(target, "targetShardCount", 1..=i32::MAX);
-        checks.one_of(&request.scaling_type, "scalingType", ScalingType::KNOWN);
-        checks.done()?;
-        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let mut validator = Validator::default();
+        validator.range(target, "targetShardCount", 1..=i32::MAX);
+        validator.one_of(&request.scaling_type, "scalingType", ScalingType::KNOWN);
+        validator.finish()?;
+        let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         must_be_provisioned(stream, "UpdateShardCount")?;
         stream.must_be_active()?;
         let (name, arn, present) = (stream.name.clone(), stream.arn.clone(), stream.open_shards());
         let current = i32::try_from(present).unwrap_or(i32::MAX);
         if target > current.saturating_mul(2) || target < current / 2 + current % 2 {
-            return Err(invalid(format!(
+            return Err(invalid_argument(format!(
                 "UpdateShardCount cannot scale {} from {current} to {target} shards: the target must be at most double and \
                  at least half the current open shard count.",
-                stream.place()
+                stream.label()
             )));
         }
-        if target > MOST_SHARDS {
-            return Err(limit(format!(
-                "UpdateShardCount cannot scale a stream to more than {MOST_SHARDS} shards."
+        if target > MAX_SHARDS {
+            return Err(limit_exceeded(format!(
+                "UpdateShardCount cannot scale a stream to more than {MAX_SHARDS} shards."
             )));
         }
         let since = now.minus(DAY);
-        if stream.scalings.iter().filter(|at| **at > since).count() >= MOST_SCALINGS {
-            return Err(limit(format!(
-                "UpdateShardCount was called {MOST_SCALINGS} times in 24 hours for {}.",
-                stream.place()
+        if stream.scalings.iter().filter(|at| **at > since).count() >= MAX_SCALINGS {
+            return Err(limit_exceeded(format!(
+                "UpdateShardCount was called {MAX_SCALINGS} times in 24 hours for {}.",
+                stream.label()
             )));
         }
         let target_count = u32::try_from(target).unwrap_or(1);
-        self.room_for_shards(target_count.saturating_sub(u32::try_from(present).unwrap_or(u32::MAX)))?;
+        self.check_shard_limit(target_count.saturating_sub(u32::try_from(present).unwrap_or(u32::MAX)))?;
         self.streams.named(now, &name)?.scalings.push(now);
-        self.begin(now, &name, StreamStatus::Updating, Change::ShardCount(target_count))?;
-        Ok(UpdateShardCountResponse {
-            stream_name: Some(name),
-            stream_arn: Some(arn),
-            current_shard_count: Some(current),
-            target_shard_count: Some(target),
-        })
+        self.begin_change(now, &name, Change::ShardCount(target_count))?;
+        Ok(UpdateShardCountResponse::new()
+            .stream_name(name)
+            .stream_arn(arn)
+            .current_shard_count(current)
+            .target_shard_count(target))
     }
 
     /// Changes the capacity mode. The number of shards stays.
@@ -80,34 +80,33 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &UpdateStreamModeRequest,
-    ) -> Result<Empty, ServiceError> {
+    ) -> Result<EmptyResponse, ServiceError> {
         let mode = &request.stream_mode_details.stream_mode;
-        let mut checks = Checks::default();
-        checks.one_of(mode, "streamModeDetails.streamMode", StreamMode::KNOWN);
-        checks.done()?;
-        let stream = self.streams.find(now, None, Some(&request.stream_arn))?;
+        let mut validator = Validator::default();
+        validator.one_of(mode, "streamModeDetails.streamMode", StreamMode::KNOWN);
+        validator.finish()?;
+        let stream = self.streams.find_by_arn(now, &request.stream_arn)?;
         stream.must_be_active()?;
         let since = now.minus(DAY);
-        if stream.mode_changes.iter().filter(|at| **at > since).count() >= MOST_MODE_CHANGES {
-            return Err(limit(format!(
-                "The capacity mode of {} was changed {MOST_MODE_CHANGES} times in 24 hours.",
-                stream.place()
+        if stream.mode_changes.iter().filter(|at| **at > since).count() >= MAX_MODE_CHANGES {
+            return Err(limit_exceeded(format!(
+                "The capacity mode of {} was changed {MAX_MODE_CHANGES} times in 24 hours.",
+                stream.label()
             )));
         }
         if stream.mode == *mode {
-            return Err(invalid(format!("The {} is already in mode {mode}.", stream.place())));
+            return Err(invalid_argument(format!("The {} is already in mode {mode}.", stream.label())));
         }
         let name = stream.name.clone();
         match mode {
-            StreamMode::OnDemand => self.room_for_on_demand()?,
+            StreamMode::OnDemand => self.check_on_demand_limit()?,
             _ => {
                 let shards = u32::try_from(stream.open_shards()).unwrap_or(u32::MAX);
-                self.room_for_shards(shards)?;
+                self.check_shard_limit(shards)?;
             }
         }
         self.streams.named(now, &name)?.mode_changes.push(now);
-        self.begin(now, &name, StreamStatus::Updating, Change::Mode(mode.clone()))?;
-        Ok(Empty::default())
+        self.begin_change(now, &name, Change::Mode(mode.clone()))
     }
 
     /// Changes the size of the largest record the stream accepts.
@@ -118,16 +117,15 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &UpdateMaxRecordSizeRequest,
-    ) -> Result<Empty, ServiceError> {
+    ) -> Result<EmptyResponse, ServiceError> {
         let kib = request.max_record_size_in_kib;
-        let mut checks = Checks::default();
-        checks.range(kib, "maxRecordSizeInKiB", 1024..=10_240);
-        checks.done()?;
-        let stream = self.streams.find(now, None, request.stream_arn.as_deref())?;
+        let mut validator = Validator::default();
+        validator.range(kib, "maxRecordSizeInKiB", 1024..=10_240);
+        validator.finish()?;
+        let stream = self.streams.find(now, &None, &request.stream_arn)?;
         stream.must_be_active()?;
         let name = stream.name.clone();
-        self.begin(now, &name, StreamStatus::Updating, Change::RecordSize(kib))?;
-        Ok(Empty::default())
+        self.begin_change(now, &name, Change::RecordSize(kib))
     }
 
     /// Says what the account may have and has.
@@ -144,12 +142,12 @@ impl Model {
         let provisioned = self.streams.all().filter(|stream| stream.mode != StreamMode::OnDemand);
         let open: usize = provisioned.map(Stream::open_shards).sum();
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-        Ok(DescribeLimitsResponse {
-            shard_limit: count(self.settings.shard_limit as usize),
-            open_shard_count: count(open),
-            on_demand_stream_count: count(on_demand),
-            on_demand_stream_count_limit: count(self.settings.on_demand_stream_limit as usize),
-        })
+        Ok(DescribeLimitsResponse::new(
+            count(self.settings.shard_limit as usize),
+            count(open),
+            count(on_demand),
+            count(self.settings.on_demand_stream_limit as usize),
+        ))
     }
 }
 
@@ -160,7 +158,7 @@ pub(super) fn must_be_provisioned(stream: &Stream, operation: &str) -> Result<()
     }
     let message = format!(
         "Request is invalid. You cannot call {operation} on {} because it is in ON_DEMAND mode.",
-        stream.place()
+        stream.label()
     );
     Err(ServiceError::new(ErrorCode::Validation, message))
 }

@@ -8,7 +8,7 @@
 use rokini_wire::SequenceNumber;
 
 /// The counter in the last number a closed shard can hold.
-pub(crate) const LAST_INDEX: u64 = 0x7fff_ffff_ffff_ffff;
+pub(crate) const LAST_OFFSET: u64 = 0x7fff_ffff_ffff_ffff;
 
 const SECONDS: u64 = (1 << 36) - 1;
 /// The latest second a record is said to arrive in: one is left for a number right after it.
@@ -20,37 +20,37 @@ const VERSION: u128 = 2;
 
 /// What a sequence number says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Parts {
+pub(crate) struct SequenceParts {
     /// Second in which the shard was created.
     pub(crate) created: u64,
-    /// Place in the shard.
-    pub(crate) index: u64,
+    /// Offset in the shard.
+    pub(crate) offset: u64,
     /// Second of arrival.
     pub(crate) arrived: u64,
     /// Number of the shard.
     pub(crate) shard: u32,
 }
 
-pub(crate) fn compose(parts: Parts) -> SequenceNumber {
-    let Parts { created, index, arrived, shard } = parts;
+pub(crate) fn compose(parts: SequenceParts) -> SequenceNumber {
+    let SequenceParts { created, offset, arrived, shard } = parts;
     let low = VERSION
         | (u128::from(shard) << 4)
         | (u128::from(arrived & SECONDS) << 36)
-        | (u128::from(index) << 80);
-    let high = (index >> 48) | (u64::from(shard & 0xf) << 16) | ((created & SECONDS) << 20) | (2 << 56);
+        | (u128::from(offset) << 80);
+    let high = (offset >> 48) | (u64::from(shard & 0xf) << 16) | ((created & SECONDS) << 20) | (2 << 56);
     SequenceNumber::from_limbs([high, (low >> 64) as u64, low as u64])
 }
 
-pub(crate) fn parse(number: SequenceNumber) -> Option<Parts> {
+pub(crate) fn parse(number: SequenceNumber) -> Option<SequenceParts> {
     let [high, mid, low] = number.limbs();
     let low = (u128::from(mid) << 64) | u128::from(low);
-    let parts = Parts {
+    let parts = SequenceParts {
         created: (high >> 20) & SECONDS,
-        index: ((high & 0xffff) << 48) | (low >> 80) as u64,
+        offset: ((high & 0xffff) << 48) | (low >> 80) as u64,
         arrived: (low >> 36) as u64 & SECONDS,
         shard: (low >> 4) as u32,
     };
-    (compose(parts) == number && parts.index <= LAST_INDEX).then_some(parts)
+    (compose(parts) == number && parts.offset <= LAST_OFFSET).then_some(parts)
 }
 
 #[cfg(test)]
@@ -64,7 +64,8 @@ mod tests {
         // A starting number as the service's documentation shows it for shardId-000000000000.
         let documented: SequenceNumber =
             "49543463076548007577105092703039560359975228518395012686".parse().unwrap();
-        let ours = compose(Parts { created: 1_700_000_000, index: 1, arrived: 1_700_000_001, shard: 0 });
+        let ours =
+            compose(SequenceParts { created: 1_700_000_000, offset: 1, arrived: 1_700_000_001, shard: 0 });
         assert_eq!(ours.to_string().len(), documented.to_string().len());
         assert_eq!(&ours.to_string()[..2], "49");
     }
@@ -78,15 +79,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_survive_and_order_goes_by_creation_then_index(
-            created in 0..SECONDS, index in 0..LAST_INDEX, arrived in 0..SECONDS, shard: u32, other in 0..LAST_INDEX,
+        fn parts_survive_and_order_goes_by_creation_then_offset(
+            created in 0..SECONDS, offset in 0..LAST_OFFSET, arrived in 0..SECONDS, shard: u32, other in 0..LAST_OFFSET,
         ) {
-            let parts = Parts { created, index, arrived, shard };
+            let parts = SequenceParts { created, offset, arrived, shard };
             prop_assert_eq!(parse(compose(parts)), Some(parts));
-            let next = Parts { index: other, ..parts };
-            prop_assert_eq!(compose(next).cmp(&compose(parts)), other.cmp(&index));
-            let child = Parts { created: created + 1, index: 0, arrived: 0, shard: 0 };
-            let last = Parts { index: LAST_INDEX, ..parts };
+            let next = SequenceParts { offset: other, ..parts };
+            prop_assert_eq!(compose(next).cmp(&compose(parts)), other.cmp(&offset));
+            let child = SequenceParts { created: created + 1, offset: 0, arrived: 0, shard: 0 };
+            let last = SequenceParts { offset: LAST_OFFSET, ..parts };
             prop_assert!(compose(child) > compose(last));
         }
     }

@@ -7,11 +7,11 @@ use rokini_wire::shapes::shard::{ChildShard, HashKeyRange, SequenceNumberRange, 
 use rokini_wire::{SequenceNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::meter::Meter;
-use super::sequence::{self, LAST_ARRIVAL, LAST_CREATION, LAST_INDEX, Parts};
+use crate::model::rate_limiter::RateLimiter;
+use crate::model::sequence::{self, LAST_ARRIVAL, LAST_CREATION, LAST_OFFSET, SequenceParts};
 
-/// Place of the first record of a shard. Place 0 is the shard's starting sequence number, which no record has.
-pub(crate) const FIRST_INDEX: u64 = 1;
+/// Offset of the first record of a shard. Offset 0 is the shard's starting sequence number, which no record has.
+pub(crate) const FIRST_OFFSET: u64 = 1;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Shard {
@@ -25,11 +25,11 @@ pub(crate) struct Shard {
     created: u64,
     pub(crate) closed: Option<Timestamp>,
     records: VecDeque<Record>,
-    /// Place of the oldest record kept.
+    /// Offset of the oldest record kept.
     oldest: u64,
-    pub(crate) reads: Meter,
-    pub(crate) writes: Meter,
-    pub(crate) iterators: Meter,
+    pub(crate) reads: RateLimiter,
+    pub(crate) writes: RateLimiter,
+    pub(crate) iterators: RateLimiter,
 }
 
 impl Shard {
@@ -44,19 +44,19 @@ impl Shard {
             created: after.max(secs(now).min(LAST_CREATION)),
             closed: None,
             records: VecDeque::new(),
-            oldest: FIRST_INDEX,
-            reads: Meter::default(),
-            writes: Meter::default(),
-            iterators: Meter::default(),
+            oldest: FIRST_OFFSET,
+            reads: RateLimiter::default(),
+            writes: RateLimiter::default(),
+            iterators: RateLimiter::default(),
         }
     }
 
-    /// Place the next record gets.
+    /// Offset the next record gets.
     pub(crate) fn next(&self) -> u64 {
         self.oldest + self.records.len() as u64
     }
 
-    /// Place of the oldest record kept, or of the next one if there is none.
+    /// Offset of the oldest record kept, or of the next one if there is none.
     pub(crate) fn oldest(&self) -> u64 {
         self.oldest
     }
@@ -83,30 +83,30 @@ impl Shard {
         }
     }
 
-    /// The records from place `from` on.
+    /// The records from offset `from` on.
     pub(crate) fn from(&self, from: u64) -> impl Iterator<Item = &Record> {
         let skip = usize::try_from(from.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
         self.records.range(skip.min(self.records.len())..)
     }
 
-    /// Place of the first record that arrived at `time` or later.
-    pub(crate) fn place_at_time(&self, time: Timestamp) -> u64 {
+    /// Offset of the first record that arrived at `time` or later.
+    pub(crate) fn offset_at_time(&self, time: Timestamp) -> u64 {
         let before = |record: &Record| record.approximate_arrival_timestamp < Some(time);
         self.oldest + self.records.partition_point(before) as u64
     }
 
-    /// Place of the first record with this number or a greater one.
-    pub(crate) fn place_at(&self, number: SequenceNumber) -> u64 {
+    /// Offset of the first record with this number or a greater one.
+    pub(crate) fn offset_at(&self, number: SequenceNumber) -> u64 {
         self.oldest + self.records.partition_point(|record| record.sequence_number < number) as u64
     }
 
-    /// Place of the first record with a greater number.
-    pub(crate) fn place_after(&self, number: SequenceNumber) -> u64 {
+    /// Offset of the first record with a greater number.
+    pub(crate) fn offset_after(&self, number: SequenceNumber) -> u64 {
         self.oldest + self.records.partition_point(|record| record.sequence_number <= number) as u64
     }
 
     /// Whether a number with these parts could come from this shard.
-    pub(crate) fn issued(&self, parts: Parts) -> bool {
+    pub(crate) fn issued(&self, parts: SequenceParts) -> bool {
         parts.shard == self.number && parts.created == self.created
     }
 
@@ -114,19 +114,19 @@ impl Shard {
         self.number_at(0, self.opened)
     }
 
-    /// A number greater than those of all records before place `next` and smaller than that of the record there.
+    /// A number greater than those of all records before offset `next` and smaller than that of the record there.
     pub(crate) fn number_between(&self, next: u64, now: Timestamp) -> SequenceNumber {
         let before = self.from(next.saturating_sub(1)).next().filter(|_| next > self.oldest);
         let last = before.and_then(|record| record.approximate_arrival_timestamp).unwrap_or(now);
         self.number_in(next.saturating_sub(1), arrival_secs(last.max(now)) + 1)
     }
 
-    fn number_at(&self, index: u64, arrived: Timestamp) -> SequenceNumber {
-        self.number_in(index, arrival_secs(arrived))
+    fn number_at(&self, offset: u64, arrived: Timestamp) -> SequenceNumber {
+        self.number_in(offset, arrival_secs(arrived))
     }
 
-    fn number_in(&self, index: u64, arrived: u64) -> SequenceNumber {
-        sequence::compose(Parts { created: self.created, index, arrived, shard: self.number })
+    fn number_in(&self, offset: u64, arrived: u64) -> SequenceNumber {
+        sequence::compose(SequenceParts { created: self.created, offset, arrived, shard: self.number })
     }
 
     pub(crate) fn id(&self) -> String {
@@ -134,31 +134,21 @@ impl Shard {
     }
 
     pub(crate) fn hash_key_range(&self) -> HashKeyRange {
-        HashKeyRange {
-            starting_hash_key: self.hashes.0.to_string(),
-            ending_hash_key: self.hashes.1.to_string(),
-        }
+        HashKeyRange::new(self.hashes.0.to_string(), self.hashes.1.to_string())
     }
 
     pub(crate) fn describe(&self) -> Description {
-        Description {
-            shard_id: self.id(),
-            parent_shard_id: self.parent.map(shard_id),
-            adjacent_parent_shard_id: self.adjacent_parent.map(shard_id),
-            hash_key_range: self.hash_key_range(),
-            sequence_number_range: SequenceNumberRange {
-                starting_sequence_number: self.starting_number(),
-                ending_sequence_number: self.closed.map(|closed| self.number_at(LAST_INDEX, closed)),
-            },
-        }
+        let mut numbers = SequenceNumberRange::new(self.starting_number());
+        numbers.ending_sequence_number = self.closed.map(|closed| self.number_at(LAST_OFFSET, closed));
+        let mut shard = Description::new(self.id(), self.hash_key_range(), numbers);
+        shard.parent_shard_id = self.parent.map(shard_id);
+        shard.adjacent_parent_shard_id = self.adjacent_parent.map(shard_id);
+        shard
     }
 
     pub(crate) fn describe_as_child(&self) -> ChildShard {
-        ChildShard {
-            shard_id: self.id(),
-            parent_shards: self.parents().map(shard_id).collect(),
-            hash_key_range: self.hash_key_range(),
-        }
+        let parents: Vec<String> = self.parents().map(shard_id).collect();
+        ChildShard::new(self.id(), parents, self.hash_key_range())
     }
 
     pub(crate) fn parents(&self) -> impl Iterator<Item = u32> + use<> {
@@ -195,16 +185,12 @@ mod tests {
             let now = Timestamp::from_millis(millis);
             let mut shard = Shard::new(3, (0, u128::MAX), now, &[]);
             let mut push = || {
-                shard.push(now, |sequence_number, arrival| Record {
-                    sequence_number,
-                    approximate_arrival_timestamp: Some(arrival),
-                    data: Vec::new().into(),
-                    partition_key: "k".into(),
-                    encryption_type: None,
+                shard.push(now, |sequence_number, arrival| {
+                    Record::new(sequence_number, Vec::new(), "k").approximate_arrival_timestamp(arrival)
                 })
             };
             let (first, second) = (push(), push());
-            let between = shard.number_between(FIRST_INDEX + 1, now);
+            let between = shard.number_between(FIRST_OFFSET + 1, now);
             assert!(first < between && between < second, "{millis}: {first} {between} {second}");
         }
     }

@@ -7,9 +7,9 @@ use rokini_wire::shapes::stream::{EnhancedMetrics, StreamModeDetails, StreamSumm
 use rokini_wire::{EncryptionType, MetricsName, ServiceError, StreamMode, StreamStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::consumers::Registered;
-use super::errors::{in_use, not_found};
-use super::shard::{Shard, shard_id, shard_number};
+use crate::model::consumer::RegisteredConsumer;
+use crate::model::errors::{resource_in_use, resource_not_found};
+use crate::model::shard::{Shard, shard_id, shard_number};
 
 /// 24 hours, the default the service documents.
 const DEFAULT_RETENTION_HOURS: i32 = 24;
@@ -29,7 +29,7 @@ pub(crate) struct Stream {
     pub(crate) key_id: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) metrics: BTreeSet<MetricsName>,
-    pub(crate) consumers: BTreeMap<String, Registered>,
+    pub(crate) consumers: BTreeMap<String, RegisteredConsumer>,
     /// When UpdateShardCount was called.
     pub(crate) scalings: Vec<Timestamp>,
     /// When UpdateStreamMode was called.
@@ -88,13 +88,17 @@ impl Stream {
     }
 
     /// `stream X under account Y`, as the service's messages name it.
-    pub(crate) fn place(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         format!("stream {} under account {}", self.name, self.account)
     }
 
-    /// Starts a change that is complete at `due`. Until then the stream has the given state.
-    pub(crate) fn begin(&mut self, status: StreamStatus, due: Timestamp, change: Change) {
-        self.status = status;
+    /// Starts a change that is complete at `due`. Until then the stream is CREATING, DELETING or UPDATING.
+    pub(crate) fn begin_change(&mut self, due: Timestamp, change: Change) {
+        self.status = match change {
+            Change::Create { .. } => StreamStatus::Creating,
+            Change::Delete => StreamStatus::Deleting,
+            _ => StreamStatus::Updating,
+        };
         self.pending = Some((due, change));
     }
 
@@ -121,7 +125,7 @@ impl Stream {
         if self.status == StreamStatus::Active {
             return Ok(());
         }
-        Err(in_use(format!(
+        Err(resource_in_use(format!(
             "Stream {} under account {} not ACTIVE, instead in state {}",
             self.name, self.account, self.status
         )))
@@ -256,7 +260,7 @@ impl Stream {
     pub(crate) fn find_shard(&self, id: &str) -> Result<u32, ServiceError> {
         shard_number(id).filter(|number| self.shards.contains_key(number)).ok_or_else(|| {
             let id = shard_number(id).map_or_else(|| id.to_owned(), shard_id);
-            not_found(format!("Could not find shard {id} in {}.", self.place()))
+            resource_not_found(format!("Could not find shard {id} in {}.", self.label()))
         })
     }
 
@@ -272,21 +276,18 @@ impl Stream {
     }
 
     pub(crate) fn mode_details(&self) -> StreamModeDetails {
-        StreamModeDetails { stream_mode: self.mode.clone() }
+        StreamModeDetails::new(self.mode.clone())
     }
 
     pub(crate) fn monitoring(&self) -> Vec<EnhancedMetrics> {
-        vec![EnhancedMetrics { shard_level_metrics: Some(self.metrics.iter().cloned().collect()) }]
+        let metrics: Vec<MetricsName> = self.metrics.iter().cloned().collect();
+        vec![EnhancedMetrics::new().shard_level_metrics(metrics)]
     }
 
     pub(crate) fn summary(&self) -> StreamSummary {
-        StreamSummary {
-            stream_name: self.name.clone(),
-            stream_arn: self.arn.clone(),
-            stream_status: self.status.clone(),
-            stream_mode_details: Some(self.mode_details()),
-            stream_creation_timestamp: Some(self.created),
-        }
+        StreamSummary::new(&self.name, &self.arn, self.status.clone())
+            .stream_mode_details(self.mode_details())
+            .stream_creation_timestamp(self.created)
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use rokini_wire::{ServiceError, StreamStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::consumers::no_consumer;
-use super::errors::{Checks, invalid, not_found};
-use super::stream::Stream;
+use crate::model::errors::{invalid_argument, no_consumer, resource_not_found};
+use crate::model::stream::Stream;
+use crate::model::validation::Validator;
 
 /// The streams of an account in a region, by name. Whoever finds one here sees what has come due.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -56,30 +56,35 @@ impl Streams {
         let account = &self.account;
         self.by_name
             .get_mut(name)
-            .ok_or_else(|| not_found(format!("Stream {name} under account {account} not found.")))
+            .ok_or_else(|| resource_not_found(format!("Stream {name} under account {account} not found.")))
     }
 
     /// The stream a request means, by name, by ARN, or by both if they agree.
     pub(crate) fn find(
         &mut self,
         now: Timestamp,
-        name: Option<&str>,
-        arn: Option<&str>,
+        name: &Option<String>,
+        arn: &Option<String>,
     ) -> Result<&mut Stream, ServiceError> {
-        let name = self.resolve(name, arn)?;
+        let name = self.resolve(name.as_deref(), arn.as_deref())?;
+        self.named(now, name)
+    }
+
+    pub(crate) fn find_by_arn(&mut self, now: Timestamp, arn: &str) -> Result<&mut Stream, ServiceError> {
+        let name = self.name_in_arn(arn)?;
         self.named(now, name)
     }
 
     /// A stream that takes and gives records: there since its creation was complete.
-    pub(crate) fn find_with_data(
+    pub(crate) fn find_readable(
         &mut self,
         now: Timestamp,
-        name: Option<&str>,
-        arn: Option<&str>,
+        name: &Option<String>,
+        arn: &Option<String>,
     ) -> Result<&mut Stream, ServiceError> {
         let stream = self.find(now, name, arn)?;
         if stream.status == StreamStatus::Creating {
-            return Err(not_found(format!(
+            return Err(resource_not_found(format!(
                 "Stream {} under account {} not found.",
                 stream.name, stream.account
             )));
@@ -94,12 +99,12 @@ impl Streams {
         arn: &'a str,
     ) -> Result<(&mut Stream, &'a str), ServiceError> {
         let Some((stream_arn, rest)) = arn.split_once("/consumer/") else {
-            let mut checks = Checks::default();
+            let mut validator = Validator::default();
             let rule = r"satisfy regular expression pattern: ^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+";
-            checks.fail(arn, "consumerARN", rule);
-            return Err(checks.done().err().unwrap_or_else(|| invalid("Invalid ConsumerARN.")));
+            validator.fail(arn, "consumerARN", rule);
+            return Err(validator.finish().err().unwrap_or_else(|| invalid_argument("Invalid ConsumerARN.")));
         };
-        let stream = self.find(now, None, Some(stream_arn))?;
+        let stream = self.find_by_arn(now, stream_arn)?;
         let name = rest.split_once(':').map_or(rest, |(name, _)| name);
         // A consumer made anew under the same name has another ARN.
         if stream.consumers.get(name).is_none_or(|consumer| consumer.arn != arn) {
@@ -110,31 +115,31 @@ impl Streams {
 
     fn resolve<'a>(&self, name: Option<&'a str>, arn: Option<&'a str>) -> Result<&'a str, ServiceError> {
         if let Some(name) = name {
-            let mut checks = Checks::default();
-            checks.name(name, "streamName");
-            checks.done()?;
+            let mut validator = Validator::default();
+            validator.name(name, "streamName");
+            validator.finish()?;
         }
         let by_arn = arn.map(|arn| self.name_in_arn(arn)).transpose()?;
         match (name, by_arn) {
-            (Some(name), Some(by_arn)) if name != by_arn => Err(invalid(format!(
+            (Some(name), Some(by_arn)) if name != by_arn => Err(invalid_argument(format!(
                 "StreamName {name} and StreamARN {} do not match.",
                 arn.unwrap_or_default()
             ))),
             (Some(name), _) | (None, Some(name)) => Ok(name),
-            (None, None) => Err(invalid("Either StreamName or StreamARN must be specified.")),
+            (None, None) => Err(invalid_argument("Either StreamName or StreamARN must be specified.")),
         }
     }
 
     pub(crate) fn name_in_arn<'a>(&self, arn: &'a str) -> Result<&'a str, ServiceError> {
         let rest = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":stream/"));
-        let Some((place, name)) = rest.filter(|(_, name)| !name.is_empty()) else {
-            let mut checks = Checks::default();
+        let Some((prefix, name)) = rest.filter(|(_, name)| !name.is_empty()) else {
+            let mut validator = Validator::default();
             let rule = r"satisfy regular expression pattern: arn:aws.*:kinesis:.*:\d{12}:stream/\S+";
-            checks.fail(arn, "streamARN", rule);
-            return Err(checks.done().err().unwrap_or_else(|| invalid("Invalid StreamARN.")));
+            validator.fail(arn, "streamARN", rule);
+            return Err(validator.finish().err().unwrap_or_else(|| invalid_argument("Invalid StreamARN.")));
         };
-        if !place.ends_with(&format!(":kinesis:{}:{}", self.region, self.account)) {
-            return Err(not_found(format!("Stream {arn} not found.")));
+        if !prefix.ends_with(&format!(":kinesis:{}:{}", self.region, self.account)) {
+            return Err(resource_not_found(format!("Stream {arn} not found.")));
         }
         Ok(name)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rokini_wire::shapes::stream::Empty;
+use rokini_wire::shapes::stream::EmptyResponse;
 use rokini_wire::shapes::tags::{
     AddTagsToStreamRequest, ListTagsForResourceRequest, ListTagsForResourceResponse,
     ListTagsForStreamRequest, ListTagsForStreamResponse, RemoveTagsFromStreamRequest, Tag,
@@ -10,12 +10,12 @@ use rokini_wire::shapes::tags::{
 };
 use rokini_wire::{ServiceError, Timestamp};
 
-use super::Model;
-use super::consumers::no_consumer;
-use super::errors::{Checks, invalid};
+use crate::model::account::Model;
+use crate::model::errors::{invalid_argument, no_consumer};
+use crate::model::validation::Validator;
 
 /// Most tags of a stream or consumer, as the service documents.
-const MOST_TAGS: usize = 50;
+const MAX_TAGS: usize = 50;
 
 type Tags = BTreeMap<String, String>;
 
@@ -28,8 +28,8 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &AddTagsToStreamRequest,
-    ) -> Result<Empty, ServiceError> {
-        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+    ) -> Result<EmptyResponse, ServiceError> {
+        let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         add(&mut stream.tags, &request.tags)
     }
 
@@ -41,8 +41,8 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &RemoveTagsFromStreamRequest,
-    ) -> Result<Empty, ServiceError> {
-        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+    ) -> Result<EmptyResponse, ServiceError> {
+        let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         remove(&mut stream.tags, &request.tag_keys)
     }
 
@@ -55,15 +55,15 @@ impl Model {
         now: Timestamp,
         request: &ListTagsForStreamRequest,
     ) -> Result<ListTagsForStreamResponse, ServiceError> {
-        let mut checks = Checks::default();
-        checks.range(request.limit.unwrap_or(1), "limit", 1..=50);
-        checks.done()?;
-        let stream = self.streams.find(now, request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+        let mut validator = Validator::default();
+        validator.range(request.limit.unwrap_or(1), "limit", 1..=50);
+        validator.finish()?;
+        let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         let after = request.exclusive_start_tag_key.as_ref();
         let mut rest = stream.tags.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
         let limit = usize::try_from(request.limit.unwrap_or(50)).unwrap_or(50);
-        let tags = rest.by_ref().take(limit).map(describe).collect();
-        Ok(ListTagsForStreamResponse { tags, has_more_tags: rest.next().is_some() })
+        let tags: Vec<Tag> = rest.by_ref().take(limit).map(describe).collect();
+        Ok(ListTagsForStreamResponse::new(tags, rest.next().is_some()))
     }
 
     /// Sets tags on a stream or consumer.
@@ -74,7 +74,7 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &TagResourceRequest,
-    ) -> Result<Empty, ServiceError> {
+    ) -> Result<EmptyResponse, ServiceError> {
         add(self.tags_of(now, &request.resource_arn)?, &request.tags)
     }
 
@@ -86,7 +86,7 @@ impl Model {
         &mut self,
         now: Timestamp,
         request: &UntagResourceRequest,
-    ) -> Result<Empty, ServiceError> {
+    ) -> Result<EmptyResponse, ServiceError> {
         remove(self.tags_of(now, &request.resource_arn)?, &request.tag_keys)
     }
 
@@ -100,12 +100,13 @@ impl Model {
         request: &ListTagsForResourceRequest,
     ) -> Result<ListTagsForResourceResponse, ServiceError> {
         let tags = self.tags_of(now, &request.resource_arn)?;
-        Ok(ListTagsForResourceResponse { tags: Some(tags.iter().map(describe).collect()) })
+        let tags: Vec<Tag> = tags.iter().map(describe).collect();
+        Ok(ListTagsForResourceResponse::new().tags(tags))
     }
 
     fn tags_of(&mut self, now: Timestamp, arn: &str) -> Result<&mut Tags, ServiceError> {
         if !arn.contains("/consumer/") {
-            return Ok(&mut self.streams.find(now, None, Some(arn))?.tags);
+            return Ok(&mut self.streams.find_by_arn(now, arn)?.tags);
         }
         let (stream, name) = self.streams.find_consumer(now, arn)?;
         stream.consumers.get_mut(name).map(|consumer| &mut consumer.tags).ok_or_else(|| no_consumer(name))
@@ -113,42 +114,45 @@ impl Model {
 }
 
 fn describe((key, value): (&String, &String)) -> Tag {
-    Tag { key: key.clone(), value: Some(value.clone()) }
+    Tag::new(key).value(value)
 }
 
-fn add(present: &mut Tags, more: &Tags) -> Result<Empty, ServiceError> {
+fn add(present: &mut Tags, more: &Tags) -> Result<EmptyResponse, ServiceError> {
     check(more)?;
     let new = more.keys().filter(|key| !present.contains_key(*key)).count();
-    if present.len() + new > MOST_TAGS {
-        return Err(invalid(format!(
-            "At most {MOST_TAGS} tags can be set; {} would be.",
+    if present.len() + new > MAX_TAGS {
+        return Err(invalid_argument(format!(
+            "At most {MAX_TAGS} tags can be set; {} would be.",
             present.len() + new
         )));
     }
     present.extend(more.iter().map(|(key, value)| (key.clone(), value.clone())));
-    Ok(Empty::default())
+    Ok(EmptyResponse::new())
 }
 
 /// Tags as the service accepts them.
 pub(super) fn check(tags: &Tags) -> Result<(), ServiceError> {
-    let mut checks = Checks::default();
+    let mut validator = Validator::default();
     for (key, value) in tags {
-        checks.length(key, "tags.member.key", 1..=128);
-        checks.length(value, "tags.member.value", 0..=256);
+        validator.length(key, "tags.member.key", 1..=128);
+        validator.length(value, "tags.member.value", 0..=256);
     }
-    checks.done()?;
-    if tags.len() > MOST_TAGS {
-        return Err(invalid(format!("At most {MOST_TAGS} tags can be set; {} would be.", tags.len())));
+    validator.finish()?;
+    if tags.len() > MAX_TAGS {
+        return Err(invalid_argument(format!(
+            "At most {MAX_TAGS} tags can be set; {} would be.",
+            tags.len()
+        )));
     }
     Ok(())
 }
 
-fn remove(tags: &mut Tags, keys: &[String]) -> Result<Empty, ServiceError> {
-    let mut checks = Checks::default();
+fn remove(tags: &mut Tags, keys: &[String]) -> Result<EmptyResponse, ServiceError> {
+    let mut validator = Validator::default();
     for key in keys {
-        checks.length(key, "tagKeys.member", 1..=128);
+        validator.length(key, "tagKeys.member", 1..=128);
     }
-    checks.done()?;
+    validator.finish()?;
     tags.retain(|key, _| !keys.contains(key));
-    Ok(Empty::default())
+    Ok(EmptyResponse::new())
 }

@@ -2,6 +2,7 @@
 //!
 //! Above each test stand the operation and the sentence it holds the model to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rokini_local::wire::shapes::consumer::*;
@@ -10,10 +11,10 @@ use rokini_local::wire::shapes::shard::*;
 use rokini_local::wire::shapes::stream::*;
 use rokini_local::wire::shapes::tags::*;
 use rokini_local::wire::{
-    ConsumerStatus, EncryptionType, ErrorCode, Operation, ScalingType, SequenceNumber, ServiceError,
-    ShardFilterType, ShardIteratorType, StreamMode, StreamStatus, Timestamp,
+    ConsumerStatus, EncryptionType, ErrorCode, ScalingType, SequenceNumber, ServiceError, ShardFilterType,
+    ShardIteratorType, StreamMode, StreamStatus, Timestamp,
 };
-use rokini_local::{Model, Push, Serve, Settings, Subscription};
+use rokini_local::{LocalSettings, Model, ModelRequest, Subscription, SubscriptionPoll};
 
 const STREAM: &str = "orders";
 const MIB: usize = 1 << 20;
@@ -30,14 +31,14 @@ struct Rig {
 }
 
 impl Rig {
-    fn empty(settings: Settings) -> Self {
+    fn empty(settings: LocalSettings) -> Self {
         // Rates of calls have tests of their own.
         let settings = with(settings, |settings| settings.call_limits = false);
         Self { model: Model::new(settings), now: Timestamp::from_secs(1_700_000_000) }
     }
 
     fn new(shards: i32) -> Self {
-        let mut rig = Self::empty(Settings::default());
+        let mut rig = Self::empty(LocalSettings::default());
         rig.create(STREAM, shards).unwrap();
         rig
     }
@@ -61,24 +62,17 @@ impl Rig {
         self.secs(3600 * hours);
     }
 
-    fn call<R: Operation>(&mut self, request: &R) -> Result<R::Response, ServiceError>
-    where
-        Model: Serve<R>,
-    {
-        self.model.serve(self.now, request)
+    fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
+        self.model.call(self.now, request)
     }
 
-    fn create(&mut self, name: &str, shards: i32) -> Result<Empty, ServiceError> {
+    fn create(&mut self, name: &str, shards: i32) -> Result<EmptyResponse, ServiceError> {
         let stream_name = name.to_owned();
-        self.call(&CreateStreamRequest {
-            stream_name,
-            shard_count: Some(shards),
-            ..CreateStreamRequest::default()
-        })
+        self.call(&CreateStreamRequest::new(stream_name).shard_count(shards))
     }
 
     fn summary(&mut self) -> StreamDescriptionSummary {
-        let request = DescribeStreamSummaryRequest { stream_name: Some(STREAM.into()), stream_arn: None };
+        let request = DescribeStreamSummaryRequest::new().stream_name(STREAM);
         self.call(&request).unwrap().stream_description_summary
     }
 
@@ -87,14 +81,7 @@ impl Rig {
     }
 
     fn put_to(&mut self, key: &str, data: Vec<u8>) -> Result<PutRecordResponse, ServiceError> {
-        self.call(&PutRecordRequest {
-            stream_name: Some(STREAM.into()),
-            stream_arn: None,
-            data: data.into(),
-            partition_key: key.into(),
-            explicit_hash_key: None,
-            sequence_number_for_ordering: None,
-        })
+        self.call(&PutRecordRequest::new(data, key).stream_name(STREAM))
     }
 
     fn put(&mut self, data: &str) -> SequenceNumber {
@@ -102,18 +89,11 @@ impl Rig {
     }
 
     fn put_many(&mut self, entries: Vec<PutRecordsRequestEntry>) -> Result<PutRecordsResponse, ServiceError> {
-        self.call(&PutRecordsRequest { stream_name: Some(STREAM.into()), stream_arn: None, records: entries })
+        self.call(&PutRecordsRequest::new(entries).stream_name(STREAM))
     }
 
     fn iterator_request(&self, number: u32, kind: ShardIteratorType) -> GetShardIteratorRequest {
-        GetShardIteratorRequest {
-            stream_name: Some(STREAM.into()),
-            stream_arn: None,
-            shard_id: shard(number),
-            shard_iterator_type: kind,
-            starting_sequence_number: None,
-            timestamp: None,
-        }
+        GetShardIteratorRequest::new(shard(number), kind).stream_name(STREAM)
     }
 
     fn iterator_of(&mut self, number: u32, kind: ShardIteratorType) -> String {
@@ -125,19 +105,19 @@ impl Rig {
     }
 
     fn at_number(&mut self, kind: ShardIteratorType, number: &str) -> Result<String, ServiceError> {
-        let starting_sequence_number = Some(number.to_owned());
-        let request = GetShardIteratorRequest { starting_sequence_number, ..self.iterator_request(0, kind) };
+        let request = self.iterator_request(0, kind).starting_sequence_number(number);
         self.call(&request).map(|answer| answer.shard_iterator.unwrap())
     }
 
     fn at_time(&mut self, time: Timestamp) -> Result<String, ServiceError> {
         let request = self.iterator_request(0, ShardIteratorType::AtTimestamp);
-        self.call(&GetShardIteratorRequest { timestamp: Some(time), ..request })
-            .map(|it| it.shard_iterator.unwrap())
+        self.call(&request.timestamp(time)).map(|it| it.shard_iterator.unwrap())
     }
 
     fn read_up_to(&mut self, iterator: &str, limit: Option<i32>) -> Result<GetRecordsResponse, ServiceError> {
-        self.call(&GetRecordsRequest { shard_iterator: iterator.to_owned(), limit, stream_arn: None })
+        let mut request = GetRecordsRequest::new(iterator);
+        request.limit = limit;
+        self.call(&request)
     }
 
     fn read(&mut self, iterator: &str) -> GetRecordsResponse {
@@ -153,31 +133,16 @@ impl Rig {
         self.texts(&at)
     }
 
-    fn split(&mut self, number: u32, at: u128) -> Result<Empty, ServiceError> {
-        self.call(&SplitShardRequest {
-            stream_name: Some(STREAM.into()),
-            stream_arn: None,
-            shard_to_split: shard(number),
-            new_starting_hash_key: at.to_string(),
-        })
+    fn split(&mut self, number: u32, at: u128) -> Result<EmptyResponse, ServiceError> {
+        self.call(&SplitShardRequest::new(shard(number), at.to_string()).stream_name(STREAM))
     }
 
-    fn merge(&mut self, one: u32, two: u32) -> Result<Empty, ServiceError> {
-        self.call(&MergeShardsRequest {
-            stream_name: Some(STREAM.into()),
-            stream_arn: None,
-            shard_to_merge: shard(one),
-            adjacent_shard_to_merge: shard(two),
-        })
+    fn merge(&mut self, one: u32, two: u32) -> Result<EmptyResponse, ServiceError> {
+        self.call(&MergeShardsRequest::new(shard(one), shard(two)).stream_name(STREAM))
     }
 
     fn scale(&mut self, target: i32) -> Result<UpdateShardCountResponse, ServiceError> {
-        self.call(&UpdateShardCountRequest {
-            stream_name: Some(STREAM.into()),
-            stream_arn: None,
-            target_shard_count: target,
-            scaling_type: ScalingType::UniformScaling,
-        })
+        self.call(&UpdateShardCountRequest::new(target, ScalingType::UniformScaling).stream_name(STREAM))
     }
 
     fn list(&mut self, request: &ListShardsRequest) -> Result<ListShardsResponse, ServiceError> {
@@ -189,14 +154,15 @@ impl Rig {
     }
 
     fn filtered(&mut self, kind: ShardFilterType, timestamp: Option<Timestamp>) -> Vec<u32> {
-        let filter = ShardFilter { kind, shard_id: None, timestamp };
-        let answer = self.list(&ListShardsRequest { shard_filter: Some(filter), ..by_name() });
+        let mut filter = ShardFilter::new(kind);
+        filter.timestamp = timestamp;
+        let answer = self.list(&by_name().shard_filter(filter));
         numbers(&answer.unwrap())
     }
 
     fn consumer(&mut self, name: &str) -> Result<Consumer, ServiceError> {
         let stream_arn = self.summary().stream_arn;
-        let request = RegisterStreamConsumerRequest { stream_arn, consumer_name: name.into(), tags: None };
+        let request = RegisterStreamConsumerRequest::new(stream_arn, name);
         self.call(&request).map(|answer| answer.consumer)
     }
 
@@ -205,23 +171,19 @@ impl Rig {
         consumer_arn: &str,
         kind: ShardIteratorType,
     ) -> Result<Subscription, ServiceError> {
-        let starting_position = StartingPosition { kind, sequence_number: None, timestamp: None };
-        let request = SubscribeToShardRequest {
-            consumer_arn: consumer_arn.to_owned(),
-            shard_id: shard(0),
-            starting_position,
-        };
+        let starting_position = StartingPosition::new(kind);
+        let request = SubscribeToShardRequest::new(consumer_arn.to_owned(), shard(0), starting_position);
         self.model.subscribe_to_shard(self.now, &request)
     }
 }
 
-fn with(mut settings: Settings, change: impl FnOnce(&mut Settings)) -> Settings {
+fn with(mut settings: LocalSettings, change: impl FnOnce(&mut LocalSettings)) -> LocalSettings {
     change(&mut settings);
     settings
 }
 
 fn by_name() -> ListShardsRequest {
-    ListShardsRequest { stream_name: Some(STREAM.into()), ..ListShardsRequest::default() }
+    ListShardsRequest::new().stream_name(STREAM)
 }
 
 fn numbers(answer: &ListShardsResponse) -> Vec<u32> {
@@ -230,7 +192,7 @@ fn numbers(answer: &ListShardsResponse) -> Vec<u32> {
 }
 
 fn entry(key: &str, bytes: usize) -> PutRecordsRequestEntry {
-    PutRecordsRequestEntry { data: vec![0; bytes].into(), partition_key: key.into(), explicit_hash_key: None }
+    PutRecordsRequestEntry::new(vec![0; bytes], key)
 }
 
 fn code<T>(result: Result<T, ServiceError>) -> ErrorCode {
@@ -433,7 +395,7 @@ fn iterators_by_number() {
         assert_eq!(error.code, ErrorCode::InvalidArgument, "{bad:?}");
         assert!(error.message.contains(why), "{}", error.message);
     }
-    rig.call(&DeleteStreamRequest { stream_name: Some(STREAM.into()), ..Default::default() }).unwrap();
+    rig.call(&DeleteStreamRequest::new().stream_name(STREAM)).unwrap();
     rig.create(STREAM, 1).unwrap();
     let error = rig.at_number(ShardIteratorType::AtSequenceNumber, &numbers[0].to_string()).unwrap_err();
     assert!(error.message.contains("did not come from this stream"), "{}", error.message);
@@ -505,14 +467,13 @@ fn streams_by_name_or_arn() {
     let arn = rig.summary().stream_arn;
     let name = Some(STREAM.to_owned());
     for (stream_name, stream_arn) in [(name.clone(), None), (None, Some(arn.clone())), (name, Some(arn))] {
-        let request = rig.iterator_request(0, ShardIteratorType::Latest);
-        rig.call(&GetShardIteratorRequest { stream_name, stream_arn, ..request }).unwrap();
+        let mut request = rig.iterator_request(0, ShardIteratorType::Latest);
+        (request.stream_name, request.stream_arn) = (stream_name, stream_arn);
+        rig.call(&request).unwrap();
     }
-    let request = rig.iterator_request(0, ShardIteratorType::Latest);
-    let neither = GetShardIteratorRequest { stream_name: None, ..request.clone() };
+    let neither = GetShardIteratorRequest::new(shard(0), ShardIteratorType::Latest);
     assert_eq!(code(rig.call(&neither)), ErrorCode::InvalidArgument);
-    let other = Some("arn:aws:kinesis:eu-west-1:000000000000:stream/orders".to_owned());
-    let elsewhere = GetShardIteratorRequest { stream_name: None, stream_arn: other, ..request };
+    let elsewhere = neither.stream_arn("arn:aws:kinesis:eu-west-1:000000000000:stream/orders");
     assert_eq!(code(rig.call(&elsewhere)), ErrorCode::ResourceNotFound);
 }
 
@@ -543,7 +504,7 @@ fn numbers_increase() {
 
     // Also where the clock shows more seconds than a number has bits for.
     for now in [1_700_000_000_000, i64::MAX] {
-        let mut quick = Rig::empty(Settings::default());
+        let mut quick = Rig::empty(LocalSettings::default());
         quick.now = Timestamp::from_millis(now);
         quick.create(STREAM, 1).unwrap();
         let first = quick.put("first").to_string();
@@ -570,7 +531,7 @@ fn keys_choose_shards() {
     for (key, number) in [("a", 0), ("b", 2), ("c", 1), ("e", 3)] {
         assert_eq!(rig.put_to(key, vec![]).unwrap().shard_id, shard(number), "{key}");
     }
-    let hash = |hash: &str| PutRecordsRequestEntry { explicit_hash_key: Some(hash.into()), ..entry("a", 0) };
+    let hash = |hash: &str| entry("a", 0).explicit_hash_key(hash);
     let most = u128::MAX.to_string();
     let edge = (u128::MAX / 4).to_string();
     let answer =
@@ -641,9 +602,8 @@ fn record_size() {
     let mut rig = Rig::new(1);
     rig.put_to("a", vec![0; MIB - 1]).unwrap();
     assert_eq!(code(rig.put_to("a", vec![0; MIB])), ErrorCode::Validation);
-    let stream_arn = Some(rig.summary().stream_arn);
-    let resize =
-        |kib| UpdateMaxRecordSizeRequest { stream_arn: stream_arn.clone(), max_record_size_in_kib: kib };
+    let stream_arn = rig.summary().stream_arn;
+    let resize = |kib: i32| UpdateMaxRecordSizeRequest::new(kib).stream_arn(&stream_arn);
     for bad in [1023, 10_241] {
         assert_eq!(code(rig.call(&resize(bad))), ErrorCode::Validation);
     }
@@ -683,16 +643,8 @@ fn a_day_of_retention() {
 #[test]
 fn retention_changes() {
     let mut rig = Rig::new(1);
-    let increase = |hours| IncreaseStreamRetentionPeriodRequest {
-        stream_name: Some(STREAM.into()),
-        stream_arn: None,
-        retention_period_hours: hours,
-    };
-    let decrease = |hours| DecreaseStreamRetentionPeriodRequest {
-        stream_name: Some(STREAM.into()),
-        stream_arn: None,
-        retention_period_hours: hours,
-    };
+    let increase = |hours: i32| IncreaseStreamRetentionPeriodRequest::new(hours).stream_name(STREAM);
+    let decrease = |hours: i32| DecreaseStreamRetentionPeriodRequest::new(hours).stream_name(STREAM);
     rig.put("expired");
     rig.hours(25);
     rig.call(&increase(168)).unwrap();
@@ -841,20 +793,17 @@ fn scaling_ten_times_a_day() {
 /// mode."
 #[test]
 fn on_demand_streams_scale_themselves() {
-    let mut rig = Rig::empty(Settings::default());
-    let mode = StreamModeDetails { stream_mode: StreamMode::OnDemand };
-    let stream_mode_details = Some(mode);
-    let request =
-        CreateStreamRequest { stream_name: STREAM.into(), stream_mode_details, ..Default::default() };
+    let mut rig = Rig::empty(LocalSettings::default());
+    let mode = StreamModeDetails::new(StreamMode::OnDemand);
+    let request = CreateStreamRequest::new(STREAM).stream_mode_details(mode);
     rig.call(&request).unwrap();
     assert_eq!(rig.summary().open_shard_count, 4);
     assert_eq!(code(rig.split(0, 10)), ErrorCode::Validation);
     assert_eq!(code(rig.merge(0, 1)), ErrorCode::Validation);
     assert_eq!(code(rig.scale(8)), ErrorCode::Validation);
-    let stream_mode_details = StreamModeDetails { stream_mode: StreamMode::Provisioned };
+    let stream_mode_details = StreamModeDetails::new(StreamMode::Provisioned);
     let stream_arn = rig.summary().stream_arn;
-    rig.call(&UpdateStreamModeRequest { stream_arn, stream_mode_details, warm_throughput_mibps: None })
-        .unwrap();
+    rig.call(&UpdateStreamModeRequest::new(stream_arn, stream_mode_details)).unwrap();
     rig.scale(8).unwrap();
 }
 
@@ -865,7 +814,7 @@ fn on_demand_streams_scale_themselves() {
 #[test]
 fn listing_pages() {
     let mut rig = Rig::new(2500);
-    let mut request = ListShardsRequest { max_results: Some(5000), ..by_name() };
+    let mut request = by_name().max_results(5000);
     let mut seen = Vec::new();
     let mut pages = Vec::new();
     loop {
@@ -873,7 +822,7 @@ fn listing_pages() {
         pages.push(numbers(&answer).len());
         seen.extend(numbers(&answer));
         let Some(next_token) = answer.next_token else { break };
-        request = ListShardsRequest { next_token: Some(next_token), ..ListShardsRequest::default() };
+        request = ListShardsRequest::new().next_token(next_token);
     }
     assert_eq!(pages, [1000, 1000, 500]);
     assert_eq!(seen, (0..2500).collect::<Vec<_>>());
@@ -884,15 +833,15 @@ fn listing_pages() {
 #[test]
 fn listing_tokens() {
     let mut rig = Rig::new(4);
-    let token = rig.list(&ListShardsRequest { max_results: Some(1), ..by_name() }).unwrap().next_token;
-    let go_on = ListShardsRequest { next_token: token.clone(), ..ListShardsRequest::default() };
-    let both = ListShardsRequest { next_token: token, ..by_name() };
+    let token = rig.list(&by_name().max_results(1)).unwrap().next_token.unwrap();
+    let go_on = ListShardsRequest::new().next_token(&token);
+    let both = by_name().next_token(token);
     assert_eq!(code(rig.list(&both)), ErrorCode::InvalidArgument);
     rig.secs(300);
     assert_eq!(numbers(&rig.list(&go_on).unwrap()), [1, 2, 3]);
     rig.secs(1);
     assert_eq!(code(rig.list(&go_on)), ErrorCode::ExpiredNextToken);
-    let forged = ListShardsRequest { next_token: Some("AAAA".into()), ..ListShardsRequest::default() };
+    let forged = ListShardsRequest::new().next_token("AAAA");
     assert_eq!(code(rig.list(&forged)), ErrorCode::InvalidArgument);
 }
 
@@ -914,8 +863,8 @@ fn listing_filters() {
     rig.hours(1);
     // 0: hours 0-1; 1: 0-2; 2: 1-; 3: 1-2; 4: 2-
     use ShardFilterType::*;
-    let after = ShardFilter { kind: AfterShardId, shard_id: Some(shard(1)), timestamp: None };
-    let answer = rig.list(&ListShardsRequest { shard_filter: Some(after), ..by_name() }).unwrap();
+    let after = ShardFilter::new(AfterShardId).shard_id(shard(1));
+    let answer = rig.list(&by_name().shard_filter(after)).unwrap();
     assert_eq!(numbers(&answer), [2, 3, 4]);
     assert_eq!(rig.filtered(AtTrimHorizon, None), [0, 1]);
     assert_eq!(rig.filtered(FromTrimHorizon, None), [0, 1, 2, 3, 4]);
@@ -928,8 +877,8 @@ fn listing_filters() {
     rig.hours(22);
     assert_eq!(rig.filtered(AtTrimHorizon, None), [1, 2, 3], "the horizon is at hour 1");
     for kind in [AfterShardId, AtTimestamp, FromTimestamp] {
-        let filter = ShardFilter { kind, shard_id: None, timestamp: None };
-        let answer = rig.list(&ListShardsRequest { shard_filter: Some(filter), ..by_name() });
+        let filter = ShardFilter::new(kind);
+        let answer = rig.list(&by_name().shard_filter(filter));
         assert_eq!(code(answer), ErrorCode::InvalidArgument);
     }
 }
@@ -958,7 +907,7 @@ fn listing_forgets() {
 /// successful operation, the resource must be in the ACTIVE state."
 #[test]
 fn creating_takes_time() {
-    let mut settings = Settings::default();
+    let mut settings = LocalSettings::default();
     settings.status_change = Duration::from_secs(10);
     let mut rig = Rig::empty(settings);
     rig.create(STREAM, 1).unwrap();
@@ -967,7 +916,7 @@ fn creating_takes_time() {
     assert_eq!(code(rig.list(&by_name())), ErrorCode::ResourceInUse);
     assert_eq!(code(rig.consumer("c")), ErrorCode::ResourceInUse);
     let stream_arn = rig.summary().stream_arn;
-    let consumers = ListStreamConsumersRequest { stream_arn, ..Default::default() };
+    let consumers = ListStreamConsumersRequest::new(stream_arn);
     assert_eq!(code(rig.call(&consumers)), ErrorCode::ResourceInUse);
     for i in 1..5 {
         rig.create(&i.to_string(), 1).unwrap();
@@ -989,7 +938,7 @@ fn creating_takes_time() {
 fn deleting_takes_time() {
     let mut rig = Rig::slow(1);
     let at = rig.iterator(ShardIteratorType::Latest);
-    rig.call(&DeleteStreamRequest { stream_name: Some(STREAM.into()), ..Default::default() }).unwrap();
+    rig.call(&DeleteStreamRequest::new().stream_name(STREAM)).unwrap();
     assert_eq!(rig.status(), StreamStatus::Deleting);
     rig.put("x");
     let at = rig.read(&at).next_shard_iterator.unwrap();
@@ -1014,21 +963,22 @@ fn pages_of_a_hundred() {
         rig.create(&format!("s{i:03}"), 1).unwrap();
     }
     for limit in [None, Some(1000)] {
-        let answer = rig.call(&ListStreamsRequest { limit, ..Default::default() }).unwrap();
+        let mut list = ListStreamsRequest::new();
+        list.limit = limit;
+        let answer = rig.call(&list).unwrap();
         assert_eq!((answer.stream_names.len(), answer.has_more_streams), (100, true));
-        let last = answer.stream_names.last().cloned();
-        let by_name = ListStreamsRequest { exclusive_start_stream_name: last, ..Default::default() };
-        let by_token = ListStreamsRequest { next_token: answer.next_token, ..Default::default() };
+        let last = answer.stream_names.last().unwrap();
+        let by_name = ListStreamsRequest::new().exclusive_start_stream_name(last);
+        let by_token = ListStreamsRequest::new().next_token(answer.next_token.unwrap());
         for request in [by_name, by_token] {
             let rest = rig.call(&request).unwrap();
             assert_eq!((rest.stream_names.len(), rest.has_more_streams), (51, false));
         }
-        let stream_name = Some(STREAM.to_owned());
-        let describe = DescribeStreamRequest { stream_name, limit, ..Default::default() };
+        let mut describe = DescribeStreamRequest::new().stream_name(STREAM);
+        describe.limit = limit;
         let answer = rig.call(&describe).unwrap().stream_description;
         assert_eq!((answer.shards.len(), answer.has_more_shards), (100, true));
-        let exclusive_start_shard_id = Some(shard(99));
-        let rest = rig.call(&DescribeStreamRequest { exclusive_start_shard_id, ..describe }).unwrap();
+        let rest = rig.call(&describe.exclusive_start_shard_id(shard(99))).unwrap();
         let rest = rest.stream_description;
         assert_eq!((rest.shards.len(), rest.has_more_shards), (50, false));
     }
@@ -1037,10 +987,7 @@ fn pages_of_a_hundred() {
 // Rates of calls
 
 /// So many calls pass within a second, and again in the next one.
-fn passing<R: Operation>(rig: &mut Rig, request: &R) -> usize
-where
-    Model: Serve<R>,
-{
+fn passing<R: ModelRequest>(rig: &mut Rig, request: &R) -> usize {
     let second = |rig: &mut Rig| {
         let refused = |answer: Result<R::Response, ServiceError>| {
             answer.is_err_and(|error| {
@@ -1066,21 +1013,14 @@ where
 fn calls_an_account_makes_in_a_second() {
     let mut rig = Rig::new(1);
     rig.model.settings_mut().call_limits = true;
-    let name = || Some(STREAM.to_owned());
-    assert_eq!(
-        passing(&mut rig, &CreateStreamRequest { stream_name: STREAM.into(), ..Default::default() }),
-        5
-    );
-    assert_eq!(
-        passing(&mut rig, &DeleteStreamRequest { stream_name: Some("no".into()), ..Default::default() }),
-        5
-    );
+    assert_eq!(passing(&mut rig, &CreateStreamRequest::new(STREAM)), 5);
+    assert_eq!(passing(&mut rig, &DeleteStreamRequest::new().stream_name("no")), 5);
     assert_eq!(passing(&mut rig, &ListStreamsRequest::default()), 5);
-    assert_eq!(passing(&mut rig, &SplitShardRequest { stream_name: name(), ..Default::default() }), 5);
-    assert_eq!(passing(&mut rig, &MergeShardsRequest { stream_name: name(), ..Default::default() }), 5);
-    assert_eq!(passing(&mut rig, &ListTagsForStreamRequest { stream_name: name(), ..Default::default() }), 5);
-    assert_eq!(passing(&mut rig, &DescribeStreamRequest { stream_name: name(), ..Default::default() }), 10);
-    let other = DescribeStreamSummaryRequest { stream_name: Some("other".into()), stream_arn: None };
+    assert_eq!(passing(&mut rig, &SplitShardRequest::new("", "").stream_name(STREAM)), 5);
+    assert_eq!(passing(&mut rig, &MergeShardsRequest::new("", "").stream_name(STREAM)), 5);
+    assert_eq!(passing(&mut rig, &ListTagsForStreamRequest::new().stream_name(STREAM)), 5);
+    assert_eq!(passing(&mut rig, &DescribeStreamRequest::new().stream_name(STREAM)), 10);
+    let other = DescribeStreamSummaryRequest::new().stream_name("other");
     assert_eq!(passing(&mut rig, &other), 20);
     assert_eq!(passing(&mut rig, &DescribeLimitsRequest::default()), 1);
 }
@@ -1093,19 +1033,18 @@ fn calls_for_a_stream_in_a_second() {
     let mut rig = Rig::new(1);
     rig.create("other", 1).unwrap();
     let arn = rig.summary().stream_arn;
-    let consumer_arn = Some(rig.consumer("c").unwrap().consumer_arn);
+    let consumer_arn = rig.consumer("c").unwrap().consumer_arn;
     rig.model.settings_mut().call_limits = true;
     assert_eq!(passing(&mut rig, &by_name()), 1000);
     for _ in 0..1000 {
         rig.list(&by_name()).unwrap();
     }
     assert_eq!(code(rig.list(&by_name())), ErrorCode::LimitExceeded);
-    rig.list(&ListShardsRequest { stream_name: Some("other".into()), ..Default::default() }).unwrap();
-    let register =
-        RegisterStreamConsumerRequest { stream_arn: arn.clone(), consumer_name: "c".into(), tags: None };
+    rig.list(&ListShardsRequest::new().stream_name("other")).unwrap();
+    let register = RegisterStreamConsumerRequest::new(arn.clone(), "c");
     assert_eq!(passing(&mut rig, &register), 5);
-    assert_eq!(passing(&mut rig, &ListStreamConsumersRequest { stream_arn: arn, ..Default::default() }), 5);
-    let describe = DescribeStreamConsumerRequest { consumer_arn, ..Default::default() };
+    assert_eq!(passing(&mut rig, &ListStreamConsumersRequest::new(arn)), 5);
+    let describe = DescribeStreamConsumerRequest::new().consumer_arn(consumer_arn);
     assert_eq!(passing(&mut rig, &describe), 20);
     rig.model.settings_mut().call_limits = false;
     (0..100).for_each(|_| drop(rig.call(&describe).unwrap()));
@@ -1132,8 +1071,7 @@ fn registering_consumers() {
     assert_eq!(code(rig.consumer("21st")), ErrorCode::LimitExceeded);
     assert_eq!(code(rig.consumer("3")), ErrorCode::ResourceInUse);
     let stream_arn = rig.summary().stream_arn;
-    let page =
-        rig.call(&ListStreamConsumersRequest { stream_arn, max_results: Some(15), ..Default::default() });
+    let page = rig.call(&ListStreamConsumersRequest::new(stream_arn).max_results(15));
     let page = page.unwrap();
     let consumers = page.consumers.unwrap();
     assert_eq!((consumers.len(), page.next_token.is_some()), (15, true));
@@ -1154,12 +1092,12 @@ fn subscribing() {
     rig.wait(Duration::from_millis(1));
     let mut second = rig.subscribe(&arn, ShardIteratorType::Latest).unwrap();
     assert!(
-        matches!(rig.model.poll_subscription(rig.now, &mut first), Push::Fail(e) if e.code == ErrorCode::ResourceInUse)
+        matches!(rig.model.poll_subscription(rig.now, &mut first), SubscriptionPoll::Fail(e) if e.code == ErrorCode::ResourceInUse)
     );
     rig.secs(299);
-    assert!(matches!(rig.model.poll_subscription(rig.now, &mut second), Push::Event(_)));
+    assert!(matches!(rig.model.poll_subscription(rig.now, &mut second), SubscriptionPoll::Event(_)));
     rig.secs(1);
-    assert_eq!(rig.model.poll_subscription(rig.now, &mut second), Push::End);
+    assert_eq!(rig.model.poll_subscription(rig.now, &mut second), SubscriptionPoll::End);
 }
 
 /// DescribeStreamConsumer: "provide the ARN of the consumer. Alternatively, you can provide the ARN of the data stream and the name
@@ -1171,10 +1109,12 @@ fn naming_consumers() {
     let arn = rig.consumer("c").unwrap().consumer_arn;
     rig.consumer("d").unwrap();
     let stream = Some(rig.summary().stream_arn);
-    let describe = |stream_arn, name: Option<&str>, consumer_arn| DescribeStreamConsumerRequest {
-        stream_arn,
-        consumer_name: name.map(str::to_owned),
-        consumer_arn,
+    let describe = |stream_arn, name: Option<&str>, consumer_arn| {
+        let mut request = DescribeStreamConsumerRequest::new();
+        request.stream_arn = stream_arn;
+        request.consumer_name = name.map(str::to_owned);
+        request.consumer_arn = consumer_arn;
+        request
     };
     let arn = Some(arn);
     for request in [
@@ -1195,12 +1135,8 @@ fn naming_consumers() {
 #[test]
 fn encryption() {
     let mut rig = Rig::slow(1);
-    let request = StartStreamEncryptionRequest {
-        stream_name: Some(STREAM.into()),
-        stream_arn: None,
-        encryption_type: EncryptionType::Kms,
-        key_id: "alias/aws/kinesis".into(),
-    };
+    let request =
+        StartStreamEncryptionRequest::new(EncryptionType::Kms, "alias/aws/kinesis").stream_name(STREAM);
     rig.put("plain");
     rig.call(&request).unwrap();
     assert_eq!(rig.status(), StreamStatus::Updating);
@@ -1227,7 +1163,7 @@ fn encryption() {
         assert_eq!(code(rig.read_up_to(&at, None)), error);
         assert_eq!(code(rig.put_to("a", vec![])), error);
     }
-    assert!(matches!(rig.model.poll_subscription(rig.now, &mut subscription), Push::Fail(_)));
+    assert!(matches!(rig.model.poll_subscription(rig.now, &mut subscription), SubscriptionPoll::Fail(_)));
     rig.model.set_kms_key_error("alias/aws/kinesis", None);
     let types: Vec<_> = rig.read(&at).records.into_iter().map(|record| record.encryption_type).collect();
     assert_eq!(types, [None, Some(EncryptionType::Kms)]);
@@ -1238,12 +1174,8 @@ fn encryption() {
 #[test]
 fn keys_a_day() {
     let mut rig = Rig::new(1);
-    let request = StartStreamEncryptionRequest {
-        stream_name: Some(STREAM.into()),
-        stream_arn: None,
-        encryption_type: EncryptionType::Kms,
-        key_id: "alias/aws/kinesis".into(),
-    };
+    let request =
+        StartStreamEncryptionRequest::new(EncryptionType::Kms, "alias/aws/kinesis").stream_name(STREAM);
     for _ in 0..25 {
         rig.call(&request).unwrap();
     }
@@ -1257,24 +1189,21 @@ fn keys_a_day() {
 #[test]
 fn tags() {
     let mut rig = Rig::new(1);
-    let add = |range: std::ops::Range<i32>, value: &str| AddTagsToStreamRequest {
-        stream_name: Some(STREAM.into()),
-        stream_arn: None,
-        tags: range.map(|i| (format!("k{i:02}"), value.to_owned())).collect(),
+    let add = |range: std::ops::Range<i32>, value: &str| {
+        let tags: BTreeMap<_, _> = range.map(|i| (format!("k{i:02}"), value.to_owned())).collect();
+        AddTagsToStreamRequest::new(tags).stream_name(STREAM)
     };
     rig.call(&add(0..50, "old")).unwrap();
     rig.call(&add(0..1, "new")).unwrap();
     assert_eq!(code(rig.call(&add(50..51, "more"))), ErrorCode::InvalidArgument);
-    let list =
-        ListTagsForStreamRequest { stream_name: Some(STREAM.into()), limit: Some(2), ..Default::default() };
+    let list = ListTagsForStreamRequest::new().stream_name(STREAM).limit(2);
     let page = rig.call(&list).unwrap();
     let told: Vec<_> = page.tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_deref())).collect();
     assert_eq!(told, [("k00", Some("new")), ("k01", Some("old"))]);
     assert!(page.has_more_tags);
-    let tag_keys = (0..49).map(|i| format!("k{i:02}")).collect();
-    rig.call(&RemoveTagsFromStreamRequest { stream_name: Some(STREAM.into()), stream_arn: None, tag_keys })
-        .unwrap();
+    let tag_keys: Vec<_> = (0..49).map(|i| format!("k{i:02}")).collect();
+    rig.call(&RemoveTagsFromStreamRequest::new(tag_keys).stream_name(STREAM)).unwrap();
     let resource_arn = rig.summary().stream_arn;
-    let left = rig.call(&ListTagsForResourceRequest { resource_arn }).unwrap();
+    let left = rig.call(&ListTagsForResourceRequest::new(resource_arn)).unwrap();
     assert_eq!(left.tags.unwrap().len(), 1);
 }

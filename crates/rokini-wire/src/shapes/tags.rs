@@ -2,111 +2,74 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+shapes! {
+    /// A tag.
+    pub struct Tag {
+        /// Key.
+        pub key: String,
+        /// Value.
+        pub value: Option<String>,
+    }
 
-/// A tag.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Tag {
-    /// Key.
-    pub key: String,
-    /// Value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-}
+    /// Sets tags on a stream.
+    pub struct AddTagsToStreamRequest {
+        stream_name | stream_arn,
+        /// The tags.
+        pub tags: BTreeMap<String, String>,
+    }
 
-/// Sets tags on a stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct AddTagsToStreamRequest {
-    /// Name of the stream; this or the ARN.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream_name: Option<String>,
-    /// ARN of the stream; this or the name.
-    #[serde(rename = "StreamARN", default, skip_serializing_if = "Option::is_none")]
-    pub stream_arn: Option<String>,
-    /// The tags.
-    pub tags: BTreeMap<String, String>,
-}
+    /// Removes tags from a stream.
+    pub struct RemoveTagsFromStreamRequest {
+        stream_name | stream_arn,
+        /// Their keys.
+        pub tag_keys: Vec<String>,
+    }
 
-/// Removes tags from a stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct RemoveTagsFromStreamRequest {
-    /// Name of the stream; this or the ARN.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream_name: Option<String>,
-    /// ARN of the stream; this or the name.
-    #[serde(rename = "StreamARN", default, skip_serializing_if = "Option::is_none")]
-    pub stream_arn: Option<String>,
-    /// Their keys.
-    pub tag_keys: Vec<String>,
-}
+    /// Asks for a page of a stream's tags.
+    pub struct ListTagsForStreamRequest {
+        stream_name | stream_arn,
+        /// The page starts after this key.
+        pub exclusive_start_tag_key: Option<String>,
+        /// Largest number in the answer, at most 50.
+        pub limit: Option<i32>,
+    }
 
-/// Asks for a page of a stream's tags.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ListTagsForStreamRequest {
-    /// Name of the stream; this or the ARN.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream_name: Option<String>,
-    /// ARN of the stream; this or the name.
-    #[serde(rename = "StreamARN", default, skip_serializing_if = "Option::is_none")]
-    pub stream_arn: Option<String>,
-    /// The page starts after this key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exclusive_start_tag_key: Option<String>,
-    /// Largest number in the answer, at most 50.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<i32>,
-}
+    /// Answer to [`ListTagsForStreamRequest`].
+    pub struct ListTagsForStreamResponse {
+        /// The page.
+        pub tags: Vec<Tag>,
+        /// Whether more follow.
+        pub has_more_tags: bool,
+    }
 
-/// Answer to [`ListTagsForStreamRequest`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ListTagsForStreamResponse {
-    /// The page.
-    pub tags: Vec<Tag>,
-    /// Whether more follow.
-    pub has_more_tags: bool,
-}
+    /// Sets tags on a stream or consumer.
+    pub struct TagResourceRequest {
+        /// ARN of the stream or consumer.
+        #[serde(rename = "ResourceARN")]
+        pub resource_arn: String,
+        /// The tags.
+        pub tags: BTreeMap<String, String>,
+    }
 
-/// Sets tags on a stream or consumer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct TagResourceRequest {
-    /// ARN of the stream or consumer.
-    #[serde(rename = "ResourceARN")]
-    pub resource_arn: String,
-    /// The tags.
-    pub tags: BTreeMap<String, String>,
-}
+    /// Removes tags from a stream or consumer.
+    pub struct UntagResourceRequest {
+        /// ARN of the stream or consumer.
+        #[serde(rename = "ResourceARN")]
+        pub resource_arn: String,
+        /// Their keys.
+        pub tag_keys: Vec<String>,
+    }
 
-/// Removes tags from a stream or consumer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct UntagResourceRequest {
-    /// ARN of the stream or consumer.
-    #[serde(rename = "ResourceARN")]
-    pub resource_arn: String,
-    /// Their keys.
-    pub tag_keys: Vec<String>,
-}
+    /// Asks for the tags of a stream or consumer.
+    pub struct ListTagsForResourceRequest {
+        /// ARN of the stream or consumer.
+        #[serde(rename = "ResourceARN")]
+        pub resource_arn: String,
+    }
 
-/// Asks for the tags of a stream or consumer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ListTagsForResourceRequest {
-    /// ARN of the stream or consumer.
-    #[serde(rename = "ResourceARN")]
-    pub resource_arn: String,
-}
-
-/// Answer to [`ListTagsForResourceRequest`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ListTagsForResourceResponse {
-    /// The tags.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tags: Option<Vec<Tag>>,
+    /// Answer to [`ListTagsForResourceRequest`].
+    pub struct ListTagsForResourceResponse {
+        /// The tags.
+        pub tags: Option<Vec<Tag>>,
+    }
 }

@@ -20,8 +20,8 @@ use rokini_local::wire::shapes::record::{
 };
 use rokini_local::wire::shapes::shard::{ListShardsRequest, MergeShardsRequest, SplitShardRequest};
 use rokini_local::wire::shapes::stream::{CreateStreamRequest, DescribeStreamSummaryRequest};
-use rokini_local::wire::{Operation, ServiceError, Timestamp, json};
-use rokini_local::{Clock, Model, Serve, Service};
+use rokini_local::wire::{ServiceError, Timestamp, json};
+use rokini_local::{Clock, LocalSettings, Model, ModelRequest, Service};
 use tokio::time::Instant;
 
 use crate::config::{ConfigKey, ConsumerConfig};
@@ -72,16 +72,12 @@ struct State {
 
 impl Bench {
     pub(crate) fn new(shards: i32) -> Self {
-        Self::with_settings(shards, rokini_local::Settings::default())
+        Self::with_settings(shards, LocalSettings::default())
     }
 
-    pub(crate) fn with_settings(shards: i32, settings: rokini_local::Settings) -> Self {
+    pub(crate) fn with_settings(shards: i32, settings: LocalSettings) -> Self {
         let service = Service::new(Model::new(settings), Arc::new(TokioClock(Instant::now())));
-        let create = CreateStreamRequest {
-            stream_name: "s".to_owned(),
-            shard_count: Some(shards),
-            ..CreateStreamRequest::default()
-        };
+        let create = CreateStreamRequest::new("s").shard_count(shards);
         service.call(&create).unwrap();
         Self { service, state: Arc::default() }
     }
@@ -125,16 +121,10 @@ impl Bench {
     }
 
     pub(crate) fn put(&self, shard: usize, data: impl Into<Vec<u8>>) -> PutRecordResponse {
-        let shards = self.service.call(&ListShardsRequest { stream_name: name(), ..Default::default() });
+        let shards = self.service.call(&ListShardsRequest::new().stream_name("s"));
         let hash = &shards.unwrap().shards.unwrap()[shard].hash_key_range.starting_hash_key.clone();
-        let put = PutRecordRequest {
-            stream_name: name(),
-            stream_arn: None,
-            data: data.into().into(),
-            partition_key: "key".into(),
-            explicit_hash_key: Some(hash.clone()),
-            sequence_number_for_ordering: None,
-        };
+        let put =
+            PutRecordRequest::new(data.into() as Vec<u8>, "key").stream_name("s").explicit_hash_key(hash);
         self.service.call(&put).unwrap()
     }
 
@@ -146,22 +136,12 @@ impl Bench {
     }
 
     pub(crate) fn split(&self, shard: &str, at: &str) {
-        let split = SplitShardRequest {
-            stream_name: name(),
-            stream_arn: None,
-            shard_to_split: shard.to_owned(),
-            new_starting_hash_key: at.to_owned(),
-        };
+        let split = SplitShardRequest::new(shard, at).stream_name("s");
         self.service.call(&split).unwrap();
     }
 
     pub(crate) fn merge(&self, shard: &str, adjacent: &str) {
-        let merge = MergeShardsRequest {
-            stream_name: name(),
-            stream_arn: None,
-            shard_to_merge: shard.to_owned(),
-            adjacent_shard_to_merge: adjacent.to_owned(),
-        };
+        let merge = MergeShardsRequest::new(shard, adjacent).stream_name("s");
         self.service.call(&merge).unwrap();
     }
 
@@ -176,17 +156,10 @@ impl Bench {
         answered.map_or_else(|error| (error.status(), json::encode(&error)), |body| (200, body))
     }
 
-    fn serve<R: Operation>(&self, body: &[u8]) -> Result<Vec<u8>, ServiceError>
-    where
-        Model: Serve<R>,
-    {
+    fn serve<R: ModelRequest>(&self, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
         let request: R = json::decode(body).unwrap();
         Ok(json::encode(&self.service.call(&request)?))
     }
-}
-
-fn name() -> Option<String> {
-    Some("s".to_owned())
 }
 
 pub(crate) fn shard(number: u32) -> ShardId {

@@ -38,16 +38,9 @@ fn shard(number: u32) -> ShardId {
 }
 
 fn put(kinesis: &LocalKinesis, names: impl IntoIterator<Item = String>) -> Vec<SequenceNumber> {
-    let entry = |name: String| PutRecordsRequestEntry {
-        partition_key: name.as_str().into(),
-        data: name.into_bytes().into(),
-        explicit_hash_key: None,
-    };
-    let request = PutRecordsRequest {
-        stream_name: Some("orders".to_owned()),
-        stream_arn: None,
-        records: names.into_iter().map(entry).collect(),
-    };
+    let entry = |name: String| PutRecordsRequestEntry::new(name.clone(), name);
+    let request =
+        PutRecordsRequest::new(names.into_iter().map(entry).collect::<Vec<_>>()).stream_name("orders");
     let answer = kinesis.model().call(&request).unwrap();
     answer.records.iter().map(|put| put.sequence_number.unwrap().to_string().parse().unwrap()).collect()
 }
@@ -106,12 +99,8 @@ async fn a_split_shard_leads_to_its_children() {
     let kinesis = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
     let source = source(&kinesis.endpoint_url(), &[]).await;
     put(&kinesis, (0..20).map(|number| format!("before {number}")));
-    let split = SplitShardRequest {
-        stream_name: Some("orders".to_owned()),
-        stream_arn: None,
-        shard_to_split: shard(0).to_string(),
-        new_starting_hash_key: (1u128 << 127).to_string(),
-    };
+    let split =
+        SplitShardRequest::new(shard(0).to_string(), (1u128 << 127).to_string()).stream_name("orders");
     kinesis.model().call(&split).unwrap();
     put(&kinesis, (0..20).map(|number| format!("after {number}")));
 
@@ -179,10 +168,9 @@ async fn r8_listings_page_over_the_wire_by_tokens_that_go_without_the_name() {
     assert_eq!(pages.len(), 3);
     assert!(pages.iter().all(|call| call.error.is_none()), "{pages:?}");
     // Beside the name a token is refused: who sends both gets 1,000 shards at most.
-    let named = ListShardsRequest { stream_name: Some("orders".to_owned()), ..ListShardsRequest::default() };
-    let next_token = kinesis.model().call(&named).unwrap().next_token;
-    assert!(next_token.is_some());
-    kinesis.model().call(&ListShardsRequest { next_token, ..named }).unwrap_err();
+    let named = ListShardsRequest::new().stream_name("orders");
+    let next_token = kinesis.model().call(&named).unwrap().next_token.unwrap();
+    kinesis.model().call(&named.next_token(next_token)).unwrap_err();
 }
 
 #[tokio::test]

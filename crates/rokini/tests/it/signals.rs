@@ -21,13 +21,8 @@ const SAYS: &str = "says: ";
 async fn child_consumes_until_a_signal() {
     let millis: u64 = std::env::var("HANDLER").unwrap().parse().unwrap();
     let kinesis = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
-    let entry = PutRecordsRequestEntry {
-        partition_key: "k".into(),
-        data: b"x".to_vec().into(),
-        explicit_hash_key: None,
-    };
-    let request =
-        PutRecordsRequest { stream_name: Some("orders".to_owned()), stream_arn: None, records: vec![entry] };
+    let entry = PutRecordsRequestEntry::new(b"x".to_vec(), "k");
+    let request = PutRecordsRequest::new(vec![entry]).stream_name("orders");
     kinesis.model().call(&request).unwrap();
     let aws = AwsOptions::default().region("us-east-1").endpoint_url(kinesis.endpoint_url());
     let keys = SharedCredentialsProvider::new(Credentials::from_keys("id", "secret", None));

@@ -42,14 +42,9 @@ pub(crate) async fn ask<R: Operation>(to: &mut Connection, request: &R) -> Resul
 }
 
 fn iterator_request(kind: ShardIteratorType, timestamp: Option<Timestamp>) -> GetShardIteratorRequest {
-    GetShardIteratorRequest {
-        stream_name: Some("orders".into()),
-        stream_arn: None,
-        shard_id: "shardId-000000000000".into(),
-        shard_iterator_type: kind,
-        starting_sequence_number: None,
-        timestamp,
-    }
+    let mut request = GetShardIteratorRequest::new("shardId-000000000000", kind).stream_name("orders");
+    request.timestamp = timestamp;
+    request
 }
 
 #[tokio::test]
@@ -66,12 +61,12 @@ async fn records_go_in_and_out_as_bytes_and_times_as_milliseconds() {
         iterator_request(ShardIteratorType::AtTimestamp, Some(start)),
     ] {
         let shard_iterator = ask(&mut to, &request).await.unwrap().shard_iterator.unwrap();
-        let request = GetRecordsRequest { shard_iterator, limit: None, stream_arn: None };
+        let request = GetRecordsRequest::new(shard_iterator);
         let answer = ask(&mut to, &request).await.unwrap();
         assert_eq!(&answer.records[0].data[..], b"\x00\xff\x00\xff");
         assert_eq!(answer.records[0].approximate_arrival_timestamp, Some(start));
     }
-    let request = GetRecordsRequest { shard_iterator: "garbage".into(), limit: None, stream_arn: None };
+    let request = GetRecordsRequest::new("garbage");
     assert_eq!(ask(&mut to, &request).await.unwrap_err().code, ErrorCode::InvalidArgument);
 }
 
@@ -103,21 +98,14 @@ async fn events_are_pushed_in_cbor_too() {
     let local = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
     let mut to = connect(&local).await;
     let stream_arn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders".to_owned();
-    let register = RegisterStreamConsumerRequest { stream_arn, consumer_name: "c".into(), tags: None };
+    let register = RegisterStreamConsumerRequest::new(stream_arn, "c");
     let consumer_arn = ask(&mut to, &register).await.unwrap().consumer.consumer_arn;
-    let put = PutRecordRequest {
-        stream_name: Some("orders".into()),
-        stream_arn: None,
-        data: Bytes::from_static(b"\x00\x01").into(),
-        partition_key: "k".into(),
-        explicit_hash_key: None,
-        sequence_number_for_ordering: None,
-    };
+    let put = PutRecordRequest::new(Bytes::from_static(b"\x00\x01"), "k").stream_name("orders");
     ask(&mut to, &put).await.unwrap();
     let kind = ShardIteratorType::TrimHorizon;
-    let starting_position = StartingPosition { kind, sequence_number: None, timestamp: None };
+    let starting_position = StartingPosition::new(kind);
     let shard_id = "shardId-000000000000".to_owned();
-    let subscribe = SubscribeToShardRequest { consumer_arn, shard_id, starting_position };
+    let subscribe = SubscribeToShardRequest::new(consumer_arn, shard_id, starting_position);
     let answer = send(&mut to, "SubscribeToShard", cbor::encode(&subscribe)).await;
     assert_eq!(answer.headers()["content-type"], "application/vnd.amazon.eventstream");
     let mut body = answer.into_body();

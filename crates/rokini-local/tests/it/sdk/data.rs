@@ -7,31 +7,23 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use rokini_local::wire::Timestamp;
 use rokini_local::wire::shapes::record::{GetRecordsRequest, GetShardIteratorRequest};
 use rokini_local::wire::shapes::stream::DescribeStreamRequest;
-use rokini_local::{Builder, LocalKinesis};
+use rokini_local::{LocalKinesis, LocalKinesisBuilder};
 
 use super::client;
 
-fn builder(directory: &Path, hour: i64) -> Builder {
+fn builder(directory: &Path, hour: i64) -> LocalKinesisBuilder {
     let now = Timestamp::from_secs(1_700_000_000 + 3600 * hour);
     LocalKinesis::builder().virtual_time(now).data(directory).stream("orders", 1)
 }
 
 /// Everything a reader can see, as text.
 fn visible(local: &LocalKinesis) -> Vec<String> {
-    let request =
-        DescribeStreamRequest { stream_name: Some("orders".into()), ..DescribeStreamRequest::default() };
+    let request = DescribeStreamRequest::new().stream_name("orders");
     let mut seen = vec![format!("{:?}", local.model().call(&request).unwrap())];
     for shard in local.model().call(&request).unwrap().stream_description.shards {
-        let request = GetShardIteratorRequest {
-            stream_name: Some("orders".into()),
-            stream_arn: None,
-            shard_id: shard.shard_id,
-            shard_iterator_type: "TRIM_HORIZON".into(),
-            starting_sequence_number: None,
-            timestamp: None,
-        };
+        let request = GetShardIteratorRequest::new(shard.shard_id, "TRIM_HORIZON").stream_name("orders");
         let shard_iterator = local.model().call(&request).unwrap().shard_iterator.unwrap();
-        let request = GetRecordsRequest { shard_iterator, limit: None, stream_arn: None };
+        let request = GetRecordsRequest::new(shard_iterator);
         let records = local.model().call(&request).unwrap().records;
         seen.extend(records.iter().map(|record| format!("{record:?} {:?}", record.data.0)));
     }

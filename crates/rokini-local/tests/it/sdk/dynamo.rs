@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use rokini_local::wire::ErrorCode;
-use rokini_local::{Database, Fault, Faults, LocalDynamo, Rule};
+use rokini_local::{Database, Fault, FaultRule, Faults, LocalDynamo};
 
 use super::client;
 
@@ -87,7 +87,7 @@ async fn faults_befall_calls_before_or_after_their_effect() {
     for (fault, said, effect) in cases {
         let faults = Faults::new(7);
         let (local, client) = serve(&faults).await;
-        faults.add(Rule::on("PutItem", fault.clone()).caller("local").times(1));
+        faults.add(FaultRule::on("PutItem", fault.clone()).caller("local").times(1));
         let call = tokio::spawn({
             let client = client.clone();
             async move { put(&client, "row").await }
@@ -110,9 +110,9 @@ async fn faults_befall_calls_before_or_after_their_effect() {
 async fn faults_spare_other_callers_and_operations() {
     let faults = Faults::new(7);
     let (local, client) = serve(&faults).await;
-    faults.add(Rule::on("PutItem", Fault::Throttle).caller("somebody else"));
-    faults.add(Rule::on("GetItem", Fault::Throttle));
-    faults.add(Rule::on("PutItem", Fault::Delay { millis: 200 }));
+    faults.add(FaultRule::on("PutItem", Fault::Throttle).caller("somebody else"));
+    faults.add(FaultRule::on("GetItem", Fault::Throttle));
+    faults.add(FaultRule::on("PutItem", Fault::Delay { millis: 200 }));
     let begun = Instant::now();
     put(&client, "last").await.unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(200));

@@ -11,7 +11,7 @@ use aws_sdk_kinesis::types::{
     SubscribeToShardEventStream,
 };
 use rokini_local::wire::Timestamp;
-use rokini_local::{LocalKinesis, Settings};
+use rokini_local::{LocalKinesis, LocalSettings};
 
 use super::client;
 
@@ -147,7 +147,7 @@ async fn one_subscription_for_each_consumer_and_shard() {
 #[tokio::test]
 async fn a_closed_shard_ends_with_its_children_in_the_last_event_only() {
     let settings = |end_of_shard| {
-        let mut settings = Settings::default();
+        let mut settings = LocalSettings::default();
         settings.end_of_shard = end_of_shard;
         settings
     };
@@ -208,16 +208,9 @@ async fn two_megabytes_a_second_for_each_consumer_and_shard() {
 async fn a_reader_that_stops_reading_holds_its_subscription_back() {
     let rig = Rig::real().await;
     rig.local.model().with_model(|model, _| model.settings_mut().throughput_limits = false);
-    let entry = rokini_local::wire::shapes::record::PutRecordsRequestEntry {
-        data: vec![0; 1 << 19].into(),
-        partition_key: "k".into(),
-        explicit_hash_key: None,
-    };
-    let request = rokini_local::wire::shapes::record::PutRecordsRequest {
-        stream_name: Some("orders".to_owned()),
-        stream_arn: None,
-        records: vec![entry; 16],
-    };
+    let entry = rokini_local::wire::shapes::record::PutRecordsRequestEntry::new(vec![0; 1 << 19], "k");
+    let request =
+        rokini_local::wire::shapes::record::PutRecordsRequest::new(vec![entry; 16]).stream_name("orders");
     for _ in 0..4 {
         rig.local.model().call(&request).unwrap();
     }

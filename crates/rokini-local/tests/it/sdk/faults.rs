@@ -6,7 +6,7 @@ use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use rokini_local::wire::ErrorCode;
-use rokini_local::{Fault, LocalKinesis, Rule};
+use rokini_local::{Fault, FaultRule, LocalKinesis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::{self, iterator};
@@ -35,7 +35,7 @@ async fn written(client: &aws_sdk_kinesis::Client) -> usize {
 async fn errors_by_code_and_count() {
     let (local, client) = rig().await;
     let error = Fault::Error { code: ErrorCode::KmsThrottling, message: "slow down".into(), status: None };
-    local.faults().add(Rule::on("PutRecord", error).skip(1).times(1));
+    local.faults().add(FaultRule::on("PutRecord", error).skip(1).times(1));
     assert_eq!(put(&client).await, Ok(()));
     assert_eq!(put(&client).await, Err("KMSThrottlingException".into()));
     assert_eq!(put(&client).await, Ok(()));
@@ -47,7 +47,7 @@ async fn a_reply_can_be_lost_before_or_after_the_effect() {
     let (local, client) = rig().await;
     for (fault, effect) in [(Fault::DropBefore, 0), (Fault::DropAfter, 1)] {
         let before = written(&client).await;
-        local.faults().add(Rule::on("PutRecord", fault.clone()).times(1));
+        local.faults().add(FaultRule::on("PutRecord", fault.clone()).times(1));
         let error = put(&client).await.unwrap_err();
         assert!(error.contains("connection"), "{fault:?}: {error}");
         assert_eq!(written(&client).await - before, effect, "{fault:?}");
@@ -65,7 +65,7 @@ async fn bodies_break_off_or_never_come() {
     ];
     for (fault, effect) in cases {
         let (local, client) = rig().await;
-        local.faults().add(Rule::on("PutRecord", fault.clone()).times(1));
+        local.faults().add(FaultRule::on("PutRecord", fault.clone()).times(1));
         let call = tokio::spawn({
             let client = client.clone();
             async move { put(&client).await }
@@ -85,12 +85,12 @@ async fn bodies_break_off_or_never_come() {
 #[tokio::test]
 async fn delays_and_jumps_let_a_call_pass() {
     let (local, client) = rig().await;
-    local.faults().add(Rule::on("PutRecord", Fault::Delay { millis: 60 }).times(1));
+    local.faults().add(FaultRule::on("PutRecord", Fault::Delay { millis: 60 }).times(1));
     let started = Instant::now();
     put(&client).await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(60));
     let at = iterator(&client, "0").await;
-    local.faults().add(Rule::on("GetRecords", Fault::Jump { millis: 300_001 }).times(1));
+    local.faults().add(FaultRule::on("GetRecords", Fault::Jump { millis: 300_001 }).times(1));
     let error = client.get_records().shard_iterator(at).send().await.unwrap_err().into_service_error();
     assert!(error.is_expired_iterator_exception(), "{error:?}");
 }
@@ -102,14 +102,14 @@ async fn answers_bend() {
         PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(key)).build().unwrap()
     };
     let code = ErrorCode::ProvisionedThroughputExceeded;
-    local.faults().add(Rule::on("PutRecords", Fault::FailRecords { records: vec![1], code }));
+    local.faults().add(FaultRule::on("PutRecords", Fault::FailRecords { records: vec![1], code }));
     let entries = ["a", "b", "c"].map(entry).to_vec();
     let answer = client.put_records().stream_name("orders").set_records(Some(entries)).send().await.unwrap();
     assert_eq!(answer.failed_record_count(), Some(1));
     let failed: Vec<_> = answer.records().iter().map(|record| record.error_code().is_some()).collect();
     assert_eq!(failed, [false, true, false]);
 
-    local.faults().add(Rule::on("GetRecords", Fault::Empty).times(1));
+    local.faults().add(FaultRule::on("GetRecords", Fault::Empty).times(1));
     let empty = client.get_records().shard_iterator(iterator(&client, "0").await).send().await.unwrap();
     assert!(empty.records().is_empty());
     let full =
@@ -135,7 +135,7 @@ async fn a_subscription_breaks_in_mid_stream() {
         let consumer = consumer.consumer.unwrap().consumer_arn;
         local
             .faults()
-            .add(Rule::on("SubscribeToShardEvent", fault.clone()).shard("shardId-000000000000").skip(1));
+            .add(FaultRule::on("SubscribeToShardEvent", fault.clone()).shard("shardId-000000000000").skip(1));
         let position = StartingPosition::builder().r#type(ShardIteratorType::Latest).build().unwrap();
         let subscribe = client.subscribe_to_shard().consumer_arn(consumer).shard_id("shardId-000000000000");
         let mut output = subscribe.starting_position(position).send().await.unwrap();

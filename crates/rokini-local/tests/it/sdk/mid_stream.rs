@@ -5,26 +5,26 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use rokini_local::wire::shapes::consumer::*;
 use rokini_local::wire::{ShardIteratorType, Timestamp, cbor};
-use rokini_local::{Fault, LocalKinesis, Rule};
+use rokini_local::{Fault, FaultRule, LocalKinesis};
 
 use super::cbor::{ask, connect, send};
 
 /// A subscription that has one record to push.
-async fn subscribed(rule: Option<Rule>) -> (LocalKinesis, Incoming) {
+async fn subscribed(rule: Option<FaultRule>) -> (LocalKinesis, Incoming) {
     let start = Timestamp::from_secs(1_700_000_000);
     let local = LocalKinesis::builder().virtual_time(start).stream("orders", 1).start().await.unwrap();
     let mut to = connect(&local).await;
     let stream_arn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders".to_owned();
-    let register = RegisterStreamConsumerRequest { stream_arn, consumer_name: "c".into(), tags: None };
+    let register = RegisterStreamConsumerRequest::new(stream_arn, "c");
     let consumer_arn = ask(&mut to, &register).await.unwrap().consumer.consumer_arn;
     local.put("orders", "k", "x").unwrap();
     if let Some(rule) = rule {
         local.faults().add(rule);
     }
     let kind = ShardIteratorType::TrimHorizon;
-    let starting_position = StartingPosition { kind, sequence_number: None, timestamp: None };
+    let starting_position = StartingPosition::new(kind);
     let shard_id = "shardId-000000000000".to_owned();
-    let subscribe = SubscribeToShardRequest { consumer_arn, shard_id, starting_position };
+    let subscribe = SubscribeToShardRequest::new(consumer_arn, shard_id, starting_position);
     let answer = send(&mut to, "SubscribeToShard", cbor::encode(&subscribe)).await;
     assert!(answer.status().is_success());
     (local, answer.into_body())
@@ -61,7 +61,7 @@ async fn a_subscription_breaks_after_so_many_bytes() {
         (event, Fault::DropAfter, begun),
     ];
     for (operation, fault, bytes) in cases {
-        let (local, mut body) = subscribed(Some(Rule::on(operation, fault.clone()))).await;
+        let (local, mut body) = subscribed(Some(FaultRule::on(operation, fault.clone()))).await;
         let mut got = Vec::new();
         while got.len() < bytes {
             got.extend(piece(&mut body).await.expect("more bytes").expect("no break yet"));

@@ -41,7 +41,7 @@ fn the_streams_time_falls_back_to_the_wall_clock() {
 
 #[tokio::test(start_paused = true)]
 async fn describe_waits_for_a_stream_that_is_being_created() {
-    let mut settings = rokini_local::Settings::default();
+    let mut settings = rokini_local::LocalSettings::default();
     settings.status_change = Duration::from_secs(30);
     let bench = Bench::with_settings(1, settings);
     let started = Instant::now();
@@ -51,7 +51,7 @@ async fn describe_waits_for_a_stream_that_is_being_created() {
 
 #[tokio::test(start_paused = true)]
 async fn describe_does_not_wait_for_ever() {
-    let mut settings = rokini_local::Settings::default();
+    let mut settings = rokini_local::LocalSettings::default();
     settings.status_change = Duration::from_secs(3_600);
     let error = Bench::with_settings(1, settings).source().describe().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry);
@@ -206,7 +206,7 @@ async fn a_stream_that_is_not_there_says_what_to_check() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_may_be_named_by_its_arn() {
-    let mut settings = rokini_local::Settings::default();
+    let mut settings = rokini_local::LocalSettings::default();
     settings.region = "eu-west-1".to_owned();
     let bench = Bench::with_settings(1, settings);
     let config = ConsumerConfig::default();

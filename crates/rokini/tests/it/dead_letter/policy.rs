@@ -7,7 +7,7 @@ use rokini::{
 };
 use rokini_local::wire::ErrorCode;
 use rokini_local::wire::shapes::record::{PutRecordsRequest, PutRecordsRequestEntry};
-use rokini_local::{Fault, LocalKinesis, Rule};
+use rokini_local::{Fault, FaultRule, LocalKinesis};
 use tokio::sync::broadcast::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -19,16 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Ten records, of which the fifth is poison; their positions.
 async fn orders() -> (LocalKinesis, Vec<Position>) {
     let kinesis = LocalKinesis::builder().stream("orders", 1).stream("dead", 1).start().await.unwrap();
-    let entry = |number: u32| PutRecordsRequestEntry {
-        partition_key: format!("key {number}").into(),
-        data: if number == 4 { b"poison".to_vec().into() } else { b"good".to_vec().into() },
-        explicit_hash_key: None,
+    let entry = |number: u32| {
+        PutRecordsRequestEntry::new(if number == 4 { "poison" } else { "good" }, format!("key {number}"))
     };
-    let request = PutRecordsRequest {
-        stream_name: Some("orders".to_owned()),
-        stream_arn: None,
-        records: (0..10).map(entry).collect(),
-    };
+    let request = PutRecordsRequest::new((0..10).map(entry).collect::<Vec<_>>()).stream_name("orders");
     let answer = kinesis.model().call(&request).unwrap();
     let numbers = answer.records.iter().map(|put| put.sequence_number.unwrap().to_string());
     (kinesis, numbers.map(|number| Position::after(number.parse().unwrap())).collect())
@@ -105,7 +99,7 @@ async fn a1_no_position_passes_a_record_before_its_dead_letter_is_confirmed() {
     let (kinesis, positions) = orders().await;
     let store = MemoryStore::new();
     let internal = Fault::Error { code: ErrorCode::InternalFailure, message: String::new(), status: None };
-    let refused = kinesis.faults().add(Rule::on("PutRecords", internal).stream("dead"));
+    let refused = kinesis.faults().add(FaultRule::on("PutRecords", internal).stream("dead"));
     let mut running =
         Running::start(builder(&kinesis, &store).await.set(ConfigKey::DeadLetter, "kinesis:dead")).await;
     for _ in 0..2 {

@@ -4,7 +4,7 @@ use rokini::{DeadLetterEntry, DeadLetterSink, DeadLetterStream, ErrorKind};
 use rokini_local::wire::shapes::record::{GetRecordsRequest, GetShardIteratorRequest, Record};
 use rokini_local::wire::shapes::stream::UpdateMaxRecordSizeRequest;
 use rokini_local::wire::{ErrorCode, ShardIteratorType};
-use rokini_local::{Fault, LocalKinesis, Rule};
+use rokini_local::{Fault, FaultRule, LocalKinesis};
 
 use super::{aws, letter, put_together, record};
 
@@ -19,19 +19,12 @@ async fn sink(kinesis: &LocalKinesis) -> DeadLetterStream {
 /// Everything in the stream.
 pub fn kept(kinesis: &LocalKinesis) -> Vec<Record> {
     let model = kinesis.model();
-    let request = GetShardIteratorRequest {
-        stream_name: Some("dead".to_owned()),
-        stream_arn: None,
-        shard_id: "shardId-000000000000".to_owned(),
-        shard_iterator_type: ShardIteratorType::TrimHorizon,
-        starting_sequence_number: None,
-        timestamp: None,
-    };
+    let request = GetShardIteratorRequest::new("shardId-000000000000", ShardIteratorType::TrimHorizon)
+        .stream_name("dead");
     let mut iterator = model.call(&request).unwrap().shard_iterator;
     let mut records = Vec::new();
     while let Some(shard_iterator) = iterator {
-        let answer =
-            model.call(&GetRecordsRequest { shard_iterator, limit: None, stream_arn: None }).unwrap();
+        let answer = model.call(&GetRecordsRequest::new(shard_iterator)).unwrap();
         records.extend(answer.records);
         iterator = answer.next_shard_iterator.filter(|_| answer.millis_behind_latest != Some(0));
     }
@@ -75,7 +68,8 @@ async fn raw_records_are_put_as_they_were() {
 #[tokio::test]
 async fn a1_only_the_records_that_were_refused_are_put_again() {
     let kinesis = kinesis().await;
-    let refused = |records: Vec<usize>, code| Rule::on("PutRecords", Fault::FailRecords { records, code });
+    let refused =
+        |records: Vec<usize>, code| FaultRule::on("PutRecords", Fault::FailRecords { records, code });
     kinesis.faults().add(refused((0..500).step_by(3).collect(), ErrorCode::InternalFailure).times(1));
     kinesis.faults().add(refused(vec![1, 5], ErrorCode::ProvisionedThroughputExceeded).times(2));
     let given = letter((0..700).map(|number| record(number, "k", "x")).collect());
@@ -101,17 +95,17 @@ async fn a1_lost_replies_and_outages_end_in_kept_or_in_an_error() {
     let kinesis = kinesis().await;
     let sink = sink(&kinesis).await;
     let given = letter(vec![record(7, "k", "x")]);
-    kinesis.faults().add(Rule::on("PutRecords", Fault::DropAfter).times(1));
+    kinesis.faults().add(FaultRule::on("PutRecords", Fault::DropAfter).times(1));
     sink.put(&given).await.unwrap();
     assert!(times(&kept(&kinesis))["7"] >= 1, "kept, perhaps twice");
 
     let internal = Fault::Error { code: ErrorCode::InternalFailure, message: String::new(), status: None };
-    let always = kinesis.faults().add(Rule::on("PutRecords", internal));
+    let always = kinesis.faults().add(FaultRule::on("PutRecords", internal));
     let error = sink.put(&letter(vec![record(8, "k", "x")])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
     kinesis.faults().remove(always);
     let denied = Fault::Error { code: ErrorCode::AccessDenied, message: String::new(), status: None };
-    let always = kinesis.faults().add(Rule::on("PutRecords", denied));
+    let always = kinesis.faults().add(FaultRule::on("PutRecords", denied));
     let error = sink.put(&letter(vec![record(8, "k", "x")])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
     kinesis.faults().remove(always);
@@ -151,6 +145,6 @@ async fn a1_p9_ten_mebibytes_are_kept_byte_by_byte() {
 
 fn allow_ten_mebibytes(kinesis: &LocalKinesis) {
     let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/dead".to_owned();
-    let request = UpdateMaxRecordSizeRequest { stream_arn: Some(arn), max_record_size_in_kib: 10_240 };
+    let request = UpdateMaxRecordSizeRequest::new(10_240).stream_arn(arn);
     kinesis.model().call(&request).unwrap();
 }

@@ -46,14 +46,9 @@ pub async fn consumer(kinesis: &LocalKinesis, store: impl LeaseStore, name: &str
 
 /// Puts a record at this hash, and says into which shard it went.
 pub fn put(kinesis: &LocalKinesis, key: &str, hash: u128, text: &str) -> ShardId {
-    let request = PutRecordRequest {
-        stream_name: Some("orders".to_owned()),
-        stream_arn: None,
-        data: text.as_bytes().to_vec().into(),
-        partition_key: key.into(),
-        explicit_hash_key: Some(hash.to_string()),
-        sequence_number_for_ordering: None,
-    };
+    let request = PutRecordRequest::new(text.as_bytes().to_vec(), key)
+        .stream_name("orders")
+        .explicit_hash_key(hash.to_string());
     ShardId::new(kinesis.model().call(&request).unwrap().shard_id).unwrap()
 }
 

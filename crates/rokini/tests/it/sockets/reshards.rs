@@ -19,8 +19,7 @@ const KEYS: usize = 16;
 const MOST_OPEN: usize = 6;
 
 fn shards(kinesis: &LocalKinesis) -> Vec<Shard> {
-    let request =
-        ListShardsRequest { stream_name: Some("orders".to_owned()), ..ListShardsRequest::default() };
+    let request = ListShardsRequest::new().stream_name("orders");
     kinesis.model().call(&request).unwrap().shards.unwrap()
 }
 
@@ -42,25 +41,16 @@ fn range(shard: &Shard) -> (u128, u128) {
 /// Splits a shard anywhere, or merges two neighbours.
 fn reshard(kinesis: &LocalKinesis, rng: &mut SmallRng) {
     let open = open(kinesis);
-    let stream_name = Some("orders".to_owned());
     if open.len() == 1 || (open.len() < MOST_OPEN && rng.random_bool(0.5)) {
         let chosen = &open[rng.random_range(0..open.len())];
         let (start, end) = range(chosen);
-        let request = SplitShardRequest {
-            stream_name,
-            stream_arn: None,
-            shard_to_split: chosen.shard_id.clone(),
-            new_starting_hash_key: rng.random_range(start + 1..=end).to_string(),
-        };
+        let request = SplitShardRequest::new(&chosen.shard_id, rng.random_range(start + 1..=end).to_string())
+            .stream_name("orders");
         kinesis.model().call(&request).unwrap();
     } else {
         let low = rng.random_range(0..open.len() - 1);
-        let request = MergeShardsRequest {
-            stream_name,
-            stream_arn: None,
-            shard_to_merge: open[low].shard_id.clone(),
-            adjacent_shard_to_merge: open[low + 1].shard_id.clone(),
-        };
+        let request =
+            MergeShardsRequest::new(&open[low].shard_id, &open[low + 1].shard_id).stream_name("orders");
         kinesis.model().call(&request).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rokini::lease::{MemoryStore, Position};
 use rokini::{ErrorKind, Event, StreamSource};
-use rokini_local::{Fault, LocalKinesis, Rule};
+use rokini_local::{Fault, FaultRule, LocalKinesis};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::Instant;
 
@@ -55,7 +55,7 @@ async fn is_replaced(fault: Fault) {
     };
     let before = epochs(&running);
 
-    let rule = kinesis.faults().add(Rule::on("GetRecords", fault.clone()).shard(shard(0).as_str()));
+    let rule = kinesis.faults().add(FaultRule::on("GetRecords", fault.clone()).shard(shard(0).as_str()));
     put_to(&kinesis, 0, "b0");
     put_to(&kinesis, 1, "b1");
     in_time("the other shard", log.until(|seen| seen.iter().any(|seen| seen.text == "b1"))).await;
@@ -97,7 +97,7 @@ async fn ends(fault: Fault) {
     let kinesis = kinesis(1).await;
     let mut reader = source(&kinesis).await.open(&shard(0), &Position::TrimHorizon).await.unwrap();
     put(&kinesis, "a", 0, "a");
-    kinesis.faults().add(Rule::on("GetRecords", fault.clone()).times(1));
+    kinesis.faults().add(FaultRule::on("GetRecords", fault.clone()).times(1));
     let begun = Instant::now();
     let error = in_time("an end of the call", reader.next()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry, "{fault:?}: {error}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rokini_lease::SequenceNumber;
-use rokini_local::{EndOfShard, Settings};
+use rokini_local::{EndOfShard, LocalSettings};
 use tokio::time::{advance, sleep, timeout};
 
 use super::*;
@@ -42,7 +42,7 @@ async fn open(bench: &Bench, at: Position) -> Box<dyn ShardReader> {
 #[tokio::test(start_paused = true)]
 async fn each_position_starts_where_it_says() {
     // Several readers of one shard would meet its limit.
-    let mut settings = Settings::default();
+    let mut settings = LocalSettings::default();
     settings.throughput_limits = false;
     let bench = Bench::with_settings(1, settings);
     let mut numbers = Vec::new();
@@ -168,7 +168,7 @@ async fn c8_one_write_after_all_was_trimmed_arrives_alone() {
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_shard_brings_its_children() {
     for end_of_shard in [EndOfShard::WithLastRecords, EndOfShard::AfterLastRecords] {
-        let mut settings = Settings::default();
+        let mut settings = LocalSettings::default();
         settings.end_of_shard = end_of_shard;
         let bench = Bench::with_settings(1, settings);
         bench.put(0, "last");

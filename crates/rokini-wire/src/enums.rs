@@ -1,11 +1,11 @@
-//! Words with a fixed list of values.
+//! Values that are one of a list, and whatever the service adds to it.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-macro_rules! names {
+macro_rules! enums {
     ($($(#[$meta:meta])* $name:ident { $($(#[$value_meta:meta])* $value:ident = $text:literal,)+ })+) => {$(
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,7 +20,7 @@ macro_rules! names {
             /// The values in the list.
             pub const KNOWN: &[Self] = &[$(Self::$value,)+];
 
-            /// The word on the wire.
+            /// The text on the wire.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -59,8 +59,8 @@ macro_rules! names {
     )+};
 }
 
-names! {
-    /// How a place in a shard is given.
+enums! {
+    /// How a position in a shard is given.
     ShardIteratorType {
         /// At the record with this number.
         AtSequenceNumber = "AT_SEQUENCE_NUMBER",

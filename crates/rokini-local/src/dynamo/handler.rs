@@ -1,11 +1,11 @@
-//! Stands before the embedded DynamoDB and lets faults befall the calls that pass.
+//! Stands before the embedded DynamoDB and applies faults to the calls that pass.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode, Version, request, response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -15,33 +15,31 @@ use rokini_wire::ErrorCode;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::faults::{Call, Fault, Faults};
-use crate::http::{Body, Break, Cut, caller, unless_broken, whole};
-use crate::server::Handler;
+use crate::faults::{Fault, FaultCall, Faults};
+use crate::http::{Body, BodyBreak, ConnectionCut, Handler, caller, target_header, unless_broken, whole};
 
 /// Largest request of DynamoDB.
-const MOST_BODY_BYTES: usize = 16 << 20;
-
-const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const MAX_BODY_BYTES: usize = 16 << 20;
 
 /// Passes requests on to a server.
 #[derive(Debug, Clone)]
-pub(super) struct Front {
-    server: SocketAddr,
-    faults: Faults,
+pub(super) struct DynamoHandler {
+    pub(super) server: SocketAddr,
+    pub(super) faults: Faults,
     /// Ends calls that hang.
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
-impl Front {
-    pub(super) fn new(server: SocketAddr, faults: Faults, stop: CancellationToken) -> Self {
-        Self { server, faults, stop }
-    }
-
+impl DynamoHandler {
     /// Carries a request out. A server that does not answer is a cut connection.
-    async fn pass(&self, mut head: request::Parts, body: Bytes) -> Result<(response::Parts, Bytes), Cut> {
-        let socket = TcpStream::connect(self.server).await.map_err(|_| Cut)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(|_| Cut)?;
+    async fn pass(
+        &self,
+        mut head: request::Parts,
+        body: Bytes,
+    ) -> Result<(response::Parts, Bytes), ConnectionCut> {
+        let socket = TcpStream::connect(self.server).await.map_err(|_| ConnectionCut)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(socket)).await.map_err(|_| ConnectionCut)?;
         head.version = Version::HTTP_11;
         let request = Request::from_parts(head, Full::new(body));
         let exchange = async move {
@@ -50,18 +48,17 @@ impl Front {
         };
         // The connection ends when the exchange lets go of its sender.
         let (answer, _) = future::join(exchange, connection).await;
-        answer.map_err(|_| Cut)
+        answer.map_err(|_| ConnectionCut)
     }
 }
 
-impl Handler for Front {
-    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+impl Handler for DynamoHandler {
+    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, ConnectionCut> {
         let (head, body) = request.into_parts();
-        let body = Limited::new(body, MOST_BODY_BYTES).collect().await.map_err(|_| Cut)?.to_bytes();
-        let target = head.headers.get(TARGET).and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|_| ConnectionCut)?.to_bytes();
         let caller = caller(&head.headers, &head.uri).unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default();
-        let call = Call { operation, caller: caller.as_deref(), ..Call::default() };
+        let operation = target_header(&head.headers).rsplit('.').next().unwrap_or_default();
+        let call = FaultCall { caller: caller.as_deref(), ..FaultCall::new(operation) };
         let mut end = None;
         for fault in self.faults.decide(&call) {
             match fault {
@@ -70,10 +67,10 @@ impl Handler for Front {
             }
         }
         match end {
-            Some(Fault::DropBefore) => return Err(Cut),
+            Some(Fault::DropBefore) => return Err(ConnectionCut),
             Some(Fault::HangBefore) => {
                 self.stop.cancelled().await;
-                return Err(Cut);
+                return Err(ConnectionCut);
             }
             Some(Fault::Error { code, message, status }) => return Ok(refusal(&code, &message, status)),
             Some(Fault::Throttle) => {
@@ -88,9 +85,9 @@ impl Handler for Front {
         }
         let (head, body) = self.pass(head, body).await?;
         if end == Some(Fault::DropAfter) {
-            return Err(Cut);
+            return Err(ConnectionCut);
         }
-        let body = unless_broken(body, end.and_then(|fault| Break::by(&fault, &self.stop)));
+        let body = unless_broken(body, end.and_then(|fault| BodyBreak::of(&fault, &self.stop)));
         Ok(Response::from_parts(head, body))
     }
 }

@@ -25,22 +25,22 @@ pub(crate) const FAN_OUT: Rate = Rate { calls: u64::MAX, bytes: 2 * MIB };
 /// Counts against a [`Rate`]. A second starts with the first use; one that took more bytes than its rate lasts until they
 /// are paid for, which is how a GetRecords answer of 10 MB blocks the shard for the documented five seconds.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Meter {
+pub(crate) struct RateLimiter {
     started: i64,
     calls: u64,
     bytes: u64,
 }
 
-impl Meter {
+impl RateLimiter {
     /// Whether another read may start: its size shows only afterwards.
-    pub(crate) fn open(&mut self, now: Timestamp, rate: Rate) -> bool {
-        self.roll(now, rate);
+    pub(crate) fn is_open(&mut self, now: Timestamp, rate: Rate) -> bool {
+        self.start_new_second(now, rate);
         self.calls < rate.calls && self.bytes < rate.bytes
     }
 
     /// Whether `bytes` more still fit. Something larger than the rate fits only into an unused second.
     pub(crate) fn fits(&mut self, now: Timestamp, rate: Rate, bytes: u64) -> bool {
-        self.roll(now, rate);
+        self.start_new_second(now, rate);
         self.calls < rate.calls && (self.bytes == 0 || self.bytes.saturating_add(bytes) <= rate.bytes)
     }
 
@@ -51,15 +51,15 @@ impl Meter {
     }
 
     /// When the present second ends.
-    pub(crate) fn reopens(&self, rate: Rate) -> Timestamp {
+    pub(crate) fn reopens_at(&self, rate: Rate) -> Timestamp {
         let paid_for =
             i64::try_from(self.bytes.saturating_mul(1000).div_ceil(rate.bytes)).unwrap_or(i64::MAX);
         Timestamp::from_millis(self.started.saturating_add(paid_for.max(1000)))
     }
 
-    fn roll(&mut self, now: Timestamp, rate: Rate) {
+    fn start_new_second(&mut self, now: Timestamp, rate: Rate) {
         // A clock set back must not block the shard until it has caught up.
-        if now >= self.reopens(rate) || now.millis() < self.started {
+        if now >= self.reopens_at(rate) || now.millis() < self.started {
             *self = Self { started: now.millis(), calls: 0, bytes: 0 };
         }
     }
@@ -75,48 +75,48 @@ mod tests {
 
     #[test]
     fn five_reads_a_second() {
-        let mut meter = Meter::default();
+        let mut limiter = RateLimiter::default();
         for call in 0..5 {
-            assert!(meter.open(at(call * 10), READ), "{call}");
-            meter.charge(0);
+            assert!(limiter.is_open(at(call * 10), READ), "{call}");
+            limiter.charge(0);
         }
-        assert!(!meter.open(at(999), READ));
-        assert!(meter.open(at(1000), READ));
+        assert!(!limiter.is_open(at(999), READ));
+        assert!(limiter.is_open(at(1000), READ));
     }
 
     #[test]
     fn ten_megabytes_block_for_five_seconds() {
-        let mut meter = Meter::default();
-        assert!(meter.open(at(0), READ));
-        meter.charge(10 * MIB);
-        assert!(!meter.open(at(4999), READ));
-        assert!(meter.open(at(5000), READ));
+        let mut limiter = RateLimiter::default();
+        assert!(limiter.is_open(at(0), READ));
+        limiter.charge(10 * MIB);
+        assert!(!limiter.is_open(at(4999), READ));
+        assert!(limiter.is_open(at(5000), READ));
     }
 
     #[test]
     fn writes_fit_up_to_a_megabyte() {
-        let mut meter = Meter::default();
-        assert!(meter.fits(at(0), WRITE, MIB / 2));
-        meter.charge(MIB / 2);
-        assert!(meter.fits(at(1), WRITE, MIB / 2));
-        assert!(!meter.fits(at(1), WRITE, MIB / 2 + 1));
-        assert!(meter.fits(at(1000), WRITE, MIB));
+        let mut limiter = RateLimiter::default();
+        assert!(limiter.fits(at(0), WRITE, MIB / 2));
+        limiter.charge(MIB / 2);
+        assert!(limiter.fits(at(1), WRITE, MIB / 2));
+        assert!(!limiter.fits(at(1), WRITE, MIB / 2 + 1));
+        assert!(limiter.fits(at(1000), WRITE, MIB));
     }
 
     #[test]
     fn a_large_record_needs_a_fresh_second_and_pays_for_itself() {
-        let mut meter = Meter::default();
-        assert!(meter.fits(at(0), WRITE, 3 * MIB));
-        meter.charge(3 * MIB);
-        assert!(!meter.fits(at(2999), WRITE, 1));
-        assert!(meter.fits(at(3000), WRITE, 1));
+        let mut limiter = RateLimiter::default();
+        assert!(limiter.fits(at(0), WRITE, 3 * MIB));
+        limiter.charge(3 * MIB);
+        assert!(!limiter.fits(at(2999), WRITE, 1));
+        assert!(limiter.fits(at(3000), WRITE, 1));
     }
 
     #[test]
     fn a_clock_set_back_starts_anew() {
-        let mut meter = Meter::default();
-        assert!(meter.open(at(0), READ));
-        meter.charge(10 * MIB);
-        assert!(meter.open(at(-1), READ));
+        let mut limiter = RateLimiter::default();
+        assert!(limiter.is_open(at(0), READ));
+        limiter.charge(10 * MIB);
+        assert!(limiter.is_open(at(-1), READ));
     }
 }

@@ -1,0 +1,17 @@
+//! What every answer over HTTP is made from.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::faults::Faults;
+use crate::journal::Journal;
+use crate::service::Service;
+
+/// The model with what stands around it. Clones share all of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Backend {
+    pub(crate) service: Service,
+    pub(crate) faults: Faults,
+    pub(crate) journal: Journal,
+    /// The server stops: ends subscriptions, and calls that hang.
+    pub(crate) stop: CancellationToken,
+}

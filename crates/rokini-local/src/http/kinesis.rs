@@ -1,0 +1,271 @@
+//! Answers Kinesis requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use rokini_wire::{
+    AnyRequest, AnyResponse, Codec, DecodeError, ErrorCode, ServiceError, TARGET_PREFIX, events,
+};
+
+use crate::clock::http_date;
+use crate::faults::{Fault, FaultCall};
+use crate::http::auth::caller;
+use crate::http::backend::Backend;
+use crate::http::body::{Body, BodyBreak, ConnectionCut, streamed, unless_broken, whole};
+use crate::http::control;
+use crate::http::handler::{Handler, target_header};
+use crate::http::partial_faults;
+use crate::http::request_ids::RequestIds;
+use crate::http::subscription::{EventStream, frames};
+use crate::journal::CallRecord;
+use crate::model::{ResolvedTarget, Subscription, target_of};
+
+/// Largest request: 10 MB of PutRecords data in base64, 500 partition keys in escaped JSON, and names.
+const MAX_BODY_BYTES: usize = 18 << 20;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+
+/// Serves the model, and the control endpoint beside it.
+#[derive(Debug, Clone)]
+pub(crate) struct KinesisHandler {
+    pub(crate) backend: Backend,
+    /// Whether unsigned requests are refused.
+    pub(crate) signed_only: bool,
+    pub(crate) ids: Arc<RequestIds>,
+}
+
+/// A request that was read, with the faults that are applied to it.
+struct DecodedCall {
+    request: AnyRequest,
+    target: ResolvedTarget,
+    faults: Vec<Fault>,
+    caller: Option<String>,
+    codec: Codec,
+}
+
+/// What a call that succeeded is answered with.
+enum Answer {
+    Response(AnyResponse),
+    Events(Box<Subscription>),
+}
+
+impl Handler for KinesisHandler {
+    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, ConnectionCut> {
+        let (head, body) = request.into_parts();
+        let codec = codec_of(&head.headers);
+        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
+            let message = format!("The request body could not be read: {error}");
+            ServiceError::new(ErrorCode::Serialization, message)
+        });
+        if let Some(path) = head.uri.path().strip_prefix(control::PREFIX) {
+            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            return Ok(control::answer(&self.backend, &head.method, path, &body));
+        }
+        let body = body.map(http_body_util::Collected::to_bytes);
+        match body.and_then(|body| self.decode(&head, codec, &body)) {
+            Ok(call) => self.answer(call).await,
+            Err(error) => Ok(self.refuse(codec, &error)),
+        }
+    }
+}
+
+impl KinesisHandler {
+    pub(crate) fn new(backend: Backend, signed_only: bool, seed: u64) -> Self {
+        Self { backend, signed_only, ids: Arc::new(RequestIds::new(seed)) }
+    }
+
+    /// Reads a request, and decides which faults are applied to it.
+    fn decode(&self, head: &request::Parts, codec: Codec, body: &[u8]) -> Result<DecodedCall, ServiceError> {
+        let target = target_header(&head.headers);
+        let operation = target.strip_prefix(TARGET_PREFIX).and_then(|rest| rest.strip_prefix('.'));
+        let operation =
+            operation.filter(|_| head.method == Method::POST).ok_or_else(|| unknown_operation(target))?;
+        let caller = self.check_caller(head)?;
+        let request = AnyRequest::decode(operation, codec, body)
+            .ok_or_else(|| unknown_operation(operation))?
+            .map_err(unreadable)?;
+        let seed = self.backend.service.with_model(|model, _| model.settings().seed);
+        let target = target_of(&request).resolve(seed);
+        let faults = self.backend.faults.decide(&FaultCall {
+            operation: request.operation(),
+            stream: target.stream.as_deref(),
+            shard: target.shard.as_deref(),
+            caller: caller.as_deref(),
+        });
+        Ok(DecodedCall { request, target, faults, caller, codec })
+    }
+
+    fn check_caller(&self, head: &request::Parts) -> Result<Option<String>, ServiceError> {
+        let caller = caller(&head.headers, &head.uri);
+        if !self.signed_only {
+            return Ok(caller.unwrap_or_default());
+        }
+        let missing =
+            || ServiceError::new(ErrorCode::MissingAuthenticationToken, "Missing Authentication Token");
+        caller?.ok_or_else(missing).map(Some)
+    }
+
+    async fn answer(&self, call: DecodedCall) -> Result<Response<Body>, ConnectionCut> {
+        let Backend { service, journal, .. } = &self.backend;
+        for fault in &call.faults {
+            match fault {
+                Fault::Delay { millis } => tokio::time::sleep(Duration::from_millis(*millis)).await,
+                Fault::Jump { millis } => service.shift(*millis),
+                _ => {}
+            }
+        }
+        let result = self.carry_out(&call);
+        journal.add(CallRecord {
+            at: service.now(),
+            operation: call.request.operation().to_owned(),
+            caller: call.caller.clone(),
+            stream: call.target.stream.clone(),
+            shard: call.target.shard.clone(),
+            records: result.as_ref().map_or(0, records_in),
+            error: result.as_ref().err().map(|error| error.code.clone()),
+            fault: !call.faults.is_empty(),
+        });
+        self.send(call, result).await
+    }
+
+    fn carry_out(&self, call: &DecodedCall) -> Result<Answer, ServiceError> {
+        let fault = call.faults.last();
+        if let Some(error) = fault.and_then(|fault| error_instead(fault, &call.target)) {
+            return Err(error);
+        }
+        let service = &self.backend.service;
+        match &call.request {
+            AnyRequest::SubscribeToShard(request) => service
+                .with_model(|model, now| model.subscribe_to_shard(now, request))
+                .map(|subscription| Answer::Events(Box::new(subscription))),
+            request => partial_faults::call(service, request, fault).map(Answer::Response),
+        }
+    }
+
+    async fn send(
+        &self,
+        call: DecodedCall,
+        result: Result<Answer, ServiceError>,
+    ) -> Result<Response<Body>, ConnectionCut> {
+        let DecodedCall { mut faults, caller, codec, .. } = call;
+        let (stop, fault) = (&self.backend.stop, faults.pop());
+        match &fault {
+            Some(Fault::DropBefore | Fault::DropAfter) => return Err(ConnectionCut),
+            Some(Fault::HangBefore) => {
+                // Until the caller gives up or the server stops.
+                stop.cancelled().await;
+                return Err(ConnectionCut);
+            }
+            _ => {}
+        }
+        let broken = fault.as_ref().and_then(|fault| BodyBreak::of(fault, stop));
+        let (mut status, body) = match result {
+            Ok(Answer::Response(response)) => (StatusCode::OK, response.encode(codec)),
+            Ok(Answer::Events(subscription)) => {
+                let backend = self.backend.clone();
+                let frames = frames(EventStream::new(backend, *subscription, codec, caller));
+                let body = match broken {
+                    Some(broken) => streamed(broken.apply(frames)),
+                    None => streamed(frames),
+                };
+                return Ok(self.response(StatusCode::OK, events::CONTENT_TYPE, body));
+            }
+            Err(error) => (status_of(&error), codec.encode(&error)),
+        };
+        if let Some(Fault::Error { status: Some(wanted), .. }) = fault {
+            status = StatusCode::from_u16(wanted).unwrap_or(status);
+        }
+        let length = body.len();
+        let body = unless_broken(body.into(), broken);
+        let mut response = self.response(status, codec.content_type(), body);
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        Ok(response)
+    }
+
+    fn refuse(&self, codec: Codec, error: &ServiceError) -> Response<Body> {
+        let body: Bytes = codec.encode(error).into();
+        self.response(status_of(error), codec.content_type(), whole(body))
+    }
+
+    fn response(&self, status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let (id, extended) = self.ids.next();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        for (name, value) in
+            [(REQUEST_ID, id), (EXTENDED_ID, extended), (DATE, http_date(self.backend.service.now()))]
+        {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// The error that a fault puts in place of the outcome.
+fn error_instead(fault: &Fault, target: &ResolvedTarget) -> Option<ServiceError> {
+    match fault {
+        Fault::Error { code, message, .. } => Some(ServiceError::new(code.clone(), message.clone())),
+        Fault::Throttle => {
+            let shard = target.shard.as_deref().unwrap_or("shardId-000000000000");
+            let stream = target.stream.as_deref().unwrap_or_default();
+            let message = format!("Rate exceeded for shard {shard} in stream {stream}.");
+            Some(ServiceError::new(ErrorCode::ProvisionedThroughputExceeded, message))
+        }
+        // Never seen by the caller: nothing is carried out and nothing is answered.
+        Fault::DropBefore | Fault::HangBefore => {
+            Some(ServiceError::new(ErrorCode::InternalFailure, "Dropped by a fault."))
+        }
+        _ => None,
+    }
+}
+
+/// Records that were written or read.
+fn records_in(answer: &Answer) -> usize {
+    match answer {
+        Answer::Response(AnyResponse::GetRecords(read)) => read.records.len(),
+        Answer::Response(AnyResponse::PutRecords(put)) => {
+            put.records.iter().filter(|record| record.sequence_number.is_some()).count()
+        }
+        Answer::Response(AnyResponse::PutRecord(_)) => 1,
+        _ => 0,
+    }
+}
+
+fn codec_of(headers: &HeaderMap) -> Codec {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    Codec::from_content_type(content_type.unwrap_or_default())
+}
+
+/// An error in the words of the service; it names members with a small first letter.
+fn unreadable(error: DecodeError) -> ServiceError {
+    match error {
+        DecodeError::Missing(member) => {
+            let mut letters = member.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+            let member: String = first.into_iter().chain(letters).collect();
+            let message = format!(
+                "1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be \
+                 null"
+            );
+            ServiceError::new(ErrorCode::Validation, message)
+        }
+        other => ServiceError::new(ErrorCode::Serialization, other.to_string()),
+    }
+}
+
+fn status_of(error: &ServiceError) -> StatusCode {
+    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+fn unknown_operation(name: &str) -> ServiceError {
+    ServiceError::new(ErrorCode::UnknownOperation, format!("Unknown operation '{name}'."))
+}

@@ -1,0 +1,106 @@
+//! The model as a whole: the streams of one account in one region.
+
+use rokini_wire::shapes::stream::EmptyResponse;
+use rokini_wire::{DecodeError, ServiceError, Timestamp, cbor};
+use serde::{Deserialize, Serialize};
+
+use crate::model::call_rates::CallRates;
+use crate::model::kms_keys::KmsKeys;
+use crate::model::stream::Change;
+use crate::model::streams::Streams;
+use crate::settings::LocalSettings;
+
+/// The streams of one account in one region.
+///
+/// Every operation is a method that takes the present time and the request; [`Model::call`] takes a request of any type and
+/// also counts it against the rates of calls. The time may be anything that grows; the model keeps its promises (order within
+/// a shard above all) even if it is set back.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Model {
+    #[serde(skip)]
+    pub(super) settings: LocalSettings,
+    pub(super) streams: Streams,
+    pub(super) keys: KmsKeys,
+    pub(super) next_subscription: u64,
+    #[serde(skip)]
+    pub(super) call_rates: CallRates,
+    /// Counts changes that a subscription may be waiting for.
+    version: u64,
+}
+
+impl Model {
+    /// An empty account.
+    #[must_use]
+    pub fn new(settings: LocalSettings) -> Self {
+        let streams = Streams::new(&settings.account_id, &settings.region);
+        Self { settings, streams, ..Self::default() }
+    }
+
+    /// Everything but the settings, to be restored later.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        cbor::encode(self)
+    }
+
+    /// A model as it was when the snapshot was taken, under these settings. Account and region are those of the snapshot.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if this is no snapshot.
+    pub fn restore(snapshot: &[u8], settings: LocalSettings) -> Result<Self, DecodeError> {
+        let model: Self = cbor::decode(snapshot)?;
+        Ok(Self { settings, ..model })
+    }
+
+    /// Forgets what retention has taken from every stream.
+    #[cfg(feature = "data")]
+    pub(crate) fn trim_all(&mut self, now: Timestamp) {
+        self.streams.settle_all(now);
+        self.streams.all_mut().for_each(|stream| stream.trim(now));
+    }
+
+    /// Whether there is a stream of this name.
+    pub(crate) fn has_stream(&mut self, now: Timestamp, name: &str) -> bool {
+        self.streams.contains(now, name)
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &LocalSettings {
+        &self.settings
+    }
+
+    /// Changes settings. What is under way keeps the durations it began with; account and region are fixed from the
+    /// start.
+    pub fn settings_mut(&mut self) -> &mut LocalSettings {
+        &mut self.settings
+    }
+
+    /// Grows with every change that can make [`Model::poll_subscription`] answer anew: records, closed shards, consumers.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn count_change(&mut self) {
+        self.version = self.version.wrapping_add(1);
+    }
+
+    /// When a change that begins now is complete.
+    pub(super) fn due(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.settings.status_change)
+    }
+
+    /// Begins a change of a stream, and completes it if changes take no time.
+    pub(super) fn begin_change(
+        &mut self,
+        now: Timestamp,
+        stream: &str,
+        change: Change,
+    ) -> Result<EmptyResponse, ServiceError> {
+        let due = self.due(now);
+        self.streams.named(now, stream)?.begin_change(due, change);
+        self.streams.settle(now, stream);
+        self.count_change();
+        Ok(EmptyResponse::new())
+    }
+}
