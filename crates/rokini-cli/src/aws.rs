@@ -1,4 +1,4 @@
-//! Which AWS, and what its refusals mean to somebody at a terminal.
+//! Region, profile and endpoints, and errors of AWS calls with the next step for people.
 
 use std::error::Error as StdError;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::error::{CliError, Status};
 
 const HEADING: &str = "AWS options";
 
-/// Which AWS.
+/// Region and profile.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct AwsArgs {
     /// The region, in place of AWS_REGION
@@ -74,7 +74,7 @@ impl Aws {
         self.endpoint(service).is_some_and(|url| is_loopback(&url))
     }
 
-    /// A stream to read, checked to exist.
+    /// Opens a stream for reading, and checks that it exists.
     pub(crate) async fn open(
         &self,
         stream: &StreamRef,
@@ -84,7 +84,7 @@ impl Aws {
         Ok((source, described))
     }
 
-    /// Adds the next command to an error of the library in a call of a service.
+    /// Adds the next step to an error of the library in a call of a service.
     pub(crate) fn explain(&self, error: rokini::Error, service: Service) -> CliError {
         let kind = error.kind();
         let error = CliError::from(error);
@@ -119,8 +119,8 @@ impl Aws {
         }
     }
 
-    /// An error of a call of the Kinesis SDK itself.
-    pub(crate) fn refused<E>(
+    /// The same for an error of a call by the Kinesis SDK itself.
+    pub(crate) fn explain_call<E>(
         &self,
         action: &str,
         stream: &StreamRef,

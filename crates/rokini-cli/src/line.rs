@@ -26,7 +26,7 @@ pub(crate) enum Format {
 pub(crate) struct Origin<'a> {
     pub(crate) shard: &'a str,
     /// The worker and the epoch of its lease, where there is one.
-    pub(crate) hold: Option<(&'a str, u64)>,
+    pub(crate) lease: Option<(&'a str, u64)>,
 }
 
 #[derive(Serialize)]
@@ -81,9 +81,9 @@ fn hex(data: &[u8], to: &mut Vec<u8>) {
 fn json(record: &Record, origin: Origin<'_>, to: &mut Vec<u8>) {
     let data = std::str::from_utf8(&record.data).ok();
     let line = Json {
-        worker: origin.hold.map(|(worker, _)| worker),
+        worker: origin.lease.map(|(worker, _)| worker),
         shard: origin.shard,
-        epoch: origin.hold.map(|(_, epoch)| epoch),
+        epoch: origin.lease.map(|(_, epoch)| epoch),
         sequence: record.sequence_number.to_string(),
         sub_sequence: record.sub_sequence_number,
         key: &record.partition_key,
@@ -100,11 +100,11 @@ fn json(record: &Record, origin: Origin<'_>, to: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn written(format: Format, data: &[u8], hold: Option<(&str, u64)>) -> String {
+    fn written(format: Format, data: &[u8], lease: Option<(&str, u64)>) -> String {
         let mut record = Record::new("12345".parse().unwrap(), "k", data.to_vec(), 1_700_000_000_123);
-        record.sub_sequence_number = hold.map(|_| 7);
+        record.sub_sequence_number = lease.map(|_| 7);
         let mut line = Vec::new();
-        format.write(&record, Origin { shard: "shardId-0", hold }, &mut line);
+        format.write(&record, Origin { shard: "shardId-0", lease }, &mut line);
         String::from_utf8(line).unwrap()
     }
 

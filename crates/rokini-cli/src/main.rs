@@ -1,4 +1,5 @@
-//! The `rokini` binary. Here enter the environment, the wall clock, the standard streams and signals.
+//! The `rokini` binary: the one place that reads the environment and the wall clock, writes to the standard streams and
+//! listens to signals.
 //!
 //! Data go to standard output, all else to standard error. Nothing here calls `exit`: every way out returns a status from
 //! `main`.
@@ -174,7 +175,9 @@ mod tests {
     #[test]
     fn every_command_has_examples_and_they_are_accepted() {
         let root = Cli::command();
-        let lines: Vec<String> = root.get_subcommands().flat_map(examples).collect();
+        let readme = include_str!("../README.md");
+        let readme = readme.lines().filter(|line| line.starts_with("rokini ")).map(str::to_owned);
+        let lines: Vec<String> = root.get_subcommands().flat_map(examples).chain(readme).collect();
         let mut tried = 0;
         for line in lines.iter().filter(|line| line.contains("rokini ") && !line.contains("AWS_")) {
             let line = line.split(" #").next().unwrap();

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Status;
 
-/// The wish that the command ends.
+/// A request to end the command.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
     token: CancellationToken,
@@ -41,7 +41,7 @@ impl Stop {
     }
 }
 
-/// Passes the first signal on, and returns at the second.
+/// Makes the first signal a request to end, and returns at the second.
 pub(crate) async fn watch(mut signals: Signals, stop: &Stop) -> Status {
     stop.request(signals.next().await.number());
     Status::signal(signals.next().await.number())

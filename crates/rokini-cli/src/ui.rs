@@ -43,12 +43,12 @@ impl Ui {
         self.color.on(&io::stdout())
     }
 
-    /// Whether somebody watches standard error.
+    /// Whether standard error is a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         io::IsTerminal::is_terminal(&io::stderr())
     }
 
-    /// Tells people how the command gets on, unless `--quiet`.
+    /// Says how the command gets on, unless `--quiet`.
     pub(crate) fn info(&self, text: impl fmt::Display) {
         if !self.quiet {
             line(text);
@@ -64,7 +64,7 @@ impl Ui {
         }
     }
 
-    /// Takes the line of [`Ui::progress`] away.
+    /// Removes the line of [`Ui::progress`].
     pub(crate) fn progress_done(&self) {
         self.progress("");
     }

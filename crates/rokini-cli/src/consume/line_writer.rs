@@ -33,7 +33,7 @@ impl RecordProcessor for LineWriter {
         }
         let origin = Origin {
             shard: batch.shard().shard_id().as_str(),
-            hold: Some((self.worker.as_str(), batch.epoch().0)),
+            lease: Some((self.worker.as_str(), batch.epoch().0)),
         };
         let records = batch.records();
         let (mut lines, mut flushed) = (Vec::new(), 0_usize);

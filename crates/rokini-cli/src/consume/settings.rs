@@ -97,7 +97,7 @@ fn worker_name() -> String {
 }
 
 impl EffectiveSettings {
-    /// Sets what nobody has set.
+    /// Sets a key that is not set anywhere.
     pub(super) fn set_default(&mut self, key: ConfigKey, text: &str) -> Result<(), CliError> {
         if self.config.origin(key) == ConfigOrigin::Default {
             self.config.set(key, text)?;
@@ -106,7 +106,7 @@ impl EffectiveSettings {
         Ok(())
     }
 
-    /// Whether they go together, and what must be set.
+    /// Checks that the settings go together and can act here. Returns streams and group, which must be set.
     pub(super) fn check(&self) -> Result<(&[StreamRef], GroupId), CliError> {
         if self.config.streams.is_empty() {
             return Err(CliError::usage("no stream is named")

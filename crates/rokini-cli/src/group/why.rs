@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
 
-/// Say why shards of a group do not move, and what to do next
+/// Show why shards of a group do not move, and what to do next
 ///
 /// Reads the group's rows, watches for the time of two heartbeats which workers are alive, and reads from the stream how
 /// far each shard is behind. Shows only shards that do not move or are behind, unless --shard names them. The exit status

@@ -33,7 +33,7 @@ const WAITING_BYTES: usize = 4 * MOST_BYTES;
 pub(super) struct Queue {
     waiting: VecDeque<Entry>,
     bytes: usize,
-    /// Records of one key may share a request, and then change places when one of them is refused.
+    /// Whether records of one key may go into one request. When some of them are refused, they change places.
     keys_may_share: bool,
 }
 
@@ -59,7 +59,7 @@ impl Queue {
         self.waiting.len() >= WAITING_RECORDS || self.bytes >= WAITING_BYTES
     }
 
-    /// Whether waiting longer would not make the next request larger.
+    /// Whether the next request is as large as it can be.
     pub(super) fn fills_a_request(&self) -> bool {
         self.waiting.len() >= MOST_RECORDS || self.bytes >= MOST_BYTES
     }

@@ -15,13 +15,14 @@ use rokini::StreamRef;
 use super::queue::Entry;
 use crate::aws::Aws;
 use crate::error::{CliError, Status};
+use crate::text::count;
 
-/// How long one request may take, and all its tries.
+/// How long one attempt of a request may take, and all of its attempts.
 const ATTEMPT: Duration = Duration::from_secs(10);
 const OPERATION: Duration = Duration::from_secs(30);
 /// How long nothing at all may be accepted before the command gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Pauses after refusals: from, to.
+/// The shortest and the longest pause after records were refused.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Sends requests.
@@ -79,7 +80,7 @@ impl Sender {
                 let reason = error.message().unwrap_or("the rate is exceeded").to_owned();
                 (Sent { accepted: Vec::new(), refused: to_be_retried(entries), pause: None }, Some(reason))
             }
-            Err(error) => return Err(self.aws.refused("kinesis:PutRecords", &self.stream, &error)),
+            Err(error) => return Err(self.aws.explain_call("kinesis:PutRecords", &self.stream, &error)),
         };
         self.pause_or_give_up(sent, reason)
     }
@@ -121,9 +122,9 @@ fn to_be_retried(entries: Vec<Entry>) -> Vec<Entry> {
 fn split(entries: Vec<Entry>, answer: PutRecordsOutput) -> Result<(Sent, Option<String>), CliError> {
     if answer.records.len() != entries.len() {
         let what = format!(
-            "the answer to `kinesis:PutRecords` has {} results for {} records",
-            answer.records.len(),
-            entries.len()
+            "the answer to `kinesis:PutRecords` has {} for {}",
+            count(answer.records.len(), "result"),
+            count(entries.len(), "record")
         );
         return Err(CliError::new(Status::DEFECT, what).next("check that the endpoint is a Kinesis endpoint"));
     }

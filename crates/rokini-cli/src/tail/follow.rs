@@ -126,7 +126,7 @@ impl Follower {
         if records.is_empty() {
             return Ok(0);
         }
-        let origin = Origin { shard: shard.as_str(), hold: None };
+        let origin = Origin { shard: shard.as_str(), lease: None };
         let mut lines = Vec::new();
         for record in records {
             self.options.format.write(record, origin, &mut lines);
