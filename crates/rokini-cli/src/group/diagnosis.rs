@@ -153,20 +153,21 @@ impl DiagnosisInput<'_> {
         let stream = self.name_of(&lease.key.stream);
         if workers.is_empty() {
             return free
-                .why("no worker has it: no worker of the group is alive")
+                .why("no worker of the group is alive")
                 .next(format!("start one, such as `rokini consume {stream} --group {}`", self.group));
         }
         if readers.is_empty() {
-            return free.why(format!("no worker has it: no live worker reads stream `{stream}`")).next(
-                format!("start one that does, such as `rokini consume {stream} --group {}`", self.group),
-            );
+            return free.why(format!("no live worker reads stream `{stream}`")).next(format!(
+                "start one that does, such as `rokini consume {stream} --group {}`",
+                self.group
+            ));
         }
         if readers.iter().all(|row| full(&row.id, row.max_leases)) {
             return free
-                .why("no worker has it: every live worker has as many leases as its `max_leases` allows")
+                .why("every live worker has as many leases as its `max_leases` allows")
                 .next("start another worker, or raise `max_leases`");
         }
-        free.why("no worker has it yet: a live worker takes it within seconds")
+        free.why("a live worker takes it within seconds")
             .next("look again in a few seconds; if it stays free, the logs of the workers say why")
     }
 

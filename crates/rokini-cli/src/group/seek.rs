@@ -110,7 +110,7 @@ async fn confirm_seek(
     }
     let (shards, group) = (count(planned.steps.len(), "shard"), &handle.group);
     let action =
-        format!("move the position of {shards} of group {group}, so that records are repeated or skipped");
+        format!("move {shards} of group {group} to other positions, so that records are repeated or skipped");
     let next = "the same command with `--dry-run` only shows what it would do, with `--yes` it does not ask";
     confirm(context, yes, &action, next).await
 }
