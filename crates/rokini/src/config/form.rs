@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -19,8 +20,6 @@ use crate::types::stream_ref::{self, StreamRef};
 pub(super) trait Form {
     /// What [`Settings`](super::settings::Settings) have.
     type Value;
-    /// What a setter takes.
-    type Given;
 
     /// What is accepted, for an error.
     fn accepted() -> String;
@@ -29,33 +28,14 @@ pub(super) trait Form {
 
     /// As [`Form::parse`] takes it; `None` where there is no value.
     fn text(value: &Self::Value) -> Option<String>;
+}
+
+/// What a typed setter takes.
+pub(super) trait Setter: Form {
+    type Given;
 
     /// The value that a program gave, or the text of what was wrong.
     fn check(given: Self::Given) -> Result<Self::Value, String>;
-}
-
-/// `true` or `false`.
-pub(super) struct Flag;
-
-impl Form for Flag {
-    type Value = bool;
-    type Given = bool;
-
-    fn accepted() -> String {
-        "`true` or `false`".to_owned()
-    }
-
-    fn parse(text: &str) -> Option<bool> {
-        text.parse().ok()
-    }
-
-    fn text(value: &bool) -> Option<String> {
-        Some(value.to_string())
-    }
-
-    fn check(given: bool) -> Result<bool, String> {
-        Ok(given)
-    }
 }
 
 const YEAR_MILLIS: u64 = 365 * 24 * 3_600_000;
@@ -65,7 +45,6 @@ pub(super) struct Span<const LEAST: u64 = 0, const MOST: u64 = YEAR_MILLIS>;
 
 impl<const LEAST: u64, const MOST: u64> Form for Span<LEAST, MOST> {
     type Value = Duration;
-    type Given = Duration;
 
     fn accepted() -> String {
         let least = duration::text(Duration::from_millis(LEAST));
@@ -84,6 +63,10 @@ impl<const LEAST: u64, const MOST: u64> Form for Span<LEAST, MOST> {
     fn text(value: &Duration) -> Option<String> {
         Some(duration::text(*value))
     }
+}
+
+impl<const LEAST: u64, const MOST: u64> Setter for Span<LEAST, MOST> {
+    type Given = Duration;
 
     fn check(given: Duration) -> Result<Duration, String> {
         let bounds = Duration::from_millis(LEAST)..=Duration::from_millis(MOST);
@@ -118,7 +101,6 @@ pub(super) struct Whole<N, const MOST: u64 = { u64::MAX }>(PhantomData<N>);
 
 impl<N: Number, const MOST: u64> Form for Whole<N, MOST> {
     type Value = N;
-    type Given = N::Plain;
 
     fn accepted() -> String {
         match MOST {
@@ -134,6 +116,10 @@ impl<N: Number, const MOST: u64> Form for Whole<N, MOST> {
     fn text(value: &N) -> Option<String> {
         Some(value.to_string())
     }
+}
+
+impl<N: Number, const MOST: u64> Setter for Whole<N, MOST> {
+    type Given = N::Plain;
 
     fn check(given: N::Plain) -> Result<N, String> {
         N::new(given, MOST).ok_or_else(|| given.to_string())
@@ -145,7 +131,6 @@ pub(super) struct Most;
 
 impl Form for Most {
     type Value = NonZeroUsize;
-    type Given = usize;
 
     fn accepted() -> String {
         Or::<Unlimited, Whole<NonZeroUsize>>::accepted()
@@ -158,6 +143,10 @@ impl Form for Most {
     fn text(value: &NonZeroUsize) -> Option<String> {
         Or::<Unlimited, Whole<NonZeroUsize>>::text(&Some(*value).filter(|value| *value < NonZeroUsize::MAX))
     }
+}
+
+impl Setter for Most {
+    type Given = usize;
 
     fn check(given: usize) -> Result<NonZeroUsize, String> {
         Whole::<NonZeroUsize>::check(given)
@@ -195,7 +184,6 @@ pub(super) struct Or<W, F>(PhantomData<(W, F)>);
 
 impl<W: Word, F: Form> Form for Or<W, F> {
     type Value = Option<F::Value>;
-    type Given = Option<F::Given>;
 
     fn accepted() -> String {
         format!("`{}`, or {}", W::WORD, F::accepted())
@@ -208,6 +196,10 @@ impl<W: Word, F: Form> Form for Or<W, F> {
     fn text(value: &Self::Value) -> Option<String> {
         value.as_ref().map_or_else(|| Some(W::WORD.to_owned()), F::text)
     }
+}
+
+impl<W: Word, F: Setter> Setter for Or<W, F> {
+    type Given = Option<F::Given>;
 
     fn check(given: Self::Given) -> Result<Self::Value, String> {
         given.map(F::check).transpose()
@@ -219,7 +211,6 @@ pub(super) struct Unset<F>(PhantomData<F>);
 
 impl<F: Form> Form for Unset<F> {
     type Value = Option<F::Value>;
-    type Given = F::Given;
 
     fn accepted() -> String {
         F::accepted()
@@ -232,33 +223,13 @@ impl<F: Form> Form for Unset<F> {
     fn text(value: &Self::Value) -> Option<String> {
         value.as_ref().and_then(F::text)
     }
+}
+
+impl<F: Setter> Setter for Unset<F> {
+    type Given = F::Given;
 
     fn check(given: F::Given) -> Result<Self::Value, String> {
         F::check(given).map(Some)
-    }
-}
-
-/// One of a few names.
-pub(super) struct Choice<E>(PhantomData<E>);
-
-impl<E: Named> Form for Choice<E> {
-    type Value = E;
-    type Given = E;
-
-    fn accepted() -> String {
-        E::names()
-    }
-
-    fn parse(text: &str) -> Option<E> {
-        E::named(text)
-    }
-
-    fn text(value: &E) -> Option<String> {
-        Some(value.text().to_owned())
-    }
-
-    fn check(given: E) -> Result<E, String> {
-        Ok(given)
     }
 }
 
@@ -267,7 +238,6 @@ pub(super) struct Choices<E>(PhantomData<E>);
 
 impl<E: Named + Ord> Form for Choices<E> {
     type Value = BTreeSet<E>;
-    type Given = BTreeSet<E>;
 
     fn accepted() -> String {
         format!("`{NONE}`, or a list out of {} with commas between them", E::names())
@@ -281,6 +251,10 @@ impl<E: Named + Ord> Form for Choices<E> {
         let names: Vec<_> = value.iter().map(|choice| choice.text()).collect();
         Some(if names.is_empty() { NONE.to_owned() } else { names.join(",") })
     }
+}
+
+impl<E: Named + Ord> Setter for Choices<E> {
+    type Given = BTreeSet<E>;
 
     fn check(given: BTreeSet<E>) -> Result<BTreeSet<E>, String> {
         Ok(given)
@@ -289,40 +263,39 @@ impl<E: Named + Ord> Form for Choices<E> {
 
 /// A type with a text form of its own.
 pub(super) trait Written: FromStr + Display {
-    const ACCEPTED: &'static str;
+    fn accepted() -> String;
 }
 
-impl Written for StartPosition {
-    const ACCEPTED: &'static str = start_position::ACCEPTED;
+impl<E: Named + FromStr + Display> Written for E {
+    fn accepted() -> String {
+        E::names()
+    }
 }
 
-impl Written for DeadLetterTarget {
-    const ACCEPTED: &'static str = dead_letter_target::ACCEPTED;
+macro_rules! written {
+    ($($type:ty: $accepted:expr;)+) => {
+        $(impl Written for $type {
+            fn accepted() -> String {
+                $accepted.to_owned()
+            }
+        })+
+    };
 }
-
-impl Written for std::net::SocketAddr {
-    const ACCEPTED: &'static str = "an IP address with a port such as `0.0.0.0:9464`";
+written! {
+    bool: "`true` or `false`";
+    StartPosition: start_position::ACCEPTED;
+    DeadLetterTarget: dead_letter_target::ACCEPTED;
+    SocketAddr: "an IP address with a port such as `0.0.0.0:9464`";
 }
-
-impl Written for GroupId {
-    const ACCEPTED: &'static str = NAME;
-}
-
-impl Written for WorkerName {
-    const ACCEPTED: &'static str = NAME;
-}
-
-const NAME: &str = "1 to 255 characters out of letters, digits, `.`, `_`, `-`, `@` and `/`";
 
 /// A value with a text form of its own, which a setter takes as a value.
 pub(super) struct Parsed<T>(PhantomData<T>);
 
 impl<T: Written> Form for Parsed<T> {
     type Value = T;
-    type Given = T;
 
     fn accepted() -> String {
-        T::ACCEPTED.to_owned()
+        T::accepted()
     }
 
     fn parse(text: &str) -> Option<T> {
@@ -332,52 +305,58 @@ impl<T: Written> Form for Parsed<T> {
     fn text(value: &T) -> Option<String> {
         Some(value.to_string())
     }
+}
+
+impl<T: Written> Setter for Parsed<T> {
+    type Given = T;
 
     fn check(given: T) -> Result<T, String> {
         Ok(given)
     }
 }
 
-/// A value with a text form of its own, which a setter takes as text.
-pub(super) struct Name<T>(PhantomData<T>);
-
-impl<T: Written> Form for Name<T> {
-    type Value = T;
-    type Given = String;
-
-    fn accepted() -> String {
-        T::ACCEPTED.to_owned()
-    }
-
-    fn parse(text: &str) -> Option<T> {
-        text.parse().ok()
-    }
-
-    fn text(value: &T) -> Option<String> {
-        Some(value.to_string())
-    }
-
-    fn check(given: String) -> Result<T, String> {
-        given.parse().map_err(|_| given)
-    }
-}
-
-/// What a text has to be.
+/// A text that has to keep a rule.
 pub(super) trait Rule {
+    type Value: Display;
+
     const ACCEPTED: &'static str;
 
-    fn holds(text: &str) -> bool;
+    fn read(text: &str) -> Option<Self::Value>;
 }
+
+impl Rule for GroupId {
+    type Value = Self;
+
+    const ACCEPTED: &'static str = NAME;
+
+    fn read(text: &str) -> Option<Self> {
+        Self::new(text).ok()
+    }
+}
+
+impl Rule for WorkerName {
+    type Value = Self;
+
+    const ACCEPTED: &'static str = NAME;
+
+    fn read(text: &str) -> Option<Self> {
+        Self::new(text).ok()
+    }
+}
+
+const NAME: &str = "1 to 255 characters out of letters, digits, `.`, `_`, `-`, `@` and `/`";
 
 /// What DynamoDB allows as the name of a table.
 pub(super) struct TableName;
 
 impl Rule for TableName {
+    type Value = String;
+
     const ACCEPTED: &'static str = "a table name: 3 to 255 letters, digits, `_`, `.`, `-`";
 
-    fn holds(text: &str) -> bool {
+    fn read(text: &str) -> Option<String> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        (3..=255).contains(&text.len()) && text.bytes().all(allowed)
+        ((3..=255).contains(&text.len()) && text.bytes().all(allowed)).then(|| text.to_owned())
     }
 }
 
@@ -385,12 +364,15 @@ impl Rule for TableName {
 pub(super) struct Namespace;
 
 impl Rule for Namespace {
+    type Value = String;
+
     const ACCEPTED: &'static str =
         "a namespace: 1 to 255 letters, digits, ` `, `.`, `-`, `_`, `/`, `#`, `:`, not beginning with `:`";
 
-    fn holds(text: &str) -> bool {
+    fn read(text: &str) -> Option<String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || " .-_/#:".contains(c);
-        (1..=255).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with(':')
+        let good = (1..=255).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with(':');
+        good.then(|| text.to_owned())
     }
 }
 
@@ -398,36 +380,41 @@ impl Rule for Namespace {
 pub(super) struct CollectorUrl;
 
 impl Rule for CollectorUrl {
+    type Value = String;
+
     const ACCEPTED: &'static str = "the URL of a collector such as `http://127.0.0.1:4318`";
 
-    fn holds(text: &str) -> bool {
+    fn read(text: &str) -> Option<String> {
         let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-        host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
-            && text.parse::<hyper::Uri>().is_ok()
+        let good = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'));
+        (good && text.parse::<hyper::Uri>().is_ok()).then(|| text.to_owned())
     }
 }
 
-/// A text that keeps a rule.
+/// What a text is that keeps a rule; a setter takes the text.
 pub(super) struct Checked<R>(PhantomData<R>);
 
 impl<R: Rule> Form for Checked<R> {
-    type Value = String;
-    type Given = String;
+    type Value = R::Value;
 
     fn accepted() -> String {
         R::ACCEPTED.to_owned()
     }
 
-    fn parse(text: &str) -> Option<String> {
-        R::holds(text).then(|| text.to_owned())
+    fn parse(text: &str) -> Option<R::Value> {
+        R::read(text)
     }
 
-    fn text(value: &String) -> Option<String> {
-        Some(value.clone())
+    fn text(value: &R::Value) -> Option<String> {
+        Some(value.to_string())
     }
+}
 
-    fn check(given: String) -> Result<String, String> {
-        if R::holds(&given) { Ok(given) } else { Err(given) }
+impl<R: Rule> Setter for Checked<R> {
+    type Given = String;
+
+    fn check(given: String) -> Result<R::Value, String> {
+        R::read(&given).ok_or(given)
     }
 }
 
@@ -436,30 +423,25 @@ pub(super) struct Streams;
 
 impl Form for Streams {
     type Value = Vec<StreamRef>;
-    type Given = Vec<StreamRef>;
 
     fn accepted() -> String {
         stream_ref::ACCEPTED.to_owned()
     }
 
     fn parse(text: &str) -> Option<Vec<StreamRef>> {
-        let streams: Option<Vec<_>> = text.split(',').map(|part| stream_ref::parse(part.trim())).collect();
-        Self::check(streams?).ok()
+        let mut streams = Vec::new();
+        for part in text.split(',') {
+            let stream = stream_ref::parse(part.trim())?;
+            if !streams.contains(&stream) {
+                streams.push(stream);
+            }
+        }
+        Some(streams)
     }
 
     fn text(value: &Vec<StreamRef>) -> Option<String> {
         let names: Vec<_> = value.iter().map(ToString::to_string).collect();
         (!names.is_empty()).then(|| names.join(", "))
-    }
-
-    fn check(given: Vec<StreamRef>) -> Result<Vec<StreamRef>, String> {
-        let mut streams = Vec::with_capacity(given.len());
-        for stream in given {
-            if !streams.contains(&stream) {
-                streams.push(stream);
-            }
-        }
-        Ok(streams)
     }
 }
 
@@ -471,7 +453,6 @@ pub(super) struct Billing;
 
 impl Form for Billing {
     type Value = BillingMode;
-    type Given = BillingMode;
 
     fn accepted() -> String {
         "`pay_per_request` or `provisioned`".to_owned()
@@ -492,10 +473,6 @@ impl Form for Billing {
             BillingMode::Provisioned { .. } => "provisioned".to_owned(),
         })
     }
-
-    fn check(given: BillingMode) -> Result<BillingMode, String> {
-        Ok(given)
-    }
 }
 
 /// One of the two resolutions of CloudWatch.
@@ -503,7 +480,6 @@ pub(super) struct Resolution;
 
 impl Form for Resolution {
     type Value = Duration;
-    type Given = Duration;
 
     fn accepted() -> String {
         "`1m`, or `1s` for high resolution".to_owned()
@@ -516,6 +492,10 @@ impl Form for Resolution {
     fn text(value: &Duration) -> Option<String> {
         Some(duration::text(*value))
     }
+}
+
+impl Setter for Resolution {
+    type Given = Duration;
 
     fn check(given: Duration) -> Result<Duration, String> {
         match given.as_millis() {
@@ -530,7 +510,6 @@ pub(super) struct Headers;
 
 impl Form for Headers {
     type Value = Vec<(String, String)>;
-    type Given = Vec<(String, String)>;
 
     fn accepted() -> String {
         format!("`{NONE}`, or headers as `name=value` with commas between them")
@@ -552,6 +531,10 @@ impl Form for Headers {
         let parts: Vec<_> = value.iter().map(|(name, value)| format!("{name}={value}")).collect();
         Some(if parts.is_empty() { NONE.to_owned() } else { parts.join(",") })
     }
+}
+
+impl Setter for Headers {
+    type Given = Vec<(String, String)>;
 
     fn check(given: Self::Given) -> Result<Self::Value, String> {
         let good = |(name, value): &(String, String)| {

@@ -10,8 +10,8 @@ use rokini_lease::{BillingMode, GroupId, WorkerName};
 
 use crate::config::choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss};
 use crate::config::form::{
-    Billing, Checked, Choice, Choices, CollectorUrl, DEFAULT_UNITS, Flag, Form, Headers, Most, Name,
-    Namespace, NoValue, Or, Parsed, Resolution, Span, Stored, Streams, TableName, Unlimited, Unset, Whole,
+    Billing, Checked, Choices, CollectorUrl, DEFAULT_UNITS, Form, Headers, Most, Namespace, NoValue, Or,
+    Parsed, Resolution, Setter, Span, Stored, Streams, TableName, Unlimited, Unset, Whole,
 };
 use crate::config::key::ConfigKey;
 use crate::config::secret;

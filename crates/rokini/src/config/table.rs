@@ -20,14 +20,14 @@ macro_rules! settings_table {
             /// file also as an array). No default.
             Stream = "stream": streams: Vec<StreamRef> = Vec::new(), Streams;
             /// The group (KCL: application) whose workers share the shards. No default.
-            Group = "group": group: Option<GroupId> = None, Unset<Name<GroupId>>, set(impl Into<String>);
+            Group = "group": group: Option<GroupId> = None, Unset<Checked<GroupId>>, set(impl Into<String>);
             /// The stable name of this worker, different for each worker of the group. Default: made up for this run (by
             /// the binary out of the host's name and the process id), so that a restart is a new worker.
-            Worker = "worker": worker: Option<WorkerName> = None, Unset<Name<WorkerName>>, set(impl Into<String>);
+            Worker = "worker": worker: Option<WorkerName> = None, Unset<Checked<WorkerName>>, set(impl Into<String>);
             /// The DynamoDB table that keeps leases and positions of any number of groups. Default `rokini`.
             Table = "table": table: String = "rokini".to_owned(), Checked<TableName>, set(impl Into<String>);
             /// Whether to make the table where it is missing: `true` or `false`. Default `false`.
-            CreateTable = "create_table": create_table: bool = false, Flag, set(bool);
+            CreateTable = "create_table": create_table: bool = false, Parsed<bool>, set(bool);
             /// How a table that is made is paid for: `pay_per_request` or `provisioned`. Default `pay_per_request`.
             /// Only with `create_table`.
             BillingMode = "billing_mode": billing_mode: BillingMode = BillingMode::PayPerRequest, Billing;
@@ -76,14 +76,14 @@ macro_rules! settings_table {
             /// How shards are spread over the workers that read their stream: `even`, by their number, or `throughput`, by the
             /// bytes a second that each brought in the last minutes. Default `even`. The same for all workers of a group. A
             /// function of your own goes to the builder's `balance_policy`.
-            Balance = "balance": balance: Balance = Balance::Even, Choice<Balance>, set(Balance);
+            Balance = "balance": balance: Balance = Balance::Even, Parsed<Balance>, set(Balance);
             /// How long a shutdown waits for handlers before it abandons them, as a duration. Default `25s`, which fits
             /// into the 30 s that Kubernetes grants.
             ShutdownDeadline = "shutdown_deadline": shutdown_deadline: Duration = Duration::from_secs(25),
                 Span, set(Duration);
             /// Whether a batch counts as done when the handler returns without an error: `true` or `false`. Default
             /// `true`. With `false` user code checkpoints.
-            AutoCheckpoint = "auto_checkpoint": auto_checkpoint: bool = true, Flag, set(bool);
+            AutoCheckpoint = "auto_checkpoint": auto_checkpoint: bool = true, Parsed<bool>, set(bool);
             /// How long one handler call may take, and one ack token may be kept, before that counts as failed, as a duration,
             /// or `unlimited`. Default `unlimited`: a slow handler keeps its shard. Not for a stream of records (`into_stream`).
             HandlerTimeout = "handler_timeout": handler_timeout: Option<Duration> = None, Or<Unlimited,
@@ -116,7 +116,7 @@ macro_rules! settings_table {
             /// for ever), `halt` (their shard stands still until it is told to go on), `skip` (they are passed over; a note
             /// stays on the lease), `dead_letter` (they go to the dead-letter sink and are passed once it has them). Default
             /// `retry`.
-            OnFailure = "on_failure": on_failure: OnFailure = OnFailure::Retry, Choice<OnFailure>, set(OnFailure);
+            OnFailure = "on_failure": on_failure: OnFailure = OnFailure::Retry, Parsed<OnFailure>, set(OnFailure);
             /// How often the handler is called with the same failing records before `on_failure` applies, 1 or more, or
             /// `unlimited`. Default `unlimited`.
             MaxAttempts = "max_attempts": max_attempts: Option<NonZeroU32> = None, Or<Unlimited,
@@ -127,15 +127,15 @@ macro_rules! settings_table {
                 Span<1>>, set(impl Into<Option<Duration>>);
             /// Whether the failing one of several records is searched for, so that `on_failure` applies to it alone: `true` or
             /// `false`. Default `true`. With `false` it applies to the whole batch.
-            Bisect = "bisect": bisect: bool = true, Flag, set(bool);
+            Bisect = "bisect": bisect: bool = true, Parsed<bool>, set(bool);
             /// Whether a failing record holds up the records of its own partition key only: `true` or `false`. Default `false`:
             /// it holds up its shard (its lane, with `concurrency`). With `true` the failing one of several records is searched
             /// for at once.
-            Park = "park": park: bool = false, Flag, set(bool);
+            Park = "park": park: bool = false, Parsed<bool>, set(bool);
             /// Whether something outside (a StatefulSet, for example) vouches that no two live processes have the same
             /// worker name: `true` or `false`. Default `false`. With `true` a restarted worker gets its shards back
             /// after two silent heartbeats in place of `failover`.
-            UniqueWorkerNames = "unique_worker_names": unique_worker_names: bool = false, Flag, set(bool);
+            UniqueWorkerNames = "unique_worker_names": unique_worker_names: bool = false, Parsed<bool>, set(bool);
             /// How long a shard may be asked for records without an answer, as a duration, beyond `poll_ceiling`. Default
             /// `1m`, at least `1s`. Then another reader is tried; the second time the shard goes to another worker, where
             /// there is one.
@@ -145,14 +145,14 @@ macro_rules! settings_table {
             /// or `halt` the shard until `Handle::retry_halted` or a seek to the oldest record; a restart halts again. Default
             /// `continue`. An event tells in either case.
             OnDataLoss = "on_data_loss": on_data_loss: OnDataLoss = OnDataLoss::Continue,
-                Choice<OnDataLoss>, set(OnDataLoss);
+                Parsed<OnDataLoss>, set(OnDataLoss);
             /// From which share of the retention on an event warns that records that are not done will be trimmed: a whole
             /// number of percent, 1 to 100. Default 50.
             DataLossWarning = "data_loss_warning": data_loss_warning: u8 = 50, Whole<u8, 100>, set(u8);
             /// Whether the children of a split or a merge start without waiting until their parents are done: `true` or
             /// `false`. Default `false`, which keeps the order per partition key. The same for all workers of a group.
             /// Called `IgnoreShardOrdering` in gokini.
-            IgnoreShardOrder = "ignore_shard_order": ignore_shard_order: bool = false, Flag, set(bool);
+            IgnoreShardOrder = "ignore_shard_order": ignore_shard_order: bool = false, Parsed<bool>, set(bool);
             /// How often the group compares its shards with the stream's listing and mends holes, as a duration: one
             /// listing per stream, whatever the number of workers. Default `1m`, at least `1s`.
             AuditInterval = "audit_interval": audit_interval: Duration = Duration::from_secs(60),
@@ -160,7 +160,7 @@ macro_rules! settings_table {
             /// Whether this worker reads every shard by itself, from now on, with nothing shared and nothing stored: `true` or
             /// `false`. Default `false`. With `true` there is no table, `start` is `latest`, `group` is only a name (default
             /// `broadcast`), and the settings of leases, positions and the table are refused.
-            Broadcast = "broadcast": broadcast: bool = false, Flag, set(bool);
+            Broadcast = "broadcast": broadcast: bool = false, Parsed<bool>, set(bool);
             /// Where records go that the failure policy gives up, kept there before their position passes: `file:<path>`
             /// (JSON lines, fsync after each letter), `kinesis:<name or ARN>` (another stream, the same partition keys) or
             /// `sqs:<URL>` (a queue). What is too large for one message there comes in several, nothing is cut. No default.
@@ -192,7 +192,7 @@ macro_rules! settings_table {
             /// Whether the metrics of shards have a label `shard`: `true` or `false`. Default `true`. With `false` the shards
             /// of a stream are one series in each worker (the greatest lag, the sum of the records), for streams with many
             /// thousands of shards. Only with `monitoring`.
-            MetricsShardLabel = "metrics_shard_label": metrics_shard_label: bool = true, Flag, set(bool);
+            MetricsShardLabel = "metrics_shard_label": metrics_shard_label: bool = true, Parsed<bool>, set(bool);
             /// The namespace in CloudWatch. Default: the group, as the KCL has it. Only with `monitoring = cloudwatch`.
             CloudWatchNamespace = "cloudwatch_namespace": cloudwatch_namespace: Option<String> = None,
                 Unset<Checked<Namespace>>, set(impl Into<String>);
@@ -200,7 +200,7 @@ macro_rules! settings_table {
             /// combination of name and dimensions: with the dimension `shard`, `summary` has 4 to 9 for each shard, `detailed` 5
             /// more. Only with `monitoring = cloudwatch`.
             CloudWatchLevel = "cloudwatch_level": cloudwatch_level: CloudWatchLevel = CloudWatchLevel::Summary,
-                Choice<CloudWatchLevel>, set(CloudWatchLevel);
+                Parsed<CloudWatchLevel>, set(CloudWatchLevel);
             /// The dimensions of metrics in CloudWatch: `none`, or a list out of `operation`, `shard`, `stream`, `worker`. Each
             /// metric has those of them that the KCL gives it; without a dimension its values become one. Default
             /// `operation,shard,worker`, as the KCL has them for one stream. Only with `monitoring = cloudwatch`.

@@ -130,35 +130,42 @@ impl ConsumerBuilder {
 
     /// Makes a processor for each shard this worker works on. This, or a closure, is required.
     pub fn processor<P: RecordProcessor>(
-        mut self,
+        self,
         make: impl Fn(&ShardContext) -> P + Send + Sync + 'static,
     ) -> Self {
-        self.factory = Some(Factory::new(None, make));
-        self
+        self.handler(Factory::new(None, make))
+    }
+
+    /// Two of them are a mistake: one would be forgotten in silence.
+    fn handler(mut self, factory: Factory) -> Self {
+        let mistake = self.factory.replace(factory).map(|_| {
+            let message = "the consumer has two handlers: give the builder one out of `processor`, `for_each`, \
+                           `for_each_batch` and the like";
+            Error::new(ErrorKind::Configuration, message)
+        });
+        self.note(mistake)
     }
 
     /// Calls a closure with each record, one after the other in each shard, shards at the same time. A record
     /// whose call fails comes again before the next one.
-    pub fn for_each<F, Fut>(mut self, handle: F) -> Self
+    pub fn for_each<F, Fut>(self, handle: F) -> Self
     where
         F: Fn(Record) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         let handle = Arc::new(handle);
-        self.factory = Some(Factory::new(Some(1), move |_| ForEach(Arc::clone(&handle))));
-        self
+        self.handler(Factory::new(Some(1), move |_| ForEach(Arc::clone(&handle))))
     }
 
     /// Calls a closure with each batch; [`Batch::shard`] says where it comes from. A batch whose call fails comes
     /// again.
-    pub fn for_each_batch<F, Fut>(mut self, handle: F) -> Self
+    pub fn for_each_batch<F, Fut>(self, handle: F) -> Self
     where
         F: Fn(Batch) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         let handle = Arc::new(handle);
-        self.factory = Some(Factory::new(None, move |_| ForEachBatch(Arc::clone(&handle))));
-        self
+        self.handler(Factory::new(None, move |_| ForEachBatch(Arc::clone(&handle))))
     }
 
     /// Calls a closure with the value of each record, read by `decoder`, and the record; otherwise as
@@ -244,51 +251,11 @@ impl ConsumerBuilder {
         let Some(group) = config.group.clone() else {
             return Err(ConsumerConfig::missing(ConfigKey::Group));
         };
-        let factory = self.factory.ok_or_else(|| {
-            missing(
-                "handler",
-                "give the builder one with `processor`, `for_each` or `for_each_batch`, or read it by `into_stream`",
-            )
-        })?;
-        if factory.records_per_call.is_some() {
-            let batches = [ConfigKey::BatchMaxRecords, ConfigKey::BatchMaxBytes, ConfigKey::BatchMaxWait];
-            config.refuse(&batches, "with a handler of single records")?;
-        }
-        let has_sink = self.dead_letter.is_some() || config.dead_letter.is_some();
-        if has_sink != (config.on_failure == OnFailure::DeadLetter) {
-            let on_failure = config.on_failure;
-            return Err(if has_sink {
-                let message =
-                    format!("a dead-letter sink has no effect with `on_failure = {on_failure}`: remove it");
-                Error::new(ErrorKind::Configuration, message)
-            } else {
-                missing(
-                    "dead-letter sink",
-                    "set `dead_letter`, or give the builder one with `dead_letter_sink`",
-                )
-            });
-        }
+        let factory = checked_factory(self.factory, &config)?;
         let aws = self.aws.map(aws::complete).transpose()?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         let sources = Sources::new(aws.clone(), self.clock.clone(), StdRng::from_rng(&mut rng));
-        if self.sources.is_empty() {
-            if aws.is_none() {
-                return Err(missing("source of records", "give the builder `aws` or `source`"));
-            }
-            if config.streams.is_empty() {
-                return Err(ConsumerConfig::missing(ConfigKey::Stream));
-            }
-            for stream in &config.streams {
-                sources.want(sources.kinesis(stream.clone(), &config)?)?;
-            }
-        } else {
-            let polling = [ConfigKey::PollFloor, ConfigKey::PollCeiling, ConfigKey::MaxRecords];
-            config.refuse(&polling, "with a source of one's own")?;
-            for source in self.sources {
-                refuse_dead_letters(&config, source.as_ref())?;
-                sources.want(source)?;
-            }
-        }
+        want_all(&sources, self.sources, &config)?;
         let store = match (self.store, &aws) {
             (Some(store), _) => {
                 config.refuse(&TABLE_KEYS, "with a store of one's own")?;
@@ -299,21 +266,14 @@ impl ConsumerBuilder {
             (None, Some(aws)) => Arc::new(dynamo(&config, aws, &group)),
             (None, None) => return Err(missing("lease store", "give the builder `aws` or `store`")),
         };
-        let dead_letter = match (self.dead_letter, &config.dead_letter) {
-            (Some(sink), _) => {
-                config.refuse(&[ConfigKey::DeadLetter], "with a sink of one's own")?;
-                Some(sink)
-            }
-            (None, Some(target)) => Some(target.sink(aws.as_ref(), &config.streams)?),
-            (None, None) => None,
-        };
+        let dead_letter = dead_letter_sink(self.dead_letter, &config, aws.as_ref())?;
         let policy = match (self.policy, config.balance) {
             (Some(policy), _) => {
                 config.refuse(&[ConfigKey::Balance], "with a policy of one's own")?;
                 policy
             }
-            (None, Balance::Even) => AssignmentPolicy::Even,
             (None, Balance::Throughput) => AssignmentPolicy::Throughput,
+            (None, _) => AssignmentPolicy::Even,
         };
         let registry = (!config.monitoring.is_empty()).then(Arc::<Registry>::default);
         let exporters =
@@ -344,6 +304,70 @@ impl ConsumerBuilder {
 
 fn missing(what: &str, how: &str) -> Error {
     Error::new(ErrorKind::Configuration, format!("the consumer has no {what}: {how}"))
+}
+
+fn checked_factory(factory: Option<Factory>, config: &ConsumerConfig) -> Result<Factory, Error> {
+    let factory = factory.ok_or_else(|| {
+        missing(
+            "handler",
+            "give the builder one with `processor`, `for_each` or `for_each_batch`, or read it by `into_stream`",
+        )
+    })?;
+    if factory.records_per_call.is_some() {
+        let batches = [ConfigKey::BatchMaxRecords, ConfigKey::BatchMaxBytes, ConfigKey::BatchMaxWait];
+        config.refuse(&batches, "with a handler of single records")?;
+    }
+    Ok(factory)
+}
+
+/// The streams to open at the start: those of the sources given, or those that the settings name.
+fn want_all(
+    sources: &Sources,
+    given: Vec<Arc<dyn StreamSource>>,
+    config: &ConsumerConfig,
+) -> Result<(), Error> {
+    if !given.is_empty() {
+        let polling = [ConfigKey::PollFloor, ConfigKey::PollCeiling, ConfigKey::MaxRecords];
+        config.refuse(&polling, "with a source of one's own")?;
+        return given.into_iter().try_for_each(|source| {
+            refuse_dead_letters(config, source.as_ref())?;
+            sources.want(source)
+        });
+    }
+    if !sources.has_aws() {
+        return Err(missing("source of records", "give the builder `aws` or `source`"));
+    }
+    if config.streams.is_empty() {
+        return Err(ConsumerConfig::missing(ConfigKey::Stream));
+    }
+    config.streams.iter().try_for_each(|stream| sources.want(sources.kinesis(stream.clone(), config)?))
+}
+
+/// The sink, which is there if and only if the failure policy gives it something.
+fn dead_letter_sink(
+    given: Option<Arc<dyn DeadLetterSink>>,
+    config: &ConsumerConfig,
+    aws: Option<&SdkConfig>,
+) -> Result<Option<Arc<dyn DeadLetterSink>>, Error> {
+    let has_sink = given.is_some() || config.dead_letter.is_some();
+    match (given, &config.dead_letter) {
+        _ if has_sink && config.on_failure != OnFailure::DeadLetter => {
+            let on_failure = config.on_failure;
+            let message =
+                format!("a dead-letter sink has no effect with `on_failure = {on_failure}`: remove it");
+            Err(Error::new(ErrorKind::Configuration, message))
+        }
+        (Some(sink), _) => {
+            config.refuse(&[ConfigKey::DeadLetter], "with a sink of one's own")?;
+            Ok(Some(sink))
+        }
+        (None, Some(target)) => target.sink(aws, &config.streams).map(Some),
+        (None, None) if config.on_failure == OnFailure::DeadLetter => Err(missing(
+            "dead-letter sink",
+            "set `dead_letter`, or give the builder one with `dead_letter_sink`",
+        )),
+        (None, None) => Ok(None),
+    }
 }
 
 /// The store that the settings describe.

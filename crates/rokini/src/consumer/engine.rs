@@ -62,6 +62,10 @@ impl Sources {
         Self { aws, clock, rng: Mutex::new(rng), wanted: Mutex::default() }
     }
 
+    pub(crate) fn has_aws(&self) -> bool {
+        self.aws.is_some()
+    }
+
     /// Amazon Kinesis as the source of a stream.
     pub(crate) fn kinesis(
         &self,
