@@ -1,19 +1,23 @@
 //! `rokini demo`: the main job, with everything embedded, and a proof at the end.
 
-mod board;
+mod action;
+mod chaos;
+mod environment;
+mod event;
 mod fences;
 mod fleet;
-mod ledger;
-mod pipes;
-mod play;
+mod format;
+mod history;
+mod moves;
+mod outputs;
 mod producer;
-mod record;
+mod progress;
 mod report;
+mod runner;
+mod schedule;
 mod screen;
-mod show;
-mod stage;
-mod timetable;
-mod weather;
+mod snapshot;
+mod worker_line;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,23 +25,23 @@ use std::time::Duration;
 use rokini::{ConfigKey, ConsumerConfig};
 use tokio::time::Instant;
 
-use self::play::{Plan, Play};
-use self::show::Show;
-use self::timetable::Timetable;
-use self::weather::Weather;
+use self::chaos::Chaos;
+use self::progress::Progress;
+use self::runner::{RunPlan, Runner};
+use self::schedule::Schedule;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 
-/// Watch a group of workers share a stream, lose members and lose nothing
+/// Watch a group of workers share a stream, lose workers and lose no record
 ///
 /// Starts a local Kinesis and an embedded DynamoDB in this process, and workers (`rokini consume`) as processes of
 /// their own. Records are put all the time, numbered per key. On its own it splits a shard, stops a worker, kills
 /// another one and adds a new one. At the end it proves that nothing was lost and nothing came out of order. Needs
 /// no AWS account and touches none.
 ///
-/// With --reshard-every, --disturb-every or --faults it makes bad weather instead, for as long as you like: shards split
-/// and merge, workers are killed or stand still, calls fail, and handlers take their time and now and then fail. What is
-/// handled twice is then accounted for one by one.
+/// With --reshard-every, --disturb-every or --faults it makes chaos instead, for as long as you like: shards split and
+/// merge, workers are killed or frozen, calls fail, and handlers take their time and now and then fail. For each record
+/// that is handled twice the cause is found.
 ///
 /// On a terminal it shows a live table, elsewhere lines; with --json the last line is the result.
 #[derive(Debug, clap::Args)]
@@ -58,20 +62,20 @@ pub(crate) struct Args {
     /// When a silent worker counts as dead, such as 3s. Default: 10s, less where a shorter run leaves no room
     #[arg(long, value_name = "TIME", value_parser = failover)]
     failover: Option<Duration>,
-    /// Keep everything that the workers say in this directory, one file each
+    /// Keep what the workers write to their standard error in this directory, one file each
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
     /// Split a shard or merge two, again and again
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Bad weather")]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Chaos")]
     reshard_every: Option<Duration>,
-    /// Kill a worker and replace it, or let one stand still (SIGSTOP, SIGCONT), again and again
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Bad weather")]
+    /// Kill a worker and replace it, or freeze one for a while (SIGSTOP, SIGCONT), again and again
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Chaos")]
     disturb_every: Option<Duration>,
     /// The share of the workers' calls to Kinesis and DynamoDB that fail, such as 1%
-    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Bad weather")]
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Chaos")]
     faults: Option<f64>,
-    /// What happens to whom in bad weather. Default: random; the result says it
-    #[arg(long, value_name = "N", help_heading = "Bad weather")]
+    /// Decides what happens to which worker. Default: a random one, which the result shows
+    #[arg(long, value_name = "N", help_heading = "Chaos")]
     seed: Option<u64>,
 }
 
@@ -123,37 +127,37 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         args;
     let wanted = reshard_every.is_some() || disturb_every.is_some() || faults.is_some();
     if seed.is_some() && !wanted {
-        return Err(CliError::usage("`--seed` does nothing without bad weather")
+        return Err(CliError::usage("`--seed` does nothing without chaos")
             .next("give `--reshard-every`, `--disturb-every` or `--faults`, or leave it out"));
     }
-    let weather = wanted.then(|| Weather {
+    let chaos = wanted.then(|| Chaos {
         reshard_every,
         disturb_every,
         faults: faults.unwrap_or_default(),
         seed: seed.unwrap_or_else(|| rand::random::<u32>().into()),
     });
-    let timetable = match &weather {
-        Some(weather) => Timetable::in_weather(run, failover, weather),
-        None => Timetable::new(run, failover),
+    let schedule = match &chaos {
+        Some(chaos) => Schedule::with_chaos(run, failover, chaos),
+        None => Schedule::new(run, failover),
     };
-    let timetable = timetable.map_err(|refusal| CliError::usage(refusal.to_string()))?;
+    let schedule = schedule.map_err(|refusal| CliError::usage(refusal.to_string()))?;
     let most = RATE_PER_SHARD * u32::from(shards);
     if rate > most {
         return Err(CliError::usage(format!("{shards} shards do not take {rate} records a second")).next(
             format!("use `--rate {most}` or less, or `--shards {}` or more", rate.div_ceil(RATE_PER_SHARD)),
         ));
     }
-    let mut show = Show::new(context.json, context.ui.stdout_colors(), run)?;
-    let mut play = Play::begin(Plan { timetable, rate, shards, workers, weather, logs }, start).await?;
-    let report = play.run(&mut show, &context.stop).await?;
-    drop(show);
+    let mut progress = Progress::new(context.json, context.ui.stdout_colors(), run)?;
+    let mut runner = Runner::begin(RunPlan { schedule, rate, shards, workers, chaos, logs }, start).await?;
+    let report = runner.run(&mut progress, &context.stop).await?;
+    drop(progress);
     if !report.ok {
-        for (worker, said) in play.complaints() {
-            context.ui.info(format_args!("{worker} said:"));
-            said.iter().for_each(|line| context.ui.info(format_args!("  {line}")));
+        for (worker, lines) in runner.worker_errors() {
+            context.ui.info(format_args!("{worker} wrote to its standard error:"));
+            lines.iter().for_each(|line| context.ui.info(format_args!("  {line}")));
         }
     }
-    play.close().await;
+    runner.close().await;
     Ok(match (report.ok, report.interrupted) {
         (true, false) => Status::DONE,
         (true, true) => context.stop.status(),

@@ -115,8 +115,9 @@ impl Findings {
     /// `name` says what a worker is called.
     #[must_use]
     pub fn violations(&self, longest_wait: Duration, name: &dyn Fn(Process) -> String) -> Vec<Violation> {
-        let by =
-            |hold: &Hold| format!("{} (epoch {}) at {}", name(hold.process), hold.epoch, Seconds(hold.at));
+        let by = |hold: &Hold| {
+            format!("{} under epoch {} at {}", name(hold.process), hold.epoch, Seconds(hold.at))
+        };
         let mut violations = Vec::new();
         let mut add = |check, what| violations.push(Violation { check, what });
         for LeftBehind { shard, count, oldest } in &self.left_behind {
@@ -158,7 +159,7 @@ impl Findings {
         for StaleCall { shard, hold, after } in &self.stale_calls {
             add(
                 Check::Fresh,
-                format!("a call for {shard} began by {}, after one under epoch {after}", by(hold)),
+                format!("a call for {shard} was begun by {}, after one under epoch {after}", by(hold)),
             );
         }
         if let Some((key, number)) = &self.longest_waiting

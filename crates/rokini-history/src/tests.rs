@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -281,35 +280,6 @@ fn a_kill_explains_one_repetition_not_the_next_one() {
     assert_eq!((findings.repeated, findings.unexplained), (2, 1));
 }
 
-/// A record is handled by worker 0 at 0.2 s and again at this time by this hold; worker 0 is fenced at these times.
-fn repeated_after_fence(at: u64, hold: (usize, u64), fences: &[u64]) -> (u64, u64) {
-    let mut reader = Reader::default();
-    reader.put(100, "a", 10, "k", 0);
-    reader.seen(200, (0, 2), "a", 10, "k", 0);
-    reader.seen(at, hold, "a", 10, "k", 0);
-    for at in fences {
-        reader.fenced(0, *at);
-    }
-    let findings = reader.findings();
-    assert_eq!(findings.repeated, 1);
-    (findings.by(Cause::Fence), findings.unexplained)
-}
-
-#[test]
-fn a_fence_explains_what_the_successor_repeats() {
-    assert_eq!(repeated_after_fence(12_000, (1, 3), &[10_000]), (1, 0));
-    assert_eq!(
-        repeated_after_fence(12_000, (0, 3), &[10_000]),
-        (1, 0),
-        "it joined again and got its shard back"
-    );
-    assert_eq!(repeated_after_fence(12_000, (1, 3), &[12_500]), (1, 0), "noticed a little later");
-    assert_eq!(repeated_after_fence(12_000, (1, 3), &[]), (0, 1), "no worker was fenced");
-    assert_eq!(repeated_after_fence(12_000, (1, 3), &[20_000]), (0, 1), "long after the repetition");
-    assert_eq!(repeated_after_fence(12_000, (0, 2), &[10_000]), (0, 1), "one hold handles a record once");
-    assert_eq!(repeated_after_fence(12_000, (1, 1), &[10_000]), (0, 1), "the other hold was the earlier one");
-}
-
 #[test]
 fn a_fence_explains_what_the_fenced_one_writes_late() {
     let mut reader = Reader::default();
@@ -422,8 +392,8 @@ fn every_violation_is_a_sentence() {
         said,
         [
             "1 record of a reached no handler; the oldest was put at 1.500 s",
-            "k/0 of a was handled by worker-1 (epoch 2) at 2.500 s, after a later record of its key",
-            "k/1 of a, and 1 more, was handled by worker-1 (epoch 2) at 2.000 s, and again by worker-3 (epoch 3) at \
+            "k/0 of a was handled by worker-1 under epoch 2 at 2.500 s, after a later record of its key",
+            "k/1 of a, and 1 more, was handled by worker-1 under epoch 2 at 2.000 s, and again by worker-3 under epoch 3 at \
              4.000 s",
             "k/0 waited 1.000 s for its handler without an explanation",
         ]

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rokini_history::Process;
 use rokini_lease::Incarnation;
-
-use super::ledger::Process;
 
 /// The incarnations of each process, and whether they are dead.
 #[derive(Debug, Default)]
@@ -13,33 +12,33 @@ pub(crate) struct Fences {
 }
 
 impl Fences {
-    /// Takes the rows of a process in one view of the table: its incarnations, and whether each is fenced. `told` is
-    /// whether it was told to end: only then does it remove its row itself. True if this shows a death that was not
+    /// Takes the rows of a process in one view of the table: its incarnations, and whether each is fenced. `stopping` is
+    /// whether it was asked to stop: only then does it remove its row itself. True if this shows a death that was not
     /// known.
-    pub(crate) fn notice(
+    pub(crate) fn observe(
         &mut self,
         process: Process,
         rows: &BTreeMap<Incarnation, bool>,
-        told: bool,
+        stopping: bool,
     ) -> bool {
         let known = self.known.entry(process).or_default();
         let joined_anew = rows.keys().any(|incarnation| !known.contains_key(incarnation));
-        let mut news = false;
+        let mut new_death = false;
         for (incarnation, dead) in known.iter_mut().filter(|(_, dead)| !**dead) {
             // The row of a dead worker may be gone before anyone looks.
             *dead = match rows.get(incarnation) {
                 Some(fenced) => *fenced || joined_anew,
-                None => joined_anew || !told,
+                None => joined_anew || !stopping,
             };
-            news |= *dead;
+            new_death |= *dead;
         }
         for (incarnation, fenced) in rows {
             known.entry(*incarnation).or_insert_with(|| {
-                news |= *fenced;
+                new_death |= *fenced;
                 *fenced
             });
         }
-        news
+        new_death
     }
 }
 
@@ -51,24 +50,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_death_is_news_once_by_its_row_or_its_absence_or_a_successor() {
+    fn a_death_is_new_once_by_its_row_or_its_absence_or_a_successor() {
         let incarnation = |n: u64| Incarnation::random(&mut StdRng::seed_from_u64(n));
         let rows = |rows: &[(u64, bool)]| -> BTreeMap<Incarnation, bool> {
             rows.iter().map(|(n, fenced)| (incarnation(*n), *fenced)).collect()
         };
         let (process, mut fences) = (Process(0), Fences::default());
-        let mut notice = |now: &[(u64, bool)], told| fences.notice(process, &rows(now), told);
-        assert!(!notice(&[], false), "not joined yet");
-        assert!(!notice(&[(5, false)], false));
-        assert!(!notice(&[(5, false)], false));
-        assert!(notice(&[(5, true)], false));
-        assert!(!notice(&[(5, true)], false));
-        assert!(!notice(&[(5, true), (3, false)], false), "the death that it follows is known");
-        assert!(notice(&[(9, false)], false), "that of the one before is not");
-        assert!(notice(&[], false), "its row is gone and it did not remove it");
-        assert!(!notice(&[], false));
-        assert!(!notice(&[(4, false)], false));
-        assert!(!notice(&[], true), "it was told to end");
-        assert!(!fences.notice(Process(1), &rows(&[(4, false)]), false));
+        let mut observe = |now: &[(u64, bool)], stopping| fences.observe(process, &rows(now), stopping);
+        assert!(!observe(&[], false), "not joined yet");
+        assert!(!observe(&[(5, false)], false));
+        assert!(!observe(&[(5, false)], false));
+        assert!(observe(&[(5, true)], false));
+        assert!(!observe(&[(5, true)], false));
+        assert!(!observe(&[(5, true), (3, false)], false), "the death that it follows is known");
+        assert!(observe(&[(9, false)], false), "that of the one before is not");
+        assert!(observe(&[], false), "its row is gone and it did not remove it");
+        assert!(!observe(&[], false));
+        assert!(!observe(&[(4, false)], false));
+        assert!(!observe(&[], true), "it was asked to stop");
+        assert!(!fences.observe(Process(1), &rows(&[(4, false)]), false));
     }
 }

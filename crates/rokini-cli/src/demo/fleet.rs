@@ -6,30 +6,29 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rokini_history::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
-
-use super::ledger::Process;
 
 /// Lines of a worker's standard error that are kept.
 const KEPT_LINES: usize = 20;
 
 /// How workers are started.
 #[derive(Debug)]
-pub(crate) struct Recipe {
+pub(crate) struct WorkerCommand {
     pub(crate) program: PathBuf,
     /// Arguments; the name of the worker is appended.
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// Where everything that they say is kept, a file each.
+    /// The directory that keeps their standard error, a file each.
     pub(crate) logs: Option<PathBuf>,
 }
 
 /// Worker processes. Those that still run are killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    recipe: Recipe,
+    command: WorkerCommand,
     workers: Vec<Worker>,
 }
 
@@ -39,37 +38,37 @@ struct Worker {
     child: Child,
     id: Option<u32>,
     state: State,
-    said: Arc<Mutex<VecDeque<String>>>,
+    stderr_lines: Arc<Mutex<VecDeque<String>>>,
 }
 
 /// What a worker process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Running,
-    /// It stands still.
+    /// It does nothing (SIGSTOP).
     Frozen,
-    /// It was told to end and has not yet.
+    /// It was asked to stop and has not ended yet.
     Stopping,
     /// It was killed and is not gone yet.
     Killed,
-    /// It is gone: as it was told, or by itself.
+    /// It has ended.
     Ended {
-        told: Told,
+        by: EndedBy,
         status: ExitStatus,
     },
 }
 
-/// What a worker was told before it ended.
+/// What made a worker end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
-    Nothing,
+pub(crate) enum EndedBy {
+    Itself,
     Stop,
     Kill,
 }
 
 impl Fleet {
-    pub(crate) fn new(recipe: Recipe) -> Self {
-        Self { recipe, workers: Vec::new() }
+    pub(crate) fn new(command: WorkerCommand) -> Self {
+        Self { command, workers: Vec::new() }
     }
 
     /// Starts one more worker, under the name of an earlier one or a new one. Its standard output is the caller's to read.
@@ -79,8 +78,8 @@ impl Fleet {
             Some(earlier) => self.name(earlier).to_owned(),
             None => format!("worker-{}", process.0 + 1),
         };
-        let mut command = Command::new(&self.recipe.program);
-        command.args(&self.recipe.arguments).arg(&name);
+        let mut command = Command::new(&self.command.program);
+        command.args(&self.command.arguments).arg(&name);
         // The user's own settings must not reach the workers: they would find another stream, table or account.
         for (variable, _) in std::env::vars_os() {
             let text = variable.to_string_lossy();
@@ -88,22 +87,22 @@ impl Fleet {
                 command.env_remove(&variable);
             }
         }
-        command.envs(self.recipe.environment.iter().map(|(variable, value)| (variable, value)));
+        command.envs(self.command.environment.iter().map(|(variable, value)| (variable, value)));
         // In a group of its own, Ctrl-C in the terminal reaches only the demo, which then stops its workers in order.
         command.process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(io::Error::other("the worker has no pipes"));
+            return Err(io::Error::other("the worker has no outputs"));
         };
-        let said = Arc::default();
-        let log = self.recipe.logs.as_ref().map(|logs| {
+        let stderr_lines = Arc::default();
+        let log = self.command.logs.as_ref().map(|logs| {
             std::fs::create_dir_all(logs)?;
             std::fs::File::create(logs.join(format!("{}-{name}.log", process.0 + 1)))
         });
-        tokio::spawn(listen(stderr, Arc::clone(&said), log.transpose()?));
+        tokio::spawn(listen(stderr, Arc::clone(&stderr_lines), log.transpose()?));
         let id = child.id();
-        self.workers.push(Worker { name, child, id, state: State::Running, said });
+        self.workers.push(Worker { name, child, id, state: State::Running, stderr_lines });
         Ok((process, stdout))
     }
 
@@ -117,13 +116,13 @@ impl Fleet {
         self.signal(process, Signal::KILL, State::Killed)
     }
 
-    /// Makes a worker stand still (SIGSTOP).
+    /// Freezes a worker (SIGSTOP).
     pub(crate) fn freeze(&mut self, process: Process) -> io::Result<()> {
         self.signal(process, Signal::STOP, State::Frozen)
     }
 
-    /// Lets a worker that stands still go on (SIGCONT).
-    pub(crate) fn thaw(&mut self, process: Process) -> io::Result<()> {
+    /// Lets a frozen worker go on (SIGCONT).
+    pub(crate) fn resume(&mut self, process: Process) -> io::Result<()> {
         self.signal(process, Signal::CONT, State::Running)
     }
 
@@ -138,18 +137,18 @@ impl Fleet {
         Ok(())
     }
 
-    /// Looks which processes have ended since the last look.
+    /// The processes that ended since the last call.
     pub(crate) fn ended(&mut self) -> io::Result<Vec<Process>> {
         let mut ended = Vec::new();
         for (n, worker) in self.workers.iter_mut().enumerate() {
-            let told = match worker.state {
+            let by = match worker.state {
                 State::Ended { .. } => continue,
-                State::Running | State::Frozen => Told::Nothing,
-                State::Stopping => Told::Stop,
-                State::Killed => Told::Kill,
+                State::Running | State::Frozen => EndedBy::Itself,
+                State::Stopping => EndedBy::Stop,
+                State::Killed => EndedBy::Kill,
             };
             if let Some(status) = worker.child.try_wait()? {
-                worker.state = State::Ended { told, status };
+                worker.state = State::Ended { by, status };
                 ended.push(Process(n));
             }
         }
@@ -187,15 +186,16 @@ impl Fleet {
     }
 
     /// The last lines that a worker wrote to its standard error.
-    pub(crate) fn said(&self, process: Process) -> Vec<String> {
-        let said = self.workers[process.0].said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.iter().cloned().collect()
+    pub(crate) fn stderr_lines(&self, process: Process) -> Vec<String> {
+        let stderr_lines =
+            self.workers[process.0].stderr_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        stderr_lines.iter().cloned().collect()
     }
 }
 
 async fn listen(
     stderr: impl AsyncRead + Unpin,
-    said: Arc<Mutex<VecDeque<String>>>,
+    stderr_lines: Arc<Mutex<VecDeque<String>>>,
     mut log: Option<std::fs::File>,
 ) {
     let mut lines = BufReader::new(stderr).split(b'\n');
@@ -204,11 +204,11 @@ async fn listen(
             // A log that cannot be written is no reason to end a run.
             let _ = log.write_all(&[&line[..], b"\n"].concat());
         }
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.len() == KEPT_LINES {
-            said.pop_front();
+        let mut stderr_lines = stderr_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if stderr_lines.len() == KEPT_LINES {
+            stderr_lines.pop_front();
         }
-        said.push_back(String::from_utf8_lossy(&line).into_owned());
+        stderr_lines.push_back(String::from_utf8_lossy(&line).into_owned());
     }
 }
 
@@ -218,11 +218,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::demo::pipes::Pipes;
+    use crate::demo::outputs::WorkerOutputs;
 
     /// Workers that are shell scripts.
     fn fleet(script: &str) -> Fleet {
-        Fleet::new(Recipe {
+        Fleet::new(WorkerCommand {
             program: "/bin/sh".into(),
             arguments: vec!["-c".to_owned(), script.to_owned(), "sh".to_owned()],
             environment: vec![("AWS_REGION", "nowhere".to_owned())],
@@ -240,12 +240,12 @@ mod tests {
     #[tokio::test]
     async fn a_worker_gets_its_name_and_a_clean_environment() {
         let mut fleet = fleet("echo $1 $AWS_REGION; env | grep -c '^AWS_'");
-        let mut pipes = Pipes::new();
+        let mut outputs = WorkerOutputs::new();
         let (process, stdout) = fleet.start(None).unwrap();
-        pipes.add(process, stdout).unwrap();
+        outputs.add(process, stdout).unwrap();
         let mut lines = Vec::new();
         while lines.len() < 2 {
-            lines.extend(pipes.next().await.unwrap().lines);
+            lines.extend(outputs.next().await.unwrap().lines);
         }
         assert_eq!(lines, [(process, b"worker-1 nowhere".to_vec()), (process, b"1".to_vec())]);
         assert_eq!(fleet.name(process), "worker-1");
@@ -253,49 +253,49 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stop_a_kill_and_an_end_of_its_own_are_told_apart() {
+    async fn a_stop_a_kill_and_an_end_of_its_own_are_distinguished() {
         let mut fleet = fleet(
             "trap 'exit 0' TERM; echo ready; case $1 in *-3) echo why >&2; exit 7;; esac; read x <> /dev/fd/2",
         );
-        let mut pipes = Pipes::new();
+        let mut outputs = WorkerOutputs::new();
         for _ in 0..3 {
             let (process, stdout) = fleet.start(None).unwrap();
-            pipes.add(process, stdout).unwrap();
+            outputs.add(process, stdout).unwrap();
         }
         let mut ready = 0;
         while ready < 3 {
-            ready += pipes.next().await.unwrap().lines.len();
+            ready += outputs.next().await.unwrap().lines.len();
         }
         fleet.stop(Process(0)).unwrap();
         fleet.kill(Process(1)).unwrap();
         until_gone(&mut fleet).await;
         let ended = |process| match fleet.state(Process(process)) {
-            State::Ended { told, status } => (told, status.code(), status.signal()),
+            State::Ended { by, status } => (by, status.code(), status.signal()),
             other => panic!("{other:?}"),
         };
-        assert_eq!(ended(0), (Told::Stop, Some(0), None));
-        assert_eq!(ended(1), (Told::Kill, None, Some(9)));
-        assert_eq!(ended(2), (Told::Nothing, Some(7), None));
-        while fleet.said(Process(2)) != ["why"] {
+        assert_eq!(ended(0), (EndedBy::Stop, Some(0), None));
+        assert_eq!(ended(1), (EndedBy::Kill, None, Some(9)));
+        assert_eq!(ended(2), (EndedBy::Itself, Some(7), None));
+        while fleet.stderr_lines(Process(2)) != ["why"] {
             tokio::task::yield_now().await;
         }
     }
 
     #[tokio::test]
     async fn a_frozen_worker_does_nothing_until_it_goes_on_and_keeps_its_id() {
-        let mut fleet = fleet("trap 'echo told; exit 0' TERM; echo ready; read x <> /dev/fd/2");
-        let mut pipes = Pipes::new();
+        let mut fleet = fleet("trap 'echo stopped; exit 0' TERM; echo ready; read x <> /dev/fd/2");
+        let mut outputs = WorkerOutputs::new();
         let (process, stdout) = fleet.start(None).unwrap();
-        pipes.add(process, stdout).unwrap();
-        pipes.next().await.unwrap();
+        outputs.add(process, stdout).unwrap();
+        outputs.next().await.unwrap();
         let id = fleet.workers[0].child.id().unwrap();
         fleet.freeze(process).unwrap();
         assert_eq!((fleet.frozen().count(), fleet.running().count()), (1, 0));
         // It gets the signal only when it goes on.
         kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), Signal::TERM).unwrap();
-        assert!(tokio::time::timeout(Duration::from_millis(200), pipes.next()).await.is_err());
-        fleet.thaw(process).unwrap();
-        assert_eq!(pipes.next().await.unwrap().lines, [(process, b"told".to_vec())]);
+        assert!(tokio::time::timeout(Duration::from_millis(200), outputs.next()).await.is_err());
+        fleet.resume(process).unwrap();
+        assert_eq!(outputs.next().await.unwrap().lines, [(process, b"stopped".to_vec())]);
         until_gone(&mut fleet).await;
         assert_eq!(fleet.of_id(id), Some(process));
         let (successor, _) = fleet.start(Some(process)).unwrap();
@@ -305,15 +305,15 @@ mod tests {
     #[tokio::test]
     async fn no_worker_outlives_the_fleet() {
         let mut fleet = fleet("echo ready; exec sleep 600");
-        let mut pipes = Pipes::new();
+        let mut outputs = WorkerOutputs::new();
         let (process, stdout) = fleet.start(None).unwrap();
-        pipes.add(process, stdout).unwrap();
-        pipes.next().await.unwrap();
+        outputs.add(process, stdout).unwrap();
+        outputs.next().await.unwrap();
         drop(fleet);
         // The pipe ends when the process does.
         let ended = async {
-            while !pipes.is_empty() {
-                pipes.pass().unwrap();
+            while !outputs.is_empty() {
+                outputs.round().unwrap();
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

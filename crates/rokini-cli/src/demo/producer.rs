@@ -7,13 +7,13 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use rokini_history::Put;
 use rokini_lease::SequenceNumber;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::Put;
-use super::stage::STREAM;
+use super::environment::STREAM;
 use crate::error::{CliError, Status};
 
 /// Time between two requests, as long as they are answered faster.
@@ -63,7 +63,7 @@ pub(crate) fn number(text: &str) -> Option<u64> {
     text.strip_prefix("order ")?.parse().ok()
 }
 
-/// Puts `rate` records a second until `quiet`; tells of each one that Kinesis acknowledged.
+/// Puts `rate` records a second until `quiet`, and sends each one that Kinesis acknowledged to `puts`.
 pub(crate) async fn produce(
     client: Client,
     (rate, shards): (u32, usize),
@@ -76,7 +76,7 @@ pub(crate) async fn produce(
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while quiet.run_until_cancelled(ticks.tick()).await.is_some() {
-        // From the first tick on there is something to see.
+        // The first tick already puts a record.
         let due = 1 + (begun.elapsed().as_millis() * u128::from(rate) / 1000) as u64;
         while keys.given < due && !quiet.is_cancelled() {
             put_all(&client, keys.take(due - keys.given), start, &puts).await?;

@@ -10,23 +10,24 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 
-use super::board::{Board, Clock, Count, Seconds, ShardLine, short};
-use super::show::Event;
+use super::event::Event;
+use super::format::{Clock, Count, Seconds, shard_number};
+use super::snapshot::{ShardLine, Snapshot, WorkerLine};
 
 /// Digits of a position that are shown: the last ones, which move.
 const POSITION_DIGITS: usize = 12;
 /// Where the size cannot be asked for.
 const USUAL_SIZE: (u16, u16) = (80, 24);
 
-/// How a line looks.
+/// How a line is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum Style {
     Plain,
     Strong,
     Faint,
 }
 
-type Line = (Look, String);
+type Line = (Style, String);
 
 /// Gives the terminal back as it was when dropped.
 #[derive(Debug)]
@@ -41,8 +42,8 @@ impl Screen {
         Self { styled, entered: false }
     }
 
-    /// The bytes that draw a look.
-    pub(crate) fn draw(&mut self, board: &Board, events: &[Event]) -> io::Result<Vec<u8>> {
+    /// The bytes that draw a snapshot.
+    pub(crate) fn draw(&mut self, snapshot: &Snapshot, events: &[Event]) -> io::Result<Vec<u8>> {
         let (width, height) = size().unwrap_or(USUAL_SIZE);
         let mut bytes = Vec::new();
         queue!(bytes, BeginSynchronizedUpdate)?;
@@ -50,12 +51,13 @@ impl Screen {
             queue!(bytes, EnterAlternateScreen, Hide, Clear(ClearType::All))?;
             self.entered = true;
         }
-        for (n, (look, text)) in frame(board, events, width.into(), height.into()).into_iter().enumerate() {
-            let attribute = match look {
+        for (n, (style, text)) in frame(snapshot, events, width.into(), height.into()).into_iter().enumerate()
+        {
+            let attribute = match style {
                 _ if !self.styled => Attribute::Reset,
-                Look::Plain => Attribute::Reset,
-                Look::Strong => Attribute::Bold,
-                Look::Faint => Attribute::Dim,
+                Style::Plain => Attribute::Reset,
+                Style::Strong => Attribute::Bold,
+                Style::Faint => Attribute::Dim,
             };
             let row = u16::try_from(n).unwrap_or(u16::MAX);
             queue!(bytes, MoveTo(0, row), SetAttribute(attribute), Print(text))?;
@@ -87,12 +89,12 @@ impl Drop for Screen {
     }
 }
 
-/// What a look is, as lines. The oldest events give way when the terminal is low.
-fn frame(board: &Board, events: &[Event], width: usize, height: usize) -> Vec<Line> {
-    let mut lines = vec![title(board, width), (Look::Plain, String::new())];
-    let Board { produced, processed, duplicates, order_violations, .. } = board;
+/// A snapshot as lines. The oldest events give way when the terminal is low.
+fn frame(snapshot: &Snapshot, events: &[Event], width: usize, height: usize) -> Vec<Line> {
+    let mut lines = vec![title(snapshot, width), (Style::Plain, String::new())];
+    let Snapshot { produced, processed, duplicates, order_violations, .. } = snapshot;
     lines.push((
-        Look::Plain,
+        Style::Plain,
         format!(
             "  produced {}   handled {}   handled twice {}   out of order {}",
             Count(*produced),
@@ -101,27 +103,30 @@ fn frame(board: &Board, events: &[Event], width: usize, height: usize) -> Vec<Li
             Count(*order_violations)
         ),
     ));
-    lines.push((Look::Plain, String::new()));
+    lines.push((Style::Plain, String::new()));
     lines.push((
-        Look::Strong,
+        Style::Strong,
         format!(
             "  {:>5}  {:<12}{:>6}  {:<14}{:>10}{:>12}",
             "shard", "owner", "epoch", "position", "lag", "records/s"
         ),
     ));
-    lines.extend(board.shards.iter().map(shard_line));
-    lines.push((Look::Plain, String::new()));
-    lines.extend(worker_lines(board, width));
-    lines.push((Look::Plain, String::new()));
-    lines.push((Look::Strong, format!("  now   {}", board.now)));
-    lines.push((Look::Plain, board.next.as_ref().map(|next| format!("  next  {next}")).unwrap_or_default()));
-    lines.push((Look::Plain, String::new()));
+    lines.extend(snapshot.shards.iter().map(shard_line));
+    lines.push((Style::Plain, String::new()));
+    lines.extend(worker_lines(snapshot, width));
+    lines.push((Style::Plain, String::new()));
+    lines.push((Style::Strong, format!("  now   {}", snapshot.now)));
+    lines.push((
+        Style::Plain,
+        snapshot.next.as_ref().map(|next| format!("  next  {next}")).unwrap_or_default(),
+    ));
+    lines.push((Style::Plain, String::new()));
     let room = height.saturating_sub(lines.len() + 1);
     let recent = &events[events.len().saturating_sub(room)..];
     lines.extend(
         recent
             .iter()
-            .map(|event| (Look::Plain, format!("  {:>5}  {}", Clock(event.at).to_string(), event.text))),
+            .map(|event| (Style::Plain, format!("  {:>5}  {}", Clock(event.at).to_string(), event.text))),
     );
     lines.truncate(height);
     for (_, text) in &mut lines {
@@ -132,25 +137,26 @@ fn frame(board: &Board, events: &[Event], width: usize, height: usize) -> Vec<Li
     lines
 }
 
-fn title(board: &Board, width: usize) -> Line {
-    let left = "rokini demo   worker processes of one group; Kinesis is embedded";
-    let right = format!("{} of {}", Clock(board.at.min(board.end)), Clock(board.end));
+fn title(snapshot: &Snapshot, width: usize) -> Line {
+    let left = "rokini demo   worker processes of one group on an embedded Kinesis";
+    let right = format!("{} of {}", Clock(snapshot.at.min(snapshot.end)), Clock(snapshot.end));
     let gap = width.min(80).saturating_sub(left.len() + right.len()).max(1);
-    (Look::Strong, format!("{left}{:gap$}{right}", ""))
+    (Style::Strong, format!("{left}{:gap$}{right}", ""))
 }
 
 fn shard_line(line: &ShardLine) -> Line {
     let ShardLine { shard, owner, epoch, position, finished, lag, records_per_second } = line;
     let owner = owner.as_deref().filter(|_| !finished).unwrap_or("-");
-    let start = format!("  {:>5}  {owner:<12}{epoch:>6}  {:<14}", short(shard), place(position));
+    let start =
+        format!("  {:>5}  {owner:<12}{epoch:>6}  {:<14}", shard_number(shard), shown_position(position));
     if *finished {
-        return (Look::Faint, start.trim_end().to_owned());
+        return (Style::Faint, start.trim_end().to_owned());
     }
-    (Look::Plain, format!("{start}{:>10}{records_per_second:>12}", Seconds(*lag).to_string()))
+    (Style::Plain, format!("{start}{:>10}{records_per_second:>12}", Seconds(*lag).to_string()))
 }
 
 /// A stored position in few letters.
-fn place(position: &str) -> String {
+fn shown_position(position: &str) -> String {
     match position.split_once(':') {
         None if position == "SHARD_END" => "finished".to_owned(),
         None if position == "TRIM_HORIZON" => "beginning".to_owned(),
@@ -166,9 +172,9 @@ fn place(position: &str) -> String {
     }
 }
 
-fn worker_lines(board: &Board, width: usize) -> Vec<Line> {
+fn worker_lines(snapshot: &Snapshot, width: usize) -> Vec<Line> {
     let columns = (width.min(80) / 26).max(1);
-    let cell = |worker: &super::board::WorkerLine| {
+    let cell = |worker: &WorkerLine| {
         let what = match (worker.state, worker.shards) {
             ("running", 1) => "1 shard".to_owned(),
             ("running", shards) => format!("{shards} shards"),
@@ -176,10 +182,10 @@ fn worker_lines(board: &Board, width: usize) -> Vec<Line> {
         };
         format!("  {:<11}{what:<13}", worker.name)
     };
-    board
+    snapshot
         .workers
         .chunks(columns)
-        .map(|row| (Look::Plain, row.iter().map(cell).collect::<String>().trim_end().to_owned()))
+        .map(|row| (Style::Plain, row.iter().map(cell).collect::<String>().trim_end().to_owned()))
         .collect()
 }
 
@@ -187,10 +193,10 @@ fn worker_lines(board: &Board, width: usize) -> Vec<Line> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::board::WorkerLine;
+    use super::WorkerLine;
     use super::*;
 
-    fn board() -> Board {
+    fn snapshot() -> Snapshot {
         let shard = |n: usize, owner: Option<&str>, position: &str| ShardLine {
             shard: format!("shardId-{n:012}"),
             owner: owner.map(str::to_owned),
@@ -201,7 +207,7 @@ mod tests {
             records_per_second: 51,
         };
         let worker = |n: usize, state, shards| WorkerLine { name: format!("worker-{n}"), state, shards };
-        Board {
+        Snapshot {
             at: Duration::from_secs(23),
             end: Duration::from_secs(60),
             produced: 4600,
@@ -233,9 +239,9 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_80_columns() {
+    fn a_snapshot_at_80_columns() {
         let expected = "\
-rokini demo   worker processes of one group; Kinesis is embedded    0:23 of 1:00
+rokini demo   worker processes of one group on an embedded Kinesis  0:23 of 1:00
 
   produced 4,600   handled 4,583   handled twice 0   out of order 0
 
@@ -253,16 +259,16 @@ rokini demo   worker processes of one group; Kinesis is embedded    0:23 of 1:00
    0:00  event 0
    0:01  event 1
 ";
-        assert_eq!(texts(&frame(&board(), &events(2), 80, 24)), expected);
+        assert_eq!(texts(&frame(&snapshot(), &events(2), 80, 24)), expected);
     }
 
     #[test]
     fn a_small_terminal_shows_the_latest_and_nothing_beyond_its_size() {
-        let lines = frame(&board(), &events(30), 40, 20);
+        let lines = frame(&snapshot(), &events(30), 40, 20);
         assert!(lines.len() <= 20);
         assert!(lines.iter().all(|(_, text)| text.chars().count() <= 40));
         assert!(texts(&lines).ends_with("event 29\n"), "{}", texts(&lines));
-        assert_eq!(frame(&board(), &events(30), 80, 5).len(), 5);
+        assert_eq!(frame(&snapshot(), &events(30), 80, 5).len(), 5);
     }
 
     #[test]
@@ -270,8 +276,8 @@ rokini demo   worker processes of one group; Kinesis is embedded    0:23 of 1:00
         let mut screen = Screen::new(true);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         assert_eq!(text(screen.leave().unwrap()), "", "never entered");
-        let first = text(screen.draw(&board(), &[]).unwrap());
-        let second = text(screen.draw(&board(), &[]).unwrap());
+        let first = text(screen.draw(&snapshot(), &[]).unwrap());
+        let second = text(screen.draw(&snapshot(), &[]).unwrap());
         assert!(first.contains("\x1b[?1049h") && !second.contains("\x1b[?1049h"));
         assert!(!second.contains("\x1b[2J"), "clearing everything would flicker");
         assert!(text(screen.leave().unwrap()).contains("\x1b[?1049l"));

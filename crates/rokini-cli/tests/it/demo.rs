@@ -113,13 +113,13 @@ fn l1_the_shards_of_a_killed_worker_come_back_after_the_failover_time() {
 
 #[test]
 fn progress_is_visible_every_second() {
-    let looks: Vec<u64> = run()
+    let snapshots: Vec<u64> = run()
         .lines
         .iter()
         .filter(|line| line.get("workers").is_some())
         .map(|line| line["at_ms"].as_u64().unwrap())
         .collect();
-    assert!(looks.len() >= 15, "{looks:?}");
+    assert!(snapshots.len() >= 15, "{snapshots:?}");
     let events: BTreeSet<&str> = run().lines.iter().filter_map(|line| line["event"].as_str()).collect();
     for event in ["start", "split", "stop", "kill", "join", "quiet", "move"] {
         assert!(events.contains(event), "{event}: {events:?}");
@@ -157,8 +157,8 @@ fn begun() -> Begun {
     loop {
         line.clear();
         assert!(lines.read_line(&mut line).unwrap() > 0, "the demo ended before it handled anything");
-        let look: Value = serde_json::from_str(&line).unwrap();
-        if look["processed"].as_u64() > Some(0) {
+        let snapshot: Value = serde_json::from_str(&line).unwrap();
+        if snapshot["processed"].as_u64() > Some(0) {
             break;
         }
     }

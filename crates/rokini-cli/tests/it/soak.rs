@@ -1,4 +1,4 @@
-//! Bad weather over real processes: shards split and merge over HTTP, workers are killed or stand still, calls fail.
+//! Chaos over real processes: shards split and merge over HTTP, workers are killed or frozen, calls fail.
 //! The long form is `rokini demo --for 30m --workers 4 --shards 16 --rate 2000 --reshard-every 20s --disturb-every 30s
 //! --faults 1%`; these are the short ones.
 
@@ -11,12 +11,12 @@ use serde_json::Value;
 /// A demo that has ended.
 struct Run {
     status: Option<i32>,
-    /// The state of all shards and workers, about once a second.
-    looks: Vec<Value>,
+    /// How all shards and workers stand, about once a second.
+    snapshots: Vec<Value>,
     result: Value,
 }
 
-/// Two fleets at once would disturb each other more than the weather does.
+/// Two fleets at once would disturb each other more than the chaos does.
 static ONE: Mutex<()> = Mutex::new(());
 
 fn run(arguments: &str) -> Run {
@@ -36,10 +36,10 @@ fn run(arguments: &str) -> Run {
     }
     let mut result = lines.last().expect("a last line").clone();
     eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-    let looks = lines.into_iter().filter(|line| line["workers"].is_array()).collect();
+    let snapshots = lines.into_iter().filter(|line| line["workers"].is_array()).collect();
     result.as_object_mut().unwrap().remove("moves");
     eprintln!("{result}");
-    Run { status: output.status.code(), looks, result }
+    Run { status: output.status.code(), snapshots, result }
 }
 
 impl Run {
@@ -48,16 +48,16 @@ impl Run {
     }
 }
 
-/// Reshards every second while a worker is killed or stands still every three: what happens to whom is the seed's.
+/// Reshards every second while a worker is killed or frozen every three: what happens to whom is the seed's.
 const SEEDS: [u64; 2] = [4, 11];
 
 fn resharded() -> &'static [Run; 2] {
     static RUNS: OnceLock<[Run; 2]> = OnceLock::new();
     RUNS.get_or_init(|| {
         SEEDS.map(|seed| {
-            let weather =
+            let arguments =
                 "--for 16s --failover 2s --shards 4 --rate 400 --reshard-every 1s --disturb-every 3s";
-            run(&format!("{weather} --seed {seed}"))
+            run(&format!("{arguments} --seed {seed}"))
         })
     })
 }
@@ -69,7 +69,7 @@ fn r1_every_hash_is_read_while_shards_split_and_merge_and_workers_die() {
         // The keys are spread over all hashes, so a hole would show as records that nobody handled.
         assert!(run.count("/produced") > 2000);
         assert_eq!((run.count("/processed"), run.count("/lost")), (run.count("/produced"), 0));
-        assert!(run.count("/weather/splits") >= 4 && run.count("/weather/merges") >= 3, "{}", run.result);
+        assert!(run.count("/chaos/splits") >= 4 && run.count("/chaos/merges") >= 3, "{}", run.result);
     }
 }
 
@@ -77,18 +77,18 @@ fn r1_every_hash_is_read_while_shards_split_and_merge_and_workers_die() {
 fn r2_closed_shards_are_read_to_their_end_although_their_workers_are_killed() {
     let mut kills = 0;
     for run in resharded() {
-        kills += run.count("/weather/kills");
-        let ids = |look: &Value, finished: bool| -> BTreeSet<String> {
-            let shards = look["shards"].as_array().unwrap().iter();
+        kills += run.count("/chaos/kills");
+        let ids = |snapshot: &Value, finished: bool| -> BTreeSet<String> {
+            let shards = snapshot["shards"].as_array().unwrap().iter();
             let wanted = shards.filter(|shard| shard["finished"] == finished);
             wanted.map(|shard| shard["shard"].as_str().unwrap().to_owned()).collect()
         };
-        let last = run.looks.last().unwrap();
-        let closed = run.count("/weather/splits") + 2 * run.count("/weather/merges");
+        let last = run.snapshots.last().unwrap();
+        let closed = run.count("/chaos/splits") + 2 * run.count("/chaos/merges");
         let finished = ids(last, true).len() as u64;
         assert_eq!(finished, closed, "{last}");
         // A finished shard stays finished.
-        for pair in run.looks.windows(2) {
+        for pair in run.snapshots.windows(2) {
             assert!(ids(&pair[0], true).is_disjoint(&ids(&pair[1], false)), "{} {}", pair[0], pair[1]);
         }
     }
@@ -103,7 +103,7 @@ fn r5_order_per_key_holds_while_shards_split_and_merge_and_workers_die() {
 }
 
 #[test]
-fn l1_a_minute_of_bad_weather_loses_nothing_and_explains_every_duplicate() {
+fn l1_a_minute_of_chaos_loses_nothing_and_explains_every_duplicate() {
     let run = run(
         "--for 60s --workers 4 --shards 16 --rate 600 --failover 4s --reshard-every 4s --disturb-every 6s \
          --faults 1% --seed 30",
@@ -114,14 +114,12 @@ fn l1_a_minute_of_bad_weather_loses_nothing_and_explains_every_duplicate() {
     assert_eq!((run.count("/order_violations"), run.count("/duplicates_unexplained")), (0, 0));
     let explained = run.count("/duplicates_after_kill") + run.count("/duplicates_after_fence");
     assert_eq!(run.count("/duplicates"), explained);
-    // The weather was bad.
-    assert!(run.count("/weather/kills") >= 2 && run.count("/weather/freezes") >= 2, "{}", run.result);
-    assert!(run.count("/weather/fences") >= 1, "one stood still for too long: {}", run.result);
+    // Everything happened.
+    assert!(run.count("/chaos/kills") >= 2 && run.count("/chaos/freezes") >= 2, "{}", run.result);
+    assert!(run.count("/chaos/fences") >= 1, "one was frozen for too long: {}", run.result);
     for service in ["kinesis", "dynamodb"] {
-        let (calls, faults) = (
-            run.count(&format!("/weather/{service}/calls")),
-            run.count(&format!("/weather/{service}/faults")),
-        );
+        let (calls, faults) =
+            (run.count(&format!("/chaos/{service}/calls")), run.count(&format!("/chaos/{service}/faults")));
         // One in a hundred, by chance.
         assert!(calls > 500 && faults * 400 > calls && faults * 30 < calls, "{service}: {faults} of {calls}");
     }

@@ -1,5 +1,5 @@
-//! A run in bad weather: shards split and merge, workers are killed or stand still, calls fail, again and again. Pure:
-//! a seed decides.
+//! A run with chaos: shards split and merge, workers are killed or frozen, calls fail, again and again. Pure: a seed
+//! decides.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use rand::{Rng, SeedableRng};
 use rokini_local::wire::ErrorCode;
 use rokini_local::{Fault, FaultRule};
 
-use super::timetable::{MARGIN, Scene};
+use super::action::{Action, TAKEOVER_MARGIN};
 
-/// What a run in bad weather is made of.
+/// What is done to the workers and the stream in a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Weather {
+pub(crate) struct Chaos {
     /// A shard is split, or two are merged.
     pub(crate) reshard_every: Option<Duration>,
-    /// A worker is killed and replaced, or stands still for a while.
+    /// A worker is killed and replaced, or frozen for a while.
     pub(crate) disturb_every: Option<Duration>,
     /// The share of the workers' calls that fail, between 0 and 1.
     pub(crate) faults: f64,
@@ -28,45 +28,45 @@ pub(crate) struct Weather {
 #[derive(Debug, Clone, Copy)]
 enum Disturbance {
     /// It is killed and replaced.
-    Death,
-    /// It stands still, too short for the others to notice.
-    Standstill,
-    /// It stands still until the others have taken over.
-    LongStandstill,
+    Kill,
+    /// It is frozen for so short that the others do not notice.
+    ShortFreeze,
+    /// It is frozen until the others have taken over.
+    LongFreeze,
 }
 
 /// Drawn until it is empty, and again, so that every run of some length has all of them.
 const BAG: [Disturbance; 4] =
-    [Disturbance::Death, Disturbance::Death, Disturbance::Standstill, Disturbance::LongStandstill];
+    [Disturbance::Kill, Disturbance::Kill, Disturbance::ShortFreeze, Disturbance::LongFreeze];
 
-/// The scenes until records end, with their times, in order.
-pub(super) fn scenes(weather: &Weather, run: Duration, failover: Duration) -> Vec<(Duration, Scene)> {
-    let mut rng = StdRng::seed_from_u64(weather.seed);
-    let quiet = run - (run / 10).min(failover * 2 + MARGIN);
+/// The actions up to the last record, with their times, in order.
+pub(super) fn actions(chaos: &Chaos, run: Duration, failover: Duration) -> Vec<(Duration, Action)> {
+    let mut rng = StdRng::seed_from_u64(chaos.seed);
+    let quiet = run - (run / 10).min(failover * 2 + TAKEOVER_MARGIN);
     let every = |pause: Option<Duration>| {
         let times = (1..).map_while(move |n| pause?.checked_mul(n));
         times.take_while(move |at| *at < quiet)
     };
-    let mut scenes = vec![(quiet, Scene::Quiet)];
-    scenes.extend(every(weather.reshard_every).map(|at| (at, Scene::Reshard)));
+    let mut actions = vec![(quiet, Action::Quiet)];
+    actions.extend(every(chaos.reshard_every).map(|at| (at, Action::Reshard)));
     let mut bag = Vec::new();
-    for at in every(weather.disturb_every) {
+    for at in every(chaos.disturb_every) {
         if bag.is_empty() {
             bag = BAG.to_vec();
             bag.shuffle(&mut rng);
         }
-        let (scene, times, undone) = match bag.pop() {
-            Some(Disturbance::Standstill) => (Scene::Freeze, 0.1..0.6, Scene::Thaw),
-            Some(Disturbance::LongStandstill) => (Scene::Freeze, 1.2..2.0, Scene::Thaw),
-            Some(Disturbance::Death) | None => {
-                (Scene::Kill, 0.05..0.8, Scene::Replace { same_name: rng.random() })
+        let (action, times, undone) = match bag.pop() {
+            Some(Disturbance::ShortFreeze) => (Action::Freeze, 0.1..0.6, Action::Resume),
+            Some(Disturbance::LongFreeze) => (Action::Freeze, 1.2..2.0, Action::Resume),
+            Some(Disturbance::Kill) | None => {
+                (Action::Kill, 0.05..0.8, Action::Replace { same_name: rng.random() })
             }
         };
-        scenes.push((at, scene));
-        scenes.push(((at + failover.mul_f64(rng.random_range(times))).min(quiet), undone));
+        actions.push((at, action));
+        actions.push(((at + failover.mul_f64(rng.random_range(times))).min(quiet), undone));
     }
-    scenes.sort();
-    scenes
+    actions.sort();
+    actions
 }
 
 /// What a split or merge works on.
@@ -103,7 +103,7 @@ pub(crate) fn reshard(open: &mut [OpenShard], usual: usize, rng: &mut impl Rng) 
     Some(Reshard::Split { shard: shard.id.clone(), at })
 }
 
-/// Faults that befall a share of one caller's calls to Kinesis.
+/// Faults in a share of one caller's calls to Kinesis.
 pub(crate) fn kinesis_faults(share: f64, caller: &str) -> Vec<FaultRule> {
     let reads = |fault| FaultRule::on("GetRecords", fault);
     let parts = [
@@ -166,20 +166,21 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    const SOAK: Weather =
-        Weather { reshard_every: Some(secs(20)), disturb_every: Some(secs(30)), faults: 0.01, seed: 1 };
+    const SOAK: Chaos =
+        Chaos { reshard_every: Some(secs(20)), disturb_every: Some(secs(30)), faults: 0.01, seed: 1 };
 
     #[test]
     fn half_an_hour_has_a_change_every_20_s_and_a_disturbance_every_30_s() {
-        let scenes = scenes(&SOAK, secs(1800), secs(10));
-        let count = |wanted: fn(&Scene) -> bool| scenes.iter().filter(|(_, scene)| wanted(scene)).count();
-        assert_eq!(count(|scene| *scene == Scene::Reshard), 88);
-        let (kills, freezes) = (count(|scene| *scene == Scene::Kill), count(|scene| *scene == Scene::Freeze));
+        let actions = actions(&SOAK, secs(1800), secs(10));
+        let count = |wanted: fn(&Action) -> bool| actions.iter().filter(|(_, action)| wanted(action)).count();
+        assert_eq!(count(|action| *action == Action::Reshard), 88);
+        let (kills, freezes) =
+            (count(|action| *action == Action::Kill), count(|action| *action == Action::Freeze));
         assert_eq!(kills + freezes, 59);
         assert!(kills.abs_diff(freezes) <= 2, "{kills} {freezes}");
-        let ways: BTreeSet<_> = scenes
+        let ways: BTreeSet<_> = actions
             .iter()
-            .filter(|(_, scene)| matches!(scene, Scene::Replace { .. }))
+            .filter(|(_, action)| matches!(action, Action::Replace { .. }))
             .map(|(_, s)| s)
             .collect();
         assert_eq!(ways.len(), 2, "under its name, and under a new one");
@@ -190,20 +191,20 @@ mod tests {
         fn what_is_done_to_workers_is_undone_before_records_end(
             seed: u64, run in 20u64..2000, disturb in 1u64..100, failover in 1u64..20,
         ) {
-            let weather = Weather { disturb_every: Some(secs(disturb)), seed, ..SOAK };
-            let planned = scenes(&weather, secs(run), secs(failover));
-            prop_assert_eq!(&planned, &scenes(&weather, secs(run), secs(failover)), "the seed decides");
+            let chaos = Chaos { disturb_every: Some(secs(disturb)), seed, ..SOAK };
+            let planned = actions(&chaos, secs(run), secs(failover));
+            prop_assert_eq!(&planned, &actions(&chaos, secs(run), secs(failover)), "the seed decides");
             prop_assert!(planned.is_sorted());
             let (at, last) = *planned.last().unwrap();
-            prop_assert_eq!(last, Scene::Quiet, "it is the greatest of its time");
+            prop_assert_eq!(last, Action::Quiet, "it is the greatest of its time");
             prop_assert!(at < secs(run) && at >= secs(run) * 9 / 10);
             let (mut dead, mut frozen) = (0, 0);
-            for (_, scene) in planned {
-                match scene {
-                    Scene::Kill => dead += 1,
-                    Scene::Replace { .. } => dead -= 1,
-                    Scene::Freeze => frozen += 1,
-                    Scene::Thaw => frozen -= 1,
+            for (_, action) in planned {
+                match action {
+                    Action::Kill => dead += 1,
+                    Action::Replace { .. } => dead -= 1,
+                    Action::Freeze => frozen += 1,
+                    Action::Resume => frozen -= 1,
                     _ => {}
                 }
                 prop_assert!(dead >= 0 && frozen >= 0);

@@ -1,23 +1,23 @@
-//! The standard output of all workers, read in passes: what the ledger needs to compare lines of different processes.
+//! The standard output of all workers, read in rounds: with them the history can compare lines of different
+//! processes.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use futures::FutureExt;
 use futures::future::select_all;
+use rokini_history::Process;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::ChildStdout;
 use tokio::time::Instant;
 
-use super::ledger::Process;
-
 const CHUNK: usize = 64 << 10;
 
-/// Pipes that processes write lines to.
+/// The standard outputs of worker processes, one pipe each.
 #[derive(Debug)]
-pub(crate) struct Pipes {
+pub(crate) struct WorkerOutputs {
     open: Vec<Pipe>,
-    passes: u64,
+    rounds: u64,
     chunk: Vec<u8>,
 }
 
@@ -31,7 +31,7 @@ struct Pipe {
 
 /// One round through all pipes, in which each was read until it was empty.
 #[derive(Debug)]
-pub(crate) struct Pass {
+pub(crate) struct Round {
     /// Counts the rounds.
     pub(crate) number: u64,
     pub(crate) at: Instant,
@@ -39,9 +39,9 @@ pub(crate) struct Pass {
     pub(crate) lines: Vec<(Process, Vec<u8>)>,
 }
 
-impl Pipes {
+impl WorkerOutputs {
     pub(crate) fn new() -> Self {
-        Self { open: Vec::new(), passes: 0, chunk: vec![0; CHUNK] }
+        Self { open: Vec::new(), rounds: 0, chunk: vec![0; CHUNK] }
     }
 
     pub(crate) fn add(&mut self, process: Process, stdout: ChildStdout) -> io::Result<()> {
@@ -53,20 +53,20 @@ impl Pipes {
         Ok(())
     }
 
-    /// Waits until there is something to read and makes a pass. Pipes at their end are dropped; what a process did not
-    /// end with a line end was cut off and does not count. Cancel safe.
-    pub(crate) async fn next(&mut self) -> io::Result<Pass> {
+    /// Waits until there is something to read, and makes a round. Pipes at their end are dropped; an unfinished line at
+    /// the end was cut off and does not count. Cancel safe.
+    pub(crate) async fn next(&mut self) -> io::Result<Round> {
         loop {
             self.readable().await?;
-            let pass = self.pass()?;
-            if !pass.lines.is_empty() {
-                return Ok(pass);
+            let round = self.round()?;
+            if !round.lines.is_empty() {
+                return Ok(round);
             }
         }
     }
 
-    /// Makes a pass without waiting.
-    pub(crate) fn pass(&mut self) -> io::Result<Pass> {
+    /// Makes a round without waiting.
+    pub(crate) fn round(&mut self) -> io::Result<Round> {
         let mut lines = Vec::new();
         let mut failure = None;
         let chunk = &mut self.chunk;
@@ -76,10 +76,10 @@ impl Pipes {
                 false
             })
         });
-        self.passes += 1;
+        self.rounds += 1;
         match failure {
             Some(error) => Err(error),
-            None => Ok(Pass { number: self.passes, at: Instant::now(), lines }),
+            None => Ok(Round { number: self.rounds, at: Instant::now(), lines }),
         }
     }
 
@@ -106,7 +106,7 @@ impl Pipe {
         }
     }
 
-    /// Reads what is there. The runtime remembers that the pipe was empty and then does not look again, but a pass proves
+    /// Reads what is there. The runtime remembers that the pipe was empty and then does not look again, but a round proves
     /// something only when the system itself says so.
     fn read(&self, chunk: &mut [u8]) -> io::Result<usize> {
         match self.end.try_read(chunk) {
@@ -133,74 +133,74 @@ mod tests {
 
     use super::*;
 
-    impl Pipes {
+    impl WorkerOutputs {
         /// Whether every process has closed its end.
         pub(crate) fn is_empty(&self) -> bool {
             self.open.is_empty()
         }
     }
 
-    fn pipe(pipes: &mut Pipes, process: usize) -> PipeWriter {
+    fn pipe(outputs: &mut WorkerOutputs, process: usize) -> PipeWriter {
         let (read, write) = io::pipe().unwrap();
-        pipes.add_end(Process(process), read.into()).unwrap();
+        outputs.add_end(Process(process), read.into()).unwrap();
         write
     }
 
-    fn texts(pass: &Pass) -> Vec<(usize, &str)> {
-        pass.lines.iter().map(|(process, line)| (process.0, str::from_utf8(line).unwrap())).collect()
+    fn texts(round: &Round) -> Vec<(usize, &str)> {
+        round.lines.iter().map(|(process, line)| (process.0, str::from_utf8(line).unwrap())).collect()
     }
 
     #[tokio::test]
     async fn a_pass_reads_every_pipe_to_its_end_and_keeps_begun_lines() {
-        let mut pipes = Pipes::new();
-        let (mut one, mut two) = (pipe(&mut pipes, 1), pipe(&mut pipes, 2));
+        let mut outputs = WorkerOutputs::new();
+        let (mut one, mut two) = (pipe(&mut outputs, 1), pipe(&mut outputs, 2));
         two.write_all(b"a\nbeg").unwrap();
         one.write_all(b"x\ny\n").unwrap();
-        let first = pipes.next().await.unwrap();
+        let first = outputs.next().await.unwrap();
         assert_eq!(texts(&first), [(1, "x"), (1, "y"), (2, "a")]);
         two.write_all(b"un\n").unwrap();
-        let second = pipes.next().await.unwrap();
+        let second = outputs.next().await.unwrap();
         assert_eq!(texts(&second), [(2, "begun")]);
         assert!(second.number > first.number && second.at >= first.at);
     }
 
     #[tokio::test]
     async fn a_pass_asks_the_system_and_not_the_memory_of_the_runtime() {
-        let mut pipes = Pipes::new();
-        let mut writer = pipe(&mut pipes, 0);
+        let mut outputs = WorkerOutputs::new();
+        let mut writer = pipe(&mut outputs, 0);
         writer.write_all(b"first\n").unwrap();
-        assert_eq!(texts(&pipes.next().await.unwrap()), [(0, "first")]);
+        assert_eq!(texts(&outputs.next().await.unwrap()), [(0, "first")]);
         // Nothing is awaited between the two, so that the runtime cannot learn of the second line.
         writer.write_all(b"second\n").unwrap();
-        assert_eq!(texts(&pipes.pass().unwrap()), [(0, "second")]);
+        assert_eq!(texts(&outputs.round().unwrap()), [(0, "second")]);
     }
 
     #[tokio::test]
     async fn more_than_a_chunk_is_read_in_one_pass() {
-        let mut pipes = Pipes::new();
-        pipes.chunk.truncate(3);
-        let mut writer = pipe(&mut pipes, 0);
+        let mut outputs = WorkerOutputs::new();
+        outputs.chunk.truncate(3);
+        let mut writer = pipe(&mut outputs, 0);
         writer.write_all(b"one\ntwo\nthree\n").unwrap();
-        assert_eq!(texts(&pipes.next().await.unwrap()), [(0, "one"), (0, "two"), (0, "three")]);
+        assert_eq!(texts(&outputs.next().await.unwrap()), [(0, "one"), (0, "two"), (0, "three")]);
     }
 
     #[tokio::test]
     async fn a_closed_pipe_gives_what_was_whole_and_goes() {
-        let mut pipes = Pipes::new();
-        let mut writer = pipe(&mut pipes, 0);
+        let mut outputs = WorkerOutputs::new();
+        let mut writer = pipe(&mut outputs, 0);
         writer.write_all(b"whole\ncut o").unwrap();
         drop(writer);
-        assert_eq!(texts(&pipes.next().await.unwrap()), [(0, "whole")]);
-        assert!(pipes.is_empty());
+        assert_eq!(texts(&outputs.next().await.unwrap()), [(0, "whole")]);
+        assert!(outputs.is_empty());
     }
 
     #[tokio::test]
     async fn waits_for_whichever_pipe_comes_first() {
-        let mut pipes = Pipes::new();
-        let _quiet = pipe(&mut pipes, 0);
-        let mut writer = pipe(&mut pipes, 1);
-        assert!(pipes.next().now_or_never().is_none());
+        let mut outputs = WorkerOutputs::new();
+        let _quiet = pipe(&mut outputs, 0);
+        let mut writer = pipe(&mut outputs, 1);
+        assert!(outputs.next().now_or_never().is_none());
         writer.write_all(b"late\n").unwrap();
-        assert_eq!(texts(&pipes.next().await.unwrap()), [(1, "late")]);
+        assert_eq!(texts(&outputs.next().await.unwrap()), [(1, "late")]);
     }
 }

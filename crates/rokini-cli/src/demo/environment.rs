@@ -1,4 +1,4 @@
-//! What the demo plays on: a local Kinesis and an embedded DynamoDB, with real clients against them.
+//! What the demo runs on: a local Kinesis and an embedded DynamoDB, with real clients against them.
 
 use std::error::Error as StdError;
 use std::net::Ipv4Addr;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::weather::{self, OpenShard, Reshard, Weather};
+use super::chaos::{self, Chaos, OpenShard, Reshard};
 use crate::error::{CliError, Status};
 
 pub(crate) const STREAM: &str = "demo";
@@ -26,12 +26,12 @@ const REGION: &str = "us-east-1";
 /// The endpoints take any credentials; faults go by them.
 const OWN_KEY: &str = "demo";
 const WORKERS_KEY: &str = "worker";
-/// How often the table of leases is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often the leases are read.
+const READ_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The endpoints and clients.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Environment {
     kinesis: LocalKinesis,
     dynamo: LocalDynamo,
     client: aws_sdk_kinesis::Client,
@@ -40,35 +40,35 @@ pub(crate) struct Stage {
     dynamo_faults: Faults,
 }
 
-/// Calls of the workers to one service, and how many of them a fault befell.
+/// Calls of the workers to one service, and how many of them met a fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Calls {
     pub(crate) calls: u64,
     pub(crate) faults: u64,
 }
 
-impl Stage {
-    /// Starts both endpoints and creates the stream and the table. Faults befall the workers only: this process's own calls
+impl Environment {
+    /// Starts both endpoints and creates the stream and the table. Only the workers meet faults: this process's own calls
     /// are how the run is measured.
-    pub(crate) async fn open(shards: i32, weather: Option<&Weather>) -> Result<Self, CliError> {
+    pub(crate) async fn open(shards: i32, chaos: Option<&Chaos>) -> Result<Self, CliError> {
         let failed =
             |what: &str, cause: &(dyn StdError + 'static)| CliError::new(Status::FAILED, what).because(cause);
         let kinesis = LocalKinesis::builder().start().await;
         let kinesis = kinesis.map_err(|error| failed("cannot start the local Kinesis", &error))?;
-        let dynamo_faults = Faults::new(weather.map_or(0, |weather| weather.seed));
+        let dynamo_faults = Faults::new(chaos.map_or(0, |chaos| chaos.seed));
         let dynamo = match Database::memory() {
-            Ok(database) if weather.is_some() => {
+            Ok(database) if chaos.is_some() => {
                 LocalDynamo::with_faults(database, (Ipv4Addr::LOCALHOST, 0).into(), dynamo_faults.clone())
                     .await
             }
             _ => LocalDynamo::in_memory().await,
         };
         let dynamo = dynamo.map_err(|error| failed("cannot start the embedded DynamoDB", &error))?;
-        if let Some(Weather { faults: share, .. }) = weather {
-            for rule in weather::kinesis_faults(*share, WORKERS_KEY) {
+        if let Some(Chaos { faults: share, .. }) = chaos {
+            for rule in chaos::kinesis_faults(*share, WORKERS_KEY) {
                 kinesis.faults().add(rule);
             }
-            for rule in weather::dynamodb_faults(*share, WORKERS_KEY) {
+            for rule in chaos::dynamodb_faults(*share, WORKERS_KEY) {
                 dynamo_faults.add(rule);
             }
         }
@@ -126,18 +126,18 @@ impl Stage {
         view.map_err(|error| CliError::new(Status::FAILED, "cannot read the leases").because(&error))
     }
 
-    /// Looks at the group's rows again and again until the guard is dropped.
+    /// Reads the group's rows again and again until the guard is dropped.
     pub(crate) fn follow(&self) -> (watch::Receiver<Arc<GroupView>>, DropGuard) {
         let (views, seen) = watch::channel(Arc::default());
         let stop = CancellationToken::new();
         let (store, group, token) = (self.store.clone(), self.group.clone(), stop.clone());
         tokio::spawn(token.run_until_cancelled_owned(async move {
             loop {
-                // A look that fails is only an older picture on the screen.
+                // If it fails, what is shown is a little older.
                 if let Ok(view) = store.list(&group, Listing::All).await {
                     views.send_replace(Arc::new(view));
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(READ_INTERVAL).await;
             }
         }));
         (seen, stop.drop_guard())
@@ -183,7 +183,7 @@ impl Stage {
         rng: &mut (impl Rng + Send),
     ) -> Result<Reshard, CliError> {
         let mut open = self.open_shards().await?;
-        let Some(change) = weather::reshard(&mut open, usual, rng) else {
+        let Some(change) = chaos::reshard(&mut open, usual, rng) else {
             return Err(CliError::new(Status::DEFECT, "the stream lists no open shard"));
         };
         self.change(&change).await?;
@@ -208,7 +208,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What the workers called, and how often a fault befell it: Kinesis, DynamoDB.
+    /// The calls of the workers: to Kinesis, and to DynamoDB.
     pub(crate) fn calls(&self) -> [Calls; 2] {
         [self.kinesis.faults(), &self.dynamo_faults].map(|faults| {
             let rules = faults.list();

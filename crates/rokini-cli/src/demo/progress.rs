@@ -8,30 +8,17 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
 
-use super::board::{Board, Clock, Count, Seconds, millis, short};
+use super::event::Event;
+use super::format::{Clock, Count, Seconds, shard_number};
 use super::report::Report;
 use super::screen::Screen;
+use super::snapshot::Snapshot;
 use crate::error::{CliError, Status};
 use crate::output::Output;
 
-/// Something that happened.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Event {
-    #[serde(rename = "at_ms", serialize_with = "millis")]
-    pub(crate) at: Duration,
-    pub(crate) event: &'static str,
-    pub(crate) text: String,
-}
-
-impl Event {
-    pub(crate) fn new(at: Duration, event: &'static str, text: String) -> Self {
-        Self { at, event, text }
-    }
-}
-
-/// Where and how to show it. Nothing here waits for a slow reader except [`Show::finish`]: a terminal that stands still
-/// must not stop the clock of the run.
-pub(crate) struct Show {
+/// Where and how to show it. Nothing here waits for a slow reader except [`Progress::finish`]: a terminal that is
+/// stopped must not stop the run.
+pub(crate) struct Progress {
     output: Output,
     form: Form,
     interval: Duration,
@@ -47,10 +34,11 @@ enum Form {
     Json,
 }
 
-/// What the lines of the looks say.
-const LEGEND: &str = " time  records produced and handled, oldest one not handled, shard:worker\n";
+/// What the lines of the snapshots say.
+const LEGEND: &str =
+    " time  records put and handled, age of the oldest unhandled record, shard:worker for each open shard\n";
 
-impl Show {
+impl Progress {
     /// `styled`: whether some lines of the table stand out. `run`: how long the run is.
     pub(crate) fn new(json: bool, styled: bool, run: Duration) -> Result<Self, CliError> {
         let form = match (json, io::IsTerminal::is_terminal(&io::stdout())) {
@@ -66,33 +54,33 @@ impl Show {
         Ok(Self { output: Output::stdout()?, form, interval, backlog: Vec::new(), writing: None })
     }
 
-    /// The time between two looks.
+    /// The time between two snapshots.
     pub(crate) fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// Shows a look, with what happened so far. A table that is still being drawn is not drawn anew.
-    pub(crate) fn look(&mut self, board: &Board, events: &[Event]) -> Result<(), CliError> {
+    /// Shows a snapshot, with what happened so far. A table that is still being drawn is not drawn anew.
+    pub(crate) fn snapshot(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), CliError> {
         let idle = self.is_idle();
         match &mut self.form {
             Form::Table(_) if !idle => {}
             Form::Table(screen) => {
-                self.backlog = screen.draw(board, events).map_err(|error| failed(&error))?;
+                self.backlog = screen.draw(snapshot, events).map_err(|error| failed(&error))?;
             }
             Form::Text { explained } => {
                 let legend = if std::mem::replace(explained, true) { "" } else { LEGEND };
-                self.backlog.extend(format!("{legend}{}", text(board)).into_bytes());
+                self.backlog.extend(format!("{legend}{}", text(snapshot)).into_bytes());
             }
-            Form::Json => self.json(board)?,
+            Form::Json => self.json(snapshot)?,
         }
         Ok(())
     }
 
-    /// Tells what happened, where looks do not contain it.
+    /// Shows what happened, where snapshots do not contain it.
     pub(crate) fn event(&mut self, event: &Event) -> Result<(), CliError> {
         match self.form {
             Form::Table(_) => {}
-            Form::Text { .. } => self.backlog.extend(told(event).into_bytes()),
+            Form::Text { .. } => self.backlog.extend(event_line(event).into_bytes()),
             Form::Json => self.json(event)?,
         }
         Ok(())
@@ -141,7 +129,7 @@ impl Show {
             Form::Table(screen) => {
                 self.backlog.extend(screen.leave().map_err(|error| failed(&error))?);
                 // The table is gone with its screen; what happened stays readable.
-                self.backlog.extend(events.iter().map(told).collect::<String>().into_bytes());
+                self.backlog.extend(events.iter().map(event_line).collect::<String>().into_bytes());
                 self.backlog.extend(format!("\n{report}").into_bytes());
             }
             Form::Text { .. } => self.backlog.extend(format!("\n{report}").into_bytes()),
@@ -162,27 +150,27 @@ fn failed(error: &io::Error) -> CliError {
     CliError::output(error.kind(), &error.to_string())
 }
 
-fn told(event: &Event) -> String {
+fn event_line(event: &Event) -> String {
     format!("{:>5}  {}\n", Clock(event.at).to_string(), event.text)
 }
 
-/// A look in one line.
-fn text(board: &Board) -> String {
-    let open = || board.shards.iter().filter(|line| !line.finished);
+/// A snapshot in one line.
+fn text(snapshot: &Snapshot) -> String {
+    let open = || snapshot.shards.iter().filter(|line| !line.finished);
     let lag = open().map(|line| line.lag).max().unwrap_or_default();
     let mut line = format!(
         "{:>5}  produced {}  handled {}  lag {} ",
-        Clock(board.at).to_string(),
-        Count(board.produced),
-        Count(board.processed),
+        Clock(snapshot.at).to_string(),
+        Count(snapshot.produced),
+        Count(snapshot.processed),
         Seconds(lag)
     );
     for shard in open() {
         let owner = shard.owner.as_deref().unwrap_or("-");
         let owner =
             owner.strip_prefix("worker-").map_or_else(|| owner.to_owned(), |number| format!("w{number}"));
-        // Writing to a text cannot fail.
-        let _ = write!(line, " {}:{owner}", short(&shard.shard));
+        // Writing to a String cannot fail.
+        let _ = write!(line, " {}:{owner}", shard_number(&shard.shard));
     }
     format!("{}\n", line.trim_end())
 }

@@ -2,42 +2,15 @@
 
 use std::time::Duration;
 
-use super::weather::{self, Weather};
+use super::action::{Action, TAKEOVER_MARGIN};
+use super::chaos::{self, Chaos};
 
-/// Something that the demo does on its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scene {
-    /// One shard becomes two.
-    Split,
-    /// One worker is asked to stop (SIGTERM).
-    Stop,
-    /// Another worker is killed (SIGKILL).
-    Kill,
-    /// A new worker joins.
-    Join,
-    /// A shard is split, or two are merged.
-    Reshard,
-    /// A worker stands still (SIGSTOP).
-    Freeze,
-    /// The one that has stood still for longest goes on (SIGCONT).
-    Thaw,
-    /// The worker that was killed first and not replaced gets a successor.
-    Replace {
-        /// Under the same name, as a supervisor does it.
-        same_name: bool,
-    },
-    /// The producer falls silent, so that what is under way can be handled.
-    Quiet,
-}
-
-/// The scenes and their hundredths of the run, in order. The kill is followed by the longest pause: its shards come back
+/// The actions and their hundredths of the run, in order. The kill is followed by the longest pause: its shards come back
 /// only after the failover time.
-const SCRIPT: [(Scene, u32); 5] =
-    [(Scene::Split, 15), (Scene::Stop, 30), (Scene::Kill, 45), (Scene::Join, 70), (Scene::Quiet, 90)];
+const SCRIPT: [(Action, u32); 5] =
+    [(Action::Split, 15), (Action::Stop, 30), (Action::Kill, 45), (Action::Join, 70), (Action::Quiet, 90)];
 /// What part of the run the pause after the kill is: a quarter, see [`SCRIPT`].
 const PAUSE_AFTER_KILL: u32 = 4;
-/// What a takeover may need beyond the failover time before the next scene.
-pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 /// Below this the other pauses are shorter than a hand-over may take.
 const SHORTEST: Duration = Duration::from_secs(16);
 /// The library's default.
@@ -56,26 +29,26 @@ pub(crate) struct TooShort {
     hint: String,
 }
 
-/// The scenes of one run with their times since its start.
+/// The actions of one run with their times since its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Timetable {
-    scenes: Vec<(Duration, Scene)>,
+pub(crate) struct Schedule {
+    actions: Vec<(Duration, Action)>,
     end: Duration,
     failover: Duration,
 }
 
-impl Timetable {
-    /// Plans a run in bad weather instead of the script. See [`Timetable::new`].
+impl Schedule {
+    /// Plans a run with chaos instead of the script. See [`Schedule::new`].
     ///
     /// # Errors
     /// [`TooShort`]
-    pub(crate) fn in_weather(
+    pub(crate) fn with_chaos(
         run: Duration,
         failover: Option<Duration>,
-        weather: &Weather,
+        chaos: &Chaos,
     ) -> Result<Self, TooShort> {
         let mut table = Self::new(run, failover)?;
-        table.scenes = weather::scenes(weather, run, table.failover);
+        table.actions = chaos::actions(chaos, run, table.failover);
         Ok(table)
     }
 
@@ -84,9 +57,9 @@ impl Timetable {
     /// # Errors
     /// [`TooShort`], with the shortest run that would do.
     pub(crate) fn new(run: Duration, failover: Option<Duration>) -> Result<Self, TooShort> {
-        let room = (run / PAUSE_AFTER_KILL).saturating_sub(MARGIN);
+        let room = (run / PAUSE_AFTER_KILL).saturating_sub(TAKEOVER_MARGIN);
         let wanted = failover.unwrap_or_else(|| FAILOVER.min(room.max(longest_failover(SHORTEST))));
-        let least = SHORTEST.max((wanted + MARGIN) * PAUSE_AFTER_KILL);
+        let least = SHORTEST.max((wanted + TAKEOVER_MARGIN) * PAUSE_AFTER_KILL);
         if run < least {
             let shorter = longest_failover(run);
             let possible = run >= SHORTEST && !shorter.is_zero();
@@ -98,13 +71,13 @@ impl Timetable {
                 hint: hint.unwrap_or_default(),
             });
         }
-        let scenes = SCRIPT.iter().map(|(scene, hundredths)| (run * *hundredths / 100, *scene)).collect();
-        Ok(Self { scenes, end: run, failover: wanted })
+        let actions = SCRIPT.iter().map(|(action, hundredths)| (run * *hundredths / 100, *action)).collect();
+        Ok(Self { actions, end: run, failover: wanted })
     }
 
-    /// The scenes in order, each with its time since the start.
-    pub(crate) fn scenes(&self) -> &[(Duration, Scene)] {
-        &self.scenes
+    /// The actions in order, each with its time since the start.
+    pub(crate) fn actions(&self) -> &[(Duration, Action)] {
+        &self.actions
     }
 
     /// When everything should have been handled.
@@ -126,7 +99,7 @@ impl Timetable {
 
 /// In whole seconds.
 fn longest_failover(run: Duration) -> Duration {
-    Duration::from_secs((run / PAUSE_AFTER_KILL).saturating_sub(MARGIN).as_secs())
+    Duration::from_secs((run / PAUSE_AFTER_KILL).saturating_sub(TAKEOVER_MARGIN).as_secs())
 }
 
 #[cfg(test)]
@@ -141,26 +114,31 @@ mod tests {
 
     #[test]
     fn a_minute_goes_by_the_defaults() {
-        let table = Timetable::new(secs(60), None).unwrap();
-        let expected =
-            [(9, Scene::Split), (18, Scene::Stop), (27, Scene::Kill), (42, Scene::Join), (54, Scene::Quiet)];
-        assert_eq!(table.scenes(), expected.map(|(at, scene)| (secs(at), scene)));
+        let table = Schedule::new(secs(60), None).unwrap();
+        let expected = [
+            (9, Action::Split),
+            (18, Action::Stop),
+            (27, Action::Kill),
+            (42, Action::Join),
+            (54, Action::Quiet),
+        ];
+        assert_eq!(table.actions(), expected.map(|(at, action)| (secs(at), action)));
         assert_eq!((table.end(), table.failover(), table.heartbeat()), (secs(60), secs(10), secs(1)));
     }
 
     #[test]
     fn a_short_run_gets_a_short_failover_time() {
         for (run, failover) in [(16, 2), (20, 3), (40, 8), (48, 10), (600, 10)] {
-            let table = Timetable::new(secs(run), None).unwrap();
+            let table = Schedule::new(secs(run), None).unwrap();
             assert_eq!(table.failover(), secs(failover), "run of {run} s");
         }
-        let table = Timetable::new(secs(20), Some(secs(3))).unwrap();
+        let table = Schedule::new(secs(20), Some(secs(3))).unwrap();
         assert_eq!(table.heartbeat(), Duration::from_millis(750));
     }
 
     #[test]
     fn a_run_that_is_too_short_is_refused_with_what_would_do() {
-        let refusal = |run, failover| Timetable::new(secs(run), failover).unwrap_err().to_string();
+        let refusal = |run, failover| Schedule::new(secs(run), failover).unwrap_err().to_string();
         let text = refusal(30, Some(secs(10)));
         assert!(text.contains("`--for 48s` or more, or `--failover 5s` or less"), "{text}");
         let text = refusal(10, None);
@@ -173,21 +151,21 @@ mod tests {
         #[test]
         fn scenes_are_in_order_and_a_takeover_fits(run in 0u64..1000, failover in prop::option::of(1000u64..60_000)) {
             let failover = failover.map(Duration::from_millis);
-            let least = match Timetable::new(secs(run), failover) {
+            let least = match Schedule::new(secs(run), failover) {
                 Ok(table) => {
-                    let scenes = table.scenes();
-                    prop_assert!(scenes.windows(2).all(|pair| pair[0] < pair[1]));
-                    prop_assert!(scenes.last().unwrap().0 < table.end());
-                    let at = |scene| scenes.iter().find(|(_, s)| *s == scene).unwrap().0;
-                    prop_assert!(at(Scene::Join) >= at(Scene::Kill) + table.failover() + MARGIN);
+                    let actions = table.actions();
+                    prop_assert!(actions.windows(2).all(|pair| pair[0] < pair[1]));
+                    prop_assert!(actions.last().unwrap().0 < table.end());
+                    let at = |action| actions.iter().find(|(_, s)| *s == action).unwrap().0;
+                    prop_assert!(at(Action::Join) >= at(Action::Kill) + table.failover() + TAKEOVER_MARGIN);
                     prop_assert!(table.heartbeat() * 4 <= table.failover());
                     return Ok(());
                 }
                 Err(refused) => refused.least,
             };
             prop_assert!(least > run);
-            prop_assert!(Timetable::new(secs(least), failover).is_ok(), "what it asks for is enough");
-            prop_assert!(Timetable::new(secs(least - 1), failover).is_err(), "and the least");
+            prop_assert!(Schedule::new(secs(least), failover).is_ok(), "what it asks for is enough");
+            prop_assert!(Schedule::new(secs(least - 1), failover).is_err(), "and the least");
         }
     }
 }

@@ -1,0 +1,22 @@
+//! Something that happened in a run.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::format::millis;
+
+/// Something that happened.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Event {
+    #[serde(rename = "at_ms", serialize_with = "millis")]
+    pub(crate) at: Duration,
+    pub(crate) event: &'static str,
+    pub(crate) text: String,
+}
+
+impl Event {
+    pub(crate) fn new(at: Duration, event: &'static str, text: String) -> Self {
+        Self { at, event, text }
+    }
+}
