@@ -140,7 +140,7 @@ impl ConsumerBuilder {
     fn handler(mut self, factory: Factory) -> Self {
         let mistake = self.factory.replace(factory).map(|_| {
             let message = "the consumer has two handlers: give the builder one out of `processor`, `for_each`, \
-                           `for_each_batch` and the like";
+                           `for_each_batch` and the like, or read it as a stream";
             Error::new(ErrorKind::Configuration, message)
         });
         self.note(mistake)
@@ -267,6 +267,9 @@ impl ConsumerBuilder {
             (None, None) => return Err(missing("lease store", "give the builder `aws` or `store`")),
         };
         let dead_letter = dead_letter_sink(self.dead_letter, &config, aws.as_ref())?;
+        if let Some(sink) = &dead_letter {
+            sink.open().await?;
+        }
         let policy = match (self.policy, config.balance) {
             (Some(policy), _) => {
                 config.refuse(&[ConfigKey::Balance], "with a policy of one's own")?;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-use super::{ConsumerBuilder, missing};
+use super::ConsumerBuilder;
 use crate::config::ConfigKey;
 use crate::consumer::handle::Handle;
 use crate::consumer::shutdown_report::ShutdownReport;
@@ -47,6 +47,12 @@ impl<T> Delivered<T> {
     /// It is not done, and why: [`AckToken::fail`].
     pub fn fail(self, error: impl Into<HandlerError>) {
         self.token.fail(error);
+    }
+
+    /// Whether an ack still counts: [`AckToken::is_current`].
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.token.is_current()
     }
 
     /// The shard it comes from.
@@ -217,19 +223,16 @@ impl ConsumerBuilder {
     }
 
     async fn forward<T: Send + 'static>(
-        mut self,
+        self,
         waiting: usize,
         split: fn(Batch) -> Vec<(T, AckToken)>,
     ) -> Result<Deliveries<T>, Error> {
-        if self.factory.is_some() {
-            return Err(missing("use for its handler", "remove the handler, or read no stream"));
-        }
         // It would run while records wait here, and count against those that nobody has looked at.
         let why = "with a stream of records, whose reader takes its time";
         self.config.refuse(&[ConfigKey::HandlerTimeout], why)?;
         let (to, items) = mpsc::channel(waiting);
-        self.factory = Some(Factory::new(None, move |_| Forward { to: to.clone(), split }));
-        let consumer = self.build().await?;
+        let consumer =
+            self.handler(Factory::new(None, move |_| Forward { to: to.clone(), split })).build().await?;
         let handle = consumer.handle();
         let run = Some(TaskTracker::new().spawn(consumer.run()));
         Ok(Deliveries { items, run, handle })

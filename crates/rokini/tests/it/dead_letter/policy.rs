@@ -194,3 +194,18 @@ async fn a_stream_of_dead_letters_is_not_read_by_those_who_write_it() {
     assert!(handle.stop().await.is_clean());
     run.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn t3_a_file_that_cannot_be_opened_is_refused_before_the_first_letter() {
+    let ((kinesis, _), folder) = (orders().await, tempfile::tempdir().unwrap());
+    let store = MemoryStore::new();
+    let path = folder.path().join("missing/dead.jsonl");
+    let setting =
+        builder(&kinesis, &store).await.set(ConfigKey::DeadLetter, format!("file:{}", path.display()));
+    let sink = builder(&kinesis, &store).await.dead_letter_sink(DeadLetterFile::new(folder.path()));
+    for (building, expected) in [(setting, "make its folder"), (sink, "is a folder")] {
+        let error = building.build().await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}

@@ -240,11 +240,16 @@ async fn c4_token_of_an_earlier_hold_does_nothing() {
     let (building, own) = keeping(builder(&stream, store.clone(), "w2"), &log);
     let second = Running::start(building).await;
     log.until_count(4).await;
-    tokens.take("a").ack();
-    tokens.take("b").ack();
+    for text in ["a", "b"] {
+        let token = tokens.take(text);
+        assert!(!token.is_current());
+        token.ack();
+    }
     sleep(Duration::from_secs(60)).await;
     assert_eq!(position(&store, &shard_id(0)).await, Position::TrimHorizon);
-    own.take("a").ack();
+    let token = own.take("a");
+    assert!(token.is_current());
+    token.ack();
     until_position(&store, after(1)).await;
     own.take("b").ack();
     second.stop().await;

@@ -37,6 +37,9 @@ async fn c4_records_come_in_order_and_the_position_follows_their_acks() {
     let mut seen: BTreeMap<_, Vec<u32>> = BTreeMap::new();
     for _ in 0..20 {
         let record = records.try_next().await.unwrap().unwrap();
+        assert!(record.is_current());
+        assert_eq!(record.shard_id(), Some(record.shard().shard_id()));
+        assert_eq!(Record::stream(&record), Some(&stream.id()));
         seen.entry(record.shard().shard_id().clone()).or_default().push(text(&record).parse().unwrap());
         held.push(record);
     }
@@ -206,7 +209,16 @@ async fn an_error_that_ends_the_consumer_is_the_last_item() {
     let error = records.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
     assert!(records.next().await.is_none());
-    // A handler and a stream are one too many.
-    let both = builder(&stream, store, "w").for_each(|_| async { Ok(()) }).into_stream().await.unwrap_err();
-    assert_eq!(both.kind(), ErrorKind::Configuration, "{both}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t3_two_handlers_are_refused() {
+    let (stream, store) = (Stream::new(1), MemoryStore::new());
+    let building = || builder(&stream, store.clone(), "w").for_each(|_| async { Ok(()) });
+    let stream_too = building().into_stream().await.map(drop).unwrap_err();
+    let batches_too = building().for_each_batch(|_| async { Ok(()) }).build().await.map(drop).unwrap_err();
+    for error in [stream_too, batches_too] {
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains("two handlers"), "{error}");
+    }
 }
