@@ -11,6 +11,7 @@ use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use rand::Rng;
 use rokini::StreamRef;
+use rokini_types::Backoff;
 
 use super::queue::Entry;
 use crate::aws::Aws;
@@ -22,8 +23,8 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 const OPERATION: Duration = Duration::from_secs(30);
 /// How long nothing at all may be accepted before the command gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The shortest and the longest pause after records were refused.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// The pauses after requests of which records were refused.
+const PAUSE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// Sends requests.
 pub(super) struct Sender {
@@ -108,8 +109,8 @@ impl Sender {
             return Err(error);
         }
         tracing::debug!(refused = sent.refused.len(), reason, "records are put again");
-        let pause = PAUSE.0.saturating_mul(1 << self.rejected_requests.min(8)).min(PAUSE.1);
-        sent.pause = Some(pause.mul_f64(rand::rng().random_range(0.5..1.0)));
+        let share = rand::rng().random_range(Backoff::JITTER);
+        sent.pause = Some(PAUSE.jittered(self.rejected_requests + 1, share));
         Ok(sent)
     }
 }

@@ -7,6 +7,7 @@ use rokini::lease::{Position, ShardId};
 use rokini::{
     ErrorKind, KinesisSource, ReadResponse, ShardDescription, ShardReader, ShardSelection, StreamSource,
 };
+use rokini_types::Backoff;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -54,8 +55,8 @@ enum UpdateKind {
 
 /// Responses that wait to be written, of all shards. Each may have 10 MB.
 const QUEUED: usize = 4;
-/// The shortest and the longest pause after a read that failed.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// The pauses after reads that failed.
+const PAUSE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 impl Follower {
     pub(super) fn new(source: KinesisSource, options: FollowOptions) -> Self {
@@ -167,13 +168,12 @@ impl ReadLoop {
             let response = match next(&mut *reader).await {
                 Ok(response) => response,
                 Err(error) if error.is_retryable() => {
-                    let pause = PAUSE.0.saturating_mul(1 << failures.min(8)).min(PAUSE.1);
-                    failures += 1;
+                    failures = failures.saturating_add(1);
                     // Rate limits are shared with other consumers, so a few throttled reads are usual.
                     if failures == if error.kind() == ErrorKind::Throttled { 5 } else { 1 } {
                         self.report(UpdateKind::Retrying(error)).await;
                     }
-                    sleep(pause).await;
+                    sleep(PAUSE.delay(failures)).await;
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::Data => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rokini_types::Backoff;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::MemberEvent;
@@ -14,7 +15,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut seen = 0;
-    let mut retry = FIRST_RETRY;
+    let (backoff, mut failures) = (Backoff::new(FIRST_RETRY, shared.config.heartbeat), 0_u32);
     let mut next = Instant::now() + shared.config.heartbeat;
     let (mut outage, mut leaving) = (false, false);
     loop {
@@ -35,7 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 if std::mem::take(&mut outage) {
                     shared.outage_ended();
                 }
-                retry = FIRST_RETRY;
+                failures = 0;
                 next = begun + shared.config.heartbeat;
             }
             Ok(false) => {
@@ -50,8 +51,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
                     outage = true;
                     shared.tell(MemberEvent::OutageBegan { error });
                 }
-                next = Instant::now() + retry;
-                retry = (retry * 2).min(shared.config.heartbeat);
+                failures = failures.saturating_add(1);
+                next = Instant::now() + backoff.delay(failures);
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::streams::{OpenStream, is_older};
 use super::{coverage, duty};
 use crate::consumer::engine::Engine;
-use crate::types::backoff::{Backoff, Retry};
+use crate::types::backoff::{COORDINATION, Retry};
 use crate::{Error, Event};
 
 /// Keeps one syncer for each stream that is read, for as long as it is polled.
@@ -30,7 +30,7 @@ pub(crate) async fn streams(engine: Arc<Engine>, member: Member, mut rng: StdRng
                     engine: Arc::clone(&engine),
                     stream: Arc::clone(stream),
                     member: member.clone(),
-                    retry: Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng)),
+                    retry: Retry::new(COORDINATION, StdRng::from_rng(&mut rng)),
                     rng: StdRng::from_rng(&mut rng),
                     holes: Vec::new(),
                 };

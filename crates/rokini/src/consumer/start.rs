@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::engine::Engine;
 use crate::catalog::streams::OpenStream;
-use crate::types::backoff::{Backoff, Retry};
+use crate::types::backoff::{COORDINATION, Retry};
 use crate::types::log_limiter::LogLimiter;
 use crate::{Error, ErrorKind, StreamRef, StreamSource};
 
@@ -80,7 +80,7 @@ struct Tries {
 impl Tries {
     fn new(what: &'static str, patience: Option<Duration>, rng: StdRng) -> Self {
         let give_up = patience.map(|patience| Instant::now() + patience);
-        Self { what, give_up, retry: Retry::new(Backoff::COORDINATION, rng), warn: LogLimiter::default() }
+        Self { what, give_up, retry: Retry::new(COORDINATION, rng), warn: LogLimiter::default() }
     }
 
     async fn run<T, F>(&mut self, mut call: impl FnMut() -> F) -> Result<T, Error>

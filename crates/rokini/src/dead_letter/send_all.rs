@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::letter::DeadLetter;
 use crate::aws;
-use crate::types::backoff::{Backoff, Retry};
+use crate::types::backoff::{COORDINATION, Retry};
 use crate::types::error::Error;
 
 /// How long one try of a request may take, and all its tries.
@@ -55,7 +55,7 @@ where
 {
     // Different for letters that may wait at the same time.
     let seed = letter.records.first().map(|record| fnv(&letter.key(record))).unwrap_or_default();
-    let mut retry = Retry::new(Backoff::COORDINATION, StdRng::seed_from_u64(seed as u64));
+    let mut retry = Retry::new(COORDINATION, StdRng::seed_from_u64(seed as u64));
     while !waiting.is_empty() {
         let rest = waiting.split_off(first_request(&waiting, limits));
         let sent = waiting.len();

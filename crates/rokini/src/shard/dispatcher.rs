@@ -24,7 +24,7 @@ use crate::events::Event;
 use crate::processor::batch::Batch;
 use crate::processor::shard_context::ShardContext;
 use crate::processor::tracing_span;
-use crate::types::backoff::{Backoff, Retry};
+use crate::types::backoff::{DELIVERY, Retry};
 use crate::types::failure::{HandlerCall, HandlerFailure};
 use crate::types::record::Record;
 use crate::{DeadLetter, ShardEnd};
@@ -128,7 +128,7 @@ impl<'a> Dispatcher<'a> {
             context,
             slot: Some(slot),
             stage: Stage::None,
-            retry: Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng)),
+            retry: Retry::new(DELIVERY, StdRng::from_rng(rng)),
             due: None,
             taken: Arc::default(),
             running: (JobKind::Create, now, BatchSize::default()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Position, Validity};
+use rokini_types::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -13,12 +14,12 @@ use super::progress::ShardProgress;
 use crate::catalog::streams::OpenStream;
 use crate::consumer::engine::Engine;
 use crate::events::Event;
-use crate::types::backoff::{Backoff, Retry};
+use crate::types::backoff::{DELIVERY, Retry};
 use crate::{Error, ErrorKind, OnDataLoss, ReadResponse, ShardEnd, ShardReader};
 
 /// A reader waits by itself after an error that passes, for as long as that one asks for. This on top of it keeps
 /// one that does not from spinning.
-const BESIDE_READER: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_millis(200) };
+const BESIDE_READER: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(200));
 
 /// How long a shard must be missing from listings before its end is stored, which nothing takes back: a listing may be
 /// older than a shard that was just born.
@@ -53,7 +54,7 @@ impl Fetch {
         responses: &mpsc::Sender<Response>,
         rng: &mut StdRng,
     ) -> Self {
-        let retry = Retry::new(Backoff::DELIVERY, StdRng::from_rng(rng));
+        let retry = Retry::new(DELIVERY, StdRng::from_rng(rng));
         let (engine, live, stream) = (Arc::clone(engine), Arc::clone(live), Arc::clone(stream));
         Self { engine, live, stream, validity, responses: responses.clone(), retry, missing_since: None }
     }
@@ -180,7 +181,7 @@ impl Fetch {
     }
 
     async fn failed(&mut self, error: &Error) {
-        let backoff = if error.is_retryable() { BESIDE_READER } else { Backoff::DELIVERY };
+        let backoff = if error.is_retryable() { BESIDE_READER } else { DELIVERY };
         let retry_in = self.retry.failed_by(backoff);
         if matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Data) {
             // Another reader, here or elsewhere, would not get on either.

@@ -26,7 +26,7 @@ use crate::checkpoint::CheckpointEvent;
 use crate::consumer::engine::Engine;
 use crate::events::Event;
 use crate::processor::erased::guarded;
-use crate::types::backoff::{Backoff, Retry};
+use crate::types::backoff::{COORDINATION, Retry};
 use crate::types::log_limiter::LogLimiter;
 
 /// How long a handler call may go on after its lease was lost, and `lease_lost` may take.
@@ -106,7 +106,7 @@ impl ShardTask {
             let dispatcher =
                 Dispatcher::new(&engine, &live, &lease, responses, &drain, &mut processors, &mut rng);
             let mut work = pin!(dispatcher.run());
-            let retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(&mut rng));
+            let retry = Retry::new(COORDINATION, StdRng::from_rng(&mut rng));
             let interval = engine.config.checkpoint_interval;
             let report = |saved| report_saved(&engine, &live, saved);
             let mut save =
@@ -316,7 +316,7 @@ async fn finish(
     live.set_state(ShardState::Ending);
     let context = &live.context;
     let checkpoints = context.checkpoints();
-    let mut retry = Retry::new(Backoff::COORDINATION, StdRng::from_rng(rng));
+    let mut retry = Retry::new(COORDINATION, StdRng::from_rng(rng));
     let mut warn = LogLimiter::default();
     let prepared = async {
         loop {

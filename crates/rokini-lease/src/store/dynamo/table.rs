@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode as SdkBillingMode, KeySchemaElement, KeyType, ProvisionedThroughput,
     ScalarAttributeType, TableDescription, TableStatus,
 };
+use rokini_types::Backoff;
 use tokio::time::{Instant, sleep};
 
 use super::BillingMode;
@@ -16,10 +17,8 @@ use crate::{GroupId, StoreError, StoreErrorKind};
 
 /// How long a table may take to become active. DynamoDB needs seconds as a rule, and documents no bound.
 const CREATION: Duration = Duration::from_secs(120);
-/// Between the first two looks at a table that is being made; it doubles up to [`LOOK`].
-const FIRST_LOOK: Duration = Duration::from_millis(10);
-/// Between two looks at a table that is being made.
-const LOOK: Duration = Duration::from_millis(500);
+/// The pauses between two looks at a table that is being made.
+const PAUSE: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
 
 /// What is to be done about a missing table, and how it is checked.
 #[derive(Debug, Clone)]
@@ -40,7 +39,7 @@ enum Found {
 
 /// Checks the table, and makes it where that is planned.
 pub(super) async fn prepare(calls: &Calls, plan: &Plan) -> Result<(), StoreError> {
-    let (mut created, mut pause) = (false, FIRST_LOOK);
+    let (mut created, mut looks) = (false, 0_u32);
     let deadline = Instant::now() + CREATION;
     loop {
         let status = match look(calls, plan).await? {
@@ -65,8 +64,8 @@ pub(super) async fn prepare(calls: &Calls, plan: &Plan) -> Result<(), StoreError
             return Err(StoreError::new(StoreErrorKind::Unavailable, message));
         }
         tracing::info!(table = calls.place.table, status, "waiting for the lease table to become ACTIVE");
-        sleep(pause).await;
-        pause = (pause * 2).min(LOOK);
+        looks += 1;
+        sleep(PAUSE.delay(looks)).await;
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng;
 use rokini_lease::{Position, SequenceNumber};
+use rokini_types::Backoff;
 use tokio::time::Instant;
 
 use super::{Flow, RunningBatch};
@@ -13,7 +15,7 @@ use crate::delivery::failed_batch::{BatchStage, FailedBatch};
 use crate::delivery::failure_policy::FailureAction;
 use crate::delivery::ranges::RecordRanges;
 use crate::delivery::unacked::CallOrigin;
-use crate::types::backoff::Backoff;
+use crate::types::backoff::DELIVERY;
 use crate::types::failure::HandlerFailure;
 
 /// Between two calls of a search for the failing record: half a second would add seconds to it, none would hammer on
@@ -88,9 +90,7 @@ impl Flow {
             _ => self.settings.policy.after_failure(batch.records.len(), failures, age),
         };
         let retry_in = match action {
-            FailureAction::Retry | FailureAction::Park => {
-                Some(Backoff::DELIVERY.delay(failures, &mut self.rng))
-            }
+            FailureAction::Retry | FailureAction::Park => Some(self.delay(failures)),
             FailureAction::Bisect => Some(BISECT_PAUSE),
             FailureAction::Halt | FailureAction::Skip | FailureAction::DeadLetter => None,
         };
@@ -121,6 +121,10 @@ impl Flow {
             FailureAction::DeadLetter => batch.stage = BatchStage::DeadLetter,
         }
         self.lanes[lane].lane.add_failed(batch, &self.tracker);
+    }
+
+    fn delay(&mut self, failures: u32) -> Duration {
+        DELIVERY.jittered(failures, self.rng.random_range(Backoff::JITTER))
     }
 
     fn park(&mut self, lane: usize, mut batch: FailedBatch, first: SequenceNumber) {
@@ -176,7 +180,7 @@ impl Flow {
             Err(error) => {
                 state.sink_failures = state.sink_failures.saturating_add(1);
                 let failures = state.sink_failures;
-                let retry_in = Backoff::DELIVERY.delay(failures, &mut self.rng);
+                let retry_in = self.delay(failures);
                 batch.due = now + retry_in;
                 let first = self.first(&given_up);
                 self.events.push(DeliveryEvent::DeadLetterFailed { first, error, failures, retry_in });

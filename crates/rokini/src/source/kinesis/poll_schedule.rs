@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use rand::Rng;
+use rokini_types::Backoff;
 use tokio::time::Instant;
-
-use crate::types::backoff::Backoff;
 
 /// The longest pause after throttled reads.
 const SLOWEST: Duration = Duration::from_secs(5);
 /// The pauses after failed reads.
-const RETRY: Backoff = Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 /// A quiet shard is read after an eighth of the silence so far (and the floor): the first record after a
 /// silence of 2 s waits 450 ms at most, and the default ceiling of 1 s is reached after 6.4 s.
 const SILENCE_SHARE: u32 = 8;
@@ -70,7 +69,7 @@ impl PollSchedule {
     /// A read failed otherwise.
     pub(crate) fn failed(&mut self, now: Instant, rng: &mut impl Rng) {
         self.failures = self.failures.saturating_add(1);
-        self.next = now + RETRY.delay(self.failures, rng);
+        self.next = now + RETRY.jittered(self.failures, rng.random_range(Backoff::JITTER));
     }
 }
 

@@ -27,12 +27,12 @@ enum Dies {
     AfterTheWork,
 }
 
-/// Does each batch once: announces it under an id, does it under that id, commits.
+/// Does each batch once: prepares it under an id, does it under that id, commits.
 struct Once {
     elsewhere: Elsewhere,
     dies: Dies,
     next: u64,
-    /// Announced by a holder before, and known to be done.
+    /// Prepared by a holder before, and known to be done.
     done: Option<rokini::PendingCheckpoint>,
     found: Arc<Mutex<Vec<(u64, bool)>>>,
 }
@@ -74,7 +74,7 @@ impl RecordProcessor for Once {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_a_death_between_the_phases_leaves_what_was_announced_to_the_successor() {
+async fn c4_a_death_between_the_phases_leaves_what_was_prepared_to_the_successor() {
     for dies in [Dies::BeforeTheWork, Dies::AfterTheWork] {
         let (stream, store) = (Stream::new(1).per_read(2), MemoryStore::new());
         let (elsewhere, found) = (Elsewhere::default(), Arc::new(Mutex::new(Vec::new())));
@@ -91,10 +91,10 @@ async fn c4_a_death_between_the_phases_leaves_what_was_announced_to_the_successo
         stream.put_all(0, &["a", "b", "c", "d"]);
         let first = builder(&stream, store.clone(), "w1").auto_checkpoint(false).processor(once(dies));
         let first = Running::start(first).await;
-        let is_announced =
+        let is_prepared =
             |row: &LeaseRow| row.pending.as_ref().is_some_and(|pending| pending.position == after(4));
-        let announced = until_leases(&store, |rows| rows.iter().any(is_announced));
-        assert_eq!(announced.await[0].position, after(2), "announced is not stored");
+        let prepared = until_leases(&store, |rows| rows.iter().any(is_prepared));
+        assert_eq!(prepared.await[0].position, after(2), "prepared is not stored");
         if dies == Dies::AfterTheWork {
             while elsewhere.lock().unwrap().len() < 2 {
                 tokio::task::yield_now().await;

@@ -22,7 +22,7 @@ use crate::stream::Stream;
 const KEYS: u64 = 9;
 
 #[derive(Debug, Clone)]
-struct Storm {
+struct Scenario {
     seed: u64,
     concurrency: usize,
     batch: usize,
@@ -37,13 +37,13 @@ struct Storm {
     poison: u64,
 }
 
-fn storms() -> impl Strategy<Value = Storm> {
+fn scenarios() -> impl Strategy<Value = Scenario> {
     let then = prop_oneof![Just(OnFailure::Retry), Just(OnFailure::Skip), Just(OnFailure::DeadLetter)];
     let sizes = (1..6usize, 1..12usize, 0..500u64, 1..80usize);
     (any::<u64>(), sizes, then, 1..4u32, any::<(bool, bool, bool)>(), prop_oneof![Just(0), 5..30u64])
         .prop_map(
             |(seed, (concurrency, batch, wait, window), then, attempts, (bisect, park, tokens), poison)| {
-                Storm {
+                Scenario {
                     seed,
                     concurrency,
                     batch,
@@ -63,17 +63,17 @@ fn storms() -> impl Strategy<Value = Storm> {
 
 /// What was done, by handlers that said so, and what was given up.
 #[derive(Debug, Default)]
-struct Book {
+struct Outcomes {
     done: Vec<u64>,
     given_up: BTreeSet<u64>,
     dead: BTreeSet<u64>,
 }
 
 #[derive(Debug, Clone)]
-struct Morgue(Arc<Mutex<Book>>, Arc<Mutex<StdRng>>);
+struct RandomSink(Arc<Mutex<Outcomes>>, Arc<Mutex<StdRng>>);
 
 #[async_trait]
-impl DeadLetterSink for Morgue {
+impl DeadLetterSink for RandomSink {
     async fn put(&self, letter: &DeadLetter) -> Result<(), Error> {
         sleep(Duration::from_millis(20)).await;
         if self.1.lock().unwrap().random_bool(0.3) {
@@ -89,33 +89,33 @@ fn text(data: &[u8]) -> u64 {
     std::str::from_utf8(data).unwrap().parse().unwrap()
 }
 
-struct Weather {
-    book: Arc<Mutex<Book>>,
+struct RandomHandler {
+    outcomes: Arc<Mutex<Outcomes>>,
     rng: StdRng,
-    storm: Storm,
+    scenario: Scenario,
 }
 
-impl Weather {
+impl RandomHandler {
     fn is_poison(&self, number: u64) -> bool {
-        self.storm.poison > 0 && number % self.storm.poison == 3
+        self.scenario.poison > 0 && number % self.scenario.poison == 3
     }
 }
 
-impl RecordProcessor for Weather {
+impl RecordProcessor for RandomHandler {
     async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
-        assert!(!batch.is_empty() && batch.len() <= self.storm.batch);
+        assert!(!batch.is_empty() && batch.len() <= self.scenario.batch);
         let numbers: Vec<u64> = batch.iter().map(|record| text(&record.data)).collect();
         assert!(numbers.is_sorted());
         sleep(Duration::from_millis(self.rng.random_range(0..30))).await;
-        if self.storm.tokens {
+        if self.scenario.tokens {
             for (record, token) in batch.into_acks() {
                 let (number, wait) =
                     (text(&record.data), Duration::from_millis(self.rng.random_range(0..200)));
-                let (fails, book) =
-                    (self.is_poison(number) || self.rng.random_bool(0.05), Arc::clone(&self.book));
+                let (fails, outcomes) =
+                    (self.is_poison(number) || self.rng.random_bool(0.05), Arc::clone(&self.outcomes));
                 tokio::spawn(async move {
                     sleep(wait).await;
-                    finish(&book, number, token, fails);
+                    finish(&outcomes, number, token, fails);
                 });
             }
             return Ok(());
@@ -126,28 +126,28 @@ impl RecordProcessor for Weather {
             2 => std::future::pending().await,
             _ if numbers.iter().any(|number| self.is_poison(*number)) => failure("poison"),
             _ => {
-                self.book.lock().unwrap().done.extend(numbers);
+                self.outcomes.lock().unwrap().done.extend(numbers);
                 Ok(())
             }
         }
     }
 }
 
-fn finish(book: &Mutex<Book>, number: u64, token: AckToken, fails: bool) {
+fn finish(outcomes: &Mutex<Outcomes>, number: u64, token: AckToken, fails: bool) {
     if fails {
         return drop(token);
     }
-    book.lock().unwrap().done.push(number);
+    outcomes.lock().unwrap().done.push(number);
     token.ack();
 }
 
-/// Writes down what was skipped.
-fn note(book: &Mutex<Book>, events: &mut Receiver<Event>) {
+/// Adds the records that were skipped.
+fn add_skipped(outcomes: &Mutex<Outcomes>, events: &mut Receiver<Event>) {
     while let Ok(event) = events.try_recv() {
         match event {
             Event::Skipped { records, .. } => {
                 let numbers = records.iter().map(|sequence| sequence.to_string().parse::<u64>().unwrap());
-                book.lock().unwrap().given_up.extend(numbers);
+                outcomes.lock().unwrap().given_up.extend(numbers);
             }
             Event::ShardRestarted { .. } => panic!("{event:?}"),
             _ => {}
@@ -155,38 +155,38 @@ fn note(book: &Mutex<Book>, events: &mut Receiver<Event>) {
     }
 }
 
-async fn blow(storm: Storm) -> Result<(), TestCaseError> {
+async fn run(scenario: Scenario) -> Result<(), TestCaseError> {
     const RECORDS: u64 = 200;
-    let (stream, store, book) =
-        (Stream::new(1).per_read(7), MemoryStore::new(), Arc::<Mutex<Book>>::default());
-    let mut rng = StdRng::seed_from_u64(storm.seed);
-    let morgue = Morgue(Arc::clone(&book), Arc::new(Mutex::new(StdRng::seed_from_u64(storm.seed))));
+    let (stream, store, outcomes) =
+        (Stream::new(1).per_read(7), MemoryStore::new(), Arc::<Mutex<Outcomes>>::default());
+    let mut rng = StdRng::seed_from_u64(scenario.seed);
+    let sink = RandomSink(Arc::clone(&outcomes), Arc::new(Mutex::new(StdRng::seed_from_u64(scenario.seed))));
     let make = |name: &str, seed: u64| {
         let mut building = builder(&stream, store.clone(), name)
-            .concurrency(storm.concurrency)
-            .batch_max_records(storm.batch)
-            .batch_max_wait(Duration::from_millis(storm.wait))
-            .set(ConfigKey::MaxOutstandingRecords, storm.window.to_string())
+            .concurrency(scenario.concurrency)
+            .batch_max_records(scenario.batch)
+            .batch_max_wait(Duration::from_millis(scenario.wait))
+            .set(ConfigKey::MaxOutstandingRecords, scenario.window.to_string())
             .handler_timeout(Duration::from_secs(2))
             .checkpoint_interval(Duration::from_millis(300))
-            .park(storm.park)
-            .on_failure(storm.then);
-        if storm.then != OnFailure::Retry {
-            building = building.bisect(storm.bisect).max_attempts(storm.attempts);
+            .park(scenario.park)
+            .on_failure(scenario.then);
+        if scenario.then != OnFailure::Retry {
+            building = building.bisect(scenario.bisect).max_attempts(scenario.attempts);
         }
-        if storm.then == OnFailure::DeadLetter {
-            building = building.dead_letter_sink(morgue.clone());
+        if scenario.then == OnFailure::DeadLetter {
+            building = building.dead_letter_sink(sink.clone());
         }
-        let (book, storm) = (Arc::clone(&book), storm.clone());
+        let (outcomes, scenario) = (Arc::clone(&outcomes), scenario.clone());
         building.processor(move |shard| {
             let rng = StdRng::seed_from_u64(seed + shard.lane() as u64 * 1_000);
-            Weather { book: Arc::clone(&book), rng, storm: storm.clone() }
+            RandomHandler { outcomes: Arc::clone(&outcomes), rng, scenario: scenario.clone() }
         })
     };
     let mut put = 0;
     let mut restarts = Vec::new();
     for round in 0_u64.. {
-        let running = Running::start(make(&format!("w{round}"), storm.seed ^ round)).await;
+        let running = Running::start(make(&format!("w{round}"), scenario.seed ^ round)).await;
         let mut events = running.handle.events();
         let count = rng.random_range(10..60).min(RECORDS - put);
         for _ in 0..count {
@@ -198,17 +198,17 @@ async fn blow(storm: Storm) -> Result<(), TestCaseError> {
         loop {
             sleep(Duration::from_millis(100)).await;
             let rows = leases(&store).await;
-            note(&book, &mut events);
+            add_skipped(&outcomes, &mut events);
             // The stored position is never past a record that is neither done nor given up.
             if let Some(row) = rows.first()
                 && let Position::Sequence(sequence, _) = row.position
             {
-                let book = book.lock().unwrap();
+                let outcomes = outcomes.lock().unwrap();
                 let stored: u64 = sequence.to_string().parse().unwrap();
                 for number in 1..=stored {
-                    let known = book.done.contains(&number)
-                        || book.given_up.contains(&number)
-                        || book.dead.contains(&number);
+                    let known = outcomes.done.contains(&number)
+                        || outcomes.given_up.contains(&number)
+                        || outcomes.dead.contains(&number);
                     prop_assert!(known, "{number} is passed at {stored}");
                 }
             }
@@ -222,36 +222,37 @@ async fn blow(storm: Storm) -> Result<(), TestCaseError> {
         }
         if rng.random_bool(0.5) {
             running.kill().await;
-            // Declared dead before the next one begins, so that two do not overlap in the book.
+            // Declared dead before the next one begins, so that two do not overlap in the outcomes.
             sleep(Duration::from_secs(30)).await;
         } else {
             running.handle.shutdown(Duration::from_secs(20)).await;
             drop(running.run.await);
         }
-        note(&book, &mut events);
-        restarts.push(book.lock().unwrap().done.len());
+        add_skipped(&outcomes, &mut events);
+        restarts.push(outcomes.lock().unwrap().done.len());
         if leases(&store).await.first().is_some_and(|row| row.position == all) {
             break;
         }
     }
-    let book = book.lock().unwrap();
-    if storm.then != OnFailure::Skip {
-        prop_assert!(book.given_up.is_empty());
+    let outcomes = outcomes.lock().unwrap();
+    if scenario.then != OnFailure::Skip {
+        prop_assert!(outcomes.given_up.is_empty());
     }
-    if storm.then != OnFailure::DeadLetter {
-        prop_assert!(book.dead.is_empty());
+    if scenario.then != OnFailure::DeadLetter {
+        prop_assert!(outcomes.dead.is_empty());
     }
     for number in 1..=RECORDS {
-        let known =
-            book.done.contains(&number) || book.given_up.contains(&number) || book.dead.contains(&number);
+        let known = outcomes.done.contains(&number)
+            || outcomes.given_up.contains(&number)
+            || outcomes.dead.contains(&number);
         prop_assert!(known, "{number} is lost");
     }
-    if !storm.tokens {
+    if !scenario.tokens {
         // In each run the records of a key are done in order; a later run may begin again at an earlier one.
         let mut from = 0;
         for to in restarts {
             let mut last: BTreeMap<u64, u64> = BTreeMap::new();
-            for number in &book.done[from..to] {
+            for number in &outcomes.done[from..to] {
                 let before = last.insert(number % KEYS, *number);
                 prop_assert!(before.is_none_or(|before| before < *number), "{before:?} before {number}");
             }
@@ -264,9 +265,9 @@ async fn blow(storm: Storm) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 20, ..ProptestConfig::default() })]
     #[test]
-    fn c1_c4_p8_whatever_handlers_do_nothing_is_lost_or_passed_and_order_holds(storm in storms()) {
+    fn c1_c4_p8_whatever_handlers_do_nothing_is_lost_or_passed_and_order_holds(scenario in scenarios()) {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(blow(storm))?;
+        runtime.block_on(run(scenario))?;
     }
 }
