@@ -1,6 +1,8 @@
 //! The tasks of this repository, for a machine that has nothing but a Rust toolchain: `cargo xtask` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
+#[cfg(test)]
+mod documented;
 mod layers;
 mod lines;
 mod promises;
