@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rokini::{Batch, Consumer, Error, Event, Handle, HandlerError, StartPosition};
+use rokini::{Batch, Consumer, Error, Event, EventKind, Handle, HandlerError, StartPosition};
 use rokini_history::{CallEnd, Cause};
 use rokini_lease::{CountingStore, FaultTarget, FaultyStore, GroupId, LostCause, StoreFault, WallClock};
 use tokio::sync::broadcast::error::RecvError;
@@ -259,8 +259,8 @@ async fn watch_events(
             recorder.note(&format!("  w{worker} {line}"));
         }
         match event {
-            Ok(Event::Fenced) => recorder.fenced(worker),
-            Ok(Event::LeaseLost { shard, cause, .. }) => {
+            Ok(Event { kind: EventKind::Fenced, .. }) => recorder.fenced(worker),
+            Ok(Event { shard: Some(shard), kind: EventKind::LeaseLost { cause, .. }, .. }) => {
                 let cause = match cause {
                     LostCause::Seek => Cause::Seek,
                     LostCause::Stopped => Cause::Crash,
@@ -268,7 +268,7 @@ async fn watch_events(
                 };
                 recorder.excuse(cause, worker, shard_ref(&shard));
             }
-            Ok(Event::ShardRestarted { shard, .. }) => {
+            Ok(Event { shard: Some(shard), kind: EventKind::ShardRestarted { .. }, .. }) => {
                 recorder.excuse(Cause::Restart, worker, shard_ref(&shard))
             }
             Ok(_) => {}
@@ -283,22 +283,28 @@ async fn watch_events(
 /// What the log says about an event.
 fn described(event: &Event) -> Option<String> {
     Some(match event {
-        Event::Joined { worker, .. } => format!("joined as {worker}"),
-        Event::LeasesCreated { shards, .. } => format!("created {shards:?}"),
-        Event::ShardStarted { shard, epoch, position, .. } => {
+        Event { kind: EventKind::Joined { worker, .. }, .. } => format!("joined as {worker}"),
+        Event { kind: EventKind::LeasesCreated { shards, .. }, .. } => format!("created {shards:?}"),
+        Event { shard: Some(shard), kind: EventKind::ShardStarted { epoch, position, .. }, .. } => {
             format!("starts {shard} under epoch {epoch} at {position}")
         }
-        Event::HandedOver { shard, to, .. } => {
+        Event { shard: Some(shard), kind: EventKind::HandedOver { to, .. }, .. } => {
             let to = to.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
             format!("hands {shard} to {to}")
         }
-        Event::ShardEnded { shard, children, .. } => format!("ended {shard}, children {children:?}"),
-        Event::LeaseLost { shard, cause, .. } => format!("lost {shard}: {cause}"),
-        Event::ShardRestarted { shard, error, .. } => format!("restarts {shard}: {error}"),
-        Event::AuditFailed { error, .. } => format!("audit failed: {error}"),
-        Event::OutageBegan { .. } => "pauses".to_owned(),
-        Event::OutageEnded => "goes on".to_owned(),
-        Event::Fenced => "was declared dead".to_owned(),
+        Event { shard: Some(shard), kind: EventKind::ShardEnded { children, .. }, .. } => {
+            format!("ended {shard}, children {children:?}")
+        }
+        Event { shard: Some(shard), kind: EventKind::LeaseLost { cause, .. }, .. } => {
+            format!("lost {shard}: {cause}")
+        }
+        Event { shard: Some(shard), kind: EventKind::ShardRestarted { error, .. }, .. } => {
+            format!("restarts {shard}: {error}")
+        }
+        Event { kind: EventKind::AuditFailed { error, .. }, .. } => format!("audit failed: {error}"),
+        Event { kind: EventKind::OutageBegan { .. }, .. } => "pauses".to_owned(),
+        Event { kind: EventKind::OutageEnded, .. } => "goes on".to_owned(),
+        Event { kind: EventKind::Fenced, .. } => "was declared dead".to_owned(),
         _ => return None,
     })
 }

@@ -9,7 +9,9 @@ use std::pin::pin;
 
 use rokini::lease::store::dynamo::DynamoStore;
 use rokini::lease::{GroupId, LeaseStore};
-use rokini::{ConfigKey, Consumer, ErrorKind, Event, Monitoring, OtlpTraces, ShutdownReport, StreamRef};
+use rokini::{
+    ConfigKey, Consumer, ErrorKind, Event, EventKind, Monitoring, OtlpTraces, ShutdownReport, StreamRef,
+};
 use tokio::sync::broadcast::error::RecvError;
 
 pub(crate) use self::args::Args;
@@ -134,24 +136,28 @@ async fn run_until_stopped(
 fn show_event(event: &Event, context: &Context) {
     let ui = &context.ui;
     match event {
-        Event::MonitoringStarted { address } => {
+        Event { kind: EventKind::MonitoringStarted { address }, .. } => {
             ui.info(format_args!("answers probes and scrapers at http://{address}"));
         }
-        Event::Joined { worker } => ui.info(format_args!("joined the group as `{}`", worker.name)),
-        Event::ShardStarted { shard, epoch, position, .. } => {
+        Event { kind: EventKind::Joined { worker }, .. } => {
+            ui.info(format_args!("joined the group as `{}`", worker.name))
+        }
+        Event { shard: Some(shard), kind: EventKind::ShardStarted { epoch, position, .. }, .. } => {
             ui.info(format_args!("{shard}: started at {position} (epoch {epoch})"));
         }
-        Event::HandedOver { shard, to: Some(to), .. } => {
+        Event { shard: Some(shard), kind: EventKind::HandedOver { to: Some(to), .. }, .. } => {
             ui.info(format_args!("{shard}: handed over to `{}`", to.name));
         }
-        Event::HandedOver { shard, to: None, .. } => {
+        Event { shard: Some(shard), kind: EventKind::HandedOver { to: None, .. }, .. } => {
             ui.info(format_args!("{shard}: given back, for any worker to take"))
         }
-        Event::ShardEnded { shard, children, .. } => {
+        Event { shard: Some(shard), kind: EventKind::ShardEnded { children, .. }, .. } => {
             let children: Vec<_> = children.iter().map(|id| id.as_str()).collect();
             ui.info(format_args!("{shard}: read to its end; goes on in {}", children.join(", ")));
         }
-        Event::LeaseLost { shard, cause, .. } => ui.warn(format_args!("{shard}: the lease is lost: {cause}")),
+        Event { shard: Some(shard), kind: EventKind::LeaseLost { cause, .. }, .. } => {
+            ui.warn(format_args!("{shard}: the lease is lost: {cause}"))
+        }
         _ => {}
     }
 }

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use rokini::lease::MemoryStore;
-use rokini::{Batch, Consumer, DeadLetterFile, Event, HandlerError, OnFailure};
+use rokini::{Batch, Consumer, DeadLetterFile, Event, EventKind, HandlerError, OnFailure};
 use tokio::sync::mpsc;
 
 #[path = "support/endpoints.rs"]
@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (ran, ()) = tokio::join!(consumer.run(), watch);
     ran?;
     while let Ok(event) = events.try_recv() {
-        if let Event::DeadLettered { records, failures, .. } = event {
+        if let Event { kind: EventKind::DeadLettered { records, failures, .. }, .. } = event {
             println!("put aside: {} record after {failures} tries", records.len());
         }
     }

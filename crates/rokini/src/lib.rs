@@ -17,8 +17,10 @@ mod types;
 
 // What a program starts with.
 pub use aws::{AwsOptions, http_client};
+pub use consumer::builder::ConsumerBuilder;
+pub use consumer::builder::stream::{Delivered, Deliveries};
 pub use consumer::handle::Handle;
-pub use consumer::{Consumer, ConsumerBuilder, Delivered, Deliveries};
+pub use consumer::run::Consumer;
 pub use signals::{Signal, Signals};
 pub use types::error::{Error, ErrorKind};
 
@@ -52,19 +54,21 @@ pub use dead_letter::{DeadLetter, DeadLetterSink};
 pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart, DeadLetterStream};
 
 // Watching a consumer.
-pub use consumer::control::Phase;
 pub use consumer::shutdown_report::{ShardReport, ShardStop, ShutdownReport};
 pub use consumer::status::{Status, StreamStatus};
-pub use events::{Event, EventCode};
-pub use shard::status::{ShardState, ShardStatus};
+pub use events::event::Event;
+pub use events::table::{EventCode, EventKind};
+pub use shard::status::ShardStatus;
 pub use telemetry::health::{Health, HealthReason};
 pub use telemetry::scale::Scale;
-pub use telemetry::stall::StallCause;
+pub use types::phase::Phase;
+pub use types::shard_state::ShardState;
+pub use types::stall::StallCause;
 
 // Metrics and traces.
 /// The recorders that [`ConsumerBuilder::recorder`] takes.
 pub use metrics;
-pub use telemetry::defs::{Metric, MetricKind, MetricScope, Stability};
+pub use telemetry::metric::{Metric, MetricKind, MetricScope, MetricUnit, Stability};
 #[cfg(feature = "otlp")]
 pub use telemetry::otlp::OtlpTraces;
 

@@ -1,8 +1,13 @@
 //! One shard in this worker.
 
-pub(crate) mod dispatcher;
-pub(crate) mod fetch;
+mod calls;
+mod dispatcher;
+mod fetch;
+pub(crate) mod held_shard;
+pub(crate) mod observer;
 pub(crate) mod progress;
+pub(crate) mod resources;
 pub(crate) mod status;
 pub(crate) mod task;
-pub(crate) mod watchdog;
+mod watchdog;
+pub(crate) mod worker_state;

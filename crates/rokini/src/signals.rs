@@ -134,7 +134,7 @@ impl Signals {
     }
 }
 
-impl crate::consumer::Consumer {
+impl crate::consumer::run::Consumer {
     /// As [`Consumer::run`](Self::run), and the first SIGTERM or SIGINT stops it in order, within
     /// [`ConfigKey::ShutdownDeadline`](crate::ConfigKey). A second one drops what still runs; the report then says what
     /// was abandoned ([`ShutdownReport::is_clean`]), and the others wait for the failover time.

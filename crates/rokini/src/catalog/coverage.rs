@@ -2,7 +2,7 @@
 
 use rokini_lease::{HashRange, LeaseRow};
 
-use crate::ShardDescription;
+use crate::source::stream_source::ShardDescription;
 
 /// The hashes that no unfinished lease covers, in order, as the fewest ranges. None where a lease does not say what
 /// it covers.

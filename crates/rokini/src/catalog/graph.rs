@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rokini_lease::{LeaseKey, LeaseRow, Position, ShardId, StreamId};
 
-use crate::ShardDescription;
+use crate::source::stream_source::ShardDescription;
 
 /// What is known when leases are planned.
 #[derive(Debug, Clone, Copy)]

@@ -12,11 +12,14 @@ use rokini_lease::{
 use super::graph::{self, Known};
 use super::streams::{OpenStream, is_older};
 use super::{coverage, record_search};
-use crate::events::{Event, Events};
-use crate::{
-    Error, ErrorKind, ShardDescription, ShardEnd, ShardSelection, StartPosition, StreamDescription,
-    StreamRef, StreamSource,
+use crate::events::emitter::Events;
+use crate::events::table::EventKind;
+use crate::source::stream_source::{
+    ShardDescription, ShardEnd, ShardSelection, StreamDescription, StreamSource,
 };
+use crate::types::error::{Error, ErrorKind};
+use crate::types::start_position::StartPosition;
+use crate::types::stream_ref::StreamRef;
 
 /// Lease rows written at once.
 const WRITES_AT_ONCE: usize = 16;
@@ -27,6 +30,8 @@ pub(crate) struct Catalog {
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) group: GroupId,
     pub(crate) events: Events,
+    /// Where the group starts in a stream of which it has no position.
+    pub(crate) start: StartPosition,
     /// Whether children start without waiting for their parents.
     pub(crate) ignore_order: bool,
 }
@@ -46,7 +51,6 @@ impl Catalog {
         &self,
         source: &Arc<dyn StreamSource>,
         expected: &[StreamRef],
-        start: &StartPosition,
     ) -> Result<OpenStream, Error> {
         let stream = source.describe().await?;
         let reads = source.reference();
@@ -65,28 +69,23 @@ impl Catalog {
                 ),
             ));
         }
-        self.open_described(source, stream, start).await
+        self.open_described(source, stream).await
     }
 
     /// The stream that has the name of `old` now, if it was made after that one.
-    pub(crate) async fn renewed(
-        &self,
-        old: &OpenStream,
-        start: &StartPosition,
-    ) -> Result<Option<OpenStream>, Error> {
+    pub(crate) async fn renewed(&self, old: &OpenStream) -> Result<Option<OpenStream>, Error> {
         let stream = old.source.describe().await?;
         if !is_older(&old.id, &stream.id) {
             old.set_retention(stream.retention);
             return Ok(None);
         }
-        self.open_described(&old.source, stream, start).await.map(Some)
+        self.open_described(&old.source, stream).await.map(Some)
     }
 
     async fn open_described(
         &self,
         source: &Arc<dyn StreamSource>,
         stream: StreamDescription,
-        start: &StartPosition,
     ) -> Result<OpenStream, Error> {
         let retention = stream.retention;
         let row = match self.store.stream(&self.group, &stream.id).await? {
@@ -95,12 +94,12 @@ impl Catalog {
                 let start = match self.reads_an_older(&stream.id).await? {
                     // The group reads this stream already: what was put into it since it was made again is new.
                     true => Position::TrimHorizon,
-                    false => self.resolve(source, start, &stream).await?,
+                    false => self.resolve(source, &stream).await?,
                 };
                 self.store_start(StreamRow { id: stream.id, name: stream.name, start }).await?
             }
         };
-        self.events.tell(Event::StartResolved { stream: row.id.clone(), position: row.start });
+        self.events.emit_for_stream(&row.id, EventKind::StartResolved { position: row.start });
         Ok(OpenStream::new(row.id, row.name, row.start, Arc::clone(source), retention))
     }
 
@@ -109,13 +108,12 @@ impl Catalog {
     async fn resolve(
         &self,
         source: &Arc<dyn StreamSource>,
-        start: &StartPosition,
         stream: &StreamDescription,
     ) -> Result<Position, Error> {
-        let (number, progress) = match start {
+        let (number, progress) = match &self.start {
             StartPosition::AtSequence(number) => (*number, Progress::Nothing),
             StartPosition::AfterSequence(number) => (*number, Progress::Whole),
-            _ => return resolve(start, stream),
+            start => return resolve(start, stream),
         };
         let found = record_search::record(source, number).await?;
         let position = Position::Sequence(number, progress);
@@ -168,7 +166,7 @@ impl Catalog {
         self.retire_ended(&mut leases, &listing).await?;
         let holes = coverage::holes(leases.values());
         if listing.iter().all(|shard| leases.contains_key(&shard.id)) {
-            self.tell_holes(stream, &holes, holes.len());
+            self.report_holes(stream, &holes, holes.len());
             return Ok(Audit { created: 0, holes });
         }
         // By its name, the listing may be that of a stream made again meanwhile.
@@ -196,14 +194,13 @@ impl Catalog {
         generations.push(mended);
         let left = coverage::holes(leases.values().chain(generations.iter().flatten()));
         let created = self.create(stream, generations).await?;
-        self.tell_holes(stream, &holes, left.len());
+        self.report_holes(stream, &holes, left.len());
         Ok(Audit { created, holes: left })
     }
 
-    fn tell_holes(&self, stream: &OpenStream, holes: &[HashRange], left: usize) {
+    fn report_holes(&self, stream: &OpenStream, holes: &[HashRange], left: usize) {
         if !holes.is_empty() {
-            let (stream, holes) = (stream.id.clone(), holes.to_vec());
-            self.events.tell(Event::HolesFound { stream, holes, left });
+            self.events.emit_for_stream(&stream.id, EventKind::HolesFound { holes: holes.to_vec(), left });
         }
     }
 
@@ -216,8 +213,7 @@ impl Catalog {
         for row in older.filter(|row| !row.owner.as_ref().is_some_and(lives)) {
             let removed = self.store.delete_lease(&self.group, &row.key, row.epoch).await?;
             if removed && !row.position.is_shard_end() {
-                let (stream, shard) = (row.key.stream.clone(), row.key.shard.clone());
-                self.events.tell(Event::ShardGone { stream, shard, position: row.position });
+                self.events.emit_for_shard(&row.key, EventKind::ShardGone { position: row.position });
             }
         }
         Ok(())
@@ -265,7 +261,7 @@ impl Catalog {
         let count = created.len();
         if count > 0 {
             created.sort();
-            self.events.tell(Event::LeasesCreated { stream: stream.id.clone(), shards: created });
+            self.events.emit_for_stream(&stream.id, EventKind::LeasesCreated { shards: created });
         }
         Ok(count)
     }

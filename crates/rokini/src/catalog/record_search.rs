@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rokini_lease::{Position, Progress, SequenceNumber, ShardId};
 
-use crate::{Error, ErrorKind, ShardDescription, ShardSelection, StreamSource};
+use crate::source::stream_source::{ShardDescription, ShardSelection, StreamSource};
+use crate::types::error::{Error, ErrorKind};
 
 /// Shards asked at once.
 const ASKED_AT_ONCE: usize = 16;

@@ -9,8 +9,9 @@ use rokini_lease::{HashRange, Position, StreamId};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::consumer::engine::apart;
-use crate::{Error, StreamSource};
+use crate::source::stream_source::StreamSource;
+use crate::types::error::Error;
+use crate::types::stream_ref::tell_apart;
 
 /// A stream whose start position is stored.
 #[derive(Debug)]
@@ -84,6 +85,11 @@ impl OpenStream {
     pub(crate) async fn doubted(&self) {
         self.doubt.notified().await;
     }
+}
+
+/// Refuses two streams that positions could not tell apart.
+pub(crate) fn apart(one: &dyn StreamSource, other: &dyn StreamSource) -> Result<(), Error> {
+    one.reference().zip(other.reference()).map_or(Ok(()), |(one, other)| tell_apart(one, other))
 }
 
 /// Streams by id.

@@ -1,55 +1,68 @@
-//! Minds the streams that are read: audits their leases, and notices when one was made again.
+//! Keeps the shards of the streams that are read in step with their leases: audits them, and notices when a stream was
+//! made again.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini_lease::{HashRange, Member, StreamId};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::streams::{OpenStream, is_older};
+use super::leases::Catalog;
+use super::streams::{OpenStream, Streams, is_older};
 use super::{coverage, duty};
-use crate::consumer::engine::Engine;
+use crate::events::table::EventKind;
 use crate::types::backoff::{COORDINATION, Retry};
-use crate::{Error, Event};
+use crate::types::error::Error;
 
-/// Keeps one syncer for each stream that is read, for as long as it is polled.
-pub(crate) async fn streams(engine: Arc<Engine>, member: Member, mut rng: StdRng) -> Infallible {
-    let mut changes = engine.streams.subscribe();
-    let mut syncers: BTreeMap<StreamId, AbortOnDropHandle<()>> = BTreeMap::new();
-    loop {
-        let open = Arc::clone(&changes.borrow_and_update());
-        member.set_streams(Some(open.keys().cloned().collect()));
-        syncers.retain(|id, _| open.contains_key(id));
-        for (id, stream) in open.iter() {
-            syncers.entry(id.clone()).or_insert_with(|| {
-                let syncer = ShardSyncer {
-                    engine: Arc::clone(&engine),
-                    stream: Arc::clone(stream),
-                    member: member.clone(),
-                    retry: Retry::new(COORDINATION, StdRng::from_rng(&mut rng)),
-                    rng: StdRng::from_rng(&mut rng),
-                    holes: Vec::new(),
-                };
-                AbortOnDropHandle::new(engine.tracker.spawn(syncer.run()))
-            });
-        }
-        if changes.changed().await.is_err() {
-            std::future::pending::<Infallible>().await;
+/// What all syncers of a worker share.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardSyncers {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) member: Member,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) audit_interval: Duration,
+}
+
+impl ShardSyncers {
+    /// Keeps one syncer for each stream that is read, for as long as it is polled.
+    pub(crate) async fn run(self, mut rng: StdRng) -> Infallible {
+        let mut changes = self.streams.subscribe();
+        let mut syncers: BTreeMap<StreamId, AbortOnDropHandle<()>> = BTreeMap::new();
+        loop {
+            let open = Arc::clone(&changes.borrow_and_update());
+            self.member.set_streams(Some(open.keys().cloned().collect()));
+            syncers.retain(|id, _| open.contains_key(id));
+            for (id, stream) in open.iter() {
+                syncers.entry(id.clone()).or_insert_with(|| {
+                    let syncer = ShardSyncer {
+                        shared: self.clone(),
+                        stream: Arc::clone(stream),
+                        retry: Retry::new(COORDINATION, StdRng::from_rng(&mut rng)),
+                        rng: StdRng::from_rng(&mut rng),
+                        holes: Vec::new(),
+                    };
+                    AbortOnDropHandle::new(self.tracker.spawn(syncer.run()))
+                });
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<Infallible>().await;
+            }
         }
     }
 }
 
 struct ShardSyncer {
-    engine: Arc<Engine>,
+    shared: ShardSyncers,
     stream: Arc<OpenStream>,
-    member: Member,
     retry: Retry,
     rng: StdRng,
-    /// As the last look at the listing showed them.
+    /// As this worker's listing showed them last.
     holes: Vec<HashRange>,
 }
 
@@ -78,19 +91,19 @@ impl ShardSyncer {
 
     /// Spread, so that a fleet started at once does not wake at once for ever.
     fn next(&mut self) -> Instant {
-        Instant::now() + self.engine.config.audit_interval.mul_f64(self.rng.random_range(0.9..1.1))
+        Instant::now() + self.shared.audit_interval.mul_f64(self.rng.random_range(0.9..1.1))
     }
 
     /// One worker is enough. Where holes stay although it should have mended them, the next one looks too.
     fn is_on_duty(&self) -> bool {
-        let fleet = self.member.snapshot();
-        let place = duty::place(&self.stream.id, self.member.id(), &fleet.workers);
+        let fleet = self.shared.member.snapshot();
+        let place = duty::place(&self.stream.id, self.shared.member.id(), &fleet.workers);
         place == 0 || place == 1 && !self.stream.holes().is_empty()
     }
 
     /// What this worker's own listing shows. A listing may lag, so only what it shows twice counts.
     fn look_for_holes(&mut self) {
-        let fleet = self.member.snapshot();
+        let fleet = self.shared.member.snapshot();
         let seen = coverage::holes(fleet.leases.iter().filter(|row| row.key.stream == self.stream.id));
         let before = std::mem::replace(&mut self.holes, seen);
         self.stream.set_holes(if before == self.holes { before } else { Vec::new() });
@@ -98,10 +111,10 @@ impl ShardSyncer {
 
     /// Whether another worker found a newer stream of the same name.
     fn newer_is_stored(&self) -> bool {
-        self.member.snapshot().streams.iter().any(|row| is_older(&self.stream.id, &row.id))
+        self.shared.member.snapshot().streams.iter().any(|row| is_older(&self.stream.id, &row.id))
     }
 
-    /// Until it went through. `true` ends this syncer.
+    /// Tries until it went through. `true` ends this syncer.
     async fn with_patience(&mut self, step: Step) -> bool {
         loop {
             let done = match step {
@@ -128,28 +141,27 @@ impl ShardSyncer {
     }
 
     fn failed(&self, error: &Error) {
-        let (stream, error) = (self.stream.id.clone(), error.to_string());
-        self.engine.events.tell(Event::AuditFailed { stream, error });
+        let failed = EventKind::AuditFailed { error: error.to_string() };
+        self.shared.catalog.events.emit_for_stream(&self.stream.id, failed);
     }
 
     async fn audit(&self) -> Result<(), Error> {
-        let audit = self.engine.catalog.audit(&self.stream).await?;
+        let audit = self.shared.catalog.audit(&self.stream).await?;
         self.stream.set_holes(audit.holes);
         if audit.created > 0 {
-            self.member.wake();
+            self.shared.member.wake();
         }
         Ok(())
     }
 
     /// Reads the stream that has this name now. `true` where that is another one.
     async fn renew(&self) -> Result<bool, Error> {
-        let (engine, old) = (&self.engine, &self.stream);
-        let Some(new) = engine.catalog.renewed(old, &engine.config.start).await? else { return Ok(false) };
-        engine.catalog.begin(&new).await?;
-        let (stream, by) = (old.id.clone(), new.id.clone());
-        engine.events.tell(Event::StreamReplaced { stream, by });
+        let (catalog, old) = (&self.shared.catalog, &self.stream);
+        let Some(new) = catalog.renewed(old).await? else { return Ok(false) };
+        catalog.begin(&new).await?;
+        catalog.events.emit_for_stream(&old.id, EventKind::StreamReplaced { by: new.id.clone() });
         // Ends this syncer, among others.
-        engine.streams.replace(old, new);
+        self.shared.streams.replace(old, new);
         Ok(true)
     }
 }

@@ -2,7 +2,7 @@
 
 mod broadcast;
 mod settings;
-pub(super) mod stream;
+pub(crate) mod stream;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,21 +12,14 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{AssignmentPolicy, BillingMode, DynamoStore, GroupId, LeaseStore, MemoryStore, WallClock};
 
-use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
-
 use broadcast::TABLE_KEYS;
 
-use super::Consumer;
-use super::control::Control;
-use super::engine::{Engine, Sources, refuse_dead_letters};
-use super::run::Runner;
+use super::assembly::{Parts, assemble};
+use super::run::Consumer;
+use super::sources::{Sources, refuse_dead_letters};
 use crate::aws;
-use crate::catalog::leases::Catalog;
-use crate::catalog::streams::Streams;
 use crate::config::{Balance, ConfigKey, ConsumerConfig};
 use crate::dead_letter::DeadLetterSink;
-use crate::events::Events;
 use crate::processor::batch::Batch;
 use crate::processor::closure::{ForEach, ForEachBatch};
 use crate::processor::decode::Decode;
@@ -34,9 +27,7 @@ use crate::processor::factory::Factory;
 use crate::processor::record_processor::RecordProcessor;
 use crate::processor::shard_context::ShardContext;
 use crate::source::stream_source::StreamSource;
-use crate::telemetry::{
-    Telemetry, peek::Backlogs, recorders::Recorders, registry::Registry, sampler::Looks, service,
-};
+use crate::telemetry::recorders::Recorders;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::failure::{HandlerError, OnFailure};
 use crate::types::record::Record;
@@ -58,6 +49,13 @@ pub struct ConsumerBuilder {
     policy: Option<AssignmentPolicy>,
     recorders: Recorders,
     wrong: Option<Error>,
+}
+
+impl Consumer {
+    /// A consumer with nothing set.
+    pub fn builder() -> ConsumerBuilder {
+        ConsumerBuilder::default()
+    }
 }
 
 impl ConsumerBuilder {
@@ -278,30 +276,20 @@ impl ConsumerBuilder {
             (None, Balance::Throughput) => AssignmentPolicy::Throughput,
             (None, _) => AssignmentPolicy::Even,
         };
-        let registry = (!config.monitoring.is_empty()).then(Arc::<Registry>::default);
-        let exporters =
-            service::exporters(&config, registry.as_ref(), aws.as_ref(), &group, self.clock.millis())?;
-        let telemetry = Telemetry::new(&group, registry, self.recorders, config.metrics_shard_label);
-        let events = Events::new(Arc::new(telemetry));
-        let ignore_order = config.ignore_shard_order;
-        let catalog = Catalog { store, group, events: events.clone(), ignore_order };
-        let engine = Arc::new(Engine {
+        let runner = assemble(Parts {
             config,
-            catalog,
-            factory,
-            events,
-            tracker: TaskTracker::new(),
-            clock: self.clock,
-            policy,
-            looks: Looks::new(),
-            backlogs: Backlogs::default(),
-            dead_letter,
-            streams: Streams::default(),
+            group,
+            store,
             sources,
-            paused: watch::Sender::new(false),
-        });
-        let control = Arc::new(Control::new(&engine));
-        Ok(Consumer { runner: Runner { engine, control, rng, exporters } })
+            factory,
+            dead_letter,
+            policy,
+            recorders: self.recorders,
+            aws,
+            clock: self.clock,
+            rng,
+        })?;
+        Ok(Consumer { runner })
     }
 }
 

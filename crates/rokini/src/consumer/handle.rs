@@ -7,23 +7,27 @@ use rokini_lease::{LeaseKey, Member, Position, SequenceNumber, ShardId, StreamId
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout_at};
 
-use super::control::{Control, Phase, Stop};
+use super::control::{Control, Stop};
 use super::shutdown_report::ShutdownReport;
 use super::status::{Status, StreamStatus};
-use crate::telemetry::{health::Health, scale::Scale};
+use crate::events::event::Event;
+use crate::telemetry::health::Health;
+use crate::telemetry::scale::Scale;
 use crate::types::duration::LONGEST;
-use crate::{Error, ErrorKind, Event, ShardState};
+use crate::types::error::{Error, ErrorKind};
+use crate::types::phase::Phase;
+use crate::types::shard_state::ShardState;
 
 mod streams;
 
 /// A handle to a [`Consumer`](crate::Consumer). Clones are handles to the same.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    control: Arc<Control>,
+    pub(super) control: Arc<Control>,
 }
 
 impl Handle {
-    pub(crate) fn new(control: Arc<Control>) -> Self {
+    pub(super) fn new(control: Arc<Control>) -> Self {
         Self { control }
     }
 
@@ -43,7 +47,7 @@ impl Handle {
             }
             sooner
         });
-        if self.control.phase() == Phase::Created {
+        if self.control.worker.phase() == Phase::Created {
             return ShutdownReport::default();
         }
         let mut report = self.control.report.subscribe();
@@ -56,22 +60,22 @@ impl Handle {
 
     /// [`Handle::shutdown`] with the configured deadline ([`ConfigKey::ShutdownDeadline`](crate::ConfigKey)).
     pub async fn stop(&self) -> ShutdownReport {
-        self.shutdown(self.control.engine.config.shutdown_deadline).await
+        self.shutdown(self.control.config.shutdown_deadline).await
     }
 
     /// How this worker and its shards stand.
     #[must_use]
     pub fn status(&self) -> Status {
         let control = &self.control;
-        let member = control.member();
+        let member = control.worker.member();
         Status {
-            group: control.engine.catalog.group.clone(),
+            group: control.catalog.group.clone(),
             worker: member.as_ref().map(|member| member.id().clone()),
-            phase: control.phase(),
-            streams: control.engine.streams.all().values().map(|stream| StreamStatus::of(stream)).collect(),
-            paused: *control.engine.paused.borrow(),
+            phase: control.worker.phase(),
+            streams: control.streams.all().values().map(|stream| StreamStatus::of(stream)).collect(),
+            paused: *control.paused.borrow(),
             valid: member.as_ref().is_some_and(Member::is_valid),
-            shards: control.shards().values().map(|live| live.status()).collect(),
+            shards: control.worker.shards().values().map(|shard| shard.snapshot().status).collect(),
             fleet: member.map(|member| member.snapshot()).unwrap_or_default(),
         }
     }
@@ -85,7 +89,7 @@ impl Handle {
     /// record was not delivered yet under this hold, [`ErrorKind::Configuration`] when the store refuses the
     /// write for good, and when shards of several streams have this id: use [`Handle::checkpoint_in`] then.
     pub async fn checkpoint(&self, shard: &ShardId, sequence: SequenceNumber) -> Result<(), Error> {
-        let shards = self.control.shards();
+        let shards = self.control.worker.shards();
         let mut found = shards.into_iter().filter(|(key, _)| key.shard == *shard);
         match (found.next(), found.next()) {
             (Some((key, _)), None) => self.checkpoint_in(&key.stream, shard, sequence).await,
@@ -111,8 +115,8 @@ impl Handle {
         sequence: SequenceNumber,
     ) -> Result<(), Error> {
         let key = LeaseKey::new(stream.clone(), shard.clone());
-        let live = self.control.shards().get(&key).cloned().ok_or_else(|| not_here(shard))?;
-        live.context.checkpoints().request(Position::after(sequence)).await
+        let progress = self.control.worker.shards().get(&key).cloned().ok_or_else(|| not_here(shard))?;
+        progress.context.checkpoints().request(Position::after(sequence)).await
     }
 
     /// Lets a shard of this worker go on that is [`ShardState::Halted`](crate::ShardState): the records that halted it
@@ -121,13 +125,13 @@ impl Handle {
     /// # Errors
     /// [`ErrorKind::Fenced`] when this worker does not have the shard (any more).
     pub fn retry_halted(&self, shard: &ShardId) -> Result<bool, Error> {
-        let shards = self.control.shards();
+        let shards = self.control.worker.shards();
         let mut here = shards.iter().filter(|(key, _)| key.shard == *shard).peekable();
         if here.peek().is_none() {
             return Err(not_here(shard));
         }
-        let halted = here.filter(|(_, live)| live.status().state == ShardState::Halted);
-        Ok(halted.map(|(_, live)| live.resume()).count() > 0)
+        let halted = here.filter(|(_, shard)| shard.snapshot().status.state == ShardState::Halted);
+        Ok(halted.map(|(_, shard)| shard.resume()).count() > 0)
     }
 
     /// Stops reading in this worker: no read begins any more, and one that is under way is given up. What was read
@@ -135,25 +139,25 @@ impl Handle {
     /// concerned. Lasts until [`Handle::resume`], also over a time in which this worker is declared dead; not over a
     /// restart.
     pub fn pause(&self) {
-        self.control.engine.paused.send_replace(true);
+        self.control.paused.send_replace(true);
     }
 
     /// Reads again, after the last record that was read.
     pub fn resume(&self) {
-        self.control.engine.paused.send_replace(false);
+        self.control.paused.send_replace(false);
     }
 
-    /// Whether this worker is to be restarted, and whether it does its part, with what is wrong. By a look at all
-    /// its shards that takes place once a second; events and metrics are made from the same look.
+    /// Whether this worker is to be restarted, and whether it does its part, with what is wrong. By a sample of all its
+    /// shards that is taken once a second; events and metrics are made from the same sample.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.control.engine.looks.health(self.control.phase())
+        self.control.monitor.health()
     }
 
     /// How many workers the group should have, as this worker sees it: see [`ConfigKey::TargetLag`](crate::ConfigKey).
     #[must_use]
     pub fn scale(&self) -> Scale {
-        self.control.engine.looks.scale()
+        self.control.monitor.scale()
     }
 
     /// The metrics as Prometheus scrapes them, for the application's own server (content type
@@ -161,17 +165,13 @@ impl Handle {
     #[cfg(feature = "prometheus")]
     #[must_use]
     pub fn prometheus(&self) -> Option<String> {
-        let engine = &self.control.engine;
-        let wanted = engine.config.monitoring.contains(&crate::Monitoring::Prometheus);
-        let registry = engine.telemetry().registry().filter(|_| wanted)?;
-        self.control.settle();
-        Some(crate::telemetry::prometheus::render(registry))
+        self.control.monitor.prometheus()
     }
 
-    /// What happens from now on. A receiver that falls behind by 1,024 events misses some and is told so.
+    /// What happens from now on. A receiver that falls behind by 1,024 events misses some, and learns how many.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.control.engine.events.subscribe()
+        self.control.subscribers.subscribe()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A consumer's life: find the stream, join the group, work, leave.
 
+use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,33 +9,100 @@ use futures::FutureExt;
 use futures::future::{self, BoxFuture};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rokini_lease::{MemberEvent, WorkerName};
+use rokini_lease::{AssignmentPolicy, Member, MemberEvent, WorkerName};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::control::{Control, Phase, Stop};
-use super::engine::Engine;
+use super::control::{Control, Stop};
+use super::handle::Handle;
 use super::shard_tasks::{Ended, ShardTasks};
-use super::shutdown_report::ShardReport;
-use super::start::{Joined, START_PATIENCE, join, open};
+use super::shutdown_report::{ShardReport, ShutdownReport};
+use super::start::{Joined, Joining, START_PATIENCE, member_config, open};
 use crate::catalog::streams::OpenStream;
-use crate::catalog::syncer;
+use crate::catalog::syncer::ShardSyncers;
+use crate::events::table::EventKind;
+use crate::shard::resources::ShardResources;
+use crate::telemetry::consumer_metrics::ConsumerMetrics;
 use crate::telemetry::export::{Exporter, Exports};
-use crate::telemetry::{http, peek, sampler::Sampler};
-use crate::{Error, ErrorKind, Event, Handle, ShutdownReport};
+use crate::telemetry::http;
+use crate::telemetry::sampler::Sampler;
+use crate::telemetry::unowned_lag::UnownedReader;
+use crate::types::error::{Error, ErrorKind};
+use crate::types::phase::Phase;
 
 /// The most of a shutdown's deadline that is kept for the store once handlers are given up.
 const STORE_TIME: Duration = Duration::from_secs(1);
 /// How long a stop waits for a join that is under way, so that no worker row is left behind.
 const JOIN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// One worker of a group: works on its share of the shards of a stream.
+///
+/// ```no_run
+/// use rokini::lease::MemoryStore;
+/// use rokini::{Consumer, Error, StartPosition};
+///
+/// # async fn example(aws: aws_types::SdkConfig) -> Result<(), Error> {
+/// let consumer = Consumer::builder()
+///     .group("billing")
+///     .stream("orders")
+///     .start(StartPosition::TrimHorizon)
+///     .store(MemoryStore::new())
+///     .aws(&aws)
+///     .for_each(|record| async move {
+///         println!("{}: {} bytes", record.partition_key, record.data.len());
+///         Ok(())
+///     })
+///     .build()
+///     .await?;
+/// let handle = consumer.handle(); // for shutdown, status, events
+/// # drop(handle);
+/// consumer.run().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-pub(crate) struct Runner {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) control: Arc<Control>,
-    pub(crate) rng: StdRng,
-    pub(crate) exporters: Vec<Box<dyn Exporter>>,
+pub struct Consumer {
+    pub(super) runner: Runner,
+}
+
+impl Consumer {
+    /// A handle to stop and watch this consumer, before, while and after it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.runner.control))
+    }
+
+    /// Runs until [`Handle::shutdown`]. Dropping the returned future stops the work at once, without handing
+    /// over: the others wait for the failover time.
+    ///
+    /// # Errors
+    /// What cannot pass by itself, with the same kinds as [`Error::kind`]:
+    /// - at the start, [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) and
+    ///   [`ErrorKind::Permission`](crate::ErrorKind::Permission) at once, and what passes by itself
+    ///   ([`Error::is_retryable`]) when it has not passed within a minute;
+    /// - later only a second live worker of the same name.
+    pub async fn run(self) -> Result<ShutdownReport, Error> {
+        self.runner.run().await
+    }
+}
+
+/// Runs a consumer.
+pub(super) struct Runner {
+    pub(super) control: Arc<Control>,
+    pub(super) resources: Arc<ShardResources>,
+    pub(super) metrics: Arc<ConsumerMetrics>,
+    pub(super) policy: AssignmentPolicy,
+    pub(super) sampler: Sampler,
+    pub(super) unowned: UnownedReader,
+    pub(super) exporters: Vec<Box<dyn Exporter>>,
+    pub(super) rng: StdRng,
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("control", &self.control).finish_non_exhaustive()
+    }
 }
 
 /// Whatever ends the run, handles learn that it is over, and a member that was not left stops at once.
@@ -42,7 +110,7 @@ struct Over<'a>(&'a Control);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        if let Some(member) = self.0.member() {
+        if let Some(member) = self.0.worker.member() {
             // Its first step, without an await, ends heartbeats and validity.
             let _ = member.leave(Instant::now()).now_or_never();
         }
@@ -58,24 +126,26 @@ enum Incarnation {
 
 impl Runner {
     /// The future is large and lives once per consumer, so it is boxed; its type says that it can be spawned.
-    pub(crate) fn run(self) -> BoxFuture<'static, Result<ShutdownReport, Error>> {
-        Box::pin(self.live())
+    fn run(self) -> BoxFuture<'static, Result<ShutdownReport, Error>> {
+        Box::pin(self.watched())
     }
 
-    async fn live(mut self) -> Result<ShutdownReport, Error> {
-        let control = Arc::clone(&self.control);
+    /// The work, with what watches it.
+    async fn watched(self) -> Result<ShutdownReport, Error> {
+        let Self { control, resources, metrics, policy, sampler, unowned, exporters, rng } = self;
         let over = Over(&control);
-        let mut looking = JoinSet::new();
-        looking.spawn(Sampler::new(&self.engine, &control).run());
-        looking.spawn(peek::run(Arc::clone(&self.engine), Arc::clone(&control)));
-        if let Some(address) = self.engine.config.monitoring_listen {
+        let mut watchers = JoinSet::new();
+        watchers.spawn(sampler.run());
+        watchers.spawn(unowned.run());
+        if let Some(address) = control.config.monitoring_listen {
             let (listener, address) = http::bind(address).await?;
-            looking.spawn(http::serve(listener, Handle::new(Arc::clone(&control))));
-            self.engine.events.tell(Event::MonitoringStarted { address });
+            watchers.spawn(http::serve(listener, Arc::clone(&control.monitor)));
+            control.events.emit(EventKind::MonitoringStarted { address });
         }
-        let exports = Exports::start(&self.engine, &control, std::mem::take(&mut self.exporters));
-        let worked = self.work().await;
-        control.set_member(None);
+        let exports = Exports::start(exporters, &control.worker, &control.events, &resources.clock);
+        let work = Work { control: Arc::clone(&control), resources, metrics, policy, rng };
+        let worked = work.run().await;
+        control.worker.set_member(None);
         // Within the shutdown's deadline.
         let deadline = control.stop.borrow().map(|stop| stop.deadline);
         exports.finish(deadline).await;
@@ -85,34 +155,36 @@ impl Runner {
         drop(over);
         worked
     }
+}
 
-    async fn work(&mut self) -> Result<ShutdownReport, Error> {
-        let (engine, control) = (Arc::clone(&self.engine), Arc::clone(&self.control));
-        control.set_phase(Phase::Starting);
+/// What a worker does from its start to its stop.
+struct Work {
+    control: Arc<Control>,
+    resources: Arc<ShardResources>,
+    metrics: Arc<ConsumerMetrics>,
+    policy: AssignmentPolicy,
+    rng: StdRng,
+}
+
+impl Work {
+    async fn run(mut self) -> Result<ShutdownReport, Error> {
+        let control = Arc::clone(&self.control);
+        control.worker.set_phase(Phase::Starting);
         let opened = tokio::select! {
             biased;
             stop = control.stop_after(None) => return Ok(report_of(stop)),
             opened = self.open_all() => opened?,
         };
         for stream in opened {
-            engine.streams.add(stream)?;
+            control.streams.add(stream)?;
         }
-        let mut tasks = ShardTasks::new(&engine, &control, self.fork());
+        let rng = self.fork();
+        let mut tasks = ShardTasks::new(&control, &self.resources, &self.metrics, rng);
         let mut patience = Some(START_PATIENCE);
         loop {
-            let name = self.worker_name()?;
-            let rng = self.fork();
-            let mut joining = pin!(join(&engine, &name, patience, rng));
-            let joined = tokio::select! {
-                biased;
-                joined = &mut joining => joined?,
-                stop = control.stop_after(None) => {
-                    let limit = stop.deadline.min(Instant::now() + JOIN_PATIENCE);
-                    if let Ok(Ok((member, _))) = timeout_at(limit, &mut joining).await {
-                        member.leave(stop.deadline).await;
-                    }
-                    return Ok(report_of(stop));
-                }
+            let joined = match self.join(patience).await? {
+                Ok(joined) => joined,
+                Err(stop) => return Ok(report_of(stop)),
             };
             patience = None;
             match self.serve(joined, &mut tasks).await {
@@ -124,27 +196,51 @@ impl Runner {
 
     /// Every stream named before the start.
     fn open_all(&mut self) -> impl Future<Output = Result<Vec<OpenStream>, Error>> + use<> {
-        let engine = Arc::clone(&self.engine);
-        let opening: Vec<_> =
-            engine.sources.take_wanted().into_iter().map(|source| (source, self.fork())).collect();
+        let control = Arc::clone(&self.control);
+        let wanted = control.sources.take_wanted();
+        let opening: Vec<_> = wanted.into_iter().map(|source| (source, self.fork())).collect();
         async move {
-            future::try_join_all(
-                opening.into_iter().map(|(source, rng)| open(&engine, source, &engine.config.streams, rng)),
-            )
-            .await
+            let (catalog, expected) = (&control.catalog, &control.config.streams);
+            let opening = opening.into_iter().map(|(source, rng)| open(catalog, source, expected, rng));
+            future::try_join_all(opening).await
+        }
+    }
+
+    /// Joins the group, unless the consumer is stopped meanwhile.
+    async fn join(&mut self, patience: Option<Duration>) -> Result<Result<Joined, Stop>, Error> {
+        let name = self.worker_name()?;
+        let rng = self.fork();
+        let control = &self.control;
+        let streams = control.streams.all().keys().cloned().collect();
+        let joining = Joining {
+            catalog: &control.catalog,
+            clock: &self.resources.clock,
+            tracker: &self.resources.tracker,
+            name: &name,
+            member: member_config(&control.config, self.policy.clone(), streams),
+        };
+        let mut joining = pin!(joining.run(patience, rng));
+        tokio::select! {
+            biased;
+            joined = &mut joining => joined.map(Ok),
+            stop = control.stop_after(None) => {
+                let limit = stop.deadline.min(Instant::now() + JOIN_PATIENCE);
+                if let Ok(Ok((member, _))) = timeout_at(limit, &mut joining).await {
+                    member.leave(stop.deadline).await;
+                }
+                Ok(Err(stop))
+            }
         }
     }
 
     /// One incarnation, from joined to left or fenced.
     async fn serve(&mut self, joined: Joined, tasks: &mut ShardTasks) -> Incarnation {
         let (member, mut events) = joined;
-        let (engine, control) = (Arc::clone(&self.engine), Arc::clone(&self.control));
-        let me = member.id().clone();
-        control.set_member(Some(member.clone()));
-        control.set_phase(Phase::Running);
-        engine.events.tell(Event::Joined { worker: me.clone() });
-        let minding = syncer::streams(Arc::clone(&engine), member.clone(), self.fork());
-        let minding = AbortOnDropHandle::new(engine.tracker.spawn(minding.map(drop)));
+        let control = Arc::clone(&self.control);
+        control.worker.set_member(Some(member.clone()));
+        control.worker.set_phase(Phase::Running);
+        control.events.emit(EventKind::Joined { worker: member.id().clone() });
+        let syncing = self.sync_shards(&member);
         let mut stop: Option<Stop> = None;
         let (mut abandoned, mut fenced) = (false, false);
         let mut report = ShutdownReport::default();
@@ -154,27 +250,14 @@ impl Runner {
                 biased;
                 newer = control.stop_after(stop) => {
                     stop = Some(newer);
-                    control.set_phase(Phase::Stopping);
+                    control.worker.set_phase(Phase::Stopping);
                     member.begin_leave();
                     tasks.stop();
                 }
-                event = events.recv(), if !fenced => match event {
-                    Some(MemberEvent::Granted(lease)) => tasks.granted(lease, me.clone()),
-                    Some(MemberEvent::OutageBegan { error }) => {
-                        engine.events.tell(Event::OutageBegan { error });
-                    }
-                    Some(MemberEvent::OutageEnded) => {
-                        engine.events.tell(Event::OutageEnded);
-                    }
-                    Some(MemberEvent::Fenced) | None => {
-                        engine.events.tell(Event::Fenced);
-                        fenced = true;
-                    }
-                    Some(_) => {}
-                },
-                Ended { live, outcome } = tasks.ended() => {
-                    if let Some(live) = live.filter(|_| stop.is_some()) {
-                        report.shards.push(ShardReport::new(&live, &outcome));
+                event = events.recv(), if !fenced => fenced = self.take_in(event, &member, tasks),
+                Ended { shard, outcome } = tasks.ended() => {
+                    if let Some(shard) = shard.filter(|_| stop.is_some()) {
+                        report.shards.push(ShardReport::new(&shard, &outcome));
                     }
                 }
                 () = until(times.map(|times| times.drained)), if !abandoned => {
@@ -182,7 +265,7 @@ impl Runner {
                     tasks.abandon();
                 }
                 () = until(times.map(|times| times.stored)), if abandoned => {
-                    report.shards.extend(tasks.abort().iter().map(|live| ShardReport::unfinished(live)));
+                    report.shards.extend(tasks.abort().iter().map(|shard| ShardReport::unfinished(shard)));
                     break;
                 }
             }
@@ -194,19 +277,54 @@ impl Runner {
             }
         }
         let Some(stop) = stop else {
-            control.set_member(None);
+            control.worker.set_member(None);
             return Incarnation::Fenced;
         };
         // Leases granted while the member was leaving are dropped here and are free once its row is gone.
-        drop((events, minding));
+        drop((events, syncing));
+        Incarnation::Stopped(self.leave(&member, stop, report).await)
+    }
+
+    fn sync_shards(&mut self, member: &Member) -> AbortOnDropHandle<()> {
+        let tracker = self.resources.tracker.clone();
+        let syncers = ShardSyncers {
+            catalog: Arc::clone(&self.control.catalog),
+            streams: Arc::clone(&self.control.streams),
+            member: member.clone(),
+            tracker: tracker.clone(),
+            audit_interval: self.control.config.audit_interval,
+        };
+        let syncing = syncers.run(self.fork());
+        AbortOnDropHandle::new(tracker.spawn(syncing.map(drop)))
+    }
+
+    /// Takes in what the membership reports. Returns whether it was fenced.
+    fn take_in(&self, event: Option<MemberEvent>, member: &Member, tasks: &mut ShardTasks) -> bool {
+        let events = &self.control.events;
+        match event {
+            Some(MemberEvent::Granted(lease)) => tasks.granted(lease, member.id().clone()),
+            Some(MemberEvent::OutageBegan { error }) => events.emit(EventKind::OutageBegan { error }),
+            Some(MemberEvent::OutageEnded) => events.emit(EventKind::OutageEnded),
+            Some(MemberEvent::Fenced) | None => {
+                events.emit(EventKind::Fenced);
+                return true;
+            }
+            Some(_) => {}
+        }
+        false
+    }
+
+    /// Leaves the group once the shards have left.
+    async fn leave(&self, member: &Member, stop: Stop, mut report: ShutdownReport) -> ShutdownReport {
+        let tracker = &self.resources.tracker;
         member.leave(stop.deadline).await;
-        engine.tracker.close();
-        if timeout_at(stop.deadline, engine.tracker.wait()).await.is_err() {
+        tracker.close();
+        if timeout_at(stop.deadline, tracker.wait()).await.is_err() {
             tracing::warn!("tasks of the consumer had not ended at the deadline of the shutdown");
         }
         report.shards.sort_by(|a, b| (&a.stream, &a.shard).cmp(&(&b.stream, &b.shard)));
         report.took = stop.begun.elapsed();
-        Incarnation::Stopped(report)
+        report
     }
 
     fn fork(&mut self) -> StdRng {
@@ -214,7 +332,7 @@ impl Runner {
     }
 
     fn worker_name(&mut self) -> Result<WorkerName, Error> {
-        if let Some(name) = &self.engine.config.worker {
+        if let Some(name) = &self.control.config.worker {
             return Ok(name.clone());
         }
         let suffix: u32 = self.rng.random();

@@ -67,8 +67,8 @@ pub enum ShardStop {
 }
 
 impl ShardReport {
-    pub(crate) fn new(live: &ShardProgress, outcome: &TaskOutcome) -> Self {
-        let checkpoints = live.context.checkpoints();
+    pub(super) fn new(shard: &ShardProgress, outcome: &TaskOutcome) -> Self {
+        let checkpoints = shard.context.checkpoints();
         let end = match outcome {
             TaskOutcome::HandedOver { to } => ShardStop::Drained { to: to.clone() },
             TaskOutcome::Finished => ShardStop::Ended,
@@ -77,9 +77,9 @@ impl ShardReport {
             TaskOutcome::Broken(_) => ShardStop::Abandoned { handling: None },
         };
         Self {
-            stream: live.context.stream().clone(),
-            shard: live.context.shard_id().clone(),
-            epoch: live.context.epoch(),
+            stream: shard.context.stream().clone(),
+            shard: shard.context.shard_id().clone(),
+            epoch: shard.context.epoch(),
             end,
             done: checkpoints.latest_done(),
             stored: checkpoints.stored(),
@@ -87,7 +87,7 @@ impl ShardReport {
     }
 
     /// Of a shard whose task did not end.
-    pub(crate) fn unfinished(live: &ShardProgress) -> Self {
-        Self::new(live, &TaskOutcome::Abandoned { handling: live.status().handling })
+    pub(super) fn unfinished(shard: &ShardProgress) -> Self {
+        Self::new(shard, &TaskOutcome::Abandoned { handling: shard.snapshot().status.handling })
     }
 }

@@ -1,71 +1,93 @@
 //! The steps before the first record: open streams, join the group.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{JoinError, LeaseStore, Member, MemberConfig, MemberEvent, WorkerName};
+use rokini_lease::{
+    AssignmentPolicy, JoinError, LeaseStore, Member, MemberConfig, MemberEvent, StreamId, WallClock,
+    WorkerName,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 
-use super::engine::Engine;
+use crate::catalog::leases::Catalog;
 use crate::catalog::streams::OpenStream;
+use crate::config::Settings;
+use crate::source::stream_source::StreamSource;
 use crate::types::backoff::{COORDINATION, Retry};
+use crate::types::error::{Error, ErrorKind};
 use crate::types::log_limiter::LogLimiter;
-use crate::{Error, ErrorKind, StreamRef, StreamSource};
+use crate::types::stream_ref::StreamRef;
 
 /// How long the start waits for what passes by itself: a start that cannot succeed should say so while somebody
 /// watches.
-pub(crate) const START_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) type Joined = (Member, mpsc::UnboundedReceiver<MemberEvent>);
+pub(super) type Joined = (Member, mpsc::UnboundedReceiver<MemberEvent>);
 
 /// A stream with its start position and leases stored, before anything is delivered.
-pub(crate) async fn open(
-    engine: &Engine,
+pub(super) async fn open(
+    catalog: &Catalog,
     source: Arc<dyn StreamSource>,
     expected: &[StreamRef],
     rng: StdRng,
 ) -> Result<OpenStream, Error> {
-    let catalog = &engine.catalog;
     let mut tries = Tries::new("the start", Some(START_PATIENCE), rng);
     tries.run(|| async { Ok(catalog.store.init().await?) }).await?;
-    let stream = tries.run(|| catalog.open(&source, expected, &engine.config.start)).await?;
+    let stream = tries.run(|| catalog.open(&source, expected)).await?;
     tries.run(|| catalog.begin(&stream)).await?;
     Ok(stream)
 }
 
-pub(super) async fn join(
-    engine: &Engine,
-    name: &WorkerName,
-    patience: Option<Duration>,
-    mut rng: StdRng,
-) -> Result<Joined, Error> {
-    let config = &engine.config;
+/// Whoever joins a group.
+pub(super) struct Joining<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) clock: &'a WallClock,
+    pub(super) tracker: &'a TaskTracker,
+    pub(super) name: &'a WorkerName,
+    pub(super) member: MemberConfig,
+}
+
+impl Joining<'_> {
+    pub(super) async fn run(self, patience: Option<Duration>, mut rng: StdRng) -> Result<Joined, Error> {
+        let mut tries = Tries::new("joining the group", patience, StdRng::from_rng(&mut rng));
+        let attempt = || {
+            let store: Arc<dyn LeaseStore> = Arc::clone(&self.catalog.store);
+            let (group, clock) = (self.catalog.group.clone(), self.clock.clone());
+            let (name, member) = (self.name.clone(), self.member.clone());
+            let rng = StdRng::from_rng(&mut rng);
+            let joining = Member::join(store, group, name, member, clock, rng, self.tracker);
+            async {
+                joining.await.map_err(|error| match error {
+                    JoinError::Store(error) => Error::from(error),
+                    other => Error::new(ErrorKind::Configuration, other.to_string()),
+                })
+            }
+        };
+        tries.run(attempt).await
+    }
+}
+
+/// The part of the settings that is the lease crate's.
+pub(super) fn member_config(
+    settings: &Settings,
+    policy: AssignmentPolicy,
+    streams: BTreeSet<StreamId>,
+) -> MemberConfig {
     let mut member = MemberConfig::default();
-    member.heartbeat = config.heartbeat;
-    member.failover = config.failover;
-    member.policy = engine.policy.clone();
-    member.max_leases = config.max_leases.map(std::num::NonZero::get);
-    member.streams = Some(engine.streams.all().keys().cloned().collect());
-    member.unique_worker_names = config.unique_worker_names;
+    member.heartbeat = settings.heartbeat;
+    member.failover = settings.failover;
+    member.policy = policy;
+    member.max_leases = settings.max_leases.map(std::num::NonZero::get);
+    member.streams = Some(streams);
+    member.unique_worker_names = settings.unique_worker_names;
     // A longer heartbeat than usual is for a cheaper fleet, so the listings become rarer with it.
-    member.reconcile = member.reconcile.max(config.heartbeat);
-    let mut tries = Tries::new("joining the group", patience, StdRng::from_rng(&mut rng));
-    let attempt = || {
-        let store: Arc<dyn LeaseStore> = Arc::clone(&engine.catalog.store);
-        let (group, clock) = (engine.catalog.group.clone(), engine.clock.clone());
-        let rng = StdRng::from_rng(&mut rng);
-        let joining = Member::join(store, group, name.clone(), member.clone(), clock, rng, &engine.tracker);
-        async {
-            joining.await.map_err(|error| match error {
-                JoinError::Store(error) => Error::from(error),
-                other => Error::new(ErrorKind::Configuration, other.to_string()),
-            })
-        }
-    };
-    tries.run(attempt).await
+    member.reconcile = member.reconcile.max(settings.heartbeat);
+    member
 }
 
 /// Calls that are made again while their errors may pass.

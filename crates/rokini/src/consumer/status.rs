@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rokini_lease::{GroupId, GroupView, HashRange, Position, StreamId, WorkerId};
 
-use super::control::Phase;
-use crate::ShardStatus;
 use crate::catalog::streams::OpenStream;
+use crate::shard::status::ShardStatus;
+use crate::types::phase::Phase;
 
 /// How a worker stands.
 #[derive(Debug, Clone, PartialEq)]

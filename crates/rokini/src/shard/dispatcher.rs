@@ -8,32 +8,29 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Lease, LeaseKey, LostCause, Position};
+use rokini_lease::{LeaseKey, LostCause, Position};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::calls::{Calls, Job, JobKind, Returned, Slot};
 use super::fetch::Response;
-use super::progress::{BatchSize, ShardProgress};
-use super::status::ShardState;
-use crate::consumer::engine::Engine;
+use super::held_shard::HeldShard;
+use super::observer::BatchSize;
+use crate::dead_letter::DeadLetter;
 use crate::delivery::acks::TokenIssuer;
+use crate::delivery::event::DeliveryEvent;
 use crate::delivery::flow::{DeliveryStep, Flow};
-use crate::events::Event;
+use crate::events::table::EventKind;
 use crate::processor::batch::Batch;
 use crate::processor::shard_context::ShardContext;
 use crate::processor::tracing_span;
+use crate::source::stream_source::ShardEnd;
 use crate::types::backoff::{DELIVERY, Retry};
 use crate::types::failure::{HandlerCall, HandlerFailure};
 use crate::types::record::Record;
-use crate::{DeadLetter, ShardEnd};
-
-mod calls;
-mod tell;
-
-pub(crate) use calls::Slot;
-use calls::{Calls, Job, JobKind, Returned};
+use crate::types::shard_state::ShardState;
 
 /// For how long calls that never wait follow each other before others get to run: letting them costs some
 /// microseconds.
@@ -42,7 +39,7 @@ const STRAIGHT: Duration = Duration::from_micros(500);
 const STRAIGHT_CALLS: u32 = 1_000;
 
 /// How the delivery of a shard came to an end.
-pub(crate) enum End {
+pub(super) enum End {
     /// Every record of the closed shard is done.
     Ended(ShardEnd),
     /// As asked: no handler runs, none will.
@@ -55,7 +52,7 @@ pub(crate) enum End {
 
 /// How far the processor of a lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ProcessorStage {
     /// There is none yet.
     None,
     Made,
@@ -67,11 +64,11 @@ enum Stage {
 }
 
 /// A lane's processor and what it needs.
-struct Seat<'p> {
+struct LaneProcessor<'p> {
     context: &'p ShardContext,
     /// `None` while a call has it.
     slot: Option<&'p mut Slot>,
-    stage: Stage,
+    stage: ProcessorStage,
     /// Failures of calls that are not about records.
     retry: Retry,
     /// When such a call is made again.
@@ -82,27 +79,25 @@ struct Seat<'p> {
     running: (JobKind, Instant, BatchSize),
 }
 
-impl Seat<'_> {
+impl LaneProcessor<'_> {
     /// The call that is not about records, if one is next. `ended`: whether every record went through user code.
     fn beside_records(&self, ended: bool) -> Option<Job> {
         self.slot.as_ref()?;
         match self.stage {
-            Stage::None => Some(Job::Create),
-            Stage::Made => Some(Job::Init),
-            Stage::Ready if ended => Some(Job::ShardEnded),
+            ProcessorStage::None => Some(Job::Create),
+            ProcessorStage::Made => Some(Job::Init),
+            ProcessorStage::Ready if ended => Some(Job::ShardEnded),
             _ => None,
         }
     }
 }
 
-pub(crate) struct Dispatcher<'a> {
-    engine: &'a Arc<Engine>,
-    live: &'a Arc<ShardProgress>,
-    lease: &'a Lease,
+pub(super) struct Dispatcher<'a> {
+    shard: &'a HeldShard,
     responses: mpsc::Receiver<Response>,
     drain: &'a CancellationToken,
     flow: Flow,
-    seats: Vec<Seat<'a>>,
+    processors: Vec<LaneProcessor<'a>>,
     calls: Calls<'a>,
     end: Option<ShardEnd>,
     /// As the checkpoints know it.
@@ -112,59 +107,47 @@ pub(crate) struct Dispatcher<'a> {
 }
 
 impl<'a> Dispatcher<'a> {
-    pub(crate) fn new(
-        engine: &'a Arc<Engine>,
-        live: &'a Arc<ShardProgress>,
-        lease: &'a Lease,
+    pub(super) fn new(
+        shard: &'a HeldShard,
         responses: mpsc::Receiver<Response>,
         drain: &'a CancellationToken,
         lanes: &'a mut [(ShardContext, Slot)],
         rng: &mut StdRng,
     ) -> Self {
-        let (position, now) = (live.context.position(), Instant::now());
-        let flow = Flow::new(engine.delivery_settings(), position, StdRng::from_rng(rng));
+        let (position, now) = (shard.progress.context.position(), Instant::now());
+        let flow = Flow::new(shard.resources.settings.delivery, position, StdRng::from_rng(rng));
         let calls = Calls::new(lanes.len());
-        let seat = |(context, slot): &'a mut (ShardContext, Slot)| Seat {
+        let processor = |(context, slot): &'a mut (ShardContext, Slot)| LaneProcessor {
             context,
             slot: Some(slot),
-            stage: Stage::None,
+            stage: ProcessorStage::None,
             retry: Retry::new(DELIVERY, StdRng::from_rng(rng)),
             due: None,
             taken: Arc::default(),
             running: (JobKind::Create, now, BatchSize::default()),
         };
-        let seats = lanes.iter_mut().map(seat).collect();
+        let processors = lanes.iter_mut().map(processor).collect();
         let (end, delivered) = (None, None);
-        Self { engine, live, lease, responses, drain, flow, seats, calls, end, position, delivered }
+        Self { shard, responses, drain, flow, processors, calls, end, position, delivered }
     }
 
-    pub(crate) async fn run(mut self) -> End {
-        let context = &self.live.context;
-        let validity = self.lease.validity();
+    pub(super) async fn run(mut self) -> End {
         let mut now = Instant::now();
         // When others got to run last, and the calls since.
         let (mut since, mut straight) = (now, 0);
         loop {
             let draining = self.drain.is_cancelled();
-            let valid = self.lease.is_valid_at(now);
+            let valid = self.shard.lease.is_valid_at(now);
             self.flow.expire(now);
             if draining {
                 self.leave(now);
             } else if valid {
                 self.begin(now);
             }
-            self.tell();
+            self.report();
             self.save_position();
-            if self.calls.is_empty() && (!self.flow.awaits_acks() || context.cancelled().is_cancelled()) {
-                if draining {
-                    return End::Drained;
-                }
-                if self.flow.is_handed_out()
-                    && self.seats.iter().all(|seat| seat.stage == Stage::Ended)
-                    && let Some(end) = self.end.take()
-                {
-                    return End::Ended(end);
-                }
+            if let Some(end) = self.end_of_work(draining) {
+                return end;
             }
             self.show(draining, valid);
             // User code that never waits is gone through without a look at all the rest.
@@ -179,136 +162,181 @@ impl<'a> Dispatcher<'a> {
                 }
                 continue;
             }
-            let due = if valid && !draining { self.due(now) } else { self.flow.ack_deadline() };
-            let wakes = async { if let Some(due) = due { sleep_until(due).await } else { pending().await } };
-            let (wants_more, halted) = (!draining && self.flow.wants_more(), self.flow.is_halted());
-            tokio::select! {
-                biased;
-                () = self.drain.cancelled(), if !draining => {}
-                returned = self.calls.next() => self.returned(returned),
-                () = context.acks().changed() => self.take_acks(),
-                valid = self.lease.until_valid(), if !valid && !draining => if let Err(cause) = valid {
-                    return End::Lost(cause);
-                },
-                () = self.live.resumed(), if halted => self.flow.resume(Instant::now()),
-                fetched = self.responses.recv(), if wants_more => match fetched {
-                    Some(Response { fetched, bytes }) => {
-                        self.flow.add(fetched.records, bytes, fetched.millis_behind_latest, Instant::now());
-                        if fetched.end.is_some() {
-                            self.flow.end();
-                            self.end = fetched.end;
-                        }
-                    }
-                    None => return End::Broken("the reader of the shard stopped by itself".to_owned()),
-                },
-                () = wakes => {}
-                // Only to be shown: nothing else wakes a shard that waits for records, which are not read meanwhile.
-                () = validity.until_invalid(), if valid && self.calls.is_empty() => {}
+            if let Some(end) = self.wait(draining, valid, now).await {
+                return end;
             }
             now = Instant::now();
             (since, straight) = (now, 0);
         }
     }
 
+    /// How the work ended, once nothing of it is left.
+    fn end_of_work(&mut self, draining: bool) -> Option<End> {
+        let cancelled = self.shard.progress.context.cancelled();
+        if !self.calls.is_empty() || self.flow.awaits_acks() && !cancelled.is_cancelled() {
+            return None;
+        }
+        if draining {
+            return Some(End::Drained);
+        }
+        let all_ended = self.processors.iter().all(|processor| processor.stage == ProcessorStage::Ended);
+        if self.flow.is_handed_out() && all_ended { self.end.take().map(End::Ended) } else { None }
+    }
+
+    /// Waits for the next thing that happens, and takes it in.
+    async fn wait(&mut self, draining: bool, valid: bool, now: Instant) -> Option<End> {
+        let HeldShard { progress, lease, .. } = self.shard;
+        let validity = lease.validity();
+        let due = if valid && !draining { self.due(now) } else { self.flow.ack_deadline() };
+        let wakes = async { if let Some(due) = due { sleep_until(due).await } else { pending().await } };
+        let (wants_more, halted) = (!draining && self.flow.wants_more(), self.flow.is_halted());
+        tokio::select! {
+            biased;
+            () = self.drain.cancelled(), if !draining => {}
+            returned = self.calls.next() => self.returned(returned),
+            () = progress.context.acks().changed() => self.take_acks(),
+            valid = lease.until_valid(), if !valid && !draining => if let Err(cause) = valid {
+                return Some(End::Lost(cause));
+            },
+            () = progress.until_delivery_resumed(), if halted => self.flow.resume(Instant::now()),
+            response = self.responses.recv(), if wants_more => match response {
+                Some(Response { fetched, bytes }) => {
+                    self.flow.add(fetched.records, bytes, fetched.millis_behind_latest, Instant::now());
+                    if fetched.end.is_some() {
+                        self.flow.end();
+                        self.end = fetched.end;
+                    }
+                }
+                None => return Some(End::Broken("the reader of the shard stopped by itself".to_owned())),
+            },
+            () = wakes => {}
+            // Only to be shown: nothing else wakes a shard that waits for records, which are not read meanwhile.
+            () = validity.until_invalid(), if valid && self.calls.is_empty() => {}
+        }
+        None
+    }
+
     /// Begins what can begin: neither while this worker may not use its leases, nor once it is to stop.
     fn begin(&mut self, now: Instant) {
         let ended = self.flow.is_handed_out();
-        for lane in 0..self.seats.len() {
-            let seat = &self.seats[lane];
-            if let Some(job) = seat.beside_records(ended)
-                && seat.due.is_none_or(|due| due <= now)
+        for lane in 0..self.processors.len() {
+            let processor = &self.processors[lane];
+            if let Some(job) = processor.beside_records(ended)
+                && processor.due.is_none_or(|due| due <= now)
             {
                 self.start(lane, job, BatchSize::default(), now);
             }
         }
-        let live = self.live;
-        while let Some(step) = self.flow.next(now, || live.context.checkpoints().requested()) {
+        let checkpoints = self.shard.progress.context.checkpoints();
+        while let Some(step) = self.flow.next(now, || checkpoints.requested()) {
             match step {
                 DeliveryStep::CallHandler { lane, call, records, attempt } => {
-                    let taken = self.flow.slice(&records);
-                    // What user code may say is done: with all that is before it, so not what a call has got while
-                    // another one runs, or while a key is parked.
-                    if self.seats.len() == 1 && !self.engine.config.park {
-                        self.delivered = taken.records[taken.range.clone()].last().map(Record::position);
-                    }
-                    let size = BatchSize { records: taken.range.len() as u64, bytes: taken.bytes as u64 };
-                    let seat = &mut self.seats[lane];
-                    // What ended has more to do, and will end again.
-                    seat.stage = Stage::Ready;
-                    if Arc::get_mut(&mut seat.taken).is_none_or(|taken| *taken.get_mut()) {
-                        seat.taken = Arc::default();
-                    }
-                    let span =
-                        tracing_span::of_batch(seat.context, &taken.records[taken.range.clone()], attempt);
-                    let batch = Batch {
-                        records: taken.records,
-                        range: taken.range,
-                        shard: seat.context.clone(),
-                        millis_behind_latest: taken.millis_behind_latest,
-                        attempt,
-                        tokens: TokenIssuer { call, records, taken: Arc::clone(&seat.taken) },
-                        span,
-                    };
-                    self.start(lane, Job::Process(batch), size, now);
+                    let tokens = TokenIssuer { call, records, taken: self.token_flag(lane) };
+                    self.start_batch(lane, tokens, attempt, now);
                 }
                 DeliveryStep::DeadLetter { lane, records, failure, attempts, age } => {
-                    let Some(sink) = self.engine.dead_letter.clone() else {
+                    let Some(sink) = self.shard.resources.dead_letter.clone() else {
                         self.flow.dead_lettered(lane, Err("there is no dead-letter sink".to_owned()), now);
                         continue;
                     };
-                    let context = &live.context;
-                    let lease = LeaseKey::clone(context.key());
-                    let (group, worker) = (context.group().clone(), context.worker().clone());
-                    let mut letter = DeadLetter::new(group, lease, worker, context.epoch(), records, failure);
-                    letter.attempts = attempts;
-                    let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-                    letter.first_failure_millis = Some(self.engine.clock.millis().saturating_sub(age));
-                    self.start(lane, Job::DeadLetter(sink, Box::new(letter)), BatchSize::default(), now);
+                    let letter = Box::new(self.dead_letter(records, failure, attempts, age));
+                    self.start(lane, Job::DeadLetter(sink, letter), BatchSize::default(), now);
                 }
             }
         }
     }
 
+    /// Says of the next call in this lane whether its tokens were taken.
+    fn token_flag(&mut self, lane: usize) -> Arc<AtomicBool> {
+        let processor = &mut self.processors[lane];
+        if Arc::get_mut(&mut processor.taken).is_none_or(|taken| *taken.get_mut()) {
+            processor.taken = Arc::default();
+        }
+        Arc::clone(&processor.taken)
+    }
+
+    fn start_batch(&mut self, lane: usize, tokens: TokenIssuer, attempt: u32, now: Instant) {
+        let taken = self.flow.slice(&tokens.records);
+        let records = &taken.records[taken.range.clone()];
+        // What user code may say is done: with all that is before it, so not what a call has got while another one
+        // runs, or while a key is parked.
+        if self.processors.len() == 1 && !self.shard.resources.settings.delivery.policy.park {
+            self.delivered = records.last().map(Record::position);
+        }
+        let size = BatchSize { records: taken.range.len() as u64, bytes: taken.bytes as u64 };
+        let processor = &mut self.processors[lane];
+        // What ended has more to do, and will end again.
+        processor.stage = ProcessorStage::Ready;
+        let span = tracing_span::of_batch(processor.context, records, attempt);
+        let batch = Batch {
+            records: taken.records,
+            range: taken.range,
+            shard: processor.context.clone(),
+            millis_behind_latest: taken.millis_behind_latest,
+            attempt,
+            tokens,
+            span,
+        };
+        self.start(lane, Job::Process(batch), size, now);
+    }
+
+    fn dead_letter(
+        &self,
+        records: Vec<Record>,
+        failure: HandlerFailure,
+        attempts: u32,
+        age: Duration,
+    ) -> DeadLetter {
+        let context = &self.shard.progress.context;
+        let (group, worker) = (context.group().clone(), context.worker().clone());
+        let mut letter =
+            DeadLetter::new(group, LeaseKey::clone(context.key()), worker, context.epoch(), records, failure);
+        letter.attempts = attempts;
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        letter.first_failure_millis = Some(self.shard.resources.clock.millis().saturating_sub(age));
+        letter
+    }
+
     /// Once nothing runs any more: the last chance of each processor that was made ready.
     fn leave(&mut self, now: Instant) {
-        if !self.calls.is_empty() || self.live.context.cancelled().is_cancelled() {
+        if !self.calls.is_empty() || self.shard.progress.context.cancelled().is_cancelled() {
             return;
         }
-        for lane in 0..self.seats.len() {
-            let stage = std::mem::replace(&mut self.seats[lane].stage, Stage::Left);
-            if matches!(stage, Stage::Ready | Stage::Ended) {
+        for lane in 0..self.processors.len() {
+            let stage = std::mem::replace(&mut self.processors[lane].stage, ProcessorStage::Left);
+            if matches!(stage, ProcessorStage::Ready | ProcessorStage::Ended) {
                 self.start(lane, Job::ShutdownRequested, BatchSize::default(), now);
             }
         }
     }
 
     fn start(&mut self, lane: usize, job: Job, size: BatchSize, now: Instant) {
-        let seat = &mut self.seats[lane];
-        if let Some(slot) = seat.slot.take() {
-            seat.due = None;
-            seat.running = (job.kind(), now, size);
+        let processor = &mut self.processors[lane];
+        if let Some(slot) = processor.slot.take() {
+            processor.due = None;
+            processor.running = (job.kind(), now, size);
             if !matches!(job, Job::Process(_) | Job::DeadLetter(..)) {
                 // Records whose tokens fail meanwhile wait until the processor is back.
                 self.flow.close(lane);
             }
-            self.calls.start(self.engine, seat.context, lane, slot, job);
+            self.calls.start(&self.shard.resources, processor.context, lane, slot, job);
         }
     }
 
     fn returned(&mut self, returned: Returned<'a>) {
         let Returned { lane, slot, result, ended: now } = returned;
         self.take_acks();
-        let live = self.live;
-        let seat = &mut self.seats[lane];
-        seat.slot = Some(slot);
-        let (job, begun, size) = seat.running;
+        let progress = &*self.shard.progress;
+        let processor = &mut self.processors[lane];
+        processor.slot = Some(slot);
+        let (job, begun, size) = processor.running;
         let call = match job {
             JobKind::Process => {
-                let result = result.map(|()| seat.taken.load(Ordering::Acquire));
+                let result = result.map(|()| processor.taken.load(Ordering::Acquire));
                 let succeeded = result.is_ok();
-                self.flow.returned(lane, result, now, || live.context.checkpoints().requested());
+                self.flow.returned(lane, result, now, || progress.context.checkpoints().requested());
                 let well = succeeded && !self.flow.has_failed();
-                return live.handled(now.duration_since(begun), succeeded.then_some(size), well, now);
+                return progress.handled(now.duration_since(begun), succeeded.then_some(size), well, now);
             }
             JobKind::DeadLetter => {
                 return self.flow.dead_lettered(lane, result.map_err(|error| error.to_string()), now);
@@ -320,43 +348,69 @@ impl<'a> Dispatcher<'a> {
         };
         match result {
             Ok(()) => {
-                seat.retry.succeeded();
-                seat.stage = match job {
-                    JobKind::Create => Stage::Made,
-                    JobKind::Init => Stage::Ready,
-                    JobKind::ShardEnded => Stage::Ended,
+                processor.retry.succeeded();
+                processor.stage = match job {
+                    JobKind::Create => ProcessorStage::Made,
+                    JobKind::Init => ProcessorStage::Ready,
+                    JobKind::ShardEnded => ProcessorStage::Ended,
                     _ => return,
                 };
-                live.returned(job == JobKind::Init, now);
+                progress.returned(job == JobKind::Init, now);
             }
             Err(failure) => self.failed(lane, call, failure, now),
         }
-        if matches!(self.seats[lane].stage, Stage::Ready | Stage::Ended) {
+        if matches!(self.processors[lane].stage, ProcessorStage::Ready | ProcessorStage::Ended) {
             self.flow.open(lane);
         }
     }
 
     /// A call that is not about records failed.
     fn failed(&mut self, lane: usize, call: HandlerCall, failure: HandlerFailure, now: Instant) {
-        let seat = &mut self.seats[lane];
-        let retry_in = seat.retry.failed();
-        let failures = seat.retry.failures();
+        let processor = &mut self.processors[lane];
+        let retry_in = processor.retry.failed();
+        let failures = processor.retry.failures();
         let again = call != HandlerCall::ShutdownRequested;
-        seat.due = again.then_some(now + retry_in);
-        self.live.failed(failures, failure.to_string());
-        self.engine.events.tell(Event::HandlerFailed {
-            stream: self.live.context.stream().clone(),
-            shard: self.live.context.shard_id().clone(),
-            call,
-            failure,
-            first: None,
-            failures,
-            retry_in: again.then_some(retry_in),
-        });
+        processor.due = again.then_some(now + retry_in);
+        self.shard.progress.failed(failures, failure.to_string());
+        let retry_in = again.then_some(retry_in);
+        self.shard.events.emit(EventKind::HandlerFailed { call, failure, first: None, failures, retry_in });
+    }
+
+    /// What the flow reports, as events.
+    fn report(&mut self) {
+        let HeldShard { progress, events, lease, .. } = self.shard;
+        for event in self.flow.take_events() {
+            events.emit(match event {
+                DeliveryEvent::Failed { failure, first, failures, retry_in } => {
+                    progress.failed(failures, failure.to_string());
+                    let call = HandlerCall::Process;
+                    EventKind::HandlerFailed { call, failure, first, failures, retry_in }
+                }
+                DeliveryEvent::Bisecting { first, records } => EventKind::Bisecting { first, records },
+                DeliveryEvent::Parked { first, key } => EventKind::Parked { first, key },
+                DeliveryEvent::Unparked { key } => EventKind::Unparked { key },
+                DeliveryEvent::Skipped { records, failure, failures } => {
+                    progress.given_up(records.len(), 0);
+                    progress.context.checkpoints().add_skipped(&records, lease.row().metadata.skipped);
+                    EventKind::Skipped { records, failure, failures }
+                }
+                DeliveryEvent::DeadLettered { records, failures } => {
+                    progress.given_up(0, records.len());
+                    EventKind::DeadLettered { records, failures }
+                }
+                DeliveryEvent::DeadLetterFailed { first, error, failures, retry_in } => {
+                    progress.failed(failures, error.clone());
+                    EventKind::DeadLetterFailed { first, error, failures, retry_in }
+                }
+                DeliveryEvent::Halted { first, failure, failures } => {
+                    EventKind::Halted { first, failure, failures }
+                }
+            });
+        }
     }
 
     fn take_acks(&mut self) {
-        for mut ack in self.live.context.acks().take() {
+        for mut ack in self.shard.progress.context.acks().take() {
             if self.drain.is_cancelled() {
                 ack.outcome = ack.outcome.when_leaving();
             }
@@ -367,8 +421,8 @@ impl<'a> Dispatcher<'a> {
     fn due(&self, now: Instant) -> Option<Instant> {
         // A call that is not next any more is not waited for: its time may be long past.
         let ended = self.flow.is_handed_out();
-        let seats = self.seats.iter().filter(|seat| seat.beside_records(ended).is_some());
-        seats.filter_map(|seat| seat.due).chain(self.flow.due(now)).min()
+        let processors = self.processors.iter().filter(|processor| processor.beside_records(ended).is_some());
+        processors.filter_map(|processor| processor.due).chain(self.flow.due(now)).min()
     }
 
     /// Before any call gets to run.
@@ -378,20 +432,20 @@ impl<'a> Dispatcher<'a> {
         let delivered = self.delivered.take().max(moved);
         if delivered.is_some() {
             self.position = position;
-            let done = moved.filter(|_| self.engine.config.auto_checkpoint);
-            self.live.context.checkpoints().advance(delivered, done);
+            let done = moved.filter(|_| self.shard.resources.settings.auto_checkpoint);
+            self.shard.progress.context.checkpoints().advance(delivered, done);
         }
     }
 
     /// What others see of the shard.
     fn show(&self, draining: bool, valid: bool) {
         let flow = &self.flow;
-        let stage = |wanted| self.seats.iter().any(|seat| seat.stage == wanted);
+        let stage = |wanted| self.processors.iter().any(|processor| processor.stage == wanted);
         let running = !self.calls.is_empty();
         let state = if draining {
             ShardState::Draining
-        } else if stage(Stage::None) || stage(Stage::Made) {
-            match self.seats.iter().any(|seat| seat.due.is_some()) {
+        } else if stage(ProcessorStage::None) || stage(ProcessorStage::Made) {
+            match self.processors.iter().any(|processor| processor.due.is_some()) {
                 true if !running => ShardState::BackingOff,
                 _ => ShardState::Starting,
             }
@@ -402,7 +456,7 @@ impl<'a> Dispatcher<'a> {
             ShardState::BackingOff
         } else if running {
             let first = flow.first_open().map(|record| record.sequence_number);
-            return self.live.handling(first, flow.parked_keys());
+            return self.shard.progress.handling(first, flow.parked_keys());
         } else if !valid {
             ShardState::Paused
         } else if flow.has_failed() {
@@ -412,6 +466,6 @@ impl<'a> Dispatcher<'a> {
         } else {
             ShardState::Reading
         };
-        self.live.show(state, flow.parked_keys());
+        self.shard.progress.show(state, flow.parked_keys());
     }
 }

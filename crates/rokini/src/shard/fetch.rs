@@ -10,12 +10,15 @@ use rokini_types::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use super::held_shard::HeldShard;
 use super::progress::ShardProgress;
+use super::resources::ShardResources;
 use crate::catalog::streams::OpenStream;
-use crate::consumer::engine::Engine;
-use crate::events::Event;
+use crate::events::emitter::ShardEvents;
+use crate::events::table::EventKind;
+use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader};
 use crate::types::backoff::{DELIVERY, Retry};
-use crate::{Error, ErrorKind, OnDataLoss, ReadResponse, ShardEnd, ShardReader};
+use crate::types::error::{Error, ErrorKind};
 
 /// A reader waits by itself after an error that passes, for as long as that one asks for. This on top of it keeps
 /// one that does not from spinning.
@@ -27,16 +30,17 @@ const MISSING: Duration = Duration::from_secs(10);
 
 /// What one read brought.
 #[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) fetched: ReadResponse,
+pub(super) struct Response {
+    pub(super) fetched: ReadResponse,
     /// The size of the records' data.
-    pub(crate) bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// Reads one shard into a channel, at most one response ahead of what was taken from it.
-pub(crate) struct Fetch {
-    engine: Arc<Engine>,
-    live: Arc<ShardProgress>,
+pub(super) struct Fetch {
+    resources: Arc<ShardResources>,
+    progress: Arc<ShardProgress>,
+    events: ShardEvents,
     stream: Arc<OpenStream>,
     validity: Validity,
     responses: mpsc::Sender<Response>,
@@ -46,30 +50,30 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
-    pub(crate) fn new(
-        engine: &Arc<Engine>,
-        live: &Arc<ShardProgress>,
-        stream: &Arc<OpenStream>,
-        validity: Validity,
-        responses: &mpsc::Sender<Response>,
-        rng: &mut StdRng,
-    ) -> Self {
-        let retry = Retry::new(DELIVERY, StdRng::from_rng(rng));
-        let (engine, live, stream) = (Arc::clone(engine), Arc::clone(live), Arc::clone(stream));
-        Self { engine, live, stream, validity, responses: responses.clone(), retry, missing_since: None }
+    pub(super) fn new(shard: &HeldShard, responses: &mpsc::Sender<Response>, rng: &mut StdRng) -> Self {
+        Self {
+            resources: Arc::clone(&shard.resources),
+            progress: Arc::clone(&shard.progress),
+            events: shard.events.clone(),
+            stream: Arc::clone(&shard.stream),
+            validity: shard.lease.validity(),
+            responses: responses.clone(),
+            retry: Retry::new(DELIVERY, StdRng::from_rng(rng)),
+            missing_since: None,
+        }
     }
 
     /// Until the end of the shard, until nobody takes responses any more, or until another reader began.
-    pub(crate) async fn run(mut self) {
-        let key = Arc::clone(self.live.context.key());
+    pub(super) async fn run(mut self) {
+        let key = Arc::clone(self.progress.context.key());
         let responses = self.responses.clone();
-        let (number, from) = self.live.reading.begin();
+        let (number, from) = self.progress.begin_reader();
         let mut reader = None;
         while let Ok(place) = responses.reserve().await {
             let next = self.next(&mut reader, &from).await;
-            self.live.reading.asking(false);
+            self.progress.asking(false);
             let Some(mut fetched) = next else { continue };
-            self.look_for_gap(&fetched).await;
+            self.report_gap(&fetched).await;
             // One look at each record, for all that is to be known of them.
             let (mut data, mut keys) = (0, 0);
             for record in &mut fetched.records {
@@ -78,11 +82,9 @@ impl Fetch {
                 keys += record.partition_key.len();
             }
             // From here to the hand-over nothing waits: a reader that was replaced hands on nothing, any other all.
-            let done = self.live.context.checkpoints().latest_done();
-            if !self.live.reading.answered(number, &fetched, data + keys, done) {
+            if !self.progress.answered(number, &fetched, data + keys) {
                 return;
             }
-            self.live.read(&fetched);
             if fetched.records.is_empty() && fetched.end.is_none() {
                 continue;
             }
@@ -101,10 +103,10 @@ impl Fetch {
         reader: &mut Option<Box<dyn ShardReader>>,
         from: &Position,
     ) -> Option<ReadResponse> {
-        let (stream, live) = (Arc::clone(&self.stream), Arc::clone(&self.live));
+        let (stream, progress) = (Arc::clone(&self.stream), Arc::clone(&self.progress));
         let validity = self.validity.clone();
         let may_read = async || {
-            live.reading.until_paused(false).await;
+            progress.until_paused(false).await;
             validity.until_valid().await;
         };
         loop {
@@ -113,11 +115,11 @@ impl Fetch {
                 () = stream.until_replaced() => return Some(self.gone()),
                 () = may_read() => {}
             }
-            live.reading.asking(true);
+            progress.asking(true);
             let result = tokio::select! {
                 biased;
                 () = stream.until_replaced() => return Some(self.gone()),
-                () = live.reading.until_paused(true) => return None,
+                () = progress.until_paused(true) => return None,
                 () = validity.until_invalid() => return None,
                 read = self.read(reader, from) => read,
             };
@@ -145,15 +147,15 @@ impl Fetch {
     ) -> Result<ReadResponse, Error> {
         let reader = match reader {
             Some(reader) => reader,
-            None => reader.insert(self.stream.source.open(self.live.context.shard_id(), from).await?),
+            None => reader.insert(self.stream.source.open(self.progress.context.shard_id(), from).await?),
         };
         reader.next().await
     }
 
-    /// Tells what may have been trimmed before these records, and halts where that is wanted.
-    async fn look_for_gap(&self, fetched: &ReadResponse) {
-        let reading = &self.live.reading;
-        if reading.gap_before(fetched).is_none() {
+    /// Reports what may have been trimmed before these records, and halts where that is wanted.
+    async fn report_gap(&self, fetched: &ReadResponse) {
+        let progress = &self.progress;
+        if progress.gap_before(fetched).is_none() {
             return;
         }
         // The retention may have been raised since it was asked for.
@@ -162,21 +164,13 @@ impl Fetch {
         {
             self.stream.set_retention(described.retention);
         }
-        let Some(gap) = reading.gap_before(fetched) else { return };
-        reading.lost();
-        let halted = self.engine.config.on_data_loss == OnDataLoss::Halt;
-        let context = &self.live.context;
-        self.engine.events.tell(Event::DataLoss {
-            stream: context.stream().clone(),
-            shard: context.shard_id().clone(),
-            from_millis: gap.from_millis,
-            to_millis: gap.to_millis,
-            halted,
-        });
+        let Some(gap) = progress.gap_before(fetched) else { return };
+        progress.data_lost();
+        let halted = self.resources.settings.halt_on_data_loss;
+        let (from_millis, to_millis) = (gap.from_millis, gap.to_millis);
+        self.events.emit(EventKind::DataLoss { from_millis, to_millis, halted });
         if halted {
-            reading.set_halted(true);
-            reading.resumed().await;
-            reading.set_halted(false);
+            progress.halt_reading().await;
         }
     }
 
@@ -185,17 +179,13 @@ impl Fetch {
         let retry_in = self.retry.failed_by(backoff);
         if matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Data) {
             // Another reader, here or elsewhere, would not get on either.
-            self.live.reading.alive();
+            self.progress.alive();
         }
-        let failures = self.retry.failures();
-        let context = &self.live.context;
-        self.live.read_failed(error.to_string());
-        self.engine.events.tell(Event::ReadFailed {
-            stream: context.stream().clone(),
-            shard: context.shard_id().clone(),
+        self.progress.read_failed(error.to_string());
+        self.events.emit(EventKind::ReadFailed {
             kind: error.kind(),
             error: error.to_string(),
-            failures,
+            failures: self.retry.failures(),
             retry_in,
         });
         sleep(retry_in).await;
@@ -207,7 +197,7 @@ impl Fetch {
         if error.kind() != ErrorKind::Data {
             return false;
         }
-        match self.engine.catalog.is_gone(&self.stream, self.live.context.shard_id()).await {
+        match self.resources.catalog.is_gone(&self.stream, self.progress.context.shard_id()).await {
             Ok(true) => self.missing_since.get_or_insert_with(Instant::now).elapsed() >= MISSING,
             Ok(false) => {
                 self.missing_since = None;
@@ -219,10 +209,8 @@ impl Fetch {
 
     /// The end of a shard of which nothing more can be read.
     fn gone(&self) -> ReadResponse {
-        let context = &self.live.context;
-        let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
-        let position = context.checkpoints().latest_done();
-        self.engine.events.tell(Event::ShardGone { stream, shard, position });
+        let position = self.progress.context.checkpoints().latest_done();
+        self.events.emit(EventKind::ShardGone { position });
         ReadResponse { end: Some(ShardEnd::default()), ..ReadResponse::default() }
     }
 }

@@ -1,239 +1,296 @@
-//! How far a shard is in this worker: what others than its task may see of it.
+//! How far a shard is in this worker: every fact about it that others than its own task may see.
+//!
+//! Each fact has one owner: [`Checkpoints`](crate::checkpoint::Checkpoints) know what is done and stored, [`ReadProgress`]
+//! what is read and how old that is, [`CallProgress`] what user code does. [`ShardProgress::snapshot`] puts them together,
+//! and status, metrics, stalls and data loss are judged by that alone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rokini_lease::{CheckpointMetadata, Position, SequenceNumber};
-use tokio::sync::Notify;
+use rokini_lease::{CheckpointMetadata, LeaseRow, Position, SequenceNumber, WallClock};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::status::{ShardState, ShardStatus};
+use super::observer::{BatchSize, ShardObserver};
+use super::status::ShardStatus;
+use crate::catalog::streams::OpenStream;
 use crate::processor::shard_context::ShardContext;
 use crate::source::stream_source::ReadResponse;
-use crate::telemetry::meter::ShardMeter;
-use crate::telemetry::stall;
-use crate::telemetry::tally::Tally;
-use read_progress::ReadProgress;
+use crate::types::shard_state::ShardState;
+use crate::types::stall::StallFacts;
+use call_progress::CallProgress;
+use read_progress::{Gap, ReadProgress};
 
+mod call_progress;
 mod lag_tracker;
 mod rate;
-pub(crate) mod read_progress;
+mod read_progress;
 
-/// How large a batch is.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct BatchSize {
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
-}
-
-/// A shard that has a task: what others than the task may see of it.
+/// The progress of a shard that has a task.
 #[derive(Debug)]
 pub(crate) struct ShardProgress {
     pub(crate) context: ShardContext,
-    pub(crate) reading: ReadProgress,
-    progress: Mutex<State>,
-    resume: Notify,
+    stream: Arc<OpenStream>,
+    clock: WallClock,
+    /// How long a healthy reader may hear nothing.
+    quiet: Duration,
+    state: Mutex<State>,
+    paused: watch::Sender<bool>,
+    reading_resumed: Notify,
+    delivery_resumed: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    state: ShardState,
-    since: Instant,
-    millis_behind_latest: Option<u64>,
-    last_read: Option<Instant>,
-    last_return: Option<Instant>,
-    handling: Option<SequenceNumber>,
-    failures: u32,
-    last_error: Option<String>,
-    parked: usize,
-    skipped: u64,
-    dead_lettered: u64,
-    begun: Instant,
-    tally: Tally,
+    read: ReadProgress,
+    calls: CallProgress,
+    observer: Box<dyn ShardObserver>,
 }
 
-impl State {
-    fn set_state(&mut self, state: ShardState) {
-        if self.state != state {
-            self.state = state;
-            self.since = Instant::now();
-        }
+/// A shard at one time.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardSnapshot {
+    pub(crate) status: ShardStatus,
+    /// The time since the last read that was answered, or since the work on the shard began.
+    pub(crate) unread: Duration,
+    /// For how long everything is read of a closed shard of which everything is done.
+    pub(crate) over: Option<Duration>,
+    /// How long the stream keeps records.
+    pub(crate) retention: Duration,
+}
+
+impl ShardSnapshot {
+    /// What a stall is judged by. `lag_before`: see [`StallFacts`].
+    pub(crate) fn stall_facts(&self, lag_before: Option<Duration>) -> StallFacts {
+        let ShardStatus { paused, state, since, last_handler_return, failures, lag, .. } = self.status;
+        let (unread, unreturned, over) = (self.unread, last_handler_return, self.over);
+        StallFacts { paused, state, since, unread, unreturned, failures, lag, lag_before, over }
     }
 
-    fn returned(&mut self, well: bool, now: Instant) {
-        self.last_return = Some(now);
-        if well {
-            self.handling = None;
-            self.failures = 0;
-            self.last_error = None;
+    /// The share of the retention that is used up, from 0 to 1.
+    pub(crate) fn used_retention(&self) -> f64 {
+        match self.status.until_data_loss {
+            Some(left) if !self.retention.is_zero() => {
+                1.0 - left.as_secs_f64() / self.retention.as_secs_f64()
+            }
+            _ => 0.0,
         }
     }
 }
 
 impl ShardProgress {
-    pub(crate) fn new(context: ShardContext, reading: ReadProgress, meter: Arc<ShardMeter>) -> Self {
-        let progress = State {
-            begun: Instant::now(),
-            state: ShardState::Starting,
-            since: Instant::now(),
-            millis_behind_latest: None,
-            last_read: None,
-            last_return: None,
-            handling: None,
-            failures: 0,
-            last_error: None,
-            parked: 0,
-            skipped: 0,
-            dead_lettered: 0,
-            tally: Tally::new(meter),
+    /// `row` is the lease as it was granted, `quiet` how long a healthy reader may hear nothing.
+    pub(crate) fn new(
+        context: ShardContext,
+        stream: Arc<OpenStream>,
+        clock: WallClock,
+        row: &LeaseRow,
+        quiet: Duration,
+        observer: Box<dyn ShardObserver>,
+    ) -> Self {
+        let now = Instant::now();
+        let state = State { read: ReadProgress::new(row, now), calls: CallProgress::new(now), observer };
+        Self {
+            context,
+            stream,
+            clock,
+            quiet,
+            state: Mutex::new(state),
+            paused: watch::Sender::new(false),
+            reading_resumed: Notify::new(),
+            delivery_resumed: Notify::new(),
+        }
+    }
+
+    /// What is behind the lock is whole after each statement, so a poisoned lock is taken over.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time at the stream, as far as it is known.
+    fn stream_millis(&self) -> u64 {
+        self.stream.source.now_millis().unwrap_or_else(|| self.clock.millis())
+    }
+
+    pub(crate) fn snapshot(&self) -> ShardSnapshot {
+        let checkpoints = self.context.checkpoints();
+        let (stored, done) = (checkpoints.stored(), checkpoints.latest_done());
+        let (stream_millis, now_millis, now) = (self.stream_millis(), self.clock.millis(), Instant::now());
+        let retention = self.stream.retention();
+        let mut state = self.state();
+        state.read.settle(done);
+        let State { read, calls, .. } = &*state;
+        let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then));
+        let status = ShardStatus {
+            stream: self.context.stream().clone(),
+            shard: self.context.shard_id().clone(),
+            epoch: self.context.epoch(),
+            state: if read.halted { ShardState::Halted } else { calls.state },
+            since: now.duration_since(calls.since),
+            stored,
+            done,
+            millis_behind_latest: read.lag.behind_millis(),
+            last_read: ago(read.lag.last_read()),
+            last_handler_return: ago(calls.last_return),
+            handling: calls.handling,
+            failures: calls.failures,
+            last_error: calls.last_error.clone(),
+            parked: calls.parked,
+            skipped: calls.skipped,
+            dead_lettered: calls.dead_lettered,
+            paused: *self.paused.borrow(),
+            lag: read.lag.lag(now, now_millis, self.quiet),
+            oldest_not_done_millis: read.oldest_not_done(),
+            caught_up_millis: read.caught_up,
+            until_data_loss: read.until_data_loss(stream_millis, retention, now),
+            data_losses: read.losses,
         };
-        Self { context, reading, progress: Mutex::new(progress), resume: Notify::new() }
+        let unread = now.duration_since(read.lag.last_heard());
+        ShardSnapshot { status, unread, over: read.lag.over(now), retention }
     }
 
     /// What is stored together with this position.
     pub(crate) fn metadata(&self, position: Position) -> CheckpointMetadata {
-        CheckpointMetadata {
-            skipped: self.context.checkpoints().skipped(),
-            ..self.reading.metadata(position)
+        let skipped = self.context.checkpoints().skipped();
+        let mut state = self.state();
+        state.read.settle(position);
+        CheckpointMetadata { skipped, ..state.read.metadata(Instant::now()) }
+    }
+
+    /// Numbers that were only noted so far reach whoever collects them: to be called before somebody looks at them.
+    pub(crate) fn flush_observer(&self) {
+        self.state().observer.flush();
+    }
+}
+
+/// Reading.
+impl ShardProgress {
+    /// A new reader: its number, and where it begins. The one before hands nothing on any more.
+    pub(crate) fn begin_reader(&self) -> (u64, Position) {
+        self.state().read.begin_reader()
+    }
+
+    /// The stream is asked from now on, or no more.
+    pub(crate) fn asking(&self, on: bool) {
+        self.state().read.asking(on, Instant::now());
+    }
+
+    /// The stream answered, if only that it is throttled or that it has no such records.
+    pub(crate) fn alive(&self) {
+        self.state().read.alive = Some(Instant::now());
+    }
+
+    /// Notes what one read brought and says whether the reader of this number may hand it on: one that was replaced may
+    /// not, and what it brought counts for nothing. `bytes` is what its records' data and partition keys make.
+    pub(crate) fn answered(&self, reader: u64, fetched: &ReadResponse, bytes: usize) -> bool {
+        let done = self.context.checkpoints().latest_done();
+        let (stream_millis, now) = (self.stream_millis(), Instant::now());
+        let mut state = self.state();
+        // What is done need not be kept.
+        state.read.settle(done);
+        let current = state.read.answered(reader, fetched, bytes, stream_millis, now);
+        if let Some(took) = fetched.took.filter(|_| current) {
+            state.observer.read(took);
         }
+        current
     }
 
-    fn progress(&self) -> MutexGuard<'_, State> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The gap before these records, if there is one.
+    pub(crate) fn gap_before(&self, fetched: &ReadResponse) -> Option<Gap> {
+        let (stream_millis, retention) = (self.stream_millis(), self.stream.retention());
+        self.state().read.gap_before(fetched, stream_millis, retention)
     }
 
-    /// What the shard is judged by. `lag_before`: see [`stall::Facts`].
-    pub(crate) fn facts(&self, lag: Duration, lag_before: Option<Duration>) -> stall::Facts {
-        let (paused, halted) = self.reading.stands_still();
-        let over = self.reading.over();
-        let progress = self.progress();
-        let now = Instant::now();
-        stall::Facts {
-            paused,
-            state: if halted { ShardState::Halted } else { progress.state },
-            since: now.duration_since(progress.since),
-            unread: now.duration_since(progress.last_read.unwrap_or(progress.begun)),
-            unreturned: progress.last_return.map(|returned| now.duration_since(returned)),
-            failures: progress.failures,
-            lag,
-            lag_before,
-            over,
-        }
+    pub(crate) fn data_lost(&self) {
+        self.state().read.losses += 1;
     }
 
-    pub(crate) fn behind(&self) -> Option<u64> {
-        self.progress().millis_behind_latest
+    /// For how long the stream has been asked without an answer, and how many readers were tried so.
+    pub(crate) fn silence(&self) -> Option<(Duration, u32)> {
+        self.state().read.silence()
+    }
+
+    /// The reader is replaced because the stream does not answer it.
+    pub(crate) fn reader_restarted(&self) {
+        let read = &mut self.state().read;
+        read.restarts += 1;
+        read.alive = Some(Instant::now());
+    }
+
+    pub(crate) fn read_failed(&self, error: String) {
+        self.state().calls.last_error = Some(error);
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.send_if_modified(|current| std::mem::replace(current, paused) != paused);
+    }
+
+    /// Resolves once reading is paused, or not paused any more. Cancel safe.
+    pub(crate) async fn until_paused(&self, paused: bool) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.paused.subscribe().wait_for(|current| *current == paused).await;
+    }
+
+    /// Halts reading until [`ShardProgress::resume`].
+    pub(crate) async fn halt_reading(&self) {
+        self.state().read.halted = true;
+        self.reading_resumed.notified().await;
+        self.state().read.halted = false;
+    }
+
+    /// A halted shard is to go on, whether its reading or its delivery is halted.
+    pub(crate) fn resume(&self) {
+        let halted = self.state().read.halted;
+        let resumed = if halted { &self.reading_resumed } else { &self.delivery_resumed };
+        resumed.notify_one();
+    }
+}
+
+/// Calls of user code.
+impl ShardProgress {
+    /// Resolves once a halted delivery is to go on. Cancel safe.
+    pub(crate) async fn until_delivery_resumed(&self) {
+        self.delivery_resumed.notified().await;
     }
 
     pub(crate) fn set_state(&self, state: ShardState) {
-        self.progress().set_state(state);
+        self.state().calls.set_state(state);
     }
 
     pub(crate) fn show(&self, state: ShardState, parked: usize) {
-        let mut progress = self.progress();
-        progress.set_state(state);
-        progress.parked = parked;
+        let calls = &mut self.state().calls;
+        calls.set_state(state);
+        calls.parked = parked;
     }
 
-    /// The stream answered.
-    pub(crate) fn read(&self, fetched: &ReadResponse) {
-        let now = Instant::now();
-        let mut progress = self.progress();
-        if let Some(took) = fetched.took {
-            progress.tally.read(took);
-        }
-        progress.millis_behind_latest = Some(fetched.millis_behind_latest);
-        progress.last_read = Some(now);
-    }
-
-    /// A call of the record handler returned at this time, however; where without an error, what it was about. `well`
-    /// as in `returned`.
-    pub(crate) fn handled(&self, took: Duration, done: Option<BatchSize>, well: bool, now: Instant) {
-        let mut progress = self.progress();
-        progress.tally.handled(took, done);
-        progress.returned(well, now);
-    }
-
-    /// What was recorded reaches the recorders: to be called before somebody looks at them.
-    pub(crate) fn settle(&self) {
-        self.progress().tally.settle();
-    }
-
-    /// The age of the oldest record that is not done. `quiet`: how long a healthy reader may hear nothing.
-    pub(crate) fn lag(&self, now_millis: u64, quiet: Duration) -> Duration {
-        self.reading.lag(self.context.checkpoints().latest_done(), now_millis, quiet)
-    }
-
+    /// A batch that begins with this record is in the handler.
     pub(crate) fn handling(&self, first: Option<SequenceNumber>, parked: usize) {
-        let mut progress = self.progress();
-        progress.set_state(ShardState::Handling);
-        progress.handling = first;
-        progress.parked = parked;
+        let calls = &mut self.state().calls;
+        calls.set_state(ShardState::Handling);
+        calls.handling = first;
+        calls.parked = parked;
     }
 
     /// A call returned at this time; `well` where nothing is left that failed.
     pub(crate) fn returned(&self, well: bool, now: Instant) {
-        self.progress().returned(well, now);
+        self.state().calls.returned(well, now);
     }
 
-    pub(crate) fn given_up(&self, skipped: usize, dead_lettered: usize) {
-        let mut progress = self.progress();
-        progress.skipped += skipped as u64;
-        progress.dead_lettered += dead_lettered as u64;
-    }
-
-    /// A halted shard is to go on.
-    pub(crate) fn resume(&self) {
-        if !self.reading.resume() {
-            self.resume.notify_one();
-        }
-    }
-
-    pub(crate) async fn resumed(&self) {
-        self.resume.notified().await;
+    /// A call of the record handler returned at this time. `done`: what it was about, where it returned without an
+    /// error. `well` as in [`ShardProgress::returned`].
+    pub(crate) fn handled(&self, took: Duration, done: Option<BatchSize>, well: bool, now: Instant) {
+        let mut state = self.state();
+        state.observer.handled(took, done);
+        state.calls.returned(well, now);
     }
 
     pub(crate) fn failed(&self, failures: u32, error: String) {
-        let mut progress = self.progress();
-        progress.failures = failures;
-        progress.last_error = Some(error);
-        if progress.state == ShardState::Handling {
-            progress.last_return = Some(Instant::now());
-        }
+        self.state().calls.failed(failures, error, Instant::now());
     }
 
-    pub(crate) fn read_failed(&self, error: String) {
-        self.progress().last_error = Some(error);
-    }
-
-    pub(crate) fn status(&self) -> ShardStatus {
-        let done = self.context.checkpoints().latest_done();
-        let facts = self.reading.facts(done);
-        let progress = self.progress();
-        let now = Instant::now();
-        let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then));
-        ShardStatus {
-            stream: self.context.stream().clone(),
-            shard: self.context.shard_id().clone(),
-            epoch: self.context.epoch(),
-            state: if facts.halted { ShardState::Halted } else { progress.state },
-            since: now.duration_since(progress.since),
-            stored: self.context.checkpoints().stored(),
-            done,
-            millis_behind_latest: progress.millis_behind_latest,
-            last_read: ago(progress.last_read),
-            last_handler_return: ago(progress.last_return),
-            handling: progress.handling,
-            failures: progress.failures,
-            last_error: progress.last_error.clone(),
-            parked: progress.parked,
-            skipped: progress.skipped,
-            dead_lettered: progress.dead_lettered,
-            paused: facts.paused,
-            oldest_not_done_millis: facts.oldest_not_done_millis,
-            caught_up_millis: facts.caught_up_millis,
-            until_data_loss: facts.until_data_loss,
-            data_losses: facts.data_losses,
-        }
+    pub(crate) fn given_up(&self, skipped: usize, dead_lettered: usize) {
+        let calls = &mut self.state().calls;
+        calls.skipped += skipped as u64;
+        calls.dead_lettered += dead_lettered as u64;
     }
 }

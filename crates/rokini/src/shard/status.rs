@@ -4,31 +4,7 @@ use std::time::Duration;
 
 use rokini_lease::{Epoch, Position, SequenceNumber, ShardId, StreamId};
 
-/// What a shard is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ShardState {
-    /// The processor is made and initialised.
-    Starting,
-    /// Waits for records.
-    Reading,
-    /// Is inside a handler call.
-    Handling,
-    /// Waits before it calls user code again that failed.
-    BackingOff,
-    /// Every record was handed out, and nothing more is taken up or comes: waits for ack tokens.
-    AwaitingAcks,
-    /// Records were given up, or trimmed before they were read, and the policy is to halt: nothing is called until
-    /// [`Handle::retry_halted`](crate::Handle::retry_halted) or a seek. Records that were given up get all their tries
-    /// again after a restart; what was trimmed is missed again, up to a seek to the oldest record.
-    Halted,
-    /// Waits until heartbeats arrive again.
-    Paused,
-    /// Leaves this worker in order.
-    Draining,
-    /// Every record is done; the end is being stored.
-    Ending,
-}
+use crate::types::shard_state::ShardState;
 
 /// How a shard stands in this worker.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +44,9 @@ pub struct ShardStatus {
     pub dead_lettered: u64,
     /// Whether reading is paused, by this worker or by an operator.
     pub paused: bool,
+    /// The age of the oldest record that is not done; zero where everything is done. Once nothing has been heard of the
+    /// stream for longer than the slowest regular poll, the time since then counts.
+    pub lag: Duration,
     /// When the oldest record that is not done arrived at the stream, in milliseconds since the Unix epoch by the
     /// stream's clock: a little early where a response holds many. `None` when everything that was there at the last
     /// read is done.

@@ -5,34 +5,36 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, join3};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Lease, LeaseError, LostCause, Position, SequenceNumber, WorkerId};
+use rokini_lease::{Lease, LeaseError, LeaseRow, LostCause, Position, SequenceNumber, WorkerId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::dispatcher::{Dispatcher, End, Slot};
-use super::fetch::{Fetch, Response};
+use super::calls::Slot;
+use super::dispatcher::{Dispatcher, End};
+use super::fetch::Fetch;
+use super::held_shard::HeldShard;
 use super::progress::ShardProgress;
-use super::status::ShardState;
-use super::watchdog::{self, Act};
-use crate::ShardContext;
-use crate::ShardEnd;
-use crate::catalog::streams::OpenStream;
+use super::watchdog::{self, Remedy};
 use crate::checkpoint::CheckpointEvent;
-use crate::consumer::engine::Engine;
-use crate::events::Event;
+use crate::events::emitter::ShardEvents;
+use crate::events::table::EventKind;
 use crate::processor::erased::guarded;
+use crate::processor::shard_context::ShardContext;
+use crate::source::stream_source::ShardEnd;
 use crate::types::backoff::{COORDINATION, Retry};
+use crate::types::failure::HandlerCall;
 use crate::types::log_limiter::LogLimiter;
+use crate::types::shard_state::ShardState;
 
 /// How long a handler call may go on after its lease was lost, and `lease_lost` may take.
 const LOST_GRACE: Duration = Duration::from_secs(5);
 /// How often the time until data loss is looked at: retention is 24 h at least.
-const LOSS_LOOK: Duration = Duration::from_secs(30);
+const DATA_LOSS_CHECK: Duration = Duration::from_secs(30);
 
 /// How the work on a shard ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +51,8 @@ pub(crate) enum TaskOutcome {
     Broken(String),
 }
 
-/// StopSignals of the consumer to a task.
-#[derive(Debug, Clone)]
+/// Signals of the consumer to its tasks.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct StopSignals {
     /// The consumer stops: drain.
     pub(crate) stop: CancellationToken,
@@ -59,229 +61,292 @@ pub(crate) struct StopSignals {
 }
 
 pub(crate) struct ShardTask {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) live: Arc<ShardProgress>,
-    pub(crate) stream: Arc<OpenStream>,
-    pub(crate) lease: Lease,
+    pub(crate) shard: HeldShard,
     pub(crate) signals: StopSignals,
     pub(crate) rng: StdRng,
 }
 
 /// Nobody waits for a checkpoint of a task that is over, however it ended.
-struct CloseOnDrop<'a>(&'a ShardProgress);
+struct CloseOnDrop(Arc<ShardProgress>);
 
-impl Drop for CloseOnDrop<'_> {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.context.checkpoints().close(None);
     }
 }
 
 impl ShardTask {
-    pub(crate) async fn run(self) -> TaskOutcome {
-        let Self { engine, live, stream, lease, signals, mut rng } = self;
-        let _close = CloseOnDrop(&live);
-        let context = &live.context;
-        let shard = context.shard_id();
-        engine.events.tell(Event::ShardStarted {
-            stream: context.stream().clone(),
-            shard: shard.clone(),
-            epoch: context.epoch(),
-            position: context.position(),
-        });
-
-        let lanes = engine.delivery_settings().lanes;
+    pub(crate) async fn run(mut self) -> TaskOutcome {
+        let progress = Arc::clone(&self.shard.progress);
+        let _close = CloseOnDrop(Arc::clone(&progress));
+        let context = &progress.context;
+        let (epoch, position) = (context.epoch(), context.position());
+        self.shard.events.emit(EventKind::ShardStarted { epoch, position });
+        let lanes = self.shard.resources.settings.delivery.lanes;
         let mut processors: Vec<(ShardContext, Slot)> =
             (0..lanes).map(|lane| (context.in_lane(lane), None)).collect();
-        let cancelled = context.cancelled();
-        let _cancels = cancelled.clone().drop_guard();
-        let end = {
-            let drain = CancellationToken::new();
-            let (sender, responses) = mpsc::channel(1);
-            live.reading.set_paused(is_paused(&engine, &lease));
-            let mut fetching = start_reading(&engine, &live, &stream, &lease, &sender, &mut rng);
-            let mut reads = true;
-            let mut pauses = pin!(mind_pauses(&engine, &lease, &live));
-            let mut losses = pin!(mind_losses(&engine, &live));
-            let mut silence = pin!(watchdog::silent(&live, &engine.config));
-            let dispatcher =
-                Dispatcher::new(&engine, &live, &lease, responses, &drain, &mut processors, &mut rng);
-            let mut work = pin!(dispatcher.run());
-            let retry = Retry::new(COORDINATION, StdRng::from_rng(&mut rng));
-            let interval = engine.config.checkpoint_interval;
-            let report = |saved| report_saved(&engine, &live, saved);
-            let mut save =
-                pin!(context.checkpoints().save(&lease, interval, retry, |done| live.metadata(done), report));
-            let mut lost = pin!(lease.lost());
-            let mut asked = pin!(wanted_elsewhere(&lease, &stream));
-            loop {
-                tokio::select! {
-                    biased;
-                    cause = &mut lost => {
-                        context.checkpoints().close(Some(cause));
-                        fetching.abort();
-                        drain.cancel();
-                        cancelled.cancel();
-                        let _ = timeout(LOST_GRACE, &mut work).await;
-                        break End::Lost(cause);
-                    }
-                    () = signals.abandon.cancelled() => break End::Abandoned,
-                    end = &mut work => break end,
-                    () = signals.stop.cancelled(), if !drain.is_cancelled() => {
-                        fetching.abort();
-                        context.checkpoints().freeze();
-                        drain.cancel();
-                    }
-                    () = &mut asked, if !drain.is_cancelled() => {
-                        fetching.abort();
-                        context.checkpoints().freeze();
-                        drain.cancel();
-                    }
-                    read = &mut fetching, if reads && !drain.is_cancelled() => match read {
-                        // The end of the shard is on its way.
-                        Ok(()) => reads = false,
-                        Err(error) => break End::Broken(format!("reading the shard ended: {error}")),
-                    },
-                    never = &mut save => match never {},
-                    never = &mut pauses => match never {},
-                    never = &mut losses => match never {},
-                    silent = &mut silence, if !drain.is_cancelled() => {
-                        if watchdog::act(&engine, &live, &lease, silent) == Act::ReadAnew {
-                            fetching = start_reading(&engine, &live, &stream, &lease, &sender, &mut rng);
-                            reads = true;
-                        }
-                        silence.set(watchdog::silent(&live, &engine.config));
-                    }
-                }
-            }
-        };
-
-        match end {
-            End::Ended(end) => finish(&engine, &live, &stream, lease, &end, &signals, &mut rng).await,
-            End::Drained => {
-                // The consumer's stop is known here before the member has chosen successors.
-                tokio::select! {
-                    biased;
-                    cause = lease.lost() => return lost(&engine, &live, processors, cause).await,
-                    () = lease.yield_requested() => {}
-                    () = signals.abandon.cancelled() => {}
-                }
-                match hand_over(&engine, &live, lease).await {
-                    Ok(to) => TaskOutcome::HandedOver { to },
-                    Err(LeaseError::Lost(cause)) => lost(&engine, &live, processors, cause).await,
-                    Err(error) => TaskOutcome::Broken(error.to_string()),
-                }
-            }
+        let _cancels = context.cancelled().clone().drop_guard();
+        match self.work(&mut processors).await {
+            End::Ended(end) => self.finish(&end).await,
+            End::Drained => self.leave(processors).await,
             End::Abandoned => {
-                cancelled.cancel();
-                let handling = live.status().handling;
+                context.cancelled().cancel();
+                let handling = progress.snapshot().status.handling;
+                let shard = context.shard_id();
                 tracing::warn!(%shard, ?handling, "a handler was abandoned at the deadline of the shutdown");
-                give_up(&engine, &live, lease).await;
+                give_up(self.shard).await;
                 TaskOutcome::Abandoned { handling }
             }
-            End::Lost(cause) => lost(&engine, &live, processors, cause).await,
+            End::Lost(cause) => lost(&self.shard, processors, cause).await,
             End::Broken(error) => TaskOutcome::Broken(error),
+        }
+    }
+
+    /// Reads the shard and carries its records through user code until that is over.
+    async fn work(&mut self, processors: &mut [(ShardContext, Slot)]) -> End {
+        let Self { shard, signals, rng } = self;
+        let shard: &HeldShard = shard;
+        let (progress, silence_limit) = (&*shard.progress, shard.resources.settings.silence_limit);
+        let checkpoints = progress.context.checkpoints();
+        let (drain, (sender, responses)) = (CancellationToken::new(), mpsc::channel(1));
+        let start_reading = |rng: &mut StdRng| {
+            let fetch = Fetch::new(shard, &sender, rng);
+            AbortOnDropHandle::new(shard.resources.tracker.spawn(fetch.run()))
+        };
+        progress.set_paused(shard.is_paused());
+        let mut fetching = start_reading(rng);
+        let mut reads = true;
+        let mut work = pin!(Dispatcher::new(shard, responses, &drain, processors, rng).run());
+        let mut duties = pin!(duties(shard, StdRng::from_rng(rng)));
+        let mut silence = pin!(watchdog::silence(progress, silence_limit));
+        let mut lease_lost = pin!(shard.lease.lost());
+        let mut leaves = pin!(until_asked_to_leave(shard, &signals.stop));
+        loop {
+            tokio::select! {
+                biased;
+                cause = &mut lease_lost => {
+                    checkpoints.close(Some(cause));
+                    fetching.abort();
+                    drain.cancel();
+                    progress.context.cancelled().cancel();
+                    let _ = timeout(LOST_GRACE, &mut work).await;
+                    return End::Lost(cause);
+                }
+                () = signals.abandon.cancelled() => return End::Abandoned,
+                end = &mut work => return end,
+                () = &mut leaves, if !drain.is_cancelled() => {
+                    fetching.abort();
+                    checkpoints.freeze();
+                    drain.cancel();
+                }
+                read = &mut fetching, if reads && !drain.is_cancelled() => match read {
+                    // The end of the shard is on its way.
+                    Ok(()) => reads = false,
+                    Err(error) => return End::Broken(format!("reading the shard ended: {error}")),
+                },
+                never = &mut duties => match never {},
+                silent = &mut silence, if !drain.is_cancelled() => {
+                    if watchdog::remedy(shard, silent) == Remedy::NewReader {
+                        fetching = start_reading(rng);
+                        reads = true;
+                    }
+                    silence.set(watchdog::silence(progress, silence_limit));
+                }
+            }
+        }
+    }
+
+    /// Hands a drained shard over once that is asked for: the stop of the consumer is known here before the member has
+    /// chosen successors.
+    async fn leave(self, processors: Vec<(ShardContext, Slot)>) -> TaskOutcome {
+        let Self { shard, signals, .. } = self;
+        tokio::select! {
+            biased;
+            cause = shard.lease.lost() => return lost(&shard, processors, cause).await,
+            () = shard.lease.yield_requested() => {}
+            () = signals.abandon.cancelled() => {}
+        }
+        let HeldShard { progress, events, lease, .. } = shard;
+        match hand_over(&progress, &events, lease).await {
+            Ok(to) => TaskOutcome::HandedOver { to },
+            Err(LeaseError::Lost(cause)) => report_loss(&progress, &events, processors, cause).await,
+            Err(error) => TaskOutcome::Broken(error.to_string()),
+        }
+    }
+
+    /// Stores the end of the shard.
+    async fn finish(self, end: &ShardEnd) -> TaskOutcome {
+        let Self { shard, signals, mut rng } = self;
+        shard.progress.set_state(ShardState::Ending);
+        let retry = Retry::new(COORDINATION, StdRng::from_rng(&mut rng));
+        let children = tokio::select! {
+            biased;
+            cause = shard.lease.lost() => return lost(&shard, Vec::new(), cause).await,
+            () = signals.abandon.cancelled() => {
+                give_up(shard).await;
+                return TaskOutcome::Abandoned { handling: None };
+            }
+            children = children(&shard, end, retry) => children,
+        };
+        let ids = children.iter().map(|row| row.key.shard.clone()).collect();
+        let HeldShard { progress, events, lease, .. } = shard;
+        match lease.finish(children).await {
+            Ok(()) => {
+                progress.context.checkpoints().mark_stored(Position::ShardEnd);
+                events.emit(EventKind::ShardEnded { children: ids });
+                TaskOutcome::Finished
+            }
+            Err(LeaseError::Lost(cause)) => report_loss(&progress, &events, Vec::new(), cause).await,
+            Err(error) => TaskOutcome::Broken(error.to_string()),
         }
     }
 }
 
-fn start_reading(
-    engine: &Arc<Engine>,
-    live: &Arc<ShardProgress>,
-    stream: &Arc<OpenStream>,
-    lease: &Lease,
-    responses: &mpsc::Sender<Response>,
-    rng: &mut StdRng,
-) -> AbortOnDropHandle<()> {
-    let fetch = Fetch::new(engine, live, stream, lease.validity(), responses, rng);
-    AbortOnDropHandle::new(engine.tracker.spawn(fetch.run()))
+/// Resolves once the shard is to leave this worker. Nobody wants a shard of a stream that is gone.
+async fn until_asked_to_leave(shard: &HeldShard, stop: &CancellationToken) {
+    let wanted_elsewhere = async {
+        shard.lease.yield_requested().await;
+        if shard.stream.is_replaced() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = wanted_elsewhere => {}
+    }
 }
 
-fn is_paused(engine: &Engine, lease: &Lease) -> bool {
-    *engine.paused.borrow() || lease.is_paused()
+/// What goes on beside reading and handling.
+async fn duties(shard: &HeldShard, rng: StdRng) -> Infallible {
+    let settings = &shard.resources.settings;
+    let retry = Retry::new(COORDINATION, rng);
+    let metadata = |done| shard.progress.metadata(done);
+    let report = |saved| {
+        if settings.stores_positions {
+            shard.events.emit(saved_event(saved));
+        }
+    };
+    let checkpoints = shard.progress.context.checkpoints();
+    let save = checkpoints.save(&shard.lease, settings.checkpoint_interval, retry, metadata, report);
+    join3(save, follow_pauses(shard), warn_of_data_loss(shard)).await.0
 }
 
 /// Takes over the pauses of this worker and of operators.
-async fn mind_pauses(engine: &Engine, lease: &Lease, live: &ShardProgress) -> Infallible {
-    let mut paused = engine.paused.subscribe();
+async fn follow_pauses(shard: &HeldShard) -> Infallible {
+    let mut paused = shard.resources.paused.clone();
     loop {
         paused.borrow_and_update();
-        let by_operator = lease.is_paused();
-        live.reading.set_paused(is_paused(engine, lease));
+        let by_operator = shard.lease.is_paused();
+        shard.progress.set_paused(shard.is_paused());
         tokio::select! {
-            _ = paused.changed() => {}
-            () = lease.until_paused(!by_operator) => {}
+            changed = paused.changed() => if changed.is_err() {
+                // The consumer is gone, and its tasks are about to be.
+                return std::future::pending().await;
+            },
+            () = shard.lease.until_paused(!by_operator) => {}
         }
     }
 }
 
 /// Says once when records that are not done come near the end of the retention.
-async fn mind_losses(engine: &Engine, live: &ShardProgress) -> Infallible {
-    let threshold = f64::from(engine.config.data_loss_warning) / 100.0;
-    let mut told = false;
+async fn warn_of_data_loss(shard: &HeldShard) -> Infallible {
+    let threshold = shard.resources.settings.data_loss_warning;
+    let mut warned = false;
     loop {
-        sleep(LOSS_LOOK).await;
-        let done = live.context.checkpoints().latest_done();
-        let used_up = live.reading.used_up(done);
-        if used_up >= threshold && !told {
-            engine.events.tell(Event::DataLossNear {
-                stream: live.context.stream().clone(),
-                shard: live.context.shard_id().clone(),
-                until_loss: live.reading.facts(done).until_data_loss.unwrap_or_default(),
-            });
+        sleep(DATA_LOSS_CHECK).await;
+        let snapshot = shard.progress.snapshot();
+        let used = snapshot.used_retention();
+        if used >= threshold && !warned {
+            let until_loss = snapshot.status.until_data_loss.unwrap_or_default();
+            shard.events.emit(EventKind::DataLossNear { until_loss });
         }
         // Not again at once where it goes up and down.
-        told = used_up >= threshold || (told && used_up >= threshold * 0.9);
+        warned = used >= threshold || (warned && used >= threshold * 0.9);
     }
 }
 
-/// Resolves once the lease is to be handed over. Nobody wants a shard of a stream that is gone.
-async fn wanted_elsewhere(lease: &Lease, stream: &OpenStream) {
-    lease.yield_requested().await;
-    if stream.is_replaced() {
-        std::future::pending::<()>().await;
+fn saved_event(saved: CheckpointEvent) -> EventKind {
+    match saved {
+        CheckpointEvent::Stored(position) => EventKind::Checkpointed { position },
+        CheckpointEvent::Failed { error, failures, retry_in } => {
+            EventKind::CheckpointFailed { failures, error: error.to_string(), retry_in }
+        }
     }
+}
+
+/// The leases of the shard's children, tried for until they are known.
+async fn children(shard: &HeldShard, end: &ShardEnd, mut retry: Retry) -> Vec<LeaseRow> {
+    let mut warn = LogLimiter::default();
+    loop {
+        let error = match try_children(shard, end).await {
+            Ok(children) => return children,
+            Err(error) => error,
+        };
+        let retry_in = retry.failed();
+        if let Some(more) = warn.allow(Instant::now()) {
+            let shard = shard.progress.context.shard_id();
+            tracing::warn!(%shard, ?retry_in, more, error, "ending a shard failed, trying again");
+        }
+        shard.progress.failed(retry.failures(), error);
+        sleep(retry_in).await;
+    }
+}
+
+/// First stores the last position, so that a failure on the way costs no duplicates.
+async fn try_children(shard: &HeldShard, end: &ShardEnd) -> Result<Vec<LeaseRow>, String> {
+    let context = &shard.progress.context;
+    let position = context.checkpoints().latest_done();
+    match shard.lease.checkpoint(position, shard.progress.metadata(position)).await {
+        Ok(()) => context.checkpoints().mark_stored(position),
+        // Nothing lower is to be stored than what is.
+        Err(LeaseError::Behind { .. } | LeaseError::Lost(_)) => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    let catalog = &shard.resources.catalog;
+    let children = catalog.children(&shard.stream, context.shard_id(), position, end).await;
+    children.map_err(|error| error.to_string())
 }
 
 async fn hand_over(
-    engine: &Engine,
-    live: &ShardProgress,
+    progress: &ShardProgress,
+    events: &ShardEvents,
     lease: Lease,
 ) -> Result<Option<WorkerId>, LeaseError> {
-    live.set_state(ShardState::Draining);
-    let checkpoints = live.context.checkpoints();
+    progress.set_state(ShardState::Draining);
+    let checkpoints = progress.context.checkpoints();
     let position = checkpoints.latest_done();
-    let handed_over = lease
-        .hand_over((position > checkpoints.stored()).then_some(position), live.metadata(position))
-        .await?;
+    let advanced = (position > checkpoints.stored()).then_some(position);
+    let handed_over = lease.hand_over(advanced, progress.metadata(position)).await?;
     checkpoints.mark_stored(position);
-    engine.events.tell(Event::HandedOver {
-        stream: live.context.stream().clone(),
-        shard: live.context.shard_id().clone(),
-        position,
-        to: handed_over.to.clone(),
-    });
+    events.emit(EventKind::HandedOver { position, to: handed_over.to.clone() });
     Ok(handed_over.to)
 }
 
 /// Hands over although something is left undone. What is done is stored if the store answers in time.
-async fn give_up(engine: &Engine, live: &ShardProgress, lease: Lease) {
-    if let Err(error) = hand_over(engine, live, lease).await {
-        tracing::warn!(shard = %live.context.shard_id(), %error, "an abandoned shard was not handed over");
+async fn give_up(shard: HeldShard) {
+    let HeldShard { progress, events, lease, .. } = shard;
+    if let Err(error) = hand_over(&progress, &events, lease).await {
+        let shard = progress.context.shard_id();
+        tracing::warn!(%shard, %error, "an abandoned shard was not handed over");
     }
 }
 
-async fn lost(
-    engine: &Engine,
-    live: &ShardProgress,
+async fn lost(shard: &HeldShard, processors: Vec<(ShardContext, Slot)>, cause: LostCause) -> TaskOutcome {
+    report_loss(&shard.progress, &shard.events, processors, cause).await
+}
+
+/// Nothing of the shard may be used any more: its processors learn that, and whoever watches.
+async fn report_loss(
+    progress: &ShardProgress,
+    events: &ShardEvents,
     processors: Vec<(ShardContext, Slot)>,
     cause: LostCause,
 ) -> TaskOutcome {
-    let context = &live.context;
-    context.checkpoints().close(Some(cause));
-    let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
-    engine.events.tell(Event::LeaseLost { stream, shard, cause });
-    let told = processors.into_iter().filter_map(|(context, slot)| slot.zip(Some(context)));
-    let calls = told.map(|(mut processor, context)| async move {
+    progress.context.checkpoints().close(Some(cause));
+    events.emit(EventKind::LeaseLost { cause });
+    let made = processors.into_iter().filter_map(|(context, slot)| slot.zip(Some(context)));
+    let calls = made.map(|(mut processor, context)| async move {
         let (processor, context) = (&mut *processor, &context);
         let call = || async move {
             processor.lease_lost(context, cause).await;
@@ -290,100 +355,8 @@ async fn lost(
         guarded(Some(LOST_GRACE), call).await
     });
     for failure in join_all(calls).await.into_iter().filter_map(Result::err) {
-        engine.events.tell(Event::HandlerFailed {
-            stream: context.stream().clone(),
-            shard: context.shard_id().clone(),
-            call: crate::types::failure::HandlerCall::LeaseLost,
-            failure,
-            first: None,
-            failures: 1,
-            retry_in: None,
-        });
+        let call = HandlerCall::LeaseLost;
+        events.emit(EventKind::HandlerFailed { call, failure, first: None, failures: 1, retry_in: None });
     }
     TaskOutcome::Lost(cause)
-}
-
-/// Stores the end of the shard. First its last position, so that a failure on the way costs no duplicates.
-async fn finish(
-    engine: &Engine,
-    live: &ShardProgress,
-    stream: &OpenStream,
-    lease: Lease,
-    end: &ShardEnd,
-    signals: &StopSignals,
-    rng: &mut StdRng,
-) -> TaskOutcome {
-    live.set_state(ShardState::Ending);
-    let context = &live.context;
-    let checkpoints = context.checkpoints();
-    let mut retry = Retry::new(COORDINATION, StdRng::from_rng(rng));
-    let mut warn = LogLimiter::default();
-    let prepared = async {
-        loop {
-            match prepare_end(engine, live, stream, &lease, end).await {
-                Ok(children) => return children,
-                Err(error) => {
-                    let retry_in = retry.failed();
-                    if let Some(more) = warn.allow(Instant::now()) {
-                        let shard = context.shard_id();
-                        tracing::warn!(%shard, ?retry_in, more, error, "ending a shard failed, trying again");
-                    }
-                    live.failed(retry.failures(), error);
-                    sleep(retry_in).await;
-                }
-            }
-        }
-    };
-    let children = tokio::select! {
-        biased;
-        cause = lease.lost() => return lost(engine, live, Vec::new(), cause).await,
-        () = signals.abandon.cancelled() => {
-            give_up(engine, live, lease).await;
-            return TaskOutcome::Abandoned { handling: None };
-        }
-        children = prepared => children,
-    };
-    let ids = children.iter().map(|row| row.key.shard.clone()).collect();
-    match lease.finish(children).await {
-        Ok(()) => {
-            checkpoints.mark_stored(Position::ShardEnd);
-            let (stream, shard) = (context.stream().clone(), context.shard_id().clone());
-            engine.events.tell(Event::ShardEnded { stream, shard, children: ids });
-            TaskOutcome::Finished
-        }
-        Err(LeaseError::Lost(cause)) => lost(engine, live, Vec::new(), cause).await,
-        Err(error) => TaskOutcome::Broken(error.to_string()),
-    }
-}
-
-async fn prepare_end(
-    engine: &Engine,
-    live: &ShardProgress,
-    stream: &OpenStream,
-    lease: &Lease,
-    end: &ShardEnd,
-) -> Result<Vec<rokini_lease::LeaseRow>, String> {
-    let checkpoints = live.context.checkpoints();
-    let position = checkpoints.latest_done();
-    match lease.checkpoint(position, live.metadata(position)).await {
-        Ok(()) => checkpoints.mark_stored(position),
-        // Nothing lower is to be stored than what is.
-        Err(LeaseError::Behind { .. } | LeaseError::Lost(_)) => {}
-        Err(error) => return Err(error.to_string()),
-    }
-    let children = engine.catalog.children(stream, live.context.shard_id(), position, end).await;
-    children.map_err(|error| error.to_string())
-}
-
-fn report_saved(engine: &Engine, live: &ShardProgress, saved: CheckpointEvent) {
-    if engine.config.broadcast {
-        return;
-    }
-    let (stream, shard) = (live.context.stream().clone(), live.context.shard_id().clone());
-    engine.events.tell(match saved {
-        CheckpointEvent::Stored(position) => Event::Checkpointed { stream, shard, position },
-        CheckpointEvent::Failed { error, failures, retry_in } => {
-            Event::CheckpointFailed { stream, shard, failures, error: error.to_string(), retry_in }
-        }
-    });
 }

@@ -13,11 +13,11 @@ use aws_smithy_types::DateTime;
 use aws_types::SdkConfig;
 use metrics::Key;
 
-use super::defs::Metric;
 use super::export::Exporter;
+use super::metric::Metric;
 use super::registry::{Cell, Registry};
-use crate::types::error::with_causes;
-use crate::{Error, ErrorKind, Monitoring, Settings};
+use crate::config::{Monitoring, Settings};
+use crate::types::error::{Error, ErrorKind, with_causes};
 
 mod map;
 

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rokini_lease::WallClock;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::consumer::control::Control;
-use crate::consumer::engine::Engine;
-use crate::{Error, Event, Monitoring};
+use crate::config::Monitoring;
+use crate::events::emitter::Events;
+use crate::events::table::EventKind;
+use crate::shard::worker_state::WorkerState;
+use crate::types::error::Error;
 
 /// How long the last flush may take.
 const LAST_FLUSH: Duration = Duration::from_secs(3);
@@ -36,13 +39,14 @@ pub(crate) struct Exports {
 
 impl Exports {
     pub(crate) fn start(
-        engine: &Arc<Engine>,
-        control: &Arc<Control>,
         exporters: Vec<Box<dyn Exporter>>,
+        worker: &Arc<WorkerState>,
+        events: &Events,
+        clock: &WallClock,
     ) -> Self {
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         for exporter in exporters {
-            tasks.spawn(run(Arc::clone(engine), Arc::clone(control), exporter, stop.clone()));
+            tasks.spawn(run(exporter, Arc::clone(worker), events.clone(), clock.clone(), stop.clone()));
         }
         Self { tasks, stop }
     }
@@ -58,9 +62,10 @@ impl Exports {
 }
 
 async fn run(
-    engine: Arc<Engine>,
-    control: Arc<Control>,
     mut exporter: Box<dyn Exporter>,
+    worker: Arc<WorkerState>,
+    events: Events,
+    clock: WallClock,
     stop: CancellationToken,
 ) {
     loop {
@@ -69,10 +74,10 @@ async fn run(
             () = stop.cancelled() => true,
             () = sleep(exporter.interval()) => false,
         };
-        control.settle();
-        if let Err(error) = exporter.flush(engine.clock.millis()).await {
+        worker.flush_observers();
+        if let Err(error) = exporter.flush(clock.millis()).await {
             let (service, error) = (exporter.service(), error.to_string());
-            engine.events.tell(Event::ExportFailed { service, error });
+            events.emit(EventKind::ExportFailed { service, error });
         }
         if stopped {
             return;

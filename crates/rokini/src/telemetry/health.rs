@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use rokini_lease::{ShardId, StreamId};
+use rokini_lease::{LeaseKey, ShardId, StreamId};
 
-use super::stall::StallCause;
-use crate::Phase;
+use crate::types::phase::Phase;
+use crate::types::stall::StallCause;
 
 /// How a worker stands, for probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,26 +35,49 @@ pub struct HealthReason {
 
 /// What is judged.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Facts {
+pub(crate) struct HealthFacts {
     pub(crate) phase: Phase,
-    /// How long ago the last look at the worker was.
+    /// How long ago the worker was sampled last.
     pub(crate) unseen: Duration,
     pub(crate) valid: bool,
     pub(crate) heartbeat_age: Option<Duration>,
-    pub(crate) stalled: Vec<(StreamId, ShardId, StallCause, Duration)>,
+    pub(crate) stalled: Vec<StalledShard>,
     /// Leases that this worker has held for longer than [`TASK_LATE`] without working on their shards.
     pub(crate) idle_leases: usize,
     /// By stream, where there are some.
     pub(crate) holes: Vec<(StreamId, usize)>,
 }
 
-/// Looks take place once a second. Late by this much, the runtime is blocked.
+impl Default for HealthFacts {
+    /// Of a consumer that does not run yet.
+    fn default() -> Self {
+        Self {
+            phase: Phase::Created,
+            unseen: Duration::ZERO,
+            valid: false,
+            heartbeat_age: None,
+            stalled: Vec::new(),
+            idle_leases: 0,
+            holes: Vec::new(),
+        }
+    }
+}
+
+/// A shard that makes no progress.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StalledShard {
+    pub(crate) key: LeaseKey,
+    pub(crate) cause: StallCause,
+    pub(crate) lasting: Duration,
+}
+
+/// Samples are taken once a second. Late by this much, the runtime is blocked.
 pub(crate) const UNSEEN: Duration = Duration::from_secs(10);
 /// How long a lease may be held without a task for its shard: at each reconciliation (30 s) that is mended.
 pub(crate) const TASK_LATE: Duration = Duration::from_secs(90);
 
 impl Health {
-    pub(crate) fn judge(facts: &Facts) -> Self {
+    pub(crate) fn judge(facts: &HealthFacts) -> Self {
         let mut reasons = Vec::new();
         let mut because = |code, restart, shard, message: String| {
             reasons.push(HealthReason { code, message, restart, shard });
@@ -79,9 +102,9 @@ impl Health {
                 .map_or_else(String::new, |age| format!(" for {:.1} s", age.as_secs_f64()));
             because("no-heartbeat", false, None, format!("heartbeats have not arrived{age}: handlers pause"));
         }
-        for (stream, shard, cause, lasting) in &facts.stalled {
+        for StalledShard { key, cause, lasting } in &facts.stalled {
             let message = format!("no progress for {:.1} s: {cause}", lasting.as_secs_f64());
-            because("shard-stalled", false, Some((stream.clone(), shard.clone())), message);
+            because("shard-stalled", false, Some((key.stream.clone(), key.shard.clone())), message);
         }
         if facts.idle_leases > 0 {
             let message = format!("{} leases are held and their shards not worked on", facts.idle_leases);
@@ -100,8 +123,8 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
-        Facts {
+    fn facts() -> HealthFacts {
+        HealthFacts {
             phase: Phase::Running,
             unseen: Duration::from_secs(1),
             valid: true,
@@ -116,19 +139,20 @@ mod tests {
     fn o7_liveness_and_readiness_follow_what_the_worker_does() {
         let stream = StreamId::new("orders@1").unwrap();
         let shard = ShardId::new("shardId-000000000000").unwrap();
-        let stalled = vec![(stream.clone(), shard, StallCause::Handler, Duration::from_secs(9))];
+        let key = LeaseKey::new(stream.clone(), shard);
+        let stalled = vec![StalledShard { key, cause: StallCause::Handler, lasting: Duration::from_secs(9) }];
         for (facts, live, ready, code) in [
             (facts(), true, true, ""),
-            (Facts { phase: Phase::Starting, ..facts() }, true, false, "starting"),
-            (Facts { phase: Phase::Stopping, ..facts() }, true, false, "stopping"),
-            (Facts { phase: Phase::Stopped, ..facts() }, false, false, "stopped"),
-            (Facts { unseen: Duration::from_secs(11), ..facts() }, false, false, "blocked"),
+            (HealthFacts { phase: Phase::Starting, ..facts() }, true, false, "starting"),
+            (HealthFacts { phase: Phase::Stopping, ..facts() }, true, false, "stopping"),
+            (HealthFacts { phase: Phase::Stopped, ..facts() }, false, false, "stopped"),
+            (HealthFacts { unseen: Duration::from_secs(11), ..facts() }, false, false, "blocked"),
             // A store outage: a restart would not end it.
-            (Facts { valid: false, ..facts() }, true, false, "no-heartbeat"),
+            (HealthFacts { valid: false, ..facts() }, true, false, "no-heartbeat"),
             // c6: a handler may block for an hour.
-            (Facts { stalled, ..facts() }, true, false, "shard-stalled"),
-            (Facts { idle_leases: 1, ..facts() }, false, false, "idle-leases"),
-            (Facts { holes: vec![(stream, 2)], ..facts() }, true, false, "hash-range-hole"),
+            (HealthFacts { stalled, ..facts() }, true, false, "shard-stalled"),
+            (HealthFacts { idle_leases: 1, ..facts() }, false, false, "idle-leases"),
+            (HealthFacts { holes: vec![(stream, 2)], ..facts() }, true, false, "hash-range-hole"),
         ] {
             let health = Health::judge(&facts);
             assert_eq!((health.live, health.ready), (live, ready), "{facts:?}");

@@ -20,8 +20,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::health::Health;
+use super::monitor::Monitor;
 use super::scale::Scale;
-use crate::{Error, ErrorKind, Handle};
+use crate::types::error::{Error, ErrorKind};
 
 /// Connections at once. A prober and a scraper need one each.
 const CONNECTIONS: usize = 32;
@@ -46,7 +47,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr
 }
 
 /// Answers until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, handle: Handle) -> Infallible {
+pub(crate) async fn serve(listener: TcpListener, monitor: Arc<Monitor>) -> Infallible {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -57,9 +58,9 @@ pub(crate) async fn serve(listener: TcpListener, handle: Handle) -> Infallible {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let handle = handle.clone();
+                let monitor = Arc::clone(&monitor);
                 connections.spawn(async move {
-                    let _ = timeout(CONNECTION, connection(stream, handle)).await;
+                    let _ = timeout(CONNECTION, connection(stream, monitor)).await;
                     drop(place);
                 });
             }
@@ -71,9 +72,9 @@ pub(crate) async fn serve(listener: TcpListener, handle: Handle) -> Infallible {
     }
 }
 
-async fn connection(stream: TcpStream, handle: Handle) {
+async fn connection(stream: TcpStream, monitor: Arc<Monitor>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &handle);
+        let answer = answer(request.method(), request.uri().path(), &monitor);
         async { Ok::<_, Infallible>(answer) }
     });
     let served = http1::Builder::new()
@@ -88,19 +89,19 @@ async fn connection(stream: TcpStream, handle: Handle) {
 
 const JSON: &str = "application/json";
 
-fn answer(method: &Method, path: &str, handle: &Handle) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, monitor: &Monitor) -> Response<Full<Bytes>> {
     let (status, content, body) = match (method, path) {
         (&Method::GET | &Method::HEAD, "/healthz") => {
-            let health = handle.health();
+            let health = monitor.health();
             (probe(health.live), JSON, health_json(&health))
         }
         (&Method::GET | &Method::HEAD, "/readyz") => {
-            let health = handle.health();
+            let health = monitor.health();
             (probe(health.ready), JSON, health_json(&health))
         }
-        (&Method::GET | &Method::HEAD, "/scale") => (StatusCode::OK, JSON, scale_json(&handle.scale())),
+        (&Method::GET | &Method::HEAD, "/scale") => (StatusCode::OK, JSON, scale_json(&monitor.scale())),
         #[cfg(feature = "prometheus")]
-        (&Method::GET | &Method::HEAD, "/metrics") => match handle.prometheus() {
+        (&Method::GET | &Method::HEAD, "/metrics") => match monitor.prometheus() {
             Some(text) => (StatusCode::OK, super::prometheus::CONTENT_TYPE, text),
             None => {
                 let hint = "set `monitoring = prometheus` for metrics\n".to_owned();

@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge, Histogram, Label};
 
-use super::defs::{Metric, MetricKind, MetricScope};
+use super::metric::{Metric, MetricKind, MetricScope};
 use super::recorders::Recorders;
 use super::registry::Registry;
 

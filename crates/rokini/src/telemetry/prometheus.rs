@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use metrics::Key;
 
-use super::defs::MetricKind;
+use super::metric::MetricKind;
 use super::registry::{Cell, Distribution, Registry};
 
 /// The content type of [`render`].
@@ -101,8 +101,8 @@ fn number(text: &mut String, value: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::defs::Metric;
     use crate::telemetry::meter::ShardMeter;
+    use crate::telemetry::metric::Metric;
     use crate::telemetry::recorders::Recorders;
     use metrics::Label;
     use prometheus_parse::{Scrape, Value};

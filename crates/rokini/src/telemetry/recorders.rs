@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Label, Level, Metadata,
-    Recorder,
+    Recorder, Unit,
 };
 
-use super::defs::{Metric, MetricKind};
+use super::metric::{Metric, MetricKind, MetricUnit};
 
 /// Where the numbers of a consumer go.
 #[derive(Clone, Default)]
@@ -17,10 +17,15 @@ pub(crate) struct Recorders(Vec<Arc<dyn Recorder + Send + Sync>>);
 const METADATA: Metadata<'static> = Metadata::new("rokini", Level::INFO, Some("rokini"));
 
 impl Recorders {
-    /// Adds one, and tells it what will come.
+    /// Adds one, and describes to it what will come.
     pub(crate) fn add(&mut self, recorder: Arc<dyn Recorder + Send + Sync>) {
         for metric in Metric::ALL {
-            let (name, unit) = (KeyName::from_const_str(metric.name()), Some(metric.unit()));
+            let unit = match metric.unit() {
+                MetricUnit::Count => Unit::Count,
+                MetricUnit::Seconds => Unit::Seconds,
+                MetricUnit::Bytes => Unit::Bytes,
+            };
+            let (name, unit) = (KeyName::from_const_str(metric.name()), Some(unit));
             match metric.kind() {
                 MetricKind::Counter => recorder.describe_counter(name, unit, metric.help().into()),
                 MetricKind::Gauge => recorder.describe_gauge(name, unit, metric.help().into()),

@@ -10,7 +10,7 @@ use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit,
 };
 
-use super::defs::{Metric, MetricKind};
+use super::metric::{Metric, MetricKind};
 
 /// The numbers of one consumer by metric and labels.
 #[derive(Default)]

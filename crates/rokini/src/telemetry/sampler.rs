@@ -1,85 +1,52 @@
-//! Looks at the consumer once a second: sets the gauges, tells what begins and ends, and judges its health.
+//! Samples the worker once a second: sets the gauges, emits what begins and ends, and keeps what its health is judged by.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rokini_lease::{GroupView, HeartbeatStats, LeaseKey, StreamId};
+use rokini_lease::{GroupView, HeartbeatStats, LeaseKey, Member, StreamId, WallClock};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::health::{self, Health};
+use super::consumer_metrics::ConsumerMetrics;
+use super::fleet::{self, StreamFacts};
+use super::health::{self, Health, HealthFacts, StalledShard};
 use super::meter::ShardValues;
-use super::stall::{self, StallCause};
-use super::{fleet, scale};
-use crate::consumer::control::Control;
-use crate::consumer::engine::Engine;
-use crate::{Event, Phase};
+use super::monitor::{Monitor, WorkerSnapshot};
+use super::scale::{self, Scale};
+use super::unowned_lag::UnownedLags;
+use crate::catalog::streams::Streams;
+use crate::config::Settings;
+use crate::events::emitter::Events;
+use crate::events::table::EventKind;
+use crate::shard::progress::ShardSnapshot;
+use crate::shard::worker_state::WorkerState;
+use crate::types::stall::{self, StallCause};
 
-/// Between two looks.
+/// Between two samples.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What the last look showed.
+/// What the sampler samples, and whom it tells.
 #[derive(Debug)]
-pub(crate) struct Looks {
-    last: Mutex<Look>,
+pub(crate) struct Observed {
+    pub(crate) settings: Settings,
+    pub(crate) clock: WallClock,
+    pub(crate) worker: Arc<WorkerState>,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) unowned: Arc<UnownedLags>,
+    pub(crate) events: Events,
+    pub(crate) metrics: Arc<ConsumerMetrics>,
+    pub(crate) monitor: Arc<Monitor>,
 }
 
-#[derive(Debug, Clone)]
-struct Look {
-    at: Instant,
-    facts: health::Facts,
-    scale: scale::Scale,
-}
-
-impl Looks {
-    pub(crate) fn new() -> Self {
-        let facts = health::Facts {
-            phase: Phase::Created,
-            unseen: Duration::ZERO,
-            valid: false,
-            heartbeat_age: None,
-            stalled: Vec::new(),
-            idle_leases: 0,
-            holes: Vec::new(),
-        };
-        Self { last: Mutex::new(Look { at: Instant::now(), facts, scale: scale::Scale::default() }) }
-    }
-
-    fn last(&self) -> Look {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, look: Look) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = look;
-    }
-
-    /// The health by the last look, and by how long ago it was.
-    pub(crate) fn health(&self, phase: Phase) -> Health {
-        let look = self.last();
-        let unseen = match phase {
-            Phase::Created | Phase::Stopped => Duration::ZERO,
-            _ => look.at.elapsed(),
-        };
-        Health::judge(&health::Facts { phase, unseen, ..look.facts })
-    }
-
-    pub(crate) fn scale(&self) -> scale::Scale {
-        self.last().scale
-    }
-}
-
-/// What is remembered from look to look.
+/// Samples, and remembers what it needs of the samples before.
 pub(crate) struct Sampler {
-    engine: Arc<Engine>,
-    control: Arc<Control>,
+    observed: Observed,
     shards: BTreeMap<LeaseKey, Memory>,
     /// Of the incarnation seen last.
     heartbeats: HeartbeatStats,
-    hole_before: bool,
     idle_since: Option<Instant>,
-    /// The listing seen last, whether it was the first to show a hole, and whether holes count.
-    holes: (Weak<GroupView>, bool, bool),
+    holes: HoleMemory,
 }
 
 #[derive(Debug, Default)]
@@ -101,16 +68,54 @@ impl Memory {
     }
 }
 
+/// A listing that is written to meanwhile may show a hole where there is none: what a first one shows is looked for
+/// again at once, and only what the next one shows too counts.
+#[derive(Debug, Default)]
+struct HoleMemory {
+    /// The listing seen last.
+    listing: Weak<GroupView>,
+    /// Whether the listing before it showed a hole.
+    shown: bool,
+    /// Whether it is the first to show one.
+    first: bool,
+    /// Whether holes count.
+    confirmed: bool,
+}
+
+impl HoleMemory {
+    fn look_at(&mut self, view: &Arc<GroupView>, streams: &mut BTreeMap<StreamId, StreamFacts>) {
+        let shown = streams.values().any(|stream| stream.holes > 0);
+        if self.listing.upgrade().is_some_and(|seen| Arc::ptr_eq(&seen, view)) {
+            self.first = false;
+        } else {
+            self.confirmed = shown && (self.confirmed || self.shown);
+            self.first = shown && !self.confirmed;
+            self.listing = Arc::downgrade(view);
+            self.shown = shown;
+        }
+        if !self.confirmed {
+            streams.values_mut().for_each(|stream| stream.holes = 0);
+        }
+    }
+}
+
+/// One shard of a sample.
+struct ShardSample {
+    key: LeaseKey,
+    lag: Duration,
+    values: ShardValues,
+    /// Why it makes no progress, and for how long.
+    stalled: Option<(StallCause, Duration)>,
+}
+
 impl Sampler {
-    pub(crate) fn new(engine: &Arc<Engine>, control: &Arc<Control>) -> Self {
+    pub(crate) fn new(observed: Observed) -> Self {
         Self {
-            engine: Arc::clone(engine),
-            control: Arc::clone(control),
+            observed,
             shards: BTreeMap::new(),
             heartbeats: HeartbeatStats::default(),
-            hole_before: false,
             idle_since: None,
-            holes: (Weak::new(), false, false),
+            holes: HoleMemory::default(),
         }
     }
 
@@ -119,161 +124,76 @@ impl Sampler {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.look();
+            self.sample();
         }
     }
 
-    /// How long a healthy reader may hear nothing.
-    fn quiet(&self) -> Duration {
-        self.engine.config.poll_ceiling + self.engine.config.stall_after
-    }
-
-    pub(crate) fn look(&mut self) {
+    fn sample(&mut self) {
         let now = Instant::now();
-        let member = self.control.member();
-        let (stalled, values) = self.look_at_shards(now);
-        let telemetry = Arc::clone(self.engine.telemetry());
-        let mut lags: BTreeMap<StreamId, (usize, Duration)> = BTreeMap::new();
-        for (key, lag, _) in &values {
-            let (held, most) = lags.entry(key.stream.clone()).or_default();
-            *held += 1;
-            *most = (*most).max(*lag);
-        }
-        telemetry.set_shards(values.into_iter().map(|(key, _, values)| (key, values)));
-
-        let view = member.as_ref().map(|member| member.snapshot()).unwrap_or_default();
-        let (alive, mut streams) = fleet::facts(&view);
-        // Of a stream that was made again the leases of the one before show nothing any more; and holes are the matter
-        // of those who read the stream.
-        fleet::drop_outdated(&mut streams);
-        let read = self.engine.streams.all();
-        streams.iter_mut().filter(|(id, _)| !read.contains_key(*id)).for_each(|(_, facts)| facts.holes = 0);
-        self.confirm_holes(&view, &mut streams);
-        if self.holes.1
-            && let Some(member) = &member
-        {
-            member.wake();
-        }
-        let now_millis = self.engine.clock.millis();
-        let mut holes = Vec::new();
-        let mut scale = scale::Scale { workers: alive, ..scale::Scale::default() };
-        // The listing may be older than what this worker took up since.
-        for facts in streams.values_mut() {
-            facts.unheld.retain(|row| !self.shards.contains_key(&row.key));
-        }
-        for (id, facts) in &streams {
-            let (held, lag) = lags.get(id).copied().unwrap_or_default();
-            let unheld = facts.unheld.iter().filter_map(|row| self.engine.backlogs.lag(row, now_millis));
-            let lag = unheld.fold(lag, Duration::max);
-            scale.shards += facts.active;
-            scale.lag = scale.lag.max(lag);
-            if facts.holes > 0 {
-                holes.push((id.clone(), facts.holes));
-            }
-            if let Some(meter) = telemetry.stream(id) {
-                meter.held.set(held as f64);
-                meter.unheld.set(facts.unheld.len() as f64);
-                meter.holes.set(facts.holes as f64);
-                meter.group_lag.set(lag.as_secs_f64());
-            }
-        }
+        let member = self.observed.worker.member();
+        let shards = self.sample_shards(now);
+        self.observed.metrics.set_shards(shards.iter().map(|shard| (shard.key.clone(), shard.values)));
+        let (workers, streams) = self.sample_streams(member.as_ref());
+        let scale = self.sample_lags(workers, &shards, &streams);
         if member.is_some() {
-            telemetry.keep_streams(|stream| streams.contains_key(stream));
+            self.observed.metrics.keep_streams(|stream| streams.contains_key(stream));
         }
-        scale.desired = scale::desired(&scale, &self.engine.config);
-
-        let heartbeats = member.as_ref().map(rokini_lease::Member::heartbeats);
-        let idle = member.as_ref().map_or(0, |member| member.held().saturating_sub(self.shards.len()));
-        self.idle_since = (idle > 0).then(|| self.idle_since.unwrap_or(now));
-        let late = self.idle_since.is_some_and(|since| now.duration_since(since) > health::TASK_LATE);
-        let facts = health::Facts {
-            phase: self.control.phase(),
+        let facts = HealthFacts {
+            phase: self.observed.worker.phase(),
             unseen: Duration::ZERO,
-            valid: member.as_ref().is_some_and(rokini_lease::Member::is_valid),
-            heartbeat_age: heartbeats.map(|heartbeats| heartbeats.age),
-            stalled,
-            idle_leases: if late { idle } else { 0 },
-            holes,
+            valid: member.as_ref().is_some_and(Member::is_valid),
+            heartbeat_age: member.as_ref().map(|member| member.heartbeats().age),
+            stalled: shards.into_iter().filter_map(stalled).collect(),
+            idle_leases: self.idle_leases(member.as_ref(), now),
+            holes: streams
+                .iter()
+                .filter(|(_, facts)| facts.holes > 0)
+                .map(|(id, facts)| (id.clone(), facts.holes))
+                .collect(),
         };
-        if let Some(meter) = telemetry.worker() {
-            let health = Health::judge(&facts);
-            if let Some(seen) = heartbeats {
-                // A new incarnation counts from 0.
-                let new = |seen: u64, before: u64| if seen < before { seen } else { seen - before };
-                meter.heartbeats.increment(new(seen.stored, self.heartbeats.stored));
-                meter.heartbeat_failures.increment(new(seen.failed, self.heartbeats.failed));
-                meter.heartbeat_age.set(seen.age.as_secs_f64());
-                self.heartbeats = seen;
-            }
-            let flag = |on: bool| if on { 1.0 } else { 0.0 };
-            meter.valid.set(flag(facts.valid));
-            meter.live.set(flag(health.live));
-            meter.ready.set(flag(health.ready));
-            meter.workers.set(alive as f64);
-            meter.desired_workers.set(scale.desired as f64);
-        }
-        self.engine.looks.set(Look { at: now, facts, scale });
+        self.set_worker_metrics(member.as_ref(), &facts, scale);
+        self.observed.monitor.set(WorkerSnapshot { at: now, facts, scale });
     }
 
-    /// A listing that is written to meanwhile may show a hole where there is none: what a first one shows is looked at
-    /// again at once, and only what the next one shows too counts.
-    fn confirm_holes(&mut self, view: &Arc<GroupView>, streams: &mut BTreeMap<StreamId, fleet::StreamFacts>) {
-        let shown = streams.values().any(|stream| stream.holes > 0);
-        let (seen, first, counts) = &mut self.holes;
-        if seen.upgrade().is_some_and(|seen| Arc::ptr_eq(&seen, view)) {
-            *first = false;
-        } else {
-            *counts = shown && (*counts || self.hole_before);
-            *first = shown && !*counts;
-            *seen = Arc::downgrade(view);
-            self.hole_before = shown;
-        }
-        if !*counts {
-            streams.values_mut().for_each(|stream| stream.holes = 0);
-        }
-    }
-
-    /// Judges each shard, and tells what began and what ended.
-    #[expect(clippy::type_complexity, reason = "two lists, used once")]
-    fn look_at_shards(
-        &mut self,
-        now: Instant,
-    ) -> (Vec<(StreamId, rokini_lease::ShardId, StallCause, Duration)>, Vec<(LeaseKey, Duration, ShardValues)>)
-    {
-        let (after, quiet) = (self.engine.config.stall_after, self.quiet());
-        let now_millis = self.engine.clock.millis();
-        let lives = self.control.shards();
-        let (mut stalled, mut values) = (Vec::new(), Vec::new());
-        let mut shards = std::mem::take(&mut self.shards);
-        for live in lives.values() {
-            live.settle();
-            let context = &live.context;
-            let key = LeaseKey::new(context.stream().clone(), context.shard_id().clone());
-            let lag = live.lag(now_millis, quiet);
-            let mut memory = shards.remove(&key).unwrap_or_default();
-            let lag_before = memory.lag_before(now, lag);
-            let cause = stall::judge(&live.facts(lag, lag_before), after, quiet);
-            self.turn(&key, &mut memory, cause, lag, now);
-            if let Some((cause, since)) = memory.stalled {
-                let lasting = now.duration_since(since) + after;
-                stalled.push((key.stream.clone(), key.shard.clone(), cause, lasting));
-            }
-            let behind = live.behind().map(|millis| Duration::from_millis(millis).as_secs_f64());
-            let retention = self.engine.streams.get(&key.stream).map(|stream| stream.retention());
-            let until_loss = retention.map(|retention| retention.saturating_sub(lag).as_secs_f64());
-            let shown = ShardValues {
-                lag: lag.as_secs_f64(),
-                behind,
-                until_loss,
-                stalled: if cause.is_some() { 1.0 } else { 0.0 },
-            };
-            values.push((key.clone(), lag, shown));
+    /// Judges each shard, and emits what began and what ended.
+    fn sample_shards(&mut self, now: Instant) -> Vec<ShardSample> {
+        let mut before = std::mem::take(&mut self.shards);
+        let mut samples = Vec::new();
+        for (key, progress) in self.observed.worker.shards() {
+            progress.flush_observer();
+            let snapshot = progress.snapshot();
+            let mut memory = before.remove(&key).unwrap_or_default();
+            samples.push(self.sample_shard(key.clone(), &snapshot, &mut memory, now));
             self.shards.insert(key, memory);
         }
-        (stalled, values)
+        samples
     }
 
-    fn turn(
+    fn sample_shard(
+        &self,
+        key: LeaseKey,
+        snapshot: &ShardSnapshot,
+        memory: &mut Memory,
+        now: Instant,
+    ) -> ShardSample {
+        let settings = &self.observed.settings;
+        let (after, quiet) = (settings.stall_after, settings.poll_ceiling + settings.stall_after);
+        let lag = snapshot.status.lag;
+        let facts = snapshot.stall_facts(memory.lag_before(now, lag));
+        let cause = stall::judge(&facts, after, quiet);
+        self.note_stall(&key, memory, cause, lag, now);
+        let behind = snapshot.status.millis_behind_latest;
+        let values = ShardValues {
+            lag: lag.as_secs_f64(),
+            behind: behind.map(|millis| Duration::from_millis(millis).as_secs_f64()),
+            until_loss: Some(snapshot.retention.saturating_sub(lag).as_secs_f64()),
+            stalled: if cause.is_some() { 1.0 } else { 0.0 },
+        };
+        let stalled = memory.stalled.map(|(cause, since)| (cause, now.duration_since(since) + after));
+        ShardSample { key, lag, values, stalled }
+    }
+
+    fn note_stall(
         &self,
         key: &LeaseKey,
         memory: &mut Memory,
@@ -281,20 +201,105 @@ impl Sampler {
         lag: Duration,
         now: Instant,
     ) {
-        let (stream, shard) = (key.stream.clone(), key.shard.clone());
+        let events = &self.observed.events;
         match (memory.stalled, cause) {
             (None, Some(cause)) => {
                 memory.stalled = Some((cause, now));
-                self.engine.events.tell(Event::ShardStalled { stream, shard, cause, lag });
+                events.emit_for_shard(key, EventKind::ShardStalled { cause, lag });
             }
             // One stall, whatever its causes.
             (Some((_, since)), Some(cause)) => memory.stalled = Some((cause, since)),
             (Some((cause, since)), None) => {
                 memory.stalled = None;
                 let lasted = now.duration_since(since);
-                self.engine.events.tell(Event::ShardRecovered { stream, shard, cause, lasted });
+                events.emit_for_shard(key, EventKind::ShardRecovered { cause, lasted });
             }
             (None, None) => {}
         }
     }
+
+    /// The live workers of the group, and its streams, as the listing of this worker shows them.
+    fn sample_streams(&mut self, member: Option<&Member>) -> (usize, BTreeMap<StreamId, StreamFacts>) {
+        let view = member.map(Member::snapshot).unwrap_or_default();
+        let (workers, mut streams) = fleet::facts(&view);
+        // Of a stream that was made again the leases of the one before show nothing any more; and holes are the matter
+        // of those who read the stream.
+        fleet::drop_outdated(&mut streams);
+        let read = self.observed.streams.all();
+        streams.iter_mut().filter(|(id, _)| !read.contains_key(*id)).for_each(|(_, facts)| facts.holes = 0);
+        self.holes.look_at(&view, &mut streams);
+        if self.holes.first
+            && let Some(member) = member
+        {
+            member.wake();
+        }
+        // The listing may be older than what this worker took up since.
+        for facts in streams.values_mut() {
+            facts.unheld.retain(|row| !self.shards.contains_key(&row.key));
+        }
+        (workers, streams)
+    }
+
+    /// The lag of each stream, of its own shards and of those nobody has, and how many workers that asks for.
+    fn sample_lags(
+        &self,
+        workers: usize,
+        shards: &[ShardSample],
+        streams: &BTreeMap<StreamId, StreamFacts>,
+    ) -> Scale {
+        let mut held: BTreeMap<&StreamId, (usize, Duration)> = BTreeMap::new();
+        for shard in shards {
+            let (count, most) = held.entry(&shard.key.stream).or_default();
+            *count += 1;
+            *most = (*most).max(shard.lag);
+        }
+        let now_millis = self.observed.clock.millis();
+        let mut scale = Scale { workers, ..Scale::default() };
+        for (id, facts) in streams {
+            let (held, lag) = held.get(id).copied().unwrap_or_default();
+            let unheld = facts.unheld.iter().filter_map(|row| self.observed.unowned.lag(row, now_millis));
+            let lag = unheld.fold(lag, Duration::max);
+            scale.shards += facts.active;
+            scale.lag = scale.lag.max(lag);
+            if let Some(meter) = self.observed.metrics.stream(id) {
+                meter.held.set(held as f64);
+                meter.unheld.set(facts.unheld.len() as f64);
+                meter.holes.set(facts.holes as f64);
+                meter.group_lag.set(lag.as_secs_f64());
+            }
+        }
+        scale.desired = scale::desired(&scale, &self.observed.settings);
+        scale
+    }
+
+    /// Leases that are held for too long without a task for their shards.
+    fn idle_leases(&mut self, member: Option<&Member>, now: Instant) -> usize {
+        let idle = member.map_or(0, |member| member.held().saturating_sub(self.shards.len()));
+        self.idle_since = (idle > 0).then(|| self.idle_since.unwrap_or(now));
+        let late = self.idle_since.is_some_and(|since| now.duration_since(since) > health::TASK_LATE);
+        if late { idle } else { 0 }
+    }
+
+    fn set_worker_metrics(&mut self, member: Option<&Member>, facts: &HealthFacts, scale: Scale) {
+        let Some(meter) = self.observed.metrics.worker() else { return };
+        if let Some(seen) = member.map(Member::heartbeats) {
+            // A new incarnation counts from 0.
+            let new = |seen: u64, before: u64| if seen < before { seen } else { seen - before };
+            meter.heartbeats.increment(new(seen.stored, self.heartbeats.stored));
+            meter.heartbeat_failures.increment(new(seen.failed, self.heartbeats.failed));
+            meter.heartbeat_age.set(seen.age.as_secs_f64());
+            self.heartbeats = seen;
+        }
+        let health = Health::judge(facts);
+        let flag = |on: bool| if on { 1.0 } else { 0.0 };
+        meter.valid.set(flag(facts.valid));
+        meter.live.set(flag(health.live));
+        meter.ready.set(flag(health.ready));
+        meter.workers.set(scale.workers as f64);
+        meter.desired_workers.set(scale.desired as f64);
+    }
+}
+
+fn stalled(shard: ShardSample) -> Option<StalledShard> {
+    shard.stalled.map(|(cause, lasting)| StalledShard { key: shard.key, cause, lasting })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Settings;
+use crate::config::Settings;
 
 /// The group as one worker sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,15 +6,20 @@ use std::time::Duration;
 use rokini::lease::{
     GroupId, LeaseRow, LeaseStore, Listing, Position, SequenceNumber, ShardId, StreamId, WallClock,
 };
-use rokini::{Batch, Consumer, ConsumerBuilder, Error, Handle, HandlerError, Record, ShutdownReport};
+use rokini::{Batch, Consumer, ConsumerBuilder, Error, Event, Handle, HandlerError, Record, ShutdownReport};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::stream::Stream;
+use super::stream::{Stream, shard_id};
 
 /// Longer than anything a test waits for; the paused clock makes it free.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Whether an event is about this shard.
+pub fn about_shard(event: &Event, stream: &Stream, shard: usize) -> bool {
+    event.stream == Some(stream.id()) && event.shard == Some(shard_id(shard))
+}
 
 /// One record in one handler call.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::Handle;
-use crate::consumer::control::Phase;
-use crate::consumer::engine::refuse_dead_letters;
+use crate::consumer::sources::refuse_dead_letters;
 use crate::consumer::start::open;
-use crate::types::stream_ref::tell_apart;
-use crate::{Error, ErrorKind, Event, StreamRef, StreamSource};
+use crate::events::table::EventKind;
+use crate::source::stream_source::StreamSource;
+use crate::types::error::{Error, ErrorKind};
+use crate::types::phase::Phase;
+use crate::types::stream_ref::{StreamRef, tell_apart};
 
 impl Handle {
     /// Reads another stream from now on, by its name or ARN, as [`ConsumerBuilder::stream`] does from the start:
@@ -22,12 +24,12 @@ impl Handle {
     /// it, and when the consumer was built without `aws`; [`ErrorKind::Permission`] when the credentials do not allow to read it;
     /// what passes by itself when it has not passed within a minute.
     pub async fn add_stream(&self, stream: &str) -> Result<(), Error> {
-        let engine = &self.control.engine;
+        let control = &self.control;
         let stream: StreamRef = stream.parse()?;
-        if let Some(read) = engine.streams.named(stream.name()) {
+        if let Some(read) = control.streams.named(stream.name()) {
             return read.source.reference().map_or(Ok(()), |read| tell_apart(read, &stream));
         }
-        let source = engine.sources.kinesis(stream, &engine.config)?;
+        let source = control.sources.kinesis(stream, &control.config)?;
         self.add(source).await
     }
 
@@ -41,21 +43,21 @@ impl Handle {
 
     async fn add(&self, source: Arc<dyn StreamSource>) -> Result<(), Error> {
         let control = &self.control;
-        refuse_dead_letters(&control.engine.config, source.as_ref())?;
-        if control.want_before_start(&source)? {
-            return Ok(());
+        refuse_dead_letters(&control.config, source.as_ref())?;
+        // Before the start it is opened with the others.
+        if let Some(wanted) = control.worker.before_start(|| control.sources.want(Arc::clone(&source))) {
+            return wanted;
         }
-        control.engine.streams.admit(source.as_ref())?;
-        let rng = control.engine.sources.fork();
-        let opened = open(&control.engine, source, &[], rng).await?;
-        if control.phase() >= Phase::Stopping {
+        control.streams.admit(source.as_ref())?;
+        let opened = open(&control.catalog, source, &[], control.sources.fork()).await?;
+        if control.worker.phase() >= Phase::Stopping {
             return Err(Error::new(
                 ErrorKind::Configuration,
                 "the consumer stops: start another one to read streams",
             ));
         }
-        let stream = control.engine.streams.add(opened)?;
-        control.engine.events.tell(Event::StreamAdded { stream: stream.id.clone() });
+        let stream = control.streams.add(opened)?;
+        control.events.emit_for_stream(&stream.id, EventKind::StreamAdded);
         Ok(())
     }
 
@@ -68,15 +70,15 @@ impl Handle {
     pub async fn remove_stream(&self, stream: &str) -> Result<(), Error> {
         let control = &self.control;
         let name = stream;
-        let Some(stream) = control.engine.streams.named(name) else {
+        let Some(stream) = control.streams.named(name) else {
             return Err(Error::new(
                 ErrorKind::Configuration,
                 format!("stream `{name}` is not read: `Handle::status` lists those that are"),
             ));
         };
-        control.engine.streams.remove(&stream);
-        control.engine.events.tell(Event::StreamRemoved { stream: stream.id.clone() });
-        control.without(&stream.id).await;
+        control.streams.remove(&stream);
+        control.events.emit_for_stream(&stream.id, EventKind::StreamRemoved);
+        control.worker.until_without(&stream.id).await;
         Ok(())
     }
 }

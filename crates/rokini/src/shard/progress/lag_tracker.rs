@@ -6,7 +6,7 @@ use std::time::Duration;
 use rokini_lease::Position;
 use tokio::time::Instant;
 
-use crate::Record;
+use crate::types::record::Record;
 
 /// Parts of one response that are told apart: the lag is exact to this fraction of a response.
 const PARTS: usize = 32;
@@ -15,7 +15,7 @@ const KEPT: usize = 1024;
 
 /// What was read of a shard and is not done, and what is known of the rest.
 #[derive(Debug)]
-pub(crate) struct LagTracker {
+pub(super) struct LagTracker {
     /// Read and not done, in order.
     open: VecDeque<Part>,
     /// When reading began: nothing is known from before.
@@ -41,12 +41,12 @@ struct Part {
 }
 
 impl LagTracker {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { open: VecDeque::new(), begun: now, read: None, last_done: None, ended: None }
     }
 
     /// A read brought these records, and its end is this far behind the tip.
-    pub(crate) fn fetched(&mut self, records: &[Record], behind: Duration, now: Instant) {
+    pub(super) fn fetched(&mut self, records: &[Record], behind: Duration, now: Instant) {
         self.read = Some((now, behind));
         for part in records.chunks(records.len().div_ceil(PARTS).max(1)) {
             if let [first, .., last] | [first @ last] = part {
@@ -60,12 +60,12 @@ impl LagTracker {
     }
 
     /// The last read brought the end of the shard.
-    pub(crate) fn ended(&mut self, now: Instant) {
+    pub(super) fn ended(&mut self, now: Instant) {
         self.ended = Some(now);
     }
 
     /// For how long everything is read of a closed shard of which everything is done.
-    pub(crate) fn over(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn over(&self, now: Instant) -> Option<Duration> {
         self.ended.filter(|_| self.open.is_empty()).map(|ended| now.duration_since(ended))
     }
 
@@ -83,31 +83,51 @@ impl LagTracker {
     }
 
     /// Everything up to here is done.
-    pub(crate) fn done(&mut self, position: Position) {
+    pub(super) fn done(&mut self, position: Position) {
         while let Some(part) = self.open.front().filter(|part| part.end <= position) {
             self.last_done = Some(part.last);
             self.open.pop_front();
         }
     }
 
+    /// When the last read was answered, if one was.
+    pub(super) fn last_read(&self) -> Option<Instant> {
+        self.read.map(|(heard, _)| heard)
+    }
+
+    /// When the last read was answered, or when reading began.
+    pub(super) fn last_heard(&self) -> Instant {
+        self.last_read().unwrap_or(self.begun)
+    }
+
+    /// How far the last read was behind the tip, in milliseconds.
+    pub(super) fn behind_millis(&self) -> Option<u64> {
+        self.read.map(|(_, behind)| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether nothing was behind the last read.
+    pub(super) fn is_at_tip(&self) -> bool {
+        self.read.is_some_and(|(_, behind)| behind.is_zero())
+    }
+
     /// Whether everything that was read is done.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
     /// The arrival of the oldest record that is read and not done, in milliseconds since the Unix epoch.
-    pub(crate) fn oldest(&self) -> Option<u64> {
+    pub(super) fn oldest(&self) -> Option<u64> {
         self.open.front().map(|part| part.first)
     }
 
     /// The arrival of the last record done, in milliseconds since the Unix epoch.
-    pub(crate) fn last_done(&self) -> Option<u64> {
+    pub(super) fn last_done(&self) -> Option<u64> {
         self.last_done
     }
 
     /// The lag. `now_millis` is the time of day, for the age of records; skew of the clocks goes into it. `quiet` is
     /// how long a healthy reader may hear nothing: only what goes beyond counts.
-    pub(crate) fn lag(&self, now: Instant, now_millis: u64, quiet: Duration) -> Duration {
+    pub(super) fn lag(&self, now: Instant, now_millis: u64, quiet: Duration) -> Duration {
         if let Some(oldest) = self.open.front() {
             let age = Duration::from_millis(now_millis.saturating_sub(oldest.first));
             return age.max(now.duration_since(oldest.read));
@@ -115,8 +135,8 @@ impl LagTracker {
         if self.ended.is_some() {
             return Duration::ZERO;
         }
-        let (heard, behind) = self.read.unwrap_or((self.begun, Duration::ZERO));
-        let silence = now.duration_since(heard);
+        let behind = self.read.map_or(Duration::ZERO, |(_, behind)| behind);
+        let silence = now.duration_since(self.last_heard());
         if behind.is_zero() && silence <= quiet { Duration::ZERO } else { behind + silence }
     }
 }
@@ -148,59 +168,59 @@ mod tests {
     async fn o2_lag_is_the_age_of_the_oldest_record_not_done() {
         let start = Instant::now();
         let at = |after: u64| (start + seconds(after), DAY + after * 1_000);
-        let mut arrivals = LagTracker::new(start);
-        let lag = |arrivals: &LagTracker, after: u64| arrivals.lag(at(after).0, at(after).1, QUIET);
-        assert_eq!(lag(&arrivals, 3), Duration::ZERO, "within a poll nothing is known, and nothing is wrong");
-        assert_eq!(lag(&arrivals, 60), seconds(60), "never read");
-        arrivals.fetched(&[], Duration::ZERO, at(60).0);
-        assert_eq!(lag(&arrivals, 62), Duration::ZERO, "caught up and idle");
-        assert_eq!(lag(&arrivals, 70), seconds(10), "the fetch is stuck");
-        arrivals.fetched(&[], Duration::ZERO, at(70).0);
-        assert_eq!(lag(&arrivals, 71), Duration::ZERO, "and moves again");
-        arrivals.fetched(&records(10), seconds(5), at(71).0);
-        assert_eq!(lag(&arrivals, 100), seconds(100), "the handler is stuck at the first");
-        arrivals.done(after(4));
-        assert_eq!(lag(&arrivals, 100), seconds(96));
-        assert_eq!((arrivals.last_done(), arrivals.is_empty()), (Some(DAY + 3_000), false), "not caught up");
-        arrivals.done(after(10));
-        assert_eq!(lag(&arrivals, 101), seconds(35), "what is unread was 5 s behind 30 s ago");
-        arrivals.fetched(&[], Duration::ZERO, at(102).0);
-        assert_eq!(lag(&arrivals, 102), Duration::ZERO);
-        assert_eq!((arrivals.last_done(), arrivals.is_empty()), (Some(DAY + 9_000), true));
+        let mut tracker = LagTracker::new(start);
+        let lag = |tracker: &LagTracker, after: u64| tracker.lag(at(after).0, at(after).1, QUIET);
+        assert_eq!(lag(&tracker, 3), Duration::ZERO, "within a poll nothing is known, and nothing is wrong");
+        assert_eq!(lag(&tracker, 60), seconds(60), "never read");
+        tracker.fetched(&[], Duration::ZERO, at(60).0);
+        assert_eq!(lag(&tracker, 62), Duration::ZERO, "caught up and idle");
+        assert_eq!(lag(&tracker, 70), seconds(10), "the fetch is stuck");
+        tracker.fetched(&[], Duration::ZERO, at(70).0);
+        assert_eq!(lag(&tracker, 71), Duration::ZERO, "and moves again");
+        tracker.fetched(&records(10), seconds(5), at(71).0);
+        assert_eq!(lag(&tracker, 100), seconds(100), "the handler is stuck at the first");
+        tracker.done(after(4));
+        assert_eq!(lag(&tracker, 100), seconds(96));
+        assert_eq!((tracker.last_done(), tracker.is_empty()), (Some(DAY + 3_000), false), "not caught up");
+        tracker.done(after(10));
+        assert_eq!(lag(&tracker, 101), seconds(35), "what is unread was 5 s behind 30 s ago");
+        tracker.fetched(&[], Duration::ZERO, at(102).0);
+        assert_eq!(lag(&tracker, 102), Duration::ZERO);
+        assert_eq!((tracker.last_done(), tracker.is_empty()), (Some(DAY + 9_000), true));
     }
 
     #[tokio::test]
     async fn after_the_end_of_a_shard_silence_is_no_lag() {
         let start = Instant::now();
-        let mut arrivals = LagTracker::new(start);
-        arrivals.fetched(&records(2), seconds(1), start);
-        arrivals.ended(start);
-        assert_eq!(arrivals.lag(start + seconds(60), DAY + 60_000, QUIET), seconds(60), "not done");
-        assert_eq!(arrivals.over(start + seconds(60)), None);
-        arrivals.done(after(2));
-        assert_eq!(arrivals.lag(start + seconds(60), DAY + 60_000, QUIET), Duration::ZERO);
-        assert_eq!(arrivals.over(start + seconds(60)), Some(seconds(60)));
+        let mut tracker = LagTracker::new(start);
+        tracker.fetched(&records(2), seconds(1), start);
+        tracker.ended(start);
+        assert_eq!(tracker.lag(start + seconds(60), DAY + 60_000, QUIET), seconds(60), "not done");
+        assert_eq!(tracker.over(start + seconds(60)), None);
+        tracker.done(after(2));
+        assert_eq!(tracker.lag(start + seconds(60), DAY + 60_000, QUIET), Duration::ZERO);
+        assert_eq!(tracker.over(start + seconds(60)), Some(seconds(60)));
     }
 
     #[tokio::test]
     async fn a_clock_that_is_late_does_not_hide_a_stuck_handler() {
         let start = Instant::now();
-        let mut arrivals = LagTracker::new(start);
-        arrivals.fetched(&records(1), Duration::ZERO, start);
-        assert_eq!(arrivals.lag(start + seconds(40), DAY - 100_000, QUIET), seconds(40));
+        let mut tracker = LagTracker::new(start);
+        tracker.fetched(&records(1), Duration::ZERO, start);
+        assert_eq!(tracker.lag(start + seconds(40), DAY - 100_000, QUIET), seconds(40));
     }
 
     #[tokio::test]
     async fn what_is_never_done_takes_bounded_memory_and_keeps_its_age() {
         let start = Instant::now();
-        let mut arrivals = LagTracker::new(start);
+        let mut tracker = LagTracker::new(start);
         for n in 0..100_000u64 {
             let record = Record::new(SequenceNumber::from(u128::from(n)), "k", "d", DAY + n);
-            arrivals.fetched(&[record], Duration::ZERO, start);
+            tracker.fetched(&[record], Duration::ZERO, start);
         }
-        assert!(arrivals.open.len() <= KEPT);
-        assert_eq!(arrivals.lag(start, DAY + 200_000, QUIET), seconds(200));
-        arrivals.done(after(99_999));
-        assert_eq!(arrivals.lag(start, DAY + 200_000, QUIET), Duration::ZERO);
+        assert!(tracker.open.len() <= KEPT);
+        assert_eq!(tracker.lag(start, DAY + 200_000, QUIET), seconds(200));
+        tracker.done(after(99_999));
+        assert_eq!(tracker.lag(start, DAY + 200_000, QUIET), Duration::ZERO);
     }
 }

@@ -9,7 +9,7 @@ const MEMORY: Duration = Duration::from_secs(300);
 
 /// A mean that forgets.
 #[derive(Debug, Default)]
-pub(crate) struct Rate {
+pub(super) struct Rate {
     /// When counting began, and until when `sum` is discounted.
     times: Option<(Instant, Instant)>,
     /// Discounted bytes.
@@ -17,7 +17,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    pub(crate) fn add(&mut self, now: Instant, bytes: usize) {
+    pub(super) fn add(&mut self, now: Instant, bytes: usize) {
         let (began, _) = *self.times.get_or_insert((now, now));
         self.sum = self.discounted(now) + bytes as f64;
         self.times = Some((began, now));
@@ -29,7 +29,7 @@ impl Rate {
     }
 
     /// `None` in the first ten seconds: too little to go by.
-    pub(crate) fn per_second(&self, now: Instant) -> Option<u64> {
+    pub(super) fn per_second(&self, now: Instant) -> Option<u64> {
         let lived = now.saturating_duration_since(self.times?.0).as_secs_f64();
         let memory = MEMORY.as_secs_f64();
         // The weight of all the time that counted so far.

@@ -1,10 +1,9 @@
 //! Which metric is which in CloudWatch.
 
 use aws_sdk_cloudwatch::types::StandardUnit;
-use metrics::Unit;
 
 pub(super) use crate::config::choices::{CloudWatchDimension as Dimension, CloudWatchLevel as Level};
-use crate::telemetry::defs::{Metric, MetricKind};
+use crate::telemetry::metric::{Metric, MetricKind, MetricUnit};
 
 /// A metric in CloudWatch.
 pub(super) struct Mapping {
@@ -84,10 +83,10 @@ pub(super) const MAPPINGS: &[Mapping] = &[
 impl Mapping {
     pub(super) fn unit(&self) -> StandardUnit {
         match self.metric.unit() {
-            Unit::Seconds if self.factor == MILLIS => StandardUnit::Milliseconds,
-            Unit::Seconds => StandardUnit::Seconds,
-            Unit::Bytes => StandardUnit::Bytes,
-            _ => StandardUnit::Count,
+            MetricUnit::Seconds if self.factor == MILLIS => StandardUnit::Milliseconds,
+            MetricUnit::Seconds => StandardUnit::Seconds,
+            MetricUnit::Bytes => StandardUnit::Bytes,
+            MetricUnit::Count => StandardUnit::Count,
         }
     }
 

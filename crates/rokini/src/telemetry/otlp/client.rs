@@ -54,3 +54,8 @@ impl HttpClient for Client {
         self.tracker.spawn_on(exchange, &self.runtime).await??
     }
 }
+
+/// The address of a signal under the collector's.
+pub(super) fn endpoint(base: &str, signal: &str) -> String {
+    format!("{}/v1/{signal}", base.trim_end_matches('/'))
+}

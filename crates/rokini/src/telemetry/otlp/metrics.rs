@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metrics::{Key, Unit};
+use metrics::Key;
 use opentelemetry_http::{HttpClient, Request};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
@@ -17,12 +17,12 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
-use super::client::Client;
-use super::endpoint;
-use crate::telemetry::defs::{Metric, MetricKind};
+use super::client::{Client, endpoint};
+use crate::config::{ConfigKey, Monitoring, Settings};
 use crate::telemetry::export::Exporter;
+use crate::telemetry::metric::{Metric, MetricKind, MetricUnit};
 use crate::telemetry::registry::{Cell, Registry};
-use crate::{ConfigKey, Error, ErrorKind, Monitoring, Settings};
+use crate::types::error::{Error, ErrorKind};
 
 /// Sends every series with its value so far (cumulative).
 pub(crate) struct OtlpMetrics {
@@ -152,9 +152,9 @@ fn whole(metric: Metric, points: Vec<Point>) -> OtlpMetric {
         }),
     };
     let unit = match metric.unit() {
-        Unit::Seconds => "s",
-        Unit::Bytes => "By",
-        _ => "1",
+        MetricUnit::Seconds => "s",
+        MetricUnit::Bytes => "By",
+        MetricUnit::Count => "1",
     };
     OtlpMetric {
         name: metric.otlp_name(),

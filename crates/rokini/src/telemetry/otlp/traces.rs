@@ -9,9 +9,9 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tokio_util::task::TaskTracker;
 
-use super::client::Client;
-use super::endpoint;
-use crate::{Error, ErrorKind, Settings};
+use super::client::{Client, endpoint};
+use crate::config::Settings;
+use crate::types::error::{Error, ErrorKind};
 
 /// Sends the spans of a program to the collector that the settings name. The library makes spans by `tracing`; this
 /// tracer carries them over, as a layer of the program's subscriber:

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rokini::lease::{LeaseStore, MemoryStore, Position, SequenceNumber};
 use rokini::{
-    AckToken, Batch, ConsumerBuilder, Event, HandlerError, RecordProcessor, ShardContext, ShardState,
-    ShardStop,
+    AckToken, Batch, ConsumerBuilder, Event, EventKind, HandlerError, RecordProcessor, ShardContext,
+    ShardState, ShardStop,
 };
 use tokio::time::{Instant, sleep};
 
@@ -88,7 +88,9 @@ async fn c4_dropped_and_failed_tokens_bring_their_records_again_before_new_ones(
     log.until_count(6).await;
     assert_eq!(log.texts(), ["a", "b", "c", "a", "c", "d"]);
     let failures = std::iter::from_fn(|| events.try_recv().ok()).filter_map(|event| match event {
-        Event::HandlerFailed { failure, first, failures: 1, .. } => Some((first, failure.to_string())),
+        Event { kind: EventKind::HandlerFailed { failure, first, failures: 1, .. }, .. } => {
+            Some((first, failure.to_string()))
+        }
         _ => None,
     });
     assert_eq!(

@@ -9,7 +9,7 @@ use rokini::lease::{
     CountingStore, FaultyStore, LeaseStore, MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation,
 };
 use rokini::{
-    Batch, ConsumerBuilder, ErrorKind, Event, HandlerCall, HandlerError, HandlerFailure, Record,
+    Batch, ConsumerBuilder, ErrorKind, Event, EventKind, HandlerCall, HandlerError, HandlerFailure, Record,
     RecordProcessor, ShardContext, ShardState,
 };
 use tokio::sync::Notify;
@@ -84,12 +84,17 @@ async fn c1_failing_handler_gets_the_same_records_again_and_no_position_reaches_
             let gap = pair[1] - pair[0] - hang;
             assert!(gap >= longest / 2 && gap <= longest + Duration::from_millis(2), "{way:?} {gap:?}");
         }
-        let failed = std::iter::from_fn(|| events.try_recv().ok()).find_map(|event| match event {
-            Event::HandlerFailed { call: HandlerCall::Process, failure, first, failures: 5, .. } => {
-                Some((failure, first))
-            }
-            _ => None,
-        });
+        let failed =
+            std::iter::from_fn(|| events.try_recv().ok()).find_map(|event| match event {
+                Event {
+                    kind:
+                        EventKind::HandlerFailed {
+                            call: HandlerCall::Process, failure, first, failures: 5, ..
+                        },
+                    ..
+                } => Some((failure, first)),
+                _ => None,
+            });
         let expected = match way {
             Way::Error => HandlerFailure::Error("no".to_owned()),
             Way::Panic => HandlerFailure::Panic("oh".to_owned()),
@@ -177,7 +182,7 @@ async fn c1_processor_that_cannot_be_made_or_initialised_at_first_misses_nothing
     assert_eq!(log.texts(), ["a", "b"]);
     let mut failed = Vec::new();
     while let Ok(event) = events.try_recv() {
-        if let Event::HandlerFailed { call, .. } = event {
+        if let Event { kind: EventKind::HandlerFailed { call, .. }, .. } = event {
             failed.push(call);
         }
     }
@@ -201,11 +206,11 @@ async fn c11_shard_that_cannot_be_read_changes_nothing_for_the_others() {
     let mut pauses = BTreeSet::new();
     while let Ok(event) = events.try_recv() {
         match event {
-            Event::ReadFailed { shard, retry_in, .. } => {
+            Event { shard: Some(shard), kind: EventKind::ReadFailed { retry_in, .. }, .. } => {
                 assert_eq!(shard, shard_id(1));
                 pauses.insert(retry_in);
             }
-            Event::LeaseLost { .. } => panic!("{event:?}"),
+            Event { kind: EventKind::LeaseLost { .. }, .. } => panic!("{event:?}"),
             _ => {}
         }
     }
@@ -230,7 +235,7 @@ async fn c11_failing_checkpoint_is_tried_again_and_delivery_goes_on() {
     }
     until_leases(&inner, |rows| rows[0].position == Position::after(SequenceNumber::from(3))).await;
     let failures = std::iter::from_fn(|| events.try_recv().ok())
-        .filter(|event| matches!(event, Event::CheckpointFailed { .. }));
+        .filter(|event| matches!(event, Event { kind: EventKind::CheckpointFailed { .. }, .. }));
     assert_eq!(failures.count(), 5);
     assert_eq!(log.texts(), ["a", "b", "c"]);
     running.stop().await;

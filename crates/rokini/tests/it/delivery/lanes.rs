@@ -9,7 +9,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::lease::{LeaseStore, LeaseUpdate, LostCause, MemoryStore, Position, SequenceNumber};
 use rokini::{
-    Batch, ConfigKey, ErrorKind, Event, HandlerCall, HandlerError, RecordProcessor, ShardContext, ShardState,
+    Batch, ConfigKey, ErrorKind, Event, EventKind, HandlerCall, HandlerError, RecordProcessor, ShardContext,
+    ShardState,
 };
 use tokio::time::{Instant, sleep};
 
@@ -238,7 +239,7 @@ async fn c6_every_lanes_processor_learns_that_the_lease_is_lost() {
     // An operator moves it behind its back.
     let seek = LeaseUpdate::Seek { seen: row.epoch, to: Position::TrimHorizon };
     store.update_lease(&group(), &row.key, &seek).await.unwrap();
-    while !matches!(events.recv().await.unwrap(), Event::LeaseLost { .. }) {}
+    while !matches!(events.recv().await.unwrap(), Event { kind: EventKind::LeaseLost { .. }, .. }) {}
     sleep(Duration::from_secs(1)).await;
     assert_eq!(said(&log, "lost shard-0"), each_lane("lost shard-0"));
     assert!(said(&log, "shutdown").is_empty(), "nothing is asked of those that lost it");
@@ -273,7 +274,9 @@ async fn c11_lane_that_cannot_be_initialised_does_not_stop_the_others() {
     let seen = log.until_count(40).await;
     assert!(seen[39].at - first > Duration::from_secs(3), "{:?}", seen[39].at - first);
     let failed = std::iter::from_fn(|| events.try_recv().ok())
-        .filter(|event| matches!(event, Event::HandlerFailed { call: HandlerCall::Init, .. }))
+        .filter(|event| {
+            matches!(event, Event { kind: EventKind::HandlerFailed { call: HandlerCall::Init, .. }, .. })
+        })
         .count();
     assert_eq!(failed, 7);
     running.stop().await;

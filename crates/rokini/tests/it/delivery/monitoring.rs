@@ -9,8 +9,8 @@ use std::time::Duration;
 use prometheus_parse::{Scrape, Value};
 use rokini::lease::{FaultyStore, LeaseStore, LostCause, MemoryStore, StoreFault, StoreOperation};
 use rokini::{
-    Batch, ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, Handle, HandlerError, Metric, OnFailure,
-    RecordProcessor, ShardContext, StallCause,
+    Batch, ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, EventKind, Handle, HandlerError, Metric,
+    OnFailure, RecordProcessor, ShardContext, StallCause,
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
@@ -79,7 +79,9 @@ async fn o2_a_frozen_handler_shows_in_lag_event_metric_and_readiness_and_so_does
     stream.put_each(2, "a");
     let put = Instant::now();
     let stalled = loop {
-        if let Event::ShardStalled { shard, cause, lag, .. } = events.recv().await.unwrap() {
+        if let Event { shard: Some(shard), kind: EventKind::ShardStalled { cause, lag, .. }, .. } =
+            events.recv().await.unwrap()
+        {
             break (shard, cause, lag);
         }
     };
@@ -101,7 +103,9 @@ async fn o2_a_frozen_handler_shows_in_lag_event_metric_and_readiness_and_so_does
 
     gate.add_permits(1);
     let recovered = loop {
-        if let Event::ShardRecovered { shard, lasted, .. } = events.recv().await.unwrap() {
+        if let Event { shard: Some(shard), kind: EventKind::ShardRecovered { lasted, .. }, .. } =
+            events.recv().await.unwrap()
+        {
             break (shard, lasted);
         }
     };
@@ -127,8 +131,9 @@ async fn o2_reading_that_is_stuck_shows_in_lag_event_metric_and_readiness() {
     let broken = Instant::now();
     until("not ready", || !handle.health().ready).await;
     assert!(broken.elapsed() < Duration::from_secs(10), "{:?}", broken.elapsed());
-    let told = std::iter::from_fn(|| events.try_recv().ok())
-        .any(|event| matches!(event, Event::ShardStalled { cause: StallCause::Reading, .. }));
+    let told = std::iter::from_fn(|| events.try_recv().ok()).any(|event| {
+        matches!(event, Event { kind: EventKind::ShardStalled { cause: StallCause::Reading, .. }, .. })
+    });
     assert!(told && lag(1) > 5.0 && lag(0) == 0.0, "{} {}", lag(0), lag(1));
     assert!(value(&handle, Metric::ReadFailures, shard_id(1)).unwrap() > 5.0);
     stream.break_shard(1, None);
@@ -164,7 +169,7 @@ async fn o2_records_that_come_faster_than_they_are_processed_show() {
         }
     });
     loop {
-        if let Event::ShardStalled { cause, .. } = events.recv().await.unwrap() {
+        if let Event { kind: EventKind::ShardStalled { cause, .. }, .. } = events.recv().await.unwrap() {
             assert_eq!(cause, StallCause::Behind);
             break;
         }
@@ -290,7 +295,8 @@ async fn r1_a_hole_in_the_hash_range_shows_until_it_is_mended() {
     until("the hole", || value(&handle, Metric::Holes, "orders") == Some(1.0)).await;
     assert_eq!(reasons(&handle), ["hash-range-hole"]);
     until("mended", || value(&handle, Metric::Holes, "orders") == Some(0.0) && handle.health().ready).await;
-    let lost = |event| matches!(event, Event::LeaseLost { cause: LostCause::Deleted, .. });
+    let lost =
+        |event| matches!(event, Event { kind: EventKind::LeaseLost { cause: LostCause::Deleted, .. }, .. });
     assert!(std::iter::from_fn(|| events.try_recv().ok()).any(lost));
     assert_eq!(value(&handle, Metric::LeasesLost, "orders"), Some(1.0));
     running.stop().await;
@@ -516,7 +522,9 @@ async fn o2_a_shard_that_does_not_come_to_its_end_is_told_by_its_cause_and_has_n
         stream.split(0);
         let cause = async {
             loop {
-                if let Event::ShardStalled { cause, .. } = events.recv().await.unwrap() {
+                if let Event { kind: EventKind::ShardStalled { cause, .. }, .. } =
+                    events.recv().await.unwrap()
+                {
                     break cause;
                 }
             }
@@ -531,8 +539,13 @@ async fn o2_a_shard_that_does_not_come_to_its_end_is_told_by_its_cause_and_has_n
         }
         store.heal();
         let others = std::iter::from_fn(|| events.try_recv().ok());
-        let other =
-            others.filter(|event| matches!(event, Event::ShardStalled { .. } | Event::ShardRecovered { .. }));
+        let other = others.filter(|event| {
+            matches!(
+                event,
+                Event { kind: EventKind::ShardStalled { .. }, .. }
+                    | Event { kind: EventKind::ShardRecovered { .. }, .. }
+            )
+        });
         assert_eq!(other.collect::<Vec<_>>(), [], "{end:?}");
         until_leases(&inner, |rows| rows.iter().any(|row| row.position.is_shard_end())).await;
         until("ready again", || handle.health().ready).await;

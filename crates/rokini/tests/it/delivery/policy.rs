@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rokini::lease::{MemoryStore, Position, SequenceNumber};
-use rokini::{ConsumerBuilder, DeadLetter, DeadLetterSink, Error, ErrorKind, Event, OnFailure, ShardState};
+use rokini::{
+    ConsumerBuilder, DeadLetter, DeadLetterSink, Error, ErrorKind, Event, EventKind, OnFailure, ShardState,
+};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::{Instant, sleep};
 
@@ -51,7 +53,7 @@ async fn c1_skip_passes_the_poison_record_alone_counts_it_and_leaves_a_note() {
     let skipped: Vec<_> = told(&mut events)
         .into_iter()
         .filter_map(|event| match event {
-            Event::Skipped { records, failures, failure, .. } => {
+            Event { kind: EventKind::Skipped { records, failures, failure, .. }, .. } => {
                 Some((records, failures, failure.to_string()))
             }
             _ => None,
@@ -92,7 +94,8 @@ async fn a1_poison_record_of_a_large_batch_is_found_in_log_n_calls() {
     until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(1_000))).await;
     assert!(*calls.lock().unwrap() <= 22, "{} calls", calls.lock().unwrap());
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    let bisected = |event: &Event| matches!(event, Event::Bisecting { records: 1_000, .. });
+    let bisected =
+        |event: &Event| matches!(event, Event { kind: EventKind::Bisecting { records: 1_000, .. }, .. });
     assert_eq!(told(&mut events).iter().filter(|event| bisected(event)).count(), 1);
     running.stop().await;
 }
@@ -121,7 +124,9 @@ async fn c1_halt_stops_that_shard_only_visibly_and_stays_with_its_worker() {
     let running = Running::start(poisoned(building("w"), &log)).await;
     let mut events = running.handle.events();
     let halted = loop {
-        if let Event::Halted { first, failure, failures, .. } = events.recv().await.unwrap() {
+        if let Event { kind: EventKind::Halted { first, failure, failures, .. }, .. } =
+            events.recv().await.unwrap()
+        {
             break (first, failure.to_string(), failures);
         }
     };
@@ -145,7 +150,7 @@ async fn c1_halt_stops_that_shard_only_visibly_and_stays_with_its_worker() {
     let tries = || log.seen().iter().filter(|seen| seen.text == "bad").count();
     let before = tries();
     assert!(running.handle.retry_halted(&shard_id(0)).unwrap());
-    while !matches!(events.recv().await.unwrap(), Event::Halted { .. }) {}
+    while !matches!(events.recv().await.unwrap(), Event { kind: EventKind::Halted { .. }, .. }) {}
     assert_eq!(tries(), before + 2);
     assert!(!running.handle.retry_halted(&shard_id(1)).unwrap());
     assert_eq!(running.handle.retry_halted(&shard_id(7)).unwrap_err().kind(), ErrorKind::Fenced);
@@ -207,8 +212,8 @@ async fn c1_parked_key_waits_with_its_own_back_off_while_others_go_on() {
     assert!(at("bad") < at("after"));
     until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(61))).await;
     let parked = told(&mut events).into_iter().filter_map(|event| match event {
-        Event::Parked { key, first, .. } => Some((key, Some(first))),
-        Event::Unparked { key, .. } => Some((key, None)),
+        Event { kind: EventKind::Parked { key, first, .. }, .. } => Some((key, Some(first))),
+        Event { kind: EventKind::Unparked { key, .. }, .. } => Some((key, None)),
         _ => None,
     });
     let expected = [("k".to_owned(), Some(SequenceNumber::from(2))), ("k".to_owned(), None)];
@@ -247,12 +252,12 @@ async fn a1_dead_letter_is_confirmed_before_the_position_passes() {
     let mut failed = Vec::new();
     while failed.len() < 6 {
         match events.recv().await.unwrap() {
-            Event::DeadLetterFailed { first, error, failures, retry_in, .. } => {
+            Event { kind: EventKind::DeadLetterFailed { first, error, failures, retry_in, .. }, .. } => {
                 assert_eq!((first, failures), (SequenceNumber::from(2), failed.len() as u32 + 1));
                 assert_eq!(error, "the sink is full");
                 failed.push(retry_in);
             }
-            Event::DeadLettered { .. } => panic!("too early"),
+            Event { kind: EventKind::DeadLettered { .. }, .. } => panic!("too early"),
             _ => {}
         }
     }
@@ -267,7 +272,10 @@ async fn a1_dead_letter_is_confirmed_before_the_position_passes() {
     assert_eq!(position(&store, &shard_id(0)).await, after(1));
     assert!(!log.texts().contains(&"b".to_owned()) || log.seen().last().unwrap().text == "other");
 
-    while !matches!(events.recv().await.unwrap(), Event::DeadLettered { failures: 4, .. }) {}
+    while !matches!(
+        events.recv().await.unwrap(),
+        Event { kind: EventKind::DeadLettered { failures: 4, .. }, .. }
+    ) {}
     until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(3))).await;
     let letters = sink.0.lock().unwrap().1.clone();
     let [letter] = &letters[..] else { panic!("{letters:?}") };
@@ -312,11 +320,16 @@ async fn a1_a_sink_that_panics_or_hangs_has_failed_and_the_letter_is_put_again()
     );
     let told = told(&mut events);
     let failed = told.iter().filter_map(|event| match event {
-        Event::DeadLetterFailed { error, failures, .. } => Some((error.as_str(), *failures)),
+        Event { kind: EventKind::DeadLetterFailed { error, failures, .. }, .. } => {
+            Some((error.as_str(), *failures))
+        }
         _ => None,
     });
     assert_eq!(failed.collect::<Vec<_>>(), [("panic: no disk", 1), ("no return within 300s", 2)]);
-    assert!(!told.iter().any(|event| matches!(event, Event::ShardRestarted { .. })), "{told:?}");
+    assert!(
+        !told.iter().any(|event| matches!(event, Event { kind: EventKind::ShardRestarted { .. }, .. })),
+        "{told:?}"
+    );
     assert_eq!(running.handle.status().shards[0].dead_lettered, 1);
     running.stop().await;
 }

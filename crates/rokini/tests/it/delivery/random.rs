@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::lease::{MemoryStore, Position, SequenceNumber};
 use rokini::{
-    AckToken, Batch, ConfigKey, DeadLetter, DeadLetterSink, Error, Event, HandlerError, OnFailure,
+    AckToken, Batch, ConfigKey, DeadLetter, DeadLetterSink, Error, Event, EventKind, HandlerError, OnFailure,
     RecordProcessor,
 };
 use tokio::sync::broadcast::Receiver;
@@ -145,11 +145,11 @@ fn finish(outcomes: &Mutex<Outcomes>, number: u64, token: AckToken, fails: bool)
 fn add_skipped(outcomes: &Mutex<Outcomes>, events: &mut Receiver<Event>) {
     while let Ok(event) = events.try_recv() {
         match event {
-            Event::Skipped { records, .. } => {
+            Event { kind: EventKind::Skipped { records, .. }, .. } => {
                 let numbers = records.iter().map(|sequence| sequence.to_string().parse::<u64>().unwrap());
                 outcomes.lock().unwrap().given_up.extend(numbers);
             }
-            Event::ShardRestarted { .. } => panic!("{event:?}"),
+            Event { kind: EventKind::ShardRestarted { .. }, .. } => panic!("{event:?}"),
             _ => {}
         }
     }

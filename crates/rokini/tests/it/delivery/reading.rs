@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rokini::lease::{LeaseRow, MemoryStore, Operator, Position, Scope};
-use rokini::{ConsumerBuilder, ErrorKind, Event, OnDataLoss, ShardState};
+use rokini::{ConsumerBuilder, ErrorKind, Event, EventKind, OnDataLoss, ShardState};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -45,8 +45,7 @@ async fn c2_a_reader_that_never_answers_is_replaced_and_the_others_do_not_notice
     assert_eq!(seen[2].text, "d", "the other shard goes on");
     assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
     assert_eq!(log.texts(), ["a", "b", "d", "c"], "nothing twice");
-    let restarted =
-        |event: &Event| matches!(event, Event::ShardRestarted { shard, .. } if *shard == shard_id(0));
+    let restarted = |event: &Event| matches!(event, Event { shard: Some(shard), kind: EventKind::ShardRestarted { .. }, .. } if *shard == shard_id(0));
     let told = told(&mut events);
     assert_eq!(told.iter().filter(|event| restarted(event)).count(), 1, "{told:?}");
     assert_eq!(running.handle.status().shards[0].epoch, epoch, "the same hold");
@@ -74,7 +73,7 @@ async fn c2_a_shard_that_this_worker_cannot_read_goes_to_another_worker() {
         log.until_count(2).await;
         assert!(begun.elapsed() < Duration::from_secs(200), "{kind:?}: {:?}", begun.elapsed());
         assert!(log.seen().iter().all(|seen| seen.worker == "w2"), "{kind:?}");
-        let given = |event: &Event| matches!(event, Event::ShardGivenBack { .. });
+        let given = |event: &Event| matches!(event, Event { kind: EventKind::ShardGivenBack { .. }, .. });
         assert!(told(&mut events).iter().any(given), "{kind:?}");
         // After the fault both work again.
         bad.cut(false, None);
@@ -138,8 +137,13 @@ async fn c6_a_handler_that_runs_for_hours_is_not_taken_for_a_shard_that_stands_s
     log.until_count(1).await;
     let mut events = running.handle.events();
     sleep(4 * HOUR).await;
-    let restarted =
-        |event: &Event| matches!(event, Event::ShardRestarted { .. } | Event::ShardGivenBack { .. });
+    let restarted = |event: &Event| {
+        matches!(
+            event,
+            Event { kind: EventKind::ShardRestarted { .. }, .. }
+                | Event { kind: EventKind::ShardGivenBack { .. }, .. }
+        )
+    };
     assert!(!told(&mut events).iter().any(restarted));
     running.handle.shutdown(Duration::from_secs(1)).await;
 }
@@ -165,7 +169,7 @@ async fn o11_pause_keeps_leases_and_stops_reading_within_one_poll() {
     let begun = Instant::now();
     log.until_count(4).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    let bad = |event: &Event| !matches!(event, Event::Checkpointed { .. });
+    let bad = |event: &Event| !matches!(event, Event { kind: EventKind::Checkpointed { .. }, .. });
     let told = told(&mut events);
     assert!(!told.iter().any(bad), "{told:?}");
     running.handle.pause();
@@ -213,7 +217,13 @@ async fn c9_trimmed_records_raise_a_data_loss_event() {
         let mut events = second.handle.events();
         let event = loop {
             let event = timeout(HOUR, events.recv()).await.expect("it is told").unwrap();
-            if let Event::DataLoss { stream: id, shard, from_millis, to_millis, halted } = event {
+            if let Event {
+                stream: Some(id),
+                shard: Some(shard),
+                kind: EventKind::DataLoss { from_millis, to_millis, halted },
+                ..
+            } = event
+            {
                 assert_eq!((id, shard), (stream.id(), shard_id(0)));
                 break (from_millis, to_millis, halted);
             }
@@ -233,7 +243,11 @@ async fn c9_trimmed_records_raise_a_data_loss_event() {
         sleep(Duration::from_secs(600)).await;
         let status = second.handle.status();
         assert_eq!(status.shards[0].data_losses, 1, "told once");
-        assert!(!told(&mut events).iter().any(|event| matches!(event, Event::DataLoss { .. })));
+        assert!(
+            !told(&mut events)
+                .iter()
+                .any(|event| matches!(event, Event { kind: EventKind::DataLoss { .. }, .. }))
+        );
         second.stop().await;
     }
 }
@@ -268,7 +282,7 @@ async fn c9_a_worker_that_is_overtaken_by_the_retention_says_so() {
     let near: Vec<_> = told(&mut events)
         .into_iter()
         .filter_map(|event| match event {
-            Event::DataLossNear { until_loss, .. } => Some(until_loss),
+            Event { kind: EventKind::DataLossNear { until_loss, .. }, .. } => Some(until_loss),
             _ => None,
         })
         .collect();
@@ -279,7 +293,9 @@ async fn c9_a_worker_that_is_overtaken_by_the_retention_says_so() {
     log.until(|seen| seen.last().is_some_and(|seen| seen.text == "kept")).await;
     assert_eq!(log.texts(), ["a", "b", "kept"]);
     sleep(Duration::from_secs(1)).await;
-    assert!(told(&mut events).iter().any(|event| matches!(event, Event::DataLoss { .. })));
+    assert!(
+        told(&mut events).iter().any(|event| matches!(event, Event { kind: EventKind::DataLoss { .. }, .. }))
+    );
     let status = &running.handle.status().shards[0];
     assert_eq!((status.data_losses, status.oldest_not_done_millis), (1, None));
     assert!(status.caught_up_millis.is_some_and(|at| at + 5_000 >= stream.now()));
@@ -295,7 +311,11 @@ async fn c8_one_write_after_a_silence_longer_than_the_retention_arrives_alone_an
     log.until_count(2).await;
     let mut events = first.handle.events();
     sleep(RETENTION + 6 * HOUR).await;
-    assert!(told(&mut events).iter().all(|event| matches!(event, Event::Checkpointed { .. })));
+    assert!(
+        told(&mut events)
+            .iter()
+            .all(|event| matches!(event, Event { kind: EventKind::Checkpointed { .. }, .. }))
+    );
     let status = &first.handle.status().shards[0];
     assert!(status.until_data_loss.unwrap() > RETENTION - Duration::from_secs(5));
     // A restart: the hand-over says until when all was done.
@@ -309,7 +329,11 @@ async fn c8_one_write_after_a_silence_longer_than_the_retention_arrives_alone_an
     assert!(begun.elapsed() < Duration::from_secs(5));
     sleep(Duration::from_secs(600)).await;
     assert_eq!(log.texts(), ["a", "b", "c"]);
-    assert!(!told(&mut events).iter().any(|event| matches!(event, Event::DataLoss { .. })));
+    assert!(
+        !told(&mut events)
+            .iter()
+            .any(|event| matches!(event, Event { kind: EventKind::DataLoss { .. }, .. }))
+    );
     let row = &leases(&store).await[0];
     assert!(row.metadata.record_arrival_millis.is_some_and(|at| at > BEGIN), "{row:?}");
     second.stop().await;
@@ -363,7 +387,7 @@ async fn t2_every_error_of_a_read_is_retried_with_back_off_and_nothing_is_lost()
         let delays: Vec<_> = told(&mut events)
             .into_iter()
             .filter_map(|event| match event {
-                Event::ReadFailed { retry_in, kind: told, .. } => {
+                Event { kind: EventKind::ReadFailed { retry_in, kind: told, .. }, .. } => {
                     assert_eq!(told, kind);
                     Some(retry_in)
                 }
@@ -398,7 +422,10 @@ async fn c9_a_shard_that_halted_for_lost_records_goes_on_after_a_seek_to_the_old
     };
     let halts = async |running: &Running, at| {
         let mut events = running.handle.events();
-        while !matches!(events.recv().await.unwrap(), Event::DataLoss { halted: true, .. }) {}
+        while !matches!(
+            events.recv().await.unwrap(),
+            Event { kind: EventKind::DataLoss { halted: true, .. }, .. }
+        ) {}
         sleep(HOUR).await;
         let shard = running.handle.status().shards.remove(0);
         assert_eq!((shard.state, shard.done), (ShardState::Halted, at));

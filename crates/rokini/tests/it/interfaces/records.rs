@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use rokini::lease::{MemoryStore, Position, SequenceNumber};
 use rokini::{
-    ConfigKey, ConsumerBuilder, Deliveries, ErrorKind, Event, OnFailure, Phase, Record, ShardState,
+    ConfigKey, ConsumerBuilder, Deliveries, ErrorKind, Event, EventKind, OnFailure, Phase, Record, ShardState,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -125,7 +125,12 @@ async fn c1_dropping_the_stream_stops_in_order_and_the_rest_comes_to_the_success
         }
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         let failed = std::iter::from_fn(|| events.try_recv().ok()).find(|event| {
-            matches!(event, Event::HandlerFailed { .. } | Event::Skipped { .. } | Event::Halted { .. })
+            matches!(
+                event,
+                Event { kind: EventKind::HandlerFailed { .. }, .. }
+                    | Event { kind: EventKind::Skipped { .. }, .. }
+                    | Event { kind: EventKind::Halted { .. }, .. }
+            )
         });
         assert!(failed.is_none(), "{failed:?}");
         assert_eq!(position(&store, &shard_id(0)).await, after(20), "{then}");

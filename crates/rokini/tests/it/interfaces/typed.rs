@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use rokini::lease::{MemoryStore, Position, SequenceNumber};
-use rokini::{DecodeError, Event, HandlerCall, HandlerFailure, Record};
+use rokini::{DecodeError, Event, EventKind, HandlerCall, HandlerFailure, Record};
 use serde::Deserialize;
 
 use crate::harness::{Running, builder, position, until_leases};
@@ -33,8 +33,10 @@ fn values_may_borrow_and_errors_name_the_record() {
 async fn failure(running: &Running) -> (HandlerFailure, Option<SequenceNumber>) {
     let mut events = running.handle.events();
     loop {
-        if let Event::HandlerFailed { call: HandlerCall::Process, failure, first, .. } =
-            events.recv().await.unwrap()
+        if let Event {
+            kind: EventKind::HandlerFailed { call: HandlerCall::Process, failure, first, .. },
+            ..
+        } = events.recv().await.unwrap()
         {
             return (failure, first);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rokini::lease::{MemoryStore, Position};
-use rokini::{ErrorKind, Event, StreamSource};
+use rokini::{ErrorKind, Event, EventKind, StreamSource};
 use rokini_local::{Fault, FaultRule, LocalKinesis};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::Instant;
@@ -26,11 +26,12 @@ fn put_to(kinesis: &LocalKinesis, number: u32, text: &str) {
 async fn restarted(events: &mut Receiver<Event>, number: u32) {
     loop {
         match events.recv().await.unwrap() {
-            Event::ShardRestarted { shard: id, .. } => {
+            Event { shard: Some(id), kind: EventKind::ShardRestarted { .. }, .. } => {
                 assert_eq!(id, shard(number));
                 return;
             }
-            Event::ShardGivenBack { .. } | Event::LeaseLost { .. } => panic!("there is nobody else"),
+            Event { kind: EventKind::ShardGivenBack { .. }, .. }
+            | Event { kind: EventKind::LeaseLost { .. }, .. } => panic!("there is nobody else"),
             _ => {}
         }
     }
@@ -79,8 +80,11 @@ async fn is_replaced(fault: Fault) {
     }
     assert_eq!(epochs(&running), before, "{fault:?}: the same holds");
     while let Ok(event) = events.try_recv() {
-        let of_other = matches!(&event, Event::ShardRestarted { shard: id, .. } if *id != shard(0));
-        assert!(!of_other && !matches!(event, Event::LeaseLost { .. }), "{fault:?}: {event:?}");
+        let of_other = matches!(&event, Event { shard: Some(id), kind: EventKind::ShardRestarted { .. }, .. } if *id != shard(0));
+        assert!(
+            !of_other && !matches!(event, Event { kind: EventKind::LeaseLost { .. }, .. }),
+            "{fault:?}: {event:?}"
+        );
     }
     assert!(running.stop().await.is_clean());
 }

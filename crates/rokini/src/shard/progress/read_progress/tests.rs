@@ -1,5 +1,5 @@
 use super::*;
-use crate::Record;
+use crate::types::record::Record;
 use proptest::prelude::*;
 
 const HOUR: u64 = 3_600_000;
@@ -39,54 +39,61 @@ proptest! {
     }
 }
 
-fn reading() -> ReadProgress {
-    let bench = crate::source::testing::Bench::new(1);
+fn progress() -> ReadProgress {
     let id = rokini_lease::StreamId::new("s@1").unwrap();
-    let source = Arc::new(bench.source());
-    let stream = Arc::new(OpenStream::new(id.clone(), "s".to_owned(), Position::TrimHorizon, source, DAY));
     let key = rokini_lease::LeaseKey::new(id, crate::source::testing::shard(0));
-    ReadProgress::new(stream, WallClock::from_fn(|| 5), &LeaseRow::new(key, Position::TrimHorizon))
+    ReadProgress::new(&LeaseRow::new(key, Position::TrimHorizon), Instant::now())
+}
+
+fn after(number: u128) -> Position {
+    Position::after(number.into())
 }
 
 #[tokio::test(start_paused = true)]
 async fn o2_what_goes_to_the_lease_is_the_last_arrival_done_and_when_nothing_was_behind() {
-    let reading = reading();
-    let after = |number: u128| Position::after(number.into());
+    const NOW: u64 = 100_000;
+    let mut progress = progress();
     let record = |number: u128| Record::new(number.into(), "k", "d", 100 * number as u64);
-    let (reader, _) = reading.begin();
-    let read = |records: Vec<Record>, behind: u64| {
+    let (reader, _) = progress.begin_reader();
+    let read = |progress: &mut ReadProgress, records: Vec<Record>, behind: u64| {
         let fetched = ReadResponse { records, millis_behind_latest: behind, ..ReadResponse::default() };
-        assert!(reading.answered(reader, &fetched, 0, Position::TrimHorizon));
+        assert!(progress.answered(reader, &fetched, 0, NOW, Instant::now()));
     };
-    let metadata = |done: Position| {
-        let metadata = reading.metadata(done);
+    let metadata = |progress: &mut ReadProgress, done: Position| {
+        progress.settle(done);
+        let metadata = progress.metadata(Instant::now());
         (metadata.record_arrival_millis, metadata.caught_up_millis)
     };
-    assert_eq!(metadata(Position::TrimHorizon), (None, None), "nothing is known");
-    read(vec![record(1), record(2)], 3_000);
-    assert_eq!(metadata(after(1)), (Some(100), None), "one is not done");
-    assert_eq!(metadata(after(2)), (Some(200), None), "all that was read is done, and there is more");
-    let at_tip = reading.now_millis();
-    read(vec![record(3)], 0);
-    assert_eq!(metadata(after(2)), (Some(200), None), "one is not done");
-    assert_eq!(metadata(after(3)), (Some(300), Some(at_tip)));
-    read(vec![record(4)], 0);
-    assert_eq!(metadata(after(3)), (Some(300), Some(at_tip)), "caught up then, not now");
+    let progress = &mut progress;
+    assert_eq!(metadata(progress, Position::TrimHorizon), (None, None), "nothing is known");
+    read(progress, vec![record(1), record(2)], 3_000);
+    assert_eq!(metadata(progress, after(1)), (Some(100), None), "one is not done");
+    assert_eq!(
+        metadata(progress, after(2)),
+        (Some(200), None),
+        "all that was read is done, and there is more"
+    );
+    read(progress, vec![record(3)], 0);
+    assert_eq!(metadata(progress, after(2)), (Some(200), None), "one is not done");
+    assert_eq!(metadata(progress, after(3)), (Some(300), Some(NOW)));
+    read(progress, vec![record(4)], 0);
+    assert_eq!(metadata(progress, after(3)), (Some(300), Some(NOW)), "caught up then, not now");
 }
 
 #[tokio::test(start_paused = true)]
 async fn c2_a_reader_that_was_replaced_hands_nothing_on() {
-    let reading = reading();
-    let read = |number: u128| ReadResponse {
-        records: vec![Record::new(number.into(), "k", "d", 1)],
-        ..ReadResponse::default()
+    let mut progress = progress();
+    let read = |progress: &mut ReadProgress, reader: u64, number: u128| {
+        let records = vec![Record::new(number.into(), "k", "d", 1)];
+        progress.answered(reader, &ReadResponse { records, ..ReadResponse::default() }, 5, 10, Instant::now())
     };
-    let (first, _) = reading.begin();
-    assert!(reading.answered(first, &read(1), 5, Position::TrimHorizon));
-    let (second, from) = reading.begin();
-    assert_eq!(from, Position::after(1_u128.into()));
+    let progress = &mut progress;
+    let (first, _) = progress.begin_reader();
+    assert!(read(progress, first, 1));
+    let (second, from) = progress.begin_reader();
+    assert_eq!(from, after(1));
     // Its answer was under way: the one that replaces it reads the same records again.
-    assert!(!reading.answered(first, &read(2), 5, Position::TrimHorizon), "both would hand them on");
-    assert!(reading.answered(second, &read(2), 5, Position::TrimHorizon));
-    assert_eq!(reading.begin().1, Position::after(2_u128.into()));
+    assert!(!read(progress, first, 2), "both would hand them on");
+    assert!(read(progress, second, 2));
+    assert_eq!(progress.begin_reader().1, after(2));
 }

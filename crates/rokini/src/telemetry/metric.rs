@@ -1,7 +1,5 @@
 //! Every metric, once: `docs/METRICS.md` is generated from here, and nothing else names a metric.
 
-use metrics::Unit;
-
 /// What a metric is a number of, and how it moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -12,6 +10,18 @@ pub enum MetricKind {
     Gauge,
     /// Counts values by size.
     Histogram,
+}
+
+/// What its values are measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MetricUnit {
+    /// A number of things.
+    Count,
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
 }
 
 /// What there is one series for.
@@ -74,8 +84,8 @@ macro_rules! metrics {
 
             /// The unit.
             #[must_use]
-            pub const fn unit(self) -> Unit {
-                match self { $(Self::$variant => Unit::$unit),+ }
+            pub const fn unit(self) -> MetricUnit {
+                match self { $(Self::$variant => MetricUnit::$unit),+ }
             }
 
             /// What may change about it.
@@ -109,7 +119,7 @@ metrics! {
     Behind = "rokini_behind_latest_seconds": Gauge, Shard, Seconds, Stable;
     /// The retention of the stream minus the lag: when the oldest record that is not done is lost.
     UntilDataLoss = "rokini_until_data_loss_seconds": Gauge, Shard, Seconds, Stable;
-    /// 1 while the shard makes no progress: an event `shard-stalled` was told, and no `shard-recovered` since. Without
+    /// 1 while the shard makes no progress: an event `shard-stalled` was emitted, and no `shard-recovered` since. Without
     /// the shard label the number of such shards.
     Stalled = "rokini_shard_stalled": Gauge, Shard, Count, Stable;
     /// Failed calls of user code: each is tried again, as the failure policy says.
@@ -164,7 +174,7 @@ metrics! {
     Workers = "rokini_workers": Gauge, Worker, Count, Stable;
     /// How many workers the group should have by its lag; for autoscalers, which take the maximum over the workers.
     DesiredWorkers = "rokini_desired_workers": Gauge, Worker, Count, Evolving;
-    /// Events told, by their code.
+    /// Events, by their code.
     Events = "rokini_events_total": Counter, Code, Count, Stable;
 }
 
@@ -202,7 +212,7 @@ impl Metric {
         let name = self.name();
         let name = name.strip_suffix("_total").unwrap_or(name);
         let name = match self.unit() {
-            Unit::Seconds => name.strip_suffix("_seconds").unwrap_or(name),
+            MetricUnit::Seconds => name.strip_suffix("_seconds").unwrap_or(name),
             _ => name,
         };
         name.replacen("rokini_", "rokini.", 1)
@@ -223,7 +233,7 @@ mod tests {
             assert!(name.starts_with("rokini_"), "{name}");
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
             assert_eq!(metric.kind() == MetricKind::Counter, name.ends_with("_total"), "{name}");
-            assert_eq!(metric.unit() == Unit::Seconds, name.ends_with("_seconds"), "{name}");
+            assert_eq!(metric.unit() == MetricUnit::Seconds, name.ends_with("_seconds"), "{name}");
             assert!(metric.buckets().is_sorted_by(|a, b| a < b));
         }
     }

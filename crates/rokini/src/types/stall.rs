@@ -1,9 +1,9 @@
-//! Whether a shard makes progress: the one judgement that events, metrics and health go by.
+//! Whether a shard makes progress: the one judgement that events, metrics and health go by. Pure.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::ShardState;
+use super::shard_state::ShardState;
 
 /// Why a shard makes no progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +57,7 @@ impl fmt::Display for StallCause {
 
 /// What the judgement is about.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Facts {
+pub(crate) struct StallFacts {
     /// Whether somebody wants it to stand still.
     pub(crate) paused: bool,
     pub(crate) state: ShardState,
@@ -83,7 +83,7 @@ const GROWTH: Duration = Duration::from_millis(400);
 
 /// Why the shard makes no progress, if it makes none. `after` is how long each thing may last; `quiet` how long a
 /// reader may hear nothing.
-pub(crate) fn judge(facts: &Facts, after: Duration, quiet: Duration) -> Option<StallCause> {
+pub(crate) fn judge(facts: &StallFacts, after: Duration, quiet: Duration) -> Option<StallCause> {
     if facts.paused
         && !matches!(facts.state, ShardState::Handling | ShardState::BackingOff | ShardState::Ending)
     {
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn c2_a_shard_without_progress_is_seen() {
         let s = Duration::from_secs;
-        let fine = Facts {
+        let fine = StallFacts {
             paused: false,
             state: ShardState::Reading,
             since: s(100),
@@ -128,24 +128,24 @@ mod tests {
             lag_before: Some(s(0)),
             over: None,
         };
-        let handling = Facts { state: ShardState::Handling, ..fine };
+        let handling = StallFacts { state: ShardState::Handling, ..fine };
         for (facts, expected) in [
             (fine, None),
-            (Facts { unread: s(7), ..fine }, Some(StallCause::Reading)),
-            (Facts { unreturned: None, since: s(6), ..handling }, Some(StallCause::Handler)),
+            (StallFacts { unread: s(7), ..fine }, Some(StallCause::Reading)),
+            (StallFacts { unreturned: None, since: s(6), ..handling }, Some(StallCause::Handler)),
             (handling, Some(StallCause::Handler)),
-            (Facts { paused: true, unread: s(7), ..fine }, None),
-            (Facts { paused: true, ..handling }, Some(StallCause::Handler)),
+            (StallFacts { paused: true, unread: s(7), ..fine }, None),
+            (StallFacts { paused: true, ..handling }, Some(StallCause::Handler)),
             // One call after the other.
-            (Facts { unreturned: Some(s(1)), ..handling }, None),
+            (StallFacts { unreturned: Some(s(1)), ..handling }, None),
             // The reading waits for the handler.
-            (Facts { unread: s(60), since: s(2), ..handling }, None),
+            (StallFacts { unread: s(60), since: s(2), ..handling }, None),
             (
-                Facts { state: ShardState::BackingOff, failures: 2, lag: s(6), ..fine },
+                StallFacts { state: ShardState::BackingOff, failures: 2, lag: s(6), ..fine },
                 Some(StallCause::Failing),
             ),
             (
-                Facts {
+                StallFacts {
                     state: ShardState::BackingOff,
                     failures: 1,
                     lag: s(6),
@@ -154,24 +154,27 @@ mod tests {
                 },
                 None,
             ),
-            (Facts { lag: s(9), lag_before: Some(s(6)), ..fine }, Some(StallCause::Behind)),
+            (StallFacts { lag: s(9), lag_before: Some(s(6)), ..fine }, Some(StallCause::Behind)),
             // It catches up.
-            (Facts { lag: s(900), lag_before: Some(s(1_000)), ..fine }, None),
-            (Facts { lag: s(900), lag_before: None, ..fine }, None),
-            (Facts { state: ShardState::Halted, since: s(0), ..fine }, Some(StallCause::Halted)),
-            (Facts { state: ShardState::AwaitingAcks, since: s(6), ..fine }, Some(StallCause::Acks)),
-            (Facts { state: ShardState::AwaitingAcks, since: s(4), ..fine }, None),
+            (StallFacts { lag: s(900), lag_before: Some(s(1_000)), ..fine }, None),
+            (StallFacts { lag: s(900), lag_before: None, ..fine }, None),
+            (StallFacts { state: ShardState::Halted, since: s(0), ..fine }, Some(StallCause::Halted)),
+            (StallFacts { state: ShardState::AwaitingAcks, since: s(6), ..fine }, Some(StallCause::Acks)),
+            (StallFacts { state: ShardState::AwaitingAcks, since: s(4), ..fine }, None),
             (
-                Facts { state: ShardState::Ending, since: s(6), failures: 9, over: Some(s(9)), ..fine },
+                StallFacts { state: ShardState::Ending, since: s(6), failures: 9, over: Some(s(9)), ..fine },
                 Some(StallCause::Ending),
             ),
-            (Facts { state: ShardState::Ending, since: s(4), failures: 9, over: Some(s(9)), ..fine }, None),
             (
-                Facts { state: ShardState::BackingOff, failures: 2, over: Some(s(6)), ..fine },
+                StallFacts { state: ShardState::Ending, since: s(4), failures: 9, over: Some(s(9)), ..fine },
+                None,
+            ),
+            (
+                StallFacts { state: ShardState::BackingOff, failures: 2, over: Some(s(6)), ..fine },
                 Some(StallCause::Failing),
             ),
-            (Facts { state: ShardState::BackingOff, failures: 2, over: Some(s(4)), ..fine }, None),
-            (Facts { state: ShardState::Paused, unread: s(60), lag: s(60), ..fine }, None),
+            (StallFacts { state: ShardState::BackingOff, failures: 2, over: Some(s(4)), ..fine }, None),
+            (StallFacts { state: ShardState::Paused, unread: s(60), lag: s(60), ..fine }, None),
         ] {
             assert_eq!(judge(&facts, s(5), s(6)), expected, "{facts:?}");
         }

@@ -7,7 +7,8 @@ use rokini_lease::GroupId;
 
 use super::export::Exporter;
 use super::registry::Registry;
-use crate::{Error, ErrorKind, Monitoring, Settings};
+use crate::config::{Monitoring, Settings};
+use crate::types::error::{Error, ErrorKind};
 
 /// What sends metrics. Prometheus scrapes, so there is none for it. To be called in a runtime.
 pub(crate) fn exporters(

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::meter::ShardMeter;
-use crate::shard::progress::BatchSize;
+use crate::shard::observer::{BatchSize, ShardObserver};
 
 /// Times kept at most.
 const KEPT: usize = u32::BITS as usize;
 
 /// The numbers of the last batches of a shard.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct BufferedMetrics {
     /// Whether anybody wants them.
     on: bool,
     records: u64,
@@ -25,23 +25,9 @@ pub(crate) struct Tally {
     meter: Arc<ShardMeter>,
 }
 
-impl Tally {
+impl BufferedMetrics {
     pub(crate) fn new(meter: Arc<ShardMeter>) -> Self {
         Self { on: meter.on, records: 0, bytes: 0, kept: 0, reads: 0, times: [0.0; KEPT], meter }
-    }
-
-    /// A read was answered.
-    pub(crate) fn read(&mut self, took: Duration) {
-        self.add(took, true);
-    }
-
-    /// A call of the record handler returned, however; where without an error, what it was about.
-    pub(crate) fn handled(&mut self, took: Duration, done: Option<BatchSize>) {
-        if let Some(size) = done.filter(|_| self.on) {
-            self.records += size.records;
-            self.bytes += size.bytes;
-        }
-        self.add(took, false);
     }
 
     fn add(&mut self, took: Duration, read: bool) {
@@ -49,15 +35,28 @@ impl Tally {
             return;
         }
         if self.kept == KEPT {
-            self.settle();
+            self.flush();
         }
         self.times[self.kept] = took.as_secs_f64();
         self.reads |= u32::from(read) << self.kept;
         self.kept += 1;
     }
+}
 
-    /// Hands all of it to the recorders.
-    pub(crate) fn settle(&mut self) {
+impl ShardObserver for BufferedMetrics {
+    fn read(&mut self, took: Duration) {
+        self.add(took, true);
+    }
+
+    fn handled(&mut self, took: Duration, done: Option<BatchSize>) {
+        if let Some(size) = done.filter(|_| self.on) {
+            self.records += size.records;
+            self.bytes += size.bytes;
+        }
+        self.add(took, false);
+    }
+
+    fn flush(&mut self) {
         for (place, time) in self.times.iter().take(self.kept).enumerate() {
             let read = self.reads >> place & 1 == 1;
             if read { &self.meter.fetch } else { &self.meter.handler }.record(*time);
@@ -71,22 +70,22 @@ impl Tally {
 }
 
 /// Nothing is left behind.
-impl Drop for Tally {
+impl Drop for BufferedMetrics {
     fn drop(&mut self) {
-        self.settle();
+        self.flush();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::defs::Metric;
+    use crate::telemetry::metric::Metric;
     use crate::telemetry::recorders::Recorders;
     use crate::telemetry::registry::{Cell, Registry};
     use std::sync::atomic::Ordering;
 
     /// Records and bytes; count and sum of the times of calls and of reads.
-    fn told(registry: &Registry) -> (u64, u64, [(u64, f64); 2]) {
+    fn recorded(registry: &Registry) -> (u64, u64, [(u64, f64); 2]) {
         let snapshot = registry.snapshot();
         let cell = |metric| {
             let series = snapshot.iter().find(|(found, _)| *found == metric);
@@ -109,22 +108,22 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let mut recorders = Recorders::default();
         recorders.add(Arc::clone(&registry) as _);
-        let mut tally = Tally::new(Arc::new(ShardMeter::new(&recorders, Vec::new())));
+        let mut buffered = BufferedMetrics::new(Arc::new(ShardMeter::new(&recorders, Vec::new())));
         let batch = BatchSize { records: 10, bytes: 1_000 };
         for call in 0..100 {
-            tally.read(Duration::from_secs(1));
+            buffered.read(Duration::from_secs(1));
             // Every tenth fails.
-            tally.handled(Duration::from_secs(2), (call % 10 != 0).then_some(batch));
+            buffered.handled(Duration::from_secs(2), (call % 10 != 0).then_some(batch));
         }
         // Not yet all of it; a multiple of what is kept.
-        assert_eq!(told(&registry).2, [(96, 192.0), (96, 96.0)]);
-        tally.settle();
+        assert_eq!(recorded(&registry).2, [(96, 192.0), (96, 96.0)]);
+        buffered.flush();
         let expected = (900, 90_000, [(100, 200.0), (100, 100.0)]);
-        assert_eq!(told(&registry), expected);
-        tally.settle();
-        assert_eq!(told(&registry), expected, "once");
-        tally.handled(Duration::from_secs(3), Some(batch));
-        drop(tally);
-        assert_eq!(told(&registry), (910, 91_000, [(101, 203.0), (100, 100.0)]));
+        assert_eq!(recorded(&registry), expected);
+        buffered.flush();
+        assert_eq!(recorded(&registry), expected, "once");
+        buffered.handled(Duration::from_secs(3), Some(batch));
+        drop(buffered);
+        assert_eq!(recorded(&registry), (910, 91_000, [(101, 203.0), (100, 100.0)]));
     }
 }

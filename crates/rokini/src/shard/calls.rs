@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
-use crate::consumer::engine::Engine;
+use super::resources::ShardResources;
 use crate::dead_letter::{DeadLetter, DeadLetterSink};
 use crate::processor::batch::Batch;
 use crate::processor::erased::{ErasedProcessor, guarded};
@@ -22,7 +22,7 @@ use crate::types::failure::HandlerFailure;
 const SINK_LIMIT: Duration = Duration::from_secs(300);
 
 /// Where the processor of a lane is kept. The task of the shard owns it, so that it outlives a call that is dropped.
-pub(crate) type Slot = Option<Box<dyn ErasedProcessor>>;
+pub(super) type Slot = Option<Box<dyn ErasedProcessor>>;
 
 /// What a lane does.
 #[derive(Debug)]
@@ -67,9 +67,14 @@ pub(super) struct Returned<'p> {
 }
 
 /// What there are many of: small, since it is moved.
-async fn process<'p>(engine: &Engine, lane: usize, slot: &'p mut Slot, batch: Batch) -> Returned<'p> {
+async fn process<'p>(
+    resources: &ShardResources,
+    lane: usize,
+    slot: &'p mut Slot,
+    batch: Batch,
+) -> Returned<'p> {
     let result = match slot {
-        Some(processor) => guarded(engine.config.handler_timeout, || processor.process(batch)).await,
+        Some(processor) => guarded(resources.settings.handler_timeout, || processor.process(batch)).await,
         // Nothing but `Create` comes before the processor is there.
         None => Ok(()),
     };
@@ -77,23 +82,23 @@ async fn process<'p>(engine: &Engine, lane: usize, slot: &'p mut Slot, batch: Ba
 }
 
 async fn perform<'p>(
-    engine: &Engine,
+    resources: &ShardResources,
     context: &ShardContext,
     lane: usize,
     slot: &'p mut Slot,
     job: Job,
 ) -> Returned<'p> {
-    let result = Box::pin(perform_rare(engine, context, slot, job)).await;
+    let result = Box::pin(perform_rare(resources, context, slot, job)).await;
     Returned { lane, slot, result, ended: Instant::now() }
 }
 
 async fn perform_rare(
-    engine: &Engine,
+    resources: &ShardResources,
     context: &ShardContext,
     slot: &mut Slot,
     job: Job,
 ) -> Result<(), HandlerFailure> {
-    let limit = engine.config.handler_timeout;
+    let limit = resources.settings.handler_timeout;
     match (job, slot.as_mut()) {
         (Job::DeadLetter(sink, letter), _) => {
             let put = || async { sink.put(&letter).await.map_err(Into::into) };
@@ -105,7 +110,7 @@ async fn perform_rare(
             guarded(limit, || processor.shutdown_requested(context)).await
         }
         (Job::Create, _) => {
-            let made = guarded(None, || async { Ok(engine.factory.make(context)) }).await;
+            let made = guarded(None, || async { Ok(resources.factory.make(context)) }).await;
             made.map(|made| *slot = Some(made))
         }
         // Nothing but `Create` comes before the processor is there.
@@ -129,15 +134,15 @@ impl<'p> Calls<'p> {
 
     pub(super) fn start(
         &mut self,
-        engine: &'p Engine,
+        resources: &'p ShardResources,
         context: &'p ShardContext,
         lane: usize,
         slot: &'p mut Slot,
         job: Job,
     ) {
         match job {
-            Job::Process(batch) => self.push(process(engine, lane, slot, batch)),
-            job => self.push(perform(engine, context, lane, slot, job)),
+            Job::Process(batch) => self.push(process(resources, lane, slot, batch)),
+            job => self.push(perform(resources, context, lane, slot, job)),
         }
     }
 

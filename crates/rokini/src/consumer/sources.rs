@@ -1,0 +1,81 @@
+//! Where the streams of a consumer come from.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_types::SdkConfig;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rokini_lease::WallClock;
+
+use crate::catalog::streams::apart;
+use crate::config::ConsumerConfig;
+use crate::source::kinesis::KinesisSource;
+use crate::source::stream_source::StreamSource;
+use crate::types::error::{Error, ErrorKind};
+use crate::types::stream_ref::StreamRef;
+
+#[derive(Debug)]
+pub(super) struct Sources {
+    aws: Option<SdkConfig>,
+    clock: WallClock,
+    rng: Mutex<StdRng>,
+    /// To be opened at the start.
+    wanted: Mutex<Vec<Arc<dyn StreamSource>>>,
+}
+
+impl Sources {
+    pub(super) fn new(aws: Option<SdkConfig>, clock: WallClock, rng: StdRng) -> Self {
+        Self { aws, clock, rng: Mutex::new(rng), wanted: Mutex::default() }
+    }
+
+    pub(super) fn has_aws(&self) -> bool {
+        self.aws.is_some()
+    }
+
+    /// Amazon Kinesis as the source of a stream.
+    pub(super) fn kinesis(
+        &self,
+        stream: StreamRef,
+        config: &ConsumerConfig,
+    ) -> Result<Arc<dyn StreamSource>, Error> {
+        let Some(aws) = &self.aws else {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "stream `{stream}` has no source: give the builder `aws`, or add a source of your own"
+                ),
+            ));
+        };
+        let seed = self.fork().random();
+        let source = KinesisSource::new(aws, stream, config, seed)?;
+        Ok(Arc::new(source.wall_clock(self.clock.clone())))
+    }
+
+    pub(super) fn fork(&self) -> StdRng {
+        StdRng::from_rng(&mut lock(&self.rng))
+    }
+
+    /// # Errors
+    /// Where another stream of the same name is wanted.
+    pub(super) fn want(&self, source: Arc<dyn StreamSource>) -> Result<(), Error> {
+        let mut wanted = lock(&self.wanted);
+        wanted.iter().try_for_each(|other| apart(other.as_ref(), source.as_ref()))?;
+        wanted.push(source);
+        Ok(())
+    }
+
+    pub(super) fn take_wanted(&self) -> Vec<Arc<dyn StreamSource>> {
+        std::mem::take(&mut *lock(&self.wanted))
+    }
+}
+
+/// Refuses a source that reads where dead letters go.
+pub(super) fn refuse_dead_letters(config: &ConsumerConfig, source: &dyn StreamSource) -> Result<(), Error> {
+    let both = config.dead_letter.as_ref().zip(source.reference());
+    both.map_or(Ok(()), |(target, read)| target.is_apart_from(read))
+}
+
+/// What is behind the lock is whole after each statement, so a poisoned lock is taken over.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

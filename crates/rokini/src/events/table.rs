@@ -1,0 +1,363 @@
+//! Every kind of event, once: what it carries, its code and its log line.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rokini_lease::{Epoch, HashRange, LostCause, Position, SequenceNumber, ShardId, StreamId, WorkerId};
+use tracing::field::display;
+
+use super::event::Event;
+use crate::config::Monitoring;
+use crate::types::error::ErrorKind;
+use crate::types::failure::{HandlerCall, HandlerFailure};
+use crate::types::stall::StallCause;
+
+/// One row a kind: its fields, its code, the level of its log line (`limited` where one line in a while is enough, with
+/// the number of those held back), the line, and which fields go into it.
+macro_rules! events {
+    ($(
+        $(#[doc = $doc:literal])+
+        $kind:ident $({ $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)+ })?
+            = $code:literal, $level:ident $($limited:ident)?, $line:literal $({ $($logged:tt)* })?;
+    )+) => {
+        /// What happened. Each kind has a stable [`EventCode`].
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $($(#[doc = $doc])+ $kind $({ $($(#[doc = $field_doc])+ $field: $type,)+ })?,)+
+        }
+
+        /// The stable code of a kind of event: what logs, metrics and alerts name, and where to look it up in
+        /// `docs/TROUBLESHOOTING.md`. A code never changes its meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum EventCode {
+            $(#[doc = concat!("[`EventKind::", stringify!($kind), "`]")] $kind,)+
+        }
+
+        impl EventCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),+];
+
+            /// The code as text, such as `handler-failed`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => $code),+ }
+            }
+
+            /// Whether its log line is written once in a while only, because what it tells is tried again and again.
+            pub(super) const fn is_limited(self) -> bool {
+                match self { $(Self::$kind => events!(@limited $($limited)?)),+ }
+            }
+        }
+
+        impl EventKind {
+            /// The stable code of this kind of event.
+            #[must_use]
+            pub const fn code(&self) -> EventCode {
+                match self { $(Self::$kind { .. } => EventCode::$kind),+ }
+            }
+        }
+
+        /// Writes the log line of an event. `more`: how many such lines were held back. Fields have the names of
+        /// OpenTelemetry where it has one.
+        pub(super) fn write_line(event: &Event, more: Option<u64>) {
+            let code = event.kind.code().as_str();
+            let (stream, shard) = (event.stream.as_ref().map(display), event.shard.as_ref().map(display));
+            match &event.kind {
+                $(EventKind::$kind $({ $($field),+ })? => tracing::$level!(
+                    event.name = code,
+                    messaging.destination.name = stream,
+                    messaging.destination.partition.id = shard,
+                    $($($logged)*)?
+                    more,
+                    $line
+                ),)+
+            }
+        }
+    };
+    (@limited) => { false };
+    (@limited limited) => { true };
+}
+
+events! {
+    /// The start position of the group is known: stored now, or by an earlier worker.
+    StartResolved {
+        /// Where the group started.
+        position: Position,
+    } = "start-resolved", debug, "the start position is known" { %position, };
+
+    /// Probes and scrapers are answered from now on.
+    MonitoringStarted {
+        /// Where: with the port that was free where port 0 was asked for.
+        address: SocketAddr,
+    } = "monitoring-started", info, "probes and scrapers are answered" { %address, };
+
+    /// This worker takes part in its group.
+    Joined {
+        /// Under this incarnation.
+        worker: WorkerId,
+    } = "joined", debug, "joined the group" { %worker, };
+
+    /// Shards got leases, at the start or because an audit found them without one.
+    LeasesCreated {
+        /// The shards.
+        shards: Vec<ShardId>,
+    } = "leases-created", debug, "shards got leases" { shards = shards.len(), };
+
+    /// This worker begins to work on a shard.
+    ShardStarted {
+        /// The epoch of its lease.
+        epoch: Epoch,
+        /// Where it goes on.
+        position: Position,
+    } = "shard-started", debug, "begins to work on a shard" { %epoch, %position, };
+
+    /// A position was stored.
+    Checkpointed {
+        /// The position.
+        position: Position,
+    } = "checkpointed", debug, "stored a position" { %position, };
+
+    /// A position could not be stored. It is tried again while the lease is held; delivery goes on.
+    CheckpointFailed {
+        /// Failures in a row.
+        failures: u32,
+        /// The last error.
+        error: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    } = "checkpoint-failed", warn limited, "storing a position failed, trying again"
+        { failures, ?retry_in, exception.message = %error, };
+
+    /// User code failed. The same records come again; other shards go on.
+    HandlerFailed {
+        /// What was called.
+        call: HandlerCall,
+        /// How it failed.
+        failure: HandlerFailure,
+        /// The first record of the batch.
+        first: Option<SequenceNumber>,
+        /// Failures in a row.
+        failures: u32,
+        /// When it is called again; `None` when it is not.
+        retry_in: Option<Duration>,
+    } = "handler-failed", warn limited, "a handler failed"
+        { ?call, first = first.map(display), failures, ?retry_in, exception.message = %failure, };
+
+    /// One of several records fails: it is searched for, by calls with fewer and fewer of them.
+    Bisecting {
+        /// The first of the records.
+        first: SequenceNumber,
+        /// How many they are.
+        records: usize,
+    } = "bisecting", debug, "searches for the record that fails" { %first, records, };
+
+    /// A record fails, and its partition key waits for it; other keys go on. Everything from the record on counts as
+    /// outstanding.
+    Parked {
+        /// The record.
+        first: SequenceNumber,
+        /// Its partition key.
+        key: String,
+    } = "parked", warn limited, "a partition key waits for a record that fails; others go on" { %first, key, };
+
+    /// A parked key goes on: the record that failed is done or given up, and so are those that waited behind it.
+    Unparked {
+        /// The partition key.
+        key: String,
+    } = "unparked", debug, "a parked partition key goes on" { key, };
+
+    /// Records were given up and passed over, as the failure policy says. A note of them is stored with the position.
+    Skipped {
+        /// The records.
+        records: Vec<SequenceNumber>,
+        /// The last failure.
+        failure: HandlerFailure,
+        /// How often the handler was called with them.
+        failures: u32,
+    } = "skipped", warn limited, "records that fail were skipped"
+        { first = records.first().map(display), records = records.len(), failures, exception.message = %failure, };
+
+    /// Records were given up, and the dead-letter sink has confirmed them.
+    DeadLettered {
+        /// The records.
+        records: Vec<SequenceNumber>,
+        /// How often the handler was called with them.
+        failures: u32,
+    } = "dead-lettered", warn limited, "records that fail went to the dead-letter sink"
+        { first = records.first().map(display), records = records.len(), failures, };
+
+    /// The dead-letter sink did not confirm records. It is tried again; they are not passed before.
+    DeadLetterFailed {
+        /// The first of the records.
+        first: SequenceNumber,
+        /// The error.
+        error: String,
+        /// Failures of the sink in a row.
+        failures: u32,
+        /// When it is tried again.
+        retry_in: Duration,
+    } = "dead-letter-failed", warn limited, "the dead-letter sink failed, trying again"
+        { %first, failures, ?retry_in, exception.message = %error, };
+
+    /// Records were given up, and their shard stands still, as the failure policy says. It stays with this worker.
+    Halted {
+        /// The first of the records.
+        first: SequenceNumber,
+        /// The last failure.
+        failure: HandlerFailure,
+        /// How often the handler was called with them.
+        failures: u32,
+    } = "halted", warn, "a shard stands still at a record that fails"
+        { %first, failures, exception.message = %failure, };
+
+    /// A shard could not be read. It is tried again; other shards go on.
+    ReadFailed {
+        /// What kind of error.
+        kind: ErrorKind,
+        /// The error.
+        error: String,
+        /// Failures in a row.
+        failures: u32,
+        /// When it is tried again.
+        retry_in: Duration,
+    } = "read-failed", warn limited, "reading a shard failed, trying again"
+        { error.type = ?kind, failures, ?retry_in, exception.message = %error, };
+
+    /// The stream does not know the shard any more: its records aged out. Its lease is retired.
+    ShardGone {
+        /// How far it was processed.
+        position: Position,
+    } = "shard-gone", warn, "the stream does not know the shard any more: its lease is retired" { %position, };
+
+    /// A shard is finished: every record of it is done.
+    ShardEnded {
+        /// The shards that came from it.
+        children: Vec<ShardId>,
+    } = "shard-ended", debug, "a shard is finished" { ?children, };
+
+    /// A shard left this worker in order.
+    HandedOver {
+        /// How far it is processed.
+        position: Position,
+        /// The worker that has it now; `None` where it is free.
+        to: Option<WorkerId>,
+    } = "handed-over", debug, "handed a shard over" { %position, to = to.as_ref().map(display), };
+
+    /// A shard was lost: this worker stopped working on it and stored nothing more.
+    LeaseLost {
+        /// Why.
+        cause: LostCause,
+    } = "lease-lost", warn, "lost a shard" { %cause, };
+
+    /// The work on a shard ended in a way it should not, and begins anew.
+    ShardRestarted {
+        /// What happened.
+        error: String,
+    } = "shard-restarted", warn, "the work on a shard ended, it begins anew" { exception.message = %error, };
+
+    /// A lease of a stream was granted that this consumer does not read. It is given back.
+    ForeignLease = "foreign-lease", warn, "a lease of a stream that is not read here: it is given back";
+
+    /// Records may have been trimmed before this group read them: those that arrived within these times. They may also
+    /// have been none, if nothing was put then.
+    DataLoss {
+        /// Everything that arrived before was read: milliseconds since the Unix epoch, by the stream's clock.
+        from_millis: u64,
+        /// What arrived from here on is read: milliseconds since the Unix epoch, by the stream's clock.
+        to_millis: u64,
+        /// Whether the shard stands still now, as `on_data_loss = halt` wants it.
+        halted: bool,
+    } = "data-loss", warn, "records may have been trimmed before they were read" { from_millis, to_millis, halted, };
+
+    /// Records that are not done come near the end of the retention (`data_loss_warning`). Emitted once, and again when
+    /// it had been better.
+    DataLossNear {
+        /// How long until they are trimmed.
+        until_loss: Duration,
+    } = "data-loss-near", warn, "records that are not done come near the end of the retention" { ?until_loss, };
+
+    /// This worker does not get on with a shard, so it goes to another one.
+    ShardGivenBack {
+        /// What happened.
+        error: String,
+    } = "shard-given-back", warn, "a shard goes to another worker" { exception.message = %error, };
+
+    /// An audit found partition-key hashes that no lease covered, and gave leases to the open shards that take them.
+    HolesFound {
+        /// The hashes.
+        holes: Vec<HashRange>,
+        /// How many ranges are still covered by no lease: the stream lists no open shard that takes them.
+        left: usize,
+    } = "holes-found", warn, "no lease covered some partition-key hashes" { ?holes, left, };
+
+    /// A stream was added to a consumer that runs.
+    StreamAdded = "stream-added", debug, "reads another stream";
+
+    /// A stream was taken from a consumer that runs. Its shards go to the workers that still read it.
+    StreamRemoved = "stream-removed", debug, "reads a stream no more";
+
+    /// A stream was deleted and made again. What is in it now is read from its oldest record; the leases of the
+    /// deleted one are retired.
+    StreamReplaced {
+        /// The stream of the same name that is there now.
+        by: StreamId,
+    } = "stream-replaced", warn, "a stream was deleted and made again: it is read from its oldest record" { %by, };
+
+    /// The stream's shards could not be compared with the leases. It is tried again.
+    AuditFailed {
+        /// The error.
+        error: String,
+    } = "audit-failed", warn limited, "comparing shards with leases failed, trying again"
+        { exception.message = %error, };
+
+    /// Heartbeats have not arrived for so long that handlers pause. No lease is given up.
+    OutageBegan {
+        /// The last error.
+        error: String,
+    } = "outage-began", warn, "heartbeats do not arrive: handlers pause until they do"
+        { exception.message = %error, };
+
+    /// Heartbeats arrive again, and handlers go on.
+    OutageEnded = "outage-ended", info, "heartbeats arrive again: handlers go on";
+
+    /// The others declared this worker dead. It dropped its shards and joins again.
+    Fenced = "fenced", warn, "this worker was declared dead by the others: it joins again";
+
+    /// Metrics could not be sent. What counts is sent with the next flush; nothing else waits for it.
+    ExportFailed {
+        /// Where to.
+        service: Monitoring,
+        /// The error.
+        error: String,
+    } = "export-failed", warn limited, "metrics could not be sent, trying again"
+        { service = service.name(), exception.message = %error, };
+
+    /// A shard makes no progress. Emitted once, until [`EventKind::ShardRecovered`]; the shard's `rokini_shard_stalled`
+    /// is 1 and the worker not ready meanwhile.
+    ShardStalled {
+        /// Why.
+        cause: StallCause,
+        /// The age of its oldest record that is not done.
+        lag: Duration,
+    } = "shard-stalled", warn limited, "a shard makes no progress" { %cause, ?lag, };
+
+    /// A shard makes progress again.
+    ShardRecovered {
+        /// Why it made none, last.
+        cause: StallCause,
+        /// How long after [`EventKind::ShardStalled`].
+        lasted: Duration,
+    } = "shard-recovered", info, "a shard makes progress again" { %cause, ?lasted, };
+
+    /// The consumer has stopped.
+    Stopped = "stopped", debug, "stopped";
+}
+
+impl fmt::Display for EventCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

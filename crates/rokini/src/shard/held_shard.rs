@@ -1,0 +1,35 @@
+//! A shard whose lease this worker holds: what the parts of its task share.
+
+use std::sync::Arc;
+
+use rokini_lease::Lease;
+
+use super::progress::ShardProgress;
+use super::resources::ShardResources;
+use crate::catalog::streams::OpenStream;
+use crate::events::emitter::ShardEvents;
+use crate::events::table::EventKind;
+
+pub(crate) struct HeldShard {
+    pub(crate) resources: Arc<ShardResources>,
+    pub(crate) progress: Arc<ShardProgress>,
+    pub(crate) events: ShardEvents,
+    pub(crate) stream: Arc<OpenStream>,
+    pub(crate) lease: Lease,
+}
+
+impl HeldShard {
+    /// Whether this worker or an operator pauses it.
+    pub(super) fn is_paused(&self) -> bool {
+        *self.resources.paused.borrow() || self.lease.is_paused()
+    }
+
+    /// Asks for the shard to go to another worker. `false` where there is none that could have it.
+    pub(crate) fn give_back(&self, error: &str) -> bool {
+        let given = self.lease.give_away();
+        if given {
+            self.events.emit(EventKind::ShardGivenBack { error: error.to_owned() });
+        }
+        given
+    }
+}

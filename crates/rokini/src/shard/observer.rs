@@ -1,0 +1,23 @@
+//! What a shard reports of each read and each handler call, for whoever collects numbers.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How large a batch is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BatchSize {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Takes the numbers of one shard. It is called for every batch, so it must neither wait nor allocate.
+pub(crate) trait ShardObserver: fmt::Debug + Send {
+    /// A read was answered.
+    fn read(&mut self, took: Duration);
+
+    /// A call of the record handler returned. `done`: what it was about, where it returned without an error.
+    fn handled(&mut self, took: Duration, done: Option<BatchSize>);
+
+    /// Passes on what was only noted so far.
+    fn flush(&mut self);
+}

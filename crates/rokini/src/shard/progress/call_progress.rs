@@ -1,0 +1,63 @@
+//! What user code does with a shard.
+
+use rokini_lease::SequenceNumber;
+use tokio::time::Instant;
+
+use crate::types::shard_state::ShardState;
+
+#[derive(Debug)]
+pub(super) struct CallProgress {
+    pub(super) state: ShardState,
+    pub(super) since: Instant,
+    pub(super) last_return: Option<Instant>,
+    /// The first record of the batch that is handled or waits to be handled again.
+    pub(super) handling: Option<SequenceNumber>,
+    /// In a row.
+    pub(super) failures: u32,
+    pub(super) last_error: Option<String>,
+    /// Partition keys that are parked.
+    pub(super) parked: usize,
+    pub(super) skipped: u64,
+    pub(super) dead_lettered: u64,
+}
+
+impl CallProgress {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            state: ShardState::Starting,
+            since: now,
+            last_return: None,
+            handling: None,
+            failures: 0,
+            last_error: None,
+            parked: 0,
+            skipped: 0,
+            dead_lettered: 0,
+        }
+    }
+
+    pub(super) fn set_state(&mut self, state: ShardState) {
+        if self.state != state {
+            self.state = state;
+            self.since = Instant::now();
+        }
+    }
+
+    /// `well` where nothing is left that failed.
+    pub(super) fn returned(&mut self, well: bool, now: Instant) {
+        self.last_return = Some(now);
+        if well {
+            self.handling = None;
+            self.failures = 0;
+            self.last_error = None;
+        }
+    }
+
+    pub(super) fn failed(&mut self, failures: u32, error: String, now: Instant) {
+        self.failures = failures;
+        self.last_error = Some(error);
+        if self.state == ShardState::Handling {
+            self.last_return = Some(now);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What the tasks of all shards of a consumer share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rokini_lease::WallClock;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::catalog::leases::Catalog;
+use crate::config::{OnDataLoss, Settings};
+use crate::dead_letter::DeadLetterSink;
+use crate::delivery::failure_policy::FailurePolicy;
+use crate::delivery::flow::DeliverySettings;
+use crate::delivery::lane::BatchLimits;
+use crate::processor::factory::Factory;
+
+#[derive(Debug)]
+pub(crate) struct ShardResources {
+    pub(crate) settings: ShardSettings,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) factory: Factory,
+    /// Where records go that are given up.
+    pub(crate) dead_letter: Option<Arc<dyn DeadLetterSink>>,
+    pub(crate) clock: WallClock,
+    pub(crate) tracker: TaskTracker,
+    /// Whether this worker is paused.
+    pub(crate) paused: watch::Receiver<bool>,
+}
+
+/// The settings that the work on a shard goes by.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardSettings {
+    /// How records go through user code.
+    pub(crate) delivery: DeliverySettings,
+    pub(crate) auto_checkpoint: bool,
+    pub(crate) checkpoint_interval: Duration,
+    /// Whether positions outlive the process: not those of a broadcast.
+    pub(crate) stores_positions: bool,
+    pub(crate) handler_timeout: Option<Duration>,
+    pub(crate) halt_on_data_loss: bool,
+    /// The share of the retention from which on records that are not done are warned of.
+    pub(crate) data_loss_warning: f64,
+    /// How long a stream may be asked without an answer before something is done about it.
+    pub(crate) silence_limit: Duration,
+    /// How long a healthy reader may hear nothing.
+    pub(crate) quiet: Duration,
+}
+
+impl ShardSettings {
+    /// `records_per_call` is the limit that the kind of handler sets, if it sets one.
+    pub(crate) fn new(settings: &Settings, records_per_call: Option<usize>) -> Self {
+        let limits = BatchLimits {
+            records: records_per_call.unwrap_or_else(|| settings.batch_max_records.get()),
+            bytes: settings.batch_max_bytes.get(),
+            wait: settings.batch_max_wait,
+        };
+        let policy = FailurePolicy {
+            max_attempts: settings.max_attempts,
+            max_age: settings.max_failure_age,
+            bisect: settings.bisect,
+            park: settings.park,
+            then: settings.on_failure,
+        };
+        let delivery = DeliverySettings {
+            lanes: settings.concurrency.get(),
+            limits,
+            window_records: settings.max_outstanding_records.get(),
+            window_bytes: settings.max_outstanding_bytes.get(),
+            policy,
+            ack_timeout: settings.handler_timeout,
+        };
+        Self {
+            delivery,
+            auto_checkpoint: settings.auto_checkpoint,
+            checkpoint_interval: settings.checkpoint_interval,
+            stores_positions: !settings.broadcast,
+            handler_timeout: settings.handler_timeout,
+            halt_on_data_loss: settings.on_data_loss == OnDataLoss::Halt,
+            data_loss_warning: f64::from(settings.data_loss_warning) / 100.0,
+            // A reader may wait so long by itself, between two reads of a quiet shard.
+            silence_limit: settings.stall_timeout + settings.poll_ceiling,
+            quiet: settings.poll_ceiling + settings.stall_after,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! How far a consumer is in its life.
+
+/// How far a consumer is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Built, not running yet.
+    Created,
+    /// Finds its stream, its start position and its group.
+    Starting,
+    /// Works.
+    Running,
+    /// Drains and hands over.
+    Stopping,
+    /// Over.
+    Stopped,
+}
