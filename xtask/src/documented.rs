@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use self::markdown::Shown;
+use crate::packages::Manifest;
 use crate::sources::{Source, rust_files};
 
 /// What trying a command came to.
@@ -35,21 +36,12 @@ struct Workspace {
 }
 
 impl Workspace {
-    fn read(root: &Path, programs: PathBuf) -> Result<Self, String> {
+    fn read(programs: PathBuf) -> Result<Self, String> {
         let mut packages = BTreeMap::new();
-        let crates = std::fs::read_dir(root.join("crates")).map_err(|error| error.to_string())?;
-        let crates = crates.filter_map(Result::ok).map(|entry| entry.path());
-        for folder in crates.chain(["sim", "benches", "xtask"].map(|name| root.join(name))) {
-            let Ok(manifest) = std::fs::read_to_string(folder.join("Cargo.toml")) else { continue };
-            let mut names =
-                manifest.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-            let name = names.next().unwrap_or_default().to_owned();
-            let mut programs: Vec<String> = names.map(str::to_owned).collect();
-            if programs.is_empty() && folder.join("src/main.rs").exists() {
-                programs.push(name.clone());
-            }
-            let sources = rust_files(&folder)?;
-            packages.insert(name, Package { folder, programs, sources });
+        for manifest in Manifest::all()? {
+            let sources = rust_files(&manifest.folder)?;
+            let (name, programs) = (manifest.name().to_owned(), manifest.programs());
+            packages.insert(name, Package { folder: manifest.folder, programs, sources });
         }
         Ok(Self { packages, programs })
     }

@@ -5,7 +5,9 @@
 mod documented;
 mod layers;
 mod lines;
+mod packages;
 mod promises;
+mod release;
 mod shell;
 mod sources;
 mod tokens;
@@ -46,6 +48,24 @@ const TASKS: &[Task] = &[
         run: layers::task,
     },
     Task { name: "loc", arguments: "", help: "lines by crate, those of tests apart", run: lines::task },
+    Task {
+        name: "features",
+        arguments: "",
+        help: "builds every crate with each of its features alone",
+        run: packages::features,
+    },
+    Task {
+        name: "package",
+        arguments: "",
+        help: "packs what is published, and builds it from there",
+        run: packages::package,
+    },
+    Task {
+        name: "release",
+        arguments: "VERSION",
+        help: "says what a release takes; with --execute does it",
+        run: release::task,
+    },
 ];
 
 fn main() -> ExitCode {

@@ -33,3 +33,15 @@ pub(crate) fn cargo(arguments: &[&str]) -> Outcome {
 pub(crate) fn strings(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }
+
+/// What a program writes.
+pub(crate) fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let line = format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program).args(arguments).current_dir(root()).output();
+    let output = output.map_err(|error| format!("`{line}`: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("`{line}`: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}

@@ -42,7 +42,7 @@ fn workspace() -> Workspace {
     let built = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let this = std::env::current_exe().unwrap();
-    Workspace::read(&root(), this.ancestors().nth(2).unwrap().to_owned()).unwrap()
+    Workspace::read(this.ancestors().nth(2).unwrap().to_owned()).unwrap()
 }
 
 #[test]
