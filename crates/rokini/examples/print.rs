@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 #[path = "support/endpoints.rs"]
 mod endpoints;
 
-/// Prints static data.
+/// Prints the first record of each batch, and says when its shard comes and goes.
 struct PrintRecordConsumer {
     shard: Option<ShardId>,
     printed: Arc<Notify>,

@@ -6,6 +6,7 @@ mod batches;
 mod fleet;
 mod handlers;
 mod lanes;
+#[cfg(feature = "prometheus")]
 mod monitoring;
 mod options;
 mod policy;

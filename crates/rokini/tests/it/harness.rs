@@ -171,6 +171,16 @@ pub async fn position(store: &impl LeaseStore, shard: &ShardId) -> Position {
     leases(store).await.into_iter().find(|row| row.key.shard == *shard).unwrap().position
 }
 
+/// The position once the record with this sequence number is done.
+pub fn after(sequence: u128) -> Position {
+    Position::after(SequenceNumber::from(sequence))
+}
+
+/// Waits until the first shard is stored up to here.
+pub async fn until_position(store: &impl LeaseStore, wanted: Position) {
+    until_leases(store, |rows| rows.first().is_some_and(|row| row.position == wanted)).await;
+}
+
 /// Waits until something about the store holds; looks again every 50 ms of the paused clock.
 pub async fn until_leases(
     store: &impl LeaseStore,

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rokini::lease::{LeaseStore, MemoryStore, Position, SequenceNumber};
+use rokini::lease::{MemoryStore, Position, SequenceNumber};
 use rokini::{
     AckToken, Batch, ConsumerBuilder, Event, EventKind, HandlerError, RecordProcessor, ShardContext,
     ShardState, ShardStop,
 };
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Log, Running, builder, failure, position, until_leases};
+use crate::harness::{Log, Running, after, builder, failure, position, until_position};
 use crate::stream::{Op, Stream, shard_id};
 
 /// The tokens that are out, by the texts of their records.
@@ -40,14 +40,6 @@ fn keeping(building: ConsumerBuilder, log: &Log) -> (ConsumerBuilder, Tokens) {
         async { Ok(()) }
     });
     (building, tokens)
-}
-
-fn after(sequence: u128) -> Position {
-    Position::after(SequenceNumber::from(sequence))
-}
-
-async fn until_position(store: &impl LeaseStore, wanted: Position) {
-    until_leases(store, |rows| rows.first().is_some_and(|row| row.position == wanted)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use rokini::{
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Log, Running, builder, failure, position, until_leases};
+use crate::harness::{Log, Running, after, builder, failure, position, until_leases};
 use crate::stream::{Op, Stream, shard_id};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,7 +67,7 @@ async fn c1_failing_handler_gets_the_same_records_again_and_no_position_reaches_
         // Meanwhile the position stands before it, and the other shard goes on.
         stream.put(1, "y");
         log.until(|seen| seen.iter().any(|seen| seen.text == "y")).await;
-        let before_it = Position::after(SequenceNumber::from(2));
+        let before_it = after(2);
         until_leases(&store, |rows| rows[0].position == before_it).await;
 
         log.until(|seen| seen.iter().any(|seen| seen.text == "d")).await;
@@ -101,7 +101,7 @@ async fn c1_failing_handler_gets_the_same_records_again_and_no_position_reaches_
             Way::Timeout => HandlerFailure::Timeout(Duration::from_secs(7)),
         };
         assert_eq!(failed, Some((expected, Some(SequenceNumber::from(3)))));
-        assert_eq!(position(&store, &shard_id(0)).await, Position::after(SequenceNumber::from(5)));
+        assert_eq!(position(&store, &shard_id(0)).await, after(5));
     }
 }
 
@@ -233,7 +233,7 @@ async fn c11_failing_checkpoint_is_tried_again_and_delivery_goes_on() {
         stream.put(0, text);
         log.until(|seen| seen.last().is_some_and(|seen| seen.text == text)).await;
     }
-    until_leases(&inner, |rows| rows[0].position == Position::after(SequenceNumber::from(3))).await;
+    until_leases(&inner, |rows| rows[0].position == after(3)).await;
     let failures = std::iter::from_fn(|| events.try_recv().ok())
         .filter(|event| matches!(event, Event { kind: EventKind::CheckpointFailed { .. }, .. }));
     assert_eq!(failures.count(), 5);
@@ -258,7 +258,7 @@ async fn k1_positions_are_stored_at_most_once_an_interval() {
     let before = store.snapshot().of(StoreOperation::Checkpoint);
     sleep(Duration::from_secs(600)).await;
     assert_eq!(store.snapshot().of(StoreOperation::Checkpoint), before);
-    assert_eq!(position(&store, &shard_id(0)).await, Position::after(SequenceNumber::from(600)));
+    assert_eq!(position(&store, &shard_id(0)).await, after(600));
     running.stop().await;
     assert_eq!(
         store.snapshot().of(StoreOperation::Checkpoint),
@@ -295,7 +295,7 @@ async fn c4_manual_checkpoint_is_stored_when_it_returns_and_never_goes_back() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(position(&store, &shard_id(0)).await, Position::TrimHorizon, "nothing by itself");
     let batch = keep.1.lock().unwrap()[0].clone();
-    let third = Position::after(SequenceNumber::from(3));
+    let third = after(3);
     batch.checkpoint_at(&batch.records()[2]).await.unwrap();
     assert_eq!(position(&store, &shard_id(0)).await, third);
     batch.checkpoint_at(&batch.records()[0]).await.unwrap();
@@ -364,7 +364,7 @@ async fn c13_manual_checkpoint_waits_out_a_store_that_does_not_answer() {
     store.next(StoreOperation::Checkpoint, StoreFault::LoseReply, 1);
     store.next(StoreOperation::Checkpoint, StoreFault::FailBefore, 3);
     batch.checkpoint_at(&batch.records()[0]).await.unwrap();
-    assert_eq!(position(&inner, &shard_id(0)).await, Position::after(SequenceNumber::from(1)));
+    assert_eq!(position(&inner, &shard_id(0)).await, after(1));
     running.stop().await;
 }
 

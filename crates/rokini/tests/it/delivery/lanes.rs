@@ -14,7 +14,7 @@ use rokini::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Log, Running, builder, failure, group, leases, position, until_leases};
+use crate::harness::{Log, Running, after, builder, failure, group, leases, position, until_leases};
 use crate::stream::{Stream, shard_id};
 
 async fn time_of(concurrency: usize, records: usize) -> Duration {
@@ -39,7 +39,7 @@ async fn time_of(concurrency: usize, records: usize) -> Duration {
     }
     let took = begun.elapsed();
     assert!(running.stop().await.is_clean());
-    assert_eq!(position(&store, &shard_id(0)).await, Position::after(SequenceNumber::from(records as u128)));
+    assert_eq!(position(&store, &shard_id(0)).await, after(records as u128));
     took
 }
 
@@ -93,7 +93,7 @@ async fn p8_order_per_key_holds_and_each_key_stays_in_its_lane() {
     }
     log.until_count(600).await;
     assert!(running.stop().await.is_clean());
-    assert_eq!(position(&store, &shard_id(0)).await, Position::after(SequenceNumber::from(600)));
+    assert_eq!(position(&store, &shard_id(0)).await, after(600));
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     for text in log.texts() {
         let number: u64 = text.parse().unwrap();
@@ -126,7 +126,7 @@ async fn c11_failing_lane_changes_nothing_for_the_others_until_the_lookahead_is_
     sleep(Duration::from_secs(60)).await;
     let during = log.texts().len();
     assert!(during >= others * 5 / 8, "the three other lanes are done: {during}");
-    assert_eq!(position(&store, &shard_id(0)).await, Position::after(SequenceNumber::from(1)));
+    assert_eq!(position(&store, &shard_id(0)).await, after(1));
     assert_eq!(running.handle.status().shards[0].handling, Some(SequenceNumber::from(2)));
     for number in 60..400 {
         stream.put(0, &number.to_string());
@@ -141,7 +141,7 @@ async fn c11_failing_lane_changes_nothing_for_the_others_until_the_lookahead_is_
     assert_eq!(status.state, ShardState::BackingOff);
     assert!(status.failures > 3 && status.last_error.is_some(), "{status:?}");
     assert!(running.stop().await.is_clean());
-    assert_eq!(position(&store, &shard_id(0)).await, Position::after(SequenceNumber::from(1)));
+    assert_eq!(position(&store, &shard_id(0)).await, after(1));
 }
 
 /// Says what its methods are called for, with its lane.
@@ -217,7 +217,7 @@ async fn g1_each_lane_has_a_processor_that_is_drained_and_told() {
     assert_eq!(said(&log, "process shard-1"), each_lane("process shard-1"));
     assert_eq!(said(&log, "shutdown shard-1"), each_lane("shutdown shard-1"));
     assert_eq!(said(&log, "shutdown shard-2"), each_lane("shutdown shard-2"));
-    assert_eq!(position(&store, &shard_id(low)).await, Position::after(SequenceNumber::from(60)));
+    assert_eq!(position(&store, &shard_id(low)).await, after(60));
     assert_eq!(position(&store, &shard_id(high)).await, Position::TrimHorizon);
     assert!(said(&log, "lost").is_empty());
 }

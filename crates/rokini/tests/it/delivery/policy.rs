@@ -5,19 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rokini::lease::{MemoryStore, Position, SequenceNumber};
+use rokini::lease::{MemoryStore, SequenceNumber};
 use rokini::{
     ConsumerBuilder, DeadLetter, DeadLetterSink, Error, ErrorKind, Event, EventKind, OnFailure, ShardState,
 };
 use tokio::sync::broadcast::Receiver;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Log, Running, builder, failure, leases, position, until_leases};
+use crate::harness::{Log, Running, after, builder, failure, leases, position, until_leases, until_position};
 use crate::stream::{Stream, shard_id};
-
-fn after(sequence: u128) -> Position {
-    Position::after(SequenceNumber::from(sequence))
-}
 
 /// Fails calls with a record that begins with `bad`; the log has every call.
 pub fn poisoned(building: ConsumerBuilder, log: &Log) -> ConsumerBuilder {
@@ -40,7 +36,7 @@ async fn c1_skip_passes_the_poison_record_alone_counts_it_and_leaves_a_note() {
     let building = builder(&stream, store.clone(), "w").on_failure(OnFailure::Skip).max_attempts(3);
     let running = Running::start(poisoned(building, &log)).await;
     let mut events = running.handle.events();
-    until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(6))).await;
+    until_position(&store, after(6)).await;
     let texts = log.texts();
     let alone = ["bad", "bad", "bad", "d", "e"].map(str::to_owned);
     assert!(texts.len() < 40 && texts.windows(3).any(|three| three == &alone[..3]), "{texts:?}");
@@ -67,7 +63,7 @@ async fn c1_skip_passes_the_poison_record_alone_counts_it_and_leaves_a_note() {
     stream.put(0, "bad again");
     let building = builder(&stream, store.clone(), "v").on_failure(OnFailure::Skip).max_attempts(1);
     let second = Running::start(poisoned(building, &log)).await;
-    until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(7))).await;
+    until_position(&store, after(7)).await;
     let note = leases(&store).await.remove(0).metadata.skipped.unwrap();
     assert_eq!(note.count, 2);
     assert!(note.last().eq([SequenceNumber::from(3), SequenceNumber::from(7)]));
@@ -91,7 +87,7 @@ async fn a1_poison_record_of_a_large_batch_is_found_in_log_n_calls() {
     .await;
     let mut events = running.handle.events();
     let begun = Instant::now();
-    until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(1_000))).await;
+    until_position(&store, after(1_000)).await;
     assert!(*calls.lock().unwrap() <= 22, "{} calls", calls.lock().unwrap());
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     let bisected =
@@ -108,7 +104,7 @@ async fn c1_records_are_given_up_after_their_age_and_whole_batches_without_a_sea
     let building =
         builder(&stream, store.clone(), "w").on_failure(OnFailure::Skip).max_failure_age(age).bisect(false);
     let running = Running::start(poisoned(building, &log)).await;
-    until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(3))).await;
+    until_position(&store, after(3)).await;
     let seen = log.seen();
     let failing = seen.last().unwrap().at - seen[0].at;
     assert!(failing >= age && failing < age + Duration::from_secs(31), "{failing:?}");
@@ -210,7 +206,7 @@ async fn c1_parked_key_waits_with_its_own_back_off_while_others_go_on() {
     let texts = log.texts();
     let at = |text: &str| texts.iter().position(|seen| seen == text).unwrap();
     assert!(at("bad") < at("after"));
-    until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(61))).await;
+    until_position(&store, after(61)).await;
     let parked = told(&mut events).into_iter().filter_map(|event| match event {
         Event { kind: EventKind::Parked { key, first, .. }, .. } => Some((key, Some(first))),
         Event { kind: EventKind::Unparked { key, .. }, .. } => Some((key, None)),
@@ -276,7 +272,7 @@ async fn a1_dead_letter_is_confirmed_before_the_position_passes() {
         events.recv().await.unwrap(),
         Event { kind: EventKind::DeadLettered { failures: 4, .. }, .. }
     ) {}
-    until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(3))).await;
+    until_position(&store, after(3)).await;
     let letters = sink.0.lock().unwrap().1.clone();
     let [letter] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!(letter.records.iter().map(|record| &record.data[..]).collect::<Vec<_>>(), [b"bad"]);
@@ -311,7 +307,7 @@ async fn a1_a_sink_that_panics_or_hangs_has_failed_and_the_letter_is_put_again()
     let running = Running::start(poisoned(building.dead_letter_sink(Unsound::default()), &log)).await;
     let mut events = running.handle.events();
     let begun = Instant::now();
-    until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(3))).await;
+    until_position(&store, after(3)).await;
     let five = Duration::from_secs(300);
     assert!(
         begun.elapsed() > five && begun.elapsed() < five + Duration::from_secs(60),
@@ -350,7 +346,7 @@ async fn a1_worker_that_dies_before_the_sink_confirms_leaves_the_record_to_the_n
     first.kill().await;
     sink.0.lock().unwrap().0 = 0;
     let second = Running::start(building("v")).await;
-    until_leases(&store, |rows| rows.first().is_some_and(|row| row.position == after(2))).await;
+    until_position(&store, after(2)).await;
     assert_eq!(sink.0.lock().unwrap().1.len(), 1);
     second.stop().await;
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rokini::lease::{MemoryStore, Position, SequenceNumber};
+use rokini::lease::{MemoryStore, Position};
 use rokini::{
     AckToken, Batch, ConfigKey, DeadLetter, DeadLetterSink, Error, Event, EventKind, HandlerError, OnFailure,
     RecordProcessor,
@@ -16,7 +16,7 @@ use rokini::{
 use tokio::sync::broadcast::Receiver;
 use tokio::time::sleep;
 
-use crate::harness::{Running, builder, failure, leases};
+use crate::harness::{Running, after, builder, failure, leases};
 use crate::stream::Stream;
 
 const KEYS: u64 = 9;
@@ -193,7 +193,7 @@ async fn run(scenario: Scenario) -> Result<(), TestCaseError> {
             put += 1;
             stream.put_keyed(0, &(put % KEYS).to_string(), &put.to_string());
         }
-        let all = Position::after(SequenceNumber::from(u128::from(RECORDS)));
+        let all = after(u128::from(RECORDS));
         let mut left = Duration::from_millis(rng.random_range(0..8_000));
         loop {
             sleep(Duration::from_millis(100)).await;

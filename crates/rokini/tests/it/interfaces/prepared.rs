@@ -3,18 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rokini::lease::{
-    FaultyStore, LeaseRow, MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation,
-};
+use rokini::lease::{FaultyStore, LeaseRow, MemoryStore, SequenceNumber, StoreFault, StoreOperation};
 use rokini::{Batch, ErrorKind, HandlerError, RecordProcessor, ShardContext};
 use tokio::sync::oneshot;
 
-use crate::harness::{Running, builder, leases, position, until_leases};
+use crate::harness::{Running, after, builder, leases, position, until_leases};
 use crate::stream::{Stream, shard_id};
-
-fn after(number: u128) -> Position {
-    Position::after(SequenceNumber::from(number))
-}
 
 /// Where the work goes: to a system of its own, under an id, in one step.
 type Elsewhere = Arc<Mutex<Vec<(u64, Vec<String>)>>>;

@@ -11,12 +11,8 @@ use rokini::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::{Log, Running, builder, leases, position, until_leases};
+use crate::harness::{Log, Running, after, builder, leases, position, until_leases};
 use crate::stream::{Op, Stream, shard_id};
-
-fn after(number: u128) -> Position {
-    Position::after(SequenceNumber::from(number))
-}
 
 fn text(record: &Record) -> String {
     String::from_utf8(record.data.to_vec()).unwrap()

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use rokini::lease::{MemoryStore, Position, SequenceNumber};
+use rokini::lease::{MemoryStore, SequenceNumber};
 use rokini::{DecodeError, Event, EventKind, HandlerCall, HandlerFailure, Record};
 use serde::Deserialize;
 
-use crate::harness::{Running, builder, position, until_leases};
+use crate::harness::{Running, after, builder, position, until_leases};
 use crate::stream::{Stream, shard_id};
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -61,7 +61,7 @@ async fn c1_a_record_that_is_not_the_value_is_a_failure_and_not_passed() {
         "record 2 with partition key `{\"id\":` (6 bytes) cannot be decoded: EOF while parsing a value";
     assert!(text.starts_with(named), "{text}");
     assert_eq!(first, Some(SequenceNumber::from(2)));
-    let before_it = Position::after(SequenceNumber::from(1));
+    let before_it = after(1);
     until_leases(&store, |rows| rows[0].position == before_it).await;
     running.stop().await;
     assert_eq!(*seen.lock().unwrap(), [(1, SequenceNumber::from(1))], "nothing after it was handled");
