@@ -46,12 +46,13 @@ async fn consume(
     if aws.as_ref().is_ok_and(|aws| aws.is_local(Service::DynamoDb)) {
         effective.set_default(ConfigKey::CreateTable, "true")?;
     }
-    let (streams, group) = effective.check()?;
-    let output = Output::stdout()?;
+    effective.check()?;
     if args.print_config {
-        output.write(effective.render(context.json)).await?;
+        Output::stdout()?.write(effective.render(context.json)).await?;
         return Ok(Status::DONE);
     }
+    let (streams, group) = effective.required()?;
+    let output = Output::stdout()?;
     let aws = aws?;
     let checked = tokio::select! {
         checked = preflight(&effective, &aws, streams, group) => checked,

@@ -161,6 +161,19 @@ mod tests {
         assert!(error.next.unwrap().contains("'--help'"));
     }
 
+    #[test]
+    fn an_option_for_a_setting_has_the_name_of_the_setting() {
+        let mut root = Cli::command();
+        root.build();
+        let consume = root.find_subcommand("consume").unwrap();
+        let own = ["help", "config", "set", "print-config", "chaos"];
+        for option in consume.get_arguments().filter_map(|argument| argument.get_long()) {
+            let is_global = ["json", "quiet", "verbose", "color", "region", "profile"].contains(&option);
+            let key = option.replace('-', "_").parse::<rokini::ConfigKey>();
+            assert!(own.contains(&option) || is_global || key.is_ok(), "{option}");
+        }
+    }
+
     /// The examples of a command and of those below it.
     fn examples(command: &clap::Command) -> Vec<String> {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();

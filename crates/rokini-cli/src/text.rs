@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use rokini::StartPosition;
+
 /// A number of things with its noun: `1 shard`, `2 shards`.
 pub(crate) fn count(number: impl Display, noun: &str) -> String {
     match number.to_string().as_str() {
@@ -38,27 +40,12 @@ pub(crate) fn span(millis: u64) -> String {
     }
 }
 
-/// A time as `2026-01-31T12:00:00.000Z`, from milliseconds since the Unix epoch.
+/// A time as `2026-01-31T12:00:00.000Z`, from milliseconds since the Unix epoch: with all its digits, so that times line up.
 pub(crate) fn time(millis: u64) -> String {
-    let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
-    let (year, month, day) = date(days);
-    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (second, millis) = (of_day / 1000 % 60, of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
-
-/// Year, month and day from days since 1970-01-01: Hinnant's `civil_from_days` for days that are not negative.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let of_era = days % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // March is month 0.
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (year_of_era + era * 400 + later, month, day)
+    let text = StartPosition::AtTimestamp(millis).to_string();
+    let text = text.trim_end_matches('Z');
+    let (second, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{second}.{fraction:0<3}Z")
 }
 
 #[cfg(test)]

@@ -106,8 +106,8 @@ impl EffectiveSettings {
         Ok(())
     }
 
-    /// Checks that the settings go together and can act here. Returns streams and group, which must be set.
-    pub(super) fn check(&self) -> Result<(&[StreamRef], GroupId), CliError> {
+    /// The streams and the group, which must be set.
+    pub(super) fn required(&self) -> Result<(&[StreamRef], GroupId), CliError> {
         if self.config.streams.is_empty() {
             return Err(CliError::usage("no stream is named")
                 .next("`rokini consume STREAM --group GROUP`, or set `ROKINI_STREAM`"));
@@ -116,9 +116,13 @@ impl EffectiveSettings {
             CliError::usage("no group is named")
                 .next("give `--group NAME`, or set `ROKINI_GROUP`; the workers of a group share the shards")
         })?;
-        self.check_effect()?;
-        self.config.check(self.now_millis)?;
         Ok((&self.config.streams, group))
+    }
+
+    /// Checks that the settings can act here and go together.
+    pub(super) fn check(&self) -> Result<(), CliError> {
+        self.check_effect()?;
+        Ok(self.config.check(self.now_millis)?)
     }
 
     /// Refuses settings that only matter where there is a handler that can fail, or that shares nothing.

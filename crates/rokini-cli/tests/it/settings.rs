@@ -40,6 +40,10 @@ async fn t3_the_effective_configuration_can_be_printed() {
     assert_eq!(json["max_leases"], serde_json::json!({"value": "unlimited", "origin": "default"}));
     assert_eq!(json.as_object().unwrap().len(), text.lines().count());
 
+    // The hint of other errors: it works without a stream and a group.
+    let bare = endpoints.run(&["consume", "--print-config"]).await.done();
+    assert!(bare.contains("# stream is not set\n") && bare.contains("# group is not set\n"), "{bare}");
+
     // What it prints it can read.
     std::fs::write(endpoints.home().join("again.toml"), &text).unwrap();
     let again = endpoints.run(&["consume", "--config", "again.toml", "--print-config"]).await.done();
