@@ -16,7 +16,7 @@ use rokini::{
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::Result;
+use crate::error::Result;
 use crate::metrics::cpu_nanos;
 
 const RESPONSE: usize = 1_000;

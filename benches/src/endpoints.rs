@@ -10,7 +10,7 @@ use rokini_local::{LocalDynamo, LocalKinesis};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::Result;
+use crate::error::Result;
 
 /// The stream's name.
 pub(crate) const STREAM: &str = "bench";

@@ -8,8 +8,8 @@ use rokini::lease::{CountingStore, DynamoStore};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::Result;
 use crate::endpoints::{Endpoints, STREAM};
+use crate::error::Result;
 
 /// Ticks of the CPU accounting in `/proc`: 100 a second on every Linux that Rust runs on.
 const TICKS_PER_SECOND: f64 = 100.0;

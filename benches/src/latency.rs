@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::Result;
 use crate::endpoints::{Endpoints, STREAM};
+use crate::error::Result;
 
 pub(crate) async fn measure(shards: i32, rate: u32, time: Duration) -> Result<Value> {
     let endpoints = Endpoints::start(shards).await?;

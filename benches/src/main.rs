@@ -2,19 +2,19 @@
 //! the consumer's.
 #![allow(clippy::print_stdout, reason = "a command-line tool")]
 
-use std::error::Error;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 mod delivery;
 mod endpoints;
+mod error;
 mod idle;
 mod latency;
 mod metrics;
 mod plan;
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+use self::error::Result;
 
 #[derive(Parser)]
 struct Args {

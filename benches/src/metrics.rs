@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::Result;
+use crate::error::Result;
 
 /// Counts what the process allocates.
 struct Counting;

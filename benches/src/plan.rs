@@ -10,7 +10,7 @@ use rokini_lease::{
     WorkerName, WorkerRow, WorkerState, plan,
 };
 
-use crate::Result;
+use crate::error::Result;
 
 const RUNS: usize = 20;
 

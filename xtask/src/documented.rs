@@ -4,14 +4,15 @@
 //! Looked at are shell blocks and code spans in Markdown, headers of examples, and the help of the simulation.
 
 mod markdown;
-mod shell;
+mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use self::markdown::Shown;
 use crate::packages::Manifest;
+use crate::shell::{Outcome, output, root};
 use crate::sources::{Source, rust_files};
 
 /// What trying a command came to.
@@ -29,25 +30,30 @@ struct Package {
     sources: Vec<Source>,
 }
 
-/// The packages by name, and where their programs are built.
+/// The packages by name, where their programs are built, and what `cargo xtask` lists.
 struct Workspace {
     packages: BTreeMap<String, Package>,
     programs: PathBuf,
+    help: String,
 }
 
 impl Workspace {
-    fn read(programs: PathBuf) -> Result<Self, String> {
+    /// The programs are built as the tests have built them.
+    fn build(programs: PathBuf) -> Result<Self, String> {
+        // An example makes it the features of the tests: others would compile the AWS crates anew.
+        output(env!("CARGO"), &["build", "--quiet", "--workspace", "--bins", "--example", "print"])?;
+        let help = output(&programs.join("xtask").to_string_lossy(), &[])?;
         let mut packages = BTreeMap::new();
         for manifest in Manifest::all()? {
             let sources = rust_files(&manifest.folder)?;
             let (name, programs) = (manifest.name().to_owned(), manifest.programs());
             packages.insert(name, Package { folder: manifest.folder, programs, sources });
         }
-        Ok(Self { packages, programs })
+        Ok(Self { packages, programs, help })
     }
 
     fn try_out(&self, command: &str) -> Tried {
-        let words = shell::words(command);
+        let words = words::words(command);
         let words: Vec<&str> =
             words.iter().map(String::as_str).skip_while(|word| is_assignment(word)).collect();
         match words[..] {
@@ -55,7 +61,7 @@ impl Workspace {
             [] => Tried::Skipped("sets variables"),
             ["rokini", ref rest @ ..] => self.parses("rokini", rest),
             ["cargo", "xtask", task, ..] => {
-                let known = crate::TASKS.iter().any(|known| known.name == task);
+                let known = self.help.contains(&format!("cargo xtask {task} "));
                 if known { Tried::Works } else { Tried::Wrong(format!("there is no task `{task}`")) }
             }
             ["cargo", "run", ref rest @ ..] => self.run(rest),
@@ -65,7 +71,7 @@ impl Workspace {
             }
             ["cargo", ..] => Tried::Skipped("changes this machine or another repository"),
             [program, ..] if program.starts_with("./") || program.starts_with(".ci/") => {
-                let there = crate::shell::root().join(program).exists();
+                let there = root().join(program).exists();
                 if there { Tried::Works } else { Tried::Wrong(format!("there is no `{program}`")) }
             }
             _ => Tried::Skipped("a program of others"),
@@ -90,7 +96,7 @@ impl Workspace {
         let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
         let (options, arguments) = (&words[..end], words.get(end + 1..).unwrap_or_default());
         if let Some(manifest) = Self::option(options, &["--manifest-path"]) {
-            let there = crate::shell::root().join(manifest).exists();
+            let there = root().join(manifest).exists();
             let skipped = Tried::Skipped("a workspace of its own");
             return if there { skipped } else { Tried::Wrong(format!("there is no `{manifest}`")) };
         }
@@ -181,6 +187,44 @@ fn shown(root: &Path) -> Result<Vec<Shown>, String> {
         }
     }
     Ok(found)
+}
+
+/// What trying all commands came to.
+struct Report {
+    works: usize,
+    /// By the reason, each with the first words of its commands.
+    skipped: BTreeMap<&'static str, BTreeSet<String>>,
+    wrong: Vec<String>,
+}
+
+/// Tries everything, with the programs in this folder.
+fn report(programs: PathBuf) -> Result<Report, String> {
+    let workspace = Workspace::build(programs)?;
+    let mut all = shown(&root())?;
+    let help = output(&workspace.programs.join("sim").to_string_lossy(), &["--help"])?;
+    all.extend(markdown::commands(Path::new("sim --help"), &help));
+    let mut report = Report { works: 0, skipped: BTreeMap::new(), wrong: Vec::new() };
+    for Shown { place, command } in all {
+        match workspace.try_out(&command) {
+            Tried::Works => report.works += 1,
+            Tried::Skipped(why) => {
+                let begin: Vec<&str> = command.split(' ').take(2).collect();
+                report.skipped.entry(why).or_default().insert(begin.join(" "));
+            }
+            Tried::Wrong(why) => report.wrong.push(format!("{place}: `{command}`: {}", why.trim())),
+        }
+    }
+    Ok(report)
+}
+
+pub(crate) fn task(_: &[String]) -> Outcome {
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let report = report(this.parent().unwrap_or(Path::new("")).to_owned())?;
+    println!("{} commands work", report.works);
+    for (why, commands) in report.skipped {
+        println!("not tried, {why}: {}", commands.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    if report.wrong.is_empty() { Ok(()) } else { Err(report.wrong.join("\nerror: ")) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The tasks of this repository, for a machine that has nothing but a Rust toolchain: `cargo xtask` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
-#[cfg(test)]
 mod documented;
 mod layers;
 mod lines;
@@ -46,6 +45,12 @@ const TASKS: &[Task] = &[
         arguments: "",
         help: "who imports whom, held against xtask/layers.txt",
         run: layers::task,
+    },
+    Task {
+        name: "documented",
+        arguments: "",
+        help: "tries the commands that documents show",
+        run: documented::task,
     },
     Task { name: "loc", arguments: "", help: "lines by crate, those of tests apart", run: lines::task },
     Task {

@@ -90,6 +90,11 @@ impl Manifest {
     }
 }
 
+fn unused() -> Result<Vec<String>, String> {
+    let unused: Result<Vec<_>, _> = Manifest::all()?.iter().map(Manifest::unused).collect();
+    Ok(unused?.concat())
+}
+
 /// The options that leave out what is not published.
 pub(crate) fn published() -> Result<Vec<String>, String> {
     let kept: Vec<Manifest> = Manifest::all()?.into_iter().filter(Manifest::is_published).collect();
@@ -98,6 +103,10 @@ pub(crate) fn published() -> Result<Vec<String>, String> {
 
 /// Packs every crate that is published as crates.io gets it, and builds it from there.
 pub(crate) fn package(arguments: &[String]) -> Outcome {
+    let unused = unused()?;
+    if !unused.is_empty() {
+        return Err(unused.join("\nerror: "));
+    }
     for manifest in Manifest::all()?.iter().filter(|manifest| manifest.is_published()) {
         let list =
             output(env!("CARGO"), &["package", "--list", "--allow-dirty", "--package", manifest.name()])?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::shell;
+use super::words;
 
 /// A command, and where it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) fn commands(path: &Path, text: &str) -> Vec<Shown> {
         }
         let mut add = |command: &str| {
             found.extend(
-                shell::commands(command).into_iter().map(|command| Shown { place: place.clone(), command }),
+                words::commands(command).into_iter().map(|command| Shown { place: place.clone(), command }),
             );
         };
         match block {
