@@ -158,6 +158,7 @@ impl Package {
                 .collect();
             found.push(format!("a circle of {} files:{}", circle.len(), lines.concat()));
         }
+        found.dedup();
         found.into_iter().map(|text| Violation { package: rules.name.clone(), text }).collect()
     }
 }
