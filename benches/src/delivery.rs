@@ -17,19 +17,19 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::error::Result;
-use crate::metrics::cpu_nanos;
+use crate::process::{cpu_nanos, quantile};
 
 const RESPONSE: usize = 1_000;
 
 /// One shard with so many records, all there at once.
 #[derive(Clone)]
-struct Stock {
+struct MemorySource {
     records: usize,
     /// What each response is made of.
     response: Arc<Vec<Record>>,
 }
 
-impl Stock {
+impl MemorySource {
     fn new(records: usize) -> Self {
         let record = |number: usize| {
             let sequence = SequenceNumber::from(number as u128);
@@ -39,14 +39,14 @@ impl Stock {
     }
 }
 
-impl fmt::Debug for Stock {
+impl fmt::Debug for MemorySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stock")
+        f.write_str("MemorySource")
     }
 }
 
 #[async_trait]
-impl StreamSource for Stock {
+impl StreamSource for MemorySource {
     async fn describe(&self) -> std::result::Result<StreamDescription, Error> {
         let id = StreamId::new("bench@1")
             .map_err(|error| Error::new(rokini::ErrorKind::Bug, error.to_string()))?;
@@ -66,7 +66,7 @@ impl StreamSource for Stock {
 }
 
 #[derive(Debug)]
-struct Reader(Stock, usize);
+struct Reader(MemorySource, usize);
 
 #[async_trait]
 impl ShardReader for Reader {
@@ -86,7 +86,7 @@ impl ShardReader for Reader {
 
 /// What brings the records through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Method {
     /// The least that does it: read, call, keep the position. One task, no lease, no failure policy.
     Loop,
     /// A consumer at default settings: one call at a time.
@@ -121,7 +121,7 @@ impl Counter {
     }
 }
 
-async fn barest(mut reader: Reader, counter: Counter, per_record: bool) -> Position {
+async fn bare_loop(mut reader: Reader, counter: Counter, per_record: bool) -> Position {
     let mut position = Position::TrimHorizon;
     while let Ok(fetched) = reader.next().await {
         if per_record {
@@ -144,20 +144,20 @@ async fn barest(mut reader: Reader, counter: Counter, per_record: bool) -> Posit
     position
 }
 
-async fn through(stock: &Stock, way: Way, per_record: bool) -> Result<f64> {
-    let counter = Counter { all: stock.records, seen: Arc::default(), done: Arc::default() };
+async fn measure_one(source: &MemorySource, method: Method, per_record: bool) -> Result<f64> {
+    let counter = Counter { all: source.records, seen: Arc::default(), done: Arc::default() };
     let counting = {
         let counter = counter.clone();
         move |records: usize| counter.count(records)
     };
-    if way == Way::Loop {
-        let running = tokio::spawn(barest(Reader(stock.clone(), 0), counter.clone(), per_record));
+    if method == Method::Loop {
+        let running = tokio::spawn(bare_loop(Reader(source.clone(), 0), counter.clone(), per_record));
         let taken = counter.measure().await;
         running.abort();
         return taken;
     }
-    let mut builder = Consumer::builder().group("bench").source(stock.clone()).store(MemoryStore::new());
-    if way == Way::Lanes {
+    let mut builder = Consumer::builder().group("bench").source(source.clone()).store(MemoryStore::new());
+    if method == Method::Lanes {
         builder = builder.set(ConfigKey::Concurrency, "16");
     }
     let builder = if per_record {
@@ -180,29 +180,27 @@ async fn through(stock: &Stock, way: Way, per_record: bool) -> Result<f64> {
     Ok(taken)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
 fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// In turns, so that what else the machine does befalls all alike; medians.
+/// In turns, so that other load on the machine meets all alike; medians.
 pub(crate) async fn measure(records: usize, rounds: u32) -> Result<Value> {
-    let stock = Stock::new(records);
+    let source = MemorySource::new(records);
     let mut taken: BTreeMap<(bool, &str), Vec<f64>> = BTreeMap::new();
-    let ways = [("loop", Way::Loop), ("sequential", Way::Sequential), ("lanes", Way::Lanes)];
+    let methods = [("loop", Method::Loop), ("sequential", Method::Sequential), ("lanes", Method::Lanes)];
     for _ in 0..rounds {
         for per_record in [false, true] {
-            for (name, way) in ways {
-                taken.entry((per_record, name)).or_default().push(through(&stock, way, per_record).await?);
+            for (name, method) in methods {
+                taken
+                    .entry((per_record, name))
+                    .or_default()
+                    .push(measure_one(&source, method, per_record).await?);
             }
         }
     }
     let of = |per_record| {
-        let median = |name| median(taken.get(&(per_record, name)).cloned().unwrap_or_default());
+        let median = |name| quantile(taken.get(&(per_record, name)).into_iter().flatten().copied(), 0.5);
         let (bare, sequential, lanes) = (median("loop"), median("sequential"), median("lanes"));
         json!({
             "loop": tenths(bare), "sequential": tenths(sequential), "lanes": tenths(lanes),

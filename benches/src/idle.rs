@@ -1,6 +1,5 @@
 //! What a consumer costs while nothing happens.
 
-use std::fs::read_to_string;
 use std::time::Duration;
 
 use rokini::Consumer;
@@ -10,9 +9,7 @@ use tokio::time::sleep;
 
 use crate::endpoints::{Endpoints, STREAM};
 use crate::error::Result;
-
-/// Ticks of the CPU accounting in `/proc`: 100 a second on every Linux that Rust runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
+use crate::process::{cpu_nanos, status};
 
 pub(crate) async fn measure(shards: i32, time: Duration) -> Result<Value> {
     let endpoints = Endpoints::start(shards).await?;
@@ -33,10 +30,10 @@ pub(crate) async fn measure(shards: i32, time: Duration) -> Result<Value> {
     }
     // The start has its own costs.
     sleep(Duration::from_secs(5)).await;
-    let (before, cpu_before) = (store.snapshot(), cpu_seconds()?);
+    let (before, cpu_before) = (store.snapshot(), cpu_nanos());
     sleep(time).await;
-    let (after, cpu) = (store.snapshot(), cpu_seconds()? - cpu_before);
-    let (memory, threads) = (status("VmRSS:")? as f64 / 1024.0, status("Threads:")?);
+    let (after, cpu) = (store.snapshot(), (cpu_nanos() - cpu_before) as f64 / 1e9);
+    let (memory, threads) = (status("VmRSS")? as f64 / 1024.0, status("Threads")?);
     handle.shutdown(Duration::from_secs(10)).await;
     running.await??;
     Ok(json!({
@@ -51,19 +48,4 @@ pub(crate) async fn measure(shards: i32, time: Duration) -> Result<Value> {
         "store_reads": after.read_calls() - before.read_calls(),
         "store_read_units": after.read_units() - before.read_units(),
     }))
-}
-
-/// A number of `/proc/self/status`; sizes are in KiB.
-fn status(field: &str) -> Result<u64> {
-    let text = read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
-    Ok(line.split_whitespace().next().ok_or("an empty field")?.parse()?)
-}
-
-fn cpu_seconds() -> Result<f64> {
-    let stat = read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').ok_or("no command in /proc/self/stat")?;
-    let ticks: Vec<f64> =
-        fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<std::result::Result<_, _>>()?;
-    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }

@@ -13,6 +13,7 @@ mod idle;
 mod latency;
 mod metrics;
 mod plan;
+mod process;
 
 use self::error::Result;
 

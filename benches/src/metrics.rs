@@ -1,6 +1,5 @@
 //! What metrics cost: at a great rate of records, and with very many shards. The source is in memory.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,33 +10,13 @@ use rokini::{
     ConfigKey, Consumer, Error, Handle, ReadResponse, Record, ShardDescription, ShardReader, ShardSelection,
     ShutdownReport, StreamDescription, StreamSource,
 };
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::Result;
-
-/// Counts what the process allocates.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[allow(unsafe_code, reason = "an allocator is unsafe; each call goes on to the system's as it is")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use crate::process::{allocations, cpu_nanos, quantile};
 
 const BATCH: usize = 1_000;
 
@@ -140,12 +119,6 @@ impl ShardReader for Reader {
     }
 }
 
-/// Nanoseconds that this process was on a CPU.
-pub(crate) fn cpu_nanos() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
 /// A consumer that works in its turns.
 struct Subject {
     on: watch::Sender<bool>,
@@ -193,7 +166,7 @@ impl Subject {
     }
 
     async fn turn(&self, time: Duration) -> Figures {
-        let (cpu, allocations) = (cpu_nanos(), ALLOCATIONS.load(Ordering::Relaxed));
+        let (cpu, allocated) = (cpu_nanos(), allocations());
         let before = self.records.load(Ordering::Relaxed);
         self.on.send_replace(true);
         sleep(time).await;
@@ -201,7 +174,7 @@ impl Subject {
         sleep(REST).await;
         Figures {
             cpu_nanos: cpu_nanos() - cpu,
-            allocations: ALLOCATIONS.load(Ordering::Relaxed) - allocations,
+            allocations: allocations() - allocated,
             records: self.records.load(Ordering::Relaxed) - before,
         }
     }
@@ -211,13 +184,6 @@ impl Subject {
         self.running.await??;
         Ok(())
     }
-}
-
-fn quantile(values: impl Iterator<Item = f64>, part: f64) -> f64 {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_by(f64::total_cmp);
-    let place = ((sorted.len().saturating_sub(1)) as f64 * part).round() as usize;
-    sorted.get(place).copied().unwrap_or(f64::NAN)
 }
 
 /// The median of what differs in percent of `all`, and where the median of endless turns is with a probability of 95 %,

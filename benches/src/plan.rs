@@ -11,6 +11,7 @@ use rokini_lease::{
 };
 
 use crate::error::Result;
+use crate::process::{status, thread_nanos};
 
 const RUNS: usize = 20;
 
@@ -34,27 +35,12 @@ fn fleet(leases: usize, workers: usize, streams: usize) -> Result<GroupView> {
     Ok(view)
 }
 
-/// The processor time that this thread has had so far, as Linux counts it.
-fn processor_time() -> Result<Duration> {
-    let counters = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanos = counters.split_whitespace().next().ok_or("no counter in schedstat")?;
-    Ok(Duration::from_nanos(nanos.parse()?))
-}
-
-fn mean(view: &GroupView, policy: &AssignmentPolicy) -> Result<(Duration, usize)> {
-    let (began, mut moves) = (processor_time()?, 0);
+fn mean(view: &GroupView, policy: &AssignmentPolicy) -> (Duration, usize) {
+    let (before, mut moves) = (thread_nanos(), 0);
     for _ in 0..RUNS {
         moves = plan(view, policy).len();
     }
-    Ok(((processor_time()? - began) / RUNS as u32, moves))
-}
-
-/// The peak of this process's memory so far, in bytes.
-fn peak() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    let kilobytes: u64 = line.split_whitespace().next().ok_or("no number")?.parse()?;
-    Ok(kilobytes * 1024)
+    (Duration::from_nanos((thread_nanos() - before) / RUNS as u64), moves)
 }
 
 pub(crate) fn measure(leases: usize, workers: usize) -> Result<serde_json::Value> {
@@ -73,7 +59,8 @@ pub(crate) fn measure(leases: usize, workers: usize) -> Result<serde_json::Value
         let names = read.map(|stream| StreamId::new(format!("orders-{stream}@1700000000123")));
         row.streams = Some(names.collect::<std::result::Result<_, _>>()?);
     }
-    let before = peak()?;
+    // In KiB.
+    let before = status("VmHWM")?;
     let mut cases = serde_json::Map::new();
     for (name, view) in [
         ("at rest", &at_rest),
@@ -84,16 +71,17 @@ pub(crate) fn measure(leases: usize, workers: usize) -> Result<serde_json::Value
     ] {
         for (kind, policy) in [("even", AssignmentPolicy::Even), ("throughput", AssignmentPolicy::Throughput)]
         {
-            let (time, moves) = mean(view, &policy)?;
+            let (time, moves) = mean(view, &policy);
             let millis = time.as_secs_f64() * 1000.0;
             cases.insert(format!("{name}, {kind}"), serde_json::json!({"ms": millis, "moves": moves}));
         }
     }
     Ok(serde_json::json!({
+        "bench": "plan",
         "leases": leases,
         "workers": workers,
         "mean_of": RUNS,
         "plans": cases,
-        "bytes_beside_the_view": peak()? - before,
+        "bytes_beside_the_view": (status("VmHWM")? - before) * 1024,
     }))
 }
