@@ -5,18 +5,21 @@
 
 mod check;
 mod checked_store;
+mod faults;
 mod gated_store;
 mod operator;
 mod process_gate;
 mod recorder;
 mod scale;
 mod scenario;
+mod shrink;
 mod stream;
 mod worker;
 mod world;
 
 pub use check::{Check, Violation};
 pub use checked_store::CheckedStore;
+pub use faults::{FaultKind, FaultProfile, Limits};
 pub use gated_store::{GatedStore, StoreBug};
 pub use operator::OperatorCommand;
 pub use process_gate::{CrashPoint, ProcessGate};
@@ -24,7 +27,8 @@ pub use recorder::{Recorder, ShardRef};
 pub use rokini_history::Cause;
 pub use rokini_local::EndOfShard;
 pub use scale::{Phase, Scale, scale, time_of_plan};
-pub use scenario::{FaultProfile, Mutant, Report, Run, run};
+pub use scenario::{Mutant, Report, Run, run};
+pub use shrink::shrink;
 pub use stream::link::{Link, ReaderBug};
 pub use stream::model::{ShardFault, SimStream, StreamProfile};
 pub use worker::{HandlerProfile, SimWorker, WorkerSpec};

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, Subcommand};
-use sim::{Cause, Report, Scale, SimError};
+use clap::{Parser, Subcommand, ValueEnum};
+use sim::{Cause, FaultKind, FaultProfile, Limits, Report, Run, Scale, SimError};
 
 /// Simulates fleets: real consumers, model Kinesis, faulty store, virtual time, seeds.
 #[derive(Parser)]
@@ -33,10 +33,65 @@ struct Args {
     /// Do not stop at the first failure.
     #[arg(long)]
     keep_going: bool,
+    #[command(flatten)]
+    smaller: Smaller,
+}
+
+/// What differs from the runs that the seeds stand for.
+#[derive(clap::Args)]
+struct Smaller {
+    /// These faults instead of the seed's own.
+    #[arg(long, global = true)]
+    profile: Option<FaultProfile>,
+    /// At most so many steps.
+    #[arg(long, global = true)]
+    steps: Option<u32>,
+    /// At most so many workers at the start.
+    #[arg(long, global = true)]
+    first_workers: Option<u32>,
+    /// Without these faults.
+    #[arg(long, value_delimiter = ',', global = true)]
+    without: Vec<FaultKind>,
+}
+
+impl Smaller {
+    fn run(self) -> Run {
+        let Self { profile, steps, first_workers, without } = self;
+        let limits = Limits { steps, workers: first_workers, without: without.into_iter().collect() };
+        Run { profile, limits, ..Run::default() }
+    }
+}
+
+/// The options that give a run again.
+fn options(run: &Run) -> String {
+    let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
+        value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    };
+    let mut options = String::new();
+    if let Some(profile) = run.profile {
+        options += &format!(" --profile {}", name(&|| profile.to_possible_value()));
+    }
+    if let Some(steps) = run.limits.steps {
+        options += &format!(" --steps {steps}");
+    }
+    if let Some(workers) = run.limits.workers {
+        options += &format!(" --first-workers {workers}");
+    }
+    let without: Vec<String> =
+        run.limits.without.iter().map(|kind| name(&|| kind.to_possible_value())).collect();
+    if !without.is_empty() {
+        options += &format!(" --without {}", without.join(","));
+    }
+    options
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Makes the run of a failing seed smaller for as long as it fails the same check.
+    Shrink {
+        /// The seed.
+        seed: u64,
+    },
     /// A large fleet of members without shards behind their leases: start, quiet, joins, kills.
     Scale {
         /// Shards.
@@ -82,9 +137,14 @@ impl Sum {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(Command::Scale { shards, workers, joins, kills, quiet }) = args.command {
-        let quiet = Duration::from_secs(quiet * 60);
-        return scale(Scale { shards, workers, joins, kills, quiet });
+    let run = args.smaller.run();
+    match args.command {
+        Some(Command::Shrink { seed }) => return shrink(&run, seed),
+        Some(Command::Scale { shards, workers, joins, kills, quiet }) => {
+            let quiet = Duration::from_secs(quiet * 60);
+            return scale(Scale { shards, workers, joins, kills, quiet });
+        }
+        None => {}
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = args.jobs.unwrap_or(cores).clamp(1, 64);
@@ -95,11 +155,11 @@ fn main() -> ExitCode {
     let mut sum = Sum::default();
     std::thread::scope(|scope| {
         for _ in 0..jobs {
-            let (done, next, stop) = (done.clone(), &next, &stop);
+            let (done, next, stop, run) = (done.clone(), &next, &stop, &run);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= args.from + args.seeds || done.send((seed, sim::run(seed))).is_err() {
+                    if seed >= args.from + args.seeds || done.send((seed, run.seed(seed))).is_err() {
                         return;
                     }
                 }
@@ -107,7 +167,7 @@ fn main() -> ExitCode {
         }
         drop(done);
         for (seed, report) in reports {
-            if !show(seed, &report, args.log) {
+            if !show(seed, &run, &report, args.log) {
                 sum.failed.push(seed);
                 if !args.keep_going {
                     stop.store(true, Ordering::Relaxed);
@@ -137,7 +197,7 @@ fn main() -> ExitCode {
 }
 
 /// Whether all is well; if not, what is wrong and how to see it again.
-fn show(seed: u64, report: &Result<Report, SimError>, log: bool) -> bool {
+fn show(seed: u64, run: &Run, report: &Result<Report, SimError>, log: bool) -> bool {
     let report = match report {
         Ok(report) => report,
         Err(error) => {
@@ -155,8 +215,27 @@ fn show(seed: u64, report: &Result<Report, SimError>, log: bool) -> bool {
         println!("{violation}");
     }
     println!("seed {seed} ({:?}) failed {} checks", report.profile, report.violations.len());
-    println!("replay: cargo run --profile sim -p sim -- --seeds 1 --from {seed} --log");
+    let options = options(run);
+    println!("replay: cargo run --profile sim -p sim -- --seeds 1 --from {seed}{options} --log");
+    println!("shrink: cargo run --profile sim -p sim -- shrink {seed}{options}");
     false
+}
+
+fn shrink(run: &Run, seed: u64) -> ExitCode {
+    match sim::shrink(run, seed, &|smaller| eprintln!("fails with{}", options(smaller))) {
+        Ok(Some((smallest, report))) => {
+            show(seed, &smallest, &Ok(report), false);
+            ExitCode::FAILURE
+        }
+        Ok(None) => {
+            println!("seed {seed} does not fail");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn scale(scale: Scale) -> ExitCode {

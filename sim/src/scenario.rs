@@ -9,6 +9,7 @@ use rokini_history::Cause;
 use rokini_local::EndOfShard;
 
 use crate::check::Violation;
+use crate::faults::{FaultKind, FaultProfile, Limits};
 use crate::gated_store::StoreBug;
 use crate::operator::OperatorCommand;
 use crate::process_gate::CrashPoint;
@@ -22,17 +23,6 @@ const SECOND: Duration = Duration::from_secs(1);
 const ORDERLY_BOUND: Duration = Duration::from_secs(15);
 /// With faults a second worker may crash, or leave before its notifications arrive, while the first one's shards move.
 const FAULTY_BOUND: Duration = Duration::from_millis(2 * FAILOVER_MILLIS + 5_000);
-
-/// Which faults a run has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FaultProfile {
-    /// Workers come and go in order; the streams reshard. Nothing may come twice.
-    Orderly,
-    /// Also kills, freezes, partitions, outages, lost replies, stale listings, failing handlers and shards.
-    Faulty,
-    /// All of these, and workers come and crash by the dozen.
-    Churn,
-}
 
 /// A broken variant of a run: a check must see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +46,10 @@ pub struct Report {
     pub seed: u64,
     /// Which faults it had.
     pub profile: FaultProfile,
+    /// Its workers at the start.
+    pub first_workers: u32,
+    /// Its steps.
+    pub steps: u32,
     /// Records put.
     pub put: u64,
     /// Workers over the run.
@@ -81,12 +75,14 @@ impl Report {
 }
 
 /// Runs seeds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Run {
     /// These faults instead of the seed's own.
     pub profile: Option<FaultProfile>,
     /// A broken variant.
     pub mutant: Option<Mutant>,
+    /// What it is made smaller by.
+    pub limits: Limits,
 }
 
 impl Run {
@@ -94,7 +90,7 @@ impl Run {
     ///
     /// # Errors
     /// What kept the runtime or the fleet from starting.
-    pub fn seed(self, seed: u64) -> Result<Report, SimError> {
+    pub fn seed(&self, seed: u64) -> Result<Report, SimError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         runtime.block_on(async { Scenario::new(seed, self)?.run().await })
@@ -113,13 +109,14 @@ struct Scenario {
     seed: u64,
     profile: FaultProfile,
     mutant: Option<Mutant>,
+    limits: Limits,
     world: World,
     keys: u32,
     most_workers: usize,
 }
 
 impl Scenario {
-    fn new(seed: u64, run: Run) -> Result<Self, SimError> {
+    fn new(seed: u64, run: &Run) -> Result<Self, SimError> {
         // What a run is like comes from a world's own randomness, which needs the number of streams.
         let mut first = StdRng::seed_from_u64(seed);
         let profile = match first.random_range(0..100) {
@@ -142,6 +139,7 @@ impl Scenario {
             seed,
             profile,
             mutant: run.mutant,
+            limits: run.limits.clone(),
             keys: first.random_range(1..=40),
             most_workers: if profile == FaultProfile::Churn { 30 } else { 8 },
             world: World::new(first.random(), &shards, stream)?,
@@ -149,12 +147,15 @@ impl Scenario {
     }
 
     async fn run(mut self) -> Result<Report, SimError> {
-        let first = if self.profile == FaultProfile::Churn { 8..20 } else { 1..5 };
-        for _ in 0..self.world.rng.random_range(first) {
+        let first = if self.profile == FaultProfile::Churn { 8..20 } else { 1..5_u32 };
+        let first = self.world.rng.random_range(first);
+        let first = self.limits.workers.map_or(first, |most| first.min(most));
+        for _ in 0..first {
             self.join().await?;
         }
-        let steps = if self.profile == FaultProfile::Churn { 60..150 } else { 5..40 };
+        let steps = if self.profile == FaultProfile::Churn { 60..150 } else { 5..40_u32 };
         let steps = self.world.rng.random_range(steps);
+        let steps = self.limits.steps.map_or(steps, |most| steps.min(most));
         let pause = if self.profile == FaultProfile::Churn { 50..1_000 } else { 50..4_000 };
         for _ in 0..steps {
             let (records, keys) = (self.world.rng.random_range(0..60), self.keys);
@@ -175,6 +176,8 @@ impl Scenario {
         Ok(Report {
             seed: self.seed,
             profile: self.profile,
+            first_workers: first,
+            steps,
             put,
             workers: world.started(),
             causes,
@@ -197,6 +200,12 @@ impl Scenario {
             unique_names: rng.random_bool(0.3),
             ..WorkerSpec::default()
         };
+        if self.limits.without.contains(&FaultKind::CallFaults) {
+            spec.faults = 0.0;
+        }
+        if self.limits.without.contains(&FaultKind::HandlerFailures) {
+            spec.handlers.fails = 0.0;
+        }
         match self.mutant {
             Some(Mutant::Store(bug)) => spec.store_bug = Some(bug),
             Some(Mutant::Reader(bug)) => spec.reader_bug = Some(bug),
@@ -221,14 +230,17 @@ impl Scenario {
             FaultProfile::Faulty => self.step_once(17).await,
             FaultProfile::Churn => {
                 for _ in 0..self.world.rng.random_range(0..4) {
-                    if self.world.workers.len() < self.most_workers {
+                    let without = |kind| self.limits.without.contains(&kind);
+                    let (joins, kills) = (!without(FaultKind::Joins), !without(FaultKind::Kills));
+                    let (leaves, crashes) = (!without(FaultKind::Leaves), !without(FaultKind::Crashes));
+                    if joins && self.world.workers.len() < self.most_workers {
                         self.join().await?;
                     }
                     let how = self.world.rng.random_range(0..6);
                     match (how, self.pick()) {
-                        (0, Some(number)) => self.world.kill(number),
-                        (1, Some(number)) => self.world.leave(number),
-                        (2, Some(number)) => {
+                        (0, Some(number)) if kills => self.world.kill(number),
+                        (1, Some(number)) if leaves => self.world.leave(number),
+                        (2, Some(number)) if crashes => {
                             let calls = self.world.rng.random_range(0..60);
                             self.world.crash_in(number, calls, CrashPoint::AfterEffect);
                         }
@@ -241,7 +253,11 @@ impl Scenario {
     }
 
     async fn step_once(&mut self, choices: u32) -> Result<(), SimError> {
-        match self.world.rng.random_range(0..choices) {
+        let number = self.world.rng.random_range(0..choices);
+        if FaultKind::of_step(number).is_some_and(|kind| self.limits.without.contains(&kind)) {
+            return Ok(());
+        }
+        match number {
             0 | 1 if self.world.workers.len() < self.most_workers => {
                 self.join().await?;
             }

@@ -32,7 +32,7 @@ const MUTANTS: [(Mutant, FaultProfile, Check); 17] = [
 
 /// Seeds until the check trips, or more than enough without.
 fn trips(mutant: Mutant, profile: FaultProfile, check: Check) -> Option<u64> {
-    let run = Run { profile: Some(profile), mutant: Some(mutant) };
+    let run = Run { profile: Some(profile), mutant: Some(mutant), ..Run::default() };
     (1..=60).find(|seed| {
         let report = run.seed(*seed).unwrap();
         report.violations.iter().any(|violation| violation.check == check)
@@ -50,4 +50,19 @@ fn each_check_trips() {
     let blind: Vec<Check> = Check::ALL.into_iter().filter(|check| !tripped.contains(check)).collect();
     // A handler under an older epoch: the history's own test; the fleet has no seam to break it at.
     assert_eq!(blind, [Check::Fresh]);
+}
+
+#[test]
+fn a_failing_run_is_made_smaller_and_fails_the_same_check() {
+    let profile = Some(FaultProfile::Faulty);
+    let mutant = Some(Mutant::Reader(ReaderBug::DropsRecords));
+    let run = Run { profile, mutant, ..Run::default() };
+    let before = run.seed(1).unwrap();
+    let (smaller, after) = sim::shrink(&run, 1, &|_| {}).unwrap().expect("it fails");
+    assert_eq!(after.violations[0].check, before.violations[0].check);
+    assert!(after.steps < before.steps && after.steps < 3, "{} of {} steps", after.steps, before.steps);
+    assert!(smaller.limits.without.len() > 6, "{:?}", smaller.limits.without);
+    assert_eq!(smaller.seed(1).unwrap().digest, after.digest, "its limits give it again");
+    let sound = Run { profile: Some(FaultProfile::Orderly), ..Run::default() };
+    assert!(sim::shrink(&sound, 1, &|_| {}).unwrap().is_none());
 }
