@@ -10,6 +10,7 @@ mod format;
 mod history;
 mod moves;
 mod outputs;
+mod picture;
 mod producer;
 mod progress;
 mod report;
@@ -17,8 +18,11 @@ mod runner;
 mod schedule;
 mod screen;
 mod snapshot;
+mod timeline;
 mod worker_line;
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +69,9 @@ pub(crate) struct Args {
     /// Keep what the workers write to their standard error in this directory, one file each
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
+    /// Write a picture of the run to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Split a shard or merge two, again and again
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Chaos")]
     reshard_every: Option<Duration>,
@@ -84,6 +91,7 @@ Examples:
   rokini demo                               # one minute
   rokini demo --for 20s --failover 3s       # as short as it makes sense
   rokini demo --json | tail -n 1            # only the result
+  rokini demo --svg demo.svg                # and a picture of it
   # a soak test
   rokini demo --for 30m --workers 4 --shards 16 --rate 2000 \\
     --reshard-every 20s --disturb-every 30s --faults 1%";
@@ -123,7 +131,7 @@ fn failover(text: &str) -> Result<Duration, String> {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let start = Instant::now();
-    let Args { run, rate, shards, workers, failover, logs, reshard_every, disturb_every, faults, seed } =
+    let Args { run, rate, shards, workers, failover, logs, svg, reshard_every, disturb_every, faults, seed } =
         args;
     let wanted = reshard_every.is_some() || disturb_every.is_some() || faults.is_some();
     if seed.is_some() && !wanted {
@@ -147,10 +155,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             format!("use `--rate {most}` or less, or `--shards {}` or more", rate.div_ceil(RATE_PER_SHARD)),
         ));
     }
+    let unwritable = |error| CliError::new(Status::FAILED, "cannot write the picture").because(&error);
+    // Created now, so that a path that cannot be written does not show only after the run.
+    let picture = svg.map(File::create).transpose().map_err(unwritable)?;
     let mut progress = Progress::new(context.json, context.ui.stdout_colors(), run)?;
     let mut runner = Runner::begin(RunPlan { schedule, rate, shards, workers, chaos, logs }, start).await?;
     let report = runner.run(&mut progress, &context.stop).await?;
     drop(progress);
+    if let Some(mut file) = picture {
+        file.write_all(runner.picture(&report).as_bytes()).map_err(unwritable)?;
+    }
     if !report.ok {
         for (worker, lines) in runner.worker_errors() {
             context.ui.info(format_args!("{worker} wrote to its standard error:"));

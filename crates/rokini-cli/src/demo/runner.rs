@@ -25,10 +25,12 @@ use super::fences::Fences;
 use super::fleet::{EndedBy, Fleet, State, WorkerCommand};
 use super::history::RunHistory;
 use super::outputs::{Round, WorkerOutputs};
+use super::picture::Picture;
 use super::progress::Progress;
 use super::report::{ChaosCounts, MoveLine, Report, Run};
 use super::schedule::Schedule;
 use super::snapshot::{Rates, Snapshot};
+use super::timeline::Timeline;
 use super::{producer, worker_line};
 use crate::error::{CliError, Status};
 use crate::stop::Stop;
@@ -100,6 +102,7 @@ pub(crate) struct Runner {
     /// Frozen workers, the first one first.
     frozen: VecDeque<Process>,
     fences: Fences,
+    timeline: Timeline,
     interrupted: bool,
     views: watch::Receiver<Arc<GroupView>>,
     _following: DropGuard,
@@ -137,6 +140,7 @@ impl Runner {
             unreplaced: VecDeque::new(),
             frozen: VecDeque::new(),
             fences: Fences::default(),
+            timeline: Timeline::new(plan.schedule.end()),
             interrupted: false,
             views,
             _following: following,
@@ -187,7 +191,7 @@ impl Runner {
                 () = stop.requested(), if !self.interrupted => self.interrupt(),
                 () = closed.cancelled() => return Err(CliError::output(io::ErrorKind::BrokenPipe, "the reader is gone")),
             }
-            self.observe_fences();
+            self.observe_leases();
             self.show_events(progress)?;
         }
         // The processes are gone, so this reads everything they wrote.
@@ -205,6 +209,16 @@ impl Runner {
         let report = self.report();
         progress.finish(&self.events, &report).await?;
         Ok(report)
+    }
+
+    /// The run as SVG.
+    pub(crate) fn picture(&self, report: &Report) -> String {
+        let RunPlan { rate, shards, workers, .. } = self.plan;
+        let shards = text::count(shards, "shard");
+        let title = format!("rokini demo: {workers} workers, {shards}, {rate} records a second");
+        let end = self.events.last().map_or(self.plan.schedule.end(), |event| event.at);
+        let end = end.max(self.timeline.lags.last().map_or(end, |(at, _)| *at));
+        Picture { title, timeline: &self.timeline, events: &self.events, end, result: report.summary() }.svg()
     }
 
     /// Closes the endpoints. The workers are gone.
@@ -250,13 +264,21 @@ impl Runner {
         self.events.push(Event::new(self.start.elapsed(), event, text));
     }
 
-    /// Learns from the table of leases who was declared dead: that explains what is handled twice.
-    fn observe_fences(&mut self) {
+    /// Reads from the table of leases which worker owns which shard, and which was declared dead: that explains what
+    /// is handled twice.
+    fn observe_leases(&mut self) {
         if !self.views.has_changed().unwrap_or(false) {
             return;
         }
         let view = Arc::clone(&self.views.borrow_and_update());
         let at = self.start.elapsed();
+        let works = |process| matches!(self.fleet.state(process), State::Running | State::Stopping);
+        let alive = |name: &str| {
+            self.fleet.processes().any(|process| self.fleet.name(process) == name && works(process))
+        };
+        let oldest = self.history.records().oldest_waiting();
+        let lag = oldest.map_or(Duration::ZERO, |put| at.saturating_sub(put));
+        self.timeline.take(at, &view, alive, lag);
         let mut rows: BTreeMap<Process, BTreeMap<Incarnation, bool>> = BTreeMap::new();
         for row in &view.workers {
             let process = row.process.as_ref().and_then(|mark| self.fleet.of_id(mark.pid));

@@ -59,6 +59,19 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// The result in two sentences.
+    pub(crate) fn summary(&self) -> String {
+        let verdict = if self.ok { "Every promise was kept." } else { "A promise broke." };
+        format!(
+            "{} records put, {} handled, {} lost, {} out of order, {} handled twice. {verdict}",
+            Count(self.produced),
+            Count(self.processed),
+            Count(self.lost),
+            Count(self.order_violations),
+            Count(self.duplicates)
+        )
+    }
+
     fn proof(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "The proof")?;
         let mut row = |what: &str, count: u64, why: &str| {
