@@ -57,7 +57,10 @@ impl Workspace {
         let words: Vec<&str> =
             words.iter().map(String::as_str).skip_while(|word| is_assignment(word)).collect();
         match words[..] {
-            _ if command.contains("...") || command.contains('<') => Tried::Skipped("a template"),
+            _ if command.contains(['…', '<']) || command.contains("...") => Tried::Skipped("a template"),
+            ["rokini", .., option] if option.starts_with("--") && self.takes_a_value(&words) => {
+                Tried::Skipped("a template")
+            }
             [] => Tried::Skipped("sets variables"),
             ["rokini", ref rest @ ..] => self.parses("rokini", rest),
             ["cargo", "xtask", task, ..] => {
@@ -106,7 +109,10 @@ impl Workspace {
         };
         if let Some(example) = Self::option(options, &["--example"]) {
             let file = Path::new("examples").join(example).with_extension("rs");
-            let there = package.is_some_and(|package| package.folder.join(file).exists());
+            let there = match package {
+                Some(package) => package.folder.join(file).exists(),
+                None => self.packages.values().any(|package| package.folder.join(&file).exists()),
+            };
             return if there {
                 Tried::Works
             } else {
@@ -152,6 +158,11 @@ impl Workspace {
             }
         }
         Tried::Works
+    }
+
+    /// Whether text names an option of ours, such as `rokini local --data`, without the value that it takes.
+    fn takes_a_value(&self, words: &[&str]) -> bool {
+        matches!(self.parses("rokini", &words[1..]), Tried::Wrong(why) if why.contains("a value is required"))
     }
 
     /// Whether a program understands these arguments: it is asked for help behind them.

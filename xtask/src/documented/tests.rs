@@ -47,7 +47,7 @@ fn a_command_that_does_not_work_is_found() {
     let workspace = Workspace::build(programs()).unwrap();
     for command in [
         "rokini consum orders",
-        "rokini demo --for",
+        "rokini demo --fort",
         "rokini tail orders --form -1h",
         "cargo run -- demo --nowhere",
         "cargo run -p sim -- --sedes 5",
