@@ -5,7 +5,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use rokini_local::wire::{Operation, cbor, json};
+use rokini_local::wire::{Codec, Operation};
 
 pub(crate) struct Client(SendRequest<Full<Bytes>>);
 
@@ -20,7 +20,7 @@ impl Client {
 
     /// The answer, or what the server said instead.
     pub(crate) async fn call<R: Operation>(&mut self, request: &R) -> Result<R::Response, String> {
-        let answer = self.send("json", request).await;
+        let answer = self.send(Codec::Json, request).await;
         let fine = answer.status().is_success();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         // CreateStream answers with an empty body.
@@ -28,11 +28,11 @@ impl Client {
         if !fine {
             return Err(String::from_utf8_lossy(&body).into_owned());
         }
-        json::decode(&body).map_err(|error| error.to_string())
+        Codec::Json.decode(&body).map_err(|error| error.to_string())
     }
 
     /// The length of the answer, which nobody reads.
-    pub(crate) async fn length<R: Operation>(&mut self, codec: &str, request: &R) -> usize {
+    pub(crate) async fn length<R: Operation>(&mut self, codec: Codec, request: &R) -> usize {
         let answer = self.send(codec, request).await;
         assert!(answer.status().is_success(), "{}", answer.status());
         let (mut body, mut bytes) = (answer.into_body(), 0);
@@ -42,22 +42,18 @@ impl Client {
         bytes
     }
 
-    async fn send<R: Operation>(&mut self, codec: &str, request: &R) -> http::Response<Incoming> {
-        let (content_type, body) = match codec {
-            "json" => (json::CONTENT_TYPE, json::encode(request)),
-            _ => (cbor::CONTENT_TYPE, cbor::encode(request)),
-        };
+    async fn send<R: Operation>(&mut self, codec: Codec, request: &R) -> http::Response<Incoming> {
         let request = http::Request::post("/")
             .header("host", "local")
             .header("x-amz-target", format!("Kinesis_20131202.{}", R::NAME))
-            .header("content-type", content_type)
+            .header("content-type", codec.content_type())
             .header("x-amz-date", "20260101T000000Z")
             .header(
                 "authorization",
                 "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/kinesis/aws4_request, \
                  SignedHeaders=host, Signature=00",
             )
-            .body(Full::new(body.into()));
+            .body(Full::new(codec.encode(request).into()));
         self.0.send_request(request.unwrap()).await.unwrap()
     }
 }

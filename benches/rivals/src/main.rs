@@ -13,34 +13,35 @@ mod measure;
 mod server;
 
 use measure::Batches;
-use server::Kind;
+use rokini_local::wire::Codec;
+use server::ServerKind;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     match (arguments.next().as_deref(), arguments.next()) {
         (None, _) => {}
-        (Some("serve"), Some(kind)) => return server::serve(Kind::named(&kind)).await,
+        (Some("serve"), Some(kind)) => return server::serve(ServerKind::named(&kind)).await,
         _ => panic!("this program takes no arguments; its first lines say how it is run"),
     }
     println!("{:<68}{:>12}{:>14}{:>9}", "", "rokini-local", "ferrokinesis", "ratio");
     let batches = |codec, record_bytes, limit| Batches { codec, record_bytes, limit };
     for batches in [
-        batches("cbor", 1000, 10_000),
-        batches("cbor", 1000, 100),
-        batches("cbor", 50_000, 10_000),
-        batches("json", 1000, 10_000),
+        batches(Codec::Cbor, 1000, 10_000),
+        batches(Codec::Cbor, 1000, 100),
+        batches(Codec::Cbor, 50_000, 10_000),
+        batches(Codec::Json, 1000, 10_000),
     ] {
         let title = format!(
-            "GetRecords {} {} B, Limit {}: MB per server CPU-second",
+            "GetRecords {:?} {} B, Limit {}: MB per server CPU-second",
             batches.codec, batches.record_bytes, batches.limit
         );
-        let ours = measure::get_records(Kind::Rokini, &batches).await;
-        let theirs = measure::get_records(Kind::Ferrokinesis, &batches).await;
+        let ours = measure::get_records(ServerKind::Rokini, &batches).await;
+        let theirs = measure::get_records(ServerKind::Ferrokinesis, &batches).await;
         row(&title, &ours, &theirs, More::IsBetter);
     }
-    let ours = measure::start(Kind::Rokini).await;
-    let theirs = measure::start(Kind::Ferrokinesis).await;
+    let ours = measure::start(ServerKind::Rokini).await;
+    let theirs = measure::start(ServerKind::Ferrokinesis).await;
     row(
         "bind to first answered read of 4 shards: ms, median of 20",
         &ours.median,
@@ -53,8 +54,8 @@ async fn main() {
         &theirs.slowest,
         More::IsWorse,
     );
-    let ours = measure::many_shards(Kind::Rokini).await;
-    let theirs = measure::many_shards(Kind::Ferrokinesis).await;
+    let ours = measure::many_shards(ServerKind::Rokini).await;
+    let theirs = measure::many_shards(ServerKind::Ferrokinesis).await;
     row(
         "10,000 shards: s from the start of the process to a page",
         &ours.started,

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use rokini_local::wire::ShardIteratorType;
 use rokini_local::wire::shapes::record::{
     GetRecordsRequest, GetShardIteratorRequest, PutRecordsRequest, PutRecordsRequestEntry,
 };
 use rokini_local::wire::shapes::shard::ListShardsRequest;
 use rokini_local::wire::shapes::stream::CreateStreamRequest;
+use rokini_local::wire::{Codec, ShardIteratorType};
 
 use crate::client::Client;
-use crate::server::{Kind, Process, Running};
+use crate::server::{Process, Running, ServerKind};
 
 const STREAM: &str = "bench";
 /// Record data in the shard.
@@ -19,13 +19,13 @@ const FILL_BYTES: usize = 60 << 20;
 const TAKES: Duration = Duration::from_secs(3);
 
 pub(crate) struct Batches {
-    pub(crate) codec: &'static str,
+    pub(crate) codec: Codec,
     pub(crate) record_bytes: usize,
     pub(crate) limit: i32,
 }
 
 /// Megabytes of body for a second of the server's CPU time, the same batch again and again.
-pub(crate) async fn get_records(kind: Kind, batches: &Batches) -> f64 {
+pub(crate) async fn get_records(kind: ServerKind, batches: &Batches) -> f64 {
     let server = Process::spawn(kind);
     let mut client = Client::connect(&server.address).await;
     create(&mut client, 1).await;
@@ -57,7 +57,7 @@ pub(crate) struct Starts {
 }
 
 /// From nothing to the first answered read of a stream with four shards.
-pub(crate) async fn start(kind: Kind) -> Starts {
+pub(crate) async fn start(kind: ServerKind) -> Starts {
     let mut took = Vec::new();
     for _ in 0..20 {
         let started = Instant::now();
@@ -79,7 +79,7 @@ pub(crate) struct ManyShards {
     pub(crate) memory: f64,
 }
 
-pub(crate) async fn many_shards(kind: Kind) -> ManyShards {
+pub(crate) async fn many_shards(kind: ServerKind) -> ManyShards {
     let began = Instant::now();
     let server = Process::spawn(kind);
     let mut client = Client::connect(&server.address).await;
@@ -108,6 +108,7 @@ async fn create(client: &mut Client, shards: i32) {
 }
 
 async fn iterator(client: &mut Client) -> Result<String, String> {
-    let request = GetShardIteratorRequest::new("shardId-000000000000", ShardIteratorType::TrimHorizon).stream_name(STREAM);
+    let request = GetShardIteratorRequest::new("shardId-000000000000", ShardIteratorType::TrimHorizon)
+        .stream_name(STREAM);
     client.call(&request).await?.shard_iterator.ok_or_else(|| "no iterator".to_owned())
 }

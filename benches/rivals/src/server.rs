@@ -9,12 +9,12 @@ use rokini_local::{LocalKinesis, LocalSettings};
 use tokio::net::TcpListener;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ServerKind {
     Rokini,
     Ferrokinesis,
 }
 
-impl Kind {
+impl ServerKind {
     pub(crate) fn named(name: &str) -> Self {
         [Self::Rokini, Self::Ferrokinesis].into_iter().find(|kind| kind.name() == name).unwrap()
     }
@@ -35,13 +35,14 @@ pub(crate) enum Running {
 
 impl Running {
     /// Listens, without rates and with state changes that take no time.
-    pub(crate) async fn start(kind: Kind) -> Self {
+    pub(crate) async fn start(kind: ServerKind) -> Self {
         match kind {
-            Kind::Rokini => {
-                let local = LocalKinesis::builder().settings(LocalSettings::default()).throughput_limits(false);
+            ServerKind::Rokini => {
+                let local =
+                    LocalKinesis::builder().settings(LocalSettings::default()).throughput_limits(false);
                 Self::Rokini(local.start().await.unwrap())
             }
-            Kind::Ferrokinesis => {
+            ServerKind::Ferrokinesis => {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let address = listener.local_addr().unwrap();
                 let (app, _store) = ferrokinesis::create_app(StoreOptions {
@@ -76,7 +77,7 @@ impl Running {
 }
 
 /// Tells the address and ends with the standard input.
-pub(crate) async fn serve(kind: Kind) {
+pub(crate) async fn serve(kind: ServerKind) {
     let running = Running::start(kind).await;
     println!("{}", running.address());
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()).unwrap()).await.unwrap();
@@ -90,7 +91,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn spawn(kind: Kind) -> Self {
+    pub(crate) fn spawn(kind: ServerKind) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["serve", kind.name()]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -274,7 +274,7 @@ impl Faults {
                 }
                 *matched += 1;
                 let spent = rule.times.is_some_and(|times| *hits >= times);
-                if spent || *matched <= rule.skip || !drawn(rng, rule.probability) {
+                if spent || *matched <= rule.skip || !drawn_to_hit(rng, rule.probability) {
                     continue;
                 }
                 *hits += 1;
@@ -288,7 +288,7 @@ impl Faults {
     }
 }
 
-fn drawn(rng: &mut SmallRng, probability: Option<f64>) -> bool {
+fn drawn_to_hit(rng: &mut SmallRng, probability: Option<f64>) -> bool {
     probability.is_none_or(|share| rng.random_bool(share.clamp(0.0, 1.0)))
 }
 

@@ -12,6 +12,6 @@ mod subscription;
 
 pub(crate) use auth::caller;
 pub(crate) use backend::Backend;
-pub(crate) use body::{Body, BodyBreak, ConnectionCut, unless_broken, whole};
+pub(crate) use body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body};
 pub(crate) use handler::{Handler, target_header};
 pub(crate) use kinesis::KinesisHandler;

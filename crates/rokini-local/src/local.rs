@@ -280,7 +280,7 @@ impl LocalKinesisBuilder {
         let seed = model.settings().seed;
         let service = Service::new(model, clock);
         #[cfg(feature = "data")]
-        let service = service.stored(store);
+        let service = service.with_store(store);
         create_streams(&service, now, streams)?;
         let listen = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;

@@ -32,6 +32,6 @@ mod validation;
 
 pub use account::Model;
 pub use operations::ModelRequest;
-pub(crate) use operations::{Answer, answer_any, changes_something, target_of};
+pub(crate) use operations::{CallModel, answer_any, changes_something, target_of};
 pub use subscription::{Subscription, SubscriptionPoll};
 pub(crate) use target::ResolvedTarget;

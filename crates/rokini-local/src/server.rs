@@ -31,18 +31,18 @@ pub(crate) struct Security {
 pub(crate) struct Server {
     address: SocketAddr,
     stop: CancellationToken,
-    tasks: Tasks,
+    tasks: ConnectionTasks,
     _cut: DropGuard,
 }
 
 /// Runs hyper's tasks where they can be waited for and cut.
 #[derive(Debug, Clone)]
-struct Tasks {
+struct ConnectionTasks {
     tracker: TaskTracker,
     cut: CancellationToken,
 }
 
-impl Tasks {
+impl ConnectionTasks {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let cut = self.cut.clone();
         self.tracker.spawn(async move {
@@ -51,7 +51,7 @@ impl Tasks {
     }
 }
 
-impl<F> hyper::rt::Executor<F> for Tasks
+impl<F> hyper::rt::Executor<F> for ConnectionTasks
 where
     F: Future + Send + 'static,
 {
@@ -71,7 +71,7 @@ impl Server {
         stop: CancellationToken,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let tasks = Tasks { tracker: TaskTracker::new(), cut: CancellationToken::new() };
+        let tasks = ConnectionTasks { tracker: TaskTracker::new(), cut: CancellationToken::new() };
         tasks.spawn(accept_connections(listener, handler, security, stop.clone(), tasks.clone()));
         let cut = tasks.cut.clone().drop_guard();
         Ok(Self { address, stop, tasks, _cut: cut })
@@ -97,7 +97,7 @@ async fn accept_connections(
     handler: impl Handler,
     security: Security,
     stop: CancellationToken,
-    tasks: Tasks,
+    tasks: ConnectionTasks,
 ) {
     loop {
         let accepted = tokio::select! {
@@ -128,7 +128,7 @@ async fn secure_connection(
     handler: impl Handler,
     security: Security,
     stop: CancellationToken,
-    tasks: Tasks,
+    tasks: ConnectionTasks,
 ) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
@@ -150,7 +150,7 @@ async fn serve_connection(
     socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     handler: impl Handler,
     stop: CancellationToken,
-    tasks: Tasks,
+    tasks: ConnectionTasks,
 ) {
     let answer = service_fn(move |request| {
         let handler = handler.clone();

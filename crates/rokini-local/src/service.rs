@@ -7,7 +7,7 @@ use rokini_wire::{AnyRequest, AnyResponse, ServiceError, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, ShiftedClock};
-use crate::model::{Answer, Model, ModelRequest, answer_any};
+use crate::model::{CallModel, Model, ModelRequest, answer_any};
 
 /// A shared [`Model`] that knows the time. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Service {
 
     /// Keeps what is called from now on in a store. Without effect once the service is shared.
     #[cfg(feature = "data")]
-    pub(crate) fn stored(mut self, store: Option<crate::store::Store>) -> Self {
+    pub(crate) fn with_store(mut self, store: Option<crate::store::Store>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.store = store;
         }
@@ -60,10 +60,10 @@ impl Service {
         self.shift(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
     }
 
-    /// Lets the time jump by so many milliseconds, backwards if negative.
+    /// Lets the time jump by this many milliseconds, backwards if negative.
     pub(crate) fn shift(&self, millis: i64) {
         self.shared.clock.shift(millis);
-        self.touch();
+        self.notify_changes();
     }
 
     /// Answers a request as of now.
@@ -102,7 +102,7 @@ impl Service {
         let changed = model.version() != before;
         drop(model);
         if changed {
-            self.touch();
+            self.notify_changes();
         }
         result
     }
@@ -113,13 +113,13 @@ impl Service {
     }
 
     /// Wakes those who wait for records, because the time or the model changed.
-    fn touch(&self) {
+    fn notify_changes(&self) {
         self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
-impl Answer for &Service {
-    fn answer<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
-        self.call(request)
+impl CallModel for &Service {
+    fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
+        Service::call(self, request)
     }
 }

@@ -15,7 +15,7 @@ pub struct LocalSettings {
     pub status_change: Duration,
     /// Whether rates are limited as AWS limits them: those of shards, and those of calls. Default yes.
     pub throughput_limits: bool,
-    /// Whether an operation such as CreateStream or DescribeStreamSummary can be called only so many times a second by the
+    /// Whether an operation such as CreateStream or DescribeStreamSummary can be called only a limited number of times a second by the
     /// account or for a stream, as AWS documents. Without effect where rates are not limited at all. Default yes.
     pub call_limits: bool,
     /// How long an iterator can be used. Default 5 minutes, as AWS documents for GetShardIterator.

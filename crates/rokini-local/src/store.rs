@@ -12,7 +12,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use rokini_wire::{AnyRequest, ErrorCode, ServiceError, Timestamp, cbor};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Answer, Model, ModelRequest, answer_any, changes_something};
+use crate::model::{CallModel, Model, ModelRequest, answer_any, changes_something};
 use crate::settings::LocalSettings;
 
 /// Name of the file in its directory.
@@ -146,11 +146,11 @@ fn unwritable() -> ServiceError {
 fn create(directory: &Path, path: &Path) -> Result<Database, BoxError> {
     std::fs::create_dir_all(directory)?;
     let database = Database::create(path)?;
-    prepare(&database)?;
+    create_tables(&database)?;
     Ok(database)
 }
 
-fn prepare(database: &Database) -> Result<(), BoxError> {
+fn create_tables(database: &Database) -> Result<(), BoxError> {
     let change = database.begin_write()?;
     change.open_table(SNAPSHOT)?;
     change.open_table(CALLS)?;
@@ -211,8 +211,8 @@ struct Replay<'a> {
     at: Timestamp,
 }
 
-impl Answer for Replay<'_> {
-    fn answer<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
+impl CallModel for Replay<'_> {
+    fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
         self.model.call(self.at, request)
     }
 }
@@ -262,7 +262,7 @@ mod tests {
 
         fn open(&self) -> Database {
             let database = Database::builder().create_with_backend(self.clone()).unwrap();
-            prepare(&database).unwrap();
+            create_tables(&database).unwrap();
             database
         }
     }
@@ -295,7 +295,7 @@ mod tests {
         let model = rebuild(&database, LocalSettings::default()).unwrap();
         let model = model.unwrap_or_else(|| Model::new(LocalSettings::default()));
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_700_000_000)));
-        Service::new(model, clock).stored(Some(Store::new(database)))
+        Service::new(model, clock).with_store(Some(Store::new(database)))
     }
 
     fn create(name: &str) -> CreateStreamRequest {

@@ -19,10 +19,10 @@ pub struct TlsError {
 
 /// Makes ready to encrypt; HTTP/2 is offered before HTTP/1.1.
 pub(crate) fn acceptor(certificates_pem: &[u8], key_pem: &[u8]) -> Result<TlsAcceptor, TlsError> {
-    prepare(certificates_pem, key_pem).map_err(|source| TlsError { source })
+    build_acceptor(certificates_pem, key_pem).map_err(|source| TlsError { source })
 }
 
-fn prepare(
+fn build_acceptor(
     certificates_pem: &[u8],
     key_pem: &[u8],
 ) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {

@@ -9,10 +9,10 @@ use crate::enums::ErrorCode;
 #[error("{code}: {message}")]
 #[non_exhaustive]
 pub struct ServiceError {
-    /// Which error.
+    /// Code of the error.
     #[serde(rename = "__type")]
     pub code: ErrorCode,
-    /// The same for people.
+    /// The error in words, for people.
     #[serde(default, alias = "Message")]
     pub message: String,
 }

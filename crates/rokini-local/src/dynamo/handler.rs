@@ -16,7 +16,9 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::{Fault, FaultCall, Faults};
-use crate::http::{Body, BodyBreak, ConnectionCut, Handler, caller, target_header, unless_broken, whole};
+use crate::http::{
+    Body, BodyBreak, ConnectionCut, Handler, caller, full_body, full_or_broken_body, target_header,
+};
 
 /// Largest request of DynamoDB.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -32,7 +34,7 @@ pub(super) struct DynamoHandler {
 
 impl DynamoHandler {
     /// Carries a request out. A server that does not answer is a cut connection.
-    async fn pass(
+    async fn forward(
         &self,
         mut head: request::Parts,
         body: Bytes,
@@ -72,10 +74,12 @@ impl Handler for DynamoHandler {
                 self.stop.cancelled().await;
                 return Err(ConnectionCut);
             }
-            Some(Fault::Error { code, message, status }) => return Ok(refusal(&code, &message, status)),
+            Some(Fault::Error { code, message, status }) => {
+                return Ok(error_response(&code, &message, status));
+            }
             Some(Fault::Throttle) => {
                 let code = ErrorCode::ProvisionedThroughputExceeded;
-                return Ok(refusal(
+                return Ok(error_response(
                     &code,
                     "The level of configured provisioned throughput was exceeded.",
                     None,
@@ -83,23 +87,23 @@ impl Handler for DynamoHandler {
             }
             _ => {}
         }
-        let (head, body) = self.pass(head, body).await?;
+        let (head, body) = self.forward(head, body).await?;
         if end == Some(Fault::DropAfter) {
             return Err(ConnectionCut);
         }
-        let body = unless_broken(body, end.and_then(|fault| BodyBreak::of(&fault, &self.stop)));
+        let body = full_or_broken_body(body, end.and_then(|fault| BodyBreak::of(&fault, &self.stop)));
         Ok(Response::from_parts(head, body))
     }
 }
 
 /// An error as DynamoDB answers it.
-fn refusal(code: &ErrorCode, message: &str, status: Option<u16>) -> Response<Body> {
+fn error_response(code: &ErrorCode, message: &str, status: Option<u16>) -> Response<Body> {
     let error = serde_json::json!({
         "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message,
     });
     let body = Bytes::from(error.to_string());
     let length = body.len();
-    let mut response = Response::new(whole(body));
+    let mut response = Response::new(full_body(body));
     *response.status_mut() =
         status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::BAD_REQUEST);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));

@@ -15,7 +15,7 @@ pub(crate) struct ConnectionCut;
 
 /// Cuts the connection in the middle of a body. What was given to the connection before goes out first: hyper throws away
 /// what it has not written yet when a body fails.
-pub(crate) async fn cut<T>() -> Result<T, ConnectionCut> {
+pub(crate) async fn cut_connection<T>() -> Result<T, ConnectionCut> {
     tokio::task::yield_now().await;
     Err(ConnectionCut)
 }
@@ -68,25 +68,27 @@ impl BodyBreak {
             if let BreakKind::Hang(stop) = self.kind {
                 stop.cancelled().await;
             }
-            cut().await
+            cut_connection().await
         }))
     }
 }
 
 /// A body that reaches its end.
-pub(crate) fn whole(bytes: Bytes) -> Body {
+pub(crate) fn full_body(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// All of it, or what comes before the break.
-pub(crate) fn unless_broken(bytes: Bytes, broken: Option<BodyBreak>) -> Body {
+pub(crate) fn full_or_broken_body(bytes: Bytes, broken: Option<BodyBreak>) -> Body {
     match broken {
-        Some(broken) => streamed(broken.apply(stream::iter([Ok(bytes)]))),
-        None => whole(bytes),
+        Some(broken) => streaming_body(broken.apply(stream::iter([Ok(bytes)]))),
+        None => full_body(bytes),
     }
 }
 
 /// A body in pieces, as they come.
-pub(crate) fn streamed(pieces: impl Stream<Item = Result<Bytes, ConnectionCut>> + Send + 'static) -> Body {
+pub(crate) fn streaming_body(
+    pieces: impl Stream<Item = Result<Bytes, ConnectionCut>> + Send + 'static,
+) -> Body {
     StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
 }

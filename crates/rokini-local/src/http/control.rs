@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::faults::FaultRule;
 use crate::http::backend::Backend;
-use crate::http::body::{Body, whole};
+use crate::http::body::{Body, full_body};
 
 pub(crate) const PREFIX: &str = "/_rokini/";
 
@@ -84,7 +84,7 @@ pub(crate) fn answer(backend: &Backend, method: &Method, path: &str, body: &Byte
 }
 
 fn reply(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    let mut response = Response::new(whole(serde_json::to_vec(value).unwrap_or_default().into()));
+    let mut response = Response::new(full_body(serde_json::to_vec(value).unwrap_or_default().into()));
     *response.status_mut() = status;
     response
 }

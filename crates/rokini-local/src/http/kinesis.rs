@@ -16,7 +16,7 @@ use crate::clock::http_date;
 use crate::faults::{Fault, FaultCall};
 use crate::http::auth::caller;
 use crate::http::backend::Backend;
-use crate::http::body::{Body, BodyBreak, ConnectionCut, streamed, unless_broken, whole};
+use crate::http::body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body, streaming_body};
 use crate::http::control;
 use crate::http::handler::{Handler, target_header};
 use crate::http::partial_faults;
@@ -50,7 +50,7 @@ struct DecodedCall {
 }
 
 /// What a call that succeeded is answered with.
-enum Answer {
+enum CallAnswer {
     Response(AnyResponse),
     Events(Box<Subscription>),
 }
@@ -70,7 +70,7 @@ impl Handler for KinesisHandler {
         let body = body.map(http_body_util::Collected::to_bytes);
         match body.and_then(|body| self.decode(&head, codec, &body)) {
             Ok(call) => self.answer(call).await,
-            Err(error) => Ok(self.refuse(codec, &error)),
+            Err(error) => Ok(self.error_response(codec, &error)),
         }
     }
 }
@@ -134,24 +134,24 @@ impl KinesisHandler {
         self.send(call, result).await
     }
 
-    fn carry_out(&self, call: &DecodedCall) -> Result<Answer, ServiceError> {
+    fn carry_out(&self, call: &DecodedCall) -> Result<CallAnswer, ServiceError> {
         let fault = call.faults.last();
-        if let Some(error) = fault.and_then(|fault| error_instead(fault, &call.target)) {
+        if let Some(error) = fault.and_then(|fault| fault_error(fault, &call.target)) {
             return Err(error);
         }
         let service = &self.backend.service;
         match &call.request {
             AnyRequest::SubscribeToShard(request) => service
                 .with_model(|model, now| model.subscribe_to_shard(now, request))
-                .map(|subscription| Answer::Events(Box::new(subscription))),
-            request => partial_faults::call(service, request, fault).map(Answer::Response),
+                .map(|subscription| CallAnswer::Events(Box::new(subscription))),
+            request => partial_faults::carry_out(service, request, fault).map(CallAnswer::Response),
         }
     }
 
     async fn send(
         &self,
         call: DecodedCall,
-        result: Result<Answer, ServiceError>,
+        result: Result<CallAnswer, ServiceError>,
     ) -> Result<Response<Body>, ConnectionCut> {
         let DecodedCall { mut faults, caller, codec, .. } = call;
         let (stop, fault) = (&self.backend.stop, faults.pop());
@@ -166,13 +166,13 @@ impl KinesisHandler {
         }
         let broken = fault.as_ref().and_then(|fault| BodyBreak::of(fault, stop));
         let (mut status, body) = match result {
-            Ok(Answer::Response(response)) => (StatusCode::OK, response.encode(codec)),
-            Ok(Answer::Events(subscription)) => {
+            Ok(CallAnswer::Response(response)) => (StatusCode::OK, response.encode(codec)),
+            Ok(CallAnswer::Events(subscription)) => {
                 let backend = self.backend.clone();
                 let frames = frames(EventStream::new(backend, *subscription, codec, caller));
                 let body = match broken {
-                    Some(broken) => streamed(broken.apply(frames)),
-                    None => streamed(frames),
+                    Some(broken) => streaming_body(broken.apply(frames)),
+                    None => streaming_body(frames),
                 };
                 return Ok(self.response(StatusCode::OK, events::CONTENT_TYPE, body));
             }
@@ -182,15 +182,15 @@ impl KinesisHandler {
             status = StatusCode::from_u16(wanted).unwrap_or(status);
         }
         let length = body.len();
-        let body = unless_broken(body.into(), broken);
+        let body = full_or_broken_body(body.into(), broken);
         let mut response = self.response(status, codec.content_type(), body);
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         Ok(response)
     }
 
-    fn refuse(&self, codec: Codec, error: &ServiceError) -> Response<Body> {
+    fn error_response(&self, codec: Codec, error: &ServiceError) -> Response<Body> {
         let body: Bytes = codec.encode(error).into();
-        self.response(status_of(error), codec.content_type(), whole(body))
+        self.response(status_of(error), codec.content_type(), full_body(body))
     }
 
     fn response(&self, status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
@@ -211,7 +211,7 @@ impl KinesisHandler {
 }
 
 /// The error that a fault puts in place of the outcome.
-fn error_instead(fault: &Fault, target: &ResolvedTarget) -> Option<ServiceError> {
+fn fault_error(fault: &Fault, target: &ResolvedTarget) -> Option<ServiceError> {
     match fault {
         Fault::Error { code, message, .. } => Some(ServiceError::new(code.clone(), message.clone())),
         Fault::Throttle => {
@@ -229,13 +229,13 @@ fn error_instead(fault: &Fault, target: &ResolvedTarget) -> Option<ServiceError>
 }
 
 /// Records that were written or read.
-fn records_in(answer: &Answer) -> usize {
+fn records_in(answer: &CallAnswer) -> usize {
     match answer {
-        Answer::Response(AnyResponse::GetRecords(read)) => read.records.len(),
-        Answer::Response(AnyResponse::PutRecords(put)) => {
+        CallAnswer::Response(AnyResponse::GetRecords(read)) => read.records.len(),
+        CallAnswer::Response(AnyResponse::PutRecords(put)) => {
             put.records.iter().filter(|record| record.sequence_number.is_some()).count()
         }
-        Answer::Response(AnyResponse::PutRecord(_)) => 1,
+        CallAnswer::Response(AnyResponse::PutRecord(_)) => 1,
         _ => 0,
     }
 }

@@ -7,7 +7,7 @@ use crate::faults::Fault;
 use crate::service::Service;
 
 /// Carries a request out as the fault wants. A fault that does not fit the operation changes nothing.
-pub(crate) fn call(
+pub(crate) fn carry_out(
     service: &Service,
     request: &AnyRequest,
     fault: Option<&Fault>,

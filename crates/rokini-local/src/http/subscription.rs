@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::faults::{Fault, FaultCall};
 use crate::http::backend::Backend;
-use crate::http::body::{ConnectionCut, cut};
+use crate::http::body::{ConnectionCut, cut_connection};
 use crate::journal::CallRecord;
 use crate::model::{Subscription, SubscriptionPoll};
 
@@ -76,7 +76,7 @@ impl EventStream {
             }
             Phase::Running => self.event().await,
             Phase::Ended => None,
-            Phase::Cut => Some(cut().await),
+            Phase::Cut => Some(cut_connection().await),
             Phase::Hung => self.hang().await,
         }
     }
@@ -118,10 +118,12 @@ impl EventStream {
                     let error = self.throttled();
                     return Some(self.fail(&error));
                 }
-                Fault::DropBefore | Fault::DropAfter => return Some(cut().await),
+                Fault::DropBefore | Fault::DropAfter => return Some(cut_connection().await),
                 Fault::HangBefore => return self.hang().await,
-                Fault::CutAfter { bytes } => return Some(Ok(self.part(&frame, bytes, Phase::Cut))),
-                Fault::HangAfter { bytes } => return Some(Ok(self.part(&frame, bytes, Phase::Hung))),
+                Fault::CutAfter { bytes } => return Some(Ok(self.partial_frame(&frame, bytes, Phase::Cut))),
+                Fault::HangAfter { bytes } => {
+                    return Some(Ok(self.partial_frame(&frame, bytes, Phase::Hung)));
+                }
                 Fault::Empty | Fault::FailRecords { .. } => {}
             }
         }
@@ -130,11 +132,11 @@ impl EventStream {
 
     async fn hang(&self) -> Option<Result<Bytes, ConnectionCut>> {
         self.backend.stop.cancelled().await;
-        Some(cut().await)
+        Some(cut_connection().await)
     }
 
     /// The first bytes of a frame, at most all; then the subscription is in another phase.
-    fn part(&mut self, frame: &Bytes, bytes: usize, then: Phase) -> Bytes {
+    fn partial_frame(&mut self, frame: &Bytes, bytes: usize, then: Phase) -> Bytes {
         self.phase = then;
         frame.slice(..bytes.min(frame.len()))
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::call_rates::CallRates;
 use crate::model::kms_keys::KmsKeys;
-use crate::model::stream::Change;
+use crate::model::stream::StreamChange;
 use crate::model::streams::Streams;
 use crate::settings::LocalSettings;
 
@@ -54,7 +54,7 @@ impl Model {
     /// Forgets what retention has taken from every stream.
     #[cfg(feature = "data")]
     pub(crate) fn trim_all(&mut self, now: Timestamp) {
-        self.streams.settle_all(now);
+        self.streams.apply_all_due_changes(now);
         self.streams.all_mut().for_each(|stream| stream.trim(now));
     }
 
@@ -95,11 +95,11 @@ impl Model {
         &mut self,
         now: Timestamp,
         stream: &str,
-        change: Change,
+        change: StreamChange,
     ) -> Result<EmptyResponse, ServiceError> {
         let due = self.due(now);
         self.streams.named(now, stream)?.begin_change(due, change);
-        self.streams.settle(now, stream);
+        self.streams.apply_due_changes(now, stream);
         self.count_change();
         Ok(EmptyResponse::new())
     }

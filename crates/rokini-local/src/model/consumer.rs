@@ -29,7 +29,7 @@ pub(crate) struct ActiveSubscription {
 
 impl RegisteredConsumer {
     /// Does what has come due. False when the consumer is gone.
-    pub(crate) fn settle(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn apply_due_changes(&mut self, now: Timestamp) -> bool {
         let due = self.due <= now;
         if due && self.status == ConsumerStatus::Creating {
             self.status = ConsumerStatus::Active;

@@ -65,7 +65,7 @@ impl Model {
             subscriptions: BTreeMap::new(),
         };
         let answer = consumer.describe();
-        consumer.settle(now);
+        consumer.apply_due_changes(now);
         stream.consumers.insert(name.clone(), consumer);
         Ok(RegisterStreamConsumerResponse::new(answer))
     }
@@ -87,7 +87,7 @@ impl Model {
             consumer.status = ConsumerStatus::Deleting;
             consumer.due = due;
         }
-        stream.settle(now);
+        stream.apply_due_changes(now);
         self.count_change();
         Ok(EmptyResponse::new())
     }

@@ -6,7 +6,7 @@ use rokini_wire::{EncryptionType, ErrorCode, ServiceError, Timestamp};
 use crate::model::account::Model;
 use crate::model::errors::{invalid_argument, limit_exceeded};
 use crate::model::scale::DAY;
-use crate::model::stream::Change;
+use crate::model::stream::StreamChange;
 use crate::model::validation::Validator;
 
 /// Most changes to a key in 24 hours, as the service documents.
@@ -22,7 +22,7 @@ impl Model {
         now: Timestamp,
         request: &StartStreamEncryptionRequest,
     ) -> Result<EmptyResponse, ServiceError> {
-        check(&request.encryption_type, &request.key_id)?;
+        check_key(&request.encryption_type, &request.key_id)?;
         self.keys.check(Some(&request.key_id))?;
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         stream.must_be_active()?;
@@ -36,7 +36,7 @@ impl Model {
         }
         stream.encryptions.push(now);
         let name = stream.name.clone();
-        self.begin_change(now, &name, Change::Encryption(Some(request.key_id.clone())))
+        self.begin_change(now, &name, StreamChange::Encryption(Some(request.key_id.clone())))
     }
 
     /// Turns encryption off. The stream is UPDATING for [`LocalSettings::status_change`](crate::LocalSettings::status_change).
@@ -48,7 +48,7 @@ impl Model {
         now: Timestamp,
         request: &StopStreamEncryptionRequest,
     ) -> Result<EmptyResponse, ServiceError> {
-        check(&request.encryption_type, &request.key_id)?;
+        check_key(&request.encryption_type, &request.key_id)?;
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         stream.must_be_active()?;
         if stream.key_id.as_ref().is_some_and(|key| *key != request.key_id) {
@@ -59,7 +59,7 @@ impl Model {
             )));
         }
         let name = stream.name.clone();
-        self.begin_change(now, &name, Change::Encryption(None))
+        self.begin_change(now, &name, StreamChange::Encryption(None))
     }
 
     /// Makes every use of a KMS key fail with `error` (one of the KMS codes), or work again. Keys work until told
@@ -70,7 +70,7 @@ impl Model {
     }
 }
 
-fn check(kind: &EncryptionType, key_id: &str) -> Result<(), ServiceError> {
+fn check_key(kind: &EncryptionType, key_id: &str) -> Result<(), ServiceError> {
     let mut validator = Validator::default();
     validator.one_of(kind, "encryptionType", EncryptionType::KNOWN);
     validator.length(key_id, "keyId", 1..=2048);

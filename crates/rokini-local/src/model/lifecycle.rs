@@ -12,7 +12,7 @@ use rokini_wire::{ServiceError, StreamMode, StreamStatus, Timestamp};
 use crate::model::account::Model;
 use crate::model::errors::{invalid_argument, limit_exceeded, resource_in_use};
 use crate::model::shard::{Shard, shard_number};
-use crate::model::stream::{Change, Stream};
+use crate::model::stream::{Stream, StreamChange};
 use crate::model::tags;
 use crate::model::token::{Token, TokenKind};
 use crate::model::validation::Validator;
@@ -21,7 +21,7 @@ use crate::model::validation::Validator;
 const ON_DEMAND_SHARDS: u32 = 4;
 
 /// Most shards of DescribeStream and streams of ListStreams in an answer, as the service documents.
-const PAGE: usize = 100;
+const PAGE_SIZE: usize = 100;
 /// Most streams in state CREATING, as the service documents.
 const MAX_CREATING: usize = 5;
 
@@ -48,8 +48,8 @@ impl Model {
             validator.range(kib, "maxRecordSizeInKiB", 1024..=10240);
         }
         validator.finish()?;
-        tags::check(request.tags.as_ref().unwrap_or(&BTreeMap::new()))?;
-        self.streams.settle_all(now);
+        tags::check_tags(request.tags.as_ref().unwrap_or(&BTreeMap::new()))?;
+        self.streams.apply_all_due_changes(now);
         if self.streams.contains(now, name) {
             let account = &self.streams.account;
             return Err(resource_in_use(format!("Stream {name} under account {account} already exists.")));
@@ -85,7 +85,7 @@ impl Model {
         }
         stream.tags = request.tags.clone().unwrap_or_default();
         self.streams.insert(stream);
-        self.begin_change(now, name, Change::Create { shards })
+        self.begin_change(now, name, StreamChange::Create { shards })
     }
 
     /// Deletes a stream. It is DELETING for [`LocalSettings::status_change`](crate::LocalSettings::status_change), and goes on
@@ -109,7 +109,7 @@ impl Model {
             )));
         }
         let name = stream.name.clone();
-        self.begin_change(now, &name, Change::Delete)
+        self.begin_change(now, &name, StreamChange::Delete)
     }
 
     /// Describes a stream with a page of its shards.
@@ -136,7 +136,7 @@ impl Model {
             ),
         };
         stream.forget_expired_shards(now);
-        let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100).min(PAGE);
+        let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100).min(PAGE_SIZE);
         let mut rest = stream.shards().filter(|shard| after.is_none_or(|after| shard.number > after));
         let shards: Vec<_> = rest.by_ref().take(limit).map(Shard::describe).collect();
         let has_more_shards = rest.next().is_some();
@@ -198,12 +198,12 @@ impl Model {
             validator.name(name, "exclusiveStartStreamName");
         }
         validator.finish()?;
-        self.streams.settle_all(now);
+        self.streams.apply_all_due_changes(now);
         let after = match &request.next_token {
             Some(text) => Some(self.open_token(now, text, TokenKind::StreamPage)?.text),
             None => request.exclusive_start_stream_name.clone(),
         };
-        let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100).min(PAGE);
+        let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100).min(PAGE_SIZE);
         let mut rest =
             self.streams.all().filter(|stream| after.as_ref().is_none_or(|after| stream.name > *after));
         let page: Vec<&Stream> = rest.by_ref().take(limit).collect();

@@ -10,7 +10,7 @@ use crate::model::token::{Token, TokenKind};
 use crate::model::validation::Validator;
 
 /// Default and largest page, as the service documents.
-const PAGE: usize = 1000;
+const PAGE_SIZE: usize = 1000;
 
 impl Model {
     /// Lists shards in order of their ids.
@@ -23,7 +23,7 @@ impl Model {
         request: &ListShardsRequest,
     ) -> Result<ListShardsResponse, ServiceError> {
         let page = match &request.next_token {
-            Some(token) => self.continued(now, request, token)?,
+            Some(token) => self.continued_page(now, request, token)?,
             None => Page::first(request)?,
         };
         let seed = self.settings.seed;
@@ -44,11 +44,11 @@ impl Model {
             return Err(resource_in_use(format!("No {} was created at the given time.", stream.label())));
         }
         stream.forget_expired_shards(now);
-        let horizon = stream.horizon(now);
+        let horizon = stream.trim_horizon(now);
         let passes = |shard: &&Shard| {
             page.after.is_none_or(|after| shard.number > after) && page.filter.passes(shard, horizon)
         };
-        let limit = usize::try_from(request.max_results.unwrap_or(1000)).unwrap_or(PAGE).min(PAGE);
+        let limit = usize::try_from(request.max_results.unwrap_or(1000)).unwrap_or(PAGE_SIZE).min(PAGE_SIZE);
         let mut rest = stream.shards().filter(passes);
         let shards: Vec<&Shard> = rest.by_ref().take(limit).collect();
         let last = shards.last().filter(|_| rest.next().is_some());
@@ -69,7 +69,7 @@ impl Model {
         Ok(response)
     }
 
-    fn continued(
+    fn continued_page(
         &self,
         now: Timestamp,
         request: &ListShardsRequest,

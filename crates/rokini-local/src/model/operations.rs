@@ -31,9 +31,9 @@ pub trait ModelRequest: Operation {
     }
 }
 
-/// Answers requests of every type alike.
-pub(crate) trait Answer {
-    fn answer<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError>;
+/// Calls a model with requests of every type alike.
+pub(crate) trait CallModel {
+    fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError>;
 }
 
 impl Model {
@@ -111,11 +111,11 @@ macro_rules! operations {
         /// # Errors
         /// Those of the operation; UnknownOperation for SubscribeToShard.
         pub(crate) fn answer_any(
-            model: &mut impl Answer,
+            model: &mut impl CallModel,
             request: &AnyRequest,
         ) -> Result<AnyResponse, ServiceError> {
             match request {
-                $(AnyRequest::$name(request) => model.answer(request).map(AnyResponse::$name),)+
+                $(AnyRequest::$name(request) => model.call(request).map(AnyResponse::$name),)+
                 other => {
                     let message = format!("{} has no answer of its own.", other.operation());
                     Err(ServiceError::new(ErrorCode::UnknownOperation, message))

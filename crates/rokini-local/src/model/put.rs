@@ -45,7 +45,7 @@ impl Model {
             check_ordering(now, stream, text)?;
         }
         self.keys.check(stream.key_id.as_ref())?;
-        let encryption_type = kms(stream);
+        let encryption_type = reported_encryption(stream);
         let (shard_id, sequence_number) = put(stream, now, &entry, hash, limited)?;
         self.count_change();
         let mut response = PutRecordResponse::new(shard_id, sequence_number);
@@ -88,7 +88,7 @@ impl Model {
             check_size(stream, entry, &format!("records.{}.member.data", i + 1))?;
         }
         self.keys.check(stream.key_id.as_ref())?;
-        let encryption_type = kms(stream);
+        let encryption_type = reported_encryption(stream);
         let mut failed = 0_i32;
         let mut records = Vec::with_capacity(count);
         for (entry, hash) in request.records.iter().zip(hashes) {
@@ -127,7 +127,7 @@ fn put(
     hash: u128,
     limited: bool,
 ) -> Result<(String, SequenceNumber), ServiceError> {
-    let encryption_type = kms(stream);
+    let encryption_type = reported_encryption(stream);
     let number = stream.shard_for(hash);
     let Some(shard) = number.and_then(|number| stream.shard_mut(now, number)) else {
         return Err(ServiceError::new(ErrorCode::InternalFailure, "No shard takes this hash key."));
@@ -155,7 +155,7 @@ pub(super) fn rate_exceeded(shard_id: &str, stream: &Stream) -> ServiceError {
 }
 
 /// The encryption an answer mentions; nothing is said about an unencrypted stream.
-pub(super) fn kms(stream: &Stream) -> Option<EncryptionType> {
+pub(super) fn reported_encryption(stream: &Stream) -> Option<EncryptionType> {
     stream.key_id.as_ref().map(|_| EncryptionType::Kms)
 }
 

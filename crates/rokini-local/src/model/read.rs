@@ -52,7 +52,7 @@ impl Model {
             }
             open.iterators.charge(0);
         }
-        Ok(GetShardIteratorResponse::new().shard_iterator(iterator(now, stream, shard, offset, seed)))
+        Ok(GetShardIteratorResponse::new().shard_iterator(seal_iterator(now, stream, shard, offset, seed)))
     }
 
     /// Reads.
@@ -122,7 +122,7 @@ impl Model {
             let children = stream.children_of(at.shard).map(Shard::describe_as_child);
             response.child_shards = Some(children.collect());
         } else {
-            response.next_shard_iterator = Some(iterator(now, stream, at.shard, read.next, seed));
+            response.next_shard_iterator = Some(seal_iterator(now, stream, at.shard, read.next, seed));
         }
         Ok(response)
     }
@@ -135,8 +135,8 @@ impl Model {
             let message = format!(
                 "Iterator expired. The iterator was created at time {} while right now it is {} which is further in the \
                  future than the tolerated delay of {} milliseconds.",
-                utc(token.made),
-                utc(now),
+                java_date(token.made),
+                java_date(now),
                 life.as_millis()
             );
             return Err(ServiceError::new(ErrorCode::ExpiredIterator, message));
@@ -145,7 +145,7 @@ impl Model {
     }
 }
 
-fn iterator(now: Timestamp, stream: &Stream, shard: u32, offset: u64, seed: u64) -> String {
+fn seal_iterator(now: Timestamp, stream: &Stream, shard: u32, offset: u64, seed: u64) -> String {
     let token = Token {
         kind: TokenKind::Iterator,
         made: now,
@@ -176,10 +176,10 @@ pub(super) fn read(
     max_records: usize,
     max_bytes: usize,
 ) -> ReadResult {
-    let from = offset.max(shard.oldest());
+    let from = offset.max(shard.oldest_offset());
     let mut bytes = 0;
     let mut records = Vec::new();
-    for record in shard.from(from).take(max_records) {
+    for record in shard.records_from(from).take(max_records) {
         let size = record.data.len() + record.partition_key.len();
         if bytes + size > max_bytes && !records.is_empty() {
             break;
@@ -188,9 +188,11 @@ pub(super) fn read(
         records.push(record.clone());
     }
     let next = from + records.len() as u64;
-    let unread = next < shard.next();
-    let reached =
-        records.last().or_else(|| shard.from(next).next()).and_then(|r| r.approximate_arrival_timestamp);
+    let unread = next < shard.next_offset();
+    let reached = records
+        .last()
+        .or_else(|| shard.records_from(next).next())
+        .and_then(|r| r.approximate_arrival_timestamp);
     let behind = if unread { reached.map_or(0, |arrival| now.millis_since(arrival)) } else { 0 };
     ReadResult { records, bytes, next, behind, at_end: shard.closed.is_some() && !unread }
 }
@@ -210,8 +212,8 @@ pub(super) fn find_start(
         return Err(resource_not_found(format!("Shard {shown} in {stream_label} does not exist")));
     };
     let offset = match &start.kind {
-        ShardIteratorType::TrimHorizon => without_number(start).map(|()| shard.oldest())?,
-        ShardIteratorType::Latest => without_number(start).map(|()| shard.next())?,
+        ShardIteratorType::TrimHorizon => without_number(start).map(|()| shard.oldest_offset())?,
+        ShardIteratorType::Latest => without_number(start).map(|()| shard.next_offset())?,
         ShardIteratorType::AtTimestamp => {
             let time = start
                 .timestamp
@@ -273,7 +275,7 @@ fn mismatch(start: &StartingPosition, what: &str) -> ServiceError {
 }
 
 /// As in `Thu Jan 22 01:22:02 UTC 2015`.
-fn utc(time: Timestamp) -> String {
+fn java_date(time: Timestamp) -> String {
     let text = http_date(time);
     let words: Vec<&str> = text.split_whitespace().collect();
     match words[..] {

@@ -8,7 +8,7 @@ use crate::model::account::Model;
 use crate::model::errors::invalid_argument;
 use crate::model::scale::must_be_provisioned;
 use crate::model::shard::{Shard, shard_id};
-use crate::model::stream::{Change, Stream};
+use crate::model::stream::{Stream, StreamChange};
 use crate::model::validation::Validator;
 
 impl Model {
@@ -44,7 +44,7 @@ impl Model {
         stream.must_be_active()?;
         let name = stream.name.clone();
         self.check_shard_limit(1)?;
-        self.begin_change(now, &name, Change::Split(number, at))
+        self.begin_change(now, &name, StreamChange::Split(number, at))
     }
 
     /// Merges two adjacent shards. The stream is UPDATING, and both stay open, for
@@ -81,7 +81,7 @@ impl Model {
         };
         stream.must_be_active()?;
         let name = stream.name.clone();
-        self.begin_change(now, &name, Change::Merge(low, high))
+        self.begin_change(now, &name, StreamChange::Merge(low, high))
     }
 }
 

@@ -10,7 +10,7 @@ use rokini_wire::{ErrorCode, ScalingType, ServiceError, StreamMode, Timestamp};
 
 use crate::model::account::Model;
 use crate::model::errors::{invalid_argument, limit_exceeded};
-use crate::model::stream::{Change, Stream};
+use crate::model::stream::{Stream, StreamChange};
 use crate::model::validation::Validator;
 
 /// Most calls of UpdateShardCount for a stream in 24 hours, as the service documents.
@@ -64,7 +64,7 @@ impl Model {
         let target_count = u32::try_from(target).unwrap_or(1);
         self.check_shard_limit(target_count.saturating_sub(u32::try_from(present).unwrap_or(u32::MAX)))?;
         self.streams.named(now, &name)?.scalings.push(now);
-        self.begin_change(now, &name, Change::ShardCount(target_count))?;
+        self.begin_change(now, &name, StreamChange::ShardCount(target_count))?;
         Ok(UpdateShardCountResponse::new()
             .stream_name(name)
             .stream_arn(arn)
@@ -106,7 +106,7 @@ impl Model {
             }
         }
         self.streams.named(now, &name)?.mode_changes.push(now);
-        self.begin_change(now, &name, Change::Mode(mode.clone()))
+        self.begin_change(now, &name, StreamChange::Mode(mode.clone()))
     }
 
     /// Changes the size of the largest record the stream accepts.
@@ -125,7 +125,7 @@ impl Model {
         let stream = self.streams.find(now, &None, &request.stream_arn)?;
         stream.must_be_active()?;
         let name = stream.name.clone();
-        self.begin_change(now, &name, Change::RecordSize(kib))
+        self.begin_change(now, &name, StreamChange::RecordSize(kib))
     }
 
     /// Says what the account may have and has.
@@ -137,7 +137,7 @@ impl Model {
         now: Timestamp,
         _: &DescribeLimitsRequest,
     ) -> Result<DescribeLimitsResponse, ServiceError> {
-        self.streams.settle_all(now);
+        self.streams.apply_all_due_changes(now);
         let on_demand = self.streams.all().filter(|stream| stream.mode == StreamMode::OnDemand).count();
         let provisioned = self.streams.all().filter(|stream| stream.mode != StreamMode::OnDemand);
         let open: usize = provisioned.map(Stream::open_shards).sum();

@@ -52,12 +52,12 @@ impl Shard {
     }
 
     /// Offset the next record gets.
-    pub(crate) fn next(&self) -> u64 {
+    pub(crate) fn next_offset(&self) -> u64 {
         self.oldest + self.records.len() as u64
     }
 
     /// Offset of the oldest record kept, or of the next one if there is none.
-    pub(crate) fn oldest(&self) -> u64 {
+    pub(crate) fn oldest_offset(&self) -> u64 {
         self.oldest
     }
 
@@ -69,7 +69,7 @@ impl Shard {
     ) -> SequenceNumber {
         let last = self.records.back().and_then(|record| record.approximate_arrival_timestamp);
         let arrival = last.map_or(now, |last| last.max(now));
-        let number = self.number_at(self.next(), arrival);
+        let number = self.number_at(self.next_offset(), arrival);
         self.records.push_back(record(number, arrival));
         number
     }
@@ -84,7 +84,7 @@ impl Shard {
     }
 
     /// The records from offset `from` on.
-    pub(crate) fn from(&self, from: u64) -> impl Iterator<Item = &Record> {
+    pub(crate) fn records_from(&self, from: u64) -> impl Iterator<Item = &Record> {
         let skip = usize::try_from(from.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
         self.records.range(skip.min(self.records.len())..)
     }
@@ -116,7 +116,7 @@ impl Shard {
 
     /// A number greater than those of all records before offset `next` and smaller than that of the record there.
     pub(crate) fn number_between(&self, next: u64, now: Timestamp) -> SequenceNumber {
-        let before = self.from(next.saturating_sub(1)).next().filter(|_| next > self.oldest);
+        let before = self.records_from(next.saturating_sub(1)).next().filter(|_| next > self.oldest);
         let last = before.and_then(|record| record.approximate_arrival_timestamp).unwrap_or(now);
         self.number_in(next.saturating_sub(1), arrival_secs(last.max(now)) + 1)
     }

@@ -41,12 +41,12 @@ pub(crate) struct Stream {
     /// Open shards by their first hash key.
     open: BTreeMap<u128, u32>,
     next_shard: u32,
-    pending: Option<(Timestamp, Change)>,
+    pending: Option<(Timestamp, StreamChange)>,
 }
 
 /// What a stream becomes when the time has come.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Change {
+pub(crate) enum StreamChange {
     Create {
         shards: u32,
     },
@@ -93,29 +93,29 @@ impl Stream {
     }
 
     /// Starts a change that is complete at `due`. Until then the stream is CREATING, DELETING or UPDATING.
-    pub(crate) fn begin_change(&mut self, due: Timestamp, change: Change) {
+    pub(crate) fn begin_change(&mut self, due: Timestamp, change: StreamChange) {
         self.status = match change {
-            Change::Create { .. } => StreamStatus::Creating,
-            Change::Delete => StreamStatus::Deleting,
+            StreamChange::Create { .. } => StreamStatus::Creating,
+            StreamChange::Delete => StreamStatus::Deleting,
             _ => StreamStatus::Updating,
         };
         self.pending = Some((due, change));
     }
 
     /// Does what has come due. False when the stream is gone.
-    pub(crate) fn settle(&mut self, now: Timestamp) -> bool {
-        self.consumers.retain(|_, consumer| consumer.settle(now));
+    pub(crate) fn apply_due_changes(&mut self, now: Timestamp) -> bool {
+        self.consumers.retain(|_, consumer| consumer.apply_due_changes(now));
         let Some((due, change)) = self.pending.take_if(|(due, _)| *due <= now) else { return true };
         self.status = StreamStatus::Active;
         match change {
-            Change::Create { shards } => self.open_first_shards(due, shards),
-            Change::Delete => return false,
-            Change::Split(shard, at) => self.split(due, shard, at),
-            Change::Merge(low, high) => self.merge(due, low, high),
-            Change::ShardCount(target) => self.scale(due, target),
-            Change::Mode(mode) => self.mode = mode,
-            Change::RecordSize(kib) => self.max_record_kib = kib,
-            Change::Encryption(key_id) => self.key_id = key_id,
+            StreamChange::Create { shards } => self.open_first_shards(due, shards),
+            StreamChange::Delete => return false,
+            StreamChange::Split(shard, at) => self.split(due, shard, at),
+            StreamChange::Merge(low, high) => self.merge(due, low, high),
+            StreamChange::ShardCount(target) => self.scale(due, target),
+            StreamChange::Mode(mode) => self.mode = mode,
+            StreamChange::RecordSize(kib) => self.max_record_kib = kib,
+            StreamChange::Encryption(key_id) => self.key_id = key_id,
         }
         true
     }
@@ -198,7 +198,7 @@ impl Stream {
     }
 
     /// Records older than this are gone.
-    pub(crate) fn horizon(&self, now: Timestamp) -> Timestamp {
+    pub(crate) fn trim_horizon(&self, now: Timestamp) -> Timestamp {
         now.minus(self.retention())
     }
 
@@ -208,13 +208,13 @@ impl Stream {
 
     /// Forgets the shards whose last record can no longer be there.
     pub(crate) fn forget_expired_shards(&mut self, now: Timestamp) {
-        let horizon = self.horizon(now);
+        let horizon = self.trim_horizon(now);
         self.shards.retain(|_, shard| shard.closed.is_none_or(|closed| closed > horizon));
     }
 
     /// Trims every shard, as a change of the retention period requires.
     pub(crate) fn trim(&mut self, now: Timestamp) {
-        let horizon = self.horizon(now);
+        let horizon = self.trim_horizon(now);
         self.forget_expired_shards(now);
         for shard in self.shards.values_mut() {
             shard.trim(horizon);
@@ -246,7 +246,7 @@ impl Stream {
 
     /// The shard, trimmed to what is kept at `now`.
     pub(crate) fn shard_mut(&mut self, now: Timestamp, number: u32) -> Option<&mut Shard> {
-        let horizon = self.horizon(now);
+        let horizon = self.trim_horizon(now);
         if self.shards.get(&number)?.closed.is_some_and(|closed| closed <= horizon) {
             self.shards.remove(&number);
             return None;

@@ -27,11 +27,11 @@ impl Streams {
     }
 
     pub(crate) fn contains(&mut self, now: Timestamp, name: &str) -> bool {
-        self.settle(now, name);
+        self.apply_due_changes(now, name);
         self.by_name.contains_key(name)
     }
 
-    /// Streams in order of their names, as of the last [`Streams::settle_all`].
+    /// Streams in order of their names, as of the last [`Streams::apply_all_due_changes`].
     pub(crate) fn all(&self) -> impl Iterator<Item = &Stream> {
         self.by_name.values()
     }
@@ -41,18 +41,18 @@ impl Streams {
         self.by_name.values_mut()
     }
 
-    pub(crate) fn settle(&mut self, now: Timestamp, name: &str) {
-        if self.by_name.get_mut(name).is_some_and(|stream| !stream.settle(now)) {
+    pub(crate) fn apply_due_changes(&mut self, now: Timestamp, name: &str) {
+        if self.by_name.get_mut(name).is_some_and(|stream| !stream.apply_due_changes(now)) {
             self.by_name.remove(name);
         }
     }
 
-    pub(crate) fn settle_all(&mut self, now: Timestamp) {
-        self.by_name.retain(|_, stream| stream.settle(now));
+    pub(crate) fn apply_all_due_changes(&mut self, now: Timestamp) {
+        self.by_name.retain(|_, stream| stream.apply_due_changes(now));
     }
 
     pub(crate) fn named(&mut self, now: Timestamp, name: &str) -> Result<&mut Stream, ServiceError> {
-        self.settle(now, name);
+        self.apply_due_changes(now, name);
         let account = &self.account;
         self.by_name
             .get_mut(name)

@@ -118,7 +118,7 @@ fn describe((key, value): (&String, &String)) -> Tag {
 }
 
 fn add(present: &mut Tags, more: &Tags) -> Result<EmptyResponse, ServiceError> {
-    check(more)?;
+    check_tags(more)?;
     let new = more.keys().filter(|key| !present.contains_key(*key)).count();
     if present.len() + new > MAX_TAGS {
         return Err(invalid_argument(format!(
@@ -131,7 +131,7 @@ fn add(present: &mut Tags, more: &Tags) -> Result<EmptyResponse, ServiceError> {
 }
 
 /// Tags as the service accepts them.
-pub(super) fn check(tags: &Tags) -> Result<(), ServiceError> {
+pub(super) fn check_tags(tags: &Tags) -> Result<(), ServiceError> {
     let mut validator = Validator::default();
     for (key, value) in tags {
         validator.length(key, "tags.member.key", 1..=128);

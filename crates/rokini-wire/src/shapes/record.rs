@@ -25,9 +25,9 @@ shapes! {
 
     /// Answer to [`PutRecordRequest`].
     pub struct PutRecordResponse {
-        /// Where the record is.
+        /// Id of the shard that took the record.
         pub shard_id: String,
-        /// Its number there.
+        /// The sequence number of the record in that shard.
         pub sequence_number: SequenceNumber,
         /// Encryption at rest.
         pub encryption_type: Option<EncryptionType>,
@@ -62,13 +62,13 @@ shapes! {
 
     /// What became of one record.
     pub struct PutRecordsResultEntry {
-        /// Its number, if written.
+        /// The sequence number of the record, if it was written.
         pub sequence_number: Option<SequenceNumber>,
-        /// Where it is, if written.
+        /// Id of the shard that took the record, if it was written.
         pub shard_id: Option<String>,
-        /// Why it was not written.
+        /// Code of the error, if the record was not written.
         pub error_code: Option<ErrorCode>,
-        /// The same for people.
+        /// The reason for people.
         pub error_message: Option<String>,
     }
 
@@ -116,7 +116,7 @@ shapes! {
 
     /// A record as read.
     pub struct Record {
-        /// Its number in the shard.
+        /// The sequence number in the shard.
         pub sequence_number: SequenceNumber,
         /// When the stream took it.
         pub approximate_arrival_timestamp: Option<Timestamp>,

@@ -8,17 +8,17 @@ use crate::timestamp::Timestamp;
 shapes! {
     /// A range of hash keys, both ends included, as decimal numbers below 2^128.
     pub struct HashKeyRange {
-        /// First.
+        /// The first hash key.
         pub starting_hash_key: String,
-        /// Last.
+        /// The last hash key.
         pub ending_hash_key: String,
     }
 
     /// The sequence numbers a shard can hold.
     pub struct SequenceNumberRange {
-        /// First.
+        /// The first sequence number.
         pub starting_sequence_number: SequenceNumber,
-        /// Last; absent while the shard is open.
+        /// The last sequence number; absent while the shard is open.
         pub ending_sequence_number: Option<SequenceNumber>,
     }
 
@@ -83,7 +83,7 @@ shapes! {
     /// Splits one shard in two.
     pub struct SplitShardRequest {
         stream_name | stream_arn,
-        /// The shard.
+        /// Id of the shard.
         pub shard_to_split: String,
         /// First hash key of the upper child.
         pub new_starting_hash_key: String,
@@ -92,9 +92,9 @@ shapes! {
     /// Merges two adjacent shards.
     pub struct MergeShardsRequest {
         stream_name | stream_arn,
-        /// One.
+        /// One of the two shards.
         pub shard_to_merge: String,
-        /// The other.
+        /// The other shard, adjacent by its hash keys.
         pub adjacent_shard_to_merge: String,
     }
 }

@@ -25,7 +25,7 @@ shapes! {
 
     /// Shard-level metrics switched on for a stream.
     pub struct EnhancedMetrics {
-        /// Their names.
+        /// Names of the metrics.
         pub shard_level_metrics: Option<Vec<MetricsName>>,
     }
 
@@ -255,14 +255,14 @@ shapes! {
     /// Turns shard-level metrics on.
     pub struct EnableEnhancedMonitoringRequest {
         stream_name | stream_arn,
-        /// Which.
+        /// Names of the metrics.
         pub shard_level_metrics: Vec<MetricsName>,
     }
 
     /// Turns shard-level metrics off.
     pub struct DisableEnhancedMonitoringRequest {
         stream_name | stream_arn,
-        /// Which.
+        /// Names of the metrics.
         pub shard_level_metrics: Vec<MetricsName>,
     }
 
@@ -273,9 +273,9 @@ shapes! {
         /// ARN.
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
-        /// Before.
+        /// Metrics that were on before.
         pub current_shard_level_metrics: Option<Vec<MetricsName>>,
-        /// After.
+        /// Metrics that are on now.
         pub desired_shard_level_metrics: Option<Vec<MetricsName>>,
     }
 

@@ -1,39 +1,17 @@
 //! `application/x-amz-cbor-1.1` over HTTP/2 with prior knowledge, by hand: the SDK for Rust speaks JSON.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::BodyExt;
 use rokini_local::LocalKinesis;
 use rokini_local::wire::events::Frame;
 use rokini_local::wire::shapes::consumer::*;
 use rokini_local::wire::shapes::record::*;
 use rokini_local::wire::{ErrorCode, Operation, ServiceError, ShardIteratorType, Timestamp, cbor};
 
-pub(crate) type Connection = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
-
-pub(crate) async fn connect(local: &LocalKinesis) -> Connection {
-    let socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
-    socket.set_nodelay(true).unwrap();
-    let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
-    tokio::spawn(connection);
-    sender
-}
-
-pub(crate) async fn send(
-    to: &mut Connection,
-    name: &str,
-    body: Vec<u8>,
-) -> http::Response<hyper::body::Incoming> {
-    let request = http::Request::post("http://local/")
-        .header("x-amz-target", format!("Kinesis_20131202.{name}"))
-        .header("content-type", cbor::CONTENT_TYPE)
-        .body(Full::new(body.into()));
-    to.send_request(request.unwrap()).await.unwrap()
-}
+use super::client::{Connection, connect, send};
 
 pub(crate) async fn ask<R: Operation>(to: &mut Connection, request: &R) -> Result<R::Response, ServiceError> {
-    let answer = send(to, R::NAME, cbor::encode(request)).await;
+    let answer = send(to, R::NAME, cbor::CONTENT_TYPE, cbor::encode(request)).await;
     assert_eq!(answer.headers()["content-type"], cbor::CONTENT_TYPE);
     assert!(answer.headers().contains_key("x-amzn-requestid"));
     let status = answer.status();
@@ -54,7 +32,7 @@ async fn records_go_in_and_out_as_bytes_and_times_as_milliseconds() {
     let mut to = connect(&local).await;
     // As clients in Java write it: lengths not told in advance.
     let body = b"\xbf\x6aStreamName\x66orders\x64Data\x44\x00\xff\x00\xff\x6cPartitionKey\x61k\xff";
-    assert!(send(&mut to, "PutRecord", body.to_vec()).await.status().is_success());
+    assert!(send(&mut to, "PutRecord", cbor::CONTENT_TYPE, body.to_vec()).await.status().is_success());
 
     for request in [
         iterator_request(ShardIteratorType::TrimHorizon, None),
@@ -81,7 +59,7 @@ async fn malformed_bodies_are_answered_in_kind() {
         ("Nothing", b"\xa0", ErrorCode::UnknownOperation),
         ("ListStreams", b"", ErrorCode::Validation),
     ] {
-        let answer = send(&mut to, name, body.to_vec()).await;
+        let answer = send(&mut to, name, cbor::CONTENT_TYPE, body.to_vec()).await;
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         if name == "ListStreams" {
@@ -106,7 +84,7 @@ async fn events_are_pushed_in_cbor_too() {
     let starting_position = StartingPosition::new(kind);
     let shard_id = "shardId-000000000000".to_owned();
     let subscribe = SubscribeToShardRequest::new(consumer_arn, shard_id, starting_position);
-    let answer = send(&mut to, "SubscribeToShard", cbor::encode(&subscribe)).await;
+    let answer = send(&mut to, "SubscribeToShard", cbor::CONTENT_TYPE, cbor::encode(&subscribe)).await;
     assert_eq!(answer.headers()["content-type"], "application/vnd.amazon.eventstream");
     let mut body = answer.into_body();
     let mut buffer = bytes::BytesMut::new();

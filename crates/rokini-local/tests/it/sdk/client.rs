@@ -1,11 +1,41 @@
-//! SDK clients as the tests want them: no retries, any credentials.
+//! Clients as the tests want them: those of the SDK without retries and with any credentials, and HTTP/2 by hand.
 
 use aws_credential_types::Credentials;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::types::ShardIteratorType;
 use aws_smithy_http_client::Builder as HttpClient;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rokini_local::{LocalDynamo, LocalKinesis};
+
+/// An HTTP/2 connection with prior knowledge.
+pub(crate) type Connection = SendRequest<Full<Bytes>>;
+
+pub(crate) async fn connect(local: &LocalKinesis) -> Connection {
+    let socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// One request of an operation, with any body.
+pub(crate) async fn send(
+    to: &mut Connection,
+    operation: &str,
+    content_type: &str,
+    body: impl Into<Bytes>,
+) -> http::Response<Incoming> {
+    let request = http::Request::post("http://local/")
+        .header("x-amz-target", format!("Kinesis_20131202.{operation}"))
+        .header("content-type", content_type)
+        .body(Full::new(body.into()));
+    to.send_request(request.unwrap()).await.unwrap()
+}
 
 pub(crate) fn kinesis(local: &LocalKinesis) -> aws_sdk_kinesis::Client {
     let config = aws_sdk_kinesis::Config::builder()

@@ -119,5 +119,5 @@ async fn what_cannot_be_used_says_so() {
     )
     .unwrap();
     let broken = builder(directory.path(), 0).start().await.unwrap_err();
-    assert!(broken.to_string().contains("could not open the kept streams"), "{broken}");
+    assert!(broken.to_string().contains("cannot open the streams kept in"), "{broken}");
 }

@@ -67,7 +67,7 @@ async fn serve(faults: &Faults) -> (LocalDynamo, Client) {
 }
 
 #[tokio::test]
-async fn faults_befall_calls_before_or_after_their_effect() {
+async fn faults_hit_calls_before_or_after_their_effect() {
     let error = |code: &str, status| Fault::Error {
         code: ErrorCode::from(code),
         message: "later".into(),

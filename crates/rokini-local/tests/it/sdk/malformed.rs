@@ -1,49 +1,13 @@
 //! Malformed, truncated, oversized and random bytes on every operation.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::BodyExt;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
 use rokini_local::LocalKinesis;
-use rokini_local::wire::{ErrorCode, ServiceError, cbor, json};
+use rokini_local::wire::{Codec, ErrorCode, OPERATIONS, ServiceError};
 
-const OPERATIONS: [&str; 33] = [
-    "AddTagsToStream",
-    "CreateStream",
-    "DecreaseStreamRetentionPeriod",
-    "DeleteStream",
-    "DeregisterStreamConsumer",
-    "DescribeLimits",
-    "DescribeStream",
-    "DescribeStreamConsumer",
-    "DescribeStreamSummary",
-    "DisableEnhancedMonitoring",
-    "EnableEnhancedMonitoring",
-    "GetRecords",
-    "GetShardIterator",
-    "IncreaseStreamRetentionPeriod",
-    "ListShards",
-    "ListStreamConsumers",
-    "ListStreams",
-    "ListTagsForResource",
-    "ListTagsForStream",
-    "MergeShards",
-    "PutRecord",
-    "PutRecords",
-    "RegisterStreamConsumer",
-    "RemoveTagsFromStream",
-    "SplitShard",
-    "StartStreamEncryption",
-    "StopStreamEncryption",
-    "SubscribeToShard",
-    "TagResource",
-    "UntagResource",
-    "UpdateMaxRecordSize",
-    "UpdateShardCount",
-    "UpdateStreamMode",
-];
+use super::client::{Connection, connect, send};
 
 /// Bodies that are no good request of any operation.
 fn bodies(rng: &mut SmallRng) -> Vec<Vec<u8>> {
@@ -88,41 +52,28 @@ fn everything() -> serde_json::Value {
     })
 }
 
-struct Client(SendRequest<Full<Bytes>>);
-
-impl Client {
-    async fn of(local: &LocalKinesis) -> Self {
-        let socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        let (to, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
-        tokio::spawn(connection);
-        Self(to)
+/// The error, if it is one; then it is one of the documented shape.
+async fn error(
+    to: &mut Connection,
+    operation: &str,
+    codec: Codec,
+    body: impl Into<Bytes>,
+) -> Option<ServiceError> {
+    let answer = send(to, operation, codec.content_type(), body).await;
+    let status = answer.status();
+    if status.is_success() {
+        // A subscription would go on for long.
+        return None;
     }
-
-    /// The error, if it is one; then it is one of the documented shape.
-    async fn send(&mut self, operation: &str, content_type: &str, body: Bytes) -> Option<ServiceError> {
-        let request = http::Request::post("http://local/")
-            .header("x-amz-target", format!("Kinesis_20131202.{operation}"))
-            .header("content-type", content_type)
-            .body(Full::new(body));
-        let answer = self.0.send_request(request.unwrap()).await.unwrap();
-        let status = answer.status();
-        if status.is_success() {
-            // A subscription would go on for long.
-            return None;
-        }
-        let said = answer.into_body().collect().await.unwrap().to_bytes();
-        let error: Result<ServiceError, _> =
-            if content_type == json::CONTENT_TYPE { json::decode(&said) } else { cbor::decode(&said) };
-        assert_eq!(status.as_u16(), 400, "{operation} {error:?}");
-        let error = error.unwrap();
-        assert!(!error.message.is_empty(), "{operation} {error:?}");
-        Some(error)
-    }
+    let said = answer.into_body().collect().await.unwrap().to_bytes();
+    let error: Result<ServiceError, _> = codec.decode(&said);
+    assert_eq!(status.as_u16(), 400, "{operation} {error:?}");
+    let error = error.unwrap();
+    assert!(!error.message.is_empty(), "{operation} {error:?}");
+    Some(error)
 }
 
-const CODECS: [&str; 2] = [json::CONTENT_TYPE, cbor::CONTENT_TYPE];
+const CODECS: [Codec; 2] = [Codec::Json, Codec::Cbor];
 
 async fn serve() -> LocalKinesis {
     // What is counted as a call would hide what is wrong with it.
@@ -132,15 +83,16 @@ async fn serve() -> LocalKinesis {
 #[tokio::test]
 async fn every_operation_answers_nonsense_with_an_error_of_the_documented_shape() {
     let local = serve().await;
-    let mut client = Client::of(&local).await;
+    let mut client = connect(&local).await;
     let mut rng = SmallRng::seed_from_u64(7);
-    for operation in OPERATIONS {
+    assert_eq!(OPERATIONS.len(), 33);
+    for &operation in OPERATIONS {
         for body in bodies(&mut rng) {
             for codec in CODECS {
-                let error = client.send(operation, codec, body.clone().into()).await;
+                let refusal = error(&mut client, operation, codec, body.clone()).await;
                 // Some ask for nothing, or for what an empty request names.
                 let asks_nothing = ["DescribeLimits", "ListStreams"].contains(&operation);
-                assert!(error.is_some() || asks_nothing, "{operation} took {body:?}");
+                assert!(refusal.is_some() || asks_nothing, "{operation} took {body:?}");
             }
         }
     }
@@ -149,14 +101,14 @@ async fn every_operation_answers_nonsense_with_an_error_of_the_documented_shape(
 #[tokio::test]
 async fn every_operation_refuses_a_body_cut_short() {
     let local = serve().await;
-    let mut client = Client::of(&local).await;
-    let whole = [json::encode(&everything()), cbor::encode(&everything())];
-    for operation in OPERATIONS {
+    let mut client = connect(&local).await;
+    let whole = CODECS.map(|codec| codec.encode(&everything()));
+    for &operation in OPERATIONS {
         for (codec, whole) in CODECS.into_iter().zip(&whole) {
             for length in (1..whole.len()).step_by(37) {
                 let body = Bytes::copy_from_slice(&whole[..length]);
-                let error = client.send(operation, codec, body).await.expect("an error");
-                assert_eq!(error.code, ErrorCode::Serialization, "{operation} with {length} bytes");
+                let refusal = error(&mut client, operation, codec, body).await.expect("an error");
+                assert_eq!(refusal.code, ErrorCode::Serialization, "{operation} with {length} bytes");
             }
         }
     }
@@ -165,10 +117,10 @@ async fn every_operation_refuses_a_body_cut_short() {
 #[tokio::test]
 async fn every_operation_survives_bytes_that_were_changed() {
     let local = serve().await;
-    let mut client = Client::of(&local).await;
+    let mut client = connect(&local).await;
     let mut rng = SmallRng::seed_from_u64(11);
-    let whole = [json::encode(&everything()), cbor::encode(&everything())];
-    for operation in OPERATIONS {
+    let whole = CODECS.map(|codec| codec.encode(&everything()));
+    for &operation in OPERATIONS {
         for (codec, whole) in CODECS.into_iter().zip(&whole) {
             for _ in 0..30 {
                 let mut body = whole.clone();
@@ -176,21 +128,21 @@ async fn every_operation_survives_bytes_that_were_changed() {
                     let at = rng.random_range(0..body.len());
                     body[at] = rng.random();
                 }
-                client.send(operation, codec, body.into()).await;
+                error(&mut client, operation, codec, body).await;
             }
         }
     }
-    assert_eq!(client.send("ListStreams", json::CONTENT_TYPE, Bytes::from_static(b"{}")).await, None);
+    assert_eq!(error(&mut client, "ListStreams", Codec::Json, "{}").await, None);
 }
 
 #[tokio::test]
 async fn every_operation_refuses_an_oversized_body() {
     let local = serve().await;
-    let mut client = Client::of(&local).await;
+    let mut client = connect(&local).await;
     let body = Bytes::from(vec![b' '; 20 << 20]);
-    for operation in OPERATIONS {
-        let error = client.send(operation, json::CONTENT_TYPE, body.clone()).await.expect("an error");
-        assert_eq!(error.code, ErrorCode::Serialization, "{operation}");
-        assert!(error.message.contains("length limit exceeded"), "{operation}: {}", error.message);
+    for &operation in OPERATIONS {
+        let refusal = error(&mut client, operation, Codec::Json, body.clone()).await.expect("an error");
+        assert_eq!(refusal.code, ErrorCode::Serialization, "{operation}");
+        assert!(refusal.message.contains("length limit exceeded"), "{operation}: {}", refusal.message);
     }
 }

@@ -7,7 +7,8 @@ use rokini_local::wire::shapes::consumer::*;
 use rokini_local::wire::{ShardIteratorType, Timestamp, cbor};
 use rokini_local::{Fault, FaultRule, LocalKinesis};
 
-use super::cbor::{ask, connect, send};
+use super::cbor::ask;
+use super::client::{connect, send};
 
 /// A subscription that has one record to push.
 async fn subscribed(rule: Option<FaultRule>) -> (LocalKinesis, Incoming) {
@@ -25,7 +26,7 @@ async fn subscribed(rule: Option<FaultRule>) -> (LocalKinesis, Incoming) {
     let starting_position = StartingPosition::new(kind);
     let shard_id = "shardId-000000000000".to_owned();
     let subscribe = SubscribeToShardRequest::new(consumer_arn, shard_id, starting_position);
-    let answer = send(&mut to, "SubscribeToShard", cbor::encode(&subscribe)).await;
+    let answer = send(&mut to, "SubscribeToShard", cbor::CONTENT_TYPE, cbor::encode(&subscribe)).await;
     assert!(answer.status().is_success());
     (local, answer.into_body())
 }
