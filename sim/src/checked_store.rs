@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rokini_lease::{
-    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing,
-    MemoryStore, StoreError, StreamId, StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
+    GroupId, GroupView, LeaseRow, LeaseStore, Listing, MemoryStore, Row, RowKey, RowOutcome, RowWrite,
+    StoreError, StreamId,
 };
 
 use crate::check::Check;
@@ -96,97 +96,33 @@ impl LeaseStore for CheckedStore {
         self.store.list(group, listing).await
     }
 
-    async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
-        self.store.worker(group, id).await
+    async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        self.store.read(group, key).await
     }
 
-    async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
-        self.store.lease(group, key).await
-    }
-
-    async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
-        self.store.stream(group, id).await
-    }
-
-    async fn insert_worker(
-        &self,
-        group: &GroupId,
-        row: &WorkerRow,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        self.store.insert_worker(group, row).await
-    }
-
-    async fn insert_lease(
-        &self,
-        group: &GroupId,
-        row: &LeaseRow,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        self.store.insert_lease(group, row).await
-    }
-
-    async fn insert_stream(
-        &self,
-        group: &GroupId,
-        row: &StreamRow,
-    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
-        self.store.insert_stream(group, row).await
-    }
-
-    async fn update_worker(
-        &self,
-        group: &GroupId,
-        id: &WorkerId,
-        update: &WorkerUpdate,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        self.store.update_worker(group, id, update).await
-    }
-
-    async fn update_lease(
-        &self,
-        group: &GroupId,
-        key: &LeaseKey,
-        update: &LeaseUpdate,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        let outcome = self.store.update_lease(group, key, update).await?;
-        if let WriteOutcome::Applied { before: Some(before), after } = &outcome {
-            self.check_write(group, before, after);
-            if after.position.is_shard_end() && !before.position.is_shard_end() {
-                self.check_coverage(group, &key.stream).await;
+    async fn write(&self, group: &GroupId, write: &RowWrite) -> Result<RowOutcome, StoreError> {
+        let outcome = self.store.write(group, write).await?;
+        let uncovers = match (write, &outcome) {
+            (
+                RowWrite::UpdateLease(..),
+                RowOutcome::Stored { before: Some(Row::Lease(before)), after: Row::Lease(after) },
+            ) => {
+                self.check_write(group, before, after);
+                after.position.is_shard_end() && !before.position.is_shard_end()
             }
+            (RowWrite::DeleteLease(..), _) => true,
+            _ => false,
+        };
+        if let (true, RowKey::Lease(key)) = (uncovers, write.key()) {
+            self.check_coverage(group, &key.stream).await;
         }
         Ok(outcome)
-    }
-
-    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
-        self.store.delete_worker(group, id).await
-    }
-
-    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
-        let deleted = self.store.delete_lease(group, key, seen).await?;
-        self.check_coverage(group, &key.stream).await;
-        Ok(deleted)
-    }
-
-    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
-        self.store.delete_stream(group, id).await
-    }
-
-    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
-        self.store.delete_group(group).await
-    }
-
-    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
-        self.store.group(group).await
-    }
-
-    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
-        self.store.update_group(group, update).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rokini_lease::{HashRange, Position, ShardId};
+    use rokini_lease::{HashRange, LeaseKey, Position, ShardId};
 
     use super::*;
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rokini_lease::{
-    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing,
-    StoreError, StoreErrorKind, StreamId, StreamRow, WorkerId, WorkerRow, WorkerState, WorkerUpdate,
-    WriteOutcome,
+    GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, LeaseUpdate, Listing, Row, RowKey,
+    RowOutcome, RowWrite, StoreError, StoreErrorKind, WorkerId, WorkerState, WorkerUpdate,
 };
 use tokio::sync::oneshot;
 use tokio::task::spawn;
@@ -99,7 +98,7 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
 
     /// A write that stands before a closed gate is made when it opens, whether its caller still waits or not: the
     /// request was on its way.
-    async fn write<T: Send + 'static>(
+    async fn send<T: Send + 'static>(
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -151,63 +150,46 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         Ok(view)
     }
 
-    async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
-        self.call(self.inner.worker(group, id)).await
+    async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        self.call(self.inner.read(group, key)).await
     }
 
-    async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
-        self.call(self.inner.lease(group, key)).await
+    async fn write(&self, group: &GroupId, write: &RowWrite) -> Result<RowOutcome, StoreError> {
+        match write {
+            RowWrite::Insert(Row::Worker(row)) => {
+                *lock(&self.me) = Some(row.id.clone());
+                self.call(self.inner.write(group, write)).await
+            }
+            RowWrite::Insert(Row::Lease(row)) => self.insert_lease(group, (**row).clone()).await,
+            RowWrite::UpdateWorker(..) => self.update_worker(group, write.clone()).await,
+            RowWrite::UpdateLease(key, update) => self.update_lease(group, key, update).await,
+            RowWrite::Delete(RowKey::Worker(id)) if self.has_bug(StoreBug::KeepsWorkers) => {
+                self.keep_worker(group, id).await
+            }
+            _ => self.call(self.inner.write(group, write)).await,
+        }
     }
+}
 
-    async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
-        self.call(self.inner.stream(group, id)).await
-    }
-
-    async fn insert_worker(
-        &self,
-        group: &GroupId,
-        row: &WorkerRow,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        *lock(&self.me) = Some(row.id.clone());
-        self.call(self.inner.insert_worker(group, row)).await
-    }
-
-    async fn insert_lease(
-        &self,
-        group: &GroupId,
-        row: &LeaseRow,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        let mut row = row.clone();
+impl<S: LeaseStore + Clone> GatedStore<S> {
+    async fn insert_lease(&self, group: &GroupId, mut row: LeaseRow) -> Result<RowOutcome, StoreError> {
         if !row.parents.is_empty() && self.has_bug(StoreBug::DropsChildren) {
-            return Ok(WriteOutcome::Applied { before: None, after: row });
+            return Ok(RowOutcome::Stored { before: None, after: row.into() });
         }
         if self.has_bug(StoreBug::DropsParents) {
             row.parents.clear();
         }
-        self.call(self.inner.insert_lease(group, &row)).await
+        self.call(self.inner.write(group, &RowWrite::Insert(row.into()))).await
     }
 
-    async fn insert_stream(
-        &self,
-        group: &GroupId,
-        row: &StreamRow,
-    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
-        self.call(self.inner.insert_stream(group, row)).await
-    }
-
-    async fn update_worker(
-        &self,
-        group: &GroupId,
-        id: &WorkerId,
-        update: &WorkerUpdate,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        let (store, group, id, update) = (self.inner.clone(), group.clone(), id.clone(), update.clone());
-        let twice =
-            self.has_bug(StoreBug::RepeatsHeartbeats) && matches!(update, WorkerUpdate::Heartbeat { .. });
-        self.write(async move {
-            let outcome = store.update_worker(&group, &id, &update).await;
+    async fn update_worker(&self, group: &GroupId, write: RowWrite) -> Result<RowOutcome, StoreError> {
+        let (store, group) = (self.inner.clone(), group.clone());
+        let twice = self.has_bug(StoreBug::RepeatsHeartbeats)
+            && matches!(write, RowWrite::UpdateWorker(_, WorkerUpdate::Heartbeat { .. }));
+        self.send(async move {
+            let outcome = store.write(&group, &write).await;
             if twice {
-                let _ = store.update_worker(&group, &id, &update).await;
+                let _ = store.write(&group, &write).await;
             }
             outcome
         })
@@ -219,22 +201,26 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         group: &GroupId,
         key: &LeaseKey,
         update: &LeaseUpdate,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
+    ) -> Result<RowOutcome, StoreError> {
         let refused = match update {
             LeaseUpdate::Acquire { .. } => is_refused(key),
             LeaseUpdate::Claim { .. } => true,
             _ => false,
         };
         if refused && self.has_bug(StoreBug::RefusesSome) {
-            return Ok(WriteOutcome::Refused { current: self.inner.lease(group, key).await? });
+            let current = self.inner.read(group, &RowKey::Lease(key.clone())).await?;
+            return Ok(RowOutcome::Refused { current });
         }
         let lowers =
             self.has_bug(StoreBug::LowersPositions) && matches!(update, LeaseUpdate::Checkpoint { .. });
-        let update = with_bug(self.bug, update);
+        let write = RowWrite::UpdateLease(key.clone(), with_bug(self.bug, update));
         let (store, group, key) = (self.inner.clone(), group.clone(), key.clone());
-        self.write(async move {
-            let outcome = store.update_lease(&group, &key, &update).await?;
-            if let (true, WriteOutcome::Applied { before: Some(before), after }) = (lowers, &outcome) {
+        self.send(async move {
+            let outcome = store.write(&group, &write).await?;
+            if let RowOutcome::Stored { before: Some(Row::Lease(before)), after: Row::Lease(after) } =
+                &outcome
+                && lowers
+            {
                 let back = LeaseUpdate::Seek { seen: after.epoch, to: before.position };
                 store.update_lease(&group, &key, &back).await?;
             }
@@ -243,36 +229,13 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         .await
     }
 
-    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
-        if self.has_bug(StoreBug::KeepsWorkers) {
-            // It looks dead to the others all the same.
-            if let Some(row) = self.inner.worker(group, id).await?
-                && row.state != WorkerState::Fenced
-            {
-                self.inner.update_worker(group, id, &WorkerUpdate::Fence { seen: row.heartbeat }).await?;
-            }
-            return Ok(());
+    /// The worker's row stays, and looks dead to the others all the same.
+    async fn keep_worker(&self, group: &GroupId, id: &WorkerId) -> Result<RowOutcome, StoreError> {
+        if let Some(row) = self.inner.worker(group, id).await?
+            && row.state != WorkerState::Fenced
+        {
+            self.inner.update_worker(group, id, &WorkerUpdate::Fence { seen: row.heartbeat }).await?;
         }
-        self.call(self.inner.delete_worker(group, id)).await
-    }
-
-    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
-        self.call(self.inner.delete_lease(group, key, seen)).await
-    }
-
-    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
-        self.call(self.inner.delete_stream(group, id)).await
-    }
-
-    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
-        self.call(self.inner.delete_group(group)).await
-    }
-
-    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
-        self.call(self.inner.group(group)).await
-    }
-
-    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
-        self.call(self.inner.update_group(group, update)).await
+        Ok(RowOutcome::Deleted)
     }
 }

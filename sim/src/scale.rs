@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini_lease::{
     AssignmentPolicy, CheckpointMetadata, CountingStore, Counts, GroupId, HashRange, JoinError, Lease,
-    LeaseKey, LeaseRow, LeaseStore, Listing, Member, MemberConfig, MemberEvent, MemoryStore, Position,
-    ShardId, StoreOperation, StreamId, WallClock, WorkerName, plan,
+    LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, Listing, Member, MemberConfig, MemberEvent, MemoryStore,
+    Position, ShardId, StoreOperation, StreamId, WallClock, WorkerName, plan,
 };
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet, spawn};

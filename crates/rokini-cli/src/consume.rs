@@ -7,7 +7,7 @@ mod settings;
 
 use std::pin::pin;
 
-use rokini::lease::store::dynamo::DynamoStore;
+use rokini::lease::DynamoStore;
 use rokini::lease::{GroupId, LeaseStore};
 use rokini::{
     ConfigKey, Consumer, ErrorKind, Event, EventKind, Monitoring, OtlpTraces, ShutdownReport, StreamRef,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::WorkerId;
+use crate::types::WorkerId;
 
 /// Whether a duty falls to `me` in the interval of this number: exactly one of those who take part has it, and
 /// different duties fall to different workers. The choice needs no agreement, only the same inputs; where they

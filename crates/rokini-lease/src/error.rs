@@ -123,9 +123,9 @@ pub enum LeaseError {
     #[error("position {given} is behind {stored}, which is stored already")]
     Behind {
         /// What was asked for.
-        given: crate::Position,
+        given: crate::position::Position,
         /// What is stored.
-        stored: crate::Position,
+        stored: crate::position::Position,
     },
     /// More bytes of application state beside a pending position than a lease holds.
     #[error(

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
 
+use crate::error::{LeaseError, LostCause, StoreError};
 use crate::member::shared::Shared;
-use crate::{
-    CheckpointMetadata, Epoch, LeaseError, LeaseKey, LeaseRow, LeaseUpdate, LostCause, Notification,
-    PENDING_STATE_LIMIT, PendingPosition, Position, StoreError, WorkerId, WorkerState, WorkerUpdate,
-    WriteOutcome,
-};
+use crate::position::Position;
+use crate::row::{CheckpointMetadata, LeaseRow, Notification, PendingPosition, WorkerState};
+use crate::store::LeaseStoreExt;
+use crate::types::{Epoch, LeaseKey, WorkerId};
+use crate::update::{LeaseUpdate, PENDING_STATE_LIMIT, WorkerUpdate};
+use crate::write::WriteOutcome;
 
 /// How long a write that moves a lease is tried again before the lease is left to reconciliation.
 const MOVE_RETRY: Duration = Duration::from_millis(100);
@@ -323,7 +325,7 @@ impl Lease {
         }
         if !self.shared.is_valid() {
             return Err(LeaseError::Store(StoreError::new(
-                crate::StoreErrorKind::Unavailable,
+                crate::error::StoreErrorKind::Unavailable,
                 "heartbeats do not arrive, so positions cannot be stored: wait until the lease store answers again",
             )));
         }

@@ -16,10 +16,12 @@ mod process;
 mod retire;
 mod row;
 mod skipped;
-pub mod store;
+mod store;
+mod text;
 mod types;
 mod update;
 mod watch;
+mod write;
 
 pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};
 
@@ -31,20 +33,24 @@ pub use member::{HeartbeatStats, JoinError, Member, MemberConfig, MemberEvent};
 pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
 pub use plan::{AssignmentPolicy, CustomAssignment, Move, plan};
 pub use position::{InvalidPosition, Position, Progress};
+pub use process::ProcessIdentity;
 pub use retire::retirable;
 pub use row::{
-    CheckpointMetadata, GroupRow, GroupView, LeaseRow, Notification, PendingPosition, ProcessIdentity,
-    StreamRow, UnreadableRow, WorkerLoad, WorkerRow, WorkerState,
+    CheckpointMetadata, GroupRow, GroupView, LeaseRow, Notification, PendingPosition, Row, RowKey, StreamRow,
+    UnreadableRow, WorkerLoad, WorkerRow, WorkerState,
 };
 pub use skipped::SkippedRecords;
-pub use store::counting::{CountingStore, Counts};
+#[cfg(feature = "conformance")]
+pub use store::conformance;
 #[cfg(feature = "dynamo")]
-pub use store::dynamo::{BillingMode, DynamoStore};
-pub use store::faults::{FaultTarget, FaultyStore, StoreFault};
-pub use store::memory::MemoryStore;
-pub use store::{LeaseStore, Listing, StoreOperation};
+pub use store::{BillingMode, DynamoStore};
+pub use store::{
+    CountingStore, Counts, FaultTarget, FaultyStore, LeaseStore, LeaseStoreExt, Listing, MemoryStore,
+    StoreFault, StoreOperation,
+};
 pub use types::{
     Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, ShardId, StreamId, WorkerId,
     WorkerName,
 };
-pub use update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, PENDING_STATE_LIMIT, WorkerUpdate, WriteOutcome};
+pub use update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, PENDING_STATE_LIMIT, WorkerUpdate};
+pub use write::{RowOutcome, RowWrite, WriteOutcome};

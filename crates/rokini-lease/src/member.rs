@@ -10,11 +10,15 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::WallClock;
+use crate::error::StoreError;
+use crate::lease::Lease;
 use crate::plan::AssignmentPolicy;
-use crate::{
-    GroupId, GroupView, Lease, LeaseStore, ProcessIdentity, StoreError, StreamId, WallClock, WorkerId,
-    WorkerName,
-};
+use crate::process::ProcessIdentity;
+use crate::row::GroupView;
+use crate::store::LeaseStore;
+use crate::store::LeaseStoreExt;
+use crate::types::{GroupId, StreamId, WorkerId, WorkerName};
 
 mod beats;
 mod control;
@@ -115,7 +119,7 @@ pub enum JoinError {
         /// The name both have.
         name: WorkerName,
         /// The other one.
-        incarnation: crate::Incarnation,
+        incarnation: crate::types::Incarnation,
     },
     /// The settings contradict each other.
     #[error("{0}")]
@@ -216,7 +220,7 @@ impl Member {
     /// as they look. Tries until `deadline`; a row that could not be removed is fenced by others in time.
     pub async fn leave(&self, deadline: Instant) {
         self.begin_leave();
-        self.shared.stop(crate::LostCause::Stopped);
+        self.shared.stop(crate::error::LostCause::Stopped);
         let remove = async {
             while let Err(error) = self.shared.store.delete_worker(&self.shared.group, &self.shared.me).await
             {

@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::clock::WallClock;
+use crate::error::StoreError;
+use crate::position::Position;
+use crate::row::{GroupView, LeaseRow, Notification, UnreadableRow, WorkerState};
+use crate::store::LeaseStore;
+use crate::store::LeaseStoreExt;
+use crate::store::Listing;
+use crate::types::{GroupId, LeaseKey, StreamId, WorkerId};
+use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
 use crate::watch::FleetWatch;
-use crate::{
-    GroupId, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, Notification,
-    Position, StoreError, StreamId, UnreadableRow, WallClock, WorkerId, WorkerState, WorkerUpdate,
-    WriteOutcome,
-};
+use crate::write::WriteOutcome;
 
 mod order;
 
@@ -393,7 +398,7 @@ impl Operator {
             let mut workers = self.store.list(&self.group, Listing::Workers).await?.workers;
             workers.retain(|row| row.state != WorkerState::Fenced);
             watch.observe(&workers, tokio::time::Instant::now());
-            let beats = |row: &&crate::WorkerRow| {
+            let beats = |row: &&crate::row::WorkerRow| {
                 *first.entry(row.id.clone()).or_insert(row.heartbeat) != row.heartbeat
             };
             let alive: Vec<String> =

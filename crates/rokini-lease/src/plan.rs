@@ -5,7 +5,9 @@
 
 use std::collections::HashSet;
 
-use crate::{GroupView, LeaseKey, LeaseRow, Position, WorkerId};
+use crate::position::Position;
+use crate::row::{GroupView, LeaseRow};
+use crate::types::{LeaseKey, WorkerId};
 
 mod custom;
 mod even;

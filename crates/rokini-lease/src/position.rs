@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::SequenceNumber;
+use rokini_types::SequenceNumber;
+
+use crate::text::serde_as_text;
 
 /// How far a shard has been processed. The order is the order of progress.
 ///
@@ -74,6 +76,8 @@ impl Position {
         }
     }
 }
+
+serde_as_text!(Position);
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,19 @@
 
 use std::io;
 
-use crate::ProcessIdentity;
+use serde::{Deserialize, Serialize};
+
+/// Where a worker's process runs, so that a newcomer on the same host can prove that it is gone.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProcessIdentity {
+    /// Names this boot of the host and the process's name space in it. Two processes with equal `host` see
+    /// each other's process ids.
+    pub host: String,
+    /// The process id.
+    pub pid: u32,
+    /// When the process started, in the host's own unit: a reused process id differs in it.
+    pub started: u64,
+}
 
 impl ProcessIdentity {
     /// The mark of this process, where the system tells (Linux).

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{LeaseRow, Position, ShardId};
+use crate::position::Position;
+use crate::row::LeaseRow;
+use crate::types::ShardId;
 
 /// The ended leases of one stream whose rows nothing needs any more, parents before their children: in this order
 /// they can be removed, each under the epoch it has here.
@@ -56,7 +58,7 @@ pub fn retirable<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LeaseKey, StreamId};
+    use crate::types::{LeaseKey, StreamId};
 
     fn id(name: &str) -> ShardId {
         ShardId::new(name).unwrap()

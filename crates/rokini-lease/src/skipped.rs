@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::SequenceNumber;
+use rokini_types::SequenceNumber;
+
+use crate::text::serde_as_text;
 use crate::types::InvalidKey;
 
 /// Records of a shard that its consumers passed over, for people: how many since the lease was made, and the last of
@@ -38,6 +40,8 @@ impl SkippedRecords {
         self.last.iter().copied().flatten()
     }
 }
+
+serde_as_text!(SkippedRecords);
 
 impl fmt::Display for SkippedRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

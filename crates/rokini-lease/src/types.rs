@@ -4,6 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use crate::text::serde_as_text;
+
 /// A name that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -117,7 +121,7 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// A text that does not name a worker incarnation or a lease, met in a stored row.
+/// A text in a stored row, or a stored key, that is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a {what}: `{given}`")]
 pub struct InvalidKey {
@@ -211,8 +215,10 @@ impl FromStr for LeaseKey {
     }
 }
 
+serde_as_text!(GroupId, WorkerName, StreamId, ShardId, WorkerId, LeaseKey, HashRange);
+
 /// The fencing token of a lease. It grows at every change of owner, and of position by an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
 
 impl Epoch {
@@ -229,13 +235,30 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// The span of partition-key hashes a shard takes, both ends included.
+/// The range of partition-key hashes a shard takes, both ends included. Its text form is `<start>-<end>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashRange {
     /// The first hash.
     pub start: u128,
     /// The last hash.
     pub end: u128,
+}
+
+impl fmt::Display for HashRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.start, self.end)
+    }
+}
+
+impl FromStr for HashRange {
+    type Err = InvalidKey;
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let parse = || {
+            let (start, end) = text.split_once('-')?;
+            Some(Self { start: start.parse().ok()?, end: end.parse().ok()? })
+        };
+        parse().ok_or_else(|| InvalidKey::new("hash range", text))
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Every conditional write as a value, with its meaning as a pure function.
 //!
-//! `apply` is the specification: [`crate::MemoryStore`] runs it under a lock, [`crate::DynamoStore`] says the
-//! same in condition expressions, and the conformance suite compares stores with it.
+//! `apply` is the specification: the store in memory runs it under a lock, the one on DynamoDB says the same in
+//! condition expressions, and the conformance suite compares stores with it.
 
 use std::collections::BTreeSet;
 
-use crate::{
-    CheckpointMetadata, Epoch, GroupRow, LeaseRow, Notification, PendingPosition, Position, ShardId,
-    StreamId, WorkerId, WorkerLoad, WorkerRow, WorkerState,
+use crate::position::Position;
+use crate::row::{
+    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, WorkerLoad, WorkerRow, WorkerState,
 };
+use crate::types::{Epoch, ShardId, StreamId, WorkerId};
 
 /// The most notes a mailbox holds. One note is about 60 bytes, so a full mailbox stays far below the 1 KB that
 /// one write unit of DynamoDB covers twice.
@@ -17,40 +18,6 @@ pub const MAILBOX_LIMIT: usize = 32;
 /// The most bytes of application state beside a pending position: 16 KiB. Every full listing of the group reads
 /// them, and a row of DynamoDB holds 400 KB.
 pub const PENDING_STATE_LIMIT: usize = 16 * 1024;
-
-/// What came of a conditional write.
-#[derive(Debug, Clone, PartialEq)]
-pub enum WriteOutcome<R> {
-    /// It took effect.
-    Applied {
-        /// The row before; unknown where the reply was lost and the effect was found by reading back.
-        before: Option<R>,
-        /// The row after.
-        after: R,
-    },
-    /// Its condition did not hold, and nothing changed.
-    Refused {
-        /// The row as it stands, `None` where there is none.
-        current: Option<R>,
-    },
-}
-
-impl<R> WriteOutcome<R> {
-    /// Whether the write took effect.
-    #[must_use]
-    pub fn applied(self) -> Option<R> {
-        match self {
-            Self::Applied { after, .. } => Some(after),
-            Self::Refused { .. } => None,
-        }
-    }
-
-    /// Whether the write took effect.
-    #[must_use]
-    pub fn is_applied(&self) -> bool {
-        matches!(self, Self::Applied { .. })
-    }
-}
 
 /// A conditional write on a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -278,6 +245,12 @@ impl GroupUpdate {
             Self::Pause { at } => GroupRow { paused_at: row.paused_at.or(Some(*at)) },
             Self::Resume => GroupRow { paused_at: None },
         }
+    }
+
+    /// Whether this row shows that the update took effect although its reply was lost.
+    #[must_use]
+    pub fn took_effect(&self, row: &GroupRow) -> bool {
+        self.apply(row) == *row
     }
 }
 

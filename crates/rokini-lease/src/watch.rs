@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{WorkerId, WorkerRow, WorkerState};
+use crate::row::{WorkerRow, WorkerState};
+use crate::types::WorkerId;
 
 /// Watches the beats of a fleet.
 ///
@@ -81,7 +82,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::WorkerName;
+    use crate::types::WorkerName;
 
     const FAILOVER: Duration = Duration::from_secs(10);
 

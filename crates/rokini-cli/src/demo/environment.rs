@@ -9,7 +9,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_smithy_http_client::Builder as HttpClient;
 use rand::Rng;
-use rokini_lease::store::dynamo::DynamoStore;
+use rokini_lease::DynamoStore;
 use rokini_lease::{GroupId, GroupView, LeaseStore, Listing};
 use rokini_local::{Database, Faults, LocalDynamo, LocalKinesis};
 use serde::Serialize;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rokini::lease::store::dynamo::DynamoStore;
+use rokini::lease::DynamoStore;
 use rokini::lease::{
     GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, Listing, Operator, OperatorError, Scope, StreamId,
     StreamRow, WallClock,

@@ -10,14 +10,18 @@ use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::shared::{Inbox, Named, Shared};
+use crate::duty::{interval_number, on_duty};
+use crate::error::{LostCause, StoreError, StoreErrorKind};
 use crate::lease::{Hold, send_note, settled};
 use crate::plan::{Move, active, plan_or_refuse};
+use crate::position::Position;
+use crate::row::{GroupView, LeaseRow, Notification, UnreadableRow, WorkerRow, WorkerState};
+use crate::store::LeaseStoreExt;
+use crate::store::Listing;
+use crate::types::{LeaseKey, WorkerId};
+use crate::update::{LeaseUpdate, WorkerUpdate};
 use crate::watch::FleetWatch;
-use crate::{
-    GroupView, LeaseKey, LeaseRow, LeaseUpdate, Listing, LostCause, Notification, Position, StoreError,
-    StoreErrorKind, UnreadableRow, WorkerId, WorkerRow, WorkerState, WorkerUpdate, WriteOutcome,
-    interval_number, on_duty,
-};
+use crate::write::WriteOutcome;
 
 /// The duty of removing the rows of the dead.
 const RETIRE_FENCED: &str = "retire fenced workers";

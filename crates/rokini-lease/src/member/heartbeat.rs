@@ -8,8 +8,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::MemberEvent;
 use super::shared::Shared;
+use crate::error::LostCause;
+use crate::row::{WorkerLoad, WorkerState};
+use crate::store::LeaseStoreExt;
 use crate::update::MAILBOX_LIMIT;
-use crate::{LostCause, WorkerLoad, WorkerState, WorkerUpdate, WriteOutcome};
+use crate::update::WorkerUpdate;
+use crate::write::WriteOutcome;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 

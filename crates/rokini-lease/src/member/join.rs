@@ -5,10 +5,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{JoinError, MemberConfig};
-use crate::{
-    GroupId, LeaseStore, Listing, ProcessIdentity, StoreError, WorkerId, WorkerRow, WorkerState,
-    WorkerUpdate, WriteOutcome,
-};
+use crate::error::StoreError;
+use crate::process::ProcessIdentity;
+use crate::row::{WorkerRow, WorkerState};
+use crate::store::LeaseStore;
+use crate::store::LeaseStoreExt;
+use crate::store::Listing;
+use crate::types::{GroupId, WorkerId};
+use crate::update::WorkerUpdate;
+use crate::write::WriteOutcome;
 
 /// Inserts the row of `me` once no other live incarnation of its name is left. Returns until when the worker is
 /// valid.

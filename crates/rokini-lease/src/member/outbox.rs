@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Notification, WorkerId};
+use crate::row::Notification;
+use crate::types::WorkerId;
 
 /// They say where to look, and a look twice does no harm: the order does not matter, and neither does a note that
 /// arrived although its reply was lost.

@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::beats::Beats;
 use super::outbox::Outbox;
 use super::{MemberConfig, MemberEvent};
+use crate::clock::WallClock;
+use crate::error::LostCause;
 use crate::lease::Hold;
-use crate::{
-    Epoch, GroupId, GroupRow, GroupView, Lease, LeaseKey, LeaseRow, LeaseStore, LostCause, Notification,
-    StreamId, WallClock, WorkerId, WorkerRow, WorkerState,
-};
+use crate::lease::Lease;
+use crate::row::{GroupRow, GroupView, LeaseRow, Notification, WorkerRow, WorkerState};
+use crate::store::LeaseStore;
+use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
 
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn LeaseStore>,

@@ -1,5 +1,6 @@
 //! Fleets of members on one store, in virtual time.
 
+use crate::store::LeaseStoreExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +12,19 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{JoinError, Member, MemberConfig, MemberEvent};
-use crate::{
-    CheckpointMetadata, FaultTarget, FaultyStore, GroupId, Lease, LeaseKey, LeaseRow, LeaseStore,
-    LeaseUpdate, Listing, LostCause, MemoryStore, Position, Scope, ShardId, StoreFault, StoreOperation,
-    StreamId, WallClock, WorkerName, WorkerState, WorkerUpdate,
-};
+use crate::Scope;
+use crate::clock::WallClock;
+use crate::error::LostCause;
+use crate::lease::Lease;
+use crate::position::Position;
+use crate::row::{CheckpointMetadata, LeaseRow, WorkerState};
+use crate::store::LeaseStore;
+use crate::store::Listing;
+use crate::store::MemoryStore;
+use crate::store::StoreOperation;
+use crate::store::{FaultTarget, FaultyStore, StoreFault};
+use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerName};
+use crate::update::{LeaseUpdate, WorkerUpdate};
 
 mod operator;
 mod recurring;
@@ -354,7 +363,7 @@ async fn a_seek_restarts_the_shard_from_there_and_refuses_a_checkpoint_in_flight
     a.leases[&key(0)].checkpoint(at(9), CheckpointMetadata::default()).await.unwrap();
     let seen = a.leases[&key(0)].epoch();
     store.update_lease(&group(), &key(0), &LeaseUpdate::Seek { seen, to: at(3) }).await.unwrap();
-    let note = crate::Notification::Changed(key(0));
+    let note = crate::row::Notification::Changed(key(0));
     store.update_worker(&group(), a.member.id(), &WorkerUpdate::Notify(note)).await.unwrap();
     assert!(a.leases[&key(0)].checkpoint(at(10), CheckpointMetadata::default()).await.is_err());
     a.live(2 * SECOND).await;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{LeaseKey, LeaseRow};
+use crate::row::LeaseRow;
+use crate::types::LeaseKey;
 
 /// The rows, each after its parents as far as they are among them; those of a circle come last.
 pub(super) fn parents_first<'a>(rows: &[&'a LeaseRow]) -> Vec<&'a LeaseRow> {
@@ -28,7 +29,7 @@ pub(super) fn parents_first<'a>(rows: &[&'a LeaseRow]) -> Vec<&'a LeaseRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Position;
+    use crate::position::Position;
 
     fn row(shard: &str, parents: &[&str]) -> LeaseRow {
         let parents = parents.iter().map(|parent| parent.parse().unwrap()).collect();

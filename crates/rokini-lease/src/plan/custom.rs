@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::even;
 use super::fleet::{At, Fleet};
 use super::policy::CustomAssignment;
-use crate::{GroupView, LeaseKey, WorkerId};
+use crate::row::GroupView;
+use crate::types::{LeaseKey, WorkerId};
 
 /// The worker for each lease, and why the policy's result was refused, if it was.
 pub(super) fn spread(

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::active;
-use crate::{GroupView, LeaseRow, StreamId, WorkerId, WorkerRow, WorkerState};
+use crate::row::{GroupView, LeaseRow, WorkerRow, WorkerState};
+use crate::types::{StreamId, WorkerId};
 
 /// The workers that take part and the leases that are to be spread over them.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::{GroupView, LeaseKey, WorkerId};
+use crate::row::GroupView;
+use crate::types::{LeaseKey, WorkerId};
 
 /// How leases are spread over the workers that read their stream. Must be the same for all workers of a group.
 #[derive(Debug, Clone, Default)]

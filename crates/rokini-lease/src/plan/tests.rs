@@ -5,7 +5,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::{Position, ShardId, StreamId, WorkerName, WorkerRow, WorkerState};
+use crate::position::Position;
+use crate::row::{WorkerRow, WorkerState};
+use crate::types::{ShardId, StreamId, WorkerName};
 
 fn worker(n: usize) -> WorkerId {
     let name = WorkerName::new(format!("w{n:03}")).unwrap();

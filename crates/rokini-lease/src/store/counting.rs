@@ -1,4 +1,4 @@
-//! Counts what a store is asked for, and what DynamoDB would bill for it.
+//! Counts what a store is asked for, and what DynamoDB would cost for it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{LeaseStore, Listing, StoreOperation};
-use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, StoreError, StreamId,
-    StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
-};
+use super::contract::LeaseStore;
+use super::listing::Listing;
+use super::operation::StoreOperation;
+use crate::error::StoreError;
+use crate::row::{GroupRow, GroupView, Row, RowKey};
+use crate::types::GroupId;
+use crate::write::{RowOutcome, RowWrite};
 
 mod size;
 
@@ -70,25 +72,25 @@ impl Counts {
         self.requests
     }
 
-    /// Read units that DynamoDB would bill: estimated from the sizes of the rows.
+    /// Read units that DynamoDB would cost: estimated from the sizes of the rows.
     #[must_use]
     pub fn read_units(&self) -> f64 {
         self.read_halves as f64 / 2.0
     }
 
-    /// Write units that DynamoDB would bill: estimated from the sizes of the rows before and after.
+    /// Write units that DynamoDB would cost: estimated from the sizes of the rows before and after.
     #[must_use]
     pub fn write_units(&self) -> u64 {
         self.writes
     }
 
-    fn add(&mut self, operation: StoreOperation, bill: Bill) {
+    fn add(&mut self, operation: StoreOperation, cost: CallCost) {
         *self.calls.entry(operation).or_default() += 1;
-        self.requests += bill.requests;
-        self.read_halves += bill.read_halves;
-        self.writes += bill.writes;
-        self.refused += u64::from(bill.refused);
-        self.failed += u64::from(bill.failed);
+        self.requests += cost.requests;
+        self.read_halves += cost.read_halves;
+        self.writes += cost.writes;
+        self.refused += u64::from(cost.refused);
+        self.failed += u64::from(cost.failed);
     }
 }
 
@@ -129,9 +131,9 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What one call came to.
+/// What one call cost.
 #[derive(Debug, Clone, Copy, Default)]
-struct Bill {
+struct CallCost {
     requests: u64,
     read_halves: u64,
     writes: u64,
@@ -139,7 +141,7 @@ struct Bill {
     failed: bool,
 }
 
-impl Bill {
+impl CallCost {
     const FAILED: Self = Self { requests: 1, read_halves: 0, writes: 0, refused: false, failed: true };
     const FREE: Self = Self { failed: false, ..Self::FAILED };
 
@@ -156,14 +158,16 @@ impl Bill {
         Self { writes: bytes.div_ceil(WRITE_UNIT).max(1), ..Self::FREE }
     }
 
-    /// A refused write is billed like one that took effect, by the row as it stands.
-    fn outcome<R>(outcome: &WriteOutcome<R>, size: impl Fn(&R) -> u64) -> Self {
+    /// A refused write is billed like one that took effect, by the row as it stands. The size of a deleted row is not known
+    /// here: such rows fit one unit as a rule.
+    fn outcome(group: &GroupId, write: &RowWrite, outcome: &RowOutcome) -> Self {
+        let deletes = matches!(write, RowWrite::Delete(_) | RowWrite::DeleteLease(..));
+        let size = |row: &Option<Row>| row.as_ref().map_or(0, |row| size::row(group, row));
         match outcome {
-            WriteOutcome::Applied { before, after } => {
-                Self::write(before.as_ref().map_or(0, &size).max(size(after)))
-            }
-            WriteOutcome::Refused { current } => {
-                Self { refused: true, ..Self::write(current.as_ref().map_or(0, size)) }
+            RowOutcome::Stored { before, after } => Self::write(size(before).max(size::row(group, after))),
+            RowOutcome::Deleted => Self::write(0),
+            RowOutcome::Refused { current } => {
+                Self { refused: true, ..Self::write(if deletes { 0 } else { size(current) }) }
             }
         }
     }
@@ -174,8 +178,7 @@ impl Bill {
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 /// # runtime.block_on(async {
-/// use rokini_lease::store::{Listing, StoreOperation};
-/// use rokini_lease::{CountingStore, GroupId, LeaseStore, MemoryStore};
+/// use rokini_lease::{CountingStore, GroupId, LeaseStore, Listing, MemoryStore, StoreOperation};
 /// let store = CountingStore::new(MemoryStore::new());
 /// let before = store.snapshot();
 /// store.list(&GroupId::new("billing")?, Listing::Workers).await?;
@@ -218,10 +221,10 @@ impl<S: LeaseStore> CountingStore<S> {
         &self,
         operation: impl Into<StoreOperation>,
         result: Result<T, StoreError>,
-        bill: impl FnOnce(&T) -> Bill,
+        cost: impl FnOnce(&T) -> CallCost,
     ) -> Result<T, StoreError> {
-        let bill = result.as_ref().map_or(Bill::FAILED, bill);
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).add(operation.into(), bill);
+        let cost = result.as_ref().map_or(CallCost::FAILED, cost);
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).add(operation.into(), cost);
         result
     }
 }
@@ -229,7 +232,7 @@ impl<S: LeaseStore> CountingStore<S> {
 #[async_trait]
 impl<S: LeaseStore> LeaseStore for CountingStore<S> {
     async fn init(&self) -> Result<(), StoreError> {
-        self.count(StoreOperation::Init, self.inner.init().await, |()| Bill::FREE)
+        self.count(StoreOperation::Init, self.inner.init().await, |()| CallCost::FREE)
     }
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
@@ -238,110 +241,22 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
             let leases = view.leases.iter().map(|row| size::lease(group, row));
             let streams = view.streams.iter().map(|row| size::stream(group, row));
             let own = (view.group != GroupRow::default()).then(|| size::group(group, &view.group));
-            let bill = Bill::listing(workers.chain(leases).chain(streams).chain(own).sum());
+            let cost = CallCost::listing(workers.chain(leases).chain(streams).chain(own).sum());
             let weight = if listing == Listing::WorkersNow { 2 } else { 1 };
-            Bill { read_halves: bill.read_halves * weight, ..bill }
+            CallCost { read_halves: cost.read_halves * weight, ..cost }
         })
     }
 
-    async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
-        self.count(StoreOperation::Read, self.inner.worker(group, id).await, |row| {
-            Bill::read(row.as_ref().map_or(0, |row| size::worker(group, row)))
+    async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        self.count(StoreOperation::Read, self.inner.read(group, key).await, |row| {
+            CallCost::read(row.as_ref().map_or(0, |row| size::row(group, row)))
         })
     }
 
-    async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
-        self.count(StoreOperation::Read, self.inner.lease(group, key).await, |row| {
-            Bill::read(row.as_ref().map_or(0, |row| size::lease(group, row)))
+    async fn write(&self, group: &GroupId, write: &RowWrite) -> Result<RowOutcome, StoreError> {
+        self.count(write, self.inner.write(group, write).await, |outcome| {
+            CallCost::outcome(group, write, outcome)
         })
-    }
-
-    async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
-        self.count(StoreOperation::Read, self.inner.stream(group, id).await, |row| {
-            Bill::read(row.as_ref().map_or(0, |row| size::stream(group, row)))
-        })
-    }
-
-    async fn insert_worker(
-        &self,
-        group: &GroupId,
-        row: &WorkerRow,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        self.count(StoreOperation::Insert, self.inner.insert_worker(group, row).await, |outcome| {
-            Bill::outcome(outcome, |row| size::worker(group, row))
-        })
-    }
-
-    async fn insert_lease(
-        &self,
-        group: &GroupId,
-        row: &LeaseRow,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        self.count(StoreOperation::Insert, self.inner.insert_lease(group, row).await, |outcome| {
-            Bill::outcome(outcome, |row| size::lease(group, row))
-        })
-    }
-
-    async fn insert_stream(
-        &self,
-        group: &GroupId,
-        row: &StreamRow,
-    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
-        self.count(StoreOperation::Insert, self.inner.insert_stream(group, row).await, |outcome| {
-            Bill::outcome(outcome, |row| size::stream(group, row))
-        })
-    }
-
-    async fn update_worker(
-        &self,
-        group: &GroupId,
-        id: &WorkerId,
-        update: &WorkerUpdate,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        self.count(update, self.inner.update_worker(group, id, update).await, |outcome| {
-            Bill::outcome(outcome, |row| size::worker(group, row))
-        })
-    }
-
-    async fn update_lease(
-        &self,
-        group: &GroupId,
-        key: &LeaseKey,
-        update: &LeaseUpdate,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        self.count(update, self.inner.update_lease(group, key, update).await, |outcome| {
-            Bill::outcome(outcome, |row| size::lease(group, row))
-        })
-    }
-
-    // The size of a deleted row is not known here: rows of workers and leases fit one unit as a rule.
-    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
-        self.count(StoreOperation::Delete, self.inner.delete_worker(group, id).await, |()| Bill::write(0))
-    }
-
-    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
-        self.count(StoreOperation::Delete, self.inner.delete_lease(group, key, seen).await, |deleted| Bill {
-            refused: !deleted,
-            ..Bill::write(0)
-        })
-    }
-
-    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
-        let result = self.inner.group(group).await;
-        self.count(StoreOperation::Read, result, |row| Bill::read(size::group(group, row)))
-    }
-
-    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
-        let result = self.inner.update_group(group, update).await;
-        self.count(StoreOperation::UpdateGroup, result, |row| Bill::write(size::group(group, row)))
-    }
-
-    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
-        self.count(StoreOperation::Delete, self.inner.delete_stream(group, id).await, |()| Bill::write(0))
-    }
-
-    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
-        self.count(StoreOperation::Delete, self.inner.delete_group(group).await, |()| Bill::write(0))
     }
 }
 

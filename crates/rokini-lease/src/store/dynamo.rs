@@ -11,42 +11,33 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Builder};
 use aws_types::SdkConfig;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use self::attributes::{LAYOUT_ROW, Partition};
 use self::calls::Calls;
 use self::failure::Place;
-use self::partition::{Partition, Partitions};
-use super::{LeaseStore, Listing};
-use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, StoreError, StreamId,
-    StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
-};
+use self::items::LayoutRow;
+use self::partition::Partitions;
+use super::contract::LeaseStore;
+use super::listing::Listing;
+use crate::error::StoreError;
+use crate::row::{GroupView, Row, RowKey};
+use crate::types::GroupId;
+use crate::write::{RowOutcome, RowWrite};
 
 mod attempts;
+mod attributes;
+mod billing;
 mod calls;
 mod expression;
 mod failure;
+mod fields;
 mod items;
 mod partition;
 mod table;
 
+pub use billing::BillingMode;
+
 /// Partition keys of one group that are listed at once.
 const LISTINGS_AT_ONCE: usize = 8;
-
-/// How a table made by [`DynamoStore::create_table`] is paid for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum BillingMode {
-    /// By request. Nothing to size, nothing to pay while idle.
-    #[default]
-    PayPerRequest,
-    /// By capacity set aside. At one heartbeat and one look at the fleet a second, each worker needs 1 write unit
-    /// and half a read unit for every 20 workers or so in its group (a worker's row is about 200 bytes, and half
-    /// a read unit covers 4 KB). Both are at least 1.
-    Provisioned {
-        /// Read capacity units.
-        read_units: u32,
-        /// Write capacity units.
-        write_units: u32,
-    },
-}
 
 /// Leases in one DynamoDB table, for any number of groups.
 ///
@@ -210,120 +201,88 @@ impl LeaseStore for DynamoStore {
             view.leases.extend(part.leases);
             view.unreadable.extend(part.unreadable);
         }
-        // By the bytes of the sort key, which is the order within one partition key.
-        view.workers.sort_by(|a, b| a.id.cmp(&b.id));
-        view.leases.sort_by(|a, b| a.key.cmp(&b.key));
+        view.sort();
         Ok(view)
     }
 
-    async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
-        let row = items::worker_key(id);
-        self.calls.get(&self.partitions.of(&self.calls, group, &row).await?, &row).await
+    async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        self.calls.get(&self.partition(group, key).await?, &key.to_string()).await
     }
 
-    async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
-        let row = items::lease_key(key);
-        self.calls.get(&self.partitions.of(&self.calls, group, &row).await?, &row).await
+    async fn write(&self, group: &GroupId, write: &RowWrite) -> Result<RowOutcome, StoreError> {
+        let key = write.key();
+        match write {
+            RowWrite::Insert(row) => self.insert(group, row, write).await,
+            RowWrite::UpdateGroup(update) => {
+                let after = self.calls.update_group(&group.into(), update).await?;
+                Ok(RowOutcome::Stored { before: None, after: after.into() })
+            }
+            RowWrite::UpdateLease(_, update) => {
+                let part = self.partition(group, &key).await?;
+                self.calls.update(&part, write, expression::lease(update)).await
+            }
+            RowWrite::UpdateWorker(_, update) => {
+                let part = self.partition(group, &key).await?;
+                self.calls.update(&part, write, expression::worker(update)).await
+            }
+            RowWrite::DeleteLease(_, seen) => {
+                let part = self.partition(group, &key).await?;
+                self.calls.delete_lease(&part, key.to_string(), *seen).await
+            }
+            RowWrite::Delete(key) => {
+                let part = self.partition(group, key).await?;
+                self.calls.delete::<Row>(&part, key.to_string()).await?;
+                if *key == RowKey::Group {
+                    self.delete_layout(group).await?;
+                }
+                Ok(RowOutcome::Deleted)
+            }
+        }
+    }
+}
+
+impl DynamoStore {
+    /// The partition key that a row is under.
+    async fn partition(&self, group: &GroupId, key: &RowKey) -> Result<Partition, StoreError> {
+        match key {
+            RowKey::Worker(_) | RowKey::Lease(_) => {
+                self.partitions.of(&self.calls, group, &key.to_string()).await
+            }
+            RowKey::Stream(_) | RowKey::Group => Ok(group.into()),
+        }
     }
 
-    async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
-        self.calls.get(&group.into(), &items::stream_key(id)).await
-    }
-
-    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
-        Ok(self.calls.get(&group.into(), items::GROUP_ROW).await?.unwrap_or_default())
-    }
-
-    async fn insert_worker(
-        &self,
-        group: &GroupId,
-        row: &WorkerRow,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        let key = items::worker_key(&row.id);
-        let part = self.partitions.of(&self.calls, group, &key).await?;
-        let outcome = self.calls.insert(&part, row).await?;
+    async fn insert(&self, group: &GroupId, row: &Row, write: &RowWrite) -> Result<RowOutcome, StoreError> {
+        let key = row.key();
+        if let RowKey::Stream(_) = key {
+            // Whoever begins a group fixes how it is spread.
+            self.partitions.all(&self.calls, group).await?;
+        }
+        let mine = |current: &Row| write.took_effect(Some(current));
+        let part = self.partition(group, &key).await?;
+        let outcome = self.calls.insert(&part, row, mine).await?;
+        if !matches!(key, RowKey::Worker(_)) {
+            return Ok(outcome.into());
+        }
         match self.partitions.look_after_insert(&self.calls, group).await {
-            Ok(false) => Ok(outcome),
+            Ok(false) => Ok(outcome.into()),
             moved => {
                 // It belongs under another key, or nowhere.
                 if outcome.is_applied() {
-                    self.calls.delete::<WorkerRow>(&part, key.clone()).await?;
+                    self.calls.delete::<Row>(&part, key.to_string()).await?;
                 }
                 moved?;
-                self.calls.insert(&self.partitions.of(&self.calls, group, &key).await?, row).await
+                let part = self.partition(group, &key).await?;
+                Ok(self.calls.insert(&part, row, mine).await?.into())
             }
         }
     }
 
-    async fn insert_lease(
-        &self,
-        group: &GroupId,
-        row: &LeaseRow,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        let part = self.partitions.of(&self.calls, group, &items::lease_key(&row.key)).await?;
-        self.calls.insert(&part, row).await
-    }
-
-    async fn insert_stream(
-        &self,
-        group: &GroupId,
-        row: &StreamRow,
-    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
-        // Whoever begins a group fixes how it is spread.
-        self.partitions.all(&self.calls, group).await?;
-        self.calls.insert(&group.into(), row).await
-    }
-
-    async fn update_worker(
-        &self,
-        group: &GroupId,
-        id: &WorkerId,
-        update: &WorkerUpdate,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        let (row, change) = (items::worker_key(id), expression::worker(update));
-        let part = self.partitions.of(&self.calls, group, &row).await?;
-        let (apply, took_effect) = (|row: &_| update.apply(row), |row: &_| update.took_effect(row));
-        self.calls.update(&part, row, change, apply, took_effect).await
-    }
-
-    async fn update_lease(
-        &self,
-        group: &GroupId,
-        key: &LeaseKey,
-        update: &LeaseUpdate,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        let (row, change) = (items::lease_key(key), expression::lease(update));
-        let part = self.partitions.of(&self.calls, group, &row).await?;
-        let (apply, took_effect) = (|row: &_| update.apply(row), |row: &_| update.took_effect(row));
-        self.calls.update(&part, row, change, apply, took_effect).await
-    }
-
-    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
-        self.calls.update_group(&group.into(), update).await
-    }
-
-    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
-        let row = items::worker_key(id);
-        let part = self.partitions.of(&self.calls, group, &row).await?;
-        self.calls.delete::<WorkerRow>(&part, row).await
-    }
-
-    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
-        let row = items::lease_key(key);
-        let part = self.partitions.of(&self.calls, group, &row).await?;
-        self.calls.delete_lease(&part, row, seen).await
-    }
-
-    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
-        self.calls.delete::<StreamRow>(&group.into(), items::stream_key(id)).await
-    }
-
-    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
-        let base = Partition::from(group);
-        self.calls.delete::<GroupRow>(&base, items::GROUP_ROW.to_owned()).await?;
+    /// Removes the row that says how the group is spread.
+    async fn delete_layout(&self, group: &GroupId) -> Result<(), StoreError> {
         // Only a group that says so here, or whose listing said so, has one.
         if !self.partitions.all(&self.calls, group).await?.is_empty() {
-            self.calls.delete::<items::LayoutRow>(&base, items::LAYOUT_ROW.to_owned()).await?;
+            self.calls.delete::<LayoutRow>(&group.into(), LAYOUT_ROW.to_owned()).await?;
         }
         self.partitions.forget(group);
         Ok(())
@@ -332,7 +291,7 @@ impl LeaseStore for DynamoStore {
 
 /// The size of a row's item by the rules of DynamoDB.
 #[cfg(test)]
-pub(super) fn item_size(group: &GroupId, row: &impl items::Row) -> u64 {
+pub(super) fn item_size(group: &GroupId, row: &impl items::StoredRow) -> u64 {
     use aws_sdk_dynamodb::types::AttributeValue;
     fn size(value: &AttributeValue) -> usize {
         match value {

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{LeaseStore, Listing, StoreOperation};
-use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, StoreError,
-    StoreErrorKind, StreamId, StreamRow, WorkerId, WorkerRow, WorkerUpdate, WriteOutcome,
-};
+use super::contract::LeaseStore;
+use super::listing::Listing;
+use super::operation::StoreOperation;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::row::{GroupView, Row, RowKey};
+use crate::types::GroupId;
+use crate::write::{RowOutcome, RowWrite};
 
 mod stale;
 
@@ -101,8 +102,7 @@ struct State {
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 /// # runtime.block_on(async {
-/// use rokini_lease::store::{Listing, StoreOperation};
-/// use rokini_lease::{StoreFault, FaultyStore, GroupId, LeaseStore, MemoryStore};
+/// use rokini_lease::{FaultyStore, GroupId, LeaseStore, Listing, MemoryStore, StoreFault, StoreOperation};
 /// let store = FaultyStore::new(MemoryStore::new(), 1);
 /// store.next(StoreOperation::ListWorkers, StoreFault::Throttle, 1);
 /// let group = GroupId::new("billing")?;
@@ -126,7 +126,7 @@ impl<S> Clone for FaultyStore<S> {
 
 /// What one call meets.
 #[derive(Debug, Default)]
-struct Course {
+struct CallFaults {
     write: bool,
     delay: Duration,
     delay_reply: Duration,
@@ -193,8 +193,8 @@ impl<S: LeaseStore> FaultyStore<S> {
         self.state().rules.push(Rule { target, fault, when });
     }
 
-    fn course(&self, operation: StoreOperation) -> Course {
-        let mut course = Course { write: operation.is_write(), ..Course::default() };
+    fn faults_of(&self, operation: StoreOperation) -> CallFaults {
+        let mut faults = CallFaults { write: operation.is_write(), ..CallFaults::default() };
         let mut state = self.state();
         let State { rng, rules, injected, .. } = &mut *state;
         for rule in rules.iter_mut().filter(|rule| rule.target.has(operation)) {
@@ -212,29 +212,29 @@ impl<S: LeaseStore> FaultyStore<S> {
             *injected += 1;
             match rule.fault {
                 StoreFault::FailBefore => {
-                    course.refusal = course.refusal.or(Some(StoreErrorKind::Unavailable))
+                    faults.refusal = faults.refusal.or(Some(StoreErrorKind::Unavailable))
                 }
-                StoreFault::Throttle => course.refusal = course.refusal.or(Some(StoreErrorKind::Throttled)),
-                StoreFault::LoseReply => course.lose_reply = true,
-                StoreFault::Retry => course.retry = true,
-                StoreFault::Delay(delay) => course.delay += delay,
-                StoreFault::DelayReply(delay) => course.delay_reply += delay,
-                StoreFault::StaleListing => course.stale = true,
+                StoreFault::Throttle => faults.refusal = faults.refusal.or(Some(StoreErrorKind::Throttled)),
+                StoreFault::LoseReply => faults.lose_reply = true,
+                StoreFault::Retry => faults.retry = true,
+                StoreFault::Delay(delay) => faults.delay += delay,
+                StoreFault::DelayReply(delay) => faults.delay_reply += delay,
+                StoreFault::StaleListing => faults.stale = true,
             }
         }
         rules.retain(|rule| !matches!(rule.when, When::Next(0)));
-        course
+        faults
     }
 
     /// Fails when the store is out.
-    fn reach(&self, course: &Course) -> Result<(), StoreError> {
+    fn reach(&self, faults: &CallFaults) -> Result<(), StoreError> {
         let mut state = self.state();
         if state.out {
             state.injected += 1;
             let message = "the store does not answer: wait until it does";
-            return Err(StoreError::new(StoreErrorKind::Unavailable, message).may_have_applied(course.write));
+            return Err(StoreError::new(StoreErrorKind::Unavailable, message).may_have_applied(faults.write));
         }
-        match course.refusal {
+        match faults.refusal {
             None => Ok(()),
             Some(StoreErrorKind::Throttled) => {
                 let message = "the store is asked for too much: try again later";
@@ -246,48 +246,39 @@ impl<S: LeaseStore> FaultyStore<S> {
 
     async fn around<T>(
         &self,
-        course: &Course,
+        faults: &CallFaults,
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        if course.delay > Duration::ZERO {
-            tokio::time::sleep(course.delay).await;
+        if faults.delay > Duration::ZERO {
+            tokio::time::sleep(faults.delay).await;
         }
-        self.reach(course)?;
+        self.reach(faults)?;
         let result = call.await?;
-        if course.delay_reply > Duration::ZERO {
-            tokio::time::sleep(course.delay_reply).await;
+        if faults.delay_reply > Duration::ZERO {
+            tokio::time::sleep(faults.delay_reply).await;
         }
-        if course.lose_reply {
+        if faults.lose_reply {
             let message = "the reply of the store was lost: read the row back";
-            return Err(StoreError::new(StoreErrorKind::Unavailable, message).may_have_applied(course.write));
+            return Err(StoreError::new(StoreErrorKind::Unavailable, message).may_have_applied(faults.write));
         }
         Ok(result)
     }
 
-    /// Makes a conditional write, once more where the course says so.
-    async fn write<'a, R: Send>(
-        &self,
-        operation: impl Into<StoreOperation>,
-        write: impl Fn() -> BoxFuture<'a, Result<WriteOutcome<R>, StoreError>> + Send + Sync,
-        took_effect: impl Fn(&R) -> bool + Send + Sync,
-    ) -> Result<WriteOutcome<R>, StoreError> {
-        let course = self.course(operation.into());
-        let call = async {
-            let first = write().await?;
-            if !course.retry {
-                return Ok(first);
+    /// Makes a write, and once more where it is retried.
+    async fn tries(&self, group: &GroupId, write: &RowWrite, retry: bool) -> Result<RowOutcome, StoreError> {
+        let first = self.inner.write(group, write).await?;
+        if !retry {
+            return Ok(first);
+        }
+        Ok(match self.inner.write(group, write).await? {
+            RowOutcome::Stored { before: Some(before), after } if write.took_effect(Some(&before)) => {
+                RowOutcome::Stored { before: None, after }
             }
-            Ok(match write().await? {
-                WriteOutcome::Applied { before: Some(before), after } if took_effect(&before) => {
-                    WriteOutcome::Applied { before: None, after }
-                }
-                WriteOutcome::Refused { current: Some(current) } if took_effect(&current) => {
-                    WriteOutcome::Applied { before: None, after: current }
-                }
-                other => other,
-            })
-        };
-        self.around(&course, call).await
+            RowOutcome::Refused { current: Some(current) } if write.took_effect(Some(&current)) => {
+                RowOutcome::Stored { before: None, after: current }
+            }
+            other => other,
+        })
     }
 
     /// Shows a listing as of earlier ones, or remembers it for later.
@@ -309,120 +300,25 @@ impl<S: LeaseStore> FaultyStore<S> {
 #[async_trait]
 impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
     async fn init(&self) -> Result<(), StoreError> {
-        self.around(&self.course(StoreOperation::Init), self.inner.init()).await
+        self.around(&self.faults_of(StoreOperation::Init), self.inner.init()).await
     }
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
-        let course = self.course(listing.into());
-        let view = self.around(&course, self.inner.list(group, listing)).await?;
+        let faults = self.faults_of(listing.into());
+        let view = self.around(&faults, self.inner.list(group, listing)).await?;
         Ok(match listing {
             Listing::WorkersNow => view,
-            _ => self.age(group, listing, course.stale, view),
+            _ => self.age(group, listing, faults.stale, view),
         })
     }
 
-    async fn worker(&self, group: &GroupId, id: &WorkerId) -> Result<Option<WorkerRow>, StoreError> {
-        self.around(&self.course(StoreOperation::Read), self.inner.worker(group, id)).await
+    async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        self.around(&self.faults_of(StoreOperation::Read), self.inner.read(group, key)).await
     }
 
-    async fn lease(&self, group: &GroupId, key: &LeaseKey) -> Result<Option<LeaseRow>, StoreError> {
-        self.around(&self.course(StoreOperation::Read), self.inner.lease(group, key)).await
-    }
-
-    async fn stream(&self, group: &GroupId, id: &StreamId) -> Result<Option<StreamRow>, StoreError> {
-        self.around(&self.course(StoreOperation::Read), self.inner.stream(group, id)).await
-    }
-
-    async fn insert_worker(
-        &self,
-        group: &GroupId,
-        row: &WorkerRow,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        let insert = || self.inner.insert_worker(group, row);
-        self.write(StoreOperation::Insert, insert, |current| current == row).await
-    }
-
-    async fn insert_lease(
-        &self,
-        group: &GroupId,
-        row: &LeaseRow,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        let insert = || self.inner.insert_lease(group, row);
-        self.write(StoreOperation::Insert, insert, |current| current == row).await
-    }
-
-    async fn insert_stream(
-        &self,
-        group: &GroupId,
-        row: &StreamRow,
-    ) -> Result<WriteOutcome<StreamRow>, StoreError> {
-        let insert = || self.inner.insert_stream(group, row);
-        self.write(StoreOperation::Insert, insert, |current| current == row).await
-    }
-
-    async fn update_worker(
-        &self,
-        group: &GroupId,
-        id: &WorkerId,
-        update: &WorkerUpdate,
-    ) -> Result<WriteOutcome<WorkerRow>, StoreError> {
-        let write = || self.inner.update_worker(group, id, update);
-        self.write(update, write, |row| update.took_effect(row)).await
-    }
-
-    async fn update_lease(
-        &self,
-        group: &GroupId,
-        key: &LeaseKey,
-        update: &LeaseUpdate,
-    ) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        let write = || self.inner.update_lease(group, key, update);
-        self.write(update, write, |row| update.took_effect(row)).await
-    }
-
-    async fn delete_worker(&self, group: &GroupId, id: &WorkerId) -> Result<(), StoreError> {
-        let course = self.course(StoreOperation::Delete);
-        let delete = async {
-            if course.retry {
-                self.inner.delete_worker(group, id).await?;
-            }
-            self.inner.delete_worker(group, id).await
-        };
-        self.around(&course, delete).await
-    }
-
-    async fn delete_lease(&self, group: &GroupId, key: &LeaseKey, seen: Epoch) -> Result<bool, StoreError> {
-        let course = self.course(StoreOperation::Delete);
-        let delete = async {
-            if course.retry {
-                self.inner.delete_lease(group, key, seen).await?;
-            }
-            self.inner.delete_lease(group, key, seen).await
-        };
-        self.around(&course, delete).await
-    }
-
-    async fn group(&self, group: &GroupId) -> Result<GroupRow, StoreError> {
-        self.around(&self.course(StoreOperation::Read), self.inner.group(group)).await
-    }
-
-    async fn update_group(&self, group: &GroupId, update: &GroupUpdate) -> Result<GroupRow, StoreError> {
-        let course = self.course(StoreOperation::UpdateGroup);
-        let call = async {
-            if course.retry {
-                self.inner.update_group(group, update).await?;
-            }
-            self.inner.update_group(group, update).await
-        };
-        self.around(&course, call).await
-    }
-
-    async fn delete_stream(&self, group: &GroupId, id: &StreamId) -> Result<(), StoreError> {
-        self.around(&self.course(StoreOperation::Delete), self.inner.delete_stream(group, id)).await
-    }
-
-    async fn delete_group(&self, group: &GroupId) -> Result<(), StoreError> {
-        self.around(&self.course(StoreOperation::Delete), self.inner.delete_group(group)).await
+    async fn write(&self, group: &GroupId, write: &RowWrite) -> Result<RowOutcome, StoreError> {
+        let faults = self.faults_of(write.into());
+        self.around(&faults, self.tries(group, write, faults.retry)).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! The kinds of calls of a store, for those who count or disturb them.
 
-use super::Listing;
-use crate::{LeaseUpdate, WorkerUpdate};
+use super::listing::Listing;
+use crate::update::{LeaseUpdate, WorkerUpdate};
+use crate::write::RowWrite;
 
 /// What a caller asks a store for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,7 +41,7 @@ pub enum StoreOperation {
     Seek,
     /// [`LeaseUpdate::Pause`]
     Pause,
-    /// [`GroupUpdate`](crate::GroupUpdate)
+    /// [`RowWrite::UpdateGroup`]
     UpdateGroup,
     /// Removal of a row.
     Delete,
@@ -108,6 +109,18 @@ impl From<&LeaseUpdate> for StoreOperation {
             LeaseUpdate::Unclaim { .. } => Self::Unclaim,
             LeaseUpdate::Seek { .. } => Self::Seek,
             LeaseUpdate::Pause { .. } => Self::Pause,
+        }
+    }
+}
+
+impl From<&RowWrite> for StoreOperation {
+    fn from(write: &RowWrite) -> Self {
+        match write {
+            RowWrite::Insert(_) => Self::Insert,
+            RowWrite::UpdateGroup(_) => Self::UpdateGroup,
+            RowWrite::UpdateLease(_, update) => update.into(),
+            RowWrite::UpdateWorker(_, update) => update.into(),
+            RowWrite::Delete(_) | RowWrite::DeleteLease(..) => Self::Delete,
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use rokini_lease::store::conformance::Suite;
+use rokini_lease::conformance::Suite;
 use rokini_lease::{CountingStore, FaultTarget, FaultyStore, MemoryStore, StoreFault, StoreOperation};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,8 +11,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{
     CheckpointMetadata, CountingStore, Counts, FaultyStore, GroupId, HashRange, Lease, LeaseKey, LeaseRow,
-    LeaseStore, Member, MemberConfig, MemberEvent, MemoryStore, Position, ShardId, StoreOperation, StreamId,
-    StreamRow, WallClock, WorkerName,
+    LeaseStoreExt, Member, MemberConfig, MemberEvent, MemoryStore, Position, ShardId, StoreOperation,
+    StreamId, StreamRow, WallClock, WorkerName,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rokini_lease::{
-    GroupId, GroupView, HashRange, LeaseKey, LeaseRow, LeaseStore, Listing, Position, Progress, ShardId,
-    StreamId, StreamRow, WorkerId, WorkerState, WriteOutcome, retirable,
+    GroupId, GroupView, HashRange, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, Listing, Position,
+    Progress, ShardId, StreamId, StreamRow, WorkerId, WorkerState, WriteOutcome, retirable,
 };
 
 use super::graph::{self, Known};

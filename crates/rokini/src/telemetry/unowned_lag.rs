@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use rokini_lease::{LeaseKey, LeaseRow, Member, Position};
+use rokini_lease::{LeaseKey, LeaseRow, LeaseStoreExt, Member, Position};
 use tokio::time::{sleep, timeout};
 
 use super::fleet;

@@ -1,7 +1,11 @@
 //! Orders to a running fleet.
 
 use super::*;
-use crate::{GroupView, Listing, Operator, OperatorError, Scope, StoreOperation};
+use crate::row::GroupView;
+use crate::store::LeaseStoreExt;
+use crate::store::Listing;
+use crate::store::StoreOperation;
+use crate::{Operator, OperatorError, Scope};
 
 pub(super) fn operator(store: &(impl LeaseStore + Clone)) -> Operator {
     Operator::new(Arc::new(store.clone()), group(), WallClock::from_fn(|| 1_700_000_000_000))
@@ -259,7 +263,7 @@ async fn c5_a_lease_that_was_removed_and_made_anew_has_one_owner() {
         operator(&link).retire(&key, true).await.unwrap();
         store.insert_lease(&group(), &LeaseRow::new(key.clone(), Position::TrimHorizon)).await.unwrap();
         let by = b.member.id().clone();
-        let acquire = LeaseUpdate::Acquire { by, seen: crate::Epoch(0) };
+        let acquire = LeaseUpdate::Acquire { by, seen: crate::types::Epoch(0) };
         assert!(store.update_lease(&group(), &key, &acquire).await.unwrap().is_applied());
         live_all(&mut [&mut a, &mut b], if told { SECOND + SECOND / 10 } else { 34 * SECOND }).await;
         for worker in [&a, &b] {

@@ -1,7 +1,9 @@
 //! Defects that other libraries had, each as a scenario in which leases must end up with a task.
 
 use super::*;
-use crate::{StoreOperation, WorkerId};
+use crate::store::LeaseStoreExt;
+use crate::store::StoreOperation;
+use crate::types::WorkerId;
 
 /// Everything is held by one of the living, by leases that may be used and stored under.
 async fn everything_flows(store: &MemoryStore, workers: &[&Worker], position: u128) {

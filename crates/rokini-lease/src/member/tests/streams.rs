@@ -1,9 +1,14 @@
 //! Several streams in one group, and checkpoints in two phases.
 
+use crate::store::LeaseStoreExt;
 use bytes::Bytes;
 
 use super::*;
-use crate::{LeaseError, Listing, PENDING_STATE_LIMIT, PendingPosition, StoreOperation};
+use crate::error::LeaseError;
+use crate::row::PendingPosition;
+use crate::store::Listing;
+use crate::store::StoreOperation;
+use crate::update::PENDING_STATE_LIMIT;
 
 fn stream(n: usize) -> StreamId {
     StreamId::new(format!("s{n}")).unwrap()

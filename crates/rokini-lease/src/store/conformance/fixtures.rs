@@ -5,11 +5,13 @@ use rand::{Rng, SeedableRng};
 
 use bytes::Bytes;
 
-use crate::{
-    CheckpointMetadata, HashRange, LeaseKey, LeaseRow, Notification, PendingPosition, Position,
-    ProcessIdentity, Progress, SequenceNumber, ShardId, StreamId, StreamRow, WorkerId, WorkerLoad,
-    WorkerName, WorkerRow,
+use crate::position::{Position, Progress};
+use crate::process::ProcessIdentity;
+use crate::row::{
+    CheckpointMetadata, LeaseRow, Notification, PendingPosition, StreamRow, WorkerLoad, WorkerRow,
 };
+use crate::types::{HashRange, LeaseKey, ShardId, StreamId, WorkerId, WorkerName};
+use rokini_types::SequenceNumber;
 
 pub(super) fn rng(seed: u64, part: u64) -> SmallRng {
     SmallRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(part))
@@ -60,7 +62,7 @@ pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
 pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> LeaseRow {
     LeaseRow {
         owner: Some(owner),
-        epoch: crate::Epoch(1 << 60),
+        epoch: crate::types::Epoch(1 << 60),
         position: Position::Sequence(sequence(99_999), Progress::Through(u64::MAX)),
         previous: Some(Position::AtTimestamp(1_700_000_000_123)),
         children: vec![shard(12), shard(11)],
@@ -70,7 +72,7 @@ pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> Lea
             record_arrival_millis: Some(1_700_000_000_100),
             caught_up_millis: Some(1_700_000_000_000),
             bytes_per_second: Some(1 << 40),
-            skipped: Some(crate::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
+            skipped: Some(crate::skipped::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
         },
         pending: Some(PendingPosition {
             position: Position::ShardEnd,

@@ -1,11 +1,14 @@
 //! Separate groups, and separate streams within one.
 
-use super::Suite;
 use super::fixtures::{self, full_lease, full_worker, lease_key, shard, stream, stream_row, worker_id};
 use super::listings::eventually;
-use crate::{
-    Epoch, GroupUpdate, GroupView, LeaseKey, LeaseRow, LeaseUpdate, Listing, Position, WorkerUpdate,
-};
+use super::suite::Suite;
+use crate::position::Position;
+use crate::row::{GroupView, LeaseRow};
+use crate::store::ext::LeaseStoreExt;
+use crate::store::listing::Listing;
+use crate::types::{Epoch, LeaseKey};
+use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
 
 pub(super) async fn run(suite: &Suite) {
     groups_apart(suite).await;

@@ -1,12 +1,17 @@
 //! Whole listings, in order.
 
+use crate::store::ext::LeaseStoreExt;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Suite;
 use super::fixtures::{self, full_lease, full_worker, lease_key, stream, stream_row, worker_id};
-use crate::{GroupId, GroupView, LeaseRow, LeaseStore, Listing, Position, WorkerId};
+use super::suite::Suite;
+use crate::position::Position;
+use crate::row::{GroupView, LeaseRow};
+use crate::store::contract::LeaseStore;
+use crate::store::listing::Listing;
+use crate::types::{GroupId, WorkerId};
 
 /// Lists until the rows are as expected: a listing may lag behind. AWS documents for eventually consistent
 /// reads that all copies agree "usually within a second".

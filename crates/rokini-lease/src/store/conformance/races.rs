@@ -1,17 +1,19 @@
 //! Many at once: each write stays one atomic change.
 
+use crate::store::ext::LeaseStoreExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::Suite;
 use super::fixtures::{self, lease_key, sequence, worker_id};
-use crate::{
-    CheckpointMetadata, Epoch, HashRange, LeaseRow, LeaseUpdate, MAILBOX_LIMIT, Notification, Position,
-    WorkerId, WorkerLoad, WorkerRow, WorkerState, WorkerUpdate, WriteOutcome,
-};
+use super::suite::Suite;
+use crate::position::Position;
+use crate::row::{CheckpointMetadata, LeaseRow, Notification, WorkerLoad, WorkerRow, WorkerState};
+use crate::types::{Epoch, HashRange, WorkerId};
+use crate::update::{LeaseUpdate, MAILBOX_LIMIT, WorkerUpdate};
+use crate::write::WriteOutcome;
 
 /// How many fight.
 const WORKERS: u32 = 8;

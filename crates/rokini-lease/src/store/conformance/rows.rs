@@ -1,15 +1,21 @@
 //! Rows come back as they were written; inserts and deletions keep their conditions.
 
+use crate::store::ext::LeaseStoreExt;
 use std::fmt::Debug;
 
-use super::Suite;
 use super::fixtures::{self, full_lease, full_worker, lease_key, stream, stream_row, worker_id};
+use super::suite::Suite;
 use bytes::Bytes;
 
-use crate::{
-    CheckpointMetadata, Epoch, GroupRow, GroupUpdate, GroupView, LeaseRow, LeaseUpdate, Listing,
-    PendingPosition, Position, StoreError, WorkerLoad, WorkerRow, WorkerState, WorkerUpdate, WriteOutcome,
+use crate::error::StoreError;
+use crate::position::Position;
+use crate::row::{
+    CheckpointMetadata, GroupRow, GroupView, LeaseRow, PendingPosition, WorkerLoad, WorkerRow, WorkerState,
 };
+use crate::store::listing::Listing;
+use crate::types::Epoch;
+use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
+use crate::write::WriteOutcome;
 
 pub(super) async fn run(suite: &Suite) {
     nothing_is_there(suite).await;
@@ -95,7 +101,7 @@ async fn updates_of_missing_rows(suite: &Suite) {
             streams: None,
         },
         WorkerUpdate::Fence { seen: 0 },
-        WorkerUpdate::Notify(crate::Notification::Assigned(lease_key(0))),
+        WorkerUpdate::Notify(crate::row::Notification::Assigned(lease_key(0))),
     ];
     for update in workers {
         let outcome = store.update_worker(&group, &id, &update).await.expect("an update");

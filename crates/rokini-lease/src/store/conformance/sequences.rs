@@ -1,5 +1,6 @@
 //! Random updates, each compared with what the pure `apply` says.
 
+use crate::store::ext::LeaseStoreExt;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -9,12 +10,16 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 
 use super::fixtures::{self, lease_key, position, shard, stream, worker_id};
-use super::{Report, Suite};
-use crate::{
-    CheckpointMetadata, Epoch, GroupId, LeaseRow, LeaseUpdate, MAILBOX_LIMIT, Notification, PendingPosition,
-    Position, SequenceNumber, SkippedRecords, StreamId, WorkerId, WorkerLoad, WorkerRow, WorkerState,
-    WorkerUpdate, WriteOutcome,
+use super::suite::{Report, Suite};
+use crate::position::Position;
+use crate::row::{
+    CheckpointMetadata, LeaseRow, Notification, PendingPosition, WorkerLoad, WorkerRow, WorkerState,
 };
+use crate::skipped::SkippedRecords;
+use crate::types::{Epoch, GroupId, StreamId, WorkerId};
+use crate::update::{LeaseUpdate, MAILBOX_LIMIT, WorkerUpdate};
+use crate::write::WriteOutcome;
+use rokini_types::SequenceNumber;
 
 const STEPS: u32 = 100;
 

@@ -3,7 +3,8 @@
 
 use std::fmt::Display;
 
-use crate::{GroupId, GroupRow, LeaseRow, Notification, ShardId, StreamRow, WorkerRow};
+use crate::row::{GroupRow, LeaseRow, Notification, Row, StreamRow, WorkerRow};
+use crate::types::{GroupId, ShardId};
 
 /// A text attribute.
 fn text(name: &str, value: &str) -> u64 {
@@ -28,6 +29,15 @@ const TIME: &str = "2026-01-31T12:00:00.123Z";
 
 fn key(group: &GroupId, kind: &str, id: &str) -> u64 {
     text("group", group.as_str()) + text("row", kind) + id.len() as u64
+}
+
+pub(super) fn row(of: &GroupId, row: &Row) -> u64 {
+    match row {
+        Row::Group(row) => group(of, row),
+        Row::Lease(row) => lease(of, row),
+        Row::Stream(row) => stream(of, row),
+        Row::Worker(row) => worker(of, row),
+    }
 }
 
 pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {

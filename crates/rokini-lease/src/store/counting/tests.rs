@@ -1,8 +1,18 @@
 use super::*;
-use crate::{
-    CheckpointMetadata, HashRange, MemoryStore, Notification, PendingPosition, Position, ProcessIdentity,
-    ShardId, WorkerLoad, WorkerState,
-};
+use crate::position::Position;
+use crate::process::ProcessIdentity;
+use crate::row::LeaseRow;
+use crate::row::StreamRow;
+use crate::row::WorkerRow;
+use crate::row::{CheckpointMetadata, Notification, PendingPosition, WorkerLoad, WorkerState};
+use crate::store::ext::LeaseStoreExt;
+use crate::store::memory::MemoryStore;
+use crate::types::Epoch;
+use crate::types::LeaseKey;
+use crate::types::StreamId;
+use crate::types::WorkerId;
+use crate::types::{HashRange, ShardId};
+use crate::update::WorkerUpdate;
 
 fn id() -> WorkerId {
     "orders-7d9f#00000000000000a1".parse().unwrap()
@@ -43,7 +53,9 @@ fn full_lease() -> LeaseRow {
             record_arrival_millis: Some(1_700_000_000_123),
             caught_up_millis: Some(1_700_000_000_123),
             bytes_per_second: Some(1_234_500),
-            skipped: Some(crate::SkippedRecords::default().and(crate::SequenceNumber::from(u128::MAX))),
+            skipped: Some(
+                crate::skipped::SkippedRecords::default().and(rokini_types::SequenceNumber::from(u128::MAX)),
+            ),
         },
         pending: Some(PendingPosition {
             position: Position::ShardEnd,
@@ -91,7 +103,7 @@ async fn calls_are_counted_by_kind_and_billed_by_size() {
 
 #[tokio::test]
 async fn errors_are_counted() {
-    let faulty = crate::FaultyStore::new(MemoryStore::new(), 1);
+    let faulty = crate::store::faults::FaultyStore::new(MemoryStore::new(), 1);
     faulty.outage(true);
     let store = CountingStore::new(faulty);
     store.list(&group(), Listing::All).await.unwrap_err();

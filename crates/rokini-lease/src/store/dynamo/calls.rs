@@ -11,14 +11,17 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempts::Attempts;
-use super::expression::{Expression, absent, absent_or_at};
+use super::attributes::{GROUP, GROUP_ROW, Item, LEASE_PREFIX, Partition, ROW, WORKER_PREFIX, key, text};
+use super::expression::{self, Expression};
 use super::failure::Place;
-use super::items::{self, Item, LayoutRow, Listed, Row, Unreadable};
-use super::partition::Partition;
-use crate::{
-    Epoch, GroupId, GroupRow, GroupUpdate, GroupView, LeaseRow, Listing, StoreError, StoreErrorKind,
-    WriteOutcome,
-};
+use super::fields::Unreadable;
+use super::items::{LayoutRow, Listed, StoredRow};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::row::{GroupRow, GroupView, Row};
+use crate::store::listing::Listing;
+use crate::types::{Epoch, GroupId};
+use crate::update::GroupUpdate;
+use crate::write::{RowOutcome, RowWrite, WriteOutcome};
 
 /// The data actions on one table.
 #[derive(Debug, Clone)]
@@ -64,12 +67,16 @@ impl Calls {
     }
 
     /// Reads one row, consistently.
-    pub(super) async fn get<R: Row>(&self, group: &Partition, row: &str) -> Result<Option<R>, StoreError> {
+    pub(super) async fn get<R: StoredRow>(
+        &self,
+        group: &Partition,
+        row: &str,
+    ) -> Result<Option<R>, StoreError> {
         let result = self
             .client
             .get_item()
             .table_name(&self.place.table)
-            .set_key(Some(items::key(group, row)))
+            .set_key(Some(key(group, row)))
             .consistent_read(true)
             .send()
             .await;
@@ -87,10 +94,10 @@ impl Calls {
                 .scan()
                 .table_name(&self.place.table)
                 .projection_expression("#group")
-                .expression_attribute_names("#group", items::GROUP)
+                .expression_attribute_names("#group", GROUP)
                 .set_exclusive_start_key(from.take());
             let output = scan.send().await.map_err(|error| self.place.failure("Scan", error))?;
-            let names = output.items().iter().filter_map(|item| item.get(items::GROUP)?.as_s().ok());
+            let names = output.items().iter().filter_map(|item| item.get(GROUP)?.as_s().ok());
             // What is no name of a group was not written here.
             groups.extend(names.filter_map(|name| name.parse::<GroupId>().ok()));
             from = output.last_evaluated_key.filter(|key| !key.is_empty());
@@ -106,57 +113,53 @@ impl Calls {
         group: &Partition,
         listing: Listing,
     ) -> Result<(GroupView, Option<LayoutRow>), StoreError> {
-        let (mut view, mut layout) = (GroupView::default(), None);
+        let (mut rows, mut unreadable, mut layout) = (Vec::new(), Vec::new(), None);
         let mut from: Option<Item> = None;
         loop {
             let query = self
                 .client
                 .query()
                 .table_name(&self.place.table)
-                .expression_attribute_names("#group", items::GROUP)
-                .expression_attribute_values(":group", items::text(group))
+                .expression_attribute_names("#group", GROUP)
+                .expression_attribute_values(":group", text(group))
                 .set_exclusive_start_key(from.take());
             let query = match listing {
                 Listing::All => query.key_condition_expression("#group = :group"),
                 Listing::Workers | Listing::WorkersNow => query
                     .consistent_read(listing == Listing::WorkersNow)
                     .key_condition_expression("#group = :group AND begins_with(#row, :prefix)")
-                    .expression_attribute_names("#row", items::ROW)
-                    .expression_attribute_values(":prefix", items::text(items::WORKER_PREFIX)),
+                    .expression_attribute_names("#row", ROW)
+                    .expression_attribute_values(":prefix", text(WORKER_PREFIX)),
             };
             let output = query.send().await.map_err(|error| self.place.failure("Query", error))?;
-            // The sort key's byte order is the order of the ids: `#` sorts below every character of a name.
             for item in output.items() {
                 match Listed::read(item) {
-                    Ok(Listed::Worker(row)) => view.workers.push(row),
-                    Ok(Listed::Lease(row)) => view.leases.push(*row),
-                    Ok(Listed::Stream(row)) => view.streams.push(row),
-                    Ok(Listed::Group(row)) => view.group = row,
+                    Ok(Listed::Row(row)) => rows.push(row),
                     Ok(Listed::Layout(row)) => layout = Some(row),
                     Ok(Listed::Other) => {}
                     // One broken row must not stop the group.
-                    Err(unreadable) => view.unreadable.push(unreadable.into()),
+                    Err(error) => unreadable.push(error.into()),
                 }
             }
             from = output.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() {
-                return Ok((view, layout));
+                return Ok((GroupView { unreadable, ..rows.into_iter().collect() }, layout));
             }
         }
     }
 
     /// Whether there is a worker or lease under this key, by consistent reads.
     pub(super) async fn has_members(&self, group: &Partition) -> Result<bool, StoreError> {
-        for prefix in [items::WORKER_PREFIX, items::LEASE_PREFIX] {
+        for prefix in [WORKER_PREFIX, LEASE_PREFIX] {
             let result = self
                 .client
                 .query()
                 .table_name(&self.place.table)
                 .key_condition_expression("#group = :group AND begins_with(#row, :prefix)")
-                .expression_attribute_names("#group", items::GROUP)
-                .expression_attribute_names("#row", items::ROW)
-                .expression_attribute_values(":group", items::text(group))
-                .expression_attribute_values(":prefix", items::text(prefix))
+                .expression_attribute_names("#group", GROUP)
+                .expression_attribute_names("#row", ROW)
+                .expression_attribute_values(":group", text(group))
+                .expression_attribute_values(":prefix", text(prefix))
                 .consistent_read(true)
                 .limit(1)
                 .send()
@@ -169,14 +172,15 @@ impl Calls {
         Ok(false)
     }
 
-    /// Puts a row that does not exist yet.
-    pub(super) async fn insert<R: Row>(
+    /// Puts a row that does not exist yet. `mine` says whether a row is what this insert left behind.
+    pub(super) async fn insert<R: StoredRow>(
         &self,
         group: &Partition,
         row: &R,
+        mine: impl Fn(&R) -> bool + Send + Sync,
     ) -> Result<WriteOutcome<R>, StoreError> {
         let write = self.begin();
-        let condition = absent();
+        let condition = expression::absent();
         let result = self
             .client
             .put_item()
@@ -190,7 +194,6 @@ impl Calls {
             .send()
             .await;
         let key = row.sort_key();
-        let mine = |current: &R| row.is_insert_of(current);
         match answer!(self, "PutItem", PutItemError, result) {
             Answer::Done(_) => Ok(WriteOutcome::Applied { before: None, after: row.clone() }),
             Answer::Refused(item) => self.refused(&write, group, &key, item, mine).await,
@@ -208,21 +211,21 @@ impl Calls {
         }
     }
 
-    /// Changes a row under a condition. `apply` and `took_effect` are the update's own.
-    pub(super) async fn update<R: Row>(
+    /// Changes a row under the update's condition, which `change` says in the words of DynamoDB.
+    pub(super) async fn update(
         &self,
         group: &Partition,
-        row: String,
+        update: &RowWrite,
         change: Expression,
-        apply: impl Fn(&R) -> Option<R> + Send + Sync,
-        took_effect: impl Fn(&R) -> bool + Send + Sync,
-    ) -> Result<WriteOutcome<R>, StoreError> {
+    ) -> Result<RowOutcome, StoreError> {
+        let row = update.key().to_string();
+        let took_effect = |row: &Row| update.took_effect(Some(row));
         let write = self.begin();
         let result = self
             .client
             .update_item()
             .table_name(&self.place.table)
-            .set_key(Some(items::key(group, &row)))
+            .set_key(Some(key(group, &row)))
             .update_expression(change.update())
             .condition_expression(change.condition())
             .set_expression_attribute_names(Some(change.names))
@@ -235,23 +238,27 @@ impl Calls {
             .await;
         match answer!(self, "UpdateItem", UpdateItemError, result) {
             Answer::Done(item) => {
-                let before: R = self.read(&item).map_err(|error| error.may_have_applied(true))?;
-                let Some(after) = apply(&before) else {
+                let before: Row = self.read(&item).map_err(|error| error.may_have_applied(true))?;
+                let RowOutcome::Stored { after, .. } = update.apply(Some(&before)) else {
                     return Err(self.contradiction(&row));
                 };
                 // A write that may be made twice found its own first try.
                 let own = write.attempts.uncertain() && took_effect(&before);
-                Ok(WriteOutcome::Applied { before: (!own).then_some(before), after })
+                Ok(RowOutcome::Stored { before: (!own).then_some(before), after })
             }
-            Answer::Refused(item) => self.refused(&write, group, &row, item, took_effect).await,
+            Answer::Refused(item) => Ok(self.refused(&write, group, &row, item, took_effect).await?.into()),
             Answer::Failed(error) if write.attempts.uncertain() => {
-                match self.settle::<R>(&write, group, &row, error).await? {
+                match self.settle::<Row>(&write, group, &row, error).await? {
                     (Some(current), _) if took_effect(&current) => {
-                        Ok(WriteOutcome::Applied { before: None, after: current })
+                        Ok(RowOutcome::Stored { before: None, after: current })
                     }
                     // The condition still holds: the write may still arrive.
-                    (Some(current), error) if apply(&current).is_some() => Err(error),
-                    (current, _) => Ok(WriteOutcome::Refused { current }),
+                    (Some(current), error)
+                        if matches!(update.apply(Some(&current)), RowOutcome::Stored { .. }) =>
+                    {
+                        Err(error)
+                    }
+                    (current, _) => Ok(RowOutcome::Refused { current }),
                 }
             }
             Answer::Failed(error) => Err(error),
@@ -264,13 +271,13 @@ impl Calls {
         group: &Partition,
         update: &GroupUpdate,
     ) -> Result<GroupRow, StoreError> {
-        let change = super::expression::group(update);
+        let change = expression::group(update);
         let write = self.begin();
         let result = self
             .client
             .update_item()
             .table_name(&self.place.table)
-            .set_key(Some(items::key(group, items::GROUP_ROW)))
+            .set_key(Some(key(group, GROUP_ROW)))
             .update_expression(change.update())
             .set_expression_attribute_names(Some(change.names))
             .set_expression_attribute_values((!change.values.is_empty()).then_some(change.values))
@@ -289,13 +296,17 @@ impl Calls {
     }
 
     /// Removes a row, whatever it says.
-    pub(super) async fn delete<R: Row>(&self, group: &Partition, row: String) -> Result<(), StoreError> {
+    pub(super) async fn delete<R: StoredRow>(
+        &self,
+        group: &Partition,
+        row: String,
+    ) -> Result<(), StoreError> {
         let write = self.begin();
         let result = self
             .client
             .delete_item()
             .table_name(&self.place.table)
-            .set_key(Some(items::key(group, &row)))
+            .set_key(Some(key(group, &row)))
             .customize()
             .interceptor(write.attempts.clone())
             .send()
@@ -318,29 +329,33 @@ impl Calls {
         group: &Partition,
         row: String,
         seen: Epoch,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<RowOutcome, StoreError> {
         let write = self.begin();
-        let condition = absent_or_at(seen);
+        let condition = expression::absent_or_at(seen);
         let result = self
             .client
             .delete_item()
             .table_name(&self.place.table)
-            .set_key(Some(items::key(group, &row)))
+            .set_key(Some(key(group, &row)))
             .condition_expression(condition.condition())
             .set_expression_attribute_names(Some(condition.names))
             .set_expression_attribute_values(Some(condition.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .customize()
             .interceptor(write.attempts.clone())
             .send()
             .await;
         match answer!(self, "DeleteItem", DeleteItemError, result) {
-            Answer::Done(_) => Ok(true),
-            Answer::Refused(_) => Ok(false),
+            Answer::Done(_) => Ok(RowOutcome::Deleted),
+            // A server that does not return the row refused it all the same.
+            Answer::Refused(item) => {
+                Ok(RowOutcome::Refused { current: item.and_then(|item| Row::read(&item).ok()) })
+            }
             Answer::Failed(error) if write.attempts.uncertain() => {
-                match self.settle::<LeaseRow>(&write, group, &row, error).await? {
-                    (None, _) => Ok(true),
-                    (Some(current), error) if current.epoch == seen => Err(error),
-                    (Some(_), _) => Ok(false),
+                match self.settle::<Row>(&write, group, &row, error).await? {
+                    (None, _) => Ok(RowOutcome::Deleted),
+                    (Some(Row::Lease(current)), error) if current.epoch == seen => Err(error),
+                    (current, _) => Ok(RowOutcome::Refused { current }),
                 }
             }
             Answer::Failed(error) => Err(error),
@@ -348,7 +363,7 @@ impl Calls {
     }
 
     /// A refused write: this call's own first try may be what refused it.
-    async fn refused<R: Row>(
+    async fn refused<R: StoredRow>(
         &self,
         write: &Write,
         group: &Partition,
@@ -375,7 +390,7 @@ impl Calls {
 
     /// Reads the row back after a write that got no certain answer, within what is left of the call's time.
     /// Gives the error back, marked as ambiguous, for where the row does not settle it.
-    async fn settle<R: Row>(
+    async fn settle<R: StoredRow>(
         &self,
         write: &Write,
         group: &Partition,
@@ -393,7 +408,7 @@ impl Calls {
         }
     }
 
-    fn read<R: Row>(&self, item: &Item) -> Result<R, StoreError> {
+    fn read<R: StoredRow>(&self, item: &Item) -> Result<R, StoreError> {
         R::read(item).map_err(|unreadable| self.invalid(unreadable))
     }
 

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::items::{
-    BEAT, BYTES_PER_SECOND, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, LEASES, MAILBOX, OWNER,
-    PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW,
-    SKIPPED, STATE, STREAMS, blob, list, number, text, time,
+use super::attributes::{
+    BYTES_PER_SECOND, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, HEARTBEAT, LEASES, MAILBOX,
+    OWNER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT,
+    ROW, SKIPPED, STATE, STREAMS, blob, list, number, text, time,
 };
-use crate::{
-    CheckpointMetadata, Epoch, GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, Position, WorkerId, WorkerState,
-    WorkerUpdate,
-};
+use crate::position::Position;
+use crate::row::{CheckpointMetadata, WorkerState};
+use crate::types::{Epoch, WorkerId};
+use crate::update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, WorkerUpdate};
 
 /// An update expression with its condition. Every attribute goes by a placeholder: `owner`, `state` and others
 /// are reserved words.
@@ -240,14 +240,14 @@ pub(super) fn worker(update: &WorkerUpdate) -> Expression {
     let live = Expression::default().when_exists(ROW).when(STATE, "<>", text(WorkerState::Fenced));
     match update {
         WorkerUpdate::Heartbeat { seen, load, state, streams } => live
-            .when(BEAT, "=", number(seen))
-            .set(BEAT, number(seen + 1))
+            .when(HEARTBEAT, "=", number(seen))
+            .set(HEARTBEAT, number(seen + 1))
             .set(LEASES, number(load.leases))
             .set(STATE, text(state))
             .put(STREAMS, streams.as_ref().map(list))
             .remove(MAILBOX),
         WorkerUpdate::Fence { seen } => {
-            live.when(BEAT, "=", number(seen)).set(STATE, text(WorkerState::Fenced))
+            live.when(HEARTBEAT, "=", number(seen)).set(STATE, text(WorkerState::Fenced))
         }
         WorkerUpdate::Notify(note) => live
             .when_absent(MAILBOX)
@@ -269,7 +269,7 @@ impl Expression {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::WorkerName;
+    use crate::types::WorkerName;
     use rand::SeedableRng;
 
     #[test]
@@ -300,7 +300,8 @@ mod tests {
     #[test]
     fn every_name_and_value_given_is_used() {
         // DynamoDB refuses an expression with a name or value that it does not mention.
-        let expression = worker(&WorkerUpdate::Notify(crate::Notification::Assigned("s#1".parse().unwrap())));
+        let expression =
+            worker(&WorkerUpdate::Notify(crate::row::Notification::Assigned("s#1".parse().unwrap())));
         let text = format!("{} {}", expression.condition(), expression.update());
         for placeholder in expression.names.keys().chain(expression.values.keys()) {
             assert!(text.contains(placeholder.as_str()), "{placeholder} is not in {text}");

@@ -1,142 +1,28 @@
-//! Rows to items and back: the one place that knows the attributes of the table.
-//!
-//! Attribute names are full words and values are text that people can read in a console. Attributes that this
-//! version does not know are passed over and survive every update.
+//! Rows to items and back. Attributes that this version does not know are passed over and survive every update.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fmt;
+use std::collections::BTreeSet;
 use std::num::NonZeroU16;
-use std::str::FromStr;
 
-use aws_sdk_dynamodb::primitives::{Blob, DateTime, DateTimeFormat};
 use aws_sdk_dynamodb::types::AttributeValue;
-use bytes::Bytes;
 
-use crate::{
-    CheckpointMetadata, Epoch, GroupRow, HashRange, LeaseKey, LeaseRow, Notification, PendingPosition,
-    Position, ProcessIdentity, StreamId, StreamRow, UnreadableRow, WorkerId, WorkerLoad, WorkerRow,
+use super::attributes::{
+    BYTES_PER_SECOND, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, GROUP_ROW, HASH_END, HASH_START,
+    HEARTBEAT, HOST, Item, LAYOUT_ROW, LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, OWNER, PARENTS,
+    PARTITIONS, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION, PREVIOUS, PROCESS_ID,
+    PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS,
+    VERSION, WORKER_PREFIX, blob, key, list, number, text, time,
 };
+use super::fields::{Fields, Unreadable};
+use crate::position::Position;
+use crate::process::ProcessIdentity;
+use crate::row::{
+    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, Row, RowKey, StreamRow,
+    WorkerLoad, WorkerRow,
+};
+use crate::types::{Epoch, HashRange};
 
-use super::partition::Partition;
-
-pub(super) type Item = HashMap<String, AttributeValue>;
-
-/// The partition key.
-pub(super) const GROUP: &str = "group";
-/// The sort key.
-pub(super) const ROW: &str = "row";
-
-pub(super) const BEAT: &str = "beat";
-pub(super) const STATE: &str = "state";
-pub(super) const LEASES: &str = "leases";
-pub(super) const MAILBOX: &str = "mailbox";
-pub(super) const STREAMS: &str = "streams";
-const MAX_LEASES: &str = "max_leases";
-const HOST: &str = "host";
-const PROCESS_ID: &str = "process_id";
-const PROCESS_STARTED: &str = "process_started";
-const VERSION: &str = "version";
-
-pub(super) const OWNER: &str = "owner";
-pub(super) const EPOCH: &str = "epoch";
-pub(super) const POSITION: &str = "position";
-/// The position once more, as a text that sorts: what conditions compare.
-pub(super) const RANK: &str = "rank";
-pub(super) const PREVIOUS: &str = "previous_position";
-const PARENTS: &str = "parents";
-pub(super) const CHILDREN: &str = "children";
-// 128-bit hashes have up to 39 digits, DynamoDB numbers 38: they are text.
-const HASH_START: &str = "hash_start";
-const HASH_END: &str = "hash_end";
-pub(super) const CLAIM: &str = "claim";
-pub(super) const CHECKPOINTED_AT: &str = "checkpointed_at";
-pub(super) const RECORD_ARRIVED_AT: &str = "record_arrived_at";
-pub(super) const CAUGHT_UP_AT: &str = "caught_up_at";
-pub(super) const BYTES_PER_SECOND: &str = "bytes_per_second";
-pub(super) const SKIPPED: &str = "skipped";
-pub(super) const PENDING_POSITION: &str = "pending_position";
-pub(super) const PENDING_STATE: &str = "pending_state";
-pub(super) const PAUSED: &str = "paused";
-
-pub(super) const PAUSED_AT: &str = "paused_at";
-
-const NAME: &str = "name";
-const START: &str = "start";
-
-/// Sort keys of workers begin with this.
-pub(super) const WORKER_PREFIX: &str = "worker#";
-pub(super) const LEASE_PREFIX: &str = "lease#";
-const STREAM_PREFIX: &str = "stream#";
-/// The sort key of the group's own row.
-pub(super) const GROUP_ROW: &str = "group";
-/// The sort key of the row that says over how many partition keys a group is spread.
-pub(super) const LAYOUT_ROW: &str = "layout";
-pub(super) const PARTITIONS: &str = "partitions";
-
-pub(super) fn worker_key(id: &WorkerId) -> String {
-    format!("{WORKER_PREFIX}{id}")
-}
-
-pub(super) fn lease_key(key: &LeaseKey) -> String {
-    format!("{LEASE_PREFIX}{key}")
-}
-
-pub(super) fn stream_key(id: &StreamId) -> String {
-    format!("{STREAM_PREFIX}{id}")
-}
-
-/// The primary key of a row.
-pub(super) fn key(group: &Partition, row: &str) -> Item {
-    HashMap::from([(GROUP.to_owned(), text(group)), (ROW.to_owned(), text(row))])
-}
-
-/// The name and value of the partition key, once more in every item.
-pub(super) fn text(value: impl fmt::Display) -> AttributeValue {
-    AttributeValue::S(value.to_string())
-}
-
-pub(super) fn number(value: impl fmt::Display) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-pub(super) fn list(names: impl IntoIterator<Item = impl fmt::Display>) -> AttributeValue {
-    AttributeValue::L(names.into_iter().map(text).collect())
-}
-
-pub(super) fn blob(bytes: &Bytes) -> AttributeValue {
-    AttributeValue::B(Blob::new(bytes.to_vec()))
-}
-
-/// The last millisecond of the year 9999: where RFC 3339 ends.
-const LAST_DATE: u64 = 253_402_300_799_999;
-
-/// A wall-clock time as RFC 3339 in UTC.
-pub(super) fn time(millis: u64) -> AttributeValue {
-    let date = (millis <= LAST_DATE)
-        .then(|| DateTime::from_millis(millis as i64).fmt(DateTimeFormat::DateTime).ok())
-        .flatten();
-    AttributeValue::S(date.unwrap_or_else(|| millis.to_string()))
-}
-
-/// A stored row that this version cannot read.
-#[derive(Debug, PartialEq, thiserror::Error)]
-#[error("attribute `{attribute}` of row `{row}` is {found}: {problem}")]
-pub(in crate::store) struct Unreadable {
-    row: String,
-    attribute: &'static str,
-    found: String,
-    problem: String,
-}
-
-impl From<Unreadable> for UnreadableRow {
-    fn from(unreadable: Unreadable) -> Self {
-        let Unreadable { row, attribute, found, problem } = unreadable;
-        Self { row, problem: format!("attribute `{attribute}` is {found}: {problem}") }
-    }
-}
-
-/// A kind of row.
-pub(in crate::store) trait Row: Clone + PartialEq + Send + Sync {
+/// A row as an item.
+pub(in crate::store) trait StoredRow: Clone + PartialEq + Send + Sync {
     /// The sort key.
     fn sort_key(&self) -> String;
 
@@ -145,11 +31,6 @@ pub(in crate::store) trait Row: Clone + PartialEq + Send + Sync {
 
     fn read(item: &Item) -> Result<Self, Unreadable>;
 
-    /// Whether `stored` is what an insert of this row left behind.
-    fn is_insert_of(&self, stored: &Self) -> bool {
-        self == stored
-    }
-
     fn item(&self, group: &Partition) -> Item {
         let mut item = key(group, &self.sort_key());
         self.write(&mut item);
@@ -157,14 +38,14 @@ pub(in crate::store) trait Row: Clone + PartialEq + Send + Sync {
     }
 }
 
-impl Row for WorkerRow {
+impl StoredRow for WorkerRow {
     fn sort_key(&self) -> String {
-        worker_key(&self.id)
+        RowKey::Worker(self.id.clone()).to_string()
     }
 
     fn write(&self, item: &mut Item) {
         let mut put = |name: &str, value| item.insert(name.to_owned(), value);
-        put(BEAT, number(self.heartbeat));
+        put(HEARTBEAT, number(self.heartbeat));
         put(STATE, text(self.state));
         put(LEASES, number(self.load.leases));
         put(VERSION, text(&self.version));
@@ -196,27 +77,21 @@ impl Row for WorkerRow {
         };
         Ok(Self {
             id: fields.key(WORKER_PREFIX)?,
-            heartbeat: fields.number(BEAT)?,
+            heartbeat: fields.number(HEARTBEAT)?,
             state: fields.parsed(STATE)?,
             load: WorkerLoad { leases: fields.number(LEASES)? },
-            mailbox: fields.notes()?,
+            mailbox: fields.notifications()?,
             streams: fields.list(STREAMS)?.map(BTreeSet::from_iter),
             max_leases: fields.optional_number(MAX_LEASES)?,
             process,
             version: fields.text(VERSION)?.to_owned(),
         })
     }
-
-    // A note may have arrived since.
-    fn is_insert_of(&self, stored: &Self) -> bool {
-        let mailbox = BTreeSet::new();
-        Self { mailbox: mailbox.clone(), ..self.clone() } == Self { mailbox, ..stored.clone() }
-    }
 }
 
-impl Row for LeaseRow {
+impl StoredRow for LeaseRow {
     fn sort_key(&self) -> String {
-        lease_key(&self.key)
+        RowKey::Lease(self.key.clone()).to_string()
     }
 
     fn write(&self, item: &mut Item) {
@@ -310,9 +185,9 @@ impl Row for LeaseRow {
     }
 }
 
-impl Row for StreamRow {
+impl StoredRow for StreamRow {
     fn sort_key(&self) -> String {
-        stream_key(&self.id)
+        RowKey::Stream(self.id.clone()).to_string()
     }
 
     fn write(&self, item: &mut Item) {
@@ -330,7 +205,7 @@ impl Row for StreamRow {
     }
 }
 
-impl Row for GroupRow {
+impl StoredRow for GroupRow {
     fn sort_key(&self) -> String {
         GROUP_ROW.to_owned()
     }
@@ -352,17 +227,48 @@ pub(in crate::store) struct LayoutRow {
     pub(super) partitions: NonZeroU16,
 }
 
-pub(super) fn read_layout(item: &Item) -> Result<LayoutRow, Unreadable> {
-    Ok(LayoutRow { partitions: Fields::of(item)?.number(PARTITIONS)? })
+impl StoredRow for LayoutRow {
+    fn sort_key(&self) -> String {
+        LAYOUT_ROW.to_owned()
+    }
+
+    fn write(&self, item: &mut Item) {
+        item.insert(PARTITIONS.to_owned(), number(self.partitions));
+    }
+
+    fn read(item: &Item) -> Result<Self, Unreadable> {
+        Ok(Self { partitions: Fields::of(item)?.number(PARTITIONS)? })
+    }
+}
+
+impl StoredRow for Row {
+    fn sort_key(&self) -> String {
+        self.key().to_string()
+    }
+
+    fn write(&self, item: &mut Item) {
+        match self {
+            Self::Group(row) => row.write(item),
+            Self::Lease(row) => row.write(item),
+            Self::Stream(row) => row.write(item),
+            Self::Worker(row) => row.write(item),
+        }
+    }
+
+    fn read(item: &Item) -> Result<Self, Unreadable> {
+        match Listed::read(item)? {
+            Listed::Row(row) => Ok(row),
+            Listed::Layout(_) | Listed::Other => {
+                Err(Fields::of(item)?.wrong(ROW, "expected a row of a group"))
+            }
+        }
+    }
 }
 
 /// One item of a listing.
 #[derive(Debug, PartialEq)]
 pub(super) enum Listed {
-    Worker(WorkerRow),
-    Lease(Box<LeaseRow>),
-    Stream(StreamRow),
-    Group(GroupRow),
+    Row(Row),
     Layout(LayoutRow),
     /// A kind of row that this version does not know.
     Other,
@@ -372,132 +278,18 @@ impl Listed {
     pub(super) fn read(item: &Item) -> Result<Self, Unreadable> {
         let row = Fields::of(item)?.row;
         Ok(if row.starts_with(WORKER_PREFIX) {
-            Self::Worker(WorkerRow::read(item)?)
+            Self::Row(WorkerRow::read(item)?.into())
         } else if row.starts_with(LEASE_PREFIX) {
-            Self::Lease(Box::new(LeaseRow::read(item)?))
+            Self::Row(LeaseRow::read(item)?.into())
         } else if row.starts_with(STREAM_PREFIX) {
-            Self::Stream(StreamRow::read(item)?)
+            Self::Row(StreamRow::read(item)?.into())
         } else if row == GROUP_ROW {
-            Self::Group(GroupRow::read(item)?)
+            Self::Row(GroupRow::read(item)?.into())
         } else if row == LAYOUT_ROW {
-            Self::Layout(read_layout(item)?)
+            Self::Layout(LayoutRow::read(item)?)
         } else {
             Self::Other
         })
-    }
-}
-
-/// Reads the attributes of one item and remembers which row they are of.
-struct Fields<'a> {
-    item: &'a Item,
-    row: &'a str,
-}
-
-impl<'a> Fields<'a> {
-    fn of(item: &'a Item) -> Result<Self, Unreadable> {
-        let fields = Self { item, row: "?" };
-        Ok(Self { row: fields.text(ROW)?, ..fields })
-    }
-
-    fn unreadable(&self, attribute: &'static str, found: String, problem: impl fmt::Display) -> Unreadable {
-        let row = self.row.to_owned();
-        Unreadable { row, attribute, found, problem: problem.to_string() }
-    }
-
-    fn wrong(&self, attribute: &'static str, problem: impl fmt::Display) -> Unreadable {
-        let found = match self.item.get(attribute) {
-            None => "missing".to_owned(),
-            Some(AttributeValue::S(text) | AttributeValue::N(text)) => {
-                format!("`{}`", text.chars().take(80).collect::<String>())
-            }
-            Some(_) => "of another type".to_owned(),
-        };
-        self.unreadable(attribute, found, problem)
-    }
-
-    fn optional_text(&self, name: &'static str) -> Result<Option<&'a str>, Unreadable> {
-        match self.item.get(name) {
-            None => Ok(None),
-            Some(AttributeValue::S(text)) => Ok(Some(text)),
-            Some(_) => Err(self.wrong(name, "expected a string")),
-        }
-    }
-
-    fn text(&self, name: &'static str) -> Result<&'a str, Unreadable> {
-        self.optional_text(name)?.ok_or_else(|| self.wrong(name, "expected a string"))
-    }
-
-    fn number<T: FromStr>(&self, name: &'static str) -> Result<T, Unreadable> {
-        let read = |value: &AttributeValue| value.as_n().ok()?.parse().ok();
-        self.item.get(name).and_then(read).ok_or_else(|| self.wrong(name, "expected a whole number"))
-    }
-
-    fn optional<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Option<T>, Unreadable> {
-        let read = |text: &str| text.parse().map_err(|error| self.wrong(name, error));
-        self.optional_text(name)?.map(read).transpose()
-    }
-
-    fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T, Unreadable> {
-        self.optional(name)?.ok_or_else(|| self.wrong(name, "expected a string"))
-    }
-
-    /// The part of the sort key behind its prefix.
-    fn key<T: FromStr<Err: fmt::Display>>(&self, prefix: &str) -> Result<T, Unreadable> {
-        let rest = self.row.strip_prefix(prefix).unwrap_or(self.row);
-        rest.parse().map_err(|error| self.wrong(ROW, error))
-    }
-
-    /// A list of names.
-    fn list<T: FromStr>(&self, name: &'static str) -> Result<Option<Vec<T>>, Unreadable> {
-        let wrong = || self.wrong(name, "expected a list of names");
-        match self.item.get(name) {
-            None => Ok(None),
-            Some(AttributeValue::L(values)) => values
-                .iter()
-                .map(|value| value.as_s().map_err(|_| wrong())?.parse().map_err(|_| wrong()))
-                .collect::<Result<_, _>>()
-                .map(Some),
-            Some(_) => Err(wrong()),
-        }
-    }
-
-    fn optional_number<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, Unreadable> {
-        self.item.contains_key(name).then(|| self.number(name)).transpose()
-    }
-
-    fn bytes(&self, name: &'static str) -> Result<Bytes, Unreadable> {
-        match self.item.get(name) {
-            Some(AttributeValue::B(blob)) => Ok(Bytes::copy_from_slice(blob.as_ref())),
-            _ => Err(self.wrong(name, "expected binary")),
-        }
-    }
-
-    fn flag(&self, name: &'static str) -> Result<bool, Unreadable> {
-        match self.item.get(name) {
-            None => Ok(false),
-            Some(AttributeValue::Bool(flag)) => Ok(*flag),
-            Some(_) => Err(self.wrong(name, "expected true or false")),
-        }
-    }
-
-    /// The mailbox. A note that cannot be read is from a newer version: notes are only hints.
-    fn notes(&self) -> Result<BTreeSet<Notification>, Unreadable> {
-        match self.item.get(MAILBOX) {
-            None => Ok(BTreeSet::new()),
-            Some(AttributeValue::Ss(notes)) => {
-                Ok(notes.iter().filter_map(|note| note.parse().ok()).collect())
-            }
-            Some(_) => Err(self.wrong(MAILBOX, "expected a set of strings")),
-        }
-    }
-
-    fn time(&self, name: &'static str) -> Result<Option<u64>, Unreadable> {
-        let Some(text) = self.optional_text(name)? else { return Ok(None) };
-        let date = DateTime::from_str(text, DateTimeFormat::DateTime).ok();
-        date.and_then(|date| u64::try_from(date.to_millis().ok()?).ok())
-            .or_else(|| text.parse().ok())
-            .map(Some)
-            .ok_or_else(|| self.wrong(name, "expected a time such as 2026-01-31T12:00:00Z"))
     }
 }
 

@@ -11,26 +11,13 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::attributes::{LAYOUT_ROW, Partition};
 use super::calls::Calls;
-use super::items::{self, Item, LayoutRow, Row};
+use super::items::LayoutRow;
 use crate::duty::stable_hash;
-use crate::{GroupId, StoreError, StoreErrorKind, WriteOutcome};
-
-/// The value of the partition key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::store) struct Partition(String);
-
-impl From<&GroupId> for Partition {
-    fn from(group: &GroupId) -> Self {
-        Self(group.to_string())
-    }
-}
-
-impl std::fmt::Display for Partition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::error::{StoreError, StoreErrorKind};
+use crate::types::GroupId;
+use crate::write::WriteOutcome;
 
 /// Over how many keys groups are spread: as wanted, and as found.
 #[derive(Debug, Clone, Default)]
@@ -106,7 +93,7 @@ impl Partitions {
         if let Some(known) = self.known(group) {
             return Ok(known.count());
         }
-        let stored: Option<LayoutRow> = calls.get(&group.into(), items::LAYOUT_ROW).await?;
+        let stored: Option<LayoutRow> = calls.get(&group.into(), LAYOUT_ROW).await?;
         let stored = match (stored, self.wanted) {
             (Some(row), _) => row.partitions,
             (None, None) => {
@@ -129,7 +116,7 @@ impl Partitions {
         if let Some(Known::Fixed(_)) = self.known(group) {
             return Ok(false);
         }
-        let stored: Option<LayoutRow> = calls.get(&group.into(), items::LAYOUT_ROW).await?;
+        let stored: Option<LayoutRow> = calls.get(&group.into(), LAYOUT_ROW).await?;
         let count = stored.map_or(NonZeroU16::MIN, |row| row.partitions);
         self.found(calls, group, Some(count))?;
         Ok(count != NonZeroU16::MIN)
@@ -163,12 +150,12 @@ async fn fix(calls: &Calls, group: &GroupId, wanted: NonZeroU16) -> Result<NonZe
     if calls.has_members(&base).await? {
         return Err(refused(calls, group, NonZeroU16::MIN, wanted));
     }
-    match calls.insert(&base, &row).await? {
+    match calls.insert(&base, &row, |current| *current == row).await? {
         WriteOutcome::Applied { .. } => {}
         WriteOutcome::Refused { current } => return Ok(current.unwrap_or(row).partitions),
     }
     if calls.has_members(&base).await? {
-        calls.delete::<LayoutRow>(&base, items::LAYOUT_ROW.to_owned()).await?;
+        calls.delete::<LayoutRow>(&base, LAYOUT_ROW.to_owned()).await?;
         return Err(refused(calls, group, NonZeroU16::MIN, wanted));
     }
     Ok(wanted)
@@ -192,20 +179,6 @@ fn partition(group: &GroupId, count: NonZeroU16, row: &str) -> Partition {
         return group.into();
     }
     Partition(format!("{group}#{}", stable_hash(&[row.as_bytes()]) % u64::from(count.get())))
-}
-
-impl Row for LayoutRow {
-    fn sort_key(&self) -> String {
-        items::LAYOUT_ROW.to_owned()
-    }
-
-    fn write(&self, item: &mut Item) {
-        item.insert(items::PARTITIONS.to_owned(), items::number(self.partitions));
-    }
-
-    fn read(item: &Item) -> Result<Self, items::Unreadable> {
-        items::read_layout(item)
-    }
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::types::{
 use rokini_types::Backoff;
 use tokio::time::{Instant, sleep};
 
-use super::BillingMode;
+use super::attributes::{GROUP, ROW, text};
+use super::billing::BillingMode;
 use super::calls::Calls;
-use super::items::{self, GROUP, ROW};
-use crate::{GroupId, StoreError, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::types::GroupId;
 
 /// How long a table may take to become active. DynamoDB needs seconds as a rule, and documents no bound.
 const CREATION: Duration = Duration::from_secs(120);
@@ -95,8 +96,8 @@ async fn touch(calls: &Calls, group: Option<&GroupId>) -> Result<Found, StoreErr
         .client
         .get_item()
         .table_name(&calls.place.table)
-        .key(GROUP, items::text(group))
-        .key(ROW, items::text("check"))
+        .key(GROUP, text(group))
+        .key(ROW, text("check"))
         .send()
         .await;
     let Err(error) = result else { return Ok(Found::Ready) };

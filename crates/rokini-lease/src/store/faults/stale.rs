@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::GroupView;
+use crate::row::GroupView;
 
 /// Shows each row as of one of the views, chosen for each row on its own.
 pub(super) fn mix(views: &VecDeque<Arc<GroupView>>, rng: &mut SmallRng) -> GroupView {

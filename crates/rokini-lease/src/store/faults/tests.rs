@@ -1,7 +1,18 @@
+use crate::row::LeaseRow;
+use crate::row::WorkerRow;
+use crate::store::ext::LeaseStoreExt;
+use crate::types::Epoch;
+use crate::types::WorkerId;
+use crate::update::LeaseUpdate;
+use crate::update::WorkerUpdate;
+use crate::write::WriteOutcome;
 use tokio::time::Instant;
 
 use super::*;
-use crate::{MemoryStore, Notification, Position, WorkerLoad, WorkerName, WorkerState};
+use crate::position::Position;
+use crate::row::{Notification, WorkerLoad, WorkerState};
+use crate::store::memory::MemoryStore;
+use crate::types::WorkerName;
 
 fn id(name: &str) -> WorkerId {
     WorkerId::start(WorkerName::new(name).unwrap(), &mut SmallRng::seed_from_u64(1))

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use rokini_lease::CountingStore;
-use rokini_lease::store::conformance::Suite;
+use rokini_lease::conformance::Suite;
 
 use super::dynalite::Dynalite;
 use super::proxy::{Proxy, Verdict};

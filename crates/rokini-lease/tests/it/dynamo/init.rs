@@ -6,7 +6,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 use aws_types::SdkConfig;
 use rokini_lease::{
-    BillingMode, DynamoStore, GroupId, LeaseStore, Listing, StoreError, StoreErrorKind, WorkerUpdate,
+    BillingMode, DynamoStore, GroupId, LeaseStore, LeaseStoreExt, Listing, StoreError, StoreErrorKind,
+    WorkerUpdate,
 };
 use tokio::net::TcpListener;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use rokini_lease::{
-    CheckpointMetadata, DynamoStore, Epoch, LeaseRow, LeaseStore, LeaseUpdate, Notification, Position,
+    CheckpointMetadata, DynamoStore, Epoch, LeaseRow, LeaseStoreExt, LeaseUpdate, Notification, Position,
     StoreErrorKind, StreamRow, WorkerLoad, WorkerState, WorkerUpdate, WriteOutcome,
 };
 

@@ -3,8 +3,8 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use rokini_lease::store::conformance::Suite;
-use rokini_lease::{DynamoStore, GroupView, LeaseStore, Listing, StoreErrorKind};
+use rokini_lease::conformance::Suite;
+use rokini_lease::{DynamoStore, GroupView, LeaseStore, LeaseStoreExt, Listing, StoreErrorKind};
 
 use super::server::{Server, TABLE, group, lease, store, worker};
 

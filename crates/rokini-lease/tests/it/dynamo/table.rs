@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use rokini_lease::store::conformance::Suite;
+use rokini_lease::conformance::Suite;
 use rokini_lease::{
-    CheckpointMetadata, Epoch, GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing,
-    Position, ShardId, StoreErrorKind, StreamId, WorkerLoad, WorkerState, WorkerUpdate,
+    CheckpointMetadata, Epoch, GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt,
+    LeaseUpdate, Listing, Position, ShardId, StoreErrorKind, StreamId, WorkerLoad, WorkerState, WorkerUpdate,
 };
 
 use super::proxy::{Proxy, Verdict};

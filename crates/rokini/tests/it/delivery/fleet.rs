@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, FaultTarget, FaultyStore, LeaseRow, LeaseStore, LeaseUpdate, Listing, LostCause,
-    MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation, WorkerUpdate,
+    CountingStore, FaultTarget, FaultyStore, LeaseRow, LeaseStore, LeaseStoreExt, LeaseUpdate, Listing,
+    LostCause, MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation, WorkerUpdate,
 };
 use rokini::{Batch, Event, EventKind, HandlerError, RecordProcessor, ShardContext, ShardState, ShardStop};
 use tokio::time::{Instant, advance, sleep};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rokini::lease::{LeaseStore, LeaseUpdate, LostCause, MemoryStore, Position, SequenceNumber};
+use rokini::lease::{LeaseStoreExt, LeaseUpdate, LostCause, MemoryStore, Position, SequenceNumber};
 use rokini::{
     Batch, ConfigKey, ErrorKind, Event, EventKind, HandlerCall, HandlerError, RecordProcessor, ShardContext,
     ShardState,

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_parse::{Scrape, Value};
-use rokini::lease::{FaultyStore, LeaseStore, LostCause, MemoryStore, StoreFault, StoreOperation};
+use rokini::lease::{
+    FaultyStore, LeaseStore, LeaseStoreExt, LostCause, MemoryStore, StoreFault, StoreOperation,
+};
 use rokini::{
     Batch, ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, EventKind, Handle, HandlerError, Metric,
     OnFailure, RecordProcessor, ShardContext, StallCause,

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, FaultyStore, LeaseKey, LeaseRow, LeaseStore, Listing, LostCause, MemoryStore, Position,
-    SequenceNumber, StoreFault, StoreOperation, StreamId,
+    CountingStore, FaultyStore, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, Listing, LostCause,
+    MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation, StreamId,
 };
 use rokini::{ErrorKind, Event, EventKind, StartPosition};
 use tokio::time::{Instant, sleep};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rokini::lease::{LeaseRow, LeaseStore, MemoryStore, Position, SequenceNumber};
+use rokini::lease::{LeaseRow, LeaseStoreExt, MemoryStore, Position, SequenceNumber};
 use rokini::{ErrorKind, Event, EventKind, StartPosition};
 use tokio::time::{Instant, sleep, timeout};
 

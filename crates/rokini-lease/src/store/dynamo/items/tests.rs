@@ -1,5 +1,12 @@
+use super::super::attributes::LAST_DATE;
 use super::*;
-use crate::{GroupId, SequenceNumber, ShardId, WorkerState};
+use crate::row::WorkerState;
+use crate::types::LeaseKey;
+use crate::types::StreamId;
+use crate::types::WorkerId;
+use crate::types::{GroupId, ShardId};
+use bytes::Bytes;
+use rokini_types::SequenceNumber;
 
 fn id(name: &str, incarnation: u64) -> WorkerId {
     format!("{name}#{incarnation:016x}").parse().unwrap()
@@ -34,7 +41,7 @@ fn leases() -> [LeaseRow; 2] {
     let full = LeaseRow {
         owner: Some(id("orders-7d9f", 1)),
         epoch: Epoch(17),
-        position: Position::Sequence(number, crate::Progress::Through(4)),
+        position: Position::Sequence(number, crate::position::Progress::Through(4)),
         previous: Some(Position::AtTimestamp(1_700_000_000_123)),
         children: vec![ShardId::new("shardId-4").unwrap(), ShardId::new("shardId-3").unwrap()],
         claim: Some(id("bare", 2)),
@@ -43,7 +50,7 @@ fn leases() -> [LeaseRow; 2] {
             record_arrival_millis: Some(1_700_000_000_001),
             caught_up_millis: Some(1_700_000_000_002),
             bytes_per_second: Some(1_048_576),
-            skipped: Some(crate::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
+            skipped: Some(crate::skipped::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
         },
         pending: Some(PendingPosition { position: Position::ShardEnd, state: Bytes::from_static(b"tx-7") }),
         paused: true,
@@ -118,7 +125,7 @@ fn attributes_and_rows_of_newer_versions_are_passed_over() {
     let mut notes = worker.mailbox.iter().map(Notification::to_string).collect::<Vec<_>>();
     notes.push("sing:a#b".to_owned());
     item.insert(MAILBOX.to_owned(), AttributeValue::Ss(notes));
-    assert_eq!(Listed::read(&item), Ok(Listed::Worker(worker)));
+    assert_eq!(Listed::read(&item), Ok(Listed::Row(worker.into())));
     assert_eq!(Listed::read(&key(&group(), "duty#audit")), Ok(Listed::Other));
 }
 

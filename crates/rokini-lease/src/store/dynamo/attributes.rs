@@ -1,0 +1,114 @@
+//! The attributes of the table: their names, and values in the forms of DynamoDB.
+//!
+//! Attribute names are full words and values are text that people can read in a console.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use aws_sdk_dynamodb::primitives::{Blob, DateTime, DateTimeFormat};
+use aws_sdk_dynamodb::types::AttributeValue;
+use bytes::Bytes;
+
+use crate::types::GroupId;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The partition key.
+pub(super) const GROUP: &str = "group";
+/// The sort key.
+pub(super) const ROW: &str = "row";
+
+pub(super) const HEARTBEAT: &str = "beat";
+pub(super) const STATE: &str = "state";
+pub(super) const LEASES: &str = "leases";
+pub(super) const MAILBOX: &str = "mailbox";
+pub(super) const STREAMS: &str = "streams";
+pub(super) const MAX_LEASES: &str = "max_leases";
+pub(super) const HOST: &str = "host";
+pub(super) const PROCESS_ID: &str = "process_id";
+pub(super) const PROCESS_STARTED: &str = "process_started";
+pub(super) const VERSION: &str = "version";
+
+pub(super) const OWNER: &str = "owner";
+pub(super) const EPOCH: &str = "epoch";
+pub(super) const POSITION: &str = "position";
+/// The position once more, as a text that sorts: what conditions compare.
+pub(super) const RANK: &str = "rank";
+pub(super) const PREVIOUS: &str = "previous_position";
+pub(super) const PARENTS: &str = "parents";
+pub(super) const CHILDREN: &str = "children";
+// 128-bit hashes have up to 39 digits, DynamoDB numbers 38: they are text.
+pub(super) const HASH_START: &str = "hash_start";
+pub(super) const HASH_END: &str = "hash_end";
+pub(super) const CLAIM: &str = "claim";
+pub(super) const CHECKPOINTED_AT: &str = "checkpointed_at";
+pub(super) const RECORD_ARRIVED_AT: &str = "record_arrived_at";
+pub(super) const CAUGHT_UP_AT: &str = "caught_up_at";
+pub(super) const BYTES_PER_SECOND: &str = "bytes_per_second";
+pub(super) const SKIPPED: &str = "skipped";
+pub(super) const PENDING_POSITION: &str = "pending_position";
+pub(super) const PENDING_STATE: &str = "pending_state";
+pub(super) const PAUSED: &str = "paused";
+
+pub(super) const PAUSED_AT: &str = "paused_at";
+
+pub(super) const NAME: &str = "name";
+pub(super) const START: &str = "start";
+
+/// Sort keys, as a [`RowKey`](crate::row::RowKey) writes them, begin with these.
+pub(super) const WORKER_PREFIX: &str = "worker#";
+pub(super) const LEASE_PREFIX: &str = "lease#";
+pub(super) const STREAM_PREFIX: &str = "stream#";
+/// The sort key of the group's own row.
+pub(super) const GROUP_ROW: &str = "group";
+/// The sort key of the row that says over how many partition keys a group is spread.
+pub(super) const LAYOUT_ROW: &str = "layout";
+pub(super) const PARTITIONS: &str = "partitions";
+
+/// The value of the partition key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::store) struct Partition(pub(super) String);
+
+impl From<&GroupId> for Partition {
+    fn from(group: &GroupId) -> Self {
+        Self(group.to_string())
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The primary key of a row.
+pub(super) fn key(group: &Partition, row: &str) -> Item {
+    HashMap::from([(GROUP.to_owned(), text(group)), (ROW.to_owned(), text(row))])
+}
+
+pub(super) fn text(value: impl fmt::Display) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+pub(super) fn number(value: impl fmt::Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(super) fn list(names: impl IntoIterator<Item = impl fmt::Display>) -> AttributeValue {
+    AttributeValue::L(names.into_iter().map(text).collect())
+}
+
+pub(super) fn blob(bytes: &Bytes) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes.to_vec()))
+}
+
+/// The last millisecond of the year 9999: where RFC 3339 ends.
+pub(super) const LAST_DATE: u64 = 253_402_300_799_999;
+
+/// A wall-clock time as RFC 3339 in UTC.
+pub(super) fn time(millis: u64) -> AttributeValue {
+    let date = (millis <= LAST_DATE)
+        .then(|| DateTime::from_millis(millis as i64).fmt(DateTimeFormat::DateTime).ok())
+        .flatten();
+    AttributeValue::S(date.unwrap_or_else(|| millis.to_string()))
+}
