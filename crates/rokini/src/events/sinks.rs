@@ -36,7 +36,7 @@ impl EventSink for Log {
         }
         if !code.is_limited() {
             drop(limits);
-            return write_line(event, None);
+            return write_line(&event.kind, event.stream.as_ref(), event.shard.as_ref(), None);
         }
         let service = match &event.kind {
             EventKind::ExportFailed { service, .. } => Some(*service),
@@ -46,7 +46,7 @@ impl EventSink for Log {
         let more = limits.entry(subject).or_default().allow(Instant::now());
         drop(limits);
         if more.is_some() {
-            write_line(event, more);
+            write_line(&event.kind, event.stream.as_ref(), event.shard.as_ref(), more);
         }
     }
 }

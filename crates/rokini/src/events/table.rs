@@ -7,7 +7,6 @@ use std::time::Duration;
 use rokini_lease::{Epoch, HashRange, LostCause, Position, SequenceNumber, ShardId, StreamId, WorkerId};
 use tracing::field::display;
 
-use super::event::Event;
 use crate::config::Monitoring;
 use crate::types::error::ErrorKind;
 use crate::types::failure::{HandlerCall, HandlerFailure};
@@ -60,12 +59,16 @@ macro_rules! events {
             }
         }
 
-        /// Writes the log line of an event. `more`: how many such lines were held back. Fields have the names of
-        /// OpenTelemetry where it has one.
-        pub(super) fn write_line(event: &Event, more: Option<u64>) {
-            let code = event.kind.code().as_str();
-            let (stream, shard) = (event.stream.as_ref().map(display), event.shard.as_ref().map(display));
-            match &event.kind {
+        /// Writes the log line of an event about this stream and shard. `more`: how many such lines were held back.
+        /// Fields have the names of OpenTelemetry where it has one.
+        pub(super) fn write_line(
+            kind: &EventKind,
+            stream: Option<&StreamId>,
+            shard: Option<&ShardId>,
+            more: Option<u64>,
+        ) {
+            let (code, stream, shard) = (kind.code().as_str(), stream.map(display), shard.map(display));
+            match kind {
                 $(EventKind::$kind $({ $($field),+ })? => tracing::$level!(
                     event.name = code,
                     messaging.destination.name = stream,
