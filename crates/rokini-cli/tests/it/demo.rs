@@ -37,6 +37,7 @@ fn run() -> &'static Run {
 
 fn made(run: &'static OnceLock<Run>) -> &'static Run {
     run.get_or_init(|| {
+        let _one = crate::one_fleet();
         let Output { status, stdout, stderr } =
             demo(&["--for", "20s", "--failover", "3s", "--json"]).output().unwrap();
         eprintln!("{}", String::from_utf8_lossy(&stderr));

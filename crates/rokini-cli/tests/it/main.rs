@@ -25,6 +25,12 @@ mod settings;
 mod soak;
 mod support;
 
+/// Held by a test that measures how a fleet of processes reacts: two fleets would slow each other down.
+fn one_fleet() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Says that a test was skipped. Past the harness, which swallows what tests print that pass.
 fn skipped(why: impl std::fmt::Display) {
     let thread = std::thread::current();

@@ -209,6 +209,7 @@ fn one_holds(always: impl Fn(&Times) -> bool, bound: impl Fn(&Times) -> bool) {
 }
 
 fn measure() -> Times {
+    let _one = crate::one_fleet();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (kinesis, dynamo) = runtime.block_on(async {
         let kinesis = LocalKinesis::builder().stream("orders", SHARDS as i32).start().await.unwrap();

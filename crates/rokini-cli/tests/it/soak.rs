@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -16,11 +16,8 @@ struct Run {
     result: Value,
 }
 
-/// Two fleets at once would disturb each other more than the chaos does.
-static ONE: Mutex<()> = Mutex::new(());
-
 fn run(arguments: &str) -> Run {
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one = crate::one_fleet();
     let output = Command::new(env!("CARGO_BIN_EXE_rokini"))
         .arg("demo")
         .args(arguments.split_whitespace())
