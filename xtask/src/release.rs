@@ -32,7 +32,10 @@ pub(crate) fn task(arguments: &[String]) -> Outcome {
         ("CHANGELOG.md", Box::new(|text| cut(text, version, date.trim()))),
     ];
     for (file, change) in changes {
-        println!("- {file}: {old} becomes {version}");
+        println!(
+            "- {file}: {}",
+            if file.ends_with(".md") { "what is unreleased gets the version" } else { "the version" }
+        );
         let path = root().join(file);
         let text = change(&fs::read_to_string(&path).map_err(|error| format!("{file}: {error}"))?)?;
         if execute {
