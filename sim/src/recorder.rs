@@ -5,11 +5,10 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rokini::{Handle, ShardState};
+use rokini::{Handle, ShardContext, ShardState};
 use rokini_history::{CallEnd, CallId, Cause, Delivery, Excuse, Findings, History, Observed, Process, Put};
 use rokini_lease::SequenceNumber;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::check::{Check, Violation};
 
@@ -65,7 +64,7 @@ struct Running {
     call: CallId,
     worker: u32,
     epoch: u64,
-    cancelled: CancellationToken,
+    hold: ShardContext,
 }
 
 /// A hash over everything that happened, in its order: equal for equal runs.
@@ -203,13 +202,7 @@ impl Recorder {
     }
 
     /// A handler call begins: it ends when what is returned is dropped, or consumed by [`OpenCall::returns`].
-    pub(crate) fn begin(
-        &self,
-        worker: u32,
-        shard: ShardRef,
-        epoch: u64,
-        cancelled: CancellationToken,
-    ) -> OpenCall {
+    pub(crate) fn begin(&self, worker: u32, shard: ShardRef, epoch: u64, context: &ShardContext) -> OpenCall {
         let (now, name) = (self.now(), shard.name());
         let mut state = self.state();
         if state.history.is_new_epoch(&name, epoch) {
@@ -217,7 +210,7 @@ impl Recorder {
         }
         state.digest.add(2, &shard.shard, &[shard.stream as u64, worker.into(), epoch, now]);
         let call = state.history.begin(process(worker), &name, epoch, Duration::from_millis(now));
-        let running = Running { call, worker, epoch, cancelled };
+        let running = Running { call, worker, epoch, hold: context.clone() };
         state.running.entry(shard.clone()).or_default().push(running);
         state.check_one_caller(&shard, now);
         let hold = (process(worker), epoch);
@@ -248,7 +241,7 @@ impl State {
         let Some(running) = self.running.get(shard).filter(|running| running.len() > 1) else { return };
         let valid: Vec<&Running> = running
             .iter()
-            .filter(|running| !running.cancelled.is_cancelled() && self.is_valid(running.worker))
+            .filter(|running| running.hold.is_current() && self.is_valid(running.worker))
             .collect();
         for (n, one) in valid.iter().enumerate() {
             for other in &valid[n + 1..] {
@@ -270,7 +263,7 @@ impl State {
                 continue;
             }
             let stopping = self.running.get(shard).is_some_and(|running| {
-                running.iter().any(|call| call.worker == *worker && call.cancelled.is_cancelled())
+                running.iter().any(|call| call.worker == *worker && !call.hold.is_current())
             });
             let status = handle.status();
             let holds = status.valid

@@ -328,7 +328,7 @@ impl Handler {
             (rng.random_range(takes), rng.random_bool(self.profile.fails))
         };
         let shard = ShardRef { stream: self.stream, shard: batch.shard().shard_id().to_string() };
-        let call = self.recorder.begin(self.worker, shard, batch.epoch().0, batch.cancellation().clone());
+        let call = self.recorder.begin(self.worker, shard, batch.epoch().0, batch.shard());
         // Fails before or after it saw the records.
         if fails && takes % 2 == 0 {
             call.returns(CallEnd::Failed);

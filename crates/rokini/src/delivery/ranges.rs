@@ -139,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn spans_are_sets_in_order(a in sets(), b in sets(), count in 0..50usize) {
+        fn ranges_are_sets_in_order(a in sets(), b in sets(), count in 0..50usize) {
             let ranges: RecordRanges = a.iter().copied().collect();
             let mut inserted = ranges.clone();
             b.iter().for_each(|number| inserted.insert(*number));

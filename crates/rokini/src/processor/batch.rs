@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rokini_lease::Epoch;
-use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::shard_context::ShardContext;
@@ -79,11 +78,15 @@ impl Batch {
         self.attempt
     }
 
-    /// Cancelled when what the call does will not count: the lease is lost, or a shutdown's deadline has come. A
-    /// handler may then return at once with whatever result.
+    /// As [`ShardContext::is_current`].
     #[must_use]
-    pub fn cancellation(&self) -> &CancellationToken {
-        self.shard.cancelled()
+    pub fn is_current(&self) -> bool {
+        self.shard.is_current()
+    }
+
+    /// As [`ShardContext::cancelled`].
+    pub async fn cancelled(&self) {
+        self.shard.cancelled().await;
     }
 
     /// The tracing span of this call, in which the handler runs. For work that goes on elsewhere:

@@ -51,7 +51,7 @@ pub trait RecordProcessor: Send + 'static {
 
     /// Called when the lease is lost while this processor has it. Nothing can be stored any more; another worker
     /// may have the shard already. Called once, also when it fails. A `process` call that runs then sees
-    /// [`Batch::cancellation`] and has 5 s to return.
+    /// [`Batch::cancelled`] and has 5 s to return.
     fn lease_lost(&mut self, shard: &ShardContext, cause: LostCause) -> impl Future<Output = ()> + Send {
         let _ = (shard, cause);
         async {}

@@ -128,8 +128,22 @@ impl ShardContext {
         ))
     }
 
-    /// Cancelled once nothing that a call does counts any more.
-    pub(crate) fn cancelled(&self) -> &CancellationToken {
+    /// Whether what a handler does still counts: `false` once the lease is lost or handed over, or the deadline of a
+    /// shutdown has passed. It never becomes `true` again, and `true` promises nothing: the lease may be lost at any
+    /// time.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.hold.cancelled.is_cancelled()
+    }
+
+    /// Resolves once what a handler does will not count ([`ShardContext::is_current`]): it may then return at once with
+    /// whatever result. Cancel safe.
+    pub async fn cancelled(&self) {
+        self.hold.cancelled.cancelled().await;
+    }
+
+    /// Cancelled by whoever has the hold.
+    pub(crate) fn cancellation(&self) -> &CancellationToken {
         &self.hold.cancelled
     }
 

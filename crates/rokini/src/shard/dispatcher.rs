@@ -172,8 +172,8 @@ impl<'a> Dispatcher<'a> {
 
     /// How the work ended, once nothing of it is left.
     fn end_of_work(&mut self, draining: bool) -> Option<End> {
-        let cancelled = self.shard.progress.context.cancelled();
-        if !self.calls.is_empty() || self.flow.awaits_acks() && !cancelled.is_cancelled() {
+        let current = self.shard.progress.context.is_current();
+        if !self.calls.is_empty() || self.flow.awaits_acks() && current {
             return None;
         }
         if draining {
@@ -299,7 +299,7 @@ impl<'a> Dispatcher<'a> {
 
     /// Once nothing runs any more: the last chance of each processor that was made ready.
     fn leave(&mut self, now: Instant) {
-        if !self.calls.is_empty() || self.shard.progress.context.cancelled().is_cancelled() {
+        if !self.calls.is_empty() || !self.shard.progress.context.is_current() {
             return;
         }
         for lane in 0..self.processors.len() {

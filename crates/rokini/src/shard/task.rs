@@ -85,12 +85,12 @@ impl ShardTask {
         let lanes = self.shard.resources.settings.delivery.lanes;
         let mut processors: Vec<(ShardContext, Slot)> =
             (0..lanes).map(|lane| (context.in_lane(lane), None)).collect();
-        let _cancels = context.cancelled().clone().drop_guard();
+        let _cancels = context.cancellation().clone().drop_guard();
         match self.work(&mut processors).await {
             End::Ended(end) => self.finish(&end).await,
             End::Drained => self.leave(processors).await,
             End::Abandoned => {
-                context.cancelled().cancel();
+                context.cancellation().cancel();
                 let handling = progress.snapshot().status.handling;
                 let shard = context.shard_id();
                 tracing::warn!(%shard, ?handling, "a handler was abandoned at the deadline of the shutdown");
@@ -128,7 +128,7 @@ impl ShardTask {
                     checkpoints.close(Some(cause));
                     fetching.abort();
                     drain.cancel();
-                    progress.context.cancelled().cancel();
+                    progress.context.cancellation().cancel();
                     let _ = timeout(LOST_GRACE, &mut work).await;
                     return End::Lost(cause);
                 }

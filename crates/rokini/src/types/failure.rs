@@ -48,6 +48,8 @@ impl fmt::Display for HandlerFailure {
     }
 }
 
+impl std::error::Error for HandlerFailure {}
+
 named! {
     /// What becomes of records that failed too often.
     #[derive(Default)]

@@ -122,3 +122,26 @@ impl fmt::Debug for Record {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_knows_where_it_comes_from() {
+        let key = LeaseKey::new(StreamId::new("orders@1").unwrap(), ShardId::new("shard-0").unwrap());
+        let record = Record::new(SequenceNumber::from(1), "k", "data", 0);
+        assert_eq!((record.stream(), record.shard_id()), (None, None));
+        let known = record.clone().from_shard(key.clone());
+        assert_eq!((known.stream(), known.shard_id()), (Some(&key.stream), Some(&key.shard)));
+        assert_eq!(record, known, "equal when what they carry is equal");
+        // Another hold of the same shard has another `Arc`.
+        assert!(!known.delivered_by(&Arc::new(key)));
+    }
+
+    /// There are thousands of them in memory, and each delivery moves them.
+    #[test]
+    fn a_record_stays_small() {
+        assert!(size_of::<Record>() <= 112, "{}", size_of::<Record>());
+    }
+}

@@ -351,7 +351,7 @@ struct Waits(Log, Arc<Mutex<Vec<String>>>);
 impl RecordProcessor for Waits {
     async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
         self.0.add(&batch);
-        batch.cancellation().cancelled().await;
+        batch.cancelled().await;
         let stored = batch.checkpoint_at(&batch.records()[0]).await;
         self.1.lock().unwrap().push(format!("stored {}", stored.is_ok()));
         Ok(())
