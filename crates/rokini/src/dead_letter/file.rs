@@ -17,9 +17,10 @@ use crate::types::error::{Error, ErrorKind};
 /// Keeps dead letters in a file: one line of JSON for each record ([`DeadLetterEntry`](crate::DeadLetterEntry)),
 /// appended and flushed to the disk (fsync) before it counts as kept.
 ///
-/// The file is made by the consumer's `build` where it is missing, opened anew for each letter, and never shortened or renamed: it can be moved away
-/// while the consumer runs. All shards of a worker share it, and so may several processes of one host: they write in
-/// turn, under a lock of the file. A line that a crash cut off stays as it is and is ended before the next one begins.
+/// The file is made by the consumer's `build` where it is missing, opened anew for each letter, and never shortened or
+/// renamed: it can be moved away while the consumer runs. All shards of a worker share it, and so may several processes
+/// of one host: they write in turn, under a lock of the file. A line that a crash cut off stays as it is and is ended
+/// before the next one begins.
 ///
 /// The disk is that of the host the worker runs on: in a container give it a volume.
 #[derive(Debug, Clone)]

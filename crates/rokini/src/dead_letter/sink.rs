@@ -20,14 +20,14 @@ use crate::types::error::Error;
 ///   replace an entry, and let readers take the first of several.
 /// - **An error stops the shard**, not the consumer: the letter is put again, with back-off, for as long as the lease
 ///   is held. [`Error::is_retryable`] says whether waiting can help, or whether somebody has to act.
-/// - **Dropped calls.** A call is dropped at an `await` when the lease is lost, when a shutdown's deadline comes, and when
-///   it takes longer than 5 minutes, which is an error like others; so is a panic. What it had written by then is what
-///   "at least once" is about. Code that blocks its thread cannot be stopped.
+/// - **Dropped calls.** A call is dropped at an `await` when the lease is lost, when a shutdown's deadline comes, and
+///   when it takes longer than 5 minutes, which is an error like others; so is a panic. What it had written by then is
+///   what "at least once" is about. Code that blocks its thread cannot be stopped.
 /// - Calls for different shards run at the same time.
 #[async_trait]
 pub trait DeadLetterSink: fmt::Debug + Send + Sync + 'static {
-    /// Called once by [`ConsumerBuilder::build`](crate::ConsumerBuilder::build), whose error it becomes: the time to say
-    /// that the place cannot be used, before any record depends on it. Does nothing unless a sink overrides it.
+    /// Called once by [`ConsumerBuilder::build`](crate::ConsumerBuilder::build), whose error it becomes: the time to
+    /// say that the place cannot be used, before any record depends on it. Does nothing unless a sink overrides it.
     ///
     /// # Errors
     /// When letters could not be kept, and waiting would not help.

@@ -26,7 +26,7 @@ pub(crate) struct Ack {
 pub(crate) enum AckOutcome {
     Done,
     Failed(HandlerFailure),
-    /// It dropped the token without a word.
+    /// It dropped the token, and said nothing.
     Dropped,
     /// It did not look at the records: they come again, and that is no failure of theirs.
     GivenBack,

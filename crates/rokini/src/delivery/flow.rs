@@ -1,4 +1,4 @@
-//! What runs next, and what becomes of it. Knows no I/O and no clock: time is told, records come in, steps come out.
+//! What runs next, and what becomes of it. Does no I/O and reads no clock: times and records come in, steps come out.
 
 mod outcome;
 

@@ -62,18 +62,18 @@ impl PendingCheckpoint {
 }
 
 impl ShardContext {
-    /// The first phase of a checkpoint in two: stores that this record and all before it are about to be
-    /// done, with bytes of the application's own (16 KiB at most) that say how; returns once that is stored. Then comes
-    /// the work that makes them done, and then [`PreparedCheckpoint::commit`]. If this worker dies between the two, the next
-    /// holder of the shard finds what was prepared by [`ShardContext::pending_checkpoint`], and can look up whether
-    /// that work took place.
+    /// The first phase of a checkpoint in two: stores that this record and all before it are about to be done, with
+    /// bytes of the application's own (16 KiB at most) that say how; returns once that is stored. Then comes the work
+    /// that makes them done, and then [`PreparedCheckpoint::commit`]. If this worker dies between the two, the next
+    /// holder of the shard finds what was prepared by [`ShardContext::pending_checkpoint`], and can look up whether that
+    /// work took place.
     ///
     /// Preparing another position replaces this one. Any checkpoint at or past its position removes it, also one that
     /// `auto_checkpoint` makes.
     ///
     /// # Errors
-    /// As [`ShardContext::checkpoint_at`]; also [`ErrorKind::Data`](crate::ErrorKind::Data) when a later position is stored, and
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) with more bytes than fit.
+    /// As [`ShardContext::checkpoint_at`]; also [`ErrorKind::Data`](crate::ErrorKind::Data) when a later position is
+    /// stored, and [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) with more bytes than fit.
     pub async fn prepare_checkpoint(
         &self,
         record: &Record,

@@ -203,8 +203,8 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// As [`ConsumerBuilder::build`]; [`ErrorKind::Configuration`] when there is a handler too, or a
-    /// [`handler_timeout`](ConsumerBuilder::handler_timeout): a stream may be read as slowly as it takes. Errors of the start,
-    /// such as a stream that does not exist, are items of the stream.
+    /// [`handler_timeout`](ConsumerBuilder::handler_timeout): a stream may be read as slowly as it takes. Errors
+    /// of the start, such as a stream that does not exist, are items of the stream.
     pub async fn into_stream(self) -> Result<Deliveries<Record>, Error> {
         self.forward(WAITING, |batch| batch.into_acks().collect()).await
     }

@@ -23,7 +23,8 @@ use crate::types::failure::HandlerFailure;
 const BISECT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Flow {
-    /// A call returned: `Ok(true)` where its tokens were taken. Acks that were pushed before are to be told before.
+    /// A call returned: `Ok(true)` where its tokens were taken. Acks that came before it are to be handed in before
+    /// it.
     pub(crate) fn returned(
         &mut self,
         lane: usize,

@@ -109,7 +109,8 @@ async fn a1_position_passes_a_dead_letter_once_it_is_confirmed() {
     assert_eq!(flow.position(), after(1));
 }
 
-/// A record that is given up at once is not parked before: a sink that takes nothing holds up its key only all the same.
+/// A record that is given up at once is not parked before: a sink that takes nothing holds up only its key all the
+/// same.
 #[tokio::test(start_paused = true)]
 async fn a1_a_record_whose_dead_letter_fails_is_parked_where_keys_are() {
     let max_attempts = NonZeroU32::new(1);
