@@ -14,7 +14,6 @@ pub(crate) const DEAD_INVALID: &str = "a fenced worker is not valid";
 pub(crate) const STALE_REFUSED: &str = "a stale owner's checkpoint is refused";
 pub(crate) const NEVER_FALLS: &str = "a position never falls within an epoch";
 pub(crate) const RECOVERS: &str = "a quiet fleet comes to rest with every lease held";
-
 /// Situations that have to occur, so that the statements above are about something.
 pub(crate) const ALL_HOLD: &str = "every lease has a valid holder while every worker is valid";
 pub(crate) const TAKEN_UNNOTICED: &str = "a lease is held by another before its fenced owner notices";

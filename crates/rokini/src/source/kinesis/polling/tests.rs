@@ -23,7 +23,7 @@ async fn bounded<T>(work: impl Future<Output = T>) -> T {
 
 /// The data of the next answer that brings any.
 async fn next_data(reader: &mut dyn ShardReader) -> Vec<String> {
-    let search = async {
+    bounded(async {
         loop {
             let fetched = reader.next().await.unwrap();
             if !fetched.records.is_empty() {
@@ -31,8 +31,8 @@ async fn next_data(reader: &mut dyn ShardReader) -> Vec<String> {
             }
             assert_eq!(fetched.end, None, "the shard ended");
         }
-    };
-    bounded(search).await
+    })
+    .await
 }
 
 async fn open(bench: &Bench, at: Position) -> Box<dyn ShardReader> {
@@ -98,7 +98,6 @@ async fn a_start_in_the_future_is_an_error_of_configuration() {
     let error = source.open(&shard(0), &future).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(error.to_string().contains("is in the future"), "{error}");
-
     // Within the tolerance it waits for its time.
     bench.put(0, "early");
     let mut reader = source.open(&shard(0), &Position::AtTimestamp(EPOCH_MILLIS + 3_000)).await.unwrap();
@@ -199,8 +198,7 @@ async fn the_end_of_a_shard_brings_its_children() {
 async fn the_child_of_a_merge_has_both_parents() {
     let bench = Bench::new(2);
     bench.merge("shardId-000000000000", "shardId-000000000001");
-    let fetched = open(&bench, Position::TrimHorizon).await.next().await.unwrap();
-    let end = fetched.end.unwrap();
+    let end = open(&bench, Position::TrimHorizon).await.next().await.unwrap().end.unwrap();
     assert_eq!(end.children[0].parents, [shard(0), shard(1)]);
 }
 
