@@ -10,8 +10,13 @@ mod partial_faults;
 mod request_ids;
 mod subscription;
 
-pub(crate) use auth::caller;
 pub(crate) use backend::Backend;
-pub(crate) use body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body};
-pub(crate) use handler::{Handler, target_header};
+pub(crate) use handler::Handler;
 pub(crate) use kinesis::KinesisHandler;
+// What the DynamoDB beside it needs as well.
+#[cfg(feature = "dynamo")]
+pub(crate) use {
+    auth::caller,
+    body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body},
+    handler::target_header,
+};

@@ -32,6 +32,8 @@ mod validation;
 
 pub use account::Model;
 pub use operations::ModelRequest;
-pub(crate) use operations::{CallModel, answer_any, changes_something, target_of};
+#[cfg(feature = "data")]
+pub(crate) use operations::changes_something;
+pub(crate) use operations::{CallModel, answer_any, target_of};
 pub use subscription::{Subscription, SubscriptionPoll};
 pub(crate) use target::ResolvedTarget;
