@@ -40,13 +40,13 @@ pub use row::{
     UnreadableRow, WorkerLoad, WorkerRow, WorkerState,
 };
 pub use skipped::SkippedRecords;
+#[cfg(feature = "dynamo")]
+pub use store::DynamoStore;
 #[cfg(feature = "conformance")]
 pub use store::conformance;
-#[cfg(feature = "dynamo")]
-pub use store::{BillingMode, DynamoStore};
 pub use store::{
-    CountingStore, Counts, FaultTarget, FaultyStore, LeaseStore, LeaseStoreExt, Listing, MemoryStore,
-    StoreFault, StoreOperation,
+    BillingMode, CountingStore, Counts, FaultTarget, FaultyStore, LeaseStore, LeaseStoreExt, Listing,
+    MemoryStore, StoreFault, StoreOperation,
 };
 pub use types::{
     Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, ShardId, StreamId, WorkerId,

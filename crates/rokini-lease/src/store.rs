@@ -1,5 +1,6 @@
 //! Lease stores: the contract, and what comes with the crate.
 
+mod billing_mode;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod contract;
@@ -12,10 +13,11 @@ mod listing;
 mod memory;
 mod operation;
 
+pub use billing_mode::BillingMode;
 pub use contract::LeaseStore;
 pub use counting::{CountingStore, Counts};
 #[cfg(feature = "dynamo")]
-pub use dynamo::{BillingMode, DynamoStore};
+pub use dynamo::DynamoStore;
 pub use ext::LeaseStoreExt;
 pub use faults::{FaultTarget, FaultyStore, StoreFault};
 pub use listing::Listing;

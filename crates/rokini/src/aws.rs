@@ -10,7 +10,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_smithy_http_client::pool::{Client, ConnectionPool};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_types::SdkConfig;
+pub(crate) use aws_types::SdkConfig;
 use aws_types::region::Region;
 
 use crate::types::error::{Error, ErrorKind};

@@ -7,10 +7,10 @@ mod file;
 mod letter;
 #[cfg(feature = "sqs")]
 mod queue;
-#[cfg(feature = "json")]
+#[cfg(all(feature = "aws", feature = "json"))]
 mod send_all;
 mod sink;
-#[cfg(feature = "json")]
+#[cfg(all(feature = "aws", feature = "json"))]
 mod stream;
 mod target;
 
@@ -22,5 +22,5 @@ pub use letter::DeadLetter;
 #[cfg(feature = "sqs")]
 pub use queue::DeadLetterQueue;
 pub use sink::DeadLetterSink;
-#[cfg(feature = "json")]
+#[cfg(all(feature = "aws", feature = "json"))]
 pub use stream::DeadLetterStream;

@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(not(feature = "aws"))]
+#[path = "aws/absent.rs"]
 mod aws;
 mod catalog;
 mod checkpoint;
@@ -16,6 +20,7 @@ mod telemetry;
 mod types;
 
 // What a program starts with.
+#[cfg(feature = "aws")]
 pub use aws::{AwsOptions, http_client};
 pub use consumer::builder::ConsumerBuilder;
 pub use consumer::builder::stream::{Delivered, Deliveries};
@@ -49,9 +54,11 @@ pub use types::stream_ref::StreamRef;
 // Dead letters.
 #[cfg(feature = "sqs")]
 pub use dead_letter::DeadLetterQueue;
+#[cfg(all(feature = "aws", feature = "json"))]
+pub use dead_letter::DeadLetterStream;
 pub use dead_letter::{DeadLetter, DeadLetterSink};
 #[cfg(feature = "json")]
-pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart, DeadLetterStream};
+pub use dead_letter::{DeadLetterEntry, DeadLetterFile, DeadLetterPart};
 
 // Watching a consumer.
 pub use consumer::shutdown_report::{ShardReport, ShardStop, ShutdownReport};
@@ -73,6 +80,7 @@ pub use telemetry::metric::{Metric, MetricKind, MetricScope, MetricUnit, Stabili
 pub use telemetry::otlp::OtlpTraces;
 
 // Sources of records.
+#[cfg(feature = "aws")]
 pub use source::kinesis::KinesisSource;
 pub use source::selection::select_shards;
 pub use source::stream_source::{

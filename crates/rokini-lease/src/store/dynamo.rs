@@ -20,12 +20,12 @@ use super::contract::LeaseStore;
 use super::listing::Listing;
 use crate::error::StoreError;
 use crate::row::{GroupView, Row, RowKey};
+use crate::store::billing_mode::BillingMode;
 use crate::types::GroupId;
 use crate::write::{RowOutcome, RowWrite};
 
 mod attempts;
 mod attributes;
-mod billing;
 mod calls;
 mod expression;
 mod failure;
@@ -33,8 +33,6 @@ mod fields;
 mod items;
 mod partition;
 mod table;
-
-pub use billing::BillingMode;
 
 /// Partition keys of one group that are listed at once.
 const LISTINGS_AT_ONCE: usize = 8;

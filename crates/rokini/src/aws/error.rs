@@ -96,119 +96,127 @@ where
     }
 }
 
+/// What codes of the services mean alike.
+const DENIED: [&str; 6] = [
+    "AccessDeniedException",
+    "AccessDenied",
+    "UnauthorizedOperation",
+    "NotAuthorized",
+    "OptInRequired",
+    "SubscriptionRequiredException",
+];
+const BAD_CREDENTIALS: [&str; 11] = [
+    "ExpiredTokenException",
+    "ExpiredToken",
+    "RequestExpired",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignatureException",
+    "IncompleteSignature",
+    "MissingAuthenticationTokenException",
+    "MissingAuthenticationToken",
+];
+const THROTTLED: [&str; 8] = [
+    "ProvisionedThroughputExceededException",
+    "LimitExceededException",
+    "ThrottlingException",
+    "Throttling",
+    "ThrottledException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "KMSThrottlingException",
+];
+const KEY_UNUSABLE: [&str; 5] = [
+    "KMSAccessDeniedException",
+    "KMSDisabledException",
+    "KMSInvalidStateException",
+    "KMSNotFoundException",
+    "KMSOptInRequired",
+];
+const SERVICE_FAILED: [&str; 4] =
+    ["InternalFailure", "InternalFailureException", "InternalServerError", "ServiceUnavailable"];
+
+/// What an error answer means, by its code and status.
 fn refused(code: Option<&str>, status: u16, call: &ApiCall<'_>) -> (ErrorKind, String) {
-    let region = call.region;
-    match (code.unwrap_or_default(), call.shard) {
-        ("", _) if status < 300 => (ErrorKind::Bug, call.malformed("cannot be read").to_string()),
-        ("ResourceNotFoundException", None) => (
-            ErrorKind::Configuration,
-            format!(
-                "stream `{}` does not exist in region `{region}`: check the name, the region and the account of \
-                 the credentials, or create the stream",
-                call.stream
-            ),
-        ),
-        ("ResourceNotFoundException", Some(shard)) => (
-            ErrorKind::Data,
-            format!(
-                "shard `{shard}` of stream `{}` in region `{region}` is gone: its records are past the retention, \
-                 or the stream was deleted",
-                call.stream
-            ),
-        ),
-        (
-            "AccessDeniedException"
-            | "AccessDenied"
-            | "UnauthorizedOperation"
-            | "NotAuthorized"
-            | "OptInRequired"
-            | "SubscriptionRequiredException",
-            _,
-        ) => (
+    let (endpoint, region, stream) = (call.endpoint(), call.region, call.stream);
+    match code.unwrap_or_default() {
+        "" if status < 300 => (ErrorKind::Bug, call.malformed("cannot be read").to_string()),
+        "ResourceNotFoundException" => not_found(call),
+        code if DENIED.contains(&code) => (
             ErrorKind::Permission,
             format!("{call} is not allowed: allow the action in the IAM policy of these credentials"),
         ),
-        (
-            code @ ("ExpiredTokenException"
-            | "ExpiredToken"
-            | "RequestExpired"
-            | "UnrecognizedClientException"
-            | "InvalidClientTokenId"
-            | "InvalidSignatureException"
-            | "SignatureDoesNotMatch"
-            | "IncompleteSignatureException"
-            | "IncompleteSignature"
-            | "MissingAuthenticationTokenException"
-            | "MissingAuthenticationToken"),
-            _,
-        ) => (
+        code if BAD_CREDENTIALS.contains(&code) => (
             ErrorKind::Permission,
             format!(
                 "the credentials were refused for {call} ({code}): renew them, and check the clock of this host"
             ),
         ),
-        (
-            code @ ("ProvisionedThroughputExceededException"
-            | "LimitExceededException"
-            | "ThrottlingException"
-            | "Throttling"
-            | "ThrottledException"
-            | "RequestLimitExceeded"
-            | "TooManyRequestsException"
-            | "KMSThrottlingException"),
-            _,
-        ) => (ErrorKind::Throttled, format!("{call} is throttled ({code}): it is tried again more slowly")),
-        (
-            code @ ("KMSAccessDeniedException"
-            | "KMSDisabledException"
-            | "KMSInvalidStateException"
-            | "KMSNotFoundException"
-            | "KMSOptInRequired"),
-            _,
-        ) => (
-            ErrorKind::Permission,
-            match call.action {
-                "kinesis:PutRecords" => format!(
-                    "the records cannot be encrypted for {call} ({code}): enable the stream's KMS key and allow \
-                     `kms:GenerateDataKey` on it to these credentials"
-                ),
-                _ => format!(
-                    "the records cannot be decrypted for {call} ({code}): enable the stream's KMS key and allow \
-                     `kms:Decrypt` on it to these credentials"
-                ),
-            },
-        ),
-        ("ResourceInUseException", _) => (
+        code if THROTTLED.contains(&code) => {
+            (ErrorKind::Throttled, format!("{call} is throttled ({code}): it is tried again more slowly"))
+        }
+        code if KEY_UNUSABLE.contains(&code) => {
+            let (done, action) = match call.action {
+                "kinesis:PutRecords" => ("encrypted", "kms:GenerateDataKey"),
+                _ => ("decrypted", "kms:Decrypt"),
+            };
+            let message = format!(
+                "the records cannot be {done} for {call} ({code}): enable the stream's KMS key and allow `{action}` on it \
+                 to these credentials"
+            );
+            (ErrorKind::Permission, message)
+        }
+        "ResourceInUseException" => (
             ErrorKind::Retry,
-            format!("stream `{}` in region `{region}` is being changed: it is tried again", call.stream),
+            format!("stream `{stream}` in region `{region}` is being changed: it is tried again"),
         ),
-        ("UnknownOperationException" | "InvalidAction", _) => (
+        "UnknownOperationException" | "InvalidAction" => (
             ErrorKind::Configuration,
             format!(
-                "{} does not know {}: check that `AWS_ENDPOINT_URL_KINESIS` or `AWS_ENDPOINT_URL` names a \
+                "{endpoint} does not know {}: check that `AWS_ENDPOINT_URL_KINESIS` or `AWS_ENDPOINT_URL` names a \
                  Kinesis endpoint",
-                call.endpoint(),
                 call.action
             ),
         ),
-        (
-            "InternalFailure" | "InternalFailureException" | "InternalServerError" | "ServiceUnavailable",
-            _,
-        ) => (ErrorKind::Retry, format!("{call} failed inside the service: it is tried again")),
-        (_, _) if status >= 500 => {
+        code if SERVICE_FAILED.contains(&code) => {
+            (ErrorKind::Retry, format!("{call} failed inside the service: it is tried again"))
+        }
+        _ if status >= 500 => {
             (ErrorKind::Retry, format!("{call} failed inside the service (HTTP {status}): it is tried again"))
         }
-        ("", _) => (
+        "" => (
             ErrorKind::Configuration,
             format!(
-                "{} answered {call} with HTTP {status} and no error of the API: check that \
-                 `AWS_ENDPOINT_URL_KINESIS` or `AWS_ENDPOINT_URL` names a Kinesis endpoint",
-                call.endpoint()
+                "{endpoint} answered {call} with HTTP {status} and no error of the API: check that \
+                 `AWS_ENDPOINT_URL_KINESIS` or `AWS_ENDPOINT_URL` names a Kinesis endpoint"
             ),
         ),
-        (code, _) => (
+        code => (
             ErrorKind::Bug,
             format!("{call} was refused ({code}), which should not happen: please report it with its cause"),
+        ),
+    }
+}
+
+/// The stream is not there, or the shard.
+fn not_found(call: &ApiCall<'_>) -> (ErrorKind, String) {
+    let (region, stream) = (call.region, call.stream);
+    match call.shard {
+        None => (
+            ErrorKind::Configuration,
+            format!(
+                "stream `{stream}` does not exist in region `{region}`: check the name, the region and the account of \
+                 the credentials, or create the stream"
+            ),
+        ),
+        Some(shard) => (
+            ErrorKind::Data,
+            format!(
+                "shard `{shard}` of stream `{stream}` in region `{region}` is gone: its records are past the retention, \
+                 or the stream was deleted"
+            ),
         ),
     }
 }

@@ -258,7 +258,7 @@ fn a_bad_value_says_key_value_and_what_is_accepted() {
     }
     assert_eq!(
         from_env("ROKINI_FAILOVER", "10 s").unwrap_err().to_string(),
-        "setting `ROKINI_FAILOVER` cannot be `10 s`: expected a duration of at most a year: whole numbers with units \
+        "setting `ROKINI_FAILOVER` cannot be `10 s`: expected at least `1s`: a duration of at most a year: whole numbers with units \
          out of `d`, `h`, `m`, `s` and `ms`, such as `250ms`, `10s` or `1h30m`, or a number of seconds"
     );
 }

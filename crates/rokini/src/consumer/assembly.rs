@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_types::SdkConfig;
 use rand::rngs::StdRng;
 use rokini_lease::{GroupId, LeaseStore, WallClock};
 use tokio::sync::watch;
@@ -11,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::control::Control;
 use super::run::Runner;
 use super::sources::Sources;
+use crate::aws::SdkConfig;
 use crate::catalog::leases::Catalog;
 use crate::catalog::streams::Streams;
 use crate::config::ConsumerConfig;

@@ -7,17 +7,16 @@ pub(crate) mod stream;
 use std::future::Future;
 use std::sync::Arc;
 
-use aws_types::SdkConfig;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{AssignmentPolicy, BillingMode, DynamoStore, GroupId, LeaseStore, MemoryStore, WallClock};
+use rokini_lease::{AssignmentPolicy, BillingMode, GroupId, LeaseStore, MemoryStore, WallClock};
 
 use broadcast::TABLE_KEYS;
 
 use super::assembly::{Parts, assemble};
 use super::run::Consumer;
 use super::sources::{Sources, refuse_dead_letters};
-use crate::aws;
+use crate::aws::{self, SdkConfig};
 use crate::config::{Balance, ConfigKey, ConsumerConfig};
 use crate::dead_letter::DeadLetterSink;
 use crate::processor::batch::Batch;
@@ -121,6 +120,7 @@ impl ConsumerBuilder {
     }
 
     /// Region, credentials and endpoints for Amazon Kinesis, and for DynamoDB where no other store is given.
+    #[cfg(feature = "aws")]
     pub fn aws(mut self, aws: &SdkConfig) -> Self {
         self.aws = Some(aws.clone());
         self
@@ -261,7 +261,7 @@ impl ConsumerBuilder {
             }
             // A group of one.
             (None, _) if config.broadcast => Arc::new(MemoryStore::new()),
-            (None, Some(aws)) => Arc::new(dynamo(&config, aws, &group)),
+            (None, Some(aws)) => dynamo(&config, aws, &group),
             (None, None) => return Err(missing("lease store", "give the builder `aws` or `store`")),
         };
         let dead_letter = dead_letter_sink(self.dead_letter, &config, aws.as_ref())?;
@@ -362,7 +362,9 @@ fn dead_letter_sink(
 }
 
 /// The store that the settings describe.
-fn dynamo(config: &ConsumerConfig, aws: &SdkConfig, group: &GroupId) -> DynamoStore {
+#[cfg(feature = "aws")]
+fn dynamo(config: &ConsumerConfig, aws: &SdkConfig, group: &GroupId) -> Arc<dyn LeaseStore> {
+    use rokini_lease::DynamoStore;
     // A call that hangs leaves time for others within the failover time.
     let attempt = DynamoStore::ATTEMPT_TIMEOUT.min(config.failover / 5);
     let operation = DynamoStore::OPERATION_TIMEOUT.min(config.failover / 2);
@@ -371,8 +373,13 @@ fn dynamo(config: &ConsumerConfig, aws: &SdkConfig, group: &GroupId) -> DynamoSt
         .billing_mode(config.billing_mode)
         .check_group(group.clone())
         .timeouts(attempt, operation);
-    match config.table_partitions {
+    Arc::new(match config.table_partitions {
         Some(count) => store.partitions(count),
         None => store,
-    }
+    })
+}
+
+#[cfg(not(feature = "aws"))]
+fn dynamo(_: &ConsumerConfig, aws: &SdkConfig, _: &GroupId) -> Arc<dyn LeaseStore> {
+    match *aws {}
 }

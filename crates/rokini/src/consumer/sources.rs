@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_types::SdkConfig;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini_lease::WallClock;
 
+use crate::aws::SdkConfig;
 use crate::catalog::streams::apart;
 use crate::config::ConsumerConfig;
-use crate::source::kinesis::KinesisSource;
 use crate::source::stream_source::StreamSource;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::stream_ref::StreamRef;
@@ -46,9 +45,7 @@ impl Sources {
                 ),
             ));
         };
-        let seed = self.fork().random();
-        let source = KinesisSource::new(aws, stream, config, seed)?;
-        Ok(Arc::new(source.wall_clock(self.clock.clone())))
+        kinesis(aws, stream, config, self.fork().random(), &self.clock)
     }
 
     pub(super) fn fork(&self) -> StdRng {
@@ -67,6 +64,29 @@ impl Sources {
     pub(super) fn take_wanted(&self) -> Vec<Arc<dyn StreamSource>> {
         std::mem::take(&mut *lock(&self.wanted))
     }
+}
+
+#[cfg(feature = "aws")]
+fn kinesis(
+    aws: &SdkConfig,
+    stream: StreamRef,
+    config: &ConsumerConfig,
+    seed: u64,
+    clock: &WallClock,
+) -> Result<Arc<dyn StreamSource>, Error> {
+    let source = crate::source::kinesis::KinesisSource::new(aws, stream, config, seed)?;
+    Ok(Arc::new(source.wall_clock(clock.clone())))
+}
+
+#[cfg(not(feature = "aws"))]
+fn kinesis(
+    aws: &SdkConfig,
+    _: StreamRef,
+    _: &ConsumerConfig,
+    _: u64,
+    _: &WallClock,
+) -> Result<Arc<dyn StreamSource>, Error> {
+    match *aws {}
 }
 
 /// Refuses a source that reads where dead letters go.

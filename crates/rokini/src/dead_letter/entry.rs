@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use aws_smithy_types::base64;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +122,7 @@ impl DeadLetterEntry {
     pub fn data(&self) -> Result<Bytes, Error> {
         match (&self.text, &self.base64) {
             (Some(text), None) => Ok(Bytes::copy_from_slice(text.as_bytes())),
-            (None, Some(text)) => base64::decode(text).map(Bytes::from).map_err(|error| {
+            (None, Some(text)) => BASE64.decode(text).map(Bytes::from).map_err(|error| {
                 Error::new(ErrorKind::Data, format!("the data of entry `{}` are not base64", self.key))
                     .with_source(error)
             }),
@@ -198,7 +199,7 @@ pub(super) fn whole(letter: &DeadLetter, record: &Record) -> Result<String, Erro
     let mut entry = DeadLetterEntry::without_data(letter, record);
     match readable(&record.data) {
         Some(text) => entry.text = Some(text.to_owned()),
-        None => entry.base64 = Some(base64::encode(&record.data)),
+        None => entry.base64 = Some(BASE64.encode(&record.data)),
     }
     entry.json()
 }
@@ -225,7 +226,7 @@ pub(super) fn parts(letter: &DeadLetter, record: &Record, limit: usize) -> Resul
     let of = record.data.len().div_ceil(step);
     let part = |(index, data): (usize, &[u8])| {
         entry.part = Some(DeadLetterPart { number: index + 1, of });
-        entry.base64 = Some(base64::encode(data));
+        entry.base64 = Some(BASE64.encode(data));
         entry.json()
     };
     record.data.chunks(step).enumerate().map(part).collect()

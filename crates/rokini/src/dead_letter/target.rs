@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use aws_types::SdkConfig;
-
 #[cfg(feature = "json")]
 use super::file::DeadLetterFile;
 #[cfg(feature = "sqs")]
 use super::queue::DeadLetterQueue;
 use super::sink::DeadLetterSink;
-#[cfg(feature = "json")]
+#[cfg(all(feature = "aws", feature = "json"))]
 use super::stream::DeadLetterStream;
+use crate::aws::SdkConfig;
 use crate::config::ConfigKey;
 use crate::types::dead_letter_target::DeadLetterTarget;
 use crate::types::error::{Error, ErrorKind};
@@ -27,7 +26,7 @@ impl DeadLetterTarget {
         match self {
             #[cfg(feature = "json")]
             Self::File(path) => Ok(Arc::new(DeadLetterFile::new(path))),
-            #[cfg(feature = "json")]
+            #[cfg(all(feature = "aws", feature = "json"))]
             Self::Kinesis(stream) => {
                 let aws = aws.ok_or_else(|| self.wrong("needs credentials: give the builder `aws`"))?;
                 Ok(Arc::new(DeadLetterStream::new(aws, stream.clone())?))
@@ -40,8 +39,9 @@ impl DeadLetterTarget {
             #[cfg(not(all(feature = "json", feature = "sqs")))]
             _ => {
                 let _ = aws;
-                Err(self
-                    .wrong("is not in this build: enable the feature `json` or `sqs` of the crate `rokini`"))
+                Err(self.wrong(
+                    "is not in this build: enable the features `aws`, `json` or `sqs` of the crate `rokini`",
+                ))
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use aws_types::SdkConfig;
 use rokini_lease::GroupId;
 
 use super::export::Exporter;
 use super::registry::Registry;
+use crate::aws::SdkConfig;
 use crate::config::{Monitoring, Settings};
 use crate::types::error::{Error, ErrorKind};
 

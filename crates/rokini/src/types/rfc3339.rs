@@ -84,7 +84,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "aws"))]
 mod tests {
     use super::*;
     use aws_smithy_types::DateTime;

@@ -9,7 +9,8 @@ use rokini::{ConfigKey, ConsumerConfig, EventCode, Metric, MetricKind, MetricSco
 const INTRODUCTION: &str = "\
 # Settings
 
-One set of keys, three ways to give them: the builder (`.set(ConfigKey::Failover, \"15s\")` or the setter of the name),
+One set of keys, three ways to give them: the builder (`.failover(Duration::from_secs(15))`, or
+`.set(ConfigKey::Failover, \"15s\")`),
 the environment (`ROKINI_FAILOVER=15s`), a TOML file (`failover = \"15s\"`). The builder wins over the environment, the
 environment over the file. The library reads neither environment nor files by itself: `ConsumerConfig::from_env` and
 `ConsumerConfig::from_toml_str` do, when called; `rokini consume` calls both.
@@ -22,7 +23,8 @@ passed over.
 Region, credentials, profile and endpoints are not settings of Rokini: they come from the usual AWS settings
 (`AWS_REGION`, `AWS_PROFILE`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL_DYNAMODB`, ...).
 
-Durations are a number with a unit: `250ms`, `10s`, `5m`.
+Durations are whole numbers with a unit out of `d`, `h`, `m`, `s`, `ms` (and `us`, `ns`): `250ms`, `10s`, `1h30m`. A bare
+number is seconds.
 ";
 
 fn settings_page() -> String {

@@ -11,9 +11,9 @@ use rokini_types::Backoff;
 use tokio::time::{Instant, sleep};
 
 use super::attributes::{GROUP, ROW, text};
-use super::billing::BillingMode;
 use super::calls::Calls;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::store::billing_mode::BillingMode;
 use crate::types::GroupId;
 
 /// How long a table may take to become active. DynamoDB needs seconds as a rule, and documents no bound.

@@ -41,7 +41,7 @@ proptest! {
 
 fn progress() -> ReadProgress {
     let id = rokini_lease::StreamId::new("s@1").unwrap();
-    let key = rokini_lease::LeaseKey::new(id, crate::source::testing::shard(0));
+    let key = rokini_lease::LeaseKey::new(id, "shardId-000000000000".parse().unwrap());
     ReadProgress::new(&LeaseRow::new(key, Position::TrimHorizon), Instant::now())
 }
 

@@ -1,6 +1,6 @@
 //! How a table is paid for.
 
-/// How a table made by [`DynamoStore::create_table`](crate::DynamoStore::create_table) is paid for.
+/// How a DynamoDB table that is made is paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum BillingMode {
     /// By request. Nothing to size, nothing to pay while idle.
