@@ -279,8 +279,8 @@ impl Checkpoints {
         lease: &Lease,
         interval: Duration,
         mut retry: Retry,
-        metadata: impl Fn(Position) -> CheckpointMetadata,
-        mut report: impl FnMut(CheckpointEvent),
+        metadata: impl Fn(Position) -> CheckpointMetadata + Send + Sync,
+        mut report: impl FnMut(CheckpointEvent) + Send,
     ) -> Infallible {
         let mut next = Instant::now();
         loop {
@@ -325,7 +325,7 @@ impl Checkpoints {
         &self,
         lease: &Lease,
         position: Position,
-        metadata: impl Fn(Position) -> CheckpointMetadata,
+        metadata: impl Fn(Position) -> CheckpointMetadata + Send + Sync,
     ) -> Write {
         if lease.until_valid().await.is_err() {
             return Write::Lost;

@@ -1,8 +1,8 @@
-//! Which worker minds a stream: everyone computes it from the listing, instead of a leader. Pure.
+//! Which worker is on duty for a stream: everyone computes it from the listing, instead of a leader. Pure.
 
 use rokini_lease::{StreamId, WorkerId, WorkerRow, WorkerState, stable_hash};
 
-/// How many of the live workers that read the stream come before `me`: the first one minds it, for as long as it lives,
+/// How many of the live workers that read the stream come before `me`: the first one is on duty for it, for as long as it lives,
 /// and each stream has a first one of its own. Needs no agreement and no clock, only the same listing: where listings
 /// differ for a while, a duty is done twice or late.
 pub(crate) fn place(stream: &StreamId, me: &WorkerId, workers: &[WorkerRow]) -> usize {

@@ -205,7 +205,7 @@ impl Catalog {
     }
 
     /// Removes the leases of an earlier stream of the same name: nothing of it can be read any more. Those that a
-    /// live worker has it retires itself.
+    /// live worker has, that worker retires.
     async fn retire_older(&self, view: &GroupView, stream: &StreamId) -> Result<(), Error> {
         let lives =
             |id: &WorkerId| view.workers.iter().any(|row| row.id == *id && row.state != WorkerState::Fenced);
@@ -344,7 +344,7 @@ fn resolve(start: &StartPosition, stream: &StreamDescription) -> Result<Position
         // A listing of the shards at a time past the retention leaves out those whose parents are gone.
         StartPosition::AtTimestamp(millis) if millis <= oldest_kept(stream) => Ok(Position::TrimHorizon),
         StartPosition::AtTimestamp(millis) => Ok(Position::AtTimestamp(millis)),
-        // A record is looked for where it is.
+        // The shard that has the record is searched for first.
         StartPosition::Ago(_) | StartPosition::AtSequence(_) | StartPosition::AfterSequence(_) => {
             Ok(Position::TrimHorizon)
         }

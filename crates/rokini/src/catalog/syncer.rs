@@ -77,7 +77,7 @@ impl ShardSyncer {
             };
             if !doubted {
                 due = self.next();
-                self.look_for_holes();
+                self.note_holes();
             }
             let on_duty = !doubted && self.is_on_duty();
             if (doubted || on_duty || self.newer_is_stored()) && self.with_patience(Step::Renew).await {
@@ -94,15 +94,15 @@ impl ShardSyncer {
         Instant::now() + self.shared.audit_interval.mul_f64(self.rng.random_range(0.9..1.1))
     }
 
-    /// One worker is enough. Where holes stay although it should have mended them, the next one looks too.
+    /// One worker is enough. Where holes stay although it should have mended them, the next one audits too.
     fn is_on_duty(&self) -> bool {
         let fleet = self.shared.member.snapshot();
         let place = duty::place(&self.stream.id, self.shared.member.id(), &fleet.workers);
         place == 0 || place == 1 && !self.stream.holes().is_empty()
     }
 
-    /// What this worker's own listing shows. A listing may lag, so only what it shows twice counts.
-    fn look_for_holes(&mut self) {
+    /// Notes the holes in this worker's own listing. A listing may lag, so only what it shows twice counts.
+    fn note_holes(&mut self) {
         let fleet = self.shared.member.snapshot();
         let seen = coverage::holes(fleet.leases.iter().filter(|row| row.key.stream == self.stream.id));
         let before = std::mem::replace(&mut self.holes, seen);
@@ -126,7 +126,7 @@ impl ShardSyncer {
                     self.retry.succeeded();
                     return over;
                 }
-                // A stream that is not there may be made again; the next look will tell.
+                // A stream that is not there may be made again, which the next audit notices.
                 Err(error) if !error.is_retryable() => {
                     self.failed(&error);
                     return false;

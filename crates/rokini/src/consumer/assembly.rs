@@ -58,7 +58,7 @@ pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
         clock.clone(),
         [Arc::new(Log::default()) as _, Arc::clone(&metrics) as _, Arc::clone(&subscribers) as _],
     );
-    let (start, ignore_order) = (config.start.clone(), config.ignore_shard_order);
+    let (start, ignore_order) = (config.start, config.ignore_shard_order);
     let catalog = Arc::new(Catalog { store, group, events: events.clone(), start, ignore_order });
     let (streams, worker) = (Arc::<Streams>::default(), Arc::<WorkerState>::default());
     let monitor = Arc::new(Monitor::new(Arc::clone(&worker), Arc::clone(&metrics), &config));

@@ -19,7 +19,7 @@ const KEPT: usize = 1024;
 /// What a limited line is about.
 type Subject = (EventCode, Option<StreamId>, Option<ShardId>, Option<Monitoring>);
 
-/// Writes a line for each event: the normal course at DEBUG, what somebody should look at as WARN. A transient that
+/// Writes a line for each event: the normal course at DEBUG, what needs attention as WARN. A failure that
 /// is retried gets one line in a while, with the number of those held back.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -32,7 +32,7 @@ impl EventSink for Log {
         let code = event.kind.code();
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(code, EventCode::HandedOver | EventCode::LeaseLost | EventCode::ShardEnded) {
-            limits.retain(|(_, stream, shard, _), _| (&*stream, &*shard) != (&event.stream, &event.shard));
+            limits.retain(|(_, stream, shard, _), _| (stream, shard) != (&event.stream, &event.shard));
         }
         if !code.is_limited() {
             drop(limits);

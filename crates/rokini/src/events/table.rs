@@ -45,7 +45,7 @@ macro_rules! events {
                 match self { $(Self::$kind => $code),+ }
             }
 
-            /// Whether its log line is written once in a while only, because what it tells is tried again and again.
+            /// Whether its log line is written once in a while only, because what it reports is tried again and again.
             pub(super) const fn is_limited(self) -> bool {
                 match self { $(Self::$kind => events!(@limited $($limited)?)),+ }
             }
@@ -149,7 +149,7 @@ events! {
     } = "handler-failed", warn limited, "a handler failed"
         { ?call, first = first.map(display), failures, ?retry_in, exception.message = %failure, };
 
-    /// One of several records fails: it is searched for, by calls with fewer and fewer of them.
+    /// One of several records fails: it is searched for by calls with fewer and fewer of them.
     Bisecting {
         /// The first of the records.
         first: SequenceNumber,

@@ -150,7 +150,7 @@ impl<'a> Dispatcher<'a> {
                 return end;
             }
             self.show(draining, valid);
-            // User code that never waits is gone through without a look at all the rest.
+            // Calls that never wait follow each other without a poll of everything else.
             if !draining && let Some(returned) = self.calls.ready().await {
                 now = returned.ended;
                 self.returned(returned);
@@ -452,7 +452,7 @@ impl<'a> Dispatcher<'a> {
         } else if flow.is_halted() {
             ShardState::Halted
         } else if flow.is_handed_out() && !flow.awaits_acks() && !running {
-            // Its end is told again.
+            // Its processors are about to learn of its end again.
             ShardState::BackingOff
         } else if running {
             let first = flow.first_open().map(|record| record.sequence_number);

@@ -74,7 +74,7 @@ impl Fetch {
             self.progress.asking(false);
             let Some(mut fetched) = next else { continue };
             self.report_gap(&fetched).await;
-            // One look at each record, for all that is to be known of them.
+            // Each record is visited once, for all that is to be known of it.
             let (mut data, mut keys) = (0, 0);
             for record in &mut fetched.records {
                 record.set_origin(&key);
@@ -179,7 +179,7 @@ impl Fetch {
         let retry_in = self.retry.failed_by(backoff);
         if matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Data) {
             // Another reader, here or elsewhere, would not get on either.
-            self.progress.alive();
+            self.progress.heard();
         }
         self.progress.read_failed(error.to_string());
         self.events.emit(EventKind::ReadFailed {

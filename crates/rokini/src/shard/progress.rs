@@ -157,7 +157,7 @@ impl ShardProgress {
         CheckpointMetadata { skipped, ..state.read.metadata(Instant::now()) }
     }
 
-    /// Numbers that were only noted so far reach whoever collects them: to be called before somebody looks at them.
+    /// Numbers that were only noted so far reach whoever collects them: to be called before they are read.
     pub(crate) fn flush_observer(&self) {
         self.state().observer.flush();
     }
@@ -176,8 +176,8 @@ impl ShardProgress {
     }
 
     /// The stream answered, if only that it is throttled or that it has no such records.
-    pub(crate) fn alive(&self) {
-        self.state().read.alive = Some(Instant::now());
+    pub(crate) fn heard(&self) {
+        self.state().read.heard = Some(Instant::now());
     }
 
     /// Notes what one read brought and says whether the reader of this number may hand it on: one that was replaced may
@@ -214,7 +214,7 @@ impl ShardProgress {
     pub(crate) fn reader_restarted(&self) {
         let read = &mut self.state().read;
         read.restarts += 1;
-        read.alive = Some(Instant::now());
+        read.heard = Some(Instant::now());
     }
 
     pub(crate) fn read_failed(&self, error: String) {

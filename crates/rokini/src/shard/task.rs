@@ -33,7 +33,7 @@ use crate::types::shard_state::ShardState;
 
 /// How long a handler call may go on after its lease was lost, and `lease_lost` may take.
 const LOST_GRACE: Duration = Duration::from_secs(5);
-/// How often the time until data loss is looked at: retention is 24 h at least.
+/// How often the time until data loss is checked: retention is 24 h at least.
 const DATA_LOSS_CHECK: Duration = Duration::from_secs(30);
 
 /// How the work on a shard ended.

@@ -63,7 +63,7 @@ impl Stat {
     }
 }
 
-/// What each series of the last look had then.
+/// What each series had at the last collection.
 #[derive(Debug, Default)]
 struct Seen(BTreeMap<(Metric, Key), Last>);
 
@@ -76,7 +76,7 @@ struct Last {
 }
 
 impl Seen {
-    /// What was recorded since the last look. What is in the registry no more is forgotten: a series that is there
+    /// What was recorded since the last collection. What is in the registry no more is forgotten: a series that is there
     /// again counts from 0.
     fn news(&mut self, snapshot: Vec<(Metric, Vec<(Key, Cell)>)>) -> Vec<(Metric, Key, Stat)> {
         let mut before = std::mem::take(&mut self.0);
@@ -109,7 +109,7 @@ fn since(last: Option<&Last>, cell: Cell) -> (Option<Stat>, Option<Last>) {
             let (count, sum) = (now.count(), now.sum);
             let (new, added) = (count.saturating_sub(before), sum - sum_before);
             let mean = added / new as f64;
-            // A value may come between the two looks.
+            // A value may come between the two reads.
             let (least, greatest) = extremes.unwrap_or((mean, mean));
             let stat = (new > 0).then_some(Stat { count: new as f64, sum: added, least, greatest });
             (stat, Some(Last { cell, count, sum }))
@@ -148,7 +148,7 @@ impl CloudWatch {
         Ok(Self { client, registry, namespace, settings, seen, pending })
     }
 
-    /// Adds what was recorded since the last look.
+    /// Adds what was recorded since the last collection.
     fn collect(&mut self) {
         for (metric, key, stat) in self.seen.news(self.registry.snapshot()) {
             for (place, mapping) in MAPPINGS.iter().enumerate() {
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(counted(&mut seen, &registry), sent(0, 5.0));
         counter(0).increment(1);
         assert_eq!(counted(&mut seen, &registry), sent(0, 1.0));
-        // Back before the next look, and with more than it had.
+        // Back before the next collection, and with more than it had.
         registry.remove(Metric::RecordsProcessed, &labels(0));
         counter(0).increment(8);
         assert_eq!(counted(&mut seen, &registry), sent(0, 8.0));
@@ -302,7 +302,7 @@ mod tests {
             assert_eq!(counted(&mut seen, &registry), sent(shard, 1.0));
             assert_eq!(seen.0.len(), 1);
         }
-        // Back after a look without it.
+        // Back after a collection without it.
         registry.remove(Metric::RecordsProcessed, &labels(99));
         assert_eq!(counted(&mut seen, &registry), []);
         counter(99).increment(7);

@@ -1,4 +1,4 @@
-//! What the lease table says about the group.
+//! What the lease table says about the group. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub(crate) struct StreamFacts {
     pub(crate) holes: usize,
 }
 
-/// Live workers, and each stream.
+/// The number of live workers, and what is known of each stream.
 pub(crate) fn facts(view: &GroupView) -> (usize, BTreeMap<StreamId, StreamFacts>) {
     let there: BTreeSet<_> =
         view.workers.iter().filter(|row| row.state != WorkerState::Fenced).map(|row| &row.id).collect();

@@ -6,7 +6,7 @@ use super::metric::{Metric, MetricKind, MetricScope};
 use super::recorders::Recorders;
 use super::registry::Registry;
 
-/// Forgets the series of these labels. Recorders of the application keep them: the facade has no word for it.
+/// Forgets the series of these labels. Recorders of the application keep them: the facade offers no call for it.
 fn forget(
     registry: Option<&Registry>,
     scope: MetricScope,

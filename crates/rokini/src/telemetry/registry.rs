@@ -1,5 +1,11 @@
 //! Keeps the numbers of one consumer: a recorder that is a value, belongs to the consumer, and forgets the series of
 //! a shard that left.
+//!
+//! The registry of `metrics-util` was weighed and not taken. It removes a series by its key as well, but its histograms keep
+//! every value in memory until somebody drains them, which nobody does between two scrapes; a fixed number of buckets
+//! needs a storage of one's own anyway, and with it what is left here is one map in the order in which metrics are
+//! written. Removal of a series that has idled for a time, its other offer, is the wrong rule: a shard without traffic
+//! is to keep its series, and one that left is to lose them at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -219,7 +225,7 @@ mod tests {
 
     #[cfg(feature = "cloudwatch")]
     #[test]
-    fn extremes_are_those_since_the_last_look() {
+    fn extremes_are_those_since_the_last_read() {
         let buckets = Buckets::new(&[1.0]);
         assert_eq!(buckets.take_extremes(), None);
         [3.0, 0.5, 2.0].iter().for_each(|value| buckets.record(*value));

@@ -26,7 +26,7 @@ use crate::types::stall::{self, StallCause};
 /// Between two samples.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What the sampler samples, and whom it tells.
+/// What is sampled, and where the results go.
 #[derive(Debug)]
 pub(crate) struct Observed {
     pub(crate) settings: Settings,
@@ -68,7 +68,7 @@ impl Memory {
     }
 }
 
-/// A listing that is written to meanwhile may show a hole where there is none: what a first one shows is looked for
+/// A listing that is written to meanwhile may show a hole where there is none: what a first one shows is listed
 /// again at once, and only what the next one shows too counts.
 #[derive(Debug, Default)]
 struct HoleMemory {

@@ -87,8 +87,8 @@ impl UnownedReader {
         }
     }
 
-    /// The shards that nobody has, of the streams for which this worker looks: one worker of those that read a stream
-    /// looks for all.
+    /// The shards that nobody has, of the streams for which this worker is on duty: one worker of those that read a
+    /// stream reads for all.
     fn unowned(&self, member: &Member) -> Vec<LeaseRow> {
         let view = member.snapshot();
         let mut on_duty: BTreeSet<_> = self.streams.all().keys().cloned().collect();

@@ -14,7 +14,7 @@ use crate::types::stream_ref::{StreamRef, tell_apart};
 impl Handle {
     /// Reads another stream from now on, by its name or ARN, as [`ConsumerBuilder::stream`] does from the start:
     /// returns once its start position and its leases are stored. A stream that is read already is left as it is.
-    /// The other workers of the group read it when they are told to; its shards are spread over those that do.
+    /// The other workers of the group read it once it is added to them too; its shards are spread over those that do.
     ///
     /// [`ConsumerBuilder::stream`]: crate::ConsumerBuilder::stream
     ///

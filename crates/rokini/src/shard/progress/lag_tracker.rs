@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::types::record::Record;
 
-/// Parts of one response that are told apart: the lag is exact to this fraction of a response.
+/// Parts into which one response is divided: the lag is exact to this fraction of a response.
 const PARTS: usize = 32;
 /// Parts kept at most; beyond, neighbours become one. Reached where user code checkpoints rarely.
 const KEPT: usize = 1024;

@@ -51,7 +51,7 @@ pub(super) struct ReadProgress {
     /// Since when the stream is asked for records; `None` while it is not, because there is no room, or a pause.
     asking: Option<Instant>,
     /// When the stream answered last, if only that it is throttled.
-    pub(super) alive: Option<Instant>,
+    pub(super) heard: Option<Instant>,
     /// Readers begun anew since the last good answer.
     pub(super) restarts: u32,
     /// Until when everything that arrived is read, by the stream's clock.
@@ -72,7 +72,7 @@ impl ReadProgress {
             place: row.position,
             reader: 0,
             asking: None,
-            alive: None,
+            heard: None,
             restarts: 0,
             read_to: known_at(row),
             lag: LagTracker::new(now),
@@ -106,7 +106,7 @@ impl ReadProgress {
         if self.reader != reader {
             return false;
         }
-        self.alive = Some(now);
+        self.heard = Some(now);
         self.restarts = 0;
         self.read_to = Some(stream_millis.saturating_sub(fetched.millis_behind_latest));
         self.rate.add(now, bytes);
@@ -139,14 +139,14 @@ impl ReadProgress {
     }
 
     pub(super) fn silence(&self) -> Option<(Duration, u32)> {
-        let since = self.asking?.max(self.alive.unwrap_or(self.asking?));
+        let since = self.asking?.max(self.heard.unwrap_or(self.asking?));
         Some((since.elapsed(), self.restarts))
     }
 
     /// When the oldest record that is not done arrived, by the stream's clock; `None` when everything that was there
     /// at the last read is done.
     pub(super) fn oldest_not_done(&self) -> Option<u64> {
-        self.lag.oldest().or(self.read_to.filter(|_| !self.lag.is_at_tip()))
+        self.lag.oldest().or_else(|| self.read_to.filter(|_| !self.lag.is_at_tip()))
     }
 
     /// How long until the stream trims what is not done. Reading that stands still at the tip loses what arrives from

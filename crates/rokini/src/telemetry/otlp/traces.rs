@@ -46,7 +46,7 @@ impl OtlpTraces {
         Ok(Self { provider })
     }
 
-    /// Makes spans.
+    /// Makes spans. The type is that of `opentelemetry_sdk`, because the layers of `tracing-opentelemetry` take no other.
     #[must_use]
     pub fn tracer(&self) -> SdkTracer {
         self.provider.tracer("rokini")
