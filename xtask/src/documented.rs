@@ -230,7 +230,7 @@ fn report(programs: PathBuf) -> Result<Report, String> {
 
 pub(crate) fn task(_: &[String]) -> Outcome {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
-    let report = report(this.parent().unwrap_or(Path::new("")).to_owned())?;
+    let report = report(this.parent().unwrap_or(&this).to_owned())?;
     println!("{} commands work", report.works);
     for (why, commands) in report.skipped {
         println!("not tried, {why}: {}", commands.into_iter().collect::<Vec<_>>().join(", "));

@@ -23,21 +23,16 @@ pub(crate) fn task(arguments: &[String]) -> Outcome {
     let old = workspace_version(
         &fs::read_to_string(root().join("Cargo.toml")).map_err(|error| error.to_string())?,
     )?;
-    let changes: [(&str, Box<dyn Fn(&str) -> Result<String, String>>); 3] = [
-        ("Cargo.toml", Box::new(|text| Ok(text.replace(&format!("\"{old}\""), &format!("\"{version}\""))))),
-        (
-            "sim/Cargo.toml",
-            Box::new(|text| Ok(text.replace(&format!("\"{old}\""), &format!("\"{version}\"")))),
-        ),
-        ("CHANGELOG.md", Box::new(|text| cut(text, version, date.trim()))),
-    ];
-    for (file, change) in changes {
-        println!(
-            "- {file}: {}",
-            if file.ends_with(".md") { "what is unreleased gets the version" } else { "the version" }
-        );
+    for file in ["Cargo.toml", "sim/Cargo.toml", "CHANGELOG.md"] {
         let path = root().join(file);
-        let text = change(&fs::read_to_string(&path).map_err(|error| format!("{file}: {error}"))?)?;
+        let text = fs::read_to_string(&path).map_err(|error| format!("{file}: {error}"))?;
+        let text = if file == "CHANGELOG.md" {
+            println!("- {file}: what is unreleased gets the version");
+            cut(&text, version, date.trim())?
+        } else {
+            println!("- {file}: the version");
+            text.replace(&format!("\"{old}\""), &format!("\"{version}\""))
+        };
         if execute {
             fs::write(&path, text).map_err(|error| format!("{file}: {error}"))?;
         }

@@ -4,8 +4,7 @@
 pub(crate) fn commands(line: &str) -> Vec<String> {
     let mut found = vec![String::new()];
     let mut quote = None;
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
+    for c in line.chars() {
         let before = found.last().and_then(|command| command.chars().last());
         match (quote, c) {
             (None, '#') if before.is_none_or(char::is_whitespace) => break,
