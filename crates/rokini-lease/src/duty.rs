@@ -1,31 +1,15 @@
-//! Who does what one worker is enough for: a pure function that everyone computes, instead of a leader.
-
-use std::time::Duration;
+//! Who does what one worker is enough for: everyone computes it from the same listing, instead of a leader. Pure.
 
 use crate::types::WorkerId;
 
-/// Whether a duty falls to `me` in the interval of this number: exactly one of those who take part has it, and
-/// different duties fall to different workers. The choice needs no agreement, only the same inputs; where they
-/// differ for a while, a duty is done twice or late. If the worker on duty dies, the next interval picks another.
-pub fn on_duty<'a>(
-    duty: &str,
-    interval: u64,
-    me: &'a WorkerId,
-    others: impl IntoIterator<Item = &'a WorkerId>,
-) -> bool {
-    let mine = (weight(duty, interval, me), me);
-    others.into_iter().all(|other| (weight(duty, interval, other), other) <= mine)
-}
-
-/// The number of the interval that this time lies in.
-#[must_use]
-pub fn interval_number(now_millis: u64, interval: Duration) -> u64 {
-    now_millis / u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-fn weight(duty: &str, interval: u64, worker: &WorkerId) -> u64 {
-    let worker = worker.to_string();
-    stable_hash(&[duty.as_bytes(), &interval.to_le_bytes(), worker.as_bytes()])
+/// How many of the workers that take part come before `me` for this duty, by rendezvous hashing: the first one, of rank 0,
+/// has it for as long as it lives, the next one takes its place, and different duties fall to different workers.
+///
+/// Needs no agreement and no clock, only the same listing: where listings differ for a while, a duty is done twice or late.
+pub fn duty_rank<'a>(duty: &str, me: &'a WorkerId, workers: impl IntoIterator<Item = &'a WorkerId>) -> usize {
+    let weight = |worker: &WorkerId| stable_hash(&[duty.as_bytes(), worker.to_string().as_bytes()]);
+    let mine = (weight(me), me);
+    workers.into_iter().filter(|other| (weight(other), *other) > mine).count()
 }
 
 /// A hash for choices that all workers must make alike: the same on every host and in every version, which the standard
@@ -42,7 +26,7 @@ pub fn stable_hash(parts: &[&[u8]]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -53,23 +37,28 @@ mod tests {
     #[test]
     fn t1_each_duty_falls_to_one_worker_and_not_always_to_the_same() {
         let workers = workers(50);
-        let chosen = |duty: &str, interval| {
-            let on: Vec<usize> = (0..workers.len())
-                .filter(|n| on_duty(duty, interval, &workers[*n], workers.iter()))
-                .collect();
-            assert_eq!(on.len(), 1, "{duty} {interval}");
+        let chosen = |duty: &str| {
+            let on: Vec<usize> =
+                (0..workers.len()).filter(|n| duty_rank(duty, &workers[*n], workers.iter()) == 0).collect();
+            assert_eq!(on.len(), 1, "{duty}");
             on[0]
         };
-        let by_interval: BTreeSet<usize> = (0..200).map(|interval| chosen("audit", interval)).collect();
-        assert!(by_interval.len() > 40, "{by_interval:?}");
-        let by_duty: BTreeSet<usize> = (0..200).map(|n| chosen(&format!("audit {n}"), 7)).collect();
+        let by_duty: BTreeSet<usize> = (0..200).map(|n| chosen(&format!("audit {n}"))).collect();
         assert!(by_duty.len() > 40, "{by_duty:?}");
     }
 
     #[test]
-    fn intervals_are_numbered_by_time() {
-        assert_eq!(interval_number(59_999, Duration::from_secs(30)), 1);
-        assert_eq!(interval_number(60_000, Duration::from_secs(30)), 2);
-        assert_eq!(interval_number(7, Duration::ZERO), 7);
+    fn t1_each_stream_has_one_worker_on_duty_and_streams_are_spread() {
+        let workers = workers(20);
+        let mut turns = BTreeMap::new();
+        for number in 0..2_000 {
+            let stream = format!("orders-{number}@1700000000000");
+            let rank = |id: &WorkerId| duty_rank(&stream, id, &workers);
+            let ranks: BTreeSet<usize> = workers.iter().map(rank).collect();
+            assert_eq!(ranks, (0..20).collect(), "{stream}");
+            let first = workers.iter().find(|id| rank(id) == 0).unwrap();
+            *turns.entry(first).or_insert(0) += 1;
+        }
+        assert!(turns.len() == 20 && turns.values().all(|turns| (50..200).contains(turns)), "{turns:?}");
     }
 }

@@ -1,13 +1,12 @@
 //! Fleet coordination for stream consumers: workers, leases, epochs, assignment, and the stores that keep them.
 //!
 //! The crate knows nothing of Kinesis: a lease is for a *shard* of a *stream*, both opaque names. Each worker of
-//! a group beats once for itself, not once per lease, and each lease is fenced by an epoch, so the cost of a
+//! a group sends one heartbeat for itself, not one per lease, and each lease is fenced by an epoch, so the cost of a
 //! quiet fleet grows with its workers only.
 
 mod clock;
 mod duty;
 mod error;
-mod lease;
 mod member;
 mod operator;
 mod plan;
@@ -26,10 +25,11 @@ mod write;
 pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};
 
 pub use clock::WallClock;
-pub use duty::{interval_number, on_duty, stable_hash};
+pub use duty::{duty_rank, stable_hash};
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
-pub use lease::{HandedOver, Lease, Validity};
-pub use member::{HeartbeatStats, JoinError, Member, MemberConfig, MemberEvent};
+pub use member::{
+    HandedOver, HeartbeatStats, JoinError, Lease, Member, MemberConfig, MemberEvent, MemberEvents, Validity,
+};
 pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
 pub use plan::{AssignmentPolicy, CustomAssignment, Move, plan};
 pub use position::{InvalidPosition, Position, Progress};

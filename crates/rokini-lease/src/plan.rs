@@ -3,12 +3,6 @@
 //! Every worker computes the same plan from the same listing and carries out only the moves towards itself, so
 //! there is no leader whose death matters.
 
-use std::collections::HashSet;
-
-use crate::position::Position;
-use crate::row::{GroupView, LeaseRow};
-use crate::types::{LeaseKey, WorkerId};
-
 mod custom;
 mod even;
 mod fleet;
@@ -17,8 +11,12 @@ mod policy;
 mod tests;
 mod weighted;
 
-use fleet::{At, Fleet};
+pub(crate) use fleet::active;
+use fleet::{Fleet, Placement};
 pub use policy::{AssignmentPolicy, CustomAssignment};
+
+use crate::row::GroupView;
+use crate::types::{LeaseKey, WorkerId};
 
 /// A lease that is to go to another worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,29 +58,12 @@ pub(crate) fn plan_or_refuse(view: &GroupView, policy: &AssignmentPolicy) -> (Ve
     };
     let name = |worker: usize| fleet.workers[worker].id.clone();
     let moves = fleet.leases.iter().zip(wanted).filter_map(|(lease, to)| {
-        let from = match lease.at {
-            At::Nobody => None,
-            At::Stray(worker) | At::Held { worker, .. } => Some(worker),
+        let from = match lease.placement {
+            Placement::Unassigned => None,
+            Placement::Stray(worker) | Placement::Held { worker, .. } => Some(worker),
         };
         let to = to.filter(|to| from != Some(*to))?;
         Some(Move { key: lease.row.key.clone(), from: from.map(name), to: name(to) })
     });
     (moves.collect(), refused)
-}
-
-/// The leases that can be worked on: not ended, and begun already or with every parent finished or unknown. A shard
-/// past its first record waits for nobody, also where an operator lets its parent begin anew.
-pub(crate) fn active(view: &GroupView) -> impl Iterator<Item = &LeaseRow> {
-    let unfinished: HashSet<(&str, &str)> = view
-        .leases
-        .iter()
-        .filter(|lease| !lease.position.is_shard_end())
-        .map(|lease| (lease.key.stream.as_str(), lease.key.shard.as_str()))
-        .collect();
-    view.leases.iter().filter(move |lease| {
-        let stream = lease.key.stream.as_str();
-        matches!(lease.position, Position::Sequence(..))
-            || !lease.position.is_shard_end()
-                && !lease.parents.iter().any(|parent| unfinished.contains(&(stream, parent.as_str())))
-    })
 }

@@ -62,8 +62,10 @@ fn running_since(stat: &str) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(target_os = "linux")]
+
     use super::*;
 
     #[test]

@@ -6,8 +6,7 @@ use std::time::Duration;
 use rokini_types::Backoff;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::MemberEvent;
-use super::shared::Shared;
+use super::state::{MemberState, StateEvent};
 use crate::error::LostCause;
 use crate::row::{WorkerLoad, WorkerState};
 use crate::store::LeaseStoreExt;
@@ -17,43 +16,43 @@ use crate::write::WriteOutcome;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(state: Arc<MemberState>) {
     let mut seen = 0;
-    let (backoff, mut failures) = (Backoff::new(FIRST_RETRY, shared.config.heartbeat), 0_u32);
-    let mut next = Instant::now() + shared.config.heartbeat;
+    let (backoff, mut failures) = (Backoff::new(FIRST_RETRY, state.config.heartbeat), 0_u32);
+    let mut next = Instant::now() + state.config.heartbeat;
     let (mut outage, mut leaving) = (false, false);
     loop {
         tokio::select! {
             biased;
-            () = shared.stopped.cancelled() => return,
+            () = state.stopped.cancelled() => return,
             // At once, so that nobody gives this worker another lease.
-            () = shared.leaving.cancelled(), if !leaving => leaving = true,
-            () = shared.beat_asked() => {}
+            () = state.leaving.cancelled(), if !leaving => leaving = true,
+            () = state.heartbeat_requested() => {}
             () = sleep_until(next) => {}
         }
         let begun = Instant::now();
-        match beat(&shared, &mut seen).await {
+        match send(&state, &mut seen).await {
             Ok(true) => {
                 // Counted from before the call, so the time a slow store took is not given away.
-                shared.extend_validity(begun + shared.config.validity());
-                shared.beats.stored(begun);
+                state.extend_validity(begun + state.config.validity());
+                state.heartbeats.stored(begun);
                 if std::mem::take(&mut outage) {
-                    shared.outage_ended();
+                    state.outage_ended();
                 }
                 failures = 0;
-                next = begun + shared.config.heartbeat;
+                next = begun + state.config.heartbeat;
             }
             Ok(false) => {
-                shared.stop(LostCause::Fenced);
-                shared.tell(MemberEvent::Fenced);
+                state.stop(LostCause::Fenced);
+                state.emit(StateEvent::Fenced);
                 return;
             }
             Err(error) => {
-                shared.beats.failed();
-                tracing::debug!(worker = %shared.me, %error, "a heartbeat failed");
-                if !outage && !shared.is_valid() {
+                state.heartbeats.failed();
+                tracing::debug!(worker = %state.me, %error, "a heartbeat failed");
+                if !outage && !state.is_valid() {
                     outage = true;
-                    shared.tell(MemberEvent::OutageBegan { error });
+                    state.emit(StateEvent::OutageBegan { error });
                 }
                 failures = failures.saturating_add(1);
                 next = Instant::now() + backoff.delay(failures);
@@ -62,32 +61,32 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// One heartbeat. `false` once this incarnation is dead.
-async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
+/// Sends one heartbeat. `false` once this incarnation is dead.
+async fn send(state: &MemberState, seen: &mut u64) -> Result<bool, String> {
     // A call that hangs must leave time for another one within the validity.
-    let limit = shared.config.validity() / 3;
+    let limit = state.config.validity() / 3;
     loop {
-        let leaving = shared.leaving.is_cancelled();
+        let leaving = state.leaving.is_cancelled();
         let update = WorkerUpdate::Heartbeat {
             seen: *seen,
-            load: WorkerLoad { leases: shared.held_count() as u32 },
+            load: WorkerLoad { leases: state.held_count() as u32 },
             state: if leaving { WorkerState::Leaving } else { WorkerState::Alive },
-            streams: shared.streams(),
+            streams: state.streams(),
         };
-        let call = shared.store.update_worker(&shared.group, &shared.me, &update);
+        let call = state.store.update_worker(&state.group, &state.me, &update);
         match timeout(limit, call).await {
             Ok(Ok(WriteOutcome::Applied { before, after })) => {
                 *seen = after.heartbeat;
                 match before {
                     Some(before) => {
                         if before.mailbox.len() >= MAILBOX_LIMIT {
-                            // There were more notes than it takes, and those were refused.
-                            shared.notes_were_lost();
+                            // It was full, so more notifications may have been refused.
+                            state.notifications_lost();
                         }
-                        shared.notes_arrived(before.mailbox);
+                        state.notifications_arrived(before.mailbox);
                     }
-                    // The reply that had the notes was lost.
-                    None => shared.notes_were_lost(),
+                    // The reply that had the notifications was lost.
+                    None => state.notifications_lost(),
                 }
                 return Ok(true);
             }
@@ -96,7 +95,7 @@ async fn beat(shared: &Shared, seen: &mut u64) -> Result<bool, String> {
                 if row.state != WorkerState::Fenced && row.heartbeat > *seen =>
             {
                 *seen = row.heartbeat;
-                shared.notes_were_lost();
+                state.notifications_lost();
             }
             Ok(Ok(WriteOutcome::Refused { .. })) => return Ok(false),
             Ok(Err(error)) => return Err(error.to_string()),

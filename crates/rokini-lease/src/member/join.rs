@@ -4,16 +4,41 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{JoinError, MemberConfig};
+use super::config::MemberConfig;
 use crate::error::StoreError;
 use crate::process::ProcessIdentity;
 use crate::row::{WorkerRow, WorkerState};
 use crate::store::LeaseStore;
 use crate::store::LeaseStoreExt;
 use crate::store::Listing;
-use crate::types::{GroupId, WorkerId};
+use crate::types::{GroupId, Incarnation, WorkerId, WorkerName};
 use crate::update::WorkerUpdate;
 use crate::write::WriteOutcome;
+
+/// Why a worker could not join.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// A live worker of the group has this name already.
+    #[error(
+        "a live worker of group `{group}` is named `{name}` already (incarnation {incarnation}): stop it, or start \
+         this one under another name"
+    )]
+    DuplicateName {
+        /// The group.
+        group: GroupId,
+        /// The name both have.
+        name: WorkerName,
+        /// The other one.
+        incarnation: Incarnation,
+    },
+    /// The settings contradict each other.
+    #[error("{0}")]
+    Config(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// Inserts the row of `me` once no other live incarnation of its name is left. Returns until when the worker is
 /// valid.

@@ -1,5 +1,5 @@
-//! Notes that could not be left yet. Without them a single failed write would leave a lease unseen until somebody lists
-//! all rows.
+//! Notifications that could not be sent yet. Without them a single failed write would leave a lease unseen until somebody
+//! lists all rows.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -7,15 +7,15 @@ use std::sync::{Mutex, PoisonError};
 use crate::row::Notification;
 use crate::types::WorkerId;
 
-/// They say where to look, and a look twice does no harm: the order does not matter, and neither does a note that
-/// arrived although its reply was lost.
+/// They say which row to read, and reading one twice does no harm: the order does not matter, and neither does a
+/// notification that arrived although its reply was lost.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox(Mutex<BTreeSet<(WorkerId, Notification)>>);
+pub(super) struct Outbox(Mutex<BTreeSet<(WorkerId, Notification)>>);
 
 impl Outbox {
-    /// To be tried again at the next regular look.
-    pub(crate) fn keep(&self, to: WorkerId, note: Notification) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((to, note));
+    /// To be sent again at the next regular round.
+    pub(super) fn keep(&self, to: WorkerId, notification: Notification) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((to, notification));
     }
 
     pub(super) fn take(&self) -> BTreeSet<(WorkerId, Notification)> {

@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::{JoinError, Member, MemberConfig, MemberEvent};
+use super::{JoinError, Lease, Member, MemberConfig, MemberEvent, MemberEvents};
 use crate::Scope;
 use crate::clock::WallClock;
 use crate::error::LostCause;
-use crate::lease::Lease;
 use crate::position::Position;
 use crate::row::{CheckpointMetadata, LeaseRow, WorkerState};
 use crate::store::LeaseStore;
@@ -55,7 +53,7 @@ async fn store_with(leases: usize) -> MemoryStore {
 /// A member whose leases are kept until told otherwise.
 struct Worker {
     member: Member,
-    events: UnboundedReceiver<MemberEvent>,
+    events: MemberEvents,
     leases: BTreeMap<LeaseKey, Lease>,
     fenced: bool,
 }
@@ -83,7 +81,7 @@ impl Worker {
     async fn live(&mut self, time: Duration) {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            while let Ok(event) = self.events.try_recv() {
+            while let Some(event) = self.events.try_recv() {
                 match event {
                     MemberEvent::Granted(lease) => drop(self.leases.insert(lease.key().clone(), lease)),
                     MemberEvent::Fenced => self.fenced = true,
@@ -115,7 +113,7 @@ impl Worker {
 
     /// The process ends: no more beats, nothing written.
     fn die(self) {
-        self.member.shared.stopped.cancel();
+        self.member.state.stopped.cancel();
         std::mem::forget(self.leases);
     }
 }
@@ -305,15 +303,15 @@ async fn c5_a_late_reply_does_not_revive_a_lease_that_was_handed_over() {
     b.live(SECOND / 10).await;
     let update = LeaseUpdate::Claim { by: b.member.id().clone(), seen: late.epoch, over: None };
     store.update_lease(&group(), &key(0), &update).await.unwrap();
-    a.member.wake();
+    a.member.request_reconcile();
     timeout(3 * SECOND, lease.yield_requested()).await.unwrap();
     assert_eq!(
         lease.hand_over(None, CheckpointMetadata::default()).await.unwrap().to.as_ref(),
         Some(b.member.id())
     );
-    a.member.wake();
+    a.member.request_reconcile();
     sleep(SECOND).await;
-    a.member.shared.grant(late);
+    a.member.state.grant(late);
     live_all(&mut [&mut a, &mut b], 3 * SECOND).await;
     assert_eq!(b.leases.len(), 1);
     assert!(a.leases.is_empty());

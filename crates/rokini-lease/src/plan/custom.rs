@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::even;
-use super::fleet::{At, Fleet};
+use super::fleet::{Fleet, Placement};
 use super::policy::CustomAssignment;
 use crate::row::GroupView;
 use crate::types::{LeaseKey, WorkerId};
@@ -38,7 +38,7 @@ fn assigned<'a>(fleet: &Fleet<'a>, wanted: &BTreeMap<LeaseKey, WorkerId>) -> Res
         if !fleet.readers[lease.stream].contains(&worker) {
             return Err(format!("it gives `{key}` to `{id}`, which does not read the stream"));
         }
-        lease.at = At::Held { worker, pending: false };
+        lease.placement = Placement::Held { worker, pending: false };
     }
     let named = |worker: usize| {
         let is = |id: &WorkerId| *id == fleet.workers[worker].id;

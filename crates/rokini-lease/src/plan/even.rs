@@ -8,27 +8,27 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::fleet::{At, Fleet};
+use super::fleet::{Fleet, Placement};
 
 /// The worker for each lease; `None` where none is left to have it.
 pub(super) fn spread(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
-    let mut spread = Spread::new(fleet);
-    spread.relieve();
-    spread.place();
-    spread.level();
-    spread.assigned()
+    let mut plan = EvenPlan::new(fleet);
+    plan.enforce_limits();
+    plan.place_unassigned();
+    plan.level();
+    plan.assigned()
 }
 
 /// The same, but what somebody has stays there.
 pub(super) fn place(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
-    let mut spread = Spread::new(fleet);
-    spread.place();
-    spread.assigned()
+    let mut plan = EvenPlan::new(fleet);
+    plan.place_unassigned();
+    plan.assigned()
 }
 
 /// A worker's leases of one stream, by what it costs to move one.
 #[derive(Default)]
-struct Pile {
+struct StreamLeases {
     /// To move anyway.
     moving: Vec<usize>,
     at_rest: Vec<usize>,
@@ -36,7 +36,7 @@ struct Pile {
     pending: Vec<usize>,
 }
 
-impl Pile {
+impl StreamLeases {
     fn is_empty(&self) -> bool {
         self.moving.is_empty() && self.at_rest.is_empty() && self.pending.is_empty()
     }
@@ -48,42 +48,42 @@ impl Pile {
 
 /// A lease of `stream` goes `from` one worker `to` another.
 #[derive(Clone, Copy)]
-struct Hop {
+struct LeaseStep {
     from: usize,
     stream: usize,
     to: usize,
 }
 
-struct Spread<'a> {
+struct EvenPlan<'a> {
     fleet: &'a Fleet<'a>,
     loads: Vec<usize>,
     limits: Vec<usize>,
-    piles: Vec<BTreeMap<usize, Pile>>,
-    unplaced: Vec<usize>,
+    leases: Vec<BTreeMap<usize, StreamLeases>>,
+    unassigned: Vec<usize>,
 }
 
-impl<'a> Spread<'a> {
+impl<'a> EvenPlan<'a> {
     fn new(fleet: &'a Fleet<'a>) -> Self {
         let workers = fleet.workers.len();
-        let mut spread = Self {
+        let mut plan = Self {
             fleet,
             loads: vec![0; workers],
             limits: (0..workers).map(|worker| fleet.limit(worker)).collect(),
-            piles: (0..workers).map(|_| BTreeMap::new()).collect(),
-            unplaced: Vec::new(),
+            leases: (0..workers).map(|_| BTreeMap::new()).collect(),
+            unassigned: Vec::new(),
         };
         // Backwards, so that of equals the first is taken.
         for (n, lease) in fleet.leases.iter().enumerate().rev() {
-            match lease.at {
-                At::Nobody | At::Stray(_) => spread.unplaced.push(n),
-                At::Held { worker, pending } => {
-                    spread.loads[worker] += 1;
-                    let pile = spread.piles[worker].entry(lease.stream).or_default();
-                    if pending { &mut pile.pending } else { &mut pile.at_rest }.push(n);
+            match lease.placement {
+                Placement::Unassigned | Placement::Stray(_) => plan.unassigned.push(n),
+                Placement::Held { worker, pending } => {
+                    plan.loads[worker] += 1;
+                    let leases = plan.leases[worker].entry(lease.stream).or_default();
+                    if pending { &mut leases.pending } else { &mut leases.at_rest }.push(n);
                 }
             }
         }
-        spread
+        plan
     }
 
     fn has_room(&self, worker: usize) -> bool {
@@ -91,7 +91,7 @@ impl<'a> Spread<'a> {
     }
 
     /// Takes leases from workers that have more than they may, as far as others have room.
-    fn relieve(&mut self) {
+    fn enforce_limits(&mut self) {
         for from in 0..self.loads.len() {
             while self.loads[from] > self.limits[from] {
                 let Some((_, chain)) = self.chain(&[from], |to| self.has_room(to)) else { break };
@@ -101,8 +101,8 @@ impl<'a> Spread<'a> {
     }
 
     /// Gives every lease without a holder to the least loaded of those that read it, if need be by making room.
-    fn place(&mut self) {
-        while let Some(lease) = self.unplaced.pop() {
+    fn place_unassigned(&mut self) {
+        while let Some(lease) = self.unassigned.pop() {
             let stream = self.fleet.leases[lease].stream;
             let readers = &self.fleet.readers[stream];
             let direct = readers.iter().copied().filter(|to| self.has_room(*to));
@@ -118,7 +118,7 @@ impl<'a> Spread<'a> {
                 }
             };
             self.loads[to] += 1;
-            self.piles[to].entry(stream).or_default().moving.push(lease);
+            self.leases[to].entry(stream).or_default().moving.push(lease);
         }
     }
 
@@ -147,10 +147,10 @@ impl<'a> Spread<'a> {
 
     /// The chain of moves from one of the `sources` to the least loaded worker that `fits`, over the fewest
     /// leases that would stay otherwise; with the source it begins at.
-    fn chain(&self, sources: &[usize], fits: impl Fn(usize) -> bool) -> Option<(usize, Vec<Hop>)> {
+    fn chain(&self, sources: &[usize], fits: impl Fn(usize) -> bool) -> Option<(usize, Vec<LeaseStep>)> {
         const FAR: usize = usize::MAX;
         let mut distance = vec![FAR; self.loads.len()];
-        let mut reached_by: Vec<Option<Hop>> = vec![None; self.loads.len()];
+        let mut reached_by: Vec<Option<LeaseStep>> = vec![None; self.loads.len()];
         let mut expanded = vec![FAR; self.fleet.readers.len()];
         let mut queue: VecDeque<usize> = sources.iter().copied().collect();
         sources.iter().for_each(|source| distance[*source] = 0);
@@ -160,8 +160,8 @@ impl<'a> Spread<'a> {
             if best.is_some_and(|(load, cost, _)| load == lowest && cost <= distance[from]) {
                 break;
             }
-            for (&stream, pile) in self.piles[from].iter().filter(|(_, pile)| !pile.is_empty()) {
-                let cost = distance[from] + usize::from(pile.moving.is_empty());
+            for (&stream, leases) in self.leases[from].iter().filter(|(_, leases)| !leases.is_empty()) {
+                let cost = distance[from] + usize::from(leases.moving.is_empty());
                 if cost >= expanded[stream] {
                     continue;
                 }
@@ -171,7 +171,7 @@ impl<'a> Spread<'a> {
                         continue;
                     }
                     distance[to] = cost;
-                    reached_by[to] = Some(Hop { from, stream, to });
+                    reached_by[to] = Some(LeaseStep { from, stream, to });
                     if cost == distance[from] {
                         queue.push_front(to);
                     } else {
@@ -185,29 +185,29 @@ impl<'a> Spread<'a> {
         }
         let (_, _, mut at) = best?;
         let mut chain = Vec::new();
-        while let Some(hop) = reached_by[at] {
-            chain.push(hop);
-            at = hop.from;
+        while let Some(step) = reached_by[at] {
+            chain.push(step);
+            at = step.from;
         }
         Some((at, chain))
     }
 
     /// From the end, so that a lease that is passed on is not the one that just came.
-    fn carry_out(&mut self, chain: &[Hop]) {
-        for hop in chain {
-            let taken = self.piles[hop.from].get_mut(&hop.stream).and_then(Pile::take);
+    fn carry_out(&mut self, chain: &[LeaseStep]) {
+        for step in chain {
+            let taken = self.leases[step.from].get_mut(&step.stream).and_then(StreamLeases::take);
             let Some(lease) = taken else { continue };
-            self.loads[hop.from] -= 1;
-            self.loads[hop.to] += 1;
-            self.piles[hop.to].entry(hop.stream).or_default().moving.push(lease);
+            self.loads[step.from] -= 1;
+            self.loads[step.to] += 1;
+            self.leases[step.to].entry(step.stream).or_default().moving.push(lease);
         }
     }
 
     fn assigned(&self) -> Vec<Option<usize>> {
         let mut assigned = vec![None; self.fleet.leases.len()];
-        for (worker, piles) in self.piles.iter().enumerate() {
-            for pile in piles.values() {
-                for lease in pile.moving.iter().chain(&pile.at_rest).chain(&pile.pending) {
+        for (worker, streams) in self.leases.iter().enumerate() {
+            for leases in streams.values() {
+                for lease in leases.moving.iter().chain(&leases.at_rest).chain(&leases.pending) {
                     assigned[*lease] = Some(worker);
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::active;
+use crate::position::Position;
 use crate::row::{GroupView, LeaseRow, WorkerRow, WorkerState};
 use crate::types::{StreamId, WorkerId};
 
@@ -19,13 +19,13 @@ pub(super) struct Fleet<'a> {
 pub(super) struct Lease<'a> {
     pub(super) row: &'a LeaseRow,
     pub(super) stream: usize,
-    pub(super) at: At,
+    pub(super) placement: Placement,
 }
 
-/// Where a lease is.
+/// Which worker has a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
-    Nobody,
+pub(super) enum Placement {
+    Unassigned,
     /// With a worker that does not read its stream any more.
     Stray(usize),
     /// With this worker, or `pending`: on its way there.
@@ -56,14 +56,14 @@ impl<'a> Fleet<'a> {
             let named = |id: &Option<WorkerId>| id.as_ref().and_then(|id| index.get(id)).copied();
             let owner = named(&row.owner);
             // A claim of the dead binds nobody, nor does one of a worker that does not read the stream any more.
-            let at = match (named(&row.claim).filter(reads), owner) {
-                (Some(worker), owner) => At::Held { worker, pending: owner != Some(worker) },
-                (None, Some(worker)) if reads(&worker) => At::Held { worker, pending: false },
-                (None, Some(worker)) => At::Stray(worker),
+            let placement = match (named(&row.claim).filter(reads), owner) {
+                (Some(worker), owner) => Placement::Held { worker, pending: owner != Some(worker) },
+                (None, Some(worker)) if reads(&worker) => Placement::Held { worker, pending: false },
+                (None, Some(worker)) => Placement::Stray(worker),
                 (None, None) if row.owner.as_ref().is_some_and(|id| leaving.contains(id)) => continue,
-                (None, None) => At::Nobody,
+                (None, None) => Placement::Unassigned,
             };
-            fleet.leases.push(Lease { row, stream, at });
+            fleet.leases.push(Lease { row, stream, placement });
         }
         fleet
     }
@@ -72,4 +72,21 @@ impl<'a> Fleet<'a> {
     pub(super) fn limit(&self, worker: usize) -> usize {
         self.workers[worker].max_leases.map_or(usize::MAX, |limit| limit as usize)
     }
+}
+
+/// The leases that can be worked on: not ended, and begun already or with every parent finished or unknown. A shard
+/// past its first record waits for nobody, also where an operator lets its parent begin anew.
+pub(crate) fn active(view: &GroupView) -> impl Iterator<Item = &LeaseRow> {
+    let unfinished: HashSet<(&str, &str)> = view
+        .leases
+        .iter()
+        .filter(|lease| !lease.position.is_shard_end())
+        .map(|lease| (lease.key.stream.as_str(), lease.key.shard.as_str()))
+        .collect();
+    view.leases.iter().filter(move |lease| {
+        let stream = lease.key.stream.as_str();
+        matches!(lease.position, Position::Sequence(..))
+            || !lease.position.is_shard_end()
+                && !lease.parents.iter().any(|parent| unfinished.contains(&(stream, parent.as_str())))
+    })
 }

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 
 use super::*;
 use crate::position::Position;
-use crate::row::{WorkerRow, WorkerState};
+use crate::row::{LeaseRow, WorkerRow, WorkerState};
 use crate::types::{ShardId, StreamId, WorkerName};
 
 fn worker(n: usize) -> WorkerId {

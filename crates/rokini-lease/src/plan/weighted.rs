@@ -5,7 +5,7 @@
 //! thresholds keep small changes from moving anything: moves begin only where one of them is worth [`START`] of
 //! the mean load, and then go on while one is worth [`STOP`] of it.
 
-use super::fleet::{At, Fleet};
+use super::fleet::{Fleet, Placement};
 
 /// What the first move must lower the higher of two loads by, as a part of the mean load: 15 %.
 const START: f64 = 0.15;
@@ -16,14 +16,14 @@ const IDLE: f64 = 1024.0;
 
 /// The worker for each lease; `None` where none is left to have it.
 pub(super) fn spread(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
-    let mut spread = Spread::new(fleet);
-    spread.place();
-    spread.relieve();
-    spread.level();
-    spread.holder
+    let mut plan = WeightedPlan::new(fleet);
+    plan.place();
+    plan.enforce_limits();
+    plan.level();
+    plan.holder
 }
 
-struct Spread<'a> {
+struct WeightedPlan<'a> {
     fleet: &'a Fleet<'a>,
     weights: Vec<f64>,
     holder: Vec<Option<usize>>,
@@ -40,7 +40,7 @@ struct Step {
     gain: f64,
 }
 
-impl<'a> Spread<'a> {
+impl<'a> WeightedPlan<'a> {
     fn new(fleet: &'a Fleet<'a>) -> Self {
         let workers = fleet.workers.len();
         Self {
@@ -53,7 +53,7 @@ impl<'a> Spread<'a> {
         }
     }
 
-    fn give(&mut self, lease: usize, to: usize) {
+    fn assign(&mut self, lease: usize, to: usize) {
         if let Some(from) = self.holder[lease].replace(to) {
             self.loads[from] -= self.weights[lease];
             self.counts[from] -= 1;
@@ -65,7 +65,7 @@ impl<'a> Spread<'a> {
     }
 
     /// The least loaded worker with room that reads the stream.
-    fn least(&self, stream: usize, but: Option<usize>) -> Option<usize> {
+    fn least_loaded(&self, stream: usize, but: Option<usize>) -> Option<usize> {
         let room = |to: &usize| self.counts[*to] < self.fleet.limit(*to) && Some(*to) != but;
         let readers = self.fleet.readers[stream].iter().copied().filter(room);
         readers.min_by(|a, b| self.loads[*a].total_cmp(&self.loads[*b]).then(a.cmp(b)))
@@ -73,8 +73,8 @@ impl<'a> Spread<'a> {
 
     fn place(&mut self) {
         for (lease, row) in self.fleet.leases.iter().enumerate() {
-            if let At::Held { worker, .. } = row.at {
-                self.give(lease, worker);
+            if let Placement::Held { worker, .. } = row.placement {
+                self.assign(lease, worker);
             }
         }
         let mut free: Vec<usize> =
@@ -82,8 +82,8 @@ impl<'a> Spread<'a> {
         free.sort_by(|a, b| self.weights[*b].total_cmp(&self.weights[*a]).then(a.cmp(b)));
         let mut stuck = false;
         for lease in free {
-            match self.least(self.fleet.leases[lease].stream, None) {
-                Some(to) => self.give(lease, to),
+            match self.least_loaded(self.fleet.leases[lease].stream, None) {
+                Some(to) => self.assign(lease, to),
                 None => stuck = true,
             }
         }
@@ -96,26 +96,28 @@ impl<'a> Spread<'a> {
     fn make_room(&mut self) {
         let mut fleet = self.fleet.clone();
         for (lease, holder) in fleet.leases.iter_mut().zip(&self.holder) {
-            lease.at = holder.map_or(At::Nobody, |worker| At::Held { worker, pending: false });
+            lease.placement =
+                holder.map_or(Placement::Unassigned, |worker| Placement::Held { worker, pending: false });
         }
         for (lease, to) in super::even::place(&fleet).into_iter().enumerate() {
             if let Some(to) = to.filter(|to| self.holder[lease] != Some(*to)) {
-                self.give(lease, to);
+                self.assign(lease, to);
             }
         }
     }
 
     /// Takes the lightest leases from workers that have more than their limit, where another has room.
-    fn relieve(&mut self) {
+    fn enforce_limits(&mut self) {
         for from in 0..self.loads.len() {
             while self.counts[from] > self.fleet.limit(from) {
-                let fits = |lease: &usize| self.least(self.fleet.leases[*lease].stream, Some(from)).is_some();
+                let fits =
+                    |lease: &usize| self.least_loaded(self.fleet.leases[*lease].stream, Some(from)).is_some();
                 let movable = self.held[from].iter().copied().filter(fits);
                 let lightest =
                     movable.min_by(|a, b| self.weights[*a].total_cmp(&self.weights[*b]).then(a.cmp(b)));
                 let Some(lease) = lightest else { break };
-                let Some(to) = self.least(self.fleet.leases[lease].stream, Some(from)) else { break };
-                self.give(lease, to);
+                let Some(to) = self.least_loaded(self.fleet.leases[lease].stream, Some(from)) else { break };
+                self.assign(lease, to);
             }
         }
     }
@@ -123,14 +125,14 @@ impl<'a> Spread<'a> {
     fn level(&mut self) {
         let mean = self.loads.iter().sum::<f64>() / self.loads.len() as f64;
         // Where some had nobody, things are on the move anyway.
-        let placed = self.fleet.leases.iter().any(|lease| !matches!(lease.at, At::Held { .. }));
+        let placed = self.fleet.leases.iter().any(|lease| !matches!(lease.placement, Placement::Held { .. }));
         let mut threshold = if placed { STOP } else { START } * mean;
         // Each move lowers the sum of the squares of the loads; the bound is for rounding errors only.
         for _ in 0..self.holder.len() {
             let Some(step) = self.best().filter(|step| step.gain >= threshold && step.gain > 0.0) else {
                 return;
             };
-            self.give(step.lease, step.to);
+            self.assign(step.lease, step.to);
             threshold = STOP * mean;
         }
     }
@@ -138,7 +140,7 @@ impl<'a> Spread<'a> {
     /// The best move away from the most loaded worker that has one worth making.
     fn best(&self) -> Option<Step> {
         let mut least: Vec<Option<usize>> = Vec::with_capacity(self.fleet.readers.len());
-        least.extend((0..self.fleet.readers.len()).map(|stream| self.least(stream, None)));
+        least.extend((0..self.fleet.readers.len()).map(|stream| self.least_loaded(stream, None)));
         let mut best: Option<Step> = None;
         for from in 0..self.loads.len() {
             for &lease in &self.held[from] {

@@ -11,10 +11,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{
     CheckpointMetadata, CountingStore, Counts, FaultyStore, GroupId, HashRange, Lease, LeaseKey, LeaseRow,
-    LeaseStoreExt, Member, MemberConfig, MemberEvent, MemoryStore, Position, ShardId, StoreOperation,
-    StreamId, StreamRow, WallClock, WorkerName,
+    LeaseStoreExt, Member, MemberConfig, MemberEvent, MemberEvents, MemoryStore, Position, ShardId,
+    StoreOperation, StreamId, StreamRow, WallClock, WorkerName,
 };
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
@@ -28,7 +27,7 @@ type Store = CountingStore<MemoryStore>;
 struct Worker {
     link: FaultyStore<Store>,
     member: Member,
-    events: UnboundedReceiver<MemberEvent>,
+    events: MemberEvents,
     leases: BTreeMap<LeaseKey, Lease>,
 }
 
@@ -88,7 +87,7 @@ impl Fleet {
         let end = Instant::now() + time;
         while Instant::now() < end {
             for worker in &mut self.workers {
-                while let Ok(event) = worker.events.try_recv() {
+                while let Some(event) = worker.events.try_recv() {
                     if let MemberEvent::Granted(lease) = event {
                         worker.leases.insert(lease.key().clone(), lease);
                     }

@@ -97,8 +97,8 @@ impl ShardSyncer {
     /// One worker is enough. Where holes stay although it should have mended them, the next one audits too.
     fn is_on_duty(&self) -> bool {
         let fleet = self.shared.member.snapshot();
-        let place = duty::place(&self.stream.id, self.shared.member.id(), &fleet.workers);
-        place == 0 || place == 1 && !self.stream.holes().is_empty()
+        let rank = duty::rank(&self.stream.id, self.shared.member.id(), &fleet.workers);
+        rank == 0 || rank == 1 && !self.stream.holes().is_empty()
     }
 
     /// Notes the holes in this worker's own listing. A listing may lag, so only what it shows twice counts.
@@ -149,7 +149,7 @@ impl ShardSyncer {
         let audit = self.shared.catalog.audit(&self.stream).await?;
         self.stream.set_holes(audit.holes);
         if audit.created > 0 {
-            self.shared.member.wake();
+            self.shared.member.request_reconcile();
         }
         Ok(())
     }

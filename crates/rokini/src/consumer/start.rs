@@ -7,10 +7,9 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{
-    AssignmentPolicy, JoinError, LeaseStore, Member, MemberConfig, MemberEvent, StreamId, WallClock,
+    AssignmentPolicy, JoinError, LeaseStore, Member, MemberConfig, MemberEvents, StreamId, WallClock,
     WorkerName,
 };
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +26,7 @@ use crate::types::stream_ref::StreamRef;
 /// watches.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) type Joined = (Member, mpsc::UnboundedReceiver<MemberEvent>);
+pub(super) type Joined = (Member, MemberEvents);
 
 /// A stream with its start position and leases stored, before anything is delivered.
 pub(super) async fn open(

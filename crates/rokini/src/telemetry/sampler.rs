@@ -231,7 +231,7 @@ impl Sampler {
         if self.holes.first
             && let Some(member) = member
         {
-            member.wake();
+            member.request_reconcile();
         }
         // The listing may be older than what this worker took up since.
         for facts in streams.values_mut() {

@@ -92,7 +92,7 @@ impl UnownedReader {
     fn unowned(&self, member: &Member) -> Vec<LeaseRow> {
         let view = member.snapshot();
         let mut on_duty: BTreeSet<_> = self.streams.all().keys().cloned().collect();
-        on_duty.retain(|stream| duty::place(stream, member.id(), &view.workers) == 0);
+        on_duty.retain(|stream| duty::rank(stream, member.id(), &view.workers) == 0);
         if on_duty.is_empty() {
             return Vec::new();
         }

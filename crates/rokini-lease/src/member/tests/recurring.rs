@@ -59,8 +59,8 @@ async fn c3_two_workers_that_create_one_lease_at_once_leave_it_with_one_of_them(
         let (first, second) =
             tokio::join!(store.insert_lease(&group, &rows[0]), store.insert_lease(&group, &rows[1]));
         assert!(first.unwrap().is_applied() != second.unwrap().is_applied(), "one row, whoever wrote it");
-        a.member.wake();
-        b.member.wake();
+        a.member.request_reconcile();
+        b.member.request_reconcile();
     }
     live_all(&mut [&mut a, &mut b], 3 * SECOND).await;
     assert_eq!(counts(&[&a, &b]), [10, 10]);

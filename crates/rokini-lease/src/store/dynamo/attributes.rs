@@ -67,7 +67,7 @@ pub(super) const PARTITIONS: &str = "partitions";
 
 /// The value of the partition key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::store) struct Partition(pub(super) String);
+pub(crate) struct Partition(pub(super) String);
 
 impl From<&GroupId> for Partition {
     fn from(group: &GroupId) -> Self {

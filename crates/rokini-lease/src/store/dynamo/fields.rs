@@ -14,7 +14,7 @@ use crate::row::{Notification, UnreadableRow};
 /// A stored row that this version cannot read.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("attribute `{attribute}` of row `{row}` is {found}: {problem}")]
-pub(in crate::store) struct Unreadable {
+pub(crate) struct Unreadable {
     row: String,
     attribute: &'static str,
     found: String,

@@ -22,7 +22,7 @@ use crate::row::{
 use crate::types::{Epoch, HashRange};
 
 /// A row as an item.
-pub(in crate::store) trait StoredRow: Clone + PartialEq + Send + Sync {
+pub(crate) trait StoredRow: Clone + PartialEq + Send + Sync {
     /// The sort key.
     fn sort_key(&self) -> String;
 
@@ -223,7 +223,7 @@ impl StoredRow for GroupRow {
 
 /// Over how many partition keys a group is spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct LayoutRow {
+pub(crate) struct LayoutRow {
     pub(super) partitions: NonZeroU16,
 }
 

@@ -1,117 +1,28 @@
 //! A held lease: the right to work on one shard, and the only way to store its position.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::error::{LeaseError, LostCause, StoreError};
-use crate::member::shared::Shared;
+use super::acquire::take_children;
+use super::calls::{notify, update_lease};
+use super::hold::Hold;
+use super::state::MemberState;
+use crate::error::{LeaseError, LostCause, StoreError, StoreErrorKind};
 use crate::position::Position;
 use crate::row::{CheckpointMetadata, LeaseRow, Notification, PendingPosition, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{Epoch, LeaseKey, WorkerId};
-use crate::update::{LeaseUpdate, PENDING_STATE_LIMIT, WorkerUpdate};
+use crate::update::{LeaseUpdate, PENDING_STATE_LIMIT};
 use crate::write::WriteOutcome;
 
-/// How long a write that moves a lease is tried again before the lease is left to reconciliation.
+/// How long to wait before a write that moves a lease is tried again.
 const MOVE_RETRY: Duration = Duration::from_millis(100);
 /// Children inserted at once when a shard with very many of them ends.
 const INSERTS_AT_ONCE: usize = 16;
-
-/// What the member knows of a lease it holds; shared with the user's [`Lease`].
-pub(crate) struct Hold {
-    pub(crate) key: LeaseKey,
-    pub(crate) epoch: Epoch,
-    row: LeaseRow,
-    stored: Mutex<Stored>,
-    pub(crate) pause: watch::Sender<Pause>,
-    /// Checkpoints of one lease go out one after the other.
-    writing: tokio::sync::Mutex<()>,
-    lost: watch::Sender<Option<LostCause>>,
-    yielding: watch::Sender<Option<Yield>>,
-}
-
-/// What this worker knows to be on the row.
-struct Stored {
-    position: Position,
-    pending: Option<PendingPosition>,
-    /// A pending position that may or may not be there: its write failed.
-    doubtful: Option<Position>,
-}
-
-/// Whether an operator stopped the reading of the shard, or of the whole group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Pause {
-    pub(crate) lease: bool,
-    pub(crate) group: bool,
-}
-
-impl Pause {
-    fn is_on(self) -> bool {
-        self.lease || self.group
-    }
-}
-
-/// Who the lease is to go to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Yield {
-    to: Option<WorkerId>,
-}
-
-impl Hold {
-    pub(crate) fn new(row: LeaseRow) -> Self {
-        Self {
-            key: row.key.clone(),
-            epoch: row.epoch,
-            stored: Mutex::new(Stored {
-                position: row.position,
-                pending: row.pending.clone(),
-                doubtful: None,
-            }),
-            pause: watch::Sender::new(Pause { lease: row.paused, group: false }),
-            row,
-            writing: tokio::sync::Mutex::default(),
-            lost: watch::Sender::new(None),
-            yielding: watch::Sender::new(None),
-        }
-    }
-
-    pub(crate) fn lost(&self) -> Option<LostCause> {
-        *self.lost.borrow()
-    }
-
-    /// The first cause stays.
-    pub(crate) fn set_lost(&self, cause: LostCause) {
-        self.lost.send_if_modified(|lost| lost.replace(cause).is_none_or(|first| *lost == Some(first)));
-    }
-
-    pub(crate) fn request_yield(&self, to: Option<WorkerId>) {
-        self.yielding.send_replace(Some(Yield { to }));
-    }
-
-    pub(crate) fn is_yielding(&self) -> bool {
-        self.yielding.borrow().is_some()
-    }
-
-    fn stored(&self) -> Position {
-        self.with_stored(|stored| stored.position)
-    }
-
-    /// Whether this position reaches what is pending.
-    fn settles(&self, position: Position) -> bool {
-        self.with_stored(|stored| {
-            let known = stored.pending.as_ref().map(|pending| pending.position);
-            known.max(stored.doubtful).is_some_and(|pending| pending <= position)
-        })
-    }
-
-    fn with_stored<T>(&self, with: impl FnOnce(&mut Stored) -> T) -> T {
-        with(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// Where a lease went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +36,7 @@ pub struct HandedOver {
 /// Dropping it without [`Lease::hand_over`] or [`Lease::finish`] means that its task died: the member grants
 /// the lease again, under a new epoch.
 pub struct Lease {
-    shared: Arc<Shared>,
+    state: Arc<MemberState>,
     hold: Arc<Hold>,
 }
 
@@ -140,13 +51,13 @@ impl fmt::Debug for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.shared.released(&self.hold);
+        self.state.released(&self.hold);
     }
 }
 
 /// Whether a worker may use its leases: heartbeats arrive. Cheap to clone; for tasks beside the one that has the lease.
 #[derive(Clone)]
-pub struct Validity(Arc<Shared>);
+pub struct Validity(Arc<MemberState>);
 
 impl Validity {
     /// Waits out a time in which heartbeats do not arrive. Never ends once the member is over. Cancel safe.
@@ -168,8 +79,8 @@ impl fmt::Debug for Validity {
 }
 
 impl Lease {
-    pub(crate) fn new(shared: Arc<Shared>, hold: Arc<Hold>) -> Self {
-        Self { shared, hold }
+    pub(super) fn new(state: Arc<MemberState>, hold: Arc<Hold>) -> Self {
+        Self { state, hold }
     }
 
     /// What it is for.
@@ -206,13 +117,13 @@ impl Lease {
     /// The same for those who have just looked at the clock.
     #[must_use]
     pub fn is_valid_at(&self, now: Instant) -> bool {
-        self.hold.lost().is_none() && self.shared.is_valid_at(now)
+        self.hold.lost().is_none() && self.state.is_valid_at(now)
     }
 
     /// Whether this worker may use its leases, for other tasks. It knows nothing of the loss of this lease alone.
     #[must_use]
     pub fn validity(&self) -> Validity {
-        Validity(Arc::clone(&self.shared))
+        Validity(Arc::clone(&self.state))
     }
 
     /// Waits out a time in which heartbeats do not arrive.
@@ -223,7 +134,7 @@ impl Lease {
         tokio::select! {
             biased;
             cause = self.lost() => Err(cause),
-            () = self.shared.until_valid() => Ok(()),
+            () = self.state.until_valid() => Ok(()),
         }
     }
 
@@ -253,8 +164,8 @@ impl Lease {
     /// is no such worker.
     #[must_use]
     pub fn give_away(&self) -> bool {
-        self.shared.set_successors(&self.shared.view().workers);
-        let to = self.shared.next_successor(&self.hold.key.stream);
+        self.state.set_successors(&self.state.view().workers);
+        let to = self.state.next_successor(&self.hold.key.stream);
         let found = to.is_some();
         if found && !self.hold.is_yielding() {
             self.hold.request_yield(to);
@@ -298,17 +209,17 @@ impl Lease {
         if self.pending().as_ref() == Some(&pending) {
             return Ok(());
         }
-        let (owner, epoch) = (self.shared.me.clone(), self.hold.epoch);
+        let (owner, epoch) = (self.state.me.clone(), self.hold.epoch);
         let update = LeaseUpdate::Prepare { owner, epoch, pending: pending.clone() };
         match self.write(&update).await {
             Ok(WriteOutcome::Applied { .. }) => {
-                self.hold.with_stored(|stored| (stored.pending, stored.doubtful) = (Some(pending), None));
+                self.hold.with_stored(|stored| (stored.pending, stored.uncertain) = (Some(pending), None));
                 Ok(())
             }
             Ok(WriteOutcome::Refused { current }) => Err(self.refused(current.as_ref())),
             Err(error) => {
                 // It may be there, or arrive later: a checkpoint past it must remove it.
-                self.hold.with_stored(|stored| stored.doubtful = stored.doubtful.max(Some(position)));
+                self.hold.with_stored(|stored| stored.uncertain = stored.uncertain.max(Some(position)));
                 Err(error.into())
             }
         }
@@ -323,9 +234,9 @@ impl Lease {
         if let Some(cause) = self.hold.lost() {
             return Err(LeaseError::Lost(cause));
         }
-        if !self.shared.is_valid() {
+        if !self.state.is_valid() {
             return Err(LeaseError::Store(StoreError::new(
-                crate::error::StoreErrorKind::Unavailable,
+                StoreErrorKind::Unavailable,
                 "heartbeats do not arrive, so positions cannot be stored: wait until the lease store answers again",
             )));
         }
@@ -350,10 +261,10 @@ impl Lease {
         self.may_store(position)?;
         let settles = self.hold.settles(position);
         let update = LeaseUpdate::Checkpoint {
-            owner: self.shared.me.clone(),
+            owner: self.state.me.clone(),
             epoch: self.hold.epoch,
             position,
-            at: self.shared.clock.millis(),
+            at: self.state.clock.millis(),
             metadata,
             settles,
         };
@@ -362,7 +273,7 @@ impl Lease {
                 self.hold.with_stored(|stored| {
                     stored.position = position;
                     if settles {
-                        (stored.pending, stored.doubtful) = (None, None);
+                        (stored.pending, stored.uncertain) = (None, None);
                     }
                 });
                 Ok(())
@@ -372,7 +283,7 @@ impl Lease {
     }
 
     /// Moves the lease, with its final position, to the worker that claimed it, or, when this worker leaves, to
-    /// the least loaded one, in one write; then tells that worker. `None` keeps the stored position.
+    /// the least loaded one, in one write; then notifies that worker. `None` keeps the stored position.
     ///
     /// # Errors
     /// [`LeaseError::Lost`] when it was not held any more; [`LeaseError::Store`] when the store failed for as
@@ -385,23 +296,23 @@ impl Lease {
         if let Some(cause) = self.hold.lost() {
             return Err(LeaseError::Lost(cause));
         }
-        let to = self.receiver().await;
-        self.shared.give_up(&self.hold);
+        let to = self.successor().await;
+        self.state.give_up(&self.hold);
         let stored = self.hold.stored();
         let update = LeaseUpdate::HandOver {
-            owner: self.shared.me.clone(),
+            owner: self.state.me.clone(),
             epoch: self.hold.epoch,
             to: to.clone(),
             position: position.filter(|position| *position > stored),
-            at: self.shared.clock.millis(),
+            at: self.state.clock.millis(),
             metadata,
             settles: position.is_some_and(|position| self.hold.settles(position)),
         };
-        self.write_to_the_end(&update).await?;
+        self.write_until_settled(&update).await?;
         match &to {
-            Some(to) => self.tell(to, Notification::Assigned(self.hold.key.clone())).await,
-            // The claimer is gone: without a look nobody would take the lease before the next reconciliation.
-            None => self.shared.look_now(),
+            Some(to) => drop(notify(&self.state, to, Notification::Assigned(self.hold.key.clone())).await),
+            // The claimer is gone: without it nobody would take the lease before the next regular reconciliation.
+            None => self.state.request_reconcile(),
         }
         Ok(HandedOver { to })
     }
@@ -412,44 +323,43 @@ impl Lease {
     /// # Errors
     /// As [`Lease::hand_over`]. After an error the lease is granted again and the end can be stored then.
     pub async fn finish(self, children: Vec<LeaseRow>) -> Result<(), LeaseError> {
-        use futures::stream::{self, StreamExt, TryStreamExt};
         if let Some(cause) = self.hold.lost() {
             return Err(LeaseError::Lost(cause));
         }
-        let (store, group) = (&self.shared.store, &self.shared.group);
+        let (store, group) = (&self.state.store, &self.state.group);
         let inserts: Vec<_> = children.iter().map(|child| store.insert_lease(group, child)).collect();
         stream::iter(inserts).buffer_unordered(INSERTS_AT_ONCE).try_collect::<Vec<_>>().await?;
-        self.shared.give_up(&self.hold);
+        self.state.give_up(&self.hold);
         let update = LeaseUpdate::Finish {
-            owner: self.shared.me.clone(),
+            owner: self.state.me.clone(),
             epoch: self.hold.epoch,
             children: children.iter().map(|child| child.key.shard.clone()).collect(),
-            at: self.shared.clock.millis(),
+            at: self.state.clock.millis(),
         };
-        self.write_to_the_end(&update).await?;
-        self.shared.children_born(&children).await;
+        self.write_until_settled(&update).await?;
+        take_children(&self.state, &children).await;
         Ok(())
     }
 
     /// The claimer, or the successor a leaver chooses. A claimer that is gone meanwhile gets nothing.
-    async fn receiver(&self) -> Option<WorkerId> {
+    async fn successor(&self) -> Option<WorkerId> {
         let asked = self.hold.yielding.borrow().clone().and_then(|request| request.to);
         let stream = &self.hold.key.stream;
-        let leaves = self.shared.leaving.is_cancelled() || !self.shared.reads(stream);
-        let to = if leaves { self.shared.next_successor(stream) } else { asked }?;
-        match self.shared.store.worker(&self.shared.group, &to).await {
+        let leaves = self.state.leaving.is_cancelled() || !self.state.reads(stream);
+        let to = if leaves { self.state.next_successor(stream) } else { asked }?;
+        match self.state.store.worker(&self.state.group, &to).await {
             Ok(Some(row)) if row.state == WorkerState::Alive => Some(to),
             _ => None,
         }
     }
 
     async fn write(&self, update: &LeaseUpdate) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-        settled(&self.shared, &self.hold.key, update).await
+        update_lease(&self.state, &self.hold.key, update).await
     }
 
     /// A write that ends the hold: tried until it is settled or the validity has passed.
-    async fn write_to_the_end(&self, update: &LeaseUpdate) -> Result<(), LeaseError> {
-        let deadline = Instant::now() + self.shared.config.validity();
+    async fn write_until_settled(&self, update: &LeaseUpdate) -> Result<(), LeaseError> {
+        let deadline = Instant::now() + self.state.config.validity();
         let mut tried = false;
         loop {
             match self.write(update).await {
@@ -464,23 +374,19 @@ impl Lease {
                     sleep(MOVE_RETRY).await;
                 }
                 Err(error) => {
-                    // Whether it moved is unknown: the next look at the row mends it.
-                    self.shared.look_now();
+                    // Whether it moved is unknown: the next reconciliation finds out.
+                    self.state.request_reconcile();
                     return Err(error.into());
                 }
             }
         }
     }
 
-    async fn tell(&self, worker: &WorkerId, note: Notification) {
-        send_note(&self.shared, worker, note).await;
-    }
-
     /// The condition did not hold: the lease is somebody else's, or at another epoch.
     fn refused(&self, current: Option<&LeaseRow>) -> LeaseError {
         let cause = match current {
             None => LostCause::Deleted,
-            Some(row) if row.owner.as_ref() == Some(&self.shared.me) => {
+            Some(row) if row.owner.as_ref() == Some(&self.state.me) => {
                 if row.epoch == self.hold.epoch {
                     // Still held: the stored position is ahead, so another process writes as this worker.
                     return LeaseError::Behind { given: self.hold.stored(), stored: row.position };
@@ -489,38 +395,7 @@ impl Lease {
             }
             Some(_) => LostCause::Taken,
         };
-        self.shared.lose(&self.hold, cause);
+        self.state.lose(&self.hold, cause);
         LeaseError::Lost(cause)
-    }
-}
-
-/// A write whose lost reply is settled by reading the row back.
-pub(crate) async fn settled(
-    shared: &Shared,
-    key: &LeaseKey,
-    update: &LeaseUpdate,
-) -> Result<WriteOutcome<LeaseRow>, StoreError> {
-    match shared.store.update_lease(&shared.group, key, update).await {
-        Err(error) if error.is_ambiguous() => match shared.store.lease(&shared.group, key).await? {
-            Some(row) if update.took_effect(&row) => Ok(WriteOutcome::Applied { before: None, after: row }),
-            _ => Err(error),
-        },
-        other => other,
-    }
-}
-
-/// Leaves a note. It is only a hint, so a failure is no error; it is left later where that may still help. Returns
-/// whether the store took it.
-pub(crate) async fn send_note(shared: &Shared, worker: &WorkerId, note: Notification) -> bool {
-    let update = WorkerUpdate::Notify(note.clone());
-    match shared.store.update_worker(&shared.group, worker, &update).await {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::debug!(to = %worker, %error, "a note was not delivered");
-            if error.is_retryable() {
-                shared.outbox.keep(worker.clone(), note);
-            }
-            false
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Counts heartbeats, for those who watch.
+//! Counts heartbeats, for metrics.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,10 +17,10 @@ pub struct HeartbeatStats {
     pub age: Duration,
 }
 
-pub(crate) struct Beats(Mutex<(HeartbeatStats, Instant)>);
+pub(super) struct HeartbeatCounter(Mutex<(HeartbeatStats, Instant)>);
 
-impl Beats {
-    pub(crate) fn new() -> Self {
+impl HeartbeatCounter {
+    pub(super) fn new() -> Self {
         Self(Mutex::new((HeartbeatStats::default(), Instant::now())))
     }
 
@@ -28,18 +28,18 @@ impl Beats {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn stored(&self, begun: Instant) {
+    pub(super) fn stored(&self, begun: Instant) {
         let mut state = self.state();
         state.0.stored += 1;
         state.1 = begun;
     }
 
-    pub(crate) fn failed(&self) {
+    pub(super) fn failed(&self) {
         self.state().0.failed += 1;
     }
 
-    pub(crate) fn seen(&self) -> HeartbeatStats {
-        let (beats, last) = *self.state();
-        HeartbeatStats { age: last.elapsed(), ..beats }
+    pub(super) fn stats(&self) -> HeartbeatStats {
+        let (stats, last) = *self.state();
+        HeartbeatStats { age: last.elapsed(), ..stats }
     }
 }

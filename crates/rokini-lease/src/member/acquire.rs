@@ -1,0 +1,84 @@
+//! Taking leases: those that are free, those that name this worker, and the children of a shard that ended.
+
+use std::sync::Arc;
+
+use super::calls::{notify, update_lease};
+use super::state::{MemberState, OwnRow};
+use crate::error::StoreError;
+use crate::position::Position;
+use crate::row::{LeaseRow, Notification};
+use crate::store::LeaseStoreExt;
+use crate::types::LeaseKey;
+use crate::update::LeaseUpdate;
+use crate::write::WriteOutcome;
+
+/// Takes up the children of a finished shard that are ready: nobody else has seen them yet.
+pub(super) async fn take_children(state: &Arc<MemberState>, children: &[LeaseRow]) {
+    let limit = state.config.max_leases.map_or(usize::MAX, |limit| limit as usize);
+    for child in children {
+        if state.leaving.is_cancelled() || state.held_count() >= limit {
+            break;
+        }
+        if let Err(error) = take_child(state, child).await {
+            tracing::debug!(lease = %child.key, %error, "could not take up a child, leaving it to the plan");
+        }
+    }
+    state.request_reconcile();
+}
+
+async fn take_child(state: &Arc<MemberState>, child: &LeaseRow) -> Result<(), StoreError> {
+    let row = state.store.lease(&state.group, &child.key).await?;
+    let Some(row) = row.filter(|row| !row.position.is_shard_end()) else { return Ok(()) };
+    match &row.owner {
+        None if state.reads(&row.key.stream) => acquire(state, &row).await,
+        None => Ok(()),
+        Some(owner) if *owner == state.me => take_up(state, row).await,
+        // It may wait there for this end, where an operator set both back.
+        Some(owner) => {
+            notify(state, owner, Notification::Changed(row.key.clone())).await;
+            Ok(())
+        }
+    }
+}
+
+/// Acquires a lease under the epoch seen, where its parents are done.
+pub(super) async fn acquire(state: &Arc<MemberState>, row: &LeaseRow) -> Result<(), StoreError> {
+    if !state.is_valid() || !parents_are_done(state, row).await? {
+        return Ok(());
+    }
+    let update = LeaseUpdate::Acquire { by: state.me.clone(), seen: row.epoch };
+    if let WriteOutcome::Applied { after, .. } = update_lease(state, &row.key, &update).await? {
+        state.grant(after);
+    }
+    Ok(())
+}
+
+/// Whether a shard may begin: the listing may show a child before its parents, so they are read. Past its first
+/// record there is nothing to ask any more.
+async fn parents_are_done(state: &MemberState, child: &LeaseRow) -> Result<bool, StoreError> {
+    if matches!(child.position, Position::Sequence(..)) {
+        return Ok(true);
+    }
+    for parent in &child.parents {
+        let parent = LeaseKey::new(child.key.stream.clone(), parent.clone());
+        let row = state.store.lease(&state.group, &parent).await?;
+        if row.is_some_and(|row| !row.position.is_shard_end()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes up a lease whose row, read consistently, names this worker.
+pub(super) async fn take_up(state: &Arc<MemberState>, row: LeaseRow) -> Result<(), StoreError> {
+    match state.own_row(&row) {
+        OwnRow::InOrder => Ok(()),
+        // An operator set both back to their starts: it waits in this worker's name.
+        OwnRow::TakeUp if !parents_are_done(state, &row).await? => Ok(()),
+        OwnRow::TakeUp => {
+            state.grant(row);
+            Ok(())
+        }
+        OwnRow::AcquireAgain => acquire(state, &row).await,
+    }
+}

@@ -1,0 +1,109 @@
+//! What a member knows of one lease that it holds.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::error::LostCause;
+use crate::position::Position;
+use crate::row::{LeaseRow, PendingPosition};
+use crate::types::{Epoch, LeaseKey, WorkerId};
+
+/// What the member knows of a lease it holds; shared with the user's [`Lease`](crate::Lease).
+pub(super) struct Hold {
+    pub(super) key: LeaseKey,
+    pub(super) epoch: Epoch,
+    pub(super) row: LeaseRow,
+    stored: Mutex<Stored>,
+    pub(super) pause: watch::Sender<Pause>,
+    /// Checkpoints of one lease go out one after the other.
+    pub(super) writing: tokio::sync::Mutex<()>,
+    pub(super) lost: watch::Sender<Option<LostCause>>,
+    pub(super) yielding: watch::Sender<Option<YieldRequest>>,
+}
+
+/// What this worker knows to be on the row.
+pub(super) struct Stored {
+    pub(super) position: Position,
+    pub(super) pending: Option<PendingPosition>,
+    /// A pending position that may or may not be there: its write failed.
+    pub(super) uncertain: Option<Position>,
+}
+
+/// Whether an operator stopped the reading of the shard, or of the whole group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Pause {
+    pub(super) lease: bool,
+    pub(super) group: bool,
+}
+
+impl Pause {
+    pub(super) fn is_on(self) -> bool {
+        self.lease || self.group
+    }
+}
+
+/// Who the lease is to go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct YieldRequest {
+    pub(super) to: Option<WorkerId>,
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").field("key", &self.key).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Hold {
+    pub(super) fn new(row: LeaseRow) -> Self {
+        Self {
+            key: row.key.clone(),
+            epoch: row.epoch,
+            stored: Mutex::new(Stored {
+                position: row.position,
+                pending: row.pending.clone(),
+                uncertain: None,
+            }),
+            pause: watch::Sender::new(Pause { lease: row.paused, group: false }),
+            row,
+            writing: tokio::sync::Mutex::default(),
+            lost: watch::Sender::new(None),
+            yielding: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) fn lost(&self) -> Option<LostCause> {
+        *self.lost.borrow()
+    }
+
+    /// The first cause stays.
+    pub(super) fn set_lost(&self, cause: LostCause) {
+        self.lost.send_if_modified(|lost| lost.replace(cause).is_none_or(|first| *lost == Some(first)));
+    }
+
+    pub(super) fn request_yield(&self, to: Option<WorkerId>) {
+        self.yielding.send_replace(Some(YieldRequest { to }));
+    }
+
+    pub(super) fn is_yielding(&self) -> bool {
+        self.yielding.borrow().is_some()
+    }
+
+    pub(super) fn stored(&self) -> Position {
+        self.with_stored(|stored| stored.position)
+    }
+
+    /// Whether this position reaches what is pending.
+    pub(super) fn settles(&self, position: Position) -> bool {
+        self.with_stored(|stored| {
+            let known = stored.pending.as_ref().map(|pending| pending.position);
+            known.max(stored.uncertain).is_some_and(|pending| pending <= position)
+        })
+    }
+
+    pub(super) fn with_stored<T>(&self, with: impl FnOnce(&mut Stored) -> T) -> T {
+        with(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

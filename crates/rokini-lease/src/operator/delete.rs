@@ -1,0 +1,95 @@
+//! Removes a group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::report::{DeleteReport, OperatorError};
+use super::{Operator, TRIES};
+use crate::row::{WorkerRow, WorkerState};
+use crate::store::{LeaseStore, LeaseStoreExt, Listing};
+use crate::types::WorkerId;
+use crate::watch::FleetWatch;
+
+/// Between two listings of the workers.
+const LISTING_INTERVAL: Duration = Duration::from_millis(500);
+/// For how many failover times the silence of a group is waited for.
+const SILENCES: u32 = 5;
+
+impl Operator {
+    /// Removes everything the group has in the store: positions, start positions, workers. A group of the same name
+    /// begins anew afterwards.
+    ///
+    /// Watches workers that do not say that they are dead for up to the failover time. `force` does not: workers
+    /// that live then lose everything, and begin anew when they join again.
+    ///
+    /// # Errors
+    /// [`OperatorError::Alive`] without `force`; [`OperatorError::Store`].
+    pub async fn delete_group(&self, force: bool) -> Result<DeleteReport, OperatorError> {
+        if !force {
+            self.wait_for_silence().await?;
+        }
+        // As sets: a listing may lag behind and show what is gone.
+        let (mut workers, mut leases, mut streams) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for _ in 0..TRIES {
+            let view = self.list().await?;
+            if view.workers.is_empty() && view.leases.is_empty() && view.streams.is_empty() {
+                self.store.delete_group(&self.group).await?;
+                return Ok(DeleteReport {
+                    workers: workers.len(),
+                    leases: leases.len(),
+                    streams: streams.len(),
+                    left: view.unreadable,
+                });
+            }
+            // Workers first: whoever lives learns that it is over before its leases vanish.
+            for row in view.workers {
+                self.store.delete_worker(&self.group, &row.id).await?;
+                workers.insert(row.id);
+            }
+            for row in view.leases {
+                if self.store.delete_lease(&self.group, &row.key, row.epoch).await? {
+                    leases.insert(row.key);
+                }
+            }
+            for row in view.streams {
+                self.store.delete_stream(&self.group, &row.id).await?;
+                streams.insert(row.id);
+            }
+            sleep(LISTING_INTERVAL).await;
+        }
+        let workers = "they make their rows anew".to_owned();
+        Err(OperatorError::Alive { group: self.group.clone(), workers })
+    }
+
+    /// Returns once no worker that is not fenced has beaten for the failover time; fails as soon as one beats.
+    async fn wait_for_silence(&self) -> Result<(), OperatorError> {
+        let mut watch = FleetWatch::new(self.failover);
+        let mut first: BTreeMap<WorkerId, u64> = BTreeMap::new();
+        // Listings that are too far apart prove nothing.
+        let pause = LISTING_INTERVAL.min(self.failover / 8);
+        let until = Instant::now() + SILENCES * self.failover;
+        loop {
+            let mut workers = self.store.list(&self.group, Listing::Workers).await?.workers;
+            workers.retain(|row| row.state != WorkerState::Fenced);
+            watch.observe(&workers, Instant::now());
+            let moved =
+                |row: &&WorkerRow| *first.entry(row.id.clone()).or_insert(row.heartbeat) != row.heartbeat;
+            let alive: Vec<String> =
+                workers.iter().filter(moved).map(|row| row.id.name.to_string()).collect();
+            if !alive.is_empty() {
+                return Err(OperatorError::Alive { group: self.group.clone(), workers: alive.join(", ") });
+            }
+            let silent: BTreeSet<WorkerId> = watch.silent_workers(Instant::now()).map(|(id, _)| id).collect();
+            if workers.iter().all(|row| silent.contains(&row.id)) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let workers = "the lease store answers too slowly to tell".to_owned();
+                return Err(OperatorError::Alive { group: self.group.clone(), workers });
+            }
+            sleep(pause).await;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What an operator asks for, and what comes of it.
+
+use crate::error::StoreError;
+use crate::position::Position;
+use crate::row::UnreadableRow;
+use crate::types::{GroupId, LeaseKey, StreamId, WorkerId};
+
+/// The leases that a command is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All leases of the group.
+    Group,
+    /// All leases of one stream.
+    Stream(StreamId),
+    /// These leases.
+    Leases(Vec<LeaseKey>),
+}
+
+/// What a seek does, or would do, to one lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeekStep {
+    /// The lease.
+    pub key: LeaseKey,
+    /// The position it had.
+    pub from: Position,
+    /// The position it has, or would get.
+    pub to: Position,
+    /// The worker that holds it, and begins anew from there.
+    pub owner: Option<WorkerId>,
+    /// Whether it was written; `false` in a dry run, and where the lease stood there already and nobody held it.
+    pub written: bool,
+}
+
+/// What a seek came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SeekReport {
+    /// Whether nothing was to be written.
+    pub dry_run: bool,
+    /// The leases, parents before their children.
+    pub steps: Vec<SeekStep>,
+}
+
+/// What the deletion of a group removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeleteReport {
+    /// Rows of workers.
+    pub workers: usize,
+    /// Leases, with their positions.
+    pub leases: usize,
+    /// Streams, with the start positions.
+    pub streams: usize,
+    /// Rows that could not be read, and are still there.
+    pub left: Vec<UnreadableRow>,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperatorError {
+    /// The group has no such lease.
+    #[error("group `{group}` has no lease {keys}: list the group's leases")]
+    UnknownLease {
+        /// The group.
+        group: GroupId,
+        /// The leases, for people.
+        keys: String,
+    },
+    /// The command contradicts itself.
+    #[error("{0}")]
+    Invalid(String),
+    /// Workers of the group are alive.
+    #[error("group `{group}` has live workers ({workers}): stop them first, or force it")]
+    Alive {
+        /// The group.
+        group: GroupId,
+        /// The workers, for people.
+        workers: String,
+    },
+    /// The shard is not finished.
+    #[error(
+        "lease `{key}` stands at {position}, so its shard is not finished: let it be read to its end, or force it"
+    )]
+    NotEnded {
+        /// The lease.
+        key: LeaseKey,
+        /// Its position.
+        position: Position,
+    },
+    /// The lease changed hands too often meanwhile.
+    #[error("lease `{0}` changes hands all the time: try again")]
+    Moving(LeaseKey),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

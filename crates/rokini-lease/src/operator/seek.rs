@@ -1,0 +1,138 @@
+//! Sets positions.
+
+use super::lineage::parents_first;
+use super::report::{OperatorError, Scope, SeekReport, SeekStep};
+use super::{Operator, TRIES};
+use crate::position::Position;
+use crate::row::{GroupView, LeaseRow, Notification, WorkerState};
+use crate::store::LeaseStoreExt;
+use crate::update::LeaseUpdate;
+use crate::write::WriteOutcome;
+
+impl Operator {
+    /// Sets the position of leases. Whoever holds one stops, begins anew from there, and can store nothing from
+    /// before. Each lease keeps the position it had, for [`Operator::undo_seek`].
+    ///
+    /// Ended shards begin anew too, before their children where both are in the scope. `LATEST` is
+    /// [`Position::AtTimestamp`] with the stream's time. Leases that were written before an error stay so: the same
+    /// command can be given again.
+    ///
+    /// # Errors
+    /// [`OperatorError::Invalid`] for the end of a shard, and for a sequence number with more than one lease;
+    /// [`OperatorError::UnknownLease`]; [`OperatorError::Moving`]; [`OperatorError::Store`].
+    pub async fn seek(
+        &self,
+        scope: &Scope,
+        to: Position,
+        dry_run: bool,
+    ) -> Result<SeekReport, OperatorError> {
+        let view = self.list().await?;
+        let leases = self.select(&view, scope)?;
+        match to {
+            Position::ShardEnd => {
+                return Err(OperatorError::Invalid(
+                    "a shard's end cannot be sought: its children would never begin; retire the lease, or seek to a \
+                     time after its last record"
+                        .to_owned(),
+                ));
+            }
+            Position::Sequence(..) if leases.len() != 1 => {
+                return Err(OperatorError::Invalid(format!(
+                    "a sequence number belongs to one shard, but {} leases are to seek to it: name one lease, or seek \
+                     to a time",
+                    leases.len()
+                )));
+            }
+            _ => {}
+        }
+        self.seek_each(&view, leases, |_| Some(to), dry_run).await
+    }
+
+    /// Sets leases back to where they stood before their last seek. Undoing that again redoes the seek.
+    ///
+    /// # Errors
+    /// As [`Operator::seek`]; [`OperatorError::Invalid`] where none of the leases was ever sought.
+    pub async fn undo_seek(&self, scope: &Scope, dry_run: bool) -> Result<SeekReport, OperatorError> {
+        let view = self.list().await?;
+        let leases = self.select(&view, scope)?;
+        if leases.iter().all(|row| row.previous.is_none()) {
+            return Err(OperatorError::Invalid(
+                "there is no seek to undo: no position was set yet".to_owned(),
+            ));
+        }
+        self.seek_each(&view, leases, |row| row.previous, dry_run).await
+    }
+
+    async fn seek_each(
+        &self,
+        view: &GroupView,
+        leases: Vec<&LeaseRow>,
+        to: impl Fn(&LeaseRow) -> Option<Position>,
+        dry_run: bool,
+    ) -> Result<SeekReport, OperatorError> {
+        let mut report = SeekReport { dry_run, steps: Vec::new() };
+        // Parents first: a child that is sought waits for a parent that has begun anew, not for one at its end.
+        for row in parents_first(&leases) {
+            let Some(to) = to(row) else { continue };
+            let (from, owner) = (row.position, row.owner.clone());
+            let mut step = SeekStep { key: row.key.clone(), from, to, owner, written: false };
+            if !dry_run && (row.owner.is_some() || from != to) {
+                step = self.seek_one(view, row, to).await?;
+            }
+            report.steps.push(step);
+        }
+        if report.steps.iter().any(|step| step.written && step.owner.is_none()) {
+            // These have no owner to notify. Whoever is notified of one lists all.
+            let first = report.steps.iter().find(|step| step.written && step.owner.is_none());
+            let alive = view.workers.iter().find(|row| row.state == WorkerState::Alive);
+            if let Some((worker, step)) = alive.zip(first) {
+                self.notify(&worker.id, Notification::Changed(step.key.clone())).await;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn seek_one(
+        &self,
+        view: &GroupView,
+        row: &LeaseRow,
+        to: Position,
+    ) -> Result<SeekStep, OperatorError> {
+        let mut row = row.clone();
+        let mut uncertain: Option<LeaseRow> = None;
+        for _ in 0..TRIES {
+            let step = |from: &LeaseRow, owner| SeekStep {
+                key: from.key.clone(),
+                from: from.position,
+                to,
+                owner,
+                written: true,
+            };
+            let update = LeaseUpdate::Seek { seen: row.epoch, to };
+            let current = match self.store.update_lease(&self.group, &row.key, &update).await {
+                Ok(WriteOutcome::Applied { before, after }) => {
+                    self.notify_owner(view, &after).await;
+                    return Ok(step(before.as_ref().unwrap_or(&row), after.owner));
+                }
+                Ok(WriteOutcome::Refused { current }) => current,
+                Err(error) if error.is_ambiguous() => {
+                    uncertain = Some(row.clone());
+                    self.store.lease(&self.group, &row.key).await?
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let Some(current) = current else { return Err(self.unknown(&[row.key])) };
+            if let Some(before) = &uncertain
+                && current.epoch == before.epoch.next()
+                && current.previous == Some(before.position)
+                && current.owner == before.owner
+            {
+                // An earlier try took effect, and the position may have moved since.
+                self.notify_owner(view, &current).await;
+                return Ok(step(before, current.owner.clone()));
+            }
+            row = current;
+        }
+        Err(OperatorError::Moving(row.key))
+    }
+}
