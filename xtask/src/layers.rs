@@ -8,7 +8,7 @@ mod graph;
 mod imports;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,38 +19,21 @@ use crate::shell::{Outcome, root};
 use crate::sources::{Source, rust_files};
 use crate::tokens::{tokens, without_tests};
 
-/// Something that the table does not allow.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Violation {
-    /// The package's name.
-    pub(crate) package: String,
-    /// What is wrong, with both files and the line.
-    pub(crate) text: String,
-}
-
 pub(crate) fn task(_: &[String]) -> Outcome {
-    let (found, open) = check(&root())?;
-    let mut strict = 0;
-    for violation in &found {
-        let is_open = open.contains(&violation.package);
-        strict += usize::from(!is_open);
-        println!("{}{}", if is_open { "(open) " } else { "" }, violation.text);
-    }
-    if strict > 0 { Err(format!("{strict} violations of the table in xtask/layers.txt")) } else { Ok(()) }
+    let found = check(&root())?;
+    if found.is_empty() { Ok(()) } else { Err(found.join("\nerror: ")) }
 }
 
-/// Everything that the crates of a workspace import against the table that stands in `xtask/layers.txt`.
-pub(crate) fn check(root: &Path) -> Result<(Vec<Violation>, BTreeSet<String>), String> {
+/// What the crates of a workspace import that the table in `xtask/layers.txt` does not allow, with both files and the line.
+pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
     let text = fs::read_to_string(root.join("xtask/layers.txt"))
         .map_err(|error| format!("xtask/layers.txt: {error}"))?;
     let table = Table::parse(&text)?;
     let mut found = Vec::new();
     for rules in &table.crates {
-        let package = Package::read(root, &rules.folder)?;
-        found.extend(package.check(rules, &table));
+        found.extend(Package::read(root, &rules.folder)?.check(rules, &table));
     }
-    let open = table.crates.iter().filter(|rules| rules.open).map(|rules| rules.name.clone()).collect();
-    Ok((found, open))
+    Ok(found)
 }
 
 /// A module file.
@@ -117,7 +100,7 @@ impl Package {
         self.files.keys().position(|known| *known == base)
     }
 
-    fn check(&self, rules: &CrateRules, table: &Table) -> Vec<Violation> {
+    fn check(&self, rules: &CrateRules, table: &Table) -> Vec<String> {
         let files: Vec<(&Vec<String>, &File)> = self.files.iter().collect();
         let mut found = Vec::new();
         let mut arrows: Vec<Arrow> = Vec::new();
@@ -159,7 +142,7 @@ impl Package {
             found.push(format!("a circle of {} files:{}", circle.len(), lines.concat()));
         }
         found.dedup();
-        found.into_iter().map(|text| Violation { package: rules.name.clone(), text }).collect()
+        found
     }
 }
 

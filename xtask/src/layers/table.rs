@@ -12,8 +12,6 @@ pub(crate) struct CrateRules {
     pub(crate) name: String,
     /// From the root of the workspace.
     pub(crate) folder: String,
-    /// What is found here is said and fails nothing.
-    pub(crate) open: bool,
     /// Other crates of the workspace.
     may: Vec<String>,
     /// Bottom to top; the rooms of a line do not import each other.
@@ -23,7 +21,7 @@ pub(crate) struct CrateRules {
 }
 
 impl Table {
-    /// A crate begins with `[folder]`; its lines are `open`, `may import CRATE...`, `never PATH...`, `ROOM never
+    /// A crate begins with `[folder]`; its lines are `may import CRATE...`, `never PATH...`, `ROOM never
     /// PATH...`, and `layer ROOM...` from the bottom to the top. `#` begins a comment.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut table = Self::default();
@@ -40,7 +38,6 @@ impl Table {
                 |words: &[String]| words.iter().map(|path| (None, segments(path))).collect::<Vec<_>>();
             match (&words[..], table.crates.last_mut()) {
                 ([], _) => {}
-                ([word], Some(rules)) if word == "open" => rules.open = true,
                 ([may, import, crates @ ..], Some(rules)) if may == "may" && import == "import" => {
                     rules.may.extend_from_slice(crates);
                 }
