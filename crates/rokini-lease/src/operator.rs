@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use crate::clock::WallClock;
 use crate::row::{GroupView, LeaseRow, Notification, WorkerState};
-use crate::store::LeaseStore;
-use crate::store::LeaseStoreExt;
-use crate::store::Listing;
+use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::{GroupId, LeaseKey, WorkerId};
 use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
 use crate::write::WriteOutcome;

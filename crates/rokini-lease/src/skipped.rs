@@ -1,4 +1,4 @@
-//! The note that skipped records leave.
+//! What is kept of skipped records.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,7 +58,7 @@ impl FromStr for SkippedRecords {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidKey::new("note of skipped records", text);
+        let invalid = || InvalidKey::new("list of skipped records", text);
         let (count, last) = text.split_once(':').ok_or_else(invalid)?;
         let mut skipped = Self::default();
         for record in last.split(',').filter(|record| !record.is_empty()) {

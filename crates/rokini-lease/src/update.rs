@@ -11,7 +11,7 @@ use crate::row::{
 };
 use crate::types::{Epoch, ShardId, StreamId, WorkerId};
 
-/// The most notes a mailbox holds. One note is about 60 bytes, so a full mailbox stays far below the 1 KB that
+/// The most notifications a mailbox holds. One is about 60 bytes, so a full mailbox stays far below the 1 KB that
 /// one write unit of DynamoDB covers twice.
 pub const MAILBOX_LIMIT: usize = 32;
 
@@ -260,7 +260,7 @@ pub enum WorkerUpdate {
     /// The worker's own heartbeat: `seen + 1`, its load and state out, its mailbox emptied. Refused once
     /// fenced.
     Heartbeat {
-        /// The beat it made last.
+        /// The counter of its last heartbeat.
         seen: u64,
         /// What it carries now.
         load: WorkerLoad,
@@ -269,12 +269,12 @@ pub enum WorkerUpdate {
         /// The streams it reads; `None` for all.
         streams: Option<BTreeSet<StreamId>>,
     },
-    /// Declare the worker dead: its beat is still `seen`.
+    /// Declare the worker dead: its counter is still `seen`.
     Fence {
-        /// The beat that did not move.
+        /// The counter that did not move.
         seen: u64,
     },
-    /// Leave a note. Refused when fenced, and when the mailbox is full.
+    /// Leave a notification. Refused when fenced, and when the mailbox is full.
     Notify(Notification),
 }
 
@@ -297,9 +297,9 @@ impl WorkerUpdate {
                 (row.heartbeat == *seen).then_some(())?;
                 next.state = WorkerState::Fenced;
             }
-            Self::Notify(note) => {
+            Self::Notify(notification) => {
                 (row.mailbox.len() < MAILBOX_LIMIT).then_some(())?;
-                next.mailbox.insert(note.clone());
+                next.mailbox.insert(notification.clone());
             }
         }
         Some(next)
@@ -311,7 +311,7 @@ impl WorkerUpdate {
         match self {
             Self::Heartbeat { seen, .. } => row.heartbeat == seen + 1 && row.state != WorkerState::Fenced,
             Self::Fence { seen } => row.heartbeat == *seen && row.state == WorkerState::Fenced,
-            Self::Notify(note) => row.mailbox.contains(note),
+            Self::Notify(notification) => row.mailbox.contains(notification),
         }
     }
 }

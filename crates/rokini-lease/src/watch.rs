@@ -1,4 +1,4 @@
-//! Who is silent: beats stamped with the watcher's own monotonic clock. Pure.
+//! Who is silent: heartbeats stamped with the watcher's own monotonic clock. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use tokio::time::Instant;
 use crate::row::{WorkerRow, WorkerState};
 use crate::types::WorkerId;
 
-/// Watches the beats of a fleet.
+/// Watches the heartbeats of a fleet.
 ///
-/// A beat that does not move for the failover time makes its worker *silent*: it may be fenced, under the
-/// condition that the beat still stands. Time in which the watcher could not read, or could not beat itself,
+/// A heartbeat counter that does not move for the failover time makes its worker *silent*: it may be fenced, under the
+/// condition that the counter still stands. Time in which the watcher could not read, or could not send heartbeats itself,
 /// does not count, so that an outage of the store does not end in mutual fencing.
 #[derive(Debug)]
 pub(crate) struct FleetWatch {
     failover: Duration,
-    seen: BTreeMap<WorkerId, Beat>,
+    seen: BTreeMap<WorkerId, SeenHeartbeat>,
     last_read: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Beat {
+struct SeenHeartbeat {
     value: u64,
     since: Instant,
 }
@@ -45,7 +45,7 @@ impl FleetWatch {
             .map(|row| {
                 let beat = match seen.remove(&row.id) {
                     Some(beat) if beat.value == row.heartbeat => beat,
-                    _ => Beat { value: row.heartbeat, since: now },
+                    _ => SeenHeartbeat { value: row.heartbeat, since: now },
                 };
                 (row.id.clone(), beat)
             })
@@ -57,12 +57,12 @@ impl FleetWatch {
         self.seen.clear();
     }
 
-    /// The workers other than `me` whose beat did not move for the failover time, with that beat.
+    /// The workers other than `me` whose heartbeat counter did not move for the failover time, with that counter.
     pub(crate) fn silent(&self, me: &WorkerId, now: Instant) -> Vec<(WorkerId, u64)> {
         self.silent_workers(now).filter(|(id, _)| id != me).collect()
     }
 
-    /// The workers whose beat did not move for the failover time, with that beat.
+    /// The workers whose heartbeat counter did not move for the failover time, with that counter.
     pub(crate) fn silent_workers(&self, now: Instant) -> impl Iterator<Item = (WorkerId, u64)> {
         self.seen
             .iter()
@@ -70,7 +70,7 @@ impl FleetWatch {
             .map(|(id, beat)| (id.clone(), beat.value))
     }
 
-    /// When the next worker other than `me` becomes silent unless its beat moves.
+    /// When the next worker other than `me` becomes silent unless its counter moves.
     pub(crate) fn next_deadline(&self, me: &WorkerId) -> Option<Instant> {
         self.seen.iter().filter(|(id, _)| *id != me).map(|(_, beat)| beat.since + self.failover).min()
     }

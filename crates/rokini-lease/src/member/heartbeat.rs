@@ -10,8 +10,7 @@ use super::state::{MemberState, StateEvent};
 use crate::error::LostCause;
 use crate::row::{WorkerLoad, WorkerState};
 use crate::store::LeaseStoreExt;
-use crate::update::MAILBOX_LIMIT;
-use crate::update::WorkerUpdate;
+use crate::update::{MAILBOX_LIMIT, WorkerUpdate};
 use crate::write::WriteOutcome;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);

@@ -8,9 +8,7 @@ use super::config::MemberConfig;
 use crate::error::StoreError;
 use crate::process::ProcessIdentity;
 use crate::row::{WorkerRow, WorkerState};
-use crate::store::LeaseStore;
-use crate::store::LeaseStoreExt;
-use crate::store::Listing;
+use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::{GroupId, Incarnation, WorkerId, WorkerName};
 use crate::update::WorkerUpdate;
 use crate::write::WriteOutcome;
@@ -60,7 +58,7 @@ pub(super) async fn join(
         insert(store, group, &row).await?;
         found = namesakes(store, group, me).await?;
         if !found.is_empty() && !steps_back(me, &found) {
-            // Newcomers like this one, that either saw this row and step back, or begin to beat.
+            // Newcomers like this one, that either saw this row and step back, or begin to send heartbeats.
             sleep(config.heartbeat * 3 / 2).await;
             found = namesakes(store, group, me).await?;
         }
@@ -71,7 +69,7 @@ pub(super) async fn join(
     }
 }
 
-/// Of two newcomers of one name that see each other the lower incarnation stays; one that beats stays in any
+/// Of two newcomers of one name that see each other the lower incarnation stays; one that sends heartbeats stays in any
 /// case. Who steps back then watches whether the other lives.
 fn steps_back(me: &WorkerId, namesakes: &[WorkerRow]) -> bool {
     namesakes.iter().any(|row| row.id < *me || row.heartbeat > 0)
@@ -105,7 +103,7 @@ struct Namesake {
     silent_since: Instant,
 }
 
-/// Beats that must be seen moving before a namesake counts as alive: the first may be a dead process's last
+/// Heartbeats that must be seen before a namesake counts as alive: the first may be a dead process's last
 /// one, arriving late.
 const MOVES_OF_THE_LIVING: u32 = 2;
 
@@ -116,7 +114,7 @@ async fn wait_for_death(
     config: &MemberConfig,
     found: Vec<WorkerRow>,
 ) -> Result<(), JoinError> {
-    // By consistent reads: a listing may show an older beat after a newer one, which is no sign of life.
+    // By consistent reads: a listing may show an older counter after a newer one, which is no sign of life.
     let mut waiting = Vec::new();
     for row in found {
         if let Some(row) = unless_dead(store, group, &row.id).await? {
@@ -129,7 +127,7 @@ async fn wait_for_death(
         for mut namesake in waiting {
             let Some(row) = unless_dead(store, group, &namesake.row.id).await? else { continue };
             if row.heartbeat != namesake.row.heartbeat {
-                // A leaving namesake beats on while it drains: it is given the time to finish.
+                // A leaving namesake sends heartbeats while it drains: it is given the time to finish.
                 namesake.moves += u32::from(row.state == WorkerState::Alive);
                 namesake.silent_since = Instant::now();
             }
@@ -163,7 +161,7 @@ fn silence(row: &WorkerRow, config: &MemberConfig) -> Duration {
     if proven { config.heartbeat * 2 } else { config.failover }
 }
 
-/// Fences it under the beat seen. `false` when that moved meanwhile.
+/// Fences it under the counter seen. `false` when that moved meanwhile.
 async fn fence(store: &dyn LeaseStore, group: &GroupId, row: &WorkerRow) -> Result<bool, JoinError> {
     let fence = WorkerUpdate::Fence { seen: row.heartbeat };
     Ok(match store.update_worker(group, &row.id, &fence).await? {

@@ -16,11 +16,7 @@ use crate::clock::WallClock;
 use crate::error::LostCause;
 use crate::position::Position;
 use crate::row::{CheckpointMetadata, LeaseRow, WorkerState};
-use crate::store::LeaseStore;
-use crate::store::Listing;
-use crate::store::MemoryStore;
-use crate::store::StoreOperation;
-use crate::store::{FaultTarget, FaultyStore, StoreFault};
+use crate::store::{FaultTarget, FaultyStore, LeaseStore, Listing, MemoryStore, StoreFault, StoreOperation};
 use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerName};
 use crate::update::{LeaseUpdate, WorkerUpdate};
 

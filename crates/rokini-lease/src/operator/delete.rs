@@ -63,7 +63,7 @@ impl Operator {
         Err(OperatorError::Alive { group: self.group.clone(), workers })
     }
 
-    /// Returns once no worker that is not fenced has beaten for the failover time; fails as soon as one beats.
+    /// Returns once no worker that is not fenced has sent a heartbeat for the failover time; fails as soon as one does.
     async fn wait_for_silence(&self) -> Result<(), OperatorError> {
         let mut watch = FleetWatch::new(self.failover);
         let mut first: BTreeMap<WorkerId, u64> = BTreeMap::new();

@@ -24,7 +24,7 @@ pub struct CheckpointMetadata {
 }
 
 impl CheckpointMetadata {
-    /// These metadata, with `earlier` where there is none.
+    /// The same, with what `earlier` knows where this one knows nothing.
     #[must_use]
     pub fn or(self, earlier: Self) -> Self {
         Self {

@@ -13,7 +13,7 @@ use crate::types::{InvalidKey, LeaseKey, StreamId, WorkerId};
 /// Whether a worker takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkerState {
-    /// Takes part, as long as its beat moves.
+    /// Takes part, as long as its heartbeat counter moves.
     Alive,
     /// Stops: gets no more leases and hands over those it has.
     Leaving,
@@ -21,7 +21,7 @@ pub enum WorkerState {
     Fenced,
 }
 
-/// A short message left for a worker in its mailbox, read with its next heartbeat. Only a hint: a lost note
+/// A short message left for a worker in its mailbox, read with its next heartbeat. Only a hint: a lost one
 /// costs time until the next reconciliation, never safety.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Notification {
@@ -128,7 +128,7 @@ impl fmt::Display for Notification {
 impl FromStr for Notification {
     type Err = InvalidKey;
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let invalid = || InvalidKey::new("note", text);
+        let invalid = || InvalidKey::new("notification", text);
         if text == "group" {
             return Ok(Self::GroupChanged);
         }

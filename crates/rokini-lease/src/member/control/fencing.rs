@@ -17,7 +17,7 @@ use crate::write::WriteOutcome;
 const RETIRE_FENCED: &str = "retire fenced workers";
 
 impl Control {
-    /// Declares those dead whose beat did not move for the failover time. Only while this worker's own
+    /// Declares those dead whose heartbeat counter did not move for the failover time. Only while this worker's own
     /// heartbeats arrive: otherwise the silence may be the store's.
     pub(super) async fn fence_the_silent(&mut self, workers: &[WorkerRow]) -> Result<bool, StoreError> {
         if !self.state.is_valid() {

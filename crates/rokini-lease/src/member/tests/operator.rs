@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::row::GroupView;
-use crate::store::LeaseStoreExt;
-use crate::store::Listing;
-use crate::store::StoreOperation;
+use crate::store::{LeaseStoreExt, Listing, StoreOperation};
 use crate::{Operator, OperatorError, Scope};
 
 pub(super) fn operator(store: &(impl LeaseStore + Clone)) -> Operator {

@@ -1,8 +1,7 @@
 //! Defects that other libraries had, each as a scenario in which leases must end up with a task.
 
 use super::*;
-use crate::store::LeaseStoreExt;
-use crate::store::StoreOperation;
+use crate::store::{LeaseStoreExt, StoreOperation};
 use crate::types::WorkerId;
 
 /// Everything is held by one of the living, by leases that may be used and stored under.

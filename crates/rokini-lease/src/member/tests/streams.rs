@@ -6,8 +6,7 @@ use bytes::Bytes;
 use super::*;
 use crate::error::LeaseError;
 use crate::row::PendingPosition;
-use crate::store::Listing;
-use crate::store::StoreOperation;
+use crate::store::{Listing, StoreOperation};
 use crate::update::PENDING_STATE_LIMIT;
 
 fn stream(n: usize) -> StreamId {

@@ -1,17 +1,13 @@
 use super::*;
 use crate::position::Position;
 use crate::process::ProcessIdentity;
-use crate::row::LeaseRow;
-use crate::row::StreamRow;
-use crate::row::WorkerRow;
-use crate::row::{CheckpointMetadata, Notification, PendingPosition, WorkerLoad, WorkerState};
+use crate::row::{
+    CheckpointMetadata, LeaseRow, Notification, PendingPosition, StreamRow, WorkerLoad, WorkerRow,
+    WorkerState,
+};
 use crate::store::ext::LeaseStoreExt;
 use crate::store::memory::MemoryStore;
-use crate::types::Epoch;
-use crate::types::LeaseKey;
-use crate::types::StreamId;
-use crate::types::WorkerId;
-use crate::types::{HashRange, ShardId};
+use crate::types::{Epoch, HashRange, LeaseKey, ShardId, StreamId, WorkerId};
 use crate::update::WorkerUpdate;
 
 fn id() -> WorkerId {

@@ -1,10 +1,7 @@
-use crate::row::LeaseRow;
-use crate::row::WorkerRow;
+use crate::row::{LeaseRow, WorkerRow};
 use crate::store::ext::LeaseStoreExt;
-use crate::types::Epoch;
-use crate::types::WorkerId;
-use crate::update::LeaseUpdate;
-use crate::update::WorkerUpdate;
+use crate::types::{Epoch, WorkerId};
+use crate::update::{LeaseUpdate, WorkerUpdate};
 use crate::write::WriteOutcome;
 use tokio::time::Instant;
 

@@ -1,10 +1,7 @@
 use super::super::attributes::LAST_DATE;
 use super::*;
 use crate::row::WorkerState;
-use crate::types::LeaseKey;
-use crate::types::StreamId;
-use crate::types::WorkerId;
-use crate::types::{GroupId, ShardId};
+use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerId};
 use bytes::Bytes;
 use rokini_types::SequenceNumber;
 
