@@ -136,7 +136,7 @@ async fn o1_seek_by_time_sequence_horizon_and_latest_on_a_running_fleet() {
     // has whole seconds.
     let put_by = local.kinesis.model().now().millis() + 1000;
     until("the next second", async || local.kinesis.model().now().millis() > put_by).await;
-    // Lines and talk come by two pipes: 4 shards by a, 2 handed to b, 4 and 4 and 1 sought.
+    // Lines and messages come by two pipes: 4 shards by a, 2 handed to b, 4 and 4 and 1 sought.
     until("the starts so far", async || starts(&[&a, &b]) >= 15).await;
     let started = starts(&[&a, &b]);
     json(&local, &["group", "seek", "g", "--to", "latest", "--yes"]).await;

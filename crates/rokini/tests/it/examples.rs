@@ -14,8 +14,8 @@ fn output(example: &str) -> String {
     let deps = std::env::current_exe().unwrap();
     let built = deps.parent().and_then(Path::parent).unwrap().join("examples").join(example);
     let run = Command::new(built).output().unwrap();
-    let talk = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{example} failed: {talk}");
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{example} failed: {errors}");
     String::from_utf8(run.stdout).unwrap()
 }
 

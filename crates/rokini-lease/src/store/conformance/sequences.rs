@@ -25,9 +25,9 @@ const STEPS: u32 = 100;
 
 /// How often each kind of update took effect and was refused.
 #[derive(Default)]
-struct Tally(BTreeMap<&'static str, (u64, u64)>);
+struct UpdateCounts(BTreeMap<&'static str, (u64, u64)>);
 
-impl Tally {
+impl UpdateCounts {
     fn count(&mut self, kind: &'static str, applied: bool) {
         let (applies, refusals) = self.0.entry(kind).or_default();
         *(if applied { applies } else { refusals }) += 1;
@@ -35,22 +35,22 @@ impl Tally {
 }
 
 pub(super) async fn run(suite: &Suite) -> Report {
-    let mut tally = Tally::default();
+    let mut counts = UpdateCounts::default();
     let rng = &mut fixtures::rng(suite.seed, 8);
     let group = suite.group("sequences");
     let ids = ["a", "b", "c"].map(|name| worker_id(name, rng));
     for index in 0..suite.sequences {
-        leases(suite, &group, index, &ids, rng, &mut tally).await;
-        workers(suite, &group, index, rng, &mut tally).await;
+        leases(suite, &group, index, &ids, rng, &mut counts).await;
+        workers(suite, &group, index, rng, &mut counts).await;
     }
     // With very few steps a kind may not have met both; then the run says nothing.
     if suite.sequences >= 8 {
-        assert_eq!(tally.0.len(), 12, "every kind of update was tried");
-        for (kind, (applied, refused)) in &tally.0 {
+        assert_eq!(counts.0.len(), 12, "every kind of update was tried");
+        for (kind, (applied, refused)) in &counts.0 {
             assert!(*applied > 0 && *refused > 0, "{kind} applied {applied} and was refused {refused} times");
         }
     }
-    tally.0.values().fold(Report::default(), |sum, (applied, refused)| Report {
+    counts.0.values().fold(Report::default(), |sum, (applied, refused)| Report {
         applied: sum.applied + applied,
         refused: sum.refused + refused,
     })
@@ -99,14 +99,14 @@ async fn leases(
     index: u32,
     ids: &[WorkerId],
     rng: &mut SmallRng,
-    tally: &mut Tally,
+    counts: &mut UpdateCounts,
 ) {
     let mut row = LeaseRow::new(lease_key(index), Position::TrimHorizon);
     suite.store.insert_lease(group, &row).await.expect("an insert");
     for _ in 0..STEPS {
         let (kind, update) = lease_update(&row, ids, rng);
         let model = update.apply(&row);
-        tally.count(kind, model.is_some());
+        counts.count(kind, model.is_some());
         let outcome = suite.store.update_lease(group, &row.key, &update).await.expect("an update");
         row = compare(suite, &update, &row, model, update.took_effect(&row), outcome);
         let read = suite.store.lease(group, &row.key).await.expect("a read");
@@ -172,14 +172,14 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
     }
 }
 
-async fn workers(suite: &Suite, group: &GroupId, index: u32, rng: &mut SmallRng, tally: &mut Tally) {
+async fn workers(suite: &Suite, group: &GroupId, index: u32, rng: &mut SmallRng, counts: &mut UpdateCounts) {
     let id = worker_id(&format!("w{index}"), rng);
     let mut row = WorkerRow::joining(id.clone(), None);
     suite.store.insert_worker(group, &row).await.expect("an insert");
     for step in 0..STEPS {
         let (kind, update) = worker_update(&row, step, rng);
         let model = update.apply(&row);
-        tally.count(kind, model.is_some());
+        counts.count(kind, model.is_some());
         let outcome = suite.store.update_worker(group, &id, &update).await.expect("an update");
         row = compare(suite, &update, &row, model, update.took_effect(&row), outcome);
         let read = suite.store.worker(group, &id).await.expect("a read");

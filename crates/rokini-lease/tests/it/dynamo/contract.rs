@@ -4,7 +4,7 @@ use rokini_lease::CountingStore;
 use rokini_lease::conformance::Suite;
 
 use super::dynalite::Dynalite;
-use super::proxy::{Proxy, Verdict};
+use super::proxy::{Proxy, ProxyAction};
 use super::server::{Server, store};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,7 +25,7 @@ async fn servers_that_refuse_without_the_item_are_asked_for_it() {
             r#""ReturnValuesOnConditionCheckFailure":"ALL_OLD""#,
             r#""ReturnValuesOnConditionCheckFailure":"NONE""#,
         );
-        Verdict::Forward
+        ProxyAction::Forward
     })
     .await;
     Suite::new(Arc::new(store(&proxy.address))).seed(2).races(20).listed(20).run().await;
@@ -38,7 +38,11 @@ async fn c13_the_contract_holds_over_a_link_that_loses_replies() {
     let mut writes = 0;
     let proxy = Proxy::start(&server.address, move |request| {
         writes += u32::from(request.action == "UpdateItem");
-        if request.action == "UpdateItem" && writes % 5 == 0 { Verdict::DropReply } else { Verdict::Forward }
+        if request.action == "UpdateItem" && writes % 5 == 0 {
+            ProxyAction::DropReply
+        } else {
+            ProxyAction::Forward
+        }
     })
     .await;
     Suite::new(Arc::new(store(&proxy.address)))

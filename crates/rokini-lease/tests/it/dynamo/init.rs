@@ -11,7 +11,7 @@ use rokini_lease::{
 };
 use tokio::net::TcpListener;
 
-use super::proxy::{Proxy, Verdict};
+use super::proxy::{Proxy, ProxyAction};
 use super::server::{Server, TABLE, config, group, id, store, worker};
 
 /// Checks the kind of an error and what its message tells.
@@ -46,7 +46,7 @@ async fn c12_a_missing_table_is_named_with_the_next_step() {
 #[tokio::test]
 async fn k2_no_table_is_made_unless_asked_for() {
     let server = Server::start().await;
-    let proxy = Proxy::start(&server.address, |_| Verdict::Forward).await;
+    let proxy = Proxy::start(&server.address, |_| ProxyAction::Forward).await;
     init_error(store(&proxy.address)).await;
     assert_eq!(proxy.seen(), ["DescribeTable"]);
     // A table that is asked for costs nothing while idle, unless capacity is asked for too.
@@ -81,8 +81,8 @@ async fn c12_another_schema_is_told_with_what_was_expected() {
 
     // The same without the permission to describe it.
     let proxy = Proxy::start(&server.address, |request| match request.action.as_str() {
-        "DescribeTable" => Verdict::refuse("AccessDeniedException"),
-        _ => Verdict::Forward,
+        "DescribeTable" => ProxyAction::refuse("AccessDeniedException"),
+        _ => ProxyAction::Forward,
     })
     .await;
     let error = init_error(store(&proxy.address)).await;
@@ -92,7 +92,7 @@ async fn c12_another_schema_is_told_with_what_was_expected() {
 #[tokio::test]
 async fn c12_a_missing_permission_names_action_and_table() {
     let server = Server::with_table().await;
-    let proxy = Proxy::start(&server.address, |_| Verdict::refuse("AccessDeniedException")).await;
+    let proxy = Proxy::start(&server.address, |_| ProxyAction::refuse("AccessDeniedException")).await;
     let store = store(&proxy.address);
     check(
         &store.init().await.unwrap_err(),
@@ -102,8 +102,8 @@ async fn c12_a_missing_permission_names_action_and_table() {
     let fence = WorkerUpdate::Fence { seen: 0 };
     for action in ["Query", "GetItem", "PutItem", "UpdateItem", "DeleteItem"] {
         let proxy = Proxy::start(&server.address, move |request| match request.action == action {
-            true => Verdict::refuse("AccessDeniedException"),
-            false => Verdict::Forward,
+            true => ProxyAction::refuse("AccessDeniedException"),
+            false => ProxyAction::Forward,
         })
         .await;
         let store = super::server::store(&proxy.address);
@@ -124,8 +124,8 @@ async fn c12_a_missing_permission_names_action_and_table() {
 async fn c12_a_table_that_may_not_be_made_names_the_action() {
     let server = Server::start().await;
     let proxy = Proxy::start(&server.address, |request| match request.action.as_str() {
-        "CreateTable" => Verdict::refuse("AccessDeniedException"),
-        _ => Verdict::Forward,
+        "CreateTable" => ProxyAction::refuse("AccessDeniedException"),
+        _ => ProxyAction::Forward,
     })
     .await;
     let error = init_error(store(&proxy.address).create_table(true)).await;
@@ -137,9 +137,9 @@ async fn credentials_for_one_group_check_with_that_group() {
     let server = Server::with_table().await;
     // What IAM does by the condition key dynamodb:LeadingKeys.
     let proxy = Proxy::start(&server.address, |request| match request.action.as_str() {
-        "DescribeTable" => Verdict::refuse("AccessDeniedException"),
-        _ if !request.body.contains("\"billing\"") => Verdict::refuse("AccessDeniedException"),
-        _ => Verdict::Forward,
+        "DescribeTable" => ProxyAction::refuse("AccessDeniedException"),
+        _ if !request.body.contains("\"billing\"") => ProxyAction::refuse("AccessDeniedException"),
+        _ => ProxyAction::Forward,
     })
     .await;
     init_error(store(&proxy.address)).await;
@@ -151,7 +151,7 @@ async fn credentials_for_one_group_check_with_that_group() {
 async fn wrong_credentials_and_configuration_are_told() {
     let server = Server::with_table().await;
     for code in ["UnrecognizedClientException", "InvalidSignatureException"] {
-        let proxy = Proxy::start(&server.address, move |_| Verdict::refuse(code)).await;
+        let proxy = Proxy::start(&server.address, move |_| ProxyAction::refuse(code)).await;
         let error = init_error(store(&proxy.address)).await;
         check(&error, StoreErrorKind::Configuration, &["credentials", code, "`eu-west-1`"]);
     }
@@ -191,15 +191,15 @@ async fn an_unreachable_endpoint_is_told_in_bounded_time() {
     let error = init_error(store(&closed)).await;
     check(&error, StoreErrorKind::Unavailable, &["cannot be reached", &closed]);
 
-    let silent = Proxy::start("", |_| Verdict::Hang).await;
+    let silent = Proxy::start("", |_| ProxyAction::Hang).await;
     let (attempt, operation) = (Duration::from_millis(200), Duration::from_millis(500));
     let quiet = store(&silent.address).timeouts(attempt, operation);
     let started = Instant::now();
     check(&quiet.init().await.unwrap_err(), StoreErrorKind::Unavailable, &["in time", &silent.address]);
     let server = Server::with_table().await;
     let silent = Proxy::start(&server.address, |request| match request.action.as_str() {
-        "UpdateItem" => Verdict::Hang,
-        _ => Verdict::Forward,
+        "UpdateItem" => ProxyAction::Hang,
+        _ => ProxyAction::Forward,
     })
     .await;
     let store = store(&silent.address).timeouts(attempt, operation);
@@ -218,8 +218,8 @@ async fn throttling_is_told_apart() {
     let server = Server::with_table().await;
     let code = "ProvisionedThroughputExceededException";
     let proxy = Proxy::start(&server.address, move |request| match request.action.as_str() {
-        "PutItem" => Verdict::refuse(code),
-        _ => Verdict::Forward,
+        "PutItem" => ProxyAction::refuse(code),
+        _ => ProxyAction::Forward,
     })
     .await;
     let store = store(&proxy.address);
@@ -243,7 +243,7 @@ async fn a_table_is_made_where_asked_for_with_either_billing() {
             let right =
                 request.action != "CreateTable" || told.iter().all(|part| request.body.contains(part));
             assert!(right, "{}", request.body);
-            Verdict::Forward
+            ProxyAction::Forward
         })
         .await;
         let make = || store(&proxy.address).create_table(true).billing_mode(billing);
@@ -271,11 +271,11 @@ async fn init_waits_for_a_table_in_the_making() {
         looks += u32::from(request.action == "DescribeTable");
         match (request.action.as_str(), looks) {
             // After the creation: not seen yet, then in the making.
-            ("DescribeTable", 2) => Verdict::refuse("ResourceNotFoundException"),
+            ("DescribeTable", 2) => ProxyAction::refuse("ResourceNotFoundException"),
             ("DescribeTable", 3) => {
-                Verdict::Answer(200, r#"{"Table":{"TableStatus":"CREATING"}}"#.to_owned())
+                ProxyAction::Answer(200, r#"{"Table":{"TableStatus":"CREATING"}}"#.to_owned())
             }
-            _ => Verdict::Forward,
+            _ => ProxyAction::Forward,
         }
     })
     .await;

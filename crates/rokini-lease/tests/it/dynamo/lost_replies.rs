@@ -10,7 +10,7 @@ use rokini_lease::{
     StoreErrorKind, StreamRow, WorkerLoad, WorkerState, WorkerUpdate, WriteOutcome,
 };
 
-use super::proxy::{Proxy, Verdict};
+use super::proxy::{Proxy, ProxyAction};
 use super::server::{Server, TABLE, config, group, id, lease, worker};
 
 /// A store behind a link that loses the reply to the next write whenever it is told to.
@@ -29,7 +29,11 @@ impl Link {
         let told = Arc::clone(&lose);
         let proxy = Proxy::start(&server.address, move |request| {
             let write = matches!(request.action.as_str(), "PutItem" | "UpdateItem" | "DeleteItem");
-            if write && told.swap(false, Ordering::SeqCst) { Verdict::DropReply } else { Verdict::Forward }
+            if write && told.swap(false, Ordering::SeqCst) {
+                ProxyAction::DropReply
+            } else {
+                ProxyAction::Forward
+            }
         })
         .await;
         let mut config = config(&proxy.address).into_builder();
@@ -190,9 +194,9 @@ async fn a_retry_that_finds_its_first_try_unapplied_keeps_the_mailbox() {
     let proxy = Proxy::start(&server.address, move |request| {
         let update = request.action == "UpdateItem" && request.body.contains("#beat");
         if update && first.fetch_add(1, Ordering::SeqCst) == 0 {
-            Verdict::DropRequest
+            ProxyAction::DropRequest
         } else {
-            Verdict::Forward
+            ProxyAction::Forward
         }
     })
     .await;
@@ -216,8 +220,8 @@ async fn what_a_read_cannot_settle_is_said_to_be_ambiguous() {
     let server = Server::with_table().await;
     // The requests of writes are lost, so that their conditions still hold: they may yet arrive.
     let proxy = Proxy::start(&server.address, |request| match request.action.as_str() {
-        "PutItem" | "UpdateItem" | "DeleteItem" => Verdict::DropRequest,
-        _ => Verdict::Forward,
+        "PutItem" | "UpdateItem" | "DeleteItem" => ProxyAction::DropRequest,
+        _ => ProxyAction::Forward,
     })
     .await;
     let direct = super::server::store(&server.address);
@@ -250,8 +254,8 @@ async fn what_a_read_cannot_settle_is_said_to_be_ambiguous() {
 async fn a_server_fault_may_hide_an_effect() {
     let server = Server::with_table().await;
     let proxy = Proxy::start(&server.address, |request| match request.action.as_str() {
-        "GetItem" => Verdict::Forward,
-        _ => Verdict::Answer(500, r#"{"__type":"InternalServerError","message":"sorry"}"#.to_owned()),
+        "GetItem" => ProxyAction::Forward,
+        _ => ProxyAction::Answer(500, r#"{"__type":"InternalServerError","message":"sorry"}"#.to_owned()),
     })
     .await;
     let direct = super::server::store(&server.address);
@@ -270,8 +274,8 @@ async fn a_server_fault_may_hide_an_effect() {
 async fn p7_a_call_ends_in_time_when_the_reply_never_comes() {
     let server = Server::with_table().await;
     let proxy = Proxy::start(&server.address, |request| match request.action.as_str() {
-        "UpdateItem" => Verdict::Hang,
-        _ => Verdict::Forward,
+        "UpdateItem" => ProxyAction::Hang,
+        _ => ProxyAction::Forward,
     })
     .await;
     let direct = super::server::store(&server.address);

@@ -14,7 +14,7 @@ pub(crate) struct Request {
 }
 
 /// What becomes of a request.
-pub(crate) enum Verdict {
+pub(crate) enum ProxyAction {
     Forward,
     /// It reaches the server, and the connection breaks before the reply.
     DropReply,
@@ -26,7 +26,7 @@ pub(crate) enum Verdict {
     Hang,
 }
 
-impl Verdict {
+impl ProxyAction {
     /// The refusal of the service with this code.
     pub(crate) fn refuse(code: &str) -> Self {
         let message = format!("refused by the test with {code}");
@@ -37,7 +37,7 @@ impl Verdict {
     }
 }
 
-type Judge = Arc<Mutex<dyn FnMut(&mut Request) -> Verdict + Send>>;
+type Decide = Arc<Mutex<dyn FnMut(&mut Request) -> ProxyAction + Send>>;
 
 /// Ends with its test.
 pub(crate) struct Proxy {
@@ -49,16 +49,16 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(crate) async fn start(
         server: &str,
-        judge: impl FnMut(&mut Request) -> Verdict + Send + 'static,
+        decide: impl FnMut(&mut Request) -> ProxyAction + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let judge: Judge = Arc::new(Mutex::new(judge));
+        let decide: Decide = Arc::new(Mutex::new(decide));
         let seen = Arc::<Mutex<Vec<String>>>::default();
         let (server, log) = (server.to_owned(), Arc::clone(&seen));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, server.clone(), Arc::clone(&judge), Arc::clone(&log)));
+                tokio::spawn(serve(client, server.clone(), Arc::clone(&decide), Arc::clone(&log)));
             }
         });
         Self { address, seen, task }
@@ -76,23 +76,23 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(mut client: TcpStream, server: String, judge: Judge, seen: Arc<Mutex<Vec<String>>>) {
+async fn serve(mut client: TcpStream, server: String, decide: Decide, seen: Arc<Mutex<Vec<String>>>) {
     while let Some((head, body)) = message(&mut client).await {
         let action =
             header(&head, "x-amz-target").and_then(|target| target.split('.').nth(1).map(str::to_owned));
         let mut request =
             Request { action: action.unwrap_or_default(), body: String::from_utf8(body).unwrap() };
         seen.lock().unwrap().push(request.action.clone());
-        let verdict = (judge.lock().unwrap())(&mut request);
-        let reply = match verdict {
-            Verdict::DropRequest => return,
-            Verdict::Hang => std::future::pending().await,
-            Verdict::Answer(status, ref body) => format!(
+        let action = (decide.lock().unwrap())(&mut request);
+        let reply = match action {
+            ProxyAction::DropRequest => return,
+            ProxyAction::Hang => std::future::pending().await,
+            ProxyAction::Answer(status, ref body) => format!(
                 "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             )
             .into_bytes(),
-            Verdict::Forward | Verdict::DropReply => {
+            ProxyAction::Forward | ProxyAction::DropReply => {
                 let mut upstream = TcpStream::connect(&server).await.unwrap();
                 let lines = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("content-length"));
                 let head = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\r\n");
@@ -103,7 +103,7 @@ async fn serve(mut client: TcpStream, server: String, judge: Judge, seen: Arc<Mu
                 [head.into_bytes(), body].concat()
             }
         };
-        if matches!(verdict, Verdict::DropReply) || client.write_all(&reply).await.is_err() {
+        if matches!(action, ProxyAction::DropReply) || client.write_all(&reply).await.is_err() {
             return;
         }
     }

@@ -9,7 +9,7 @@ use rokini_lease::{
     LeaseUpdate, Listing, Position, ShardId, StoreErrorKind, StreamId, WorkerLoad, WorkerState, WorkerUpdate,
 };
 
-use super::proxy::{Proxy, Verdict};
+use super::proxy::{Proxy, ProxyAction};
 use super::server::{Server, TABLE, group, id, lease, store, worker};
 
 /// The actions that work on data.
@@ -19,8 +19,8 @@ const DATA: [&str; 5] = ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Quer
 async fn x1_five_actions_on_a_table_made_beforehand_are_enough() {
     let server = Server::with_table().await;
     let proxy = Proxy::start(&server.address, |request| match DATA.contains(&request.action.as_str()) {
-        true => Verdict::Forward,
-        false => Verdict::refuse("AccessDeniedException"),
+        true => ProxyAction::Forward,
+        false => ProxyAction::refuse("AccessDeniedException"),
     })
     .await;
     Suite::new(Arc::new(store(&proxy.address))).races(20).sequences(8).listed(20).run().await;
@@ -52,7 +52,11 @@ async fn r8_a_listing_of_more_than_a_page_comes_whole_or_not_at_all() {
         let further = request.body.contains("ExclusiveStartKey");
         later += u32::from(further);
         // The second listing breaks on its second page.
-        if further && later == 2 { Verdict::refuse("AccessDeniedException") } else { Verdict::Forward }
+        if further && later == 2 {
+            ProxyAction::refuse("AccessDeniedException")
+        } else {
+            ProxyAction::Forward
+        }
     })
     .await;
     let store = store(&proxy.address);
@@ -73,7 +77,7 @@ async fn reads_of_one_row_are_consistent_and_listings_cost_half() {
             "GetItem" => assert!(consistent, "{}", request.body),
             action => assert!(action == "Query" && !consistent, "{action}: {}", request.body),
         }
-        Verdict::Forward
+        ProxyAction::Forward
     })
     .await;
     let store = store(&proxy.address);

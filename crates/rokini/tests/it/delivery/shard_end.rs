@@ -275,7 +275,7 @@ impl RecordProcessor for Flushing {
 async fn c2_a_token_that_is_not_acked_while_shard_ended_runs_does_not_stop_the_shard() {
     for (lanes, how) in [1, 3]
         .into_iter()
-        .flat_map(|lanes| ["fails", "is dropped", "is late", "is buried"].map(|how| (lanes, how)))
+        .flat_map(|lanes| ["fails", "is dropped", "is late", "becomes a dead letter"].map(|how| (lanes, how)))
     {
         let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
         stream.put_all(0, &["a", "b"]);
@@ -285,7 +285,7 @@ async fn c2_a_token_that_is_not_acked_while_shard_ended_runs_does_not_stop_the_s
         if how == "is late" {
             building = building.handler_timeout(Duration::from_secs(3));
         }
-        if how == "is buried" {
+        if how == "becomes a dead letter" {
             building =
                 building.on_failure(OnFailure::DeadLetter).max_attempts(1).dead_letter_sink(Sink::default());
         }
@@ -310,7 +310,7 @@ async fn c2_a_token_that_is_not_acked_while_shard_ended_runs_does_not_stop_the_s
             "is dropped" => kept.lock().unwrap().clear(),
             _ => kept.lock().unwrap().drain(..).for_each(|token| token.fail("no")),
         }
-        let again = if how == "is buried" { 1 } else { 3 };
+        let again = if how == "becomes a dead letter" { 1 } else { 3 };
         log.until_count(2 + again).await;
         assert!(begun.elapsed() < Duration::from_secs(20), "{lanes} {how}: {:?}", begun.elapsed());
         until_leases(&store, |rows| ended(rows, 0)).await;

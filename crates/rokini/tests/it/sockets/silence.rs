@@ -63,7 +63,7 @@ async fn is_replaced(fault: Fault) {
     in_time("another reader", restarted(&mut events, 0)).await;
     put_to(&kinesis, 1, "c1");
     in_time("the other shard", log.until(|seen| seen.iter().any(|seen| seen.text == "c1"))).await;
-    assert!(!log.texts().contains(&"b0".to_owned()), "{fault:?} befell nothing");
+    assert!(!log.texts().contains(&"b0".to_owned()), "{fault:?} applied to nothing");
 
     assert!(kinesis.faults().remove(rule));
     put_to(&kinesis, 0, "c0");

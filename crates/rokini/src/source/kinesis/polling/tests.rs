@@ -579,7 +579,7 @@ async fn c8_a_position_past_the_retention_does_not_stall() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c8_a_detour_by_time_brings_nothing_older_again() {
+async fn c8_a_reposition_by_time_brings_nothing_older_again() {
     let bench = Bench::new(1);
     let source = bench.source_with(&[(ConfigKey::MaxRecords, "2")]);
     let mut reader = source.open(&shard(0), &Position::TrimHorizon).await.unwrap();
@@ -588,7 +588,7 @@ async fn c8_a_detour_by_time_brings_nothing_older_again() {
     }
     assert_eq!(next_data(&mut *reader).await, ["a", "b"]);
     assert_eq!(next_data(&mut *reader).await, ["c"]);
-    // Stuck a minute behind, so that the detour meets the old records again.
+    // Stuck a minute behind, so that the reposition meets the old records again.
     let behind = r#"{"Records":[],"NextShardIterator":"stalled","MillisBehindLatest":1000}"#;
     for _ in 0..11 {
         bench.instead("GetRecords", Instead::Http(200, behind.to_owned()));
