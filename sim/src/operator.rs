@@ -60,7 +60,7 @@ impl World {
         };
         match done {
             Ok(()) if command == OperatorCommand::Resume => {
-                self.disruption(&format!("pause of {name}"), false)
+                self.disruption(&format!("pause of {name}"), false);
             }
             Ok(()) => {}
             Err(error) => self.recorder.note(&format!("{name}: {command:?} failed: {error}")),

@@ -270,7 +270,7 @@ impl Scenario {
             4 => self.merge(),
             5 => {
                 self.operate(&[OperatorCommand::Pause, OperatorCommand::Resume, OperatorCommand::Resume])
-                    .await
+                    .await;
             }
             13 => {
                 if let Some(number) = self.pick() {

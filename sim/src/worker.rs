@@ -269,7 +269,7 @@ async fn watch_events(
                 recorder.excuse(cause, worker, shard_ref(&shard));
             }
             Ok(Event { shard: Some(shard), kind: EventKind::ShardRestarted { .. }, .. }) => {
-                recorder.excuse(Cause::Restart, worker, shard_ref(&shard))
+                recorder.excuse(Cause::Restart, worker, shard_ref(&shard));
             }
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => {

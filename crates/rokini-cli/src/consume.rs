@@ -141,7 +141,7 @@ fn show_event(event: &Event, context: &Context) {
             ui.info(format_args!("answers probes and scrapers at http://{address}"));
         }
         Event { kind: EventKind::Joined { worker }, .. } => {
-            ui.info(format_args!("joined the group as `{}`", worker.name))
+            ui.info(format_args!("joined the group as `{}`", worker.name));
         }
         Event { shard: Some(shard), kind: EventKind::ShardStarted { epoch, position, .. }, .. } => {
             ui.info(format_args!("{shard}: started at {position} (epoch {epoch})"));
@@ -150,14 +150,14 @@ fn show_event(event: &Event, context: &Context) {
             ui.info(format_args!("{shard}: handed over to `{}`", to.name));
         }
         Event { shard: Some(shard), kind: EventKind::HandedOver { to: None, .. }, .. } => {
-            ui.info(format_args!("{shard}: given back, for any worker to take"))
+            ui.info(format_args!("{shard}: given back, for any worker to take"));
         }
         Event { shard: Some(shard), kind: EventKind::ShardEnded { children, .. }, .. } => {
             let children: Vec<_> = children.iter().map(|id| id.as_str()).collect();
             ui.info(format_args!("{shard}: read to its end; goes on in {}", children.join(", ")));
         }
         Event { shard: Some(shard), kind: EventKind::LeaseLost { cause, .. }, .. } => {
-            ui.warn(format_args!("{shard}: the lease is lost: {cause}"))
+            ui.warn(format_args!("{shard}: the lease is lost: {cause}"));
         }
         _ => {}
     }

@@ -172,7 +172,8 @@ impl History {
             return false;
         }
         let record = key.records.entry(number).or_default();
-        let known = record.put.map(|(sequence, _)| sequence).or(record.seen.map(|seen| seen.sequence));
+        let known =
+            record.put.map(|(sequence, _)| sequence).or_else(|| record.seen.map(|seen| seen.sequence));
         if known.is_some_and(|known| known != delivery.sequence) {
             self.so_far.add_unknown(&delivery.key, number, hold);
             return false;

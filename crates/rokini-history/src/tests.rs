@@ -107,9 +107,10 @@ mod in_calls {
         let excuse =
             Excuse { cause: Cause::Crash, process: Some(Process(1)), shard: None, from: ms(0), to: ms(500) };
         assert_eq!(excused(excuse.clone()), (BTreeMap::from([(Cause::Crash, 1)]), vec![]));
-        let elsewhere = Excuse { shard: Some("other".into()), ..excuse.clone() };
+        let elsewhere = Excuse { shard: Some("other".into()), ..excuse };
         assert_eq!(excused(elsewhere).1, vec![Check::Once]);
-        let another = Excuse { cause: Cause::Fence, process: Some(Process(2)), ..excuse.clone() };
+        let another =
+            Excuse { cause: Cause::Fence, process: Some(Process(2)), shard: None, from: ms(0), to: ms(500) };
         assert_eq!(excused(another).1, vec![Check::Once]);
         let seek =
             Excuse { cause: Cause::Seek, process: None, shard: Some(shard()), from: ms(400), to: ms(500) };

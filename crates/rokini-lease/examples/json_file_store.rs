@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run -p rokini-lease --features conformance --example json_file_store
 //! ```
+#![allow(clippy::print_stdout, reason = "printing is what the example does")]
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

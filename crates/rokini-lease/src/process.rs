@@ -62,10 +62,8 @@ fn running_since(stat: &str) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
-    #![cfg(target_os = "linux")]
-
     use super::*;
 
     #[test]

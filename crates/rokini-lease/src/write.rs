@@ -7,6 +7,7 @@ use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
 /// One atomic change of one row, with its condition.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a write is made, sent and gone: it is never kept in numbers")]
 pub enum RowWrite {
     /// Insert this row. Refused when one of its key exists, whatever that says.
     Insert(Row),
@@ -137,6 +138,7 @@ impl<R: TryFrom<Row, Error = Row>> TryFrom<RowOutcome> for WriteOutcome<R> {
     type Error = RowOutcome;
 
     fn try_from(outcome: RowOutcome) -> Result<Self, RowOutcome> {
+        #[allow(clippy::result_large_err, reason = "the error is the row that was given, handed back")]
         let typed = |row: Option<Row>| row.map(R::try_from).transpose();
         match outcome {
             RowOutcome::Stored { before, after } => match (typed(before), R::try_from(after)) {

@@ -4,5 +4,6 @@
 pub(crate) mod kinesis;
 pub(crate) mod selection;
 pub(crate) mod stream_source;
-#[cfg(all(test, feature = "aws"))]
+#[cfg(test)]
+#[cfg(feature = "aws")]
 pub(crate) mod testing;

@@ -216,7 +216,7 @@ impl Runner {
         let RunPlan { rate, shards, workers, .. } = self.plan;
         let shards = text::count(shards, "shard");
         let title = format!("rokini demo: {workers} workers, {shards}, {rate} records a second");
-        let end = self.events.last().map_or(self.plan.schedule.end(), |event| event.at);
+        let end = self.events.last().map_or_else(|| self.plan.schedule.end(), |event| event.at);
         let end = end.max(self.timeline.lags.last().map_or(end, |(at, _)| *at));
         Picture { title, timeline: &self.timeline, events: &self.events, end, result: report.summary() }.svg()
     }

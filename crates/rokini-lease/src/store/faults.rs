@@ -212,7 +212,7 @@ impl<S: LeaseStore> FaultyStore<S> {
             *injected += 1;
             match rule.fault {
                 StoreFault::FailBefore => {
-                    faults.refusal = faults.refusal.or(Some(StoreErrorKind::Unavailable))
+                    faults.refusal = faults.refusal.or(Some(StoreErrorKind::Unavailable));
                 }
                 StoreFault::Throttle => faults.refusal = faults.refusal.or(Some(StoreErrorKind::Throttled)),
                 StoreFault::LoseReply => faults.lose_reply = true,

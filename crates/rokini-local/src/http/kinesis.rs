@@ -50,6 +50,7 @@ struct DecodedCall {
 }
 
 /// What a call that succeeded is answered with.
+#[allow(clippy::large_enum_variant, reason = "it lives for one call, and a box would be one more allocation")]
 enum CallAnswer {
     Response(AnyResponse),
     Events(Box<Subscription>),

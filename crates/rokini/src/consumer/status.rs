@@ -21,7 +21,7 @@ pub struct Status {
     pub phase: Phase,
     /// The streams that are read, in the order of their ids; none before the start position is stored.
     pub streams: Vec<StreamStatus>,
-    /// Whether [`Handle::pause`] holds.
+    /// Whether [`Handle::pause`](super::handle::Handle::pause) holds.
     pub paused: bool,
     /// Whether heartbeats arrive, so that handlers run.
     pub valid: bool,

@@ -72,7 +72,7 @@ async fn g1_slow_handler_is_abandoned_at_the_deadline_and_what_is_done_is_stored
         .for_each_batch(move |batch| {
             calls.add(&batch);
             let hangs = batch.records()[0].data == "stuck";
-            seen.lock().unwrap().replace(batch.clone());
+            seen.lock().unwrap().replace(batch);
             async move {
                 if hangs {
                     sleep(Duration::from_secs(86_400)).await;
