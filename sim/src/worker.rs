@@ -119,6 +119,18 @@ pub(crate) struct WorkerContext<'a> {
     pub(crate) gave_up: &'a mpsc::UnboundedSender<u32>,
 }
 
+/// Lets calls of the store and the stream fail, each with this probability.
+fn add_faults(store: &FaultyStore<CountingStore<CheckedStore>>, link: &Link, chance: f64) {
+    store.chance(FaultTarget::All, StoreFault::FailBefore, chance);
+    store.chance(FaultTarget::All, StoreFault::Throttle, chance);
+    store.chance(FaultTarget::Writes, StoreFault::LoseReply, chance);
+    store.chance(FaultTarget::Writes, StoreFault::Retry, chance);
+    store.chance(FaultTarget::Reads, StoreFault::StaleListing, chance * 4.0);
+    store.chance(FaultTarget::All, StoreFault::Delay(Duration::from_millis(800)), chance);
+    store.chance(FaultTarget::Writes, StoreFault::DelayReply(Duration::from_millis(400)), chance);
+    link.fail(chance);
+}
+
 impl SimWorker {
     pub(crate) async fn start(
         number: u32,
@@ -130,16 +142,8 @@ impl SimWorker {
         let gate = ProcessGate::new(number, context.crashed.clone());
         let store = FaultyStore::new(context.store.clone(), rng.random());
         let link = Link::new(context.stream.clone(), rng.random()).behind(gate.clone());
-        let chance = spec.faults;
-        if chance > 0.0 {
-            store.chance(FaultTarget::All, StoreFault::FailBefore, chance);
-            store.chance(FaultTarget::All, StoreFault::Throttle, chance);
-            store.chance(FaultTarget::Writes, StoreFault::LoseReply, chance);
-            store.chance(FaultTarget::Writes, StoreFault::Retry, chance);
-            store.chance(FaultTarget::Reads, StoreFault::StaleListing, chance * 4.0);
-            store.chance(FaultTarget::All, StoreFault::Delay(Duration::from_millis(800)), chance);
-            store.chance(FaultTarget::Writes, StoreFault::DelayReply(Duration::from_millis(400)), chance);
-            link.fail(chance);
+        if spec.faults > 0.0 {
+            add_faults(&store, &link, spec.faults);
         }
         if let Some(bug) = spec.reader_bug {
             link.set_bug(bug);
