@@ -77,6 +77,9 @@ impl Manifest {
                     );
                 }
             }
+            if table == "dev-dependencies" {
+                named.extend(self.documented_words()?);
+            }
             for (key, _) in self.table(table) {
                 let package = key.strip_suffix(".workspace").unwrap_or(key);
                 let library =
@@ -87,6 +90,17 @@ impl Manifest {
             }
         }
         Ok(unused)
+    }
+
+    /// The words of the page at the root, where its programs are documentation tests of this crate.
+    fn documented_words(&self) -> Result<Vec<String>, String> {
+        let library = std::fs::read_to_string(self.folder.join("src/lib.rs")).unwrap_or_default();
+        if !library.contains("include_str!(\"../../../README.md\")") {
+            return Ok(Vec::new());
+        }
+        let page = std::fs::read_to_string(root().join("README.md"))
+            .map_err(|error| format!("README.md: {error}"))?;
+        Ok(page.split(|c: char| c != '_' && !c.is_alphanumeric()).map(str::to_owned).collect())
     }
 }
 
