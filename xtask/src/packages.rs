@@ -94,12 +94,12 @@ impl Manifest {
 
     /// The words of the page at the root, where its programs are documentation tests of this crate.
     fn documented_words(&self) -> Result<Vec<String>, String> {
-        let library = std::fs::read_to_string(self.folder.join("src/lib.rs")).unwrap_or_default();
+        let library = fs::read_to_string(self.folder.join("src/lib.rs")).unwrap_or_default();
         if !library.contains("include_str!(\"../../../README.md\")") {
             return Ok(Vec::new());
         }
-        let page = std::fs::read_to_string(root().join("README.md"))
-            .map_err(|error| format!("README.md: {error}"))?;
+        let page =
+            fs::read_to_string(root().join("README.md")).map_err(|error| format!("README.md: {error}"))?;
         Ok(page.split(|c: char| c != '_' && !c.is_alphanumeric()).map(str::to_owned).collect())
     }
 }

@@ -131,7 +131,7 @@ impl Control {
             sleep_until(self.earliest_full).await;
         }
         let mut view = self.list(if full { Listing::All } else { Listing::Workers }).await?;
-        let fenced = self.fence_the_silent(&view.workers).await?;
+        let fenced = self.fence_expired_workers(&view.workers).await?;
         if !full && (self.fleet_changed(&view.workers) || fenced) {
             full = true;
             view = self.list(Listing::All).await?;

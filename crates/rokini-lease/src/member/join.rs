@@ -97,7 +97,7 @@ async fn namesakes(
 }
 
 /// A row of the same name, while it is not certain whether its process lives.
-struct Namesake {
+struct SameNameWorker {
     row: WorkerRow,
     moves: u32,
     silent_since: Instant,
@@ -105,7 +105,7 @@ struct Namesake {
 
 /// Heartbeats that must be seen before a namesake counts as alive: the first may be a dead process's last
 /// one, arriving late.
-const MOVES_OF_THE_LIVING: u32 = 2;
+const HEARTBEATS_TO_PROVE_ALIVE: u32 = 2;
 
 /// Watches each namesake until it proves alive (an error) or has been silent for long enough (fenced).
 async fn wait_for_death(
@@ -118,7 +118,7 @@ async fn wait_for_death(
     let mut waiting = Vec::new();
     for row in found {
         if let Some(row) = unless_dead(store, group, &row.id).await? {
-            waiting.push(Namesake { row, moves: 0, silent_since: Instant::now() });
+            waiting.push(SameNameWorker { row, moves: 0, silent_since: Instant::now() });
         }
     }
     while !waiting.is_empty() {
@@ -132,7 +132,7 @@ async fn wait_for_death(
                 namesake.silent_since = Instant::now();
             }
             namesake.row = row;
-            if namesake.moves >= MOVES_OF_THE_LIVING {
+            if namesake.moves >= HEARTBEATS_TO_PROVE_ALIVE {
                 return Err(duplicate(group, &namesake.row));
             }
             if namesake.silent_since.elapsed() < silence(&namesake.row, config)

@@ -28,7 +28,7 @@ impl Operator {
     /// [`OperatorError::Alive`] without `force`; [`OperatorError::Store`].
     pub async fn delete_group(&self, force: bool) -> Result<DeleteReport, OperatorError> {
         if !force {
-            self.wait_for_silence().await?;
+            self.wait_for_no_heartbeats().await?;
         }
         // As sets: a listing may lag behind and show what is gone.
         let (mut workers, mut leases, mut streams) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -64,7 +64,7 @@ impl Operator {
     }
 
     /// Returns once no worker that is not fenced has sent a heartbeat for the failover time; fails as soon as one does.
-    async fn wait_for_silence(&self) -> Result<(), OperatorError> {
+    async fn wait_for_no_heartbeats(&self) -> Result<(), OperatorError> {
         let mut watch = FleetWatch::new(self.failover);
         let mut first: BTreeMap<WorkerId, u64> = BTreeMap::new();
         // Listings that are too far apart prove nothing.

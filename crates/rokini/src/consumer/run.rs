@@ -106,9 +106,9 @@ impl fmt::Debug for Runner {
 }
 
 /// Whatever ends the run, handles learn that it is over, and a member that was not left stops at once.
-struct Over<'a>(&'a Control);
+struct FinishOnDrop<'a>(&'a Control);
 
-impl Drop for Over<'_> {
+impl Drop for FinishOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(member) = self.0.worker.member() {
             // Its first step, without an await, ends heartbeats and validity.
@@ -119,7 +119,7 @@ impl Drop for Over<'_> {
 }
 
 /// Why the work of one incarnation ended.
-enum Incarnation {
+enum IncarnationEnd {
     Fenced,
     Stopped(ShutdownReport),
 }
@@ -133,7 +133,7 @@ impl Runner {
     /// The work, with what watches it.
     async fn watched(self) -> Result<ShutdownReport, Error> {
         let Self { control, resources, metrics, policy, sampler, unowned, exporters, rng } = self;
-        let over = Over(&control);
+        let over = FinishOnDrop(&control);
         let mut watchers = JoinSet::new();
         watchers.spawn(sampler.run());
         watchers.spawn(unowned.run());
@@ -188,8 +188,8 @@ impl Work {
             };
             patience = None;
             match self.serve(joined, &mut tasks).await {
-                Incarnation::Stopped(report) => return Ok(report),
-                Incarnation::Fenced => {}
+                IncarnationEnd::Stopped(report) => return Ok(report),
+                IncarnationEnd::Fenced => {}
             }
         }
     }
@@ -234,7 +234,7 @@ impl Work {
     }
 
     /// One incarnation, from joined to left or fenced.
-    async fn serve(&mut self, joined: Joined, tasks: &mut ShardTasks) -> Incarnation {
+    async fn serve(&mut self, joined: Joined, tasks: &mut ShardTasks) -> IncarnationEnd {
         let (member, mut events) = joined;
         let control = Arc::clone(&self.control);
         control.worker.set_member(Some(member.clone()));
@@ -278,11 +278,11 @@ impl Work {
         }
         let Some(stop) = stop else {
             control.worker.set_member(None);
-            return Incarnation::Fenced;
+            return IncarnationEnd::Fenced;
         };
         // Leases granted while the member was leaving are dropped here and are free once its row is gone.
         drop((events, syncing));
-        Incarnation::Stopped(self.leave(&member, stop, report).await)
+        IncarnationEnd::Stopped(self.leave(&member, stop, report).await)
     }
 
     fn sync_shards(&mut self, member: &Member) -> AbortOnDropHandle<()> {

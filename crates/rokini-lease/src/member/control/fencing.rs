@@ -19,7 +19,7 @@ const RETIRE_FENCED: &str = "retire fenced workers";
 impl Control {
     /// Declares those dead whose heartbeat counter did not move for the failover time. Only while this worker's own
     /// heartbeats arrive: otherwise the silence may be the store's.
-    pub(super) async fn fence_the_silent(&mut self, workers: &[WorkerRow]) -> Result<bool, StoreError> {
+    pub(super) async fn fence_expired_workers(&mut self, workers: &[WorkerRow]) -> Result<bool, StoreError> {
         if !self.state.is_valid() {
             return Ok(false);
         }
