@@ -5,7 +5,7 @@ use rokini_lease::{StreamId, WorkerId, WorkerRow, WorkerState, duty_rank};
 /// How many of the live workers that read the stream come before `me`: the first one is on duty, for as long as it lives.
 pub(crate) fn rank(stream: &StreamId, me: &WorkerId, workers: &[WorkerRow]) -> usize {
     let takes_part = |row: &&WorkerRow| row.state == WorkerState::Alive && row.reads(stream);
-    duty_rank(stream.as_str(), me, workers.iter().filter(takes_part).map(|row| &row.id))
+    duty_rank(&[stream.as_str().as_bytes()], me, workers.iter().filter(takes_part).map(|row| &row.id))
 }
 
 #[cfg(test)]

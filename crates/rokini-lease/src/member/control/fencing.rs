@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::Control;
-use crate::duty::duty_rank;
+use crate::duty::{duty_rank, interval_number};
 use crate::error::StoreError;
 use crate::row::{GroupView, WorkerRow, WorkerState};
 use crate::store::LeaseStoreExt;
@@ -14,7 +14,7 @@ use crate::update::WorkerUpdate;
 use crate::write::WriteOutcome;
 
 /// The duty of removing the rows of the dead.
-const RETIRE_FENCED: &str = "retire fenced workers";
+const RETIRE_FENCED: &[u8] = b"retire fenced workers";
 
 impl Control {
     /// Declares those dead whose heartbeat counter did not move for the failover time. Only while this worker's own
@@ -41,11 +41,14 @@ impl Control {
         Ok(fenced)
     }
 
-    /// Removes the rows of the dead that no lease names any more. One worker does it; if it dies, another.
+    /// Removes the rows of the dead that no lease names any more. One worker does it, another one in each interval: one that
+    /// lives but does not get on with it holds it up no longer than that.
     pub(super) async fn retire_fenced(&self, view: &GroupView) -> Result<(), StoreError> {
         let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive).map(|row| &row.id);
+        let interval = interval_number(self.state.clock.millis(), self.state.config.reconcile);
+        let duty = [RETIRE_FENCED, &interval.to_le_bytes()];
         // A lease that cannot be read may name any of them.
-        if duty_rank(RETIRE_FENCED, &self.state.me, alive) > 0 || !view.unreadable.is_empty() {
+        if duty_rank(&duty, &self.state.me, alive) > 0 || !view.unreadable.is_empty() {
             return Ok(());
         }
         // A seek back to a shard's end leaves its owner named, and nobody acquires an ended lease.
