@@ -1,14 +1,16 @@
 //! Other programs, run at the root of the repository.
 
+use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
 /// What a task says when it fails; empty where its own output has said it.
 pub(crate) type Outcome = Result<(), String>;
 
-/// The root of the repository.
+/// The root of the repository: where cargo runs this from, for a binary outlives a checkout that is moved.
 pub(crate) fn root() -> PathBuf {
-    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut root =
+        env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     root.pop();
     root
 }
