@@ -31,13 +31,13 @@ pub use member::{
     HandedOver, HeartbeatStats, JoinError, Lease, Member, MemberConfig, MemberEvent, MemberEvents, Validity,
 };
 pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
-pub use plan::{AssignmentPolicy, CustomAssignment, Move, plan};
+pub use plan::{AssignmentPolicy, CustomAssignment, Move, PLAN_VERSION, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use process::ProcessIdentity;
 pub use retire::retirable;
 pub use row::{
-    CheckpointMetadata, GroupRow, GroupView, LeaseRow, Notification, PendingPosition, Row, RowKey, StreamRow,
-    UnreadableRow, WorkerLoad, WorkerRow, WorkerState,
+    CheckpointMetadata, GroupRow, GroupView, LeaseRow, Notification, PendingPosition, PlanId, ROW_FORMAT,
+    Row, RowKey, StreamRow, UnreadableRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 pub use skipped::SkippedRecords;
 #[cfg(feature = "dynamo")]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -69,9 +70,10 @@ impl Member {
     ) -> Result<(Self, MemberEvents), JoinError> {
         config.check().map_err(JoinError::Config)?;
         let me = WorkerId::start(name, &mut rng);
-        let valid_until = join::join(&*store, &group, &me, &config).await?;
+        let mut calls = heartbeat::CallValues::new(clock.clone(), StdRng::from_rng(&mut rng));
+        let valid_until = join::join(&*store, &group, &me, &config, calls.next()).await?;
         let (state, events) = MemberState::new(store, group, me, config, clock, valid_until);
-        tracker.spawn(heartbeat::run(Arc::clone(&state)));
+        tracker.spawn(heartbeat::run(Arc::clone(&state), calls));
         tracker.spawn(control::run(Arc::clone(&state), rng));
         let events = MemberEvents::new(Arc::clone(&state), events);
         Ok((Self { state }, events))

@@ -18,6 +18,10 @@ pub use policy::{AssignmentPolicy, CustomAssignment};
 use crate::row::GroupView;
 use crate::types::{LeaseKey, WorkerId};
 
+/// The version of the algorithm of this release: workers say it with their heartbeats
+/// ([`PlanId`](crate::PlanId)). It grows whenever equal views give other plans than before.
+pub const PLAN_VERSION: u32 = 2;
+
 /// A lease that is to go to another worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {

@@ -14,7 +14,7 @@ mod worker;
 
 pub use group::{GroupRow, StreamRow};
 pub use lease::{CheckpointMetadata, LeaseRow, PendingPosition};
-pub use worker::{Notification, WorkerLoad, WorkerRow, WorkerState};
+pub use worker::{Notification, PlanId, ROW_FORMAT, WorkerLoad, WorkerReport, WorkerRow, WorkerState};
 
 /// Names a row within its group.
 ///

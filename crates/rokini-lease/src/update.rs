@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, WorkerLoad, WorkerRow, WorkerState,
+    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, WorkerLoad, WorkerReport,
+    WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, ShardId, StreamId, WorkerId};
 
@@ -262,12 +263,16 @@ pub enum WorkerUpdate {
     Heartbeat {
         /// The counter of its last heartbeat.
         seen: u64,
+        /// A value that no other call of the worker has.
+        call: u64,
         /// What it carries now.
         load: WorkerLoad,
         /// Alive or leaving.
         state: WorkerState,
         /// The streams it reads; `None` for all.
         streams: Option<BTreeSet<StreamId>>,
+        /// What else it says of itself.
+        report: WorkerReport,
     },
     /// Declare the worker dead: its counter is still `seen`.
     Fence {
@@ -285,12 +290,14 @@ impl WorkerUpdate {
         (row.state != WorkerState::Fenced).then_some(())?;
         let mut next = row.clone();
         match self {
-            Self::Heartbeat { seen, load, state, streams } => {
+            Self::Heartbeat { seen, call, load, state, streams, report } => {
                 (row.heartbeat == *seen).then_some(())?;
                 next.heartbeat = seen + 1;
+                next.call = *call;
                 next.load = *load;
                 next.state = *state;
                 next.streams.clone_from(streams);
+                next.report.clone_from(report);
                 next.mailbox.clear();
             }
             Self::Fence { seen } => {
@@ -309,7 +316,9 @@ impl WorkerUpdate {
     #[must_use]
     pub fn took_effect(&self, row: &WorkerRow) -> bool {
         match self {
-            Self::Heartbeat { seen, .. } => row.heartbeat == seen + 1 && row.state != WorkerState::Fenced,
+            Self::Heartbeat { seen, call, .. } => {
+                row.heartbeat == seen + 1 && row.call == *call && row.state != WorkerState::Fenced
+            }
             Self::Fence { seen } => row.heartbeat == *seen && row.state == WorkerState::Fenced,
             Self::Notify(notification) => row.mailbox.contains(notification),
         }

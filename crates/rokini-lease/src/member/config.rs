@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::plan::AssignmentPolicy;
+use crate::plan::{AssignmentPolicy, PLAN_VERSION};
 use crate::process::ProcessIdentity;
+use crate::row::{PlanId, ROW_FORMAT, WorkerReport};
 use crate::types::StreamId;
 
 /// How a worker takes part in its group. All workers of a group should have the same `failover`.
@@ -56,6 +57,18 @@ impl MemberConfig {
     #[must_use]
     pub fn validity(&self) -> Duration {
         self.failover * 3 / 4
+    }
+
+    /// What the worker says of these settings on its row.
+    pub(super) fn report(&self) -> WorkerReport {
+        WorkerReport {
+            format: ROW_FORMAT,
+            interval: self.heartbeat,
+            failover: self.failover,
+            plan: PlanId { policy: self.policy.name(), version: PLAN_VERSION },
+            age: Some(Duration::ZERO),
+            ..WorkerReport::default()
+        }
     }
 
     /// What contradicts itself, for people.

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng;
+use rand::rngs::StdRng;
 use rokini_types::Backoff;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{MemberState, StateEvent};
+use crate::clock::WallClock;
+use crate::duty::stable_hash;
 use crate::error::LostCause;
 use crate::row::{WorkerLoad, WorkerState};
 use crate::store::LeaseStoreExt;
@@ -15,7 +19,26 @@ use crate::write::WriteOutcome;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
-pub(super) async fn run(state: Arc<MemberState>) {
+/// Gives each call that writes a heartbeat a value of its own. The time is in it, so that two processes that go on from one
+/// image of a machine do not agree on their values for long.
+pub(super) struct CallValues {
+    clock: WallClock,
+    rng: StdRng,
+}
+
+impl CallValues {
+    pub(super) fn new(clock: WallClock, rng: StdRng) -> Self {
+        Self { clock, rng }
+    }
+
+    /// 40 bits: every look at the workers reads it.
+    pub(super) fn next(&mut self) -> u64 {
+        let (time, random) = (self.clock.millis().to_le_bytes(), self.rng.random::<u64>().to_le_bytes());
+        stable_hash(&[&time, &random]) >> 24
+    }
+}
+
+pub(super) async fn run(state: Arc<MemberState>, mut calls: CallValues) {
     let mut seen = 0;
     let (backoff, mut failures) = (Backoff::new(FIRST_RETRY, state.config.heartbeat), 0_u32);
     let mut next = Instant::now() + state.config.heartbeat;
@@ -30,7 +53,7 @@ pub(super) async fn run(state: Arc<MemberState>) {
             () = sleep_until(next) => {}
         }
         let begun = Instant::now();
-        match send(&state, &mut seen).await {
+        match send(&state, &mut seen, &mut calls).await {
             Ok(true) => {
                 // Counted from before the call, so the time a slow store took is not given away.
                 state.extend_validity(begun + state.config.validity());
@@ -61,16 +84,18 @@ pub(super) async fn run(state: Arc<MemberState>) {
 }
 
 /// Sends one heartbeat. `false` once this incarnation is dead.
-async fn send(state: &MemberState, seen: &mut u64) -> Result<bool, String> {
+async fn send(state: &MemberState, seen: &mut u64, calls: &mut CallValues) -> Result<bool, String> {
     // A call that hangs must leave time for another one within the validity.
     let limit = state.config.validity() / 3;
     loop {
         let leaving = state.leaving.is_cancelled();
         let update = WorkerUpdate::Heartbeat {
             seen: *seen,
+            call: calls.next(),
             load: WorkerLoad { leases: state.held_count() as u32 },
             state: if leaving { WorkerState::Leaving } else { WorkerState::Alive },
             streams: state.streams(),
+            report: state.report(),
         };
         let call = state.store.update_worker(&state.group, &state.me, &update);
         match timeout(limit, call).await {

@@ -1,6 +1,7 @@
 //! What a member knows of one lease that it holds.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -16,6 +17,9 @@ pub(super) struct Hold {
     pub(super) epoch: Epoch,
     pub(super) row: LeaseRow,
     stored: Mutex<Stored>,
+    /// Until when everything that arrived in the shard is done, in milliseconds since the Unix epoch; 0 where nothing is
+    /// known.
+    caught_up: AtomicU64,
     pub(super) pause: watch::Sender<Pause>,
     /// Checkpoints of one lease go out one after the other.
     pub(super) writing: tokio::sync::Mutex<()>,
@@ -66,12 +70,21 @@ impl Hold {
                 pending: row.pending.clone(),
                 uncertain: None,
             }),
+            caught_up: AtomicU64::new(0),
             pause: watch::Sender::new(Pause { lease: row.paused, group: false }),
             row,
             writing: tokio::sync::Mutex::default(),
             lost: watch::Sender::new(None),
             yielding: watch::Sender::new(None),
         }
+    }
+
+    pub(super) fn caught_up(&self) -> Option<u64> {
+        Some(self.caught_up.load(Ordering::Relaxed)).filter(|until| *until > 0)
+    }
+
+    pub(super) fn set_caught_up(&self, until: u64) {
+        self.caught_up.fetch_max(until, Ordering::Relaxed);
     }
 
     pub(super) fn lost(&self) -> Option<LostCause> {

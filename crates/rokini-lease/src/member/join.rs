@@ -45,6 +45,7 @@ pub(super) async fn join(
     group: &GroupId,
     me: &WorkerId,
     config: &MemberConfig,
+    call: u64,
 ) -> Result<Instant, JoinError> {
     let mut found = namesakes(store, group, me).await?;
     loop {
@@ -53,6 +54,8 @@ pub(super) async fn join(
         let row = WorkerRow {
             streams: config.streams.clone(),
             max_leases: config.max_leases,
+            call,
+            report: config.report(),
             ..WorkerRow::joining(me.clone(), config.process.clone())
         };
         insert(store, group, &row).await?;

@@ -173,6 +173,13 @@ impl Lease {
         found
     }
 
+    /// Says that everything that arrived in the shard before this time, in milliseconds since the Unix epoch, is done.
+    /// Costs no write: it goes out with the worker's next heartbeat, so that a successor can tell an idle shard from one
+    /// that was not read.
+    pub fn set_caught_up(&self, until: u64) {
+        self.hold.set_caught_up(until);
+    }
+
     /// Whether an operator stopped the reading of this shard or of the group. The lease is held all the same: stop
     /// fetching, let what was fetched be done, and wait.
     #[must_use]

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -17,7 +18,7 @@ use super::hold::Hold;
 use super::outbox::Outbox;
 use crate::clock::WallClock;
 use crate::error::LostCause;
-use crate::row::{GroupRow, GroupView, LeaseRow, Notification, WorkerRow, WorkerState};
+use crate::row::{GroupRow, GroupView, LeaseRow, Notification, WorkerReport, WorkerRow, WorkerState};
 use crate::store::LeaseStore;
 use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
 
@@ -51,7 +52,10 @@ pub(super) struct MemberState {
     heartbeat_requested: Notify,
     view: Mutex<Arc<GroupView>>,
     successors: Mutex<Vec<WorkerRow>>,
+    joined: Instant,
     streams: Mutex<Option<BTreeSet<StreamId>>>,
+    /// Streams that cannot be read at present.
+    unable: Mutex<BTreeSet<StreamId>>,
     /// Whether an operator stopped the whole group, as last read.
     group_paused: Mutex<bool>,
     events: mpsc::UnboundedSender<StateEvent>,
@@ -125,7 +129,9 @@ impl MemberState {
             heartbeat_requested: Notify::new(),
             view: Mutex::default(),
             successors: Mutex::default(),
+            joined: Instant::now(),
             streams,
+            unable: Mutex::default(),
             group_paused: Mutex::default(),
             events,
         };
@@ -240,6 +246,27 @@ impl MemberState {
         }
         self.heartbeat_requested.notify_one();
         self.request_reconcile();
+    }
+
+    /// What the next heartbeat says of this worker.
+    pub(super) fn report(&self) -> WorkerReport {
+        WorkerReport {
+            age: Some(Duration::from_secs(self.joined.elapsed().as_secs())),
+            unable: lock(&self.unable).clone(),
+            caught_up: self.caught_up(),
+            ..self.config.report()
+        }
+    }
+
+    /// For each stream of which every lease held says so: until when everything is done.
+    fn caught_up(&self) -> BTreeMap<StreamId, u64> {
+        let mut until: BTreeMap<&StreamId, Option<u64>> = BTreeMap::new();
+        let holds = lock(&self.holds);
+        for hold in holds.held.values() {
+            let of_all = until.entry(&hold.key.stream).or_insert(Some(u64::MAX));
+            *of_all = of_all.zip(hold.caught_up()).map(|(all, one)| all.min(one));
+        }
+        until.into_iter().filter_map(|(stream, until)| Some((stream.clone(), until?))).collect()
     }
 
     pub(super) fn is_group_paused(&self) -> bool {

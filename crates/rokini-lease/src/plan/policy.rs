@@ -52,6 +52,17 @@ impl AssignmentPolicy {
     ) -> Self {
         Self::Custom(CustomAssignment { name: name.into(), assign: Arc::new(assign) })
     }
+
+    /// Its name, by which workers tell each other how they place leases: `even`, `throughput`, or `custom:` and the name
+    /// it was made with.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Even => "even".to_owned(),
+            Self::Throughput => "throughput".to_owned(),
+            Self::Custom(policy) => format!("custom:{}", policy.name()),
+        }
+    }
 }
 
 /// A policy made by [`AssignmentPolicy::custom`].

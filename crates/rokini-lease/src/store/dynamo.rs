@@ -299,6 +299,9 @@ pub(super) fn item_size(group: &GroupId, row: &impl items::StoredRow) -> u64 {
             AttributeValue::Bool(_) => 1,
             AttributeValue::Ss(set) => 3 + set.iter().map(String::len).sum::<usize>(),
             AttributeValue::L(list) => 3 + list.iter().map(|member| 1 + size(member)).sum::<usize>(),
+            AttributeValue::M(map) => {
+                3 + map.iter().map(|(name, member)| 1 + name.len() + size(member)).sum::<usize>()
+            }
             other => panic!("a type that no row uses: {other:?}"),
         }
     }

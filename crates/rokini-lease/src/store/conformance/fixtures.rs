@@ -1,5 +1,7 @@
 //! Rows and ids of the suite.
 
+use std::time::Duration;
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -8,7 +10,8 @@ use bytes::Bytes;
 use crate::position::{Position, Progress};
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, PendingPosition, StreamRow, WorkerLoad, WorkerRow,
+    CheckpointMetadata, LeaseRow, Notification, PendingPosition, PlanId, StreamRow, WorkerLoad, WorkerReport,
+    WorkerRow,
 };
 use crate::types::{HashRange, LeaseKey, ShardId, StreamId, WorkerId, WorkerName};
 use rokini_types::SequenceNumber;
@@ -54,6 +57,16 @@ pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
         .into(),
         streams: Some([stream("orders"), stream("orders-2")].into()),
         max_leases: Some(3),
+        call: u64::MAX,
+        report: WorkerReport {
+            format: 3,
+            interval: Duration::from_millis(1),
+            failover: Duration::from_secs(60),
+            plan: PlanId { policy: "custom:some/policy of mine".to_owned(), version: u32::MAX },
+            age: Some(Duration::from_secs(86_399)),
+            unable: [stream("orders-2"), stream("orders-3")].into(),
+            caught_up: [(stream("orders"), u64::MAX), (stream("orders-2"), 0)].into(),
+        },
         ..WorkerRow::joining(id, Some(process))
     }
 }

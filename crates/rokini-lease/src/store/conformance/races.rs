@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 use super::fixtures::{self, lease_key, sequence, worker_id};
 use super::suite::Suite;
 use crate::position::Position;
-use crate::row::{CheckpointMetadata, LeaseRow, Notification, WorkerLoad, WorkerRow, WorkerState};
+use crate::row::{
+    CheckpointMetadata, LeaseRow, Notification, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+};
 use crate::types::{Epoch, HashRange, WorkerId};
 use crate::update::{LeaseUpdate, MAILBOX_LIMIT, WorkerUpdate};
 use crate::write::WriteOutcome;
@@ -154,9 +156,11 @@ async fn notes(suite: &Suite) {
         }
         let beat = WorkerUpdate::Heartbeat {
             seen,
+            call: 1,
             load: WorkerLoad::default(),
             state: WorkerState::Alive,
             streams: None,
+            report: WorkerReport::default(),
         };
         match store.update_worker(&group, &id, &beat).await.expect("an update") {
             WriteOutcome::Applied { before, after } => {

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use crate::error::StoreError;
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, GroupRow, GroupView, LeaseRow, PendingPosition, WorkerLoad, WorkerRow, WorkerState,
+    CheckpointMetadata, GroupRow, GroupView, LeaseRow, PendingPosition, WorkerLoad, WorkerReport, WorkerRow,
+    WorkerState,
 };
 use crate::store::listing::Listing;
 use crate::types::Epoch;
@@ -96,9 +97,11 @@ async fn updates_of_missing_rows(suite: &Suite) {
     let workers = [
         WorkerUpdate::Heartbeat {
             seen: 0,
+            call: 1,
             load: WorkerLoad::default(),
             state: WorkerState::Alive,
             streams: None,
+            report: WorkerReport::default(),
         },
         WorkerUpdate::Fence { seen: 0 },
         WorkerUpdate::Notify(crate::row::Notification::Assigned(lease_key(0))),
@@ -169,9 +172,11 @@ async fn deletions(suite: &Suite) {
     }
     let beat = WorkerUpdate::Heartbeat {
         seen: 7,
+        call: 1,
         load: WorkerLoad::default(),
         state: WorkerState::Alive,
         streams: None,
+        report: WorkerReport::default(),
     };
     let outcome = store.update_worker(&group, &id, &beat).await.expect("an update");
     assert_eq!(

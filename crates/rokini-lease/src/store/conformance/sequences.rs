@@ -3,6 +3,7 @@
 use crate::store::ext::LeaseStoreExt;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng;
@@ -13,7 +14,8 @@ use super::fixtures::{self, lease_key, position, shard, stream, worker_id};
 use super::suite::{Report, Suite};
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, PendingPosition, WorkerLoad, WorkerRow, WorkerState,
+    CheckpointMetadata, LeaseRow, Notification, PendingPosition, WorkerLoad, WorkerReport, WorkerRow,
+    WorkerState,
 };
 use crate::skipped::SkippedRecords;
 use crate::types::{Epoch, GroupId, StreamId, WorkerId};
@@ -200,7 +202,8 @@ fn worker_update(row: &WorkerRow, step: u32, rng: &mut SmallRng) -> (&'static st
             let streams =
                 rng.random_bool(0.5).then(|| (0..rng.random_range(0..3)).map(some_stream).collect());
             let load = WorkerLoad { leases: rng.random_range(0..9) };
-            ("Beat", WorkerUpdate::Heartbeat { seen, load, state, streams })
+            let report = some_report(rng);
+            ("Beat", WorkerUpdate::Heartbeat { seen, call: rng.random(), load, state, streams, report })
         }
         // Only late: a fenced row refuses everything.
         4..=6 if step > STEPS - 25 => ("Fence", WorkerUpdate::Fence { seen }),
@@ -213,6 +216,17 @@ fn worker_update(row: &WorkerRow, step: u32, rng: &mut SmallRng) -> (&'static st
             };
             ("Notify", WorkerUpdate::Notify(note))
         }
+    }
+}
+
+fn some_report(rng: &mut SmallRng) -> WorkerReport {
+    WorkerReport {
+        interval: Duration::from_millis(rng.random_range(1..60_000)),
+        failover: Duration::from_millis(rng.random_range(1..600_000)),
+        age: rng.random_bool(0.5).then(|| Duration::from_secs(rng.random_range(0..99_999))),
+        unable: (0..rng.random_range(0..3)).map(some_stream).collect(),
+        caught_up: (0..rng.random_range(0..3)).map(|n| (some_stream(n), rng.random())).collect(),
+        ..WorkerReport::default()
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::fmt::Display;
 
-use crate::row::{GroupRow, LeaseRow, Notification, Row, StreamRow, WorkerRow};
-use crate::types::{GroupId, ShardId};
+use crate::row::{GroupRow, LeaseRow, Notification, Row, StreamRow, WorkerReport, WorkerRow};
+use crate::types::{GroupId, ShardId, StreamId};
 
 /// A text attribute.
 fn text(name: &str, value: &str) -> u64 {
@@ -57,6 +57,20 @@ pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {
         + row.max_leases.map_or(0, |limit| number("max_leases", limit.into()))
         + mailbox as u64
         + process
+        + number("call", row.call)
+        + report(&row.report)
+}
+
+fn report(report: &WorkerReport) -> u64 {
+    let member = |stream: &StreamId, value: u64| 1 + number(stream.as_str(), value);
+    let caught_up: u64 = report.caught_up.iter().map(|(stream, at)| member(stream, *at)).sum();
+    number("format", report.format.into())
+        + number("interval", report.interval.as_millis() as u64)
+        + number("failover", report.failover.as_millis() as u64)
+        + text("plan", &report.plan.to_string())
+        + report.age.map_or(0, |age| number("age", age.as_secs()))
+        + if report.unable.is_empty() { 0 } else { list("unable", &report.unable) }
+        + if caught_up == 0 { 0 } else { "caught_up".len() as u64 + 3 + caught_up }
 }
 
 pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {

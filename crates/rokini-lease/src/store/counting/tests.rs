@@ -2,8 +2,8 @@ use super::*;
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, PendingPosition, StreamRow, WorkerLoad, WorkerRow,
-    WorkerState,
+    CheckpointMetadata, LeaseRow, Notification, PendingPosition, StreamRow, WorkerLoad, WorkerReport,
+    WorkerRow, WorkerState,
 };
 use crate::store::ext::LeaseStoreExt;
 use crate::store::memory::MemoryStore;
@@ -74,9 +74,11 @@ async fn calls_are_counted_by_kind_and_billed_by_size() {
 
     let beat = |seen| WorkerUpdate::Heartbeat {
         seen,
+        call: 1,
         load: WorkerLoad::default(),
         state: WorkerState::Alive,
         streams: None,
+        report: WorkerReport::default(),
     };
     assert!(store.update_worker(&group(), &id(), &beat(1234)).await.unwrap().is_applied());
     assert!(!store.update_worker(&group(), &id(), &beat(1234)).await.unwrap().is_applied());

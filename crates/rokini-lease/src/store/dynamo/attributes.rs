@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::{Blob, DateTime, DateTimeFormat};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -28,6 +29,18 @@ pub(super) const HOST: &str = "host";
 pub(super) const PROCESS_ID: &str = "process_id";
 pub(super) const PROCESS_STARTED: &str = "process_started";
 pub(super) const VERSION: &str = "version";
+pub(super) const CALL: &str = "call";
+pub(super) const FORMAT: &str = "format";
+/// In milliseconds.
+pub(super) const INTERVAL: &str = "interval";
+/// In milliseconds.
+pub(super) const FAILOVER: &str = "failover";
+pub(super) const PLAN: &str = "plan";
+/// In seconds.
+pub(super) const AGE: &str = "age";
+pub(super) const UNABLE: &str = "unable";
+/// A map from the names of streams to times in milliseconds since the Unix epoch: read at every look, so it is short.
+pub(super) const CAUGHT_UP: &str = "caught_up";
 
 pub(super) const OWNER: &str = "owner";
 pub(super) const EPOCH: &str = "epoch";
@@ -96,6 +109,15 @@ pub(super) fn number(value: impl fmt::Display) -> AttributeValue {
 
 pub(super) fn list(names: impl IntoIterator<Item = impl fmt::Display>) -> AttributeValue {
     AttributeValue::L(names.into_iter().map(text).collect())
+}
+
+pub(super) fn map<'a>(entries: impl IntoIterator<Item = (impl fmt::Display, &'a u64)>) -> AttributeValue {
+    let entries = entries.into_iter().map(|(name, value)| (name.to_string(), number(value)));
+    AttributeValue::M(entries.collect())
+}
+
+pub(super) fn millis(duration: Duration) -> AttributeValue {
+    number(duration.as_millis())
 }
 
 pub(super) fn blob(bytes: &Bytes) -> AttributeValue {

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
-    BYTES_PER_SECOND, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, HEARTBEAT, LEASES, MAILBOX,
-    OWNER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT,
-    ROW, SKIPPED, STATE, STREAMS, blob, list, number, text, time,
+    BYTES_PER_SECOND, CALL, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, HEARTBEAT, LEASES,
+    MAILBOX, OWNER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION, PREVIOUS, RANK,
+    RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, blob, list, number, text, time,
 };
+use super::items;
 use crate::position::Position;
 use crate::row::{CheckpointMetadata, WorkerState};
 use crate::types::{Epoch, WorkerId};
@@ -239,13 +240,17 @@ pub(super) fn worker(update: &WorkerUpdate) -> Expression {
     // Without the first condition an update of a missing row would make one: there `<>` holds.
     let live = Expression::default().when_exists(ROW).when(STATE, "<>", text(WorkerState::Fenced));
     match update {
-        WorkerUpdate::Heartbeat { seen, load, state, streams } => live
-            .when(HEARTBEAT, "=", number(seen))
-            .set(HEARTBEAT, number(seen + 1))
-            .set(LEASES, number(load.leases))
-            .set(STATE, text(state))
-            .put(STREAMS, streams.as_ref().map(list))
-            .remove(MAILBOX),
+        WorkerUpdate::Heartbeat { seen, call, load, state, streams, report } => {
+            let beat = live
+                .when(HEARTBEAT, "=", number(seen))
+                .set(HEARTBEAT, number(seen + 1))
+                .set(CALL, number(call))
+                .set(LEASES, number(load.leases))
+                .set(STATE, text(state))
+                .put(STREAMS, streams.as_ref().map(list))
+                .remove(MAILBOX);
+            items::report(report).into_iter().fold(beat, |beat, (name, value)| beat.put(name, value))
+        }
         WorkerUpdate::Fence { seen } => {
             live.when(HEARTBEAT, "=", number(seen)).set(STATE, text(WorkerState::Fenced))
         }

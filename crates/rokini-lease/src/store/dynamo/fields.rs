@@ -1,8 +1,9 @@
 //! Reads the attributes of items, and says which one of which row cannot be read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -112,6 +113,23 @@ impl<'a> Fields<'a> {
 
     pub(super) fn optional_number<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, Unreadable> {
         self.item.contains_key(name).then(|| self.number(name)).transpose()
+    }
+
+    pub(super) fn millis(&self, name: &'static str) -> Result<Option<Duration>, Unreadable> {
+        Ok(self.optional_number(name)?.map(Duration::from_millis))
+    }
+
+    /// A map from names to numbers.
+    pub(super) fn map<K: FromStr + Ord>(&self, name: &'static str) -> Result<BTreeMap<K, u64>, Unreadable> {
+        let read = |(key, value): (&String, &AttributeValue)| {
+            Some((key.parse().ok()?, value.as_n().ok()?.parse().ok()?))
+        };
+        match self.item.get(name) {
+            None => Some(BTreeMap::new()),
+            Some(AttributeValue::M(entries)) => entries.iter().map(read).collect::<Option<_>>(),
+            Some(_) => None,
+        }
+        .ok_or_else(|| self.wrong(name, "expected a map from names to whole numbers"))
     }
 
     pub(super) fn bytes(&self, name: &'static str) -> Result<Bytes, Unreadable> {

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
-    BYTES_PER_SECOND, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, GROUP_ROW, HASH_END, HASH_START,
-    HEARTBEAT, HOST, Item, LAYOUT_ROW, LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, OWNER, PARENTS,
-    PARTITIONS, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION, PREVIOUS, PROCESS_ID,
-    PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS,
-    VERSION, WORKER_PREFIX, blob, key, list, number, text, time,
+    AGE, BYTES_PER_SECOND, CALL, CAUGHT_UP, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, FAILOVER,
+    FORMAT, GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, INTERVAL, Item, LAYOUT_ROW, LEASE_PREFIX,
+    LEASES, MAILBOX, MAX_LEASES, NAME, OWNER, PARENTS, PARTITIONS, PAUSED, PAUSED_AT, PENDING_POSITION,
+    PENDING_STATE, PLAN, POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT,
+    ROW, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, UNABLE, VERSION, WORKER_PREFIX, blob, key, list, map,
+    millis, number, text, time,
 };
 use super::fields::{Fields, Unreadable};
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
     CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, Row, RowKey, StreamRow,
-    WorkerLoad, WorkerRow,
+    WorkerLoad, WorkerReport, WorkerRow,
 };
 use crate::types::{Epoch, HashRange};
 
@@ -46,9 +48,15 @@ impl StoredRow for WorkerRow {
     fn write(&self, item: &mut Item) {
         let mut put = |name: &str, value| item.insert(name.to_owned(), value);
         put(HEARTBEAT, number(self.heartbeat));
+        put(CALL, number(self.call));
         put(STATE, text(self.state));
         put(LEASES, number(self.load.leases));
         put(VERSION, text(&self.version));
+        for (name, value) in report(&self.report) {
+            if let Some(value) = value {
+                put(name, value);
+            }
+        }
         if let Some(streams) = &self.streams {
             put(STREAMS, list(streams));
         }
@@ -85,8 +93,37 @@ impl StoredRow for WorkerRow {
             max_leases: fields.optional_number(MAX_LEASES)?,
             process,
             version: fields.text(VERSION)?.to_owned(),
+            call: fields.optional_number(CALL)?.unwrap_or_default(),
+            report: read_report(&fields)?,
         })
     }
+}
+
+/// The attributes of what a worker says of itself, with `None` for those that are left out.
+pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeValue>); 7] {
+    [
+        (FORMAT, Some(number(report.format))),
+        (INTERVAL, Some(millis(report.interval))),
+        (FAILOVER, Some(millis(report.failover))),
+        (PLAN, Some(text(&report.plan))),
+        (AGE, report.age.map(|age| number(age.as_secs()))),
+        (UNABLE, (!report.unable.is_empty()).then(|| list(&report.unable))),
+        (CAUGHT_UP, (!report.caught_up.is_empty()).then(|| map(&report.caught_up))),
+    ]
+}
+
+/// A row of version 1 has none of it.
+fn read_report(fields: &Fields<'_>) -> Result<WorkerReport, Unreadable> {
+    let old = WorkerReport::default();
+    Ok(WorkerReport {
+        format: fields.optional_number(FORMAT)?.unwrap_or(old.format),
+        interval: fields.millis(INTERVAL)?.unwrap_or(old.interval),
+        failover: fields.millis(FAILOVER)?.unwrap_or(old.failover),
+        plan: fields.optional(PLAN)?.unwrap_or(old.plan),
+        age: fields.optional_number(AGE)?.map(Duration::from_secs),
+        unable: fields.list(UNABLE)?.map(BTreeSet::from_iter).unwrap_or_default(),
+        caught_up: fields.map(CAUGHT_UP)?,
+    })
 }
 
 impl StoredRow for LeaseRow {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::position::Position;
-use crate::row::{Notification, WorkerLoad, WorkerState};
+use crate::row::{Notification, WorkerLoad, WorkerReport, WorkerState};
 use crate::store::memory::MemoryStore;
 use crate::types::WorkerName;
 
@@ -83,9 +83,11 @@ async fn a_retry_recognises_its_first_try() {
     assert!(store.update_worker(&group(), &id("w"), &note).await.unwrap().is_applied());
     let beat = WorkerUpdate::Heartbeat {
         seen: 0,
+        call: 1,
         load: WorkerLoad::default(),
         state: WorkerState::Alive,
         streams: None,
+        report: WorkerReport::default(),
     };
     let outcome = store.update_worker(&group(), &id("w"), &beat).await.unwrap();
     assert!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use rokini_lease::{
     CheckpointMetadata, DynamoStore, Epoch, LeaseRow, LeaseStoreExt, LeaseUpdate, Notification, Position,
-    StoreErrorKind, StreamRow, WorkerLoad, WorkerState, WorkerUpdate, WriteOutcome,
+    StoreErrorKind, StreamRow, WorkerLoad, WorkerReport, WorkerState, WorkerUpdate, WriteOutcome,
 };
 
 use super::proxy::{Proxy, ProxyAction};
@@ -127,9 +127,11 @@ async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
     let note = WorkerUpdate::Notify(Notification::Assigned(lease("s-0").key));
     let beat = WorkerUpdate::Heartbeat {
         seen: 0,
+        call: 1,
         load: WorkerLoad { leases: 2 },
         state: WorkerState::Leaving,
         streams: None,
+        report: WorkerReport::default(),
     };
     for retries in [true, false] {
         let link = Link::new(retries).await;
@@ -157,9 +159,11 @@ async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
         link.lose();
         let late = WorkerUpdate::Heartbeat {
             seen: 1,
+            call: 1,
             load: WorkerLoad::default(),
             state: WorkerState::Alive,
             streams: None,
+            report: WorkerReport::default(),
         };
         let outcome = link.store.update_worker(&group(), &row.id, &late).await.unwrap();
         assert_eq!(outcome, WriteOutcome::Refused { current: Some(row.clone()) });
@@ -206,9 +210,11 @@ async fn a_retry_that_finds_its_first_try_unapplied_keeps_the_mailbox() {
     store.update_worker(&group(), &id("w"), &WorkerUpdate::Notify(note.clone())).await.unwrap();
     let beat = WorkerUpdate::Heartbeat {
         seen: 0,
+        call: 1,
         load: WorkerLoad::default(),
         state: WorkerState::Alive,
         streams: None,
+        report: WorkerReport::default(),
     };
     let outcome = store.update_worker(&group(), &id("w"), &beat).await.unwrap();
     let WriteOutcome::Applied { before: Some(before), .. } = outcome else { panic!("{outcome:?}") };
@@ -284,9 +290,11 @@ async fn p7_a_call_ends_in_time_when_the_reply_never_comes() {
     let store = super::server::store(&proxy.address).timeouts(Duration::from_millis(200), operation);
     let beat = WorkerUpdate::Heartbeat {
         seen: 0,
+        call: 1,
         load: WorkerLoad::default(),
         state: WorkerState::Alive,
         streams: None,
+        report: WorkerReport::default(),
     };
     let started = std::time::Instant::now();
     let error = store.update_worker(&group(), &id("w"), &beat).await.unwrap_err();

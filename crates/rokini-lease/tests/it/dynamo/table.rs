@@ -6,7 +6,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use rokini_lease::conformance::Suite;
 use rokini_lease::{
     CheckpointMetadata, Epoch, GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt,
-    LeaseUpdate, Listing, Position, ShardId, StoreErrorKind, StreamId, WorkerLoad, WorkerState, WorkerUpdate,
+    LeaseUpdate, Listing, Position, ShardId, StoreErrorKind, StreamId, WorkerLoad, WorkerReport, WorkerState,
+    WorkerUpdate,
 };
 
 use super::proxy::{Proxy, ProxyAction};
@@ -108,9 +109,11 @@ async fn attributes_that_this_version_does_not_know_survive() {
     assert!(store.update_lease(&group(), &lease("s-0").key, &acquire).await.unwrap().is_applied());
     let beat = WorkerUpdate::Heartbeat {
         seen: 0,
+        call: 1,
         load: WorkerLoad::default(),
         state: WorkerState::Alive,
         streams: None,
+        report: WorkerReport::default(),
     };
     assert!(store.update_worker(&group(), &id("w"), &beat).await.unwrap().is_applied());
     for row in &keys {

@@ -72,7 +72,7 @@ mod as_the_stores_do {
     use rand::rngs::StdRng;
     use rokini_lease::{
         CheckpointMetadata, Epoch, LeaseKey, LeaseUpdate, MAILBOX_LIMIT, Notification, Position, ShardId,
-        StreamId, WorkerId, WorkerLoad, WorkerName, WorkerRow, WorkerState, WorkerUpdate,
+        StreamId, WorkerId, WorkerLoad, WorkerName, WorkerReport, WorkerRow, WorkerState, WorkerUpdate,
     };
 
     use super::{LeaseRow, LeaseWrite, Ordering, WorkerWrite, takes_effect, write};
@@ -198,9 +198,11 @@ mod as_the_stores_do {
             let (fenced, stands) = (state == WorkerState::Fenced, seen == 4);
             let beat = WorkerUpdate::Heartbeat {
                 seen,
+                call: 1,
                 load: WorkerLoad::default(),
                 state: WorkerState::Alive,
                 streams: None,
+                report: WorkerReport::default(),
             };
             let after = beat.apply(&row);
             assert_eq!(after.as_ref().is_some(), takes_effect(WorkerWrite::Beat, fenced, stands));

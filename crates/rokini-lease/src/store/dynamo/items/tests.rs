@@ -1,6 +1,6 @@
 use super::super::attributes::LAST_DATE;
 use super::*;
-use crate::row::WorkerState;
+use crate::row::{PlanId, WorkerState};
 use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerId};
 use bytes::Bytes;
 use rokini_types::SequenceNumber;
@@ -28,6 +28,16 @@ fn workers() -> [WorkerRow; 2] {
         streams: Some([StreamId::new("orders@1700000000123").unwrap()].into()),
         max_leases: Some(12),
         version: "1.2.3".to_owned(),
+        call: 123_456_789,
+        report: WorkerReport {
+            format: 2,
+            interval: Duration::from_millis(4_500),
+            failover: Duration::from_secs(60),
+            plan: PlanId { policy: "throughput".to_owned(), version: 2 },
+            age: Some(Duration::from_secs(86_401)),
+            unable: [StreamId::new("clicks@1700000000456").unwrap()].into(),
+            caught_up: [(StreamId::new("orders@1700000000123").unwrap(), 1_700_000_000_003)].into(),
+        },
         ..WorkerRow::joining(id("orders-7d9f", 1), Some(process))
     };
     [full, WorkerRow { version: "1.2.3".to_owned(), ..WorkerRow::joining(id("bare", 2), None) }]
@@ -85,6 +95,12 @@ fn print(item: &Item) -> String {
             let parts = list.iter().map(|part| format!("S {}", part.as_s().unwrap()));
             format!("L [{}]", parts.collect::<Vec<_>>().join(", "))
         }
+        AttributeValue::M(map) => {
+            let mut parts: Vec<String> =
+                map.iter().map(|(name, value)| format!("{name}: N {}", value.as_n().unwrap())).collect();
+            parts.sort();
+            format!("M {{{}}}", parts.join(", "))
+        }
         other => panic!("a type that no row uses: {other:?}"),
     };
     let mut lines: Vec<String> =
@@ -112,6 +128,34 @@ fn rows_round_trip() {
     assert_eq!(StreamRow::read(&stream().item(&group())), Ok(stream()));
     let none = WorkerRow { streams: Some(BTreeSet::new()), ..workers()[1].clone() };
     assert_eq!(WorkerRow::read(&none.item(&group())), Ok(none), "no stream is not every stream");
+}
+
+/// The items of the release before, as they stand in tables in use.
+fn version_1() -> Item {
+    Item::from([
+        ("group".to_owned(), text("billing")),
+        ("row".to_owned(), text("worker#orders-7d9f#0000000000000001")),
+        ("beat".to_owned(), number(1234)),
+        ("state".to_owned(), text("leaving")),
+        ("leases".to_owned(), number(3)),
+        ("mailbox".to_owned(), AttributeValue::Ss(vec!["given:orders@1700000000123#shardId-1".to_owned()])),
+        ("streams".to_owned(), list(["orders@1700000000123"])),
+        ("max_leases".to_owned(), number(12)),
+        ("host".to_owned(), text("boot-1")),
+        ("process_id".to_owned(), number(77)),
+        ("process_started".to_owned(), number(123_456)),
+        ("version".to_owned(), text("0.1.0")),
+    ])
+}
+
+#[test]
+fn l11_rows_of_the_first_version_are_read_with_its_defaults() {
+    let row = WorkerRow::read(&version_1()).unwrap();
+    assert_eq!((row.call, &row.report), (0, &WorkerReport::default()));
+    assert_eq!((row.heartbeat, row.state, row.load.leases), (1234, WorkerState::Leaving, 3));
+    assert_eq!((row.max_leases, row.version.as_str(), row.mailbox.len()), (Some(12), "0.1.0", 1));
+    assert_eq!(row.report.failover, Duration::from_secs(10));
+    assert_eq!(row.age(), Duration::from_secs(1234), "as its heartbeats tell");
 }
 
 #[test]
