@@ -33,7 +33,7 @@ impl MemorySource {
     fn new(records: usize) -> Self {
         let record = |number: usize| {
             let sequence = SequenceNumber::from(number as u128);
-            Record::new(sequence, format!("key-{}", number % 997), vec![0_u8; 100], 1)
+            Record::new(sequence, format!("key-{}", number % 997), [0_u8; 100], 1)
         };
         Self { records, response: Arc::new((0..RESPONSE).map(record).collect()) }
     }

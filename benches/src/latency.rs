@@ -25,7 +25,7 @@ pub(crate) async fn measure(shards: i32, rate: u32, time: Duration) -> Result<Va
         .for_each(move |record: Record| {
             let arrived = arrived.clone();
             async move {
-                let put = String::from_utf8(record.data.to_vec())?.parse::<u64>()?;
+                let put = String::from_utf8(record.data().to_vec())?.parse::<u64>()?;
                 arrived.send(begun.elapsed().as_micros() as u64 - put)?;
                 Ok(())
             }

@@ -339,7 +339,7 @@ impl Handler {
             return Err("the handler is to fail".into());
         }
         for record in batch.records() {
-            let text = String::from_utf8_lossy(&record.data);
+            let text = String::from_utf8_lossy(record.data());
             let parsed = text.rsplit_once('/').and_then(|(key, number)| Some((key, number.parse().ok()?)));
             match parsed {
                 Some((key, number)) => call.delivered(key, number, record.sequence_number),

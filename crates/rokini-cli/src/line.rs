@@ -38,7 +38,8 @@ struct Json<'a> {
     epoch: Option<u64>,
     sequence: String,
     sub_sequence: Option<u64>,
-    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
     arrival: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a str>,
@@ -50,10 +51,10 @@ impl Format {
     /// Appends a record.
     pub(crate) fn write(self, record: &Record, origin: Origin<'_>, to: &mut Vec<u8>) {
         match self {
-            Self::Text => text(&record.data, to),
+            Self::Text => text(record.data(), to),
             Self::Json => json(record, origin, to),
-            Self::Hex => hex(&record.data, to),
-            Self::Raw => to.extend_from_slice(&record.data),
+            Self::Hex => hex(record.data(), to),
+            Self::Raw => to.extend_from_slice(record.data()),
         }
     }
 }
@@ -79,17 +80,17 @@ fn hex(data: &[u8], to: &mut Vec<u8>) {
 }
 
 fn json(record: &Record, origin: Origin<'_>, to: &mut Vec<u8>) {
-    let data = std::str::from_utf8(&record.data).ok();
+    let data = std::str::from_utf8(record.data()).ok();
     let line = Json {
         worker: origin.lease.map(|(worker, _)| worker),
         shard: origin.shard,
         epoch: origin.lease.map(|(_, epoch)| epoch),
         sequence: record.sequence_number.to_string(),
         sub_sequence: record.sub_sequence_number,
-        key: &record.partition_key,
+        key: record.partition_key(),
         arrival: time(record.arrival_millis),
         data,
-        data_base64: data.is_none().then(|| STANDARD.encode(&record.data)),
+        data_base64: data.is_none().then(|| STANDARD.encode(record.data())),
     };
     // Text and numbers only: this cannot fail.
     let _ = serde_json::to_writer(&mut *to, &line);

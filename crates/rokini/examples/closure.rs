@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .for_each(move |record: Record| {
             let names = names.clone();
             async move {
-                names.send(String::from_utf8(record.data.to_vec())?)?;
+                names.send(String::from_utf8(record.data().to_vec())?)?;
                 Ok(())
             }
         })

@@ -16,7 +16,7 @@ mod endpoints;
 fn handle(batch: &Batch, done: &mpsc::UnboundedSender<u64>) -> Result<(), HandlerError> {
     let mut numbers = Vec::new();
     for record in batch {
-        numbers.push(std::str::from_utf8(&record.data)?.parse::<u64>()?);
+        numbers.push(std::str::from_utf8(record.data())?.parse::<u64>()?);
     }
     for number in numbers {
         done.send(number)?;

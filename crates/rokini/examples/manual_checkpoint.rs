@@ -25,7 +25,7 @@ impl Bundles {
     /// Writes the bundle somewhere, then says so: in this order a crash repeats records and never loses one.
     async fn flush(&mut self, shard: &ShardContext) -> Result<(), HandlerError> {
         let Some(last) = self.open.last() else { return Ok(()) };
-        let texts: Vec<_> = self.open.iter().map(|record| String::from_utf8_lossy(&record.data)).collect();
+        let texts: Vec<_> = self.open.iter().map(|record| String::from_utf8_lossy(record.data())).collect();
         println!("flushed {}", texts.join(" "));
         shard.checkpoint_at(last).await?;
         self.open.clear();

@@ -28,7 +28,7 @@ impl RecordProcessor for PrintRecordConsumer {
 
     async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
         if let Some(record) = batch.records().first() {
-            println!("{}", std::str::from_utf8(&record.data)?);
+            println!("{}", std::str::from_utf8(record.data())?);
             self.printed.notify_one();
         }
         Ok(())

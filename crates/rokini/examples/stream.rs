@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A real program goes on until the stream ends: `while let Some(record) = records.try_next().await?`.
     while names.len() < 4 {
         let Some(record) = records.try_next().await? else { break };
-        names.push(String::from_utf8(record.data.to_vec())?);
+        names.push(String::from_utf8(record.data().to_vec())?);
         // Done. Dropped without this, it comes again.
         record.ack();
     }

@@ -7,6 +7,7 @@ mod failed_batch;
 pub(crate) mod failure_policy;
 pub(crate) mod flow;
 pub(crate) mod lane;
+mod order_key;
 pub(crate) mod ranges;
 pub(crate) mod tracker;
 mod unacked;

@@ -82,7 +82,8 @@ impl Reader {
             Some(ReaderBug::DropsRecords) if records.len() > 1 => drop(records.remove(0)),
             Some(ReaderBug::SwapsRecords) => {
                 let swap = (0..records.len()).flat_map(|a| (a + 1..records.len()).map(move |b| (a, b)));
-                let same = |(a, b): &(usize, usize)| records[*a].partition_key == records[*b].partition_key;
+                let same =
+                    |(a, b): &(usize, usize)| records[*a].partition_key() == records[*b].partition_key();
                 if let Some((a, b)) = swap.into_iter().find(same) {
                     records.swap(a, b);
                 }
@@ -120,7 +121,7 @@ impl ShardReader for Reader {
             let sequence = record.sequence_number;
             self.next = Position::after(sequence);
             let arrival = record.approximate_arrival_timestamp.map_or(0, |time| time.millis() as u64);
-            records.push(Record::new(sequence, record.partition_key, record.data.into_bytes(), arrival));
+            records.push(Record::new(sequence, record.partition_key, &*record.data, arrival));
         }
         self.at_tip = records.is_empty();
         self.ended = answer.next_shard_iterator.is_none();

@@ -189,7 +189,7 @@ impl ConsumerBuilder {
     /// # struct Order { amount: u64 }
     /// # fn example(builder: rokini::ConsumerBuilder) -> rokini::ConsumerBuilder {
     /// builder.for_each_json(|order: Order, record| async move {
-    ///     println!("{} ordered {}", record.partition_key, order.amount);
+    ///     println!("{:?} ordered {}", record.partition_key(), order.amount);
     ///     Ok(())
     /// })
     /// # }

@@ -50,7 +50,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(1);
 ///     .store(MemoryStore::new())
 ///     .aws(&aws)
 ///     .for_each(|record| async move {
-///         println!("{}: {} bytes", record.partition_key, record.data.len());
+///         println!("{:?}: {} bytes", record.partition_key(), record.data().len());
 ///         Ok(())
 ///     })
 ///     .build()

@@ -54,8 +54,9 @@ pub struct DeadLetterEntry {
     /// Which user record inside an aggregated stream record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_sequence_number: Option<u64>,
-    /// The partition key.
-    pub partition_key: String,
+    /// The partition key; absent where the record has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
     /// When the stream received the record, in milliseconds since the Unix epoch.
     pub arrival_millis: u64,
     /// The worker whose handler failed last.
@@ -81,12 +82,13 @@ pub struct DeadLetterEntry {
 /// Says which record it is about and why, for people.
 impl fmt::Display for DeadLetterEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sequence_number, partition_key, shard, stream, failure, attempts, .. } = self;
-        write!(
-            f,
-            "record {sequence_number} with partition key `{partition_key}` of shard {shard} of stream {stream} was \
-             given up after {attempts} attempts: {failure}"
-        )?;
+        let Self { sequence_number, shard, stream, failure, attempts, .. } = self;
+        write!(f, "record {sequence_number} ")?;
+        match &self.partition_key {
+            Some(key) => write!(f, "with partition key `{key}`")?,
+            None => f.write_str("without a partition key")?,
+        }
+        write!(f, " of shard {shard} of stream {stream} was given up after {attempts} attempts: {failure}")?;
         match self.part {
             Some(DeadLetterPart { number, of }) => write!(f, " (part {number} of {of})"),
             None => Ok(()),
@@ -153,7 +155,7 @@ impl DeadLetterEntry {
             shard: letter.shard.to_string(),
             sequence_number: record.sequence_number.to_string(),
             sub_sequence_number: record.sub_sequence_number,
-            partition_key: record.partition_key.to_string(),
+            partition_key: record.partition_key().map(str::to_owned),
             arrival_millis: record.arrival_millis,
             worker: letter.worker.to_string(),
             epoch: letter.epoch.0,
@@ -197,9 +199,9 @@ fn readable(data: &[u8]) -> Option<&str> {
 /// A record as one JSON object, whatever its size.
 pub(super) fn whole(letter: &DeadLetter, record: &Record) -> Result<String, Error> {
     let mut entry = DeadLetterEntry::without_data(letter, record);
-    match readable(&record.data) {
+    match readable(record.data()) {
         Some(text) => entry.text = Some(text.to_owned()),
-        None => entry.base64 = Some(BASE64.encode(&record.data)),
+        None => entry.base64 = Some(BASE64.encode(record.data())),
     }
     entry.json()
 }
@@ -212,7 +214,7 @@ pub(super) fn parts(letter: &DeadLetter, record: &Record, limit: usize) -> Resul
     let mut entry = DeadLetterEntry::without_data(letter, record);
     let mut fixed = DeadLetterEntry::of_record(letter, record);
     let limit = limit.saturating_sub(RESERVE);
-    if record.data.len() < limit {
+    if record.data().len() < limit {
         let whole = whole(letter, record)?;
         let differs = entry.json()?.len() - fixed.json()?.len();
         if whole.len() - differs <= limit {
@@ -223,13 +225,13 @@ pub(super) fn parts(letter: &DeadLetter, record: &Record, limit: usize) -> Resul
     fixed.base64 = Some(String::new());
     let room = limit.saturating_sub(fixed.json()?.len());
     let step = (room / 4 * 3).max(1);
-    let of = record.data.len().div_ceil(step);
+    let of = record.data().len().div_ceil(step);
     let part = |(index, data): (usize, &[u8])| {
         entry.part = Some(DeadLetterPart { number: index + 1, of });
         entry.base64 = Some(BASE64.encode(data));
         entry.json()
     };
-    record.data.chunks(step).enumerate().map(part).collect()
+    record.data().chunks(step).enumerate().map(part).collect()
 }
 
 #[cfg(test)]
@@ -240,8 +242,8 @@ mod tests {
     use proptest::prelude::*;
     use rokini_lease::SequenceNumber;
 
-    fn record(key: &str, data: impl Into<Bytes>) -> Record {
-        Record::new(SequenceNumber::from(7u128), key, data.into(), 1_700_000_000_000)
+    fn record(key: &str, data: impl AsRef<[u8]>) -> Record {
+        Record::new(SequenceNumber::from(7u128), key, data, 1_700_000_000_000)
     }
 
     fn put_together(parts: &[String]) -> Vec<u8> {
@@ -332,7 +334,7 @@ mod tests {
                 let others = parts(&long, &record, LIMIT_LEAST).unwrap();
                 assert!(data(&some) == data(&others), "{length} times {byte}");
                 assert!(some.iter().chain(&others).all(|part| part.len() <= LIMIT_LEAST));
-                assert_eq!(data(&some).concat(), &record.data[..]);
+                assert_eq!(data(&some).concat(), record.data());
             }
         }
     }

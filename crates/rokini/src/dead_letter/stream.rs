@@ -81,7 +81,9 @@ impl DeadLetterStream {
     fn records(&self, letter: &DeadLetter) -> Result<Vec<SizedEntry<PutRecordsRequestEntry>>, Error> {
         let mut records = Vec::new();
         for record in &letter.records {
-            let key = &*record.partition_key;
+            // Every record that is put has a key. Those without one are spread, as they were.
+            let number = record.sequence_number.to_string();
+            let key = record.partition_key().unwrap_or(&number);
             let mut add = |data: Blob| {
                 let size = key.len() + data.as_ref().len();
                 let put = PutRecordsRequestEntry::builder().partition_key(key).data(data).build();
@@ -92,7 +94,7 @@ impl DeadLetterStream {
                 Ok::<(), Error>(())
             };
             match self.entry_limit {
-                None => add(Blob::new(record.data.clone()))?,
+                None => add(Blob::from_maybe_shared(record.data_bytes()))?,
                 Some(limit) => {
                     for part in entry::parts(letter, record, limit - key.len())? {
                         add(Blob::new(part))?;

@@ -1,9 +1,8 @@
 //! Records that go through user code together, and what their failures make of them.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
+use super::order_key::OrderKey;
 use super::ranges::RecordRanges;
 use crate::types::failure::HandlerFailure;
 
@@ -32,7 +31,7 @@ pub(crate) struct FailedBatch {
     /// The last failure.
     pub(crate) failure: Option<HandlerFailure>,
     /// The partition key that is parked because of them: other keys go on.
-    pub(crate) key: Option<Arc<str>>,
+    pub(crate) key: Option<OrderKey>,
 }
 
 impl FailedBatch {

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::event::DeliveryEvent;
 use super::failed_batch::{BatchStage, FailedBatch};
 use super::failure_policy::FailurePolicy;
-use super::lane::{BatchLimits, Lane, lane_of};
+use super::lane::{BatchLimits, Lane};
+use super::order_key::lane_of;
 use super::ranges::{RecordRange, RecordRanges};
 use super::tracker::{RecordSlice, Tracker};
 use super::unacked::UnackedCalls;
@@ -119,7 +120,7 @@ impl Flow {
         }
         for number in range.from..range.to {
             if let Some(record) = tracker.record(number) {
-                let lane = lane_of(&record.partition_key, self.lanes.len());
+                let lane = lane_of(record, self.lanes.len());
                 self.lanes[lane].lane.push(RecordRange::one(number), tracker, limits);
             }
         }

@@ -1,13 +1,12 @@
 //! The records of some partition keys on their way, in order.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::failed_batch::FailedBatch;
+use super::order_key::OrderKey;
 use super::ranges::{RecordRange, RecordRanges};
 use super::tracker::Tracker;
 
@@ -18,15 +17,6 @@ pub(crate) struct BatchLimits {
     /// A single record above it is a batch of its own. `usize::MAX` for any.
     pub(crate) bytes: usize,
     pub(crate) wait: Duration,
-}
-
-/// The lane of a key: the same for as long as there are as many lanes.
-pub(crate) fn lane_of(key: &str, lanes: usize) -> usize {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    let hash = hasher.finish();
-    // The upper bits of a product spread evenly, and cost no division.
-    ((u128::from(hash) * lanes as u128) >> 64) as usize
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +33,7 @@ pub(crate) struct Lane {
 /// A key that waits while others go on.
 #[derive(Debug)]
 struct Parked {
-    key: Arc<str>,
+    key: OrderKey,
     /// The key's records after those that failed.
     behind: RecordRanges,
 }
@@ -85,12 +75,11 @@ impl Lane {
     pub(crate) fn add_failed(&mut self, mut batch: FailedBatch, tracker: &Tracker) {
         if batch.key.is_none() {
             for Parked { key, .. } in &self.parked {
-                let of_key =
-                    |number| tracker.record(number).is_some_and(|record| record.partition_key == *key);
+                let of_key = |number| tracker.record(number).is_some_and(|record| key.is_of(record));
                 let records = batch.records.only(of_key);
                 if !records.is_empty() {
                     batch.records = batch.records.only(|number| !of_key(number));
-                    self.failed.push(FailedBatch { records, key: Some(Arc::clone(key)), ..batch.clone() });
+                    self.failed.push(FailedBatch { records, key: Some(key.clone()), ..batch.clone() });
                 }
             }
             if batch.records.is_empty() {
@@ -110,16 +99,16 @@ impl Lane {
     }
 
     fn parked_at(&mut self, number: u64, tracker: &Tracker) -> Option<&mut Parked> {
-        let key = &tracker.record(number)?.partition_key;
-        self.parked.iter_mut().find(|parked| parked.key == *key)
+        let record = tracker.record(number)?;
+        self.parked.iter_mut().find(|parked| parked.key.is_of(record))
     }
 
     /// From now on records of this key wait until `unpark`. Whether they did not before.
-    pub(crate) fn park(&mut self, key: &Arc<str>, tracker: &Tracker, limits: &BatchLimits) -> bool {
+    pub(crate) fn park(&mut self, key: &OrderKey, tracker: &Tracker, limits: &BatchLimits) -> bool {
         if self.parked.iter().any(|parked| parked.key == *key) {
             return false;
         }
-        self.parked.push(Parked { key: Arc::clone(key), behind: RecordRanges::default() });
+        self.parked.push(Parked { key: key.clone(), behind: RecordRanges::default() });
         self.put_back(&RecordRanges::default(), tracker, limits);
         for batch in std::mem::take(&mut self.failed) {
             self.add_failed(batch, tracker);
@@ -128,20 +117,20 @@ impl Lane {
     }
 
     /// Records of a parked key wait again, before those that wait.
-    pub(crate) fn put_back_parked(&mut self, key: &Arc<str>, records: &RecordRanges) {
+    pub(crate) fn put_back_parked(&mut self, key: &OrderKey, records: &RecordRanges) {
         if let Some(parked) = self.parked.iter_mut().find(|parked| parked.key == *key) {
             parked.behind = records.union(&parked.behind);
         }
     }
 
     /// The key does not wait any more, unless some of its records failed or wait. Whether it does not.
-    pub(crate) fn unpark(&mut self, key: &Arc<str>) -> bool {
+    pub(crate) fn unpark(&mut self, key: &OrderKey) -> bool {
         let over = |parked: &Parked| parked.key == *key && parked.behind.is_empty();
         let index = self.parked.iter().position(over).filter(|_| !self.has_failed_of(key));
         index.map(|index| self.parked.swap_remove(index)).is_some()
     }
 
-    fn has_failed_of(&self, key: &Arc<str>) -> bool {
+    fn has_failed_of(&self, key: &OrderKey) -> bool {
         self.failed.iter().any(|batch| batch.key.as_ref() == Some(key))
     }
 
@@ -152,12 +141,12 @@ impl Lane {
 
     /// The next records of a parked key without failed ones. It stays parked until they are dealt with, so that its
     /// order is kept.
-    pub(crate) fn release(&mut self, limits: &BatchLimits) -> Option<(Arc<str>, RecordRanges)> {
+    pub(crate) fn release(&mut self, limits: &BatchLimits) -> Option<(OrderKey, RecordRanges)> {
         let parked = self.releasable()?;
         let Parked { key, behind } = &mut self.parked[parked];
         let (next, rest) = behind.split_at(limits.records);
         *behind = rest;
-        Some((Arc::clone(key), next))
+        Some((key.clone(), next))
     }
 
     /// Whether `release` has records to give.
@@ -175,7 +164,7 @@ impl Lane {
             if limits.bytes != usize::MAX {
                 let mut fits = range.from;
                 while fits < to {
-                    let size = tracker.record(fits).map_or(0, |record| record.data.len());
+                    let size = tracker.record(fits).map_or(0, |record| record.data().len());
                     if size > weight && (fits > range.from || !taken.is_empty()) {
                         break;
                     }
@@ -251,7 +240,7 @@ fn bytes(range: RecordRange, tracker: &Tracker, limits: &BatchLimits) -> usize {
     if limits.bytes == usize::MAX {
         return 0;
     }
-    (range.from..range.to).filter_map(|number| tracker.record(number)).map(|record| record.data.len()).sum()
+    (range.from..range.to).filter_map(|number| tracker.record(number)).map(|record| record.data().len()).sum()
 }
 
 #[cfg(test)]

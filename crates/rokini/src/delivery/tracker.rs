@@ -201,7 +201,7 @@ impl Tracker {
 }
 
 fn bytes_of(records: &[Record]) -> usize {
-    records.iter().map(|record| record.data.len()).sum()
+    records.iter().map(|record| record.data().len()).sum()
 }
 
 #[cfg(test)]

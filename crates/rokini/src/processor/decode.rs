@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 
 use rokini_lease::SequenceNumber;
 
@@ -10,7 +9,7 @@ use super::batch::Batch;
 use crate::types::failure::HandlerError;
 use crate::types::record::Record;
 
-/// Reads a value out of a record. Closures do it too: `|record: &Record| Ok(Order::decode(&record.data[..])?)`.
+/// Reads a value out of a record. Closures do it too: `|record: &Record| Ok(Order::decode(record.data())?)`.
 ///
 /// To be quick and without effects: it is called for each delivery of a record, in the shard's own task.
 pub trait Decode: Send + Sync + 'static {
@@ -68,7 +67,7 @@ impl<T: serde::de::DeserializeOwned + Send + 'static> Decode for Json<T> {
     type Value = T;
 
     fn decode(&self, record: &Record) -> Result<T, HandlerError> {
-        Ok(serde_json::from_slice(&record.data)?)
+        Ok(serde_json::from_slice(record.data())?)
     }
 }
 
@@ -79,7 +78,7 @@ impl<T: serde::de::DeserializeOwned + Send + 'static> Decode for Json<T> {
 #[derive(Debug)]
 pub struct DecodeError {
     sequence_number: SequenceNumber,
-    partition_key: Arc<str>,
+    partition_key: Option<Box<str>>,
     bytes: usize,
     source: HandlerError,
 }
@@ -88,8 +87,8 @@ impl DecodeError {
     fn new(record: &Record, source: HandlerError) -> Self {
         Self {
             sequence_number: record.sequence_number,
-            partition_key: Arc::clone(&record.partition_key),
-            bytes: record.data.len(),
+            partition_key: record.partition_key().map(Box::from),
+            bytes: record.data().len(),
             source,
         }
     }
@@ -103,11 +102,12 @@ impl DecodeError {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sequence_number, partition_key, bytes, .. } = self;
-        write!(
-            f,
-            "record {sequence_number} with partition key `{partition_key}` ({bytes} bytes) cannot be decoded"
-        )
+        write!(f, "record {} ", self.sequence_number)?;
+        match &self.partition_key {
+            Some(key) => write!(f, "with partition key `{key}`")?,
+            None => f.write_str("without a partition key")?,
+        }
+        write!(f, " ({} bytes) cannot be decoded", self.bytes)
     }
 }
 
@@ -132,7 +132,7 @@ impl Record {
     /// [`DecodeError`], which names the record.
     #[cfg(feature = "json")]
     pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, DecodeError> {
-        serde_json::from_slice(&self.data).map_err(|error| DecodeError::new(self, error.into()))
+        serde_json::from_slice(self.data()).map_err(|error| DecodeError::new(self, error.into()))
     }
 }
 

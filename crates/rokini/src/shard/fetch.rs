@@ -75,14 +75,14 @@ impl Fetch {
             let Some(mut fetched) = next else { continue };
             self.report_gap(&fetched).await;
             // Each record is visited once, for all that is to be known of it.
-            let (mut data, mut keys) = (0, 0);
+            let (mut data, mut size) = (0, 0);
             for record in &mut fetched.records {
                 record.set_origin(&key);
-                data += record.data.len();
-                keys += record.partition_key.len();
+                data += record.data().len();
+                size += record.size();
             }
             // From here to the hand-over nothing waits: a reader that was replaced hands on nothing, any other all.
-            if !self.progress.answered(number, &fetched, data + keys) {
+            if !self.progress.answered(number, &fetched, size) {
                 return;
             }
             if fetched.records.is_empty() && fetched.end.is_none() {

@@ -1,6 +1,7 @@
 //! What user code gets: records.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,18 +10,15 @@ use rokini_lease::{LeaseKey, Position, Progress, SequenceNumber, ShardId, Stream
 
 /// One user record.
 ///
-/// Cloning is cheap: the data are shared. A record's data may be a slice of the whole response it came in, and
-/// keep that (up to 10 MB) alive; copy them out when you keep a record for long.
+/// Data and partition key are slices of the answer that brought the record: cloning counts a reference, and nothing is
+/// copied or allocated on the way to the handler. So a single record that is kept holds the whole answer in memory (up to
+/// 10 MB): keep [`Record::into_owned`] instead.
 ///
 /// A record remembers which hold of which shard delivered it, so that it can be checkpointed there and nowhere
 /// else. Records are equal when what they carry is equal, wherever they come from.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Record {
-    /// The payload.
-    pub data: Bytes,
-    /// The partition key the producer chose.
-    pub partition_key: Arc<str>,
     /// The sequence number of the stream record.
     pub sequence_number: SequenceNumber,
     /// Which user record inside an aggregated stream record, from 0; `None` in a plain record. A source that sets it
@@ -29,14 +27,46 @@ pub struct Record {
     /// When the stream received the record, in milliseconds since the Unix epoch. Approximate, by the stream's
     /// clock.
     pub arrival_millis: u64,
+    /// What has the data and the key: one reference for both.
+    buffer: Bytes,
+    /// The data in it.
+    data: Part,
+    /// The partition key in it: UTF-8, or [`Part::NONE`].
+    key: Part,
     /// Where it comes from. Each hold of a lease has an `Arc` of its own, by which its records are known.
     origin: Option<Arc<LeaseKey>>,
 }
 
+/// From where to where in a buffer. Answers have 10 MB, so 32 bits reach far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    start: u32,
+    end: u32,
+}
+
+impl Part {
+    /// What is not there.
+    const NONE: Self = Self { start: u32::MAX, end: u32::MAX };
+
+    fn new(range: Range<usize>) -> Self {
+        // Past the largest offset there is nothing: what cannot be addressed reads as empty, and `of` checks bounds.
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX - 1);
+        Self { start: offset(range.start), end: offset(range.end) }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    fn of(self, buffer: &[u8]) -> Option<&[u8]> {
+        buffer.get(self.range())
+    }
+}
+
 impl PartialEq for Record {
     fn eq(&self, other: &Self) -> bool {
-        self.data == other.data
-            && self.partition_key == other.partition_key
+        self.data() == other.data()
+            && self.partition_key() == other.partition_key()
             && self.sequence_number == other.sequence_number
             && self.sub_sequence_number == other.sub_sequence_number
             && self.arrival_millis == other.arrival_millis
@@ -46,21 +76,86 @@ impl PartialEq for Record {
 impl Eq for Record {}
 
 impl Record {
-    /// A plain record; for tests of processors and for other sources.
+    /// A plain record; for tests of processors and for other sources. Copies the data: a source that has them in a buffer
+    /// takes [`Record::from_buffer`].
     pub fn new(
         sequence_number: SequenceNumber,
-        partition_key: impl Into<Arc<str>>,
-        data: impl Into<Bytes>,
+        partition_key: impl AsRef<str>,
+        data: impl AsRef<[u8]>,
+        arrival_millis: u64,
+    ) -> Self {
+        Self::joined(sequence_number, Some(partition_key.as_ref()), data.as_ref(), arrival_millis)
+    }
+
+    /// A plain record that was put without a partition key.
+    pub fn without_key(sequence_number: SequenceNumber, data: impl AsRef<[u8]>, arrival_millis: u64) -> Self {
+        Self::joined(sequence_number, None, data.as_ref(), arrival_millis)
+    }
+
+    fn joined(number: SequenceNumber, key: Option<&str>, data: &[u8], arrival_millis: u64) -> Self {
+        let key_len = key.map_or(0, str::len);
+        let buffer: Bytes = [key.unwrap_or_default().as_bytes(), data].concat().into();
+        let data = key_len..buffer.len();
+        Self::from_buffer(number, buffer, data, key.map(|_| 0..key_len), arrival_millis)
+    }
+
+    /// A plain record whose data and partition key lie in a buffer; nothing is copied. Ranges that reach beyond the buffer,
+    /// and a key that is no UTF-8, are none.
+    #[must_use]
+    pub fn from_buffer(
+        sequence_number: SequenceNumber,
+        buffer: Bytes,
+        data: Range<usize>,
+        partition_key: Option<Range<usize>>,
         arrival_millis: u64,
     ) -> Self {
         Self {
-            data: data.into(),
-            partition_key: partition_key.into(),
             sequence_number,
             sub_sequence_number: None,
             arrival_millis,
+            buffer,
+            data: Part::new(data),
+            key: partition_key.map_or(Part::NONE, Part::new),
             origin: None,
         }
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        self.data.of(&self.buffer).unwrap_or_default()
+    }
+
+    /// The payload as bytes that can be kept: a reference to the answer it came in, which stays in memory with it.
+    #[must_use]
+    pub fn data_bytes(&self) -> Bytes {
+        let range = self.data.range();
+        if range.end <= self.buffer.len() && range.start <= range.end {
+            self.buffer.slice(range)
+        } else {
+            Bytes::new()
+        }
+    }
+
+    /// The partition key that the producer chose. `None` where the record has none: other writers than the API's put such
+    /// records. Its lane and its parking go by its sequence number then.
+    #[must_use]
+    pub fn partition_key(&self) -> Option<&str> {
+        self.key.of(&self.buffer).and_then(|key| std::str::from_utf8(key).ok())
+    }
+
+    /// The same record with data and key of its own, for those that are kept: it holds no answer in memory.
+    #[must_use]
+    pub fn into_owned(self) -> Self {
+        let owned =
+            Self::joined(self.sequence_number, self.partition_key(), self.data(), self.arrival_millis);
+        Self { sub_sequence_number: self.sub_sequence_number, origin: self.origin, ..owned }
+    }
+
+    /// The bytes that count against the limits of a shard: data and key.
+    pub(crate) fn size(&self) -> usize {
+        let key = self.key.range();
+        self.data().len() + key.end.saturating_sub(key.start)
     }
 
     /// The same record as one of this shard. For tests of processors; a consumer does it by itself, whatever its
@@ -116,9 +211,9 @@ impl fmt::Debug for Record {
             .field("shard", &self.shard_id())
             .field("sequence_number", &self.sequence_number)
             .field("sub_sequence_number", &self.sub_sequence_number)
-            .field("partition_key", &self.partition_key)
+            .field("partition_key", &self.partition_key())
             .field("arrival_millis", &self.arrival_millis)
-            .field("bytes", &self.data.len())
+            .field("bytes", &self.data().len())
             .finish()
     }
 }
@@ -139,9 +234,39 @@ mod tests {
         assert!(!known.delivered_by(&Arc::new(key)));
     }
 
+    #[test]
+    fn e1_a_record_without_a_partition_key_is_one_that_says_so() {
+        let number = SequenceNumber::from(1);
+        let (none, empty) = (Record::without_key(number, "data", 7), Record::new(number, "", "data", 7));
+        assert_eq!((none.partition_key(), empty.partition_key()), (None, Some("")));
+        assert_eq!((none.data(), none.size()), (&b"data"[..], 4));
+        assert_ne!(none, empty);
+        assert_eq!(none.clone().into_owned(), none);
+    }
+
+    #[test]
+    fn data_and_key_are_slices_until_the_record_is_owned() {
+        let buffer = Bytes::from_static(b"..key..data..");
+        let within = |bytes: &[u8]| buffer.as_ptr_range().contains(&bytes.as_ptr());
+        let number = SequenceNumber::from(1);
+        let record = Record::from_buffer(number, buffer.clone(), 7..11, Some(2..5), 7);
+        assert_eq!((record.data(), record.partition_key(), record.size()), (&b"data"[..], Some("key"), 7));
+        assert!(within(record.data()) && within(record.partition_key().unwrap().as_bytes()));
+        assert!(within(&record.clone().data_bytes()));
+        let owned = record.clone().into_owned();
+        assert_eq!(owned, record);
+        assert!(!within(owned.data()) && !within(owned.partition_key().unwrap().as_bytes()));
+        // What is not in the buffer is not there.
+        let outside = Record::from_buffer(number, buffer, 7..99, Some(50..99), 7);
+        assert_eq!(
+            (outside.data(), outside.data_bytes(), outside.partition_key()),
+            (&b""[..], Bytes::new(), None)
+        );
+    }
+
     /// There are thousands of them in memory, and each delivery moves them.
     #[test]
     fn a_record_stays_small() {
-        assert!(size_of::<Record>() <= 112, "{}", size_of::<Record>());
+        assert!(size_of::<Record>() <= 104, "{}", size_of::<Record>());
     }
 }

@@ -53,7 +53,7 @@ impl Log {
         self.0.seen.lock().unwrap().push(Seen {
             stream: batch.shard().stream().clone(),
             shard: batch.shard().shard_id().clone(),
-            text: String::from_utf8(record.data.to_vec()).unwrap(),
+            text: String::from_utf8(record.data().to_vec()).unwrap(),
             sequence: record.sequence_number,
             worker: batch.shard().worker().name.to_string(),
             at: Instant::now(),

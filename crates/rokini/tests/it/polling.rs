@@ -46,7 +46,7 @@ fn put(kinesis: &LocalKinesis, names: impl IntoIterator<Item = String>) -> Vec<S
 }
 
 fn names(fetched: &ReadResponse) -> Vec<String> {
-    fetched.records.iter().map(|record| String::from_utf8(record.data.to_vec()).unwrap()).collect()
+    fetched.records.iter().map(|record| String::from_utf8(record.data().to_vec()).unwrap()).collect()
 }
 
 async fn next_names(reader: &mut dyn ShardReader) -> Vec<String> {
@@ -73,7 +73,7 @@ async fn records_come_as_they_were_put() {
     assert_eq!(names(&fetched), (0..500).map(|number| format!("record {number}")).collect::<Vec<_>>());
     for (record, number) in fetched.records.iter().zip(&numbers) {
         assert_eq!(record.sequence_number, *number);
-        assert_eq!(record.partition_key.as_bytes(), &record.data[..]);
+        assert_eq!(record.partition_key().unwrap().as_bytes(), record.data());
         assert!((before..=after).contains(&record.arrival_millis), "{before} {record:?} {after}");
     }
     assert_eq!((fetched.millis_behind_latest, fetched.end), (0, None));

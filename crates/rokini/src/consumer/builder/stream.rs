@@ -29,7 +29,7 @@ const WAITING: usize = 64;
 
 /// A record, or a batch, from a stream of them. It is done once it is acked; dropped, it comes again.
 ///
-/// What is read of it goes to the record or batch itself: `delivered.data`, `delivered.len()`.
+/// What is read of it goes to the record or batch itself: `delivered.data()`, `delivered.len()`.
 #[derive(Debug)]
 #[must_use = "what is dropped without an ack comes again"]
 pub struct Delivered<T> {
@@ -194,7 +194,7 @@ impl ConsumerBuilder {
     ///
     /// let mut records = builder.into_stream().await?;
     /// while let Some(record) = records.try_next().await? {
-    ///     println!("{}: {} bytes", record.partition_key, record.data.len());
+    ///     println!("{:?}: {} bytes", record.partition_key(), record.data().len());
     ///     record.ack();
     /// }
     /// # Ok(())

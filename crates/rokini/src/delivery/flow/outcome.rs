@@ -1,6 +1,5 @@
 //! What a call, an ack or the dead-letter sink makes of records.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
@@ -13,6 +12,7 @@ use crate::delivery::acks::{Ack, AckOutcome};
 use crate::delivery::event::DeliveryEvent;
 use crate::delivery::failed_batch::{BatchStage, FailedBatch};
 use crate::delivery::failure_policy::FailureAction;
+use crate::delivery::order_key::OrderKey;
 use crate::delivery::ranges::RecordRanges;
 use crate::delivery::unacked::CallOrigin;
 use crate::types::backoff::DELIVERY;
@@ -131,7 +131,7 @@ impl Flow {
     fn park(&mut self, lane: usize, mut batch: FailedBatch, first: SequenceNumber) {
         // The record may be done meanwhile, and gone.
         let record = batch.records.start().and_then(|number| self.tracker.record(number));
-        let key = batch.key.take().or_else(|| record.map(|record| Arc::clone(&record.partition_key)));
+        let key = batch.key.take().or_else(|| record.map(OrderKey::of));
         let lane = &mut self.lanes[lane].lane;
         if let Some(key) = &key
             && lane.park(key, &self.tracker, &self.settings.limits)

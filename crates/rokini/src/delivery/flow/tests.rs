@@ -41,7 +41,7 @@ fn records(from: u64, keys: &[&str]) -> Vec<Record> {
 }
 
 fn add(flow: &mut Flow, records: Vec<Record>, now: Instant) {
-    let bytes = records.iter().map(|record| record.data.len()).sum();
+    let bytes = records.iter().map(|record| record.data().len()).sum();
     flow.add(records, bytes, 0, now);
 }
 

@@ -41,7 +41,7 @@ async fn builder(kinesis: &LocalKinesis, store: &MemoryStore) -> ConsumerBuilder
         .set(ConfigKey::OnFailure, OnFailure::DeadLetter.to_string())
         .set(ConfigKey::MaxAttempts, "2")
         .for_each_batch(|batch| async move {
-            match batch.iter().any(|record| &record.data[..] == b"poison") {
+            match batch.iter().any(|record| record.data() == b"poison") {
                 true => Err("poison".into()),
                 false => Ok(()),
             }
@@ -88,7 +88,7 @@ async fn until_position(store: &MemoryStore, wanted: Position) {
 
 fn is_the_poison(entry: &DeadLetterEntry, positions: &[Position]) {
     assert_eq!(Position::after(entry.sequence_number.parse().unwrap()), positions[4]);
-    assert_eq!((&entry.data().unwrap()[..], entry.partition_key.as_str()), (&b"poison"[..], "key 4"));
+    assert_eq!((&entry.data().unwrap()[..], entry.partition_key.as_deref()), (&b"poison"[..], Some("key 4")));
     assert_eq!((entry.failure.as_str(), entry.attempts), ("poison", 2));
     assert!(entry.first_failure_millis.is_some());
 }

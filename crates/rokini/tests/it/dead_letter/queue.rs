@@ -158,9 +158,9 @@ async fn a_letter_becomes_messages_that_say_where_from_and_why() {
     let queue = queue.lock().unwrap();
     assert_eq!(queue.requests, [10, 10, 3]);
     for (entry, record) in queue.entries().iter().zip(&given.records) {
-        assert_eq!(entry.data().unwrap(), record.data);
+        assert_eq!(entry.data().unwrap(), record.data());
         assert_eq!(entry.key, given.key(record));
-        assert_eq!((entry.partition_key.as_str(), entry.epoch), ("ann", 3));
+        assert_eq!((entry.partition_key.as_deref(), entry.epoch), (Some("ann"), 3));
         assert_eq!(entry.failure, "panic: no such customer");
     }
 }

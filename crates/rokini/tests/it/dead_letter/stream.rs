@@ -49,7 +49,7 @@ async fn a_letter_keeps_its_partition_keys_and_says_where_from_and_why() {
     assert_eq!(found.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["ann", "bob"]);
     for ((_, data), record) in found.iter().zip(&given.records) {
         let entry = DeadLetterEntry::parse(data).unwrap();
-        assert_eq!(entry.data().unwrap(), record.data);
+        assert_eq!(entry.data().unwrap(), record.data());
         assert_eq!(entry.key, given.key(record));
         assert_eq!((entry.epoch, entry.failure.as_str()), (3, "panic: no such customer"));
     }
@@ -127,7 +127,7 @@ async fn a1_p9_ten_mebibytes_are_kept_byte_by_byte() {
     let records = kept(&kinesis);
     assert!(records.len() > 10, "{} parts", records.len());
     let entries = records.iter().map(|record| DeadLetterEntry::parse(&record.data).unwrap()).collect();
-    assert_eq!(put_together(entries), given.records[0].data);
+    assert_eq!(put_together(entries), given.records[0].data());
 
     // As it was: the stream has to take it.
     let raw = sink(&kinesis).await.raw();
@@ -136,7 +136,7 @@ async fn a1_p9_ten_mebibytes_are_kept_byte_by_byte() {
     assert!(error.to_string().contains("`MaxRecordSizeInKiB`"), "{error}");
     allow_ten_mebibytes(&kinesis);
     raw.put(&given).await.unwrap();
-    assert_eq!(kept(&kinesis).last().unwrap().data[..], given.records[0].data[..]);
+    assert_eq!(&kept(&kinesis).last().unwrap().data[..], given.records[0].data());
     // And with room in the stream there are fewer parts.
     let before = kept(&kinesis).len();
     sink(&kinesis).await.max_record_size(10 << 20).put(&given).await.unwrap();

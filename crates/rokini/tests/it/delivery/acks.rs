@@ -25,7 +25,7 @@ impl Tokens {
 
     fn keep(&self, batch: Batch) {
         for (record, token) in batch.into_acks() {
-            self.0.lock().unwrap().insert(String::from_utf8(record.data.to_vec()).unwrap(), token);
+            self.0.lock().unwrap().insert(String::from_utf8(record.data().to_vec()).unwrap(), token);
         }
     }
 }

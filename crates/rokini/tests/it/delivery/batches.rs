@@ -19,7 +19,7 @@ fn joining(building: ConsumerBuilder, log: &Log) -> (ConsumerBuilder, Batches) {
     let (log, batches) = (log.clone(), Batches::default());
     let joined = Arc::clone(&batches);
     let building = building.for_each_batch(move |batch| {
-        let text: Vec<u8> = batch.iter().flat_map(|record| record.data.to_vec()).collect();
+        let text: Vec<u8> = batch.iter().flat_map(|record| record.data().to_vec()).collect();
         joined.lock().unwrap().push(String::from_utf8(text).unwrap());
         log.add(&batch);
         async { Ok(()) }

@@ -47,7 +47,7 @@ fn failing(
     let (log, left) = (log.clone(), Arc::new(AtomicUsize::new(times)));
     builder.handler_timeout(Duration::from_secs(7)).for_each_batch(move |batch| {
         log.add(&batch);
-        let poisoned = batch.iter().any(|record| record.data == text.as_bytes());
+        let poisoned = batch.iter().any(|record| record.data() == text.as_bytes());
         let fails =
             poisoned && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
         async move { if fails { fail(way).await } else { Ok(()) } }
@@ -130,7 +130,7 @@ async fn c1_for_each_repeats_the_failing_record_only() {
     stream.put_all(0, &["a", "b", "bad", "c"]);
     let (calls, left) = (Arc::clone(&log), Arc::new(AtomicUsize::new(3)));
     let building = builder(&stream, store, "w").for_each(move |record: Record| {
-        let text = String::from_utf8(record.data.to_vec()).unwrap();
+        let text = String::from_utf8(record.data().to_vec()).unwrap();
         calls.lock().unwrap().push(text.clone());
         let fails = text == "bad"
             && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();

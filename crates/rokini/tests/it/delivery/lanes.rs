@@ -66,7 +66,12 @@ impl RecordProcessor for Random {
             return failure("sometimes");
         }
         for record in &batch {
-            self.keys.lock().unwrap().entry(record.partition_key.to_string()).or_default().insert(self.lane);
+            self.keys
+                .lock()
+                .unwrap()
+                .entry(record.partition_key().unwrap().to_owned())
+                .or_default()
+                .insert(self.lane);
         }
         self.log.add(&batch);
         Ok(())
@@ -110,7 +115,7 @@ async fn c11_failing_lane_changes_nothing_for_the_others_until_the_lookahead_is_
     let (stream, store, log) = (Stream::new(1).per_read(10), MemoryStore::new(), Log::default());
     let calls = log.clone();
     let building = builder(&stream, store.clone(), "w").concurrency(4).for_each_batch(move |batch| {
-        let poisoned = batch.iter().any(|record| record.data == "bad");
+        let poisoned = batch.iter().any(|record| record.data() == b"bad");
         if !poisoned {
             calls.add(&batch);
         }

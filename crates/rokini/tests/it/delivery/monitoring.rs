@@ -198,7 +198,7 @@ async fn c1_t2_metrics_count_what_was_done_failed_and_throttled() {
         move |batch: Batch| {
             let first = !log.texts().iter().any(|text| text == "bad");
             log.add(&batch);
-            let fails = first && batch.iter().any(|record| &record.data[..] == b"bad");
+            let fails = first && batch.iter().any(|record| record.data() == b"bad");
             async move { if fails { failure("no") } else { Ok(()) } }
         }
     };

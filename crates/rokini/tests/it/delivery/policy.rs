@@ -20,7 +20,7 @@ pub fn poisoned(building: ConsumerBuilder, log: &Log) -> ConsumerBuilder {
     let log = log.clone();
     building.for_each_batch(move |batch| {
         log.add(&batch);
-        let fails = batch.iter().any(|record| record.data.starts_with(b"bad"));
+        let fails = batch.iter().any(|record| record.data().starts_with(b"bad"));
         async move { if fails { failure("poison") } else { Ok(()) } }
     })
 }
@@ -81,7 +81,7 @@ async fn a1_poison_record_of_a_large_batch_is_found_in_log_n_calls() {
     let building = builder(&stream, store.clone(), "w").on_failure(OnFailure::Skip).max_attempts(1);
     let running = Running::start(building.for_each_batch(move |batch| {
         *counted.lock().unwrap() += 1;
-        let fails = batch.iter().any(|record| record.data == "bad");
+        let fails = batch.iter().any(|record| record.data() == b"bad");
         async move { if fails { failure("poison") } else { Ok(()) } }
     }))
     .await;
@@ -166,7 +166,7 @@ async fn c1_parked_key_waits_with_its_own_back_off_while_others_go_on() {
     let building =
         builder(&stream, store.clone(), "w").park(true).set(rokini::ConfigKey::MaxOutstandingRecords, "20");
     let running = Running::start(building.for_each_batch(move |batch| {
-        let fails = batch.iter().any(|record| record.data == "bad") && !*mended.lock().unwrap();
+        let fails = batch.iter().any(|record| record.data() == b"bad") && !*mended.lock().unwrap();
         if fails {
             tried.add(&batch);
         } else {
@@ -275,7 +275,7 @@ async fn a1_dead_letter_is_confirmed_before_the_position_passes() {
     until_position(&store, after(3)).await;
     let letters = sink.0.lock().unwrap().1.clone();
     let [letter] = &letters[..] else { panic!("{letters:?}") };
-    assert_eq!(letter.records.iter().map(|record| &record.data[..]).collect::<Vec<_>>(), [b"bad"]);
+    assert_eq!(letter.records.iter().map(|record| record.data()).collect::<Vec<_>>(), [b"bad"]);
     assert_eq!((letter.attempts, letter.failure.to_string()), (4, "poison".to_owned()));
     let failing_for = stream.now() - letter.first_failure_millis.unwrap();
     assert!((7_000..120_000).contains(&failing_for), "{failing_for} ms");

@@ -79,7 +79,7 @@ impl DeadLetterSink for RandomSink {
         if self.1.lock().unwrap().random_bool(0.3) {
             return Err(Error::new(rokini::ErrorKind::Retry, "full"));
         }
-        let numbers = letter.records.iter().map(|record| text(&record.data));
+        let numbers = letter.records.iter().map(|record| text(record.data()));
         self.0.lock().unwrap().dead.extend(numbers);
         Ok(())
     }
@@ -104,13 +104,13 @@ impl RandomHandler {
 impl RecordProcessor for RandomHandler {
     async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
         assert!(!batch.is_empty() && batch.len() <= self.scenario.batch);
-        let numbers: Vec<u64> = batch.iter().map(|record| text(&record.data)).collect();
+        let numbers: Vec<u64> = batch.iter().map(|record| text(record.data())).collect();
         assert!(numbers.is_sorted());
         sleep(Duration::from_millis(self.rng.random_range(0..30))).await;
         if self.scenario.tokens {
             for (record, token) in batch.into_acks() {
                 let (number, wait) =
-                    (text(&record.data), Duration::from_millis(self.rng.random_range(0..200)));
+                    (text(record.data()), Duration::from_millis(self.rng.random_range(0..200)));
                 let (fails, outcomes) =
                     (self.is_poison(number) || self.rng.random_bool(0.05), Arc::clone(&self.outcomes));
                 tokio::spawn(async move {

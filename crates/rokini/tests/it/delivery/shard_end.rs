@@ -255,7 +255,7 @@ impl RecordProcessor for Flushing {
         self.log.add(&batch);
         let of_parent = *batch.shard().shard_id() == shard_id(0);
         for (record, token) in batch.into_acks() {
-            let first = !before.iter().any(|text| text.as_bytes() == record.data);
+            let first = !before.iter().any(|text| text.as_bytes() == record.data());
             if first && of_parent { self.kept.lock().unwrap().push(token) } else { token.ack() }
         }
         Ok(())

@@ -71,7 +71,7 @@ async fn g1_slow_handler_is_abandoned_at_the_deadline_and_what_is_done_is_stored
         .checkpoint_interval(Duration::from_secs(3_600))
         .for_each_batch(move |batch| {
             calls.add(&batch);
-            let hangs = batch.records()[0].data == "stuck";
+            let hangs = batch.records()[0].data() == b"stuck";
             seen.lock().unwrap().replace(batch);
             async move {
                 if hangs {
@@ -318,7 +318,7 @@ async fn g3_clean_stop_costs_one_write_a_shard() {
     let calls = log.clone();
     let running = Running::start(builder(&stream, store.clone(), "w").for_each_batch(move |batch| {
         calls.add(&batch);
-        let slow = batch.records()[0].data == "slow";
+        let slow = batch.records()[0].data() == b"slow";
         async move {
             // Longer than the checkpoint interval, with a position that is done and not stored.
             sleep(Duration::from_secs(if slow { 15 } else { 0 })).await;

@@ -49,7 +49,7 @@ impl RecordProcessor for Once {
         let texts: Vec<_> = batch
             .iter()
             .filter(is_new)
-            .map(|record| String::from_utf8_lossy(&record.data).into_owned())
+            .map(|record| String::from_utf8_lossy(record.data()).into_owned())
             .collect();
         let last = batch.records().last().unwrap();
         let prepared = batch.prepare_checkpoint(last, self.next.to_be_bytes().to_vec()).await?;

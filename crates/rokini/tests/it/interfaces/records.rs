@@ -15,7 +15,7 @@ use crate::harness::{Log, Running, after, builder, leases, position, until_lease
 use crate::stream::{Op, Stream, shard_id};
 
 fn text(record: &Record) -> String {
-    String::from_utf8(record.data.to_vec()).unwrap()
+    String::from_utf8(record.data().to_vec()).unwrap()
 }
 
 async fn start(builder: ConsumerBuilder) -> Deliveries<Record> {

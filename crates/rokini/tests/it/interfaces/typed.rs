@@ -25,7 +25,7 @@ fn values_may_borrow_and_errors_name_the_record() {
     let error: DecodeError = record.json::<Order>().unwrap_err();
     assert_eq!(error.sequence_number(), SequenceNumber::from(7));
     assert_eq!(error.to_string(), "record 7 with partition key `ann` (12 bytes) cannot be decoded");
-    let decoder = |record: &Record| Ok(std::str::from_utf8(&record.data)?.len());
+    let decoder = |record: &Record| Ok(std::str::from_utf8(record.data())?.len());
     assert_eq!(record.decode(&decoder).unwrap(), 12);
 }
 

@@ -13,7 +13,7 @@ use crate::source::stream_source::StreamSource;
 use crate::source::testing::{Bench, EPOCH_MILLIS, Instead, shard};
 
 fn data(fetched: &ReadResponse) -> Vec<String> {
-    fetched.records.iter().map(|record| String::from_utf8(record.data.to_vec()).unwrap()).collect()
+    fetched.records.iter().map(|record| String::from_utf8(record.data().to_vec()).unwrap()).collect()
 }
 
 /// Ends a test that would go on for ever: virtual time passes as fast as it is waited for.
