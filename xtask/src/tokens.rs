@@ -1,8 +1,7 @@
-//! Rust source as words and punctuation, without comments, without the contents of strings, and, where asked, without
-//! what is compiled for tests only.
+//! Rust source as words and punctuation, without the contents of strings, and, where asked, without what is compiled for
+//! tests only.
 
-use std::iter::Peekable;
-use std::str::Chars;
+use proc_macro2::{TokenStream, TokenTree};
 
 /// A word (names, keywords, numbers), a sign, or a literal in quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +10,7 @@ pub(crate) enum Kind {
     Word(String),
     /// One sign; `::` is two of them.
     Sign(char),
-    /// A string, a character or a lifetime.
+    /// A string or a character; a documentation comment is an attribute with one.
     Quoted,
 }
 
@@ -39,177 +38,38 @@ impl Token {
     }
 }
 
-struct Lexer<'a> {
-    rest: Peekable<Chars<'a>>,
-    line: usize,
-}
-
-impl Lexer<'_> {
-    fn next(&mut self) -> Option<char> {
-        let next = self.rest.next();
-        if next == Some('\n') {
-            self.line += 1;
-        }
-        next
-    }
-
-    fn peek(&mut self) -> Option<char> {
-        self.rest.peek().copied()
-    }
-
-    fn line_comment(&mut self) {
-        while self.peek().is_some_and(|next| next != '\n') {
-            self.next();
-        }
-    }
-
-    /// The rest of a block comment; they nest.
-    fn block_comment(&mut self) {
-        let mut depth = 1;
-        let mut last = ' ';
-        while depth > 0
-            && let Some(next) = self.next()
-        {
-            match (last, next) {
-                ('/', '*') => depth += 1,
-                ('*', '/') => depth -= 1,
-                _ => {
-                    last = next;
-                    continue;
-                }
-            }
-            last = ' ';
-        }
-    }
-
-    /// The rest of a string whose first quote is gone.
-    fn string(&mut self) {
-        while let Some(next) = self.next() {
-            match next {
-                '\\' => drop(self.next()),
-                '"' => return,
-                _ => {}
-            }
-        }
-    }
-
-    /// A raw string from its hashes on. False: they begin a raw name, which is still to come.
-    fn raw_string(&mut self) -> bool {
-        let mut hashes = 0;
-        while self.peek() == Some('#') {
-            self.next();
-            hashes += 1;
-        }
-        if self.peek() != Some('"') {
-            return false;
-        }
-        self.next();
-        let mut seen = None;
-        while let Some(next) = self.next() {
-            seen = match (next, seen) {
-                ('"', _) => Some(0),
-                ('#', Some(count)) => Some(count + 1),
-                _ => None,
-            };
-            if seen == Some(hashes) {
-                break;
-            }
-        }
-        true
-    }
-
-    /// A character or a lifetime, from after its quote.
-    fn quote(&mut self) {
-        match self.next() {
-            Some('\\') => {
-                self.next();
-                while self.next().is_some_and(|next| next != '\'') {}
-            }
-            Some(first) if first.is_alphanumeric() || first == '_' => {
-                if self.peek() == Some('\'') {
-                    self.next();
-                    return;
-                }
-                while self.peek().is_some_and(is_of_word) {
-                    self.next();
-                }
-            }
-            _ => drop(self.next()),
-        }
-    }
-
-    fn word(&mut self, first: char) -> String {
-        let mut word = String::from(first);
-        while let Some(next) = self.peek().filter(|next| is_of_word(*next)) {
-            word.push(next);
-            self.next();
-        }
-        word
-    }
-
-    fn token(&mut self, first: char) -> Option<Kind> {
-        if first.is_whitespace() {
-            return None;
-        }
-        if is_of_word(first) {
-            let word = self.word(first);
-            let prefix = matches!(word.as_str(), "r" | "b" | "br" | "c" | "cr");
-            return Some(match self.peek() {
-                Some('"') if prefix && !word.contains('r') => {
-                    self.next();
-                    self.string();
-                    Kind::Quoted
-                }
-                Some('"' | '#') if prefix && word.contains('r') => {
-                    if self.raw_string() {
-                        Kind::Quoted
-                    } else {
-                        let first = self.next()?;
-                        Kind::Word(self.word(first))
-                    }
-                }
-                Some('\'') if word == "b" => {
-                    self.next();
-                    self.quote();
-                    Kind::Quoted
-                }
-                _ => Kind::Word(word),
-            });
-        }
-        match (first, self.peek()) {
-            ('/', Some('/')) => self.line_comment(),
-            ('/', Some('*')) => {
-                self.next();
-                self.block_comment();
-            }
-            ('"', _) => {
-                self.string();
-                return Some(Kind::Quoted);
-            }
-            ('\'', _) => {
-                self.quote();
-                return Some(Kind::Quoted);
-            }
-            _ => return Some(Kind::Sign(first)),
-        }
-        None
-    }
-}
-
-fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// The tokens of a file.
+/// The tokens of a file; none of one that is no Rust, which the compiler refuses.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
-    let mut lexer = Lexer { rest: text.chars().peekable(), line: 1 };
     let mut tokens = Vec::new();
-    loop {
-        let line = lexer.line;
-        let Some(first) = lexer.next() else { return tokens };
-        if let Some(kind) = lexer.token(first) {
-            tokens.push(Token { kind, line });
-        }
+    flatten(text.parse().unwrap_or_default(), &mut tokens);
+    tokens
+}
+
+fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
+    for tree in stream {
+        let line = tree.span().start().line;
+        let kind = match tree {
+            TokenTree::Group(group) => {
+                let end = group.span_close().end().line;
+                let signs = match group.delimiter() {
+                    proc_macro2::Delimiter::Parenthesis => Some(('(', ')')),
+                    proc_macro2::Delimiter::Brace => Some(('{', '}')),
+                    proc_macro2::Delimiter::Bracket => Some(('[', ']')),
+                    proc_macro2::Delimiter::None => None,
+                };
+                tokens.extend(signs.map(|(open, _)| Token { kind: Kind::Sign(open), line }));
+                flatten(group.stream(), tokens);
+                tokens.extend(signs.map(|(_, close)| Token { kind: Kind::Sign(close), line: end }));
+                continue;
+            }
+            TokenTree::Ident(name) => Kind::Word(name.to_string().trim_start_matches("r#").to_owned()),
+            TokenTree::Punct(sign) => Kind::Sign(sign.as_char()),
+            TokenTree::Literal(literal) => match literal.to_string() {
+                number if number.starts_with(|first: char| first.is_ascii_digit()) => Kind::Word(number),
+                _ => Kind::Quoted,
+            },
+        };
+        tokens.push(Token { kind, line });
     }
 }
 
@@ -335,9 +195,9 @@ mod tests {
             ("r#\"a \" b\"# c", "\"\" c"),
             ("br##\"a \"# b\"## c", "\"\" c"),
             ("b\"a\" b'\\'' '\\\\' '\\u{1F600}' '\"' x", "\"\" \"\" \"\" \"\" \"\" x"),
-            ("fn a<'b>(c: &'b str) -> char { 'd' }", "fn a < \"\" > ( c : & \"\" str ) - > char { \"\" }"),
+            ("fn a<'b>(c: &'b str) -> char { 'd' }", "fn a < ' b > ( c : & ' b str ) - > char { \"\" }"),
             ("r#type::r#fn", "type : : fn"),
-            ("1_000.5e3 .. 'a'..='z'", "1_000 . 5e3 . . \"\" . . = \"\""),
+            ("1_000.5e3 .. 'a'..='z'", "1_000.5e3 . . \"\" . . = \"\""),
         ] {
             assert_eq!(text(&tokens(source)), expected, "{source}");
         }
