@@ -9,6 +9,7 @@ use std::time::Duration;
 use rokini_lease::BillingMode;
 
 use crate::config::choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss};
+use crate::config::form::each_once;
 use crate::config::key::ConfigKey;
 use crate::config::secret;
 use crate::config::settings::Settings;
@@ -77,7 +78,7 @@ impl Deref for ConsumerConfig {
 }
 
 macro_rules! setters {
-    ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:ty $(, set($given:ty))?;)+) => {
+    ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:expr $(, set($given:ty))?;)+) => {
         /// The setters of the program, one for each key.
         impl ConsumerConfig {
             $($(
@@ -115,13 +116,7 @@ impl ConsumerConfig {
 
     /// Sets [`ConfigKey::Stream`] for the program: all streams, in place of those that were set before.
     pub fn streams(&mut self, streams: impl IntoIterator<Item = StreamRef>) -> &mut Self {
-        let mut all = Vec::new();
-        for stream in streams {
-            if !all.contains(&stream) {
-                all.push(stream);
-            }
-        }
-        self.settings.streams = all;
+        self.settings.streams = each_once(streams);
         self.origins.insert(ConfigKey::Stream, ConfigOrigin::Builder);
         self
     }
@@ -238,42 +233,34 @@ impl ConsumerConfig {
         let otlp = [Key::OtlpEndpoint, Key::OtlpHeaders, Key::OtlpInterval];
         let units = [Key::ReadCapacityUnits, Key::WriteCapacityUnits];
         let limits = [Key::MaxAttempts, Key::MaxFailureAge, Key::Bisect];
+        let has = |service| self.monitoring.contains(&service);
+        let is_provisioned = self.billing_mode != BillingMode::PayPerRequest;
+        let gives_up = self.on_failure != OnFailure::Retry;
+        let give_up = "set `on_failure` to `halt`, `skip` or `dead_letter`,";
         let rules = [
             (
                 &cloudwatch[..],
-                self.monitoring.contains(&Monitoring::CloudWatch),
+                has(Monitoring::CloudWatch),
                 Key::Monitoring,
                 "add `cloudwatch` to `monitoring`",
             ),
-            (
-                &otlp,
-                self.monitoring.contains(&Monitoring::Otlp),
-                Key::Monitoring,
-                "add `otlp` to `monitoring`",
-            ),
-            (
-                &units,
-                self.billing_mode != BillingMode::PayPerRequest,
-                Key::BillingMode,
-                "set `billing_mode = provisioned`",
-            ),
-            (
-                &limits,
-                self.on_failure != OnFailure::Retry,
-                Key::OnFailure,
-                "set `on_failure` to `halt`, `skip` or `dead_letter`,",
-            ),
+            (&otlp, has(Monitoring::Otlp), Key::Monitoring, "add `otlp` to `monitoring`"),
+            (&units, is_provisioned, Key::BillingMode, "set `billing_mode = provisioned`"),
+            (&limits, gives_up, Key::OnFailure, give_up),
             (&[Key::BillingMode], self.create_table, Key::CreateTable, "set `create_table = true`"),
         ];
         for (keys, acts, beside, how) in rules {
-            let set = keys.iter().find(|key| self.origin(**key) != ConfigOrigin::Default);
-            if let Some(key) = set.filter(|_| !acts) {
+            if let Some(key) = keys.iter().find(|key| !acts && self.is_set(**key)) {
                 let (key, beside) = (self.line(*key), self.line(beside));
                 let message = format!("{key} has no effect with {beside}: {how} or remove it");
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
         }
         Ok(())
+    }
+
+    pub(super) fn is_set(&self, key: ConfigKey) -> bool {
+        self.origin(key) != ConfigOrigin::Default
     }
 
     /// As the file has it.
@@ -283,27 +270,18 @@ impl ConsumerConfig {
 
     /// Refuses settings that would do nothing, because of `why`: each is a mistake of whoever set it.
     pub(crate) fn refuse(&self, keys: &[ConfigKey], why: &str) -> Result<(), Error> {
-        match keys.iter().find(|key| self.origin(**key) != ConfigOrigin::Default) {
-            None => Ok(()),
-            Some(key) => Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "{} (from the {}) has no effect {why}: remove it",
-                    self.line(*key),
-                    self.origin(*key)
-                ),
-            )),
-        }
+        let Some(key) = keys.iter().copied().find(|key| self.is_set(*key)) else { return Ok(()) };
+        let (line, origin) = (self.line(key), self.origin(key));
+        let message = format!("{line} (from the {origin}) has no effect {why}: remove it");
+        Err(Error::new(ErrorKind::Configuration, message))
     }
 
     /// The error for a setting that has to be there and is not.
     pub(crate) fn missing(key: ConfigKey) -> Error {
-        Error::new(
-            ErrorKind::Configuration,
-            format!(
-                "`{key}` is not set: give it to the builder, as `{}` in the environment or in the configuration file",
-                key.env_name()
-            ),
-        )
+        let message = format!(
+            "`{key}` is not set: give it to the builder, as `{}` in the environment or in the configuration file",
+            key.env_name()
+        );
+        Error::new(ErrorKind::Configuration, message)
     }
 }

@@ -7,7 +7,7 @@ use crate::config::table::settings_table;
 use crate::types::error::{Error, ErrorKind};
 
 macro_rules! keys {
-    ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:ty $(, set($given:ty))?;)+) => {
+    ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:expr $(, set($given:ty))?;)+) => {
         /// A setting of a consumer.
         ///
         /// The text form is the key of the configuration file; with `ROKINI_` in front and in capitals it is

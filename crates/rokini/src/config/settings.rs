@@ -10,19 +10,23 @@ use rokini_lease::{BillingMode, GroupId, WorkerName};
 
 use crate::config::choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss};
 use crate::config::form::{
-    Billing, Checked, Choices, CollectorUrl, DEFAULT_UNITS, Form, Headers, Most, Namespace, NoValue, Or,
-    Parsed, Resolution, Setter, Span, Stored, Streams, TableName, Unlimited, Unset, Whole,
+    DEFAULT_UNITS, Form, NONE, UNLIMITED, any_duration, billing_mode, choice, choices, cloudwatch_namespace,
+    cloudwatch_resolution, collector_url, count, count_up_to, duration_from, duration_within, headers, name,
+    optional, own_text, streams, table_name, truth_value, word_or,
 };
 use crate::config::key::ConfigKey;
 use crate::config::secret;
 use crate::config::table::settings_table;
-use crate::types::dead_letter_target::DeadLetterTarget;
+use crate::types::dead_letter_target::{self, DeadLetterTarget};
 use crate::types::failure::OnFailure;
-use crate::types::start_position::StartPosition;
+use crate::types::start_position::{self, StartPosition};
 use crate::types::stream_ref::StreamRef;
 
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:ty $(, set($given:ty))?;)+) => {
+    ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:expr $(, set($given:ty))?;)+) => {
         /// The values of all settings. What each one does, its unit and its default is written at its [`ConfigKey`].
         ///
         /// `Debug` shows them as texts, and secrets as `***`.
@@ -45,7 +49,10 @@ macro_rules! settings {
             /// Reads one value. `Err` says what would be accepted.
             pub(super) fn parse(&mut self, key: ConfigKey, text: &str) -> Result<(), String> {
                 match key {
-                    $(ConfigKey::$key => self.$field = <$form>::parse(text).ok_or_else(<$form>::accepted)?,)+
+                    $(ConfigKey::$key => {
+                        let form: Form<$type, _> = $form;
+                        self.$field = (form.parse)(text).ok_or(form.accepted)?;
+                    })+
                 }
                 self.settle_billing();
                 Ok(())
@@ -62,15 +69,18 @@ macro_rules! settings {
             /// The value as [`Settings::parse`] takes it; `None` where there is none.
             pub(super) fn text(&self, key: ConfigKey) -> Option<String> {
                 match key {
-                    $(ConfigKey::$key => <$form>::text(&self.$field),)+
+                    $(ConfigKey::$key => {
+                        let form: Form<$type, _> = $form;
+                        (form.text)(&self.$field)
+                    })+
                 }
             }
 
             $($(
                 /// The value that a program gave. `Err` has the text of what was wrong, and what would be accepted.
                 pub(super) fn $field(&mut self, value: $given) -> Result<(), (String, String)> {
-                    let checked = <$form>::check(value.into());
-                    self.$field = checked.map_err(|shown| (shown, <$form>::accepted()))?;
+                    let form: Form<$type, _> = $form;
+                    self.$field = (form.check)(value.into()).map_err(|shown| (shown, form.accepted))?;
                     self.settle_billing();
                     Ok(())
                 }

@@ -96,8 +96,8 @@ fn with_sample(key: ConfigKey) -> Settings {
         ConfigKey::ShutdownDeadline => settings.shutdown_deadline = Duration::from_secs(60),
         ConfigKey::AutoCheckpoint => settings.auto_checkpoint = false,
         ConfigKey::HandlerTimeout => settings.handler_timeout = Some(Duration::from_secs(90)),
-        ConfigKey::BatchMaxRecords => settings.batch_max_records = NonZeroUsize::new(500).unwrap(),
-        ConfigKey::BatchMaxBytes => settings.batch_max_bytes = NonZeroUsize::new(4_000).unwrap(),
+        ConfigKey::BatchMaxRecords => settings.batch_max_records = NonZeroUsize::new(500),
+        ConfigKey::BatchMaxBytes => settings.batch_max_bytes = NonZeroUsize::new(4_000),
         ConfigKey::BatchMaxWait => settings.batch_max_wait = Duration::from_secs(2),
         ConfigKey::Concurrency => settings.concurrency = NonZeroUsize::new(16).unwrap(),
         ConfigKey::MaxOutstandingRecords => {
@@ -413,6 +413,7 @@ fn t3_what_is_in_effect_is_accepted_when_it_is_read_back() {
         config.check(0).unwrap();
         let read = ConsumerConfig::from_toml_str(&config.effective()).unwrap();
         read.check(0).unwrap();
+        read.refuse(&[ConfigKey::MetricsShardLabel], "without metrics").unwrap();
         assert_eq!(*read, *config, "{keys:?}");
     }
 }

@@ -70,6 +70,9 @@ impl ConsumerConfig {
 
     /// Whether a setting may be written down beside the others: one that would change nothing is refused.
     fn has_effect(&self, key: ConfigKey) -> bool {
+        if key == ConfigKey::MetricsShardLabel && self.monitoring.is_empty() && !self.is_set(key) {
+            return false;
+        }
         // No start is in the future of the end of time.
         let accepted = |config: &Self| config.check(u64::MAX).is_ok();
         let mut written = self.clone();

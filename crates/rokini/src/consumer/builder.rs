@@ -268,6 +268,9 @@ impl ConsumerBuilder {
         if let Some(sink) = &dead_letter {
             sink.open().await?;
         }
+        if config.monitoring.is_empty() && self.recorders.is_empty() {
+            config.refuse(&[ConfigKey::MetricsShardLabel], "without `monitoring` or a recorder")?;
+        }
         let policy = match (self.policy, config.balance) {
             (Some(policy), _) => {
                 config.refuse(&[ConfigKey::Balance], "with a policy of one's own")?;

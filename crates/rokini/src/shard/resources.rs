@@ -1,5 +1,6 @@
 //! What the tasks of all shards of a consumer share.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,9 +51,10 @@ pub(crate) struct ShardSettings {
 impl ShardSettings {
     /// `records_per_call` is the limit that the kind of handler sets, if it sets one.
     pub(crate) fn new(settings: &Settings, records_per_call: Option<usize>) -> Self {
+        let most = |limit: Option<NonZeroUsize>| limit.map_or(usize::MAX, NonZeroUsize::get);
         let limits = BatchLimits {
-            records: records_per_call.unwrap_or_else(|| settings.batch_max_records.get()),
-            bytes: settings.batch_max_bytes.get(),
+            records: records_per_call.unwrap_or_else(|| most(settings.batch_max_records)),
+            bytes: most(settings.batch_max_bytes),
             wait: settings.batch_max_wait,
         };
         let policy = FailurePolicy {

@@ -8,16 +8,16 @@ use tokio::time::Instant;
 use super::consumer_metrics::ConsumerMetrics;
 use super::health::{Health, HealthFacts};
 use super::scale::Scale;
-use crate::config::Settings;
+use crate::config::{Monitoring, Settings};
 use crate::shard::worker_state::WorkerState;
 use crate::types::phase::Phase;
 
 #[derive(Debug)]
 pub(crate) struct Monitor {
     worker: Arc<WorkerState>,
-    metrics: Arc<ConsumerMetrics>,
-    /// Whether the metrics may be scraped.
-    scraped: bool,
+    /// The metrics, where they may be scraped.
+    #[cfg_attr(not(feature = "prometheus"), expect(dead_code, reason = "nothing can be scraped"))]
+    scraped: Option<Arc<ConsumerMetrics>>,
     last: Mutex<WorkerSnapshot>,
 }
 
@@ -33,8 +33,8 @@ impl Monitor {
     pub(crate) fn new(worker: Arc<WorkerState>, metrics: Arc<ConsumerMetrics>, settings: &Settings) -> Self {
         let (at, facts, scale) = (Instant::now(), HealthFacts::default(), Scale::default());
         let last = Mutex::new(WorkerSnapshot { at, facts, scale });
-        let scraped = settings.monitoring.iter().any(|service| service.name() == "prometheus");
-        Self { worker, metrics, scraped, last }
+        let is_scraped = settings.monitoring.contains(&Monitoring::Prometheus);
+        Self { worker, scraped: is_scraped.then_some(metrics), last }
     }
 
     fn last(&self) -> WorkerSnapshot {
@@ -62,7 +62,7 @@ impl Monitor {
     /// The metrics as Prometheus scrapes them; `None` unless that is wanted.
     #[cfg(feature = "prometheus")]
     pub(crate) fn prometheus(&self) -> Option<String> {
-        let registry = self.metrics.registry().filter(|_| self.scraped)?;
+        let registry = self.scraped.as_ref()?.registry()?;
         self.worker.flush_observers();
         Some(super::prometheus::render(registry))
     }

@@ -23,7 +23,7 @@ macro_rules! setter {
 }
 
 macro_rules! setters {
-    ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:ty $(, set($given:ty))?;)+) => {
+    ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:expr $(, set($given:ty))?;)+) => {
         /// The settings, each described at its [`ConfigKey`](crate::ConfigKey) too. A value out of bounds is an error of
         /// [`ConsumerBuilder::build`].
         impl ConsumerBuilder {

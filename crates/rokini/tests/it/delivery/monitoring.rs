@@ -12,7 +12,7 @@ use rokini::lease::{
 };
 use rokini::{
     Batch, ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, EventKind, Handle, HandlerError, Metric,
-    OnFailure, RecordProcessor, ShardContext, StallCause,
+    Monitoring, OnFailure, RecordProcessor, ShardContext, StallCause,
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
@@ -553,4 +553,20 @@ async fn o2_a_shard_that_does_not_come_to_its_end_is_told_by_its_cause_and_has_n
         until("ready again", || handle.health().ready).await;
         running.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t3_the_shard_label_is_refused_where_nobody_gets_metrics() {
+    let labelled = || {
+        let building = builder(&Stream::new(1), MemoryStore::new(), "w").for_each(|_| async { Ok(()) });
+        building.metrics_shard_label(false)
+    };
+    let error = labelled().build().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(
+        error.to_string().starts_with("`metrics_shard_label = false` (from the builder) has no effect"),
+        "{error}"
+    );
+    labelled().monitoring([Monitoring::Prometheus]).build().await.unwrap();
+    labelled().recorder(metrics::NoopRecorder).build().await.unwrap();
 }
