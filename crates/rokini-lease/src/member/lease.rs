@@ -55,26 +55,35 @@ impl Drop for Lease {
     }
 }
 
-/// Whether a worker may use its leases: heartbeats arrive. Cheap to clone; for tasks beside the one that has the lease.
+/// Whether a worker may use a lease. Cheap to clone; for tasks beside the one that has the lease.
 #[derive(Clone)]
-pub struct Validity(Arc<MemberState>);
+pub struct Validity {
+    state: Arc<MemberState>,
+    hold: Arc<Hold>,
+}
 
 impl Validity {
+    /// Whether the lease may be used now, as [`Lease::is_valid`].
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.hold.lost().is_none() && self.state.is_valid()
+    }
+
     /// Waits out a time in which heartbeats do not arrive. Never ends once the member is over. Cancel safe.
     pub async fn until_valid(&self) {
-        self.0.until_valid().await;
+        self.state.until_valid().await;
     }
 
     /// Resolves once heartbeats do not arrive any more, and at the latest when the waiting task is woken after that.
     /// Cancel safe.
     pub async fn until_invalid(&self) {
-        self.0.until_invalid().await;
+        self.state.until_invalid().await;
     }
 }
 
 impl fmt::Debug for Validity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Validity").field(&self.0.is_valid()).finish()
+        f.debug_tuple("Validity").field(&self.is_valid()).finish()
     }
 }
 
@@ -120,10 +129,11 @@ impl Lease {
         self.hold.lost().is_none() && self.state.is_valid_at(now)
     }
 
-    /// Whether this worker may use its leases, for other tasks. It knows nothing of the loss of this lease alone.
+    /// Whether this lease may be used, for other tasks. Its waits are for heartbeats: they know nothing of the loss of
+    /// this lease alone.
     #[must_use]
     pub fn validity(&self) -> Validity {
-        Validity(Arc::clone(&self.state))
+        Validity { state: Arc::clone(&self.state), hold: Arc::clone(&self.hold) }
     }
 
     /// Waits out a time in which heartbeats do not arrive.

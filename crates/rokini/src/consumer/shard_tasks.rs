@@ -114,7 +114,7 @@ impl ShardTasks {
     fn shard_task(&mut self, lease: Lease, worker: WorkerId, stream: Arc<OpenStream>) -> ShardTask {
         let (key, resources) = (lease.key().clone(), Arc::clone(&self.resources));
         let group = resources.catalog.group.clone();
-        let context = ShardContext::new(group, &key, worker, lease.epoch(), lease.position());
+        let context = ShardContext::new(group, &lease, worker);
         context.checkpoints().inherit(lease.pending());
         if !resources.settings.stores_positions {
             context.checkpoints().keep_in_memory();

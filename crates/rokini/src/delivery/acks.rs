@@ -128,7 +128,8 @@ pub struct AckToken {
 
 impl AckToken {
     /// The record is done. The stored position follows, within `checkpoint_interval`, as far as all records before
-    /// are done too. Never waits.
+    /// are done too. Never waits. Does nothing where it does not count any more ([`AckToken::is_current`]): the record
+    /// comes again, or came already, to whoever has the shard now.
     pub fn ack(mut self) {
         self.settle(AckOutcome::Done);
     }

@@ -84,6 +84,12 @@ impl Batch {
         self.shard.is_current()
     }
 
+    /// As [`ShardContext::is_valid`].
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.shard.is_valid()
+    }
+
     /// As [`ShardContext::cancelled`].
     pub async fn cancelled(&self) {
         self.shard.cancelled().await;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rokini_lease::{Epoch, GroupId, LeaseKey, Position, ShardId, StreamId, WorkerId};
+use rokini_lease::{Epoch, GroupId, Lease, LeaseKey, Position, ShardId, StreamId, Validity, WorkerId};
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpoints;
@@ -29,20 +29,17 @@ struct ShardHold {
     checkpoints: Checkpoints,
     acks: Arc<AckQueue>,
     cancelled: CancellationToken,
+    validity: Validity,
 }
 
 impl ShardContext {
-    pub(crate) fn new(
-        group: GroupId,
-        key: &LeaseKey,
-        worker: WorkerId,
-        epoch: Epoch,
-        position: Position,
-    ) -> Self {
+    pub(crate) fn new(group: GroupId, lease: &Lease, worker: WorkerId) -> Self {
+        let (key, epoch, position, validity) =
+            (lease.key(), lease.epoch(), lease.position(), lease.validity());
         let checkpoints = Checkpoints::new(key.shard.clone(), position);
         let (key, cancelled) = (Arc::new(key.clone()), CancellationToken::new());
         let acks = Arc::new(AckQueue::new(Arc::clone(&key), cancelled.clone()));
-        let hold = ShardHold { group, key, worker, epoch, position, checkpoints, acks, cancelled };
+        let hold = ShardHold { group, key, worker, epoch, position, checkpoints, acks, cancelled, validity };
         Self { hold: Arc::new(hold), lane: 0 }
     }
 
@@ -134,6 +131,25 @@ impl ShardContext {
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.hold.cancelled.is_cancelled()
+    }
+
+    /// Whether the shard may be worked on at this moment: what a handler does counts ([`ShardContext::is_current`]), and
+    /// the heartbeats of this worker arrive. While they do not, another worker may take the shard over, and have
+    /// the same records.
+    ///
+    /// It may become `true` again. It is asked before every handler call; to be asked before the
+    /// next step by a handler that takes long, or by whoever keeps records in a queue.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.is_current() && self.hold.validity.is_valid()
+    }
+
+    /// Resolves once [`ShardContext::is_valid`] may be `true`, or can never be again. Cancel safe.
+    pub(crate) async fn until_valid(&self) {
+        tokio::select! {
+            () = self.hold.cancelled.cancelled() => {}
+            () = self.hold.validity.until_valid() => {}
+        }
     }
 
     /// Resolves once what a handler does will not count ([`ShardContext::is_current`]): it may then return at once with

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
@@ -55,6 +56,12 @@ impl<T> Delivered<T> {
         self.token.is_current()
     }
 
+    /// Whether the shard may be worked on at this moment: [`ShardContext::is_valid`].
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.is_current() && self.shard.is_valid()
+    }
+
     /// The shard it comes from.
     #[must_use]
     pub fn shard(&self) -> &ShardContext {
@@ -84,6 +91,8 @@ impl<T> Deref for Delivered<T> {
 /// - Records of one shard come in its order, shards mixed. Each is done once it is acked ([`Delivered::ack`]), in any
 ///   order. What was taken from the stream has no limit of time: put one around the work on it, and drop it or fail it
 ///   then.
+/// - What waits here and does not count any more, since its lease is lost, is no item: it comes to whoever has the
+///   shard now. While the heartbeats of this worker do not arrive, nothing comes ([`ShardContext::is_valid`]).
 /// - What passes by itself is no item: [`Handle::events`] tells it. An error that ends the consumer
 ///   ([`Consumer::run`](crate::Consumer::run)) is the last item.
 /// - [`Handle::shutdown`] ends the stream once the shards have left: read on until then, so that what waits is done
@@ -93,6 +102,8 @@ impl<T> Deref for Delivered<T> {
 #[must_use = "the consumer stops when its stream is dropped"]
 pub struct Deliveries<T> {
     items: mpsc::Receiver<Delivered<T>>,
+    /// The next item, and what it waits for.
+    withheld: Option<(Delivered<T>, BoxFuture<'static, ()>)>,
     run: Option<JoinHandle<Result<ShutdownReport, Error>>>,
     handle: Handle,
 }
@@ -129,6 +140,9 @@ impl<T> Deliveries<T> {
         // Its first step, without an await, gives the order.
         let _ = self.handle.stop().now_or_never();
         self.items.close();
+        if let Some((delivered, _)) = self.withheld.take() {
+            delivered.token.give_back();
+        }
         while let Ok(delivered) = self.items.try_recv() {
             delivered.token.give_back();
         }
@@ -147,15 +161,46 @@ fn ended(run: Result<Result<ShutdownReport, Error>, JoinError>) -> Result<Shutdo
     })
 }
 
+/// Items move when they are given out; none is ever pinned.
+impl<T> Unpin for Deliveries<T> {}
+
+impl<T> Deliveries<T> {
+    /// The next item whose shard may be worked on now. `None` once there is none any more.
+    fn poll_valid(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivered<T>>> {
+        loop {
+            let delivered = match &mut self.withheld {
+                Some((_, valid)) => {
+                    ready!(valid.poll_unpin(cx));
+                    self.withheld.take().map(|(delivered, _)| delivered)
+                }
+                None => ready!(self.items.poll_recv(cx)),
+            };
+            let Some(delivered) = delivered else { return Poll::Ready(None) };
+            if delivered.is_valid() {
+                return Poll::Ready(Some(delivered));
+            }
+            if delivered.is_current() {
+                let shard = delivered.shard.clone();
+                self.withheld = Some((delivered, async move { shard.until_valid().await }.boxed()));
+            } else {
+                delivered.token.give_back();
+            }
+        }
+    }
+}
+
 impl<T> Stream for Deliveries<T> {
     type Item = Result<Delivered<T>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some(run) = &mut this.run else { return Poll::Ready(None) };
-        if let Poll::Ready(Some(delivered)) = this.items.poll_recv(cx) {
+        if this.run.is_none() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(Some(delivered)) = this.poll_valid(cx) {
             return Poll::Ready(Some(Ok(delivered)));
         }
+        let Some(run) = &mut this.run else { return Poll::Ready(None) };
         let result = ready!(run.poll_unpin(cx));
         this.run = None;
         Poll::Ready(ended(result).err().map(Err))
@@ -173,12 +218,17 @@ impl<T: Send + 'static> RecordProcessor for Forward<T> {
         let shard = batch.shard().clone();
         let mut items = (self.split)(batch).into_iter();
         for (item, token) in items.by_ref() {
-            let delivered = Delivered { item, token, shard: shard.clone() };
-            if let Err(refused) = self.to.send(delivered).await {
-                // Nobody reads any more: the consumer is about to stop.
-                refused.0.token.give_back();
+            let room = tokio::select! {
+                biased;
+                () = shard.cancelled() => None,
+                room = self.to.reserve() => room.ok(),
+            };
+            // The lease is lost, or nobody reads any more: the consumer is about to stop.
+            let Some(room) = room else {
+                token.give_back();
                 break;
-            }
+            };
+            room.send(Delivered { item, token, shard: shard.clone() });
         }
         items.for_each(|(_, token)| token.give_back());
         Ok(())
@@ -235,6 +285,6 @@ impl ConsumerBuilder {
             self.handler(Factory::new(None, move |_| Forward { to: to.clone(), split })).build().await?;
         let handle = consumer.handle();
         let run = Some(TaskTracker::new().spawn(consumer.run()));
-        Ok(Deliveries { items, run, handle })
+        Ok(Deliveries { items, withheld: None, run, handle })
     }
 }

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use rokini::lease::{MemoryStore, Position, SequenceNumber};
+use rokini::lease::{FaultyStore, MemoryStore, Operator, Position, Scope, SequenceNumber};
 use rokini::{
     ConfigKey, ConsumerBuilder, Deliveries, ErrorKind, Event, EventKind, OnFailure, Phase, Record, ShardState,
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::{Log, Running, after, builder, leases, position, until_leases};
+use crate::harness::{Log, Running, after, builder, clock_off_by, group, leases, position, until_leases};
 use crate::stream::{Op, Stream, shard_id};
 
 fn text(record: &Record) -> String {
@@ -158,6 +159,51 @@ async fn c1_a_record_that_fails_or_is_dropped_comes_again() {
         }
     }
     assert_eq!(times, BTreeMap::from([("a".into(), 3), ("b".into(), 1), ("c".into(), 1)]));
+    assert!(records.close().await.unwrap().is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_what_waits_in_a_stream_is_not_given_out_once_its_lease_is_lost() {
+    let (stream, store) = (Stream::new(1), MemoryStore::new());
+    for number in 0..1_000 {
+        stream.put(0, &number.to_string());
+    }
+    let mut records = start(builder(&stream, store.clone(), "w")).await;
+    let mut events = records.handle().events();
+    let mut taken = Vec::new();
+    for _ in 0..10 {
+        taken.push(records.try_next().await.unwrap().unwrap());
+    }
+    let operator = Operator::new(Arc::new(store.clone()), group(), clock_off_by(&stream, 0));
+    operator.seek(&Scope::Group, after(1_000), false).await.unwrap();
+    while !matches!(events.recv().await.unwrap().kind, EventKind::LeaseLost { .. }) {}
+    let lost = Instant::now();
+    stream.put(0, "new");
+    let next = records.try_next().await.unwrap().unwrap();
+    assert_eq!(text(&next), "new", "nothing of the lease that was lost");
+    assert!(lost.elapsed() < Duration::from_secs(2), "{:?}", lost.elapsed());
+    assert!(next.is_valid() && taken.iter().all(|old| !old.is_current() && !old.is_valid()));
+    taken.into_iter().for_each(rokini::Delivered::ack);
+    next.ack();
+    until_leases(&store, |rows| rows[0].position == after(1_001)).await;
+    assert!(records.close().await.unwrap().is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_a_stream_gives_nothing_out_while_another_worker_may_have_it() {
+    let (stream, store) = (Stream::new(1), FaultyStore::new(MemoryStore::new(), 1));
+    for number in 0..1_000 {
+        stream.put(0, &number.to_string());
+    }
+    let mut records = start(builder(&stream, store.clone(), "w")).await;
+    records.try_next().await.unwrap().unwrap().ack();
+    store.outage(true);
+    sleep(Duration::from_secs(20)).await;
+    assert!(records.try_next().now_or_never().is_none(), "some wait, and none may be begun");
+    let resumed = Instant::now();
+    store.outage(false);
+    assert_eq!(text(&records.try_next().await.unwrap().unwrap()), "1", "the same lease goes on");
+    assert!(resumed.elapsed() < Duration::from_secs(5), "{:?}", resumed.elapsed());
     assert!(records.close().await.unwrap().is_clean());
 }
 
