@@ -111,6 +111,15 @@ fn divide_by_chunk(limbs: &mut [u64; 3]) -> u64 {
     rest
 }
 
+/// The number that eight ASCII digits say: neighbours become pairs, pairs fours, fours the eight.
+fn eight_digits(digits: &[u8]) -> u64 {
+    let bytes = digits.first_chunk().copied().unwrap_or_default();
+    let value = u64::from_le_bytes(bytes) & 0x0f0f_0f0f_0f0f_0f0f;
+    let value = (value.wrapping_mul(2561) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let value = (value.wrapping_mul(6_553_601) >> 16) & 0x0000_ffff_0000_ffff;
+    value.wrapping_mul(42_949_672_960_001) >> 32
+}
+
 impl From<u128> for SequenceNumber {
     fn from(value: u128) -> Self {
         Self([0, (value >> 64) as u64, value as u64])
@@ -125,11 +134,20 @@ impl FromStr for SequenceNumber {
         if digits.is_empty() || digits.len() > Self::MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
             return Err(InvalidSequenceNumber { found: text.chars().take(80).collect() });
         }
-        // 57 digits always fit 192 bits.
-        Ok(digits.chunks(CHUNK_DIGITS).fold(Self::default(), |number, chunk| {
-            let part = chunk.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-            number.times_plus(10u64.pow(chunk.len() as u32), part)
-        }))
+        // 57 digits always fit 192 bits. There is one number in each record, so eight digits are read at once.
+        let (first, eights) = digits.split_at(digits.len() % 8);
+        let first = first.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        let mut number = Self([0, 0, first]);
+        let (pairs, last) = eights.as_chunks::<16>();
+        for pair in pairs {
+            let (high, low) = pair.split_at(8);
+            let part = eight_digits(high) * 100_000_000 + eight_digits(low);
+            number = number.times_plus(10_000_000_000_000_000, part);
+        }
+        if !last.is_empty() {
+            number = number.times_plus(100_000_000, eight_digits(last));
+        }
+        Ok(number)
     }
 }
 
@@ -202,6 +220,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn zeros_in_front_change_nothing(text in "0{0,9}[1-9][0-9]{0,47}") {
+            let number: SequenceNumber = text.parse().unwrap();
+            prop_assert_eq!(number.to_string(), text.trim_start_matches('0'));
+        }
+
         #[test]
         fn text_round_trips(text in "0|[1-9][0-9]{0,56}") {
             let number: SequenceNumber = text.parse().unwrap();

@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn data_is_a_byte_string_and_time_a_tagged_integer_of_milliseconds() {
-        let record = Record::new("4959".parse::<SequenceNumber>().unwrap(), &b"hello"[..], "k")
+        let record = Record::new("4959".parse::<SequenceNumber>().unwrap(), &b"hello"[..])
+            .partition_key("k")
             .approximate_arrival_timestamp(Timestamp::from_millis(1_700_000_000_123));
         let response = GetRecordsResponse::new([record]);
         let body = encode(&response);

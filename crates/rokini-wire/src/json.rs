@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn a_response_as_the_sdk_reads_it() {
-        let record = Record::new("4959".parse::<SequenceNumber>().unwrap(), &b"hello"[..], "k")
+        let record = Record::new("4959".parse::<SequenceNumber>().unwrap(), &b"hello"[..])
+            .partition_key("k")
             .approximate_arrival_timestamp(Timestamp::from_millis(1_700_000_000_123));
         let response = GetRecordsResponse::new([record]);
         let text = String::from_utf8(encode(&response)).unwrap();

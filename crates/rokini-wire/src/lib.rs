@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod blob;
 pub mod cbor;
 mod codec;
@@ -13,6 +14,7 @@ mod timestamp;
 
 pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};
 
+pub use answer::{AnswerError, RecordPlace, RecordsAnswer};
 pub use blob::Blob;
 pub use codec::Codec;
 pub use enums::{

@@ -121,7 +121,10 @@ impl ShardReader for Reader {
             let sequence = record.sequence_number;
             self.next = Position::after(sequence);
             let arrival = record.approximate_arrival_timestamp.map_or(0, |time| time.millis() as u64);
-            records.push(Record::new(sequence, record.partition_key, &*record.data, arrival));
+            records.push(match &record.partition_key {
+                Some(key) => Record::new(sequence, key, &*record.data, arrival),
+                None => Record::without_key(sequence, &*record.data, arrival),
+            });
         }
         self.at_tip = records.is_empty();
         self.ended = answer.next_shard_iterator.is_none();

@@ -141,7 +141,8 @@ fn put(
         shard.writes.charge(bytes);
     }
     let number = shard.push(now, |sequence_number, arrival| {
-        let mut record = Record::new(sequence_number, entry.data.clone(), entry.partition_key.clone())
+        let mut record = Record::new(sequence_number, entry.data.clone())
+            .partition_key(entry.partition_key.clone())
             .approximate_arrival_timestamp(arrival);
         record.encryption_type = encryption_type;
         record

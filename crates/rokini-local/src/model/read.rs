@@ -180,7 +180,7 @@ pub(super) fn read(
     let mut bytes = 0;
     let mut records = Vec::new();
     for record in shard.records_from(from).take(max_records) {
-        let size = record.data.len() + record.partition_key.len();
+        let size = record.data.len() + record.partition_key.as_ref().map_or(0, |key| key.len());
         if bytes + size > max_bytes && !records.is_empty() {
             break;
         }

@@ -186,7 +186,7 @@ mod tests {
             let mut shard = Shard::new(3, (0, u128::MAX), now, &[]);
             let mut push = || {
                 shard.push(now, |sequence_number, arrival| {
-                    Record::new(sequence_number, Vec::new(), "k").approximate_arrival_timestamp(arrival)
+                    Record::new(sequence_number, Vec::new()).approximate_arrival_timestamp(arrival)
                 })
             };
             let (first, second) = (push(), push());

@@ -122,8 +122,8 @@ shapes! {
         pub approximate_arrival_timestamp: Option<Timestamp>,
         /// The data.
         pub data: Blob,
-        /// The key it was written with.
-        pub partition_key: Arc<str>,
+        /// The key it was written with; absent in records that were not written through the API.
+        pub partition_key: Option<Arc<str>>,
         /// Encryption at rest.
         pub encryption_type: Option<EncryptionType>,
     }
