@@ -7,7 +7,9 @@ use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
-use rokini::{AwsOptions, ErrorKind, KinesisSource, Settings, StreamDescription, StreamRef, StreamSource};
+use rokini::{
+    AwsOptions, ErrorKind, HttpOptions, KinesisSource, Settings, StreamDescription, StreamRef, StreamSource,
+};
 
 use crate::error::{CliError, Status};
 
@@ -28,6 +30,8 @@ pub(crate) struct AwsArgs {
 #[derive(Debug, Clone)]
 pub(crate) struct Aws {
     pub(crate) config: SdkConfig,
+    /// How the services are reached.
+    pub(crate) http: HttpOptions,
 }
 
 /// A service by the name that endpoint settings have for it.
@@ -39,7 +43,8 @@ pub(crate) enum Service {
 
 impl AwsArgs {
     pub(crate) async fn load(&self) -> Result<Aws, CliError> {
-        let mut options = AwsOptions::default();
+        let http = HttpOptions::from_env()?;
+        let mut options = AwsOptions::default().http(http.clone());
         if let Some(region) = &self.region {
             options = options.region(region);
         }
@@ -49,7 +54,7 @@ impl AwsArgs {
         let config = options.load().await.map_err(|error| {
             CliError::from(error).next("`export AWS_REGION=us-east-1`, or give `--region`")
         })?;
-        Ok(Aws { config })
+        Ok(Aws { config, http })
     }
 }
 

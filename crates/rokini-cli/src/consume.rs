@@ -10,7 +10,8 @@ use std::pin::pin;
 use rokini::lease::DynamoStore;
 use rokini::lease::{GroupId, LeaseStore};
 use rokini::{
-    ConfigKey, Consumer, ErrorKind, Event, EventKind, Monitoring, OtlpTraces, ShutdownReport, StreamRef,
+    ConfigKey, Consumer, ErrorKind, Event, EventKind, HttpOptions, Monitoring, OtlpTraces, ShutdownReport,
+    StreamRef,
 };
 use tokio::sync::broadcast::error::RecvError;
 
@@ -26,7 +27,8 @@ use crate::output::Output;
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let effective = settings::read(&args)?;
     let exported = !args.print_config && effective.config.monitoring.contains(&Monitoring::Otlp);
-    let traces = exported.then(|| OtlpTraces::new(&effective.config, "rokini")).transpose()?;
+    let traces = || OtlpTraces::new(&effective.config, "rokini", &HttpOptions::from_env()?);
+    let traces = exported.then(traces).transpose()?;
     context.ui.install_tracing(traces.as_ref());
     let result = consume(args, effective, context).await;
     if let Some(traces) = traces
@@ -64,6 +66,7 @@ async fn consume(
     let consumer = Consumer::builder()
         .config(effective.config)
         .aws(&aws.config)
+        .http(aws.http.clone())
         .processor(move |shard| LineWriter::new(shard, format, lines.clone(), ui.clone(), chaos))
         .build()
         .await?;

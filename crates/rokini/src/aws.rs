@@ -1,28 +1,20 @@
 //! The AWS SDK set up: configuration, one bounded HTTP client, errors in our words.
 
 pub(crate) mod error;
+pub(crate) mod http;
 
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_smithy_http_client::pool::{Client, ConnectionPool};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 pub(crate) use aws_types::SdkConfig;
 use aws_types::region::Region;
 
+use self::http::CONNECT;
+pub(crate) use self::http::HttpOptions;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::stream_ref::StreamRef;
-
-/// Connections to one host. Without a bound one stall makes every waiting call open a connection of its own, and
-/// the pool does not recover from that (measured with 10,000 pollers: 15,000 sockets, a tenth of the rate; with
-/// 64 connections the full rate).
-const CONNECTIONS_PER_HOST: usize = 64;
-
-/// How long a connection may take to open.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// What to set differently from the environment when the AWS configuration is loaded.
 ///
@@ -39,6 +31,7 @@ pub struct AwsOptions {
     region: Option<String>,
     profile: Option<String>,
     endpoint_url: Option<String>,
+    http: Option<HttpOptions>,
 }
 
 impl AwsOptions {
@@ -64,17 +57,26 @@ impl AwsOptions {
         self
     }
 
+    /// Reaches the services this way, in place of what the environment says ([`HttpOptions::from_env`]).
+    #[must_use]
+    pub fn http(mut self, options: HttpOptions) -> Self {
+        self.http = Some(options);
+        self
+    }
+
     /// Loads the AWS configuration the standard way, by the AWS SDK: environment variables (`AWS_REGION`,
     /// `AWS_PROFILE`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_KINESIS`, ...), the shared configuration files, web
-    /// identity, container and instance credentials. Calls go through one [`http_client`].
+    /// identity, container and instance credentials. Calls go through one HTTP client ([`HttpOptions::client`]), and
+    /// through the proxies of the environment.
     ///
     /// Where nothing names a region, it asks the instance metadata service, which takes 1 s at most where there
     /// is none.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] when no region is set or an endpoint URL is no URL.
+    /// [`ErrorKind::Configuration`] when no region is set, an endpoint URL is no URL, or a proxy cannot be used.
     pub async fn load(self) -> Result<SdkConfig, Error> {
-        let mut loader = aws_config::defaults(behavior()).http_client(http_client()?);
+        let http = self.http.map_or_else(HttpOptions::from_env, Ok)?;
+        let mut loader = aws_config::defaults(behavior()).http_client(http.client()?);
         if let Some(region) = self.region {
             loader = loader.region(Region::new(region));
         }
@@ -121,14 +123,14 @@ pub(crate) fn region(aws: &SdkConfig, stream: Option<&StreamRef>) -> Result<Stri
 }
 
 /// An AWS configuration with what is missing in it: the behaviour of the SDK, and the HTTP client.
-pub(crate) fn complete(aws: SdkConfig) -> Result<SdkConfig, Error> {
+pub(crate) fn complete(aws: SdkConfig, http: &HttpOptions) -> Result<SdkConfig, Error> {
     let (has_behavior, has_client) = (aws.behavior_version().is_some(), aws.http_client().is_some());
     let mut config = aws.into_builder();
     if !has_behavior {
         config = config.behavior_version(behavior());
     }
     if !has_client {
-        config = config.http_client(http_client()?);
+        config = config.http_client(http.client()?);
     }
     Ok(config.build())
 }
@@ -146,33 +148,10 @@ pub(crate) fn bounded(
         .operation_timeout(total)
         .build();
     let retries = RetryConfig::standard().with_max_attempts(tries);
-    complete(aws.to_builder().retry_config(retries).timeout_config(timeouts).build())
+    complete(aws.to_builder().retry_config(retries).timeout_config(timeouts).build(), &HttpOptions::default())
 }
 
 /// The defaults of the SDK that this library was tested with.
 pub(crate) fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
-}
-
-/// An HTTP client for the AWS SDK: rustls, at most 64 connections to one host.
-///
-/// Not for subscriptions of enhanced fan-out: those keep their connection busy and would starve other calls.
-///
-/// # Errors
-/// [`ErrorKind::Configuration`] when the host's trusted certificates cannot be used.
-pub fn http_client() -> Result<SharedHttpClient, Error> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(
-            ErrorKind::Configuration,
-            "the HTTP client cannot be made: check the trusted certificates of this host",
-        )
-        .with_source(error)
-    };
-    let pool = ConnectionPool::builder()
-        .max_connections_per_host(CONNECTIONS_PER_HOST)
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
-        .map_err(|error| failed(error.into()))?;
-    let client = Client::new(&pool).map_err(|error| failed(error.into()))?;
-    Ok(SharedHttpClient::new(client))
 }

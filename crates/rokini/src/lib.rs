@@ -21,7 +21,9 @@ mod types;
 
 // What a program starts with.
 #[cfg(feature = "aws")]
-pub use aws::{AwsOptions, http_client};
+pub use aws::AwsOptions;
+#[cfg(feature = "aws")]
+pub use aws::http::{HttpOptions, Proxies, http_client};
 pub use consumer::builder::ConsumerBuilder;
 pub use consumer::builder::stream::{Delivered, Deliveries};
 pub use consumer::handle::Handle;

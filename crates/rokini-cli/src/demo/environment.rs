@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
-use aws_smithy_http_client::Builder as HttpClient;
 use rand::Rng;
 use rokini_lease::DynamoStore;
 use rokini_lease::{GroupId, GroupView, LeaseStore, Listing};
@@ -73,7 +72,7 @@ impl Environment {
             }
         }
 
-        let http = HttpClient::new().build_http();
+        let http = rokini::http_client().map_err(|error| failed("cannot make the HTTP client", &error))?;
         let credentials = Credentials::from_keys(OWN_KEY, OWN_KEY, None);
         let config = aws_sdk_kinesis::Config::builder()
             .behavior_version(BehaviorVersion::latest())

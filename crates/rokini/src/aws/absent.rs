@@ -2,10 +2,14 @@
 
 use crate::types::error::Error;
 
+/// Nothing here makes HTTP calls.
+#[derive(Debug, Default)]
+pub(crate) struct HttpOptions;
+
 /// There is no AWS configuration, so there is no value of this.
 #[derive(Debug, Clone)]
 pub(crate) enum SdkConfig {}
 
-pub(crate) fn complete(aws: SdkConfig) -> Result<SdkConfig, Error> {
+pub(crate) fn complete(aws: SdkConfig, _: &HttpOptions) -> Result<SdkConfig, Error> {
     match aws {}
 }

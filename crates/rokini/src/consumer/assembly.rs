@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::control::Control;
 use super::run::Runner;
 use super::sources::Sources;
-use crate::aws::SdkConfig;
+use crate::aws::{HttpOptions, SdkConfig};
 use crate::catalog::leases::Catalog;
 use crate::catalog::streams::Streams;
 use crate::config::ConsumerConfig;
@@ -41,16 +41,29 @@ pub(super) struct Parts {
     pub(super) policy: rokini_lease::AssignmentPolicy,
     pub(super) recorders: Recorders,
     pub(super) aws: Option<SdkConfig>,
+    pub(super) http: HttpOptions,
     pub(super) clock: WallClock,
     pub(super) rng: StdRng,
 }
 
 /// To be called in a runtime.
 pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
-    let Parts { config, group, store, sources, factory, dead_letter, policy, recorders, aws, clock, rng } =
-        parts;
+    let Parts {
+        config,
+        group,
+        store,
+        sources,
+        factory,
+        dead_letter,
+        policy,
+        recorders,
+        aws,
+        http,
+        clock,
+        rng,
+    } = parts;
     let registry = (!config.monitoring.is_empty()).then(Arc::<Registry>::default);
-    let exporters = exporters(&config, registry.as_ref(), aws.as_ref(), &group, clock.millis())?;
+    let exporters = exporters(&config, registry.as_ref(), aws.as_ref(), &http, &group, clock.millis())?;
     let metrics = ConsumerMetrics::new(&group, registry, recorders, config.metrics_shard_label);
     let (metrics, subscribers) = (Arc::new(metrics), Arc::<Subscribers>::default());
     // Subscribers last: what they see is logged and counted already.

@@ -16,7 +16,7 @@ use broadcast::TABLE_KEYS;
 use super::assembly::{Parts, assemble};
 use super::run::Consumer;
 use super::sources::{Sources, refuse_dead_letters};
-use crate::aws::{self, SdkConfig};
+use crate::aws::{self, HttpOptions, SdkConfig};
 use crate::config::{Balance, ConfigKey, ConsumerConfig};
 use crate::dead_letter::DeadLetterSink;
 use crate::processor::batch::Batch;
@@ -41,6 +41,7 @@ pub struct ConsumerBuilder {
     streams: Vec<String>,
     sources: Vec<Arc<dyn StreamSource>>,
     aws: Option<SdkConfig>,
+    http: HttpOptions,
     factory: Option<Factory>,
     dead_letter: Option<Arc<dyn DeadLetterSink>>,
     seed: Option<u64>,
@@ -123,6 +124,14 @@ impl ConsumerBuilder {
     #[cfg(feature = "aws")]
     pub fn aws(mut self, aws: &SdkConfig) -> Self {
         self.aws = Some(aws.clone());
+        self
+    }
+
+    /// How calls are made that the AWS configuration says nothing about: those to an OpenTelemetry collector, and all of
+    /// them where it brings no HTTP client. Default: through no proxy.
+    #[cfg(feature = "aws")]
+    pub fn http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
         self
     }
 
@@ -250,7 +259,7 @@ impl ConsumerBuilder {
             return Err(ConsumerConfig::missing(ConfigKey::Group));
         };
         let factory = checked_factory(self.factory, &config)?;
-        let aws = self.aws.map(aws::complete).transpose()?;
+        let aws = self.aws.map(|aws| aws::complete(aws, &self.http)).transpose()?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         let sources = Sources::new(aws.clone(), self.clock.clone(), StdRng::from_rng(&mut rng));
         want_all(&sources, self.sources, &config)?;
@@ -289,6 +298,7 @@ impl ConsumerBuilder {
             policy,
             recorders: self.recorders,
             aws,
+            http: self.http,
             clock: self.clock,
             rng,
         })?;

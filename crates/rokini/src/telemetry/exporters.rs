@@ -6,7 +6,7 @@ use rokini_lease::GroupId;
 
 use super::export::Exporter;
 use super::registry::Registry;
-use crate::aws::SdkConfig;
+use crate::aws::{HttpOptions, SdkConfig};
 use crate::config::{Monitoring, Settings};
 use crate::types::error::{Error, ErrorKind};
 
@@ -15,6 +15,7 @@ pub(crate) fn exporters(
     settings: &Settings,
     registry: Option<&Arc<Registry>>,
     aws: Option<&SdkConfig>,
+    http: &HttpOptions,
     group: &GroupId,
     now_millis: u64,
 ) -> Result<Vec<Box<dyn Exporter>>, Error> {
@@ -37,7 +38,7 @@ pub(crate) fn exporters(
             #[cfg(feature = "otlp")]
             Monitoring::Otlp => {
                 let registry = Arc::clone(registry);
-                Ok(Some(Box::new(super::otlp::OtlpMetrics::new(registry, settings, now_millis))))
+                Ok(Some(Box::new(super::otlp::OtlpMetrics::new(registry, settings, http, now_millis)?)))
             }
             #[cfg(not(all(feature = "prometheus", feature = "cloudwatch", feature = "otlp")))]
             other => {
@@ -52,6 +53,6 @@ pub(crate) fn exporters(
         }
     };
     // What no feature asks for.
-    let _ = (registry, aws, group, now_millis);
+    let _ = (registry, aws, http, group, now_millis);
     settings.monitoring.iter().filter_map(|service| exporter(service).transpose()).collect()
 }

@@ -199,3 +199,43 @@ async fn an_endpoint_that_is_no_url_is_refused() {
         );
     }
 }
+
+#[tokio::test]
+async fn proxies_come_from_the_environment() {
+    let kinesis = kinesis().await;
+    // A server takes whole URLs as a path, so it passes for a proxy that leads to itself.
+    let proxy = kinesis.endpoint_url();
+    let endpoint = ("AWS_ENDPOINT_URL", "http://kinesis.test:4567");
+    for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        let environment = [REGION, KEY, SECRET, endpoint, (variable, &*proxy)];
+        let answer = run("aws::child_describes_the_stream", &environment).answer().await;
+        assert_eq!(answer, "orders in eu-west-1", "{variable}");
+    }
+    let except = [REGION, KEY, SECRET, endpoint, ("HTTP_PROXY", &*proxy), ("NO_PROXY", "kinesis.test")];
+    let answer = run("aws::child_describes_the_stream", &except).answer().await;
+    assert!(answer.starts_with("Retry http://kinesis.test:4567 cannot be reached"), "{answer}");
+    let wrong = [REGION, KEY, SECRET, endpoint, ("HTTPS_PROXY", "socks5://me:secret@proxy:1080")];
+    let answer = run("aws::child_describes_the_stream", &wrong).answer().await;
+    assert_eq!(
+        answer,
+        "Configuration `HTTPS_PROXY` names no HTTP proxy: expected one such as `http://host:3128`"
+    );
+}
+
+#[tokio::test]
+async fn certificates_to_trust_come_from_the_environment() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let builder = LocalKinesis::builder().stream("orders", 1).tls(certificate.as_str(), key);
+    let kinesis = builder.start().await.unwrap();
+    let endpoint = format!("https://localhost:{}", kinesis.address().port());
+    let (file, empty) = (File::new("bundle.pem", &certificate), File::new("empty.pem", "nothing"));
+    let environment = [REGION, KEY, SECRET, ("AWS_ENDPOINT_URL", &*endpoint)];
+    let trusted = [&environment[..], &[("AWS_CA_BUNDLE", file.path())]].concat();
+    assert_eq!(run("aws::child_describes_the_stream", &trusted).answer().await, "orders in eu-west-1");
+    let answer = run("aws::child_describes_the_stream", &environment).answer().await;
+    assert!(answer.starts_with("Retry "), "{answer}");
+    let unusable = [&environment[..], &[("AWS_CA_BUNDLE", empty.path())]].concat();
+    let answer = run("aws::child_describes_the_stream", &unusable).answer().await;
+    assert!(answer.starts_with("Configuration `AWS_CA_BUNDLE` names"), "{answer}");
+}

@@ -23,6 +23,20 @@ passed over.
 Region, credentials, profile and endpoints are not settings of Rokini: they come from the usual AWS settings
 (`AWS_REGION`, `AWS_PROFILE`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL_DYNAMODB`, ...).
 
+So do the ways to the services, for Kinesis, DynamoDB, CloudWatch, SQS and an OpenTelemetry collector alike:
+
+- `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`: `http://[user:password@]host[:port]` (or `https://`, where the way to the proxy
+  is to be encrypted). Calls by HTTPS go through a tunnel (CONNECT).
+- `NO_PROXY`: what is left out, with commas between: domains with all below them, addresses, networks, or `*`. Calls to
+  `localhost`, loopback and link-local addresses (the metadata services of instances and containers) go through no proxy in any
+  case.
+- `AWS_CA_BUNDLE`: a PEM file with certificates to trust beside those of the host. `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
+  those of the host.
+
+`AwsOptions::load` and the binary read these; a program says otherwise with `AwsOptions::http(HttpOptions)`. An HTTP client of
+your own in the AWS configuration is used as it is: the SDK's default one keeps a single HTTP/2 connection to each host, without
+keep-alive, and goes on using it after it fell silent.
+
 Durations are whole numbers with a unit out of `d`, `h`, `m`, `s`, `ms` (and `us`, `ns`): `250ms`, `10s`, `1h30m`. A bare
 number is seconds.
 ";

@@ -23,6 +23,7 @@ mod examples;
 mod harness;
 #[cfg(feature = "json")]
 mod interfaces;
+mod network;
 mod polling;
 #[cfg(all(feature = "cloudwatch", feature = "otlp", feature = "prometheus"))]
 mod services;

@@ -319,7 +319,7 @@ async fn otlp_gets_the_spans_of_the_program() {
     let (receiver, address) = Receiver::start(200).await;
     let mut config = ConsumerConfig::default();
     config.set(ConfigKey::OtlpEndpoint, &format!("http://{address}")).unwrap();
-    let traces = OtlpTraces::new(&config, "billing").unwrap();
+    let traces = OtlpTraces::new(&config, "billing", &rokini::HttpOptions::default()).unwrap();
     for n in 0..10 {
         traces.tracer().start(format!("batch {n}")).end();
     }

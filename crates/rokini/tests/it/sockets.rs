@@ -1,5 +1,7 @@
-//! The consumer over sockets, against the local Kinesis: streams that fall silent, and random reshards.
+//! The consumer over sockets, against the local Kinesis: streams that fall silent, connections that fail, and random
+//! reshards.
 
+mod failing;
 mod local;
 mod reshards;
 mod silence;

@@ -14,8 +14,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::SdkConfig;
 use rokini_lease::{ShardId, StreamId};
 
-use crate::aws;
 use crate::aws::error::{ApiCall, from_sdk};
+use crate::aws::{self, HttpOptions};
 use crate::source::kinesis::convert::{millis, shard};
 use crate::source::kinesis::server_info::{ServerInfo, ServerInfoInterceptor};
 use crate::source::stream_source::{ShardDescription, StreamDescription};
@@ -52,7 +52,7 @@ impl fmt::Debug for StreamClient {
 impl StreamClient {
     pub(super) fn new(aws: &SdkConfig, stream: StreamRef) -> Result<Self, Error> {
         let region = aws::region(aws, Some(&stream))?;
-        let aws = aws::complete(aws.clone())?;
+        let aws = aws::complete(aws.clone(), &HttpOptions::default())?;
         let server = Arc::<ServerInfo>::default();
         let client = |attempt, total, tries| {
             let config = Builder::from(&aws::bounded(&aws, attempt, total, tries)?);

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 /// The longest pause after throttled reads.
 const SLOWEST: Duration = Duration::from_secs(5);
-/// The pauses after failed reads.
-const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+/// The pauses after failed reads: short enough to be back within 2 s, and fewer calls than a stream at rest gets.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_millis(1_500));
 /// A quiet shard is read after an eighth of the silence so far (and the floor): the first record after a
 /// silence of 2 s waits 450 ms at most, and the default ceiling of 1 s is reached after 6.4 s.
 const SILENCE_SHARE: u32 = 8;
@@ -165,10 +165,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_back_off_from_100_ms_to_5_s_with_jitter() {
+    async fn failures_back_off_from_100_ms_to_1500_ms_with_jitter() {
         let (mut schedule, now) = fresh();
         let mut rng = SmallRng::seed_from_u64(1);
-        for longest in [200, 400, 800, 1600, 3200, 5000, 5000, 5000] {
+        for longest in [200, 400, 800, 1500, 1500, 1500, 1500, 1500] {
             schedule.failed(now, &mut rng);
             let pause = millis(schedule.next() - now);
             assert!(longest / 2 <= pause && pause <= longest, "{pause} at {longest}");

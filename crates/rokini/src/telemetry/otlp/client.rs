@@ -1,10 +1,8 @@
-//! The HTTP client: the one of the AWS SDK, so that there is one TLS stack.
+//! The HTTP client: the one that calls AWS, so that there is one TLS stack, and proxies are for all.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
@@ -14,6 +12,11 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use crate::aws::HttpOptions;
+use crate::types::error::Error;
+
+/// How long a connection may take to open.
+const CONNECT: Duration = Duration::from_secs(5);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
 
@@ -27,10 +30,9 @@ pub(super) struct Client {
 
 impl Client {
     /// To be called in a runtime.
-    pub(super) fn new() -> Self {
-        let connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).build();
-        let connector = SharedHttpConnector::new(connector);
-        Self { connector, runtime: Handle::current(), tracker: TaskTracker::new() }
+    pub(super) fn new(http: &HttpOptions) -> Result<Self, Error> {
+        let connector = http.connector(CONNECT)?;
+        Ok(Self { connector, runtime: Handle::current(), tracker: TaskTracker::new() })
     }
 }
 

@@ -18,6 +18,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
 use super::client::{Client, endpoint};
+use crate::aws::HttpOptions;
 use crate::config::{ConfigKey, Monitoring, Settings};
 use crate::telemetry::export::Exporter;
 use crate::telemetry::metric::{Metric, MetricKind, MetricUnit};
@@ -44,16 +45,21 @@ impl fmt::Debug for OtlpMetrics {
 
 impl OtlpMetrics {
     /// To be called in a runtime.
-    pub(crate) fn new(registry: Arc<Registry>, settings: &Settings, now_millis: u64) -> Self {
-        Self {
-            client: Client::new(),
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        settings: &Settings,
+        http: &HttpOptions,
+        now_millis: u64,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            client: Client::new(http)?,
             registry,
             endpoint: endpoint(&settings.otlp_endpoint, "metrics"),
             shown: endpoint(&settings.shown(ConfigKey::OtlpEndpoint).unwrap_or_default(), "metrics"),
             headers: settings.otlp_headers.clone(),
             interval: settings.otlp_interval,
             begun_millis: now_millis,
-        }
+        })
     }
 }
 

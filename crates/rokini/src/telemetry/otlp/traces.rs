@@ -10,6 +10,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tokio_util::task::TaskTracker;
 
 use super::client::{Client, endpoint};
+use crate::aws::HttpOptions;
 use crate::config::Settings;
 use crate::types::error::{Error, ErrorKind};
 
@@ -26,12 +27,12 @@ impl OtlpTraces {
     /// To be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] when the endpoint is no URL.
-    pub fn new(settings: &Settings, service: &str) -> Result<Self, Error> {
+    /// [`ErrorKind::Configuration`] when the endpoint is no URL, or TLS cannot be set up.
+    pub fn new(settings: &Settings, service: &str, http: &HttpOptions) -> Result<Self, Error> {
         let headers: HashMap<String, String> = settings.otlp_headers.iter().cloned().collect();
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Client::new())
+            .with_http_client(Client::new(http)?)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(endpoint(&settings.otlp_endpoint, "traces"))
             .with_headers(headers)
