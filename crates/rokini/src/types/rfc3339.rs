@@ -17,7 +17,14 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
 /// A time for people. Beyond the year 9999 the bare number of milliseconds.
 pub(crate) fn text(millis: u64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * NANOS_PER_MILLI);
-    time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| millis.to_string())
+    let Some(time) = time.ok().filter(|time| time.year() <= 9_999) else { return millis.to_string() };
+    let (date, (hour, minute, second)) = (time.date(), time.to_hms());
+    let fraction = match time.millisecond() {
+        0 => String::new(),
+        millis => format!(".{millis:03}").trim_end_matches('0').to_owned(),
+    };
+    // `time::Date` displays as RFC 3339 has it.
+    format!("{date}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
 #[cfg(all(test, feature = "aws"))]
