@@ -90,6 +90,8 @@ impl StdError for StoreError {
 pub enum LostCause {
     /// This worker was silent for longer than the failover time and was declared dead.
     Fenced,
+    /// Another process works under this worker's incarnation, such as a copy of the machine it runs on: both stop.
+    SharedIncarnation,
     /// Another worker, or an operator, changed the lease.
     Taken,
     /// An operator set another position; the lease comes back from there.
@@ -104,6 +106,7 @@ impl fmt::Display for LostCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Fenced => "this worker was declared dead after its heartbeats did not arrive",
+            Self::SharedIncarnation => "another process works under this worker's incarnation",
             Self::Taken => "another worker holds it",
             Self::Seek => "an operator set its position",
             Self::Deleted => "the lease was deleted",

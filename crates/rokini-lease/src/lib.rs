@@ -24,7 +24,7 @@ mod write;
 
 pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};
 
-pub use clock::WallClock;
+pub use clock::{ClockSource, WallClock};
 pub use duty::{duty_rank, interval_number, stable_hash};
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
 pub use member::{

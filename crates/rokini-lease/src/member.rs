@@ -69,10 +69,9 @@ impl Member {
         tracker: &TaskTracker,
     ) -> Result<(Self, MemberEvents), JoinError> {
         config.check().map_err(JoinError::Config)?;
-        let me = WorkerId::start(name, &mut rng);
         let mut calls = heartbeat::CallValues::new(clock.clone(), StdRng::from_rng(&mut rng));
-        let valid_until = join::join(&*store, &group, &me, &config, calls.next()).await?;
-        let (state, events) = MemberState::new(store, group, me, config, clock, valid_until);
+        let joined = join::join(&*store, &group, &name, &config, &mut calls, &mut rng).await?;
+        let (state, events) = MemberState::new(store, group, joined.me, config, clock, joined.begun);
         tracker.spawn(heartbeat::run(Arc::clone(&state), calls));
         tracker.spawn(control::run(Arc::clone(&state), rng));
         let events = MemberEvents::new(Arc::clone(&state), events);

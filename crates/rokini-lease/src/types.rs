@@ -217,7 +217,9 @@ impl FromStr for LeaseKey {
 
 serde_as_text!(GroupId, WorkerName, StreamId, ShardId, WorkerId, LeaseKey, HashRange);
 
-/// The fencing token of a lease. It grows at every change of owner, and of position by an operator.
+/// The fencing token of a lease. It grows at every change of owner, and of position by an operator, and is never below the
+/// time, in milliseconds since the Unix epoch, at which the lease was last acquired: so a lease that was deleted and made
+/// anew goes on above the epochs it had, as far as clocks agree.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
 

@@ -23,12 +23,15 @@ pub const PENDING_STATE_LIMIT: usize = 16 * 1024;
 /// A conditional write on a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LeaseUpdate {
-    /// Take the lease: it has the epoch `seen`. Sets the owner, `seen + 1`, and clears the claim.
+    /// Take the lease: it has the epoch `seen`. Sets the owner and a higher epoch, and clears the claim.
     Acquire {
         /// The new owner.
         by: WorkerId,
         /// The epoch the lease had when its owner was found missing.
         seen: Epoch,
+        /// The new epoch is `seen + 1`, or this where it is higher: the time in milliseconds since the Unix epoch, so that
+        /// a lease that was deleted and made anew does not repeat the epochs of the one before.
+        at_least: Epoch,
     },
     /// Store a position under `owner` and `epoch`. Never lowers it.
     Checkpoint {
@@ -120,10 +123,10 @@ impl LeaseUpdate {
         let mut next = row.clone();
         let held = |owner: &WorkerId, epoch: &Epoch| row.owner.as_ref() == Some(owner) && row.epoch == *epoch;
         match self {
-            Self::Acquire { by, seen } => {
+            Self::Acquire { by, seen, at_least } => {
                 (row.epoch == *seen && !row.position.is_shard_end()).then_some(())?;
                 next.owner = Some(by.clone());
-                next.epoch = seen.next();
+                next.epoch = seen.next().max(*at_least);
                 next.claim = None;
             }
             Self::Checkpoint { owner, epoch, position, at, metadata, settles } => {
@@ -191,7 +194,9 @@ impl LeaseUpdate {
     #[must_use]
     pub fn took_effect(&self, row: &LeaseRow) -> bool {
         match self {
-            Self::Acquire { by, seen } => row.owner.as_ref() == Some(by) && row.epoch == seen.next(),
+            Self::Acquire { by, seen, at_least } => {
+                row.owner.as_ref() == Some(by) && row.epoch == seen.next().max(*at_least)
+            }
             Self::Checkpoint { owner, epoch, position, .. } => {
                 row.owner.as_ref() == Some(owner) && row.epoch == *epoch && row.position == *position
             }

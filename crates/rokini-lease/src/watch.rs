@@ -24,6 +24,8 @@ pub(crate) struct FleetWatch {
 struct SeenHeartbeat {
     value: u64,
     since: Instant,
+    /// The longer of the watcher's failover time and the one on the row.
+    limit: Duration,
 }
 
 impl FleetWatch {
@@ -43,11 +45,10 @@ impl FleetWatch {
             .iter()
             .filter(|row| row.state != WorkerState::Fenced)
             .map(|row| {
-                let beat = match seen.remove(&row.id) {
-                    Some(beat) if beat.value == row.heartbeat => beat,
-                    _ => SeenHeartbeat { value: row.heartbeat, since: now },
-                };
-                (row.id.clone(), beat)
+                let limit = self.failover.max(row.report.failover);
+                let standing = seen.remove(&row.id).filter(|beat| beat.value == row.heartbeat);
+                let since = standing.map_or(now, |beat| beat.since);
+                (row.id.clone(), SeenHeartbeat { value: row.heartbeat, since, limit })
             })
             .collect();
     }
@@ -66,13 +67,13 @@ impl FleetWatch {
     pub(crate) fn silent_workers(&self, now: Instant) -> impl Iterator<Item = (WorkerId, u64)> {
         self.seen
             .iter()
-            .filter(move |(_, beat)| now.saturating_duration_since(beat.since) >= self.failover)
+            .filter(move |(_, beat)| now.saturating_duration_since(beat.since) >= beat.limit)
             .map(|(id, beat)| (id.clone(), beat.value))
     }
 
     /// When the next worker other than `me` becomes silent unless its counter moves.
     pub(crate) fn next_deadline(&self, me: &WorkerId) -> Option<Instant> {
-        self.seen.iter().filter(|(id, _)| *id != me).map(|(_, beat)| beat.since + self.failover).min()
+        self.seen.iter().filter(|(id, _)| *id != me).map(|(_, beat)| beat.since + beat.limit).min()
     }
 }
 

@@ -55,15 +55,32 @@ pub(crate) fn from_rows(workers: &[WorkerRow]) -> WorkerLiveness {
     workers.iter().map(|row| (row.id.clone(), Liveness::of(row, true))).collect()
 }
 
-/// Watches until every worker that is not fenced has had a heartbeat, for two heartbeats and a half at most.
+/// A worker that says that its heartbeats are further apart than its failover time has nothing to fail over: it is not
+/// watched.
+fn is_in_reserve(row: &WorkerRow) -> bool {
+    row.report.interval > row.report.failover
+}
+
+/// How long a heartbeat of this worker is waited for: by its own interval, whatever this command's settings say.
+fn patience(row: &WorkerRow, heartbeat: Duration) -> Duration {
+    if is_in_reserve(row) { Duration::ZERO } else { heartbeat.max(row.report.interval) * 5 / 2 }
+}
+
+/// Watches until every worker that is not fenced has had a heartbeat, for two and a half of its own heartbeats at most.
 pub(crate) async fn watch(handle: &GroupHandle) -> Result<WorkerLiveness, CliError> {
-    let heartbeat = handle.table.config.heartbeat;
-    let until = Instant::now() + heartbeat * 5 / 2;
+    let (begun, heartbeat) = (Instant::now(), handle.table.config.heartbeat);
+    let patience: BTreeMap<&WorkerId, Duration> =
+        handle.view.workers.iter().map(|row| (&row.id, patience(row, heartbeat))).collect();
+    let may_come = |id: &WorkerId| patience.get(id).is_some_and(|patience| begun.elapsed() < *patience);
     let first: BTreeMap<&WorkerId, u64> =
         handle.view.workers.iter().map(|row| (&row.id, row.heartbeat)).collect();
-    let mut workers: WorkerLiveness =
-        handle.view.workers.iter().map(|row| (row.id.clone(), Liveness::of(row, false))).collect();
-    while workers.values().any(|liveness| *liveness == Liveness::Silent) && Instant::now() < until {
+    let mut workers: WorkerLiveness = handle
+        .view
+        .workers
+        .iter()
+        .map(|row| (row.id.clone(), Liveness::of(row, is_in_reserve(row))))
+        .collect();
+    while workers.iter().any(|(id, liveness)| *liveness == Liveness::Silent && may_come(id)) {
         sleep(PAUSE).await;
         let rows = handle.table.list(&handle.group, Listing::Workers).await?.workers;
         for row in &rows {
@@ -76,4 +93,21 @@ pub(crate) async fn watch(handle: &GroupHandle) -> Result<WorkerLiveness, CliErr
         workers.retain(|id, _| rows.iter().any(|row| row.id == *id));
     }
     Ok(workers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l4_each_worker_is_judged_by_its_own_heartbeat() {
+        let mut row = WorkerRow::joining("w#1".parse().unwrap(), None);
+        let seconds = Duration::from_secs;
+        assert_eq!(patience(&row, seconds(1)), Duration::from_millis(2_500));
+        row.report.interval = seconds(4);
+        assert_eq!(patience(&row, seconds(1)), seconds(10));
+        assert_eq!(patience(&row, seconds(6)), seconds(15), "the longer of both");
+        row.report.interval = seconds(120);
+        assert!(is_in_reserve(&row) && patience(&row, seconds(1)).is_zero());
+    }
 }

@@ -46,7 +46,8 @@ pub(super) async fn acquire(state: &Arc<MemberState>, row: &LeaseRow) -> Result<
     if !state.is_valid() || !parents_are_done(state, row).await? {
         return Ok(());
     }
-    let update = LeaseUpdate::Acquire { by: state.me.clone(), seen: row.epoch };
+    let at_least = state.epoch_floor(&row.key);
+    let update = LeaseUpdate::Acquire { by: state.me.clone(), seen: row.epoch, at_least };
     if let WriteOutcome::Applied { after, .. } = update_lease(state, &row.key, &update).await? {
         state.grant(after);
     }

@@ -16,6 +16,10 @@ pub enum MemberEvent {
     Granted(Lease),
     /// This incarnation was declared dead. Its leases are lost; join again.
     Fenced,
+    /// Another process sends heartbeats under this incarnation, such as a copy of the machine this one runs on. Both
+    /// stop: this one at once, the other with its next heartbeat. Its leases are lost; join again, which takes a fresh
+    /// incarnation, and tells whether the other one goes on under this name.
+    SharedIncarnation,
     /// Heartbeats have not arrived for so long that handlers pause.
     OutageBegan {
         /// The last error, for people.
@@ -53,6 +57,7 @@ impl MemberEvents {
         match event {
             StateEvent::Granted(hold) => MemberEvent::Granted(Lease::new(Arc::clone(&self.state), hold)),
             StateEvent::Fenced => MemberEvent::Fenced,
+            StateEvent::SharedIncarnation => MemberEvent::SharedIncarnation,
             StateEvent::OutageBegan { error } => MemberEvent::OutageBegan { error },
             StateEvent::OutageEnded => MemberEvent::OutageEnded,
         }

@@ -1,5 +1,6 @@
 //! The heartbeat: the one write a quiet worker makes, and what keeps its leases valid.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +10,24 @@ use rokini_types::Backoff;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{MemberState, StateEvent};
-use crate::clock::WallClock;
+use crate::clock::{ClockReading, WallClock};
 use crate::duty::stable_hash;
 use crate::error::LostCause;
-use crate::row::{WorkerLoad, WorkerState};
+use crate::row::{WorkerLoad, WorkerRow, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::update::{MAILBOX_LIMIT, WorkerUpdate};
 use crate::write::WriteOutcome;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
+/// So many calls without an answer are remembered, hours of an outage: which of them took effect is asked for afterwards.
+const UNANSWERED: usize = 1_000;
+/// How often a row that another process beats on is tried to be fenced: each of its heartbeats takes one try away.
+const FENCE_TRIES: usize = 3;
 
 /// Gives each call that writes a heartbeat a value of its own. The time is in it, so that two processes that go on from one
 /// image of a machine do not agree on their values for long.
 pub(super) struct CallValues {
-    clock: WallClock,
+    pub(super) clock: WallClock,
     rng: StdRng,
 }
 
@@ -38,8 +43,26 @@ impl CallValues {
     }
 }
 
-pub(super) async fn run(state: Arc<MemberState>, mut calls: CallValues) {
-    let mut seen = 0;
+/// What came of a heartbeat.
+enum Sent {
+    Stored,
+    /// This incarnation was declared dead, or its row is gone.
+    Dead,
+    /// A heartbeat is stored that no call of this process wrote.
+    Foreign(Box<WorkerRow>),
+}
+
+/// What this incarnation knows of its own row.
+struct OwnRow {
+    /// The counter of the last heartbeat known to be stored.
+    seen: u64,
+    calls: CallValues,
+    /// The calls since that got no answer, and when each began: at most one of them took effect.
+    unanswered: VecDeque<(u64, ClockReading)>,
+}
+
+pub(super) async fn run(state: Arc<MemberState>, calls: CallValues) {
+    let mut row = OwnRow { seen: 0, calls, unanswered: VecDeque::new() };
     let (backoff, mut failures) = (Backoff::new(FIRST_RETRY, state.config.heartbeat), 0_u32);
     let mut next = Instant::now() + state.config.heartbeat;
     let (mut outage, mut leaving) = (false, false);
@@ -52,21 +75,30 @@ pub(super) async fn run(state: Arc<MemberState>, mut calls: CallValues) {
             () = state.heartbeat_requested() => {}
             () = sleep_until(next) => {}
         }
+        state.look_at_the_clocks();
         let begun = Instant::now();
-        match send(&state, &mut seen, &mut calls).await {
-            Ok(true) => {
-                // Counted from before the call, so the time a slow store took is not given away.
-                state.extend_validity(begun + state.config.validity());
-                state.heartbeats.stored(begun);
+        match row.send(&state).await {
+            Ok(Sent::Stored) => {
                 if std::mem::take(&mut outage) {
                     state.outage_ended();
                 }
                 failures = 0;
                 next = begun + state.config.heartbeat;
             }
-            Ok(false) => {
+            Ok(Sent::Dead) => {
                 state.stop(LostCause::Fenced);
                 state.emit(StateEvent::Fenced);
+                return;
+            }
+            Ok(Sent::Foreign(found)) => {
+                tracing::error!(
+                    worker = %state.me,
+                    "another process sends heartbeats under this incarnation, such as a copy of this machine: both stop"
+                );
+                // Before anything else: what is stopped for good cannot do harm.
+                state.stop(LostCause::SharedIncarnation);
+                stop_the_other(&state, *found).await;
+                state.emit(StateEvent::SharedIncarnation);
                 return;
             }
             Err(error) => {
@@ -83,47 +115,89 @@ pub(super) async fn run(state: Arc<MemberState>, mut calls: CallValues) {
     }
 }
 
-/// Sends one heartbeat. `false` once this incarnation is dead.
-async fn send(state: &MemberState, seen: &mut u64, calls: &mut CallValues) -> Result<bool, String> {
-    // A call that hangs must leave time for another one within the validity.
-    let limit = state.config.validity() / 3;
-    loop {
-        let leaving = state.leaving.is_cancelled();
-        let update = WorkerUpdate::Heartbeat {
-            seen: *seen,
-            call: calls.next(),
+impl OwnRow {
+    async fn send(&mut self, state: &MemberState) -> Result<Sent, String> {
+        // A call that hangs must leave time for another one within the validity.
+        let limit = state.config.validity() / 3;
+        loop {
+            let begun = state.clock.read();
+            let update = self.next_update(state, begun);
+            let call = state.store.update_worker(&state.group, &state.me, &update);
+            match timeout(limit, call).await {
+                Ok(Ok(WriteOutcome::Applied { before, after })) => {
+                    self.stored(state, after.heartbeat, begun);
+                    match before {
+                        Some(before) => {
+                            if before.mailbox.len() >= MAILBOX_LIMIT {
+                                // It was full, so more notifications may have been refused.
+                                state.notifications_lost();
+                            }
+                            state.notifications_arrived(before.mailbox);
+                        }
+                        // The reply that had the notifications was lost.
+                        None => state.notifications_lost(),
+                    }
+                    return Ok(Sent::Stored);
+                }
+                Ok(Ok(WriteOutcome::Refused { current: Some(row) }))
+                    if row.state != WorkerState::Fenced && row.heartbeat > self.seen =>
+                {
+                    // An earlier call took effect although its reply was lost: it counts from its own beginning.
+                    let Some(begun) = self.written_by(&row) else { return Ok(Sent::Foreign(Box::new(row))) };
+                    self.stored(state, row.heartbeat, begun);
+                    state.notifications_lost();
+                }
+                Ok(Ok(WriteOutcome::Refused { .. })) => return Ok(Sent::Dead),
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => return Err(format!("no answer from the lease store within {limit:?}")),
+            }
+        }
+    }
+
+    fn next_update(&mut self, state: &MemberState, begun: ClockReading) -> WorkerUpdate {
+        let (call, leaving) = (self.calls.next(), state.leaving.is_cancelled());
+        if self.unanswered.len() == UNANSWERED {
+            self.unanswered.pop_front();
+        }
+        self.unanswered.push_back((call, begun));
+        WorkerUpdate::Heartbeat {
+            seen: self.seen,
+            call,
             load: WorkerLoad { leases: state.held_count() as u32 },
             state: if leaving { WorkerState::Leaving } else { WorkerState::Alive },
             streams: state.streams(),
             report: state.report(),
-        };
-        let call = state.store.update_worker(&state.group, &state.me, &update);
-        match timeout(limit, call).await {
-            Ok(Ok(WriteOutcome::Applied { before, after })) => {
-                *seen = after.heartbeat;
-                match before {
-                    Some(before) => {
-                        if before.mailbox.len() >= MAILBOX_LIMIT {
-                            // It was full, so more notifications may have been refused.
-                            state.notifications_lost();
-                        }
-                        state.notifications_arrived(before.mailbox);
-                    }
-                    // The reply that had the notifications was lost.
-                    None => state.notifications_lost(),
-                }
-                return Ok(true);
-            }
-            // Only this worker moves its heartbeat: an earlier one took effect although its reply was lost.
-            Ok(Ok(WriteOutcome::Refused { current: Some(row) }))
-                if row.state != WorkerState::Fenced && row.heartbeat > *seen =>
+        }
+    }
+
+    /// When the call began that left the row like this; `None` where none of this process did.
+    fn written_by(&self, row: &WorkerRow) -> Option<ClockReading> {
+        let mut calls = self.unanswered.iter();
+        calls.find(|(call, _)| row.heartbeat == self.seen + 1 && *call == row.call).map(|(_, begun)| *begun)
+    }
+
+    fn stored(&mut self, state: &MemberState, heartbeat: u64, begun: ClockReading) {
+        self.seen = heartbeat;
+        self.unanswered.clear();
+        state.extend_validity(begun);
+        state.heartbeats.stored(begun.running);
+    }
+}
+
+/// Fences the row that two processes beat on. One that lives on without the other does no harm, so this is tried a few
+/// times only.
+async fn stop_the_other(state: &MemberState, mut row: WorkerRow) {
+    let limit = state.config.validity() / 3;
+    for _ in 0..FENCE_TRIES {
+        let fence = WorkerUpdate::Fence { seen: row.heartbeat };
+        match timeout(limit, state.store.update_worker(&state.group, &state.me, &fence)).await {
+            Ok(Ok(WriteOutcome::Refused { current: Some(current) }))
+                if current.state != WorkerState::Fenced =>
             {
-                *seen = row.heartbeat;
-                state.notifications_lost();
+                row = current;
             }
-            Ok(Ok(WriteOutcome::Refused { .. })) => return Ok(false),
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err(format!("no answer from the lease store within {limit:?}")),
+            Ok(Ok(_)) => return,
+            Ok(Err(_)) | Err(_) => {}
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep};
 
 use super::config::MemberConfig;
+use super::heartbeat::CallValues;
+use crate::clock::ClockReading;
 use crate::error::StoreError;
 use crate::process::ProcessIdentity;
 use crate::row::{WorkerRow, WorkerState};
@@ -38,19 +41,27 @@ pub enum JoinError {
     Store(#[from] StoreError),
 }
 
-/// Inserts the row of `me` once no other live incarnation of its name is left. Returns until when the worker is
-/// valid.
+/// A worker that has its row.
+pub(super) struct Joined {
+    pub(super) me: WorkerId,
+    /// When the call began that wrote the row.
+    pub(super) begun: ClockReading,
+}
+
+/// Inserts a row once no other live incarnation of the name is left.
 pub(super) async fn join(
     store: &dyn LeaseStore,
     group: &GroupId,
-    me: &WorkerId,
+    name: &WorkerName,
     config: &MemberConfig,
-    call: u64,
-) -> Result<Instant, JoinError> {
-    let mut found = namesakes(store, group, me).await?;
+    calls: &mut CallValues,
+    rng: &mut StdRng,
+) -> Result<Joined, JoinError> {
+    let mut me = WorkerId::start(name.clone(), rng);
+    let mut found = namesakes(store, group, &me).await?;
     loop {
         wait_for_death(store, group, config, found).await?;
-        let begun = Instant::now();
+        let (begun, call) = (calls.clock.read(), calls.next());
         let row = WorkerRow {
             streams: config.streams.clone(),
             max_leases: config.max_leases,
@@ -58,17 +69,22 @@ pub(super) async fn join(
             report: config.report(),
             ..WorkerRow::joining(me.clone(), config.process.clone())
         };
-        insert(store, group, &row).await?;
-        found = namesakes(store, group, me).await?;
-        if !found.is_empty() && !steps_back(me, &found) {
+        if !insert(store, group, &row).await? {
+            // A process with the same randomness has it, such as a copy of this machine.
+            me = WorkerId::start(name.clone(), rng);
+            found = namesakes(store, group, &me).await?;
+            continue;
+        }
+        found = namesakes(store, group, &me).await?;
+        if !found.is_empty() && !steps_back(&me, &found) {
             // Newcomers like this one, that either saw this row and step back, or begin to send heartbeats.
             sleep(config.heartbeat * 3 / 2).await;
-            found = namesakes(store, group, me).await?;
+            found = namesakes(store, group, &me).await?;
         }
-        if !steps_back(me, &found) {
-            return Ok(begun + config.validity());
+        if !steps_back(&me, &found) {
+            return Ok(Joined { me, begun });
         }
-        store.delete_worker(group, me).await?;
+        store.delete_worker(group, &me).await?;
     }
 }
 
@@ -78,13 +94,15 @@ fn steps_back(me: &WorkerId, namesakes: &[WorkerRow]) -> bool {
     namesakes.iter().any(|row| row.id < *me || row.heartbeat > 0)
 }
 
-async fn insert(store: &dyn LeaseStore, group: &GroupId, row: &WorkerRow) -> Result<(), StoreError> {
+/// Whether the row is there by this insert.
+async fn insert(store: &dyn LeaseStore, group: &GroupId, row: &WorkerRow) -> Result<bool, StoreError> {
     match store.insert_worker(group, row).await {
         Err(error) if error.is_ambiguous() => match store.worker(group, &row.id).await? {
-            Some(_) => Ok(()),
+            Some(found) => Ok(found.call == row.call),
             None => Err(error),
         },
-        other => other.map(drop),
+        Ok(WriteOutcome::Refused { current: Some(found) }) => Ok(found.call == row.call),
+        outcome => outcome.map(|outcome| outcome.is_applied()),
     }
 }
 
@@ -161,7 +179,11 @@ async fn unless_dead(
 fn silence(row: &WorkerRow, config: &MemberConfig) -> Duration {
     let proven =
         config.unique_worker_names || row.process.as_ref().is_some_and(ProcessIdentity::is_proven_gone);
-    if proven { config.heartbeat * 2 } else { config.failover }
+    if proven {
+        config.heartbeat.max(row.report.interval) * 2
+    } else {
+        config.failover.max(row.report.failover)
+    }
 }
 
 /// Fences it under the counter seen. `false` when that moved meanwhile.

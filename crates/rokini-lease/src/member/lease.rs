@@ -120,13 +120,7 @@ impl Lease {
     /// handler call.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.is_valid_at(Instant::now())
-    }
-
-    /// The same for those who have just looked at the clock.
-    #[must_use]
-    pub fn is_valid_at(&self, now: Instant) -> bool {
-        self.hold.lost().is_none() && self.state.is_valid_at(now)
+        self.hold.lost().is_none() && self.state.is_valid()
     }
 
     /// Whether this lease may be used, for other tasks. Its waits are for heartbeats: they know nothing of the loss of

@@ -16,7 +16,7 @@ use super::config::MemberConfig;
 use super::heartbeat_stats::HeartbeatCounter;
 use super::hold::Hold;
 use super::outbox::Outbox;
-use crate::clock::WallClock;
+use crate::clock::{ClockReading, WallClock};
 use crate::error::LostCause;
 use crate::row::{GroupRow, GroupView, LeaseRow, Notification, WorkerReport, WorkerRow, WorkerState};
 use crate::store::LeaseStore;
@@ -27,6 +27,7 @@ use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
 pub(super) enum StateEvent {
     Granted(Arc<Hold>),
     Fenced,
+    SharedIncarnation,
     OutageBegan { error: String },
     OutageEnded,
 }
@@ -42,9 +43,11 @@ pub(super) struct MemberState {
     pub(super) leaving: CancellationToken,
     /// Cancelled when the member is over: left, or fenced.
     pub(super) stopped: CancellationToken,
-    valid_until: Mutex<Instant>,
+    /// When the call began that wrote the last heartbeat known to be stored.
+    valid_since: Mutex<ClockReading>,
     /// Wakes in the order of arrival, so that runs from one seed are equal.
     validated: Notify,
+    invalidated: Notify,
     holds: Mutex<HoldTable>,
     pending_work: Mutex<PendingWork>,
     pub(super) outbox: Outbox,
@@ -69,6 +72,8 @@ struct HoldTable {
     in_use: BTreeSet<LeaseKey>,
     /// The highest epoch under which each lease was given up, and when. A stale listing still shows those.
     gave_up: BTreeMap<LeaseKey, (Epoch, Instant)>,
+    /// The highest epoch known of each lease that was deleted and made anew.
+    made_anew: BTreeMap<LeaseKey, Epoch>,
 }
 
 /// What the control loop is to do next.
@@ -107,7 +112,7 @@ impl MemberState {
         me: WorkerId,
         config: MemberConfig,
         clock: WallClock,
-        valid_until: Instant,
+        valid_since: ClockReading,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<StateEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
         let streams = Mutex::new(config.streams.clone());
@@ -120,8 +125,9 @@ impl MemberState {
             heartbeats: HeartbeatCounter::new(),
             leaving: CancellationToken::new(),
             stopped: CancellationToken::new(),
-            valid_until: Mutex::new(valid_until),
+            valid_since: Mutex::new(valid_since),
             validated: Notify::new(),
+            invalidated: Notify::new(),
             holds: Mutex::default(),
             pending_work: Mutex::new(PendingWork { reconcile: true, ..PendingWork::default() }),
             outbox: Outbox::default(),
@@ -139,11 +145,8 @@ impl MemberState {
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        self.is_valid_at(Instant::now())
-    }
-
-    pub(super) fn is_valid_at(&self, now: Instant) -> bool {
-        now < *lock(&self.valid_until) && !self.stopped.is_cancelled()
+        let since = *lock(&self.valid_since);
+        since.until(&self.clock.read()) < self.config.validity() && !self.stopped.is_cancelled()
     }
 
     /// Waits until heartbeats arrive again. Never ends once the member is over.
@@ -158,23 +161,52 @@ impl MemberState {
         }
     }
 
-    /// Waits until this worker may not use its leases. Looks at the clock whenever the waiting task is woken, not only
+    /// Waits until this worker may not use its leases. Looks at the clocks whenever the waiting task is woken, not only
     /// when its own timer is: in a process that stood still all timers are due at once, in no order.
     pub(super) async fn until_invalid(&self) {
-        while self.is_valid() {
-            let until = *lock(&self.valid_until);
+        loop {
+            let mut invalidated = pin!(self.invalidated.notified());
+            invalidated.as_mut().enable();
+            if !self.is_valid() {
+                return;
+            }
+            let until = lock(&self.valid_since).running + self.config.validity();
             tokio::select! {
                 biased;
                 () = poll_fn(|_| if self.is_valid() { Poll::Pending } else { Poll::Ready(()) }) => {}
                 () = self.stopped.cancelled() => {}
+                () = invalidated => {}
                 () = sleep_until(until) => {}
             }
         }
     }
 
-    pub(super) fn extend_validity(&self, until: Instant) {
-        *lock(&self.valid_until) = until;
+    /// A heartbeat is stored whose call began then.
+    pub(super) fn extend_validity(&self, since: ClockReading) {
+        {
+            let mut last = lock(&self.valid_since);
+            // A call that was found to have taken effect may have begun before.
+            if since.running > last.running {
+                *last = since;
+            }
+        }
         self.validated.notify_waiters();
+    }
+
+    /// Wakes whoever waits for the end of the validity, where a clock that no timer follows ended it.
+    pub(super) fn look_at_the_clocks(&self) {
+        if !self.is_valid() {
+            self.invalidated.notify_waiters();
+        }
+    }
+
+    /// The epoch a lease gets at least when this worker acquires it: above what it knows of a lease of this key that was
+    /// deleted meanwhile, and not below the time.
+    pub(super) fn epoch_floor(&self, key: &LeaseKey) -> Epoch {
+        let holds = lock(&self.holds);
+        let gave_up = holds.gave_up.get(key).map(|(epoch, _)| *epoch);
+        let known = gave_up.max(holds.made_anew.get(key).copied()).map_or(Epoch(0), Epoch::next);
+        known.max(Epoch(self.clock.millis()))
     }
 
     pub(super) fn outage_ended(&self) {
@@ -299,7 +331,10 @@ impl MemberState {
         // not show a lease that is new.
         let keys: BTreeSet<&LeaseKey> = view.leases.iter().map(|row| &row.key).collect();
         let recent = |at: Instant| at.elapsed() < self.config.reconcile;
-        lock(&self.holds).gave_up.retain(|key, (_, at)| keys.contains(key) || recent(*at));
+        let mut holds = lock(&self.holds);
+        holds.gave_up.retain(|key, (_, at)| keys.contains(key) || recent(*at));
+        holds.made_anew.retain(|key, _| keys.contains(key));
+        drop(holds);
         view
     }
 
@@ -320,9 +355,13 @@ impl MemberState {
         lock(&self.holds).held.get(&hold.key).is_some_and(|held| Arc::ptr_eq(held, hold))
     }
 
-    /// The lease was made anew: its epochs begin anew, too.
+    /// The lease was made anew, and its row begins at a low epoch: what it says is not old.
     pub(super) fn forget_given_up(&self, key: &LeaseKey) {
-        lock(&self.holds).gave_up.remove(key);
+        let mut holds = lock(&self.holds);
+        if let Some((epoch, _)) = holds.gave_up.remove(key) {
+            let highest = holds.made_anew.entry(key.clone()).or_default();
+            *highest = epoch.max(*highest);
+        }
     }
 
     /// What to do about a row, read consistently, that names this worker as owner.

@@ -22,6 +22,7 @@ use crate::update::{LeaseUpdate, WorkerUpdate};
 
 mod operator;
 mod recurring;
+mod safety;
 mod streams;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,11 +65,22 @@ impl Worker {
         name: &str,
         config: MemberConfig,
     ) -> Result<Self, JoinError> {
-        let seed = name.bytes().map(u64::from).sum::<u64>() + Instant::now().elapsed().as_nanos() as u64;
         let begun = Instant::now();
         let clock = WallClock::from_fn(move || begun.elapsed().as_millis() as u64);
+        let seed = name.bytes().map(u64::from).sum::<u64>() + next_seed();
+        Self::join_on(store, name, config, clock, seed).await
+    }
+
+    /// On a host with these clocks, and this randomness.
+    async fn join_on(
+        store: &(impl LeaseStore + Clone),
+        name: &str,
+        config: MemberConfig,
+        clock: WallClock,
+        seed: u64,
+    ) -> Result<Self, JoinError> {
         let (store, name) = (Arc::new(store.clone()), WorkerName::new(name).unwrap());
-        let rng = StdRng::seed_from_u64(seed + next_seed());
+        let rng = StdRng::seed_from_u64(seed);
         let (member, events) =
             Member::join(store, group(), name, config, clock, rng, &TaskTracker::new()).await?;
         Ok(Self { member, events, leases: BTreeMap::new(), fenced: false })

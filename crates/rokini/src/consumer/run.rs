@@ -305,7 +305,7 @@ impl Work {
             Some(MemberEvent::Granted(lease)) => tasks.granted(lease, member.id().clone()),
             Some(MemberEvent::OutageBegan { error }) => events.emit(EventKind::OutageBegan { error }),
             Some(MemberEvent::OutageEnded) => events.emit(EventKind::OutageEnded),
-            Some(MemberEvent::Fenced) | None => {
+            Some(MemberEvent::Fenced | MemberEvent::SharedIncarnation) | None => {
                 events.emit(EventKind::Fenced);
                 return true;
             }

@@ -137,7 +137,7 @@ impl<'a> Dispatcher<'a> {
         let (mut since, mut straight) = (now, 0);
         loop {
             let draining = self.drain.is_cancelled();
-            let valid = self.shard.lease.is_valid_at(now);
+            let valid = self.shard.lease.is_valid();
             self.flow.expire(now);
             if draining {
                 self.leave(now);

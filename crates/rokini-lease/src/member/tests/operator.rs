@@ -225,11 +225,35 @@ async fn a_group_is_deleted_only_when_its_workers_are_gone_unless_forced() {
     assert!(b.fenced && b.leases.is_empty(), "whoever lives learns that it is over");
 }
 
+/// The command's own settings are not those of the group.
+#[tokio::test(start_paused = true)]
+async fn l4_a_live_group_with_a_longer_failover_time_than_the_operators_is_not_deleted() {
+    let store = store_with(2).await;
+    let slow = MemberConfig {
+        heartbeat: 15 * SECOND,
+        failover: 60 * SECOND,
+        process: None,
+        ..MemberConfig::default()
+    };
+    let mut a = Worker::join_with(&store, "a", slow).await.unwrap();
+    a.live(SECOND).await;
+    let operator = operator(&store);
+    let deleting = operator.delete_group(false);
+    let error = tokio::select! {
+        deleted = deleting => deleted.unwrap_err(),
+        () = a.live(200 * SECOND) => panic!("it waits for ever"),
+    };
+    assert!(error.to_string().contains("live workers (a)"), "{error}");
+    assert_eq!(view(&store).await.leases.len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_group_is_deleted_whatever_its_failover_time_or_it_is_told_why_not() {
     for (failover, slow) in [(SECOND, false), (SECOND, true), (60 * SECOND, false)] {
         let store = store_with(1).await;
-        Worker::join(&store, "a").await.unwrap().die();
+        let config =
+            MemberConfig { heartbeat: failover / 5, failover, process: None, ..MemberConfig::default() };
+        Worker::join_with(&store, "a", config).await.unwrap().die();
         let link = FaultyStore::new(store.clone(), 1);
         let reply = if slow { SECOND } else { SECOND / 100 };
         link.chance(StoreOperation::ListWorkers, StoreFault::DelayReply(reply), 1.0);
@@ -261,7 +285,8 @@ async fn c5_a_lease_that_was_removed_and_made_anew_has_one_owner() {
         operator(&link).retire(&key, true).await.unwrap();
         store.insert_lease(&group(), &LeaseRow::new(key.clone(), Position::TrimHorizon)).await.unwrap();
         let by = b.member.id().clone();
-        let acquire = LeaseUpdate::Acquire { by, seen: crate::types::Epoch(0) };
+        let acquire =
+            LeaseUpdate::Acquire { by, seen: crate::types::Epoch(0), at_least: crate::types::Epoch(0) };
         assert!(store.update_lease(&group(), &key, &acquire).await.unwrap().is_applied());
         live_all(&mut [&mut a, &mut b], if told { SECOND + SECOND / 10 } else { 34 * SECOND }).await;
         for worker in [&a, &b] {

@@ -144,7 +144,10 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
     };
     let settles = rng.random_bool(0.3);
     match rng.random_range(0..15) {
-        0 | 1 => ("Acquire", LeaseUpdate::Acquire { by: someone(rng), seen: epoch }),
+        0 | 1 => {
+            let at_least = Epoch(rng.random_range(0..epoch.0 + 5));
+            ("Acquire", LeaseUpdate::Acquire { by: someone(rng), seen: epoch, at_least })
+        }
         2..=4 => ("Checkpoint", LeaseUpdate::Checkpoint { owner, epoch, position, at, metadata, settles }),
         5 | 6 => {
             let to = rng.random_bool(0.7).then(|| someone(rng));

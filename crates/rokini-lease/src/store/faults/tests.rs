@@ -24,7 +24,7 @@ fn lease() -> LeaseRow {
 }
 
 fn acquire(seen: u64) -> LeaseUpdate {
-    LeaseUpdate::Acquire { by: id("w"), seen: Epoch(seen) }
+    LeaseUpdate::Acquire { by: id("w"), seen: Epoch(seen), at_least: Epoch(0) }
 }
 
 async fn with_lease() -> FaultyStore<MemoryStore> {

@@ -125,7 +125,9 @@ mod as_the_stores_do {
 
     fn update(write: LeaseWrite, epoch: Epoch, given: Position) -> LeaseUpdate {
         match write {
-            LeaseWrite::Acquire { by } => LeaseUpdate::Acquire { by: id(by), seen: epoch },
+            LeaseWrite::Acquire { by } => {
+                LeaseUpdate::Acquire { by: id(by), seen: epoch, at_least: Epoch(0) }
+            }
             LeaseWrite::Checkpoint { owner, .. } => LeaseUpdate::Checkpoint {
                 owner: id(owner),
                 epoch,
