@@ -1,7 +1,8 @@
 //! Faults on demand: which calls go wrong, and how. Only decided here; the HTTP server applies them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rokini_wire::ErrorCode;
@@ -230,7 +231,7 @@ impl Faults {
     }
 
     fn with<T>(&self, visit: impl FnOnce(&mut RuleSet) -> T) -> T {
-        visit(&mut self.rules.lock().unwrap_or_else(PoisonError::into_inner))
+        visit(&mut self.rules.lock())
     }
 
     /// Puts a rule in force, after those already there. The answer names it for [`Faults::remove`].

@@ -1,8 +1,9 @@
 //! What was asked, by whom, and what came of it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rokini_wire::{ErrorCode, Timestamp};
 use serde::{Serialize, Serializer};
 
@@ -44,7 +45,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn add(&self, call: CallRecord) {
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.calls.lock();
         if calls.len() >= MAX_CALLS {
             calls.pop_front();
         }
@@ -53,10 +54,10 @@ impl Journal {
 
     /// The calls so far, the oldest first.
     pub(crate) fn list(&self) -> Vec<CallRecord> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.calls.lock().iter().cloned().collect()
     }
 
     pub(crate) fn clear(&self) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.calls.lock().clear();
     }
 }

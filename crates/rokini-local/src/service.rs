@@ -1,8 +1,9 @@
 //! The model behind a lock, with a clock: what the HTTP server and callers in process share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rokini_wire::{AnyRequest, AnyResponse, ServiceError, Timestamp};
 use tokio::sync::watch;
 
@@ -94,7 +95,7 @@ impl Service {
     /// Lends the model and the present time, for inspection and for changes no operation offers.
     pub fn with_model<T>(&self, visit: impl FnOnce(&mut Model, Timestamp) -> T) -> T {
         // A panic in `visit` leaves the model as it was between two of its own steps: still worth serving.
-        let mut model = self.shared.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut model = self.shared.model.lock();
         // Read under the lock, so that time grows in the order of the calls.
         let now = self.now();
         let before = model.version();

@@ -5,10 +5,10 @@ mod prepare;
 use std::convert::Infallible;
 use std::fmt;
 use std::future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rokini_lease::{
     CheckpointMetadata, Lease, LeaseError, LostCause, PendingPosition, Position, SequenceNumber, ShardId,
     SkippedRecords, StoreError,
@@ -43,7 +43,7 @@ enum Write {
 }
 
 /// The positions of one hold of a lease: what is done, what user code asked to store, what is stored.
-pub(crate) struct Checkpoints {
+pub(crate) struct Checkpointer {
     shard: ShardId,
     state: Mutex<State>,
     changed: Notify,
@@ -73,10 +73,10 @@ struct State {
     inherited: Option<PendingPosition>,
 }
 
-impl fmt::Debug for Checkpoints {
+impl fmt::Debug for Checkpointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state();
-        f.debug_struct("Checkpoints")
+        let state = self.state.lock();
+        f.debug_struct("Checkpointer")
             .field("shard", &self.shard)
             .field("stored", &state.stored)
             .field("done", &state.done.max(state.requested))
@@ -84,7 +84,7 @@ impl fmt::Debug for Checkpoints {
     }
 }
 
-impl Checkpoints {
+impl Checkpointer {
     pub(crate) fn new(shard: ShardId, start: Position) -> Self {
         let state = State {
             stored: start,
@@ -102,14 +102,9 @@ impl Checkpoints {
         Self { shard, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // The state is whole after each statement, so a poisoned lock is taken over.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// User code has got the shard up to one position, and is done up to another, which is to be stored in time.
     pub(crate) fn advance(&self, delivered: Option<Position>, done: Option<Position>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(delivered) = delivered {
             state.delivered = state.delivered.max(delivered);
         }
@@ -123,36 +118,36 @@ impl Checkpoints {
 
     /// These records are passed over, after those of earlier holds: a note of them is stored with the next position.
     pub(crate) fn add_skipped(&self, records: &[SequenceNumber], earlier: Option<SkippedRecords>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let skipped = state.skipped.or(earlier).unwrap_or_default();
         state.skipped = Some(records.iter().fold(skipped, |skipped, record| skipped.and(*record)));
     }
 
     /// The records that were passed over, as they are stored with the next position.
     pub(crate) fn skipped(&self) -> Option<SkippedRecords> {
-        self.state().skipped
+        self.state.lock().skipped
     }
 
     /// How far the records are done: what is to be stored in the end.
     pub(crate) fn latest_done(&self) -> Position {
-        let state = self.state();
+        let state = self.state.lock();
         state.done.max(state.requested).max(state.stored)
     }
 
     pub(crate) fn stored(&self) -> Position {
-        self.state().stored
+        self.state.lock().stored
     }
 
     /// What user code asked to store so far: records up to it are not delivered again.
     pub(crate) fn requested(&self) -> Position {
-        self.state().requested
+        self.state.lock().requested
     }
 
     /// Stores a position at the wish of user code, and returns once it is stored. One that is stored already, or
     /// behind, is done already.
     pub(crate) async fn request(&self, position: Position) -> Result<(), Error> {
         let stored = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             self.require_open(&state)?;
             if position > state.delivered {
                 return Err(Error::new(
@@ -180,7 +175,7 @@ impl Checkpoints {
     /// application's own. Returns once that is stored.
     pub(crate) async fn prepare(&self, position: Position, state: Bytes) -> Result<(), Error> {
         let stored = {
-            let mut known = self.state();
+            let mut known = self.state.lock();
             self.require_open(&known)?;
             known.preparing.push(position, state)
         };
@@ -190,29 +185,26 @@ impl Checkpoints {
 
     /// Takes over what an earlier holder prepared and did not commit.
     pub(crate) fn inherit(&self, pending: Option<PendingPosition>) {
-        self.state().inherited = pending;
+        self.state.lock().inherited = pending;
     }
 
     pub(crate) fn inherited(&self) -> Option<PendingPosition> {
-        self.state().inherited.clone()
+        self.state.lock().inherited.clone()
     }
 
     /// From now on positions are for this process only.
     pub(crate) fn keep_in_memory(&self) {
-        self.state().memory_only = true;
+        self.state.lock().memory_only = true;
     }
 
     /// Refuses user code where positions cannot be stored.
     fn require_open(&self, state: &State) -> Result<(), Error> {
         match state.closed {
-            _ if state.memory_only => Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "the position of shard {} cannot be stored: a consumer with `broadcast = true` stores no \
+            _ if state.memory_only => Err(Error::configuration(format!(
+                "the position of shard {} cannot be stored: a consumer with `broadcast = true` stores no \
                      positions; remove the call",
-                    self.shard
-                ),
-            )),
+                self.shard
+            ))),
             Some(cause) => Err(self.closed(cause)),
             None => Ok(()),
         }
@@ -234,12 +226,12 @@ impl Checkpoints {
 
     /// From now on writes only what user code asks for.
     pub(crate) fn freeze(&self) {
-        self.state().frozen = true;
+        self.state.lock().frozen = true;
     }
 
     /// The store has this position.
     pub(crate) fn mark_stored(&self, position: Position) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.stored = state.stored.max(position);
         let stored = state.stored;
         let answered: Vec<_> = state.waiting.extract_if(.., |(wanted, _)| *wanted <= stored).collect();
@@ -251,22 +243,22 @@ impl Checkpoints {
     }
 
     fn refuse(&self, refusal: impl Fn() -> Error) {
-        for (_, answer) in std::mem::take(&mut self.state().waiting) {
+        for (_, answer) in std::mem::take(&mut self.state.lock().waiting) {
             let _ = answer.send(Err(refusal()));
         }
     }
 
     /// Nothing can be stored any more; whoever waits is told. The first cause stays.
     pub(crate) fn close(&self, cause: Option<LostCause>) {
-        self.state().closed.get_or_insert(cause);
+        self.state.lock().closed.get_or_insert(cause);
         self.refuse(|| self.closed(cause));
-        let preparing = std::mem::take(&mut self.state().preparing);
+        let preparing = std::mem::take(&mut self.state.lock().preparing);
         preparing.refuse(|| self.closed(cause));
     }
 
     /// What to write next, and whether at once.
     fn target(&self) -> Option<(Position, bool)> {
-        let state = self.state();
+        let state = self.state.lock();
         let urgent = state.requested > state.stored && !state.waiting.is_empty();
         let target = state.done.max(state.requested);
         (target > state.stored && (urgent || !state.frozen)).then_some((target, urgent))
@@ -285,7 +277,7 @@ impl Checkpoints {
         let mut next = Instant::now();
         loop {
             let changed = self.changed.notified();
-            let prepare = self.state().preparing.next();
+            let prepare = self.state.lock().preparing.next();
             let write = match (prepare, self.target()) {
                 (Some((position, state)), _) => self.prepare_now(lease, position, state).await,
                 (None, None) => {
@@ -336,7 +328,7 @@ impl Checkpoints {
             Err(LeaseError::Store(error)) => {
                 if !error.is_retryable() {
                     // Waiting would not help whoever asked; the write itself is still tried.
-                    self.refuse(|| Error::new(ErrorKind::Configuration, error.to_string()));
+                    self.refuse(|| Error::configuration(error.to_string()));
                 }
                 Write::Failed(error)
             }
@@ -354,19 +346,17 @@ impl Checkpoints {
                 ErrorKind::Data,
                 format!("shard {}: {error}; prepare a position that is not stored yet", self.shard),
             )),
-            Err(error @ LeaseError::StateTooLarge { .. }) => {
-                Err(Error::new(ErrorKind::Configuration, error.to_string()))
-            }
+            Err(error @ LeaseError::StateTooLarge { .. }) => Err(Error::configuration(error.to_string())),
             Err(LeaseError::Store(error)) => {
                 if !error.is_retryable() {
-                    let refusal = Error::new(ErrorKind::Configuration, error.to_string());
-                    self.state().preparing.answer_first(Err(refusal));
+                    let refusal = Error::configuration(error.to_string());
+                    self.state.lock().preparing.answer_first(Err(refusal));
                 }
                 return Write::Failed(error);
             }
             Err(_) => return Write::Lost,
         };
-        self.state().preparing.answer_first(answer);
+        self.state.lock().preparing.answer_first(answer);
         Write::Prepared
     }
 }

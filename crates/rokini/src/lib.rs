@@ -69,7 +69,7 @@ pub use events::event::Event;
 pub use events::table::{EventCode, EventKind};
 pub use shard::status::ShardStatus;
 pub use telemetry::health::{Health, HealthReason};
-pub use telemetry::scale::Scale;
+pub use telemetry::scale::ScalingRecommendation;
 pub use types::phase::Phase;
 pub use types::shard_state::ShardState;
 pub use types::stall::StallCause;

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rokini_history::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -187,8 +188,7 @@ impl Fleet {
 
     /// The last lines that a worker wrote to its standard error.
     pub(crate) fn stderr_lines(&self, process: Process) -> Vec<String> {
-        let stderr_lines =
-            self.workers[process.0].stderr_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let stderr_lines = self.workers[process.0].stderr_lines.lock();
         stderr_lines.iter().cloned().collect()
     }
 }
@@ -204,7 +204,7 @@ async fn listen(
             // A log that cannot be written is no reason to end a run.
             let _ = log.write_all(&[&line[..], b"\n"].concat());
         }
-        let mut stderr_lines = stderr_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stderr_lines = stderr_lines.lock();
         if stderr_lines.len() == KEPT_LINES {
             stderr_lines.pop_front();
         }

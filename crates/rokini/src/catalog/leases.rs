@@ -60,14 +60,11 @@ impl Catalog {
         };
         if !expected.is_empty() && !expected.iter().any(same) {
             let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "`stream = {}` is set, but the source reads stream `{}`: give both the same name",
-                    expected.join(", "),
-                    reads.map_or_else(|| stream.name.clone(), ToString::to_string)
-                ),
-            ));
+            return Err(Error::configuration(format!(
+                "`stream = {}` is set, but the source reads stream `{}`: give both the same name",
+                expected.join(", "),
+                reads.map_or_else(|| stream.name.clone(), ToString::to_string)
+            )));
         }
         self.open_described(source, stream).await
     }

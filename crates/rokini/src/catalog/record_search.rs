@@ -35,13 +35,10 @@ pub(crate) async fn record(source: &Arc<dyn StreamSource>, number: SequenceNumbe
             return Ok(found);
         }
     }
-    Err(Error::new(
-        ErrorKind::Configuration,
-        format!(
-            "no shard has record {number} (any more), so the group cannot start there: give the time at which it \
+    Err(Error::configuration(format!(
+        "no shard has record {number} (any more), so the group cannot start there: give the time at which it \
              arrived, or `trim_horizon`"
-        ),
-    ))
+    )))
 }
 
 /// When the record arrived, if this shard has it.

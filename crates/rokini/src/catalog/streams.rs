@@ -1,10 +1,11 @@
 //! The streams that a consumer reads, and how they come and go while it runs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rokini_lease::{HashRange, Position, StreamId};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -60,11 +61,11 @@ impl OpenStream {
 
     /// Hashes that no lease covers, as the last audit of this worker found them.
     pub(crate) fn holes(&self) -> Vec<HashRange> {
-        lock(&self.holes).clone()
+        self.holes.lock().clone()
     }
 
     pub(crate) fn set_holes(&self, holes: Vec<HashRange>) {
-        *lock(&self.holes) = holes;
+        *self.holes.lock() = holes;
     }
 
     /// Whether it was deleted and made again: nothing more of this one can be read.
@@ -183,11 +184,6 @@ pub(crate) fn is_older(other: &StreamId, current: &StreamId) -> bool {
         (Some((other, before)), Some((current, now))) => other == current && before < now,
         _ => false,
     }
-}
-
-/// What is behind the lock is whole after each statement, so a poisoned lock is taken over.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::config::table::settings_table;
-use crate::types::error::{Error, ErrorKind};
+use crate::types::error::Error;
 
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $key:ident = $name:literal: $field:ident: $type:ty = $default:expr, $form:expr $(, set($given:ty))?;)+) => {
@@ -100,7 +100,7 @@ pub(super) fn unknown(what: &str, given: &str, spell: impl Fn(ConfigKey) -> Stri
             format!("known are {}", known.join(", "))
         }
     };
-    Error::new(ErrorKind::Configuration, format!("unknown {what} `{shown}`: {hint}"))
+    Error::configuration(format!("unknown {what} `{shown}`: {hint}"))
 }
 
 /// The key with the fewest differences, if they are few enough for a slip.
@@ -134,6 +134,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::error::ErrorKind;
 
     #[test]
     fn names_are_unique_and_round_trip() {

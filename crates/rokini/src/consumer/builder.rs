@@ -237,6 +237,9 @@ impl ConsumerBuilder {
     /// Gives the metrics to this recorder too, whatever [`ConfigKey::Monitoring`] says. The library itself never
     /// installs a global recorder, so several consumers of a process can have one each, or share one: their series
     /// differ in their labels. A recorder keeps the series of shards that left; their gauges become 0.
+    ///
+    /// The trait is that of the crate `metrics`, of the version that this library re-exports as [`crate::metrics`]: recorders
+    /// of other crates implement it, and a trait of our own would need a wrapper for each.
     pub fn recorder(mut self, recorder: impl metrics::Recorder + Send + Sync + 'static) -> Self {
         self.recorders.add(Arc::new(recorder));
         self

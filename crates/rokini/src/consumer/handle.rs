@@ -12,7 +12,7 @@ use super::shutdown_report::ShutdownReport;
 use super::status::{Status, StreamStatus};
 use crate::events::event::Event;
 use crate::telemetry::health::Health;
-use crate::telemetry::scale::Scale;
+use crate::telemetry::scale::ScalingRecommendation;
 use crate::types::duration::LONGEST;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::phase::Phase;
@@ -94,13 +94,10 @@ impl Handle {
         match (found.next(), found.next()) {
             (Some((key, _)), None) => self.checkpoint_in(&key.stream, shard, sequence).await,
             (None, _) => Err(not_here(shard)),
-            (Some((one, _)), Some((other, _))) => Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "shard {shard} is one of stream `{}` and one of stream `{}`: say which with `checkpoint_in`",
-                    one.stream, other.stream
-                ),
-            )),
+            (Some((one, _)), Some((other, _))) => Err(Error::configuration(format!(
+                "shard {shard} is one of stream `{}` and one of stream `{}`: say which with `checkpoint_in`",
+                one.stream, other.stream
+            ))),
         }
     }
 
@@ -156,7 +153,7 @@ impl Handle {
 
     /// How many workers the group should have, as this worker sees it: see [`ConfigKey::TargetLag`](crate::ConfigKey).
     #[must_use]
-    pub fn scale(&self) -> Scale {
+    pub fn scale(&self) -> ScalingRecommendation {
         self.control.monitor.scale()
     }
 

@@ -1,7 +1,8 @@
 //! Where the streams of a consumer come from.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini_lease::WallClock;
@@ -10,7 +11,7 @@ use crate::aws::SdkConfig;
 use crate::catalog::streams::apart;
 use crate::config::ConsumerConfig;
 use crate::source::stream_source::StreamSource;
-use crate::types::error::{Error, ErrorKind};
+use crate::types::error::Error;
 use crate::types::stream_ref::StreamRef;
 
 #[derive(Debug)]
@@ -38,31 +39,28 @@ impl Sources {
         config: &ConsumerConfig,
     ) -> Result<Arc<dyn StreamSource>, Error> {
         let Some(aws) = &self.aws else {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "stream `{stream}` has no source: give the builder `aws`, or add a source of your own"
-                ),
-            ));
+            return Err(Error::configuration(format!(
+                "stream `{stream}` has no source: give the builder `aws`, or add a source of your own"
+            )));
         };
         kinesis(aws, stream, config, self.fork().random(), &self.clock)
     }
 
     pub(super) fn fork(&self) -> StdRng {
-        StdRng::from_rng(&mut lock(&self.rng))
+        StdRng::from_rng(&mut self.rng.lock())
     }
 
     /// # Errors
     /// Where another stream of the same name is wanted.
     pub(super) fn want(&self, source: Arc<dyn StreamSource>) -> Result<(), Error> {
-        let mut wanted = lock(&self.wanted);
+        let mut wanted = self.wanted.lock();
         wanted.iter().try_for_each(|other| apart(other.as_ref(), source.as_ref()))?;
         wanted.push(source);
         Ok(())
     }
 
     pub(super) fn take_wanted(&self) -> Vec<Arc<dyn StreamSource>> {
-        std::mem::take(&mut *lock(&self.wanted))
+        std::mem::take(&mut *self.wanted.lock())
     }
 }
 
@@ -93,9 +91,4 @@ fn kinesis(
 pub(super) fn refuse_dead_letters(config: &ConsumerConfig, source: &dyn StreamSource) -> Result<(), Error> {
     let both = config.dead_letter.as_ref().zip(source.reference());
     both.map_or(Ok(()), |(target, read)| target.is_apart_from(read))
-}
-
-/// What is behind the lock is whole after each statement, so a poisoned lock is taken over.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

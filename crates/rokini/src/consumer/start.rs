@@ -18,7 +18,7 @@ use crate::catalog::streams::OpenStream;
 use crate::config::Settings;
 use crate::source::stream_source::StreamSource;
 use crate::types::backoff::{COORDINATION, Retry};
-use crate::types::error::{Error, ErrorKind};
+use crate::types::error::Error;
 use crate::types::log_limiter::LogLimiter;
 use crate::types::stream_ref::StreamRef;
 
@@ -63,7 +63,7 @@ impl Joining<'_> {
             async {
                 joining.await.map_err(|error| match error {
                     JoinError::Store(error) => Error::from(error),
-                    other => Error::new(ErrorKind::Configuration, other.to_string()),
+                    other => Error::configuration(other.to_string()),
                 })
             }
         };

@@ -58,13 +58,12 @@ impl DeadLetterQueue {
     /// the URL names.
     pub fn new(aws: &SdkConfig, url: impl Into<String>) -> Result<Self, Error> {
         let url = url.into();
-        let wrong = |message: String| Error::new(ErrorKind::Configuration, message);
         let region = aws::region(aws, None)?;
         if !is_queue_url(&url) {
-            return Err(wrong(format!("`{url}` is not {ACCEPTED}")));
+            return Err(Error::configuration(format!("`{url}` is not {ACCEPTED}")));
         }
         if let Some(other) = region_of(&url).filter(|other| *other != region) {
-            return Err(wrong(format!(
+            return Err(Error::configuration(format!(
                 "queue `{url}` is in region `{other}`, but the AWS configuration says `{region}`: set `AWS_REGION`, \
                  or name a queue there"
             )));
@@ -160,13 +159,10 @@ impl DeadLetterQueue {
                 None if matches!(other, SdkError::DispatchFailure(_)) => retry(
                     "Amazon SQS cannot be reached (check the network, `AWS_ENDPOINT_URL_SQS` and `AWS_ENDPOINT_URL`)",
                 ),
-                None => Error::new(
-                    ErrorKind::Configuration,
-                    format!(
-                        "a dead letter to queue `{url}` could not be sent: check the AWS configuration (region, \
+                None => Error::configuration(format!(
+                    "a dead letter to queue `{url}` could not be sent: check the AWS configuration (region, \
                          endpoint URL)"
-                    ),
-                ),
+                )),
             },
         };
         match error.into_source() {

@@ -127,13 +127,10 @@ impl DeadLetterStream {
             Err(error)
                 if matches!(error.code(), Some("ValidationException" | "InvalidArgumentException")) =>
             {
-                return Err(Error::new(
-                    ErrorKind::Configuration,
-                    format!(
-                        "{named} was refused for a dead letter: raise the stream's largest record size \
+                return Err(Error::configuration(format!(
+                    "{named} was refused for a dead letter: raise the stream's largest record size \
                          (`MaxRecordSizeInKiB`) to that of the stream that is read"
-                    ),
-                )
+                ))
                 .with_source(error));
             }
             Err(error) => return Err(from_sdk(error, &named)),

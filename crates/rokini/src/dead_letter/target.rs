@@ -12,7 +12,7 @@ use super::stream::DeadLetterStream;
 use crate::aws::SdkConfig;
 use crate::config::ConfigKey;
 use crate::types::dead_letter_target::DeadLetterTarget;
-use crate::types::error::{Error, ErrorKind};
+use crate::types::error::Error;
 use crate::types::stream_ref::{self, StreamRef};
 
 impl DeadLetterTarget {
@@ -58,7 +58,7 @@ impl DeadLetterTarget {
     }
 
     fn wrong(&self, why: &str) -> Error {
-        Error::new(ErrorKind::Configuration, format!("`{} = {self}` {why}", ConfigKey::DeadLetter))
+        Error::configuration(format!("`{} = {self}` {why}", ConfigKey::DeadLetter))
     }
 }
 

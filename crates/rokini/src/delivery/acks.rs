@@ -1,9 +1,10 @@
 //! Ack tokens: records that are done when user code says so, in any order.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rokini_lease::LeaseKey;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +62,7 @@ impl AckQueue {
     }
 
     fn push(&self, ack: Ack) {
-        self.acks.lock().unwrap_or_else(PoisonError::into_inner).push(ack);
+        self.acks.lock().push(ack);
         self.any.store(true, Ordering::Release);
         self.changed.notify_one();
     }
@@ -71,7 +72,7 @@ impl AckQueue {
         if !self.any.load(Ordering::Acquire) || !self.any.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
-        std::mem::take(&mut self.acks.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.acks.lock())
     }
 
     /// Resolves when an ack was pushed. Cancel safe.

@@ -1,8 +1,8 @@
 //! Where every event goes: the log and whoever subscribed.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rokini_lease::{ShardId, StreamId};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ pub(crate) struct Log {
 impl EventSink for Log {
     fn event(&self, event: &Event) {
         let code = event.kind.code();
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limits = self.limits.lock();
         if matches!(code, EventCode::HandedOver | EventCode::LeaseLost | EventCode::ShardEnded) {
             limits.retain(|(_, stream, shard, _), _| (stream, shard) != (&event.stream, &event.shard));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rokini_lease::{Epoch, GroupId, Lease, LeaseKey, Position, ShardId, StreamId, Validity, WorkerId};
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::Checkpointer;
 use crate::delivery::acks::AckQueue;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::record::Record;
@@ -26,7 +26,7 @@ struct ShardHold {
     worker: WorkerId,
     epoch: Epoch,
     position: Position,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpointer,
     acks: Arc<AckQueue>,
     cancelled: CancellationToken,
     validity: Validity,
@@ -36,7 +36,7 @@ impl ShardContext {
     pub(crate) fn new(group: GroupId, lease: &Lease, worker: WorkerId) -> Self {
         let (key, epoch, position, validity) =
             (lease.key(), lease.epoch(), lease.position(), lease.validity());
-        let checkpoints = Checkpoints::new(key.shard.clone(), position);
+        let checkpoints = Checkpointer::new(key.shard.clone(), position);
         let (key, cancelled) = (Arc::new(key.clone()), CancellationToken::new());
         let acks = Arc::new(AckQueue::new(Arc::clone(&key), cancelled.clone()));
         let hold = ShardHold { group, key, worker, epoch, position, checkpoints, acks, cancelled, validity };
@@ -167,7 +167,7 @@ impl ShardContext {
         &self.hold.acks
     }
 
-    pub(crate) fn checkpoints(&self) -> &Checkpoints {
+    pub(crate) fn checkpoints(&self) -> &Checkpointer {
         &self.hold.checkpoints
     }
 }

@@ -1,12 +1,13 @@
 //! How far a shard is in this worker: every fact about it that others than its own task may see.
 //!
-//! Each fact has one owner: [`Checkpoints`](crate::checkpoint::Checkpoints) know what is done and stored, [`ReadProgress`]
+//! Each fact has one owner: [`Checkpointer`](crate::checkpoint::Checkpointer) knows what is done and stored, [`ReadProgress`]
 //! what is read and how old that is, [`CallProgress`] what user code does. [`ShardProgress::snapshot`] puts them together,
 //! and status, metrics, stalls and data loss are judged by that alone.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rokini_lease::{CheckpointMetadata, LeaseRow, Position, SequenceNumber, WallClock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -102,11 +103,6 @@ impl ShardProgress {
         }
     }
 
-    /// What is behind the lock is whole after each statement, so a poisoned lock is taken over.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The time at the stream, as far as it is known.
     fn stream_millis(&self) -> u64 {
         self.stream.source.now_millis().unwrap_or_else(|| self.clock.millis())
@@ -117,7 +113,7 @@ impl ShardProgress {
         let (stored, done) = (checkpoints.stored(), checkpoints.latest_done());
         let (stream_millis, now_millis, now) = (self.stream_millis(), self.clock.millis(), Instant::now());
         let retention = self.stream.retention();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.read.settle(done);
         let State { read, calls, .. } = &*state;
         let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then));
@@ -152,14 +148,14 @@ impl ShardProgress {
     /// What is stored together with this position.
     pub(crate) fn metadata(&self, position: Position) -> CheckpointMetadata {
         let skipped = self.context.checkpoints().skipped();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.read.settle(position);
         CheckpointMetadata { skipped, ..state.read.metadata(Instant::now()) }
     }
 
     /// Numbers that were only noted so far reach whoever collects them: to be called before they are read.
     pub(crate) fn flush_observer(&self) {
-        self.state().observer.flush();
+        self.state.lock().observer.flush();
     }
 }
 
@@ -167,17 +163,17 @@ impl ShardProgress {
 impl ShardProgress {
     /// A new reader: its number, and where it begins. The one before hands nothing on any more.
     pub(crate) fn begin_reader(&self) -> (u64, Position) {
-        self.state().read.begin_reader()
+        self.state.lock().read.begin_reader()
     }
 
     /// The stream is asked from now on, or no more.
     pub(crate) fn asking(&self, on: bool) {
-        self.state().read.asking(on, Instant::now());
+        self.state.lock().read.asking(on, Instant::now());
     }
 
     /// The stream answered, if only that it is throttled or that it has no such records.
     pub(crate) fn heard(&self) {
-        self.state().read.heard = Some(Instant::now());
+        self.state.lock().read.heard = Some(Instant::now());
     }
 
     /// Notes what one read brought and says whether the reader of this number may hand it on: one that was replaced may
@@ -185,7 +181,7 @@ impl ShardProgress {
     pub(crate) fn answered(&self, reader: u64, fetched: &ReadResponse, bytes: usize) -> bool {
         let done = self.context.checkpoints().latest_done();
         let (stream_millis, now) = (self.stream_millis(), Instant::now());
-        let mut state = self.state();
+        let mut state = self.state.lock();
         // What is done need not be kept.
         state.read.settle(done);
         let current = state.read.answered(reader, fetched, bytes, stream_millis, now);
@@ -198,27 +194,27 @@ impl ShardProgress {
     /// The gap before these records, if there is one.
     pub(crate) fn gap_before(&self, fetched: &ReadResponse) -> Option<Gap> {
         let (stream_millis, retention) = (self.stream_millis(), self.stream.retention());
-        self.state().read.gap_before(fetched, stream_millis, retention)
+        self.state.lock().read.gap_before(fetched, stream_millis, retention)
     }
 
     pub(crate) fn data_lost(&self) {
-        self.state().read.losses += 1;
+        self.state.lock().read.losses += 1;
     }
 
     /// For how long the stream has been asked without an answer, and how many readers were tried so.
     pub(crate) fn silence(&self) -> Option<(Duration, u32)> {
-        self.state().read.silence()
+        self.state.lock().read.silence()
     }
 
     /// The reader is replaced because the stream does not answer it.
     pub(crate) fn reader_restarted(&self) {
-        let read = &mut self.state().read;
+        let read = &mut self.state.lock().read;
         read.restarts += 1;
         read.heard = Some(Instant::now());
     }
 
     pub(crate) fn read_failed(&self, error: String) {
-        self.state().calls.last_error = Some(error);
+        self.state.lock().calls.last_error = Some(error);
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {
@@ -233,14 +229,14 @@ impl ShardProgress {
 
     /// Halts reading until [`ShardProgress::resume`].
     pub(crate) async fn halt_reading(&self) {
-        self.state().read.halted = true;
+        self.state.lock().read.halted = true;
         self.reading_resumed.notified().await;
-        self.state().read.halted = false;
+        self.state.lock().read.halted = false;
     }
 
     /// A halted shard is to go on, whether its reading or its delivery is halted.
     pub(crate) fn resume(&self) {
-        let halted = self.state().read.halted;
+        let halted = self.state.lock().read.halted;
         let resumed = if halted { &self.reading_resumed } else { &self.delivery_resumed };
         resumed.notify_one();
     }
@@ -254,18 +250,18 @@ impl ShardProgress {
     }
 
     pub(crate) fn set_state(&self, state: ShardState) {
-        self.state().calls.set_state(state);
+        self.state.lock().calls.set_state(state);
     }
 
     pub(crate) fn show(&self, state: ShardState, parked: usize) {
-        let calls = &mut self.state().calls;
+        let calls = &mut self.state.lock().calls;
         calls.set_state(state);
         calls.parked = parked;
     }
 
     /// A batch that begins with this record is in the handler.
     pub(crate) fn handling(&self, first: Option<SequenceNumber>, parked: usize) {
-        let calls = &mut self.state().calls;
+        let calls = &mut self.state.lock().calls;
         calls.set_state(ShardState::Handling);
         calls.handling = first;
         calls.parked = parked;
@@ -273,23 +269,23 @@ impl ShardProgress {
 
     /// A call returned at this time; `well` where nothing is left that failed.
     pub(crate) fn returned(&self, well: bool, now: Instant) {
-        self.state().calls.returned(well, now);
+        self.state.lock().calls.returned(well, now);
     }
 
     /// A call of the record handler returned at this time. `done`: what it was about, where it returned without an
     /// error. `well` as in [`ShardProgress::returned`].
     pub(crate) fn handled(&self, took: Duration, done: Option<BatchSize>, well: bool, now: Instant) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.observer.handled(took, done);
         state.calls.returned(well, now);
     }
 
     pub(crate) fn failed(&self, failures: u32, error: String) {
-        self.state().calls.failed(failures, error, Instant::now());
+        self.state.lock().calls.failed(failures, error, Instant::now());
     }
 
     pub(crate) fn given_up(&self, skipped: usize, dead_lettered: usize) {
-        let calls = &mut self.state().calls;
+        let calls = &mut self.state.lock().calls;
         calls.skipped += skipped as u64;
         calls.dead_lettered += dead_lettered as u64;
     }

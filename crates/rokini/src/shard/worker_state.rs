@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rokini_lease::{LeaseKey, Member, StreamId};
 use tokio::sync::watch;
 
@@ -39,45 +40,40 @@ impl fmt::Debug for WorkerState {
 }
 
 impl WorkerState {
-    /// What is behind the lock is whole after each statement, so a poisoned lock is taken over.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn phase(&self) -> Phase {
-        self.state().phase
+        self.state.lock().phase
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
-        self.state().phase = phase;
+        self.state.lock().phase = phase;
     }
 
     /// Runs this unless the consumer has been started; the start waits until it has returned.
     pub(crate) fn before_start<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
-        let state = self.state();
+        let state = self.state.lock();
         (state.phase == Phase::Created).then(run)
     }
 
     /// `None` before the worker has joined its group, and while it joins anew.
     pub(crate) fn member(&self) -> Option<Member> {
-        self.state().member.clone()
+        self.state.lock().member.clone()
     }
 
     pub(crate) fn set_member(&self, member: Option<Member>) {
-        self.state().member = member;
+        self.state.lock().member = member;
     }
 
     pub(crate) fn shards(&self) -> HeldShards {
-        self.state().shards.clone()
+        self.state.lock().shards.clone()
     }
 
     pub(crate) fn add(&self, shard: &Arc<ShardProgress>) {
-        self.state().shards.insert(LeaseKey::clone(shard.context.key()), Arc::clone(shard));
+        self.state.lock().shards.insert(LeaseKey::clone(shard.context.key()), Arc::clone(shard));
     }
 
     /// A later hold of the same shard stays.
     pub(crate) fn remove(&self, shard: &Arc<ShardProgress>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let key: &LeaseKey = shard.context.key();
         if state.shards.get(key).is_some_and(|found| Arc::ptr_eq(found, shard)) {
             state.shards.remove(key);

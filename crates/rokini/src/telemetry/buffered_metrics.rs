@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::meter::ShardMeter;
+use super::meter::Series;
+use super::metric::Metric;
 use crate::shard::observer::{BatchSize, ShardObserver};
 
 /// Times kept at most.
@@ -22,12 +23,12 @@ pub(crate) struct BufferedMetrics {
     reads: u32,
     /// In seconds.
     times: [f64; KEPT],
-    meter: Arc<ShardMeter>,
+    series: Arc<Series>,
 }
 
 impl BufferedMetrics {
-    pub(crate) fn new(meter: Arc<ShardMeter>) -> Self {
-        Self { on: meter.on, records: 0, bytes: 0, kept: 0, reads: 0, times: [0.0; KEPT], meter }
+    pub(crate) fn new(on: bool, series: Arc<Series>) -> Self {
+        Self { on, records: 0, bytes: 0, kept: 0, reads: 0, times: [0.0; KEPT], series }
     }
 
     fn add(&mut self, took: Duration, read: bool) {
@@ -59,12 +60,12 @@ impl ShardObserver for BufferedMetrics {
     fn flush(&mut self) {
         for (place, time) in self.times.iter().take(self.kept).enumerate() {
             let read = self.reads >> place & 1 == 1;
-            if read { &self.meter.fetch } else { &self.meter.handler }.record(*time);
+            self.series.record(if read { Metric::FetchTime } else { Metric::HandlerTime }, *time);
         }
         (self.kept, self.reads) = (0, 0);
         if self.records > 0 {
-            self.meter.records.increment(std::mem::take(&mut self.records));
-            self.meter.bytes.increment(std::mem::take(&mut self.bytes));
+            self.series.count(Metric::RecordsProcessed, std::mem::take(&mut self.records));
+            self.series.count(Metric::BytesProcessed, std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -79,7 +80,7 @@ impl Drop for BufferedMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::metric::Metric;
+    use crate::telemetry::metric::MetricScope;
     use crate::telemetry::recorders::Recorders;
     use crate::telemetry::registry::{Cell, Registry};
     use std::sync::atomic::Ordering;
@@ -108,7 +109,10 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let mut recorders = Recorders::default();
         recorders.add(Arc::clone(&registry) as _);
-        let mut buffered = BufferedMetrics::new(Arc::new(ShardMeter::new(&recorders, Vec::new())));
+        let mut buffered = BufferedMetrics::new(
+            true,
+            Arc::new(Series::new(&recorders, MetricScope::Shard, Vec::new(), |_| true)),
+        );
         let batch = BatchSize { records: 10, bytes: 1_000 };
         for call in 0..100 {
             buffered.read(Duration::from_secs(1));

@@ -1,16 +1,17 @@
 //! The metrics of one consumer: the series of its shards, streams and codes, counted from events.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Label, SharedString};
+use metrics::{Label, SharedString};
+use parking_lot::Mutex;
 use rokini_lease::{GroupId, LeaseKey, ShardId, StreamId, WorkerName};
 use tokio::time::Instant;
 
 use super::buffered_metrics::BufferedMetrics;
-use super::meter::{ShardGauges, ShardMeter, ShardValues, StreamMeter, WorkerMeter};
-use super::metric::Metric;
+use super::meter::{Series, ShardValues};
+use super::metric::{Metric, MetricKind, MetricScope};
 use super::recorders::Recorders;
 use super::registry::Registry;
 use crate::events::emitter::EventSink;
@@ -34,21 +35,22 @@ pub(crate) struct ConsumerMetrics {
 
 #[derive(Debug, Default)]
 struct Meters {
-    worker: Option<(SharedString, Arc<WorkerMeter>)>,
+    worker: Option<(SharedString, Arc<Series>)>,
     /// Events before the worker had a name.
     early: Vec<EventCode>,
-    codes: BTreeMap<EventCode, Counter>,
-    streams: BTreeMap<StreamId, Arc<StreamMeter>>,
+    codes: BTreeMap<EventCode, Series>,
+    streams: BTreeMap<StreamId, Arc<Series>>,
     shards: BTreeMap<LeaseKey, Shard>,
-    /// By shard, or by stream where shards have no label.
-    gauges: BTreeMap<Place, ShardGauges>,
+    /// Gauges by shard, or by stream where shards have no label.
+    gauges: BTreeMap<Place, Series>,
 }
 
 type Place = (StreamId, Option<ShardId>);
 
 #[derive(Debug)]
 struct Shard {
-    meter: Arc<ShardMeter>,
+    /// What is counted for it.
+    counts: Arc<Series>,
     left: Option<Instant>,
 }
 
@@ -70,10 +72,6 @@ impl ConsumerMetrics {
     #[cfg(feature = "prometheus")]
     pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
         self.registry.as_ref()
-    }
-
-    fn meters(&self) -> MutexGuard<'_, Meters> {
-        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The labels of a series, in the order of [`Metric::labels`].
@@ -109,7 +107,7 @@ impl ConsumerMetrics {
         let early = std::mem::take(&mut meters.early);
         let name = SharedString::from(name.as_str().to_owned());
         let labels = self.labels(&name, None, None);
-        let worker = WorkerMeter::new(&self.recorders, &labels);
+        let worker = Series::new(&self.recorders, MetricScope::Worker, labels, |_| true);
         *meters = Meters { worker: Some((name, Arc::new(worker))), ..Meters::default() };
         for code in early {
             self.count(meters, code);
@@ -124,60 +122,65 @@ impl ConsumerMetrics {
             }
             return;
         };
-        let counter = meters.codes.entry(code).or_insert_with(|| {
+        let series = meters.codes.entry(code).or_insert_with(|| {
             let mut labels = self.labels(worker, None, None);
             labels.push(Label::new("code", code.as_str()));
-            self.recorders.counter(Metric::Events, &labels)
+            Series::new(&self.recorders, MetricScope::Code, labels, |_| true)
         });
-        counter.increment(1);
+        series.count(Metric::Events, 1);
     }
 
-    pub(crate) fn worker(&self) -> Option<Arc<WorkerMeter>> {
-        self.meters().worker.as_ref().map(|(_, meter)| Arc::clone(meter))
+    pub(crate) fn worker(&self) -> Option<Arc<Series>> {
+        self.meters.lock().worker.as_ref().map(|(_, series)| Arc::clone(series))
     }
 
-    fn stream_of(&self, meters: &mut Meters, stream: &StreamId) -> Option<Arc<StreamMeter>> {
+    fn stream_of(&self, meters: &mut Meters, stream: &StreamId) -> Option<Arc<Series>> {
         let (worker, _) = meters.worker.as_ref()?;
-        if let Some(meter) = meters.streams.get(stream) {
-            return Some(Arc::clone(meter));
-        }
-        let meter = Arc::new(StreamMeter::new(&self.recorders, self.labels(worker, Some(stream), None)));
-        meters.streams.insert(stream.clone(), Arc::clone(&meter));
-        Some(meter)
+        let series = meters.streams.entry(stream.clone()).or_insert_with(|| {
+            let labels = self.labels(worker, Some(stream), None);
+            Arc::new(Series::new(&self.recorders, MetricScope::Stream, labels, |_| true))
+        });
+        Some(Arc::clone(series))
     }
 
-    /// The handles of a stream; `None` before the worker has a name.
-    pub(crate) fn stream(&self, stream: &StreamId) -> Option<Arc<StreamMeter>> {
-        self.stream_of(&mut self.meters(), stream)
+    /// The series of a stream; `None` before the worker has a name.
+    pub(crate) fn stream(&self, stream: &StreamId) -> Option<Arc<Series>> {
+        self.stream_of(&mut self.meters.lock(), stream)
     }
 
     /// Forgets the streams that are not among these.
     pub(crate) fn keep_streams(&self, stays: impl Fn(&StreamId) -> bool) {
-        let forget = |meter: &Arc<StreamMeter>| meter.forget(self.registry.as_deref());
-        keep(&mut self.meters().streams, |stream, _| stays(stream), |meter| meter.labels(), forget);
+        let forget = |series: &Arc<Series>| {
+            for gauge in [Metric::LeasesHeld, Metric::Unheld, Metric::Holes, Metric::GroupLag] {
+                series.set(gauge, 0.0);
+            }
+            series.forget(self.registry.as_deref());
+        };
+        keep(&mut self.meters.lock().streams, |stream, _| stays(stream), |series| series.labels(), forget);
     }
 
     /// Takes the numbers of a shard that this worker has from now on.
     pub(crate) fn observer(&self, key: &LeaseKey) -> Box<dyn ShardObserver> {
-        Box::new(BufferedMetrics::new(self.shard(key)))
+        Box::new(BufferedMetrics::new(!self.recorders.is_empty(), self.shard(key)))
     }
 
-    fn shard(&self, key: &LeaseKey) -> Arc<ShardMeter> {
-        let mut meters = self.meters();
-        if let Some(shard) = meters.shards.get_mut(key) {
-            shard.left = None;
-            return Arc::clone(&shard.meter);
-        }
-        let worker = meters.worker.as_ref().map_or(SharedString::const_str(""), |(name, _)| name.clone());
-        let labels = self.labels(&worker, Some(&key.stream), Some(&key.shard));
-        let meter = Arc::new(ShardMeter::new(&self.recorders, labels));
-        meters.shards.insert(key.clone(), Shard { meter: Arc::clone(&meter), left: None });
-        meter
+    fn shard(&self, key: &LeaseKey) -> Arc<Series> {
+        let mut meters = self.meters.lock();
+        let Meters { worker, shards, .. } = &mut *meters;
+        let shard = shards.entry(key.clone()).or_insert_with(|| {
+            let worker = worker.as_ref().map_or(SharedString::const_str(""), |(name, _)| name.clone());
+            let labels = self.labels(&worker, Some(&key.stream), Some(&key.shard));
+            let is_count = |kind| kind != MetricKind::Gauge;
+            let counts = Series::new(&self.recorders, MetricScope::Shard, labels, is_count);
+            Shard { counts: Arc::new(counts), left: None }
+        });
+        shard.left = None;
+        Arc::clone(&shard.counts)
     }
 
     /// This worker does not have the shard any more.
     pub(crate) fn left(&self, key: &LeaseKey) {
-        if let Some(shard) = self.meters().shards.get_mut(key) {
+        if let Some(shard) = self.meters.lock().shards.get_mut(key) {
             shard.left = Some(Instant::now());
         }
     }
@@ -189,36 +192,38 @@ impl ConsumerMetrics {
             let place = (stream, self.shard_label.then_some(shard));
             folded.entry(place).and_modify(|known| *known = known.and(values)).or_insert(values);
         }
-        let mut meters = self.meters();
+        let mut meters = self.meters.lock();
         let meters = &mut *meters;
         let Some((worker, _)) = &meters.worker else { return };
         for (place, values) in &folded {
-            if let Some(gauges) = meters.gauges.get(place) {
-                gauges.set(*values);
-            } else {
+            let gauges = meters.gauges.entry(place.clone()).or_insert_with(|| {
                 let labels = self.labels(worker, Some(&place.0), place.1.as_ref());
-                let gauges = ShardGauges::new(&self.recorders, labels);
-                gauges.set(*values);
-                meters.gauges.insert(place.clone(), gauges);
-            }
+                let is_gauge = |kind| kind == MetricKind::Gauge;
+                Series::new(&self.recorders, MetricScope::Shard, labels, is_gauge)
+            });
+            values.set(gauges);
         }
         let registry = self.registry.as_deref();
-        let stays = |place: &Place, _: &ShardGauges| folded.contains_key(place);
-        keep(&mut meters.gauges, stays, ShardGauges::labels, |gauges| gauges.forget(registry));
+        let forget = |gauges: &Series| {
+            // Where a series cannot be forgotten.
+            ShardValues::departed().set(gauges);
+            gauges.forget(registry);
+        };
+        keep(&mut meters.gauges, |place, _| folded.contains_key(place), Series::labels, forget);
         let long_ago = |left: Instant| left.elapsed() >= KEPT_AFTER_LEAVING;
-        let stays = |_: &LeaseKey, shard: &Shard| !shard.left.is_some_and(long_ago);
         let forget = |shard: &Shard| {
             if self.shard_label {
-                shard.meter.forget(registry);
+                shard.counts.forget(registry);
             }
         };
-        keep(&mut meters.shards, stays, |shard| shard.meter.labels(), forget);
+        let stays = |_: &LeaseKey, shard: &Shard| !shard.left.is_some_and(long_ago);
+        keep(&mut meters.shards, stays, |shard| shard.counts.labels(), forget);
     }
 }
 
 impl EventSink for ConsumerMetrics {
     fn event(&self, event: &Event) {
-        let mut meters = self.meters();
+        let mut meters = self.meters.lock();
         let meters = &mut *meters;
         if let EventKind::Joined { worker } = &event.kind {
             self.joined(meters, &worker.name);
@@ -228,42 +233,43 @@ impl EventSink for ConsumerMetrics {
         if let Some(shard) = &event.shard
             && let Some(found) = meters.shards.get(&LeaseKey::new(stream.clone(), shard.clone()))
         {
-            count_for_shard(&found.meter, &event.kind);
+            count_for_shard(&found.counts, &event.kind);
         }
-        if let Some(counter) = stream_counter(&event.kind)
-            && let Some(meter) = self.stream_of(meters, stream)
+        if let Some(metric) = stream_counter(&event.kind)
+            && let Some(series) = self.stream_of(meters, stream)
         {
-            counter(&meter).increment(1);
+            series.count(metric, 1);
         }
     }
 }
 
-fn count_for_shard(meter: &ShardMeter, kind: &EventKind) {
-    match kind {
-        EventKind::Checkpointed { .. } => meter.checkpoints.increment(1),
-        EventKind::CheckpointFailed { .. } => meter.checkpoint_failures.increment(1),
-        EventKind::DataLoss { .. } => meter.data_losses.increment(1),
-        EventKind::Skipped { records, .. } => meter.skipped.increment(records.len() as u64),
-        EventKind::DeadLettered { records, .. } => meter.dead_lettered.increment(records.len() as u64),
-        EventKind::DeadLetterFailed { .. } => meter.dead_letter_failures.increment(1),
-        EventKind::HandlerFailed { .. } => meter.handler_failures.increment(1),
+fn count_for_shard(series: &Series, kind: &EventKind) {
+    let (metric, more) = match kind {
+        EventKind::Checkpointed { .. } => (Metric::Checkpoints, 1),
+        EventKind::CheckpointFailed { .. } => (Metric::CheckpointFailures, 1),
+        EventKind::DataLoss { .. } => (Metric::DataLoss, 1),
+        EventKind::Skipped { records, .. } => (Metric::Skipped, records.len() as u64),
+        EventKind::DeadLettered { records, .. } => (Metric::DeadLettered, records.len() as u64),
+        EventKind::DeadLetterFailed { .. } => (Metric::DeadLetterFailures, 1),
+        EventKind::HandlerFailed { .. } => (Metric::HandlerFailures, 1),
         EventKind::ReadFailed { kind, .. } => {
-            meter.read_failures.increment(1);
             if *kind == ErrorKind::Throttled {
-                meter.throttled.increment(1);
+                series.count(Metric::Throttled, 1);
             }
+            (Metric::ReadFailures, 1)
         }
-        _ => {}
-    }
+        _ => return,
+    };
+    series.count(metric, more);
 }
 
 /// What counts such events of a stream.
-fn stream_counter(kind: &EventKind) -> Option<fn(&StreamMeter) -> &Counter> {
+fn stream_counter(kind: &EventKind) -> Option<Metric> {
     match kind {
-        EventKind::ShardStarted { .. } => Some(|meter| &meter.gained),
-        EventKind::HandedOver { .. } => Some(|meter| &meter.handed_over),
-        EventKind::LeaseLost { .. } => Some(|meter| &meter.lost),
-        EventKind::ShardEnded { .. } => Some(|meter| &meter.ended),
+        EventKind::ShardStarted { .. } => Some(Metric::LeasesGained),
+        EventKind::HandedOver { .. } => Some(Metric::LeasesHandedOver),
+        EventKind::LeaseLost { .. } => Some(Metric::LeasesLost),
+        EventKind::ShardEnded { .. } => Some(Metric::ShardsEnded),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use super::export::Exporter;
 use super::registry::Registry;
 use crate::aws::{HttpOptions, SdkConfig};
 use crate::config::{Monitoring, Settings};
-use crate::types::error::{Error, ErrorKind};
+use crate::types::error::Error;
 
 /// What sends metrics. Prometheus scrapes, so there is none for it. To be called in a runtime.
 pub(crate) fn exporters(
@@ -27,8 +27,7 @@ pub(crate) fn exporters(
             #[cfg(feature = "cloudwatch")]
             Monitoring::CloudWatch => {
                 let Some(aws) = aws else {
-                    return Err(Error::new(
-                        ErrorKind::Configuration,
+                    return Err(Error::configuration(
                         "`monitoring = cloudwatch` needs an AWS configuration: give the builder `aws`",
                     ));
                 };
@@ -43,12 +42,9 @@ pub(crate) fn exporters(
             #[cfg(not(all(feature = "prometheus", feature = "cloudwatch", feature = "otlp")))]
             other => {
                 let name = other.name();
-                Err(Error::new(
-                    ErrorKind::Configuration,
-                    format!(
-                        "`monitoring = {name}` is not compiled in: add the feature `{name}` of the crate"
-                    ),
-                ))
+                Err(Error::configuration(format!(
+                    "`monitoring = {name}` is not compiled in: add the feature `{name}` of the crate"
+                )))
             }
         }
     };

@@ -21,8 +21,8 @@ use tokio::time::{sleep, timeout};
 
 use super::health::Health;
 use super::monitor::Monitor;
-use super::scale::Scale;
-use crate::types::error::{Error, ErrorKind};
+use super::scale::ScalingRecommendation;
+use crate::types::error::Error;
 
 /// Connections at once. A prober and a scraper need one each.
 const CONNECTIONS: usize = 32;
@@ -35,10 +35,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Takes the address. Port 0 is any that is free.
 pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let failed = |error: std::io::Error| {
-        Error::new(
-            ErrorKind::Configuration,
-            format!("`monitoring_listen = {address}` cannot be listened at: choose another address or port"),
-        )
+        Error::configuration(format!(
+            "`monitoring_listen = {address}` cannot be listened at: choose another address or port"
+        ))
         .with_source(error)
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -149,7 +148,7 @@ fn health_json(health: &Health) -> String {
     json
 }
 
-fn scale_json(scale: &Scale) -> String {
+fn scale_json(scale: &ScalingRecommendation) -> String {
     format!(
         "{{\"desired_workers\":{},\"workers\":{},\"shards\":{},\"lag_seconds\":{:.3}}}\n",
         scale.desired,
@@ -200,7 +199,8 @@ mod tests {
             "stream": "orders@1", "shard": "shardId-0",
         }]});
         assert_eq!(json, expected);
-        let scale = Scale { desired: 3, workers: 2, shards: 8, lag: Duration::from_millis(90_500) };
+        let scale =
+            ScalingRecommendation { desired: 3, workers: 2, shards: 8, lag: Duration::from_millis(90_500) };
         let json: serde_json::Value = serde_json::from_str(&scale_json(&scale)).unwrap();
         assert_eq!((&json["desired_workers"], &json["lag_seconds"]), (&3.into(), &90.5.into()));
     }

@@ -1,13 +1,14 @@
 //! What is known of a worker as it was sampled last: for its handle, its probes and its scrapers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::consumer_metrics::ConsumerMetrics;
 use super::health::{Health, HealthFacts};
-use super::scale::Scale;
+use super::scale::ScalingRecommendation;
 use crate::config::{Monitoring, Settings};
 use crate::shard::worker_state::WorkerState;
 use crate::types::phase::Phase;
@@ -26,28 +27,24 @@ pub(crate) struct Monitor {
 pub(super) struct WorkerSnapshot {
     pub(super) at: Instant,
     pub(super) facts: HealthFacts,
-    pub(super) scale: Scale,
+    pub(super) scale: ScalingRecommendation,
 }
 
 impl Monitor {
     pub(crate) fn new(worker: Arc<WorkerState>, metrics: Arc<ConsumerMetrics>, settings: &Settings) -> Self {
-        let (at, facts, scale) = (Instant::now(), HealthFacts::default(), Scale::default());
+        let (at, facts, scale) = (Instant::now(), HealthFacts::default(), ScalingRecommendation::default());
         let last = Mutex::new(WorkerSnapshot { at, facts, scale });
         let is_scraped = settings.monitoring.contains(&Monitoring::Prometheus);
         Self { worker, scraped: is_scraped.then_some(metrics), last }
     }
 
-    fn last(&self) -> WorkerSnapshot {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     pub(super) fn set(&self, snapshot: WorkerSnapshot) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        *self.last.lock() = snapshot;
     }
 
     /// The health by the last sample, and by how long ago that was.
     pub(crate) fn health(&self) -> Health {
-        let (last, phase) = (self.last(), self.worker.phase());
+        let (last, phase) = (self.last.lock().clone(), self.worker.phase());
         let unseen = match phase {
             Phase::Created | Phase::Stopped => Duration::ZERO,
             _ => last.at.elapsed(),
@@ -55,8 +52,8 @@ impl Monitor {
         Health::judge(&HealthFacts { phase, unseen, ..last.facts })
     }
 
-    pub(crate) fn scale(&self) -> Scale {
-        self.last().scale
+    pub(crate) fn scale(&self) -> ScalingRecommendation {
+        self.last.lock().clone().scale
     }
 
     /// The metrics as Prometheus scrapes them; `None` unless that is wanted.

@@ -101,8 +101,8 @@ fn number(text: &mut String, value: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::meter::ShardMeter;
-    use crate::telemetry::metric::Metric;
+    use crate::telemetry::meter::Series;
+    use crate::telemetry::metric::{Metric, MetricKind, MetricScope};
     use crate::telemetry::recorders::Recorders;
     use metrics::Label;
     use prometheus_parse::{Scrape, Value};
@@ -114,10 +114,12 @@ mod tests {
         let mut recorders = Recorders::default();
         recorders.add(Arc::clone(&registry) as _);
         let odd = "a\"b\\c";
-        let meter = ShardMeter::new(&recorders, vec![Label::new("shard", odd)]);
-        meter.records.increment(1_000);
-        meter.handler.record(0.5);
-        meter.handler.record(7.0);
+        let meter = Series::new(&recorders, MetricScope::Shard, vec![Label::new("shard", odd)], |kind| {
+            kind != MetricKind::Gauge
+        });
+        meter.count(Metric::RecordsProcessed, 1_000);
+        meter.record(Metric::HandlerTime, 0.5);
+        meter.record(Metric::HandlerTime, 7.0);
         let text = render(&registry);
         let lines = text.lines().map(|line| Ok(line.to_owned()));
         let scrape = Scrape::parse(lines).unwrap();

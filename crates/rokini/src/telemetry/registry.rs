@@ -9,12 +9,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit,
 };
+use parking_lot::Mutex;
 
 use super::metric::{Metric, MetricKind};
 
@@ -135,13 +136,9 @@ impl Cell {
 }
 
 impl Registry {
-    fn series(&self) -> MutexGuard<'_, BTreeMap<Metric, BTreeMap<Key, Cell>>> {
-        self.series.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Every series there is now, metric by metric.
     pub(crate) fn snapshot(&self) -> Vec<(Metric, Vec<(Key, Cell)>)> {
-        let series = self.series();
+        let series = self.series.lock();
         let copy =
             |cells: &BTreeMap<Key, Cell>| cells.iter().map(|(k, cell)| (k.clone(), cell.clone())).collect();
         series.iter().map(|(metric, cells)| (*metric, copy(cells))).collect()
@@ -149,21 +146,21 @@ impl Registry {
 
     /// Forgets one series.
     pub(crate) fn remove(&self, metric: Metric, labels: &[Label]) {
-        if let Some(cells) = self.series().get_mut(&metric) {
+        if let Some(cells) = self.series.lock().get_mut(&metric) {
             cells.remove(&Key::from_parts(metric.name(), labels.to_vec()));
         }
     }
 
     /// Forgets every series.
     pub(crate) fn clear(&self) {
-        self.series().clear();
+        self.series.lock().clear();
     }
 
     /// `None` for a name that is no metric of this library, or of another kind.
     fn cell(&self, key: &Key, kind: MetricKind) -> Option<Cell> {
         let mut known = Metric::ALL.iter().copied();
         let metric = known.find(|metric| metric.name() == key.name() && metric.kind() == kind)?;
-        let mut series = self.series();
+        let mut series = self.series.lock();
         let cells = series.entry(metric).or_default();
         Some(cells.entry(key.clone()).or_insert_with(|| Cell::new(metric)).clone())
     }

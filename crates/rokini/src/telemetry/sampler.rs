@@ -12,8 +12,9 @@ use super::consumer_metrics::ConsumerMetrics;
 use super::fleet::{self, StreamFacts};
 use super::health::{self, Health, HealthFacts, StalledShard};
 use super::meter::ShardValues;
+use super::metric::Metric;
 use super::monitor::{Monitor, WorkerSnapshot};
-use super::scale::{self, Scale};
+use super::scale::{self, ScalingRecommendation};
 use super::unowned_lag::UnownedLags;
 use crate::catalog::streams::Streams;
 use crate::config::Settings;
@@ -246,7 +247,7 @@ impl Sampler {
         workers: usize,
         shards: &[ShardSample],
         streams: &BTreeMap<StreamId, StreamFacts>,
-    ) -> Scale {
+    ) -> ScalingRecommendation {
         let mut held: BTreeMap<&StreamId, (usize, Duration)> = BTreeMap::new();
         for shard in shards {
             let (count, most) = held.entry(&shard.key.stream).or_default();
@@ -254,18 +255,18 @@ impl Sampler {
             *most = (*most).max(shard.lag);
         }
         let now_millis = self.observed.clock.millis();
-        let mut scale = Scale { workers, ..Scale::default() };
+        let mut scale = ScalingRecommendation { workers, ..ScalingRecommendation::default() };
         for (id, facts) in streams {
             let (held, lag) = held.get(id).copied().unwrap_or_default();
             let unheld = facts.unheld.iter().filter_map(|row| self.observed.unowned.lag(row, now_millis));
             let lag = unheld.fold(lag, Duration::max);
             scale.shards += facts.active;
             scale.lag = scale.lag.max(lag);
-            if let Some(meter) = self.observed.metrics.stream(id) {
-                meter.held.set(held as f64);
-                meter.unheld.set(facts.unheld.len() as f64);
-                meter.holes.set(facts.holes as f64);
-                meter.group_lag.set(lag.as_secs_f64());
+            if let Some(series) = self.observed.metrics.stream(id) {
+                series.set(Metric::LeasesHeld, held as f64);
+                series.set(Metric::Unheld, facts.unheld.len() as f64);
+                series.set(Metric::Holes, facts.holes as f64);
+                series.set(Metric::GroupLag, lag.as_secs_f64());
             }
         }
         scale.desired = scale::desired(&scale, &self.observed.settings);
@@ -280,23 +281,29 @@ impl Sampler {
         if late { idle } else { 0 }
     }
 
-    fn set_worker_metrics(&mut self, member: Option<&Member>, facts: &HealthFacts, scale: Scale) {
-        let Some(meter) = self.observed.metrics.worker() else { return };
+    fn set_worker_metrics(
+        &mut self,
+        member: Option<&Member>,
+        facts: &HealthFacts,
+        scale: ScalingRecommendation,
+    ) {
+        let Some(series) = self.observed.metrics.worker() else { return };
         if let Some(seen) = member.map(Member::heartbeats) {
             // A new incarnation counts from 0.
             let new = |seen: u64, before: u64| if seen < before { seen } else { seen - before };
-            meter.heartbeats.increment(new(seen.stored, self.heartbeats.stored));
-            meter.heartbeat_failures.increment(new(seen.failed, self.heartbeats.failed));
-            meter.heartbeat_age.set(seen.age.as_secs_f64());
+            series.count(Metric::Heartbeats, new(seen.stored, self.heartbeats.stored));
+            series.count(Metric::HeartbeatFailures, new(seen.failed, self.heartbeats.failed));
+            series.set(Metric::HeartbeatAge, seen.age.as_secs_f64());
             self.heartbeats = seen;
         }
         let health = Health::judge(facts);
-        let flag = |on: bool| if on { 1.0 } else { 0.0 };
-        meter.valid.set(flag(facts.valid));
-        meter.live.set(flag(health.live));
-        meter.ready.set(flag(health.ready));
-        meter.workers.set(scale.workers as f64);
-        meter.desired_workers.set(scale.desired as f64);
+        for (metric, holds) in
+            [(Metric::Valid, facts.valid), (Metric::Live, health.live), (Metric::Ready, health.ready)]
+        {
+            series.set(metric, f64::from(u8::from(holds)));
+        }
+        series.set(Metric::Workers, scale.workers as f64);
+        series.set(Metric::DesiredWorkers, scale.desired as f64);
     }
 }
 

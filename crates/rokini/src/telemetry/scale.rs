@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::config::Settings;
 
-/// The group as one worker sees it.
+/// How many workers the group should have, and by what, as one worker sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Scale {
+pub struct ScalingRecommendation {
     /// How many workers the group should have.
     pub desired: usize,
     /// How many live ones it has.
@@ -21,7 +21,7 @@ pub struct Scale {
 /// In proportion to the lag while it is above `target_lag`, at most twice as many as there are; one fewer while it is
 /// below a tenth of it; otherwise as many as there are. At least 1, at least as many as `shards_per_worker` wants, and
 /// never more than there are shards.
-pub(crate) fn desired(seen: &Scale, settings: &Settings) -> usize {
+pub(crate) fn desired(seen: &ScalingRecommendation, settings: &Settings) -> usize {
     let most = seen.shards.max(1);
     let least = match settings.shards_per_worker {
         Some(limit) => seen.shards.div_ceil(limit.get() as usize).max(1),
@@ -47,7 +47,7 @@ mod tests {
         let mut settings = Settings { target_lag: Duration::from_secs(60), ..Settings::default() };
         let mut check = |workers, shards, lag, per_worker: Option<u32>, expected| {
             settings.shards_per_worker = per_worker.and_then(std::num::NonZeroU32::new);
-            let seen = Scale { desired: 0, workers, shards, lag: Duration::from_secs(lag) };
+            let seen = ScalingRecommendation { desired: 0, workers, shards, lag: Duration::from_secs(lag) };
             assert_eq!(desired(&seen, &settings), expected, "{seen:?} {per_worker:?}");
         };
         check(4, 100, 0, None, 3);

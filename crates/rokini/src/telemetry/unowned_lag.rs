@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use parking_lot::Mutex;
 use rokini_lease::{LeaseKey, LeaseRow, LeaseStoreExt, Member, Position};
 use tokio::time::{sleep, timeout};
 
@@ -21,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(3);
 const SHARDS: usize = 64;
 const AT_ONCE: usize = 4;
 /// How long one read may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is known of shards that no worker has.
 #[derive(Debug, Default)]
@@ -36,13 +37,9 @@ struct Backlog {
 }
 
 impl UnownedLags {
-    fn known(&self) -> MutexGuard<'_, BTreeMap<LeaseKey, Backlog>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The age of the oldest record that is not done; `None` where nothing is known, or nothing waits.
     pub(crate) fn lag(&self, row: &LeaseRow, now_millis: u64) -> Option<Duration> {
-        let known = self.known();
+        let known = self.0.lock();
         let backlog = known.get(&row.key).filter(|backlog| backlog.at == row.position)?;
         backlog.oldest.map(|oldest| Duration::from_millis(now_millis.saturating_sub(oldest)))
     }
@@ -64,7 +61,7 @@ impl UnownedReader {
             let Some(member) = self.worker.member() else { continue };
             let unowned = self.unowned(&member);
             let (known, unknown): (Vec<LeaseRow>, Vec<LeaseRow>) = {
-                let known = self.lags.known();
+                let known = self.lags.0.lock();
                 // What waits, waits on: only its age grows.
                 let waits = |row: &LeaseRow| {
                     known
@@ -79,7 +76,7 @@ impl UnownedReader {
             while let Some(read) = reads.next().await {
                 seen.extend(read);
             }
-            let mut lags = self.lags.known();
+            let mut lags = self.lags.0.lock();
             lags.retain(|key, _| known.iter().any(|row| row.key == *key));
             lags.extend(seen);
             drop(lags);
@@ -113,7 +110,7 @@ impl UnownedReader {
             let mut reader = stream.source.open(&row.key.shard, &row.position).await.ok()?;
             reader.next().await.ok()
         };
-        let fetched = timeout(PATIENCE, read).await.ok()??;
+        let fetched = timeout(READ_TIMEOUT, read).await.ok()??;
         let oldest = fetched.records.first().map(|record| record.arrival_millis);
         Some((row.key, Backlog { at: row.position, oldest }))
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::types::error::{Error, ErrorKind};
+use crate::types::error::Error;
 use crate::types::stream_ref::{self, StreamRef};
 
 /// Where records go that the failure policy gives up: [`ConfigKey::DeadLetter`](crate::ConfigKey::DeadLetter).
@@ -39,7 +39,7 @@ impl FromStr for DeadLetterTarget {
         parse(text).ok_or_else(|| {
             let shown: String = text.chars().take(160).collect();
             let message = format!("not a place for dead letters: expected {ACCEPTED}, got `{shown}`");
-            Error::new(ErrorKind::Configuration, message)
+            Error::configuration(message)
         })
     }
 }

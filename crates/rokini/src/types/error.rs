@@ -45,6 +45,11 @@ impl Error {
         Self { kind, message: message.into(), source: None }
     }
 
+    /// An [`ErrorKind::Configuration`].
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Configuration, message)
+    }
+
     /// The same with its cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

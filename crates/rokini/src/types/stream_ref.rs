@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::types::error::{Error, ErrorKind};
+use crate::types::error::Error;
 
 /// Names a stream: by its name in the account and region of the credentials, or by its ARN.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ pub(crate) fn tell_apart(one: &StreamRef, other: &StreamRef) -> Result<(), Error
         "streams `{one}` and `{other}` have one name, by which a group keeps its positions: read them in a group of its \
          own each, or name the stream in one way if both are the same"
     );
-    Err(Error::new(ErrorKind::Configuration, message))
+    Err(Error::configuration(message))
 }
 
 /// Whether both may be the same stream, named in one way or in two. Only different ARNs are surely different streams
@@ -80,7 +80,7 @@ impl FromStr for StreamRef {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text).ok_or_else(|| {
             let shown: String = text.chars().take(160).collect();
-            Error::new(ErrorKind::Configuration, format!("not a stream: expected {ACCEPTED}, got `{shown}`"))
+            Error::configuration(format!("not a stream: expected {ACCEPTED}, got `{shown}`"))
         })
     }
 }
@@ -94,6 +94,7 @@ impl fmt::Display for StreamRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::error::ErrorKind;
 
     #[test]
     fn takes_names_and_arns() {

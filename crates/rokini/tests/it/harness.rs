@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::stream::{Stream, shard_id};
 
 /// Longer than anything a test waits for; the paused clock makes it free.
-const PATIENCE: Duration = Duration::from_secs(600);
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// Whether an event is about this shard.
 pub fn about_shard(event: &Event, stream: &Stream, shard: usize) -> bool {
@@ -85,7 +85,7 @@ impl Log {
                 changed.await;
             }
         };
-        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never came: {:?}", self.texts()))
+        timeout(LONGEST_WAIT, wait).await.unwrap_or_else(|_| panic!("never came: {:?}", self.texts()))
     }
 
     pub async fn until_count(&self, count: usize) -> Vec<Seen> {
@@ -195,7 +195,7 @@ pub async fn until_leases(
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    match timeout(PATIENCE, wait).await {
+    match timeout(LONGEST_WAIT, wait).await {
         Ok(rows) => rows,
         Err(_) => panic!("never came: {:?}", leases(store).await),
     }

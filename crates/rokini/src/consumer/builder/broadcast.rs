@@ -1,7 +1,7 @@
 //! A consumer that reads everything by itself.
 
 use crate::config::{ConfigKey, ConfigOrigin, ConsumerConfig};
-use crate::types::error::{Error, ErrorKind};
+use crate::types::error::Error;
 use crate::types::start_position::StartPosition;
 
 /// What says where and how positions are stored.
@@ -27,7 +27,7 @@ const MEANINGLESS: [ConfigKey; 7] = [
 
 /// Settles what a broadcast leaves open, and refuses what makes no sense for one.
 pub(super) fn settle(config: &mut ConsumerConfig, has_store: bool, has_policy: bool) -> Result<(), Error> {
-    let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
+    let wrong = |message: String| Err(Error::configuration(message));
     for keys in [&TABLE_KEYS[..], &MEANINGLESS[..]] {
         config.refuse(keys, "with `broadcast = true`")?;
     }

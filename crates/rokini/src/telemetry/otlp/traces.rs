@@ -38,8 +38,7 @@ impl OtlpTraces {
             .with_headers(headers)
             .build()
             .map_err(|error| {
-                Error::new(ErrorKind::Configuration, "`otlp_endpoint` cannot be used: set it to a URL")
-                    .with_source(error)
+                Error::configuration("`otlp_endpoint` cannot be used: set it to a URL").with_source(error)
             })?;
         let resource = Resource::builder_empty().with_service_name(service.to_owned()).build();
         let provider =

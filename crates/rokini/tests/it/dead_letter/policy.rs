@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{aws, queue, stream};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Ten records, of which the fifth is poison; their positions.
 async fn orders() -> (LocalKinesis, Vec<Position>) {
@@ -64,7 +64,7 @@ impl Running {
 
     async fn until(&mut self, code: EventCode) {
         let found = async { while self.events.recv().await.unwrap().code() != code {} };
-        timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("never came: {code:?}"));
+        timeout(LONGEST_WAIT, found).await.unwrap_or_else(|_| panic!("never came: {code:?}"));
     }
 
     async fn stop(self) {
@@ -83,7 +83,7 @@ async fn until_position(store: &MemoryStore, wanted: Position) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, reached).await.unwrap();
+    timeout(LONGEST_WAIT, reached).await.unwrap();
 }
 
 fn is_the_poison(entry: &DeadLetterEntry, positions: &[Position]) {

@@ -15,7 +15,7 @@ use rokini_local::wire::shapes::record::PutRecordRequest;
 /// How often a shard is polled, at most and at least.
 const POLL: &str = "200ms";
 /// For anything a test waits for: it hangs otherwise, as the clock is not paused.
-const PATIENCE: Duration = Duration::from_secs(40);
+const LONGEST_WAIT: Duration = Duration::from_secs(40);
 
 pub fn shard(number: u32) -> ShardId {
     ShardId::new(format!("shardId-{number:012}")).unwrap()
@@ -53,5 +53,5 @@ pub fn put(kinesis: &LocalKinesis, key: &str, hash: u128, text: &str) -> ShardId
 }
 
 pub async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never came: {what}"))
+    tokio::time::timeout(LONGEST_WAIT, wait).await.unwrap_or_else(|_| panic!("never came: {what}"))
 }
