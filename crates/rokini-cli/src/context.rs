@@ -1,5 +1,9 @@
 //! What every command gets.
 
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::output::Output;
 use crate::stop::Stop;
 use crate::ui::Ui;
 
@@ -12,4 +16,16 @@ pub(crate) struct Context {
     pub(crate) ui: Ui,
     /// Cancelled by the first signal.
     pub(crate) stop: Stop,
+}
+
+impl Context {
+    /// Writes what a command found to standard output: a line of JSON, or text.
+    pub(crate) async fn show(
+        &self,
+        result: &(impl Serialize + Sync),
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CliError> {
+        let output = Output::stdout()?;
+        if self.json { output.json(result).await } else { output.write(text().into_bytes()).await }
+    }
 }

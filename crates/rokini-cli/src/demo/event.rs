@@ -8,14 +8,14 @@ use super::format::millis;
 
 /// Something that happened.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Event {
+pub(crate) struct RunEvent {
     #[serde(rename = "at_ms", serialize_with = "millis")]
     pub(crate) at: Duration,
     pub(crate) event: &'static str,
     pub(crate) text: String,
 }
 
-impl Event {
+impl RunEvent {
     pub(crate) fn new(at: Duration, event: &'static str, text: String) -> Self {
         Self { at, event, text }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use super::event::Event;
+use super::event::RunEvent;
 use super::format::{Clock, Seconds, shard_number};
 use super::timeline::{Owner, Timeline};
 
@@ -30,11 +30,11 @@ text{font:12px system-ui,sans-serif;fill:#1f2328}.strong{font-weight:600;font-si
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.ground{fill:#0d1117}.rule{stroke:#3d444d}\
 .mark{stroke:#9198a1}.none{fill:#3d444d}.curve{fill:#ff7b72;stroke:#ff7b72}}";
 
-/// What is drawn.
+/// A run to be drawn as SVG: which worker had each shard when, and what happened.
 pub(crate) struct Picture<'a> {
     pub(crate) title: String,
     pub(crate) timeline: &'a Timeline,
-    pub(crate) events: &'a [Event],
+    pub(crate) events: &'a [RunEvent],
     /// When the run ended.
     pub(crate) end: Duration,
     /// What the run proved, in sentences.
@@ -130,7 +130,7 @@ impl Picture<'_> {
     /// What was done, as lines through all rows, with a word where there is room.
     fn marks(&self, f: &mut String, rows: f64) -> fmt::Result {
         let mut free = LEFT;
-        for Event { at, event, text } in self.events {
+        for RunEvent { at, event, text } in self.events {
             if !["split", "reshard", "stop", "kill", "freeze", "resume", "join", "failure"].contains(event) {
                 continue;
             }
@@ -203,8 +203,8 @@ mod tests {
         );
         timeline.lags = vec![(second(1), second(0)), (second(25), second(5))];
         let events = [
-            Event::new(second(20), "kill", "worker-2 was killed.".to_owned()),
-            Event::new(second(30), "move", "Shard 7 went.".to_owned()),
+            RunEvent::new(second(20), "kill", "worker-2 was killed.".to_owned()),
+            RunEvent::new(second(30), "move", "Shard 7 went.".to_owned()),
         ];
         let (title, result) = ("rokini demo".to_owned(), "Every promise was kept.".to_owned());
         let svg = Picture { title, timeline: &timeline, events: &events, end: second(60), result }.svg();

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
 
-use super::event::Event;
+use super::event::RunEvent;
 use super::format::{Clock, Count, Seconds, shard_number};
 use super::report::Report;
 use super::screen::Screen;
@@ -60,7 +60,7 @@ impl Progress {
     }
 
     /// Shows a snapshot, with what happened so far. A table that is still being drawn is not drawn anew.
-    pub(crate) fn snapshot(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), CliError> {
+    pub(crate) fn snapshot(&mut self, snapshot: &Snapshot, events: &[RunEvent]) -> Result<(), CliError> {
         let idle = self.is_idle();
         match &mut self.form {
             Form::Table(_) if !idle => {}
@@ -77,7 +77,7 @@ impl Progress {
     }
 
     /// Shows what happened, where snapshots do not contain it.
-    pub(crate) fn event(&mut self, event: &Event) -> Result<(), CliError> {
+    pub(crate) fn event(&mut self, event: &RunEvent) -> Result<(), CliError> {
         match self.form {
             Form::Table(_) => {}
             Form::Text { .. } => self.backlog.extend(event_line(event).into_bytes()),
@@ -123,7 +123,7 @@ impl Progress {
     }
 
     /// Leaves the table, if there is one, and shows the result.
-    pub(crate) async fn finish(&mut self, events: &[Event], report: &Report) -> Result<(), CliError> {
+    pub(crate) async fn finish(&mut self, events: &[RunEvent], report: &Report) -> Result<(), CliError> {
         match &mut self.form {
             Form::Json => self.json(report)?,
             Form::Table(screen) => {
@@ -150,7 +150,7 @@ fn failed(error: &io::Error) -> CliError {
     CliError::output(error.kind(), &error.to_string())
 }
 
-fn event_line(event: &Event) -> String {
+fn event_line(event: &RunEvent) -> String {
     format!("{:>5}  {}\n", Clock(event.at).to_string(), event.text)
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::action::Action;
 use super::chaos::Chaos;
 use super::environment::{Environment, GROUP, STREAM, TABLE};
-use super::event::Event;
+use super::event::RunEvent;
 use super::fences::Fences;
 use super::fleet::{EndedBy, Fleet, State, WorkerCommand};
 use super::history::RunHistory;
@@ -88,7 +88,7 @@ pub(crate) struct Runner {
     phase: Phase,
     actions_done: usize,
     now: String,
-    events: Vec<Event>,
+    events: Vec<RunEvent>,
     /// Events already shown.
     shown: usize,
     /// Moves already among the events.
@@ -261,7 +261,7 @@ impl Runner {
     }
 
     fn note(&mut self, event: &'static str, text: String) {
-        self.events.push(Event::new(self.start.elapsed(), event, text));
+        self.events.push(RunEvent::new(self.start.elapsed(), event, text));
     }
 
     /// Reads from the table of leases which worker owns which shard, and which was declared dead: that explains what
@@ -314,7 +314,7 @@ impl Runner {
         let moves = &self.history.moves()[self.moves_noted..];
         for moved in moves {
             let line = MoveLine::new(moved, &|process| self.fleet.name(process));
-            self.events.push(Event::new(moved.at, "move", format!("{line}.")));
+            self.events.push(RunEvent::new(moved.at, "move", format!("{line}.")));
         }
         self.moves_noted += moves.len();
     }

@@ -10,7 +10,7 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 
-use super::event::Event;
+use super::event::RunEvent;
 use super::format::{Clock, Count, Seconds, shard_number};
 use super::snapshot::{ShardLine, Snapshot, WorkerLine};
 
@@ -43,7 +43,7 @@ impl Screen {
     }
 
     /// The bytes that draw a snapshot.
-    pub(crate) fn draw(&mut self, snapshot: &Snapshot, events: &[Event]) -> io::Result<Vec<u8>> {
+    pub(crate) fn draw(&mut self, snapshot: &Snapshot, events: &[RunEvent]) -> io::Result<Vec<u8>> {
         let (width, height) = size().unwrap_or(USUAL_SIZE);
         let mut bytes = Vec::new();
         queue!(bytes, BeginSynchronizedUpdate)?;
@@ -90,7 +90,7 @@ impl Drop for Screen {
 }
 
 /// A snapshot as lines. The oldest events give way when the terminal is low.
-fn frame(snapshot: &Snapshot, events: &[Event], width: usize, height: usize) -> Vec<Line> {
+fn frame(snapshot: &Snapshot, events: &[RunEvent], width: usize, height: usize) -> Vec<Line> {
     let mut lines = vec![title(snapshot, width), (Style::Plain, String::new())];
     let Snapshot { produced, processed, duplicates, order_violations, .. } = snapshot;
     lines.push((
@@ -230,8 +230,8 @@ mod tests {
         }
     }
 
-    fn events(count: u64) -> Vec<Event> {
-        (0..count).map(|n| Event::new(Duration::from_secs(n), "note", format!("event {n}"))).collect()
+    fn events(count: u64) -> Vec<RunEvent> {
+        (0..count).map(|n| RunEvent::new(Duration::from_secs(n), "note", format!("event {n}"))).collect()
     }
 
     fn texts(lines: &[Line]) -> String {

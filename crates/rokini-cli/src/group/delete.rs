@@ -4,7 +4,6 @@ use super::confirm::confirm;
 use super::group_handle::GroupArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::output::Output;
 use crate::text::count;
 
 /// Delete everything a group has in the table: positions, start positions, workers
@@ -47,22 +46,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     for row in &report.left {
         context.ui.warn(format_args!("not deleted: {row}"));
     }
-    let output = Output::stdout()?;
-    if context.json {
-        let left: Vec<_> = report.left.iter().map(|row| row.row.clone()).collect();
-        let shown = serde_json::json!({
-            "group": group.to_string(), "workers": report.workers, "leases": report.leases, "streams": report.streams,
-            "left": left,
-        });
-        output.json(&shown).await?;
-    } else {
-        let text = format!(
-            "deleted group {group}: {}, {}, {}\n",
-            count(report.leases, "lease"),
-            count(report.streams, "stream"),
-            count(report.workers, "worker")
-        );
-        output.write(text.into_bytes()).await?;
-    }
+    let left: Vec<_> = report.left.iter().map(|row| row.row.clone()).collect();
+    let (leases, streams, workers) = (report.leases, report.streams, report.workers);
+    let shown = serde_json::json!({
+        "group": group.to_string(), "workers": workers, "leases": leases, "streams": streams, "left": left,
+    });
+    let (leases, streams, workers) =
+        (count(leases, "lease"), count(streams, "stream"), count(workers, "worker"));
+    context.show(&shown, || format!("deleted group {group}: {leases}, {streams}, {workers}\n")).await?;
     Ok(if report.left.is_empty() { Status::DONE } else { Status::FAILED })
 }

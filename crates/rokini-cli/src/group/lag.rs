@@ -6,7 +6,6 @@ use super::group_handle::ScopedGroupArgs;
 use super::shard_lag::{self, ShardLag};
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::output::Output;
 use crate::text::span;
 use crate::text_table::TextTable;
 
@@ -58,12 +57,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     // The greatest lag first; what is not known last.
     rows.sort_by_key(|row| std::cmp::Reverse(row.lag_millis));
     let greatest = rows.iter().filter_map(|row| row.lag_millis).max();
-    let output = Output::stdout()?;
-    if context.json {
-        let group = handle.group.to_string();
-        let shown = serde_json::json!({ "group": group, "most_millis": greatest, "shards": rows });
-        output.json(&shown).await?;
-    } else {
+    let shown =
+        serde_json::json!({ "group": handle.group.to_string(), "most_millis": greatest, "shards": rows });
+    let text = || {
         let mut table = TextTable::new(["SHARD", "LAG", "OWNER", "STREAM", "PROBLEM"]);
         for row in &rows {
             table.row([
@@ -74,8 +70,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
                 row.problem.clone().unwrap_or_default(),
             ]);
         }
-        output.write(table.text(context.ui.stdout_colors()).into_bytes()).await?;
-    }
+        table.text(context.ui.stdout_colors())
+    };
+    context.show(&shown, text).await?;
     let unknown = lags.values().any(|lag| lag.millis().is_none());
     Ok(if unknown { Status::FAILED } else { Status::DONE })
 }

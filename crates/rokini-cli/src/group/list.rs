@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::group_handle::TableArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::output::Output;
 use crate::text::time;
 use crate::text_table::TextTable;
 
@@ -62,13 +61,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     });
     let groups: Vec<GroupRow> =
         stream::iter(rows.collect::<Vec<_>>()).buffered(CONCURRENT).try_collect().await?;
-    let output = Output::stdout()?;
-    if context.json {
-        let name = table.config.table.as_str();
-        output.json(&serde_json::json!({ "table": name, "groups": groups })).await?;
-        return Ok(Status::DONE);
-    }
-    if groups.is_empty() {
+    if groups.is_empty() && !context.json {
         context.ui.info(format_args!("table `{}` has no group yet", table.config.table));
     }
     let mut text = TextTable::new(["GROUP", "WORKERS", "SHARDS", "FREE", "ENDED", "PAUSED", "STREAMS"]);
@@ -83,6 +76,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             group.streams.join(", "),
         ]);
     }
-    output.write(text.text(context.ui.stdout_colors()).into_bytes()).await?;
+    let shown = serde_json::json!({ "table": table.config.table.as_str(), "groups": groups });
+    context.show(&shown, || text.text(context.ui.stdout_colors())).await?;
     Ok(Status::DONE)
 }

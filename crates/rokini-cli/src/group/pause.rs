@@ -1,13 +1,12 @@
 //! `rokini group pause` and `resume`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use rokini::lease::Scope;
+use rokini::lease::{GroupId, GroupView, LeaseKey, Scope, StreamId};
 
 use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::output::Output;
 
 /// Pause the reading of a group, or of some of its shards
 ///
@@ -42,7 +41,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let handle = args.group.open().await?;
     let scope = handle.order_scope()?;
     handle.operator().pause(&scope).await.map_err(|error| handle.refusal(error))?;
-    report(&handle, &scope, "paused", context).await
+    report(&handle, &scope, "paused", context).await?;
+    Ok(Status::DONE)
 }
 
 pub(crate) async fn resume(args: ResumeArgs, context: &Context) -> Result<Status, CliError> {
@@ -50,47 +50,82 @@ pub(crate) async fn resume(args: ResumeArgs, context: &Context) -> Result<Status
     let scope = handle.order_scope()?;
     handle.operator().resume(&scope).await.map_err(|error| handle.refusal(error))?;
     report(&handle, &scope, "resumed", context).await?;
-    // What is still paused is easily overlooked.
-    let resumed: BTreeSet<_> = match &scope {
-        Scope::Leases(keys) => keys.iter().collect(),
-        _ => BTreeSet::new(),
-    };
-    let left = handle.view.leases.iter().filter(|row| row.paused && !resumed.contains(&row.key));
-    let left: Vec<_> = left.map(|row| row.key.shard.to_string()).collect();
-    let group = &handle.group;
-    if !left.is_empty() {
-        let paused = match left.len() {
-            1 => "1 shard was paused on its own and still is".to_owned(),
-            several => format!("{several} shards were paused on their own and still are"),
-        };
-        let shards = left.join(" --shard ");
-        context.ui.warn(format_args!("{paused}: `rokini group resume {group} --shard {shards}`"));
-    }
-    if scope != Scope::Group && handle.view.group.paused_at.is_some() {
-        context.ui.warn(format_args!("the group as a whole is still paused: `rokini group resume {group}`"));
+    for warning in still_paused(&handle.group, &handle.view, &scope) {
+        context.ui.warn(warning);
     }
     Ok(Status::DONE)
 }
 
-async fn report(
-    handle: &GroupHandle,
-    scope: &Scope,
-    done: &str,
-    context: &Context,
-) -> Result<Status, CliError> {
-    let group = &handle.group;
-    let shards = keys(&handle.leases()?);
-    let output = Output::stdout()?;
-    if context.json {
-        let shards: Vec<_> = shards.iter().map(ToString::to_string).collect();
-        let shards = (*scope != Scope::Group).then_some(shards);
-        output.json(&serde_json::json!({ "group": group.to_string(), done: true, "leases": shards })).await?;
-    } else {
-        let text = match scope {
-            Scope::Group => format!("{done} group {group}\n"),
-            _ => shards.iter().map(|key| format!("{done} {}\n", key.shard)).collect(),
-        };
-        output.write(text.into_bytes()).await?;
+/// What is paused after an order to resume and easily overlooked, with the commands that resume it.
+fn still_paused(group: &GroupId, view: &GroupView, resumed: &Scope) -> Vec<String> {
+    let is_left = |key: &LeaseKey| match resumed {
+        Scope::Leases(keys) => !keys.contains(key),
+        _ => true,
+    };
+    let mut left: BTreeMap<&StreamId, Vec<String>> = BTreeMap::new();
+    for row in view.leases.iter().filter(|row| row.paused && is_left(&row.key)) {
+        left.entry(&row.key.stream).or_default().push(row.key.shard.to_string());
     }
-    Ok(Status::DONE)
+    let warning = |(stream, shards): (&StreamId, Vec<String>)| {
+        let paused = match shards.len() {
+            1 => "1 shard was paused on its own and still is".to_owned(),
+            several => format!("{several} shards were paused on their own and still are"),
+        };
+        // Streams have shards of the same ids, and the id of a stream is its alone.
+        let stream = if view.streams.len() > 1 { format!(" --stream {stream}") } else { String::new() };
+        format!("{paused}: `rokini group resume {group}{stream} --shard {}`", shards.join(" --shard "))
+    };
+    let mut warnings: Vec<_> = left.into_iter().map(warning).collect();
+    if *resumed != Scope::Group && view.group.paused_at.is_some() {
+        warnings.push(format!("the group as a whole is still paused: `rokini group resume {group}`"));
+    }
+    warnings
+}
+
+async fn report(handle: &GroupHandle, scope: &Scope, done: &str, context: &Context) -> Result<(), CliError> {
+    let (group, shards) = (&handle.group, keys(&handle.leases()?));
+    let has_several = handle.view.streams.len() > 1;
+    let names: Vec<_> = shards.iter().map(ToString::to_string).collect();
+    let names = (*scope != Scope::Group).then_some(names);
+    let shown = serde_json::json!({ "group": group.to_string(), done: true, "leases": names });
+    let line = |key: &LeaseKey| match has_several {
+        true => format!("{done} {} of stream {}\n", key.shard, key.stream),
+        false => format!("{done} {}\n", key.shard),
+    };
+    let text = || match scope {
+        Scope::Group => format!("{done} group {group}\n"),
+        _ => shards.iter().map(line).collect(),
+    };
+    context.show(&shown, text).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::ShardName;
+    use rokini::lease::{LeaseRow, Position, ShardId, StreamRow};
+
+    #[test]
+    fn the_command_that_resumes_the_rest_names_each_stream_where_there_are_several() {
+        let group = GroupId::new("billing").unwrap();
+        let mut view = GroupView::default();
+        for id in ["orders@1", "refunds@2"] {
+            let id = StreamId::new(id).unwrap();
+            let key = LeaseKey::new(id.clone(), ShardId::new("shardId-000000000000").unwrap());
+            let mut row = LeaseRow::new(key, Position::TrimHorizon);
+            row.paused = true;
+            view.leases.push(row);
+            view.streams.push(StreamRow { id, name: "any".to_owned(), start: Position::TrimHorizon });
+        }
+        let warnings = still_paused(&group, &view, &Scope::Group);
+        let command =
+            |stream| format!("`rokini group resume billing --stream {stream} --shard shardId-000000000000`");
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[0].ends_with(&command("orders@1")), "{warnings:?}");
+        assert!(warnings[1].ends_with(&command("refunds@2")), "{warnings:?}");
+        // What was resumed is not told of.
+        let resumed = Scope::Leases(vec![view.leases[0].key.clone()]);
+        assert_eq!(still_paused(&group, &view, &resumed), [warnings[1].clone()]);
+        assert!("shardId-000000000000".parse::<ShardName>().is_ok());
+    }
 }

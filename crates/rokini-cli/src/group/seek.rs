@@ -12,7 +12,6 @@ use crate::args::STARTS;
 use crate::aws::Service;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::output::Output;
 use crate::text::{count, time};
 use crate::text_table::TextTable;
 
@@ -181,26 +180,21 @@ async fn show_report(
     report: &SeekReport,
     context: &Context,
 ) -> Result<Status, CliError> {
-    let output = Output::stdout()?;
-    if context.json {
-        let steps = report.steps.iter().map(|step| Step {
-            stream: step.key.stream.to_string(),
-            shard: step.key.shard.to_string(),
-            owner: step.owner.as_ref().map(|owner| owner.name.to_string()),
-            from: step.from.to_string(),
-            to: step.to.to_string(),
-            written: step.written,
-        });
-        let (group, dry_run, steps) = (handle.group.to_string(), report.dry_run, steps.collect::<Vec<_>>());
-        let shown = serde_json::json!({ "group": group, "dry_run": dry_run, "shards": steps });
-        output.json(&shown).await?;
-    } else {
-        output.write(text(report, context.ui.stdout_colors()).into_bytes()).await?;
-        if report.dry_run {
-            context.ui.info("this was a dry run: nothing was done");
-        } else {
-            context.ui.info(format_args!("`rokini group undo {}` takes this back", handle.group));
-        }
+    let steps = report.steps.iter().map(|step| Step {
+        stream: step.key.stream.to_string(),
+        shard: step.key.shard.to_string(),
+        owner: step.owner.as_ref().map(|owner| owner.name.to_string()),
+        from: step.from.to_string(),
+        to: step.to.to_string(),
+        written: step.written,
+    });
+    let (group, dry_run, steps) = (handle.group.to_string(), report.dry_run, steps.collect::<Vec<_>>());
+    let shown = serde_json::json!({ "group": group, "dry_run": dry_run, "shards": steps });
+    context.show(&shown, || text(report, context.ui.stdout_colors())).await?;
+    if !context.json && report.dry_run {
+        context.ui.info("this was a dry run: nothing was done");
+    } else if !context.json {
+        context.ui.info(format_args!("`rokini group undo {group}` takes this back"));
     }
     Ok(Status::DONE)
 }

@@ -10,7 +10,6 @@ use super::observe::{Observations, observe};
 use super::shard_lag::ShardLag;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::output::Output;
 use crate::text::{span, time};
 use crate::text_table::TextTable;
 
@@ -52,12 +51,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         context.ui.warn(row);
     }
     observations.warn_of_unknown_lags(context);
-    let output = Output::stdout()?;
-    if context.json {
-        output.json(&shown).await?;
-    } else {
-        output.write(shown.tables(observations.now_millis, context.ui.stdout_colors()).into_bytes()).await?;
-    }
+    let tables = || shown.tables(observations.now_millis, context.ui.stdout_colors());
+    context.show(&shown, tables).await?;
     Ok(Status::DONE)
 }
 

@@ -7,7 +7,6 @@ use super::group_handle::{ScopedGroupArgs, keys};
 use super::observe::observe;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::output::Output;
 
 /// Show why shards of a group do not move, and what to do next
 ///
@@ -57,11 +56,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         })
         .collect();
     let any = diagnosed.iter().any(|(_, diagnosis)| is_slow(diagnosis.state));
-    let output = Output::stdout()?;
-    if context.json {
-        let (group, moves) = (handle.group.to_string(), !any);
-        output.json(&serde_json::json!({ "group": group, "moves": moves, "shards": reasons })).await?;
-    } else {
+    let shown = serde_json::json!({ "group": handle.group.to_string(), "moves": !any, "shards": reasons });
+    let text = || {
         let mut text = String::new();
         if reasons.is_empty() {
             text += &match diagnosed.len() {
@@ -75,7 +71,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             text += "\n";
             text += &reason.next.as_ref().map(|next| format!("  next: {next}\n")).unwrap_or_default();
         }
-        output.write(text.into_bytes()).await?;
-    }
+        text
+    };
+    context.show(&shown, text).await?;
     Ok(if any || unknown { Status::FAILED } else { Status::DONE })
 }

@@ -22,7 +22,7 @@ use crate::text::count;
 const ATTEMPT: Duration = Duration::from_secs(10);
 const OPERATION: Duration = Duration::from_secs(30);
 /// How long nothing at all may be accepted before the command gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 /// The pauses after requests of which records were refused.
 const PAUSE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
@@ -97,9 +97,9 @@ impl Sender {
         if sent.refused.is_empty() {
             return Ok(sent);
         }
-        if self.last_accepted.elapsed() > PATIENCE {
+        if self.last_accepted.elapsed() > GIVE_UP_AFTER {
             let what =
-                format!("stream `{}` has accepted no record for {} s", self.stream, PATIENCE.as_secs());
+                format!("stream `{}` has accepted no record for {} s", self.stream, GIVE_UP_AFTER.as_secs());
             let mut error = CliError::new(Status::UNAVAILABLE, what).next(format!(
                 "give a lower `--rate`, or add shards: `aws kinesis update-shard-count --stream-name {} \
                  --target-shard-count N --scaling-type UNIFORM_SCALING`",

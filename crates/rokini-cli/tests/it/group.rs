@@ -7,7 +7,7 @@ use rokini_local::LocalKinesis;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Endpoints, Local, Member, PATIENCE};
+use crate::support::{Endpoints, LONGEST_WAIT, Local, Member};
 
 const QUICK: [&str; 6] = ["--failover", "30s", "--heartbeat", "300ms", "--checkpoint-interval", "0s"];
 
@@ -45,7 +45,7 @@ fn starts(members: &[&Member]) -> usize {
 }
 
 async fn until(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
     while !wanted().await {
         assert!(tokio::time::Instant::now() < deadline, "{what} did not come");
         tokio::time::sleep(Duration::from_millis(50)).await;

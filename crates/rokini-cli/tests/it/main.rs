@@ -18,6 +18,7 @@ mod independent;
 mod local;
 mod monitoring;
 mod otlp;
+mod pressure;
 mod processes;
 mod put_tail;
 mod refusals;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::fleet::kinesis;
-use crate::support::{Local, Member, PATIENCE};
+use crate::support::{LONGEST_WAIT, Local, Member};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -90,7 +90,7 @@ impl Probe {
             let value = |name: &str, of: &str| metrics[&(name.to_owned(), of.to_owned())];
             value("rokini_group_lag_seconds", "") != value("rokini_lag_seconds", shard)
         } {
-            assert!(begun.elapsed() < PATIENCE, "the two lags never agree");
+            assert!(begun.elapsed() < LONGEST_WAIT, "the two lags never agree");
         }
         let (status, body) = self.get("/healthz").await;
         assert_eq!(status, 200, "a restart would not help: {body}");
@@ -112,7 +112,7 @@ impl Probe {
     async fn until_no_lag(&self, shard: &str) {
         let begun = Instant::now();
         while self.value("rokini_lag_seconds", shard).await > 0.0 {
-            assert!(begun.elapsed() < PATIENCE);
+            assert!(begun.elapsed() < LONGEST_WAIT);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -120,7 +120,7 @@ impl Probe {
     async fn until_ready(&self) {
         let begun = Instant::now();
         while self.ready().await.0 != 200 {
-            assert!(begun.elapsed() < PATIENCE, "{:?}", self.ready().await);
+            assert!(begun.elapsed() < LONGEST_WAIT, "{:?}", self.ready().await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -274,11 +274,11 @@ async fn o2_with_all_workers_stopped_the_lag_of_every_shard_is_told_and_so_is_it
     while probe.value("rokini_group_lag_seconds", "").await > 0.0
         || probe.value("rokini_unheld_shards", "").await > 0.0
     {
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(begun.elapsed() < LONGEST_WAIT);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     while told("lag").await["most_millis"] != 0 {
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(begun.elapsed() < LONGEST_WAIT);
     }
     eprintln!("said {:?} after it ended", begun.elapsed());
     assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
@@ -296,7 +296,7 @@ async fn o7_probes_follow_the_worker_and_scale_is_json() {
         if scale["shards"] == 4 {
             break scale;
         }
-        assert!(begun.elapsed() < PATIENCE, "{scale}");
+        assert!(begun.elapsed() < LONGEST_WAIT, "{scale}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert_eq!(

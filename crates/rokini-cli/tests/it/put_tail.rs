@@ -161,6 +161,6 @@ async fn a_reader_that_goes_away_ends_tail_at_once() {
     let mut command = local.rokini(&["tail", "orders"]);
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
-    let status = tokio::time::timeout(crate::support::PATIENCE, child.wait()).await.expect("it ends");
+    let status = tokio::time::timeout(crate::support::LONGEST_WAIT, child.wait()).await.expect("it ends");
     assert_eq!(status.unwrap().code(), Some(0));
 }

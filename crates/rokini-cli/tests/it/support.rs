@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Longer than anything here takes on a busy machine, shorter than anybody waits for a hung test.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Where the services are.
 #[derive(Debug, Clone)]
@@ -129,11 +129,11 @@ impl Ended {
     }
 
     pub async fn of(mut command: Command) -> Self {
-        Self::new(timeout(PATIENCE, command.output()).await.expect("it ends").unwrap())
+        Self::new(timeout(LONGEST_WAIT, command.output()).await.expect("it ends").unwrap())
     }
 
     pub async fn of_child(child: Child) -> Self {
-        Self::new(timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").unwrap())
+        Self::new(timeout(LONGEST_WAIT, child.wait_with_output()).await.expect("it ends").unwrap())
     }
 
     /// It did what it should: its standard output.
@@ -202,7 +202,7 @@ impl Member {
 
     /// Waits until what it has written is as wanted.
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LONGEST_WAIT;
         loop {
             self.changes.borrow_and_update();
             if wanted(self) {
@@ -227,7 +227,7 @@ impl Member {
 
     /// Waits until it ends by itself.
     pub async fn ended(&mut self) -> Option<i32> {
-        let status = timeout(PATIENCE, self.child.wait()).await;
+        let status = timeout(LONGEST_WAIT, self.child.wait()).await;
         let code = status.unwrap_or_else(|_| panic!("it did not end\n{}", self.stderr())).unwrap().code();
         // The rest of what it wrote.
         while self.changes.changed().await.is_ok() {}
