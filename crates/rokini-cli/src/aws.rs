@@ -1,17 +1,14 @@
 //! Region, profile and endpoints, and errors of AWS calls with the next step for people.
 
-use std::error::Error as StdError;
 use std::net::IpAddr;
 
-use aws_sdk_kinesis::config::http::HttpResponse;
-use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use rokini::{
     AwsOptions, ErrorKind, HttpOptions, KinesisSource, Settings, StreamDescription, StreamRef, StreamSource,
 };
 
-use crate::error::{CliError, Status};
+use crate::error::CliError;
 
 const HEADING: &str = "AWS options";
 
@@ -121,58 +118,6 @@ impl Aws {
                 None => Some(format!("`{list} --region {region}` shows what there is")),
             },
             _ => None,
-        }
-    }
-
-    /// The same for an error of a call by the Kinesis SDK itself.
-    pub(crate) fn explain_call<E>(
-        &self,
-        action: &str,
-        stream: &StreamRef,
-        error: &SdkError<E, HttpResponse>,
-    ) -> CliError
-    where
-        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
-    {
-        let place = format!("`{action}` on stream `{stream}` in region `{}`", self.region());
-        let code = error.code().unwrap_or_default().to_owned();
-        let (kind, what) = match error {
-            SdkError::ServiceError(answer) => match (code.as_str(), answer.raw().status().as_u16()) {
-                ("ResourceNotFoundException", _) => (
-                    ErrorKind::Configuration,
-                    format!("stream `{stream}` does not exist in region `{}`", self.region()),
-                ),
-                ("AccessDeniedException" | "AccessDenied" | "KMSAccessDeniedException", _) => {
-                    (ErrorKind::Permission, format!("{place} is not allowed to these credentials ({code})"))
-                }
-                (
-                    "UnrecognizedClientException"
-                    | "InvalidSignatureException"
-                    | "ExpiredTokenException"
-                    | "MissingAuthenticationTokenException"
-                    | "IncompleteSignatureException",
-                    _,
-                ) => (ErrorKind::Permission, format!("{place}: the credentials were refused ({code})")),
-                (
-                    "ProvisionedThroughputExceededException"
-                    | "ThrottlingException"
-                    | "LimitExceededException",
-                    _,
-                ) => (ErrorKind::Throttled, format!("{place} is throttled ({code})")),
-                (_, 500..) => (ErrorKind::Retry, format!("{place} failed inside the service ({code})")),
-                _ => (ErrorKind::Configuration, format!("{place} was refused ({code})")),
-            },
-            SdkError::TimeoutError(_) => (ErrorKind::Retry, format!("{place} got no answer in time")),
-            SdkError::ConstructionFailure(_) => {
-                (ErrorKind::Configuration, format!("{place} could not be sent"))
-            }
-            _ => (ErrorKind::Retry, format!("{place} did not get through")),
-        };
-        let next = self.next_for(kind, Service::Kinesis);
-        let error = CliError::new(Status::of(kind), what).because(error);
-        match next {
-            Some(next) => error.next(next),
-            None => error,
         }
     }
 }

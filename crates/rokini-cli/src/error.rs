@@ -118,13 +118,13 @@ impl CliError {
 
 impl From<rokini::Error> for CliError {
     fn from(error: rokini::Error) -> Self {
-        let (what, next) = match error.to_string() {
-            // The library's sentence is "what, where: what next".
-            text if error.kind() == ErrorKind::Bug => (text, Some("report this".to_owned())),
-            text => (text, None),
-        };
+        let text = error.to_string();
+        // A consumer goes on trying; a command ends.
+        let what = text.split_once(": it is tried again").map_or(text.as_str(), |(what, _)| what);
         let mut result = Self::new(Status::of(error.kind()), what);
-        result.next = next;
+        if error.kind() == ErrorKind::Bug {
+            result = result.next("report this");
+        }
         match StdError::source(&error) {
             Some(cause) => result.because(cause),
             None => result,
@@ -147,6 +147,21 @@ mod tests {
             (error.what.as_str(), error.why),
             ("cannot describe", vec!["no answer: connection refused".into()])
         );
+    }
+
+    #[test]
+    fn a_command_does_not_say_that_it_goes_on_trying() {
+        for (said, shown) in [
+            (
+                "kinesis:PutRecords on stream `a` is throttled (X): it is tried again more slowly",
+                "is throttled (X)",
+            ),
+            ("no answer in time: it is tried again", "no answer in time"),
+            ("cannot be reached: check the network", "cannot be reached: check the network"),
+        ] {
+            let error = CliError::from(rokini::Error::new(ErrorKind::Retry, said));
+            assert!(error.what.ends_with(shown), "{}", error.what);
+        }
     }
 
     #[test]

@@ -137,7 +137,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Status, CliErro
         Command::Local(args) => local::run(args, context).await,
         Command::Put(args) => put::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
-        Command::Consume(args) => consume::run(*args, context).await,
+        Command::Consume(args) => Box::pin(consume::run(*args, context)).await,
         Command::Group(args) => group::run(args, context).await,
     }
 }

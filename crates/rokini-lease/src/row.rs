@@ -123,6 +123,7 @@ kinds_of_rows! {
 
 /// A stored row that this version cannot read. What it is about is left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnreadableRow {
     /// The row's key in the store.
     pub row: String,

@@ -23,6 +23,8 @@ mod types;
 #[cfg(feature = "aws")]
 pub use aws::AwsOptions;
 #[cfg(feature = "aws")]
+pub use aws::error::explain_kinesis_error;
+#[cfg(feature = "aws")]
 pub use aws::http::{HttpOptions, Proxies, http_client};
 pub use consumer::builder::ConsumerBuilder;
 pub use consumer::builder::stream::{Delivered, Deliveries};

@@ -68,7 +68,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let handle = args.order.group.open().await?;
     let targets = targets(&handle, args.to).await?;
     let operator = handle.operator();
-    let mut planned = SeekReport { dry_run: true, ..SeekReport::default() };
+    let mut planned = SeekReport::default();
+    planned.dry_run = true;
     for (scope, to) in &targets {
         let report = operator.seek(scope, *to, true).await.map_err(|error| handle.refusal(error))?;
         planned.steps.extend(report.steps);

@@ -14,7 +14,7 @@ use rokini::StreamRef;
 use rokini_types::Backoff;
 
 use super::queue::Entry;
-use crate::aws::Aws;
+use crate::aws::{Aws, Service};
 use crate::error::{CliError, Status};
 use crate::text::count;
 
@@ -81,7 +81,11 @@ impl Sender {
                 let reason = error.message().unwrap_or("the rate is exceeded").to_owned();
                 (Sent { accepted: Vec::new(), refused: to_be_retried(entries), pause: None }, Some(reason))
             }
-            Err(error) => return Err(self.aws.explain_call("kinesis:PutRecords", &self.stream, &error)),
+            Err(error) => {
+                let region = self.aws.region();
+                let error = rokini::explain_kinesis_error(error, "kinesis:PutRecords", &self.stream, region);
+                return Err(self.aws.explain(error, Service::Kinesis));
+            }
         };
         self.pause_or_give_up(sent, reason)
     }

@@ -126,7 +126,7 @@ async fn no_permission_on_the_stream() {
     let rule = denied("PutRecords");
     let put = local.run(&["put", "orders", "hello"]).await;
     assert!(put.stderr.starts_with("put 0 records (0 bytes) into `orders`"), "{}", put.stderr);
-    put.refused(3, &said("error: `kinesis:PutRecords`").each_ref().map(String::as_str));
+    put.refused(3, &said("error: kinesis:PutRecords").each_ref().map(String::as_str));
     local.kinesis.faults().remove(rule);
     denied("DescribeStreamSummary");
     for command in STREAM_COMMANDS {

@@ -7,6 +7,7 @@ use crate::types::{GroupId, LeaseKey, StreamId, WorkerId};
 
 /// The leases that a command is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Scope {
     /// All leases of the group.
     Group,
@@ -18,6 +19,7 @@ pub enum Scope {
 
 /// What a seek does, or would do, to one lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SeekStep {
     /// The lease.
     pub key: LeaseKey,
@@ -33,6 +35,7 @@ pub struct SeekStep {
 
 /// What a seek came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct SeekReport {
     /// Whether nothing was to be written.
     pub dry_run: bool,
@@ -42,6 +45,7 @@ pub struct SeekReport {
 
 /// What the deletion of a group removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct DeleteReport {
     /// Rows of workers.
     pub workers: usize,

@@ -96,6 +96,22 @@ where
     }
 }
 
+/// What an error of the Kinesis SDK means, for programs that call Kinesis beside a consumer: a kind, and a sentence that
+/// says what, where and what to do. The SDK's own words stay its source.
+///
+/// `action` is what IAM policies call the call, such as `kinesis:PutRecords`.
+pub fn explain_kinesis_error<E>(
+    error: SdkError<E, HttpResponse>,
+    action: &'static str,
+    stream: &StreamRef,
+    region: &str,
+) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    from_sdk(error, &ApiCall { action, stream, shard: None, region, endpoint: None })
+}
+
 /// What codes of the services mean alike.
 const DENIED: [&str; 6] = [
     "AccessDeniedException",

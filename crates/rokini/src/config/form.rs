@@ -12,15 +12,19 @@ use crate::types::duration::{self, LONGEST};
 use crate::types::named::Named;
 use crate::types::stream_ref::{self, StreamRef};
 
+type Parse<Value> = Box<dyn Fn(&str) -> Option<Value>>;
+type Print<Value> = Box<dyn Fn(&Value) -> Option<String>>;
+type Check<Value, Given> = Box<dyn Fn(Given) -> Result<Value, String>>;
+
 /// How the values of a setting are written. A typed setter takes a `Given`, from which the value is made.
 pub(super) struct Form<Value, Given = Value> {
     /// What is accepted, for an error.
     pub(super) accepted: String,
-    pub(super) parse: Box<dyn Fn(&str) -> Option<Value>>,
+    pub(super) parse: Parse<Value>,
     /// As `parse` takes it; `None` where there is no value.
-    pub(super) text: Box<dyn Fn(&Value) -> Option<String>>,
+    pub(super) text: Print<Value>,
     /// The value that a program gave, or the text of what was wrong.
-    pub(super) check: Box<dyn Fn(Given) -> Result<Value, String>>,
+    pub(super) check: Check<Value, Given>,
 }
 
 /// A form whose setter takes the value itself, which `is_good` has to allow, however it was given.

@@ -19,6 +19,7 @@ pub struct Suite {
 /// What a run came to: how many conditional updates took effect and how many were refused. Every kind of
 /// update did both, or the run panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Report {
     /// Updates that took effect.
     pub applied: u64,
