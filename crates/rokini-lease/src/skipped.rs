@@ -11,6 +11,7 @@ use crate::types::InvalidKey;
 /// Records of a shard that its consumers passed over, for people: how many since the lease was made, and the last of
 /// them. The text form (what stores keep) is `<count>:<sequence>,<sequence>,...`, the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub struct SkippedRecords {
     /// How many.
     pub count: u64,

@@ -22,6 +22,7 @@ pub const PENDING_STATE_LIMIT: usize = 16 * 1024;
 
 /// A conditional write on a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LeaseUpdate {
     /// Take the lease: it has the epoch `seen`. Sets the owner and a higher epoch, and clears the claim.
     Acquire {
@@ -232,6 +233,7 @@ impl LeaseRow {
 
 /// A write on the row of the group itself. It has no condition: the last operator is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum GroupUpdate {
     /// Stop the reading of all shards.
     Pause {
@@ -262,6 +264,7 @@ impl GroupUpdate {
 
 /// A conditional write on a worker row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum WorkerUpdate {
     /// The worker's own heartbeat: `seen + 1`, its load and state out, its mailbox emptied. Refused once
     /// fenced.

@@ -26,6 +26,7 @@ const INSERTS_AT_ONCE: usize = 16;
 
 /// Where a lease went.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HandedOver {
     /// The worker that has it now; `None` where it is free for whoever looks first.
     pub to: Option<WorkerId>,

@@ -18,6 +18,7 @@ pub struct StreamRow {
 
 /// The row of the group itself. A group without one is as the default says.
 #[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GroupRow {
     /// When an operator stopped the reading of all shards, in milliseconds since the Unix epoch by the
     /// operator's wall clock; `None` while it is not stopped.

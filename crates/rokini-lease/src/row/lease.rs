@@ -10,6 +10,7 @@ use crate::types::{Epoch, HashRange, LeaseKey, ShardId, WorkerId};
 /// What the holder of a lease knows about its shard, for people and for placing leases. Stored only together
 /// with a position or a hand-over, never in a write of its own. `None` leaves what is stored.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub struct CheckpointMetadata {
     /// When the last record that is done arrived at the stream: milliseconds since the Unix epoch, by the
     /// stream's clock.
@@ -39,6 +40,7 @@ impl CheckpointMetadata {
 /// A position that is announced but not yet reached, with what the application needs to get there: the first
 /// phase of a checkpoint in two.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct PendingPosition {
     /// The position that is to be stored.
     pub position: Position,
@@ -48,6 +50,7 @@ pub struct PendingPosition {
 
 /// The row of a lease.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct LeaseRow {
     /// The shard it is for.
     pub key: LeaseKey,

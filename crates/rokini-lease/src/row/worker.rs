@@ -25,6 +25,7 @@ pub enum WorkerState {
 /// A short message left for a worker in its mailbox, read with its next heartbeat. Only a hint: a lost one
 /// costs time until the next reconciliation, never safety.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Notification {
     /// Another worker has put its claim on this lease of yours.
     Claimed(LeaseKey),

@@ -297,11 +297,8 @@ async fn k1_the_cost_page_says_what_is_counted() {
 
     let mut fleet = Fleet::settled(1, 1).await;
     let before = fleet.store.snapshot();
-    let metadata = CheckpointMetadata {
-        record_arrival_millis: Some(1),
-        caught_up_millis: Some(1),
-        ..CheckpointMetadata::default()
-    };
+    let mut metadata = CheckpointMetadata::default();
+    (metadata.record_arrival_millis, metadata.caught_up_millis) = (Some(1), Some(1));
     fleet.workers[0].leases[&key(0)].checkpoint(position(2), metadata).await.unwrap();
     let checkpoint = fleet.store.snapshot() - &before;
     assert_eq!(checkpoint.write_units(), 1, "{checkpoint}");

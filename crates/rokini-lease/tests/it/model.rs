@@ -7,12 +7,12 @@
 //! leases that differ in name only are one, so the searches come to an end by themselves.
 //!
 //! Four simplifications keep the states few. Each only adds behaviour, or leaves out what makes others wait:
-//! - a watcher sees a beat at once, and its fence may come at any time from when the silence was long enough;
+//! - a watcher sees a heartbeat at once, and its fence may come at any time from when the silence was long enough;
 //! - the death of a crashed worker may be proven at any time;
 //! - an old heartbeat that still arrives, after its worker gave up on it, is left out: it only delays fencing;
 //! - a hand-over may go to anybody at any time, claimed or not.
 //!
-//! Mailboxes do not occur: a note only makes its reader look at a row, and every worker may look at any time.
+//! Mailboxes do not occur: a notification only makes its reader look at a row, and every worker may look at any time.
 
 mod protocol;
 mod recovery;

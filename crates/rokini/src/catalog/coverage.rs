@@ -43,9 +43,10 @@ mod tests {
     use rokini_lease::{LeaseKey, Position, ShardId, StreamId};
 
     fn lease(range: Option<(u128, u128)>, position: Position) -> LeaseRow {
-        let row =
+        let mut row =
             LeaseRow::new(LeaseKey::new(StreamId::new("s").unwrap(), ShardId::new("a").unwrap()), position);
-        LeaseRow { hash_range: range.map(|(start, end)| HashRange { start, end }), ..row }
+        row.hash_range = range.map(|(start, end)| HashRange { start, end });
+        row
     }
 
     fn found(ranges: &[(u128, u128)]) -> Vec<(u128, u128)> {

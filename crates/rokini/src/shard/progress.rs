@@ -150,7 +150,9 @@ impl ShardProgress {
         let skipped = self.context.checkpoints().skipped();
         let mut state = self.state.lock();
         state.read.settle(position);
-        CheckpointMetadata { skipped, ..state.read.metadata(Instant::now()) }
+        let mut metadata = state.read.metadata(Instant::now());
+        metadata.skipped = skipped;
+        metadata
     }
 
     /// Numbers that were only noted so far reach whoever collects them: to be called before they are read.

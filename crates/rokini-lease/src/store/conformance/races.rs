@@ -24,7 +24,7 @@ pub(super) async fn run(suite: &Suite) {
     inserts(suite).await;
     acquisitions(suite).await;
     checkpoints(suite).await;
-    notes(suite).await;
+    notifications(suite).await;
 }
 
 fn contenders(suite: &Suite, part: u64) -> Vec<WorkerId> {
@@ -124,9 +124,9 @@ async fn checkpoints(suite: &Suite) {
     assert_eq!(row.position, highest, "of checkpoints in any order the highest stays");
 }
 
-/// Notes are left while the worker beats: each comes out with exactly one beat, or is still there.
-async fn notes(suite: &Suite) {
-    let (store, group) = (&suite.store, suite.group("race-notes"));
+/// Notifications arrive between heartbeats: each comes out with exactly one heartbeat, or is still there.
+async fn notifications(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("race-notifications"));
     let id = worker_id("w", &mut fixtures::rng(suite.seed, 11));
     store.insert_worker(&group, &WorkerRow::joining(id.clone(), None)).await.expect("an insert");
     let mut tasks = JoinSet::new();
@@ -136,12 +136,12 @@ async fn notes(suite: &Suite) {
             (Arc::clone(store), group.clone(), id.clone(), suite.lost_replies);
         tasks.spawn(async move {
             for index in 0..each {
-                let note = WorkerUpdate::Notify(Notification::Assigned(lease_key(writer * each + index)));
-                match store.update_worker(&group, &id, &note).await {
+                let update = WorkerUpdate::Notify(Notification::Assigned(lease_key(writer * each + index)));
+                match store.update_worker(&group, &id, &update).await {
                     Ok(outcome) => {
-                        assert!(outcome.is_applied(), "a note for a live worker with room applies");
+                        assert!(outcome.is_applied(), "a notification for a live worker with room applies");
                     }
-                    // A beat may have taken the note before it was looked for.
+                    // A heartbeat may have taken it before it was looked for.
                     Err(error) => assert!(lost_replies && error.is_ambiguous(), "an update: {error}"),
                 }
                 tokio::task::yield_now().await;
@@ -152,9 +152,9 @@ async fn notes(suite: &Suite) {
     let mut seen = 0;
     while !tasks.is_empty() {
         if let Some(done) = tasks.try_join_next() {
-            done.expect("a writer of notes panicked");
+            done.expect("a writer of notifications panicked");
         }
-        let beat = WorkerUpdate::Heartbeat {
+        let heartbeat = WorkerUpdate::Heartbeat {
             seen,
             call: 1,
             load: WorkerLoad::default(),
@@ -162,21 +162,23 @@ async fn notes(suite: &Suite) {
             streams: None,
             report: WorkerReport::default(),
         };
-        match store.update_worker(&group, &id, &beat).await.expect("an update") {
+        match store.update_worker(&group, &id, &heartbeat).await.expect("an update") {
             WriteOutcome::Applied { before, after } => {
                 got.extend(before.into_iter().flat_map(|row| row.mailbox));
                 seen = after.heartbeat;
             }
-            WriteOutcome::Refused { current } => panic!("the worker's own beat was refused: {current:?}"),
+            WriteOutcome::Refused { current } => {
+                panic!("the worker's own heartbeat was refused: {current:?}")
+            }
         }
         tokio::task::yield_now().await;
     }
     let left = store.worker(&group, &id).await.expect("a read").expect("the worker").mailbox;
     got.extend(left);
-    // Where replies are lost, the mailbox of a lost beat is lost and a note may come twice: notes are hints.
+    // Where replies are lost, the mailbox of a lost heartbeat is lost, and a notification may come twice: it is a hint.
     if !suite.lost_replies {
         let distinct: BTreeSet<Notification> = got.iter().cloned().collect();
-        assert_eq!(distinct.len(), (each * WORKERS) as usize, "every note arrives");
-        assert_eq!(got.len(), distinct.len(), "no note comes twice");
+        assert_eq!(distinct.len(), (each * WORKERS) as usize, "every notification arrives");
+        assert_eq!(got.len(), distinct.len(), "no notification comes twice");
     }
 }

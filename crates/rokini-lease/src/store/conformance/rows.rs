@@ -170,7 +170,7 @@ async fn deletions(suite: &Suite) {
         store.delete_worker(&group, &id).await.expect("the deletion of a worker is idempotent");
         assert_eq!(store.worker(&group, &id).await.expect("a read"), None, "a deleted worker is gone");
     }
-    let beat = WorkerUpdate::Heartbeat {
+    let heartbeat = WorkerUpdate::Heartbeat {
         seen: 7,
         call: 1,
         load: WorkerLoad::default(),
@@ -178,11 +178,11 @@ async fn deletions(suite: &Suite) {
         streams: None,
         report: WorkerReport::default(),
     };
-    let outcome = store.update_worker(&group, &id, &beat).await.expect("an update");
+    let outcome = store.update_worker(&group, &id, &heartbeat).await.expect("an update");
     assert_eq!(
         outcome,
         WriteOutcome::Refused { current: None },
-        "a deleted worker does not come back by its beat"
+        "a deleted worker does not come back by its heartbeat"
     );
 
     let start = stream_row(stream("orders"), Position::TrimHorizon);

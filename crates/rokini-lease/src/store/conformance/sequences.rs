@@ -206,7 +206,7 @@ fn worker_update(row: &WorkerRow, step: u32, rng: &mut SmallRng) -> (&'static st
                 rng.random_bool(0.5).then(|| (0..rng.random_range(0..3)).map(some_stream).collect());
             let load = WorkerLoad { leases: rng.random_range(0..9) };
             let report = some_report(rng);
-            ("Beat", WorkerUpdate::Heartbeat { seen, call: rng.random(), load, state, streams, report })
+            ("Heartbeat", WorkerUpdate::Heartbeat { seen, call: rng.random(), load, state, streams, report })
         }
         // Only late: a fenced row refuses everything.
         4..=6 if step > STEPS - 25 => ("Fence", WorkerUpdate::Fence { seen }),

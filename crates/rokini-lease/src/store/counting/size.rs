@@ -41,8 +41,8 @@ pub(super) fn row(of: &GroupId, row: &Row) -> u64 {
 }
 
 pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {
-    let notes: usize = row.mailbox.iter().map(|note| Notification::to_string(note).len()).sum();
-    let mailbox = if notes == 0 { 0 } else { "mailbox".len() + 3 + notes };
+    let texts: usize = row.mailbox.iter().map(|one| Notification::to_string(one).len()).sum();
+    let mailbox = if texts == 0 { 0 } else { "mailbox".len() + 3 + texts };
     let process = row.process.as_ref().map_or(0, |process| {
         text("host", &process.host)
             + number("process_id", process.pid.into())

@@ -79,9 +79,9 @@ async fn a_retry_recognises_its_first_try() {
     let worker = WorkerRow::joining(id("w"), None);
     let inserted = store.insert_worker(&group(), &worker).await.unwrap();
     assert_eq!(inserted, WriteOutcome::Applied { before: None, after: worker });
-    let note = WorkerUpdate::Notify(Notification::Assigned(lease().key));
-    assert!(store.update_worker(&group(), &id("w"), &note).await.unwrap().is_applied());
-    let beat = WorkerUpdate::Heartbeat {
+    let notify = WorkerUpdate::Notify(Notification::Assigned(lease().key));
+    assert!(store.update_worker(&group(), &id("w"), &notify).await.unwrap().is_applied());
+    let heartbeat = WorkerUpdate::Heartbeat {
         seen: 0,
         call: 1,
         load: WorkerLoad::default(),
@@ -89,10 +89,10 @@ async fn a_retry_recognises_its_first_try() {
         streams: None,
         report: WorkerReport::default(),
     };
-    let outcome = store.update_worker(&group(), &id("w"), &beat).await.unwrap();
+    let outcome = store.update_worker(&group(), &id("w"), &heartbeat).await.unwrap();
     assert!(
         matches!(outcome, WriteOutcome::Applied { before: None, .. }),
-        "the mailbox of a lost beat is lost"
+        "the mailbox of a lost heartbeat is lost"
     );
     assert!(store.delete_lease(&group(), &lease().key, Epoch(1)).await.unwrap());
     store.delete_worker(&group(), &id("w")).await.unwrap();

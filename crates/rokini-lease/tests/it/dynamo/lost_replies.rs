@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use rokini_lease::{
-    CheckpointMetadata, DynamoStore, Epoch, LeaseRow, LeaseStoreExt, LeaseUpdate, Notification, Position,
+    CheckpointMetadata, DynamoStore, Epoch, LeaseStoreExt, LeaseUpdate, Notification, Position,
     StoreErrorKind, StreamRow, WorkerLoad, WorkerReport, WorkerState, WorkerUpdate, WriteOutcome,
 };
 
@@ -248,7 +248,8 @@ async fn what_a_read_cannot_settle_is_said_to_be_ambiguous() {
     // Where the condition does not hold any more, nothing can come of the write: the row says it all.
     let refused = WriteOutcome::Refused { current: Some(here.clone()) };
     assert_eq!(store.update_lease(&group(), &here.key, &acquire(7)).await.unwrap(), refused);
-    let other = LeaseRow { epoch: Epoch(7), ..here.clone() };
+    let mut other = here.clone();
+    other.epoch = Epoch(7);
     assert_eq!(store.insert_lease(&group(), &other).await.unwrap(), refused);
     assert!(!store.delete_lease(&group(), &here.key, Epoch(7)).await.unwrap());
     let refused = WriteOutcome::Refused { current: None };

@@ -1,8 +1,8 @@
 //! What becomes of a state once the network is quiet: a fair schedule, run until nothing is left to do.
 //!
-//! Each worker in turn beats, fences the silent, mends what it believes and carries out its part of the plan: the
-//! one that the real `plan` makes. No note is ever read, so that all of this works without any: losing notes costs
-//! time only. Time passes by one tick a round, and nobody joins.
+//! Each worker in turn sends its heartbeat, fences the silent, mends what it believes and carries out its part of the plan: the
+//! one that the real `plan` makes. No notification is ever read, so that all of this works without any: losing
+//! them costs time only. Time passes by one tick a round, and nobody joins.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -85,7 +85,9 @@ fn planned(index: usize, ids: &[WorkerId], keys: &[LeaseKey]) -> [Option<Move>; 
     for key in keys {
         let mut anybody = || digit(ids.len() + 1).checked_sub(1).map(|n| ids[n].clone());
         let (owner, claim) = (anybody(), anybody());
-        view.leases.push(LeaseRow { owner, claim, ..LeaseRow::new(key.clone(), Position::TrimHorizon) });
+        let mut row = LeaseRow::new(key.clone(), Position::TrimHorizon);
+        (row.owner, row.claim) = (owner, claim);
+        view.leases.push(row);
     }
     let number = |id: &WorkerId| ids.iter().position(|other| other == id).unwrap() as u8;
     let mut moves = [None; LEASES];

@@ -159,12 +159,8 @@ mod as_the_stores_do {
         for (owner, claim) in ANYBODY.iter().flat_map(|o| ANYBODY.map(|c| (*o, c))) {
             for (small, lag) in all_lease_writes().into_iter().flat_map(|w| [0, 1, 4].map(|lag| (w, lag))) {
                 for (stored, given) in stored_and_given(order_of(small)) {
-                    let real = rokini_lease::LeaseRow {
-                        owner: owner.map(id),
-                        claim: claim.map(id),
-                        epoch: Epoch(9),
-                        ..rokini_lease::LeaseRow::new(key("0"), stored)
-                    };
+                    let mut real = rokini_lease::LeaseRow::new(key("0"), stored);
+                    (real.owner, real.claim, real.epoch) = (owner.map(id), claim.map(id), Epoch(9));
                     let after = update(small, Epoch(9 - lag), given).apply(&real);
                     let expected = write(LeaseRow { owner, claim }, small, lag == 0);
                     assert_eq!(after.is_some(), expected.is_some(), "{small:?} {lag} on {real:?}");
@@ -212,9 +208,9 @@ mod as_the_stores_do {
             let after = WorkerUpdate::Fence { seen }.apply(&row);
             assert_eq!(after.as_ref().is_some(), takes_effect(WorkerWrite::Fence, fenced, stands));
             assert!(after.is_none_or(|after| after.heartbeat == 4 && after.state == WorkerState::Fenced));
-            // A note leaves alone what the other two look at.
-            let noted = WorkerUpdate::Notify(Notification::Assigned(key("x"))).apply(&row);
-            assert!(noted.is_none_or(|noted| (noted.heartbeat, noted.state) == (4, state)));
+            // A notification leaves alone what the other two look at.
+            let notified = WorkerUpdate::Notify(Notification::Assigned(key("x"))).apply(&row);
+            assert!(notified.is_none_or(|notified| (notified.heartbeat, notified.state) == (4, state)));
         }
     }
 }

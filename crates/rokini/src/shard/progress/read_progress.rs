@@ -164,12 +164,11 @@ impl ReadProgress {
 
     /// To be stored with a position that is settled.
     pub(super) fn metadata(&self, now: Instant) -> CheckpointMetadata {
-        CheckpointMetadata {
-            record_arrival_millis: self.lag.last_done(),
-            caught_up_millis: self.caught_up,
-            bytes_per_second: self.rate.per_second(now),
-            skipped: None,
-        }
+        let mut metadata = CheckpointMetadata::default();
+        metadata.record_arrival_millis = self.lag.last_done();
+        metadata.caught_up_millis = self.caught_up;
+        metadata.bytes_per_second = self.rate.per_second(now);
+        metadata
     }
 }
 

@@ -163,9 +163,9 @@ fn attributes_and_rows_of_newer_versions_are_passed_over() {
     let [worker, _] = workers();
     let mut item = worker.item(&group());
     item.insert("zone".to_owned(), text("eu-west-1a"));
-    let mut notes = worker.mailbox.iter().map(Notification::to_string).collect::<Vec<_>>();
-    notes.push("sing:a#b".to_owned());
-    item.insert(MAILBOX.to_owned(), AttributeValue::Ss(notes));
+    let mut mailbox = worker.mailbox.iter().map(Notification::to_string).collect::<Vec<_>>();
+    mailbox.push("sing:a#b".to_owned());
+    item.insert(MAILBOX.to_owned(), AttributeValue::Ss(mailbox));
     assert_eq!(Listed::read(&item), Ok(Listed::Row(worker.into())));
     assert_eq!(Listed::read(&key(&group(), "duty#audit")), Ok(Listed::Other));
 }
