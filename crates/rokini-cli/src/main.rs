@@ -20,6 +20,7 @@ mod tail;
 mod text;
 mod text_table;
 mod ui;
+mod worker;
 
 use std::process::ExitCode;
 

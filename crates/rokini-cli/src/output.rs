@@ -1,13 +1,14 @@
 //! Standard output: data, written by a thread of its own, so that a slow reader blocks nothing else.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::CliError;
+use crate::error::{CliError, Status};
 
 /// Texts that wait for the reader. Each caller waits for its own, so there are hardly more than callers.
 const WAITING: usize = 64;
@@ -18,11 +19,14 @@ pub(crate) struct Output {
     texts: mpsc::Sender<Text>,
     closed: CancellationToken,
     failure: Arc<OnceLock<(io::ErrorKind, String)>>,
+    /// Bytes flushed in all.
+    flushed: Arc<AtomicU64>,
 }
 
 struct Text {
     bytes: Vec<u8>,
-    flushed: oneshot::Sender<()>,
+    /// Told how many bytes are flushed in all with these.
+    flushed: oneshot::Sender<u64>,
 }
 
 impl Output {
@@ -36,10 +40,12 @@ impl Output {
 
     fn to(writer: impl Write + Send + 'static) -> Result<Self, CliError> {
         let (texts, waiting) = mpsc::channel(WAITING);
-        let output = Self { texts, closed: CancellationToken::new(), failure: Arc::default() };
+        let closed = CancellationToken::new();
+        let output = Self { texts, closed, failure: Arc::default(), flushed: Arc::default() };
         let (closed, failure) = (output.closed.clone(), Arc::clone(&output.failure));
+        let total = Arc::clone(&output.flushed);
         let write = move || {
-            if let Err(error) = write_all(writer, waiting) {
+            if let Err(error) = write_all(writer, waiting, &total) {
                 let _ = failure.set((error.kind(), error.to_string()));
                 closed.cancel();
             }
@@ -54,14 +60,26 @@ impl Output {
     /// # Errors
     /// When it cannot be written. Where the reader is gone the error says so.
     pub(crate) async fn write(&self, bytes: Vec<u8>) -> Result<(), CliError> {
+        self.write_through(bytes).await.map(drop)
+    }
+
+    /// As [`Output::write`], with the number of bytes that are flushed in all up to the end of these.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub(crate) async fn write_through(&self, bytes: Vec<u8>) -> Result<u64, CliError> {
         let (flushed, done) = oneshot::channel();
-        if self.closed.is_cancelled()
-            || self.texts.send(Text { bytes, flushed }).await.is_err()
-            || done.await.is_err()
-        {
+        if self.closed.is_cancelled() || self.texts.send(Text { bytes, flushed }).await.is_err() {
             return Err(self.refusal());
         }
-        Ok(())
+        done.await.map_err(|_| self.refusal())
+    }
+
+    /// How many bytes the reader of a pipe has taken out of it, at least; `None` where that cannot be told.
+    pub(crate) fn taken(&self) -> Option<u64> {
+        // In this order: what is flushed between the two counts as not taken.
+        let flushed = self.flushed.load(Ordering::Acquire);
+        unread().map(|unread| flushed.saturating_sub(unread))
     }
 
     /// Writes a JSON value as a line.
@@ -69,9 +87,8 @@ impl Output {
     /// # Errors
     /// As [`Output::write`].
     pub(crate) async fn json(&self, value: &(impl serde::Serialize + Sync)) -> Result<(), CliError> {
-        let mut line = serde_json::to_vec(value).map_err(|error| {
-            CliError::new(crate::error::Status::DEFECT, "cannot write JSON").because(&error)
-        })?;
+        let mut line = serde_json::to_vec(value)
+            .map_err(|error| CliError::new(Status::DEFECT, "cannot write JSON").because(&error))?;
         line.push(b'\n');
         self.write(line).await
     }
@@ -104,18 +121,58 @@ impl Output {
 }
 
 /// Writes what waits, flushes once for all of it, then tells those who wait.
-fn write_all(mut writer: impl Write, mut waiting: mpsc::Receiver<Text>) -> io::Result<()> {
-    let mut unflushed = Vec::new();
+fn write_all(mut writer: impl Write, mut waiting: mpsc::Receiver<Text>, total: &AtomicU64) -> io::Result<()> {
+    let (mut unflushed, mut written) = (Vec::new(), 0_u64);
     while let Some(text) = waiting.blocking_recv() {
         let mut next = Some(text);
         while let Some(Text { bytes, flushed }) = next {
             writer.write_all(&bytes)?;
-            unflushed.push(flushed);
+            written += bytes.len() as u64;
+            unflushed.push((flushed, written));
             next = waiting.try_recv().ok();
         }
         writer.flush()?;
-        for flushed in unflushed.drain(..) {
-            let _ = flushed.send(());
+        total.store(written, Ordering::Release);
+        for (flushed, end) in unflushed.drain(..) {
+            let _ = flushed.send(end);
+        }
+    }
+    Ok(())
+}
+
+/// How many bytes lie in the pipe that standard output is; `None` where it is none.
+#[cfg(target_os = "linux")]
+fn unread() -> Option<u64> {
+    let stdout = io::stdout();
+    let status = rustix::fs::fstat(&stdout).ok()?;
+    let is_pipe = rustix::fs::FileType::from_raw_mode(status.st_mode) == rustix::fs::FileType::Fifo;
+    if is_pipe { rustix::io::ioctl_fionread(&stdout).ok() } else { None }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unread() -> Option<u64> {
+    None
+}
+
+/// Refuses a standard output that was closed by whoever started this process: everything would go nowhere and count
+/// as done. Rust's runtime has opened `/dev/null` in its place, for reading and writing; who throws records away on
+/// purpose opens it for writing, as the shell's `>` does.
+///
+/// # Errors
+/// When standard output is closed.
+pub(crate) fn refuse_closed_stdout() -> Result<(), CliError> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let stdout = io::stdout();
+        let flags = rustix::fs::fcntl_getfl(&stdout);
+        let both_ways = flags.is_ok_and(|flags| flags.contains(rustix::fs::OFlags::RDWR));
+        let null = std::fs::metadata("/dev/null").ok().map(|null| null.rdev());
+        let this = rustix::fs::fstat(&stdout).ok().map(|status| status.st_rdev);
+        if both_ways && null.is_some() && null == this {
+            return Err(CliError::usage("standard output is closed, so every record would be lost").next(
+                "give it a file, a pipe or a terminal; to throw records away on purpose, `> /dev/null`",
+            ));
         }
     }
     Ok(())
@@ -177,7 +234,7 @@ mod tests {
         let pipe = Pipe::default();
         let output = Output::to(pipe.clone()).unwrap();
         for n in 1..=3 {
-            output.write(b"line\n".to_vec()).await.unwrap();
+            assert_eq!(output.write_through(b"line\n".to_vec()).await.unwrap(), 5 * n as u64);
             assert_eq!(*pipe.flushed.lock().unwrap(), 5 * n);
         }
     }

@@ -18,6 +18,7 @@ mod independent;
 mod local;
 mod monitoring;
 mod otlp;
+mod pipes;
 mod pressure;
 mod processes;
 mod put_tail;

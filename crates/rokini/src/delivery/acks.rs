@@ -151,8 +151,10 @@ impl AckToken {
         self.queue.as_ref().is_some_and(|queue| !queue.cancelled.is_cancelled())
     }
 
-    /// The record was not looked at: it comes again, here or to another worker, and that is no failure.
-    pub(crate) fn give_back(mut self) {
+    /// The record was not looked at: it comes again, here after a short pause or to another worker, and that is no
+    /// failure. For handlers that hand records to something which cannot take them at present, such as a process that
+    /// does not start or a service that asks for patience.
+    pub fn give_back(mut self) {
         self.settle(AckOutcome::GivenBack);
     }
 

@@ -7,38 +7,36 @@ use rokini::lease::{GroupId, WallClock};
 use rokini::{ConfigKey, ConfigOrigin, ConsumerConfig, StreamRef};
 use serde_json::json;
 
-use super::args::Args;
+use super::args::WorkerArgs;
 use crate::args::environment;
 use crate::error::CliError;
 
 /// The settings in effect.
-pub(super) struct EffectiveSettings {
-    pub(super) config: ConsumerConfig,
+#[derive(Debug)]
+pub(crate) struct EffectiveSettings {
+    pub(crate) config: ConsumerConfig,
     /// Those that this command chose by itself.
     own_defaults: Vec<ConfigKey>,
     now_millis: u64,
+    /// Of the command.
+    ineffective: Ineffective,
+    command: &'static str,
 }
 
-const ONE_OUTPUT: &str =
-    "writing a line fails only when standard output is closed, and then the command ends";
-
-/// Settings that cannot act in this command, and why.
-const INEFFECTIVE: [(ConfigKey, &str); 10] = [
-    (ConfigKey::AutoCheckpoint, "a record is done once its line is flushed"),
-    (ConfigKey::Broadcast, "`consume` shares the shards; `rokini tail STREAM` shows every record"),
-    (ConfigKey::Concurrency, "all lines go to one standard output, one after another"),
-    (ConfigKey::HandlerTimeout, "a line that waits for its reader does not get on by being written again"),
-    (ConfigKey::DeadLetter, ONE_OUTPUT),
-    (ConfigKey::OnFailure, ONE_OUTPUT),
-    (ConfigKey::MaxAttempts, ONE_OUTPUT),
-    (ConfigKey::MaxFailureAge, ONE_OUTPUT),
-    (ConfigKey::Bisect, ONE_OUTPUT),
-    (ConfigKey::Park, ONE_OUTPUT),
-];
+/// Settings that cannot act in a command, why, and what has an effect in their place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ineffective {
+    pub(crate) settings: &'static [(ConfigKey, &'static str)],
+    pub(crate) instead: &'static str,
+}
 
 /// Reads file, environment and options.
-pub(super) fn read(args: &Args) -> Result<EffectiveSettings, CliError> {
-    let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+pub(crate) fn read(
+    args: &WorkerArgs,
+    command: &'static str,
+    ineffective: Ineffective,
+) -> Result<EffectiveSettings, CliError> {
+    let file = args.config.as_deref().map(|path| read_file(path, command)).transpose()?.unwrap_or_default();
     let environment = ConsumerConfig::from_env(environment())?;
     let mut config = file.merge(environment);
     let now_millis = WallClock::system().millis();
@@ -64,25 +62,25 @@ pub(super) fn read(args: &Args) -> Result<EffectiveSettings, CliError> {
             CliError::usage(format!("`--set {setting}` is not a key and a value"))
                 .next("write it as `--set failover=20s`")
         })?;
-        let key: ConfigKey = key
-            .trim()
-            .parse()
-            .map_err(|error| CliError::from(error).next("`rokini consume --print-config` shows every key"))?;
+        let key: ConfigKey = key.trim().parse().map_err(|error| {
+            CliError::from(error).next(format!("`rokini {command} --print-config` shows every key"))
+        })?;
         config.set(key, text.trim())?;
     }
-    let mut effective = EffectiveSettings { config, own_defaults: Vec::new(), now_millis };
+    let mut effective =
+        EffectiveSettings { config, own_defaults: Vec::new(), now_millis, ineffective, command };
     effective.set_default(ConfigKey::Worker, &worker_name())?;
     Ok(effective)
 }
 
-fn read_file(path: &Path) -> Result<ConsumerConfig, CliError> {
+fn read_file(path: &Path, command: &str) -> Result<ConsumerConfig, CliError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         CliError::usage(format!("cannot read the configuration file `{}`", path.display())).because(&error)
     })?;
     ConsumerConfig::from_toml_str(&text).map_err(|error| {
         let mut error = CliError::from(error);
         error.what = format!("{}: {}", path.display(), error.what);
-        error.next("`rokini consume --print-config` shows every key, in the form of the file")
+        error.next(format!("`rokini {command} --print-config` shows every key, in the form of the file"))
     })
 }
 
@@ -98,7 +96,7 @@ fn worker_name() -> String {
 
 impl EffectiveSettings {
     /// Sets a key that is not set anywhere.
-    pub(super) fn set_default(&mut self, key: ConfigKey, text: &str) -> Result<(), CliError> {
+    pub(crate) fn set_default(&mut self, key: ConfigKey, text: &str) -> Result<(), CliError> {
         if self.config.origin(key) == ConfigOrigin::Default {
             self.config.set(key, text)?;
             self.own_defaults.push(key);
@@ -107,10 +105,10 @@ impl EffectiveSettings {
     }
 
     /// The streams and the group, which must be set.
-    pub(super) fn required(&self) -> Result<(&[StreamRef], GroupId), CliError> {
+    pub(crate) fn required(&self) -> Result<(&[StreamRef], GroupId), CliError> {
         if self.config.streams.is_empty() {
             return Err(CliError::usage("no stream is named")
-                .next("`rokini consume STREAM --group GROUP`, or set `ROKINI_STREAM`"));
+                .next(format!("`rokini {} STREAM --group GROUP`, or set `ROKINI_STREAM`", self.command)));
         }
         let group = self.config.group.clone().ok_or_else(|| {
             CliError::usage("no group is named")
@@ -120,7 +118,7 @@ impl EffectiveSettings {
     }
 
     /// Checks that the settings can act here and go together.
-    pub(super) fn check(&self) -> Result<(), CliError> {
+    pub(crate) fn check(&self) -> Result<(), CliError> {
         self.check_effect()?;
         Ok(self.config.check(self.now_millis)?)
     }
@@ -129,13 +127,14 @@ impl EffectiveSettings {
     fn check_effect(&self) -> Result<(), CliError> {
         let defaults = ConsumerConfig::default();
         let given = |key: ConfigKey| self.config.text(key) != defaults.text(key);
-        let Some((key, why)) = INEFFECTIVE.iter().copied().find(|(key, _)| given(*key)) else {
+        let Some((key, why)) = self.ineffective.settings.iter().copied().find(|(key, _)| given(*key)) else {
             return Ok(());
         };
         let value = self.config.text(key).unwrap_or_default();
         Err(CliError::usage(format!("`{key} = {value}` has no effect here: {why}")).next(format!(
-            "remove it (it comes from the {}); it is for consumers that use the `rokini` library",
-            self.origin(key)
+            "remove it (it comes from the {}); {}",
+            self.origin(key),
+            self.ineffective.instead
         )))
     }
 
@@ -148,7 +147,7 @@ impl EffectiveSettings {
     }
 
     /// Every setting with its origin, as TOML or JSON.
-    pub(super) fn render(&self, json: bool) -> Vec<u8> {
+    pub(crate) fn render(&self, json: bool) -> Vec<u8> {
         if json {
             let settings: serde_json::Map<_, _> = ConfigKey::ALL
                 .iter()

@@ -1,0 +1,125 @@
+//! The run of a worker, from the first look at its streams to what it says at the end.
+
+use std::pin::pin;
+
+use rokini::lease::{DynamoStore, GroupId, LeaseStore};
+use rokini::{Consumer, Event, EventKind, ShutdownReport, StreamRef};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::settings::EffectiveSettings;
+use crate::aws::{Aws, Service};
+use crate::context::Context;
+use crate::error::{CliError, Status};
+
+/// Asks once for the streams and the table, so that a mistake shows at once.
+pub(crate) async fn preflight(
+    effective: &EffectiveSettings,
+    aws: &Aws,
+    streams: &[StreamRef],
+    group: GroupId,
+) -> Result<(), CliError> {
+    let config = &effective.config;
+    for stream in streams {
+        let (_, described) = aws.open(stream).await?;
+        config.start.check(described.now_millis)?;
+    }
+    let store = DynamoStore::new(&aws.config, config.table.as_str()).check_group(group);
+    match store.init().await {
+        Err(error) if config.create_table && error.kind() == rokini::lease::StoreErrorKind::MissingTable => {
+            Ok(())
+        }
+        checked => checked.map_err(|error| aws.explain(error.into(), Service::DynamoDb)),
+    }
+}
+
+/// Runs until a signal comes, or until `ended`, for example because the reader of standard output went away.
+pub(crate) async fn run_until_stopped(
+    consumer: Consumer,
+    ended: &CancellationToken,
+    context: &Context,
+) -> Result<ShutdownReport, rokini::Error> {
+    let handle = consumer.handle();
+    let mut events = Some(handle.events());
+    let mut run = pin!(consumer.run());
+    let mut stopping = pin!(async {
+        tokio::select! {
+            () = context.stop.requested() => context.ui.info("stopping: handing the shards over"),
+            () = ended.cancelled() => {}
+        }
+        handle.stop().await
+    });
+    loop {
+        let event = async {
+            match &mut events {
+                Some(events) => events.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            event = event => match event {
+                Ok(event) => show_event(&event, context),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => events = None,
+            },
+            ended = &mut run => return ended,
+            // Only where the run itself does not return by the deadline.
+            report = &mut stopping => return Ok(report),
+        }
+    }
+}
+
+/// Says when the worker joins, and when shards come and go. What fails and is tried again, the library logs.
+fn show_event(event: &Event, context: &Context) {
+    let ui = &context.ui;
+    match event {
+        Event { kind: EventKind::MonitoringStarted { address }, .. } => {
+            ui.info(format_args!("answers probes and scrapers at http://{address}"));
+        }
+        Event { kind: EventKind::Joined { worker }, .. } => {
+            ui.info(format_args!("joined the group as `{}`", worker.name));
+        }
+        Event { shard: Some(shard), kind: EventKind::ShardStarted { epoch, position, .. }, .. } => {
+            ui.info(format_args!("{shard}: started at {position} (epoch {epoch})"));
+        }
+        Event { shard: Some(shard), kind: EventKind::HandedOver { to: Some(to), .. }, .. } => {
+            ui.info(format_args!("{shard}: handed over to `{}`", to.name));
+        }
+        Event { shard: Some(shard), kind: EventKind::HandedOver { to: None, .. }, .. } => {
+            ui.info(format_args!("{shard}: given back, for any worker to take"));
+        }
+        Event { shard: Some(shard), kind: EventKind::ShardEnded { children, .. }, .. } => {
+            let children: Vec<_> = children.iter().map(|id| id.as_str()).collect();
+            ui.info(format_args!("{shard}: read to its end; goes on in {}", children.join(", ")));
+        }
+        Event { shard: Some(shard), kind: EventKind::LeaseLost { cause, .. }, .. } => {
+            ui.warn(format_args!("{shard}: the lease is lost: {cause}"));
+        }
+        _ => {}
+    }
+}
+
+/// What the command says of how it stopped. `unfinished`: what is the matter with records that are not done.
+pub(crate) fn outcome(
+    report: &ShutdownReport,
+    unfinished: &str,
+    context: &Context,
+) -> Result<Status, CliError> {
+    if report.is_clean() {
+        context.ui.info(format_args!("stopped after {:.1} s", report.took.as_secs_f64()));
+        return Ok(Status::DONE);
+    }
+    let unclean = report.shards.iter().filter(|shard| shard.stored != shard.done || !is_clean(&shard.end));
+    let unclean: Vec<_> = unclean.map(|shard| format!("{} at {}", shard.shard, shard.stored)).collect();
+    Err(CliError::new(
+        Status::FAILED,
+        format!("not everything was {unfinished} and stored by the deadline: {}", unclean.join(", ")),
+    )
+    .next("the group goes on from there, so some records come again; a longer `--shutdown-deadline` gives more time"))
+}
+
+fn is_clean(end: &rokini::ShardStop) -> bool {
+    use rokini::ShardStop::{Drained, Ended, Lost};
+    matches!(end, Drained { .. } | Ended | Lost(_))
+}
