@@ -154,7 +154,7 @@ impl ShardTasks {
             self.control.worker.remove(shard);
             let key = shard.context.key();
             self.metrics.left(key);
-            if let TaskOutcome::Broken(error) = &outcome {
+            if let TaskOutcome::Broken(error) | TaskOutcome::Restarted(error) = &outcome {
                 self.control.events.emit_for_shard(key, EventKind::ShardRestarted { error: error.clone() });
             }
         }

@@ -74,7 +74,7 @@ impl ShardReport {
             TaskOutcome::Finished => ShardStop::Ended,
             TaskOutcome::Abandoned { handling } => ShardStop::Abandoned { handling: *handling },
             TaskOutcome::Lost(cause) => ShardStop::Lost(*cause),
-            TaskOutcome::Broken(_) => ShardStop::Abandoned { handling: None },
+            TaskOutcome::Restarted(_) | TaskOutcome::Broken(_) => ShardStop::Abandoned { handling: None },
         };
         Self {
             stream: shard.context.stream().clone(),

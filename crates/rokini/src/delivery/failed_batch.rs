@@ -32,12 +32,15 @@ pub(crate) struct FailedBatch {
     pub(crate) failure: Option<HandlerFailure>,
     /// The partition key that is parked because of them: other keys go on.
     pub(crate) key: Option<OrderKey>,
+    /// The call whose tokens gave the records back, if none of them failed.
+    pub(crate) given_back: Option<u64>,
 }
 
 impl FailedBatch {
     pub(crate) fn new(records: RecordRanges, now: Instant) -> Self {
         let (since, due) = (now, now);
-        Self { records, stage: BatchStage::Deliver, attempts: 0, since, due, failure: None, key: None }
+        let (stage, given_back) = (BatchStage::Deliver, None);
+        Self { records, stage, attempts: 0, since, due, failure: None, key: None, given_back }
     }
 
     /// What goes into the next call.

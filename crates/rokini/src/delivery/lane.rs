@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::failed_batch::FailedBatch;
+use super::failed_batch::{BatchStage, FailedBatch};
 use super::order_key::OrderKey;
 use super::ranges::{RecordRange, RecordRanges};
 use super::tracker::Tracker;
@@ -87,6 +87,21 @@ impl Lane {
             }
         }
         self.failed.push(batch);
+    }
+
+    /// Takes up records that were given back. Those of one call come again together, although each had a token.
+    pub(crate) fn add_given_back(&mut self, batch: FailedBatch, tracker: &Tracker) {
+        let same = |waiting: &&mut FailedBatch| {
+            waiting.given_back.is_some()
+                && waiting.given_back == batch.given_back
+                && waiting.stage == BatchStage::Deliver
+                && batch.stage == BatchStage::Deliver
+                && waiting.key.is_none()
+        };
+        match self.failed.iter_mut().find(same).filter(|_| self.parked.is_empty()) {
+            Some(waiting) => waiting.records = waiting.records.union(&batch.records),
+            None => self.add_failed(batch, tracker),
+        }
     }
 
     pub(crate) fn failed(&mut self) -> &mut Vec<FailedBatch> {

@@ -1,7 +1,7 @@
 //! What a processor knows of its shard.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rokini_lease::{Epoch, GroupId, Lease, LeaseKey, Position, ShardId, StreamId, Validity, WorkerId};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,14 @@ struct ShardHold {
     acks: Arc<AckQueue>,
     cancelled: CancellationToken,
     validity: Validity,
+    restart: RestartRequest,
+}
+
+/// That the work on the shard is to begin anew, and why.
+#[derive(Debug, Default)]
+struct RestartRequest {
+    reason: OnceLock<String>,
+    made: CancellationToken,
 }
 
 impl ShardContext {
@@ -39,7 +47,19 @@ impl ShardContext {
         let checkpoints = Checkpointer::new(key.shard.clone(), position);
         let (key, cancelled) = (Arc::new(key.clone()), CancellationToken::new());
         let acks = Arc::new(AckQueue::new(Arc::clone(&key), cancelled.clone()));
-        let hold = ShardHold { group, key, worker, epoch, position, checkpoints, acks, cancelled, validity };
+        let restart = RestartRequest::default();
+        let hold = ShardHold {
+            group,
+            key,
+            worker,
+            epoch,
+            position,
+            checkpoints,
+            acks,
+            cancelled,
+            validity,
+            restart,
+        };
         Self { hold: Arc::new(hold), lane: 0 }
     }
 
@@ -108,6 +128,30 @@ impl ShardContext {
     pub async fn checkpoint_at(&self, record: &Record) -> Result<(), Error> {
         self.require_delivered(record)?;
         self.hold.checkpoints.request(record.position()).await
+    }
+
+    /// As [`ShardContext::checkpoint_at`], for user code that knows numbers and not records, such as another process: stores
+    /// that the shard is done up to this position.
+    ///
+    /// # Errors
+    /// As [`ShardContext::checkpoint_at`]; [`ErrorKind::Data`] also for a position past what was delivered.
+    pub async fn checkpoint_through(&self, position: Position) -> Result<(), Error> {
+        self.hold.checkpoints.request(position).await
+    }
+
+    /// Has the work on the shard begin anew at its stored position, with a new processor: for user code that lost what it
+    /// knew of records which it took without storing that they are done, such as another process that died. What was not
+    /// stored comes again. The lease stays with this worker, under a new epoch. Does nothing while the shard leaves.
+    pub fn restart(&self, reason: impl Into<String>) {
+        // The first reason is the one to tell.
+        let _ = self.hold.restart.reason.set(reason.into());
+        self.hold.restart.made.cancel();
+    }
+
+    /// Resolves once [`ShardContext::restart`] was called, with the reason. Cancel safe.
+    pub(crate) async fn restart_requested(&self) -> String {
+        self.hold.restart.made.cancelled().await;
+        self.hold.restart.reason.get().cloned().unwrap_or_default()
     }
 
     /// Refuses a record that another hold delivered, or none.

@@ -47,6 +47,8 @@ pub(super) enum End {
     /// Time is up while a handler runs.
     Abandoned,
     Lost(LostCause),
+    /// User code wants to begin anew at the stored position.
+    Restarted(String),
     Broken(String),
 }
 

@@ -47,6 +47,8 @@ pub(crate) enum TaskOutcome {
     Finished,
     /// Lost to another worker, or to an operator.
     Lost(LostCause),
+    /// User code wants to begin anew at the stored position: the lease is granted anew.
+    Restarted(String),
     /// Ended in a way it should not: the lease is granted anew.
     Broken(String),
 }
@@ -98,6 +100,7 @@ impl ShardTask {
                 TaskOutcome::Abandoned { handling }
             }
             End::Lost(cause) => lost(&self.shard, processors, cause).await,
+            End::Restarted(reason) => TaskOutcome::Restarted(reason),
             End::Broken(error) => TaskOutcome::Broken(error),
         }
     }
@@ -120,6 +123,7 @@ impl ShardTask {
         let mut duties = pin!(duties(shard, StdRng::from_rng(rng)));
         let mut silence = pin!(watchdog::silence(progress, silence_limit));
         let mut lease_lost = pin!(shard.lease.lost());
+        let mut restart = pin!(progress.context.restart_requested());
         let mut leaves = pin!(until_asked_to_leave(shard, &signals.stop));
         loop {
             tokio::select! {
@@ -133,6 +137,7 @@ impl ShardTask {
                     return End::Lost(cause);
                 }
                 () = signals.abandon.cancelled() => return End::Abandoned,
+                reason = &mut restart, if !drain.is_cancelled() => return End::Restarted(reason),
                 end = &mut work => return end,
                 () = &mut leaves, if !drain.is_cancelled() => {
                     fetching.abort();

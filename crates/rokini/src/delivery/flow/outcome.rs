@@ -255,7 +255,8 @@ impl Flow {
             Some(failure) => self.after_failure(origin.lane, batch, failure, now),
             None => {
                 batch.due = now + BISECT_PAUSE;
-                self.lanes[origin.lane].lane.add_failed(batch, &self.tracker);
+                batch.given_back = Some(call);
+                self.lanes[origin.lane].lane.add_given_back(batch, &self.tracker);
             }
         }
     }

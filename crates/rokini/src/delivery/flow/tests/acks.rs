@@ -67,6 +67,26 @@ async fn c1_a_token_given_back_is_no_failure_of_its_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn records_that_one_call_gave_back_one_by_one_come_again_together() {
+    let mut flow = flow(settings(1, FailurePolicy::default()));
+    let now = Instant::now();
+    add(&mut flow, records(0, &["a", "b", "c", "d"]), now);
+    let _ = flow.next(now, nothing);
+    flow.returned(0, Ok(true), now, nothing);
+    let ack =
+        |number, outcome| Ack { call: 1, records: RecordRanges::from(RecordRange::one(number)), outcome };
+    flow.acked(ack(1, AckOutcome::Done), now);
+    for number in [0, 2, 3] {
+        flow.acked(ack(number, AckOutcome::GivenBack), now);
+    }
+    add(&mut flow, records(4, &["e"]), now);
+    let due = flow.due(now).unwrap();
+    assert_eq!(numbers(flow.next(due, nothing)), [0, 2, 3]);
+    flow.returned(0, Ok(false), due, nothing);
+    assert_eq!((flow.position(), flow.take_events()), (after(4), vec![]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_kept_for_too_long_counts_as_failed() {
     let limit = Duration::from_secs(3);
     let mut flow =
