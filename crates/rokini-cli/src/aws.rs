@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use aws_types::SdkConfig;
-use aws_types::service_config::ServiceConfigKey;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use rokini::{
     AwsOptions, ErrorKind, HttpOptions, KinesisSource, Settings, StreamDescription, StreamRef, StreamSource,
 };
@@ -40,18 +40,58 @@ pub(crate) enum Service {
 
 impl AwsArgs {
     pub(crate) async fn load(&self) -> Result<Aws, CliError> {
+        self.load_with(None, None, Vec::new()).await
+    }
+
+    /// The same with what something else says where the options do not.
+    pub(crate) async fn load_with(
+        &self,
+        region: Option<&str>,
+        profile: Option<&str>,
+        endpoints: Vec<(Service, String)>,
+    ) -> Result<Aws, CliError> {
         let http = HttpOptions::from_env()?;
         let mut options = AwsOptions::default().http(http.clone());
-        if let Some(region) = &self.region {
+        if let Some(region) = self.region.as_deref().or(region) {
             options = options.region(region);
         }
-        if let Some(profile) = &self.profile {
+        if let Some(profile) = self.profile.as_deref().or(profile) {
             options = options.profile(profile);
         }
         let config = options.load().await.map_err(|error| {
             CliError::from(error).next("`export AWS_REGION=us-east-1`, or give `--region`")
         })?;
+        if endpoints.is_empty() {
+            return Ok(Aws { config, http });
+        }
+        let others = config.clone();
+        let config = config.into_builder().service_config(Endpoints { endpoints, others }).build();
         Ok(Aws { config, http })
+    }
+}
+
+/// Endpoints of single services, before those of the environment.
+#[derive(Debug)]
+struct Endpoints {
+    endpoints: Vec<(Service, String)>,
+    others: SdkConfig,
+}
+
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let of_service = |(service, _): &&(Service, String)| service.id() == key.service_id();
+        let given = self.endpoints.iter().find(of_service).filter(|_| key.env() == "AWS_ENDPOINT_URL");
+        given.map(|(_, url)| url.clone()).or_else(|| self.others.service_config()?.load_config(key))
+    }
+}
+
+impl Service {
+    /// As the SDK names it.
+    fn id(self) -> &'static str {
+        match self {
+            Self::Kinesis => "Kinesis",
+            Self::DynamoDb => "DynamoDB",
+        }
     }
 }
 
@@ -62,11 +102,10 @@ impl Aws {
 
     /// The endpoint that was set for a service, if any: the way the SDK's clients find it.
     pub(crate) fn endpoint(&self, service: Service) -> Option<String> {
-        let id = match service {
-            Service::Kinesis => "Kinesis",
-            Service::DynamoDb => "DynamoDB",
-        };
-        let key = ServiceConfigKey::builder().service_id(id).env("AWS_ENDPOINT_URL").profile("endpoint_url");
+        let key = ServiceConfigKey::builder()
+            .service_id(service.id())
+            .env("AWS_ENDPOINT_URL")
+            .profile("endpoint_url");
         let set = key.build().ok().and_then(|key| self.config.service_config()?.load_config(key));
         set.or_else(|| self.config.endpoint_url().map(str::to_owned))
     }

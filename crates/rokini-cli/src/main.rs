@@ -15,6 +15,7 @@ mod line;
 mod local;
 mod output;
 mod put;
+mod run;
 mod stop;
 mod tail;
 mod text;
@@ -65,11 +66,22 @@ enum Command {
     Put(put::Args),
     Tail(tail::Args),
     Consume(Box<consume::Args>),
+    Run(Box<run::Args>),
     Group(group::Args),
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut arguments = std::env::args_os();
+    let own_name = arguments.next().unwrap_or_default();
+    let mut arguments: Vec<_> = arguments.collect();
+    if arguments.first().is_some_and(|first| first == run::EXEC_CHILD) {
+        return run::exec_child(arguments.into_iter().skip(1));
+    }
+    // What launchers of KCL applications call in place of a JVM.
+    if let Some(translated) = run::multilang_arguments(&arguments) {
+        arguments = translated;
+    }
+    let cli = match Cli::try_parse_from(std::iter::once(own_name).chain(arguments)) {
         Ok(cli) => cli,
         Err(refusal) => return show_refusal(&refusal),
     };
@@ -81,7 +93,7 @@ fn main() -> ExitCode {
             return ui.report(&error).into();
         }
     };
-    let status = runtime.block_on(run(cli, ui));
+    let status = runtime.block_on(run_command(cli, ui));
     // A thread that is blocked in a read or write of a standard stream must not keep the process.
     runtime.shutdown_background();
     status.into()
@@ -109,7 +121,7 @@ fn usage_error(message: &str) -> CliError {
 }
 
 /// Runs the command until it is done or a second signal comes.
-async fn run(cli: Cli, ui: Ui) -> Status {
+async fn run_command(cli: Cli, ui: Ui) -> Status {
     let stop = Stop::new();
     let signals = match Signals::install() {
         Ok(signals) => signals,
@@ -129,8 +141,8 @@ async fn run(cli: Cli, ui: Ui) -> Status {
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<Status, CliError> {
-    // `consume` installs it by itself, because its settings say whether it sends spans.
-    if !matches!(command, Command::Consume(_)) {
+    // `consume` and `run` install it by themselves, because their settings say whether they send spans.
+    if !matches!(command, Command::Consume(_) | Command::Run(_)) {
         context.ui.install_tracing(None);
     }
     match command {
@@ -139,6 +151,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Status, CliErro
         Command::Put(args) => put::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
         Command::Consume(args) => Box::pin(consume::run(*args, context)).await,
+        Command::Run(args) => Box::pin(run::run(*args, context)).await,
         Command::Group(args) => group::run(args, context).await,
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct EffectiveSettings {
     pub(crate) config: ConsumerConfig,
     /// Those that this command chose by itself.
     own_defaults: Vec<ConfigKey>,
+    /// Those that come from a file of another system.
+    foreign: Vec<ConfigKey>,
     now_millis: u64,
     /// Of the command.
     ineffective: Ineffective,
@@ -67,8 +69,14 @@ pub(crate) fn read(
         })?;
         config.set(key, text.trim())?;
     }
-    let mut effective =
-        EffectiveSettings { config, own_defaults: Vec::new(), now_millis, ineffective, command };
+    let mut effective = EffectiveSettings {
+        config,
+        own_defaults: Vec::new(),
+        foreign: Vec::new(),
+        now_millis,
+        ineffective,
+        command,
+    };
     effective.set_default(ConfigKey::Worker, &worker_name())?;
     Ok(effective)
 }
@@ -100,6 +108,19 @@ impl EffectiveSettings {
         if self.config.origin(key) == ConfigOrigin::Default {
             self.config.set(key, text)?;
             self.own_defaults.push(key);
+        }
+        Ok(())
+    }
+
+    /// Sets a key that is not set anywhere else, by what a file of another system says.
+    pub(crate) fn set_by_file(&mut self, key: ConfigKey, text: &str) -> Result<(), CliError> {
+        if self.config.origin(key) == ConfigOrigin::Default
+            || self.own_defaults.contains(&key)
+            || self.foreign.contains(&key)
+        {
+            self.config.set(key, text)?;
+            self.own_defaults.retain(|known| *known != key);
+            self.foreign.push(key);
         }
         Ok(())
     }
@@ -141,6 +162,7 @@ impl EffectiveSettings {
     fn origin(&self, key: ConfigKey) -> String {
         match self.config.origin(key) {
             _ if self.own_defaults.contains(&key) => "default".to_owned(),
+            _ if self.foreign.contains(&key) => "file".to_owned(),
             ConfigOrigin::Builder => "command line".to_owned(),
             origin => origin.to_string(),
         }

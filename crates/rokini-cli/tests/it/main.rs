@@ -14,6 +14,7 @@ mod consume;
 mod demo;
 mod fleet;
 mod group;
+mod handlers;
 mod independent;
 mod local;
 mod monitoring;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 
-use crate::support::{Ended, Endpoints, Local, PATIENCE};
+use crate::support::{Ended, Endpoints, LONGEST_WAIT, Local};
 
 /// Reads byte by byte, so that what it has not handled is in the pipe and nowhere else.
 const SCRIPT: &str = "n=0; while IFS= read -r line; do echo \"$line\" >> handled; n=$((n+1)); \
@@ -34,7 +34,7 @@ fn pipeline(endpoints: &Endpoints, last: usize) -> tokio::process::Child {
 }
 
 async fn ended(mut child: tokio::process::Child) {
-    tokio::time::timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    tokio::time::timeout(LONGEST_WAIT, child.wait()).await.expect("it ends").unwrap();
 }
 
 /// What the group goes on with, until the last record.
@@ -68,7 +68,7 @@ async fn m1_a_signal_to_the_whole_group_leaves_what_was_not_read() {
     let group = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     let begun = Instant::now();
     while handled(&local).len() < 700 {
-        assert!(begun.elapsed() < PATIENCE, "the script does not get on");
+        assert!(begun.elapsed() < LONGEST_WAIT, "the script does not get on");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     kill_process_group(group, Signal::TERM).unwrap();
@@ -79,7 +79,7 @@ async fn m1_a_signal_to_the_whole_group_leaves_what_was_not_read() {
         serde_json::from_str::<serde_json::Value>(&shown).unwrap()["workers"].as_array().unwrap().len()
     };
     while shown().await > 0 {
-        assert!(begun.elapsed() < PATIENCE, "it does not leave");
+        assert!(begun.elapsed() < LONGEST_WAIT, "it does not leave");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let read = handled(&local);

@@ -74,9 +74,19 @@ impl Endpoints {
         stream: &str,
         data: impl IntoIterator<Item = String>,
     ) -> Vec<(String, String)> {
-        let entries = (0u128..).zip(data).map(|(n, data)| {
+        let hashed = (0u128..).zip(data).map(|(n, data)| ((n % 4) << 126u32, data));
+        self.put_hashed(stream, hashed).await
+    }
+
+    /// Puts records to these places of the hash range. Gives back shard and sequence number of each.
+    pub async fn put_hashed(
+        &self,
+        stream: &str,
+        data: impl IntoIterator<Item = (u128, String)>,
+    ) -> Vec<(String, String)> {
+        let entries = data.into_iter().map(|(hash, data)| {
             let entry = PutRecordsRequestEntry::builder().partition_key(&data).data(Blob::new(data));
-            entry.explicit_hash_key(((n % 4) << 126u32).to_string()).build().unwrap()
+            entry.explicit_hash_key(hash.to_string()).build().unwrap()
         });
         let put = crate::fleet::kinesis(self).put_records().stream_name(stream);
         let put = put.set_records(Some(entries.collect())).send().await.unwrap();

@@ -1,0 +1,55 @@
+//! Which settings act with which kind of handler.
+
+use rokini::ConfigKey;
+
+use super::args::HandlerKind;
+use crate::error::CliError;
+use crate::worker::settings::{EffectiveSettings, Ineffective};
+
+const SHARES: &str = "`run` shares the shards with the other workers of its group";
+const LIBRARY: &str = "it is for consumers that use the `rokini` library";
+
+/// The handler confirms each batch, or parts of it.
+const CONFIRMED: Ineffective = Ineffective {
+    settings: &[
+        (ConfigKey::AutoCheckpoint, "a record is done once the handler says so"),
+        (ConfigKey::Broadcast, SHARES),
+    ],
+    instead: LIBRARY,
+};
+
+const CHECKPOINTS: &str = "an application of the KCL decides by its checkpoints what comes again";
+
+const MULTILANG: Ineffective = Ineffective {
+    settings: &[
+        (ConfigKey::AutoCheckpoint, "a record is done once the application has checkpointed it"),
+        (ConfigKey::Broadcast, SHARES),
+        (ConfigKey::Concurrency, "the protocol has one process for each shard, and checkpoints in order"),
+        (ConfigKey::OnFailure, CHECKPOINTS),
+        (ConfigKey::MaxAttempts, CHECKPOINTS),
+        (ConfigKey::MaxFailureAge, CHECKPOINTS),
+        (ConfigKey::Park, CHECKPOINTS),
+        (ConfigKey::DeadLetter, CHECKPOINTS),
+        (ConfigKey::HandlerTimeout, "`timeoutInSeconds` of the properties is the limit of a KCL application"),
+    ],
+    instead: "it acts with `--handler lines`, `lambda` and `http`",
+};
+
+pub(super) fn of(kind: HandlerKind) -> Ineffective {
+    match kind {
+        HandlerKind::Lines | HandlerKind::Lambda | HandlerKind::Http => CONFIRMED,
+        HandlerKind::Multilang => MULTILANG,
+    }
+}
+
+/// Defaults that a kind has of its own.
+pub(super) fn set_defaults(kind: HandlerKind, effective: &mut EffectiveSettings) -> Result<(), CliError> {
+    if kind != HandlerKind::Multilang {
+        effective.set_default(ConfigKey::HandlerTimeout, "5m")?;
+    }
+    if kind == HandlerKind::Lambda {
+        // As an event source mapping has it.
+        effective.set_default(ConfigKey::BatchMaxRecords, "100")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! What handlers in other processes do, for people.
+
+use rokini_handlers::{HandlerEvent, HandlerObserver};
+
+use crate::ui::Ui;
+
+/// Shows their output and their ends on standard error.
+#[derive(Debug)]
+pub(super) struct ShowEvents(pub(super) Ui);
+
+impl HandlerObserver for ShowEvents {
+    fn event(&self, event: &HandlerEvent) {
+        let ui = &self.0;
+        let of = |shard: &Option<std::sync::Arc<str>>| shard.clone().unwrap_or_else(|| "no shard".into());
+        match event {
+            HandlerEvent::Output { pid, shard, line, .. } => {
+                ui.info(format_args!("[{} {pid}] {line}", of(shard)));
+            }
+            HandlerEvent::OutputSuppressed { pid, shard, lines } => {
+                ui.warn(format_args!("[{} {pid}] {lines} lines of output are not shown", of(shard)));
+            }
+            HandlerEvent::StartFailed { shard, error, retry_in } => {
+                ui.warn(format_args!(
+                    "{}: the handler does not start: {error}; again in {retry_in:?}",
+                    of(shard)
+                ));
+            }
+            HandlerEvent::Exited { pid, shard, status, asked: false } => {
+                ui.warn(format_args!("{}: process {pid} ended by itself: {status}", of(shard)));
+            }
+            HandlerEvent::Killed { pid, shard, reason } => {
+                ui.warn(format_args!("{}: process {pid} is ended by force: {reason}", of(shard)));
+            }
+            HandlerEvent::Unavailable { shard, error, retry_in } => {
+                ui.warn(format_args!(
+                    "{}: the service takes no records: {error}; again in {retry_in:?}",
+                    of(shard)
+                ));
+            }
+            HandlerEvent::EndNotCheckpointed { shard, times } => {
+                ui.warn(format_args!(
+                    "{}: the application did not checkpoint the end of the shard, {times} times in a row: it is \
+                     finished without",
+                    of(shard)
+                ));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! How the processes of a handler are started.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use rokini_handlers::ProcessSettings;
+
+use super::args::{HandlerArgs, HandlerKind};
+use super::exec_child::launcher;
+use crate::error::CliError;
+
+/// How the processes of a handler are started. `by_file`: a command out of a file.
+pub(super) fn process_settings(
+    handler: &HandlerArgs,
+    kind: HandlerKind,
+    by_file: Option<&[String]>,
+    batch_timeout: Option<Duration>,
+) -> Result<ProcessSettings, CliError> {
+    let mut command = handler.command.clone();
+    if command.is_empty() {
+        command = by_file.unwrap_or_default().iter().map(OsString::from).collect();
+    }
+    let Some(program) = command.first() else {
+        return Err(CliError::usage("no program is named").next(format!(
+            "give it after `--`: `rokini run STREAM --group NAME --handler {} -- PROGRAM`",
+            kind.name()
+        )));
+    };
+    require_program(Path::new(program))?;
+    let mut settings = ProcessSettings::new(command);
+    settings.launcher = launcher();
+    settings.batch_timeout = batch_timeout;
+    settings.spares = handler.spares.unwrap_or(settings.spares);
+    settings.start_timeout = handler.start_timeout.unwrap_or(settings.start_timeout);
+    settings.stop_timeout = handler.stop_timeout.unwrap_or(settings.stop_timeout);
+    Ok(settings)
+}
+
+/// A program that is not there is a mistake to be told at once.
+fn require_program(program: &Path) -> Result<(), CliError> {
+    let found = if program.components().count() > 1 {
+        program.is_file()
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    };
+    if found {
+        return Ok(());
+    }
+    Err(CliError::usage(format!("there is no program `{}`", program.display()))
+        .next("give its path, or check `PATH`; no shell looks at the words after `--`"))
+}

@@ -1,0 +1,8 @@
+//! `run`: handlers in other processes.
+
+mod examples;
+mod http;
+mod kcl;
+mod lambda;
+mod lines;
+mod support;

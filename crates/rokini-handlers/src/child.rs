@@ -1,0 +1,312 @@
+//! A process with user code: started in a group of its own, heard, ended, reaped.
+
+use std::fmt;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
+use tokio::io::{AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, Command};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::context::HandlerContext;
+use crate::event::{Events, HandlerEvent, KillReason, OutputStream};
+use crate::output::{LineReader, OutputLimiter};
+use crate::settings::ProcessSettings;
+
+/// A line that is longer comes in pieces.
+const LONGEST_OUTPUT: usize = 16 << 10;
+/// Longer than any message of a protocol: answers carry numbers, not data.
+const LONGEST_MESSAGE: usize = 1 << 20;
+/// Between SIGTERM and SIGKILL.
+const TERMINATION: Duration = Duration::from_secs(1);
+
+/// What becomes of the lines that a process writes to its standard output.
+pub(crate) trait StdoutLines: Send + Sync + 'static {
+    /// A line. Whether it is a message of the protocol; what is not is shown.
+    fn line(&self, line: &[u8]) -> bool;
+
+    /// Nothing more comes.
+    fn closed(&self) {}
+}
+
+/// For processes whose standard output is only shown.
+#[derive(Debug, Default)]
+pub(crate) struct NoMessages;
+
+impl StdoutLines for NoMessages {
+    fn line(&self, _: &[u8]) -> bool {
+        false
+    }
+}
+
+/// What is needed to start processes.
+#[derive(Debug, Clone)]
+pub(crate) struct Spawner {
+    pub(crate) settings: Arc<ProcessSettings>,
+    pub(crate) events: Events,
+    pub(crate) tracker: TaskTracker,
+}
+
+/// What is known of a process by those who watch it.
+struct Process {
+    pid: u32,
+    group: Option<Pid>,
+    /// The shard it works on.
+    shard: Mutex<Option<Arc<str>>>,
+    /// Whether it was asked to end.
+    asked: AtomicBool,
+    ended: watch::Sender<Option<ExitStatus>>,
+    events: Events,
+}
+
+impl Process {
+    fn shard(&self) -> Option<Arc<str>> {
+        self.shard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let (Some(group), None) = (self.group, *self.ended.borrow()) {
+            // A group that is gone needs no signal.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn kill(&self, reason: KillReason) {
+        if self.ended.borrow().is_none() && !self.asked.swap(true, Ordering::AcqRel) {
+            self.events.emit(&HandlerEvent::Killed { pid: self.pid, shard: self.shard(), reason });
+        }
+        self.signal(Signal::KILL);
+    }
+}
+
+/// A process with user code. Dropped, it is ended by force with its whole group, and reaped.
+pub(crate) struct Child<T> {
+    process: Arc<Process>,
+    ended: watch::Receiver<Option<ExitStatus>>,
+    stdin: Option<ChildStdin>,
+    /// What hears its standard output.
+    pub(crate) stdout: Arc<T>,
+}
+
+impl Spawner {
+    pub(crate) fn new(settings: ProcessSettings, context: &HandlerContext) -> Self {
+        let events = Events::new(context.observer.clone());
+        Self { settings: Arc::new(settings), events, tracker: context.tracker.clone() }
+    }
+
+    /// Starts a process.
+    pub(crate) fn spawn<T: StdoutLines>(
+        &self,
+        stdout: Arc<T>,
+        environment: &[(String, String)],
+    ) -> io::Result<Child<T>> {
+        let settings = &self.settings;
+        let mut words = settings.launcher.iter().chain(&settings.command);
+        let program = words.next().ok_or_else(|| io::Error::other("there is no program to start"))?;
+        let mut command = Command::new(program);
+        command.args(words).envs(settings.environment.iter().cloned()).envs(environment.iter().cloned());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn()?;
+        let pid = child.id().unwrap_or_default();
+        let (ended, watching) = watch::channel(None);
+        let process = Arc::new(Process {
+            pid,
+            group: i32::try_from(pid).ok().and_then(Pid::from_raw),
+            shard: Mutex::default(),
+            asked: AtomicBool::new(false),
+            ended,
+            events: self.events.clone(),
+        });
+        self.events.emit(&HandlerEvent::Started { pid });
+        let rate = settings.output_lines_per_second;
+        let stdin = child.stdin.take();
+        if let Some(from) = child.stderr.take() {
+            let process = Arc::clone(&process);
+            let shown = Output { process, stream: OutputStream::Stderr, rate };
+            self.tracker.spawn(async move { shown.read(from, LONGEST_OUTPUT, &NoMessages).await });
+        }
+        if let Some(from) = child.stdout.take() {
+            let (process, stdout) = (Arc::clone(&process), Arc::clone(&stdout));
+            let shown = Output { process, stream: OutputStream::Stdout, rate };
+            self.tracker.spawn(async move {
+                shown.read(from, LONGEST_MESSAGE, &*stdout).await;
+                stdout.closed();
+            });
+        }
+        let reaped = Arc::clone(&process);
+        self.tracker.spawn(async move { reap(child, &reaped).await });
+        Ok(Child { process, ended: watching, stdin, stdout })
+    }
+}
+
+/// Waits for the end of a process, ends what it left behind in its group, and reaps all of it.
+async fn reap(mut child: tokio::process::Child, process: &Process) {
+    let status = match child.wait().await {
+        Ok(status) => status,
+        Err(error) => {
+            tracing::warn!(pid = process.pid, %error, "a process with user code could not be waited for");
+            ExitStatus::default()
+        }
+    };
+    if let Some(group) = process.group {
+        let _ = kill_process_group(group, Signal::KILL);
+        // As process 1 this process inherits them.
+        while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
+    }
+    let asked = process.asked.load(Ordering::Acquire);
+    process.events.emit(&HandlerEvent::Exited { pid: process.pid, shard: process.shard(), status, asked });
+    process.ended.send_replace(Some(status));
+}
+
+/// Shows what a process writes.
+struct Output {
+    process: Arc<Process>,
+    stream: OutputStream,
+    rate: u32,
+}
+
+impl Output {
+    async fn read(&self, from: impl AsyncRead + Unpin, longest: usize, messages: &impl StdoutLines) {
+        let mut lines = LineReader::new(BufReader::with_capacity(64 << 10, from), longest);
+        let mut limiter = OutputLimiter::new(self.rate, Instant::now());
+        let mut whole_before = true;
+        // An error of a pipe is its end.
+        while let Ok(Some(line)) = lines.next().await {
+            let is_whole = std::mem::replace(&mut whole_before, line.whole) && line.whole;
+            if is_whole && messages.line(&line.bytes) {
+                continue;
+            }
+            if line.bytes.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let Some(suppressed) = limiter.admit(Instant::now()) else { continue };
+            self.suppressed(suppressed);
+            let text = String::from_utf8_lossy(&line.bytes[..line.bytes.len().min(LONGEST_OUTPUT)]);
+            self.process.events.emit(&HandlerEvent::Output {
+                pid: self.process.pid,
+                shard: self.process.shard(),
+                stream: self.stream,
+                line: text.into_owned(),
+            });
+        }
+        self.suppressed(limiter.take_suppressed());
+    }
+
+    fn suppressed(&self, lines: u64) {
+        if lines > 0 {
+            let (pid, shard) = (self.process.pid, self.process.shard());
+            self.process.events.emit(&HandlerEvent::OutputSuppressed { pid, shard, lines });
+        }
+    }
+}
+
+impl<T: Send + Sync> Child<T> {
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    /// It works on this shard from now on.
+    pub(crate) fn assign(&self, shard: &str) {
+        *self.process.shard.lock().unwrap_or_else(PoisonError::into_inner) = Some(shard.into());
+    }
+
+    /// How it ended; `None` while it runs.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        *self.ended.borrow()
+    }
+
+    /// Waits until it has ended, and how. Cancel safe.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let status = self.ended.wait_for(Option::is_some).await.map(|status| *status);
+        status.ok().flatten().unwrap_or_default()
+    }
+
+    /// As [`Child::ended`], for those who have no hold of it.
+    pub(crate) fn watch(&self) -> ChildWatch {
+        ChildWatch { process: Arc::clone(&self.process), ended: self.ended.clone() }
+    }
+
+    /// Writes to its standard input. Not cancel safe: a process that got half a line is of no use.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        stdin.write_all(bytes).await?;
+        stdin.flush().await
+    }
+
+    /// Whether something can be written to it.
+    pub(crate) fn has_stdin(&self) -> bool {
+        self.stdin.is_some()
+    }
+
+    /// Closes its standard input.
+    pub(crate) fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Ends it by force.
+    pub(crate) fn kill(&self, reason: KillReason) {
+        self.process.kill(reason);
+    }
+
+    /// Closes its standard input and waits until it has ended, at last by force.
+    pub(crate) async fn stop(mut self, limit: Duration) -> ExitStatus {
+        self.close_stdin();
+        self.process.asked.store(true, Ordering::Release);
+        if let Ok(status) = timeout(limit, self.ended()).await {
+            return status;
+        }
+        let (pid, shard, reason) = (self.pid(), self.process.shard(), KillReason::Stop(limit));
+        self.process.events.emit(&HandlerEvent::Killed { pid, shard, reason });
+        self.process.signal(Signal::TERM);
+        if let Ok(status) = timeout(TERMINATION, self.ended()).await {
+            return status;
+        }
+        self.process.signal(Signal::KILL);
+        self.ended().await
+    }
+}
+
+impl<T> Drop for Child<T> {
+    fn drop(&mut self) {
+        self.process.asked.store(true, Ordering::Release);
+        self.process.signal(Signal::KILL);
+    }
+}
+
+impl<T> fmt::Debug for Child<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("pid", &self.process.pid).finish_non_exhaustive()
+    }
+}
+
+/// Watches a process, and can end it.
+#[derive(Clone)]
+pub(crate) struct ChildWatch {
+    process: Arc<Process>,
+    ended: watch::Receiver<Option<ExitStatus>>,
+}
+
+impl ChildWatch {
+    /// Waits until it has ended. Cancel safe.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let status = self.ended.wait_for(Option::is_some).await.map(|status| *status);
+        status.ok().flatten().unwrap_or_default()
+    }
+
+    /// Ends it by force.
+    pub(crate) fn kill(&self, reason: KillReason) {
+        self.process.kill(reason);
+    }
+}
+
+impl fmt::Debug for ChildWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildWatch").field("pid", &self.process.pid).finish_non_exhaustive()
+    }
+}

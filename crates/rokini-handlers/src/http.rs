@@ -1,0 +1,323 @@
+//! HTTP services: the same event as Lambda's, or CloudEvents, by POST.
+
+mod cloud_events;
+mod push;
+mod response;
+mod secrets;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rokini::{Batch, Error, ErrorKind, HandlerError, RecordProcessor, ShardContext};
+use rokini_types::Backoff;
+use tokio::time::timeout;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+pub use self::push::HttpFormat;
+use self::push::Push;
+use self::response::{Answer, read_response, with_causes};
+use self::secrets::SecretFile;
+use crate::batch_event::answer::Outcome;
+use crate::batch_event::deliver::{Delivered, Invoked, deliver, failed, give_back, idempotency_key};
+use crate::batch_event::kinesis_event::{EventSource, LARGEST_EVENT};
+use crate::context::HandlerContext;
+use crate::event::{Events, HandlerCounts, HandlerEvent};
+use crate::pause::{self, Pause};
+
+/// What an answer may be long at most: it names records, it does not bring any.
+const LARGEST_ANSWER: usize = 6 * 1024 * 1024;
+/// Where a service does not say how long to wait. Long enough that one which is overloaded gets a rest.
+const UNAVAILABLE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+/// The longest that a service may ask to wait: what it says may be a mistake, and nothing looks whether it is up before.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// An idle connection is closed before most servers and balancers do it, so that few requests meet one that is.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Where and how records are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpSettings {
+    /// The URL: `http` or `https`.
+    pub url: String,
+    /// In which form. Default [`HttpFormat::Lambda`].
+    pub format: HttpFormat,
+    /// How long a request may take until its answer is there; `None` for as long as it likes. Default 5 minutes.
+    pub timeout: Option<Duration>,
+    /// A file with a token that goes into `Authorization: Bearer`. Read again when it changes.
+    pub bearer_token_file: Option<PathBuf>,
+    /// A file with headers, `Name: value` in each line. Read again when it changes.
+    pub header_file: Option<PathBuf>,
+    /// Whether HTTP/2 is spoken without TLS. With TLS both ends agree on a version. Default `false`.
+    pub http2_without_tls: bool,
+}
+
+impl HttpSettings {
+    /// The defaults for this URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            format: HttpFormat::default(),
+            timeout: Some(Duration::from_secs(300)),
+            bearer_token_file: None,
+            header_file: None,
+            http2_without_tls: false,
+        }
+    }
+}
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Makes processors that send records to a service. Connections are kept, and shared by the shards.
+#[derive(Clone)]
+pub struct HttpPush(Arc<Shared>);
+
+struct Shared {
+    settings: HttpSettings,
+    url: Uri,
+    client: HttpClient,
+    token: Option<SecretFile>,
+    headers: Option<SecretFile>,
+    sources: BTreeMap<String, EventSource>,
+    events: Events,
+}
+
+impl fmt::Debug for HttpPush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpPush").field("settings", &self.0.settings).finish_non_exhaustive()
+    }
+}
+
+impl HttpPush {
+    /// A service. `sources` says for each stream, by its name, what events say of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when the URL is none, a file cannot be read or is not what it should be, or the system
+    /// has no root certificates for an `https` URL.
+    pub fn new(
+        settings: HttpSettings,
+        sources: BTreeMap<String, EventSource>,
+        context: &HandlerContext,
+    ) -> Result<Self, Error> {
+        let wrong = |message: String| Error::new(ErrorKind::Configuration, message);
+        let url: Uri =
+            settings.url.parse().map_err(|error| wrong(format!("`{}` is no URL: {error}", settings.url)))?;
+        let scheme = url.scheme_str().unwrap_or_default();
+        if !["http", "https"].contains(&scheme) || url.host().is_none() {
+            return Err(wrong(format!(
+                "`{}` is no URL of a service: it begins with `http://` or `https://` and a host",
+                settings.url
+            )));
+        }
+        let token = settings.bearer_token_file.clone().map(SecretFile::bearer_token).transpose()?;
+        let headers = settings.header_file.clone().map(SecretFile::headers).transpose()?;
+        let client = client(scheme == "https", settings.http2_without_tls)?;
+        let events = Events::new(context.observer.clone());
+        Ok(Self(Arc::new(Shared { settings, url, client, token, headers, sources, events })))
+    }
+
+    /// The processor of a shard, or of a lane of it.
+    #[must_use]
+    pub fn processor(&self, shard: &ShardContext) -> HttpProcessor {
+        let stream = shard.stream().as_str();
+        let name = stream.rsplit_once('@').map_or(stream, |(name, _)| name);
+        let source = self.0.sources.get(name).cloned();
+        let source =
+            source.unwrap_or_else(|| EventSource::of_stream(format!("arn:aws:kinesis:::stream/{name}")));
+        HttpProcessor { shared: Arc::clone(&self.0), source, refusals: 0, pause: Pause::default() }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counts(&self) -> HandlerCounts {
+        self.0.events.counts()
+    }
+}
+
+fn client(with_tls: bool, http2_without_tls: bool) -> Result<HttpClient, Error> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(Duration::from_secs(15)));
+    tcp.set_connect_timeout(Some(Duration::from_secs(10)));
+    let no_roots = |error: std::io::Error| {
+        let message = "the system's root certificates cannot be read: install them (`ca-certificates`)";
+        Error::new(ErrorKind::Configuration, message).with_source(error)
+    };
+    let connector = HttpsConnectorBuilder::new();
+    let connector = if with_tls {
+        connector.with_provider_and_native_roots(ring::default_provider()).map_err(no_roots)?
+    } else {
+        connector.with_tls_config(without_roots()?)
+    };
+    let connector = connector.https_or_http().enable_http1().enable_http2().wrap_connector(tcp);
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).timer(TokioTimer::new());
+    builder
+        .http2_keep_alive_interval(Duration::from_secs(15))
+        .http2_keep_alive_timeout(Duration::from_secs(10));
+    builder.http2_keep_alive_while_idle(false).http2_only(http2_without_tls && !with_tls);
+    Ok(builder.build(connector))
+}
+
+/// For URLs without TLS.
+fn without_roots() -> Result<ClientConfig, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = versions.map_err(|error| {
+        Error::new(ErrorKind::Bug, "the TLS library has no protocol version").with_source(error)
+    })?;
+    Ok(versions.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// The records of one shard, or of a lane of it, to a service.
+#[derive(Debug)]
+pub struct HttpProcessor {
+    shared: Arc<Shared>,
+    source: EventSource,
+    /// How often in a row the service took nothing.
+    refusals: u32,
+    pause: Pause,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    async fn send(&self, batch: &Batch, push: Push<'_>) -> Invoked {
+        let request = match self.request(batch, &push) {
+            Ok(request) => request,
+            Err(error) => return Invoked::Answered(Outcome::Failed(error)),
+        };
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| {
+                // Nobody is there: no record was looked at.
+                let refused = error.is_connect();
+                let text = with_causes(&error);
+                if refused { Answer::NotTaken(None, text) } else { Answer::Failed(text) }
+            })?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+            let body = body.map_err(|error| Answer::Failed(format!("the answer broke off: {error}")))?;
+            Ok(read_response(head.status, &head.headers, &body.to_bytes(), push.records))
+        };
+        let answer = match self.settings.timeout {
+            Some(limit) => timeout(limit, exchange)
+                .await
+                .unwrap_or_else(|_| Err(Answer::Failed(format!("no answer within {limit:?}")))),
+            None => exchange.await,
+        };
+        match answer.unwrap_or_else(|answer: Answer| answer) {
+            Answer::Outcome(outcome) => Invoked::Answered(outcome),
+            Answer::Failed(error) => Invoked::Answered(Outcome::Failed(error)),
+            Answer::NotTaken(wait, error) => {
+                Invoked::NotTaken(wait.unwrap_or_default().min(LONGEST_WAIT), error)
+            }
+        }
+    }
+
+    fn request(&self, batch: &Batch, push: &Push<'_>) -> Result<Request<Full<Bytes>>, String> {
+        let shard = batch.shard();
+        let last = push.records.last().map(|record| record.sequence_number.to_string()).unwrap_or_default();
+        let mut request = Request::post(&self.url)
+            .header(CONTENT_TYPE, push.content_type)
+            .header("Idempotency-Key", idempotency_key(batch, push.records))
+            .header("Rokini-Group", shard.group().as_str())
+            .header("Rokini-Stream", shard.stream().as_str())
+            .header("Rokini-Shard", shard.shard_id().as_str())
+            .header("Rokini-Epoch", batch.epoch().0)
+            .header("Rokini-Position", last)
+            .header("Rokini-Attempt", batch.attempt());
+        for (name, value) in &push.headers {
+            let value = HeaderValue::from_str(value);
+            request = request.header(name, value.map_err(|error| format!("header `{name}`: {error}"))?);
+        }
+        let secrets = self.token.iter().chain(&self.headers).flat_map(SecretFile::current);
+        for (name, value) in secrets {
+            request = request.header(name, value);
+        }
+        request.body(Full::new(push.body.clone())).map_err(|error| format!("the request is none: {error}"))
+    }
+}
+
+impl HttpProcessor {
+    /// Several records in one request.
+    async fn events(&self, batch: Batch) -> Delivered {
+        let (shared, whole) = (&self.shared, batch.clone());
+        deliver(batch, &self.source, LARGEST_EVENT, |event| {
+            let push = Push {
+                content_type: "application/json",
+                headers: Vec::new(),
+                records: &whole.records()[event.records],
+                body: event.body.into(),
+            };
+            shared.send(&whole, push)
+        })
+        .await
+    }
+
+    /// Requests made of the records by themselves, each once the one before is done.
+    async fn cloud_events(&self, batch: Batch, per_request: usize) -> Delivered {
+        let whole = batch.clone();
+        let mut done = 0;
+        while done < whole.len() {
+            let push =
+                cloud_events::next(&whole, done, per_request, self.shared.settings.format, &self.source);
+            let pushed = push.records.len();
+            match self.shared.send(&whole, push).await {
+                Invoked::Answered(Outcome::Done) => done += pushed,
+                Invoked::Answered(Outcome::From(index, error)) => return failed(batch, done + index, error),
+                Invoked::Answered(Outcome::Failed(error)) => return failed(batch, done, error),
+                Invoked::NotTaken(wait, error) => {
+                    give_back(batch, done);
+                    return Delivered::NotTaken(wait, error);
+                }
+            }
+        }
+        Delivered::Settled(Ok(()))
+    }
+}
+
+impl RecordProcessor for HttpProcessor {
+    async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        if !self.pause.is_over(&batch).await {
+            pause::give_back(&batch);
+            return Ok(());
+        }
+        let shard: Arc<str> = batch.shard().shard_id().as_str().into();
+        let delivered = match self.shared.settings.format {
+            HttpFormat::Lambda => self.events(batch).await,
+            HttpFormat::CloudEventsBatch => self.cloud_events(batch, usize::MAX).await,
+            HttpFormat::CloudEventsBinary | HttpFormat::CloudEventsStructured => {
+                self.cloud_events(batch, 1).await
+            }
+        };
+        match delivered {
+            Delivered::Settled(result) => {
+                self.refusals = 0;
+                result
+            }
+            Delivered::NotTaken(asked, error) => {
+                self.refusals = self.refusals.saturating_add(1);
+                let retry_in = asked.max(UNAVAILABLE.delay(self.refusals));
+                self.pause.begin(retry_in);
+                self.shared.events.emit(&HandlerEvent::Unavailable { shard: Some(shard), error, retry_in });
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Lambda functions without Lambda: their own runtime client as a process, the Runtime API served to it.
+
+mod functions;
+mod runtime_api;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
+
+pub use self::functions::FunctionSettings;
+use self::functions::Functions;
+use self::runtime_api::FunctionResult;
+use crate::batch_event::answer::{Outcome, read_answer};
+use crate::batch_event::deliver::{Delivered, Invoked, deliver};
+use crate::batch_event::kinesis_event::{EventSource, LARGEST_EVENT};
+use crate::child::Spawner;
+use crate::context::HandlerContext;
+use crate::event::HandlerCounts;
+use crate::pause::{Pause, give_back};
+use crate::pool::StartFailures;
+use crate::settings::ProcessSettings;
+
+/// Makes processors that give records to a Lambda function as Lambda does. Processes are shared: as many run as shards
+/// (lanes, with `concurrency`) have an event at the same time, and the spares.
+#[derive(Clone)]
+pub struct Lambda {
+    functions: Arc<Functions>,
+    /// By the name of the stream.
+    sources: Arc<BTreeMap<String, EventSource>>,
+}
+
+impl fmt::Debug for Lambda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lambda").field("function", &self.functions.settings).finish_non_exhaustive()
+    }
+}
+
+impl Lambda {
+    /// A function whose runtime client is started by this command, such as `python -m awslambdaric app.handler`. `sources`
+    /// says for each stream, by its name, what events say of it. Within a Tokio runtime only.
+    #[must_use]
+    pub fn new(
+        process: ProcessSettings,
+        function: FunctionSettings,
+        sources: BTreeMap<String, EventSource>,
+        context: &HandlerContext,
+    ) -> Self {
+        let region = sources.values().next().map(|source| source.region.clone()).unwrap_or_default();
+        let spawner = Spawner::new(process, context);
+        let functions = Functions::new(spawner, function, region, context.clock.clone(), context.seed);
+        Self { functions, sources: Arc::new(sources) }
+    }
+
+    /// The processor of a shard, or of a lane of it.
+    #[must_use]
+    pub fn processor(&self, shard: &ShardContext) -> LambdaProcessor {
+        let stream = shard.stream().as_str();
+        let name = stream.rsplit_once('@').map_or(stream, |(name, _)| name);
+        let source = self.sources.get(name).cloned();
+        LambdaProcessor {
+            functions: Arc::clone(&self.functions),
+            source: source
+                .unwrap_or_else(|| EventSource::of_stream(format!("arn:aws:kinesis:::stream/{name}"))),
+            failures: StartFailures::default(),
+            pause: Pause::default(),
+        }
+    }
+
+    /// Ends the processes that wait for events. For the end of the consumer.
+    pub async fn close(&self) {
+        self.functions.close().await;
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counts(&self) -> HandlerCounts {
+        self.functions.spawner.events.counts()
+    }
+}
+
+/// The records of one shard, or of a lane of it, through a Lambda function.
+#[derive(Debug)]
+pub struct LambdaProcessor {
+    functions: Arc<Functions>,
+    source: EventSource,
+    failures: StartFailures,
+    pause: Pause,
+}
+
+impl LambdaProcessor {
+    fn function_arn(&self) -> String {
+        let settings = &self.functions.settings;
+        settings.arn.clone().unwrap_or_else(|| {
+            let EventSource { region, .. } = &self.source;
+            format!("arn:aws:lambda:{region}:{}:function:{}", self.source.account(), settings.name)
+        })
+    }
+}
+
+impl RecordProcessor for LambdaProcessor {
+    async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        if !self.pause.is_over(&batch).await {
+            give_back(&batch);
+            return Ok(());
+        }
+        let (functions, arn) = (&self.functions, self.function_arn());
+        let (shard, records) = (batch.shard().shard_id().to_string(), batch.clone());
+        let reports = functions.settings.report_batch_item_failures;
+        let delivered = deliver(batch, &self.source, LARGEST_EVENT, |event| {
+            let (shard, arn, records) = (&shard, arn.clone(), &records.records()[event.records]);
+            async move {
+                match functions.invoke(shard, arn, event.body.into()).await {
+                    Ok(FunctionResult::Response(_)) if !reports => Invoked::Answered(Outcome::Done),
+                    Ok(FunctionResult::Response(body)) => Invoked::Answered(read_answer(&body, records)),
+                    Ok(FunctionResult::Error(error)) => Invoked::Answered(Outcome::Failed(error)),
+                    Err(error) => Invoked::NotTaken(Duration::ZERO, error.to_string()),
+                }
+            }
+        });
+        match delivered.await {
+            Delivered::Settled(result) => {
+                self.failures.succeeded();
+                result
+            }
+            Delivered::NotTaken(_, error) => {
+                let retry_in = self.failures.failed(&functions.spawner, &shard, &error.into());
+                self.pause.begin(retry_in);
+                Ok(())
+            }
+        }
+    }
+}

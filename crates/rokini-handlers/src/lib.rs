@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod batch_event;
+mod child;
+mod context;
+mod event;
+mod http;
+mod lambda;
+mod lines;
+mod multilang;
+mod output;
+mod pause;
+mod pool;
+mod rfc3339;
+mod settings;
+
+pub use batch_event::kinesis_event::EventSource;
+pub use context::HandlerContext;
+pub use event::{HandlerCounts, HandlerEvent, HandlerObserver, KillReason, OutputStream};
+pub use http::{HttpFormat, HttpProcessor, HttpPush, HttpSettings};
+pub use lambda::{FunctionSettings, Lambda, LambdaProcessor};
+pub use lines::{Lines, LinesProcessor};
+pub use multilang::{KclApplication, MultiLang, MultiLangProcessor, MultiLangSettings};
+pub use settings::ProcessSettings;

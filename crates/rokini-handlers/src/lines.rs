@@ -1,0 +1,210 @@
+//! Programs that get records as lines of JSON, and answer which are done.
+
+mod message;
+mod outstanding;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rokini::lease::{LostCause, SequenceNumber};
+use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
+use tokio::time::timeout;
+
+use self::message::write_record;
+use self::outstanding::Outstanding;
+use crate::child::{Child, Spawner, StdoutLines};
+use crate::context::HandlerContext;
+use crate::event::{HandlerCounts, KillReason};
+use crate::pause::{Pause, give_back};
+use crate::pool::{ChildPool, StartFailures};
+use crate::settings::ProcessSettings;
+
+/// How long a process is watched before it gets records, after one that ended without a single answer: whether it was a
+/// record that ended it, or it cannot start, is to be known.
+const PROBATION: Duration = Duration::from_secs(2);
+/// How long the output of a process is waited for that has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Makes processors of programs that get records as lines of JSON on their standard input, and write a line with the
+/// numbers of those that are done.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    pool: Arc<ChildPool<Outstanding>>,
+}
+
+impl Lines {
+    /// Starts the first process, which waits for a shard. Within a Tokio runtime only.
+    #[must_use]
+    pub fn new(settings: ProcessSettings, context: &HandlerContext) -> Self {
+        Self { pool: ChildPool::new(Spawner::new(settings, context)) }
+    }
+
+    /// The processor of a shard, or of a lane of it.
+    #[must_use]
+    pub fn processor(&self, shard: &ShardContext) -> LinesProcessor {
+        LinesProcessor {
+            pool: Arc::clone(&self.pool),
+            shard: shard.shard_id().as_str().into(),
+            child: None,
+            failures: StartFailures::default(),
+            pause: Pause::default(),
+            one_by_one: None,
+            probation: false,
+        }
+    }
+
+    /// Ends the processes that wait for a shard. For the end of the consumer.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counts(&self) -> HandlerCounts {
+        self.pool.spawner().events.counts()
+    }
+}
+
+/// The records of one shard, or of a lane of it, through a process of its own.
+#[derive(Debug)]
+pub struct LinesProcessor {
+    pool: Arc<ChildPool<Outstanding>>,
+    shard: Arc<str>,
+    child: Option<Child<Outstanding>>,
+    failures: StartFailures,
+    pause: Pause,
+    /// Until this record batches are waited for one by one: a process ended and left it unanswered, and which record did
+    /// that is to be known.
+    one_by_one: Option<SequenceNumber>,
+    probation: bool,
+}
+
+impl LinesProcessor {
+    /// Sees to it that there is a process which takes records.
+    async fn ready(&mut self) -> Result<(), HandlerError> {
+        if self.child.as_ref().is_some_and(|child| child.has_stdin() && child.status().is_none()) {
+            return Ok(());
+        }
+        if let Some(child) = self.child.take() {
+            self.finish(child).await;
+        }
+        let mut child = self.pool.take()?;
+        child.assign(&self.shard);
+        if self.probation
+            && let Ok(status) = timeout(PROBATION, child.ended()).await
+        {
+            return Err(format!("the program ended before it got a record: {status}").into());
+        }
+        let spawner = self.pool.spawner();
+        if let Some(limit) = spawner.settings.batch_timeout {
+            let (outstanding, watch) = (Arc::clone(&child.stdout), child.watch());
+            spawner.tracker.spawn(async move { outstanding.end_when_silent(watch, limit).await });
+        }
+        self.failures.succeeded();
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Tells a process that nothing more comes, and waits until it has answered everything and ended.
+    async fn finish(&mut self, mut child: Child<Outstanding>) {
+        child.close_stdin();
+        let outstanding = Arc::clone(&child.stdout);
+        tokio::select! {
+            () = outstanding.until_settled() => {}
+            _ = child.ended() => {}
+        }
+        child.stop(self.pool.spawner().settings.stop_timeout).await;
+        self.note_end(&outstanding).await;
+    }
+
+    /// Notes what a process left unanswered that has ended.
+    async fn note_end(&mut self, outstanding: &Outstanding) {
+        if timeout(LAST_WORDS, outstanding.until_closed()).await.is_err() {
+            outstanding.closed();
+        }
+        let left = outstanding.left();
+        self.one_by_one = self.one_by_one.max(left);
+        self.probation = left.is_some() && !outstanding.has_answered();
+    }
+
+    /// Gives the records to the process; with `waits` returns once all are answered.
+    async fn give(&mut self, batch: Batch, waits: bool) -> Result<(), HandlerError> {
+        // Out of its place: a process that has got half a line, or works on a call that was given up, is of no use.
+        let Some(mut child) = self.child.take() else { return Err("there is no process".into()) };
+        let outstanding = Arc::clone(&child.stdout);
+        let records = batch.clone();
+        let (mut lines, mut last) = (Vec::new(), 0);
+        for (record, token) in batch.into_acks() {
+            // One that has ended takes nothing more.
+            let Some(number) = outstanding.add(&record, token) else { continue };
+            last = number;
+            write_record(number, &record, &records, &mut lines);
+        }
+        let answered = async {
+            if child.write(&lines).await.is_err() || !waits {
+                return !waits;
+            }
+            tokio::select! {
+                answered = outstanding.until_answered_through(last) => answered,
+                _ = child.ended() => false,
+            }
+        };
+        let answered = tokio::select! {
+            answered = answered => answered,
+            () = records.cancelled() => return Err("the shard has left this worker".into()),
+        };
+        if answered || !waits {
+            self.child = Some(child);
+            return Ok(());
+        }
+        // All of its answers count, also those that it wrote last.
+        let status = child.stop(self.pool.spawner().settings.stop_timeout).await;
+        self.note_end(&outstanding).await;
+        if outstanding.left().is_none() {
+            return Ok(());
+        }
+        Err(format!("the program ended before it answered: {status}").into())
+    }
+}
+
+impl RecordProcessor for LinesProcessor {
+    async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
+        if !self.pause.is_over(&batch).await {
+            give_back(&batch);
+            return Ok(());
+        }
+        if let Err(error) = self.ready().await {
+            let retry_in = self.failures.failed(self.pool.spawner(), &self.shard, &error);
+            self.pause.begin(retry_in);
+            give_back(&batch);
+            return Ok(());
+        }
+        let waits = self.one_by_one.is_some() || batch.attempt() > 1;
+        let last = batch.records().last().map(|record| record.sequence_number);
+        let result = self.give(batch, waits).await;
+        if result.is_ok() && self.one_by_one <= last {
+            self.one_by_one = None;
+        }
+        result
+    }
+
+    async fn shard_ended(&mut self, _: &ShardContext) -> Result<(), HandlerError> {
+        if let Some(child) = self.child.take() {
+            self.finish(child).await;
+        }
+        Ok(())
+    }
+
+    async fn shutdown_requested(&mut self, _: &ShardContext) -> Result<(), HandlerError> {
+        if let Some(child) = self.child.take() {
+            self.finish(child).await;
+        }
+        Ok(())
+    }
+
+    async fn lease_lost(&mut self, _: &ShardContext, _: LostCause) {
+        if let Some(child) = self.child.take() {
+            child.kill(KillReason::GivenUp);
+        }
+    }
+}
