@@ -1,5 +1,6 @@
 //! One shard in this worker.
 
+pub(crate) mod budget;
 mod calls;
 mod dispatcher;
 mod fetch;

@@ -112,6 +112,14 @@ macro_rules! settings_table {
             /// The same in bytes of data. Default 33554432 (32 MiB; one read brings at most 10 MB).
             MaxOutstandingBytes = "max_outstanding_bytes": max_outstanding_bytes: NonZeroUsize = NonZeroUsize::MIN.saturating_add((32 << 20) - 1),
                 count(), set(usize);
+            /// Bytes of memory for what all shards of this worker have read and not done: 1 or more. Default 268435456 (256 MiB).
+            /// Half of it is divided evenly between the shards that the worker has, the other half is common. A read takes room
+            /// by the size of the last answer before it begins, and waits while there is none; a shard that has nothing to do
+            /// never waits, and asks for no more records than fit into its part. Beyond the budget go only single records that
+            /// are larger than their shard's part. The process takes: the budget, the answers on their way (at most 64 at once),
+            /// and about 40 MB. A container with less than 512 MiB should have half of its limit here.
+            MemoryBudget = "memory_budget": memory_budget: NonZeroUsize = NonZeroUsize::MIN.saturating_add((256 << 20) - 1),
+                count(), set(usize);
             /// What becomes of records that fail `max_attempts` times or for `max_failure_age`: `retry` (they are tried again
             /// for ever), `halt` (their shard stands still until it is told to go on), `skip` (they are passed over; a note
             /// stays on the lease), `dead_letter` (they go to the dead-letter sink and are passed once it has them). Default

@@ -39,6 +39,7 @@ fn sample(key: ConfigKey) -> &'static str {
         ConfigKey::Concurrency => "16",
         ConfigKey::MaxOutstandingRecords => "700",
         ConfigKey::MaxOutstandingBytes => "8000",
+        ConfigKey::MemoryBudget => "67108864",
         ConfigKey::OnFailure => "skip",
         ConfigKey::MaxAttempts => "5",
         ConfigKey::MaxFailureAge => "1h",
@@ -104,6 +105,7 @@ fn with_sample(key: ConfigKey) -> Settings {
             settings.max_outstanding_records = NonZeroUsize::new(700).unwrap();
         }
         ConfigKey::MaxOutstandingBytes => settings.max_outstanding_bytes = NonZeroUsize::new(8_000).unwrap(),
+        ConfigKey::MemoryBudget => settings.memory_budget = NonZeroUsize::new(64 << 20).unwrap(),
         ConfigKey::OnFailure => settings.on_failure = OnFailure::Skip,
         ConfigKey::MaxAttempts => settings.max_attempts = NonZeroU32::new(5),
         ConfigKey::MaxFailureAge => settings.max_failure_age = Some(Duration::from_secs(3_600)),

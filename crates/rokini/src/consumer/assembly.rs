@@ -18,6 +18,7 @@ use crate::dead_letter::DeadLetterSink;
 use crate::events::emitter::Events;
 use crate::events::sinks::{Log, Subscribers};
 use crate::processor::factory::Factory;
+use crate::shard::budget::ByteBudget;
 use crate::shard::resources::{ShardResources, ShardSettings};
 use crate::shard::worker_state::WorkerState;
 use crate::telemetry::consumer_metrics::ConsumerMetrics;
@@ -76,11 +77,13 @@ pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
     let (streams, worker) = (Arc::<Streams>::default(), Arc::<WorkerState>::default());
     let monitor = Arc::new(Monitor::new(Arc::clone(&worker), Arc::clone(&metrics), &config));
     let paused = watch::Sender::new(false);
+    let budget = ByteBudget::new(config.memory_budget.get());
     let resources = Arc::new(ShardResources {
         settings: ShardSettings::new(&config, factory.records_per_call),
         catalog: Arc::clone(&catalog),
         factory,
         dead_letter,
+        budget: Arc::clone(&budget),
         clock: clock.clone(),
         tracker: TaskTracker::new(),
         paused: paused.subscribe(),
@@ -97,6 +100,7 @@ pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
         worker: Arc::clone(&worker),
         streams: Arc::clone(&streams),
         unowned: Arc::clone(&unowned.lags),
+        budget,
         events: events.clone(),
         metrics: Arc::clone(&metrics),
         monitor: Arc::clone(&monitor),

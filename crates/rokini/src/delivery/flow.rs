@@ -14,7 +14,7 @@ use super::failure_policy::FailurePolicy;
 use super::lane::{BatchLimits, Lane};
 use super::order_key::lane_of;
 use super::ranges::{RecordRange, RecordRanges};
-use super::tracker::{RecordSlice, Tracker};
+use super::tracker::{Hold, RecordSlice, Tracker};
 use super::unacked::UnackedCalls;
 use crate::types::failure::HandlerFailure;
 use crate::types::record::Record;
@@ -102,15 +102,16 @@ impl Flow {
         self.lanes[lane].open = false;
     }
 
-    /// Takes up the next records, with data of this size.
+    /// Takes up the next records, with data of this size. `hold` is dropped when they are let go of.
     pub(crate) fn add(
         &mut self,
         records: Vec<Record>,
         bytes: usize,
         millis_behind_latest: u64,
+        hold: Option<Hold>,
         now: Instant,
     ) {
-        let range = self.tracker.add(records, bytes, millis_behind_latest, now);
+        let range = self.tracker.add(records, bytes, millis_behind_latest, hold, now);
         let (tracker, limits) = (&self.tracker, &self.settings.limits);
         if let [only] = &mut self.lanes[..] {
             if !range.is_empty() {

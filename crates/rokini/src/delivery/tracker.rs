@@ -1,6 +1,7 @@
 //! Which records of a shard are done, and so how far the shard is: the end of the contiguous done prefix.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 use super::ranges::{RecordRange, RecordRanges};
 use crate::types::record::Record;
 
-/// Numbers the records of a hold, keeps those of which some are not done, and knows which are.
+/// Numbers the records of a hold, keeps those that are not done, and knows which are.
 ///
 /// The records of one response stay or go together: their data may be slices of one buffer, so letting go of some
 /// would free nothing.
@@ -28,18 +29,27 @@ pub(crate) struct Tracker {
     bytes: usize,
 }
 
+/// What is let go of together with the records of a response: their part of a budget.
+pub(crate) type Hold = Box<dyn fmt::Debug + Send>;
+
 #[derive(Debug)]
 struct Response {
     first: u64,
-    records: Arc<Vec<Record>>,
+    /// One past the number of its last record.
+    end: u64,
+    /// The position of its last record.
+    last: Position,
+    /// Let go of once all of them are done, although records before them are not.
+    records: Option<(Arc<Vec<Record>>, Option<Hold>)>,
     millis_behind_latest: u64,
     bytes: usize,
     added: Instant,
 }
 
 impl Response {
-    fn end(&self) -> u64 {
-        self.first + self.records.len() as u64
+    fn record(&self, number: u64) -> Option<&Record> {
+        let (records, _) = self.records.as_ref()?;
+        records.get(usize::try_from(number - self.first).ok()?)
     }
 }
 
@@ -65,20 +75,22 @@ impl Tracker {
         }
     }
 
-    /// Takes up the next records of the shard, with data of this size.
+    /// Takes up the next records of the shard, with data of this size. `hold` is dropped when they are let go of.
     pub(crate) fn add(
         &mut self,
         records: Vec<Record>,
         bytes: usize,
         millis_behind_latest: u64,
+        hold: Option<Hold>,
         now: Instant,
     ) -> RecordRange {
         let range = RecordRange { from: self.end, to: self.end + records.len() as u64 };
-        if !records.is_empty() {
+        if let Some(last) = records.last().map(Record::position) {
             self.end = range.to;
             self.bytes += bytes;
-            let records = Arc::new(records);
-            let response = Response { first: range.from, records, millis_behind_latest, bytes, added: now };
+            let (first, end) = (range.from, range.to);
+            let records = Some((Arc::new(records), hold));
+            let response = Response { first, end, last, records, millis_behind_latest, bytes, added: now };
             self.responses.push_back(response);
         }
         range
@@ -95,15 +107,32 @@ impl Tracker {
         }
         if range.from > self.first_open {
             self.done_ahead.insert(range.from, range.to);
+            self.let_go_within(range);
             return;
         }
         self.first_open = range.to;
-        if let Some(last) = self.record(self.first_open - 1) {
-            self.position = self.position.max(last.position());
+        if let Some(last) = self.position_of(self.first_open - 1) {
+            self.position = self.position.max(last);
         }
-        while self.responses.front().is_some_and(|response| response.end() <= self.first_open) {
+        while self.responses.front().is_some_and(|response| response.end <= self.first_open) {
             self.bytes -= self.responses.pop_front().map_or(0, |response| response.bytes);
         }
+    }
+
+    /// Lets go of the records of responses all of which lie in a range that is done.
+    fn let_go_within(&mut self, done: RecordRange) {
+        let from = self.responses.partition_point(|response| response.first < done.from);
+        for response in self.responses.range_mut(from..).take_while(|response| response.end <= done.to) {
+            response.records = None;
+        }
+    }
+
+    fn position_of(&self, number: u64) -> Option<Position> {
+        let response = self.response(number)?;
+        if number + 1 == response.end {
+            return Some(response.last);
+        }
+        response.record(number).map(Record::position)
     }
 
     /// The range together with what is done around it.
@@ -125,11 +154,16 @@ impl Tracker {
     pub(crate) fn mark_done_through(&mut self, position: Position) {
         let mut to = self.first_open;
         for response in &self.responses {
-            let within = response.records.partition_point(|record| record.position() <= position);
-            to = to.max(response.first + within as u64);
-            if within < response.records.len() {
-                break;
+            if response.last <= position {
+                to = to.max(response.end);
+                continue;
             }
+            // What was let go of is done anyway.
+            if let Some((records, _)) = &response.records {
+                let within = records.partition_point(|record| record.position() <= position);
+                to = to.max(response.first + within as u64);
+            }
+            break;
         }
         self.mark_done(RecordRange { from: self.first_open, to });
     }
@@ -161,17 +195,16 @@ impl Tracker {
 
     fn response(&self, number: u64) -> Option<&Response> {
         // What is done in order is looked for in the first one.
-        if let Some(front) = self.responses.front().filter(|front| number < front.end()) {
+        if let Some(front) = self.responses.front().filter(|front| number < front.end) {
             return Some(front).filter(|front| front.first <= number);
         }
-        let index = self.responses.partition_point(|response| response.end() <= number);
+        let index = self.responses.partition_point(|response| response.end <= number);
         self.responses.get(index).filter(|response| response.first <= number)
     }
 
     /// A record that is kept: one at or after the first that is not done.
     pub(crate) fn record(&self, number: u64) -> Option<&Record> {
-        let response = self.response(number)?;
-        response.records.get(usize::try_from(number - response.first).ok()?)
+        self.response(number)?.record(number)
     }
 
     /// When a record was taken up.
@@ -185,10 +218,11 @@ impl Tracker {
         let millis_behind_latest = last.map_or(0, |response| response.millis_behind_latest);
         if let (Some(range), Some(response)) = (ranges.single(), last)
             && range.from >= response.first
+            && let Some((records, _)) = &response.records
         {
             let from = RecordRange { from: response.first, to: range.from }.len();
             let range = from..from + range.len();
-            let records = Arc::clone(&response.records);
+            let records = Arc::clone(records);
             let whole = range.len() == records.len();
             let bytes = if whole { response.bytes } else { bytes_of(&records[range.clone()]) };
             return RecordSlice { records, range, millis_behind_latest, bytes };

@@ -22,6 +22,7 @@ use crate::dead_letter::DeadLetter;
 use crate::delivery::acks::TokenIssuer;
 use crate::delivery::event::DeliveryEvent;
 use crate::delivery::flow::{DeliveryStep, Flow};
+use crate::delivery::tracker::Hold;
 use crate::events::table::EventKind;
 use crate::processor::batch::Batch;
 use crate::processor::shard_context::ShardContext;
@@ -202,8 +203,9 @@ impl<'a> Dispatcher<'a> {
             },
             () = progress.until_delivery_resumed(), if halted => self.flow.resume(Instant::now()),
             response = self.responses.recv(), if wants_more => match response {
-                Some(Response { fetched, bytes }) => {
-                    self.flow.add(fetched.records, bytes, fetched.millis_behind_latest, Instant::now());
+                Some(Response { fetched, bytes, reserved }) => {
+                    let (hold, now) = (reserved.map(|reserved| Box::new(reserved) as Hold), Instant::now());
+                    self.flow.add(fetched.records, bytes, fetched.millis_behind_latest, hold, now);
                     if fetched.end.is_some() {
                         self.flow.end();
                         self.end = fetched.end;

@@ -1,8 +1,10 @@
 //! Reads a shard ahead of its handler.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::poll_immediate;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Position, Validity};
@@ -10,6 +12,7 @@ use rokini_types::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use super::budget::{Reserved, ShardBudget};
 use super::held_shard::HeldShard;
 use super::progress::ShardProgress;
 use super::resources::ShardResources;
@@ -19,6 +22,7 @@ use crate::events::table::EventKind;
 use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader};
 use crate::types::backoff::{DELIVERY, Retry};
 use crate::types::error::{Error, ErrorKind};
+use crate::types::record::Record;
 
 /// A reader waits by itself after an error that passes, for as long as that one asks for. This on top of it keeps
 /// one that does not from spinning.
@@ -34,6 +38,8 @@ pub(super) struct Response {
     pub(super) fetched: ReadResponse,
     /// The size of the records' data.
     pub(super) bytes: usize,
+    /// Their part of the budget.
+    pub(super) reserved: Option<Reserved>,
 }
 
 /// Reads one shard into a channel, at most one response ahead of what was taken from it.
@@ -44,13 +50,21 @@ pub(super) struct Fetch {
     stream: Arc<OpenStream>,
     validity: Validity,
     responses: mpsc::Sender<Response>,
+    budget: Arc<ShardBudget>,
+    /// The memory that the last answer took.
+    last_answer: usize,
     retry: Retry,
     /// Since when listings do not show the shard.
     missing_since: Option<Instant>,
 }
 
 impl Fetch {
-    pub(super) fn new(shard: &HeldShard, responses: &mpsc::Sender<Response>, rng: &mut StdRng) -> Self {
+    pub(super) fn new(
+        shard: &HeldShard,
+        responses: &mpsc::Sender<Response>,
+        budget: &Arc<ShardBudget>,
+        rng: &mut StdRng,
+    ) -> Self {
         Self {
             resources: Arc::clone(&shard.resources),
             progress: Arc::clone(&shard.progress),
@@ -58,6 +72,8 @@ impl Fetch {
             stream: Arc::clone(&shard.stream),
             validity: shard.lease.validity(),
             responses: responses.clone(),
+            budget: Arc::clone(budget),
+            last_answer: 0,
             retry: Retry::new(DELIVERY, StdRng::from_rng(rng)),
             missing_since: None,
         }
@@ -72,7 +88,7 @@ impl Fetch {
         while let Ok(place) = responses.reserve().await {
             let next = self.next(&mut reader, &from).await;
             self.progress.asking(false);
-            let Some(mut fetched) = next else { continue };
+            let Some((mut fetched, mut reserved)) = next else { continue };
             self.report_gap(&fetched).await;
             // Each record is visited once, for all that is to be known of it.
             let (mut data, mut size) = (0, 0);
@@ -80,6 +96,10 @@ impl Fetch {
                 record.set_origin(&key);
                 data += record.data().len();
                 size += record.size();
+            }
+            self.last_answer = Record::memory_of(&fetched.records);
+            if let Some(reserved) = &mut reserved {
+                reserved.resize(self.last_answer);
             }
             // From here to the hand-over nothing waits: a reader that was replaced hands on nothing, any other all.
             if !self.progress.answered(number, &fetched, size) {
@@ -89,7 +109,7 @@ impl Fetch {
                 continue;
             }
             let ended = fetched.end.is_some();
-            place.send(Response { fetched, bytes: data });
+            place.send(Response { fetched, bytes: data, reserved });
             if ended {
                 return;
             }
@@ -102,7 +122,7 @@ impl Fetch {
         &mut self,
         reader: &mut Option<Box<dyn ShardReader>>,
         from: &Position,
-    ) -> Option<ReadResponse> {
+    ) -> Option<(ReadResponse, Option<Reserved>)> {
         let (stream, progress) = (Arc::clone(&self.stream), Arc::clone(&self.progress));
         let validity = self.validity.clone();
         let may_read = async || {
@@ -112,27 +132,27 @@ impl Fetch {
         loop {
             tokio::select! {
                 biased;
-                () = stream.until_replaced() => return Some(self.gone()),
+                () = stream.until_replaced() => return Some((self.gone(), None)),
                 () = may_read() => {}
             }
             progress.asking(true);
             let result = tokio::select! {
                 biased;
-                () = stream.until_replaced() => return Some(self.gone()),
+                () = stream.until_replaced() => return Some((self.gone(), None)),
                 () = progress.until_paused(true) => return None,
                 () = validity.until_invalid() => return None,
                 read = self.read(reader, from) => read,
             };
             match result {
-                Ok(fetched) => {
+                Ok((fetched, reserved)) => {
                     self.retry.succeeded();
                     self.missing_since = None;
-                    return Some(fetched);
+                    return Some((fetched, Some(reserved)));
                 }
-                Err(error) if self.is_gone(&error).await => return Some(self.gone()),
+                Err(error) if self.is_gone(&error).await => return Some((self.gone(), None)),
                 Err(error) => tokio::select! {
                     biased;
-                    () = stream.until_replaced() => return Some(self.gone()),
+                    () = stream.until_replaced() => return Some((self.gone(), None)),
                     () = self.failed(&error) => {}
                 },
             }
@@ -144,12 +164,25 @@ impl Fetch {
         &self,
         reader: &mut Option<Box<dyn ShardReader>>,
         from: &Position,
-    ) -> Result<ReadResponse, Error> {
+    ) -> Result<(ReadResponse, Reserved), Error> {
         let reader = match reader {
             Some(reader) => reader,
             None => reader.insert(self.stream.source.open(self.progress.context.shard_id(), from).await?),
         };
-        reader.next().await
+        reader.ready().await;
+        let mut room = pin!(self.budget.reserve(self.last_answer));
+        let reserved = match poll_immediate(&mut room).await {
+            Some(reserved) => reserved,
+            None => {
+                // Nobody is asked while there is no room for the answer.
+                self.progress.asking(false);
+                let reserved = room.await;
+                self.progress.asking(true);
+                reserved
+            }
+        };
+        reader.read_at_most(reserved.bytes());
+        Ok((reader.next().await?, reserved))
     }
 
     /// Reports what may have been trimmed before these records, and halts where that is wanted.

@@ -8,6 +8,7 @@ use rokini_lease::WallClock;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use super::budget::ByteBudget;
 use crate::catalog::leases::Catalog;
 use crate::config::{OnDataLoss, Settings};
 use crate::dead_letter::DeadLetterSink;
@@ -23,6 +24,8 @@ pub(crate) struct ShardResources {
     pub(crate) factory: Factory,
     /// Where records go that are given up.
     pub(crate) dead_letter: Option<Arc<dyn DeadLetterSink>>,
+    /// For what all shards have read and not done.
+    pub(crate) budget: Arc<ByteBudget>,
     pub(crate) clock: WallClock,
     pub(crate) tracker: TaskTracker,
     /// Whether this worker is paused.

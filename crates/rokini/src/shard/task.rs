@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::budget::ShardBudget;
 use super::calls::Slot;
 use super::dispatcher::{Dispatcher, End};
 use super::fetch::Fetch;
@@ -112,8 +113,9 @@ impl ShardTask {
         let (progress, silence_limit) = (&*shard.progress, shard.resources.settings.silence_limit);
         let checkpoints = progress.context.checkpoints();
         let (drain, (sender, responses)) = (CancellationToken::new(), mpsc::channel(1));
+        let budget = ShardBudget::open(&shard.resources.budget);
         let start_reading = |rng: &mut StdRng| {
-            let fetch = Fetch::new(shard, &sender, rng);
+            let fetch = Fetch::new(shard, &sender, &budget, rng);
             AbortOnDropHandle::new(shard.resources.tracker.spawn(fetch.run()))
         };
         progress.set_paused(shard.is_paused());

@@ -39,6 +39,17 @@ pub trait StreamSource: fmt::Debug + Send + Sync + 'static {
 /// Reads one shard, in order.
 #[async_trait]
 pub trait ShardReader: Send + fmt::Debug {
+    /// Waits until the stream's limits and the schedule let [`ShardReader::next`] ask at once. Default: at once. What
+    /// `next` brings takes room in `memory_budget` from here on, so a reader that waits does so here. Cancel safe.
+    async fn ready(&mut self) {}
+
+    /// The next answer should take about so many bytes of memory at most: data, keys, and some 200 bytes a record. Default:
+    /// nothing changes, and an answer that is larger takes more of `memory_budget` than it was given. A single record is
+    /// returned whatever its size.
+    fn read_at_most(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// The next records; waits as long as the stream's limits and the schedule want, and may return none.
     ///
     /// The reader keeps its place: after an error the next call goes on after the last record returned, and waits

@@ -174,6 +174,10 @@ metrics! {
     Workers = "rokini_workers": Gauge, Worker, Count, Stable;
     /// How many workers the group should have by its lag; for autoscalers, which take the maximum over the workers.
     DesiredWorkers = "rokini_desired_workers": Gauge, Worker, Count, Evolving;
+    /// Bytes that are read and not done, as they count for `memory_budget`.
+    BufferedBytes = "rokini_buffered_bytes": Gauge, Worker, Bytes, Stable;
+    /// Shards that have records to do and whose next read waits until there is room in `memory_budget`.
+    ReadsWaiting = "rokini_reads_waiting": Gauge, Worker, Count, Evolving;
     /// Events, by their code.
     Events = "rokini_events_total": Counter, Code, Count, Stable;
 }

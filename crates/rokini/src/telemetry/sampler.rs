@@ -20,6 +20,7 @@ use crate::catalog::streams::Streams;
 use crate::config::Settings;
 use crate::events::emitter::Events;
 use crate::events::table::EventKind;
+use crate::shard::budget::ByteBudget;
 use crate::shard::progress::ShardSnapshot;
 use crate::shard::worker_state::WorkerState;
 use crate::types::stall::{self, StallCause};
@@ -35,6 +36,7 @@ pub(crate) struct Observed {
     pub(crate) worker: Arc<WorkerState>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) unowned: Arc<UnownedLags>,
+    pub(crate) budget: Arc<ByteBudget>,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<ConsumerMetrics>,
     pub(crate) monitor: Arc<Monitor>,
@@ -304,6 +306,9 @@ impl Sampler {
         }
         series.set(Metric::Workers, scale.workers as f64);
         series.set(Metric::DesiredWorkers, scale.desired as f64);
+        let usage = self.observed.budget.usage();
+        series.set(Metric::BufferedBytes, usage.bytes as f64);
+        series.set(Metric::ReadsWaiting, usage.waiting as f64);
     }
 }
 

@@ -37,6 +37,9 @@ pub struct Record {
     origin: Option<Arc<LeaseKey>>,
 }
 
+/// What a buffer takes beside its bytes: its reference count, and what the allocator adds.
+const BESIDE_BUFFER: usize = 64;
+
 /// From where to where in a buffer. Answers have 10 MB, so 32 bits reach far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
@@ -156,6 +159,18 @@ impl Record {
     pub(crate) fn size(&self) -> usize {
         let key = self.key.range();
         self.data().len() + key.end.saturating_sub(key.start)
+    }
+
+    /// How much memory the records of an answer hold: the buffers that have their data, each counted once, and themselves.
+    pub(crate) fn memory_of(records: &[Self]) -> usize {
+        let mut before = None;
+        let buffers = records.iter().map(|record| {
+            let buffer = Some((record.buffer.as_ptr(), record.buffer.len()));
+            let is_another = buffer != before;
+            before = buffer;
+            if is_another { record.buffer.len() + BESIDE_BUFFER } else { 0 }
+        });
+        buffers.sum::<usize>() + size_of_val(records)
     }
 
     /// The same record as one of this shard. For tests of processors; a consumer does it by itself, whatever its

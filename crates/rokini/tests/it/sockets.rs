@@ -3,5 +3,6 @@
 
 mod failing;
 mod local;
+mod memory;
 mod reshards;
 mod silence;

@@ -42,7 +42,7 @@ fn records(from: u64, keys: &[&str]) -> Vec<Record> {
 
 fn add(flow: &mut Flow, records: Vec<Record>, now: Instant) {
     let bytes = records.iter().map(|record| record.data().len()).sum();
-    flow.add(records, bytes, 0, now);
+    flow.add(records, bytes, 0, None, now);
 }
 
 fn after(number: u64) -> Position {

@@ -12,7 +12,7 @@ fn tracker(records: &[(&str, usize)]) -> Tracker {
         Record::new(SequenceNumber::from(number as u128 + 1), *key, vec![0; *size], 0)
     };
     let bytes = records.iter().map(|(_, size)| size).sum();
-    tracker.add(records.iter().enumerate().map(record).collect(), bytes, 0, Instant::now());
+    tracker.add(records.iter().enumerate().map(record).collect(), bytes, 0, None, Instant::now());
     tracker
 }
 

@@ -17,7 +17,7 @@ fn filled(sizes: &[u64]) -> Tracker {
     let mut tracker = Tracker::new(Position::TrimHorizon);
     let mut from = 0;
     for size in sizes {
-        let range = tracker.add(records(from, *size), 4 * *size as usize, *size, Instant::now());
+        let range = tracker.add(records(from, *size), 4 * *size as usize, *size, None, Instant::now());
         assert_eq!(range, RecordRange { from, to: from + size });
         from += size;
     }
@@ -45,6 +45,27 @@ async fn what_is_done_is_let_go_response_by_response() {
         (after(5), 0, 0)
     );
     assert!(tracker.first_open().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn p1_a_response_is_let_go_of_with_its_last_record_although_an_earlier_one_is_not_done() {
+    let mut tracker = Tracker::new(Position::TrimHorizon);
+    let holds: Vec<Arc<()>> = (0..3).map(|_| Arc::default()).collect();
+    for (at, hold) in holds.iter().enumerate() {
+        let hold: Hold = Box::new(Arc::clone(hold));
+        tracker.add(records(2 * at as u64, 2), 8, 0, Some(hold), Instant::now());
+    }
+    let held = || holds.iter().map(|hold| Arc::strong_count(hold) > 1).collect::<Vec<_>>();
+    tracker.mark_done(RecordRange { from: 1, to: 3 });
+    assert_eq!(held(), [true; 3]);
+    tracker.mark_done(RecordRange::one(3));
+    assert_eq!(held(), [true, false, true]);
+    // A position inside of what is gone, and one past it.
+    tracker.mark_done_through(after(3));
+    assert_eq!((tracker.position(), held()), (after(4), vec![false, false, true]));
+    tracker.mark_done(RecordRange::one(5));
+    tracker.mark_done(RecordRange::one(4));
+    assert_eq!((tracker.position(), held()), (after(6), vec![false; 3]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,10 +116,11 @@ proptest! {
             for number in 0..all {
                 prop_assert_eq!(tracker.is_done(number), done[usize::try_from(number).unwrap()], "{}", number);
                 prop_assert_eq!(tracker.record(number).is_some(), {
-                    // Kept with its response until all before the response's end is done.
+                    // Kept with its response until all of that is done.
                     let mut end = 0;
-                    let response_end = sizes.iter().map(|size| { end += size; end }).find(|end| number < *end);
-                    response_end.is_some_and(|end| end > prefix)
+                    let mut responses = sizes.iter().map(|size| { end += size; end - size..end });
+                    let response = responses.find(|response| response.contains(&number)).unwrap();
+                    response.into_iter().any(|number| !done[usize::try_from(number).unwrap()])
                 });
             }
         }
@@ -114,7 +136,7 @@ async fn c4_a_user_record_passes_no_other_of_its_stream_record() {
         record.sub_sequence_number = Some(sub);
         record
     };
-    tracker.add((0..3).map(part).collect(), 12, 0, Instant::now());
+    tracker.add((0..3).map(part).collect(), 12, 0, None, Instant::now());
     let through = |sub| Position::Sequence(SequenceNumber::from(7), Progress::Through(sub));
     tracker.mark_done(RecordRange::one(0));
     assert_eq!(tracker.position(), through(0));

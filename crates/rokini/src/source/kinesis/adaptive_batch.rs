@@ -8,15 +8,34 @@ use std::time::Duration;
 pub(super) struct AdaptiveBatch {
     most: u16,
     now: u16,
+    /// How many of them fit into the memory there is.
+    fit: u16,
+    /// The memory that a record of the last answer took.
+    each: usize,
 }
+
+/// What a record takes before any was seen.
+const UNSEEN: usize = 10 << 10;
 
 impl AdaptiveBatch {
     pub(super) fn new(most: u16) -> Self {
-        Self { most, now: most }
+        Self { most, now: most, fit: most, each: UNSEEN }
     }
 
     pub(super) fn records(self) -> u16 {
-        self.now
+        self.now.min(self.fit)
+    }
+
+    /// The next answer should take about so much memory at most.
+    pub(super) fn fit_into(&mut self, bytes: usize) {
+        self.fit = u16::try_from(bytes / self.each).unwrap_or(u16::MAX).max(1);
+    }
+
+    /// The last answer had so many records, which take so much memory.
+    pub(super) fn brought(&mut self, records: usize, bytes: usize) {
+        if let Some(each) = bytes.checked_div(records) {
+            self.each = each.max(1);
+        }
     }
 
     /// The answer was not there in time, or broke off.
@@ -65,6 +84,21 @@ mod tests {
                 assert!(arrived > possible / 2, "{most} at most, {millis} ms each: {arrived} of {possible}");
             }
         }
+    }
+
+    #[test]
+    fn it_asks_for_no_more_than_fits() {
+        let mut limit = AdaptiveBatch::new(10_000);
+        limit.fit_into(12 << 20);
+        assert_eq!(limit.records(), 1_228, "before a record was seen");
+        limit.brought(1_000, 1_200_000);
+        limit.fit_into(12 << 20);
+        assert_eq!(limit.records(), 10_000);
+        limit.fit_into(300_000);
+        assert_eq!(limit.records(), 250);
+        limit.brought(0, 0);
+        limit.fit_into(7);
+        assert_eq!(limit.records(), 1);
     }
 
     #[test]

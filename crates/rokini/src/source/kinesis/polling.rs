@@ -195,6 +195,7 @@ impl PollingReader {
         let call = self.client.call(GET_RECORDS, Some(&self.shard));
         let (mut records, bytes) = records(answer.records, &call)?;
         self.limiter.took(now, bytes);
+        self.batch.brought(records.len(), Record::memory_of(&records));
         let end = match answer.next_shard_iterator {
             Some(_) => None,
             None => {
@@ -343,6 +344,17 @@ fn pass_over(mut records: Vec<Record>, opened_at: Position) -> Vec<Record> {
 
 #[async_trait]
 impl ShardReader for PollingReader {
+    async fn ready(&mut self) {
+        tokio::time::sleep_until(self.schedule.next()).await;
+        if let Some(ready) = self.limiter.ready_at(Instant::now()) {
+            tokio::time::sleep_until(ready).await;
+        }
+    }
+
+    fn read_at_most(&mut self, bytes: usize) {
+        self.batch.fit_into(bytes);
+    }
+
     // Cancel safe: nothing moves between an answer and the return, and an iterator can be used again.
     async fn next(&mut self) -> Result<ReadResponse, Error> {
         if self.ended {
