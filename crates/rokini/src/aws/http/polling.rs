@@ -210,7 +210,7 @@ async fn collect(
         match &mut whole {
             // Most answers are one frame, and need no copy.
             None if first.is_empty() && (body.is_end_stream() || announced == Some(data.len())) => {
-                first = data
+                first = data;
             }
             None => {
                 let size = announced.unwrap_or_default().max(first.len() + data.len()).min(MOST_BYTES);

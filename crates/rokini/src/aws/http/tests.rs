@@ -21,6 +21,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 
@@ -181,10 +182,11 @@ async fn a_call_that_is_given_up_takes_its_connection_and_those_as_silent_with_i
     let call = |path| connector.call(get(&server.url(path, false)));
     // Two idle connections.
     let (held, free) = (call("/held"), call("/"));
-    let held = tokio::spawn(held);
+    let tasks = TaskTracker::new();
+    let held = tasks.spawn(held.into_future());
     in_time(async {
         while server.seen.requests().is_empty() {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
@@ -197,7 +199,7 @@ async fn a_call_that_is_given_up_takes_its_connection_and_those_as_silent_with_i
     call("/").await.unwrap();
     assert_eq!(server.seen.connections(), 2, "the other goes on");
     // Given up after a while: the other was as silent.
-    let _ = tokio::spawn(call("/")).await;
+    let _ = tasks.spawn(call("/").into_future()).await;
     assert!(timeout(SECOND * 3 / 2, call("/held")).await.is_err());
     call("/").await.unwrap();
     assert_eq!(server.seen.connections(), 3, "a fresh one");
@@ -233,7 +235,7 @@ async fn no_more_than_64_connections_lead_to_one_server_and_no_call_is_lost() {
         calls.spawn(call.into_future());
     }
     let release = async {
-        while calls.len() > 0 {
+        while !calls.is_empty() {
             tokio::select! {
                 done = calls.join_next() => { done.unwrap().unwrap().unwrap(); }
                 () = tokio::time::sleep(SECOND / 20) => server.seen.released.notify_waiters(),

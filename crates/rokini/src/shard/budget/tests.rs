@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 
@@ -34,12 +35,13 @@ async fn a_read_that_is_given_up_leaves_the_queue_to_the_next() {
     let (mut of_a, mut of_b) = (a.reserve(0).await, b.reserve(0).await);
     of_a.resize(2 * MIB);
     of_b.resize(2 * MIB);
-    let first = tokio::spawn({
+    let tasks = TaskTracker::new();
+    let first = tasks.spawn({
         let a = Arc::clone(&a);
         async move { a.reserve(MIB).await.bytes() }
     });
     tokio::task::yield_now().await;
-    let second = tokio::spawn({
+    let second = tasks.spawn({
         let b = Arc::clone(&b);
         async move { b.reserve(0).await.bytes() }
     });
