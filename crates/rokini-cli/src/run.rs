@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     for warning in files.warnings() {
         context.ui.warn(warning);
     }
-    let result = run_handler(args, kind, files, effective, context).await;
+    let result = Box::pin(run_handler(args, kind, files, effective, context)).await;
     if let Some(traces) = traces
         && let Err(error) = traces.shutdown().await
     {

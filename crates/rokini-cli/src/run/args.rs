@@ -175,7 +175,7 @@ const EXAMPLES: &str = r#"Examples:
   rokini run orders --group billing --handler lines --set concurrency=4 -- python3 bill.py
   rokini run orders --group billing --handler lines --set on_failure=dead_letter \
     --set max_attempts=3 --set dead_letter=file:dead.jsonl -- ./bill
-  rokini run orders --group billing --handler lambda -- python3 -m awslambdaric app.handler
+  rokini run orders -g billing --handler lambda -- python3 -m awslambdaric app.handler
   rokini run orders --group billing --handler http --url http://127.0.0.1:8080/orders
   rokini run orders --group billing --handler multilang -- python3 app.py
   rokini run --properties app.properties

@@ -33,7 +33,7 @@ pub(crate) fn multilang_arguments(arguments: &[OsString]) -> Option<Vec<OsString
             // Logs go to standard error, at a level of `RUST_LOG`.
             "--log-configuration" | "-l" => drop(rest.next()),
             _ => {
-                properties.get_or_insert(argument.clone());
+                properties.get_or_insert_with(|| argument.clone());
             }
         }
     }

@@ -136,7 +136,10 @@ async fn m4_a_program_that_hangs_or_dies_delays_its_own_shard_only() {
         match trick {
             "hang" => assert!(said.contains("did not answer within 2s"), "{said}"),
             "poison" => {
-                assert!(said.contains("ended by itself") && !handled(&local).contains_key("poison"), "{said}")
+                assert!(
+                    said.contains("ended by itself") && !handled(&local).contains_key("poison"),
+                    "{said}"
+                );
             }
             _ => assert!(!said.contains("ended by itself") && said.contains("no such customer"), "{said}"),
         }
