@@ -43,8 +43,8 @@ impl<C> IdleConnections<C> {
         self.0.pop()
     }
 
-    /// A call that began at `since` got no answer in time: closes every connection that has not answered later, since the
-    /// same may have become of it.
+    /// A call got no answer in time: closes every connection that has not answered since then either, as the same may have
+    /// become of it.
     pub(super) fn suspect(&mut self, since: Instant) {
         self.0.retain(|idle| idle.answered >= since);
     }

@@ -81,11 +81,15 @@ struct CallUnderWay<'a> {
 
 impl Drop for CallUnderWay<'_> {
     fn drop(&mut self) {
-        if !self.ended && self.heard.elapsed() >= PATIENCE {
+        // Not only those that were silent since the call began: where one way is cut, answers under way still arrive.
+        let lately = Instant::now().checked_sub(PATIENCE).filter(|lately| self.heard <= *lately);
+        if !self.ended
+            && let Some(lately) = lately
+        {
             tracing::debug!(
-                "a call was given up without its answer: connections that were silent for as long are closed"
+                "a call was given up without its answer: connections that are as silent are closed"
             );
-            self.origin.idle().suspect(self.heard);
+            self.origin.idle().suspect(lately);
         }
     }
 }
