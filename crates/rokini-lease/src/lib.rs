@@ -28,7 +28,8 @@ pub use clock::{ClockSource, WallClock};
 pub use duty::{duty_rank, interval_number, stable_hash};
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
 pub use member::{
-    HandedOver, HeartbeatStats, JoinError, Lease, Member, MemberConfig, MemberEvent, MemberEvents, Validity,
+    HandedOver, HeartbeatStats, JoinError, Lease, Member, MemberConfig, MemberEvent, MemberEvents,
+    StreamAbility, Validity,
 };
 pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
 pub use plan::{AssignmentPolicy, CustomAssignment, Move, PLAN_VERSION, plan};

@@ -17,6 +17,7 @@ use crate::row::GroupView;
 use crate::store::{LeaseStore, LeaseStoreExt};
 use crate::types::{GroupId, StreamId, WorkerId, WorkerName};
 
+mod ability;
 mod acquire;
 mod calls;
 mod config;
@@ -32,6 +33,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use ability::StreamAbility;
 pub use config::MemberConfig;
 pub use events::{MemberEvent, MemberEvents};
 pub use heartbeat_stats::HeartbeatStats;
@@ -100,6 +102,12 @@ impl Member {
     /// heartbeat, which is made at once.
     pub fn set_streams(&self, streams: Option<BTreeSet<StreamId>>) {
         self.state.set_streams(streams);
+    }
+
+    /// This worker's ability to read a stream.
+    #[must_use]
+    pub fn ability(&self, stream: &StreamId) -> StreamAbility {
+        StreamAbility::new(Arc::clone(&self.state), stream.clone())
     }
 
     /// Takes no more leases, and asks the tasks of those held to hand over: every [`Lease`] sees

@@ -6,13 +6,15 @@
 mod custom;
 mod even;
 mod fleet;
+mod line;
 mod policy;
 #[cfg(test)]
 mod tests;
 mod weighted;
 
-pub(crate) use fleet::active;
 use fleet::{Fleet, Placement};
+pub(crate) use fleet::{active, died_young};
+pub(crate) use line::may_take;
 pub use policy::{AssignmentPolicy, CustomAssignment};
 
 use crate::row::GroupView;
@@ -59,6 +61,11 @@ pub(crate) fn plan_or_refuse(view: &GroupView, policy: &AssignmentPolicy) -> (Ve
         AssignmentPolicy::Even => (even::spread(&fleet), None),
         AssignmentPolicy::Throughput => (weighted::spread(&fleet), None),
         AssignmentPolicy::Custom(policy) => custom::spread(&fleet, view, policy),
+    };
+    // A cap is no reason to leave a lease with nobody.
+    let wanted = match fleet.uncapped(&wanted) {
+        Some(fleet) => even::place(&fleet),
+        None => wanted,
     };
     let name = |worker: usize| fleet.workers[worker].id.clone();
     let moves = fleet.leases.iter().zip(wanted).filter_map(|(lease, to)| {

@@ -121,12 +121,15 @@ kinds_of_rows! {
     Worker(WorkerRow) |row| row;
 }
 
-/// A stored row that this version cannot read. What it is about is left alone.
+/// A stored row that this version cannot read. It exists all the same: a lease that somebody has and that is not finished,
+/// a worker that lives. Whatever it is about is left alone, and nothing else is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnreadableRow {
     /// The row's key in the store.
     pub row: String,
+    /// The same as a key; `None` where that cannot be read either.
+    pub key: Option<RowKey>,
     /// What is wrong with it.
     pub problem: String,
 }
@@ -169,7 +172,32 @@ impl FromIterator<Row> for GroupView {
     }
 }
 
+impl UnreadableRow {
+    /// A row by its key in the store.
+    #[must_use]
+    pub fn new(row: String, problem: String) -> Self {
+        let key = row.parse().ok();
+        Self { row, key, problem }
+    }
+}
+
 impl GroupView {
+    /// The leases whose rows cannot be read.
+    pub fn unreadable_leases(&self) -> impl Iterator<Item = &LeaseKey> {
+        self.unreadable.iter().filter_map(|row| match &row.key {
+            Some(RowKey::Lease(key)) => Some(key),
+            _ => None,
+        })
+    }
+
+    /// The workers whose rows cannot be read.
+    pub fn unreadable_workers(&self) -> impl Iterator<Item = &WorkerId> {
+        self.unreadable.iter().filter_map(|row| match &row.key {
+            Some(RowKey::Worker(id)) => Some(id),
+            _ => None,
+        })
+    }
+
     /// Puts workers, leases and streams in the order of their keys.
     pub fn sort(&mut self) {
         self.workers.sort_by(|a, b| a.id.cmp(&b.id));

@@ -33,6 +33,9 @@ pub enum LeaseUpdate {
         /// The new epoch is `seen + 1`, or this where it is higher: the time in milliseconds since the Unix epoch, so that
         /// a lease that was deleted and made anew does not repeat the epochs of the one before.
         at_least: Epoch,
+        /// Until when everything that arrived in the shard was done, as the row of its dead owner says; it is stored
+        /// in place of what is. `None` where nothing later is known.
+        caught_up_millis: Option<u64>,
     },
     /// Store a position under `owner` and `epoch`. Never lowers it.
     Checkpoint {
@@ -124,11 +127,14 @@ impl LeaseUpdate {
         let mut next = row.clone();
         let held = |owner: &WorkerId, epoch: &Epoch| row.owner.as_ref() == Some(owner) && row.epoch == *epoch;
         match self {
-            Self::Acquire { by, seen, at_least } => {
+            Self::Acquire { by, seen, at_least, caught_up_millis } => {
                 (row.epoch == *seen && !row.position.is_shard_end()).then_some(())?;
                 next.owner = Some(by.clone());
                 next.epoch = seen.next().max(*at_least);
                 next.claim = None;
+                if caught_up_millis.is_some() {
+                    next.metadata.caught_up_millis = *caught_up_millis;
+                }
             }
             Self::Checkpoint { owner, epoch, position, at, metadata, settles } => {
                 (held(owner, epoch) && *position >= row.position).then_some(())?;
@@ -195,7 +201,7 @@ impl LeaseUpdate {
     #[must_use]
     pub fn took_effect(&self, row: &LeaseRow) -> bool {
         match self {
-            Self::Acquire { by, seen, at_least } => {
+            Self::Acquire { by, seen, at_least, .. } => {
                 row.owner.as_ref() == Some(by) && row.epoch == seen.next().max(*at_least)
             }
             Self::Checkpoint { owner, epoch, position, .. } => {

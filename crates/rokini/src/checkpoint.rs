@@ -229,6 +229,12 @@ impl Checkpointer {
         self.state.lock().frozen = true;
     }
 
+    /// Writes by itself again.
+    pub(crate) fn thaw(&self) {
+        self.state.lock().frozen = false;
+        self.changed.notify_one();
+    }
+
     /// The store has this position.
     pub(crate) fn mark_stored(&self, position: Position) {
         let mut state = self.state.lock();

@@ -3,9 +3,11 @@
 pub(crate) mod budget;
 mod calls;
 mod dispatcher;
+mod drain;
 mod fetch;
 pub(crate) mod held_shard;
 pub(crate) mod observer;
+mod probe;
 pub(crate) mod progress;
 pub(crate) mod resources;
 pub(crate) mod status;

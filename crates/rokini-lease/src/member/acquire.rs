@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use crate::position::Position;
 use crate::row::{LeaseRow, Notification};
 use crate::store::LeaseStoreExt;
-use crate::types::LeaseKey;
+use crate::types::{LeaseKey, WorkerId};
 use crate::update::LeaseUpdate;
 use crate::write::WriteOutcome;
 
@@ -46,12 +46,22 @@ pub(super) async fn acquire(state: &Arc<MemberState>, row: &LeaseRow) -> Result<
     if !state.is_valid() || !parents_are_done(state, row).await? {
         return Ok(());
     }
-    let at_least = state.epoch_floor(&row.key);
-    let update = LeaseUpdate::Acquire { by: state.me.clone(), seen: row.epoch, at_least };
+    let update = acquisition(state, row, state.me.clone());
     if let WriteOutcome::Applied { after, .. } = update_lease(state, &row.key, &update).await? {
         state.grant(after);
     }
     Ok(())
+}
+
+/// The write that gives a lease, whose owner is dead or nobody, to a worker.
+pub(super) fn acquisition(state: &MemberState, row: &LeaseRow, by: WorkerId) -> LeaseUpdate {
+    let view = state.view();
+    let owner = view.workers.iter().find(|worker| Some(&worker.id) == row.owner.as_ref());
+    let told = owner.and_then(|owner| owner.report.caught_up.get(&row.key.stream)).copied();
+    // Of a shard that was never read there is nothing to be caught up with.
+    let read = matches!(row.position, Position::Sequence(..));
+    let caught_up_millis = told.filter(|told| read && Some(*told) > row.metadata.caught_up_millis);
+    LeaseUpdate::Acquire { by, seen: row.epoch, at_least: state.epoch_floor(&row.key), caught_up_millis }
 }
 
 /// Whether a shard may begin: the listing may show a child before its parents, so they are read. Past its first

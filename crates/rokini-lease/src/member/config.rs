@@ -8,7 +8,7 @@ use crate::process::ProcessIdentity;
 use crate::row::{PlanId, ROW_FORMAT, WorkerReport};
 use crate::types::StreamId;
 
-/// How a worker takes part in its group. All workers of a group should have the same `failover`.
+/// How a worker takes part in its group.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MemberConfig {
@@ -20,7 +20,8 @@ pub struct MemberConfig {
     /// Time between full listings in a quiet fleet, which mend whatever hints were lost. Default 30 s. Longer, up to
     /// 10 minutes, where workers times leases exceed 150,000: the group's listings then read 250 units a second.
     pub reconcile: Duration,
-    /// How leases are spread. Default: evenly. Must be the same for all workers of the group.
+    /// How leases are spread. Default: evenly. While the workers of a group differ in it, all of
+    /// them spread evenly.
     pub policy: AssignmentPolicy,
     /// The most leases this worker takes. Default: no limit.
     pub max_leases: Option<u32>,

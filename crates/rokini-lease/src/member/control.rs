@@ -8,6 +8,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::evidence::Evidence;
+use self::free_leases::FreeLeases;
 use super::calls::{notify, pass_over_unreadable};
 use super::state::{MemberState, PendingWork};
 use crate::error::StoreError;
@@ -17,7 +19,9 @@ use crate::types::{LeaseKey, WorkerId};
 use crate::watch::FleetWatch;
 
 mod assignment;
+mod evidence;
 mod fencing;
+mod free_leases;
 mod reconcile;
 
 /// The longest time between two full listings that the size of a group asks for.
@@ -31,6 +35,8 @@ pub(super) async fn run(state: Arc<MemberState>, rng: StdRng) {
         urgent: false,
         earliest_full: Instant::now(),
         free_before: BTreeMap::new(),
+        free_leases: FreeLeases::default(),
+        evidence: Evidence::default(),
         unreadable: Vec::new(),
         refused: None,
         rng,
@@ -76,6 +82,8 @@ struct Control {
     earliest_full: Instant,
     /// Free leases that fell to others at the last look.
     free_before: BTreeMap<LeaseKey, WorkerId>,
+    free_leases: FreeLeases,
+    evidence: Evidence,
     /// Rows that could not be read at the last look, so that each is reported once.
     unreadable: Vec<UnreadableRow>,
     /// Why the last plan of the user's own policy was refused, so that each reason is reported once.

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::error::LostCause;
 use crate::position::Position;
@@ -25,7 +27,21 @@ pub(super) struct Hold {
     pub(super) writing: tokio::sync::Mutex<()>,
     pub(super) lost: watch::Sender<Option<LostCause>>,
     pub(super) yielding: watch::Sender<Option<YieldRequest>>,
+    /// After a hand-over that was not done in its time.
+    rest: Mutex<Rest>,
 }
+
+/// How long claims on a lease are left waiting whose last hand-over was withdrawn.
+#[derive(Default)]
+struct Rest {
+    withdrawn: u32,
+    until: Option<Instant>,
+}
+
+/// The first rest after a hand-over that was withdrawn. Each further one is twice as long as the one before, up to
+/// [`LONGEST_REST`]: what could not be done in its time may be done in it later, and costs a pause of reading each time.
+const FIRST_REST: Duration = Duration::from_secs(60);
+const LONGEST_REST: Duration = Duration::from_secs(300);
 
 /// What this worker knows to be on the row.
 pub(super) struct Stored {
@@ -60,6 +76,15 @@ impl fmt::Debug for Hold {
     }
 }
 
+/// Until when everything that arrived is done, as the row says.
+fn caught_up(row: &LeaseRow) -> Option<u64> {
+    match row.position {
+        Position::Sequence(..) => row.metadata.record_arrival_millis.max(row.metadata.caught_up_millis),
+        Position::AtTimestamp(millis) => Some(millis),
+        Position::TrimHorizon | Position::ShardEnd => None,
+    }
+}
+
 impl Hold {
     pub(super) fn new(row: LeaseRow) -> Self {
         Self {
@@ -70,12 +95,13 @@ impl Hold {
                 pending: row.pending.clone(),
                 uncertain: None,
             }),
-            caught_up: AtomicU64::new(0),
+            caught_up: AtomicU64::new(caught_up(&row).unwrap_or_default()),
             pause: watch::Sender::new(Pause { lease: row.paused, group: false }),
             row,
             writing: tokio::sync::Mutex::default(),
             lost: watch::Sender::new(None),
             yielding: watch::Sender::new(None),
+            rest: Mutex::default(),
         }
     }
 
@@ -100,6 +126,27 @@ impl Hold {
         self.yielding.send_replace(Some(YieldRequest { to }));
     }
 
+    /// Somebody has a claim on it. Left waiting while a hand-over is under way, and for a while after one that was
+    /// withdrawn.
+    pub(super) fn claimed(&self, by: WorkerId) {
+        let rests = lock(&self.rest).until.is_some_and(|until| Instant::now() < until);
+        if !rests && !self.is_yielding() {
+            self.request_yield(Some(by));
+        }
+    }
+
+    /// Ends a hand-over that was not done in its time. To whom it was to go.
+    pub(super) fn withdraw(&self) -> Option<WorkerId> {
+        let to = self.yielding.borrow().as_ref()?.to.clone()?;
+        {
+            let mut rest = lock(&self.rest);
+            let length = FIRST_REST.saturating_mul(1 << rest.withdrawn.min(8)).min(LONGEST_REST);
+            *rest = Rest { withdrawn: rest.withdrawn + 1, until: Some(Instant::now() + length) };
+        }
+        self.yielding.send_replace(None);
+        Some(to)
+    }
+
     pub(super) fn is_yielding(&self) -> bool {
         self.yielding.borrow().is_some()
     }
@@ -117,6 +164,11 @@ impl Hold {
     }
 
     pub(super) fn with_stored<T>(&self, with: impl FnOnce(&mut Stored) -> T) -> T {
-        with(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut lock(&self.stored))
     }
+}
+
+/// State behind these locks is whole after each statement, so a poisoned lock is taken over.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::{Duration, Instant, sleep};
 
+use super::ability::StreamAbility;
 use super::acquire::take_children;
 use super::calls::{notify, update_lease};
 use super::hold::Hold;
@@ -131,6 +132,12 @@ impl Lease {
         Validity { state: Arc::clone(&self.state), hold: Arc::clone(&self.hold) }
     }
 
+    /// This worker's ability to read the stream, for those who find out.
+    #[must_use]
+    pub fn ability(&self) -> StreamAbility {
+        StreamAbility::new(Arc::clone(&self.state), self.hold.key.stream.clone())
+    }
+
     /// Waits out a time in which heartbeats do not arrive.
     ///
     /// # Errors
@@ -162,6 +169,35 @@ impl Lease {
         let mut yielding = self.hold.yielding.subscribe();
         // The sender lives in `self.hold`, so waiting cannot fail.
         let _ = yielding.wait_for(Option::is_some).await;
+    }
+
+    /// How long a hand-over that was asked for may keep the shard from being read: the failover time, after which a worker
+    /// that died would have been replaced. After that, [`Lease::withdraw_hand_over`].
+    #[must_use]
+    pub fn hand_over_limit(&self) -> Duration {
+        self.state.config.failover
+    }
+
+    /// Ends a hand-over that is not done in its time, so that the shard is read on: the claim on the lease goes, and
+    /// further ones wait for a minute, longer after each. `false` where the lease has to leave in any case: this worker
+    /// leaves, or does not read the stream any more, or nothing was asked for. [`Lease::yield_requested`] resolves again
+    /// with the next claim that counts.
+    pub async fn withdraw_hand_over(&self) -> bool {
+        let (state, hold) = (&self.state, &self.hold);
+        if state.leaving.is_cancelled() || !state.reads(&hold.key.stream) {
+            return false;
+        }
+        let Some(by) = hold.withdraw() else { return false };
+        tracing::debug!(lease = %hold.key, to = %by, "a hand-over was not done in its time, and is withdrawn");
+        // A claim that stays is left waiting as well.
+        if let Err(error) = self.write(&LeaseUpdate::Unclaim { by }).await {
+            tracing::debug!(lease = %hold.key, %error, "the claim on a lease could not be removed");
+        }
+        // Between the look above and now it may have been asked to leave after all.
+        if state.leaving.is_cancelled() || !state.reads(&hold.key.stream) {
+            hold.request_yield(None);
+        }
+        true
     }
 
     /// Asks for this lease to go to the least loaded live worker that reads the stream and has room:
@@ -339,7 +375,8 @@ impl Lease {
             return Err(LeaseError::Lost(cause));
         }
         let (store, group) = (&self.state.store, &self.state.group);
-        let inserts: Vec<_> = children.iter().map(|child| store.insert_lease(group, child)).collect();
+        let inserts: Vec<_> =
+            children.iter().map(|child| store.insert_lease_if_missing(group, child)).collect();
         stream::iter(inserts).buffer_unordered(INSERTS_AT_ONCE).try_collect::<Vec<_>>().await?;
         self.state.give_up(&self.hold);
         let update = LeaseUpdate::Finish {
@@ -360,7 +397,7 @@ impl Lease {
         let leaves = self.state.leaving.is_cancelled() || !self.state.reads(stream);
         let to = if leaves { self.state.next_successor(stream) } else { asked }?;
         match self.state.store.worker(&self.state.group, &to).await {
-            Ok(Some(row)) if row.state == WorkerState::Alive => Some(to),
+            Ok(Some(row)) if row.state == WorkerState::Alive && row.reads(stream) => Some(to),
             _ => None,
         }
     }

@@ -18,6 +18,7 @@ use super::hold::Hold;
 use super::outbox::Outbox;
 use crate::clock::{ClockReading, WallClock};
 use crate::error::LostCause;
+use crate::position::Position;
 use crate::row::{GroupRow, GroupView, LeaseRow, Notification, WorkerReport, WorkerRow, WorkerState};
 use crate::store::LeaseStore;
 use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
@@ -280,6 +281,38 @@ impl MemberState {
         self.request_reconcile();
     }
 
+    /// Whether this worker can read the stream at present. What it has of one that it cannot read goes to those who can.
+    pub(super) fn set_able(&self, stream: &StreamId, able: bool) {
+        let changed = {
+            let mut unable = lock(&self.unable);
+            if able { unable.remove(stream) } else { unable.insert(stream.clone()) }
+        };
+        if !changed {
+            return;
+        }
+        if !able {
+            self.set_successors(&self.view().workers);
+            for hold in self.holds().iter().filter(|hold| hold.key.stream == *stream && !hold.is_yielding()) {
+                if let Some(to) = self.next_successor(stream) {
+                    hold.request_yield(Some(to));
+                }
+            }
+        }
+        self.heartbeat_requested.notify_one();
+        self.request_reconcile();
+    }
+
+    pub(super) fn is_able(&self, stream: &StreamId) -> bool {
+        !lock(&self.unable).contains(stream)
+    }
+
+    /// Whether another worker reads the stream and is able to, as far as the last listing shows.
+    pub(super) fn others_read(&self, stream: &StreamId) -> bool {
+        let able =
+            |row: &WorkerRow| row.state == WorkerState::Alive && row.id != self.me && row.reads(stream);
+        self.view().workers.iter().any(able)
+    }
+
     /// What the next heartbeat says of this worker.
     pub(super) fn report(&self) -> WorkerReport {
         WorkerReport {
@@ -294,7 +327,10 @@ impl MemberState {
     fn caught_up(&self) -> BTreeMap<StreamId, u64> {
         let mut until: BTreeMap<&StreamId, Option<u64>> = BTreeMap::new();
         let holds = lock(&self.holds);
-        for hold in holds.held.values() {
+        // Of a shard that was never read a successor needs no such time.
+        let read =
+            |hold: &&Arc<Hold>| hold.caught_up().is_some() || hold.row.position != Position::TrimHorizon;
+        for hold in holds.held.values().filter(read) {
             let of_all = until.entry(&hold.key.stream).or_insert(Some(u64::MAX));
             *of_all = of_all.zip(hold.caught_up()).map(|(all, one)| all.min(one));
         }

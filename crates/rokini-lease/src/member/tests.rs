@@ -20,10 +20,13 @@ use crate::store::{FaultTarget, FaultyStore, LeaseStore, Listing, MemoryStore, S
 use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerName};
 use crate::update::{LeaseUpdate, WorkerUpdate};
 
+mod ability;
+mod free;
 mod operator;
 mod recurring;
 mod safety;
 mod streams;
+mod unreadable;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -257,7 +260,8 @@ async fn l1_a_killed_workers_leases_are_taken_after_the_failover_time_and_not_be
     assert_eq!(counts(&workers.iter().collect::<Vec<_>>()), vec![2, 2], "not before");
     live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 4 * SECOND).await;
     assert_eq!(counts(&workers.iter().collect::<Vec<_>>()), vec![3, 3]);
-    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 60 * SECOND).await;
+    // It died young, which is remembered for twelve failover times.
+    live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 160 * SECOND).await;
     let rows = store.list(&group(), Listing::Workers).await.unwrap().workers;
     assert!(rows.iter().all(|row| row.state == WorkerState::Alive), "the fenced row is retired: {rows:?}");
 }

@@ -13,6 +13,8 @@ pub(super) struct Fleet<'a> {
     pub(super) leases: Vec<Lease<'a>>,
     /// For each stream the workers that read it.
     pub(super) readers: Vec<Vec<usize>>,
+    /// The most leases a newcomer may have where workers die young.
+    caps: Vec<usize>,
 }
 
 #[derive(Clone)]
@@ -41,18 +43,20 @@ impl<'a> Fleet<'a> {
             view.workers.iter().filter(|row| row.state == WorkerState::Alive).collect();
         let index: BTreeMap<&WorkerId, usize> =
             workers.iter().enumerate().map(|(n, row)| (&row.id, n)).collect();
-        let leaving: HashSet<&WorkerId> =
-            view.workers.iter().filter(|row| row.state == WorkerState::Leaving).map(|row| &row.id).collect();
+        let leaving = view.workers.iter().filter(|row| row.state == WorkerState::Leaving).map(|row| &row.id);
+        // What they have is theirs to place, or nobody can tell whether they live.
+        let left_alone: HashSet<&WorkerId> = leaving.chain(view.unreadable_workers()).collect();
+        let is_left_alone = |id: &Option<WorkerId>| id.as_ref().is_some_and(|id| left_alone.contains(id));
 
-        let mut fleet = Self { workers, leases: Vec::new(), readers: Vec::new() };
+        let caps = caps(view, &workers);
+        let mut fleet = Self { workers, leases: Vec::new(), readers: Vec::new(), caps };
         let mut streams: BTreeMap<&StreamId, usize> = BTreeMap::new();
         for row in active(view) {
             let stream = *streams.entry(&row.key.stream).or_insert_with(|| {
-                let reading = |n: &usize| fleet.workers[*n].reads(&row.key.stream);
-                fleet.readers.push((0..fleet.workers.len()).filter(reading).collect());
+                fleet.readers.push(readers(&fleet.workers, &row.key.stream));
                 fleet.readers.len() - 1
             });
-            let reads = |n: &usize| fleet.workers[*n].reads(&row.key.stream);
+            let reads = |n: &usize| fleet.readers[stream].binary_search(n).is_ok();
             let named = |id: &Option<WorkerId>| id.as_ref().and_then(|id| index.get(id)).copied();
             let owner = named(&row.owner);
             // A claim of the dead binds nobody, nor does one of a worker that does not read the stream any more.
@@ -60,7 +64,7 @@ impl<'a> Fleet<'a> {
                 (Some(worker), owner) => Placement::Held { worker, pending: owner != Some(worker) },
                 (None, Some(worker)) if reads(&worker) => Placement::Held { worker, pending: false },
                 (None, Some(worker)) => Placement::Stray(worker),
-                (None, None) if row.owner.as_ref().is_some_and(|id| leaving.contains(id)) => continue,
+                (None, None) if is_left_alone(&row.owner) => continue,
                 (None, None) => Placement::Unassigned,
             };
             fleet.leases.push(Lease { row, stream, placement });
@@ -70,8 +74,58 @@ impl<'a> Fleet<'a> {
 
     /// The most leases this worker takes.
     pub(super) fn limit(&self, worker: usize) -> usize {
-        self.workers[worker].max_leases.map_or(usize::MAX, |limit| limit as usize)
+        let limit = self.workers[worker].max_leases.map_or(usize::MAX, |limit| limit as usize);
+        limit.min(self.caps[worker])
     }
+
+    /// The same without the caps of newcomers, and every lease where a plan has put it: `None` where it found no place.
+    pub(super) fn uncapped(&self, placed: &[Option<usize>]) -> Option<Self> {
+        let capped = self.caps.iter().any(|cap| *cap < usize::MAX);
+        if !capped || placed.iter().all(Option::is_some) {
+            return None;
+        }
+        let mut fleet = Self { caps: vec![usize::MAX; self.caps.len()], ..self.clone() };
+        for (lease, worker) in fleet.leases.iter_mut().zip(placed) {
+            lease.placement = match worker {
+                Some(worker) => Placement::Held { worker: *worker, pending: false },
+                None => Placement::Unassigned,
+            };
+        }
+        Some(fleet)
+    }
+}
+
+/// The workers that read a stream and are able to. Where none of them is able, all of them: they go on trying.
+fn readers(workers: &[&WorkerRow], stream: &StreamId) -> Vec<usize> {
+    let all = || (0..workers.len()).filter(|n| workers[*n].subscribes(stream));
+    let able: Vec<usize> = all().filter(|n| workers[*n].reads(stream)).collect();
+    if able.is_empty() { all().collect() } else { able }
+}
+
+/// So many failover times after its start a worker is trusted like any other.
+const TRUSTED_AFTER: u32 = 6;
+
+fn is_young(row: &WorkerRow) -> bool {
+    row.age() < row.report.failover.saturating_mul(TRUSTED_AFTER)
+}
+
+/// Whether the worker was declared dead before it was trusted.
+pub(crate) fn died_young(row: &WorkerRow) -> bool {
+    row.state == WorkerState::Fenced && is_young(row)
+}
+
+/// Where workers die young, newcomers get little until they have lived for a while: one lease at first, twice as many
+/// after each failover time, in which the leases of one that died would have been with nobody.
+fn caps(view: &GroupView, workers: &[&WorkerRow]) -> Vec<usize> {
+    let suspicious = view.workers.iter().any(died_young);
+    let cap = |row: &&WorkerRow| match suspicious && is_young(row) {
+        true => {
+            let lived = row.age().as_millis() / row.report.failover.as_millis().max(1);
+            1 << u32::try_from(lived).unwrap_or(TRUSTED_AFTER).min(TRUSTED_AFTER)
+        }
+        false => usize::MAX,
+    };
+    workers.iter().map(cap).collect()
 }
 
 /// The leases that can be worked on: not ended, and begun already or with every parent finished or unknown. A shard
@@ -81,7 +135,10 @@ pub(crate) fn active(view: &GroupView) -> impl Iterator<Item = &LeaseRow> {
         .leases
         .iter()
         .filter(|lease| !lease.position.is_shard_end())
-        .map(|lease| (lease.key.stream.as_str(), lease.key.shard.as_str()))
+        .map(|lease| &lease.key)
+        // Nobody can tell.
+        .chain(view.unreadable_leases())
+        .map(|key| (key.stream.as_str(), key.shard.as_str()))
         .collect();
     view.leases.iter().filter(move |lease| {
         let stream = lease.key.stream.as_str();

@@ -5,10 +5,11 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::row::GroupView;
+use crate::row::{GroupView, WorkerRow, WorkerState};
 use crate::types::{LeaseKey, WorkerId};
 
-/// How leases are spread over the workers that read their stream. Must be the same for all workers of a group.
+/// How leases are spread over the workers that read their stream. Should be the same for all workers of a group: while it is
+/// not, as in a rolling change, all of them spread evenly.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum AssignmentPolicy {
@@ -51,6 +52,14 @@ impl AssignmentPolicy {
         assign: impl Fn(&GroupView) -> BTreeMap<LeaseKey, WorkerId> + Send + Sync + 'static,
     ) -> Self {
         Self::Custom(CustomAssignment { name: name.into(), assign: Arc::new(assign) })
+    }
+
+    /// The policy that a fleet goes by: its own where every worker says the same, and [`AssignmentPolicy::Even`] while they
+    /// do not, as in a rolling change: two policies would pass leases to and fro.
+    pub(crate) fn agreed(&self, workers: &[WorkerRow]) -> &Self {
+        let name = self.name();
+        let differs = |row: &WorkerRow| row.state == WorkerState::Alive && row.report.plan.policy != name;
+        if workers.iter().any(differs) { &Self::Even } else { self }
     }
 
     /// Its name, by which workers tell each other how they place leases: `even`, `throughput`, or `custom:` and the name

@@ -463,3 +463,73 @@ proptest! {
         }
     }
 }
+
+fn holders(view: &GroupView) -> BTreeMap<LeaseKey, WorkerId> {
+    let mut holders: BTreeMap<LeaseKey, WorkerId> =
+        view.leases.iter().filter_map(|row| Some((row.key.clone(), row.owner.clone()?))).collect();
+    holders.extend(plan(view, &AssignmentPolicy::default()).into_iter().map(|to_do| (to_do.key, to_do.to)));
+    holders
+}
+
+fn count_of(holders: &BTreeMap<LeaseKey, WorkerId>, n: usize) -> usize {
+    holders.values().filter(|id| **id == worker(n)).count()
+}
+
+#[test]
+fn l11_nothing_of_a_stream_falls_to_a_worker_that_cannot_read_it() {
+    let mut view = view(2, (0..8).map(|n| lease(n, Some(n % 2))).collect());
+    view.workers[0].report.unable = [key(0).stream].into();
+    let after = holders(&view);
+    assert_eq!((count_of(&after, 0), count_of(&after, 1)), (0, 8), "what it has goes");
+    for row in &mut view.leases {
+        row.owner = Some(worker(1));
+    }
+    assert!(plan(&view, &AssignmentPolicy::default()).is_empty(), "and does not come back");
+    view.workers[0].report.unable.clear();
+    assert_eq!(count_of(&holders(&view), 0), 4, "until it can again");
+    // Where nobody can, nothing moves, and what is free is shared.
+    for row in &mut view.workers {
+        row.report.unable = [key(0).stream].into();
+    }
+    assert_eq!(count_of(&holders(&view), 0), 4);
+}
+
+#[test]
+fn l12_where_workers_die_young_newcomers_get_little_until_they_are_older() {
+    let seconds = std::time::Duration::from_secs;
+    let mut view = view(11, (0..100).map(|n| lease(n, Some(n % 10))).collect());
+    for row in &mut view.workers {
+        row.report.age = Some(seconds(86_400));
+    }
+    view.workers[10].report.age = Some(seconds(0));
+    assert_eq!(count_of(&holders(&view), 10), 9, "a newcomer gets its share at once");
+    let mut dead = WorkerRow::joining(worker(99), None);
+    (dead.state, dead.report.age) = (WorkerState::Fenced, Some(seconds(3)));
+    view.workers.push(dead);
+    for (age, most) in [(0, 1), (9, 1), (10, 2), (20, 4), (30, 8), (40, 9), (60, 9)] {
+        view.workers[10].report.age = Some(seconds(age));
+        assert_eq!(count_of(&holders(&view), 10), most, "{age} s");
+    }
+    view.workers[10].report.age = Some(seconds(0));
+    view.workers[11].report.age = Some(seconds(3_600));
+    assert_eq!(count_of(&holders(&view), 10), 9, "who dies old makes nobody suspicious");
+    view.workers[11].report.age = Some(seconds(3));
+    view.workers.iter_mut().for_each(|row| row.report.age = Some(seconds(1)));
+    view.leases.iter_mut().for_each(|row| row.owner = None);
+    let after = holders(&view);
+    assert_eq!(after.len(), 100, "a cap is no reason to leave a lease with nobody");
+    assert!((0..11).all(|n| (9..=10).contains(&count_of(&after, n))));
+}
+
+#[test]
+fn c15_what_cannot_be_read_exists_and_is_owned() {
+    let unreadable = |row: String| crate::row::UnreadableRow::new(row, "damaged".to_owned());
+    let parent = key(0);
+    let child = lease(1, None).with_parents(vec![parent.shard.clone()]);
+    let mut view = view(2, vec![child, lease(2, Some(7)), lease(3, None)]);
+    view.unreadable =
+        vec![unreadable(format!("lease#{parent}")), unreadable(format!("worker#{}", worker(7)))];
+    let moves = plan(&view, &AssignmentPolicy::default());
+    let moved: Vec<&LeaseKey> = moves.iter().map(|to_do| &to_do.key).collect();
+    assert_eq!(moved, [&key(3)], "a child waits for its parent, and what somebody has stays with it");
+}

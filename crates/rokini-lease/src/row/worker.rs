@@ -161,11 +161,16 @@ impl WorkerRow {
         }
     }
 
+    /// Whether it reads the stream, able to at present or not.
+    #[must_use]
+    pub fn subscribes(&self, stream: &StreamId) -> bool {
+        self.streams.as_ref().is_none_or(|streams| streams.contains(stream))
+    }
+
     /// Whether leases of this stream may fall to it: it reads the stream, and is able to.
     #[must_use]
     pub fn reads(&self, stream: &StreamId) -> bool {
-        self.streams.as_ref().is_none_or(|streams| streams.contains(stream))
-            && !self.report.unable.contains(stream)
+        self.subscribes(stream) && !self.report.unable.contains(stream)
     }
 
     /// How long it has taken part, as far as its row tells: where it does not say so, as long as its heartbeats took at

@@ -28,6 +28,7 @@ mod races;
 mod rows;
 mod sequences;
 mod suite;
+mod unreadable;
 
 pub use suite::{Report, Suite};
 
@@ -42,6 +43,7 @@ impl Suite {
         rows::run(self).await;
         groups::run(self).await;
         listings::run(self).await;
+        unreadable::run(self).await;
         let report = sequences::run(self).await;
         races::run(self).await;
         report

@@ -30,7 +30,10 @@ use crate::write::{RowOutcome, RowWrite};
 ///   [`StoreError::is_ambiguous`]; the caller settles it by a read.
 /// - **Whole listings.** Listings page inside; a listing that cannot be completed is an error, never a part. Workers,
 ///   leases and streams come in the order of their keys, as [`GroupView`] collects them. A row that cannot be read is
-///   left out and named in [`GroupView::unreadable`].
+///   left out and named in [`GroupView::unreadable`], with its key.
+/// - **Unreadable rows.** A row of a newer version, or a damaged one, exists: reading it is an error of the kind
+///   [`InvalidRow`](crate::StoreErrorKind::InvalidRow), an insert under its key is refused or such an error, and changes
+///   nothing. It can be deleted. What a reader can do without is read leniently.
 /// - **Separate groups.** Nothing done for one group reads or changes a row of another.
 /// - **Bounded.** Every call ends within the store's own timeouts; cancelling a call by dropping its future may leave its
 ///   write applied.

@@ -61,6 +61,21 @@ pub trait LeaseStoreExt: LeaseStore {
         write_as(self, group, RowWrite::Insert(row.clone().into()))
     }
 
+    /// Inserts a lease where there is none. Whether it was missing: a row that cannot be read is there.
+    fn insert_lease_if_missing(
+        &self,
+        group: &GroupId,
+        row: &LeaseRow,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move {
+            match self.insert_lease(group, row).await {
+                Ok(outcome) => Ok(outcome.is_applied()),
+                Err(error) if error.kind() == StoreErrorKind::InvalidRow => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
+    }
+
     /// Inserts a stream row. Refused when the row exists: the first writer decides for the group.
     fn insert_stream(
         &self,

@@ -5,8 +5,13 @@ use rokini_lease::{CountingStore, FaultTarget, FaultyStore, MemoryStore, StoreFa
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_memory_store_keeps_the_contract() {
-    let store = CountingStore::new(MemoryStore::new());
-    let report = Suite::new(Arc::new(store.clone())).run().await;
+    let inner = MemoryStore::new();
+    let store = CountingStore::new(inner.clone());
+    let suite = Suite::new(Arc::new(store.clone())).damage(move |group, key| {
+        inner.damage(&group, &key, true);
+        std::future::ready(())
+    });
+    let report = suite.run().await;
     eprintln!("{report:?}: {}", store.snapshot());
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rokini_lease::{
     GroupId, GroupView, HashRange, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, Listing, Position,
-    Progress, ShardId, StreamId, StreamRow, WorkerId, WorkerState, WriteOutcome, retirable,
+    Progress, ShardId, StoreErrorKind, StreamId, StreamRow, WorkerId, WorkerState, WriteOutcome, retirable,
 };
 
 use super::graph::{self, Known};
@@ -143,7 +143,7 @@ impl Catalog {
 
     /// Gives a lease to each shard that was open at the start and has none.
     pub(crate) async fn begin(&self, stream: &OpenStream) -> Result<usize, Error> {
-        let leases = of_stream(self.store.list(&self.group, Listing::All).await?, &stream.id);
+        let view = self.store.list(&self.group, Listing::All).await?;
         let at_start = stream.source.list_shards(at_start(&stream.start)).await?;
         let roots = at_start.iter().map(|shard| shard.id.clone()).collect();
         let listing = match self.ignore_order {
@@ -151,6 +151,7 @@ impl Catalog {
             // What comes after a shard gets its lease when that one ends.
             false => at_start,
         };
+        let leases = of_stream(view, &stream.id, &listing);
         self.create_missing(stream, &listing, &roots, &leases).await
     }
 
@@ -158,8 +159,8 @@ impl Catalog {
     pub(crate) async fn audit(&self, stream: &OpenStream) -> Result<Audit, Error> {
         let view = self.store.list(&self.group, Listing::All).await?;
         self.retire_older(&view, &stream.id).await?;
-        let mut leases = of_stream(view, &stream.id);
         let listing = stream.source.list_shards(ShardSelection::All).await?;
+        let mut leases = of_stream(view, &stream.id, &listing);
         self.retire_ended(&mut leases, &listing).await?;
         let holes = coverage::holes(leases.values());
         if listing.iter().all(|shard| leases.contains_key(&shard.id)) {
@@ -271,8 +272,8 @@ impl Catalog {
     /// The shard, if the lease was not there before.
     async fn insert(&self, row: LeaseRow) -> Result<Option<ShardId>, Error> {
         let row = &self.in_order(row);
-        match self.store.insert_lease(&self.group, row).await {
-            Ok(outcome) => Ok(outcome.is_applied().then(|| row.key.shard.clone())),
+        match self.store.insert_lease_if_missing(&self.group, row).await {
+            Ok(inserted) => Ok(inserted.then(|| row.key.shard.clone())),
             Err(error) if error.is_ambiguous() => {
                 let found = self.store.lease(&self.group, &row.key).await?;
                 found.map(|found| Some(found.key.shard)).ok_or_else(|| error.into())
@@ -303,10 +304,13 @@ impl Catalog {
             let mut positions = vec![position];
             for other in child.parents.iter().filter(|parent| *parent != shard) {
                 let key = LeaseKey::new(stream.id.clone(), other.clone());
-                match self.store.lease(&self.group, &key).await? {
-                    Some(row) => positions.push(row.position),
+                match self.store.lease(&self.group, &key).await {
+                    Ok(Some(row)) => positions.push(row.position),
                     // A child does not wait for a parent without a lease, so that one gets its lease first.
-                    None => drop(self.audit(stream).await?),
+                    Ok(None) => drop(self.audit(stream).await?),
+                    // The child waits for it until it can be read, and this shard does not.
+                    Err(error) if error.kind() == StoreErrorKind::InvalidRow => {}
+                    Err(error) => return Err(error.into()),
                 }
             }
             rows.push(self.in_order(graph::lease_row(&stream.id, child, graph::child_position(&positions))));
@@ -325,10 +329,20 @@ impl Catalog {
     }
 }
 
-/// The leases of one stream.
-fn of_stream(view: GroupView, stream: &StreamId) -> BTreeMap<ShardId, LeaseRow> {
+/// The leases of one stream. One whose row cannot be read exists and is not finished: it stands there with what the
+/// listing says of its shard.
+fn of_stream(
+    view: GroupView,
+    stream: &StreamId,
+    listing: &[ShardDescription],
+) -> BTreeMap<ShardId, LeaseRow> {
+    let unreadable: BTreeSet<&ShardId> =
+        view.unreadable_leases().filter(|key| key.stream == *stream).map(|key| &key.shard).collect();
+    let unreadable = listing.iter().filter(|shard| unreadable.contains(&shard.id));
+    let unreadable: Vec<LeaseRow> =
+        unreadable.map(|shard| graph::lease_row(stream, shard, Position::TrimHorizon)).collect();
     let ours = view.leases.into_iter().filter(|row| row.key.stream == *stream);
-    ours.map(|row| (row.key.shard.clone(), row)).collect()
+    ours.chain(unreadable).map(|row| (row.key.shard.clone(), row)).collect()
 }
 
 /// The stored form of a start position: one that means the same tomorrow.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rokini_lease::{HashRange, Position, StreamId};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::source::stream_source::StreamSource;
@@ -25,7 +26,22 @@ pub(crate) struct OpenStream {
     holes: Mutex<Vec<HashRange>>,
     replaced: CancellationToken,
     doubt: Notify,
+    answers: Mutex<Answers>,
 }
+
+/// How the stream answers this worker, over all its shards.
+#[derive(Debug, Default)]
+struct Answers {
+    last: Option<Instant>,
+    /// How often in a row it did not for so long that the worker could not read it.
+    unable: u32,
+    able_since: Option<Instant>,
+}
+
+/// The first pause before a stream that cannot be read is tried again; each further one is twice as long, up to
+/// [`LONGEST_UNABLE`].
+const FIRST_UNABLE: Duration = Duration::from_secs(15);
+const LONGEST_UNABLE: Duration = Duration::from_secs(600);
 
 impl OpenStream {
     pub(crate) fn new(
@@ -44,6 +60,7 @@ impl OpenStream {
             holes: Mutex::default(),
             replaced: CancellationToken::new(),
             doubt: Notify::new(),
+            answers: Mutex::default(),
         };
         stream.set_retention(retention);
         stream
@@ -57,6 +74,35 @@ impl OpenStream {
     pub(crate) fn set_retention(&self, retention: Duration) {
         let millis = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
         self.retention_millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// A shard of it got an answer.
+    pub(crate) fn answered(&self) {
+        self.answers.lock().last = Some(Instant::now());
+    }
+
+    /// Whether no shard of it has had an answer for so long.
+    pub(crate) fn is_silent(&self, limit: Duration) -> bool {
+        self.answers.lock().last.is_none_or(|last| last.elapsed() >= limit)
+    }
+
+    /// It cannot be read from here: for how long to leave it.
+    pub(crate) fn unable(&self) -> Duration {
+        let mut answers = self.answers.lock();
+        // It went well for as long as the longest pause: that is forgotten.
+        if answers.able_since.take().is_some_and(|since| since.elapsed() >= LONGEST_UNABLE) {
+            answers.unable = 0;
+        }
+        let pause = FIRST_UNABLE.saturating_mul(1 << answers.unable.min(8)).min(LONGEST_UNABLE);
+        answers.unable += 1;
+        pause
+    }
+
+    /// It can be read again.
+    pub(crate) fn able(&self) {
+        let now = Instant::now();
+        let mut answers = self.answers.lock();
+        (answers.last, answers.able_since) = (Some(now), Some(now));
     }
 
     /// Hashes that no lease covers, as the last audit of this worker found them.

@@ -104,7 +104,10 @@ impl ShardSyncer {
     /// Notes the holes in this worker's own listing. A listing may lag, so only what it shows twice counts.
     fn note_holes(&mut self) {
         let fleet = self.shared.member.snapshot();
-        let seen = coverage::holes(fleet.leases.iter().filter(|row| row.key.stream == self.stream.id));
+        // A lease that cannot be read covers hashes that this listing does not tell.
+        let unreadable = fleet.unreadable_leases().any(|key| key.stream == self.stream.id);
+        let rows = fleet.leases.iter().filter(|row| row.key.stream == self.stream.id);
+        let seen = if unreadable { Vec::new() } else { coverage::holes(rows) };
         let before = std::mem::replace(&mut self.holes, seen);
         self.stream.set_holes(if before == self.holes { before } else { Vec::new() });
     }

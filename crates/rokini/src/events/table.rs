@@ -288,6 +288,20 @@ events! {
         error: String,
     } = "shard-given-back", warn, "a shard goes to another worker" { exception.message = %error, };
 
+    /// No shard of a stream gets an answer in this worker, while others may read it: its shards go to those, and nothing of
+    /// the stream falls to this worker until it can read it again.
+    StreamUnable {
+        /// What happened.
+        error: String,
+    } = "stream-unable", warn, "this worker cannot read the stream, its shards go to others" { exception.message = %error, };
+
+    /// This worker can read a stream again that it could not.
+    StreamAble = "stream-able", info, "this worker can read the stream again";
+
+    /// A shard that was asked for by another worker could not be handed over in time, because a handler or acks take
+    /// longer: it is read on here, and stays for a while.
+    HandOverWithdrawn = "hand-over-withdrawn", warn, "a hand-over was not done in its time and is withdrawn";
+
     /// An audit found partition-key hashes that no lease covered, and gave leases to the open shards that take them.
     HolesFound {
         /// The hashes.

@@ -12,9 +12,9 @@ use rokini_lease::{LeaseKey, LostCause, Position};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::calls::{Calls, Job, JobKind, Returned, Slot};
+use super::drain::Drain;
 use super::fetch::Response;
 use super::held_shard::HeldShard;
 use super::observer::BatchSize;
@@ -98,7 +98,7 @@ impl LaneProcessor<'_> {
 pub(super) struct Dispatcher<'a> {
     shard: &'a HeldShard,
     responses: mpsc::Receiver<Response>,
-    drain: &'a CancellationToken,
+    drain: &'a Drain,
     flow: Flow,
     processors: Vec<LaneProcessor<'a>>,
     calls: Calls<'a>,
@@ -113,7 +113,7 @@ impl<'a> Dispatcher<'a> {
     pub(super) fn new(
         shard: &'a HeldShard,
         responses: mpsc::Receiver<Response>,
-        drain: &'a CancellationToken,
+        drain: &'a Drain,
         lanes: &'a mut [(ShardContext, Slot)],
         rng: &mut StdRng,
     ) -> Self {
@@ -139,12 +139,15 @@ impl<'a> Dispatcher<'a> {
         // When others got to run last, and the calls since.
         let (mut since, mut straight) = (now, 0);
         loop {
-            let draining = self.drain.is_cancelled();
+            let draining = self.drain.is_on();
             let valid = self.shard.lease.is_valid();
             self.flow.expire(now);
             if draining {
                 self.leave(now);
-            } else if valid {
+            } else {
+                self.stay();
+            }
+            if !draining && valid {
                 self.begin(now);
             }
             self.report();
@@ -195,7 +198,7 @@ impl<'a> Dispatcher<'a> {
         let (wants_more, halted) = (!draining && self.flow.wants_more(), self.flow.is_halted());
         tokio::select! {
             biased;
-            () = self.drain.cancelled(), if !draining => {}
+            () = self.drain.until(!draining) => {}
             returned = self.calls.next() => self.returned(returned),
             () = progress.context.acks().changed() => self.take_acks(),
             valid = lease.until_valid(), if !valid && !draining => if let Err(cause) = valid {
@@ -314,6 +317,18 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
+    /// A drain that was taken back: processors that were told that the shard leaves are made anew.
+    fn stay(&mut self) {
+        for processor in
+            self.processors.iter_mut().filter(|processor| processor.stage == ProcessorStage::Left)
+        {
+            if let Some(slot) = &mut processor.slot {
+                **slot = None;
+                processor.stage = ProcessorStage::None;
+            }
+        }
+    }
+
     fn start(&mut self, lane: usize, job: Job, size: BatchSize, now: Instant) {
         let processor = &mut self.processors[lane];
         if let Some(slot) = processor.slot.take() {
@@ -415,7 +430,7 @@ impl<'a> Dispatcher<'a> {
 
     fn take_acks(&mut self) {
         for mut ack in self.shard.progress.context.acks().take() {
-            if self.drain.is_cancelled() {
+            if self.drain.is_on() {
                 ack.outcome = ack.outcome.when_leaving();
             }
             self.flow.acked(ack, Instant::now());

@@ -146,6 +146,7 @@ impl Fetch {
             match result {
                 Ok((fetched, reserved)) => {
                     self.retry.succeeded();
+                    stream.answered();
                     self.missing_since = None;
                     return Some((fetched, Some(reserved)));
                 }
@@ -213,6 +214,7 @@ impl Fetch {
         if matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Data) {
             // Another reader, here or elsewhere, would not get on either.
             self.progress.heard();
+            self.stream.answered();
         }
         self.progress.read_failed(error.to_string());
         self.events.emit(EventKind::ReadFailed {

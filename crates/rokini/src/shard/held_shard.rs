@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rokini_lease::Lease;
 
+use super::probe::StreamProbe;
 use super::progress::ShardProgress;
 use super::resources::ShardResources;
 use crate::catalog::streams::OpenStream;
@@ -22,6 +23,28 @@ impl HeldShard {
     /// Whether this worker or an operator pauses it.
     pub(super) fn is_paused(&self) -> bool {
         *self.resources.paused.borrow() || self.lease.is_paused()
+    }
+
+    /// Says that this worker cannot read the stream, until a reader of this shard gets an answer again. `false` where no
+    /// other worker can either.
+    pub(super) fn give_stream_back(&self, error: &str) -> bool {
+        let ability = self.lease.ability();
+        if !ability.is_able() || !ability.others_can() {
+            return false;
+        }
+        ability.set(false);
+        self.events.emit(EventKind::StreamUnable { error: error.to_owned() });
+        self.events.emit(EventKind::ShardGivenBack { error: error.to_owned() });
+        let probe = StreamProbe {
+            ability,
+            stream: Arc::clone(&self.stream),
+            events: self.events.clone(),
+            shard: self.progress.context.shard_id().clone(),
+            position: self.progress.context.position(),
+            limit: self.resources.settings.silence_limit,
+        };
+        self.resources.tracker.spawn(probe.run());
+        true
     }
 
     /// Asks for the shard to go to another worker. `false` where there is none that could have it.

@@ -155,6 +155,12 @@ impl ShardProgress {
         metadata
     }
 
+    /// Until when everything that arrived is done, in milliseconds since the Unix epoch by the stream's clock; `None` where
+    /// nothing was read yet.
+    pub(crate) fn done_until(&self) -> Option<u64> {
+        self.state.lock().read.done_until()
+    }
+
     /// Numbers that were only noted so far reach whoever collects them: to be called before they are read.
     pub(crate) fn flush_observer(&self) {
         self.state.lock().observer.flush();

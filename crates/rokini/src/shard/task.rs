@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join_all, join3};
+use futures::future::{join_all, join4};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Lease, LeaseError, LeaseRow, LostCause, Position, SequenceNumber, WorkerId};
@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::budget::ShardBudget;
 use super::calls::Slot;
 use super::dispatcher::{Dispatcher, End};
+use super::drain::Drain;
 use super::fetch::Fetch;
 use super::held_shard::HeldShard;
 use super::progress::ShardProgress;
@@ -36,6 +37,8 @@ use crate::types::shard_state::ShardState;
 const LOST_GRACE: Duration = Duration::from_secs(5);
 /// How often the time until data loss is checked: retention is 24 h at least.
 const DATA_LOSS_CHECK: Duration = Duration::from_secs(30);
+/// How often the member is told until when everything is done.
+const CAUGHT_UP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How the work on a shard ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +115,7 @@ impl ShardTask {
         let shard: &HeldShard = shard;
         let (progress, silence_limit) = (&*shard.progress, shard.resources.settings.silence_limit);
         let checkpoints = progress.context.checkpoints();
-        let (drain, (sender, responses)) = (CancellationToken::new(), mpsc::channel(1));
+        let (drain, (sender, responses)) = (Drain::new(), mpsc::channel(1));
         let budget = ShardBudget::open(&shard.resources.budget);
         let start_reading = |rng: &mut StdRng| {
             let fetch = Fetch::new(shard, &sender, &budget, rng);
@@ -127,32 +130,47 @@ impl ShardTask {
         let mut lease_lost = pin!(shard.lease.lost());
         let mut restart = pin!(progress.context.restart_requested());
         let mut leaves = pin!(until_asked_to_leave(shard, &signals.stop));
+        let mut overdue = pin!(sleep(shard.lease.hand_over_limit()));
         loop {
             tokio::select! {
                 biased;
                 cause = &mut lease_lost => {
                     checkpoints.close(Some(cause));
                     fetching.abort();
-                    drain.cancel();
+                    drain.begin();
                     progress.context.cancellation().cancel();
                     let _ = timeout(LOST_GRACE, &mut work).await;
                     return End::Lost(cause);
                 }
                 () = signals.abandon.cancelled() => return End::Abandoned,
-                reason = &mut restart, if !drain.is_cancelled() => return End::Restarted(reason),
+                reason = &mut restart, if !drain.is_on() => return End::Restarted(reason),
                 end = &mut work => return end,
-                () = &mut leaves, if !drain.is_cancelled() => {
+                () = &mut leaves, if !drain.is_on() => {
                     fetching.abort();
                     checkpoints.freeze();
-                    drain.cancel();
+                    drain.begin();
+                    overdue.as_mut().reset(Instant::now() + shard.lease.hand_over_limit());
                 }
-                read = &mut fetching, if reads && !drain.is_cancelled() => match read {
+                // A slow handler, or acks that do not come: whoever asked waits in vain, and so does the shard.
+                () = &mut overdue, if drain.is_on() => {
+                    overdue.as_mut().reset(Instant::now() + shard.lease.hand_over_limit());
+                    if !signals.stop.is_cancelled() && shard.lease.withdraw_hand_over().await {
+                        shard.events.emit(EventKind::HandOverWithdrawn);
+                        checkpoints.thaw();
+                        drain.withdraw();
+                        if reads {
+                            fetching = start_reading(rng);
+                        }
+                        leaves.set(until_asked_to_leave(shard, &signals.stop));
+                    }
+                }
+                read = &mut fetching, if reads && !drain.is_on() => match read {
                     // The end of the shard is on its way.
                     Ok(()) => reads = false,
                     Err(error) => return End::Broken(format!("reading the shard ended: {error}")),
                 },
                 never = &mut duties => match never {},
-                silent = &mut silence, if !drain.is_cancelled() => {
+                silent = &mut silence, if !drain.is_on() => {
                     if watchdog::remedy(shard, silent) == Remedy::NewReader {
                         fetching = start_reading(rng);
                         reads = true;
@@ -236,7 +254,18 @@ async fn duties(shard: &HeldShard, rng: StdRng) -> Infallible {
     };
     let checkpoints = shard.progress.context.checkpoints();
     let save = checkpoints.save(&shard.lease, settings.checkpoint_interval, retry, metadata, report);
-    join3(save, follow_pauses(shard), warn_of_data_loss(shard)).await.0
+    join4(save, follow_pauses(shard), warn_of_data_loss(shard), tell_how_far(shard)).await.0
+}
+
+/// Tells the member until when everything is done: it goes out with heartbeats, so that a successor knows that a shard
+/// without new positions was read.
+async fn tell_how_far(shard: &HeldShard) -> Infallible {
+    loop {
+        if let Some(until) = shard.progress.done_until() {
+            shard.lease.set_caught_up(until);
+        }
+        sleep(CAUGHT_UP_INTERVAL).await;
+    }
 }
 
 /// Takes over the pauses of this worker and of operators.

@@ -38,12 +38,17 @@ pub(super) async fn silence(progress: &ShardProgress, limit: Duration) -> Silenc
     }
 }
 
-/// First another reader is tried; if that gets no answer either, another worker, if there is one.
+/// First another reader is tried; if that gets no answer either, another worker, if there is one: for all shards of the
+/// stream where none of them gets an answer here.
 pub(super) fn remedy(shard: &HeldShard, silence: Silence) -> Remedy {
     let error = format!("the stream has not answered for {} s", silence.lasted.as_secs());
     shard.progress.reader_restarted();
-    if silence.restarts > 0 && shard.give_back(&error) {
-        return Remedy::GivenBack;
+    let nothing_answers = shard.stream.is_silent(shard.resources.settings.silence_limit);
+    if silence.restarts > 0 {
+        let given_back = nothing_answers && shard.give_stream_back(&error) || shard.give_back(&error);
+        if given_back {
+            return Remedy::GivenBack;
+        }
     }
     shard.events.emit(EventKind::ShardRestarted { error });
     Remedy::NewReader

@@ -25,7 +25,7 @@ impl Control {
     /// Compares the listing with what this worker believes, then carries out its part of the plan.
     pub(super) async fn reconcile_and_assign(&mut self, view: &GroupView) -> Result<(), StoreError> {
         self.reconcile(view).await?;
-        let (moves, refused) = plan_or_refuse(view, &self.state.config.policy);
+        let (moves, refused) = plan_or_refuse(view, self.state.config.policy.agreed(&view.workers));
         if let Some(why) = refused.as_deref()
             && refused != self.refused
         {
@@ -35,7 +35,8 @@ impl Control {
         self.refused = refused;
         self.watch_unassigned(&moves).await;
         let state = &self.state;
-        let steps = steps(state, view, &moves);
+        let mut steps = steps(state, view, &moves);
+        steps.extend(self.free_leases.look(view, &moves, &state.me).into_iter().map(Step::Acquire));
         let dead = dead_owners(state, &steps).await?;
         let steps = steps.into_iter().filter(|step| match step {
             Step::Acquire(LeaseRow { owner: Some(owner), .. }) => dead.get(owner) == Some(&true),

@@ -43,7 +43,8 @@ impl Control {
 
     /// Removes the rows of the dead that no lease names any more. One worker does it, another one in each interval: one that
     /// lives but does not get on with it holds it up no longer than that.
-    pub(super) async fn retire_fenced(&self, view: &GroupView) -> Result<(), StoreError> {
+    pub(super) async fn retire_fenced(&mut self, view: &GroupView) -> Result<(), StoreError> {
+        let evidence = self.evidence.look(view, self.state.config.failover, Instant::now());
         let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive).map(|row| &row.id);
         let interval = interval_number(self.state.clock.millis(), self.state.config.reconcile);
         let duty = [RETIRE_FENCED, &interval.to_le_bytes()];
@@ -55,7 +56,8 @@ impl Control {
         let unfinished = view.leases.iter().filter(|row| !row.position.is_shard_end());
         let named: BTreeSet<&WorkerId> = unfinished.filter_map(|row| row.owner.as_ref()).collect();
         for row in &view.workers {
-            if row.state == WorkerState::Fenced && !named.contains(&row.id) {
+            let stays = named.contains(&row.id) || evidence.contains(&row.id);
+            if row.state == WorkerState::Fenced && !stays {
                 self.state.store.delete_worker(&self.state.group, &row.id).await?;
             }
         }

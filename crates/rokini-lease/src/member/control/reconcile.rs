@@ -19,6 +19,7 @@ impl Control {
     pub(super) fn believe_own_writes(&self, view: &mut GroupView) -> Vec<LeaseKey> {
         for row in view.workers.iter_mut().filter(|row| row.id == self.state.me) {
             row.streams = self.state.streams();
+            row.report.unable.clone_from(&self.state.report().unable);
         }
         let mut behind = Vec::new();
         for row in &mut view.leases {
@@ -100,10 +101,8 @@ fn check_hold(state: &MemberState, hold: &Hold, row: Option<&LeaseRow>, alive: i
         Some(row) if row.owner.as_ref() == Some(&state.me) && row.epoch == hold.epoch => {
             hold.pause
                 .send_if_modified(|pause| std::mem::replace(&mut pause.lease, row.paused) != row.paused);
-            if let Some(claimer) = row.claim.as_ref().filter(|id| **id != state.me && alive(id))
-                && !hold.is_yielding()
-            {
-                hold.request_yield(Some(claimer.clone()));
+            if let Some(claimer) = row.claim.as_ref().filter(|id| **id != state.me && alive(id)) {
+                hold.claimed(claimer.clone());
             }
             return;
         }

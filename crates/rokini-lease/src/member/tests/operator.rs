@@ -285,8 +285,12 @@ async fn c5_a_lease_that_was_removed_and_made_anew_has_one_owner() {
         operator(&link).retire(&key, true).await.unwrap();
         store.insert_lease(&group(), &LeaseRow::new(key.clone(), Position::TrimHorizon)).await.unwrap();
         let by = b.member.id().clone();
-        let acquire =
-            LeaseUpdate::Acquire { by, seen: crate::types::Epoch(0), at_least: crate::types::Epoch(0) };
+        let acquire = LeaseUpdate::Acquire {
+            by,
+            seen: crate::types::Epoch(0),
+            at_least: crate::types::Epoch(0),
+            caught_up_millis: None,
+        };
         assert!(store.update_lease(&group(), &key, &acquire).await.unwrap().is_applied());
         live_all(&mut [&mut a, &mut b], if told { SECOND + SECOND / 10 } else { 34 * SECOND }).await;
         for worker in [&a, &b] {

@@ -37,7 +37,8 @@ async fn groups_apart(suite: &Suite) {
     }
     let fence = WorkerUpdate::Fence { seen: worker.heartbeat };
     assert!(store.update_worker(&mine, &id, &fence).await.expect("an update").is_applied());
-    let acquire = LeaseUpdate::Acquire { by: other, seen: Epoch(1), at_least: Epoch(0) };
+    let acquire =
+        LeaseUpdate::Acquire { by: other, seen: Epoch(1), at_least: Epoch(0), caught_up_millis: None };
     assert!(store.update_lease(&mine, &lease.key, &acquire).await.expect("an update").is_applied());
     store.update_group(&mine, &GroupUpdate::Pause { at: 1 }).await.expect("an update");
     store.delete_group(&mine).await.expect("a deletion");
@@ -64,7 +65,7 @@ async fn streams_apart(suite: &Suite) {
         let row = LeaseRow::new(key.clone(), Position::TrimHorizon);
         assert!(store.insert_lease(&group, &row).await.expect("an insert").is_applied(), "streams are apart");
     }
-    let acquire = LeaseUpdate::Acquire { by: id, seen: Epoch(0), at_least: Epoch(0) };
+    let acquire = LeaseUpdate::Acquire { by: id, seen: Epoch(0), at_least: Epoch(0), caught_up_millis: None };
     assert!(store.update_lease(&group, &old, &acquire).await.expect("an update").is_applied());
     let untouched = store.lease(&group, &new).await.expect("a read").expect("the other stream's lease");
     assert_eq!(untouched, LeaseRow::new(new, Position::TrimHorizon), "another stream's lease stays as it is");

@@ -67,7 +67,8 @@ async fn acquisitions(suite: &Suite) {
             let mut won = Vec::new();
             for seen in (0..rounds).map(Epoch) {
                 round.wait().await;
-                let acquire = LeaseUpdate::Acquire { by: by.clone(), seen, at_least: Epoch(0) };
+                let acquire =
+                    LeaseUpdate::Acquire { by: by.clone(), seen, at_least: Epoch(0), caught_up_millis: None };
                 match store.update_lease(&group, &key, &acquire).await.expect("an update") {
                     WriteOutcome::Applied { after, .. } => {
                         assert_eq!(after.owner.as_ref(), Some(&by), "the winner owns the lease");

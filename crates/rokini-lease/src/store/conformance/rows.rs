@@ -117,7 +117,7 @@ async fn updates_of_missing_rows(suite: &Suite) {
     assert_eq!(store.worker(&group, &id).await.expect("a read"), None, "a refused update makes no row");
     let (seen, at) = (Epoch(0), 1);
     let leases = [
-        LeaseUpdate::Acquire { by: id.clone(), seen, at_least: Epoch(0) },
+        LeaseUpdate::Acquire { by: id.clone(), seen, at_least: Epoch(0), caught_up_millis: None },
         LeaseUpdate::Checkpoint {
             owner: id.clone(),
             epoch: seen,

@@ -146,7 +146,8 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
     match rng.random_range(0..15) {
         0 | 1 => {
             let at_least = Epoch(rng.random_range(0..epoch.0 + 5));
-            ("Acquire", LeaseUpdate::Acquire { by: someone(rng), seen: epoch, at_least })
+            let caught_up_millis = rng.random_bool(0.5).then_some(1_700_000_000_321);
+            ("Acquire", LeaseUpdate::Acquire { by: someone(rng), seen: epoch, at_least, caught_up_millis })
         }
         2..=4 => ("Checkpoint", LeaseUpdate::Checkpoint { owner, epoch, position, at, metadata, settles }),
         5 | 6 => {

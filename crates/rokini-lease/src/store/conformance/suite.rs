@@ -1,7 +1,12 @@
 //! The suite with its sizes, and what a run came to.
 
+use std::fmt;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::row::RowKey;
 use crate::store::contract::LeaseStore;
 use crate::types::GroupId;
 
@@ -14,6 +19,17 @@ pub struct Suite {
     pub(super) races: u32,
     pub(super) listed: u32,
     pub(super) lost_replies: bool,
+    pub(super) damage: Option<Damage>,
+}
+
+/// Makes a row of the store one that cannot be read.
+#[derive(Clone)]
+pub(super) struct Damage(pub(super) Arc<dyn Fn(GroupId, RowKey) -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl fmt::Debug for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Damage")
+    }
 }
 
 /// What a run came to: how many conditional updates took effect and how many were refused. Every kind of
@@ -32,7 +48,7 @@ impl Suite {
     /// expects them to be empty.
     #[must_use]
     pub fn new(store: Arc<dyn LeaseStore>) -> Self {
-        Self { store, seed: 1, sequences: 12, races: 1000, listed: 200, lost_replies: false }
+        Self { store, seed: 1, sequences: 12, races: 1000, listed: 200, lost_replies: false, damage: None }
     }
 
     /// The seed of everything random, and part of the groups' names. Default 1.
@@ -68,6 +84,17 @@ impl Suite {
     #[must_use]
     pub fn lost_replies(mut self, lost: bool) -> Self {
         self.lost_replies = lost;
+        self
+    }
+
+    /// How a row of the store is made one that cannot be read, behind the store's back: for the part about unreadable
+    /// rows, which is left out otherwise.
+    #[must_use]
+    pub fn damage<F>(mut self, damage: impl Fn(GroupId, RowKey) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.damage = Some(Damage(Arc::new(move |group, key| damage(group, key).boxed())));
         self
     }
 

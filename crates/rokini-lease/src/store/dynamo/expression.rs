@@ -166,11 +166,12 @@ pub(super) fn absent_or_at(epoch: Epoch) -> Expression {
 pub(super) fn lease(update: &LeaseUpdate) -> Expression {
     let expression = Expression::default();
     match update {
-        LeaseUpdate::Acquire { by, seen, at_least } => expression
+        LeaseUpdate::Acquire { by, seen, at_least, caught_up_millis } => expression
             .when(EPOCH, "=", number(seen))
             .when(RANK, "<>", text(Position::ShardEnd.rank()))
             .set(OWNER, text(by))
             .set(EPOCH, number(seen.next().max(*at_least)))
+            .learn(CAUGHT_UP_AT, caught_up_millis.map(time))
             .remove(CLAIM),
         LeaseUpdate::Checkpoint { owner, epoch, position, at, metadata, settles } => {
             expression.when_held(owner, *epoch).progress_to(*position, *at).with_metadata(metadata, *settles)

@@ -25,7 +25,7 @@ pub(crate) struct Unreadable {
 impl From<Unreadable> for UnreadableRow {
     fn from(unreadable: Unreadable) -> Self {
         let Unreadable { row, attribute, found, problem } = unreadable;
-        Self { row, problem: format!("attribute `{attribute}` is {found}: {problem}") }
+        Self::new(row, format!("attribute `{attribute}` is {found}: {problem}"))
     }
 }
 
@@ -60,6 +60,14 @@ impl<'a> Fields<'a> {
             Some(_) => "of another type".to_owned(),
         };
         self.unreadable(attribute, found, problem)
+    }
+
+    /// What is not needed to leave the row's subject in peace: as if it were not there where it cannot be read.
+    pub(super) fn lenient<T: Default>(&self, read: Result<T, Unreadable>) -> T {
+        read.unwrap_or_else(|unreadable| {
+            tracing::debug!(%unreadable, "passed over");
+            T::default()
+        })
     }
 
     pub(super) fn optional_text(&self, name: &'static str) -> Result<Option<&'a str>, Unreadable> {

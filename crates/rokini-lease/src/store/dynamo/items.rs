@@ -19,7 +19,7 @@ use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
     CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, Row, RowKey, StreamRow,
-    WorkerLoad, WorkerReport, WorkerRow,
+    WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, HashRange};
 
@@ -75,26 +75,21 @@ impl StoredRow for WorkerRow {
 
     fn read(item: &Item) -> Result<Self, Unreadable> {
         let fields = Fields::of(item)?;
-        let process = match fields.optional_text(HOST)? {
-            None => None,
-            Some(host) => Some(ProcessIdentity {
-                host: host.to_owned(),
-                pid: fields.number(PROCESS_ID)?,
-                started: fields.number(PROCESS_STARTED)?,
-            }),
-        };
+        // Whoever has a counter lives. What else a newer version says may stay unknown: of a state that this one does not
+        // know, only that the worker gets nothing.
+        let state = fields.optional(STATE).ok().flatten().unwrap_or(WorkerState::Leaving);
         Ok(Self {
             id: fields.key(WORKER_PREFIX)?,
             heartbeat: fields.number(HEARTBEAT)?,
-            state: fields.parsed(STATE)?,
-            load: WorkerLoad { leases: fields.number(LEASES)? },
-            mailbox: fields.notifications()?,
+            state,
+            load: WorkerLoad { leases: fields.lenient(fields.optional_number(LEASES)).unwrap_or_default() },
+            mailbox: fields.lenient(fields.notifications()),
             streams: fields.list(STREAMS)?.map(BTreeSet::from_iter),
-            max_leases: fields.optional_number(MAX_LEASES)?,
-            process,
-            version: fields.text(VERSION)?.to_owned(),
-            call: fields.optional_number(CALL)?.unwrap_or_default(),
-            report: read_report(&fields)?,
+            max_leases: fields.lenient(fields.optional_number(MAX_LEASES)),
+            process: fields.lenient(process(&fields)),
+            version: fields.lenient(fields.optional_text(VERSION)).unwrap_or_default().to_owned(),
+            call: fields.lenient(fields.optional_number(CALL)).unwrap_or_default(),
+            report: read_report(&fields),
         })
     }
 }
@@ -112,18 +107,24 @@ pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeV
     ]
 }
 
+fn process(fields: &Fields<'_>) -> Result<Option<ProcessIdentity>, Unreadable> {
+    let Some(host) = fields.optional_text(HOST)? else { return Ok(None) };
+    let (pid, started) = (fields.number(PROCESS_ID)?, fields.number(PROCESS_STARTED)?);
+    Ok(Some(ProcessIdentity { host: host.to_owned(), pid, started }))
+}
+
 /// A row of version 1 has none of it.
-fn read_report(fields: &Fields<'_>) -> Result<WorkerReport, Unreadable> {
+fn read_report(fields: &Fields<'_>) -> WorkerReport {
     let old = WorkerReport::default();
-    Ok(WorkerReport {
-        format: fields.optional_number(FORMAT)?.unwrap_or(old.format),
-        interval: fields.millis(INTERVAL)?.unwrap_or(old.interval),
-        failover: fields.millis(FAILOVER)?.unwrap_or(old.failover),
-        plan: fields.optional(PLAN)?.unwrap_or(old.plan),
-        age: fields.optional_number(AGE)?.map(Duration::from_secs),
-        unable: fields.list(UNABLE)?.map(BTreeSet::from_iter).unwrap_or_default(),
-        caught_up: fields.map(CAUGHT_UP)?,
-    })
+    WorkerReport {
+        format: fields.lenient(fields.optional_number(FORMAT)).unwrap_or(old.format),
+        interval: fields.lenient(fields.millis(INTERVAL)).unwrap_or(old.interval),
+        failover: fields.lenient(fields.millis(FAILOVER)).unwrap_or(old.failover),
+        plan: fields.lenient(fields.optional(PLAN)).unwrap_or(old.plan),
+        age: fields.lenient(fields.optional_number(AGE)).map(Duration::from_secs),
+        unable: fields.lenient(fields.list(UNABLE)).map(BTreeSet::from_iter).unwrap_or_default(),
+        caught_up: fields.lenient(fields.map(CAUGHT_UP)),
+    }
 }
 
 impl StoredRow for LeaseRow {
@@ -204,17 +205,17 @@ impl StoredRow for LeaseRow {
             owner: fields.optional(OWNER)?,
             epoch: Epoch(fields.number(EPOCH)?),
             position,
-            previous: fields.optional(PREVIOUS)?,
+            previous: fields.lenient(fields.optional(PREVIOUS)),
             parents: fields.list(PARENTS)?.unwrap_or_default(),
             children: fields.list(CHILDREN)?.unwrap_or_default(),
             hash_range,
             claim: fields.optional(CLAIM)?,
-            checkpointed_at: fields.time(CHECKPOINTED_AT)?,
+            checkpointed_at: fields.lenient(fields.time(CHECKPOINTED_AT)),
             metadata: CheckpointMetadata {
-                record_arrival_millis: fields.time(RECORD_ARRIVED_AT)?,
-                caught_up_millis: fields.time(CAUGHT_UP_AT)?,
-                bytes_per_second: fields.optional_number(BYTES_PER_SECOND)?,
-                skipped: fields.optional(SKIPPED)?,
+                record_arrival_millis: fields.lenient(fields.time(RECORD_ARRIVED_AT)),
+                caught_up_millis: fields.lenient(fields.time(CAUGHT_UP_AT)),
+                bytes_per_second: fields.lenient(fields.optional_number(BYTES_PER_SECOND)),
+                skipped: fields.lenient(fields.optional(SKIPPED)),
             },
             pending,
             paused: fields.flag(PAUSED)?,

@@ -24,7 +24,7 @@ fn lease() -> LeaseRow {
 }
 
 fn acquire(seen: u64) -> LeaseUpdate {
-    LeaseUpdate::Acquire { by: id("w"), seen: Epoch(seen), at_least: Epoch(0) }
+    LeaseUpdate::Acquire { by: id("w"), seen: Epoch(seen), at_least: Epoch(0), caught_up_millis: None }
 }
 
 async fn with_lease() -> FaultyStore<MemoryStore> {

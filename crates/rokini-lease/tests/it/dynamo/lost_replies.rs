@@ -62,7 +62,7 @@ impl Link {
 #[tokio::test]
 async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
     let updates = [
-        LeaseUpdate::Acquire { by: id("a"), seen: Epoch(0), at_least: Epoch(0) },
+        LeaseUpdate::Acquire { by: id("a"), seen: Epoch(0), at_least: Epoch(0), caught_up_millis: None },
         LeaseUpdate::Checkpoint {
             owner: id("a"),
             epoch: Epoch(1),
@@ -93,7 +93,7 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
             metadata: CheckpointMetadata::default(),
             settles: true,
         },
-        LeaseUpdate::Acquire { by: id("c"), seen: Epoch(4), at_least: Epoch(0) },
+        LeaseUpdate::Acquire { by: id("c"), seen: Epoch(4), at_least: Epoch(0), caught_up_millis: None },
         LeaseUpdate::Finish { owner: id("c"), epoch: Epoch(5), children: vec!["s".parse().unwrap()], at: 4 },
     ];
     for retries in [true, false] {
@@ -235,7 +235,12 @@ async fn what_a_read_cannot_settle_is_said_to_be_ambiguous() {
     direct.insert_worker(&group(), &worker("w")).await.unwrap();
 
     let store = super::server::store(&proxy.address);
-    let acquire = |seen| LeaseUpdate::Acquire { by: id("w"), seen: Epoch(seen), at_least: Epoch(0) };
+    let acquire = |seen| LeaseUpdate::Acquire {
+        by: id("w"),
+        seen: Epoch(seen),
+        at_least: Epoch(0),
+        caught_up_millis: None,
+    };
     let (here, missing) = (lease("s-0"), lease("s-1"));
     for error in [
         store.update_lease(&group(), &here.key, &acquire(0)).await.unwrap_err(),
@@ -268,7 +273,8 @@ async fn a_server_fault_may_hide_an_effect() {
     let direct = super::server::store(&server.address);
     direct.insert_lease(&group(), &lease("s-0")).await.unwrap();
     let store = super::server::store(&proxy.address);
-    let acquire = LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0), at_least: Epoch(0) };
+    let acquire =
+        LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0), at_least: Epoch(0), caught_up_millis: None };
     let error = store.update_lease(&group(), &lease("s-0").key, &acquire).await.unwrap_err();
     assert_eq!((error.kind(), error.is_ambiguous()), (StoreErrorKind::Unavailable, true), "{error}");
     // It did take effect.

@@ -105,7 +105,8 @@ async fn attributes_that_this_version_does_not_know_survive() {
             update.update_expression("SET #extra = :extra").expression_attribute_names("#extra", "extra");
         update.expression_attribute_values(":extra", text("kept")).send().await.unwrap();
     }
-    let acquire = LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0), at_least: Epoch(0) };
+    let acquire =
+        LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0), at_least: Epoch(0), caught_up_millis: None };
     assert!(store.update_lease(&group(), &lease("s-0").key, &acquire).await.unwrap().is_applied());
     let beat = WorkerUpdate::Heartbeat {
         seen: 0,
@@ -147,7 +148,8 @@ async fn a_row_that_cannot_be_read_is_named_and_does_not_fail_a_listing() {
         view.unreadable.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [format!("row `lease#{key}` cannot be read: attribute `epoch` is `seven`: expected a whole number")]
     );
-    let acquire = LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0), at_least: Epoch(0) };
+    let acquire =
+        LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0), at_least: Epoch(0), caught_up_millis: None };
     for error in [
         store.lease(&group(), &key).await.unwrap_err(),
         store.update_lease(&group(), &key, &acquire).await.unwrap_err(),
@@ -182,7 +184,7 @@ async fn c14_groups_and_streams_in_one_table_do_not_touch_each_other() {
     let others = store.list(&groups[1], Listing::All).await.unwrap();
     let old = LeaseKey::new(streams[0].clone(), shard.clone());
     for update in [
-        LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0), at_least: Epoch(0) },
+        LeaseUpdate::Acquire { by: id("w"), seen: Epoch(0), at_least: Epoch(0), caught_up_millis: None },
         LeaseUpdate::Checkpoint {
             owner: id("w"),
             epoch: Epoch(1),

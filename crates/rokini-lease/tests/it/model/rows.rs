@@ -126,7 +126,7 @@ mod as_the_stores_do {
     fn update(write: LeaseWrite, epoch: Epoch, given: Position) -> LeaseUpdate {
         match write {
             LeaseWrite::Acquire { by } => {
-                LeaseUpdate::Acquire { by: id(by), seen: epoch, at_least: Epoch(0) }
+                LeaseUpdate::Acquire { by: id(by), seen: epoch, at_least: Epoch(0), caught_up_millis: None }
             }
             LeaseWrite::Checkpoint { owner, .. } => LeaseUpdate::Checkpoint {
                 owner: id(owner),

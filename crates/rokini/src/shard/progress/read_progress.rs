@@ -149,6 +149,11 @@ impl ReadProgress {
         self.lag.oldest().or_else(|| self.read_to.filter(|_| !self.lag.is_at_tip()))
     }
 
+    /// Until when everything that arrived is done, by the stream's clock.
+    pub(super) fn done_until(&self) -> Option<u64> {
+        self.oldest_not_done().or(self.read_to)
+    }
+
     /// How long until the stream trims what is not done. Reading that stands still at the tip loses what arrives from
     /// then on; after the end of a shard nothing does.
     pub(super) fn until_data_loss(

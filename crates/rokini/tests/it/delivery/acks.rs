@@ -11,7 +11,7 @@ use rokini::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Log, Running, after, builder, failure, position, until_position};
+use crate::harness::{Log, Running, after, builder, failure, position, until_leases, until_position};
 use crate::stream::{Op, Stream, shard_id};
 
 /// The tokens that are out, by the texts of their records.
@@ -298,4 +298,37 @@ async fn c1_token_kept_for_longer_than_a_handler_may_take_counts_as_failed() {
     until_position(&store, after(1)).await;
     drop(kept);
     running.stop().await;
+}
+
+/// Acks that do not come: whoever asked for the shard waits in vain, and so would the shard.
+#[tokio::test(start_paused = true)]
+async fn l14_a_shard_is_read_on_although_acks_hold_up_its_hand_over() {
+    let (stream, store, log) = (Stream::new(2), MemoryStore::new(), Log::default());
+    let (building, tokens) = keeping(builder(&stream, store.clone(), "w1"), &log);
+    let first = Running::start(building).await;
+    let put = |text: &str| {
+        for shard in 0..2 {
+            stream.put(shard, &format!("{text}{shard}"));
+        }
+    };
+    put("a");
+    log.until_count(2).await;
+    let second = Running::logging(builder(&stream, store.clone(), "w2"), &log).await;
+    // One of the two shards drains until the failover time is over.
+    sleep(Duration::from_secs(20)).await;
+    put("b");
+    let begun = Instant::now();
+    let seen = log.until_count(4).await;
+    assert!(begun.elapsed() < Duration::from_secs(2) && seen.iter().all(|seen| seen.worker == "w1"));
+    for text in ["a0", "a1", "b0", "b1"] {
+        tokens.take(text).ack();
+    }
+    let both = |rows: &[rokini::lease::LeaseRow]| rows[0].owner != rows[1].owner;
+    until_leases(&store, both).await;
+    put("c");
+    let seen = log.until_count(6).await;
+    assert_eq!(seen.iter().filter(|seen| seen.worker == "w2").count(), 1, "{seen:?}");
+    drop(tokens);
+    first.stop().await;
+    second.stop().await;
 }

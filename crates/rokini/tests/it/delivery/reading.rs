@@ -467,3 +467,111 @@ async fn o1_a_seek_restarts_a_running_shard_and_a_stale_checkpoint_does_not_over
     assert_eq!(log.seen().len(), 8);
     running.stop().await;
 }
+
+/// One of two workers is cut off from Kinesis, and not from the table.
+#[tokio::test(start_paused = true)]
+async fn l11_a_worker_that_cannot_read_gets_no_shard_and_healthy_ones_stay_where_they_are() {
+    let (stream, store, log) = (Stream::new(8), MemoryStore::new(), Log::default());
+    let (bad, good) = (stream.link(), stream.link());
+    let first = Running::logging(builder(&bad, store.clone(), "w1"), &log).await;
+    let second = Running::logging(builder(&good, store.clone(), "w2"), &log).await;
+    let held = |rows: &[LeaseRow], name: &str| {
+        rows.iter().filter(|row| row.owner.as_ref().is_some_and(|id| id.name.as_str() == name)).count()
+    };
+    until_leases(&store, |rows| (held(rows, "w1"), held(rows, "w2")) == (4, 4)).await;
+    let mut events = first.handle.events();
+    bad.cut(true, Some(ErrorKind::Retry));
+    until_leases(&store, |rows| held(rows, "w2") == 8).await;
+    let told = told(&mut events);
+    let unable = |event: &&Event| matches!(event.kind, EventKind::StreamUnable { .. });
+    assert_eq!(told.iter().filter(unable).count(), 1, "{told:?}");
+    let epochs = |rows: Vec<LeaseRow>| rows.into_iter().map(|row| row.epoch).collect::<Vec<_>>();
+    let before = epochs(leases(&store).await);
+    for _ in 0..600 {
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(held(&leases(&store).await, "w2"), 8);
+    }
+    assert_eq!(epochs(leases(&store).await), before, "nothing is passed to and fro");
+    bad.cut(false, None);
+    until_leases(&store, |rows| (held(rows, "w1"), held(rows, "w2")) == (4, 4)).await;
+    stream.put_each(8, "a");
+    log.until_count(8).await;
+    first.stop().await;
+    second.stop().await;
+}
+
+/// Nothing was stored of idle shards for longer than the retention: that they were read stands on the worker's row.
+#[tokio::test(start_paused = true)]
+async fn c9_idle_shards_of_a_killed_worker_are_no_data_loss() {
+    let stream = Stream::new(2).poll(Duration::from_secs(2));
+    let (store, log) = (MemoryStore::new(), Log::default());
+    let first = Running::logging(over_days(builder(&stream, store.clone(), "w1")), &log).await;
+    stream.put_each(2, "a");
+    log.until_count(2).await;
+    sleep(RETENTION + 6 * HOUR).await;
+    first.kill().await;
+    let building = over_days(builder(&stream, store.clone(), "w2")).on_data_loss(OnDataLoss::Halt);
+    let second = Running::logging(building, &log).await;
+    let mut events = second.handle.events();
+    until_leases(&store, |rows| {
+        rows.iter().all(|row| row.owner.as_ref().is_some_and(|id| id.name.as_str() == "w2"))
+    })
+    .await;
+    stream.put_each(2, "b");
+    log.until_count(4).await;
+    let lost = |event: &Event| matches!(event.kind, EventKind::DataLoss { .. });
+    assert!(!told(&mut events).iter().any(lost));
+    second.stop().await;
+}
+
+/// The longest time between two records of a shard.
+fn longest_pause(log: &Log, shard: usize) -> Duration {
+    let at: Vec<Instant> =
+        log.seen().iter().filter(|seen| seen.shard == shard_id(shard)).map(|seen| seen.at).collect();
+    at.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+}
+
+/// A newcomer asks for one of two shards, whose slow calls keep it from being handed over.
+#[tokio::test(start_paused = true)]
+async fn l14_a_shard_with_lanes_is_read_on_although_one_call_holds_up_its_hand_over() {
+    let (stream, store, log) = (Stream::new(2), MemoryStore::new(), Log::default());
+    let logging = log.clone();
+    let building = builder(&stream, store.clone(), "w1").concurrency(4).for_each_batch(move |batch| {
+        logging.add(&batch);
+        let slow = batch.iter().any(|record| record.data() == b"slow".as_slice());
+        async move {
+            if slow {
+                sleep(Duration::from_secs(150)).await;
+            }
+            Ok(())
+        }
+    });
+    let first = Running::start(building).await;
+    let mut events = first.handle.events();
+    stream.put_each(2, "slow");
+    log.until_count(2).await;
+    let producing = {
+        let stream = stream.clone();
+        tokio::spawn(async move {
+            for number in 0..400 {
+                stream.put_each(2, &number.to_string());
+                sleep(Duration::from_secs(1)).await;
+            }
+        })
+    };
+    let second = Running::logging(builder(&stream, store.clone(), "w2"), &log).await;
+    producing.await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    for shard in 0..2 {
+        let pause = longest_pause(&log, shard);
+        assert!(pause <= Duration::from_secs(14), "shard {shard} was not read for {pause:?}");
+    }
+    let withdrawn = |event: &Event| event.kind == EventKind::HandOverWithdrawn;
+    assert!(told(&mut events).iter().any(withdrawn));
+    let both = |rows: &[LeaseRow]| all_owned(rows) && rows[0].owner != rows[1].owner;
+    until_leases(&store, both).await;
+    let texts = log.texts();
+    assert_eq!((texts.len(), texts.iter().filter(|text| *text == "slow").count()), (802, 2), "nothing twice");
+    first.stop().await;
+    second.stop().await;
+}

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use rokini::lease::{
     CountingStore, FaultyStore, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, Listing, LostCause,
-    MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation, StreamId,
+    MemoryStore, Position, RowKey, SequenceNumber, StoreFault, StoreOperation, StreamId,
 };
 use rokini::{ErrorKind, Event, EventKind, StartPosition};
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Log, Running, about_shard, builder, clock_off_by, group, until_leases};
+use crate::harness::{Log, Running, about_shard, builder, clock_off_by, group, leases, until_leases};
 use crate::stream::{BEGIN, Op, Stream, shard_id};
 
 #[tokio::test(start_paused = true)]
@@ -424,4 +424,42 @@ async fn p4_a_cold_start_of_a_hundred_shards_owns_all_within_five_seconds() {
     for running in fleet {
         running.stop().await;
     }
+}
+
+/// A row of a newer version, or one that somebody edited by hand.
+#[tokio::test(start_paused = true)]
+async fn c15_a_lease_that_cannot_be_read_stops_neither_start_nor_growth_nor_audit_of_the_others() {
+    let (stream, store, log) = (Stream::new(4), MemoryStore::new(), Log::default());
+    let first = Running::logging(builder(&stream, store.clone(), "w1"), &log).await;
+    stream.put_each(4, "a");
+    log.until_count(4).await;
+    first.stop().await;
+    let damaged = leases(&store).await[0].key.clone();
+    store.damage(&group(), &RowKey::Lease(damaged.clone()), true);
+
+    let audits = Duration::from_secs(30);
+    let second = Running::logging(builder(&stream, store.clone(), "w2").audit_interval(audits), &log).await;
+    let mut events = second.handle.events();
+    stream.put_each(4, "b");
+    log.until_count(7).await;
+    // One of the others grows, and one ends together with the one that cannot be read.
+    let (low, high) = stream.split(1);
+    stream.put(low, "c");
+    stream.put(high, "c");
+    log.until_count(9).await;
+    let third = Running::logging(builder(&stream, store.clone(), "w3"), &log).await;
+    until_leases(&store, |rows| {
+        rows.iter().any(|row| row.owner.as_ref().is_some_and(|id| id.name.as_str() == "w3"))
+    })
+    .await;
+    sleep(Duration::from_secs(300)).await;
+    while let Ok(event) = events.try_recv() {
+        let bad = matches!(event.kind, EventKind::AuditFailed { .. } | EventKind::HolesFound { .. });
+        assert!(!bad, "{event:?}");
+    }
+    assert!(!log.seen().iter().any(|seen| seen.shard == damaged.shard && seen.text == "b"));
+    store.damage(&group(), &RowKey::Lease(damaged), false);
+    log.until(|seen| seen.iter().filter(|seen| seen.text == "b").count() == 4).await;
+    second.stop().await;
+    third.stop().await;
 }

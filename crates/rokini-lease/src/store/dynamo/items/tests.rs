@@ -1,6 +1,6 @@
 use super::super::attributes::LAST_DATE;
 use super::*;
-use crate::row::{PlanId, WorkerState};
+use crate::row::PlanId;
 use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerId};
 use bytes::Bytes;
 use rokini_types::SequenceNumber;
@@ -191,11 +191,6 @@ fn a_row_that_cannot_be_read_is_named_with_its_attribute() {
             format!("attribute `parents` {row} is `shardId-0`: expected a list of"),
         ),
         (HASH_END, None, format!("attribute `hash_end` {row} is missing: expected")),
-        (
-            CHECKPOINTED_AT,
-            Some(text("noon")),
-            format!("attribute `checkpointed_at` {row} is `noon`: expected a time"),
-        ),
         // A position edited by hand, without its rank.
         (POSITION, Some(text("TRIM_HORIZON")), format!("attribute `rank` {row} is `2")),
     ];
@@ -223,4 +218,33 @@ fn times_are_dates_as_far_as_dates_go() {
         let item = Item::from([(ROW.to_owned(), text("x")), (CHECKPOINTED_AT.to_owned(), time(millis))]);
         assert_eq!(Fields::of(&item).unwrap().time(CHECKPOINTED_AT), Ok(Some(millis)));
     }
+}
+
+/// What a newer version may write otherwise, and nobody needs in order to leave its worker and its lease in peace.
+#[test]
+fn c15_what_is_not_needed_is_read_leniently() {
+    let ([worker, _], [lease, _]) = (workers(), leases());
+    let mut item = worker.item(&group());
+    for name in
+        [LEASES, MAX_LEASES, FORMAT, INTERVAL, FAILOVER, AGE, PLAN, UNABLE, CAUGHT_UP, PROCESS_ID, CALL]
+    {
+        item.insert(name.to_owned(), AttributeValue::Bool(true));
+    }
+    item.insert(STATE.to_owned(), text("resting"));
+    item.insert(MAILBOX.to_owned(), text("?"));
+    let read = WorkerRow::read(&item).unwrap();
+    assert_eq!(
+        (read.heartbeat, read.state),
+        (worker.heartbeat, WorkerState::Leaving),
+        "it lives and gets nothing"
+    );
+    assert_eq!((&read.report, read.call), (&WorkerReport::default(), 0));
+
+    let mut item = lease.item(&group());
+    for name in [CHECKPOINTED_AT, RECORD_ARRIVED_AT, CAUGHT_UP_AT, BYTES_PER_SECOND, SKIPPED, PREVIOUS] {
+        item.insert(name.to_owned(), AttributeValue::Bool(true));
+    }
+    let read = LeaseRow::read(&item).unwrap();
+    let (metadata, previous) = (CheckpointMetadata::default(), None);
+    assert_eq!(read, LeaseRow { metadata, previous, checkpointed_at: None, ..lease });
 }

@@ -1,0 +1,102 @@
+//! Leases that the plan gives to somebody who does not take them, and workers that die again and again.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::plan::AssignmentPolicy;
+use crate::row::GroupView;
+
+fn config() -> MemberConfig {
+    MemberConfig { process: None, ..MemberConfig::default() }
+}
+
+async fn free(store: &MemoryStore) -> Vec<LeaseKey> {
+    let rows = store.list(&group(), Listing::All).await.unwrap().leases;
+    rows.into_iter().filter(|row| row.owner.is_none()).map(|row| row.key).collect()
+}
+
+/// One worker whose full listings fail while it beats, and whose mailbox nobody's notes help.
+#[tokio::test(start_paused = true)]
+async fn l3_a_lease_that_the_plan_gives_to_a_worker_that_cannot_list_is_taken_by_others() {
+    let store = store_with(30).await;
+    let link = FaultyStore::new(store.clone(), 1);
+    let mut a = Worker::join(&store, "a").await.unwrap();
+    let mut b = Worker::join(&store, "b").await.unwrap();
+    let mut c = Worker::join_with(&link, "c", config()).await.unwrap();
+    live_all(&mut [&mut a, &mut b, &mut c], 30 * SECOND).await;
+    assert_eq!(counts(&[&a, &b, &c]), [10, 10, 10]);
+    link.chance(StoreOperation::ListAll, StoreFault::Delay(SECOND / 50), 1.0);
+    link.chance(StoreOperation::ListAll, StoreFault::FailBefore, 1.0);
+    for n in 100..106 {
+        store.insert_lease(&group(), &LeaseRow::new(key(n), Position::TrimHorizon)).await.unwrap();
+    }
+    a.member.request_reconcile();
+    live_all(&mut [&mut a, &mut b, &mut c], 20 * SECOND).await;
+    assert_eq!(free(&store).await, []);
+    assert!(c.member.is_valid() && a.leases.len() + b.leases.len() + c.leases.len() == 36);
+}
+
+/// Whoever listens to whom: a rolling change of the policy.
+#[tokio::test(start_paused = true)]
+async fn l3_workers_of_two_policies_leave_no_lease_to_each_other() {
+    let store = MemoryStore::new();
+    let weighing = |n: usize, bytes: u64| {
+        let mut row = LeaseRow::new(key(n), at(1));
+        row.metadata.bytes_per_second = Some(bytes);
+        row
+    };
+    store.insert_lease(&group(), &weighing(0, 1_000_000)).await.unwrap();
+    let throughput = MemberConfig { policy: AssignmentPolicy::Throughput, ..config() };
+    let mut a = Worker::join_with(&store, "a", throughput).await.unwrap();
+    a.live(2 * SECOND).await;
+    let mut b = Worker::join(&store, "b").await.unwrap();
+    live_all(&mut [&mut a, &mut b], 2 * SECOND).await;
+    for n in 1..4 {
+        store.insert_lease(&group(), &weighing(n, 1_000)).await.unwrap();
+        b.member.request_reconcile();
+        live_all(&mut [&mut a, &mut b], 20 * SECOND).await;
+        assert_eq!(free(&store).await, [], "{n}");
+    }
+    let epochs = |view: GroupView| view.leases.iter().map(|row| row.epoch).collect::<Vec<_>>();
+    let before = epochs(store.list(&group(), Listing::All).await.unwrap());
+    live_all(&mut [&mut a, &mut b], 300 * SECOND).await;
+    let after = epochs(store.list(&group(), Listing::All).await.unwrap());
+    assert_eq!(before, after, "and pass none to and fro");
+}
+
+/// Lives for a few seconds under a new name each time, as a pod does whose process crashes.
+#[tokio::test(start_paused = true)]
+async fn l12_a_worker_that_dies_again_and_again_never_holds_more_than_a_little() {
+    for (life, away) in [(3_u64, 5_u64), (5, 20)] {
+        let store = store_with(100).await;
+        let mut workers = Vec::new();
+        for n in 0..10 {
+            workers.push(Worker::join(&store, &format!("w{n}")).await.unwrap());
+        }
+        live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 90 * SECOND).await;
+        let (begun, mut crashes, mut orphaned, mut samples) = (Instant::now(), 0_u32, 0, 0);
+        while begun.elapsed() < 200 * SECOND {
+            crashes += 1;
+            let mut pod = Worker::join(&store, &format!("pod-{crashes}")).await.unwrap();
+            for _ in 0..life {
+                live_all(&mut workers.iter_mut().chain([&mut pod]).collect::<Vec<_>>(), SECOND).await;
+            }
+            pod.die();
+            for _ in 0..away {
+                live_all(&mut workers.iter_mut().collect::<Vec<_>>(), SECOND).await;
+                let alive: BTreeSet<_> = workers.iter().map(|worker| worker.member.id().clone()).collect();
+                let rows = store.list(&group(), Listing::All).await.unwrap().leases;
+                let dead = |row: &&LeaseRow| row.owner.as_ref().is_none_or(|owner| !alive.contains(owner));
+                // The first one is a newcomer like any other.
+                if begun.elapsed() > 45 * SECOND {
+                    orphaned += rows.iter().filter(dead).count();
+                    samples += 1;
+                }
+            }
+        }
+        let mean = orphaned as f64 / f64::from(samples);
+        assert!(mean <= 3.0, "alive {life} s, away {away} s: {mean:.1} of 100 leases with nobody");
+        let rows = store.list(&group(), Listing::Workers).await.unwrap().workers.len();
+        assert!(rows <= 10 + 6, "{rows} rows");
+    }
+}
