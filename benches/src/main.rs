@@ -14,6 +14,7 @@ mod latency;
 mod metrics;
 mod plan;
 mod process;
+mod wire;
 
 use self::error::Result;
 
@@ -89,6 +90,29 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         shards: usize,
     },
+    /// What a record costs from the socket to the handler, as ratios: a loop of the stock SDK, the consumer in CBOR and in
+    /// JSON, and the bytes received and dropped; plain and over TLS.
+    Wire {
+        /// How often each is measured.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// How long each is measured, in seconds.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Only answers of this shape: `1 KB x 1,000`, `100 B x 10,000`, `1 MB x 10`, `1 KB x 10,000`.
+        #[arg(long)]
+        shape: Option<String>,
+    },
+    /// Serves prepared answers until the standard input closes.
+    #[command(hide = true)]
+    ServeCanned {
+        #[arg(long)]
+        shards: u32,
+        #[arg(long)]
+        records: usize,
+        #[arg(long)]
+        size: usize,
+    },
     /// Serves a stream `bench` and a DynamoDB until the standard input closes.
     #[command(hide = true)]
     Serve {
@@ -97,9 +121,20 @@ enum What {
     },
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    match Args::parse().what {
+fn main() -> Result<()> {
+    let what = Args::parse().what;
+    if let What::Wire { rounds, seconds, shape } = &what {
+        // Each run has a thread and a runtime of its own.
+        println!("{}", wire::measure(*rounds, Duration::from_secs(*seconds), shape.as_deref())?);
+        return Ok(());
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(what))
+}
+
+async fn run(what: What) -> Result<()> {
+    match what {
+        What::Wire { .. } => {}
+        What::ServeCanned { shards, records, size } => wire::serve(shards, records, size).await?,
         What::Latency { shards, rate, seconds } => {
             println!("{}", latency::measure(shards, rate, Duration::from_secs(seconds)).await?);
         }

@@ -57,6 +57,18 @@ pub enum Fault {
         #[serde(default)]
         bytes: usize,
     },
+    /// The call is carried out; one part of its answer is dropped, nulled, emptied, repeated, put in another order or cut.
+    /// Which, the id of the request decides. What nobody could tell from a good answer is left as it is: the records of
+    /// GetRecords are never fewer, and what a record says is only ever missing.
+    Garble,
+    /// The call is not carried out; this answers it, as something between the caller and the service may.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// The body, of whatever kind.
+        #[serde(default)]
+        body: String,
+    },
     /// GetRecords answers without records, and from where it was asked, although there are some. Nothing else changes by it.
     Empty,
     /// PutRecords does not write these records of the request, counted from 0, and reports this error for each.

@@ -4,6 +4,7 @@ mod auth;
 mod backend;
 mod body;
 mod control;
+mod garble;
 mod handler;
 mod kinesis;
 mod partial_faults;

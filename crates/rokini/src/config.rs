@@ -9,7 +9,7 @@ pub(crate) mod settings;
 pub(crate) mod table;
 mod text;
 
-pub use choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss};
+pub use choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss, Wire};
 pub use consumer_config::{ConfigOrigin, ConsumerConfig};
 pub use key::ConfigKey;
 pub use settings::Settings;

@@ -48,7 +48,7 @@ pub use types::record::Record;
 // Settings.
 pub use config::{
     Balance, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring,
-    OnDataLoss, Settings,
+    OnDataLoss, Settings, Wire,
 };
 pub use types::dead_letter_target::DeadLetterTarget;
 pub use types::duration::parse_duration;
@@ -88,7 +88,8 @@ pub use telemetry::otlp::OtlpTraces;
 pub use source::kinesis::KinesisSource;
 pub use source::selection::select_shards;
 pub use source::stream_source::{
-    ReadResponse, ShardDescription, ShardEnd, ShardReader, ShardSelection, StreamDescription, StreamSource,
+    ReadResponse, ShardDescription, ShardEnd, ShardReader, ShardSelection, SourceNotice, StreamDescription,
+    StreamSource,
 };
 
 /// The stores, and the words of coordination.

@@ -18,6 +18,7 @@ use crate::http::auth::caller;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body, streaming_body};
 use crate::http::control;
+use crate::http::garble::garbled;
 use crate::http::handler::{Handler, target_header};
 use crate::http::partial_faults;
 use crate::http::request_ids::RequestIds;
@@ -165,6 +166,10 @@ impl KinesisHandler {
             }
             _ => {}
         }
+        if let Some(Fault::Answer { status, body }) = &fault {
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY);
+            return Ok(self.response(status, "text/html", full_body(body.clone().into())));
+        }
         let broken = fault.as_ref().and_then(|fault| BodyBreak::of(fault, stop));
         let (mut status, body) = match result {
             Ok(CallAnswer::Response(response)) => (StatusCode::OK, response.encode(codec)),
@@ -182,6 +187,10 @@ impl KinesisHandler {
         if let Some(Fault::Error { status: Some(wanted), .. }) = fault {
             status = StatusCode::from_u16(wanted).unwrap_or(status);
         }
+        let body = match fault {
+            Some(Fault::Garble) => garbled(&body, codec, &self.ids.next().0),
+            _ => body,
+        };
         let length = body.len();
         let body = full_or_broken_body(body.into(), broken);
         let mut response = self.response(status, codec.content_type(), body);
@@ -221,8 +230,8 @@ fn fault_error(fault: &Fault, target: &ResolvedTarget) -> Option<ServiceError> {
             let message = format!("Rate exceeded for shard {shard} in stream {stream}.");
             Some(ServiceError::new(ErrorCode::ProvisionedThroughputExceeded, message))
         }
-        // Never seen by the caller: nothing is carried out and nothing is answered.
-        Fault::DropBefore | Fault::HangBefore => {
+        // Never seen by the caller: nothing is carried out, and nothing or something else is answered.
+        Fault::DropBefore | Fault::HangBefore | Fault::Answer { .. } => {
             Some(ServiceError::new(ErrorCode::InternalFailure, "Dropped by a fault."))
         }
         _ => None,

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::faults::{Fault, FaultCall};
 use crate::http::backend::Backend;
 use crate::http::body::{ConnectionCut, cut_connection};
+use crate::http::garble::garbled;
 use crate::journal::CallRecord;
 use crate::model::{Subscription, SubscriptionPoll};
 
@@ -105,7 +106,12 @@ impl EventStream {
             }
         };
         let codec = self.codec;
-        let frame = Frame::event(EVENT, codec.content_type(), codec.encode(&event).into()).to_bytes();
+        let mut payload = codec.encode(&event);
+        if faults.contains(&Fault::Garble) {
+            let choice = format!("{:?} {:?}", event.continuation_sequence_number, self.backend.service.now());
+            payload = garbled(&payload, codec, &choice);
+        }
+        let frame = Frame::event(EVENT, codec.content_type(), payload.into()).to_bytes();
         self.record_call(event.records.len(), None, !faults.is_empty());
         for fault in faults {
             match fault {
@@ -124,7 +130,7 @@ impl EventStream {
                 Fault::HangAfter { bytes } => {
                     return Some(Ok(self.partial_frame(&frame, bytes, Phase::Hung)));
                 }
-                Fault::Empty | Fault::FailRecords { .. } => {}
+                Fault::Empty | Fault::FailRecords { .. } | Fault::Garble | Fault::Answer { .. } => {}
             }
         }
         Some(Ok(frame))

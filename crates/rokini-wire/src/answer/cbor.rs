@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use self::cursor::{Cursor, Header};
 use super::error::{AnswerError, Fault, Spot};
-use super::place::{Members, Place, RecordPlace};
-use super::{RecordsAnswer, sequence_number};
+use super::place::{Members, Place, RecordPlace, RecordsAnswer, sequence_number};
 use crate::cbor::decode;
 
 /// The fewest bytes a record takes, so that a told length reserves no memory that the body does not warrant.

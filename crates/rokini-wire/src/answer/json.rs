@@ -8,8 +8,7 @@ use bytes::{Bytes, BytesMut};
 use self::cursor::Cursor;
 use self::decimal::Decimal;
 use super::error::{AnswerError, Fault, Spot};
-use super::place::{Members, Place, RecordPlace};
-use super::{RecordsAnswer, sequence_number};
+use super::place::{Members, Place, RecordPlace, RecordsAnswer, sequence_number};
 
 /// What begins an answer with one record, at least: how much room for records is worth reserving.
 const RECORD_LEAST: usize = 128;

@@ -1,8 +1,46 @@
-//! Where the parts of a record are.
+//! An answer, and where the parts of its records are.
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use rokini_types::SequenceNumber;
+
+use crate::shapes::shard::ChildShard;
+
+/// Deepest nesting passed over; what is known needs five.
+pub(super) const MAX_DEPTH: usize = 32;
+
+/// An answer with records, read in place.
+///
+/// ```
+/// use bytes::Bytes;
+/// use rokini_wire::RecordsAnswer;
+///
+/// let body = r#"{"Records":[{"SequenceNumber":"49","Data":"aGVsbG8=","PartitionKey":"ann",
+///     "ApproximateArrivalTimestamp":1700000000.123}],"NextShardIterator":"AAA","MillisBehindLatest":0}"#;
+/// let answer = RecordsAnswer::read(Bytes::from(body))?;
+/// let record = &answer.records[0];
+/// assert_eq!(answer.body[record.data()], *b"hello");
+/// assert_eq!(record.partition_key().map(|key| &answer.body[key]), Some(&b"ann"[..]));
+/// assert_eq!(record.arrival_millis, Some(1_700_000_000_123));
+/// # Ok::<(), rokini_wire::AnswerError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordsAnswer {
+    /// What the places of the records are in. In an answer in JSON the data stand decoded there.
+    pub body: Bytes,
+    /// The records, in order.
+    pub records: Vec<RecordPlace>,
+    /// Where to go on, in an answer to GetRecords; `None` where it is absent or null.
+    pub next_shard_iterator: Option<String>,
+    /// Where the next subscription goes on, in an event; `None` where it is absent or null.
+    pub continuation_sequence_number: Option<String>,
+    /// How far behind the tip of the shard the answer is, in milliseconds.
+    pub millis_behind_latest: Option<i64>,
+    /// The shards that continue this one; only at its end.
+    pub child_shards: Option<Vec<ChildShard>>,
+}
 
 /// A record in the body of an answer: its numbers, and where its data and partition key are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,4 +107,9 @@ impl Members {
             key: self.key,
         })
     }
+}
+
+/// The number in a text of digits.
+pub(super) fn sequence_number(digits: &[u8]) -> Option<SequenceNumber> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }

@@ -8,7 +8,8 @@ use super::*;
 use crate::Timestamp;
 use crate::shapes::consumer::SubscribeToShardEvent;
 use crate::shapes::record::{GetRecordsResponse, Record};
-use crate::shapes::shard::HashKeyRange;
+use crate::shapes::shard::{ChildShard, HashKeyRange};
+use rokini_types::SequenceNumber;
 
 fn read(body: &[u8]) -> Result<RecordsAnswer, AnswerError> {
     RecordsAnswer::read(Bytes::copy_from_slice(body))

@@ -29,12 +29,12 @@ impl ApiCall<'_> {
         self.endpoint.unwrap_or("the endpoint")
     }
 
-    /// An answer that the API does not document.
+    /// An answer that the API does not document. The next one may be better: whatever stands in between may have made it.
     pub(crate) fn malformed(&self, what: impl fmt::Display) -> Error {
         Error::new(
-            ErrorKind::Bug,
+            ErrorKind::Retry,
             format!(
-                "the answer to {self} from {} {what}: check that this is a Kinesis endpoint",
+                "the answer to {self} from {} {what}: it is tried again; check that this is a Kinesis endpoint",
                 self.endpoint()
             ),
         )
@@ -158,7 +158,10 @@ const SERVICE_FAILED: [&str; 4] =
 fn refused(code: Option<&str>, status: u16, call: &ApiCall<'_>) -> (ErrorKind, String) {
     let (endpoint, region, stream) = (call.endpoint(), call.region, call.stream);
     match code.unwrap_or_default() {
-        "" if status < 300 => (ErrorKind::Bug, call.malformed("cannot be read").to_string()),
+        "" if status < 300 => (ErrorKind::Retry, call.malformed("cannot be read").to_string()),
+        "" if status == 429 => {
+            (ErrorKind::Throttled, format!("{call} is throttled (HTTP 429): it is tried again more slowly"))
+        }
         "ResourceNotFoundException" => not_found(call),
         code if DENIED.contains(&code) => (
             ErrorKind::Permission,

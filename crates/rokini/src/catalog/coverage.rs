@@ -26,6 +26,21 @@ pub(crate) fn holes<'a>(leases: impl IntoIterator<Item = &'a LeaseRow>) -> Vec<H
     holes
 }
 
+/// Whether each hash of a range is in one of the others.
+pub(crate) fn is_covered(range: HashRange, by: &[HashRange]) -> bool {
+    let mut by = by.to_vec();
+    by.sort_by_key(|part| part.start);
+    // The first hash not known to be covered; `None` past the last one there is.
+    let mut next = Some(range.start);
+    for part in by {
+        match next {
+            Some(from) if part.start <= from && part.end >= from => next = part.end.checked_add(1),
+            _ => {}
+        }
+    }
+    next.is_none_or(|next| next > range.end)
+}
+
 /// The open shards that take records with these hashes.
 pub(crate) fn open_shards_over<'a>(
     holes: &[HashRange],
@@ -69,6 +84,24 @@ mod tests {
             (vec![(0, 20), (5, 9), (30, MAX)], vec![(21, 29)]),
         ] {
             assert_eq!(found(&ranges), expected, "{ranges:?}");
+        }
+    }
+
+    #[test]
+    fn a5_children_that_leave_a_hash_out_are_not_all() {
+        const MAX: u128 = u128::MAX;
+        for (range, by, covered) in [
+            ((0, MAX), vec![(0, MAX)], true),
+            ((0, MAX), vec![(10, MAX), (0, 9)], true),
+            ((5, 9), vec![(0, 20)], true),
+            ((0, MAX), vec![(0, 9)], false),
+            ((0, MAX), vec![(10, MAX)], false),
+            ((0, MAX), vec![(0, 8), (10, MAX)], false),
+            ((0, MAX), vec![], false),
+        ] {
+            let range_of = |(start, end)| HashRange { start, end };
+            let parts: Vec<_> = by.iter().copied().map(range_of).collect();
+            assert_eq!(is_covered(range_of(range), &parts), covered, "{range:?} by {by:?}");
         }
     }
 

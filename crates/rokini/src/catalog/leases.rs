@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rokini_lease::{
-    GroupId, GroupView, HashRange, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, Listing, Position,
-    Progress, ShardId, StoreErrorKind, StreamId, StreamRow, WorkerId, WorkerState, WriteOutcome, retirable,
+    GroupId, GroupView, HashRange, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, LeaseUpdate, Listing,
+    Position, Progress, ShardId, StoreErrorKind, StreamId, StreamRow, WorkerId, WorkerState, WriteOutcome,
+    retirable,
 };
 
 use super::graph::{self, Known};
-use super::streams::{OpenStream, is_older};
+use super::streams::{OpenStream, is_older, is_same};
 use super::{coverage, record_search};
 use crate::events::emitter::Events;
 use crate::events::table::EventKind;
@@ -39,7 +40,7 @@ pub(crate) struct Catalog {
 /// What an audit found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Audit {
-    /// Leases that were missing and are there now.
+    /// Leases that were missing, or ended without reason, and are there now.
     pub(crate) created: usize,
     /// Hashes that no lease covers all the same.
     pub(crate) holes: Vec<HashRange>,
@@ -88,12 +89,17 @@ impl Catalog {
         let row = match self.store.stream(&self.group, &stream.id).await? {
             Some(row) => row,
             None => {
-                let start = match self.reads_an_older(&stream.id).await? {
-                    // The group reads this stream already: what was put into it since it was made again is new.
-                    true => Position::TrimHorizon,
-                    false => self.resolve(source, &stream).await?,
-                };
-                self.store_start(StreamRow { id: stream.id, name: stream.name, start }).await?
+                let mut known = self.store.list(&self.group, Listing::All).await?.streams;
+                if let Some(same) = known.iter().position(|row| is_same(&row.id, &stream.id)) {
+                    known.swap_remove(same)
+                } else {
+                    let start = match known.iter().any(|row| is_older(&row.id, &stream.id)) {
+                        // The group reads this stream already: what was put into it since it was made again is new.
+                        true => Position::TrimHorizon,
+                        false => self.resolve(source, &stream).await?,
+                    };
+                    self.store_start(StreamRow { id: stream.id, name: stream.name, start }).await?
+                }
             }
         };
         self.events.emit_for_stream(&row.id, EventKind::StartResolved { position: row.start });
@@ -135,12 +141,6 @@ impl Catalog {
         }
     }
 
-    /// Whether the group has read an earlier stream of the same name.
-    async fn reads_an_older(&self, stream: &StreamId) -> Result<bool, Error> {
-        let view = self.store.list(&self.group, Listing::All).await?;
-        Ok(view.streams.iter().any(|row| is_older(&row.id, stream)))
-    }
-
     /// Gives a lease to each shard that was open at the start and has none.
     pub(crate) async fn begin(&self, stream: &OpenStream) -> Result<usize, Error> {
         let view = self.store.list(&self.group, Listing::All).await?;
@@ -162,15 +162,16 @@ impl Catalog {
         let listing = stream.source.list_shards(ShardSelection::All).await?;
         let mut leases = of_stream(view, &stream.id, &listing);
         self.retire_ended(&mut leases, &listing).await?;
+        let taken_back = self.take_ends_back(stream, &mut leases, &listing).await?;
         let holes = coverage::holes(leases.values());
         if listing.iter().all(|shard| leases.contains_key(&shard.id)) {
             self.report_holes(stream, &holes, holes.len());
-            return Ok(Audit { created: 0, holes });
+            return Ok(Audit { created: taken_back, holes });
         }
         // By its name, the listing may be that of a stream made again meanwhile.
-        if stream.source.describe().await?.id != stream.id {
+        if !is_same(&stream.source.describe().await?.id, &stream.id) {
             stream.doubt();
-            return Ok(Audit { created: 0, holes });
+            return Ok(Audit { created: taken_back, holes });
         }
         let at_start = stream.source.list_shards(at_start(&stream.start)).await?;
         let roots = at_start.into_iter().map(|shard| shard.id).collect();
@@ -193,7 +194,7 @@ impl Catalog {
         let left = coverage::holes(leases.values().chain(generations.iter().flatten()));
         let created = self.create(stream, generations).await?;
         self.report_holes(stream, &holes, left.len());
-        Ok(Audit { created, holes: left })
+        Ok(Audit { created: created + taken_back, holes: left })
     }
 
     fn report_holes(&self, stream: &OpenStream, holes: &[HashRange], left: usize) {
@@ -215,6 +216,41 @@ impl Catalog {
             }
         }
         Ok(())
+    }
+
+    /// Begins leases anew that are ended while their shards are open: an answer took them for ended that did not mean it,
+    /// or somebody wrote the row. Only where that shows twice, and no children came from the shard. How many.
+    async fn take_ends_back(
+        &self,
+        stream: &OpenStream,
+        leases: &mut BTreeMap<ShardId, LeaseRow>,
+        listing: &[ShardDescription],
+    ) -> Result<usize, Error> {
+        let is_parent = |id: &ShardId| listing.iter().any(|shard| shard.parents.contains(id));
+        let open = listing.iter().filter(|shard| !shard.closed && !is_parent(&shard.id));
+        let ended = |id: &ShardId| {
+            leases.get(id).is_some_and(|row| row.position.is_shard_end() && row.children.is_empty())
+        };
+        let wrong = open.map(|shard| shard.id.clone()).filter(ended).collect();
+        let mut mended = 0;
+        for shard in stream.ended_but_open(wrong) {
+            let Some(row) = leases.get_mut(&shard) else { continue };
+            // What had arrived when its last position was stored is done.
+            let to = row.metadata.record_arrival_millis.map_or(stream.start, Position::AtTimestamp);
+            let update = LeaseUpdate::Seek { seen: row.epoch, to };
+            match self.store.update_lease(&self.group, &row.key, &update).await {
+                Ok(WriteOutcome::Applied { after, .. }) => {
+                    *row = after;
+                    mended += 1;
+                    self.events.emit_for_shard(&row.key, EventKind::EndTakenBack { position: to });
+                }
+                // Somebody else did something with it.
+                Ok(WriteOutcome::Refused { .. }) => {}
+                Err(error) if error.is_ambiguous() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(mended)
     }
 
     /// Removes the leases of ended shards that the stream has forgotten and that nothing needs any more.
@@ -293,11 +329,17 @@ impl Catalog {
         // The shards of the stream that was made in its place are none of its children.
         let children = if stream.is_replaced() {
             Vec::new()
-        } else if end.children.is_empty() {
-            let listing = stream.source.list_shards(ShardSelection::All).await?;
-            listing.into_iter().filter(|child| child.parents.contains(shard)).collect()
-        } else {
+        } else if self.is_whole(stream, shard, &end.children).await? {
             end.children.clone()
+        } else {
+            let listing = stream.source.list_shards(ShardSelection::All).await?;
+            let mut children: Vec<_> =
+                listing.into_iter().filter(|child| child.parents.contains(shard)).collect();
+            let told = end.children.iter();
+            let unlisted: Vec<_> =
+                told.filter(|child| children.iter().all(|listed| listed.id != child.id)).cloned().collect();
+            children.extend(unlisted);
+            children
         };
         let mut rows = Vec::with_capacity(children.len());
         for child in &children {
@@ -318,14 +360,25 @@ impl Catalog {
         Ok(rows)
     }
 
+    /// Whether these children take every hash of their parent: an answer may have lost one.
+    async fn is_whole(
+        &self,
+        stream: &OpenStream,
+        shard: &ShardId,
+        children: &[ShardDescription],
+    ) -> Result<bool, Error> {
+        let key = LeaseKey::new(stream.id.clone(), shard.clone());
+        let range = self.store.lease(&self.group, &key).await?.and_then(|row| row.hash_range);
+        let parts: Option<Vec<_>> = children.iter().map(|child| child.hash_range).collect();
+        Ok(match (range, parts) {
+            (Some(range), Some(parts)) => coverage::is_covered(range, &parts),
+            _ => !children.is_empty(),
+        })
+    }
+
     /// Whether the stream, being the same as before, does not know the shard any more.
     pub(crate) async fn is_gone(&self, stream: &OpenStream, shard: &ShardId) -> Result<bool, Error> {
-        if stream.source.describe().await?.id != stream.id {
-            stream.doubt();
-            return Ok(false);
-        }
-        let listing = stream.source.list_shards(ShardSelection::All).await?;
-        Ok(!listing.iter().any(|listed| listed.id == *shard))
+        Ok(stream.shards().await?.is_some_and(|listed| !listed.contains(shard)))
     }
 }
 

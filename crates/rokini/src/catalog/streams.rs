@@ -1,17 +1,17 @@
 //! The streams that a consumer reads, and how they come and go while it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rokini_lease::{HashRange, Position, StreamId};
+use rokini_lease::{HashRange, Position, ShardId, StreamId};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::source::stream_source::StreamSource;
+use crate::source::stream_source::{ShardSelection, StreamSource};
 use crate::types::error::Error;
 use crate::types::stream_ref::tell_apart;
 
@@ -27,6 +27,10 @@ pub(crate) struct OpenStream {
     replaced: CancellationToken,
     doubt: Notify,
     answers: Mutex<Answers>,
+    /// Which shards it has, as it said last: what one shard asks, the others need not ask.
+    listed: tokio::sync::Mutex<Option<Listed>>,
+    /// Shards that were found ended and open at once.
+    ended_but_open: Mutex<BTreeSet<ShardId>>,
 }
 
 /// How the stream answers this worker, over all its shards.
@@ -42,6 +46,16 @@ struct Answers {
 /// [`LONGEST_UNABLE`].
 const FIRST_UNABLE: Duration = Duration::from_secs(15);
 const LONGEST_UNABLE: Duration = Duration::from_secs(600);
+
+/// What a look at a stream brought, and when.
+#[derive(Debug, Clone)]
+struct Listed {
+    at: Instant,
+    shards: Option<Arc<BTreeSet<ShardId>>>,
+}
+
+/// How long what one shard learned about the whole stream counts for the others.
+const LISTED_FOR: Duration = Duration::from_secs(2);
 
 impl OpenStream {
     pub(crate) fn new(
@@ -61,6 +75,8 @@ impl OpenStream {
             replaced: CancellationToken::new(),
             doubt: Notify::new(),
             answers: Mutex::default(),
+            listed: tokio::sync::Mutex::default(),
+            ended_but_open: Mutex::default(),
         };
         stream.set_retention(retention);
         stream
@@ -112,6 +128,37 @@ impl OpenStream {
 
     pub(crate) fn set_holes(&self, holes: Vec<HashRange>) {
         *self.holes.lock() = holes;
+    }
+
+    /// The shards it has now. `None` where it is another stream, or where it did not say a moment ago: whoever needs to
+    /// know asks again. The shards of a stream that fail together look once together.
+    pub(crate) async fn shards(&self) -> Result<Option<Arc<BTreeSet<ShardId>>>, Error> {
+        let mut listed = self.listed.lock().await;
+        if let Some(known) = listed.as_ref().filter(|known| known.at.elapsed() < LISTED_FOR) {
+            return Ok(known.shards.clone());
+        }
+        let looked = self.look().await;
+        let shards = looked.as_ref().ok().cloned().flatten();
+        *listed = Some(Listed { at: Instant::now(), shards });
+        looked
+    }
+
+    async fn look(&self) -> Result<Option<Arc<BTreeSet<ShardId>>>, Error> {
+        if !is_same(&self.source.describe().await?.id, &self.id) {
+            self.doubt();
+            return Ok(None);
+        }
+        let listing = self.source.list_shards(ShardSelection::All).await?;
+        Ok(Some(Arc::new(listing.into_iter().map(|shard| shard.id).collect())))
+    }
+
+    /// Notes the shards whose leases are ended while the stream lists them as open, and returns those that were so
+    /// the last time too: a listing may be older than a lease.
+    pub(crate) fn ended_but_open(&self, now: BTreeSet<ShardId>) -> Vec<ShardId> {
+        let mut before = self.ended_but_open.lock();
+        let both = before.intersection(&now).cloned().collect();
+        *before = now;
+        both
     }
 
     /// Whether it was deleted and made again: nothing more of this one can be read.
@@ -219,17 +266,30 @@ impl Streams {
     }
 }
 
-/// Whether both are incarnations of one stream, and `other` the earlier one: ids end in `@` and the time of
-/// creation.
+/// Name and time of creation, which ids end in, behind an `@`.
+fn parts(id: &StreamId) -> Option<(&str, u64)> {
+    let (name, created) = id.as_str().rsplit_once('@')?;
+    Some((name, created.parse().ok()?))
+}
+
+/// Whether both are incarnations of one stream, and `other` the earlier one.
 pub(crate) fn is_older(other: &StreamId, current: &StreamId) -> bool {
-    let parts = |id: &StreamId| {
-        let (name, created) = id.as_str().rsplit_once('@')?;
-        Some((name.to_owned(), created.parse::<u64>().ok()?))
-    };
     match (parts(other), parts(current)) {
-        (Some((other, before)), Some((current, now))) => other == current && before < now,
+        (Some((other_name, before)), Some((name, now))) => {
+            other_name == name && before < now && !is_same(other, current)
+        }
         _ => false,
     }
+}
+
+/// Whether both are one incarnation of one stream. Its time of creation is answered to the second at times, to the
+/// millisecond at others, and no stream is made twice within a second.
+pub(crate) fn is_same(one: &StreamId, other: &StreamId) -> bool {
+    one == other
+        || match (parts(one), parts(other)) {
+            (Some((one, made)), Some((other, at))) => one == other && made / 1_000 == at / 1_000,
+            _ => false,
+        }
 }
 
 #[cfg(test)]
@@ -243,6 +303,19 @@ mod tests {
         assert!(is_older(&id("orders@1600000000000"), &current));
         for other in ["orders@1700000000000", "orders@1800000000000", "bills@1600000000000", "orders"] {
             assert!(!is_older(&id(other), &current), "{other}");
+        }
+    }
+
+    #[test]
+    fn c14_a_creation_time_of_other_precision_is_no_other_stream() {
+        let id = |text: &str| StreamId::new(text).unwrap();
+        let exact = id("orders@1700000000123");
+        for same in ["orders@1700000000123", "orders@1700000000000", "orders@1700000000120"] {
+            assert!(is_same(&id(same), &exact) && is_same(&exact, &id(same)), "{same}");
+            assert!(!is_older(&id(same), &exact) && !is_older(&exact, &id(same)), "{same}");
+        }
+        for other in ["orders@1700000001000", "orders@1699999999999", "bills@1700000000123", "orders"] {
+            assert!(!is_same(&id(other), &exact), "{other}");
         }
     }
 }

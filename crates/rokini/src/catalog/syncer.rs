@@ -80,7 +80,8 @@ impl ShardSyncer {
                 self.note_holes();
             }
             let on_duty = !doubted && self.is_on_duty();
-            if (doubted || on_duty || self.newer_is_stored()) && self.with_patience(Step::Renew).await {
+            let looks = doubted || on_duty || self.newer_is_stored() || self.looks_now();
+            if looks && self.with_patience(Step::Renew).await {
                 return;
             }
             if on_duty {
@@ -99,6 +100,13 @@ impl ShardSyncer {
         let fleet = self.shared.member.snapshot();
         let rank = duty::rank(&self.stream.id, self.shared.member.id(), &fleet.workers);
         rank == 0 || rank == 1 && !self.stream.holes().is_empty()
+    }
+
+    /// Whether a worker without duty asks for the stream's description, so that it learns of another retention. In a fleet
+    /// of any size that is one more call in an interval.
+    fn looks_now(&mut self) -> bool {
+        let alive = self.shared.member.snapshot().workers.len();
+        self.rng.random_range(0..alive.max(1)) == 0
     }
 
     /// Notes the holes in this worker's own listing. A listing may lag, so only what it shows twice counts.

@@ -15,6 +15,20 @@ named! {
 }
 
 named! {
+    /// The encoding in which records are asked for.
+    #[derive(Default)]
+    pub enum Wire {
+        /// CBOR, and JSON where an endpoint does not take that.
+        #[default]
+        Auto = "auto",
+        /// CBOR.
+        Cbor = "cbor",
+        /// JSON.
+        Json = "json",
+    }
+}
+
+named! {
     /// How shards are spread over workers.
     #[derive(Default)]
     pub enum Balance {

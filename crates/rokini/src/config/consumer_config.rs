@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rokini_lease::BillingMode;
 
-use crate::config::choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss};
+use crate::config::choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss, Wire};
 use crate::config::form::each_once;
 use crate::config::key::ConfigKey;
 use crate::config::secret;

@@ -229,6 +229,28 @@ events! {
     } = "read-failed", warn limited, "reading a shard failed, trying again"
         { error.type = ?kind, failures, ?retry_in, exception.message = %error, };
 
+    /// The endpoint does not take CBOR: records are asked for in JSON, which costs more processor time. CBOR is tried again
+    /// after an hour.
+    AskedInJson {
+        /// What it answered to CBOR.
+        reason: String,
+    } = "asked-in-json", warn limited, "the endpoint does not take CBOR: records are asked for in JSON"
+        { exception.message = %reason, };
+
+    /// The endpoint takes CBOR now.
+    AskedInCbor = "asked-in-cbor", info, "the endpoint takes CBOR again";
+
+    /// An answer ended a shard that the stream lists as open. It is read on: the end counts when its children or the
+    /// listing confirm it.
+    EndRefuted = "end-refuted", warn limited, "an answer ended a shard that the stream lists as open: it is read on";
+
+    /// A lease was ended while the stream lists its shard as open, without children. The shard is read again from here:
+    /// some records may come again.
+    EndTakenBack {
+        /// Where it goes on.
+        position: Position,
+    } = "end-taken-back", warn, "a shard that is open was stored as ended: it is read again" { %position, };
+
     /// The stream does not know the shard any more: its records aged out. Its lease is retired.
     ShardGone {
         /// How far it was processed.

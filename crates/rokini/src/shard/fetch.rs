@@ -16,10 +16,10 @@ use super::budget::{Reserved, ShardBudget};
 use super::held_shard::HeldShard;
 use super::progress::ShardProgress;
 use super::resources::ShardResources;
-use crate::catalog::streams::OpenStream;
+use crate::catalog::streams::{OpenStream, is_same};
 use crate::events::emitter::ShardEvents;
 use crate::events::table::EventKind;
-use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader};
+use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceNotice};
 use crate::types::backoff::{DELIVERY, Retry};
 use crate::types::error::{Error, ErrorKind};
 use crate::types::record::Record;
@@ -89,6 +89,9 @@ impl Fetch {
             let next = self.next(&mut reader, &from).await;
             self.progress.asking(false);
             let Some((mut fetched, mut reserved)) = next else { continue };
+            if let Some(notice) = fetched.notice.take() {
+                self.report(notice);
+            }
             self.report_gap(&fetched).await;
             // Each record is visited once, for all that is to be known of it.
             let (mut data, mut size) = (0, 0);
@@ -186,6 +189,14 @@ impl Fetch {
         Ok((reader.next().await?, reserved))
     }
 
+    fn report(&self, notice: SourceNotice) {
+        self.events.emit(match notice {
+            SourceNotice::AskedInJson { reason } => EventKind::AskedInJson { reason },
+            SourceNotice::AskedInCbor => EventKind::AskedInCbor,
+            SourceNotice::EndRefuted => EventKind::EndRefuted,
+        });
+    }
+
     /// Reports what may have been trimmed before these records, and halts where that is wanted.
     async fn report_gap(&self, fetched: &ReadResponse) {
         let progress = &self.progress;
@@ -194,7 +205,7 @@ impl Fetch {
         }
         // The retention may have been raised since it was asked for.
         if let Ok(described) = self.stream.source.describe().await
-            && described.id == self.stream.id
+            && is_same(&described.id, &self.stream.id)
         {
             self.stream.set_retention(described.retention);
         }
@@ -216,7 +227,7 @@ impl Fetch {
             self.progress.heard();
             self.stream.answered();
         }
-        self.progress.read_failed(error.to_string());
+        self.progress.read_failed(error.to_string(), error.kind() == ErrorKind::Data);
         self.events.emit(EventKind::ReadFailed {
             kind: error.kind(),
             error: error.to_string(),

@@ -54,6 +54,8 @@ pub(crate) struct ShardSnapshot {
     pub(crate) status: ShardStatus,
     /// The time since the last read that was answered, or since the work on the shard began.
     pub(crate) unread: Duration,
+    /// Whether the last read was refused because the shard has no such position.
+    pub(crate) refused: bool,
     /// For how long everything is read of a closed shard of which everything is done.
     pub(crate) over: Option<Duration>,
     /// How long the stream keeps records.
@@ -65,7 +67,8 @@ impl ShardSnapshot {
     pub(crate) fn stall_facts(&self, lag_before: Option<Duration>) -> StallFacts {
         let ShardStatus { paused, state, since, last_handler_return, failures, lag, .. } = self.status;
         let (unread, unreturned, over) = (self.unread, last_handler_return, self.over);
-        StallFacts { paused, state, since, unread, unreturned, failures, lag, lag_before, over }
+        let refused = self.refused;
+        StallFacts { paused, state, since, unread, refused, unreturned, failures, lag, lag_before, over }
     }
 
     /// The share of the retention that is used up, from 0 to 1.
@@ -142,7 +145,7 @@ impl ShardProgress {
             data_losses: read.losses,
         };
         let unread = now.duration_since(read.lag.last_heard());
-        ShardSnapshot { status, unread, over: read.lag.over(now), retention }
+        ShardSnapshot { status, unread, refused: read.refused, over: read.lag.over(now), retention }
     }
 
     /// What is stored together with this position.
@@ -221,8 +224,11 @@ impl ShardProgress {
         read.heard = Some(Instant::now());
     }
 
-    pub(crate) fn read_failed(&self, error: String) {
-        self.state.lock().calls.last_error = Some(error);
+    /// A read failed. `refused`: the shard has no such position, or is gone.
+    pub(crate) fn read_failed(&self, error: String, refused: bool) {
+        let mut state = self.state.lock();
+        state.read.refused = refused;
+        state.calls.last_error = Some(error);
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {

@@ -8,6 +8,7 @@ mod polling;
 mod rate_limiter;
 mod server_info;
 mod stuck_reader;
+mod wire;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,14 +55,14 @@ impl KinesisSource {
     /// Reads `stream` with this AWS configuration: region, credentials, endpoint and HTTP client are taken over,
     /// timeouts and retries are the library's own. Calls nothing yet.
     ///
-    /// Polls as `settings` say (`poll_floor`, `poll_ceiling`, `max_records`). `seed` decides the jitter of
+    /// Polls as `settings` say (`poll_floor`, `poll_ceiling`, `max_records`, `wire`). `seed` decides the jitter of
     /// retries: take a random one.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] without a region, or with another region than the stream's ARN names.
     pub fn new(aws: &SdkConfig, stream: StreamRef, settings: &Settings, seed: u64) -> Result<Self, Error> {
         Ok(Self {
-            client: Arc::new(StreamClient::new(aws, stream)?),
+            client: Arc::new(StreamClient::new(aws, stream, settings.wire)?),
             polling: settings.into(),
             rng: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))),
             wall: WallClock::system(),

@@ -69,6 +69,23 @@ pub struct ReadResponse {
     pub end: Option<ShardEnd>,
     /// How long the stream took to answer, without the pause before; `None` where the source does not know.
     pub took: Option<std::time::Duration>,
+    /// What the source found out, for an event.
+    pub notice: Option<SourceNotice>,
+}
+
+/// What a source found out about its stream or endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceNotice {
+    /// The endpoint does not take CBOR: records are asked for in JSON from now on.
+    AskedInJson {
+        /// What it answered to CBOR.
+        reason: String,
+    },
+    /// The endpoint takes CBOR again.
+    AskedInCbor,
+    /// An answer ended the shard, which the stream lists as open: it is read on.
+    EndRefuted,
 }
 
 /// The end of a closed shard.

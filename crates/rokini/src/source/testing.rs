@@ -20,7 +20,7 @@ use rokini_local::wire::shapes::record::{
 };
 use rokini_local::wire::shapes::shard::{ListShardsRequest, MergeShardsRequest, SplitShardRequest};
 use rokini_local::wire::shapes::stream::{CreateStreamRequest, DescribeStreamSummaryRequest};
-use rokini_local::wire::{ServiceError, Timestamp, json};
+use rokini_local::wire::{Codec, ServiceError, Timestamp};
 use rokini_local::{Clock, LocalSettings, Model, ModelRequest, Service};
 use tokio::time::Instant;
 
@@ -65,9 +65,12 @@ pub(crate) struct Bench {
 struct State {
     /// Time of arrival and operation of every call.
     calls: Vec<(Instant, String)>,
+    /// As JSON, whatever they came in.
     bodies: Vec<String>,
+    codecs: Vec<(String, Codec)>,
     instead: VecDeque<(&'static str, Instead)>,
     latency: Duration,
+    json_only: bool,
 }
 
 impl Bench {
@@ -80,6 +83,12 @@ impl Bench {
         let create = CreateStreamRequest::new("s").shard_count(shards);
         service.call(&create).unwrap();
         Self { service, state: Arc::default() }
+    }
+
+    /// Answers CBOR as servers do that do not know it.
+    pub(crate) fn json_only(self, only: bool) -> Self {
+        self.state.lock().unwrap().json_only = only;
+        self
     }
 
     /// Every call takes this long.
@@ -102,6 +111,12 @@ impl Bench {
     /// The bodies of all requests so far.
     pub(crate) fn bodies(&self) -> Vec<String> {
         self.state.lock().unwrap().bodies.clone()
+    }
+
+    /// In which encodings this operation was asked for.
+    pub(crate) fn codecs(&self, operation: &str) -> Vec<Codec> {
+        let state = self.state.lock().unwrap();
+        state.codecs.iter().filter(|(name, _)| name == operation).map(|(_, codec)| *codec).collect()
     }
 
     pub(crate) fn config(&self) -> SdkConfig {
@@ -131,7 +146,7 @@ impl Bench {
     /// An iterator of shard 0, of this type.
     pub(crate) fn iterator(&self, kind: &str) -> String {
         let body = format!(r#"{{"StreamName":"s","ShardId":"{}","ShardIteratorType":"{kind}"}}"#, shard(0));
-        let request: GetShardIteratorRequest = json::decode(body.as_bytes()).unwrap();
+        let request: GetShardIteratorRequest = Codec::Json.decode(body.as_bytes()).unwrap();
         self.service.call(&request).unwrap().shard_iterator.unwrap()
     }
 
@@ -145,20 +160,20 @@ impl Bench {
         self.service.call(&merge).unwrap();
     }
 
-    fn answer(&self, operation: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    fn answer(&self, operation: &str, codec: Codec, body: &[u8]) -> (u16, Vec<u8>) {
         let answered = match operation {
-            "GetRecords" => self.serve::<GetRecordsRequest>(body),
-            "GetShardIterator" => self.serve::<GetShardIteratorRequest>(body),
-            "ListShards" => self.serve::<ListShardsRequest>(body),
-            "DescribeStreamSummary" => self.serve::<DescribeStreamSummaryRequest>(body),
+            "GetRecords" => self.serve::<GetRecordsRequest>(codec, body),
+            "GetShardIterator" => self.serve::<GetShardIteratorRequest>(codec, body),
+            "ListShards" => self.serve::<ListShardsRequest>(codec, body),
+            "DescribeStreamSummary" => self.serve::<DescribeStreamSummaryRequest>(codec, body),
             other => panic!("{other} is not on the bench"),
         };
-        answered.map_or_else(|error| (error.status(), json::encode(&error)), |body| (200, body))
+        answered.map_or_else(|error| (error.status(), codec.encode(&error)), |body| (200, body))
     }
 
-    fn serve<R: ModelRequest>(&self, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
-        let request: R = json::decode(body).unwrap();
-        Ok(json::encode(&self.service.call(&request)?))
+    fn serve<R: ModelRequest>(&self, codec: Codec, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
+        let request: R = codec.decode(body).unwrap();
+        Ok(codec.encode(&self.service.call(&request)?))
     }
 }
 
@@ -190,13 +205,19 @@ impl HttpConnector for Bench {
         HttpConnectorFuture::new(async move {
             let target = request.headers().get("x-amz-target").unwrap();
             let operation = target.rsplit('.').next().unwrap().to_owned();
+            let codec = Codec::from_content_type(request.headers().get("content-type").unwrap());
             let body = request.body().bytes().unwrap().to_vec();
-            let (latency, instead) = {
+            let shown = match codec {
+                Codec::Json => String::from_utf8(body.clone()).unwrap(),
+                _ => ciborium::from_reader::<serde_json::Value, _>(&body[..]).unwrap().to_string(),
+            };
+            let (latency, json_only, instead) = {
                 let mut state = bench.state.lock().unwrap();
                 state.calls.push((Instant::now(), operation.clone()));
-                state.bodies.push(String::from_utf8(body.clone()).unwrap());
+                state.codecs.push((operation.clone(), codec));
+                state.bodies.push(shown);
                 let position = state.instead.iter().position(|(name, _)| *name == operation);
-                (state.latency, position.and_then(|at| state.instead.remove(at)))
+                (state.latency, state.json_only, position.and_then(|at| state.instead.remove(at)))
             };
             // Half of the way there, half back: a call may be dropped on either.
             tokio::time::sleep(latency / 2).await;
@@ -206,7 +227,8 @@ impl HttpConnector for Bench {
                     return Err(ConnectorError::io("connection refused".into()));
                 }
                 Some((_, Instead::Silence)) => std::future::pending().await,
-                None => bench.answer(&operation, &body),
+                None if json_only && codec == Codec::Cbor => (415, b"Unsupported Media Type".to_vec()),
+                None => bench.answer(&operation, codec, &body),
             };
             let now = bench.service.now().millis() / 1_000;
             tokio::time::sleep(latency / 2).await;

@@ -15,6 +15,8 @@ pub enum StallCause {
     Failing,
     /// The stream has not answered for long.
     Reading,
+    /// The stream has no such position in the shard.
+    Position,
     /// Records were given up and the policy is to halt.
     Halted,
     /// Records were handed out and are not acknowledged.
@@ -33,6 +35,7 @@ impl StallCause {
             Self::Handler => "handler",
             Self::Failing => "failing",
             Self::Reading => "reading",
+            Self::Position => "position",
             Self::Halted => "halted",
             Self::Acks => "acks",
             Self::Ending => "ending",
@@ -47,6 +50,7 @@ impl fmt::Display for StallCause {
             Self::Handler => "its handler does not return",
             Self::Failing => "its handler fails again and again",
             Self::Reading => "the stream does not answer",
+            Self::Position => "the stream refuses its position",
             Self::Halted => "it is halted, as the failure policy says",
             Self::Acks => "acknowledgements do not come",
             Self::Ending => "its end cannot be stored",
@@ -65,6 +69,8 @@ pub(crate) struct StallFacts {
     pub(crate) since: Duration,
     /// The time since the last read that was answered, or since the work on the shard began.
     pub(crate) unread: Duration,
+    /// Whether the last read was refused because the shard has no such position.
+    pub(crate) refused: bool,
     /// The time since the last handler call returned.
     pub(crate) unreturned: Option<Duration>,
     /// Failures of user code in a row.
@@ -104,7 +110,7 @@ pub(crate) fn judge(facts: &StallFacts, after: Duration, quiet: Duration) -> Opt
         return Some(StallCause::Failing);
     }
     if facts.state == ShardState::Reading && facts.unread > quiet {
-        return Some(StallCause::Reading);
+        return Some(if facts.refused { StallCause::Position } else { StallCause::Reading });
     }
     let grows = facts.lag_before.is_some_and(|before| facts.lag > before + GROWTH);
     (grows && facts.lag > after).then_some(StallCause::Behind)
@@ -122,6 +128,7 @@ mod tests {
             state: ShardState::Reading,
             since: s(100),
             unread: s(1),
+            refused: false,
             unreturned: Some(s(100)),
             failures: 0,
             lag: s(0),
@@ -132,6 +139,8 @@ mod tests {
         for (facts, expected) in [
             (fine, None),
             (StallFacts { unread: s(7), ..fine }, Some(StallCause::Reading)),
+            (StallFacts { unread: s(7), refused: true, ..fine }, Some(StallCause::Position)),
+            (StallFacts { refused: true, ..fine }, None),
             (StallFacts { unreturned: None, since: s(6), ..handling }, Some(StallCause::Handler)),
             (handling, Some(StallCause::Handler)),
             (StallFacts { paused: true, unread: s(7), ..fine }, None),

@@ -5,6 +5,7 @@ mod balance;
 mod batches;
 mod fleet;
 mod handlers;
+mod keyless;
 mod lanes;
 #[cfg(feature = "prometheus")]
 mod monitoring;

@@ -2,6 +2,7 @@
 //! reshards.
 
 mod failing;
+mod garbled;
 mod local;
 mod memory;
 mod reshards;

@@ -162,10 +162,19 @@ impl Stream {
     }
 
     pub fn put_keyed(&self, shard: usize, key: &str, text: &str) -> SequenceNumber {
+        self.add(shard, |sequence, now| Record::new(sequence, key, text, now))
+    }
+
+    /// Puts a record without a partition key.
+    pub fn put_keyless(&self, shard: usize, text: &str) -> SequenceNumber {
+        self.add(shard, |sequence, now| Record::without_key(sequence, text, now))
+    }
+
+    fn add(&self, shard: usize, record: impl Fn(SequenceNumber, u64) -> Record) -> SequenceNumber {
         let mut state = self.state();
         let sequence = SequenceNumber::from(state.next);
         state.next += 1;
-        let record = Record::new(sequence, key, text.to_owned(), state.now());
+        let record = record(sequence, state.now());
         let shard = &mut state.shards[shard];
         assert!(shard.closed.is_none(), "the shard is closed");
         shard.records.push(record);
@@ -409,7 +418,7 @@ impl Reader {
         };
         let end = (last && shard.closed.is_some()).then(|| ShardEnd { children: children() });
         let behind = shard.records.get(self.cursor).map_or(0, |next| state.now() - next.arrival_millis);
-        Ok(Some(ReadResponse { records, millis_behind_latest: behind, end, took: None }))
+        Ok(Some(ReadResponse { records, millis_behind_latest: behind, end, took: None, notice: None }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The items of CBOR, one after the other (RFC 8949).
 
-use super::super::MAX_DEPTH;
 use super::super::error::Fault;
+use super::super::place::MAX_DEPTH;
 
 /// Why a string cannot be told as one place.
 pub(super) const IN_PIECES: &str = "a string in pieces";

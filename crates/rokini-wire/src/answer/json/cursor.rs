@@ -1,8 +1,8 @@
 //! The tokens of JSON, one after the other (RFC 8259). Texts are unescaped where they stand: no escape is shorter than
 //! what it means.
 
-use super::super::MAX_DEPTH;
 use super::super::error::Fault;
+use super::super::place::MAX_DEPTH;
 
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {

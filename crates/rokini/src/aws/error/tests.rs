@@ -219,6 +219,7 @@ async fn answers_of_the_service() {
             Configuration,
             "http://127.0.0.1:4567 does not know kinesis:DescribeStreamSummary: check that `AWS_ENDPOINT_URL_KINESIS` or `AWS_ENDPOINT_URL` names a Kinesis endpoint",
         ),
+        (Answer(429, ""), None, Throttled, "is throttled (HTTP 429): it is tried again more slowly"),
         (
             Answer(404, "404 page not found"),
             None,
@@ -228,13 +229,13 @@ async fn answers_of_the_service() {
         (
             Answer(200, "no JSON"),
             Some(SHARD),
-            Bug,
+            Retry,
             "the answer to kinesis:GetRecords on shard `shardId-000000000001` of stream `orders` in region `eu-west-1` from http://127.0.0.1:4567 cannot be read",
         ),
         (
             Answer(200, r#"{"Records":[{"Data":"%%%","SequenceNumber":"1"}]}"#),
             Some(SHARD),
-            Bug,
+            Retry,
             "cannot be read",
         ),
         (

@@ -52,6 +52,8 @@ pub(super) struct ReadProgress {
     asking: Option<Instant>,
     /// When the stream answered last, if only that it is throttled.
     pub(super) heard: Option<Instant>,
+    /// Whether the last read was refused because the shard has no such position.
+    pub(super) refused: bool,
     /// Readers begun anew since the last good answer.
     pub(super) restarts: u32,
     /// Until when everything that arrived is read, by the stream's clock.
@@ -73,6 +75,7 @@ impl ReadProgress {
             reader: 0,
             asking: None,
             heard: None,
+            refused: false,
             restarts: 0,
             read_to: known_at(row),
             lag: LagTracker::new(now),
@@ -107,6 +110,7 @@ impl ReadProgress {
             return false;
         }
         self.heard = Some(now);
+        self.refused = false;
         self.restarts = 0;
         self.read_to = Some(stream_millis.saturating_sub(fetched.millis_behind_latest));
         self.rate.add(now, bytes);

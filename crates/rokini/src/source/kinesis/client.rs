@@ -13,11 +13,14 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::SdkConfig;
 use rokini_lease::{ShardId, StreamId};
+use rokini_wire::Codec;
 
 use crate::aws::error::{ApiCall, from_sdk};
 use crate::aws::{self, HttpOptions};
+use crate::config::Wire;
 use crate::source::kinesis::convert::{millis, shard};
 use crate::source::kinesis::server_info::{ServerInfo, ServerInfoInterceptor};
+use crate::source::kinesis::wire::{RecordsProtocol, WireChoice};
 use crate::source::stream_source::{ShardDescription, StreamDescription};
 use crate::types::error::Error;
 use crate::types::stream_ref::StreamRef;
@@ -35,8 +38,10 @@ pub(super) struct StreamClient {
     region: String,
     /// For every call but GetRecords.
     pub(super) control: Client,
-    /// For GetRecords. Without retries: the schedule decides when a read is tried again.
-    pub(super) data: Client,
+    /// For GetRecords in CBOR and JSON. Without retries: the schedule decides when a read is tried again.
+    cbor: Client,
+    json: Client,
+    pub(super) wire: WireChoice,
     server: Arc<ServerInfo>,
 }
 
@@ -50,22 +55,33 @@ impl fmt::Debug for StreamClient {
 }
 
 impl StreamClient {
-    pub(super) fn new(aws: &SdkConfig, stream: StreamRef) -> Result<Self, Error> {
+    pub(super) fn new(aws: &SdkConfig, stream: StreamRef, wire: Wire) -> Result<Self, Error> {
         let region = aws::region(aws, Some(&stream))?;
         let aws = aws::complete(aws.clone(), &HttpOptions::default())?;
         let server = Arc::<ServerInfo>::default();
-        let client = |attempt, total, tries| {
+        let config = |attempt, total, tries| {
             let config = Builder::from(&aws::bounded(&aws, attempt, total, tries)?);
-            let config = config.interceptor(ServerInfoInterceptor(Arc::clone(&server)));
-            Ok::<_, Error>(Client::from_conf(config.build()))
+            Ok::<_, Error>(config.interceptor(ServerInfoInterceptor(Arc::clone(&server))))
         };
+        let records = config(READ_ATTEMPT, READ_ATTEMPT, 1)?;
+        let records = |codec| Client::from_conf(records.clone().protocol(RecordsProtocol(codec)).build());
         Ok(Self {
             stream,
             region,
-            control: client(CONTROL_ATTEMPT, CONTROL_TOTAL, CONTROL_TRIES)?,
-            data: client(READ_ATTEMPT, READ_ATTEMPT, 1)?,
+            control: Client::from_conf(config(CONTROL_ATTEMPT, CONTROL_TOTAL, CONTROL_TRIES)?.build()),
+            cbor: records(Codec::Cbor),
+            json: records(Codec::Json),
+            wire: WireChoice::new(wire),
             server,
         })
+    }
+
+    /// For GetRecords in this encoding, whose answer is the data of one record, as it came.
+    pub(super) fn records(&self, codec: Codec) -> &Client {
+        match codec {
+            Codec::Json => &self.json,
+            _ => &self.cbor,
+        }
     }
 
     /// The stream's time, if any answer told it: never later than it is.
@@ -186,9 +202,12 @@ impl ListError {
     }
 }
 
-/// The stream's time as far as it is known. What the answer said counts unless it is before the stream was made.
+/// How far the host's clock may be ahead of the stream's: signatures that are off by more are refused.
+const CLOCK_TOLERANCE_MILLIS: u64 = 300_000;
+
+/// The stream's time as far as it is known, never later than it is. What the answer said counts unless it is before the stream was made.
 pub(super) fn stream_time(answered: Option<u64>, created: u64, wall: impl FnOnce() -> u64) -> u64 {
     // The answer is cut to the second.
     let plausible = answered.filter(|millis| millis.saturating_add(1_000) > created);
-    plausible.unwrap_or_else(wall).max(created)
+    plausible.unwrap_or_else(|| wall().saturating_sub(CLOCK_TOLERANCE_MILLIS)).max(created)
 }

@@ -2,7 +2,9 @@
 
 use aws_sdk_kinesis::types as sdk;
 use aws_smithy_types::DateTime;
-use rokini_lease::{HashRange, SequenceNumber, ShardId};
+use rokini_lease::{HashRange, ShardId};
+use rokini_wire::RecordsAnswer;
+use rokini_wire::shapes::shard::ChildShard;
 
 use crate::aws::error::ApiCall;
 use crate::source::stream_source::ShardDescription;
@@ -20,16 +22,19 @@ pub(super) fn shard(shard: sdk::Shard, call: &ApiCall<'_>) -> Result<ShardDescri
     let id = shard_id(&shard.shard_id, call)?;
     let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
     let parents = parents.iter().flatten().map(|id| shard_id(id, call)).collect::<Result<_, _>>()?;
-    let hash_range = shard.hash_key_range.map(|range| hash_range(&range, &id, call)).transpose()?;
+    let range = shard.hash_key_range;
+    let range = range.map(|range| hash_range(&range.starting_hash_key, &range.ending_hash_key, &id, call));
+    let hash_range = range.transpose()?;
     let closed = shard.sequence_number_range.is_some_and(|range| range.ending_sequence_number.is_some());
     Ok(ShardDescription { id, parents, hash_range, closed })
 }
 
 /// A child as the end of its parent reports it.
-pub(super) fn child_shard(child: sdk::ChildShard, call: &ApiCall<'_>) -> Result<ShardDescription, Error> {
+pub(super) fn child_shard(child: &ChildShard, call: &ApiCall<'_>) -> Result<ShardDescription, Error> {
     let id = shard_id(&child.shard_id, call)?;
     let parents = child.parent_shards.iter().map(|id| shard_id(id, call)).collect::<Result<_, _>>()?;
-    let hash_range = child.hash_key_range.map(|range| hash_range(&range, &id, call)).transpose()?;
+    let (start, end) = (&child.hash_key_range.starting_hash_key, &child.hash_key_range.ending_hash_key);
+    let hash_range = Some(hash_range(start, end, &id, call)?);
     Ok(ShardDescription { id, parents, hash_range, closed: false })
 }
 
@@ -37,47 +42,47 @@ fn shard_id(text: &str, call: &ApiCall<'_>) -> Result<ShardId, Error> {
     ShardId::new(text).map_err(|error| call.malformed("has a shard without a usable id").with_source(error))
 }
 
-fn hash_range(range: &sdk::HashKeyRange, id: &ShardId, call: &ApiCall<'_>) -> Result<HashRange, Error> {
-    match (range.starting_hash_key.parse(), range.ending_hash_key.parse()) {
+fn hash_range(start: &str, end: &str, id: &ShardId, call: &ApiCall<'_>) -> Result<HashRange, Error> {
+    match (start.parse(), end.parse()) {
         (Ok(start), Ok(end)) => Ok(HashRange { start, end }),
         _ => Err(call.malformed(format_args!("has no usable hash range of shard `{id}`"))),
     }
 }
 
-/// The records, and how many bytes they count against the shard's limit.
-pub(super) fn records(records: Vec<sdk::Record>, call: &ApiCall<'_>) -> Result<(Vec<Record>, u64), Error> {
+/// The records, which hold the body, and how many bytes they count against the shard's limit.
+pub(super) fn records(answer: &RecordsAnswer, call: &ApiCall<'_>) -> Result<(Vec<Record>, u64), Error> {
     let mut bytes = 0;
-    let records = records
-        .into_iter()
-        .map(|answered| {
-            let record = record(answered, call)?;
-            bytes += record.size() as u64;
-            Ok(record)
-        })
-        .collect::<Result<_, Error>>()?;
-    Ok((records, bytes))
-}
-
-fn record(record: sdk::Record, call: &ApiCall<'_>) -> Result<Record, Error> {
-    let text = &record.sequence_number;
-    let sequence: SequenceNumber = text
-        .parse()
-        .map_err(|error| call.malformed("has a record without a usable SequenceNumber").with_source(error))?;
-    let missing = |what: &str| call.malformed(format_args!("has no {what} of record {sequence}"));
-    let arrival = record.approximate_arrival_timestamp.as_ref().and_then(millis);
-    let arrival = arrival.ok_or_else(|| missing("ApproximateArrivalTimestamp"))?;
-    let data = record.data.into_bytes();
-    Ok(match &record.partition_key {
-        Some(key) => Record::new(sequence, key, data, arrival),
-        None => Record::without_key(sequence, data, arrival),
-    })
+    let mut records = Vec::with_capacity(answer.records.len());
+    for place in &answer.records {
+        let arrival =
+            place.arrival_millis.and_then(|millis| u64::try_from(millis).ok()).ok_or_else(|| {
+                let number = place.sequence_number;
+                call.malformed(format_args!("has no ApproximateArrivalTimestamp of record {number}"))
+            })?;
+        let record = Record::from_buffer(
+            place.sequence_number,
+            answer.body.clone(),
+            place.data(),
+            place.partition_key(),
+            arrival,
+        );
+        bytes += record.size() as u64;
+        records.push(record);
+    }
+    match answer.records.windows(2).find(|two| two[0].sequence_number >= two[1].sequence_number) {
+        None => Ok((records, bytes)),
+        Some(two) => Err(call.malformed(format_args!(
+            "has record {} before record {}, out of the order of the shard",
+            two[0].sequence_number, two[1].sequence_number
+        ))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::types::error::ErrorKind;
-    use aws_smithy_types::Blob;
+    use bytes::Bytes;
 
     fn with_call<T>(test: impl FnOnce(&ApiCall<'_>) -> T) -> T {
         let (stream, shard) = ("orders".parse().unwrap(), ShardId::new("shardId-000000000001").unwrap());
@@ -90,12 +95,8 @@ mod tests {
         })
     }
 
-    fn full() -> aws_sdk_kinesis::types::builders::RecordBuilder {
-        sdk::Record::builder()
-            .sequence_number("49590338271490256608559692538361571095921575989136588898")
-            .partition_key("k")
-            .data(Blob::new("data"))
-            .approximate_arrival_timestamp(DateTime::from_millis(1_700_000_000_123))
+    fn answer(body: &str) -> RecordsAnswer {
+        RecordsAnswer::read(Bytes::copy_from_slice(body.as_bytes())).unwrap()
     }
 
     #[test]
@@ -108,26 +109,36 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_what_the_answer_says() {
-        let record = full().data(Blob::new("payload")).build().unwrap();
-        let (records, bytes) = with_call(|call| records(vec![record], call)).unwrap();
-        assert_eq!((records[0].data(), bytes), (&b"payload"[..], 8));
+    fn p11_records_are_slices_of_the_answer() {
+        let answer = answer(
+            r#"{"Records":[{"SequenceNumber":"7","Data":"cGF5bG9hZA==","PartitionKey":"k",
+                "ApproximateArrivalTimestamp":1700000000.123}]}"#,
+        );
+        let (records, bytes) = with_call(|call| records(&answer, call)).unwrap();
+        let within = |slice: &[u8]| answer.body.as_ptr_range().contains(&slice.as_ptr());
+        assert_eq!((records[0].data(), records[0].partition_key(), bytes), (&b"payload"[..], Some("k"), 8));
+        assert!(within(records[0].data()) && within(records[0].partition_key().unwrap().as_bytes()));
         assert_eq!(records[0].arrival_millis, 1_700_000_000_123);
-        assert_eq!(records[0].partition_key(), Some("k"));
     }
 
     #[test]
-    fn what_a_record_lacks_is_an_error_that_says_so() {
-        for (record, expected) in [
-            (full().sequence_number(""), "a record without a usable SequenceNumber"),
-            (full().sequence_number("x"), "a record without a usable SequenceNumber"),
+    fn what_an_answer_should_not_say_is_an_error_that_says_so() {
+        let record = |number: u8, time: &str| format!(r#"{{"SequenceNumber":"{number}","Data":""{time}}}"#);
+        let time = r#","ApproximateArrivalTimestamp":1"#;
+        for (listed, expected) in [
+            ([record(1, time), record(2, "")], "has no ApproximateArrivalTimestamp of record 2"),
             (
-                full().set_approximate_arrival_timestamp(None),
-                "has no ApproximateArrivalTimestamp of record 4959",
+                [record(1, time), record(1, time)],
+                "has record 1 before record 1, out of the order of the shard",
+            ),
+            (
+                [record(2, time), record(1, time)],
+                "has record 2 before record 1, out of the order of the shard",
             ),
         ] {
-            let error = with_call(|call| records(vec![record.build().unwrap()], call)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Bug);
+            let answer = answer(&format!(r#"{{"Records":[{}]}}"#, listed.join(",")));
+            let error = with_call(|call| records(&answer, call)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Retry);
             assert!(error.to_string().contains(expected), "{error}");
             assert!(
                 error.to_string().contains("kinesis:GetRecords on shard `shardId-000000000001`"),
@@ -163,7 +174,7 @@ mod tests {
             (merged.hash_key_range(range("0", "x")), "no usable hash range of shard `c`"),
         ] {
             let error = with_call(|call| shard(bad.build().unwrap(), call)).unwrap_err();
-            assert!(error.kind() == ErrorKind::Bug && error.to_string().contains(expected), "{error}");
+            assert!(error.kind() == ErrorKind::Retry && error.to_string().contains(expected), "{error}");
         }
     }
 }

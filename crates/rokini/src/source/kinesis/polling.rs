@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
+use aws_sdk_kinesis::operation::get_records::GetRecordsError;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -13,17 +13,19 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rand::rngs::SmallRng;
 use rokini_lease::{Position, Progress, ShardId};
+use rokini_wire::{Codec, RecordsAnswer};
 use tokio::time::Instant;
 
 use crate::aws::error::broke_off;
 use crate::config::Settings;
 use crate::source::kinesis::adaptive_batch::AdaptiveBatch;
-use crate::source::kinesis::client::{READ_ATTEMPT, StreamClient};
+use crate::source::kinesis::client::{LIST_SHARDS, ListError, READ_ATTEMPT, StreamClient};
 use crate::source::kinesis::convert::{child_shard, records};
 use crate::source::kinesis::poll_schedule::PollSchedule;
 use crate::source::kinesis::rate_limiter::RateLimiter;
 use crate::source::kinesis::stuck_reader::StuckReader;
-use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader};
+use crate::source::kinesis::wire::Outcome;
+use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceNotice};
 use crate::types::error::{Error, ErrorKind};
 use crate::types::record::Record;
 use crate::types::start_position::StartPosition;
@@ -45,6 +47,16 @@ impl From<&Settings> for Polling {
     }
 }
 
+/// What an answer says about the end of the shard.
+#[derive(Debug)]
+enum EndClaim {
+    None,
+    /// With its children.
+    Confirmed(ShardEnd),
+    /// There is no way to go on, and no children either.
+    Unconfirmed,
+}
+
 /// Reads one shard by polling.
 ///
 /// - An iterator that expired is opened again after the last record returned, or where reading began if there was
@@ -52,6 +64,10 @@ impl From<&Settings> for Polling {
 /// - A position past the retention goes on at the oldest record kept. Kinesis takes such a position, but then may
 ///   answer with nothing for hours: a reader that gets no nearer to the tip is opened again by time.
 /// - A position that the shard never had is an error of kind [`ErrorKind::Data`].
+/// - A shard ends with its children. An answer that ends it without them may be a mistake on the way: the place is opened
+///   again, and only where that ends too, without a record, and the listing has the shard closed, it is the end.
+/// - Records that were returned already are left out, wherever an answer has them from. An answer whose records are out
+///   of order, or that lacks a part of one, counts for nothing and is asked for again.
 pub(crate) struct PollingReader {
     client: Arc<StreamClient>,
     shard: ShardId,
@@ -63,7 +79,13 @@ pub(crate) struct PollingReader {
     stuck: StuckReader,
     /// Where to open in place of `place`, which gets no nearer to the tip.
     reposition: Option<Position>,
+    /// Whether the last answer ended the shard without children.
+    end_claimed: bool,
     ended: bool,
+    /// How far the last answer that said so was behind the tip.
+    behind_millis: u64,
+    /// What is to be told with the next answer.
+    notice: Option<SourceNotice>,
     schedule: PollSchedule,
     limiter: RateLimiter,
     batch: AdaptiveBatch,
@@ -105,7 +127,10 @@ impl PollingReader {
             iterator: None,
             stuck: StuckReader::default(),
             reposition: None,
+            end_claimed: false,
             ended: false,
+            behind_millis: 0,
+            notice: None,
             schedule: PollSchedule::new(polling.floor, polling.ceiling, now),
             limiter,
             batch: AdaptiveBatch::new(polling.max_records),
@@ -183,49 +208,96 @@ impl PollingReader {
         Error::new(ErrorKind::Bug, format!("shard `{}` was read past its end", self.shard))
     }
 
+    /// The answer as a response, with what it says about the end.
     fn accept(
         &mut self,
-        answer: GetRecordsOutput,
+        answer: RecordsAnswer,
         started: Instant,
         may_repeat: bool,
-    ) -> Result<ReadResponse, Error> {
+    ) -> Result<(ReadResponse, EndClaim), Error> {
         let now = Instant::now();
         let asked = usize::from(self.batch.records());
         self.batch.answered(now.duration_since(started), READ_ATTEMPT);
         let call = self.client.call(GET_RECORDS, Some(&self.shard));
-        let (mut records, bytes) = records(answer.records, &call)?;
+        let (mut records, bytes) = records(&answer, &call)?;
         self.limiter.took(now, bytes);
         self.batch.brought(records.len(), Record::memory_of(&records));
-        let end = match answer.next_shard_iterator {
-            Some(_) => None,
-            None => {
-                let children = answer.child_shards.unwrap_or_default();
-                let children =
-                    children.into_iter().map(|child| child_shard(child, &call)).collect::<Result<_, _>>()?;
-                Some(ShardEnd { children })
+        let next = answer.next_shard_iterator.filter(|token| !token.is_empty());
+        let end = match (&next, answer.child_shards) {
+            (Some(_), _) => EndClaim::None,
+            (None, children) => {
+                let children: Vec<_> = children
+                    .iter()
+                    .flatten()
+                    .map(|child| child_shard(child, &call))
+                    .collect::<Result<_, _>>()?;
+                let ours = children.iter().any(|child| child.parents.contains(&self.shard));
+                if ours { EndClaim::Confirmed(ShardEnd { children }) } else { EndClaim::Unconfirmed }
             }
         };
         // From here on nothing fails: the place moves if and only if the records are returned.
-        let millis_behind_latest =
-            answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0);
+        let told = answer.millis_behind_latest.map(|millis| u64::try_from(millis).unwrap_or(0));
+        let millis_behind_latest = told.unwrap_or(self.behind_millis);
+        self.behind_millis = millis_behind_latest;
         let behind = millis_behind_latest > 0 || records.len() >= asked;
         self.schedule.went_through(started, now, records.len(), behind);
         let stuck = self.stuck.answered(records.len(), millis_behind_latest);
-        if may_repeat {
+        if records.first().is_some_and(|first| !is_beyond(first, self.place)) {
             records.retain(|record| is_beyond(record, self.place));
         }
         let may_repeat = may_repeat && records.is_empty();
         if let Some(last) = records.last() {
             self.place = Position::after(last.sequence_number);
         }
-        self.ended = end.is_some();
-        self.iterator =
-            answer.next_shard_iterator.map(|token| ShardIterator { token, continues: true, may_repeat });
+        self.iterator = next.map(|token| ShardIterator { token, continues: true, may_repeat });
         if stuck {
             self.reposition_by_time(millis_behind_latest);
         }
         let records = pass_over(records, self.opened_at);
-        Ok(ReadResponse { records, millis_behind_latest, end, took: Some(now.duration_since(started)) })
+        let took = Some(now.duration_since(started));
+        Ok((ReadResponse { records, millis_behind_latest, took, ..ReadResponse::default() }, end))
+    }
+
+    /// The response with the end of the shard, if it is one.
+    async fn settle_end(&mut self, mut fetched: ReadResponse, end: EndClaim) -> Result<ReadResponse, Error> {
+        fetched.end = match end {
+            EndClaim::None => None,
+            EndClaim::Confirmed(end) => Some(end),
+            // The place is opened again. What comes of that decides.
+            EndClaim::Unconfirmed if !fetched.records.is_empty() || !self.end_claimed => {
+                self.end_claimed = true;
+                return Ok(fetched);
+            }
+            EndClaim::Unconfirmed => {
+                let end = self.listed_end().await?;
+                if end.is_none() {
+                    self.notice = Some(SourceNotice::EndRefuted);
+                }
+                end
+            }
+        };
+        self.end_claimed = false;
+        self.ended = fetched.end.is_some();
+        Ok(fetched)
+    }
+
+    /// The end of the shard as the listing has it; `None` where it is open.
+    async fn listed_end(&self) -> Result<Option<ShardEnd>, Error> {
+        let listed = self.client.list(None).await.map_err(|error| match error {
+            ListError::Call(error) => self.client.error(*error, LIST_SHARDS, None),
+            ListError::Other(error) => error,
+        })?;
+        match listed.iter().find(|shard| shard.id == self.shard) {
+            Some(shard) if shard.closed => {
+                let children = listed.iter().filter(|child| child.parents.contains(&self.shard));
+                Ok(Some(ShardEnd { children: children.cloned().collect() }))
+            }
+            Some(_) => Ok(None),
+            None => {
+                let message = format!("shard `{}` ended, and is not listed any more", self.shard);
+                Err(Error::new(ErrorKind::Data, message))
+            }
+        }
     }
 
     /// Goes to the time at which the service says that reading is, or to the oldest record kept if that is past
@@ -304,17 +376,61 @@ impl PollingReader {
         let started = Instant::now();
         // Noted before the answer is there: a call that is dropped has counted with the service.
         self.limiter.call(started);
-        let call = self.client.data.get_records().shard_iterator(iterator.token);
+        let codec = self.client.wire.next(started);
+        let call = self.client.records(codec).get_records().shard_iterator(iterator.token);
         let call = call.limit(i32::from(self.batch.records())).set_stream_arn(self.client.arn());
         let answer = Box::pin(call.send()).await;
         self.limiter.answered(Instant::now());
-        match answer {
-            Ok(answer) => self.accept(answer, started, iterator.may_repeat).map(Some),
-            Err(error) => match self.read_failed(error, iterator.continues) {
-                Some(error) => Err(error),
-                None => Ok(None),
-            },
+        let output = match answer {
+            Ok(output) => output,
+            Err(error) => {
+                self.note(codec, outcome(&error));
+                return self.read_failed(error, iterator.continues).map_or(Ok(None), Err);
+            }
+        };
+        // Nothing else refers to the body then, so that JSON is decoded in it.
+        let body = output.records.into_iter().next().map(|record| record.data.into_bytes());
+        match RecordsAnswer::read(body.unwrap_or_default()) {
+            Ok(answer) => {
+                self.note(codec, Outcome::Understood);
+                let (fetched, end) = self.accept(answer, started, iterator.may_repeat)?;
+                self.settle_end(fetched, end).await.map(Some)
+            }
+            Err(error) => {
+                self.note(codec, Outcome::Unclear(error.to_string()));
+                let call = self.client.call(GET_RECORDS, Some(&self.shard));
+                Err(call.malformed(format_args!("cannot be read ({error})")))
+            }
         }
+    }
+
+    /// Notes what a request in an encoding came to.
+    fn note(&mut self, codec: Codec, outcome: Outcome) {
+        if let Some(notice) = self.client.wire.answered(codec, outcome, Instant::now()) {
+            self.notice = Some(notice);
+        }
+    }
+}
+
+/// What a failed call says about the encoding it was made in.
+fn outcome(error: &SdkError<GetRecordsError, HttpResponse>) -> Outcome {
+    let (status, code) = match error {
+        SdkError::ServiceError(answer) => (answer.raw().status().as_u16(), answer.err().code()),
+        SdkError::ResponseError(answer) if !broke_off(answer) => (answer.raw().status().as_u16(), None),
+        _ => return Outcome::None,
+    };
+    let told = || code.map_or_else(|| format!("HTTP {status}"), |code| format!("HTTP {status}, {code}"));
+    match (status, code) {
+        (406 | 415, _)
+        | (_, Some("SerializationException" | "UnknownOperationException" | "InvalidAction")) => {
+            Outcome::Refused(told())
+        }
+        (_, Some("ExpiredIteratorException")) => Outcome::Understood,
+        (429, None) => Outcome::None,
+        (500.., _) | (_, None | Some("InvalidArgumentException" | "ValidationException")) => {
+            Outcome::Unclear(told())
+        }
+        _ => Outcome::None,
     }
 }
 
@@ -363,7 +479,7 @@ impl ShardReader for PollingReader {
         loop {
             tokio::time::sleep_until(self.schedule.next()).await;
             match self.try_next().await {
-                Ok(Some(fetched)) => return Ok(fetched),
+                Ok(Some(fetched)) => return Ok(ReadResponse { notice: self.notice.take(), ..fetched }),
                 Ok(None) => {}
                 Err(error) => {
                     self.back_off(&error);
@@ -385,4 +501,8 @@ impl fmt::Debug for PollingReader {
 }
 
 #[cfg(test)]
+mod large;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrong_answers;

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    FaultyStore, LeaseRow, MemoryStore, Position, SequenceNumber, ShardId, StoreFault, StoreOperation,
+    FaultyStore, LeaseRow, LeaseStoreExt, LeaseUpdate, MemoryStore, Position, SequenceNumber, ShardId,
+    StoreFault, StoreOperation, WorkerId, WriteOutcome,
 };
 use rokini::{
     AckToken, Batch, ErrorKind, Event, EventKind, HandlerCall, HandlerError, OnFailure, RecordProcessor,
@@ -13,7 +14,9 @@ use rokini::{
 use tokio::time::{Instant, sleep};
 
 use crate::delivery::policy::Sink;
-use crate::harness::{Log, Running, about_shard, builder, failure, leases, until_leases};
+use crate::harness::{
+    BuildLogging, Log, Running, about_shard, builder, failure, group, leases, until_leases,
+};
 use crate::stream::{Op, Stream, shard_id};
 
 fn ended(rows: &[LeaseRow], shard: usize) -> bool {
@@ -371,4 +374,70 @@ async fn fail_after_a_failed_end(then: OnFailure) {
     until_leases(&store, |rows| ended(rows, 0)).await;
     assert_eq!(log.texts(), ["a", "a"]);
     assert!(running.stop().await.is_clean());
+}
+
+/// As an answer without an iterator, taken for the end, leaves it.
+#[tokio::test(start_paused = true)]
+async fn a5_an_open_shard_that_is_stored_as_ended_is_read_again() {
+    let (stream, store, log) = (Stream::new(2), MemoryStore::new(), Log::default());
+    let audited = |name: &str| {
+        builder(&stream, store.clone(), name).audit_interval(Duration::from_secs(5)).build_logging(&log)
+    };
+    let first = audited("w1").await;
+    stream.put_each(2, "before");
+    log.until_count(2).await;
+    first.stop().await;
+    let row = leases(&store).await.into_iter().find(|row| row.key.shard == shard_id(0)).unwrap();
+    let arrived = row.metadata.record_arrival_millis.unwrap();
+    let free = LeaseUpdate::Acquire {
+        by: "x#0000000000000001".parse::<WorkerId>().unwrap(),
+        seen: row.epoch,
+        at_least: row.epoch,
+        caught_up_millis: None,
+    };
+    let WriteOutcome::Applied { after: held, .. } =
+        store.update_lease(&group(), &row.key, &free).await.unwrap()
+    else {
+        panic!("the lease is free");
+    };
+    let (owner, epoch) = (held.owner.unwrap(), held.epoch);
+    let finish = LeaseUpdate::Finish { owner, epoch, children: Vec::new(), at: 0 };
+    store.update_lease(&group(), &row.key, &finish).await.unwrap();
+    assert!(ended(&leases(&store).await, 0));
+
+    let second = audited("w2").await;
+    let mut events = second.handle.events();
+    stream.put_each(2, "after");
+    let begun = Instant::now();
+    log.until(|seen| seen.iter().filter(|seen| seen.text == "after").count() == 2).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    let mut taken_back = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let EventKind::EndTakenBack { position } = event.kind {
+            taken_back.push(position);
+        }
+    }
+    assert_eq!(taken_back, [Position::AtTimestamp(arrived)]);
+    // A shard that ended in order stays ended.
+    stream.split(1);
+    until_leases(&store, |rows| ended(rows, 1)).await;
+    sleep(Duration::from_secs(60)).await;
+    assert!(ended(&leases(&store).await, 1));
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t1_shards_that_fail_together_ask_once_what_became_of_their_stream() {
+    let (stream, store, log) = (Stream::new(40), MemoryStore::new(), Log::default());
+    let running = builder(&stream, store, "w").build_logging(&log).await;
+    stream.put_each(40, "a");
+    log.until_count(40).await;
+    for shard in 0..40 {
+        stream.break_shard(shard, Some(ErrorKind::Data));
+    }
+    let before = (stream.calls(Op::Describe), stream.calls(Op::List));
+    sleep(Duration::from_secs(60)).await;
+    let asked = (stream.calls(Op::Describe) - before.0, stream.calls(Op::List) - before.1);
+    assert!((2..40).contains(&asked.0) && asked.1 < 40, "{asked:?}");
+    running.stop().await;
 }

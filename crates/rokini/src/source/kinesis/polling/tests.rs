@@ -12,17 +12,17 @@ use crate::config::ConfigKey;
 use crate::source::stream_source::StreamSource;
 use crate::source::testing::{Bench, EPOCH_MILLIS, Instead, shard};
 
-fn data(fetched: &ReadResponse) -> Vec<String> {
+pub(super) fn data(fetched: &ReadResponse) -> Vec<String> {
     fetched.records.iter().map(|record| String::from_utf8(record.data().to_vec()).unwrap()).collect()
 }
 
 /// Ends a test that would go on for ever: virtual time passes as fast as it is waited for.
-async fn bounded<T>(work: impl Future<Output = T>) -> T {
+pub(super) async fn bounded<T>(work: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(300), work).await.expect("no end within five minutes")
 }
 
 /// The data of the next answer that brings any.
-async fn next_data(reader: &mut dyn ShardReader) -> Vec<String> {
+pub(super) async fn next_data(reader: &mut dyn ShardReader) -> Vec<String> {
     bounded(async {
         loop {
             let fetched = reader.next().await.unwrap();
@@ -35,7 +35,7 @@ async fn next_data(reader: &mut dyn ShardReader) -> Vec<String> {
     .await
 }
 
-async fn open(bench: &Bench, at: Position) -> Box<dyn ShardReader> {
+pub(super) async fn open(bench: &Bench, at: Position) -> Box<dyn ShardReader> {
     bench.source().open(&shard(0), &at).await.unwrap()
 }
 
@@ -429,7 +429,9 @@ async fn failures_of_any_kind_lose_nothing() {
         (Instead::refusal(500, "InternalFailure"), ErrorKind::Retry),
         (Instead::refusal(400, "KMSThrottlingException"), ErrorKind::Throttled),
         (Instead::refusal(400, "AccessDeniedException"), ErrorKind::Permission),
-        (Instead::Http(200, "{".to_owned()), ErrorKind::Bug),
+        (Instead::Http(200, "{".to_owned()), ErrorKind::Retry),
+        (Instead::Http(200, "<html>".to_owned()), ErrorKind::Retry),
+        (Instead::Http(429, String::new()), ErrorKind::Throttled),
     ] {
         bench.put(0, "x");
         bench.instead("GetRecords", answer.clone());
@@ -450,7 +452,7 @@ async fn an_answer_that_cannot_be_read_counts_for_nothing() {
         {"Data":"Yg==","PartitionKey":"k","SequenceNumber":"10"}"#;
     let answer = format!(r#"{{"NextShardIterator":"{after}","Records":[{records}],"MillisBehindLatest":0}}"#);
     bench.instead("GetRecords", Instead::Http(200, answer));
-    assert_eq!(reader.next().await.unwrap_err().kind(), ErrorKind::Bug);
+    assert_eq!(reader.next().await.unwrap_err().kind(), ErrorKind::Retry);
     assert_eq!(next_data(&mut *reader).await, ["a", "b"]);
 }
 
@@ -501,7 +503,7 @@ async fn an_answer_without_an_iterator_is_an_error_that_says_so() {
     let mut reader = open(&bench, Position::TrimHorizon).await;
     bench.instead("GetShardIterator", Instead::Http(200, "{}".to_owned()));
     let error = reader.next().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Bug);
+    assert_eq!(error.kind(), ErrorKind::Retry);
     assert!(error.to_string().contains("has no ShardIterator"), "{error}");
 }
 

@@ -1,0 +1,381 @@
+//! What a record costs on its way from the socket to the handler: the consumer in both encodings, a loop of the stock SDK, and
+//! the bytes received and dropped, against prepared answers from another process.
+
+mod server;
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_kinesis::config::{BehaviorVersion, Region};
+use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_types::SdkConfig;
+use rokini::lease::MemoryStore;
+use rokini::{ConfigKey, Consumer, HttpOptions};
+use rokini_local::wire::{Codec, cbor};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use self::server::STREAM;
+pub(crate) use self::server::serve;
+use crate::error::Result;
+use crate::process::{allocations, cpu_nanos, quantile};
+
+/// Before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Pollers of the loops, at once.
+const POLLERS: u32 = 4;
+
+/// How answers look.
+struct Shape {
+    name: &'static str,
+    records: usize,
+    size: usize,
+    /// Shards of the consumer: each brings 2 MB a second.
+    shards: u32,
+}
+
+const SHAPES: [Shape; 4] = [
+    Shape { name: "1 KB x 1,000", records: 1_000, size: 1_024, shards: 200 },
+    Shape { name: "100 B x 10,000", records: 10_000, size: 100, shards: 200 },
+    Shape { name: "1 MB x 10", records: 10, size: 1_000_000, shards: 60 },
+    Shape { name: "1 KB x 10,000", records: 10_000, size: 1_024, shards: 60 },
+];
+
+/// What brings the records in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    /// Received into a buffer that is used again, and not looked at.
+    Drop,
+    /// GetRecords of the SDK as it is, in a loop.
+    Sdk,
+    /// A consumer, its handler called by batches.
+    Batches(&'static str),
+    /// A consumer, its handler called for each record.
+    Each(&'static str),
+}
+
+const METHODS: [(&str, Method); 5] = [
+    ("receive and drop", Method::Drop),
+    ("stock SDK loop", Method::Sdk),
+    ("rokini, CBOR", Method::Batches("cbor")),
+    ("rokini, JSON", Method::Batches("json")),
+    ("rokini, CBOR, one by one", Method::Each("cbor")),
+];
+
+/// What came in.
+#[derive(Debug, Default)]
+struct Seen {
+    bytes: AtomicU64,
+    records: AtomicU64,
+}
+
+impl Seen {
+    /// As a handler does that looks at each record.
+    fn touch(&self, data: &[u8]) {
+        let looked =
+            data.len() as u64 + u64::from(std::hint::black_box(data.first().copied().unwrap_or(0)) & 0);
+        self.bytes.fetch_add(looked, Ordering::Relaxed);
+        self.records.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+struct Server {
+    _child: Child,
+    plain: u16,
+    secret: u16,
+    pem: String,
+}
+
+impl Server {
+    async fn start(shape: &Shape) -> Result<Self> {
+        let arguments =
+            [("--shards", shape.shards as usize), ("--records", shape.records), ("--size", shape.size)];
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg("serve-canned")
+            .args(arguments.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut lines =
+            BufReader::new(child.stdout.take().ok_or("the child has no standard output")?).lines();
+        let mut line = async || -> Result<String> { Ok(lines.next_line().await?.ok_or("the child ended")?) };
+        let (plain, secret) = (line().await?.parse()?, line().await?.parse()?);
+        let pem = line().await?.replace('|', "\n");
+        Ok(Self { _child: child, plain, secret, pem })
+    }
+
+    fn url(&self, tls: bool) -> String {
+        if tls {
+            format!("https://localhost:{}", self.secret)
+        } else {
+            format!("http://localhost:{}", self.plain)
+        }
+    }
+
+    /// Everything but the HTTP client.
+    fn config(&self, tls: bool) -> aws_types::sdk_config::Builder {
+        let keys = Credentials::from_keys("local", "local", None);
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(self.url(tls))
+            .credentials_provider(SharedCredentialsProvider::new(keys))
+    }
+
+    /// As the SDK makes it, but for the certificate that is trusted.
+    fn stock(&self, tls: bool) -> Result<SdkConfig> {
+        let trust = TrustStore::empty().with_pem_certificate(self.pem.as_bytes());
+        let context = TlsContext::builder().with_trust_store(trust).build()?;
+        let client = aws_smithy_http_client::Builder::new();
+        let client =
+            client.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https();
+        Ok(self.config(tls).http_client(client).build())
+    }
+
+    fn own(&self, tls: bool) -> Result<SdkConfig> {
+        let client = HttpOptions::default().trust(self.pem.as_bytes())?.client()?;
+        Ok(self.config(tls).http_client(client).build())
+    }
+}
+
+async fn sdk_loop(config: SdkConfig, shard: u32, seen: Arc<Seen>) -> Result<()> {
+    let client = aws_sdk_kinesis::Client::new(&config);
+    let opened = client.get_shard_iterator().stream_name(STREAM).shard_id(format!("shardId-{shard:012}"));
+    let opened = opened.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await?;
+    let mut iterator = opened.shard_iterator;
+    while let Some(at) = iterator {
+        let answer = client.get_records().shard_iterator(at).limit(10_000).send().await?;
+        answer.records.iter().for_each(|record| seen.touch(record.data.as_ref()));
+        iterator = answer.next_shard_iterator;
+    }
+    Ok(())
+}
+
+/// Asks and receives, by hand: the body goes into one buffer, and is counted as the data in it.
+async fn receive(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    shard: u32,
+    shape: &Shape,
+    seen: &Seen,
+) -> Result<()> {
+    let request = rokini_local::wire::shapes::record::GetRecordsRequest::new(format!("{shard:06}.{:012}", 0));
+    let body = Codec::Cbor.encode(&request);
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: {}\r\nx-amz-target: Kinesis_20131202.GetRecords\r\n\
+         content-length: {}\r\n\r\n",
+        cbor::CONTENT_TYPE,
+        body.len()
+    );
+    let request = [head.as_bytes(), &body].concat();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        stream.write_all(&request).await?;
+        let mut filled = 0;
+        let (head, length) = loop {
+            filled += match stream.read(&mut buffer[filled..]).await? {
+                0 => return Ok(()),
+                read => read,
+            };
+            let Some(end) = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") else {
+                continue;
+            };
+            let head = std::str::from_utf8(&buffer[..end])?.to_ascii_lowercase();
+            let length =
+                head.lines().find_map(|line| line.strip_prefix("content-length:")).ok_or("no length")?;
+            break (end + 4, length.trim().parse::<usize>()?);
+        };
+        let mut left = length - (filled - head);
+        while left > 0 {
+            let most = left.min(buffer.len());
+            match stream.read(&mut buffer[..most]).await? {
+                0 => return Ok(()),
+                read => left -= read,
+            }
+        }
+        seen.bytes.fetch_add((shape.records * shape.size) as u64, Ordering::Relaxed);
+        seen.records.fetch_add(shape.records as u64, Ordering::Relaxed);
+    }
+}
+
+async fn receive_loop(
+    port: u16,
+    tls: Option<TlsConnector>,
+    shard: u32,
+    shape: &Shape,
+    seen: &Seen,
+) -> Result<()> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    match tls {
+        None => receive(stream, shard, shape, seen).await,
+        Some(tls) => {
+            let name = ServerName::try_from("localhost")?;
+            receive(tls.connect(name, stream).await?, shard, shape, seen).await
+        }
+    }
+}
+
+fn connector(pem: &str) -> Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+}
+
+/// What a run cost.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    cpu_seconds_per_gb: f64,
+    nanoseconds_per_record: f64,
+    allocations_per_record: f64,
+    gb_per_second: f64,
+}
+
+async fn between(seen: &Seen, time: Duration) -> Cost {
+    tokio::time::sleep(WARM_UP).await;
+    let read = || (seen.bytes.load(Ordering::Relaxed) as f64, seen.records.load(Ordering::Relaxed) as f64);
+    let ((bytes, records), cpu, allocated) = (read(), cpu_nanos(), allocations());
+    tokio::time::sleep(time).await;
+    let (cpu, allocated) = ((cpu_nanos() - cpu) as f64, (allocations() - allocated) as f64);
+    let (bytes, records) = (read().0 - bytes, read().1 - records);
+    Cost {
+        cpu_seconds_per_gb: cpu / bytes,
+        nanoseconds_per_record: cpu / records,
+        allocations_per_record: allocated / records,
+        gb_per_second: bytes / 1e9 / time.as_secs_f64(),
+    }
+}
+
+async fn run(
+    server: &Server,
+    shape: &'static Shape,
+    method: Method,
+    tls: bool,
+    time: Duration,
+) -> Result<Cost> {
+    let seen = Arc::<Seen>::default();
+    let cost = match method {
+        Method::Drop | Method::Sdk => {
+            let mut loops = tokio::task::JoinSet::new();
+            for shard in 0..POLLERS {
+                let seen = Arc::clone(&seen);
+                if method == Method::Sdk {
+                    let config = server.stock(tls)?;
+                    loops.spawn(async move {
+                        sdk_loop(config, shard, seen).await.map_err(|error| error.to_string())
+                    });
+                } else {
+                    let port = if tls { server.secret } else { server.plain };
+                    let tls = if tls { Some(connector(&server.pem)?) } else { None };
+                    let received = async move {
+                        receive_loop(port, tls, shard, shape, &seen).await.map_err(|error| error.to_string())
+                    };
+                    loops.spawn(received);
+                }
+            }
+            tokio::select! {
+                cost = between(&seen, time) => cost,
+                Some(ended) = loops.join_next() => return Err(format!("a loop ended: {ended:?}").into()),
+            }
+        }
+        Method::Batches(wire) | Method::Each(wire) => {
+            let builder = Consumer::builder()
+                .group("bench")
+                .stream(STREAM)
+                .aws(&server.own(tls)?)
+                .store(MemoryStore::new())
+                .set(ConfigKey::Wire, wire);
+            let touched = Arc::clone(&seen);
+            let builder = if matches!(method, Method::Each(_)) {
+                builder.for_each(move |record| {
+                    touched.touch(record.data());
+                    async { Ok(()) }
+                })
+            } else {
+                builder.for_each_batch(move |batch| {
+                    batch.iter().for_each(|record| touched.touch(record.data()));
+                    async { Ok(()) }
+                })
+            };
+            let consumer = builder.build().await?;
+            let handle = consumer.handle();
+            let running = tokio::spawn(consumer.run());
+            while seen.bytes.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let cost = between(&seen, time).await;
+            handle.shutdown(Duration::from_secs(5)).await;
+            running.await??;
+            cost
+        }
+    };
+    Ok(cost)
+}
+
+/// In turns, on one thread; medians. Prints a table of ratios as it goes.
+pub(crate) fn measure(rounds: usize, time: Duration, only: Option<&str>) -> Result<Value> {
+    let mut found = BTreeMap::new();
+    for shape in SHAPES.iter().filter(|shape| only.is_none_or(|only| shape.name == only)) {
+        for tls in [false, true] {
+            let mut costs: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
+            for _ in 0..rounds {
+                for (name, method) in METHODS {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                    let cost = runtime.block_on(async {
+                        let server = Server::start(shape).await?;
+                        run(&server, shape, method, tls, time).await
+                    })?;
+                    costs.entry(name).or_default().push(cost);
+                }
+            }
+            let wire = if tls { "TLS" } else { "plain" };
+            found
+                .insert(format!("{}, {wire}", shape.name), table(&format!("{}, {wire}", shape.name), &costs));
+        }
+    }
+    Ok(json!({ "bench": "wire", "rounds": rounds, "shapes": found }))
+}
+
+fn table(title: &str, costs: &BTreeMap<&str, Vec<Cost>>) -> Value {
+    let median =
+        |name: &str, of: fn(&Cost) -> f64| quantile(costs.get(name).into_iter().flatten().map(of), 0.5);
+    let per_gb = |name: &str| median(name, |cost| cost.cpu_seconds_per_gb);
+    let (stock, floor) = (per_gb("stock SDK loop"), per_gb("receive and drop"));
+    println!(
+        "{title:24} CPU-s/GB   ns/record   allocations/record   fewer than stock   times the floor   GB/s"
+    );
+    let mut rows = serde_json::Map::new();
+    for (name, _) in METHODS {
+        let (cost, record) = (per_gb(name), median(name, |cost| cost.nanoseconds_per_record));
+        let allocated = median(name, |cost| cost.allocations_per_record);
+        let pace = median(name, |cost| cost.gb_per_second);
+        println!(
+            "  {name:24} {cost:7.3} {record:11.0} {allocated:20.3} {:17.2}x {:16.2}x {pace:6.2}",
+            stock / cost,
+            cost / floor
+        );
+        rows.insert(
+            name.to_owned(),
+            json!({
+                "cpu_seconds_per_gb": cost, "nanoseconds_per_record": record, "allocations_per_record": allocated,
+                "fewer_than_stock": stock / cost, "times_the_floor": cost / floor, "gb_per_second": pace,
+            }),
+        );
+    }
+    Value::Object(rows)
+}

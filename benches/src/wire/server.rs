@@ -1,0 +1,195 @@
+//! A Kinesis of prepared answers, in a process of its own: it has the answers to GetRecords ready in both encodings, and
+//! writes only the numbers of the next page into them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use rokini_local::wire::shapes::record::{GetRecordsRequest, GetRecordsResponse, Record};
+use rokini_local::wire::{Codec, SequenceNumber, Timestamp};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use crate::error::Result;
+
+/// The stream's name.
+pub(crate) const STREAM: &str = "bench";
+/// What stands before the page in a sequence number, and the number of pages of a template.
+const PAGE: &str = "4959000000000000";
+const PAGE_DIGITS: usize = 12;
+/// What stands in a template for the next iterator: shard, page.
+const NEXT: &str = "000000.000000000000";
+
+/// An answer with the places of what is different in each.
+struct Template {
+    body: Vec<u8>,
+    pages: Vec<usize>,
+    next: usize,
+}
+
+impl Template {
+    fn new(codec: Codec, records: usize, size: usize) -> Result<Self> {
+        let now = std::time::UNIX_EPOCH.elapsed()?.as_millis() as i64;
+        let record = |number: usize| {
+            let sequence: SequenceNumber = format!("{PAGE}{number:040}").parse()?;
+            let record =
+                Record::new(sequence, vec![b'x'; size]).partition_key(format!("key-{:08}", number % 997));
+            Ok(record.approximate_arrival_timestamp(Timestamp::from_millis(now)))
+        };
+        let records: Vec<Record> = (0..records).map(record).collect::<Result<_>>()?;
+        let answer = GetRecordsResponse::new(records).next_shard_iterator(NEXT).millis_behind_latest(1_000);
+        let body = codec.encode(&answer);
+        let pages = places(&body, PAGE.as_bytes()).map(|at| at + PAGE.len() - PAGE_DIGITS).collect();
+        let next = places(&body, NEXT.as_bytes()).next().ok_or("no iterator in the template")?;
+        Ok(Self { body, pages, next })
+    }
+
+    fn answer(&self, shard: u32, page: u64) -> Vec<u8> {
+        let mut body = self.body.clone();
+        let digits = format!("{page:0PAGE_DIGITS$}");
+        for at in &self.pages {
+            body[*at..at + PAGE_DIGITS].copy_from_slice(digits.as_bytes());
+        }
+        let next = format!("{shard:06}.{:0PAGE_DIGITS$}", page + 1);
+        body[self.next..self.next + NEXT.len()].copy_from_slice(next.as_bytes());
+        body
+    }
+}
+
+fn places<'a>(body: &'a [u8], text: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let at = from + body[from..].windows(text.len()).position(|window| window == text)?;
+        from = at + text.len();
+        Some(at)
+    })
+}
+
+struct Canned {
+    shards: u32,
+    cbor: Template,
+    json: Template,
+}
+
+impl Canned {
+    fn answer(&self, operation: &str, codec: Codec, body: &[u8]) -> Result<Vec<u8>> {
+        match operation {
+            "GetRecords" => {
+                let request: GetRecordsRequest = codec.decode(body)?;
+                let (shard, page) = request.shard_iterator.split_once('.').ok_or("an iterator of others")?;
+                let template = if codec == Codec::Json { &self.json } else { &self.cbor };
+                Ok(template.answer(shard.parse()?, page.parse()?))
+            }
+            "GetShardIterator" => {
+                let request: Value = serde_json::from_slice(body)?;
+                let shard =
+                    request["ShardId"].as_str().and_then(|id| id.rsplit('-').next()).ok_or("no shard")?;
+                let shard: u32 = shard.parse()?;
+                let page = match request["StartingSequenceNumber"].as_str() {
+                    Some(number) => number[PAGE.len() - PAGE_DIGITS..PAGE.len()].parse::<u64>()? + 1,
+                    None => 0,
+                };
+                Ok(serde_json::to_vec(
+                    &json!({ "ShardIterator": format!("{shard:06}.{page:0PAGE_DIGITS$}") }),
+                )?)
+            }
+            "DescribeStreamSummary" => Ok(serde_json::to_vec(&json!({ "StreamDescriptionSummary": {
+                "StreamName": STREAM, "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/bench",
+                "StreamStatus": "ACTIVE", "RetentionPeriodHours": 24, "StreamCreationTimestamp": 1_700_000_000,
+                "EnhancedMonitoring": [], "OpenShardCount": self.shards,
+            }}))?),
+            "ListShards" => {
+                let width = u128::MAX / u128::from(self.shards);
+                let shard = |number: u32| {
+                    let start = width * u128::from(number);
+                    let end = if number + 1 == self.shards { u128::MAX } else { start + width - 1 };
+                    json!({
+                        "ShardId": format!("shardId-{number:012}"),
+                        "HashKeyRange": { "StartingHashKey": start.to_string(), "EndingHashKey": end.to_string() },
+                        "SequenceNumberRange": { "StartingSequenceNumber": "0" },
+                    })
+                };
+                Ok(serde_json::to_vec(&json!({ "Shards": (0..self.shards).map(shard).collect::<Vec<_>>() }))?)
+            }
+            other => Err(format!("{other} is not canned").into()),
+        }
+    }
+}
+
+async fn respond(
+    canned: Arc<Canned>,
+    request: Request<Incoming>,
+) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+    let header = |name: &str| {
+        request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    let codec = Codec::from_content_type(&header("content-type"));
+    let operation = header("x-amz-target").rsplit('.').next().unwrap_or_default().to_owned();
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut response = match canned.answer(&operation, codec, &body) {
+        Ok(body) => Response::new(Full::new(body.into())),
+        Err(error) => {
+            let mut refused = Response::new(Full::new(
+                format!(r#"{{"__type":"InternalFailure","message":"{error}"}}"#).into(),
+            ));
+            *refused.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
+            refused
+        }
+    };
+    if let Ok(value) = codec.content_type().parse() {
+        response.headers_mut().insert("content-type", value);
+    }
+    Ok(response)
+}
+
+async fn serve_one(canned: Arc<Canned>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let service = service_fn(move |request| respond(Arc::clone(&canned), request));
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, canned: Arc<Canned>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let (canned, tls) = (Arc::clone(&canned), tls.clone());
+        tokio::spawn(async move {
+            match tls {
+                None => serve_one(canned, stream).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve_one(canned, stream).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Serves until the standard input closes. Prints the two addresses and the certificate, on a line each.
+pub(crate) async fn serve(shards: u32, records: usize, size: usize) -> Result<()> {
+    let template = |codec| Template::new(codec, records, size);
+    let canned = Arc::new(Canned { shards, cbor: template(Codec::Cbor)?, json: template(Codec::Json)? });
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)?;
+    let (plain, secret) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+    println!("{}", plain.local_addr()?.port());
+    println!("{}", secret.local_addr()?.port());
+    println!("{}", made.cert.pem().replace('\n', "|"));
+    tokio::spawn(accept(plain, None, Arc::clone(&canned)));
+    tokio::spawn(accept(secret, Some(TlsAcceptor::from(Arc::new(config))), canned));
+    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    Ok(())
+}

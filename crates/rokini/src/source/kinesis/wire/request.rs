@@ -1,0 +1,120 @@
+//! What a request for records says, out of the hands of the SDK.
+
+use aws_smithy_schema::Schema;
+use aws_smithy_schema::serde::{SerdeError, SerializableStruct, ShapeSerializer};
+use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
+use rokini_wire::shapes::record::GetRecordsRequest;
+
+/// Takes the members of a request for records. Any other member is an error: it would be left out in silence.
+#[derive(Debug, Default)]
+pub(super) struct RequestMembers {
+    shard_iterator: Option<String>,
+    limit: Option<i32>,
+    stream_arn: Option<String>,
+}
+
+impl RequestMembers {
+    pub(super) fn of(
+        input: &dyn SerializableStruct,
+        schema: &Schema<'_>,
+    ) -> Result<GetRecordsRequest, SerdeError> {
+        let mut members = Self::default();
+        members.write_struct(schema, input)?;
+        let iterator = members.shard_iterator.ok_or_else(|| SerdeError::missing_member("ShardIterator"))?;
+        let mut request = GetRecordsRequest::new(iterator);
+        request.limit = members.limit;
+        request.stream_arn = members.stream_arn;
+        Ok(request)
+    }
+}
+
+fn unknown<T>(schema: &Schema<'_>) -> Result<T, SerdeError> {
+    Err(SerdeError::unknown_member(schema.member_name().unwrap_or("no name")))
+}
+
+impl ShapeSerializer for RequestMembers {
+    fn write_struct(&mut self, _: &Schema<'_>, value: &dyn SerializableStruct) -> Result<(), SerdeError> {
+        value.serialize_members(self)
+    }
+
+    fn write_string(&mut self, schema: &Schema<'_>, value: &str) -> Result<(), SerdeError> {
+        match schema.member_name() {
+            Some("ShardIterator") => self.shard_iterator = Some(value.to_owned()),
+            Some("StreamARN") => self.stream_arn = Some(value.to_owned()),
+            _ => return unknown(schema),
+        }
+        Ok(())
+    }
+
+    fn write_integer(&mut self, schema: &Schema<'_>, value: i32) -> Result<(), SerdeError> {
+        match schema.member_name() {
+            Some("Limit") => self.limit = Some(value),
+            _ => return unknown(schema),
+        }
+        Ok(())
+    }
+
+    fn write_list(
+        &mut self,
+        schema: &Schema<'_>,
+        _: &dyn Fn(&mut dyn ShapeSerializer) -> Result<(), SerdeError>,
+    ) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_map(
+        &mut self,
+        schema: &Schema<'_>,
+        _: &dyn Fn(&mut dyn ShapeSerializer) -> Result<(), SerdeError>,
+    ) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_boolean(&mut self, schema: &Schema<'_>, _: bool) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_byte(&mut self, schema: &Schema<'_>, _: i8) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_short(&mut self, schema: &Schema<'_>, _: i16) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_long(&mut self, schema: &Schema<'_>, _: i64) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_float(&mut self, schema: &Schema<'_>, _: f32) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_double(&mut self, schema: &Schema<'_>, _: f64) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_big_integer(&mut self, schema: &Schema<'_>, _: &BigInteger) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_big_decimal(&mut self, schema: &Schema<'_>, _: &BigDecimal) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_blob(&mut self, schema: &Schema<'_>, _: Blob) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_timestamp(&mut self, schema: &Schema<'_>, _: &DateTime) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_document(&mut self, schema: &Schema<'_>, _: &Document) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+
+    fn write_null(&mut self, schema: &Schema<'_>) -> Result<(), SerdeError> {
+        unknown(schema)
+    }
+}
