@@ -15,12 +15,25 @@ pub fn duty_rank<'a>(
     me: &'a WorkerId,
     workers: impl IntoIterator<Item = &'a WorkerId>,
 ) -> usize {
-    let weight = |worker: &WorkerId| {
-        let worker = worker.to_string();
-        stable_hash(&[duty, &[worker.as_bytes()]].concat())
-    };
-    let mine = (weight(me), me);
-    workers.into_iter().filter(|other| (weight(other), *other) > mine).count()
+    let mine = (weight(duty, me), me);
+    workers.into_iter().filter(|other| (weight(duty, other), *other) > mine).count()
+}
+
+/// The first `count` of the workers for this duty.
+pub(crate) fn first_on_duty<'a>(
+    duty: &[&[u8]],
+    workers: impl IntoIterator<Item = &'a WorkerId>,
+    count: usize,
+) -> Vec<WorkerId> {
+    let mut ranked: Vec<(u64, &WorkerId)> =
+        workers.into_iter().map(|worker| (weight(duty, worker), worker)).collect();
+    ranked.sort_unstable_by(|a, b| b.cmp(a));
+    ranked.into_iter().take(count).map(|(_, worker)| worker.clone()).collect()
+}
+
+fn weight(duty: &[&[u8]], worker: &WorkerId) -> u64 {
+    let worker = worker.to_string();
+    stable_hash(&[duty, &[worker.as_bytes()]].concat())
 }
 
 /// The number of the interval that this time lies in.

@@ -5,10 +5,12 @@
 //! quiet fleet grows with its workers only.
 
 mod clock;
+mod cost;
 mod duty;
 mod error;
 mod member;
 mod operator;
+mod pace;
 mod plan;
 mod position;
 mod process;
@@ -25,11 +27,12 @@ mod write;
 pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};
 
 pub use clock::{ClockSource, WallClock};
+pub use cost::{CapacityUnits, FleetShape};
 pub use duty::{duty_rank, interval_number, stable_hash};
 pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
 pub use member::{
-    HandedOver, HeartbeatStats, JoinError, Lease, Member, MemberConfig, MemberEvent, MemberEvents,
-    StreamAbility, Validity,
+    CoordinationHealth, HandedOver, HeartbeatStats, JoinError, Lease, Member, MemberConfig, MemberEvent,
+    MemberEvents, StreamAbility, Validity,
 };
 pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
 pub use plan::{AssignmentPolicy, CustomAssignment, Move, PLAN_VERSION, plan};
@@ -46,12 +49,12 @@ pub use store::DynamoStore;
 #[cfg(feature = "conformance")]
 pub use store::conformance;
 pub use store::{
-    BillingMode, CountingStore, Counts, FaultTarget, FaultyStore, LeaseStore, LeaseStoreExt, Listing,
-    MemoryStore, StoreFault, StoreOperation,
+    BillingMode, CountingStore, Counts, FaultTarget, FaultyStore, LeaseStore, LeaseStoreExt, ListedPart,
+    Listing, ListingPart, MemoryStore, StoreFault, StoreOperation,
 };
 pub use types::{
-    Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, ShardId, StreamId, WorkerId,
-    WorkerName,
+    Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, PageToken, ShardId, StreamId,
+    WorkerId, WorkerName,
 };
 pub use update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, PENDING_STATE_LIMIT, WorkerUpdate};
 pub use write::{RowOutcome, RowWrite, WriteOutcome};

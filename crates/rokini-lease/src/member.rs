@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 use self::state::MemberState;
 use crate::clock::WallClock;
 use crate::error::LostCause;
-use crate::row::GroupView;
-use crate::store::{LeaseStore, LeaseStoreExt};
+use crate::row::{GroupView, WorkerRow};
+use crate::store::LeaseStore;
 use crate::types::{GroupId, StreamId, WorkerId, WorkerName};
 
 mod ability;
@@ -22,19 +22,24 @@ mod acquire;
 mod calls;
 mod config;
 mod control;
+mod control_health;
 mod events;
+mod fleet;
 mod heartbeat;
 mod heartbeat_stats;
 mod hold;
 mod join;
 mod lease;
 mod outbox;
+mod pending_work;
 mod state;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 pub use ability::StreamAbility;
 pub use config::MemberConfig;
+pub use control_health::CoordinationHealth;
 pub use events::{MemberEvent, MemberEvents};
 pub use heartbeat_stats::HeartbeatStats;
 pub use join::JoinError;
@@ -75,6 +80,7 @@ impl Member {
         let joined = join::join(&*store, &group, &name, &config, &mut calls, &mut rng).await?;
         let (state, events) = MemberState::new(store, group, joined.me, config, clock, joined.begun);
         tracker.spawn(heartbeat::run(Arc::clone(&state), calls));
+        tracker.spawn(watching::run(Arc::clone(&state)));
         tracker.spawn(control::run(Arc::clone(&state), rng));
         let events = MemberEvents::new(Arc::clone(&state), events);
         Ok((Self { state }, events))
@@ -86,10 +92,10 @@ impl Member {
         &self.state.me
     }
 
-    /// Whether heartbeats arrive, so that leases may be used.
+    /// Whether heartbeats arrive as often as this worker means to send them. One without leases sends them rarely.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.state.is_valid()
+        self.state.is_heard()
     }
 
     /// Lists all leases now and carries out the plan, for example after some were created.
@@ -120,9 +126,10 @@ impl Member {
     /// as they list the group. Tries until `deadline`; a row that could not be removed is fenced by others in time.
     pub async fn leave(&self, deadline: Instant) {
         self.begin_leave();
+        self.state.note_leases_left();
         self.state.stop(LostCause::Stopped);
         let remove = async {
-            while let Err(error) = self.state.store.delete_worker(&self.state.group, &self.state.me).await {
+            while let Err(error) = self.state.end_row().await {
                 tracing::debug!(error = %error, "could not remove the worker row, trying again");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -130,6 +137,19 @@ impl Member {
         if tokio::time::timeout_at(deadline, remove).await.is_err() {
             tracing::warn!(worker = %self.state.me, "the worker row could not be removed in time");
         }
+    }
+
+    /// The rows of the workers as this one's looks showed them last, in the order of their ids: in a fleet of up to 12 at
+    /// most a look old, in a larger one up to a third of a second per worker, and for the nearest 12 a look.
+    #[must_use]
+    pub fn fleet(&self) -> Arc<Vec<WorkerRow>> {
+        self.state.fleet.rows()
+    }
+
+    /// How the coordination of this worker gets on.
+    #[must_use]
+    pub fn coordination(&self) -> CoordinationHealth {
+        self.state.health.health()
     }
 
     /// The last full listing this worker saw.
@@ -141,7 +161,9 @@ impl Member {
     /// The heartbeats of this incarnation so far.
     #[must_use]
     pub fn heartbeats(&self) -> HeartbeatStats {
-        self.state.heartbeats.stats()
+        let stats = self.state.heartbeats.stats();
+        let apart = self.state.heartbeat_interval() - self.state.config.heartbeat;
+        HeartbeatStats { age: stats.age.saturating_sub(apart), ..stats }
     }
 
     /// How many leases this worker holds.

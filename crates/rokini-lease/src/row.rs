@@ -198,6 +198,17 @@ impl GroupView {
         })
     }
 
+    /// Adds the rows of another part of the same listing. [`GroupView::sort`] puts them in order.
+    pub(crate) fn append(&mut self, part: Self) {
+        self.workers.extend(part.workers);
+        self.leases.extend(part.leases);
+        self.streams.extend(part.streams);
+        self.unreadable.extend(part.unreadable);
+        if part.group != GroupRow::default() {
+            self.group = part.group;
+        }
+    }
+
     /// Puts workers, leases and streams in the order of their keys.
     pub fn sort(&mut self) {
         self.workers.sort_by(|a, b| a.id.cmp(&b.id));

@@ -68,7 +68,7 @@ fn patience(row: &WorkerRow, heartbeat: Duration) -> Duration {
 
 /// Watches until every worker that is not fenced has had a heartbeat, for two and a half of its own heartbeats at most.
 pub(crate) async fn watch(handle: &GroupHandle) -> Result<WorkerLiveness, CliError> {
-    let (begun, heartbeat) = (Instant::now(), handle.table.config.heartbeat);
+    let (begun, heartbeat) = (Instant::now(), handle.table.config.heartbeat_interval());
     let patience: BTreeMap<&WorkerId, Duration> =
         handle.view.workers.iter().map(|row| (&row.id, patience(row, heartbeat))).collect();
     let may_come = |id: &WorkerId| patience.get(id).is_some_and(|patience| begun.elapsed() < *patience);

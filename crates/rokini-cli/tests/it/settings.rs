@@ -101,7 +101,7 @@ async fn arguments_and_settings_that_make_no_sense_are_refused() {
         ),
         (
             &["consume", "s", "-g", "g", "--heartbeat", "9s"],
-            &["`heartbeat = 9s`", "`failover = 10s`", "`2500ms`"],
+            &["`heartbeat = 9s`", "`failover = 10s`", "`4s`"],
         ),
         (
             &["consume", "s", "-g", "g", "--config", "gone.toml"],

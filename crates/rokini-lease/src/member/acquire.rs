@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::calls::{notify, update_lease};
+use super::calls::{notify, tell, update_lease};
 use super::state::{MemberState, OwnRow};
 use crate::error::StoreError;
 use crate::position::Position;
@@ -43,6 +43,7 @@ async fn take_child(state: &Arc<MemberState>, child: &LeaseRow) -> Result<(), St
 
 /// Acquires a lease under the epoch seen, where its parents are done.
 pub(super) async fn acquire(state: &Arc<MemberState>, row: &LeaseRow) -> Result<(), StoreError> {
+    state.rise().await;
     if !state.is_valid() || !parents_are_done(state, row).await? {
         return Ok(());
     }
@@ -62,6 +63,35 @@ pub(super) fn acquisition(state: &MemberState, row: &LeaseRow, by: WorkerId) -> 
     let read = matches!(row.position, Position::Sequence(..));
     let caught_up_millis = told.filter(|told| read && Some(*told) > row.metadata.caught_up_millis);
     LeaseUpdate::Acquire { by, seen: row.epoch, at_least: state.epoch_floor(&row.key), caught_up_millis }
+}
+
+/// Gives a lease that nobody has to another worker. That one is told first, so that nothing is left in its name that it
+/// never hears of; it reads the row more than once.
+pub(super) async fn assign(
+    state: &Arc<MemberState>,
+    row: &LeaseRow,
+    to: &WorkerId,
+) -> Result<Assigned, StoreError> {
+    if !state.is_valid() || !parents_are_done(state, row).await? {
+        return Ok(Assigned::Waits);
+    }
+    if !tell(state, to, Notification::Assigned(row.key.clone())).await? {
+        return Ok(Assigned::Refused);
+    }
+    let update = acquisition(state, row, to.clone());
+    update_lease(state, &row.key, &update).await?;
+    Ok(Assigned::Done)
+}
+
+/// What became of a lease that was to be given to another worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Assigned {
+    /// It is that worker's, or somebody else was faster.
+    Done,
+    /// Its parents are not done.
+    Waits,
+    /// That worker does not take part any more, or its mailbox is full.
+    Refused,
 }
 
 /// Whether a shard may begin: the listing may show a child before its parents, so they are read. Past its first

@@ -2,7 +2,7 @@
 
 use super::state::MemberState;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::row::{LeaseRow, Notification};
+use crate::row::{LeaseRow, Notification, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId};
 use crate::update::{LeaseUpdate, WorkerUpdate};
@@ -33,10 +33,22 @@ pub(super) async fn notify(state: &MemberState, worker: &WorkerId, notification:
             tracing::debug!(to = %worker, %error, "a notification was not delivered");
             if error.is_retryable() {
                 state.outbox.keep(worker.clone(), notification);
+                state.work.wake();
             }
             false
         }
     }
+}
+
+/// Leaves a notification in a worker's mailbox. Whether it is there, and its worker takes part.
+pub(super) async fn tell(
+    state: &MemberState,
+    worker: &WorkerId,
+    notification: Notification,
+) -> Result<bool, StoreError> {
+    let update = WorkerUpdate::Notify(notification);
+    let outcome = state.store.update_worker(&state.group, worker, &update).await?;
+    Ok(outcome.applied().is_some_and(|row| row.state == WorkerState::Alive))
 }
 
 /// One row that cannot be read must not keep this worker from its other leases.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::pace::{Pace, heartbeat_of};
 use crate::plan::{AssignmentPolicy, PLAN_VERSION};
 use crate::process::ProcessIdentity;
 use crate::row::{PlanId, ROW_FORMAT, WorkerReport};
@@ -12,13 +13,15 @@ use crate::types::StreamId;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MemberConfig {
-    /// Time between heartbeats, and between listings of the workers. Default 1 s. One write and one small read each.
+    /// Time between heartbeats: one write each. Default 4 s, which is the longest that fits the failover time of 10 s: two
+    /// fifths of it. Between them a worker looks at its own row and those of others, every 1.5 s or with every heartbeat:
+    /// one small read each. A worker without leases sends heartbeats rarely, every 12 failover times.
     pub heartbeat: Duration,
     /// How long a worker must be silent before the others take its leases. Default 10 s. A worker stops using
     /// its leases after three quarters of it without a heartbeat of its own.
     pub failover: Duration,
-    /// Time between full listings in a quiet fleet, which mend whatever hints were lost. Default 30 s. Longer, up to
-    /// 10 minutes, where workers times leases exceed 150,000: the group's listings then read 250 units a second.
+    /// Least time between two full listings by one worker of a quiet fleet, which mend whatever was left undone. Default
+    /// 30 s. Longer in a fleet of more than 15 workers: one of them lists about every 2 s.
     pub reconcile: Duration,
     /// How leases are spread. Default: evenly. While the workers of a group differ in it, all of
     /// them spread evenly.
@@ -39,7 +42,7 @@ pub struct MemberConfig {
 impl Default for MemberConfig {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_secs(1),
+            heartbeat: heartbeat_of(Duration::from_secs(10)),
             failover: Duration::from_secs(10),
             reconcile: Duration::from_secs(30),
             policy: AssignmentPolicy::default(),
@@ -60,6 +63,11 @@ impl MemberConfig {
         self.failover * 3 / 4
     }
 
+    /// How often it does what.
+    pub(super) fn pace(&self) -> Pace {
+        Pace { heartbeat: self.heartbeat, failover: self.failover, reconcile: self.reconcile }
+    }
+
     /// What the worker says of these settings on its row.
     pub(super) fn report(&self) -> WorkerReport {
         WorkerReport {
@@ -74,14 +82,15 @@ impl MemberConfig {
 
     /// What contradicts itself, for people.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.heartbeat.is_zero() || self.heartbeat * 3 > self.validity() {
+        let slowest = self.pace().slowest_heartbeat();
+        if self.heartbeat.is_zero() || self.heartbeat > slowest {
             return Err(format!(
-                "three heartbeats must fit into three quarters of the failover time: heartbeat={:?} \
-                 failover={:?}; lower the heartbeat to {:?} or raise the failover time to {:?}",
+                "two heartbeats and a half must fit into the failover time: heartbeat={:?} failover={:?}; lower the \
+                 heartbeat to {:?} or raise the failover time to {:?}",
                 self.heartbeat,
                 self.failover,
-                self.validity() / 3,
-                self.heartbeat * 4,
+                slowest,
+                self.heartbeat * 5 / 2,
             ));
         }
         if self.reconcile < self.heartbeat {

@@ -1,4 +1,4 @@
-//! The control loop: lists the group, fences the silent, and carries out this worker's part of the plan.
+//! The control loop: reads what others ask about, lists the leases when there is a reason, and carries out the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,30 +10,37 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::evidence::Evidence;
 use self::free_leases::FreeLeases;
+use self::inbox::Inbox;
 use super::calls::{notify, pass_over_unreadable};
-use super::state::{MemberState, PendingWork};
+use super::state::MemberState;
 use crate::error::StoreError;
-use crate::row::{GroupView, Notification, UnreadableRow, WorkerRow, WorkerState};
-use crate::store::{LeaseStore, Listing};
-use crate::types::{LeaseKey, WorkerId};
-use crate::watch::FleetWatch;
+use crate::pace::PAGE_ROWS;
+use crate::row::{GroupView, Notification, UnreadableRow};
+use crate::store::{LeaseStore, Listing, ListingPart};
+use crate::types::LeaseKey;
+use crate::watch::{ListingCauses, ListingSchedule};
 
 mod assignment;
 mod evidence;
-mod fencing;
 mod free_leases;
+mod inbox;
 mod reconcile;
+mod retire;
 
-/// The longest time between two full listings that the size of a group asks for.
-const RAREST: Duration = Duration::from_secs(600);
+/// Between two readings of rows of one's own whose tasks ended, so that a task that dies at once does not turn into a storm.
+const OWN_REST: Duration = Duration::from_millis(200);
+
+/// Between two tries to send what could not be sent.
+const OUTBOX_REST: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(state: Arc<MemberState>, rng: StdRng) {
+    let now = Instant::now();
     let mut control = Control {
-        watch: FleetWatch::new(state.config.failover),
-        fleet: Fleet::default(),
-        next_full: Instant::now(),
-        urgent: false,
-        earliest_full: Instant::now(),
+        schedule: ListingSchedule::new(now),
+        inbox: Inbox::default(),
+        own: BTreeSet::new(),
+        own_due: now,
+        outbox_due: now,
         free_before: BTreeMap::new(),
         free_leases: FreeLeases::default(),
         evidence: Evidence::default(),
@@ -42,46 +49,38 @@ pub(super) async fn run(state: Arc<MemberState>, rng: StdRng) {
         rng,
         state: Arc::clone(&state),
     };
-    let mut next = Instant::now();
     loop {
+        let next = control.next_due();
         tokio::select! {
             biased;
             () = state.stopped.cancelled() => return,
             () = state.leaving.cancelled() => break,
-            () = state.work_arrived() => {}
+            () = state.work.arrived() => {}
             () = sleep_until(next) => {}
         }
-        let begun = Instant::now();
         tokio::select! {
             biased;
             () = state.stopped.cancelled() => return,
             () = state.leaving.cancelled() => break,
-            () = control.tick(begun) => {}
+            () = control.turn() => {}
         }
-        next = control.next_tick(begun);
     }
     control.leave().await;
 }
 
-/// What the last listing said about the workers: a change of it asks for a look at the leases.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Fleet {
-    members: BTreeSet<WorkerId>,
-    loads: Vec<u32>,
-}
-
 struct Control {
     state: Arc<MemberState>,
-    watch: FleetWatch,
-    fleet: Fleet,
-    /// When the next full listing is due in any case.
-    next_full: Instant,
-    /// Whether that is not to wait for the next regular look.
-    urgent: bool,
-    /// Before this no full listing is made, so that a task that dies at once does not turn into a storm.
-    earliest_full: Instant,
-    /// Free leases that fell to others at the last look.
-    free_before: BTreeMap<LeaseKey, WorkerId>,
+    /// When everything is listed.
+    schedule: ListingSchedule,
+    /// Notifications whose rows are to be read.
+    inbox: Inbox,
+    /// Leases of its own whose rows are to be read.
+    own: BTreeSet<LeaseKey>,
+    own_due: Instant,
+    /// Before this no notification that could not be sent is tried again.
+    outbox_due: Instant,
+    /// Leases that nobody had at the last listing and that could not be given to whom they fall to.
+    free_before: BTreeMap<LeaseKey, crate::types::WorkerId>,
     free_leases: FreeLeases,
     evidence: Evidence,
     /// Rows that could not be read at the last look, so that each is reported once.
@@ -92,80 +91,123 @@ struct Control {
 }
 
 impl Control {
-    fn next_tick(&self, begun: Instant) -> Instant {
-        let regular = begun + self.state.config.heartbeat;
-        // A worker falls silent at its own time, not at ours. What was due before is tried again with the next
-        // regular tick only.
-        // The next full listing takes the place of a regular look, unless it is urgent.
-        let urgent = self.urgent.then_some(self.next_full);
-        let due = [self.watch.next_deadline(&self.state.me), urgent];
-        due.into_iter().flatten().filter(|due| *due > begun).fold(regular, Instant::min)
+    fn next_due(&self) -> Instant {
+        let own = (!self.own.is_empty()).then_some(self.own_due);
+        let outbox = (!self.state.outbox.is_empty()).then_some(self.outbox_due);
+        let due = [self.inbox.next_due(), own, outbox];
+        due.into_iter().flatten().fold(self.schedule.next_due(), Instant::min)
     }
 
-    async fn tick(&mut self, begun: Instant) {
-        let work = self.state.take_pending_work();
-        if work.restart_watch {
-            self.watch.restart();
+    async fn turn(&mut self) {
+        let now = Instant::now();
+        let work = self.state.work.take();
+        if let Some(causes) = work.listing {
+            self.schedule.ask(now, causes);
         }
-        self.send_outbox().await;
-        if let Err(error) = self.try_tick(&work).await {
-            tracing::debug!(worker = %self.state.me, %error, "could not look at the fleet, trying again");
-            self.state.requeue(work);
-            self.next_full = begun;
+        if work.listing_again {
+            self.schedule.ask(now + self.state.config.heartbeat, ListingCauses::JOINED);
+        }
+        self.inbox.add(work.notifications, now);
+        self.own.extend(work.own);
+        self.send_outbox(now).await;
+        self.read_inbox(now).await;
+        self.read_own(now).await;
+        if self.schedule.next_due() <= Instant::now() {
+            self.read_page().await;
         }
     }
 
     /// One after the other, so that a store that does not answer is asked once.
-    async fn send_outbox(&self) {
+    async fn send_outbox(&mut self, now: Instant) {
+        if now < self.outbox_due || self.state.outbox.is_empty() {
+            return;
+        }
         let mut kept = self.state.outbox.take().into_iter();
+        self.outbox_due = now + OUTBOX_REST;
         for (to, notification) in kept.by_ref() {
             if !notify(&self.state, &to, notification).await {
+                self.outbox_due = Instant::now() + self.state.pace().look();
                 break;
             }
         }
         kept.for_each(|(to, notification)| self.state.outbox.keep(to, notification));
     }
 
-    async fn try_tick(&mut self, work: &PendingWork) -> Result<(), StoreError> {
-        for notification in &work.notifications {
-            pass_over_unreadable(self.check_row(notification).await)?;
+    async fn read_inbox(&mut self, now: Instant) {
+        for notification in self.inbox.due(now) {
+            let settled = match pass_over_unreadable(self.check_row(&notification).await) {
+                Ok(()) => self.is_settled(&notification),
+                Err(error) => {
+                    tracing::debug!(worker = %self.state.me, %error, "could not read a row, trying again");
+                    false
+                }
+            };
+            self.inbox.read(&notification, settled, Instant::now());
         }
-        let now = Instant::now();
-        // A lease that fell to this worker may still name an owner who is gone: only a listing shows that.
-        let told =
-            work.notifications.iter().any(|notification| matches!(notification, Notification::Changed(_)));
-        let mut full = work.reconcile || told || now >= self.next_full;
-        if full {
-            sleep_until(self.earliest_full).await;
-        }
-        let mut view = self.list(if full { Listing::All } else { Listing::Workers }).await?;
-        let fenced = self.fence_expired_workers(&view.workers).await?;
-        if !full && (self.fleet_changed(&view.workers) || fenced) {
-            full = true;
-            view = self.list(Listing::All).await?;
-        }
-        if full {
-            self.fleet_changed(&view.workers);
-            self.rest_before_next_full(&view);
-            if work.reconcile_again {
-                self.next_full = Instant::now() + self.state.config.heartbeat;
-            }
-            self.report_unreadable(&view);
-            let behind = self.believe_own_writes(&mut view);
-            let view = self.state.set_view(view);
-            for key in behind {
-                // As a rule the listing is, but the lease may have been deleted and made anew.
-                pass_over_unreadable(self.check_row(&Notification::Changed(key)).await)?;
-            }
-            self.reconcile_and_assign(&view).await?;
-        }
-        Ok(())
     }
 
-    async fn list(&mut self, listing: Listing) -> Result<GroupView, StoreError> {
-        let view = self.state.store.list(&self.state.group, listing).await?;
-        self.watch.observe(&view.workers, Instant::now());
-        Ok(view)
+    /// Whoever moves a lease to this worker says so before it does.
+    fn is_settled(&self, notification: &Notification) -> bool {
+        match notification {
+            Notification::Assigned(key) => self.state.hold(key).is_some(),
+            _ => true,
+        }
+    }
+
+    async fn read_own(&mut self, now: Instant) {
+        if now < self.own_due || self.own.is_empty() {
+            return;
+        }
+        self.own_due = now + OWN_REST;
+        for key in std::mem::take(&mut self.own) {
+            if pass_over_unreadable(self.check_row(&Notification::Changed(key.clone())).await).is_err() {
+                self.own_due = now + self.state.pace().look();
+                self.own.insert(key);
+            }
+        }
+    }
+
+    async fn read_page(&mut self) {
+        let from = self.schedule.begin(Instant::now());
+        let part = ListingPart::Page { from, rows: PAGE_ROWS };
+        let result = match self.state.store.list_part(&self.state.group, &part).await {
+            Err(error) => Err(error),
+            Ok(page) => match self.schedule.read(page.view, page.next, Instant::now()) {
+                None => return,
+                Some((view, causes)) => {
+                    let result = self.listed(view, causes).await;
+                    if result.is_err() {
+                        self.schedule.ask(Instant::now(), causes);
+                    }
+                    result
+                }
+            },
+        };
+        let now = Instant::now();
+        match result {
+            Ok(()) => self.state.health.listed(now),
+            Err(error) => {
+                tracing::debug!(worker = %self.state.me, %error, "could not list the leases, trying again");
+                self.schedule.failed(self.rng.random_range(0.9..1.1), now);
+                self.state.health.listing_failed(error.to_string(), now);
+            }
+        }
+    }
+
+    /// A listing is complete.
+    async fn listed(&mut self, mut view: GroupView, causes: ListingCauses) -> Result<(), StoreError> {
+        let spread = self.rng.random_range(0.9..1.1);
+        self.schedule.rest_regularly(&view, self.state.pace(), spread, Instant::now());
+        self.report_unreadable(&view);
+        let behind = self.believe_own_writes(&mut view);
+        let view = self.state.set_view(view);
+        for key in behind {
+            // As a rule the listing is, but the lease may have been deleted and made anew.
+            pass_over_unreadable(self.check_row(&Notification::Changed(key)).await)?;
+        }
+        self.reconcile(&view).await?;
+        self.assign(&view, causes).await?;
+        self.retire_fenced(&view).await
     }
 
     fn report_unreadable(&mut self, view: &GroupView) {
@@ -175,61 +217,16 @@ impl Control {
         self.unreadable.clone_from(&view.unreadable);
     }
 
-    fn rest_before_next_full(&mut self, view: &GroupView) {
-        let (now, config) = (Instant::now(), &self.state.config);
-        // Spread, so that a fleet started at once does not list at once for ever.
-        let interval = between_listings(config.reconcile, view.workers.len(), view.leases.len());
-        let interval = interval.mul_f64(self.rng.random_range(0.9..1.1));
-        (self.next_full, self.urgent) = (now + interval, false);
-        self.earliest_full = now + config.heartbeat / 5;
-    }
-
-    /// Whether other workers take part than before, or the loads drifted apart so that a lease may be due to
-    /// this one.
-    fn fleet_changed(&mut self, workers: &[WorkerRow]) -> bool {
-        let taking_part = || workers.iter().filter(|row| row.state == WorkerState::Alive);
-        let members: BTreeSet<WorkerId> =
-            workers.iter().filter(|row| row.state != WorkerState::Fenced).map(|row| row.id.clone()).collect();
-        let mine = self.state.held_count() as u32;
-        let loads: Vec<u32> =
-            taking_part().map(|row| if row.id == self.state.me { mine } else { row.load.leases }).collect();
-        let due_to_me = loads.iter().any(|load| *load > mine + 1);
-        let fleet = Fleet { members, loads };
-        let changed = fleet.members != self.fleet.members || (due_to_me && fleet.loads != self.fleet.loads);
-        self.fleet = fleet;
-        changed
-    }
-
     /// Finds successors, then asks every task to hand over.
     async fn leave(&mut self) {
         let limit = Duration::from_secs(1).min(self.state.config.failover / 4);
-        // Without an answer the leases go to nobody and are picked up at the others' next look.
-        if let Ok(Ok(view)) = timeout(limit, self.list(Listing::Workers)).await {
+        // Without an answer the leases go to nobody and are picked up once the others find this worker gone.
+        let listing = self.state.store.list(&self.state.group, Listing::Workers);
+        if let Ok(Ok(view)) = timeout(limit, listing).await {
             self.state.set_successors(&view.workers);
         }
         for hold in self.state.holds() {
             hold.request_yield(None);
         }
-    }
-}
-
-/// How long a worker of a quiet group waits between two listings of everything. Each costs half a read unit of DynamoDB
-/// for about 10 leases, and every worker makes one, so a large group makes them more rarely: it spends at most 250 read
-/// units a second on them, a twelfth of what DynamoDB gives a partition key, until they are [`RAREST`].
-fn between_listings(reconcile: Duration, workers: usize, leases: usize) -> Duration {
-    let units_of_all = workers * leases / 20;
-    reconcile.max(Duration::from_secs(units_of_all as u64 / 250).min(RAREST))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn large_groups_list_everything_more_rarely() {
-        let seconds = |workers, leases| between_listings(Duration::from_secs(30), workers, leases).as_secs();
-        assert_eq!([seconds(0, 0), seconds(10, 1_000), seconds(100, 1_500)], [30, 30, 30]);
-        assert_eq!([seconds(100, 3_000), seconds(200, 10_000), seconds(1_000, 10_000)], [60, 400, 600]);
-        assert_eq!(between_listings(Duration::from_secs(900), 200, 10_000).as_secs(), 900);
     }
 }

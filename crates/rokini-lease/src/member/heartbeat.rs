@@ -19,6 +19,10 @@ use crate::update::{MAILBOX_LIMIT, WorkerUpdate};
 use crate::write::WriteOutcome;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
+/// Short, so that after an outage a worker is heard again before the others may take its silence for its death.
+const LONGEST_RETRY: Duration = Duration::from_millis(500);
+/// Between two looks at the clocks, which may have jumped.
+const CLOCK_LOOK: Duration = Duration::from_millis(500);
 /// So many calls without an answer are remembered, hours of an outage: which of them took effect is asked for afterwards.
 const UNANSWERED: usize = 1_000;
 /// How often a row that another process beats on is tried to be fenced: each of its heartbeats takes one try away.
@@ -63,8 +67,9 @@ struct OwnRow {
 
 pub(super) async fn run(state: Arc<MemberState>, calls: CallValues) {
     let mut row = OwnRow { seen: 0, calls, unanswered: VecDeque::new() };
-    let (backoff, mut failures) = (Backoff::new(FIRST_RETRY, state.config.heartbeat), 0_u32);
-    let mut next = Instant::now() + state.config.heartbeat;
+    let longest = LONGEST_RETRY.min(state.config.heartbeat);
+    let (backoff, mut failures) = (Backoff::new(FIRST_RETRY, longest), 0_u32);
+    let mut next = Instant::now() + state.pace().first_heartbeat();
     let (mut outage, mut leaving) = (false, false);
     loop {
         tokio::select! {
@@ -73,7 +78,13 @@ pub(super) async fn run(state: Arc<MemberState>, calls: CallValues) {
             // At once, so that nobody gives this worker another lease.
             () = state.leaving.cancelled(), if !leaving => leaving = true,
             () = state.heartbeat_requested() => {}
-            () = sleep_until(next) => {}
+            () = sleep_until(next.min(Instant::now() + CLOCK_LOOK)) => {
+                state.look_at_the_clocks();
+                let waits = failures > 0 || state.is_valid() || state.fleet.is_in_reserve();
+                if waits && Instant::now() < next {
+                    continue;
+                }
+            }
         }
         state.look_at_the_clocks();
         let begun = Instant::now();
@@ -83,7 +94,7 @@ pub(super) async fn run(state: Arc<MemberState>, calls: CallValues) {
                     state.outage_ended();
                 }
                 failures = 0;
-                next = begun + state.config.heartbeat;
+                next = begun + state.heartbeat_interval();
             }
             Ok(Sent::Dead) => {
                 state.stop(LostCause::Fenced);
@@ -104,9 +115,9 @@ pub(super) async fn run(state: Arc<MemberState>, calls: CallValues) {
             Err(error) => {
                 state.heartbeats.failed();
                 tracing::debug!(worker = %state.me, %error, "a heartbeat failed");
-                if !outage && !state.is_valid() {
+                if !outage && !state.is_heard() {
                     outage = true;
-                    state.emit(StateEvent::OutageBegan { error });
+                    state.outage_began(error);
                 }
                 failures = failures.saturating_add(1);
                 next = Instant::now() + backoff.delay(failures);
@@ -118,7 +129,8 @@ pub(super) async fn run(state: Arc<MemberState>, calls: CallValues) {
 impl OwnRow {
     async fn send(&mut self, state: &MemberState) -> Result<Sent, String> {
         // A call that hangs must leave time for another one within the validity.
-        let limit = state.config.validity() / 3;
+        let validity = state.config.validity();
+        let limit = (validity.saturating_sub(state.config.heartbeat) / 2).min(validity / 3);
         loop {
             let begun = state.clock.read();
             let update = self.next_update(state, begun);
@@ -130,12 +142,12 @@ impl OwnRow {
                         Some(before) => {
                             if before.mailbox.len() >= MAILBOX_LIMIT {
                                 // It was full, so more notifications may have been refused.
-                                state.notifications_lost();
+                                state.work.notifications_lost();
                             }
-                            state.notifications_arrived(before.mailbox);
+                            state.work.notifications_arrived(before.mailbox);
                         }
                         // The reply that had the notifications was lost.
-                        None => state.notifications_lost(),
+                        None => state.work.notifications_lost(),
                     }
                     return Ok(Sent::Stored);
                 }
@@ -145,7 +157,7 @@ impl OwnRow {
                     // An earlier call took effect although its reply was lost: it counts from its own beginning.
                     let Some(begun) = self.written_by(&row) else { return Ok(Sent::Foreign(Box::new(row))) };
                     self.stored(state, row.heartbeat, begun);
-                    state.notifications_lost();
+                    state.work.notifications_lost();
                 }
                 Ok(Ok(WriteOutcome::Refused { .. })) => return Ok(Sent::Dead),
                 Ok(Err(error)) => return Err(error.to_string()),
@@ -180,7 +192,7 @@ impl OwnRow {
         self.seen = heartbeat;
         self.unanswered.clear();
         state.extend_validity(begun);
-        state.heartbeats.stored(begun.running);
+        state.heartbeats.stored(begun.running, state.pace().on_time());
     }
 }
 

@@ -13,33 +13,55 @@ pub struct HeartbeatStats {
     pub stored: u64,
     /// How many failed. Each was tried again.
     pub failed: u64,
-    /// How long ago the last stored one was begun; joining counts as one.
+    /// How long ago the last stored one was begun; joining counts as one. What the heartbeats of a worker without leases are
+    /// further apart than those of the others is taken off.
     pub age: Duration,
 }
 
-pub(super) struct HeartbeatCounter(Mutex<(HeartbeatStats, Instant)>);
+#[derive(Debug)]
+struct Counted {
+    stats: HeartbeatStats,
+    /// When the last stored one was begun.
+    last: Instant,
+    /// Since when each was begun on time after the one before.
+    on_time_since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct HeartbeatCounter(Mutex<Counted>);
 
 impl HeartbeatCounter {
     pub(super) fn new() -> Self {
-        Self(Mutex::new((HeartbeatStats::default(), Instant::now())))
+        let now = Instant::now();
+        Self(Mutex::new(Counted { stats: HeartbeatStats::default(), last: now, on_time_since: now }))
     }
 
-    fn state(&self) -> MutexGuard<'_, (HeartbeatStats, Instant)> {
+    fn state(&self) -> MutexGuard<'_, Counted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn stored(&self, begun: Instant) {
+    /// One that was begun at this time was stored; `on_time` after the one before it is on time.
+    pub(super) fn stored(&self, begun: Instant, on_time: Duration) {
         let mut state = self.state();
-        state.0.stored += 1;
-        state.1 = begun;
+        state.stats.stored += 1;
+        if begun - state.last > on_time {
+            state.on_time_since = begun;
+        }
+        state.last = begun;
     }
 
     pub(super) fn failed(&self) {
-        self.state().0.failed += 1;
+        self.state().stats.failed += 1;
+    }
+
+    /// For how long heartbeats have been stored on time; none where the next one is late.
+    pub(super) fn on_time_for(&self, on_time: Duration) -> Duration {
+        let state = self.state();
+        if state.last.elapsed() > on_time { Duration::ZERO } else { state.on_time_since.elapsed() }
     }
 
     pub(super) fn stats(&self) -> HeartbeatStats {
-        let (stats, last) = *self.state();
-        HeartbeatStats { age: last.elapsed(), ..stats }
+        let state = self.state();
+        HeartbeatStats { age: state.last.elapsed(), ..state.stats }
     }
 }

@@ -78,7 +78,7 @@ pub(super) async fn join(
         found = namesakes(store, group, &me).await?;
         if !found.is_empty() && !steps_back(&me, &found) {
             // Newcomers like this one, that either saw this row and step back, or begin to send heartbeats.
-            sleep(config.heartbeat * 3 / 2).await;
+            sleep(config.pace().first_heartbeat() * 3 / 2).await;
             found = namesakes(store, group, &me).await?;
         }
         if !steps_back(&me, &found) {
@@ -143,7 +143,7 @@ async fn wait_for_death(
         }
     }
     while !waiting.is_empty() {
-        sleep(config.heartbeat).await;
+        sleep(config.pace().first_heartbeat()).await;
         let mut still = Vec::new();
         for mut namesake in waiting {
             let Some(row) = unless_dead(store, group, &namesake.row.id).await? else { continue };
@@ -179,11 +179,7 @@ async fn unless_dead(
 fn silence(row: &WorkerRow, config: &MemberConfig) -> Duration {
     let proven =
         config.unique_worker_names || row.process.as_ref().is_some_and(ProcessIdentity::is_proven_gone);
-    if proven {
-        config.heartbeat.max(row.report.interval) * 2
-    } else {
-        config.failover.max(row.report.failover)
-    }
+    if proven { config.pace().first_heartbeat() * 2 } else { config.failover.max(row.report.failover) }
 }
 
 /// Fences it under the counter seen. `false` when that moved meanwhile.

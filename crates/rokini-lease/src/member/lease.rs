@@ -360,7 +360,10 @@ impl Lease {
         match &to {
             Some(to) => drop(notify(&self.state, to, Notification::Assigned(self.hold.key.clone())).await),
             // The claimer is gone: without it nobody would take the lease before the next regular reconciliation.
-            None => self.state.request_reconcile(),
+            None => {
+                self.state.left_unassigned();
+                self.state.request_reconcile();
+            }
         }
         Ok(HandedOver { to })
     }

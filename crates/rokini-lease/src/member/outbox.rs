@@ -18,6 +18,10 @@ impl Outbox {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((to, notification));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     pub(super) fn take(&self) -> BTreeSet<(WorkerId, Notification)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

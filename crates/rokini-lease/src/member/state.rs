@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -13,15 +14,21 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config::MemberConfig;
+use super::control_health::HealthRecord;
+use super::fleet::FleetKnowledge;
 use super::heartbeat_stats::HeartbeatCounter;
 use super::hold::Hold;
 use super::outbox::Outbox;
+use super::pending_work::WorkQueue;
 use crate::clock::{ClockReading, WallClock};
-use crate::error::LostCause;
+use crate::error::{LostCause, StoreError};
+use crate::pace::Pace;
 use crate::position::Position;
-use crate::row::{GroupRow, GroupView, LeaseRow, Notification, WorkerReport, WorkerRow, WorkerState};
-use crate::store::LeaseStore;
+use crate::row::{GroupRow, GroupView, LeaseRow, WorkerReport, WorkerRow, WorkerState};
+use crate::store::{LeaseStore, LeaseStoreExt};
 use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
+use crate::update::WorkerUpdate;
+use crate::watch::ListingCauses;
 
 /// What a member tells the consumer it works for; [`MemberEvent`](crate::MemberEvent) is what the consumer sees.
 #[derive(Debug)]
@@ -50,9 +57,16 @@ pub(super) struct MemberState {
     validated: Notify,
     invalidated: Notify,
     holds: Mutex<HoldTable>,
-    pending_work: Mutex<PendingWork>,
+    pub(super) work: WorkQueue,
+    pub(super) fleet: FleetKnowledge,
+    pub(super) health: HealthRecord,
+    /// Leases that this worker asked others for, and until when it waits for them.
+    expected: Mutex<BTreeMap<LeaseKey, Instant>>,
+    look_requested: Notify,
+    /// Whether leases were left to nobody in particular by this worker.
+    left_unassigned: AtomicBool,
+    outage: AtomicBool,
     pub(super) outbox: Outbox,
-    work_arrived: Notify,
     heartbeat_requested: Notify,
     view: Mutex<Arc<GroupView>>,
     successors: Mutex<Vec<WorkerRow>>,
@@ -75,18 +89,6 @@ struct HoldTable {
     gave_up: BTreeMap<LeaseKey, (Epoch, Instant)>,
     /// The highest epoch known of each lease that was deleted and made anew.
     made_anew: BTreeMap<LeaseKey, Epoch>,
-}
-
-/// What the control loop is to do next.
-#[derive(Default)]
-pub(super) struct PendingWork {
-    pub(super) notifications: BTreeSet<Notification>,
-    /// All leases are to be listed and compared with what this worker believes.
-    pub(super) reconcile: bool,
-    /// And once more a heartbeat later: notifications were lost, and a listing may be older than what they were about.
-    pub(super) reconcile_again: bool,
-    /// Counting the silence of others starts anew.
-    pub(super) restart_watch: bool,
 }
 
 /// What to do about a row that names this worker.
@@ -130,9 +132,14 @@ impl MemberState {
             validated: Notify::new(),
             invalidated: Notify::new(),
             holds: Mutex::default(),
-            pending_work: Mutex::new(PendingWork { reconcile: true, ..PendingWork::default() }),
+            work: WorkQueue::default(),
+            fleet: FleetKnowledge::default(),
+            health: HealthRecord::new(),
+            expected: Mutex::default(),
+            look_requested: Notify::new(),
+            left_unassigned: AtomicBool::default(),
+            outage: AtomicBool::default(),
             outbox: Outbox::default(),
-            work_arrived: Notify::new(),
             heartbeat_requested: Notify::new(),
             view: Mutex::default(),
             successors: Mutex::default(),
@@ -210,10 +217,107 @@ impl MemberState {
         known.max(Epoch(self.clock.millis()))
     }
 
+    pub(super) fn outage_began(&self, error: String) {
+        self.outage.store(true, Ordering::Relaxed);
+        self.emit(StateEvent::OutageBegan { error });
+    }
+
     pub(super) fn outage_ended(&self) {
-        lock(&self.pending_work).restart_watch = true;
-        self.request_reconcile();
+        self.outage.store(false, Ordering::Relaxed);
+        self.request_listing(ListingCauses::UNASSIGNED);
         self.emit(StateEvent::OutageEnded);
+    }
+
+    /// Whether heartbeats arrive as often as this worker means to send them.
+    pub(super) fn is_heard(&self) -> bool {
+        let patience = self.heartbeat_interval() + self.config.validity() - self.config.heartbeat;
+        self.is_valid() || !self.stopped.is_cancelled() && self.heartbeats.stats().age < patience
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.config.pace()
+    }
+
+    /// Until the next heartbeat.
+    pub(super) fn heartbeat_interval(&self) -> Duration {
+        let pace = self.pace();
+        if self.fleet.is_in_reserve() { pace.reserve_heartbeat() } else { pace.heartbeat }
+    }
+
+    /// Goes into reserve, or comes out of it, which the others learn at once.
+    pub(super) fn set_in_reserve(&self, in_reserve: bool) {
+        if self.fleet.set_in_reserve(in_reserve) {
+            self.request_heartbeat();
+        }
+    }
+
+    /// Comes out of reserve and waits, for a while, until leases may be used.
+    pub(super) async fn rise(&self) {
+        if !self.is_valid() {
+            self.set_in_reserve(false);
+            let limit = self.config.validity() / 3;
+            let _ = tokio::time::timeout(limit, self.until_valid()).await;
+        }
+    }
+
+    /// Whether this worker's own heartbeats show that the store answered of late.
+    pub(super) fn may_testify(&self) -> bool {
+        let pace = self.pace();
+        self.is_valid() && self.heartbeats.on_time_for(pace.on_time()) >= pace.testimony()
+    }
+
+    /// Whether it joined a moment ago.
+    pub(super) fn is_new(&self) -> bool {
+        self.joined.elapsed() < self.pace().look() * 4
+    }
+
+    /// Whether the last listing was made without one of those that take part by these rows.
+    pub(super) fn lists_without(&self, rows: &[WorkerRow]) -> bool {
+        let listed: BTreeSet<WorkerId> = self.view().workers.iter().map(|row| row.id.clone()).collect();
+        let takes_part = |row: &&WorkerRow| row.state == WorkerState::Alive;
+        !listed.is_empty() && rows.iter().filter(takes_part).any(|row| !listed.contains(&row.id))
+    }
+
+    pub(super) fn expect(&self, key: LeaseKey) {
+        lock(&self.expected).insert(key, Instant::now() + self.config.failover);
+        self.look_requested.notify_one();
+    }
+
+    /// Whether leases are on their way that this worker asked others for.
+    pub(super) fn expects_leases(&self, now: Instant) -> bool {
+        let mut expected = lock(&self.expected);
+        expected.retain(|_, until| now < *until);
+        !expected.is_empty()
+    }
+
+    /// Resolves when a look is to be made at once.
+    pub(super) async fn look_requested(&self) {
+        self.look_requested.notified().await;
+    }
+
+    /// Leases are left to nobody in particular.
+    pub(super) fn left_unassigned(&self) {
+        self.left_unassigned.store(true, Ordering::Relaxed);
+    }
+
+    /// What is held now is left behind.
+    pub(super) fn note_leases_left(&self) {
+        if self.held_count() > 0 {
+            self.left_unassigned();
+        }
+    }
+
+    /// Ends this worker's row: removes it, or, where leases are left behind, declares it dead, by which the others learn
+    /// that there is something to take.
+    pub(super) async fn end_row(&self) -> Result<(), StoreError> {
+        if self.left_unassigned.load(Ordering::Relaxed) && self.fleet.has_others(&self.me) {
+            let Some(row) = self.store.worker(&self.group, &self.me).await? else { return Ok(()) };
+            let fence = WorkerUpdate::Fence { seen: row.heartbeat };
+            if self.store.update_worker(&self.group, &self.me, &fence).await?.is_applied() {
+                return Ok(());
+            }
+        }
+        self.store.delete_worker(&self.group, &self.me).await
     }
 
     pub(super) fn emit(&self, event: StateEvent) {
@@ -223,33 +327,17 @@ impl MemberState {
         }
     }
 
+    /// Leases were made or became free: somebody has to see to them.
     pub(super) fn request_reconcile(&self) {
-        lock(&self.pending_work).reconcile = true;
-        self.work_arrived.notify_one();
+        self.request_listing(ListingCauses::UNASSIGNED);
     }
 
-    /// Notifications for this worker may be gone: listing everything takes their place.
-    pub(super) fn notifications_lost(&self) {
-        lock(&self.pending_work).reconcile_again = true;
-        self.request_reconcile();
+    pub(super) fn request_listing(&self, causes: ListingCauses) {
+        self.work.request_listing(causes);
     }
 
-    pub(super) fn notifications_arrived(&self, notifications: BTreeSet<Notification>) {
-        if !notifications.is_empty() {
-            lock(&self.pending_work).notifications.extend(notifications);
-            self.work_arrived.notify_one();
-        }
-    }
-
-    /// What could not be read yet: for the next regular round.
-    pub(super) fn requeue(&self, unread: PendingWork) {
-        let mut work = lock(&self.pending_work);
-        work.notifications.extend(unread.notifications);
-        work.reconcile_again |= unread.reconcile_again;
-    }
-
-    pub(super) async fn work_arrived(&self) {
-        self.work_arrived.notified().await;
+    pub(super) fn request_heartbeat(&self) {
+        self.heartbeat_requested.notify_one();
     }
 
     /// Resolves when a heartbeat is to be made at once.
@@ -277,8 +365,8 @@ impl MemberState {
         for hold in self.holds().iter().filter(|hold| !self.reads(&hold.key.stream)) {
             hold.request_yield(None);
         }
-        self.heartbeat_requested.notify_one();
-        self.request_reconcile();
+        self.request_heartbeat();
+        self.request_listing(ListingCauses::JOINED);
     }
 
     /// Whether this worker can read the stream at present. What it has of one that it cannot read goes to those who can.
@@ -319,6 +407,7 @@ impl MemberState {
             age: Some(Duration::from_secs(self.joined.elapsed().as_secs())),
             unable: lock(&self.unable).clone(),
             caught_up: self.caught_up(),
+            interval: self.heartbeat_interval(),
             ..self.config.report()
         }
     }
@@ -352,10 +441,6 @@ impl MemberState {
         }
     }
 
-    pub(super) fn take_pending_work(&self) -> PendingWork {
-        std::mem::take(&mut *lock(&self.pending_work))
-    }
-
     pub(super) fn view(&self) -> Arc<GroupView> {
         Arc::clone(&lock(&self.view))
     }
@@ -376,6 +461,11 @@ impl MemberState {
 
     pub(super) fn held_count(&self) -> usize {
         lock(&self.holds).held.len()
+    }
+
+    /// Whether this worker may take another lease.
+    pub(super) fn has_room(&self) -> bool {
+        self.config.max_leases.is_none_or(|limit| self.held_count() < limit as usize)
     }
 
     pub(super) fn holds(&self) -> Vec<Arc<Hold>> {
@@ -424,7 +514,7 @@ impl MemberState {
             let mut holds = lock(&self.holds);
             if holds.gave_up.get(&hold.key).is_some_and(|(gave_up, _)| hold.epoch <= *gave_up) {
                 drop(holds);
-                self.request_reconcile();
+                self.work.check_own(hold.key.clone());
                 return;
             }
             if self.stopped.is_cancelled() || !holds.in_use.insert(hold.key.clone()) {
@@ -433,6 +523,9 @@ impl MemberState {
             hold.pause.send_modify(|pause| pause.group = self.is_group_paused());
             holds.held.insert(hold.key.clone(), Arc::clone(&hold));
         }
+        lock(&self.expected).remove(&hold.key);
+        // Before it is used, the others learn that this worker has something to fail over.
+        self.set_in_reserve(false);
         if self.leaving.is_cancelled() || !self.reads(&hold.key.stream) {
             hold.request_yield(None);
         }
@@ -465,7 +558,7 @@ impl MemberState {
         }
         // What still names this worker, or names it again, gets a task now.
         if dropped_while_held || hold.lost().is_some() {
-            self.request_reconcile();
+            self.work.check_own(hold.key.clone());
         }
     }
 

@@ -7,9 +7,11 @@ use tokio::time::{Instant, sleep};
 
 use super::report::{DeleteReport, OperatorError};
 use super::{Operator, TRIES};
-use crate::row::{WorkerRow, WorkerState};
+use crate::pace::is_in_reserve;
+use crate::row::{Notification, WorkerRow, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::WorkerId;
+use crate::update::WorkerUpdate;
 use crate::watch::FleetWatch;
 
 /// Between two listings of the workers.
@@ -64,6 +66,16 @@ impl Operator {
         Err(OperatorError::Alive { group: self.group.clone(), workers })
     }
 
+    /// A worker without leases sends heartbeats rarely, but answers whoever leaves it a notification.
+    async fn ask_those_in_reserve(&self) -> Result<(), OperatorError> {
+        let workers = self.store.list(&self.group, Listing::Workers).await?.workers;
+        for row in workers.iter().filter(|row| is_in_reserve(row.report.interval, row.report.failover)) {
+            let ask = WorkerUpdate::Notify(Notification::GroupChanged);
+            self.store.update_worker(&self.group, &row.id, &ask).await?;
+        }
+        Ok(())
+    }
+
     /// Returns once no worker that is not fenced has sent a heartbeat for its failover time; fails as soon as one does.
     async fn wait_for_no_heartbeats(&self) -> Result<(), OperatorError> {
         let mut watch = FleetWatch::new(self.failover);
@@ -71,12 +83,13 @@ impl Operator {
         // Listings that are too far apart prove nothing.
         let pause = LISTING_INTERVAL.min(self.failover / 8);
         let begun = Instant::now();
+        self.ask_those_in_reserve().await?;
         loop {
             let mut workers = self.store.list(&self.group, Listing::Workers).await?.workers;
             workers.retain(|row| row.state != WorkerState::Fenced);
             let patience = workers.iter().map(|row| row.report.failover.max(row.report.interval * 3));
             let longest = patience.fold(self.failover, Duration::max);
-            watch.observe(&workers, Instant::now());
+            watch.observe(&workers, true, Instant::now());
             let moved =
                 |row: &&WorkerRow| *first.entry(row.id.clone()).or_insert(row.heartbeat) != row.heartbeat;
             let alive: Vec<String> =

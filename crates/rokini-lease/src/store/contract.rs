@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::listing::Listing;
+use super::listing::{ListedPart, Listing, ListingPart};
 use crate::error::StoreError;
 use crate::row::{GroupView, Row, RowKey};
 use crate::types::GroupId;
@@ -49,6 +49,13 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Lists the group's rows that [`Listing::includes`] says. May lag behind writes.
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError>;
 
+    /// Lists a part of the group's rows by one small call. May lag behind writes.
+    ///
+    /// The default lists the whole and picks the part: right, and dear. A store that can read less overrides it.
+    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+        Ok(part.of(self.list(group, part.whole()).await?))
+    }
+
     /// Reads one row, consistently; `None` where there is none.
     async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError>;
 
@@ -66,6 +73,10 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         (**self).list(group, listing).await
+    }
+
+    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+        (**self).list_part(group, part).await
     }
 
     async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::contract::LeaseStore;
-use super::listing::Listing;
+use super::listing::{ListedPart, Listing, ListingPart};
 use super::operation::StoreOperation;
 use crate::error::StoreError;
-use crate::row::{GroupRow, GroupView, Row, RowKey};
+use crate::row::{GroupView, Row, RowKey};
 use crate::types::GroupId;
 use crate::write::{RowOutcome, RowWrite};
 
@@ -237,13 +237,15 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         self.count(listing, self.inner.list(group, listing).await, |view| {
-            let workers = view.workers.iter().map(|row| size::worker(group, row));
-            let leases = view.leases.iter().map(|row| size::lease(group, row));
-            let streams = view.streams.iter().map(|row| size::stream(group, row));
-            let own = (view.group != GroupRow::default()).then(|| size::group(group, &view.group));
-            let cost = CallCost::listing(workers.chain(leases).chain(streams).chain(own).sum());
+            let cost = CallCost::listing(size::view(group, view));
             let weight = if listing == Listing::WorkersNow { 2 } else { 1 };
             CallCost { read_halves: cost.read_halves * weight, ..cost }
+        })
+    }
+
+    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+        self.count(part.whole(), self.inner.list_part(group, part).await, |part| {
+            CallCost::listing(size::view(group, &part.view))
         })
     }
 

@@ -17,11 +17,11 @@ use self::failure::Place;
 use self::items::LayoutRow;
 use self::partition::Partitions;
 use super::contract::LeaseStore;
-use super::listing::Listing;
+use super::listing::{ListedPart, Listing, ListingPart};
 use crate::error::StoreError;
 use crate::row::{GroupView, Row, RowKey};
 use crate::store::billing_mode::BillingMode;
-use crate::types::GroupId;
+use crate::types::{GroupId, PageToken};
 use crate::write::{RowOutcome, RowWrite};
 
 mod attempts;
@@ -203,6 +203,26 @@ impl LeaseStore for DynamoStore {
         Ok(view)
     }
 
+    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+        match part {
+            ListingPart::Workers { after, until } => {
+                let mut parts = self.partitions.all(&self.calls, group).await?;
+                if parts.is_empty() {
+                    parts.push(group.into());
+                }
+                let read = |part: Partition| async move {
+                    self.calls.list_workers(&part, after.as_ref(), until.as_ref()).await
+                };
+                let parts = stream::iter(parts).map(read).buffer_unordered(LISTINGS_AT_ONCE);
+                let mut view = GroupView::default();
+                parts.try_collect::<Vec<_>>().await?.into_iter().for_each(|part| view.append(part));
+                view.sort();
+                Ok(ListedPart { view, next: None })
+            }
+            ListingPart::Page { from, rows } => self.page(group, from.as_ref(), *rows).await,
+        }
+    }
+
     async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {
         self.calls.get(&self.partition(group, key).await?, &key.to_string()).await
     }
@@ -248,6 +268,42 @@ impl DynamoStore {
             }
             RowKey::Stream(_) | RowKey::Group => Ok(group.into()),
         }
+    }
+
+    /// A page of one partition after the other: first what is under the group's name, then what is spread. A token is the
+    /// partition's number and the last row read.
+    async fn page(
+        &self,
+        group: &GroupId,
+        from: Option<&PageToken>,
+        rows: u32,
+    ) -> Result<ListedPart, StoreError> {
+        let (number, after) = from.and_then(|from| from.as_str().split_once(' ')).unwrap_or(("0", ""));
+        let number: usize = number.parse().unwrap_or(0);
+        let spread = match number {
+            0 => self.partitions.all_but_shown(&self.calls, group).await?,
+            _ => self.partitions.all(&self.calls, group).await?,
+        };
+        let partition = match number.checked_sub(1) {
+            None => group.into(),
+            Some(number) => match spread.into_iter().nth(number) {
+                Some(partition) => partition,
+                None => return Ok(ListedPart::default()),
+            },
+        };
+        let page = self.calls.page(&partition, after, rows).await?;
+        let last = page.last.map(|last| PageToken::new(format!("{number} {last}")));
+        let next = match last {
+            Some(last) => Some(last),
+            None => {
+                if number == 0 {
+                    self.partitions.found(&self.calls, group, page.layout.map(|row| row.partitions))?;
+                }
+                let count = self.partitions.all(&self.calls, group).await?.len();
+                (number < count).then(|| PageToken::new(format!("{} ", number + 1)))
+            }
+        };
+        Ok(ListedPart { view: page.view, next })
     }
 
     async fn insert(&self, group: &GroupId, row: &Row, write: &RowWrite) -> Result<RowOutcome, StoreError> {

@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::contract::LeaseStore;
-use super::listing::Listing;
+use super::listing::{ListedPart, Listing, ListingPart};
 use super::operation::StoreOperation;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::row::{GroupView, Row, RowKey};
@@ -226,6 +226,12 @@ impl<S: LeaseStore> FaultyStore<S> {
         faults
     }
 
+    /// Whether listings of this kind may be shown as of earlier ones: those that are remembered are whole.
+    fn may_be_stale(&self, operation: StoreOperation) -> bool {
+        let stale = |rule: &Rule| rule.fault == StoreFault::StaleListing && rule.target.has(operation);
+        self.state().rules.iter().any(stale)
+    }
+
     /// Fails when the store is out.
     fn reach(&self, faults: &CallFaults) -> Result<(), StoreError> {
         let mut state = self.state();
@@ -310,6 +316,14 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
             Listing::WorkersNow => view,
             _ => self.age(group, listing, faults.stale, view),
         })
+    }
+
+    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+        if self.may_be_stale(part.whole().into()) {
+            return Ok(part.of(self.list(group, part.whole()).await?));
+        }
+        let faults = self.faults_of(part.whole().into());
+        self.around(&faults, self.inner.list_part(group, part)).await
     }
 
     async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {

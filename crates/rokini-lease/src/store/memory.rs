@@ -1,15 +1,16 @@
 //! A store in the memory of one process: for tests, simulation, and consumers that need no durability.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
 use super::contract::LeaseStore;
-use super::listing::Listing;
+use super::listing::{ListedPart, Listing, ListingPart};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::row::{GroupView, Row, RowKey, UnreadableRow};
-use crate::types::GroupId;
+use crate::types::{GroupId, PageToken};
 use crate::write::{RowOutcome, RowWrite};
 
 /// Rows in memory. Clones share them: give one clone to each `Consumer` of the process.
@@ -48,6 +49,21 @@ impl MemoryStore {
     }
 }
 
+impl Rows {
+    /// The rows of workers are the last ones.
+    fn workers(&self) -> impl Iterator<Item = (&RowKey, &Row)> {
+        self.rows.iter().rev().take_while(|(key, _)| matches!(key, RowKey::Worker(_)))
+    }
+
+    fn view<'a>(&self, rows: impl Iterator<Item = (&'a RowKey, &'a Row)>) -> GroupView {
+        let (damaged, readable): (Vec<_>, Vec<_>) = rows.partition(|(key, _)| self.damaged.contains(*key));
+        let unreadable =
+            damaged.into_iter().map(|(key, _)| UnreadableRow::new(key.to_string(), DAMAGED.to_owned()));
+        let view: GroupView = readable.into_iter().map(|(_, row)| row.clone()).collect();
+        GroupView { unreadable: unreadable.collect(), ..view }
+    }
+}
+
 #[async_trait]
 impl LeaseStore for MemoryStore {
     async fn init(&self) -> Result<(), StoreError> {
@@ -55,14 +71,24 @@ impl LeaseStore for MemoryStore {
     }
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
-        Ok(self.with(group, |group| {
-            let listed = || group.rows.iter().filter(|(key, _)| listing.includes(key));
-            let (damaged, readable): (Vec<_>, Vec<_>) =
-                listed().partition(|(key, _)| group.damaged.contains(*key));
-            let unreadable =
-                damaged.into_iter().map(|(key, _)| UnreadableRow::new(key.to_string(), DAMAGED.to_owned()));
-            let view: GroupView = readable.into_iter().map(|(_, row)| row.clone()).collect();
-            GroupView { unreadable: unreadable.collect(), ..view }
+        Ok(self.with(group, |group| match listing {
+            Listing::All => group.view(group.rows.iter()),
+            Listing::Workers | Listing::WorkersNow => group.view(group.workers()),
+        }))
+    }
+
+    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+        Ok(self.with(group, |group| match part {
+            ListingPart::Workers { .. } => part.of(group.view(group.workers())),
+            ListingPart::Page { from, rows } => {
+                let from: Option<RowKey> = from.as_ref().and_then(|from| from.as_str().parse().ok());
+                let rest = (from.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+                let mut rest = group.rows.range::<RowKey, _>(rest).peekable();
+                let page: Vec<(&RowKey, &Row)> = rest.by_ref().take((*rows).max(1) as usize).collect();
+                let last = rest.peek().and(page.last());
+                let next = last.map(|(key, _)| PageToken::new(key.to_string()));
+                ListedPart { next, view: group.view(page.into_iter()) }
+            }
         }))
     }
 

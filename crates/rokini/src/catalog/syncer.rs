@@ -97,8 +97,7 @@ impl ShardSyncer {
 
     /// One worker is enough. Where holes stay although it should have mended them, the next one audits too.
     fn is_on_duty(&self) -> bool {
-        let fleet = self.shared.member.snapshot();
-        let rank = duty::rank(&self.stream.id, self.shared.member.id(), &fleet.workers);
+        let rank = duty::rank(&self.stream.id, self.shared.member.id(), &self.shared.member.fleet());
         rank == 0 || rank == 1 && !self.stream.holes().is_empty()
     }
 

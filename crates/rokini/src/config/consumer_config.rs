@@ -187,13 +187,13 @@ impl ConsumerConfig {
                 duration::text(self.poll_floor)
             ));
         }
-        // Three heartbeats may fail within the three quarters of the failover time for which one is good.
-        if self.heartbeat * 4 > self.failover {
+        // Within the three quarters of the failover time for which one is good, another one has time for its tries.
+        if self.heartbeat.is_some_and(|heartbeat| heartbeat > self.failover * 2 / 5) {
             return wrong(format!(
-                "{} does not fit into {}: set `heartbeat` to at most a quarter of `failover`, which is `{}`",
+                "{} does not fit into {}: set `heartbeat` to at most two fifths of `failover`, which is `{}`",
                 self.line(ConfigKey::Heartbeat),
                 self.line(ConfigKey::Failover),
-                duration::text(self.failover / 4)
+                duration::text(self.failover * 2 / 5)
             ));
         }
         self.check_effects()?;

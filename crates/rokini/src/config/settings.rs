@@ -96,6 +96,12 @@ impl Settings {
         self.text(key).map(|text| secret::shown(key, &text))
     }
 
+    /// The time between two heartbeats: as set, or two fifths of the failover time.
+    #[must_use]
+    pub fn heartbeat_interval(&self) -> Duration {
+        self.heartbeat.unwrap_or(self.failover * 2 / 5)
+    }
+
     /// The mode has the units, which are settings of their own.
     fn settle_billing(&mut self) {
         if let BillingMode::Provisioned { read_units, write_units } = &mut self.billing_mode {

@@ -51,11 +51,13 @@ macro_rules! settings_table {
             Start = "start": start: StartPosition = StartPosition::TrimHorizon,
                 own_text(start_position::ACCEPTED), set(StartPosition);
             /// After how long without a heartbeat a worker counts as dead and its shards move, as a duration. Default
-            /// `10s`. At least four heartbeats and at least `1s`.
+            /// `10s`. At least two and a half heartbeats and at least `1s`.
             Failover = "failover": failover: Duration = Duration::from_secs(10), duration_from(SECOND), set(Duration);
-            /// How often a worker says that it is alive, as a duration: one write each. Default `1s`. At most a quarter
-            /// of `failover`, at least `100ms`.
-            Heartbeat = "heartbeat": heartbeat: Duration = Duration::from_secs(1), duration_from(100 * MILLISECOND), set(Duration);
+            /// How often a worker that has shards says that it is alive, as a duration from `100ms` on, or `auto`: one write
+            /// each. Default `auto`: two fifths of `failover`, which is the most. One without shards does so every 12
+            /// failover times. What others ask of a worker it sees within 1.5 s whatever this is, or with every heartbeat.
+            Heartbeat = "heartbeat": heartbeat: Option<Duration> = None, word_or("auto",
+                duration_from(100 * MILLISECOND)), set(impl Into<Option<Duration>>);
             /// How often the position of a shard is stored at most, as a duration; also stored at hand-over, at the end
             /// of a shard and at shutdown. Default `5s`; `0s` stores after every batch.
             CheckpointInterval = "checkpoint_interval": checkpoint_interval: Duration = Duration::from_secs(5),

@@ -87,7 +87,7 @@ fn with_sample(key: ConfigKey) -> Settings {
         ConfigKey::WriteCapacityUnits => settings.write_capacity_units = NonZeroU32::new(4).unwrap(),
         ConfigKey::Start => settings.start = StartPosition::AtTimestamp(1_700_000_000_123),
         ConfigKey::Failover => settings.failover = Duration::from_secs(30),
-        ConfigKey::Heartbeat => settings.heartbeat = Duration::from_millis(500),
+        ConfigKey::Heartbeat => settings.heartbeat = Some(Duration::from_millis(500)),
         ConfigKey::CheckpointInterval => settings.checkpoint_interval = Duration::ZERO,
         ConfigKey::PollFloor => settings.poll_floor = Duration::from_millis(300),
         ConfigKey::PollCeiling => settings.poll_ceiling = Duration::from_secs(2),
@@ -227,8 +227,12 @@ fn the_stronger_origin_wins_in_any_order_of_merging() {
         let merged = order
             .into_iter()
             .fold(ConsumerConfig::default(), |config, at| config.merge(layers()[at].clone()));
-        let seconds = (merged.failover.as_secs(), merged.heartbeat.as_secs(), merged.max_records);
-        assert_eq!(seconds, (40, 3, 2), "{order:?}");
+        let seconds = (
+            merged.failover.as_secs(),
+            merged.heartbeat.map(|heartbeat| heartbeat.as_secs()),
+            merged.max_records,
+        );
+        assert_eq!(seconds, (40, Some(3), 2), "{order:?}");
     }
 }
 
@@ -297,8 +301,8 @@ fn t3_settings_that_contradict_or_have_no_effect_are_errors() {
     };
     for (pairs, expected) in [
         (
-            &[("heartbeat", "2501ms")][..],
-            "set `heartbeat` to at most a quarter of `failover`, which is `2500ms`",
+            &[("heartbeat", "4001ms")][..],
+            "set `heartbeat` to at most two fifths of `failover`, which is `4s`",
         ),
         (&[("poll_floor", "2s")], "`poll_ceiling = 1s` is too short: set it to at least `2s`"),
         (
@@ -316,8 +320,8 @@ fn t3_settings_that_contradict_or_have_no_effect_are_errors() {
     }
     for pairs in [
         &[][..],
-        &[("heartbeat", "2500ms")],
-        &[("failover", "1s"), ("heartbeat", "250ms")],
+        &[("heartbeat", "4s")],
+        &[("failover", "1s"), ("heartbeat", "400ms")],
         &[("create_table", "true"), ("billing_mode", "provisioned"), ("write_capacity_units", "5")],
         &[("poll_floor", "1s"), ("poll_ceiling", "1m")],
         &[("start", "1700000000000")],

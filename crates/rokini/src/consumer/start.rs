@@ -78,14 +78,14 @@ pub(super) fn member_config(
     streams: BTreeSet<StreamId>,
 ) -> MemberConfig {
     let mut member = MemberConfig::default();
-    member.heartbeat = settings.heartbeat;
+    member.heartbeat = settings.heartbeat_interval();
     member.failover = settings.failover;
     member.policy = policy;
     member.max_leases = settings.max_leases.map(std::num::NonZero::get);
     member.streams = Some(streams);
     member.unique_worker_names = settings.unique_worker_names;
     // A longer heartbeat than usual is for a cheaper fleet, so the listings become rarer with it.
-    member.reconcile = member.reconcile.max(settings.heartbeat);
+    member.reconcile = member.reconcile.max(member.heartbeat);
     member
 }
 

@@ -362,6 +362,17 @@ events! {
     /// Heartbeats arrive again, and handlers go on.
     OutageEnded = "outage-ended", info, "heartbeats arrive again: handlers go on";
 
+    /// The worker rows have not been read for the failover time, or a listing of the leases that was due has failed for a
+    /// minute: this worker neither notices deaths nor takes leases. Those it has go on.
+    CoordinationStalled {
+        /// What is missing, and the last error.
+        error: String,
+    } = "coordination-stalled", warn, "coordination does not get on: shards that are read go on"
+        { exception.message = %error, };
+
+    /// Worker rows and leases are read again.
+    CoordinationRecovered = "coordination-recovered", info, "coordination gets on again";
+
     /// The others declared this worker dead. It dropped its shards and joins again.
     Fenced = "fenced", warn, "this worker was declared dead by the others: it joins again";
 

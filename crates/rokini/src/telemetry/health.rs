@@ -41,6 +41,8 @@ pub(crate) struct HealthFacts {
     pub(crate) unseen: Duration,
     pub(crate) valid: bool,
     pub(crate) heartbeat_age: Option<Duration>,
+    /// What does not get on in coordination.
+    pub(crate) stalled_coordination: Option<String>,
     pub(crate) stalled: Vec<StalledShard>,
     /// Leases that this worker has held for longer than [`TASK_LATE`] without working on their shards.
     pub(crate) idle_leases: usize,
@@ -56,6 +58,7 @@ impl Default for HealthFacts {
             unseen: Duration::ZERO,
             valid: false,
             heartbeat_age: None,
+            stalled_coordination: None,
             stalled: Vec::new(),
             idle_leases: 0,
             holes: Vec::new(),
@@ -102,6 +105,9 @@ impl Health {
                 .map_or_else(String::new, |age| format!(" for {:.1} s", age.as_secs_f64()));
             because("no-heartbeat", false, None, format!("heartbeats have not arrived{age}: handlers pause"));
         }
+        if let Some(message) = &facts.stalled_coordination {
+            because("coordination-stalled", false, None, message.clone());
+        }
         for StalledShard { key, cause, lasting } in &facts.stalled {
             let message = format!("no progress for {:.1} s: {cause}", lasting.as_secs_f64());
             because("shard-stalled", false, Some((key.stream.clone(), key.shard.clone())), message);
@@ -129,6 +135,7 @@ mod tests {
             unseen: Duration::from_secs(1),
             valid: true,
             heartbeat_age: Some(Duration::from_secs(1)),
+            stalled_coordination: None,
             stalled: Vec::new(),
             idle_leases: 0,
             holes: Vec::new(),
@@ -147,6 +154,12 @@ mod tests {
             (HealthFacts { phase: Phase::Stopping, ..facts() }, true, false, "stopping"),
             (HealthFacts { phase: Phase::Stopped, ..facts() }, false, false, "stopped"),
             (HealthFacts { unseen: Duration::from_secs(11), ..facts() }, false, false, "blocked"),
+            (
+                HealthFacts { stalled_coordination: Some("no look".to_owned()), ..facts() },
+                true,
+                false,
+                "coordination-stalled",
+            ),
             // A store outage: a restart would not end it.
             (HealthFacts { valid: false, ..facts() }, true, false, "no-heartbeat"),
             // c6: a handler may block for an hour.

@@ -164,6 +164,13 @@ metrics! {
     HeartbeatFailures = "rokini_heartbeat_failures_total": Counter, Worker, Count, Stable;
     /// The time since the last heartbeat that was stored. At three quarters of `failover` handlers pause.
     HeartbeatAge = "rokini_heartbeat_age_seconds": Gauge, Worker, Seconds, Stable;
+    /// The time since worker rows were read last. From `failover` on `/readyz` says so.
+    LookAge = "rokini_look_age_seconds": Gauge, Worker, Seconds, Stable;
+    /// The time since the leases were listed last and the plan carried out: less than 40 s, or 2.2 s for each worker of the
+    /// group.
+    ListingAge = "rokini_listing_age_seconds": Gauge, Worker, Seconds, Stable;
+    /// Looks at worker rows, and listings of leases, that failed: each is tried again.
+    CoordinationFailures = "rokini_coordination_failures_total": Counter, Worker, Count, Stable;
     /// 1 while the worker may work: heartbeats arrive.
     Valid = "rokini_worker_valid": Gauge, Worker, Count, Stable;
     /// 1 while `/healthz` says that nothing asks for a restart.

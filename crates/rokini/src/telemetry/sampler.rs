@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rokini_lease::{GroupView, HeartbeatStats, LeaseKey, Member, StreamId, WallClock};
+use rokini_lease::{CoordinationHealth, GroupView, HeartbeatStats, LeaseKey, Member, StreamId, WallClock};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::consumer_metrics::ConsumerMetrics;
@@ -50,6 +50,9 @@ pub(crate) struct Sampler {
     heartbeats: HeartbeatStats,
     idle_since: Option<Instant>,
     holes: HoleMemory,
+    coordination_stalled: bool,
+    /// Looks and listings of the incarnation seen last that failed.
+    coordination_failures: u64,
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +122,8 @@ impl Sampler {
             heartbeats: HeartbeatStats::default(),
             idle_since: None,
             holes: HoleMemory::default(),
+            coordination_stalled: false,
+            coordination_failures: 0,
         }
     }
 
@@ -146,6 +151,7 @@ impl Sampler {
             unseen: Duration::ZERO,
             valid: member.as_ref().is_some_and(Member::is_valid),
             heartbeat_age: member.as_ref().map(|member| member.heartbeats().age),
+            stalled_coordination: self.judge_coordination(member.as_ref()),
             stalled: shards.into_iter().filter_map(stalled).collect(),
             idle_leases: self.idle_leases(member.as_ref(), now),
             holes: streams
@@ -156,6 +162,19 @@ impl Sampler {
         };
         self.set_worker_metrics(member.as_ref(), &facts, scale);
         self.observed.monitor.set(WorkerSnapshot { at: now, facts, scale });
+    }
+
+    /// What does not get on in coordination; emits when that begins and ends.
+    fn judge_coordination(&mut self, member: Option<&Member>) -> Option<String> {
+        let (failover, events) = (self.observed.settings.failover, &self.observed.events);
+        let stalled = member.and_then(|member| stalled_coordination(&member.coordination(), failover));
+        match (&stalled, self.coordination_stalled) {
+            (Some(error), false) => events.emit(EventKind::CoordinationStalled { error: error.clone() }),
+            (None, true) => events.emit(EventKind::CoordinationRecovered),
+            _ => {}
+        }
+        self.coordination_stalled = stalled.is_some();
+        stalled
     }
 
     /// Judges each shard, and emits what began and what ended.
@@ -298,6 +317,14 @@ impl Sampler {
             series.set(Metric::HeartbeatAge, seen.age.as_secs_f64());
             self.heartbeats = seen;
         }
+        if let Some(seen) = member.map(Member::coordination) {
+            let failures = seen.failed_looks + seen.failed_listings;
+            let before = std::mem::replace(&mut self.coordination_failures, failures);
+            let new = if failures < before { failures } else { failures - before };
+            series.count(Metric::CoordinationFailures, new);
+            series.set(Metric::LookAge, seen.look_age.as_secs_f64());
+            series.set(Metric::ListingAge, seen.listing_age.as_secs_f64());
+        }
         let health = Health::judge(facts);
         for (metric, holds) in
             [(Metric::Valid, facts.valid), (Metric::Live, health.live), (Metric::Ready, health.ready)]
@@ -310,6 +337,19 @@ impl Sampler {
         series.set(Metric::BufferedBytes, usage.bytes as f64);
         series.set(Metric::ReadsWaiting, usage.waiting as f64);
     }
+}
+
+/// A listing that is due may fail for so long.
+const LISTING_LATE: Duration = Duration::from_secs(60);
+
+fn stalled_coordination(health: &CoordinationHealth, failover: Duration) -> Option<String> {
+    let error = health.error.as_deref().unwrap_or("no answer");
+    if health.look_age >= failover {
+        let age = health.look_age.as_secs_f64();
+        return Some(format!("the worker rows have not been read for {age:.0} s: {error}"));
+    }
+    let overdue = health.listing_overdue.filter(|overdue| *overdue >= LISTING_LATE)?;
+    Some(format!("listing the leases has failed for {:.0} s: {error}", overdue.as_secs_f64()))
 }
 
 fn stalled(shard: ShardSample) -> Option<StalledShard> {

@@ -2,29 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
-use super::super::acquire::acquire;
+use super::super::acquire::{Assigned, acquire, assign};
 use super::super::calls::{notify, pass_over_unreadable, update_lease};
 use super::super::state::MemberState;
+use super::super::watching::is_dead;
 use super::Control;
-use super::fencing::is_dead;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::plan::{Move, active, plan_or_refuse};
 use crate::row::{GroupView, LeaseRow, Notification, WorkerRow, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId};
 use crate::update::LeaseUpdate;
+use crate::watch::ListingCauses;
 
 /// Store calls one worker makes at once for its part of a plan.
 const CALLS_AT_ONCE: usize = 16;
+/// After this a lease that nobody had is looked at again: whoever it falls to may have seen other workers.
+const SOON: Duration = Duration::from_millis(300);
 
 impl Control {
-    /// Compares the listing with what this worker believes, then carries out its part of the plan.
-    pub(super) async fn reconcile_and_assign(&mut self, view: &GroupView) -> Result<(), StoreError> {
-        self.reconcile(view).await?;
+    /// Carries out this worker's part of the plan, and what `causes` says of the others' parts.
+    pub(super) async fn assign(&mut self, view: &GroupView, causes: ListingCauses) -> Result<(), StoreError> {
         let (moves, refused) = plan_or_refuse(view, self.state.config.policy.agreed(&view.workers));
         if let Some(why) = refused.as_deref()
             && refused != self.refused
@@ -33,13 +36,17 @@ impl Control {
             tracing::warn!(%group, "the plan was refused, so nothing moves that somebody has: {why}");
         }
         self.refused = refused;
-        self.watch_unassigned(&moves).await;
         let state = &self.state;
-        let mut steps = steps(state, view, &moves);
-        steps.extend(self.free_leases.look(view, &moves, &state.me).into_iter().map(Step::Acquire));
+        let mut steps = steps(state, view, &moves, causes);
+        // A plan is advice, a free lease is a fact: what stays free is for the next in line.
+        let overdue = self.free_leases.look(view, &moves, &state.me);
+        let is_overdue = |row: &LeaseRow| overdue.iter().any(|other| other.key == row.key);
+        steps.retain(|step| !matches!(step, Step::Assign(row, _) if is_overdue(row)));
+        steps.extend(overdue.iter().cloned().map(Step::Acquire));
         let dead = dead_owners(state, &steps).await?;
         let steps = steps.into_iter().filter(|step| match step {
-            Step::Acquire(LeaseRow { owner: Some(owner), .. }) => dead.get(owner) == Some(&true),
+            Step::Acquire(LeaseRow { owner: Some(owner), .. })
+            | Step::Assign(LeaseRow { owner: Some(owner), .. }, _) => dead.get(owner) == Some(&true),
             _ => true,
         });
         let results: Vec<Result<(), StoreError>> = stream::iter(steps.collect::<Vec<_>>())
@@ -47,43 +54,48 @@ impl Control {
             .buffer_unordered(CALLS_AT_ONCE)
             .collect()
             .await;
-        results.into_iter().try_for_each(pass_over_unreadable)?;
-        self.retire_fenced(view).await
+        self.watch_unassigned(&moves);
+        results.into_iter().try_for_each(pass_over_unreadable)
     }
 
-    /// A free lease that falls to another worker: that one may have listed a moment earlier, seen other workers,
-    /// and left the lease to this one. So this one looks again soon, and if the lease is still free, it says so.
-    async fn watch_unassigned(&mut self, moves: &[Move]) {
+    /// Leases that nobody has and that fall to another worker: this one looks again soon, whether somebody has them by
+    /// then.
+    fn watch_unassigned(&mut self, moves: &[Move]) {
         let free: BTreeMap<LeaseKey, WorkerId> = moves
             .iter()
             .filter(|to_do| to_do.from.is_none() && to_do.to != self.state.me)
             .map(|to_do| (to_do.key.clone(), to_do.to.clone()))
             .collect();
-        let new = free.iter().any(|(key, to)| self.free_before.get(key) != Some(to));
-        if new {
-            (self.next_full, self.urgent) = (self.earliest_full, true);
-        } else if !free.is_empty() {
-            self.next_full = Instant::now() + self.state.config.heartbeat;
-        }
-        for (key, to) in free.iter().filter(|(key, to)| self.free_before.get(*key) == Some(to)) {
-            notify(&self.state, to, Notification::Changed(key.clone())).await;
+        if !free.is_empty() {
+            let known = free == self.free_before;
+            let soon = Instant::now() + if known { self.state.pace().look() } else { SOON };
+            self.schedule.ask(soon, ListingCauses::UNASSIGNED);
         }
         self.free_before = free;
     }
 }
 
 /// What this worker does for the plan.
-fn steps(state: &MemberState, view: &GroupView, moves: &[Move]) -> Vec<Step> {
+fn steps(state: &MemberState, view: &GroupView, moves: &[Move], causes: ListingCauses) -> Vec<Step> {
     let rows: BTreeMap<&LeaseKey, &LeaseRow> = view.leases.iter().map(|row| (&row.key, row)).collect();
     let workers: BTreeMap<&WorkerId, &WorkerRow> = view.workers.iter().map(|row| (&row.id, row)).collect();
     let mut steps: Vec<Step> = Vec::new();
     for to_do in moves {
         let Some(row) = rows.get(&to_do.key) else { continue };
+        let (row, to) = ((*row).clone(), to_do.to.clone());
         match &to_do.from {
-            None if to_do.to == state.me => steps.push(Step::Acquire((*row).clone())),
-            Some(from) if to_do.to == state.me => steps.push(Step::Claim((*row).clone(), from.clone())),
+            None if to == state.me => steps.push(Step::Acquire(row)),
+            None if causes.place_unassigned => steps.push(Step::Assign(row, to)),
+            None => {}
             Some(from) if *from == state.me && row.owner.as_ref() != Some(from) => {
-                steps.push(Step::Unclaim((*row).clone()));
+                steps.push(Step::Unclaim(row));
+            }
+            Some(from) if to == state.me => steps.push(Step::Claim { row, from: from.clone(), to }),
+            Some(from) if *from == state.me && causes.place_unassigned || causes.balance_others => {
+                // What is on its way to somebody goes there first.
+                if row.claim.is_none() {
+                    steps.push(Step::Claim { row, from: from.clone(), to });
+                }
             }
             _ => {}
         }
@@ -102,7 +114,11 @@ fn steps(state: &MemberState, view: &GroupView, moves: &[Move]) -> Vec<Step> {
 async fn dead_owners(state: &MemberState, steps: &[Step]) -> Result<BTreeMap<WorkerId, bool>, StoreError> {
     let mut owners = BTreeMap::new();
     for step in steps {
-        let Step::Acquire(LeaseRow { owner: Some(owner), .. }) = step else { continue };
+        let (Step::Acquire(LeaseRow { owner: Some(owner), .. })
+        | Step::Assign(LeaseRow { owner: Some(owner), .. }, _)) = step
+        else {
+            continue;
+        };
         if owners.contains_key(owner) {
             continue;
         }
@@ -120,23 +136,57 @@ async fn dead_owners(state: &MemberState, steps: &[Step]) -> Result<BTreeMap<Wor
 /// One thing this worker does for the plan.
 enum Step {
     Acquire(LeaseRow),
-    Claim(LeaseRow, WorkerId),
+    /// Gives a lease that nobody has to another worker.
+    Assign(LeaseRow, WorkerId),
+    /// Asks for a lease, for this worker or in the name of another.
+    Claim {
+        row: LeaseRow,
+        from: WorkerId,
+        to: WorkerId,
+    },
     Unclaim(LeaseRow),
 }
 
 impl Step {
     async fn carry_out(self, state: &Arc<MemberState>) -> Result<(), StoreError> {
-        let by = state.me.clone();
         match self {
             Self::Acquire(row) => acquire(state, &row).await,
-            Self::Claim(row, owner) => {
-                let update = LeaseUpdate::Claim { by, seen: row.epoch, over: row.claim };
-                if update_lease(state, &row.key, &update).await?.is_applied() {
-                    notify(state, &owner, Notification::Claimed(row.key)).await;
+            Self::Assign(row, to) => match assign(state, &row, &to).await? {
+                Assigned::Done | Assigned::Waits => Ok(()),
+                // A plan is advice, a free lease is a fact.
+                Assigned::Refused if state.has_room() && state.reads(&row.key.stream) => {
+                    acquire(state, &row).await
                 }
-                Ok(())
+                Assigned::Refused => Ok(()),
+            },
+            Self::Claim { row, from, to } => claim(state, row, from, to).await,
+            Self::Unclaim(row) => {
+                let update = LeaseUpdate::Unclaim { by: state.me.clone() };
+                update_lease(state, &row.key, &update).await.map(drop)
             }
-            Self::Unclaim(row) => update_lease(state, &row.key, &LeaseUpdate::Unclaim { by }).await.map(drop),
         }
     }
+}
+
+async fn claim(
+    state: &Arc<MemberState>,
+    row: LeaseRow,
+    from: WorkerId,
+    to: WorkerId,
+) -> Result<(), StoreError> {
+    let update = LeaseUpdate::Claim { by: to.clone(), seen: row.epoch, over: row.claim };
+    if !update_lease(state, &row.key, &update).await?.is_applied() {
+        return Ok(());
+    }
+    if to == state.me {
+        state.expect(row.key.clone());
+    }
+    if from == state.me {
+        if let Some(hold) = state.hold(&row.key) {
+            hold.claimed(to);
+        }
+    } else {
+        notify(state, &from, Notification::Claimed(row.key)).await;
+    }
+    Ok(())
 }

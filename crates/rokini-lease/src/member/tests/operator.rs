@@ -137,11 +137,11 @@ async fn o11_a_paused_group_keeps_its_leases_and_pauses_those_acquired_later() {
     let mut workers = fleet(&store, &["a", "b"]).await;
     let operator = operator(&store);
     operator.pause(&Scope::Group).await.unwrap();
-    live(&mut workers, SECOND + SECOND / 10).await;
+    live(&mut workers, 2 * SECOND).await;
     let paused = |workers: &[Worker]| -> Vec<bool> {
         workers.iter().flat_map(|worker| worker.leases.values()).map(Lease::is_paused).collect()
     };
-    assert_eq!(paused(&workers), [true; 4], "within a heartbeat");
+    assert_eq!(paused(&workers), [true; 4], "within a look");
     let before = view(&store).await.leases;
     live(&mut workers, 120 * SECOND).await;
     assert_eq!(view(&store).await.leases, before, "nothing expires and nothing moves");
@@ -259,7 +259,7 @@ async fn a_group_is_deleted_whatever_its_failover_time_or_it_is_told_why_not() {
         link.chance(StoreOperation::ListWorkers, StoreFault::DelayReply(reply), 1.0);
         let deleting = operator(&link).failover(failover);
         match timeout(2 * failover + 10 * SECOND, deleting.delete_group(false)).await.unwrap() {
-            Ok(_) => assert!(!slow && view(&store).await == GroupView::default()),
+            Ok(_) => assert_eq!(view(&store).await, GroupView::default()),
             Err(error) => assert!(slow && error.to_string().contains("too slowly"), "{error}"),
         }
     }

@@ -11,7 +11,7 @@ use crate::clock::ClockSource;
 use crate::types::Epoch;
 
 fn config() -> MemberConfig {
-    MemberConfig { process: None, ..MemberConfig::default() }
+    MemberConfig { heartbeat: SECOND, process: None, ..MemberConfig::default() }
 }
 
 fn valid(worker: &Worker) -> bool {

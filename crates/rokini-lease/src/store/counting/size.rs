@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use crate::row::{GroupRow, LeaseRow, Notification, Row, StreamRow, WorkerReport, WorkerRow};
+use crate::row::{GroupRow, GroupView, LeaseRow, Notification, Row, StreamRow, WorkerReport, WorkerRow};
 use crate::types::{GroupId, ShardId, StreamId};
 
 /// A text attribute.
@@ -38,6 +38,15 @@ pub(super) fn row(of: &GroupId, row: &Row) -> u64 {
         Row::Stream(row) => stream(of, row),
         Row::Worker(row) => worker(of, row),
     }
+}
+
+/// All rows of a listing.
+pub(super) fn view(of: &GroupId, view: &GroupView) -> u64 {
+    let workers = view.workers.iter().map(|row| worker(of, row));
+    let leases = view.leases.iter().map(|row| lease(of, row));
+    let streams = view.streams.iter().map(|row| stream(of, row));
+    let own = (view.group != GroupRow::default()).then(|| group(of, &view.group));
+    workers.chain(leases).chain(streams).chain(own).sum()
 }
 
 pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {

@@ -2,8 +2,8 @@ use super::*;
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, PendingPosition, StreamRow, WorkerLoad, WorkerReport,
-    WorkerRow, WorkerState,
+    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, StreamRow, WorkerLoad,
+    WorkerReport, WorkerRow, WorkerState,
 };
 use crate::store::ext::LeaseStoreExt;
 use crate::store::memory::MemoryStore;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use tokio::time::{Instant, timeout_at};
@@ -17,9 +18,9 @@ use super::failure::Place;
 use super::fields::Unreadable;
 use super::items::{LayoutRow, Listed, StoredRow};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::row::{GroupRow, GroupView, Row};
+use crate::row::{GroupRow, GroupView, Row, RowKey};
 use crate::store::listing::Listing;
-use crate::types::{Epoch, GroupId};
+use crate::types::{Epoch, GroupId, WorkerId};
 use crate::update::GroupUpdate;
 use crate::write::{RowOutcome, RowWrite, WriteOutcome};
 
@@ -53,6 +54,28 @@ macro_rules! answer {
             },
         }
     };
+}
+
+/// A page of one partition.
+pub(super) struct Page {
+    pub(super) view: GroupView,
+    pub(super) layout: Option<LayoutRow>,
+    /// The last row read, where there are more.
+    pub(super) last: Option<String>,
+}
+
+/// The rows of a page. One broken row must not stop the group.
+fn listed(items: &[Item]) -> (GroupView, Option<LayoutRow>) {
+    let (mut rows, mut unreadable, mut layout) = (Vec::new(), Vec::new(), None);
+    for item in items {
+        match Listed::read(item) {
+            Ok(Listed::Row(row)) => rows.push(row),
+            Ok(Listed::Layout(row)) => layout = Some(row),
+            Ok(Listed::Other) => {}
+            Err(error) => unreadable.push(error.into()),
+        }
+    }
+    (GroupView { unreadable, ..rows.into_iter().collect() }, layout)
 }
 
 /// One write on its way.
@@ -113,16 +136,10 @@ impl Calls {
         group: &Partition,
         listing: Listing,
     ) -> Result<(GroupView, Option<LayoutRow>), StoreError> {
-        let (mut rows, mut unreadable, mut layout) = (Vec::new(), Vec::new(), None);
+        let (mut view, mut layout) = (GroupView::default(), None);
         let mut from: Option<Item> = None;
         loop {
-            let query = self
-                .client
-                .query()
-                .table_name(&self.place.table)
-                .expression_attribute_names("#group", GROUP)
-                .expression_attribute_values(":group", text(group))
-                .set_exclusive_start_key(from.take());
+            let query = self.query(group).set_exclusive_start_key(from.take());
             let query = match listing {
                 Listing::All => query.key_condition_expression("#group = :group"),
                 Listing::Workers | Listing::WorkersNow => query
@@ -132,20 +149,69 @@ impl Calls {
                     .expression_attribute_values(":prefix", text(WORKER_PREFIX)),
             };
             let output = query.send().await.map_err(|error| self.place.failure("Query", error))?;
-            for item in output.items() {
-                match Listed::read(item) {
-                    Ok(Listed::Row(row)) => rows.push(row),
-                    Ok(Listed::Layout(row)) => layout = Some(row),
-                    Ok(Listed::Other) => {}
-                    // One broken row must not stop the group.
-                    Err(error) => unreadable.push(error.into()),
-                }
-            }
+            let (part, found) = listed(output.items());
+            view.append(part);
+            layout = found.or(layout);
             from = output.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() {
-                return Ok((GroupView { unreadable, ..rows.into_iter().collect() }, layout));
+                view.sort();
+                return Ok((view, layout));
             }
         }
+    }
+
+    /// Lists the worker rows after one id and up to another.
+    pub(super) async fn list_workers(
+        &self,
+        group: &Partition,
+        after: Option<&WorkerId>,
+        until: Option<&WorkerId>,
+    ) -> Result<GroupView, StoreError> {
+        // `!` comes before all that a name may go on with; `$` comes after the `#` of the prefix.
+        let key = |id: &WorkerId| RowKey::Worker(id.clone()).to_string();
+        let first = after.map_or_else(|| WORKER_PREFIX.to_owned(), |id| key(id) + "!");
+        let last = until.map_or_else(|| WORKER_PREFIX.replace('#', "$"), key);
+        let mut view = GroupView::default();
+        let mut from: Option<Item> = None;
+        loop {
+            let query = self
+                .query(group)
+                .key_condition_expression("#group = :group AND #row BETWEEN :first AND :last")
+                .expression_attribute_names("#row", ROW)
+                .expression_attribute_values(":first", text(&first))
+                .expression_attribute_values(":last", text(&last))
+                .set_exclusive_start_key(from.take());
+            let output = query.send().await.map_err(|error| self.place.failure("Query", error))?;
+            view.append(listed(output.items()).0);
+            from = output.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                view.sort();
+                return Ok(view);
+            }
+        }
+    }
+
+    /// Reads about so many rows after this one, which need not exist; `""` for the first ones.
+    pub(super) async fn page(&self, group: &Partition, after: &str, rows: u32) -> Result<Page, StoreError> {
+        let limit = i32::try_from(rows.max(1)).unwrap_or(i32::MAX);
+        let query = self
+            .query(group)
+            .key_condition_expression("#group = :group")
+            .limit(limit)
+            .set_exclusive_start_key((!after.is_empty()).then(|| key(group, after)));
+        let output = query.send().await.map_err(|error| self.place.failure("Query", error))?;
+        let (view, layout) = listed(output.items());
+        let last = output.last_evaluated_key.filter(|key| !key.is_empty());
+        let last = last.and_then(|key| Some(key.get(ROW)?.as_s().ok()?.clone()));
+        Ok(Page { view, layout, last })
+    }
+
+    fn query(&self, group: &Partition) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.place.table)
+            .expression_attribute_names("#group", GROUP)
+            .expression_attribute_values(":group", text(group))
     }
 
     /// Whether there is a worker or lease under this key, by consistent reads.

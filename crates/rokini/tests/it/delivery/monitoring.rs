@@ -204,7 +204,10 @@ async fn c1_t2_metrics_count_what_was_done_failed_and_throttled() {
     };
     stream.put_all(0, &["a", "b", "c", "bad", "d"]);
     stream.fail(Op::Read, ErrorKind::Throttled, 3);
-    let running = Running::start(monitored(&stream, MemoryStore::new(), "w").for_each_batch(handler)).await;
+    let running = Running::start(
+        monitored(&stream, MemoryStore::new(), "w").heartbeat(Duration::from_secs(1)).for_each_batch(handler),
+    )
+    .await;
     let handle = running.handle.clone();
     log.until_count(7).await;
     sleep(Duration::from_secs(7)).await;

@@ -1,0 +1,74 @@
+//! Notifications whose rows are to be read: once each, and again where that failed or where what they say is not so yet.
+//! Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::row::Notification;
+
+/// After these waits a row is read again; then it is given up, for listings to find.
+const AGAIN: [Duration; 5] = [
+    Duration::from_millis(300),
+    Duration::from_millis(700),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+];
+
+#[derive(Debug, Default)]
+pub(super) struct Inbox(BTreeMap<Notification, Unread>);
+
+#[derive(Debug)]
+struct Unread {
+    due: Instant,
+    tries: usize,
+}
+
+impl Inbox {
+    pub(super) fn add(&mut self, notifications: BTreeSet<Notification>, now: Instant) {
+        for notification in notifications {
+            self.0.insert(notification, Unread { due: now, tries: 0 });
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.0.values().map(|unread| unread.due).min()
+    }
+
+    pub(super) fn due(&self, now: Instant) -> Vec<Notification> {
+        self.0.iter().filter(|(_, unread)| unread.due <= now).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The row was read, or could not be.
+    pub(super) fn read(&mut self, notification: &Notification, settled: bool, now: Instant) {
+        let Some(unread) = self.0.get_mut(notification) else { return };
+        match AGAIN.get(unread.tries).filter(|_| !settled) {
+            Some(wait) => (unread.due, unread.tries) = (now + *wait, unread.tries + 1),
+            None => drop(self.0.remove(notification)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn l13_a_row_is_read_until_it_says_so_and_not_for_ever() {
+        let (mut inbox, mut now) = (Inbox::default(), Instant::now());
+        let note = Notification::Assigned("s#1".parse().unwrap());
+        inbox.add([note.clone(), Notification::GroupChanged].into(), now);
+        assert_eq!(inbox.due(now).len(), 2);
+        inbox.read(&Notification::GroupChanged, true, now);
+        let mut reads = 0;
+        while let Some(due) = inbox.next_due() {
+            now = due;
+            assert_eq!(inbox.due(now), [note.clone()]);
+            inbox.read(&note, false, now);
+            reads += 1;
+        }
+        assert_eq!(reads, 6);
+    }
+}
