@@ -85,9 +85,8 @@ struct Seen {
 impl Seen {
     /// As a handler does that looks at each record.
     fn touch(&self, data: &[u8]) {
-        let looked =
-            data.len() as u64 + u64::from(std::hint::black_box(data.first().copied().unwrap_or(0)) & 0);
-        self.bytes.fetch_add(looked, Ordering::Relaxed);
+        std::hint::black_box(data.first());
+        self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
         self.records.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn written(format: Format, data: &[u8], lease: Option<(&str, u64)>) -> String {
-        let mut record = Record::new("12345".parse().unwrap(), "k", data.to_vec(), 1_700_000_000_123);
+        let mut record = Record::new("12345".parse().unwrap(), "k", data, 1_700_000_000_123);
         record.sub_sequence_number = lease.map(|_| 7);
         let mut line = Vec::new();
         format.write(&record, Origin { shard: "shardId-0", lease }, &mut line);

@@ -160,7 +160,7 @@ mod tests {
     use rokini_lease::SequenceNumber;
 
     fn one(number: u128, data: &str) -> DeadLetter {
-        letter("g", 1, vec![Record::new(SequenceNumber::from(number), "k", data.to_owned(), 1)])
+        letter("g", 1, vec![Record::new(SequenceNumber::from(number), "k", data, 1)])
     }
 
     fn lines(path: &Path) -> Vec<Result<String, ErrorKind>> {

@@ -267,7 +267,7 @@ mod tests {
         let record = Record::from_buffer(number, buffer.clone(), 7..11, Some(2..5), 7);
         assert_eq!((record.data(), record.partition_key(), record.size()), (&b"data"[..], Some("key"), 7));
         assert!(within(record.data()) && within(record.partition_key().unwrap().as_bytes()));
-        assert!(within(&record.clone().data_bytes()));
+        assert!(within(&record.data_bytes()));
         let owned = record.clone().into_owned();
         assert_eq!(owned, record);
         assert!(!within(owned.data()) && !within(owned.partition_key().unwrap().as_bytes()));
