@@ -70,6 +70,10 @@ pub(crate) fn missing(known: Known<'_>) -> Vec<Vec<LeaseRow>> {
             }
         }
         let position = if !parents.is_empty() {
+            // Its lease was there before the ends of its parents, and it has descendants: it was read, and retired since.
+            if past.contains(&shard.id) && parents.iter().all(Position::is_shard_end) {
+                continue;
+            }
             child_position(&parents)
         } else if known.roots.contains(&shard.id) && !past.contains(&shard.id) {
             known.start

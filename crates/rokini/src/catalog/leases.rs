@@ -349,7 +349,10 @@ impl Catalog {
                 match self.store.lease(&self.group, &key).await {
                     Ok(Some(row)) => positions.push(row.position),
                     // A child does not wait for a parent without a lease, so that one gets its lease first.
-                    Ok(None) => drop(self.audit(stream).await?),
+                    Ok(None) => {
+                        self.audit(stream).await?;
+                        self.require_listed(stream, &child.id).await?;
+                    }
                     // The child waits for it until it can be read, and this shard does not.
                     Err(error) if error.kind() == StoreErrorKind::InvalidRow => {}
                     Err(error) => return Err(error.into()),
@@ -374,6 +377,20 @@ impl Catalog {
             (Some(range), Some(parts)) => coverage::is_covered(range, &parts),
             _ => !children.is_empty(),
         })
+    }
+
+    /// A listing that does not show a child yet, which the end of its parent told of, does not tell of its other parents
+    /// either.
+    async fn require_listed(&self, stream: &OpenStream, child: &ShardId) -> Result<(), Error> {
+        let listing = stream.source.list_shards(ShardSelection::All).await?;
+        if listing.iter().any(|shard| shard.id == *child) {
+            return Ok(());
+        }
+        let message = format!(
+            "the listing of the stream does not show shard `{child}` yet, so its other parent may be unread: it is tried \
+             again"
+        );
+        Err(Error::new(ErrorKind::Retry, message))
     }
 
     /// Whether the stream, being the same as before, does not know the shard any more.
