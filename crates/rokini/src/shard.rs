@@ -2,6 +2,7 @@
 
 pub(crate) mod budget;
 mod calls;
+mod data_loss_warning;
 mod dispatcher;
 mod drain;
 mod fetch;

@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::budget::ShardBudget;
 use super::calls::Slot;
+use super::data_loss_warning::DataLossWarning;
 use super::dispatcher::{Dispatcher, End};
 use super::drain::Drain;
 use super::fetch::Fetch;
@@ -287,18 +288,14 @@ async fn follow_pauses(shard: &HeldShard) -> Infallible {
 
 /// Says once when records that are not done come near the end of the retention.
 async fn warn_of_data_loss(shard: &HeldShard) -> Infallible {
-    let threshold = shard.resources.settings.data_loss_warning;
-    let mut warned = false;
+    let mut warning = DataLossWarning::new(shard.resources.settings.data_loss_warning);
     loop {
         sleep(DATA_LOSS_CHECK).await;
         let snapshot = shard.progress.snapshot();
-        let used = snapshot.used_retention();
-        if used >= threshold && !warned {
+        if warning.observe(snapshot.used_retention()) {
             let until_loss = snapshot.status.until_data_loss.unwrap_or_default();
             shard.events.emit(EventKind::DataLossNear { until_loss });
         }
-        // Not again at once where it goes up and down.
-        warned = used >= threshold || (warned && used >= threshold * 0.9);
     }
 }
 
