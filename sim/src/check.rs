@@ -5,12 +5,14 @@ use std::fmt;
 /// One thing that must hold. The test `each_check_trips` has a broken variant for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
-    /// Every record put reached a handler.
+    /// Every record put is done in the end: some call that had it returned well.
     Delivered,
-    /// First deliveries of a key come in the order of its puts.
+    /// No position is stored behind which something is not done.
+    Stored,
+    /// First deliveries of a key come in the order of its puts, and what comes again is done in it.
     InOrder,
-    /// A record comes again only after a crash, a fence, a seek, a stop that was not clean or a call that did not
-    /// finish.
+    /// A record comes again only after a crash, after a time in which its worker could not store positions, after a
+    /// seek, or if no call that had it returned well; and no record whose position had to be stored by then.
     Once,
     /// No two workers are valid owners of one shard at any handler's start or end.
     OneOwner,
@@ -28,8 +30,15 @@ pub enum Check {
     Still,
     /// At rest no condition of a write fails.
     NoConflicts,
-    /// A record waits no longer than the failover time and what the injected faults explain.
+    /// A record waits no longer than what was done to its shard and the worker that had it explains, also while faults
+    /// last; a worker that is well takes over in time.
     Prompt,
+    /// At rest a record put into any shard is done within seconds.
+    Answers,
+    /// Who starts after everybody stopped goes on where they were, with every shard.
+    Resumes,
+    /// No operator's order does what it must not: a group that lives is not deleted.
+    Orders,
     /// A consumer ends only when it is stopped.
     Running,
     /// Only a worker that was cut off is declared dead.
@@ -40,8 +49,9 @@ pub enum Check {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Delivered,
+        Self::Stored,
         Self::InOrder,
         Self::Once,
         Self::OneOwner,
@@ -53,6 +63,9 @@ impl Check {
         Self::Still,
         Self::NoConflicts,
         Self::Prompt,
+        Self::Answers,
+        Self::Resumes,
+        Self::Orders,
         Self::Running,
         Self::Fences,
         Self::Tidy,
@@ -78,6 +91,7 @@ impl From<rokini_history::Check> for Check {
     fn from(check: rokini_history::Check) -> Self {
         match check {
             rokini_history::Check::Delivered => Self::Delivered,
+            rokini_history::Check::Stored => Self::Stored,
             rokini_history::Check::InOrder => Self::InOrder,
             rokini_history::Check::Once => Self::Once,
             rokini_history::Check::Fresh => Self::Fresh,

@@ -1,13 +1,14 @@
 //! The store of a run: checks every write that takes effect.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use rokini_lease::{
-    GroupId, GroupView, LeaseRow, LeaseStore, Listing, MemoryStore, Row, RowKey, RowOutcome, RowWrite,
-    StoreError, StreamId,
+    GroupId, GroupView, LeaseRow, LeaseStore, LeaseUpdate, ListedPart, Listing, ListingPart, MemoryStore,
+    Row, RowKey, RowOutcome, RowWrite, StoreError, StoreErrorKind, StreamId,
 };
+use tokio::time::Instant;
 
 use crate::check::Check;
 use crate::recorder::Recorder;
@@ -19,11 +20,28 @@ pub struct CheckedStore {
     recorder: Recorder,
     /// Groups in which an operator moves positions now.
     lowerable: Arc<Mutex<BTreeSet<GroupId>>>,
+    /// Rows that nobody can read.
+    unreadable: Arc<Mutex<BTreeSet<(GroupId, RowKey)>>>,
+    throttle: Arc<Mutex<Option<Bucket>>>,
+}
+
+/// What the table gives a partition key.
+#[derive(Debug)]
+struct Bucket {
+    units: f64,
+    left: f64,
+    at: Instant,
 }
 
 impl CheckedStore {
     pub(crate) fn new(recorder: Recorder) -> Self {
-        Self { store: MemoryStore::new(), recorder, lowerable: Arc::default() }
+        Self {
+            store: MemoryStore::new(),
+            recorder,
+            lowerable: Arc::default(),
+            unreadable: Arc::default(),
+            throttle: Arc::default(),
+        }
     }
 
     /// From now on positions of this group may fall, because an operator moves them.
@@ -40,24 +58,82 @@ impl CheckedStore {
         self.lowerable.lock().unwrap_or_else(PoisonError::into_inner).contains(group)
     }
 
-    fn check_write(&self, group: &GroupId, before: &LeaseRow, after: &LeaseRow) {
+    /// Every row of a group as it is.
+    pub(crate) async fn rows(&self, group: &GroupId) -> GroupView {
+        // The store in memory does not fail.
+        self.store.list(group, Listing::All).await.unwrap_or_default()
+    }
+
+    /// From now on nobody can read the row, or everybody can again.
+    pub(crate) fn set_unreadable(&self, group: &GroupId, key: &RowKey, on: bool) {
+        self.store.damage(group, key, on);
+        let mut unreadable = self.unreadable();
+        if on {
+            unreadable.insert((group.clone(), key.clone()));
+        } else {
+            unreadable.remove(&(group.clone(), key.clone()));
+        }
+    }
+
+    /// The rows that nobody can read.
+    pub(crate) fn unreadable(&self) -> MutexGuard<'_, BTreeSet<(GroupId, RowKey)>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every row can be read again.
+    pub(crate) fn heal(&self) {
+        for (group, key) in std::mem::take(&mut *self.unreadable()) {
+            self.store.damage(&group, &key, false);
+        }
+        *self.throttle.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The table takes so few read units a second from now on.
+    pub(crate) fn throttle(&self, units: Option<u32>) {
+        let bucket =
+            units.map(|units| Bucket { units: f64::from(units), left: f64::from(units), at: Instant::now() });
+        *self.throttle.lock().unwrap_or_else(PoisonError::into_inner) = bucket;
+    }
+
+    /// Takes what a read of so many rows costs: half a unit for some ten of them, or refuses it.
+    fn pay(&self, rows: usize) -> Result<(), StoreError> {
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bucket) = &mut *throttle else { return Ok(()) };
+        let now = Instant::now();
+        bucket.left = (bucket.left + bucket.units * (now - bucket.at).as_secs_f64()).min(bucket.units * 2.0);
+        bucket.at = now;
+        if bucket.left <= 0.0 {
+            let message = "more read units are asked for than the table gives: try again later";
+            return Err(StoreError::new(StoreErrorKind::Throttled, message));
+        }
+        bucket.left -= 0.5 * (1 + rows / 10) as f64;
+        Ok(())
+    }
+
+    fn check_write(&self, group: &GroupId, before: &LeaseRow, after: &LeaseRow, write: &RowWrite) {
         let key = &before.key;
         if after.position < before.position && !self.may_fall(group) {
             let what = format!("the position of {key} fell from {} to {}", before.position, after.position);
             self.recorder.violate(Check::Positions, what);
         }
         let moved = after.owner != before.owner || after.position < before.position;
-        if after.epoch.0 != before.epoch.0 && after.epoch.0 != before.epoch.0 + 1
-            || moved && after.epoch == before.epoch
-        {
+        let acquired = matches!(write, RowWrite::UpdateLease(_, LeaseUpdate::Acquire { .. }));
+        let by_one = after.epoch == before.epoch || after.epoch == before.epoch.next() || acquired;
+        if after.epoch < before.epoch || !by_one || moved && after.epoch == before.epoch {
             let what = format!("{key} went from {before:?} to {after:?}");
             self.recorder.violate(Check::Positions, what);
         }
+        let sought =
+            self.may_fall(group) && matches!(write, RowWrite::UpdateLease(_, LeaseUpdate::Seek { .. }));
+        self.recorder.stored(before, after, sought);
     }
 
     /// Checks that unfinished leases cover all hash keys of the stream.
     async fn check_coverage(&self, group: &GroupId, stream: &StreamId) {
         let Ok(view) = self.store.list(group, Listing::All).await else { return };
+        if !view.unreadable.is_empty() {
+            return;
+        }
         let rows = view.leases.iter().filter(|row| row.key.stream == *stream);
         if let Some(hole) = hole(rows) {
             self.recorder
@@ -93,22 +169,39 @@ impl LeaseStore for CheckedStore {
     }
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
-        self.store.list(group, listing).await
+        let view = self.store.list(group, listing).await?;
+        self.pay(view.workers.len() + view.leases.len())?;
+        Ok(view)
+    }
+
+    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+        let listed = self.store.list_part(group, part).await?;
+        self.pay(listed.view.workers.len() + listed.view.leases.len())?;
+        Ok(listed)
     }
 
     async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        self.pay(1)?;
         self.store.read(group, key).await
     }
 
     async fn write(&self, group: &GroupId, write: &RowWrite) -> Result<RowOutcome, StoreError> {
         let outcome = self.store.write(group, write).await?;
+        self.recorder.trace(|| match &outcome {
+            RowOutcome::Refused { .. } => format!("refused {write:?}"),
+            _ => format!("wrote {write:?}"),
+        });
         let uncovers = match (write, &outcome) {
             (
                 RowWrite::UpdateLease(..),
                 RowOutcome::Stored { before: Some(Row::Lease(before)), after: Row::Lease(after) },
             ) => {
-                self.check_write(group, before, after);
+                self.check_write(group, before, after, write);
                 after.position.is_shard_end() && !before.position.is_shard_end()
+            }
+            (RowWrite::Insert(Row::Lease(row)), RowOutcome::Stored { before: None, .. }) => {
+                self.recorder.stored(row, row, false);
+                false
             }
             (RowWrite::DeleteLease(..), _) => true,
             _ => false,

@@ -1,19 +1,28 @@
 //! The lease store as one worker sees it: behind the gate of its process, with the defects of a broken variant.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rokini_lease::{
     GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, LeaseUpdate, ListedPart, Listing,
-    ListingPart, Row, RowKey, RowOutcome, RowWrite, StoreError, StoreErrorKind, WorkerId, WorkerState,
-    WorkerUpdate,
+    ListingPart, Row, RowKey, RowOutcome, RowWrite, StoreError, StoreErrorKind, StoreOperation, WorkerId,
+    WorkerState, WorkerUpdate,
 };
 use tokio::sync::oneshot;
 use tokio::task::spawn;
 use tokio::time::sleep;
 
+use crate::faults::StorePath;
 use crate::process_gate::{ProcessGate, lock};
+use crate::recorder::Recorder;
+
+/// What others are judged by where that is a defect.
+pub(crate) const SHORT_FAILOVER: Duration = Duration::from_millis(1_200);
+
+/// How long a call takes that gets no answer.
+const NO_ANSWER: Duration = Duration::from_secs(1);
 
 /// Defects of the store, to show that the checks see what they lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +43,12 @@ pub enum StoreBug {
     ClaimsNeedlessly,
     /// Positions are stored lower than they are, under the conditions of a seek.
     LowersPositions,
+    /// A row of a worker whose insert got no answer is taken to be there.
+    AssumesJoined,
+    /// Rows of other workers are read with a failover time of little more than a second.
+    ShortensFailover,
+    /// A shard that is left to nobody is paused.
+    PausesWhatItLeaves,
 }
 
 /// The store as one worker sees it.
@@ -44,13 +59,70 @@ pub struct GatedStore<S> {
     bug: Option<StoreBug>,
     calls: Arc<Mutex<u64>>,
     me: Arc<Mutex<Option<WorkerId>>>,
+    /// The parts of the way that fail.
+    paths: Arc<Mutex<BTreeSet<StorePath>>>,
+    /// Who is told which rows of workers are this worker's, under its number.
+    recorder: Option<(Recorder, u32)>,
     /// What each call takes, and what a listing of everything takes beside it.
     latency: (Duration, Duration),
 }
 
 impl<S: LeaseStore + Clone> GatedStore<S> {
     pub(crate) fn new(inner: S, gate: ProcessGate, bug: Option<StoreBug>) -> Self {
-        Self { inner, gate, bug, calls: Arc::default(), me: Arc::default(), latency: Default::default() }
+        Self {
+            inner,
+            gate,
+            bug,
+            calls: Arc::default(),
+            me: Arc::default(),
+            paths: Arc::default(),
+            recorder: None,
+            latency: Default::default(),
+        }
+    }
+
+    /// Tells the recorder which rows of workers are those of this worker.
+    pub(crate) fn telling(mut self, recorder: Recorder, worker: u32) -> Self {
+        self.recorder = Some((recorder, worker));
+        self
+    }
+
+    /// A part of the way fails from now on, or works again.
+    pub(crate) fn fail(&self, path: StorePath, on: bool) {
+        let mut paths = lock(&self.paths);
+        if on {
+            paths.insert(path);
+        } else {
+            paths.remove(&path);
+        }
+    }
+
+    /// The whole way works again.
+    pub(crate) fn heal(&self) {
+        lock(&self.paths).clear();
+    }
+
+    fn shorten_failovers(&self, view: &mut GroupView) {
+        for row in view.workers.iter_mut().filter(|_| self.has_bug(StoreBug::ShortensFailover)) {
+            row.report.failover = SHORT_FAILOVER;
+        }
+    }
+
+    fn failing(&self, operation: StoreOperation) -> Option<StorePath> {
+        lock(&self.paths).iter().find(|path| path.has(operation)).copied()
+    }
+
+    /// The way of a call that fails on it.
+    async fn refuse(&self, path: StorePath, write: bool) -> StoreError {
+        match path {
+            StorePath::Everything => {
+                sleep(NO_ANSWER).await;
+                unanswered(write)
+            }
+            StorePath::Reads => StoreError::new(StoreErrorKind::Throttled, "asked for too much"),
+            StorePath::Permission => StoreError::new(StoreErrorKind::Permission, "no write is allowed"),
+            _ => StoreError::new(StoreErrorKind::Unavailable, "this call fails"),
+        }
     }
 
     /// Every call takes so long, and a listing of everything so much more.
@@ -88,12 +160,22 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
 
     async fn call<T: Send>(
         &self,
+        operation: StoreOperation,
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        self.gate.before().await.map_err(|_| unanswered())?;
+        let write = operation.is_write();
+        self.gate.before().await.map_err(|_| unanswered(write))?;
         self.travel(self.latency.0).await;
+        let failing = self.failing(operation);
+        if let Some(path) = failing.filter(|path| *path != StorePath::Replies) {
+            return Err(self.refuse(path, write).await);
+        }
         let answer = call.await;
-        self.gate.after().await.map_err(|_| unanswered())?;
+        self.gate.after().await.map_err(|_| unanswered(write))?;
+        if failing.is_some() {
+            sleep(NO_ANSWER).await;
+            return Err(unanswered(write));
+        }
         answer
     }
 
@@ -101,10 +183,11 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
     /// request was on its way.
     async fn send<T: Send + 'static>(
         &self,
+        operation: StoreOperation,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
         if !self.gate.is_frozen() {
-            return self.call(call).await;
+            return self.call(operation, call).await;
         }
         let (done, answer) = oneshot::channel();
         let gate = self.gate.clone();
@@ -114,12 +197,12 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
                 let _ = done.send(call.await);
             }
         });
-        answer.await.unwrap_or_else(|_| Err(unanswered()))
+        answer.await.unwrap_or_else(|_| Err(unanswered(true)))
     }
 }
 
-fn unanswered() -> StoreError {
-    StoreError::new(StoreErrorKind::Unavailable, "no answer").may_have_applied(true)
+fn unanswered(write: bool) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "no answer").may_have_applied(write)
 }
 
 fn with_bug(bug: Option<StoreBug>, update: &LeaseUpdate) -> LeaseUpdate {
@@ -137,14 +220,15 @@ fn is_refused(key: &LeaseKey) -> bool {
 #[async_trait]
 impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
     async fn init(&self) -> Result<(), StoreError> {
-        self.call(self.inner.init()).await
+        self.call(StoreOperation::Init, self.inner.init()).await
     }
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
         if listing == Listing::All {
             self.travel(self.latency.1).await;
         }
-        let view = self.call(self.inner.list(group, listing)).await?;
+        let mut view = self.call(listing.into(), self.inner.list(group, listing)).await?;
+        self.shorten_failovers(&mut view);
         if self.has_bug(StoreBug::ClaimsNeedlessly) && listing == Listing::All && self.every_third_call() {
             self.claim_needlessly(group, &view).await?;
         }
@@ -155,18 +239,29 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         if self.has_bug(StoreBug::ClaimsNeedlessly) {
             return Ok(part.of(self.list(group, part.whole()).await?));
         }
-        self.call(self.inner.list_part(group, part)).await
+        let mut listed = self.call(part.whole().into(), self.inner.list_part(group, part)).await?;
+        self.shorten_failovers(&mut listed.view);
+        Ok(listed)
     }
 
     async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {
-        self.call(self.inner.read(group, key)).await
+        self.call(StoreOperation::Read, self.inner.read(group, key)).await
     }
 
     async fn write(&self, group: &GroupId, write: &RowWrite) -> Result<RowOutcome, StoreError> {
         match write {
             RowWrite::Insert(Row::Worker(row)) => {
                 *lock(&self.me) = Some(row.id.clone());
-                self.call(self.inner.write(group, write)).await
+                if let Some((recorder, worker)) = &self.recorder {
+                    recorder.joined(&row.id, *worker);
+                }
+                let answer = self.call(StoreOperation::Insert, self.inner.write(group, write)).await;
+                match answer {
+                    Err(error) if error.is_retryable() && self.has_bug(StoreBug::AssumesJoined) => {
+                        Ok(RowOutcome::Stored { before: None, after: row.clone().into() })
+                    }
+                    answer => answer,
+                }
             }
             RowWrite::Insert(Row::Lease(row)) => self.insert_lease(group, (**row).clone()).await,
             RowWrite::UpdateWorker(..) => self.update_worker(group, write.clone()).await,
@@ -174,7 +269,7 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
             RowWrite::Delete(RowKey::Worker(id)) if self.has_bug(StoreBug::KeepsWorkers) => {
                 self.keep_worker(group, id).await
             }
-            _ => self.call(self.inner.write(group, write)).await,
+            _ => self.call(write.into(), self.inner.write(group, write)).await,
         }
     }
 }
@@ -187,14 +282,14 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
         if self.has_bug(StoreBug::DropsParents) {
             row.parents.clear();
         }
-        self.call(self.inner.write(group, &RowWrite::Insert(row.into()))).await
+        self.call(StoreOperation::Insert, self.inner.write(group, &RowWrite::Insert(row.into()))).await
     }
 
     async fn update_worker(&self, group: &GroupId, write: RowWrite) -> Result<RowOutcome, StoreError> {
         let (store, group) = (self.inner.clone(), group.clone());
         let twice = self.has_bug(StoreBug::RepeatsHeartbeats)
             && matches!(write, RowWrite::UpdateWorker(_, WorkerUpdate::Heartbeat { .. }));
-        self.send(async move {
+        self.send((&write).into(), async move {
             let outcome = store.write(&group, &write).await;
             if twice {
                 let _ = store.write(&group, &write).await;
@@ -222,8 +317,10 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
         let lowers =
             self.has_bug(StoreBug::LowersPositions) && matches!(update, LeaseUpdate::Checkpoint { .. });
         let write = RowWrite::UpdateLease(key.clone(), with_bug(self.bug, update));
+        let pauses = self.has_bug(StoreBug::PausesWhatItLeaves)
+            && matches!(update, LeaseUpdate::HandOver { to: None, .. });
         let (store, group, key) = (self.inner.clone(), group.clone(), key.clone());
-        self.send(async move {
+        self.send((&write).into(), async move {
             let outcome = store.write(&group, &write).await?;
             if let RowOutcome::Stored { before: Some(Row::Lease(before)), after: Row::Lease(after) } =
                 &outcome
@@ -231,6 +328,9 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
             {
                 let back = LeaseUpdate::Seek { seen: after.epoch, to: before.position };
                 store.update_lease(&group, &key, &back).await?;
+            }
+            if pauses {
+                store.update_lease(&group, &key, &LeaseUpdate::Pause { paused: true }).await?;
             }
             Ok(outcome)
         })

@@ -2,13 +2,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use sim::{Cause, FaultKind, FaultProfile, Limits, Report, Run, Scale, SimError};
+use sim::{Cause, FaultProfile, Mutant, Report, Run, Scale, Script, SimError};
 
 /// Simulates fleets: real consumers, model Kinesis, faulty store, virtual time, seeds.
 #[derive(Parser)]
@@ -21,76 +22,47 @@ struct Args {
     /// The first one.
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// Take a first seed that nobody has chosen, and print it.
+    #[arg(long, conflicts_with = "from")]
+    random: bool,
+    /// Run the steps of these files in place of seeds.
+    #[arg(long, value_name = "FILE", global = true)]
+    steps: Vec<PathBuf>,
     /// How many at once; default: as many as there are cores.
     #[arg(long)]
     jobs: Option<usize>,
     /// Print what happened in each run.
     #[arg(long)]
     log: bool,
+    /// Print that, and every write of the table.
+    #[arg(long)]
+    trace: bool,
     /// Print one line for each run: the seed and a hash over everything that happened in it.
     #[arg(long)]
     digest: bool,
     /// Do not stop at the first failure.
     #[arg(long)]
     keep_going: bool,
-    #[command(flatten)]
-    smaller: Smaller,
-}
-
-/// What differs from the runs that the seeds stand for.
-#[derive(clap::Args)]
-struct Smaller {
+    /// Where the steps of a run that fails are kept, made as few as possible.
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/sim-failures")]
+    keep: PathBuf,
+    /// Keep the steps of runs that fail as they are: making them fewer takes a hundred runs.
+    #[arg(long)]
+    no_shrink: bool,
     /// These faults instead of the seed's own.
     #[arg(long, global = true)]
     profile: Option<FaultProfile>,
-    /// At most so many steps.
+    /// A broken variant.
     #[arg(long, global = true)]
-    steps: Option<u32>,
-    /// At most so many workers at the start.
-    #[arg(long, global = true)]
-    first_workers: Option<u32>,
-    /// Without these faults.
-    #[arg(long, value_delimiter = ',', global = true)]
-    without: Vec<FaultKind>,
-}
-
-impl Smaller {
-    fn run(self) -> Run {
-        let Self { profile, steps, first_workers, without } = self;
-        let limits = Limits { steps, workers: first_workers, without: without.into_iter().collect() };
-        Run { profile, limits, ..Run::default() }
-    }
-}
-
-/// The options that give a run again.
-fn options(run: &Run) -> String {
-    let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
-        value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    };
-    let mut options = String::new();
-    if let Some(profile) = run.profile {
-        options += &format!(" --profile {}", name(&|| profile.to_possible_value()));
-    }
-    if let Some(steps) = run.limits.steps {
-        options += &format!(" --steps {steps}");
-    }
-    if let Some(workers) = run.limits.workers {
-        options += &format!(" --first-workers {workers}");
-    }
-    let without: Vec<String> =
-        run.limits.without.iter().map(|kind| name(&|| kind.to_possible_value())).collect();
-    if !without.is_empty() {
-        options += &format!(" --without {}", without.join(","));
-    }
-    options
+    mutant: Option<Mutant>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes the run of a failing seed smaller for as long as it fails the same check.
+    /// Makes the run of a failing seed, or those of `--steps`, smaller for as long as it fails the same check.
     Shrink {
         /// The seed.
-        seed: u64,
+        seed: Option<u64>,
     },
     /// A large fleet of members without shards behind their leases: start, quiet, joins, kills.
     Scale {
@@ -136,30 +108,67 @@ impl Sum {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let run = args.smaller.run();
+    match start() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<ExitCode, SimError> {
+    let mut args = Args::parse();
+    let run = Run { profile: args.profile, mutant: args.mutant, traced: args.trace };
     match args.command {
-        Some(Command::Shrink { seed }) => return shrink(&run, seed),
+        Some(Command::Shrink { seed }) => {
+            let drawn = seed.into_iter().map(|seed| Ok(Script::draw(seed, args.profile)));
+            for script in drawn.chain(args.steps.iter().map(read)).collect::<Result<Vec<_>, _>>()? {
+                shrink(&run, script, &args.keep)?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         Some(Command::Scale { shards, workers, joins, kills, quiet }) => {
             let quiet = Duration::from_secs(quiet * 60);
-            return scale(Scale { shards, workers, joins, kills, quiet });
+            return Ok(scale(Scale { shards, workers, joins, kills, quiet }));
         }
         None => {}
     }
+    if args.random {
+        args.from = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
+        println!("the first seed is {}", args.from);
+    }
+    let scripts = args.steps.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(run_all(&args, &run, &scripts))
+}
+
+fn read(file: &PathBuf) -> Result<Script, SimError> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Script::from_text(&text).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+/// Runs the scripts, or the seeds where there are none.
+fn run_all(args: &Args, run: &Run, scripts: &[Script]) -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = args.jobs.unwrap_or(cores).clamp(1, 64);
-    let next = AtomicU64::new(args.from);
+    let count = if scripts.is_empty() { args.seeds } else { scripts.len() as u64 };
+    let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let (done, reports) = mpsc::channel::<(u64, Result<Report, SimError>)>();
     let begun = Instant::now();
     let mut sum = Sum::default();
     std::thread::scope(|scope| {
         for _ in 0..jobs {
-            let (done, next, stop, run) = (done.clone(), &next, &stop, &run);
+            let (done, next, stop) = (done.clone(), &next, &stop);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= args.from + args.seeds || done.send((seed, run.seed(seed))).is_err() {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= count {
+                        return;
+                    }
+                    let script = scripts.get(at as usize).cloned();
+                    let script = script.unwrap_or_else(|| Script::draw(args.from + at, args.profile));
+                    if done.send((script.seed, run.script(script))).is_err() {
                         return;
                     }
                 }
@@ -167,22 +176,19 @@ fn main() -> ExitCode {
         }
         drop(done);
         for (seed, report) in reports {
-            if !show(seed, &run, &report, args.log) {
+            if !show(args, run, seed, &report) {
                 sum.failed.push(seed);
                 if !args.keep_going {
                     stop.store(true, Ordering::Relaxed);
                 }
             }
             if let Ok(report) = &report {
-                if args.digest {
-                    println!("{seed} {:016x}", report.digest);
-                }
                 sum.add(report);
             }
-            if sum.runs.is_multiple_of(500) || sum.runs == args.seeds {
+            if sum.runs.is_multiple_of(500) || sum.runs == count {
                 let rate = sum.runs as f64 / begun.elapsed().as_secs_f64();
                 eprintln!(
-                    "{} seeds, {rate:.1}/s with {jobs} at once, {} workers, {} records put, repeated records {:?}, longest \
+                    "{} runs, {rate:.1}/s with {jobs} at once, {} workers, {} records put, repeated records {:?}, longest \
                      unexplained wait {} ms",
                     sum.runs, sum.workers, sum.put, sum.causes, sum.longest_wait
                 );
@@ -192,12 +198,12 @@ fn main() -> ExitCode {
     if sum.failed.is_empty() {
         return ExitCode::SUCCESS;
     }
-    eprintln!("{} of {} seeds failed: {:?}", sum.failed.len(), sum.runs, sum.failed);
+    eprintln!("{} of {} runs failed: {:?}", sum.failed.len(), sum.runs, sum.failed);
     ExitCode::FAILURE
 }
 
 /// Whether all is well; if not, what is wrong and how to see it again.
-fn show(seed: u64, run: &Run, report: &Result<Report, SimError>, log: bool) -> bool {
+fn show(args: &Args, run: &Run, seed: u64, report: &Result<Report, SimError>) -> bool {
     let report = match report {
         Ok(report) => report,
         Err(error) => {
@@ -205,37 +211,59 @@ fn show(seed: u64, run: &Run, report: &Result<Report, SimError>, log: bool) -> b
             return false;
         }
     };
-    if log {
+    if args.log || args.trace {
         println!("{}", report.log);
+    }
+    if args.digest {
+        println!("{seed} {:016x}", report.digest);
     }
     if report.violations.is_empty() {
         return true;
     }
-    for violation in report.violations.iter().take(10) {
-        println!("{violation}");
+    say(report);
+    let kept = if args.no_shrink {
+        keep(&args.keep, &report.script, run.mutant)
+    } else {
+        shrink(run, report.script.clone(), &args.keep)
+    };
+    if let Err(error) = kept {
+        eprintln!("the steps of seed {seed} are not kept: {error}");
     }
-    println!("seed {seed} ({:?}) failed {} checks", report.profile, report.violations.len());
-    let options = options(run);
-    println!("replay: cargo run --profile sim -p sim -- --seeds 1 --from {seed}{options} --log");
-    println!("shrink: cargo run --profile sim -p sim -- shrink {seed}{options}");
     false
 }
 
-fn shrink(run: &Run, seed: u64) -> ExitCode {
-    match sim::shrink(run, seed, &|smaller| eprintln!("fails with{}", options(smaller))) {
-        Ok(Some((smallest, report))) => {
-            show(seed, &smallest, &Ok(report), false);
-            ExitCode::FAILURE
+fn say(report: &Report) {
+    for violation in report.violations.iter().take(10) {
+        println!("{violation}");
+    }
+    let Script { seed, profile, steps, .. } = &report.script;
+    println!("seed {seed} ({profile:?}, {} steps) failed {} checks", steps.len(), report.violations.len());
+}
+
+fn shrink(run: &Run, script: Script, directory: &Path) -> Result<(), SimError> {
+    let seed = script.seed;
+    match sim::shrink(run, script, &|_| {})? {
+        Some(report) => {
+            println!("made smaller:");
+            say(&report);
+            keep(directory, &report.script, run.mutant)
         }
-        Ok(None) => {
+        None => {
             println!("seed {seed} does not fail");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+            Ok(())
         }
     }
+}
+
+/// Keeps the steps of a run, and says how to run them.
+fn keep(directory: &Path, script: &Script, mutant: Option<Mutant>) -> Result<(), SimError> {
+    std::fs::create_dir_all(directory)?;
+    let file = directory.join(format!("{}.json", script.seed));
+    std::fs::write(&file, script.to_text())?;
+    let mutant = mutant.and_then(|mutant| mutant.to_possible_value());
+    let mutant = mutant.map_or(String::new(), |mutant| format!(" --mutant {}", mutant.get_name()));
+    println!("replay: cargo run --profile sim -p sim -- --steps {}{mutant} --trace", file.display());
+    Ok(())
 }
 
 fn scale(scale: Scale) -> ExitCode {

@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::Rng;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rokini_lease::{
-    FaultTarget, FaultyStore, LeaseKey, Operator, OperatorError, Position, Scope, SeekReport, StoreFault,
-    WallClock,
+    FaultTarget, FaultyStore, LeaseKey, Operator, OperatorError, Position, Scope, StoreFault, WallClock,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::check::Check;
+use crate::incidents;
 use crate::recorder::ShardRef;
 use crate::stream::model::BEGINNING_MILLIS;
 use crate::world::World;
 
 /// A command to a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OperatorCommand {
-    /// Back to the oldest record, or to a time before everything that no handler has seen.
+    /// Back to the oldest record, or to a time before everything that is not done.
     Seek,
     /// Back to where it was before the last seek.
     Undo,
@@ -25,42 +28,68 @@ pub enum OperatorCommand {
     Pause,
     /// Go on.
     Resume,
+    /// Remove the lease of a finished shard.
+    Retire,
+    /// Remove the group, which is refused while it lives.
+    Delete,
 }
 
 impl World {
-    /// Sends a command about a whole group, or about one of its leases. `faults` is the chance of each kind of fault
-    /// on the operator's way to the store.
-    pub async fn operate(&mut self, group: usize, command: OperatorCommand, whole: bool, faults: f64) {
-        let keys: Vec<LeaseKey> = self.view(group).await.leases.into_iter().map(|row| row.key).collect();
+    /// Sends a command about one of the leases of a group, or about all of it. `faults` is the chance of each kind of
+    /// fault on the operator's way to the store; the seed decides what is left to chance.
+    pub async fn operate(
+        &mut self,
+        group: usize,
+        command: OperatorCommand,
+        nth: Option<u32>,
+        faults: f64,
+        seed: u64,
+    ) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut keys: Vec<LeaseKey> = self.view(group).await.leases.into_iter().map(|row| row.key).collect();
         if keys.is_empty() {
             return;
         }
-        let one = keys[self.rng.random_range(0..keys.len())].clone();
-        let (scope, name) = if whole {
-            (Scope::Group, format!("group {group}"))
-        } else {
-            (Scope::Leases(vec![one.clone()]), format!("{group}:{}", one.shard))
+        let one = nth.map(|nth| keys[nth as usize % keys.len()].clone());
+        let (scope, name) = match &one {
+            None => (Scope::Group, format!("group {group}")),
+            Some(key) => (Scope::Leases(vec![key.clone()]), format!("{group}:{}", key.shard)),
         };
-        let store = FaultyStore::new(self.store.clone(), self.rng.random());
+        let store = FaultyStore::new(self.store.clone(), rng.random());
         store.chance(FaultTarget::All, StoreFault::FailBefore, faults);
         store.chance(FaultTarget::Writes, StoreFault::LoseReply, faults);
         store.chance(FaultTarget::All, StoreFault::Delay(Duration::from_millis(30)), 1.0);
         let clock = WallClock::from_fn(|| BEGINNING_MILLIS);
         let operator = Operator::new(Arc::new(store), self.groups[group].id.clone(), clock);
         self.recorder.note(&format!("{name}: {command:?}"));
+        let pause = format!("pause of {name}");
+        let held_up = one
+            .as_ref()
+            .and_then(ShardRef::of)
+            .map_or(incidents::Scope::Stream(group), incidents::Scope::Shard);
         let done = match command {
             OperatorCommand::Seek | OperatorCommand::Undo => {
-                self.seek(group, &operator, &scope, command).await.map(drop)
+                let lowered = self.groups[group].id.clone();
+                self.store.inner().allow_lower_positions(lowered);
+                let done = self.seek(&operator, &scope, command, &mut rng).await;
+                self.store.inner().forbid_lower_positions();
+                done
             }
             OperatorCommand::Pause => {
-                self.disruption(&format!("pause of {name}"), true);
+                self.recorder.incidents(|incidents, now| incidents.holds_up(&pause, held_up, true, now));
                 operator.pause(&scope).await
             }
             OperatorCommand::Resume => operator.resume(&scope).await,
+            OperatorCommand::Retire => {
+                operator.retire(&one.unwrap_or_else(|| keys.swap_remove(0)), false).await.map(drop)
+            }
+            OperatorCommand::Delete => self.delete(group, operator).await,
         };
         match done {
             Ok(()) if command == OperatorCommand::Resume => {
-                self.disruption(&format!("pause of {name}"), false);
+                self.recorder.incidents(|incidents, now| {
+                    incidents.holds_up(&pause, incidents::Scope::All, false, now);
+                });
             }
             Ok(()) => {}
             Err(error) => self.recorder.note(&format!("{name}: {command:?} failed: {error}")),
@@ -69,33 +98,35 @@ impl World {
 
     async fn seek(
         &mut self,
-        group: usize,
         operator: &Operator,
         scope: &Scope,
         command: OperatorCommand,
-    ) -> Result<SeekReport, OperatorError> {
-        let begun = self.recorder.now();
-        let now = self.recorder.now();
+        rng: &mut StdRng,
+    ) -> Result<(), OperatorError> {
         let oldest = self.recorder.history(|history| history.oldest_waiting());
-        let oldest = oldest.map_or(now, |at| at.as_millis() as u64);
-        let to = if self.rng.random_bool(0.5) {
+        let oldest = oldest.map_or_else(|| self.recorder.now(), |at| at.as_millis() as u64);
+        let to = if rng.random_bool(0.5) {
             Position::TrimHorizon
         } else {
             Position::AtTimestamp(BEGINNING_MILLIS + oldest)
         };
-        self.store.inner().allow_lower_positions(self.groups[group].id.clone());
-        let done = match command {
-            OperatorCommand::Undo => operator.undo_seek(scope, false).await,
-            _ => operator.seek(scope, to, false).await,
-        };
-        self.store.inner().forbid_lower_positions();
-        // What a failed command wrote is not reported, and leases may have come meanwhile.
-        let now = self.recorder.now();
-        for key in self.view(group).await.leases.into_iter().map(|row| row.key) {
-            let shard = ShardRef { stream: group, shard: key.shard.to_string() };
-            self.recorder.seek(&shard, begun, now);
+        match command {
+            OperatorCommand::Undo => operator.undo_seek(scope, false).await.map(drop),
+            _ => operator.seek(scope, to, false).await.map(drop),
         }
-        done
+    }
+
+    /// A group that lives is not deleted.
+    async fn delete(&mut self, group: usize, operator: Operator) -> Result<(), OperatorError> {
+        let well = self.recorder.incidents(|incidents, now| incidents.somebody_is_well(group, now));
+        let rows = self.view(group).await.workers;
+        if !well || !rows.iter().any(|row| self.recorder.is_live(&row.id)) {
+            return Ok(());
+        }
+        operator.delete_group(self.hasty_operators).await?;
+        self.recorder
+            .violate(Check::Orders, format!("group {group} was deleted while a worker of it was well"));
+        Ok(())
     }
 
     /// Nothing is paused any more.

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rokini::{Handle, ShardContext, ShardState};
-use rokini_history::{CallEnd, CallId, Cause, Delivery, Excuse, Findings, History, Observed, Process, Put};
-use rokini_lease::SequenceNumber;
+use rokini_history::{CallEnd, CallId, Delivery, Findings, History, Hold, Observed, Place, Process, Put};
+use rokini_lease::{LeaseKey, LeaseRow, Position, Progress, SequenceNumber, WorkerId};
 use tokio::time::Instant;
 
 use crate::check::{Check, Violation};
+use crate::incidents::{Incidents, Trouble};
+use crate::stream::model::BEGINNING_MILLIS;
 
 /// Milliseconds since the beginning of the run.
 pub(crate) type Millis = u64;
@@ -31,8 +33,15 @@ impl fmt::Display for ShardRef {
 }
 
 impl ShardRef {
+    /// The shard of a lease: streams are called `orders-0` and so on.
+    pub(crate) fn of(key: &LeaseKey) -> Option<Self> {
+        let (name, _) = key.stream.as_str().split_once('@')?;
+        let stream = name.strip_prefix("orders-")?.parse().ok()?;
+        Some(Self { stream, shard: key.shard.to_string() })
+    }
+
     /// What the history calls it.
-    fn name(&self) -> Arc<str> {
+    pub(crate) fn name(&self) -> Arc<str> {
         self.to_string().into()
     }
 }
@@ -41,6 +50,8 @@ impl ShardRef {
 #[derive(Debug, Clone)]
 pub struct Recorder {
     begun: Instant,
+    /// Whether the log has every write of the table.
+    traced: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -55,8 +66,9 @@ struct State {
     running: BTreeMap<ShardRef, Vec<Running>>,
     /// The workers that live, with the stream they read.
     live: BTreeMap<u32, (usize, Handle)>,
-    /// Until when each worker may be declared dead.
-    cut_off: BTreeMap<u32, Millis>,
+    /// Whose rows of workers are whose.
+    incarnations: BTreeMap<WorkerId, u32>,
+    incidents: Incidents,
 }
 
 #[derive(Debug)]
@@ -87,8 +99,8 @@ impl Digest {
 }
 
 impl Recorder {
-    pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), state: Arc::default() }
+    pub(crate) fn new(traced: bool) -> Self {
+        Self { begun: Instant::now(), traced, state: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,6 +122,15 @@ impl Recorder {
         let _ = writeln!(state.log, "{now:>8} {what}");
     }
 
+    /// Writes a line into the log of a traced run.
+    pub(crate) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.traced {
+            let (now, what) = (self.now(), what());
+            // Writing to a String cannot fail.
+            let _ = writeln!(self.state().log, "{now:>8}     {what}");
+        }
+    }
+
     /// The log so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -124,7 +145,11 @@ impl Recorder {
     /// What the history finds, everything that does not hold, and a hash over what happened. `bound` is the longest
     /// unexplained wait of a record.
     pub(crate) fn findings(&self, bound: Duration) -> (Findings, Vec<Violation>, u64) {
+        let now = self.now();
         let mut state = self.state();
+        let explained = state.incidents.explained(now);
+        explained.excuses.into_iter().for_each(|excuse| state.history.excuse(excuse));
+        explained.waits.iter().for_each(|(shard, from, to)| state.history.explain(Some(shard), *from, *to));
         let findings = state.history.findings();
         let found = findings.violations(bound, &|Process(worker)| format!("w{worker}"));
         let mut violations = std::mem::take(&mut state.violations);
@@ -145,6 +170,7 @@ impl Recorder {
         let mut state = self.state();
         state.digest.add(1, key, &[now]);
         let at = Duration::from_millis(now);
+        state.incidents.shard(shard);
         state.history.put(&Put { key: key.into(), number, shard: shard.name(), sequence, at });
     }
 
@@ -153,52 +179,78 @@ impl Recorder {
     }
 
     /// The worker is dead, or has left.
-    pub(crate) fn ended(&self, worker: u32) {
-        self.state().live.remove(&worker);
-    }
-
-    /// What a worker's handlers saw before now may come again; of one shard, or of all.
-    pub(crate) fn excuse(&self, cause: Cause, worker: u32, shard: Option<ShardRef>) {
+    pub(crate) fn ended(&self, worker: u32, killed: bool) {
         let now = self.now();
-        self.state().excuse(cause, worker, shard, now);
-    }
-
-    /// An operator moved a shard's position, some time between these.
-    pub(crate) fn seek(&self, shard: &ShardRef, from: Millis, to: Millis) {
         let mut state = self.state();
-        state.digest.add(6, &shard.shard, &[shard.stream as u64, from, to]);
-        let (from, to) = (Duration::from_millis(from), Duration::from_millis(to));
-        let (cause, shard) = (Cause::Seek, Some(shard.name()));
-        state.history.excuse(Excuse { cause, process: None, shard, from, to });
+        state.live.remove(&worker);
+        state.incidents.ended(worker, killed, now);
     }
 
-    /// Records may wait in this time.
-    pub(crate) fn explain(&self, from: Millis, to: Millis) {
+    /// Takes or looks up what was done to the fleet.
+    pub(crate) fn incidents<T>(&self, take: impl FnOnce(&mut Incidents, Millis) -> T) -> T {
+        let now = self.now();
+        take(&mut self.state().incidents, now)
+    }
+
+    /// A worker has its own row under this id.
+    pub(crate) fn joined(&self, id: &WorkerId, worker: u32) {
+        self.state().incarnations.insert(id.clone(), worker);
+    }
+
+    /// Whether the process of this row lives.
+    pub(crate) fn is_live(&self, id: &WorkerId) -> bool {
+        let state = self.state();
+        state.incarnations.get(id).is_some_and(|worker| state.live.contains_key(worker))
+    }
+
+    /// The row of a worker cannot be read from now on, or can again.
+    pub(crate) fn unreadable(&self, id: &WorkerId, on: bool) {
+        let now = self.now();
         let mut state = self.state();
-        state.digest.add(7, "", &[from, to]);
-        state.history.explain(Duration::from_millis(from), Duration::from_millis(to));
+        if let Some(worker) = state.incarnations.get(id).copied() {
+            state.incidents.trouble(worker, Trouble::Unreadable, on, now);
+        }
     }
 
-    /// The worker may be declared dead for so long.
-    pub(crate) fn cut_off(&self, worker: u32, millis: Millis) {
-        let until = self.now() + millis;
-        self.state().cut_off.insert(worker, until);
+    /// A shard came from others.
+    pub(crate) fn child(&self, shard: &ShardRef, parents: impl Iterator<Item = ShardRef>) {
+        let parents = parents.map(|parent| parent.name()).collect();
+        self.state().history.child(&shard.name(), parents);
     }
 
-    /// Whether the worker ever was cut off.
-    pub(crate) fn was_cut_off(&self, worker: u32) -> bool {
-        self.state().cut_off.contains_key(&worker)
+    /// A lease is so in the table from now on. `sought`: an operator set its position.
+    pub(crate) fn stored(&self, before: &LeaseRow, after: &LeaseRow, sought: bool) {
+        let Some(shard) = ShardRef::of(&after.key) else { return };
+        let (now, at) = (self.now(), Duration::from_millis(self.now()));
+        let mut state = self.state();
+        let number = |state: &State, row: &LeaseRow| Some(*state.incarnations.get(row.owner.as_ref()?)?);
+        let owner = number(&state, after);
+        state.incidents.owner(&shard, owner, now);
+        if sought {
+            state.digest.add(6, &shard.shard, &[shard.stream as u64, after.epoch.0, now]);
+            state.incidents.sought(&shard, now);
+            state.history.sought(&shard.name(), place(after.position), after.epoch.0, at);
+        } else if after.position > before.position {
+            let by = process(number(&state, before).unwrap_or(u32::MAX));
+            let hold = Hold { process: by, epoch: before.epoch.0, at, call: None };
+            state.history.stored(&shard.name(), place(after.position), hold);
+        }
+    }
+
+    /// A record was given up by the failure policy.
+    pub(crate) fn given_up(&self, shard: &ShardRef, sequence: SequenceNumber) {
+        let at = Duration::from_millis(self.now());
+        self.state().history.give_up(&shard.name(), sequence, at);
     }
 
     /// The worker was declared dead.
     pub(crate) fn fenced(&self, worker: u32) {
         let now = self.now();
         let mut state = self.state();
-        if state.cut_off.get(&worker).is_none_or(|until| now > *until) {
+        if !state.incidents.may_be_fenced(worker, now) {
             let what = format!("w{worker} was declared dead at {now} though nothing had cut it off");
             state.violations.push(Violation::new(Check::Fences, what));
         }
-        state.excuse(Cause::Fence, worker, None, now);
     }
 
     /// A handler call begins: it ends when what is returned is dropped, or consumed by [`OpenCall::returns`].
@@ -214,7 +266,20 @@ impl Recorder {
         state.running.entry(shard.clone()).or_default().push(running);
         state.check_one_caller(&shard, now);
         let hold = (process(worker), epoch);
-        OpenCall { recorder: self.clone(), shard, name, hold, call, end: CallEnd::Dropped }
+        OpenCall { recorder: self.clone(), shard, name, hold, call, by_token: false, end: CallEnd::Dropped }
+    }
+}
+
+/// A position as the history knows it.
+fn place(position: Position) -> Place {
+    match position {
+        Position::TrimHorizon => Place::Beginning,
+        Position::AtTimestamp(millis) => {
+            Place::Before(Duration::from_millis(millis.saturating_sub(BEGINNING_MILLIS)))
+        }
+        Position::Sequence(number, Progress::Whole) => Place::After(number),
+        Position::Sequence(number, _) => Place::At(number),
+        Position::ShardEnd => Place::End,
     }
 }
 
@@ -224,14 +289,6 @@ fn process(worker: u32) -> Process {
 }
 
 impl State {
-    fn excuse(&mut self, cause: Cause, worker: u32, shard: Option<ShardRef>, now: Millis) {
-        let (stream, id) = shard.as_ref().map_or((u64::MAX, ""), |s| (s.stream as u64, s.shard.as_str()));
-        self.digest.add(5, id, &[cause as u64, worker.into(), stream, now]);
-        let (process, shard) = (Some(process(worker)), shard.map(|shard| shard.name()));
-        let (from, to) = (Duration::ZERO, Duration::from_millis(now));
-        self.history.excuse(Excuse { cause, process, shard, from, to });
-    }
-
     fn is_valid(&self, worker: u32) -> bool {
         self.live.get(&worker).is_some_and(|(_, handle)| handle.status().valid)
     }
@@ -289,10 +346,17 @@ pub(crate) struct OpenCall {
     name: Arc<str>,
     hold: (Process, u64),
     call: CallId,
+    by_token: bool,
     end: CallEnd,
 }
 
 impl OpenCall {
+    /// The call stands for a token.
+    pub(crate) fn by_token(mut self) -> Self {
+        self.by_token = true;
+        self
+    }
+
     /// A record reached the handler.
     pub(crate) fn delivered(&self, key: &str, number: u64, sequence: SequenceNumber) {
         let now = self.recorder.now();
@@ -306,7 +370,7 @@ impl OpenCall {
             number,
             sequence,
             at: Duration::from_millis(now),
-            observed: Observed::InCall(self.call),
+            observed: if self.by_token { Observed::ByToken(self.call) } else { Observed::InCall(self.call) },
         });
     }
 
@@ -321,7 +385,7 @@ impl Drop for OpenCall {
         let now = self.recorder.now();
         let mut state = self.recorder.state();
         state.digest.add(3, "", &[self.call.index() as u64, self.end as u64]);
-        state.history.end(self.call, self.end);
+        state.history.end(self.call, self.end, Duration::from_millis(now));
         state.check_one_caller(&self.shard, now);
         if let Some(running) = state.running.get_mut(&self.shard) {
             running.retain(|running| running.call != self.call);

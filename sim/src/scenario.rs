@@ -1,55 +1,113 @@
-//! One seed, one run: a fleet on streams that reshard, with faults for a while and then without.
+//! One run: carries out the steps, ends every fault, and holds what happened against the checks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use clap::ValueEnum;
 use rokini_history::Cause;
-use rokini_local::EndOfShard;
 
 use crate::check::Violation;
-use crate::faults::{FaultKind, FaultProfile, Limits};
-use crate::gated_store::StoreBug;
-use crate::operator::OperatorCommand;
+use crate::faults::FaultProfile;
+use crate::gated_store::{SHORT_FAILOVER, StoreBug};
 use crate::process_gate::CrashPoint;
+use crate::step::{Script, Step};
 use crate::stream::link::ReaderBug;
-use crate::stream::model::{ShardFault, StreamProfile};
-use crate::worker::{HandlerProfile, WorkerSpec};
-use crate::world::{FAILOVER_MILLIS, SimError, Summary, World};
+use crate::worker::WorkerSpec;
+use crate::world::{SimError, Summary, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The longest unexplained wait of a record where nothing gets lost.
 const ORDERLY_BOUND: Duration = Duration::from_secs(15);
-/// With faults a second worker may crash, or leave before its notifications arrive, while the first one's shards move.
-const FAULTY_BOUND: Duration = Duration::from_millis(2 * FAILOVER_MILLIS + 5_000);
+/// With faults calls fail one by one all the time, and handlers with them, so that back-offs add up.
+const FAULTY_BOUND: Duration = Duration::from_secs(25);
 
 /// A broken variant of a run: a check must see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Mutant {
-    /// Every worker's store has this defect.
-    Store(StoreBug),
-    /// Every worker's reader has this defect.
-    Reader(ReaderBug),
+    /// Readers drop a record now and then.
+    DropsRecords,
+    /// Readers swap two records of one key now and then.
+    SwapsRecords,
+    /// Readers bring a response twice now and then.
+    RepeatsResponses,
+    /// Readers hold a response back for 40 s now and then.
+    DelaysResponses,
+    /// Readers of shards that are quiet stop.
+    FallsAsleep,
+    /// Hand-overs leave the position out.
+    DropsPositions,
+    /// Children are inserted without their parents.
+    DropsParents,
+    /// Children are not inserted.
+    DropsChildren,
+    /// Some acquisitions and every claim are refused.
+    RefusesSome,
+    /// Each heartbeat is sent twice.
+    RepeatsHeartbeats,
+    /// Rows of workers are never removed.
+    KeepsWorkers,
+    /// Workers claim shards without need.
+    ClaimsNeedlessly,
+    /// Positions fall after they were stored.
+    LowersPositions,
+    /// An insert of a worker's row that failed is taken to have happened.
+    AssumesJoined,
+    /// A shard that is left to nobody is paused.
+    PausesWhatItLeaves,
+    /// What a handler gets is stored as done when the call begins.
+    CheckpointsAtOnce,
+    /// Positions are stored at hand-overs only.
+    NeverCheckpoints,
     /// Some workers take others for dead far too early.
     ShortFailover,
     /// Two workers have one name.
     SharedNames,
+    /// Operators force what is refused.
+    HastyOperators,
     /// Something is left running at the end.
     LeakedTask,
+}
+
+impl Mutant {
+    fn apply(self, worker: u32, spec: &mut WorkerSpec) {
+        spec.store_bug = Some(match self {
+            Self::DropsPositions => StoreBug::DropsPositions,
+            Self::DropsParents => StoreBug::DropsParents,
+            Self::DropsChildren => StoreBug::DropsChildren,
+            Self::RefusesSome => StoreBug::RefusesSome,
+            Self::RepeatsHeartbeats => StoreBug::RepeatsHeartbeats,
+            Self::KeepsWorkers => StoreBug::KeepsWorkers,
+            Self::ClaimsNeedlessly => StoreBug::ClaimsNeedlessly,
+            Self::LowersPositions => StoreBug::LowersPositions,
+            Self::AssumesJoined => StoreBug::AssumesJoined,
+            Self::PausesWhatItLeaves => StoreBug::PausesWhatItLeaves,
+            other => return other.apply_elsewhere(worker, spec),
+        });
+    }
+
+    fn apply_elsewhere(self, worker: u32, spec: &mut WorkerSpec) {
+        match self {
+            Self::DropsRecords => spec.reader_bug = Some(ReaderBug::DropsRecords),
+            Self::SwapsRecords => spec.reader_bug = Some(ReaderBug::SwapsRecords),
+            Self::RepeatsResponses => spec.reader_bug = Some(ReaderBug::RepeatsResponses),
+            Self::DelaysResponses => spec.reader_bug = Some(ReaderBug::DelaysResponses(SECOND * 40)),
+            Self::FallsAsleep => spec.reader_bug = Some(ReaderBug::FallsAsleep),
+            Self::CheckpointsAtOnce => spec.handlers.checkpoints_at_once = true,
+            Self::NeverCheckpoints => spec.checkpoint_interval = Some(SECOND * 3_600),
+            Self::ShortFailover if worker.is_multiple_of(2) => {
+                (spec.failover, spec.store_bug) = (Some(SHORT_FAILOVER), Some(StoreBug::ShortensFailover));
+            }
+            Self::SharedNames => spec.name = Some(format!("n{}", worker / 2)),
+            _ => {}
+        }
+    }
 }
 
 /// What came of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// Which faults it had.
-    pub profile: FaultProfile,
-    /// Its workers at the start.
-    pub first_workers: u32,
-    /// Its steps.
-    pub steps: u32,
+    /// What it was.
+    pub script: Script,
     /// Records put.
     pub put: u64,
     /// Workers over the run.
@@ -74,26 +132,38 @@ impl Report {
     }
 }
 
-/// Runs seeds.
-#[derive(Debug, Clone, Default)]
+/// Runs seeds and scripts.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Run {
     /// These faults instead of the seed's own.
     pub profile: Option<FaultProfile>,
     /// A broken variant.
     pub mutant: Option<Mutant>,
-    /// What it is made smaller by.
-    pub limits: Limits,
+    /// Whether the log has every write of the table.
+    pub traced: bool,
 }
 
 impl Run {
-    /// Runs one seed to its end on a runtime and a clock of its own.
+    /// Runs one seed.
     ///
     /// # Errors
     /// What kept the runtime or the fleet from starting.
     pub fn seed(&self, seed: u64) -> Result<Report, SimError> {
+        self.script(Script::draw(seed, self.profile))
+    }
+
+    /// Runs a script to its end on a runtime and a clock of its own.
+    ///
+    /// # Errors
+    /// What kept the runtime or the fleet from starting.
+    pub fn script(&self, script: Script) -> Result<Report, SimError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-        runtime.block_on(async { Scenario::new(seed, self)?.run().await })
+        runtime.block_on(async {
+            let mut world = World::traced(script.seed, &script.shards, script.stream, self.traced)?;
+            world.hasty_operators = self.mutant == Some(Mutant::HastyOperators);
+            Scenario { mutant: self.mutant, world }.run(script).await
+        })
     }
 }
 
@@ -106,263 +176,96 @@ pub fn run(seed: u64) -> Result<Report, SimError> {
 }
 
 struct Scenario {
-    seed: u64,
-    profile: FaultProfile,
     mutant: Option<Mutant>,
-    limits: Limits,
     world: World,
-    keys: u32,
-    most_workers: usize,
 }
 
 impl Scenario {
-    fn new(seed: u64, run: &Run) -> Result<Self, SimError> {
-        // What a run is like comes from a world's own randomness, which needs the number of streams.
-        let mut first = StdRng::seed_from_u64(seed);
-        let profile = match first.random_range(0..100) {
-            0..25 => FaultProfile::Orderly,
-            25..97 => FaultProfile::Faulty,
-            _ => FaultProfile::Churn,
-        };
-        let groups = if first.random_bool(0.2) { 2 } else { 1 };
-        let shards: Vec<i32> = (0..groups).map(|_| first.random_range(1..=6)).collect();
-        let stream = StreamProfile {
-            status_change: Duration::from_millis(if first.random_bool(0.3) { 1_500 } else { 0 }),
-            end_of_shard: if first.random_bool(0.5) {
-                EndOfShard::WithLastRecords
-            } else {
-                EndOfShard::AfterLastRecords
-            },
-        };
-        let profile = run.profile.unwrap_or(profile);
-        Ok(Self {
-            seed,
-            profile,
-            mutant: run.mutant,
-            limits: run.limits.clone(),
-            keys: first.random_range(1..=40),
-            most_workers: if profile == FaultProfile::Churn { 30 } else { 8 },
-            world: World::new(first.random(), &shards, stream)?,
-        })
-    }
-
-    async fn run(mut self) -> Result<Report, SimError> {
-        let first = if self.profile == FaultProfile::Churn { 8..20 } else { 1..5_u32 };
-        let first = self.world.rng.random_range(first);
-        let first = self.limits.workers.map_or(first, |most| first.min(most));
-        for _ in 0..first {
-            self.join().await?;
-        }
-        let steps = if self.profile == FaultProfile::Churn { 60..150 } else { 5..40_u32 };
-        let steps = self.world.rng.random_range(steps);
-        let steps = self.limits.steps.map_or(steps, |most| steps.min(most));
-        let pause = if self.profile == FaultProfile::Churn { 50..1_000 } else { 50..4_000 };
-        for _ in 0..steps {
-            let (records, keys) = (self.world.rng.random_range(0..60), self.keys);
-            self.world.put_random(records, keys);
-            self.step().await?;
-            let pause = self.world.rng.random_range(pause.clone());
-            self.world.run_for(Duration::from_millis(pause)).await;
+    async fn run(mut self, script: Script) -> Result<Report, SimError> {
+        // Numbers that no step has are for workers that are started again.
+        self.world.reserve(script.steps.len() as u32);
+        for step in &script.steps {
+            self.carry_out(step).await?;
         }
         self.end_faults().await?;
         let world = &mut self.world;
-        world.put_random(20, self.keys);
+        world.put_random(20, 20);
         if self.mutant == Some(Mutant::LeakedTask) {
             tokio::task::spawn(std::future::pending::<()>());
         }
-        let bound = if self.profile == FaultProfile::Orderly { ORDERLY_BOUND } else { FAULTY_BOUND };
+        let bound = if script.profile == FaultProfile::Orderly { ORDERLY_BOUND } else { FAULTY_BOUND };
         let Summary { records: put, longest_wait, causes, violations, digest } = world.check_all(bound).await;
         world.recorder.note(&format!("put {put}, repeated {causes:?}"));
-        Ok(Report {
-            seed: self.seed,
-            profile: self.profile,
-            first_workers: first,
-            steps,
-            put,
-            workers: world.started(),
-            causes,
-            longest_wait,
-            violations,
-            digest,
-            log: world.recorder.log(),
-        })
+        let (workers, log) = (world.started(), world.recorder.log());
+        Ok(Report { script, put, workers, causes, longest_wait, violations, digest, log })
     }
 
-    async fn join(&mut self) -> Result<(), SimError> {
-        let faulty = self.profile != FaultProfile::Orderly;
-        let rng = &mut self.world.rng;
-        let mut spec = WorkerSpec {
-            stream: rng.random_range(0..self.world.groups.len()),
-            // Wall clocks up to ten minutes apart.
-            skew: Duration::from_millis(rng.random_range(0..600_000)),
-            faults: if faulty { rng.random_range(0.0..0.05) } else { 0.0 },
-            handlers: HandlerProfile { fails: if faulty { 0.02 } else { 0.0 }, ..HandlerProfile::default() },
-            unique_names: rng.random_bool(0.3),
-            ..WorkerSpec::default()
-        };
-        if self.limits.without.contains(&FaultKind::CallFaults) {
-            spec.faults = 0.0;
+    async fn join(&mut self, worker: u32, spec: &WorkerSpec) -> Result<(), SimError> {
+        let mut spec = spec.clone();
+        if let Some(mutant) = self.mutant {
+            mutant.apply(worker, &mut spec);
         }
-        if self.limits.without.contains(&FaultKind::HandlerFailures) {
-            spec.handlers.fails = 0.0;
-        }
-        match self.mutant {
-            Some(Mutant::Store(bug)) => spec.store_bug = Some(bug),
-            Some(Mutant::Reader(bug)) => spec.reader_bug = Some(bug),
-            Some(Mutant::ShortFailover) if self.world.started().is_multiple_of(2) => {
-                spec.failover = Some(SECOND * 6 / 5);
-            }
-            Some(Mutant::SharedNames) => spec.name = Some(format!("n{}", self.world.started() / 2)),
-            _ => {}
-        }
-        self.world.join(&spec).await?;
+        self.world.join_as(worker, &spec).await?;
         Ok(())
     }
 
-    fn pick(&mut self) -> Option<u32> {
-        let nth = self.world.rng.random_range(0..self.world.workers.len().max(1));
-        self.world.workers.keys().nth(nth).copied()
-    }
-
-    async fn step(&mut self) -> Result<(), SimError> {
-        match self.profile {
-            FaultProfile::Orderly => self.step_once(6).await,
-            FaultProfile::Faulty => self.step_once(17).await,
-            FaultProfile::Churn => {
-                for _ in 0..self.world.rng.random_range(0..4) {
-                    let without = |kind| self.limits.without.contains(&kind);
-                    let (joins, kills) = (!without(FaultKind::Joins), !without(FaultKind::Kills));
-                    let (leaves, crashes) = (!without(FaultKind::Leaves), !without(FaultKind::Crashes));
-                    if joins && self.world.workers.len() < self.most_workers {
-                        self.join().await?;
-                    }
-                    let how = self.world.rng.random_range(0..6);
-                    match (how, self.pick()) {
-                        (0, Some(number)) if kills => self.world.kill(number),
-                        (1, Some(number)) if leaves => self.world.leave(number),
-                        (2, Some(number)) if crashes => {
-                            let calls = self.world.rng.random_range(0..60);
-                            self.world.crash_in(number, calls, CrashPoint::AfterEffect);
-                        }
-                        _ => {}
-                    }
-                }
-                self.step_once(17).await
+    async fn carry_out(&mut self, step: &Step) -> Result<(), SimError> {
+        let world = &mut self.world;
+        match step {
+            Step::Wait(millis) => world.run_for(Duration::from_millis(*millis)).await,
+            Step::Put { stream, records, keys, seed } => world.put_many(*stream, *records, *keys, *seed),
+            Step::Join { worker, spec } => self.join(*worker, spec).await?,
+            Step::Leave { worker } => world.leave(*worker),
+            Step::Kill { worker } => world.kill(*worker),
+            Step::Crash { worker, calls, after_effect } => {
+                let at = if *after_effect { CrashPoint::AfterEffect } else { CrashPoint::BeforeEffect };
+                world.crash_in(*worker, *calls, at);
             }
-        }
-    }
-
-    async fn step_once(&mut self, choices: u32) -> Result<(), SimError> {
-        let number = self.world.rng.random_range(0..choices);
-        if FaultKind::of_step(number).is_some_and(|kind| self.limits.without.contains(&kind)) {
-            return Ok(());
-        }
-        match number {
-            0 | 1 if self.world.workers.len() < self.most_workers => {
-                self.join().await?;
+            Step::Freeze { worker, on } => world.freeze(*worker, *on),
+            Step::Suspend { worker, millis } => world.jump_clocks(*worker, (*millis).into(), true),
+            Step::ClockJump { worker, millis } => world.jump_clocks(*worker, *millis, false),
+            Step::Table { worker, path, on } => world.fail_table(*worker, *path, *on),
+            Step::Stream { worker, on } => world.fail_stream(*worker, *on),
+            Step::Outage { on } => world.outage(*on),
+            Step::Throttle { units } => world.throttle(*units),
+            Step::HealLinks => world.heal_links(),
+            Step::Shard { stream, nth, fault } => {
+                let shards = world.groups[*stream].stream.shards()?;
+                world.set_shard_fault(*stream, &shards[*nth as usize % shards.len()].id, *fault);
             }
-            2 => {
-                if let Some(number) = self.pick() {
-                    self.world.leave(number);
-                }
+            Step::Listing { stream, fault } => world.set_listing_fault(*stream, *fault),
+            Step::Unreadable { stream, nth, worker, on } => {
+                world.set_unreadable(*stream, *nth, *worker, *on).await;
             }
-            3 => self.split(),
-            4 => self.merge(),
-            5 => {
-                self.operate(&[OperatorCommand::Pause, OperatorCommand::Resume, OperatorCommand::Resume])
-                    .await;
+            Step::Split { stream, nth, at } => self.split(*stream, *nth, *at),
+            Step::Merge { stream, nth } => self.merge(*stream, *nth),
+            Step::Operate { stream, command, nth, faults, seed } => {
+                world.operate(*stream, *command, *nth, *faults, *seed).await;
             }
-            13 => {
-                if let Some(number) = self.pick() {
-                    self.world.kill(number);
-                }
-            }
-            14 => self.operate(&[OperatorCommand::Seek, OperatorCommand::Undo]).await,
-            6 => self.cut(true),
-            7 => self.cut(false),
-            8 => self.world.outage(true),
-            9 => self.world.heal_links(),
-            10 => {
-                if let Some(number) = self.pick() {
-                    let calls = self.world.rng.random_range(0..60);
-                    let at = if self.world.rng.random_bool(0.5) {
-                        CrashPoint::BeforeEffect
-                    } else {
-                        CrashPoint::AfterEffect
-                    };
-                    self.world.crash_in(number, calls, at);
-                }
-            }
-            11 => {
-                if let Some(number) = self.pick() {
-                    let on = self.world.rng.random_bool(0.6);
-                    self.world.freeze(number, on);
-                }
-            }
-            12 => self.fault_a_shard(),
-            _ => {}
         }
         Ok(())
     }
 
-    async fn operate(&mut self, commands: &[OperatorCommand]) {
-        let rng = &mut self.world.rng;
-        let command = commands[rng.random_range(0..commands.len())];
-        let group = rng.random_range(0..self.world.groups.len());
-        let (whole, faults) = (rng.random_bool(0.3), rng.random_range(0.0..0.1));
-        let faults = if self.profile == FaultProfile::Orderly { 0.0 } else { faults };
-        self.world.operate(group, command, whole, faults).await;
-    }
-
-    fn cut(&mut self, store: bool) {
-        let stream = self.world.rng.random_bool(0.5);
-        if let Some(number) = self.pick() {
-            self.world.cut(number, store, stream);
-        }
-    }
-
-    fn fault_a_shard(&mut self) {
-        let group = self.world.rng.random_range(0..self.world.groups.len());
-        let Ok(shards) = self.world.groups[group].stream.shards() else { return };
-        let shard = &shards[self.world.rng.random_range(0..shards.len())].id;
-        let fault = match self.world.rng.random_range(0..5) {
-            0 => Some(ShardFault::Fails),
-            1 => Some(ShardFault::Throttled),
-            2 => Some(ShardFault::Silent),
-            _ => None,
-        };
-        self.world.set_shard_fault(group, shard, fault);
-    }
-
-    fn split(&mut self) {
-        let group = self.world.rng.random_range(0..self.world.groups.len());
+    fn split(&mut self, group: usize, nth: u32, at: u16) {
         let Ok(open) = self.world.groups[group].stream.open_shards() else { return };
         if open.len() >= 24 {
             return;
         }
-        let (shard, range) = &open[self.world.rng.random_range(0..open.len())];
-        // In the middle, or anywhere.
-        let middle = range.start / 2 + range.end / 2 + 1;
-        let even = self.world.rng.random_bool(0.7) || range.end - range.start < 3;
-        let at = if even { middle } else { self.world.rng.random_range(range.start + 1..range.end) };
-        let done = self.world.groups[group].stream.split(shard, at);
+        let (shard, range) = &open[nth as usize % open.len()];
+        let at = range.start + (range.end - range.start) / 1_000 * u128::from(at) + 1;
+        let done = self.world.groups[group].stream.split(shard, at.min(range.end));
         self.world.recorder.note(&format!("split {group}:{shard}: {}", outcome(&done)));
     }
 
-    fn merge(&mut self) {
-        let group = self.world.rng.random_range(0..self.world.groups.len());
+    fn merge(&mut self, group: usize, nth: u32) {
         let Ok(open) = self.world.groups[group].stream.open_shards() else { return };
         if open.len() < 2 {
             return;
         }
-        let at = self.world.rng.random_range(0..open.len() - 1);
+        let at = nth as usize % (open.len() - 1);
         let done = self.world.groups[group].stream.merge(&open[at].0, &open[at + 1].0);
-        self.world.recorder.note(&format!(
-            "merge {group}:{} and {}: {}",
-            open[at].0,
-            open[at + 1].0,
-            outcome(&done)
-        ));
+        let (one, other) = (&open[at].0, &open[at + 1].0);
+        self.world.recorder.note(&format!("merge {group}:{one} and {other}: {}", outcome(&done)));
     }
 
     /// Ends every fault, and gives each stream a worker that reads it.

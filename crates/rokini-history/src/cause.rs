@@ -18,22 +18,20 @@ const RECENT: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
-    /// The earlier call failed, was dropped, or never ended.
+    /// No call that had it ended well before, or not all of those that had the records before it in its shard.
     Unfinished,
     /// The earlier worker died.
     Crash,
-    /// The earlier worker was declared dead, or lost the lease.
+    /// The earlier worker was cut off for so long that the others had to take it for dead, or could not store what it
+    /// had done.
     Fence,
-    /// The earlier worker stopped without being able to store everything.
-    Stop,
-    /// The hand-over could not be stored.
-    Restart,
     /// An operator moved the position.
     Seek,
 }
 
 /// Something after which records may be handled again: those that a worker handled under one epoch and that are
-/// handled under a later one, if the time between the two deliveries touches the time of the excuse.
+/// handled under a later one, if the time between the two deliveries touches the time of the excuse, and if what came
+/// again is not so old that its position had to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excuse {
     /// Why.
@@ -42,6 +40,8 @@ pub struct Excuse {
     pub process: Option<Process>,
     /// The shard; any shard if it is `None`.
     pub shard: Option<Arc<str>>,
+    /// Records that were done before this, with all before them in their shard, had their position stored.
+    pub since: Duration,
     /// The beginning of the time.
     pub from: Duration,
     /// Its end, included.
@@ -60,6 +60,7 @@ impl Excuse {
         };
         self.process.is_none_or(|process| process == ended.process)
             && self.shard.as_ref().is_none_or(|shard| *shard == repeat.shard)
+            && repeat.storable.is_none_or(|storable| storable >= self.since)
             && self.from <= again.at
             && self.to >= before.at
             // A dead process handles nothing again.
@@ -78,6 +79,8 @@ pub struct Repeat {
     pub number: u64,
     /// The hold that had handled it.
     pub before: Hold,
+    /// Since when its position could be stored.
+    pub storable: Option<Duration>,
     /// The hold that handled it again.
     pub again: Hold,
     /// The number of records.
@@ -120,7 +123,14 @@ impl Repeats {
 
     pub(crate) fn add(&mut self, repeat: Repeat) {
         match self.repeats.iter_mut().rev().take(RECENT).find(|recent| recent.is_like(&repeat)) {
-            Some(recent) => recent.count += 1,
+            Some(recent) => {
+                recent.count += 1;
+                // The oldest of them needs the best reason.
+                recent.storable = match (recent.storable, repeat.storable) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
+                };
+            }
             None => self.repeats.push(repeat),
         }
     }
@@ -143,6 +153,8 @@ impl Repeats {
         }
         let causes = self.excuses.iter().filter(|excuse| excuse.explains(repeat)).map(|excuse| excuse.cause);
         // An operator's command explains it whatever else happened.
-        causes.min_by_key(|cause| (*cause != Cause::Seek, *cause))
+        let cause = causes.min_by_key(|cause| (*cause != Cause::Seek, *cause));
+        // Or something before it in its shard was not done, so that no position after it could be stored.
+        cause.or_else(|| repeat.storable.is_none().then_some(Cause::Unfinished))
     }
 }

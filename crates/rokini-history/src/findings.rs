@@ -14,9 +14,11 @@ pub(crate) const DETAILS: usize = 20;
 /// One thing that must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
-    /// Every record put reaches a handler, and no other.
+    /// Every record put is done in the end, and no other reaches a handler.
     Delivered,
-    /// First deliveries of a key come in the order of its puts.
+    /// No position is stored behind which something is not done.
+    Stored,
+    /// First deliveries of a key come in the order of its puts, and under each epoch its records are done in it.
     InOrder,
     /// A record is handled again only for a [`Cause`].
     Once,
@@ -35,7 +37,20 @@ pub struct Violation {
     pub what: String,
 }
 
-/// A shard with records that no handler got.
+/// A record that a stored position passed over before it was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// The shard.
+    pub shard: Arc<str>,
+    /// The key.
+    pub key: Arc<str>,
+    /// The number of the record.
+    pub number: u64,
+    /// The hold that stored the position.
+    pub hold: Hold,
+}
+
+/// A shard with records that are not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftBehind {
     /// The shard.
@@ -77,12 +92,14 @@ pub struct Findings {
     pub put: u64,
     /// Different records handled.
     pub handled: u64,
-    /// Records put and not handled.
+    /// Records put and not done.
     pub waiting: u64,
     /// Those of `waiting` behind which a later record of the shard was handled: no worker comes back for them.
     pub passed_over: u64,
     /// Where the waiting records are.
     pub left_behind: Vec<LeftBehind>,
+    /// The first records that a stored position passed over.
+    pub passed: Vec<PassedOver>,
     /// Deliveries beyond the first of a record.
     pub repeated: u64,
     /// Those of `repeated` that have a cause.
@@ -103,8 +120,8 @@ pub struct Findings {
     pub stale_calls: Vec<StaleCall>,
     /// When the first record was handled.
     pub first_delivery: Option<Duration>,
-    /// The longest time from a put to its first delivery, of the records that were delivered, without the times that
-    /// are explained.
+    /// The longest time from a put to its first delivery, or from a call that did not end well, or from a seek, to the
+    /// next one, without the times that are explained.
     pub longest_wait: Duration,
     /// The record that waited so long: key and number.
     pub longest_waiting: Option<(Arc<str>, u64)>,
@@ -124,16 +141,22 @@ impl Findings {
             let records = if *count == 1 { "record" } else { "records" };
             add(
                 Check::Delivered,
-                format!(
-                    "{count} {records} of {shard} reached no handler; the oldest was put at {}",
-                    Seconds(*oldest)
-                ),
+                format!("{count} {records} of {shard} not done; the oldest was put at {}", Seconds(*oldest)),
             );
         }
         for (key, number, hold) in &self.unknown_records {
             add(
                 Check::Delivered,
                 format!("{key}/{number} was handled by {}, but was never put so", by(hold)),
+            );
+        }
+        for PassedOver { shard, key, number, hold } in &self.passed {
+            add(
+                Check::Stored,
+                format!(
+                    "{key}/{number} of {shard} was not done when a position after it was stored by {}",
+                    by(hold)
+                ),
             );
         }
         for Disorder { shard, key, number, hold } in &self.disorder {
@@ -145,7 +168,7 @@ impl Findings {
                 ),
             );
         }
-        for Repeat { shard, key, number, before, again, count } in &self.unexplained_repeats {
+        for Repeat { shard, key, number, before, again, count, .. } in &self.unexplained_repeats {
             let more = if *count > 1 { format!(", and {} more,", count - 1) } else { String::new() };
             add(
                 Check::Once,

@@ -7,70 +7,106 @@ use std::time::Duration;
 use rokini_types::SequenceNumber;
 
 use crate::cause::{Excuse, Repeat, Repeats};
-use crate::findings::{DETAILS, Disorder, Findings, LeftBehind, StaleCall};
+use crate::findings::{DETAILS, Disorder, Findings, PassedOver, StaleCall};
+use crate::judge::Span;
 use crate::order::{CERTAIN, Order};
-use crate::record::{CallEnd, CallId, Delivery, Hold, Observed, Process, Put};
-
-/// A span of time, both ends included.
-type Span = (Duration, Duration);
+use crate::record::{CallEnd, CallId, Delivery, Hold, Observed, Place, Process, Put};
 
 /// Takes what happened in a run. See [`Findings`] for what comes out.
+///
+/// A record is *done* once some handler call that had it returned well, under an epoch that no operator's seek behind
+/// it ended. Where deliveries are observed in rounds, one that is observed is done.
 #[derive(Debug, Default)]
 pub struct History {
-    keys: BTreeMap<Arc<str>, Key>,
-    shards: BTreeMap<Arc<str>, Shard>,
-    repeats: Repeats,
-    /// Times in which records may wait.
-    explained: Vec<Span>,
+    pub(crate) keys: BTreeMap<Arc<str>, Key>,
+    pub(crate) shards: BTreeMap<Arc<str>, Shard>,
+    pub(crate) repeats: Repeats,
+    calls: Vec<Call>,
+    /// Times in which records of a shard may wait; those of every shard under no name.
+    pub(crate) explained: BTreeMap<Option<Arc<str>>, Vec<Span>>,
     /// The round of the latest delivery, where deliveries are observed in calls.
     round: u64,
     /// For how long a handled record is remembered one by one; for ever if it is `None`.
     remembered: Option<Duration>,
-    /// First deliveries in their order, to be forgotten in time.
-    handled: VecDeque<(Duration, Arc<str>, u64)>,
-    so_far: Findings,
+    /// Records done, in their order, to be forgotten in time.
+    handled: VecDeque<Handled>,
+    pub(crate) so_far: Findings,
 }
 
+/// A record that is done: when, of which shard, its key and number.
+type Handled = (Duration, Arc<str>, Arc<str>, u64);
+
 #[derive(Debug, Default)]
-struct Key {
+pub(crate) struct Key {
     /// The records that are remembered one by one.
-    records: BTreeMap<u64, Record>,
+    pub(crate) records: BTreeMap<u64, Record>,
     /// How many were put.
     put: u64,
-    /// A number below this that is not among the records was put and handled.
+    /// A number below this that is not among the records was put and done.
     forgotten: u64,
     order: Order,
+    /// The latest record that was done under the latest epoch of its shard.
+    latest_done: Option<(Arc<str>, u64, u64)>,
 }
 
 #[derive(Debug, Default)]
-struct Record {
-    put: Option<(SequenceNumber, Duration)>,
-    seen: Option<Seen>,
+pub(crate) struct Record {
+    pub(crate) put: Option<(SequenceNumber, Duration)>,
+    pub(crate) seen: Option<Seen>,
+    /// It was delivered more than once, and not by a token: it is to be done in its order.
+    again: bool,
+    /// Calls that have it now.
+    running: u32,
+    /// Since when it waits for a call.
+    pub(crate) waiting_since: Option<Duration>,
+    /// The waits that ended.
+    pub(crate) waits: Vec<Span>,
+    /// Under which epoch a call ended well that had it.
+    done: Option<u64>,
+    /// Since when everything up to it is done, so that its position can be stored.
+    pub(crate) storable: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Seen {
-    sequence: SequenceNumber,
-    first: Duration,
+pub(crate) struct Seen {
+    pub(crate) sequence: SequenceNumber,
     /// The latest hold that delivered it.
-    hold: Hold,
+    pub(crate) hold: Hold,
 }
 
 #[derive(Debug, Default)]
-struct Shard {
-    /// Records that were put and not handled, with the time of their put.
-    waiting: BTreeMap<SequenceNumber, Duration>,
+pub(crate) struct Shard {
+    /// Records that were put and are not done, with the time of their put.
+    pub(crate) waiting: BTreeMap<SequenceNumber, Duration>,
+    /// The records that are remembered one by one.
+    records: BTreeMap<SequenceNumber, (Arc<str>, u64)>,
+    /// Those that are done after one that is not.
+    beyond: BTreeMap<SequenceNumber, (Arc<str>, u64)>,
     /// The highest number handled.
-    reached: Option<SequenceNumber>,
+    pub(crate) reached: Option<SequenceNumber>,
     deliveries: u64,
     /// The highest epoch that a call began under.
     epoch: Option<u64>,
+    /// The epoch that the latest seek began.
+    sought: Option<u64>,
+    /// When the last record of it was done.
+    pub(crate) drained: Option<Duration>,
+    /// The shards that it came from.
+    pub(crate) parents: Vec<Arc<str>>,
+}
+
+/// A handler call and what it got.
+#[derive(Debug)]
+struct Call {
+    epoch: u64,
+    shard: Arc<str>,
+    records: Vec<(Arc<str>, u64)>,
 }
 
 /// What the history knows of a shard at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ShardState {
-    /// Records put and not handled.
+    /// Records put and not done.
     pub waiting: usize,
     /// When the oldest of them was put.
     pub oldest_waiting: Option<Duration>,
@@ -79,7 +115,12 @@ pub struct ShardState {
 }
 
 impl Shard {
-    fn oldest_waiting(&self) -> Option<Duration> {
+    /// The records that are remembered one by one: key and number.
+    pub(crate) fn remembered(&self) -> impl Iterator<Item = &(Arc<str>, u64)> {
+        self.records.values()
+    }
+
+    pub(crate) fn oldest_waiting(&self) -> Option<Duration> {
         self.waiting.first_key_value().map(|(_, at)| *at)
     }
 }
@@ -107,22 +148,29 @@ impl History {
         record.put = Some((put.sequence, put.at));
         self.so_far.put += 1;
         let shard = self.shards.entry(Arc::clone(&put.shard)).or_default();
+        shard.records.insert(put.sequence, (Arc::clone(&put.key), put.number));
         match record.seen {
-            Some(seen) if seen.sequence == put.sequence => {}
+            Some(seen) if seen.sequence == put.sequence => record.waits.push((put.at, seen.hold.at)),
             early => {
                 if let Some(seen) = early {
                     self.so_far.handled -= 1;
                     self.so_far.add_unknown(&put.key, put.number, seen.hold);
                 }
-                record.seen = None;
+                (record.seen, record.done, record.waiting_since) = (None, None, Some(put.at));
                 shard.waiting.insert(put.sequence, put.at);
             }
         }
     }
 
+    /// Takes that a shard came from others: its records wait for all of theirs.
+    pub fn child(&mut self, shard: &Arc<str>, parents: Vec<Arc<str>>) {
+        self.shards.entry(Arc::clone(shard)).or_default().parents = parents;
+    }
+
     /// Takes that a handler call begins.
     pub fn begin(&mut self, process: Process, shard: &Arc<str>, epoch: u64, at: Duration) -> CallId {
         let call = self.repeats.begin();
+        self.calls.push(Call { epoch, shard: Arc::clone(shard), records: Vec::new() });
         let state = self.shards.entry(Arc::clone(shard)).or_default();
         if let Some(after) = state.epoch.filter(|after| epoch < *after)
             && self.so_far.stale_calls.len() < DETAILS
@@ -141,8 +189,123 @@ impl History {
     }
 
     /// Takes that a handler call ends.
-    pub fn end(&mut self, call: CallId, end: CallEnd) {
+    pub fn end(&mut self, call: CallId, end: CallEnd, at: Duration) {
         self.repeats.end(call, end);
+        let Call { epoch, shard, records } = &mut self.calls[call.0];
+        let (epoch, shard, records) = (*epoch, Arc::clone(shard), std::mem::take(records));
+        for (key, number) in records {
+            if end == CallEnd::Done {
+                self.done(&shard, &key, number, Some(epoch), at);
+            }
+            let Some(record) = self.record(&key, number) else { continue };
+            record.running = record.running.saturating_sub(1);
+            if record.running == 0 && record.done.is_none() {
+                record.waiting_since.get_or_insert(at);
+            }
+        }
+    }
+
+    fn record(&mut self, key: &str, number: u64) -> Option<&mut Record> {
+        self.keys.get_mut(key)?.records.get_mut(&number)
+    }
+
+    /// A record is done, by a call under this epoch, or given up by the failure policy where there is none.
+    fn done(&mut self, name: &Arc<str>, key_name: &Arc<str>, number: u64, epoch: Option<u64>, at: Duration) {
+        let Some(shard) = self.shards.get_mut(name) else { return };
+        // After a seek that went back a call of an earlier hold does not count.
+        if epoch.is_some_and(|epoch| Some(epoch) < shard.sought) {
+            return;
+        }
+        let Some(key) = self.keys.get_mut(key_name) else { return };
+        let Some(record) = key.records.get_mut(&number) else { return };
+        let Some(sequence) =
+            record.put.map(|(sequence, _)| sequence).or_else(|| record.seen.map(|seen| seen.sequence))
+        else {
+            return;
+        };
+        let epoch = epoch.or(shard.epoch).unwrap_or_default();
+        if let Some((latest_shard, latest_epoch, latest)) = &key.latest_done
+            && latest_shard == name
+            && *latest_epoch == epoch
+            && number < *latest
+            && record.done.is_none()
+            && record.again
+        {
+            self.so_far.out_of_order += 1;
+            if let (Some(seen), true) = (record.seen, self.so_far.disorder.len() < DETAILS) {
+                let (shard, key) = (Arc::clone(name), Arc::clone(key_name));
+                self.so_far.disorder.push(Disorder { shard, key, number, hold: seen.hold });
+            }
+        }
+        key.latest_done = Some((Arc::clone(name), epoch, number));
+        record.waiting_since = None;
+        if record.done.replace(epoch).is_some() {
+            // The next one may have to repeat what this hold could not store.
+            record.storable = record.storable.map(|storable| storable.max(at));
+            return;
+        }
+        if self.remembered.is_some() {
+            self.handled.push_back((at, Arc::clone(name), Arc::clone(key_name), number));
+        }
+        shard.waiting.remove(&sequence);
+        shard.beyond.insert(sequence, (Arc::clone(key_name), number));
+        let first = shard.waiting.first_key_value().map(|(first, _)| *first);
+        shard.drained = first.is_none().then_some(at);
+        while let Some(next) =
+            shard.beyond.first_entry().filter(|next| first.is_none_or(|first| *next.key() < first))
+        {
+            let (key, number) = next.remove();
+            if let Some(record) = self.keys.get_mut(&key).and_then(|key| key.records.get_mut(&number)) {
+                record.storable = Some(at);
+            }
+        }
+    }
+
+    /// Takes a record that was given up by the failure policy: skipped, or confirmed by the sink for dead letters.
+    pub fn give_up(&mut self, shard: &Arc<str>, sequence: SequenceNumber, at: Duration) {
+        let known = self.shards.get(shard).and_then(|shard| shard.records.get(&sequence)).cloned();
+        if let Some((key, number)) = known {
+            self.done(shard, &key, number, None, at);
+        }
+    }
+
+    /// Takes a position that a worker stored. Everything up to it has to be done.
+    pub fn stored(&mut self, name: &Arc<str>, place: Place, hold: Hold) {
+        let Some(shard) = self.shards.get(name) else { return };
+        let covered = |(sequence, at): &(&SequenceNumber, &Duration)| place.covers(**sequence, **at);
+        let Some((sequence, _)) = shard.waiting.iter().find(covered) else { return };
+        if self.so_far.passed.len() < DETAILS
+            && let Some((key, number)) = shard.records.get(sequence)
+        {
+            let (shard, key, number) = (Arc::clone(name), Arc::clone(key), *number);
+            self.so_far.passed.push(PassedOver { shard, key, number, hold });
+        }
+    }
+
+    /// Takes a position that an operator stored, and the epoch that this began: what lies after it is to be handled
+    /// again, what lies before it is done.
+    pub fn sought(&mut self, name: &Arc<str>, place: Place, epoch: u64, at: Duration) {
+        let shard = self.shards.entry(Arc::clone(name)).or_default();
+        shard.sought = Some(epoch);
+        shard.beyond.clear();
+        for (sequence, (key, number)) in &shard.records {
+            let record = self.keys.get_mut(key).and_then(|key| key.records.get_mut(number));
+            let Some((record, (_, put_at))) = record.and_then(|record| record.put.map(|put| (record, put)))
+            else {
+                continue;
+            };
+            if place.covers(*sequence, put_at) {
+                record.done.get_or_insert(epoch);
+                record.storable.get_or_insert(at);
+                record.waiting_since = None;
+                shard.waiting.remove(sequence);
+            } else {
+                (record.done, record.storable) = (None, None);
+                record.waiting_since.get_or_insert(at);
+                shard.waiting.insert(*sequence, put_at);
+            }
+        }
+        shard.drained = shard.waiting.is_empty().then_some(at);
     }
 
     /// Takes a record that reached a handler. False if it is none that is known: it was not put so, or too long ago.
@@ -153,14 +316,15 @@ impl History {
         let round = match delivery.observed {
             Observed::InRound(round) => round,
             // Each is certain to come after the one before it.
-            Observed::InCall(_) => self.round + CERTAIN,
+            Observed::InCall(_) | Observed::ByToken(_) => self.round + CERTAIN,
         };
         self.round = round;
-        let repeat = |before| Repeat {
+        let repeat = |before, storable| Repeat {
             shard: Arc::clone(&delivery.shard),
             key: Arc::clone(&delivery.key),
             number,
             before,
+            storable,
             again: hold,
             count: 1,
         };
@@ -168,7 +332,7 @@ impl History {
         if number < key.forgotten && !key.records.contains_key(&number) {
             self.so_far.repeated += 1;
             // Which worker handled it then is not known any more, and too long ago to have a cause.
-            self.repeats.add(repeat(hold));
+            self.repeats.add(repeat(hold, Some(Duration::ZERO)));
             return false;
         }
         let record = key.records.entry(number).or_default();
@@ -181,17 +345,15 @@ impl History {
         match &mut record.seen {
             Some(seen) => {
                 self.so_far.repeated += 1;
-                self.repeats.add(repeat(seen.hold));
+                record.again = !matches!(delivery.observed, Observed::ByToken(_));
+                self.repeats.add(repeat(seen.hold, record.storable));
                 if seen.hold.epoch <= hold.epoch {
                     seen.hold = hold;
                 }
             }
             none => {
-                *none = Some(Seen { sequence: delivery.sequence, first: delivery.at, hold });
+                *none = Some(Seen { sequence: delivery.sequence, hold });
                 self.so_far.handled += 1;
-                if self.remembered.is_some() {
-                    self.handled.push_back((delivery.at, Arc::clone(&delivery.key), number));
-                }
                 if key.order.breaks(round, delivery.process, number) {
                     self.so_far.out_of_order += 1;
                     if self.so_far.disorder.len() < DETAILS {
@@ -201,10 +363,21 @@ impl History {
                 }
             }
         }
+        if let Some(since) = record.waiting_since.take() {
+            record.waits.push((since, delivery.at));
+        }
+        record.running += 1;
         let shard = self.shards.entry(Arc::clone(&delivery.shard)).or_default();
-        shard.waiting.remove(&delivery.sequence);
         shard.reached = shard.reached.max(Some(delivery.sequence));
         shard.deliveries += 1;
+        match delivery.observed {
+            Observed::InCall(call) | Observed::ByToken(call) => {
+                self.calls[call.0].records.push((Arc::clone(&delivery.key), number));
+            }
+            Observed::InRound(_) => {
+                self.done(&delivery.shard, &delivery.key, number, Some(delivery.epoch), delivery.at);
+            }
+        }
         true
     }
 
@@ -213,16 +386,23 @@ impl History {
         self.keys[key].records.len()
     }
 
-    /// Forgets records that were put and handled long ago.
+    /// Forgets records that were put and done long ago.
     fn forget(&mut self, now: Duration) {
         let Some(remembered) = self.remembered else { return };
-        while let Some((_, name, number)) = self.handled.pop_front_if(|(at, _, _)| *at + remembered < now) {
+        while let Some((_, shard, name, number)) =
+            self.handled.pop_front_if(|(at, ..)| *at + remembered < now)
+        {
             let Some(key) = self.keys.get_mut(&name) else { continue };
             // One that was never put is unknown for ever.
-            let Some(span) = key.records.get(&number).and_then(Record::wait) else { continue };
+            let Some(Record { put: Some((sequence, _)), waits, .. }) = key.records.get_mut(&number) else {
+                continue;
+            };
+            let (sequence, waits) = (*sequence, std::mem::take(waits));
             key.records.remove(&number);
             key.forgotten = key.forgotten.max(number + 1);
-            self.so_far.add_wait(beyond(span, &union(&self.explained)), &name, number);
+            self.shards.get_mut(&shard).and_then(|shard| shard.records.remove(&sequence));
+            let waited = waits.into_iter().map(|wait| self.unexplained(&shard, wait)).max();
+            self.so_far.add_wait(waited.unwrap_or_default(), &name, number);
         }
     }
 
@@ -231,18 +411,18 @@ impl History {
         self.repeats.excuse(excuse);
     }
 
-    /// Takes a time in which records may wait.
-    pub fn explain(&mut self, from: Duration, to: Duration) {
-        self.explained.push((from, to));
+    /// Takes a time in which the records of a shard may wait, or those of every shard.
+    pub fn explain(&mut self, shard: Option<&Arc<str>>, from: Duration, to: Duration) {
+        self.explained.entry(shard.cloned()).or_default().push((from, to));
     }
 
-    /// Whether everything put was handled.
+    /// Whether everything put is done.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.shards.values().all(|shard| shard.waiting.is_empty())
     }
 
-    /// When the oldest record was put that was not handled.
+    /// When the oldest record was put that is not done.
     #[must_use]
     pub fn oldest_waiting(&self) -> Option<Duration> {
         self.shards.values().filter_map(Shard::oldest_waiting).min()
@@ -263,81 +443,4 @@ impl History {
     pub fn so_far(&self) -> &Findings {
         &self.so_far
     }
-
-    /// What is proven so far.
-    #[must_use]
-    pub fn findings(&self) -> Findings {
-        let mut findings = self.so_far.clone();
-        let explained = union(&self.explained);
-        for (name, key) in &self.keys {
-            for (number, record) in &key.records {
-                match record {
-                    Record { put: None, seen: Some(seen) } => {
-                        findings.handled -= 1;
-                        findings.add_unknown(name, *number, seen.hold);
-                    }
-                    _ => {
-                        if let Some(span) = record.wait() {
-                            findings.add_wait(beyond(span, &explained), name, *number);
-                        }
-                    }
-                }
-            }
-        }
-        for (name, shard) in &self.shards {
-            let Some(oldest) = shard.oldest_waiting() else { continue };
-            let count = shard.waiting.len();
-            findings.waiting += count as u64;
-            let passed = shard.reached.map_or(0, |reached| shard.waiting.range(..reached).count());
-            findings.passed_over += passed as u64;
-            findings.left_behind.push(LeftBehind { shard: Arc::clone(name), count, oldest });
-        }
-        (findings.causes, findings.unexplained_repeats) = self.repeats.explained();
-        findings.unexplained = findings.unexplained_repeats.iter().map(|repeat| repeat.count).sum();
-        findings.unexplained_repeats.truncate(DETAILS);
-        findings
-    }
-}
-
-impl Record {
-    /// From its put to its first delivery.
-    fn wait(&self) -> Option<Span> {
-        Some((self.put?.1, self.seen?.first))
-    }
-}
-
-impl Findings {
-    fn add_unknown(&mut self, key: &Arc<str>, number: u64, hold: Hold) {
-        self.unknown += 1;
-        if self.unknown_records.len() < DETAILS {
-            self.unknown_records.push((Arc::clone(key), number, hold));
-        }
-    }
-
-    fn add_wait(&mut self, wait: Duration, key: &Arc<str>, number: u64) {
-        if wait > self.longest_wait {
-            (self.longest_wait, self.longest_waiting) = (wait, Some((Arc::clone(key), number)));
-        }
-    }
-}
-
-/// The same spans without overlaps, in order.
-fn union(spans: &[Span]) -> Vec<Span> {
-    let mut sorted = spans.to_vec();
-    sorted.sort_unstable();
-    let mut merged: Vec<Span> = Vec::new();
-    for (from, to) in sorted {
-        match merged.last_mut() {
-            Some((_, end)) if from <= *end => *end = (*end).max(to),
-            _ => merged.push((from, to)),
-        }
-    }
-    merged
-}
-
-/// How long a span is without what others cover, which do not overlap.
-fn beyond((from, to): Span, others: &[Span]) -> Duration {
-    let covered: Duration =
-        others.iter().map(|(begin, end)| to.min(*end).saturating_sub(from.max(*begin))).sum();
-    to.saturating_sub(from).saturating_sub(covered)
 }

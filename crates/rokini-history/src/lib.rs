@@ -9,12 +9,13 @@
 mod cause;
 mod findings;
 mod history;
+mod judge;
 mod order;
 mod record;
 #[cfg(test)]
 mod tests;
 
 pub use cause::{Cause, Excuse, Repeat};
-pub use findings::{Check, Disorder, Findings, LeftBehind, StaleCall, Violation};
+pub use findings::{Check, Disorder, Findings, LeftBehind, PassedOver, StaleCall, Violation};
 pub use history::{History, ShardState};
-pub use record::{CallEnd, CallId, Delivery, Hold, Observed, Process, Put};
+pub use record::{CallEnd, CallId, Delivery, Hold, Observed, Place, Process, Put};

@@ -24,6 +24,34 @@ pub struct Put {
     pub at: Duration,
 }
 
+/// How far a shard is done, as a position says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing is done.
+    Beginning,
+    /// What was put before this time is done, or was never asked for.
+    Before(Duration),
+    /// Everything before this record is done.
+    At(SequenceNumber),
+    /// Everything up to this record is done.
+    After(SequenceNumber),
+    /// Everything is done.
+    End,
+}
+
+impl Place {
+    /// Whether a record that was put at this time is done.
+    pub(crate) fn covers(self, sequence: SequenceNumber, put: Duration) -> bool {
+        match self {
+            Self::Beginning => false,
+            Self::Before(time) => put < time,
+            Self::At(next) => sequence < next,
+            Self::After(last) => sequence <= last,
+            Self::End => true,
+        }
+    }
+}
+
 /// A record that reached a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -50,6 +78,8 @@ pub struct Delivery {
 pub enum Observed {
     /// At the moment it happened, in this call.
     InCall(CallId),
+    /// The same, in a call that stands for a token: whoever got the record acks it in any order.
+    ByToken(CallId),
     /// In this round of reading the output of all workers. Rounds never fall. A line of one worker can be read in the
     /// round after that of a line of another worker that was written later.
     InRound(u64),
@@ -94,7 +124,7 @@ pub struct Hold {
 impl Delivery {
     pub(crate) fn hold(&self) -> Hold {
         let call = match self.observed {
-            Observed::InCall(call) => Some(call),
+            Observed::InCall(call) | Observed::ByToken(call) => Some(call),
             Observed::InRound(_) => None,
         };
         Hold { process: self.process, epoch: self.epoch, at: self.at, call }

@@ -46,7 +46,7 @@ mod in_calls {
                 observed: Observed::InCall(call),
             });
         }
-        history.end(call, end);
+        history.end(call, end, at);
     }
 
     /// Records 0.. of one key put at 0; each call delivers some under an epoch and ends as given.
@@ -104,16 +104,34 @@ mod in_calls {
             history.excuse(excuse);
             (history.findings().causes, violated(&history))
         };
-        let excuse =
-            Excuse { cause: Cause::Crash, process: Some(Process(1)), shard: None, from: ms(0), to: ms(500) };
+        let excuse = Excuse {
+            cause: Cause::Crash,
+            process: Some(Process(1)),
+            shard: None,
+            since: ms(0),
+            from: ms(0),
+            to: ms(500),
+        };
         assert_eq!(excused(excuse.clone()), (BTreeMap::from([(Cause::Crash, 1)]), vec![]));
         let elsewhere = Excuse { shard: Some("other".into()), ..excuse };
         assert_eq!(excused(elsewhere).1, vec![Check::Once]);
-        let another =
-            Excuse { cause: Cause::Fence, process: Some(Process(2)), shard: None, from: ms(0), to: ms(500) };
+        let another = Excuse {
+            cause: Cause::Fence,
+            process: Some(Process(2)),
+            shard: None,
+            since: ms(0),
+            from: ms(0),
+            to: ms(500),
+        };
         assert_eq!(excused(another).1, vec![Check::Once]);
-        let seek =
-            Excuse { cause: Cause::Seek, process: None, shard: Some(shard()), from: ms(400), to: ms(500) };
+        let seek = Excuse {
+            cause: Cause::Seek,
+            process: None,
+            shard: Some(shard()),
+            since: ms(0),
+            from: ms(400),
+            to: ms(500),
+        };
         assert_eq!(excused(seek).0, BTreeMap::from([(Cause::Seek, 1)]));
     }
 
@@ -121,7 +139,7 @@ mod in_calls {
     fn a_hold_that_goes_on_has_no_excuse() {
         let mut history = history(1, &[(1, &[0], CallEnd::Done), (1, &[0], CallEnd::Done)]);
         let (cause, process) = (Cause::Fence, Some(Process(1)));
-        history.excuse(Excuse { cause, process, shard: None, from: ms(0), to: ms(9_000) });
+        history.excuse(Excuse { cause, process, shard: None, since: ms(0), from: ms(0), to: ms(9_000) });
         assert_eq!(violated(&history), vec![Check::Once]);
     }
 
@@ -139,7 +157,7 @@ mod in_calls {
         let waited = |explained: &[(u64, u64)]| {
             let mut history = History::default();
             put(&mut history, 0, ms(1_000));
-            explained.iter().for_each(|(from, to)| history.explain(ms(*from), ms(*to)));
+            explained.iter().for_each(|(from, to)| history.explain(None, ms(*from), ms(*to)));
             call(&mut history, 1, &[0], ms(11_000), CallEnd::Done);
             let findings = history.findings();
             (findings.longest_wait, broken(&findings, ms(5_000)))
@@ -185,14 +203,21 @@ impl Reader {
 
     fn killed(&mut self, process: usize, at: u64) {
         let (cause, process) = (Cause::Crash, Some(Process(process)));
-        self.history.excuse(Excuse { cause, process, shard: None, from: ms(at), to: Duration::MAX });
+        self.history.excuse(Excuse {
+            cause,
+            process,
+            shard: None,
+            since: ms(0),
+            from: ms(at),
+            to: Duration::MAX,
+        });
     }
 
     /// Noticed up to 2 s late; up to a minute later the worker may write what it had handled.
     fn fenced(&mut self, process: usize, at: u64) {
         let (cause, process) = (Cause::Fence, Some(Process(process)));
         let (from, to) = (ms(at.saturating_sub(2_000)), ms(at + 60_000));
-        self.history.excuse(Excuse { cause, process, shard: None, from, to });
+        self.history.excuse(Excuse { cause, process, shard: None, since: ms(0), from, to });
     }
 
     fn findings(&self) -> Findings {
@@ -392,7 +417,7 @@ fn every_violation_is_a_sentence() {
     assert_eq!(
         said,
         [
-            "1 record of a reached no handler; the oldest was put at 1.500 s",
+            "1 record of a not done; the oldest was put at 1.500 s",
             "k/0 of a was handled by worker-1 under epoch 2 at 2.500 s, after a later record of its key",
             "k/1 of a, and 1 more, was handled by worker-1 under epoch 2 at 2.000 s, and again by worker-3 under epoch 3 at \
              4.000 s",

@@ -21,7 +21,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// A defect of the reader, to show that the checks see what it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReaderBug {
-    /// DropsRecords a record now and then.
+    /// Drops a record now and then.
     DropsRecords,
     /// Swaps two records of one key now and then.
     SwapsRecords,
@@ -29,6 +29,8 @@ pub enum ReaderBug {
     RepeatsResponses,
     /// Holds a response back for so long now and then.
     DelaysResponses(Duration),
+    /// Reads no more once a shard was quiet for a while.
+    FallsAsleep,
 }
 
 /// A link to a stream. Clones share its faults.
@@ -89,6 +91,11 @@ impl Link {
         state.rng.random_bool(0.2).then_some(bug)
     }
 
+    /// Whether readers of shards that are quiet stop.
+    pub(super) fn falls_asleep(&self) -> bool {
+        self.state().bug == Some(ReaderBug::FallsAsleep)
+    }
+
     pub(super) fn stream(&self) -> &SimStream {
         &self.stream
     }
@@ -116,6 +123,7 @@ impl Link {
         }
         match fault {
             Some(ShardFault::Throttled) => Err(Error::new(ErrorKind::Retry, "asked for too much")),
+            Some(ShardFault::Gone) => Err(Error::new(ErrorKind::Data, "the stream has no such shard")),
             Some(_) => Err(Error::new(ErrorKind::Retry, "this shard cannot be read")),
             None if failed => Err(Error::new(ErrorKind::Retry, "the connection was cut")),
             None => Ok(()),

@@ -1,6 +1,6 @@
 //! The stream itself: the model Kinesis in virtual time, with what producers and operators do with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ use rokini_local::wire::shapes::shard::{
 use rokini_local::wire::shapes::stream::CreateStreamRequest;
 use rokini_local::wire::{ErrorCode, ServiceError, Timestamp};
 use rokini_local::{Clock, EndOfShard, LocalSettings, Model, Service};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -30,12 +31,29 @@ impl Clock for VirtualClock {
 }
 
 /// What the documentation of the service leaves open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamProfile {
     /// How long a split or a merge takes.
     pub status_change: Duration,
     /// Which answer says that a shard is at its end.
+    #[serde(with = "end_of_shard")]
     pub end_of_shard: EndOfShard,
+}
+
+/// [`EndOfShard`] as files have it: whether the last records come with the end.
+mod end_of_shard {
+    use rokini_local::EndOfShard;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    pub(super) fn serialize<S: Serializer>(end: &EndOfShard, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(*end == EndOfShard::WithLastRecords)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EndOfShard, D::Error> {
+        let with = bool::deserialize(deserializer)?;
+        Ok(if with { EndOfShard::WithLastRecords } else { EndOfShard::AfterLastRecords })
+    }
 }
 
 impl Default for StreamProfile {
@@ -45,7 +63,8 @@ impl Default for StreamProfile {
 }
 
 /// How the reads of one shard go wrong, for every worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ShardFault {
     /// Each fails at once.
     Fails,
@@ -53,6 +72,20 @@ pub enum ShardFault {
     Throttled,
     /// Each is answered only by the client's own timeout.
     Silent,
+    /// The stream says that there is no such shard, though it lists it.
+    Gone,
+}
+
+/// How the stream says something else about its shards than is so, for every worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListingFault {
+    /// Listings are as they were when this began.
+    Late,
+    /// Listings leave out every second open shard that came from others.
+    InPart,
+    /// The end of a shard comes without its children.
+    NoChildren,
 }
 
 /// What readers at the tip wait for. It wakes them in the order in which they came, which a watch channel does not:
@@ -83,6 +116,9 @@ impl Changes {
     }
 }
 
+/// What is wrong with listings, if anything is, and the shards there were when that began.
+type WrongListing = Option<(ListingFault, BTreeSet<ShardId>)>;
+
 /// The stream itself: what producers and operators do with it. Clones share it.
 #[derive(Debug, Clone)]
 pub struct SimStream {
@@ -90,6 +126,8 @@ pub struct SimStream {
     name: Arc<str>,
     pub(super) changes: Arc<Changes>,
     faults: Arc<Mutex<BTreeMap<ShardId, ShardFault>>>,
+    /// What is wrong with listings, and the shards there were when that began.
+    listing: Arc<Mutex<WrongListing>>,
 }
 
 impl SimStream {
@@ -107,7 +145,13 @@ impl SimStream {
         service.call(&create)?;
         // The stream itself is there at once.
         service.with_model(|model, _| model.settings_mut().status_change = profile.status_change);
-        Ok(Self { service, name: name.into(), changes: Arc::default(), faults: Arc::default() })
+        Ok(Self {
+            service,
+            name: name.into(),
+            changes: Arc::default(),
+            faults: Arc::default(),
+            listing: Arc::default(),
+        })
     }
 
     /// Its name.
@@ -143,12 +187,18 @@ impl SimStream {
         self.changes.listings.load(Ordering::Relaxed)
     }
 
-    /// Puts one record; returns the shard that took it and its sequence number.
+    /// Puts one record, under the hash of its key or another one; returns the shard that took it and its sequence number.
     ///
     /// # Errors
     /// What the model has against it.
-    pub fn put(&self, key: &str, data: String) -> Result<(String, SequenceNumber), ServiceError> {
-        let put = PutRecordRequest::new(data.into_bytes(), key).stream_name(&*self.name);
+    pub fn put(
+        &self,
+        key: &str,
+        data: String,
+        hash: Option<u128>,
+    ) -> Result<(String, SequenceNumber), ServiceError> {
+        let mut put = PutRecordRequest::new(data.into_bytes(), key).stream_name(&*self.name);
+        put.explicit_hash_key = hash.map(|hash| hash.to_string());
         let answer = self.service.call(&put)?;
         self.touch();
         Ok((answer.shard_id, answer.sequence_number))
@@ -207,9 +257,38 @@ impl SimStream {
         }
     }
 
+    /// From now on the stream says something wrong about its shards; `None` ends it.
+    pub fn set_listing_fault(&self, fault: Option<ListingFault>) {
+        let known = self.shards().unwrap_or_default().into_iter().map(|shard| shard.id).collect();
+        *self.listing() = fault.map(|fault| (fault, known));
+    }
+
+    fn listing(&self) -> MutexGuard<'_, WrongListing> {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wrong with listings.
+    pub(super) fn listing_fault(&self) -> Option<ListingFault> {
+        self.listing().as_ref().map(|(fault, _)| *fault)
+    }
+
+    /// The shards as workers are told of them.
+    pub(super) fn listed(&self, mut shards: Vec<ShardDescription>) -> Vec<ShardDescription> {
+        match &*self.listing() {
+            Some((ListingFault::Late, known)) => shards.retain(|shard| known.contains(&shard.id)),
+            Some((ListingFault::InPart, _)) => {
+                let even = |id: &ShardId| id.as_str().bytes().last().is_none_or(|last| last % 2 == 0);
+                shards.retain(|shard| shard.closed || shard.parents.is_empty() || !even(&shard.id));
+            }
+            _ => {}
+        }
+        shards
+    }
+
     /// Every shard reads well again.
     pub fn heal(&self) {
         self.faults().clear();
+        *self.listing() = None;
     }
 
     pub(super) fn list(&self, filter: Option<ShardFilter>) -> Result<Vec<ShardDescription>, Error> {

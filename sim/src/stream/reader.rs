@@ -12,13 +12,16 @@ use rokini_local::wire::{ShardIteratorType, Timestamp};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::link::{Link, ReaderBug};
-use super::model::{id, range, unreadable};
+use super::model::{ListingFault, id, range, unreadable};
 
 /// Reads of one shard are at least this far apart: 5 reads a second.
 const POLL: Duration = Duration::from_millis(200);
 /// A reader at the tip looks again when something was put, and this often in any case. Polling on would be true
 /// to life, and most of what a run does.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// A reader with the defect of falling asleep does so after this time without a record.
+const ASLEEP: Duration = Duration::from_secs(20);
 
 pub(super) struct Reader {
     link: Link,
@@ -29,6 +32,8 @@ pub(super) struct Reader {
     seen: u64,
     at_tip: bool,
     ended: bool,
+    /// When the last records came.
+    got: Instant,
     /// To be brought once more: a defect.
     again: Vec<Record>,
 }
@@ -51,6 +56,7 @@ impl Reader {
             seen,
             at_tip: false,
             ended: false,
+            got: Instant::now(),
             again: Vec::new(),
         }
     }
@@ -102,6 +108,9 @@ impl ShardReader for Reader {
             return std::future::pending().await;
         }
         sleep_until(self.due).await;
+        if self.link.falls_asleep() && self.got.elapsed() > ASLEEP {
+            return std::future::pending().await;
+        }
         if self.at_tip {
             // After this time it looks although nothing changed.
             let _ = timeout(IDLE, self.link.stream().changes.since(self.seen)).await;
@@ -127,6 +136,9 @@ impl ShardReader for Reader {
             });
         }
         self.at_tip = records.is_empty();
+        if !self.at_tip {
+            self.got = Instant::now();
+        }
         self.ended = answer.next_shard_iterator.is_none();
         self.iterator = answer.next_shard_iterator;
         let child = |child: ChildShard| {
@@ -138,7 +150,11 @@ impl ShardReader for Reader {
             })
         };
         let children = answer.child_shards.unwrap_or_default().into_iter().map(child);
-        let end = self.ended.then(|| children.collect::<Result<_, Error>>()).transpose()?;
+        let end: Option<Vec<ShardDescription>> =
+            self.ended.then(|| children.collect::<Result<_, Error>>()).transpose()?;
+        let fault = self.link.stream().listing_fault();
+        let end =
+            end.filter(|_| fault != Some(ListingFault::NoChildren)).or_else(|| self.ended.then(Vec::new));
         // Only a defect waits here.
         self.apply_bug(&mut records).await;
         Ok(ReadResponse {

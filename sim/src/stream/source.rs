@@ -47,7 +47,7 @@ impl StreamSource for Link {
         };
         self.reach(None).await?;
         self.stream().changes.listings.fetch_add(1, Ordering::Relaxed);
-        Ok(select_shards(self.stream().list(filter)?, which))
+        Ok(select_shards(self.stream().listed(self.stream().list(filter)?), which))
     }
 
     async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rokini::StartPosition;
-use rokini_lease::{FaultTarget, LeaseRow, LeaseStore, Listing, StoreFault, StoreOperation};
-use sim::{HandlerProfile, ShardFault, StreamProfile, Summary, WorkerSpec, World};
+use rokini_lease::{FaultTarget, LeaseRow, LeaseStore, Listing, StoreFault, StoreOperation, WorkerState};
+use sim::{HandlerProfile, OperatorCommand, ShardFault, StreamProfile, Summary, WorkerSpec, World};
 use tokio::sync::watch;
 
 use crate::support::{active, join, owners, until, well, world};
@@ -115,7 +115,7 @@ async fn a_throttle_or_a_blip_ends_no_consumer() {
     world.run_for(5 * SECOND).await;
     world.disruption("throttles", true);
     for worker in world.workers.values() {
-        worker.store.chance(FaultTarget::All, StoreFault::Throttle, 1.0);
+        worker.ways.store.chance(FaultTarget::All, StoreFault::Throttle, 1.0);
     }
     for (shard, _) in world.groups[0].stream.open_shards().unwrap() {
         world.set_shard_fault(0, &shard, Some(ShardFault::Throttled));
@@ -133,9 +133,9 @@ async fn errors_that_pass_kill_nobody() {
         let mut world = world(&[3]);
         for _ in 0..2 {
             let number = join(&mut world).await;
-            world.workers[&number].store.next(operation, StoreFault::FailBefore, 3);
+            world.workers[&number].ways.store.next(operation, StoreFault::FailBefore, 3);
         }
-        world.workers.values().for_each(|worker| worker.link.fail(0.3));
+        world.workers.values().for_each(|worker| worker.ways.link.fail(0.3));
         world.put_random(30, 9);
         world.run_for(10 * SECOND).await;
         let shard = world.groups[0].stream.open_shards().unwrap()[0].clone();
@@ -145,6 +145,58 @@ async fn errors_that_pass_kill_nobody() {
         world.heal();
         well(&mut world).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_breaks_beside_stale_listings_has_a_successor_at_once() {
+    let mut world = world(&[2]);
+    join(&mut world).await;
+    world.run_for(3 * SECOND).await;
+    let second = join(&mut world).await;
+    world.run_for(5 * SECOND).await;
+    let name = world.workers[&second].name.clone();
+    let rows = world.view(0).await.leases;
+    let held = rows.iter().find(|row| row.owner.as_ref().is_some_and(|owner| owner.name.as_str() == name));
+    let shard = held.unwrap().key.shard.clone();
+    // Its listings show the leases as they were before it had one, and the end of its shard breaks its task.
+    let store = &world.workers[&second].ways.store;
+    store.chance(StoreOperation::ListAll, StoreFault::StaleListing, 1.0);
+    store.next(StoreOperation::Insert, StoreFault::FailBefore, 1);
+    let open = world.groups[0].stream.open_shards().unwrap();
+    let range = open.iter().find(|(id, _)| *id == shard).unwrap().1;
+    world.groups[0].stream.split(&shard, range.start + 99).unwrap();
+    world.put_random(40, 20);
+    assert!(world.complete(8 * SECOND).await, "{}", world.recorder.log());
+    assert!(world.recorder.log().contains("restarts"), "{}", world.recorder.log());
+    world.heal();
+    well(&mut world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn r6_a_lease_that_was_retired_stays_away() {
+    let mut world = world(&[2]);
+    join(&mut world).await;
+    world.put_random(40, 10);
+    world.run_for(3 * SECOND).await;
+    let open = world.groups[0].stream.open_shards().unwrap();
+    world.groups[0].stream.merge(&open[0].0, &open[1].0).unwrap();
+    world.put_random(40, 10);
+    world.run_for(3 * SECOND).await;
+    let (shard, range) = world.groups[0].stream.open_shards().unwrap()[0].clone();
+    world.groups[0].stream.split(&shard, range.end / 2).unwrap();
+    world.put_random(40, 10);
+    world.run_for(8 * SECOND).await;
+    // The one in the middle: its parents and its children have leases.
+    let rows = world.view(0).await.leases;
+    let middle = rows.iter().position(|row| row.key.shard == shard).unwrap() as u32;
+    world.operate(0, OperatorCommand::Retire, Some(middle), 0.0, 1).await;
+    assert_eq!(world.view(0).await.leases.len(), rows.len() - 1);
+    // Audits, and a start.
+    world.run_for(150 * SECOND).await;
+    join(&mut world).await;
+    world.run_for(90 * SECOND).await;
+    assert_eq!(world.view(0).await.leases.len(), rows.len() - 1);
+    assert_eq!(well(&mut world).await.causes, BTreeMap::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -355,6 +407,7 @@ async fn l10_no_lease_expires_by_anybodys_wall_clock() {
     assert_eq!(owners(&world).await, before);
     let summary = well(&mut world).await;
     assert!(summary.longest_wait < 5_000 && summary.causes.is_empty(), "{summary:?}");
-    // The observer's own view.
-    assert!(world.store.list(&world.groups[0].id, Listing::Workers).await.unwrap().workers.is_empty());
+    // The observer's own view: the last one that leaves keeps its row as that of a dead one.
+    let rows = world.store.list(&world.groups[0].id, Listing::Workers).await.unwrap().workers;
+    assert!(rows.iter().all(|row| row.state == WorkerState::Fenced), "{rows:?}");
 }

@@ -1,31 +1,34 @@
 //! Broken variants: for each check one that it catches.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use sim::{Check, FaultProfile, Mutant, ReaderBug, Run, StoreBug};
+use sim::{Check, FaultProfile, Mutant, Run, Script};
 
 /// What is broken, in which profile that shows, and the check that sees it.
-const MUTANTS: [(Mutant, FaultProfile, Check); 17] = [
-    (Mutant::Reader(ReaderBug::DropsRecords), FaultProfile::Orderly, Check::Delivered),
-    (Mutant::Reader(ReaderBug::SwapsRecords), FaultProfile::Orderly, Check::InOrder),
-    (Mutant::Reader(ReaderBug::RepeatsResponses), FaultProfile::Orderly, Check::Once),
-    (
-        Mutant::Reader(ReaderBug::DelaysResponses(Duration::from_secs(40))),
-        FaultProfile::Orderly,
-        Check::Prompt,
-    ),
-    (Mutant::Store(StoreBug::DropsPositions), FaultProfile::Orderly, Check::Once),
-    (Mutant::Store(StoreBug::DropsParents), FaultProfile::Orderly, Check::InOrder),
-    (Mutant::Store(StoreBug::DropsChildren), FaultProfile::Orderly, Check::Covered),
-    (Mutant::Store(StoreBug::RefusesSome), FaultProfile::Orderly, Check::Owned),
-    (Mutant::Store(StoreBug::RefusesSome), FaultProfile::Orderly, Check::Even),
-    (Mutant::Store(StoreBug::RepeatsHeartbeats), FaultProfile::Orderly, Check::NoConflicts),
-    (Mutant::Store(StoreBug::KeepsWorkers), FaultProfile::Orderly, Check::Tidy),
-    (Mutant::Store(StoreBug::ClaimsNeedlessly), FaultProfile::Orderly, Check::Still),
-    (Mutant::Store(StoreBug::LowersPositions), FaultProfile::Orderly, Check::Positions),
+const MUTANTS: [(Mutant, FaultProfile, Check); 25] = [
+    (Mutant::DropsRecords, FaultProfile::Orderly, Check::Delivered),
+    (Mutant::DropsRecords, FaultProfile::Orderly, Check::Stored),
+    (Mutant::CheckpointsAtOnce, FaultProfile::Orderly, Check::Stored),
+    (Mutant::CheckpointsAtOnce, FaultProfile::Faulty, Check::Delivered),
+    (Mutant::SwapsRecords, FaultProfile::Orderly, Check::InOrder),
+    (Mutant::RepeatsResponses, FaultProfile::Orderly, Check::Once),
+    (Mutant::NeverCheckpoints, FaultProfile::Faulty, Check::Once),
+    (Mutant::DelaysResponses, FaultProfile::Orderly, Check::Prompt),
+    (Mutant::FallsAsleep, FaultProfile::Orderly, Check::Answers),
+    (Mutant::PausesWhatItLeaves, FaultProfile::Orderly, Check::Resumes),
+    (Mutant::DropsPositions, FaultProfile::Orderly, Check::Once),
+    (Mutant::DropsParents, FaultProfile::Orderly, Check::InOrder),
+    (Mutant::DropsChildren, FaultProfile::Orderly, Check::Covered),
+    (Mutant::RefusesSome, FaultProfile::Orderly, Check::Owned),
+    (Mutant::RefusesSome, FaultProfile::Orderly, Check::Even),
+    (Mutant::RepeatsHeartbeats, FaultProfile::Orderly, Check::NoConflicts),
+    (Mutant::KeepsWorkers, FaultProfile::Orderly, Check::Tidy),
+    (Mutant::ClaimsNeedlessly, FaultProfile::Orderly, Check::Still),
+    (Mutant::LowersPositions, FaultProfile::Orderly, Check::Positions),
+    (Mutant::AssumesJoined, FaultProfile::Faulty, Check::Fences),
     (Mutant::ShortFailover, FaultProfile::Faulty, Check::OneOwner),
     (Mutant::ShortFailover, FaultProfile::Faulty, Check::Fences),
+    (Mutant::HastyOperators, FaultProfile::Faulty, Check::Orders),
     (Mutant::SharedNames, FaultProfile::Orderly, Check::Running),
     (Mutant::LeakedTask, FaultProfile::Orderly, Check::Tidy),
 ];
@@ -33,7 +36,7 @@ const MUTANTS: [(Mutant, FaultProfile, Check); 17] = [
 /// Seeds until the check trips, or more than enough without.
 fn trips(mutant: Mutant, profile: FaultProfile, check: Check) -> Option<u64> {
     let run = Run { profile: Some(profile), mutant: Some(mutant), ..Run::default() };
-    (1..=60).find(|seed| {
+    (1..=100).find(|seed| {
         let report = run.seed(*seed).unwrap();
         report.violations.iter().any(|violation| violation.check == check)
     })
@@ -53,16 +56,16 @@ fn each_check_trips() {
 }
 
 #[test]
-fn a_failing_run_is_made_smaller_and_fails_the_same_check() {
-    let profile = Some(FaultProfile::Faulty);
-    let mutant = Some(Mutant::Reader(ReaderBug::DropsRecords));
+fn a_failing_run_is_made_smaller_and_its_steps_fail_the_same_check() {
+    let (profile, mutant) = (Some(FaultProfile::Faulty), Some(Mutant::DropsRecords));
     let run = Run { profile, mutant, ..Run::default() };
     let before = run.seed(1).unwrap();
-    let (smaller, after) = sim::shrink(&run, 1, &|_| {}).unwrap().expect("it fails");
+    let after = sim::shrink(&run, before.script.clone(), &|_| {}).unwrap().expect("it fails");
     assert_eq!(after.violations[0].check, before.violations[0].check);
-    assert!(after.steps < before.steps && after.steps < 3, "{} of {} steps", after.steps, before.steps);
-    assert!(smaller.limits.without.len() > 6, "{:?}", smaller.limits.without);
-    assert_eq!(smaller.seed(1).unwrap().digest, after.digest, "its limits give it again");
+    let (long, short) = (before.script.steps.len(), after.script.steps.len());
+    assert!(short < long / 4 && short < 8, "{short} of {long} steps");
+    let again = Script::from_text(&after.script.to_text()).unwrap();
+    assert_eq!(run.script(again).unwrap().digest, after.digest, "its steps give it again");
     let sound = Run { profile: Some(FaultProfile::Orderly), ..Run::default() };
-    assert!(sim::shrink(&sound, 1, &|_| {}).unwrap().is_none());
+    assert!(sim::shrink(&sound, Script::draw(1, sound.profile), &|_| {}).unwrap().is_none());
 }

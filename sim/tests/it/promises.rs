@@ -16,7 +16,7 @@ async fn c13_c3_whatever_reply_is_lost_every_shard_is_read_and_nothing_comes_twi
         let mut world = world(&[4]);
         for _ in 0..2 {
             let number = join(&mut world).await;
-            world.workers[&number].store.next(operation, StoreFault::LoseReply, 2);
+            world.workers[&number].ways.store.next(operation, StoreFault::LoseReply, 2);
         }
         for step in 0..12 {
             world.put_random(6, 10);
@@ -24,7 +24,7 @@ async fn c13_c3_whatever_reply_is_lost_every_shard_is_read_and_nothing_comes_twi
             match step {
                 3 => {
                     let number = join(&mut world).await;
-                    world.workers[&number].store.next(operation, StoreFault::Retry, 2);
+                    world.workers[&number].ways.store.next(operation, StoreFault::Retry, 2);
                 }
                 6 => {
                     let (shard, range) = world.groups[0].stream.open_shards().unwrap()[1].clone();
@@ -294,15 +294,19 @@ async fn o1_a_seek_on_a_running_fleet_is_not_overwritten_and_can_be_undone() {
     world.put_random(30, 12);
     world.run_for(SECOND).await;
     world.freeze(first, true);
-    world.operate(0, OperatorCommand::Seek, true, 0.0).await;
+    world.operate(0, OperatorCommand::Seek, None, 0.0, 2).await;
     let sought = world.view(0).await.leases;
     assert!(sought.iter().all(|row| row.previous.is_some()));
     world.run_for(5 * SECOND).await;
     world.freeze(first, false);
     world.run_for(30 * SECOND).await;
     let again = positions(world.view(0).await.leases);
-    assert!(again.iter().zip(&done).all(|(again, done)| again > done), "read again to the tip");
-    world.operate(0, OperatorCommand::Undo, true, 0.0).await;
+    assert!(
+        again.iter().zip(&done).all(|(again, done)| again > done),
+        "{again:?} {done:?}\n{}",
+        world.recorder.log()
+    );
+    world.operate(0, OperatorCommand::Undo, None, 0.0, 1).await;
     world.run_for(20 * SECOND).await;
     let summary = well(&mut world).await;
     assert!(summary.causes[&Cause::Seek] >= 60, "{summary:?}");
@@ -316,13 +320,13 @@ async fn o11_a_pause_keeps_leases_and_expires_nothing() {
     world.put_random(20, 10);
     world.run_for(10 * SECOND).await;
     let before = owners(&world).await;
-    world.operate(0, OperatorCommand::Pause, true, 0.0).await;
+    world.operate(0, OperatorCommand::Pause, None, 0.0, 1).await;
     world.run_for(3 * SECOND).await;
     world.put_random(20, 10);
     world.run_for(1_200 * SECOND).await;
     assert!(!world.complete(Duration::ZERO).await, "nothing is read");
     assert_eq!(owners(&world).await, before, "nothing moves and nothing expires");
-    world.operate(0, OperatorCommand::Resume, true, 0.0).await;
+    world.operate(0, OperatorCommand::Resume, None, 0.0, 1).await;
     assert!(world.complete(5 * SECOND).await, "it goes on within a few heartbeats");
     assert_eq!(well(&mut world).await.causes, BTreeMap::new());
 }

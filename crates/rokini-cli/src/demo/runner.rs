@@ -126,7 +126,7 @@ impl Runner {
             start,
             environment,
             outputs: WorkerOutputs::new(),
-            history: RunHistory::new(),
+            history: RunHistory::new(plan.schedule.failover()),
             rates: Rates::default(),
             phase: Phase::Acting,
             actions_done: 0,

@@ -19,7 +19,7 @@ struct Run {
 
 impl Default for Run {
     fn default() -> Self {
-        Self { history: RunHistory::new(), round: 0 }
+        Self { history: RunHistory::new(ms(10_000)), round: 0 }
     }
 }
 
@@ -109,6 +109,28 @@ fn a_fence_explains_what_the_successor_repeats() {
 }
 
 #[test]
+fn a_position_that_had_to_be_stored_long_ago_has_no_excuse() {
+    let unexplained = |put: u64, disturb: &dyn Fn(&mut Run)| {
+        let mut run = Run::default();
+        run.put(put, "a", 10, "k", 0);
+        run.deliver(put + 100, (0, 1), "a", 10, "k", 0);
+        disturb(&mut run);
+        run.deliver(120_000, (1, 2), "a", 10, "k", 0);
+        run.findings().unexplained
+    };
+    let kill = |run: &mut Run| run.left(0, MoveCause::Kill, 100_000, &[("a", 1)]);
+    assert_eq!((unexplained(95_000, &kill), unexplained(80_000, &kill)), (0, 1));
+    let fence = |run: &mut Run| run.history.fenced(Process(0), ms(119_000));
+    assert_eq!((unexplained(105_000, &fence), unexplained(90_000, &fence)), (0, 1));
+    let freeze = |run: &mut Run| {
+        run.left(0, MoveCause::Freeze, 100_000, &[("a", 1)]);
+        run.history.fenced(Process(0), ms(112_000));
+        run.history.resumed(Process(0), ms(121_000));
+    };
+    assert_eq!((unexplained(95_000, &freeze), unexplained(80_000, &freeze)), (0, 1));
+}
+
+#[test]
 fn a_worker_that_goes_on_did_not_leave() {
     let mut run = Run::default();
     for n in 0..3 {
@@ -116,7 +138,7 @@ fn a_worker_that_goes_on_did_not_leave() {
     }
     run.deliver(1000, (0, 1), "a", 10, "k", 0);
     run.left(0, MoveCause::Freeze, 2000, &[("a", 1)]);
-    run.history.resumed(Process(0));
+    run.history.resumed(Process(0), ms(2_500));
     run.deliver(3000, (0, 1), "a", 11, "k", 1);
     run.deliver(9000, (1, 2), "a", 12, "k", 2);
     assert_eq!(run.moves(), [("a".to_owned(), MoveCause::Balance, 0, 1, 6000)]);

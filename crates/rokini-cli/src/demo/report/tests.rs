@@ -156,7 +156,7 @@ fn what_broke_is_shown_in_detail() {
     let late =
         Disorder { shard: Arc::clone(&shard), key: Arc::clone(&key), number: 8, hold: hold(0, 2, 2500) };
     let (before, again) = (hold(0, 2, 3000), hold(2, 3, 4000));
-    let twice = Repeat { shard, key, number: 9, before, again, count: 5 };
+    let twice = Repeat { shard, key, number: 9, before, storable: None, again, count: 5 };
     let mut proof = good();
     proof.findings.left_behind = vec![left];
     proof.findings.disorder = vec![late];

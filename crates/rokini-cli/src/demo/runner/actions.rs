@@ -171,7 +171,7 @@ impl Runner {
 
     fn resume(&mut self) -> Result<(), CliError> {
         let Some(process) = self.frozen.pop_front() else { return Ok(()) };
-        self.history.resumed(process);
+        self.history.resumed(process, self.start.elapsed());
         self.signal(process, Fleet::resume)?;
         let name = self.fleet.name(process).to_owned();
         self.note("resume", format!("{name} goes on (SIGCONT)."));
