@@ -2,14 +2,13 @@
 //! something happens.
 //!
 //! Workers join, beat, crash, pause for any time, take up, hand over and lose leases; requests and replies are
-//! lost, or come late; clocks drift. Each write is one atomic change under its condition (`rows`, held against the
+//! lost, or come late; clocks drift, and failover times differ. Each write is one atomic change under its condition (`rows`, held against the
 //! functions that the stores run). A state has relations in place of growing numbers (`world`), and workers and
 //! leases that differ in name only are one, so the searches come to an end by themselves.
 //!
-//! Four simplifications keep the states few. Each only adds behaviour, or leaves out what makes others wait:
+//! Three simplifications keep the states few. Each only adds behaviour, or leaves out what makes others wait:
 //! - a watcher sees a heartbeat at once, and its fence may come at any time from when the silence was long enough;
 //! - the death of a crashed worker may be proven at any time;
-//! - an old heartbeat that still arrives, after its worker gave up on it, is left out: it only delays fencing;
 //! - a hand-over may go to anybody at any time, claimed or not.
 //!
 //! Mailboxes do not occur: a notification only makes its reader look at a row, and every worker may look at any time.
@@ -17,6 +16,7 @@
 mod protocol;
 mod recovery;
 mod rows;
+mod steps;
 mod world;
 
 use std::collections::BTreeSet;
@@ -104,6 +104,28 @@ fn c5_drifting_clocks_change_nothing_as_long_as_the_margin_covers_them() {
 fn c5_two_leases_of_two_workers_never_have_two_valid_holders() {
     // Checkpoints concern one lease and its holders.
     holds_always(&Protocol { delayed_checkpoints: false, ..Protocol::new(2, 2) });
+}
+
+/// As while a change of the setting rolls through a fleet.
+#[test]
+fn l4_failover_times_that_differ_never_make_two_valid_holders() {
+    let differing = Protocol::new(2, 1).differing();
+    holds_always(&differing);
+    holds_always(&Protocol { delayed_checkpoints: false, ..Protocol::new(2, 2) }.lean().differing());
+    is_noticed(&differing.with(Flaw::JudgesByItsOwnFailover), ONE_HOLDER);
+}
+
+/// Beats without an answer, and those that arrive after their worker gave up on them.
+#[test]
+fn l4_a_heartbeat_is_known_by_its_own_call() {
+    let protocol = Protocol::new(2, 1);
+    assert!(protocol.late_beats);
+    is_noticed(&protocol.lean().with(Flaw::RecognisesEarlierBeats), ONE_HOLDER);
+}
+
+#[test]
+fn c16_a_lease_that_is_made_anew_repeats_no_epoch() {
+    is_noticed(&Protocol::new(2, 1).with(Flaw::RepeatsEpochs), STALE_REFUSED);
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! The protocol: what each worker may do next, and what comes of it.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use stateright::{Model, Property};
 
 use super::recovery::Plans;
-use super::rows::{LeaseWrite, WorkerWrite, takes_effect};
-use super::world::{Beat, Broken, Hold, LEASES, REQUESTS, Remembers, Request, Row, SLOTS, Slot, What, World};
+use super::world::{Beat, Broken, Hold, LEASES, REQUESTS, Remembers, Row, SLOTS, Slot, World};
 
 pub(crate) const ONE_HOLDER: &str = "at most one valid holder of a lease";
 pub(crate) const DEAD_INVALID: &str = "a fenced worker is not valid";
@@ -36,7 +34,11 @@ pub(crate) struct Protocol {
     pub(crate) delayed: usize,
     /// Whether checkpoints are among them. They matter for the checkpoint properties only.
     pub(crate) delayed_checkpoints: bool,
-    /// Whether operators set positions.
+    /// Whether beats that their worker gave up on may still arrive.
+    pub(crate) late_beats: bool,
+    /// Whether failover times differ, by one tick, as in a rolling change of the setting.
+    pub(crate) differing: bool,
+    /// Whether operators set positions, and leases are deleted and made anew.
     pub(crate) seeks: bool,
     /// Whether a reply that tells of a new lease may come after anything else the worker does.
     pub(crate) late_replies: bool,
@@ -70,6 +72,13 @@ pub(crate) enum Flaw {
     TrustsListings,
     /// A claim binds although the worker that made it is dead.
     DeadClaimBinds,
+    /// A beat that is refused because an earlier one took effect is taken for that one, so that the validity counts from
+    /// the later call.
+    RecognisesEarlierBeats,
+    /// A watcher judges others by its own failover time.
+    JudgesByItsOwnFailover,
+    /// The epochs of a lease that is made anew begin anew.
+    RepeatsEpochs,
     /// A lease that its owner gave up stays with it although the write that moved it was lost.
     ForgetsWhatItGaveUp,
 }
@@ -78,7 +87,10 @@ pub(crate) enum Flaw {
 pub(crate) enum Action {
     /// True time passes by one. The workers in this set have clocks that are ahead afterwards.
     Tick(u8),
-    Join(u8),
+    Join {
+        worker: u8,
+        slow: bool,
+    },
     /// A worker that leaves says so with its heartbeat.
     Leave(u8),
     /// A process ends without a word.
@@ -89,6 +101,9 @@ pub(crate) enum Action {
     BeatAnswered(u8),
     /// Its request, where it has not arrived, otherwise its reply.
     BeatLost(u8),
+    /// Its worker gives up on it, and it may still arrive.
+    BeatLate(u8),
+    LateBeatArrives(u8),
     /// A heartbeat is refused: the worker learns that it is dead.
     BeatRefused(u8),
     /// The row of a silent worker, or of one whose death is proven, is fenced or removed.
@@ -136,6 +151,8 @@ pub(crate) enum Action {
     },
     /// An operator sets the position.
     Seek(u8),
+    /// A lease that nobody uses is deleted and made anew.
+    Remake(u8),
     /// A request arrives whose sender has given up on it.
     Arrives(u8),
 }
@@ -168,6 +185,8 @@ impl Protocol {
             drift: 0,
             delayed: 1,
             delayed_checkpoints: true,
+            late_beats: true,
+            differing: false,
             seeks: true,
             late_replies: true,
             claims: false,
@@ -179,6 +198,22 @@ impl Protocol {
     /// The same without what concerns a lease and its owner only: a fleet of two has all of that.
     pub(crate) fn lean(self) -> Self {
         Self { delayed_checkpoints: false, seeks: false, late_replies: false, ..self }
+    }
+
+    /// The same with failover times that differ. Beats that arrive late matter without that already.
+    pub(crate) fn differing(self) -> Self {
+        Self { differing: true, late_beats: false, ..self }
+    }
+
+    /// How long a worker is valid after the start of a heartbeat, in ticks of its clock.
+    pub(crate) fn validity_of(&self, slot: &Slot) -> u8 {
+        self.validity + u8::from(slot.slow)
+    }
+
+    /// For how long its beat must stand still for this watcher.
+    pub(crate) fn failover_of(&self, slot: &Slot, watcher: &Slot) -> u8 {
+        let own = !self.has(Flaw::JudgesByItsOwnFailover) && slot.slow;
+        self.failover + u8::from(own || watcher.slow)
     }
 
     /// The same with clocks that drift, and the least margin for it.
@@ -197,7 +232,7 @@ impl Protocol {
         Self { flaw: Some(flaw), ..self }
     }
 
-    fn has(&self, flaw: Flaw) -> bool {
+    pub(crate) fn has(&self, flaw: Flaw) -> bool {
         self.flaw == Some(flaw)
     }
 
@@ -224,8 +259,17 @@ impl Protocol {
             Beat::Sent(_) | Beat::Idle if slot.row == Row::Dead => actions.push(Action::BeatRefused(w)),
             Beat::Idle if self.recovery.is_some() => {}
             Beat::Idle => actions.push(Action::Beat(w)),
-            Beat::Sent(_) => actions.extend([Action::BeatArrives(w), Action::BeatLost(w)]),
+            Beat::Sent(_) => {
+                actions.extend([Action::BeatArrives(w), Action::BeatLost(w)]);
+                // One that an earlier one made wrong changes nothing when it arrives.
+                if self.late_beats && !slot.unseen && !slot.late_beat {
+                    actions.push(Action::BeatLate(w));
+                }
+            }
             Beat::Applied(_) => actions.extend([Action::BeatAnswered(w), Action::BeatLost(w)]),
+        }
+        if slot.late_beat && slot.row != Row::Dead {
+            actions.push(Action::LateBeatArrives(w));
         }
     }
 
@@ -296,161 +340,6 @@ impl Protocol {
             }
         }
     }
-
-    pub(crate) fn tick(&self, world: &World, ahead: u8) -> Option<World> {
-        let mut next = *world;
-        let mut passed = [None; SLOTS];
-        for (n, slot) in next.slots.iter_mut().enumerate().filter(|(_, slot)| slot.running) {
-            let is_ahead = ahead >> n & 1;
-            let step = 1 + is_ahead - slot.ahead;
-            passed[n] = Some(step);
-            slot.ahead = is_ahead;
-            slot.valid = slot.valid.saturating_sub(step);
-            slot.heartbeat = match slot.heartbeat {
-                Beat::Idle => Beat::Idle,
-                beat if self.has(Flaw::ValidFromTheAnswer) => beat,
-                // It gives nothing any more; should it still arrive, others wait longer.
-                Beat::Sent(age) | Beat::Applied(age) if age + step >= self.validity => Beat::Idle,
-                Beat::Sent(age) => Beat::Sent(age + step),
-                Beat::Applied(age) => Beat::Applied(age + step),
-            };
-        }
-        for (n, slot) in
-            next.slots.iter_mut().enumerate().filter(|(_, slot)| slot.is_member() && !slot.silent)
-        {
-            for (watcher, step) in passed.iter().enumerate().filter(|(watcher, _)| *watcher != n) {
-                slot.still[watcher] += step.unwrap_or(0);
-            }
-            if slot.still.iter().any(|age| *age >= self.failover) {
-                (slot.silent, slot.still) = (true, [0; SLOTS]);
-            }
-        }
-        (next != *world).then_some(next)
-    }
-
-    fn join(&self, next: &mut World, w: u8) {
-        let new = usize::from(w);
-        for slot in next.slots.iter_mut().filter(|_| self.drift == 0) {
-            // As if it had watched all the time: a watcher who waits longer does nothing else.
-            slot.still[new] = slot.still.iter().copied().max().unwrap_or(0);
-        }
-        next.slots[new] = Slot { row: Row::Alive, running: true, valid: self.validity, ..Slot::default() };
-    }
-
-    /// A worker acquires a lease, and does or does not learn so.
-    pub(crate) fn acquire(&self, next: &mut World, w: u8, lease: usize, fate: Fate) {
-        match fate {
-            Fate::Delayed => send(next, Request { lease: lease as u8, by: w, what: What::Acquire }),
-            _ if !next.write(lease, LeaseWrite::Acquire { by: w }, self.remembers()) => {}
-            Fate::Answered => next.slots[usize::from(w)].holds[lease] = Hold::Current,
-            Fate::ReplyLate => next.slots[usize::from(w)].late[lease] = Hold::Current,
-            Fate::ReplyLost | Fate::Lost => {}
-        }
-    }
-
-    /// A worker stops believing in a lease, then sends the write that moves it.
-    pub(crate) fn hand_over(&self, next: &mut World, w: u8, lease: usize, to: Option<u8>, fate: Fate) {
-        if !self.has(Flaw::BelievesWhileMoving) || fate == Fate::Lost {
-            self.give_up(next, usize::from(w), lease);
-        }
-        match fate {
-            Fate::Lost => {}
-            Fate::Delayed => send(next, Request { lease: lease as u8, by: w, what: What::HandOver(to) }),
-            Fate::Answered | Fate::ReplyLost | Fate::ReplyLate => {
-                let position = Some(Ordering::Greater);
-                next.write(lease, LeaseWrite::HandOver { owner: w, to, position }, self.remembers());
-                if fate == Fate::Answered {
-                    next.slots[usize::from(w)].holds[lease] = Hold::No;
-                }
-            }
-        }
-    }
-
-    fn give_up(&self, next: &mut World, w: usize, lease: usize) {
-        if next.slots[w].holds[lease] == Hold::Current {
-            next.leases[lease].given_up = true;
-        }
-        next.slots[w].holds[lease] = Hold::No;
-        if !self.has(Flaw::BelievesLateReplies) {
-            // Older than what it gave up, or as old.
-            next.slots[w].late[lease] = Hold::No;
-        }
-    }
-
-    fn checkpoint(&self, next: &mut World, w: u8, lease: usize, fate: Fate) {
-        let stale = next.slots[usize::from(w)].holds[lease] == Hold::Stale;
-        let what = if stale { What::StaleCheckpoint } else { What::Checkpoint };
-        match fate {
-            Fate::Delayed if stale && !self.remembers().checkpoints => {}
-            Fate::Delayed => send(next, Request { lease: lease as u8, by: w, what }),
-            _ if self.store_position(next, w, lease, what) => {
-                // One under way was sent before, so it is behind now.
-                let passed = Request { lease: lease as u8, by: w, what: What::Checkpoint };
-                for request in next.requests.iter_mut().flatten().filter(|request| **request == passed) {
-                    request.what = What::PassedCheckpoint;
-                }
-                next.requests.sort_unstable();
-            }
-            _ => self.give_up(next, w.into(), lease),
-        }
-    }
-
-    /// A checkpoint reaches the store.
-    fn store_position(&self, next: &mut World, w: u8, lease: usize, what: What) -> bool {
-        let (mut owner, mut current) = (w, what != What::StaleCheckpoint);
-        let mut position = if what == What::PassedCheckpoint { Ordering::Less } else { Ordering::Greater };
-        let really = (current && next.leases[lease].owner == Some(w), position);
-        if self.has(Flaw::CheckpointWithoutEpoch) {
-            // Whoever asks is taken for the owner.
-            (owner, current) = (next.leases[lease].owner.unwrap_or(w), true);
-        }
-        if next.leases[lease].set_in_place && next.leases[lease].owner == Some(w) {
-            current = true;
-        }
-        if self.has(Flaw::CheckpointWithoutOrder) {
-            position = Ordering::Greater;
-        }
-        let row = super::rows::LeaseRow { owner: next.leases[lease].owner, claim: next.leases[lease].claim };
-        let accepted = super::rows::write(row, LeaseWrite::Checkpoint { owner, position }, current).is_some();
-        if accepted {
-            match really {
-                (false, _) => next.broken = Some(Broken::StaleCheckpoint),
-                (true, Ordering::Less) => next.broken = Some(Broken::PositionFell),
-                (true, _) => {}
-            }
-        }
-        accepted
-    }
-
-    fn arrives(&self, next: &mut World, n: usize) {
-        let Some(Request { lease, by, what }) = next.requests[n].take() else { return };
-        let lease = usize::from(lease);
-        match what {
-            What::Acquire => drop(next.write(lease, LeaseWrite::Acquire { by }, self.remembers())),
-            What::HandOver(to) => {
-                let position = Some(Ordering::Greater);
-                next.write(lease, LeaseWrite::HandOver { owner: by, to, position }, self.remembers());
-            }
-            What::Checkpoint | What::PassedCheckpoint | What::StaleCheckpoint => {
-                self.store_position(next, by, lease, what);
-            }
-            What::Claim(over) => drop(next.write(lease, LeaseWrite::Claim { by, over }, self.remembers())),
-        }
-    }
-
-    fn late_reply(&self, next: &mut World, w: usize, lease: usize) {
-        let late = std::mem::take(&mut next.slots[w].late[lease]);
-        let given_up = late == Hold::Current && next.leases[lease].given_up;
-        if next.slots[w].holds[lease] == Hold::No && (!given_up || self.has(Flaw::BelievesLateReplies)) {
-            next.slots[w].holds[lease] = late;
-        }
-    }
-}
-
-fn send(next: &mut World, request: Request) {
-    // Sorted, the empty places come first.
-    next.requests[0] = Some(request);
-    next.requests.sort_unstable();
 }
 
 impl Model for Protocol {
@@ -470,7 +359,11 @@ impl Model for Protocol {
         }
         if self.slots(world).filter(|(_, slot)| slot.running).count() < self.workers {
             let free = self.slots(world).find(|(_, slot)| slot.row == Row::Free);
-            actions.extend(free.map(|(n, _)| Action::Join(n)));
+            let joins = free
+                .into_iter()
+                .flat_map(|(worker, _)| [false, true].map(|slow| Action::Join { worker, slow }));
+            let possible = |join: &Action| self.differing || !matches!(join, Action::Join { slow: true, .. });
+            actions.extend(joins.filter(possible));
         }
         for (w, slot) in self.slots(world) {
             if slot.is_member() && (slot.silent || !slot.running || self.recovery.is_some()) {
@@ -489,6 +382,10 @@ impl Model for Protocol {
         }
         let seeks = if self.seeks { self.leases } else { 0 };
         actions.extend((0..seeks).map(|lease| Action::Seek(lease as u8)));
+        // An operator who takes a lease from a worker that uses it has to force that.
+        let free = |lease: &usize| world.leases[*lease].owner.is_none_or(|owner| world.is_dead(owner));
+        let unused = (0..seeks).filter(|lease| free(lease) && world.valid_holders(*lease) == 0);
+        actions.extend(unused.map(|lease| Action::Remake(lease as u8)));
         let requests = world.requests.iter().enumerate();
         actions.extend(requests.filter(|(_, r)| r.is_some()).map(|(n, _)| Action::Arrives(n as u8)));
     }
@@ -527,74 +424,5 @@ impl Model for Protocol {
                 world.slots.iter().any(|slot| matches!(slot.heartbeat, Beat::Applied(age) if age > 0))
             }),
         ]
-    }
-}
-
-impl Protocol {
-    /// One action, under the names that the workers have.
-    pub(crate) fn step(&self, world: &World, action: Action) -> Option<World> {
-        let mut next = *world;
-        match action {
-            Action::Tick(ahead) => return self.tick(world, ahead),
-            Action::Join(w) => self.join(&mut next, w),
-            Action::Leave(w) => next.slots[usize::from(w)].row = Row::Leaving,
-            Action::Crash(w) => next.end_process(usize::from(w)),
-            Action::Beat(w) => next.slots[usize::from(w)].heartbeat = Beat::Sent(0),
-            Action::BeatArrives(w) => {
-                let slot = &mut next.slots[usize::from(w)];
-                let Beat::Sent(age) = slot.heartbeat else { return None };
-                takes_effect(WorkerWrite::Beat, slot.row == Row::Dead, true).then_some(())?;
-                // Every watcher sees it at once: seen later, it only makes them wait longer.
-                slot.still = [0; SLOTS];
-                slot.silent &= self.has(Flaw::FenceWithoutBeat);
-                slot.heartbeat = Beat::Applied(age);
-            }
-            Action::BeatAnswered(w) => {
-                let slot = &mut next.slots[usize::from(w)];
-                let Beat::Applied(age) = std::mem::take(&mut slot.heartbeat) else { return None };
-                slot.valid = slot.valid.max(self.validity - age);
-            }
-            Action::BeatLost(w) => next.slots[usize::from(w)].heartbeat = Beat::Idle,
-            Action::BeatRefused(w) => next.end_process(usize::from(w)),
-            Action::Fence(w) => {
-                let fenced = next.slots[usize::from(w)].row == Row::Dead;
-                takes_effect(WorkerWrite::Fence, fenced, true).then(|| next.end_row(usize::from(w)))?;
-            }
-            Action::Acquire { worker, lease, fate } => {
-                self.acquire(&mut next, worker, lease.into(), fate);
-            }
-            Action::TakeUp { worker, lease, fate } => {
-                let slot = &mut next.slots[usize::from(worker)];
-                let belief = if fate == Fate::ReplyLate { &mut slot.late } else { &mut slot.holds };
-                belief[usize::from(lease)] = Hold::Current;
-            }
-            Action::LateReply { worker, lease } => self.late_reply(&mut next, worker.into(), lease.into()),
-            Action::Checkpoint { worker, lease, fate } => {
-                self.checkpoint(&mut next, worker, lease.into(), fate);
-            }
-            Action::HandOver { worker, lease, to, fate } => {
-                self.hand_over(&mut next, worker, lease.into(), to, fate);
-            }
-            Action::Notice { worker, lease } => {
-                self.give_up(&mut next, worker.into(), lease.into());
-            }
-            Action::Claim { worker, lease, fate } => {
-                let over = next.leases[usize::from(lease)].claim;
-                if fate == Fate::Delayed {
-                    send(&mut next, Request { lease, by: worker, what: What::Claim(over) });
-                } else {
-                    next.write(lease.into(), LeaseWrite::Claim { by: worker, over }, self.remembers());
-                }
-            }
-            Action::Unclaim { worker, lease } => {
-                next.write(lease.into(), LeaseWrite::Unclaim { by: worker }, self.remembers());
-            }
-            Action::Seek(lease) => {
-                next.write(lease.into(), LeaseWrite::Seek, self.remembers());
-                next.leases[usize::from(lease)].set_in_place = self.has(Flaw::SeekWithoutEpoch);
-            }
-            Action::Arrives(n) => self.arrives(&mut next, n.into()),
-        }
-        (next != *world).then_some(next)
     }
 }

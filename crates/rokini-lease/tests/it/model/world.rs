@@ -38,6 +38,12 @@ pub(crate) struct Slot {
     /// Ticks of its clock for which it is still valid.
     pub(crate) valid: u8,
     pub(crate) heartbeat: Beat,
+    /// The counter on its row is ahead of the one it knows: a beat took effect without an answer.
+    pub(crate) unseen: bool,
+    /// A beat that it has given up on may still arrive.
+    pub(crate) late_beat: bool,
+    /// Its failover time, and with it its validity, are one tick longer than those of others.
+    pub(crate) slow: bool,
     /// How far its clock is ahead of the slowest possible one.
     pub(crate) ahead: u8,
     /// Its beat has stood still for the failover time on the clock of some watcher, who may have sent a fence.
@@ -162,7 +168,7 @@ impl What {
 }
 
 impl Slot {
-    /// All of it but for how long it has stood still, in 20 bits.
+    /// All of it but for how long it has stood still, in 22 bits.
     fn code(&self) -> u64 {
         let mut bits = Bits(0);
         bits.push(2, self.row as u64).push(1, self.running.into()).push(2, self.valid.into());
@@ -172,6 +178,7 @@ impl Slot {
             Beat::Applied(age) => (2, age),
         };
         bits.push(2, beat).push(2, age.into()).push(1, self.ahead.into()).push(1, self.silent.into());
+        bits.push(1, self.unseen.into()).push(1, self.late_beat.into()).push(1, self.slow.into());
         for lease in 0..LEASES {
             bits.push(2, self.holds[lease] as u64).push(2, self.late[lease] as u64);
         }
@@ -219,6 +226,12 @@ impl World {
         true
     }
 
+    /// A lease is deleted and made anew: nobody has it, and its epochs go on above those it had.
+    pub(crate) fn remake(&mut self, lease: usize, remembers: Remembers) {
+        self.epoch_passed(lease, remembers);
+        self.leases[lease] = Lease::default();
+    }
+
     fn epoch_passed(&mut self, lease: usize, remembers: Remembers) {
         let row = self.leases[lease];
         (self.leases[lease].given_up, self.leases[lease].set_in_place) = (false, false);
@@ -245,7 +258,9 @@ impl World {
     /// The process of a worker ends; its row stays.
     pub(crate) fn end_process(&mut self, worker: usize) {
         // When its beat moved last is no matter any more: its death may be proven at any time.
-        self.slots[worker] = Slot { row: self.slots[worker].row, ..Slot::default() };
+        // Nor is a beat that is under way: it only makes others wait.
+        let Slot { row, slow, .. } = self.slots[worker];
+        self.slots[worker] = Slot { row, slow: slow && row != Row::Dead, ..Slot::default() };
         for slot in &mut self.slots {
             slot.still[worker] = 0;
         }
@@ -260,6 +275,7 @@ impl World {
     pub(crate) fn end_row(&mut self, worker: usize) {
         let slot = &mut self.slots[worker];
         (slot.row, slot.silent, slot.still) = (Row::Dead, false, [0; SLOTS]);
+        (slot.unseen, slot.late_beat) = (false, false);
         if matches!(slot.heartbeat, Beat::Sent(_)) {
             slot.heartbeat = Beat::Idle;
         }
@@ -343,7 +359,7 @@ impl World {
     }
 
     /// The whole state in a few words.
-    fn code(&self) -> [u64; 3] {
+    fn code(&self) -> [u64; 4] {
         let (mut ages, mut rest) = (Bits(0), Bits(0));
         for age in self.slots.iter().flat_map(|slot| slot.still) {
             ages.push(3, age.into());
@@ -360,7 +376,7 @@ impl World {
         }
         rest.push(2, self.broken.map_or(0, |broken| 1 + broken as u64));
         let [a, b, c, d] = self.slots.map(|slot| slot.code());
-        [a << 40 | b << 20 | c, ages.0, rest.0 << 20 | d]
+        [a << 22 | b, c << 22 | d, ages.0, rest.0]
     }
 
     /// Slot `n` becomes what slot `order[n]` was.
