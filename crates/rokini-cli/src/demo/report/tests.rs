@@ -164,7 +164,7 @@ fn what_broke_is_shown_in_detail() {
     assert_eq!(report(&proof, false).details, [""; 0], "only of a promise that broke");
     proof.findings.unexplained = 5;
     let expected = [
-        "3 records of shardId-000000000002 reached no handler; the oldest was put at 1.500 s.",
+        "3 records of shardId-000000000002 not done; the oldest was put at 1.500 s.",
         "customer-007/8 of shardId-000000000002 was handled by worker-1 (process 1) under epoch 2 at 2.500 s, after a later \
          record of its key.",
         "customer-007/9 of shardId-000000000002, and 4 more, was handled by worker-1 (process 1) under epoch 2 at 3.000 s, \
