@@ -87,17 +87,6 @@ impl SequenceNumber {
     pub fn padded(&self) -> String {
         format!("{self:0>width$}", width = Self::MAX_DIGITS)
     }
-
-    fn times_plus(self, factor: u64, addend: u64) -> Self {
-        let mut limbs = self.0;
-        let mut carry = u128::from(addend);
-        for limb in limbs.iter_mut().rev() {
-            carry += u128::from(*limb) * u128::from(factor);
-            *limb = carry as u64;
-            carry >>= 64;
-        }
-        Self(limbs)
-    }
 }
 
 /// Divides by [`CHUNK`] in place and returns the remainder.
@@ -111,10 +100,27 @@ fn divide_by_chunk(limbs: &mut [u64; 3]) -> u64 {
     rest
 }
 
+/// `a * b + c` where that has at most 192 bits, and `a` and `b` at most 107.
+#[inline]
+fn product_plus(a: u128, b: u128, c: u128) -> [u64; 3] {
+    let parts = |value: u128| (value >> 64, value & u128::from(u64::MAX));
+    let ((a_high, a_low), (b_high, b_low), (c_high, c_low)) = (parts(a), parts(b), parts(c));
+    let low = a_low * b_low + c_low;
+    let (carry, low) = parts(low);
+    let first = a_high * b_low;
+    let second = a_low * b_high;
+    let (first_high, first_low) = parts(first);
+    let (second_high, second_low) = parts(second);
+    let middle = first_low + second_low + carry + c_high;
+    let (carry, middle) = parts(middle);
+    let high = a_high * b_high + first_high + second_high + carry;
+    [high as u64, middle as u64, low as u64]
+}
+
 /// The number that eight ASCII digits say: neighbours become pairs, pairs fours, fours the eight.
-fn eight_digits(digits: &[u8]) -> u64 {
-    let bytes = digits.first_chunk().copied().unwrap_or_default();
-    let value = u64::from_le_bytes(bytes) & 0x0f0f_0f0f_0f0f_0f0f;
+#[inline]
+fn eight_digits(digits: [u8; 8]) -> u64 {
+    let value = u64::from_le_bytes(digits) & 0x0f0f_0f0f_0f0f_0f0f;
     let value = (value.wrapping_mul(2561) >> 8) & 0x00ff_00ff_00ff_00ff;
     let value = (value.wrapping_mul(6_553_601) >> 16) & 0x0000_ffff_0000_ffff;
     value.wrapping_mul(42_949_672_960_001) >> 32
@@ -130,24 +136,30 @@ impl FromStr for SequenceNumber {
     type Err = InvalidSequenceNumber;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.as_bytes();
+        Self::from_digits(text.as_bytes())
+            .ok_or_else(|| InvalidSequenceNumber { found: text.chars().take(80).collect() })
+    }
+}
+
+impl SequenceNumber {
+    /// The number that these ASCII digits say; `None` where they are none, too many, or something else.
+    #[must_use]
+    #[inline]
+    pub fn from_digits(digits: &[u8]) -> Option<Self> {
         if digits.is_empty() || digits.len() > Self::MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
-            return Err(InvalidSequenceNumber { found: text.chars().take(80).collect() });
+            return None;
         }
         // 57 digits always fit 192 bits. There is one number in each record, so eight digits are read at once.
         let (first, eights) = digits.split_at(digits.len() % 8);
         let first = first.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-        let mut number = Self([0, 0, first]);
-        let (pairs, last) = eights.as_chunks::<16>();
-        for pair in pairs {
-            let (high, low) = pair.split_at(8);
-            let part = eight_digits(high) * 100_000_000 + eight_digits(low);
-            number = number.times_plus(10_000_000_000_000_000, part);
-        }
-        if !last.is_empty() {
-            number = number.times_plus(100_000_000, eight_digits(last));
-        }
-        Ok(number)
+        let (eights, _) = eights.as_chunks::<8>();
+        // At most 31 digits, and at most 32 after them: either is an u128.
+        let (high, low) = eights.split_at(eights.len().min(3));
+        let joined = |sum: u128, eight: &[u8; 8]| sum * 100_000_000 + u128::from(eight_digits(*eight));
+        let high = high.iter().fold(u128::from(first), joined);
+        let low_value = low.iter().fold(0, joined);
+        let factor = [1, 100_000_000, 10_u128.pow(16), 10_u128.pow(24), 10_u128.pow(32)][low.len().min(4)];
+        Some(Self(product_plus(high, factor, low_value)))
     }
 }
 

@@ -111,5 +111,5 @@ impl Members {
 
 /// The number in a text of digits.
 pub(super) fn sequence_number(digits: &[u8]) -> Option<SequenceNumber> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    SequenceNumber::from_digits(digits)
 }

@@ -72,7 +72,7 @@ macro_rules! settings_table {
                 duration_within(200 * MILLISECOND, 60 * SECOND), set(Duration);
             /// Records asked for in one read, 1 to 10000 (Kinesis limit). Default 10000.
             MaxRecords = "max_records": max_records: u16 = 10_000, count_up_to(10_000), set(u16);
-            /// The encoding in which records are asked for: `auto` (CBOR, which costs a quarter of the processor time, and JSON
+            /// The encoding in which records are asked for: `auto` (CBOR, which takes about 0.6 of the processor time, and JSON
             /// where an endpoint does not take it, which is found out once, kept, and tried again after an hour), `cbor` or
             /// `json`. Default `auto`. An event tells when it changes.
             Wire = "wire": wire: Wire = Wire::Auto,

@@ -65,6 +65,7 @@ impl<'a> Cursor<'a> {
         Err(Fault { what, at: self.at })
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         match self.bytes[self.at..].get(..length) {
             Some(taken) => {
@@ -169,6 +170,15 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(super) fn text(&mut self) -> Result<&'a [u8], Fault> {
         let at = self.at;
+        // Names, and most texts: the length is in the first byte.
+        if let Some(first @ 0x60..=0x77) = self.bytes.get(at) {
+            self.at += 1;
+            return self.take(usize::from(first - 0x60));
+        }
+        if let Some([0x78, length, ..]) = self.bytes.get(at..) {
+            self.at += 2;
+            return self.take(usize::from(*length));
+        }
         match self.header()? {
             Header::Text(Some(length)) => self.take(length),
             Header::Text(None) => self.expected(at, IN_PIECES),
