@@ -68,6 +68,7 @@ impl FromStr for RowKey {
 /// With `serde` it is a map of one entry, the kind, and a row whose names, positions and states are text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "workers are few, and a row is read, taken apart and gone")]
 pub enum Row {
     /// The group's own row.
     Group(GroupRow),

@@ -25,6 +25,10 @@ pub enum RowWrite {
 
 /// What came of a write of one row.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an outcome is made, read and gone: it is never kept in numbers"
+)]
 pub enum RowOutcome {
     /// The row is stored.
     Stored {

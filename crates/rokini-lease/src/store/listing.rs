@@ -85,7 +85,7 @@ fn page(view: GroupView, from: Option<&PageToken>, count: usize) -> ListedPart {
     let past = |row: &Row| from.is_none_or(|from| row.key().to_string().as_str() > from.as_str());
     let mut rest = leases.chain(streams).chain(workers).filter(past).peekable();
     let rows: Vec<Row> = rest.by_ref().take(count.max(1)).collect();
-    let last = rest.peek().and(rows.last()).map(|row| PageToken::new(row.key().to_string()));
+    let last = rest.peek().and_then(|_| rows.last()).map(|row| PageToken::new(row.key().to_string()));
     let mut view: GroupView = rows.into_iter().collect();
     if from.is_none() {
         (view.group, view.unreadable) = (group, unreadable);

@@ -85,7 +85,7 @@ impl LeaseStore for MemoryStore {
                 let rest = (from.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
                 let mut rest = group.rows.range::<RowKey, _>(rest).peekable();
                 let page: Vec<(&RowKey, &Row)> = rest.by_ref().take((*rows).max(1) as usize).collect();
-                let last = rest.peek().and(page.last());
+                let last = rest.peek().and_then(|_| page.last());
                 let next = last.map(|(key, _)| PageToken::new(key.to_string()));
                 ListedPart { next, view: group.view(page.into_iter()) }
             }

@@ -61,7 +61,7 @@ impl FleetWatch {
             self.seen.insert(row.id.clone(), seen);
         }
         if !whole {
-            rows.iter().for_each(|row| drop(before.remove(&row.id)));
+            before.retain(|id, _| rows.iter().all(|row| row.id != *id));
             before.values_mut().for_each(|seen| seen.in_sight = false);
             self.seen.append(&mut before);
         }

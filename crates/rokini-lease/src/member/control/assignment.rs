@@ -91,11 +91,12 @@ fn steps(state: &MemberState, view: &GroupView, moves: &[Move], causes: ListingC
                 steps.push(Step::Unclaim(row));
             }
             Some(from) if to == state.me => steps.push(Step::Claim { row, from: from.clone(), to }),
-            Some(from) if *from == state.me && causes.place_unassigned || causes.balance_others => {
-                // What is on its way to somebody goes there first.
-                if row.claim.is_none() {
-                    steps.push(Step::Claim { row, from: from.clone(), to });
-                }
+            // What is on its way to somebody goes there first.
+            Some(from)
+                if row.claim.is_none()
+                    && (*from == state.me && causes.place_unassigned || causes.balance_others) =>
+            {
+                steps.push(Step::Claim { row, from: from.clone(), to });
             }
             _ => {}
         }

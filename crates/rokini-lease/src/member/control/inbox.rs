@@ -65,7 +65,7 @@ mod tests {
         let mut reads = 0;
         while let Some(due) = inbox.next_due() {
             now = due;
-            assert_eq!(inbox.due(now), [note.clone()]);
+            assert_eq!(inbox.due(now), std::slice::from_ref(&note));
             inbox.read(&note, false, now);
             reads += 1;
         }

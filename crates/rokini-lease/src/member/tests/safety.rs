@@ -128,7 +128,7 @@ async fn l4_a_suspended_machine_does_not_use_its_leases_when_it_wakes() {
     assert!(valid(&a));
 
     let validity = a.leases.values().next().unwrap().validity();
-    let wakes = tokio::spawn(async move { validity.until_invalid().await });
+    let wakes = TaskTracker::new().spawn(async move { validity.until_invalid().await });
     a.live(SECOND / 10).await;
     host.suspended_millis.fetch_add(60_000, Ordering::Relaxed);
     assert!(!valid(&a), "at once, before anything of it ran");
@@ -165,8 +165,8 @@ fn copy_of(worker: &Worker, store: &MemoryStore, clock: WallClock, seed: u64) ->
     let (state, events): (Arc<MemberState>, _) =
         MemberState::new(Arc::new(store.clone()), group(), id, config(), clock.clone(), begun);
     let calls = CallValues::new(clock, StdRng::seed_from_u64(seed));
-    tokio::spawn(heartbeat::run(Arc::clone(&state), calls));
-    tokio::spawn(control::run(Arc::clone(&state), StdRng::seed_from_u64(seed)));
+    TaskTracker::new().spawn(heartbeat::run(Arc::clone(&state), calls));
+    TaskTracker::new().spawn(control::run(Arc::clone(&state), StdRng::seed_from_u64(seed)));
     let events = MemberEvents::new(Arc::clone(&state), events);
     Worker { member: Member { state }, events, leases: BTreeMap::new(), fenced: false }
 }

@@ -305,6 +305,7 @@ impl StoredRow for Row {
 
 /// One item of a listing.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(super) enum Listed {
     Row(Row),
     Layout(LayoutRow),
