@@ -62,11 +62,6 @@ impl FleetKnowledge {
         self.with(|known| known.fenced.get(id).copied())
     }
 
-    /// Whether a live worker beside this one is known.
-    pub(super) fn has_others(&self, me: &WorkerId) -> bool {
-        self.rows().iter().any(|row| row.id != *me && row.state == WorkerState::Alive)
-    }
-
     /// How many workers without leases come before this one.
     pub(super) fn reserves_before(&self, me: &WorkerId) -> usize {
         let idle = |row: &&WorkerRow| row.state == WorkerState::Alive && row.load.leases == 0;

@@ -361,7 +361,7 @@ impl Lease {
             Some(to) => drop(notify(&self.state, to, Notification::Assigned(self.hold.key.clone())).await),
             // The claimer is gone: without it nobody would take the lease before the next regular reconciliation.
             None => {
-                self.state.left_unassigned();
+                self.state.left_unassigned(&self.hold.key);
                 self.state.request_reconcile();
             }
         }

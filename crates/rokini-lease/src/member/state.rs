@@ -24,8 +24,8 @@ use crate::clock::{ClockReading, WallClock};
 use crate::error::{LostCause, StoreError};
 use crate::pace::Pace;
 use crate::position::Position;
-use crate::row::{GroupRow, GroupView, LeaseRow, WorkerReport, WorkerRow, WorkerState};
-use crate::store::{LeaseStore, LeaseStoreExt};
+use crate::row::{GroupRow, GroupView, LeaseRow, Notification, WorkerReport, WorkerRow, WorkerState};
+use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
 use crate::update::WorkerUpdate;
 use crate::watch::ListingCauses;
@@ -63,8 +63,8 @@ pub(super) struct MemberState {
     /// Leases that this worker asked others for, and until when it waits for them.
     expected: Mutex<BTreeMap<LeaseKey, Instant>>,
     look_requested: Notify,
-    /// Whether leases were left to nobody in particular by this worker.
-    left_unassigned: AtomicBool,
+    /// A lease that this worker left to nobody in particular, of however many.
+    left_unassigned: Mutex<Option<LeaseKey>>,
     outage: AtomicBool,
     pub(super) outbox: Outbox,
     heartbeat_requested: Notify,
@@ -137,7 +137,7 @@ impl MemberState {
             health: HealthRecord::new(),
             expected: Mutex::default(),
             look_requested: Notify::new(),
-            left_unassigned: AtomicBool::default(),
+            left_unassigned: Mutex::default(),
             outage: AtomicBool::default(),
             outbox: Outbox::default(),
             heartbeat_requested: Notify::new(),
@@ -295,29 +295,36 @@ impl MemberState {
         self.look_requested.notified().await;
     }
 
-    /// Leases are left to nobody in particular.
-    pub(super) fn left_unassigned(&self) {
-        self.left_unassigned.store(true, Ordering::Relaxed);
+    /// This lease is left to nobody in particular.
+    pub(super) fn left_unassigned(&self, key: &LeaseKey) {
+        lock(&self.left_unassigned).get_or_insert_with(|| key.clone());
     }
 
-    /// What is held now is left behind.
+    /// What is held now is left behind, and what was given to this worker and not taken up.
     pub(super) fn note_leases_left(&self) {
-        if self.held_count() > 0 {
-            self.left_unassigned();
-        }
+        self.holds().iter().for_each(|hold| self.left_unassigned(&hold.key));
+        self.work
+            .take()
+            .notifications
+            .iter()
+            .filter_map(lease_given)
+            .for_each(|key| self.left_unassigned(key));
     }
 
-    /// Ends this worker's row: removes it, or, where leases are left behind, declares it dead, by which the others learn
-    /// that there is something to take.
+    /// Ends this worker's row. Where leases are left behind, somebody who lives is told to see to them.
     pub(super) async fn end_row(&self) -> Result<(), StoreError> {
-        if self.left_unassigned.load(Ordering::Relaxed) && self.fleet.has_others(&self.me) {
-            let Some(row) = self.store.worker(&self.group, &self.me).await? else { return Ok(()) };
-            let fence = WorkerUpdate::Fence { seen: row.heartbeat };
-            if self.store.update_worker(&self.group, &self.me, &fence).await?.is_applied() {
-                return Ok(());
-            }
+        if let Some(row) = self.store.worker(&self.group, &self.me).await? {
+            row.mailbox.iter().filter_map(lease_given).for_each(|key| self.left_unassigned(key));
         }
-        self.store.delete_worker(&self.group, &self.me).await
+        self.store.delete_worker(&self.group, &self.me).await?;
+        let Some(key) = lock(&self.left_unassigned).clone() else { return Ok(()) };
+        let workers = self.store.list(&self.group, Listing::Workers).await?.workers;
+        let others = workers.iter().filter(|row| row.state == WorkerState::Alive && row.id != self.me);
+        if let Some(other) = others.min_by_key(|row| row.load.leases) {
+            let tell = WorkerUpdate::Notify(Notification::Changed(key));
+            self.store.update_worker(&self.group, &other.id, &tell).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn emit(&self, event: StateEvent) {
@@ -584,6 +591,14 @@ impl MemberState {
         let row = fit.min_by(|a, b| (a.load.leases, &a.id).cmp(&(b.load.leases, &b.id)))?;
         row.load.leases += 1;
         Some(row.id.clone())
+    }
+}
+
+/// The lease that a notification says was moved to this worker.
+pub(super) fn lease_given(notification: &Notification) -> Option<&LeaseKey> {
+    match notification {
+        Notification::Assigned(key) => Some(key),
+        _ => None,
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::state::lease_given;
 use crate::row::Notification;
+use crate::types::LeaseKey;
 
 /// After these waits a row is read again; then it is given up, for listings to find.
 const AGAIN: [Duration; 5] = [
@@ -31,6 +33,11 @@ impl Inbox {
         for notification in notifications {
             self.0.insert(notification, Unread { due: now, tries: 0 });
         }
+    }
+
+    /// Leases that were moved to this worker and that it has not taken up.
+    pub(super) fn leases_given(&self) -> impl Iterator<Item = &LeaseKey> {
+        self.0.keys().filter_map(lease_given)
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {

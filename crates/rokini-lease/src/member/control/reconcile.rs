@@ -7,6 +7,7 @@ use super::super::acquire::take_up;
 use super::super::calls::pass_over_unreadable;
 use super::super::hold::Hold;
 use super::super::state::{MemberState, OwnRow};
+use super::super::watching::is_dead;
 use super::Control;
 use crate::error::{LostCause, StoreError};
 use crate::row::{GroupView, LeaseRow, Notification, WorkerState};
@@ -87,6 +88,15 @@ impl Control {
             Some(row) if row.owner.as_ref() == Some(&self.state.me) => take_up(&self.state, row).await,
             Some(row) if row.owner.is_none() => {
                 self.state.request_reconcile();
+                Ok(())
+            }
+            // Its owner may have left it behind.
+            Some(LeaseRow { owner: Some(owner), position, .. })
+                if matches!(notification, Notification::Changed(_)) && !position.is_shard_end() =>
+            {
+                if is_dead(self.state.store.worker(&self.state.group, &owner).await?.as_ref()) {
+                    self.state.request_reconcile();
+                }
                 Ok(())
             }
             _ => Ok(()),

@@ -122,3 +122,21 @@ async fn l2_a_worker_in_reserve_takes_over_as_fast_as_any_other() {
         assert!(b.member.heartbeats().stored - beats >= 14 && !b.fenced);
     }
 }
+
+/// A lease is given to a worker that begins to leave before it takes it up.
+#[tokio::test(start_paused = true)]
+async fn l2_a_lease_given_to_one_that_leaves_too_is_taken_by_the_third() {
+    let store = store_with(9).await;
+    let mut workers = Vec::new();
+    for name in ["a", "b", "c"] {
+        workers.push(Worker::join(&store, name).await.unwrap());
+        live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 4 * SECOND).await;
+    }
+    assert_eq!(counts_of(&workers), [3, 3, 3]);
+    let mut c = workers.pop().unwrap();
+    for worker in workers {
+        worker.leave().await;
+    }
+    c.live(5 * SECOND).await;
+    assert_eq!(c.leases.len(), 9);
+}
