@@ -8,7 +8,7 @@ use std::time::Duration;
 use rokini_history::{Cause, Excuse, Process};
 
 use crate::faults::StorePath;
-use crate::recorder::{Millis, ShardRef};
+use crate::shard_ref::{Millis, ShardRef};
 
 /// How long after the failover time the others may take to hold what a dead worker had: the look, the fence, the
 /// listing, the acquisition, and the back-offs between them.

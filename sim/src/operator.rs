@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Check;
 use crate::incidents;
-use crate::recorder::ShardRef;
+use crate::shard_ref::ShardRef;
 use crate::stream::model::BEGINNING_MILLIS;
 use crate::world::World;
 

@@ -1,50 +1,19 @@
 //! What everybody in a run reports to: the history, the log, and which handler calls run.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rokini::{Handle, ShardContext, ShardState};
 use rokini_history::{CallEnd, CallId, Delivery, Findings, History, Hold, Observed, Place, Process, Put};
-use rokini_lease::{LeaseKey, LeaseRow, Position, Progress, SequenceNumber, WorkerId};
+use rokini_lease::{LeaseRow, Position, Progress, SequenceNumber, WorkerId};
 use tokio::time::Instant;
 
 use crate::check::{Check, Violation};
 use crate::incidents::{Incidents, Trouble};
+use crate::shard_ref::{Millis, ShardRef};
 use crate::stream::model::BEGINNING_MILLIS;
-
-/// Milliseconds since the beginning of the run.
-pub(crate) type Millis = u64;
-
-/// A shard of one of the streams of a run.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardRef {
-    /// Which stream.
-    pub stream: usize,
-    /// Which shard of it.
-    pub shard: String,
-}
-
-impl fmt::Display for ShardRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.stream, self.shard.trim_start_matches("shardId-0000000"))
-    }
-}
-
-impl ShardRef {
-    /// The shard of a lease: streams are called `orders-0` and so on.
-    pub(crate) fn of(key: &LeaseKey) -> Option<Self> {
-        let (name, _) = key.stream.as_str().split_once('@')?;
-        let stream = name.strip_prefix("orders-")?.parse().ok()?;
-        Some(Self { stream, shard: key.shard.to_string() })
-    }
-
-    /// What the history calls it.
-    pub(crate) fn name(&self) -> Arc<str> {
-        self.to_string().into()
-    }
-}
 
 /// Shared by everybody in a run.
 #[derive(Debug, Clone)]

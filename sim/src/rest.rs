@@ -10,7 +10,7 @@ use tokio::runtime;
 use tokio::time::{Instant, sleep};
 
 use crate::check::Check;
-use crate::recorder::ShardRef;
+use crate::shard_ref::ShardRef;
 use crate::worker::WorkerSpec;
 use crate::world::{Summary, World};
 

@@ -26,7 +26,8 @@ use crate::checked_store::CheckedStore;
 use crate::faults::StorePath;
 use crate::gated_store::{GatedStore, StoreBug};
 use crate::process_gate::ProcessGate;
-use crate::recorder::{OpenCall, Recorder, ShardRef};
+use crate::recorder::{OpenCall, Recorder};
+use crate::shard_ref::ShardRef;
 use crate::stream::link::{Link, ReaderBug};
 use crate::stream::model::{BEGINNING_MILLIS, SimStream};
 

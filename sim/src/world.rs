@@ -17,7 +17,8 @@ use crate::checked_store::CheckedStore;
 use crate::faults::StorePath;
 use crate::incidents::{Incidents, Scope, Trouble};
 use crate::process_gate::CrashPoint;
-use crate::recorder::{Recorder, ShardRef};
+use crate::recorder::Recorder;
+use crate::shard_ref::ShardRef;
 use crate::stream::model::{ListingFault, ShardFault, SimStream, StreamProfile};
 use crate::worker::{SimWorker, Ways, WorkerContext, WorkerSpec};
 

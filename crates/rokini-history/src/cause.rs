@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use crate::record::{CallEnd, CallId, Hold, Process};
 
+/// A span of time, both ends included.
+pub(crate) type Span = (Duration, Duration);
+
 /// Repetitions by the same two holds within this time are kept as one.
 const TOGETHER: Duration = Duration::from_secs(2);
 /// How many of the latest repetitions another one may join: several shards are repeated at once.

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use rokini_types::SequenceNumber;
 
-use crate::cause::{Excuse, Repeat, Repeats};
+use crate::cause::{Excuse, Repeat, Repeats, Span};
 use crate::findings::{DETAILS, Disorder, Findings, PassedOver, StaleCall};
-use crate::judge::Span;
 use crate::order::{CERTAIN, Order};
 use crate::record::{CallEnd, CallId, Delivery, Hold, Observed, Place, Process, Put};
 

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cause::Span;
 use crate::findings::{DETAILS, Findings, LeftBehind};
 use crate::history::{History, Record};
 use crate::record::Hold;
-
-/// A span of time, both ends included.
-pub(crate) type Span = (Duration, Duration);
 
 impl History {
     /// What is proven so far.
