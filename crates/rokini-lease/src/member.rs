@@ -127,7 +127,7 @@ impl Member {
     pub async fn leave(&self, deadline: Instant) {
         self.begin_leave();
         self.state.note_leases_left();
-        self.state.stop(LostCause::Stopped);
+        self.stop();
         let remove = async {
             while let Err(error) = self.state.end_row().await {
                 tracing::debug!(error = %error, "could not remove the worker row, trying again");
@@ -137,6 +137,12 @@ impl Member {
         if tokio::time::timeout_at(deadline, remove).await.is_err() {
             tracing::warn!(worker = %self.state.me, "the worker row could not be removed in time");
         }
+    }
+
+    /// Ends the heartbeat and loses every lease, at once. Writes nothing: the others take this worker for dead in time.
+    pub fn stop(&self) {
+        self.begin_leave();
+        self.state.stop(LostCause::Stopped);
     }
 
     /// The rows of the workers as this one's looks showed them last, in the order of their ids: in a fleet of up to 12 at

@@ -19,6 +19,10 @@ use crate::events::table::EventKind;
 use crate::types::backoff::{COORDINATION, Retry};
 use crate::types::error::Error;
 
+/// Audit intervals in which the workers without duty ask once for the description of a stream. The retention seldom
+/// changes, and before records are called lost it is asked for anyway.
+const EXTRA_LOOK: usize = 8;
+
 /// What all syncers of a worker share.
 #[derive(Debug, Clone)]
 pub(crate) struct ShardSyncers {
@@ -102,10 +106,10 @@ impl ShardSyncer {
     }
 
     /// Whether a worker without duty asks for the stream's description, so that it learns of another retention. In a fleet
-    /// of any size that is one more call in an interval.
+    /// of any size that is one more call in [`EXTRA_LOOK`] intervals.
     fn looks_now(&mut self) -> bool {
         let alive = self.shared.member.snapshot().workers.len();
-        self.rng.random_range(0..alive.max(1)) == 0
+        self.rng.random_range(0..alive.max(1) * EXTRA_LOOK) == 0
     }
 
     /// Notes the holes in this worker's own listing. A listing may lag, so only what it shows twice counts.

@@ -334,7 +334,7 @@ fn t3_settings_that_contradict_or_have_no_effect_are_errors() {
 fn t3_values_out_of_bounds_are_errors_where_they_are_given() {
     for (key, text, expected) in [
         (ConfigKey::Failover, "999ms", "expected at least `1s`: a duration"),
-        (ConfigKey::Heartbeat, "99ms", "expected at least `100ms`: a duration"),
+        (ConfigKey::Heartbeat, "99ms", "expected `auto`, or at least `100ms`: a duration"),
         (ConfigKey::PollFloor, "199ms", "expected at least `200ms`: a duration"),
         (ConfigKey::PollCeiling, "61s", "expected `200ms` to `1m`: a duration"),
         (ConfigKey::AuditInterval, "0s", "expected at least `1s`: a duration"),

@@ -111,8 +111,7 @@ struct FinishOnDrop<'a>(&'a Control);
 impl Drop for FinishOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(member) = self.0.worker.member() {
-            // Its first step, without an await, ends heartbeats and validity.
-            let _ = member.leave(Instant::now()).now_or_never();
+            member.stop();
         }
         self.0.finished(ShutdownReport::default());
     }

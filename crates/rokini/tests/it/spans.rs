@@ -2,7 +2,7 @@
 //! subscriber that comes while it is worked out elsewhere may be left out.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rokini::lease::MemoryStore;
 use tracing::field::{Field, Visit};
@@ -88,13 +88,15 @@ fn child_collects_spans() {
     let _guard = tracing::subscriber::set_default(collected.clone());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let epoch = Arc::new(OnceLock::new());
     runtime.block_on(async {
         let (stream, log) = (Stream::new(1), Log::default());
         stream.put_all(0, &["a", "b", "c"]);
         let builder = builder(&stream, MemoryStore::new(), "w").for_each_batch({
-            let log = log.clone();
+            let (log, epoch) = (log.clone(), Arc::clone(&epoch));
             move |batch| {
                 log.add(&batch);
+                assert_eq!(*epoch.get_or_init(|| batch.epoch()), batch.epoch());
                 async move {
                     assert!(!batch.span().is_disabled());
                     tracing::info!("in the handler");
@@ -120,7 +122,7 @@ fn child_collects_spans() {
         ("messaging.consumer.group.name", "g"),
         ("messaging.client.id", "w"),
         ("messaging.batch.message_count", "3"),
-        ("rokini.epoch", "1"),
+        ("rokini.epoch", &epoch.get().unwrap().to_string()),
         ("rokini.attempt", "1"),
         ("rokini.sequence.first", "1"),
         ("rokini.sequence.last", "3"),
