@@ -10,7 +10,7 @@ use super::heartbeat::CallValues;
 use crate::clock::ClockReading;
 use crate::error::StoreError;
 use crate::process::ProcessIdentity;
-use crate::row::{WorkerRow, WorkerState};
+use crate::row::{Notification, WorkerRow, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::{GroupId, Incarnation, WorkerId, WorkerName};
 use crate::update::WorkerUpdate;
@@ -155,6 +155,11 @@ async fn wait_for_death(
             namesake.row = row;
             if namesake.moves >= HEARTBEATS_TO_PROVE_ALIVE {
                 return Err(duplicate(group, &namesake.row));
+            }
+            if namesake.row.mailbox.is_empty() {
+                // Whoever lives answers with a heartbeat as soon as it looks, long before the next one is due.
+                let ask = WorkerUpdate::Notify(Notification::GroupChanged);
+                store.update_worker(group, &namesake.row.id, &ask).await?;
             }
             if namesake.silent_since.elapsed() < silence(&namesake.row, config)
                 || !fence(store, group, &namesake.row).await?

@@ -126,14 +126,18 @@ impl Watching {
         self.block.learn(look, rows, now);
         self.watch.observe(rows, whole, now);
         state.fleet.saw(look, rows, now);
-        if let Some(mailbox) = rows.iter().find(|row| row.id == state.me).map(|row| &row.mailbox)
-            && !mailbox.is_empty()
-        {
-            // Its reply brings them, and takes them out.
-            state.request_heartbeat();
-            if mailbox.contains(&Notification::GroupChanged) {
-                self.block.look_around();
+        match rows.iter().find(|row| row.id == state.me) {
+            Some(mine) if !mine.mailbox.is_empty() => {
+                // Its reply brings them, and takes them out.
+                state.request_heartbeat();
+                if mine.mailbox.contains(&Notification::GroupChanged) {
+                    self.block.look_around();
+                }
             }
+            Some(mine) if mine.state != WorkerState::Fenced => {}
+            // Declared dead, it seems, and in reserve it would be long until a heartbeat says so.
+            _ if state.fleet.is_in_reserve() => state.request_heartbeat(),
+            _ => {}
         }
         self.unfinished.observe(&state.me, rows, whole, pace, now);
         if self.unfinished.is_due(now) {
