@@ -3,10 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
-use rokini::Record;
+use rokini::{Record, format_time};
 use serde::Serialize;
-
-use crate::text::time;
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -88,7 +86,7 @@ fn json(record: &Record, origin: Origin<'_>, to: &mut Vec<u8>) {
         sequence: record.sequence_number.to_string(),
         sub_sequence: record.sub_sequence_number,
         key: record.partition_key(),
-        arrival: time(record.arrival_millis),
+        arrival: format_time(record.arrival_millis),
         data,
         data_base64: data.is_none().then(|| STANDARD.encode(record.data())),
     };

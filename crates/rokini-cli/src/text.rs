@@ -1,9 +1,7 @@
-//! Words, lists and times in sentences.
+//! Words, lists and spans of time in sentences.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-
-use rokini::StartPosition;
 
 /// A number of things with its noun: `1 shard`, `2 shards`.
 pub(crate) fn count(number: impl Display, noun: &str) -> String {
@@ -40,14 +38,6 @@ pub(crate) fn span(millis: u64) -> String {
     }
 }
 
-/// A time as `2026-01-31T12:00:00.000Z`, from milliseconds since the Unix epoch: with all its digits, so that times line up.
-pub(crate) fn time(millis: u64) -> String {
-    let text = StartPosition::AtTimestamp(millis).to_string();
-    let text = text.trim_end_matches('Z');
-    let (second, fraction) = text.split_once('.').unwrap_or((text, ""));
-    format!("{second}.{fraction:0<3}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,19 +68,6 @@ mod tests {
             (900_000_000, "10d"),
         ] {
             assert_eq!(span(millis), shown);
-        }
-    }
-
-    #[test]
-    fn times() {
-        for (millis, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (1_709_251_200_000, "2024-03-01T00:00:00.000Z"),
-            (4_102_444_799_001, "2099-12-31T23:59:59.001Z"),
-        ] {
-            assert_eq!(time(millis), text);
         }
     }
 }

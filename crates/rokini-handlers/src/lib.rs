@@ -11,7 +11,6 @@ mod multilang;
 mod output;
 mod pause;
 mod pool;
-mod rfc3339;
 mod settings;
 
 pub use batch_event::kinesis_event::EventSource;

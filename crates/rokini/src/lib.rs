@@ -52,6 +52,7 @@ pub use config::{
 };
 pub use types::dead_letter_target::DeadLetterTarget;
 pub use types::duration::parse_duration;
+pub use types::rfc3339::format_time;
 pub use types::start_position::StartPosition;
 pub use types::stream_ref::StreamRef;
 

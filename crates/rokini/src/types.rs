@@ -9,7 +9,7 @@ pub(crate) mod log_limiter;
 pub(crate) mod named;
 pub(crate) mod phase;
 pub(crate) mod record;
-mod rfc3339;
+pub(crate) mod rfc3339;
 pub(crate) mod shard_state;
 pub(crate) mod stall;
 pub(crate) mod start_position;

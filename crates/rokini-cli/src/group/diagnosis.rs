@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use rokini::format_time;
 use rokini::lease::{GroupView, LeaseKey, LeaseRow, StreamId, WorkerId};
 use serde::Serialize;
 
 use super::liveness::Liveness;
 use super::observe::Observations;
 use super::shard_lag::ShardLag;
-use crate::text::{span, time};
+use crate::text::span;
 
 /// A shard is behind when its oldest record that is not done is older than this, and stuck when nothing was stored for as
 /// long.
@@ -108,7 +109,7 @@ impl DiagnosisInput<'_> {
         }
         if let Some(at) = self.view.group.paused_at {
             return ShardDiagnosis::of(ShardState::Paused)
-                .why(format!("the group was paused at {}", time(at)))
+                .why(format!("the group was paused at {}", format_time(at)))
                 .next(format!("`rokini group resume {group}`"));
         }
         if lease.paused {

@@ -1,13 +1,13 @@
 //! `rokini group list`: the groups of a lease table.
 
 use futures::{StreamExt, TryStreamExt, stream};
+use rokini::format_time;
 use rokini::lease::{GroupId, Listing, WorkerState};
 use serde::Serialize;
 
 use super::group_handle::TableArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::text::time;
 use crate::text_table::TextTable;
 
 /// Groups listed at a time.
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
                 leases: view.leases.len(),
                 free: unfinished.filter(|row| row.owner.is_none()).count(),
                 ended: view.leases.iter().filter(|row| row.position.is_shard_end()).count(),
-                paused_at: view.group.paused_at.map(time),
+                paused_at: view.group.paused_at.map(format_time),
             })
         }
     });

@@ -1,7 +1,7 @@
 //! `rokini group seek` and `undo`.
 
-use rokini::StartPosition;
 use rokini::lease::{LeaseRow, Position, Scope, SeekReport, StreamRow};
+use rokini::{StartPosition, format_time};
 use serde::Serialize;
 
 use super::confirm::confirm;
@@ -12,7 +12,7 @@ use crate::args::STARTS;
 use crate::aws::Service;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::text::{count, time};
+use crate::text::count;
 use crate::text_table::TextTable;
 
 /// Set the position of a group, or of some of its shards
@@ -216,7 +216,7 @@ fn text(report: &SeekReport, colors: bool) -> String {
 /// A position for people: with its time as text, or the last digits of its sequence number.
 fn readable(position: &Position) -> String {
     match position {
-        Position::AtTimestamp(millis) => time(*millis),
+        Position::AtTimestamp(millis) => format_time(*millis),
         other => shortened(&other.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! `rokini group show`: the workers and leases of a group.
 
+use rokini::format_time;
 use rokini::lease::{LeaseKey, LeaseRow, StreamRow, WorkerRow};
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use super::observe::{Observations, observe};
 use super::shard_lag::ShardLag;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::text::{span, time};
+use crate::text::span;
 use crate::text_table::TextTable;
 
 /// Show everything about a group: shard, owner, epoch, position, lag, state, and why it does not move
@@ -134,7 +135,7 @@ impl Lease {
             claim: row.claim.as_ref().map(ToString::to_string),
             parents: row.parents.iter().map(ToString::to_string).collect(),
             children: row.children.iter().map(ToString::to_string).collect(),
-            checkpointed_at: row.checkpointed_at.map(time),
+            checkpointed_at: row.checkpointed_at.map(format_time),
             checkpointed_millis: row.checkpointed_at,
             state: diagnosis.state,
             why: diagnosis.why,
@@ -166,7 +167,7 @@ impl Group {
         Self {
             group: handle.group.to_string(),
             table: handle.table.config.table.clone(),
-            paused_at: view.group.paused_at.map(time),
+            paused_at: view.group.paused_at.map(format_time),
             streams: streams.collect(),
             workers: view.workers.iter().map(|row| Worker::new(row, &view.leases, liveness(row))).collect(),
             leases: leases

@@ -4,12 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::HeaderName;
-use rokini::{Batch, Record};
+use rokini::{Batch, Record, format_time};
 use serde_json::{Map, Value, json};
 
 use super::push::{HttpFormat, Push};
 use crate::batch_event::kinesis_event::{EventSource, LARGEST_EVENT};
-use crate::rfc3339::rfc3339;
 
 const TYPE: &str = "aws.kinesis.record";
 
@@ -28,7 +27,7 @@ fn attributes(batch: &Batch, record: &Record, source: &EventSource) -> Vec<(&'st
         ("source", source.stream_arn.clone()),
         ("type", TYPE.to_owned()),
         ("subject", shard.to_string()),
-        ("time", rfc3339(record.arrival_millis)),
+        ("time", format_time(record.arrival_millis)),
         ("datacontenttype", content_type(record.data()).to_owned()),
     ];
     if let Some(key) = record.partition_key() {

@@ -2,10 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rokini::{Batch, Record};
+use rokini::{Batch, Record, format_time};
 use serde::{Deserialize, Serialize};
-
-use crate::rfc3339::rfc3339;
 
 #[derive(Serialize)]
 struct RecordLine<'a> {
@@ -33,7 +31,7 @@ pub(super) fn write_record(token: u64, record: &Record, batch: &Batch, to: &mut 
         sequence: record.sequence_number.to_string(),
         sub_sequence: record.sub_sequence_number,
         key: record.partition_key(),
-        arrival: rfc3339(record.arrival_millis),
+        arrival: format_time(record.arrival_millis),
         attempt: batch.attempt(),
         data,
         data_base64: data.is_none().then(|| STANDARD.encode(record.data())),

@@ -14,6 +14,16 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
     u64::try_from(time.unix_timestamp_nanos().div_euclid(NANOS_PER_MILLI)).ok()
 }
 
+/// Milliseconds since the Unix epoch as RFC 3339 in UTC with all digits, such as `2026-01-31T12:00:00.000Z`, so that times
+/// line up. Beyond the year 9999 the bare number of milliseconds.
+#[must_use]
+pub fn format_time(millis: u64) -> String {
+    let text = text(millis);
+    let Some(time) = text.strip_suffix('Z') else { return text };
+    let (second, fraction) = time.split_once('.').unwrap_or((time, ""));
+    format!("{second}.{fraction:0<3}Z")
+}
+
 /// A time for people. Beyond the year 9999 the bare number of milliseconds.
 pub(crate) fn text(millis: u64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * NANOS_PER_MILLI);
@@ -89,5 +99,24 @@ mod tests {
         assert_eq!(text(253_402_300_799_999), "9999-12-31T23:59:59.999Z");
         assert_eq!(text(253_402_300_800_000), "253402300800000");
         assert_eq!(text(u64::MAX), u64::MAX.to_string());
+    }
+}
+
+#[cfg(test)]
+mod format_tests {
+    use super::*;
+
+    #[test]
+    fn times_have_all_their_digits() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_700_000_000_120, "2023-11-14T22:13:20.120Z"),
+            (4_102_444_799_001, "2099-12-31T23:59:59.001Z"),
+            (u64::MAX, "18446744073709551615"),
+        ] {
+            assert_eq!(format_time(millis), text);
+        }
     }
 }
