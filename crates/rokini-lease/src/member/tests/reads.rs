@@ -123,6 +123,28 @@ async fn l2_a_worker_in_reserve_takes_over_as_fast_as_any_other() {
     }
 }
 
+/// It was cut off while it was asked for something, and by the time its way is whole again nothing is asked of it any more.
+#[tokio::test(start_paused = true)]
+async fn c2_a_worker_in_reserve_that_was_declared_dead_learns_so_with_its_next_look() {
+    for removed in [false, true] {
+        let store = store_with(1).await;
+        let mut a = Worker::join(&store, "a").await.unwrap();
+        a.live(SECOND).await;
+        let mut b = Worker::join(&store, "b").await.unwrap();
+        live_all(&mut [&mut a, &mut b], 60 * SECOND).await;
+        let row = store.worker(&group(), b.member.id()).await.unwrap().unwrap();
+        assert!(row.report.interval > 60 * SECOND && !b.fenced, "it is in reserve");
+        if removed {
+            store.delete_worker(&group(), &row.id).await.unwrap();
+        } else {
+            let fence = WorkerUpdate::Fence { seen: row.heartbeat };
+            store.update_worker(&group(), &row.id, &fence).await.unwrap();
+        }
+        live_all(&mut [&mut a, &mut b], 5 * SECOND).await;
+        assert!(b.fenced, "removed {removed}");
+    }
+}
+
 /// A lease is given to a worker that begins to leave before it takes it up.
 #[tokio::test(start_paused = true)]
 async fn l2_a_lease_given_to_one_that_leaves_too_is_taken_by_the_third() {
