@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::config::MemberConfig;
 use super::heartbeat::CallValues;
 use crate::clock::ClockReading;
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::process::ProcessIdentity;
 use crate::row::{Notification, WorkerRow, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
@@ -97,9 +97,12 @@ fn steps_back(me: &WorkerId, namesakes: &[WorkerRow]) -> bool {
 /// Whether the row is there by this insert.
 async fn insert(store: &dyn LeaseStore, group: &GroupId, row: &WorkerRow) -> Result<bool, StoreError> {
     match store.insert_worker(group, row).await {
-        Err(error) if error.is_ambiguous() => match store.worker(group, &row.id).await? {
-            Some(found) => Ok(found.call == row.call),
-            None => Err(error),
+        Err(error) if error.is_ambiguous() => match store.worker(group, &row.id).await {
+            Ok(Some(found)) => Ok(found.call == row.call),
+            Ok(None) => Err(error),
+            // Whatever it is, it is not this worker's: another incarnation has a row of its own.
+            Err(unreadable) if unreadable.kind() == StoreErrorKind::InvalidRow => Ok(false),
+            Err(error) => Err(error),
         },
         Ok(WriteOutcome::Refused { current: Some(found) }) => Ok(found.call == row.call),
         outcome => outcome.map(|outcome| outcome.is_applied()),
@@ -177,7 +180,12 @@ async fn unless_dead(
     group: &GroupId,
     id: &WorkerId,
 ) -> Result<Option<WorkerRow>, StoreError> {
-    Ok(store.worker(group, id).await?.filter(|row| row.state != WorkerState::Fenced))
+    match store.worker(group, id).await {
+        Ok(row) => Ok(row.filter(|row| row.state != WorkerState::Fenced)),
+        // As in a listing, which passes over it: it proves nothing, and must not keep a worker from starting.
+        Err(error) if error.kind() == StoreErrorKind::InvalidRow => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// How long a namesake must be silent before it may be fenced.

@@ -94,3 +94,22 @@ async fn c15_a_worker_that_cannot_be_read_keeps_its_leases_and_costs_no_storm() 
     assert_eq!((owned, before[3]), (kept.len(), kept.len()), "what it has stays with it");
     std::mem::forget(kept);
 }
+
+/// Its predecessor's row is damaged while a restart waits for that one's death.
+#[tokio::test(start_paused = true)]
+async fn c15_a_predecessor_that_cannot_be_read_does_not_keep_a_worker_from_starting() {
+    let store = store_with(3).await;
+    let mut first = Worker::join(&store, "w").await.unwrap();
+    first.live(10 * SECOND).await;
+    let id = first.member.id().clone();
+    first.die();
+    let joining = Worker::join(&store, "w");
+    let damage = async {
+        sleep(2 * SECOND).await;
+        store.damage(&group(), &RowKey::Worker(id), true);
+    };
+    let (joined, ()) = tokio::join!(joining, damage);
+    let mut second = joined.unwrap();
+    second.live(10 * SECOND).await;
+    assert!(second.member.is_valid() && !second.fenced);
+}
