@@ -303,18 +303,18 @@ impl MemberState {
     /// What is held now is left behind, and what was given to this worker and not taken up.
     pub(super) fn note_leases_left(&self) {
         self.holds().iter().for_each(|hold| self.left_unassigned(&hold.key));
-        self.work
-            .take()
-            .notifications
-            .iter()
-            .filter_map(lease_given)
-            .for_each(|key| self.left_unassigned(key));
+        for key in self.work.take().notifications.iter().filter_map(Notification::lease_given) {
+            self.left_unassigned(key);
+        }
     }
 
     /// Ends this worker's row. Where leases are left behind, somebody who lives is told to see to them.
     pub(super) async fn end_row(&self) -> Result<(), StoreError> {
         if let Some(row) = self.store.worker(&self.group, &self.me).await? {
-            row.mailbox.iter().filter_map(lease_given).for_each(|key| self.left_unassigned(key));
+            row.mailbox
+                .iter()
+                .filter_map(Notification::lease_given)
+                .for_each(|key| self.left_unassigned(key));
         }
         self.store.delete_worker(&self.group, &self.me).await?;
         let Some(key) = lock(&self.left_unassigned).clone() else { return Ok(()) };
@@ -591,14 +591,6 @@ impl MemberState {
         let row = fit.min_by(|a, b| (a.load.leases, &a.id).cmp(&(b.load.leases, &b.id)))?;
         row.load.leases += 1;
         Some(row.id.clone())
-    }
-}
-
-/// The lease that a notification says was moved to this worker.
-pub(super) fn lease_given(notification: &Notification) -> Option<&LeaseKey> {
-    match notification {
-        Notification::Assigned(key) => Some(key),
-        _ => None,
     }
 }
 

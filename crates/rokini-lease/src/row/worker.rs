@@ -37,6 +37,16 @@ pub enum Notification {
     GroupChanged,
 }
 
+impl Notification {
+    /// The lease that was moved to the worker, if this says so.
+    pub(crate) fn lease_given(&self) -> Option<&LeaseKey> {
+        match self {
+            Self::Assigned(key) => Some(key),
+            _ => None,
+        }
+    }
+}
+
 /// How much a worker carries, for those who place leases.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct WorkerLoad {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::state::lease_given;
 use crate::row::Notification;
 use crate::types::LeaseKey;
 
@@ -37,7 +36,7 @@ impl Inbox {
 
     /// Leases that were moved to this worker and that it has not taken up.
     pub(super) fn leases_given(&self) -> impl Iterator<Item = &LeaseKey> {
-        self.0.keys().filter_map(lease_given)
+        self.0.keys().filter_map(Notification::lease_given)
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
