@@ -18,6 +18,7 @@ mod retire;
 mod row;
 mod skipped;
 mod store;
+mod supervise;
 mod text;
 mod types;
 mod update;
@@ -52,6 +53,7 @@ pub use store::{
     BillingMode, CountingStore, Counts, FaultTarget, FaultyStore, LeaseStore, LeaseStoreExt, ListedPart,
     Listing, ListingPart, MemoryStore, StoreFault, StoreOperation,
 };
+pub use supervise::{panic_message, supervise};
 pub use types::{
     Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, PageToken, ShardId, StreamId,
     WorkerId, WorkerName,

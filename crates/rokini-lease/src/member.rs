@@ -28,6 +28,7 @@ mod fleet;
 mod heartbeat;
 mod heartbeat_stats;
 mod hold;
+mod hold_table;
 mod join;
 mod lease;
 mod outbox;
@@ -79,9 +80,9 @@ impl Member {
         let mut calls = heartbeat::CallValues::new(clock.clone(), StdRng::from_rng(&mut rng));
         let joined = join::join(&*store, &group, &name, &config, &mut calls, &mut rng).await?;
         let (state, events) = MemberState::new(store, group, joined.me, config, clock, joined.begun);
-        tracker.spawn(heartbeat::run(Arc::clone(&state), calls));
-        tracker.spawn(watching::run(Arc::clone(&state)));
-        tracker.spawn(control::run(Arc::clone(&state), rng));
+        tracker.spawn(heartbeat::supervised(Arc::clone(&state), calls));
+        tracker.spawn(watching::supervised(Arc::clone(&state)));
+        tracker.spawn(control::supervised(Arc::clone(&state), rng));
         let events = MemberEvents::new(Arc::clone(&state), events);
         Ok((Self { state }, events))
     }

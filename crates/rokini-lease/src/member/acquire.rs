@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::calls::{notify, tell, update_lease};
-use super::state::{MemberState, OwnRow};
+use super::hold_table::OwnRow;
+use super::state::MemberState;
 use crate::error::StoreError;
 use crate::position::Position;
 use crate::row::{LeaseRow, Notification};

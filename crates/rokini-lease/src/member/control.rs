@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::Rng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::evidence::Evidence;
@@ -17,6 +17,7 @@ use crate::error::StoreError;
 use crate::pace::PAGE_ROWS;
 use crate::row::{GroupView, Notification, UnreadableRow};
 use crate::store::{LeaseStore, Listing, ListingPart};
+use crate::supervise::supervise;
 use crate::types::LeaseKey;
 use crate::watch::{ListingCauses, ListingSchedule};
 
@@ -33,7 +34,16 @@ const OWN_REST: Duration = Duration::from_millis(200);
 /// Between two tries to send what could not be sent.
 const OUTBOX_REST: Duration = Duration::from_millis(500);
 
-pub(super) async fn run(state: Arc<MemberState>, rng: StdRng) {
+/// What the loop knew is lost with a panic, so everything is listed anew.
+pub(super) async fn supervised(state: Arc<MemberState>, rng: StdRng) {
+    let panicked = |error| {
+        state.task_panicked("control", error);
+        state.work.notifications_lost();
+    };
+    supervise((Arc::clone(&state), rng), |(state, rng)| Box::pin(run(state, rng)), panicked).await;
+}
+
+async fn run(state: &Arc<MemberState>, rng: &mut StdRng) {
     let now = Instant::now();
     let mut control = Control {
         schedule: ListingSchedule::new(now),
@@ -46,8 +56,8 @@ pub(super) async fn run(state: Arc<MemberState>, rng: StdRng) {
         evidence: Evidence::default(),
         unreadable: Vec::new(),
         refused: None,
-        rng,
-        state: Arc::clone(&state),
+        rng: StdRng::from_rng(rng),
+        state: Arc::clone(state),
     };
     loop {
         let next = control.next_due();

@@ -27,6 +27,13 @@ pub enum MemberEvent {
     },
     /// Heartbeats arrive again; nothing was lost.
     OutageEnded,
+    /// One of the loops of this member panicked, most likely in the store, and begins anew.
+    TaskPanicked {
+        /// `heartbeat`, `watch` or `control`.
+        task: &'static str,
+        /// What the panic said.
+        error: String,
+    },
 }
 
 /// The events of a member, in order.
@@ -60,6 +67,7 @@ impl MemberEvents {
             StateEvent::SharedIncarnation => MemberEvent::SharedIncarnation,
             StateEvent::OutageBegan { error } => MemberEvent::OutageBegan { error },
             StateEvent::OutageEnded => MemberEvent::OutageEnded,
+            StateEvent::TaskPanicked { task, error } => MemberEvent::TaskPanicked { task, error },
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::duty::stable_hash;
 use crate::error::LostCause;
 use crate::row::{WorkerLoad, WorkerRow, WorkerState};
 use crate::store::LeaseStoreExt;
+use crate::supervise::supervise;
 use crate::update::{MAILBOX_LIMIT, WorkerUpdate};
 use crate::write::WriteOutcome;
 
@@ -65,11 +66,23 @@ struct OwnRow {
     unanswered: VecDeque<(u64, ClockReading)>,
 }
 
-pub(super) async fn run(state: Arc<MemberState>, calls: CallValues) {
-    let mut row = OwnRow { seen: 0, calls, unanswered: VecDeque::new() };
+/// What is known of the own row outlives a panic: which calls may have been stored decides about life and death.
+pub(super) async fn supervised(state: Arc<MemberState>, calls: CallValues) {
+    let row = OwnRow { seen: 0, calls, unanswered: VecDeque::new() };
+    let kept = (Arc::clone(&state), row);
+    supervise(
+        kept,
+        |(state, row)| Box::pin(run(state, row)),
+        |error| state.task_panicked("heartbeat", error),
+    )
+    .await;
+}
+
+async fn run(state: &MemberState, row: &mut OwnRow) {
     let longest = LONGEST_RETRY.min(state.config.heartbeat);
     let (backoff, mut failures) = (Backoff::new(FIRST_RETRY, longest), 0_u32);
-    let mut next = Instant::now() + state.pace().first_heartbeat();
+    let mut next =
+        Instant::now() + if row.seen == 0 { state.pace().first_heartbeat() } else { Duration::ZERO };
     let (mut outage, mut leaving) = (false, false);
     loop {
         tokio::select! {
@@ -88,7 +101,7 @@ pub(super) async fn run(state: Arc<MemberState>, calls: CallValues) {
         }
         state.look_at_the_clocks();
         let begun = Instant::now();
-        match row.send(&state).await {
+        match row.send(state).await {
             Ok(Sent::Stored) => {
                 if std::mem::take(&mut outage) {
                     state.outage_ended();
@@ -108,7 +121,7 @@ pub(super) async fn run(state: Arc<MemberState>, calls: CallValues) {
                 );
                 // Before anything else: what is stopped for good cannot do harm.
                 state.stop(LostCause::SharedIncarnation);
-                stop_the_other(&state, *found).await;
+                stop_the_other(state, *found).await;
                 state.emit(StateEvent::SharedIncarnation);
                 return;
             }

@@ -18,6 +18,7 @@ use super::control_health::HealthRecord;
 use super::fleet::FleetKnowledge;
 use super::heartbeat_stats::HeartbeatCounter;
 use super::hold::Hold;
+use super::hold_table::{HoldTable, OwnRow};
 use super::outbox::Outbox;
 use super::pending_work::WorkQueue;
 use crate::clock::{ClockReading, WallClock};
@@ -38,6 +39,7 @@ pub(super) enum StateEvent {
     SharedIncarnation,
     OutageBegan { error: String },
     OutageEnded,
+    TaskPanicked { task: &'static str, error: String },
 }
 
 pub(super) struct MemberState {
@@ -77,29 +79,6 @@ pub(super) struct MemberState {
     /// Whether an operator stopped the whole group, as last read.
     group_paused: Mutex<bool>,
     events: mpsc::UnboundedSender<StateEvent>,
-}
-
-/// The leases this worker believes it holds, and those it gave up.
-#[derive(Default)]
-struct HoldTable {
-    held: BTreeMap<LeaseKey, Arc<Hold>>,
-    /// `Lease` values that user tasks still have, held or lost.
-    in_use: BTreeSet<LeaseKey>,
-    /// The highest epoch under which each lease was given up, and when. A stale listing still shows those.
-    gave_up: BTreeMap<LeaseKey, (Epoch, Instant)>,
-    /// The highest epoch known of each lease that was deleted and made anew.
-    made_anew: BTreeMap<LeaseKey, Epoch>,
-}
-
-/// What to do about a row that names this worker.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum OwnRow {
-    /// Nothing: held, or the task that had it has not ended yet.
-    InOrder,
-    /// Under a new epoch: take it up as it is.
-    TakeUp,
-    /// Under an epoch that was given up: acquire it anew.
-    AcquireAgain,
 }
 
 impl fmt::Debug for MemberState {
@@ -211,10 +190,7 @@ impl MemberState {
     /// The epoch a lease gets at least when this worker acquires it: above what it knows of a lease of this key that was
     /// deleted meanwhile, and not below the time.
     pub(super) fn epoch_floor(&self, key: &LeaseKey) -> Epoch {
-        let holds = lock(&self.holds);
-        let gave_up = holds.gave_up.get(key).map(|(epoch, _)| *epoch);
-        let known = gave_up.max(holds.made_anew.get(key).copied()).map_or(Epoch(0), Epoch::next);
-        known.max(Epoch(self.clock.millis()))
+        lock(&self.holds).next_epoch(key).max(Epoch(self.clock.millis()))
     }
 
     pub(super) fn outage_began(&self, error: String) {
@@ -335,6 +311,10 @@ impl MemberState {
     }
 
     /// Leases were made or became free: somebody has to see to them.
+    pub(super) fn task_panicked(&self, task: &'static str, error: String) {
+        self.emit(StateEvent::TaskPanicked { task, error });
+    }
+
     pub(super) fn request_reconcile(&self) {
         self.request_listing(ListingCauses::UNASSIGNED);
     }
@@ -455,14 +435,8 @@ impl MemberState {
     pub(super) fn set_view(&self, view: GroupView) -> Arc<GroupView> {
         let view = Arc::new(view);
         *lock(&self.view) = Arc::clone(&view);
-        // Kept while the lease exists: a listing or a reply may arrive that is older than this one. So may this one be, and
-        // not show a lease that is new.
-        let keys: BTreeSet<&LeaseKey> = view.leases.iter().map(|row| &row.key).collect();
-        let recent = |at: Instant| at.elapsed() < self.config.reconcile;
-        let mut holds = lock(&self.holds);
-        holds.gave_up.retain(|key, (_, at)| keys.contains(key) || recent(*at));
-        holds.made_anew.retain(|key, _| keys.contains(key));
-        drop(holds);
+        let keys = view.leases.iter().map(|row| &row.key).collect();
+        lock(&self.holds).forget_all_but(&keys, self.config.reconcile);
         view
     }
 
@@ -488,29 +462,14 @@ impl MemberState {
         lock(&self.holds).held.get(&hold.key).is_some_and(|held| Arc::ptr_eq(held, hold))
     }
 
-    /// The lease was made anew, and its row begins at a low epoch: what it says is not old.
+    /// The lease was made anew, and its row begins at a low epoch.
     pub(super) fn forget_given_up(&self, key: &LeaseKey) {
-        let mut holds = lock(&self.holds);
-        if let Some((epoch, _)) = holds.gave_up.remove(key) {
-            let highest = holds.made_anew.entry(key.clone()).or_default();
-            *highest = epoch.max(*highest);
-        }
+        lock(&self.holds).forget_given_up(key);
     }
 
     /// What to do about a row, read consistently, that names this worker as owner.
     pub(super) fn own_row(&self, row: &LeaseRow) -> OwnRow {
-        let holds = lock(&self.holds);
-        if row.position.is_shard_end()
-            || holds.in_use.contains(&row.key)
-            || holds.held.contains_key(&row.key)
-            || self.leaving.is_cancelled()
-        {
-            return OwnRow::InOrder;
-        }
-        match holds.gave_up.get(&row.key) {
-            Some((gave_up, _)) if row.epoch <= *gave_up => OwnRow::AcquireAgain,
-            _ => OwnRow::TakeUp,
-        }
+        if self.leaving.is_cancelled() { OwnRow::InOrder } else { lock(&self.holds).own_row(row) }
     }
 
     /// Believes in a lease from now on and hands it to the consumer. A row whose epoch was given up meanwhile is a
@@ -519,7 +478,7 @@ impl MemberState {
         let hold = Arc::new(Hold::new(row));
         {
             let mut holds = lock(&self.holds);
-            if holds.gave_up.get(&hold.key).is_some_and(|(gave_up, _)| hold.epoch <= *gave_up) {
+            if holds.gave_up(&hold.key, hold.epoch) {
                 drop(holds);
                 self.work.check_own(hold.key.clone());
                 return;
@@ -541,10 +500,7 @@ impl MemberState {
 
     /// Stops believing in a lease. To be called *before* the write that moves it.
     pub(super) fn give_up(&self, hold: &Hold) {
-        let mut holds = lock(&self.holds);
-        holds.held.remove(&hold.key);
-        let before = holds.gave_up.get(&hold.key).map_or(hold.epoch, |(epoch, _)| *epoch);
-        holds.gave_up.insert(hold.key.clone(), (before.max(hold.epoch), Instant::now()));
+        lock(&self.holds).give_up(hold);
     }
 
     /// A lease was found to be somebody else's, or at another epoch.

@@ -23,6 +23,7 @@ use crate::update::{LeaseUpdate, WorkerUpdate};
 mod ability;
 mod free;
 mod operator;
+mod panics;
 mod reads;
 mod recurring;
 mod safety;
@@ -57,6 +58,7 @@ struct Worker {
     events: MemberEvents,
     leases: BTreeMap<LeaseKey, Lease>,
     fenced: bool,
+    panics: Vec<(&'static str, String)>,
 }
 
 impl Worker {
@@ -87,7 +89,7 @@ impl Worker {
         let rng = StdRng::seed_from_u64(seed);
         let (member, events) =
             Member::join(store, group(), name, config, clock, rng, &TaskTracker::new()).await?;
-        Ok(Self { member, events, leases: BTreeMap::new(), fenced: false })
+        Ok(Self { member, events, leases: BTreeMap::new(), fenced: false, panics: Vec::new() })
     }
 
     /// Lives for a while: takes what is granted, hands over what is asked for.
@@ -98,6 +100,7 @@ impl Worker {
                 match event {
                     MemberEvent::Granted(lease) => drop(self.leases.insert(lease.key().clone(), lease)),
                     MemberEvent::Fenced => self.fenced = true,
+                    MemberEvent::TaskPanicked { task, error } => self.panics.push((task, error)),
                     _ => {}
                 }
             }

@@ -12,6 +12,7 @@ use crate::error::StoreError;
 use crate::pace::{BLOCK, STANDBYS};
 use crate::row::{Notification, WorkerRow, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing, ListingPart};
+use crate::supervise::supervise;
 use crate::types::WorkerId;
 use crate::update::WorkerUpdate;
 use crate::watch::{FleetWatch, ListingCauses, LoadWatch, Look, UnfinishedFences, WatchedBlock};
@@ -22,7 +23,12 @@ const FENCES_AT_ONCE: usize = 16;
 /// For so many failover times after a death everybody is looked at.
 const ALARM: u32 = 3;
 
-pub(super) async fn run(state: Arc<MemberState>) {
+pub(super) async fn supervised(state: Arc<MemberState>) {
+    supervise(Arc::clone(&state), |state| Box::pin(run(state)), |error| state.task_panicked("watch", error))
+        .await;
+}
+
+async fn run(state: &Arc<MemberState>) {
     let mut watching = Watching {
         watch: FleetWatch::new(state.config.failover),
         block: WatchedBlock::new(state.me.clone()),
@@ -31,7 +37,7 @@ pub(super) async fn run(state: Arc<MemberState>) {
         newcomers_loads: Vec::new(),
         idle_since: Some(Instant::now()),
         failures: 0,
-        state: Arc::clone(&state),
+        state: Arc::clone(state),
     };
     let mut next = Instant::now();
     loop {

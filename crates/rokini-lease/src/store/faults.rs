@@ -38,6 +38,8 @@ pub enum StoreFault {
     Delay(Duration),
     /// It takes this much longer after it has reached the store.
     DelayReply(Duration),
+    /// It takes effect, and the store panics before it says so.
+    Panic,
     /// A listing shows each row as of some earlier listing. Other calls are left alone.
     StaleListing,
 }
@@ -133,6 +135,7 @@ struct CallFaults {
     /// The call fails with this before it reaches the store.
     refusal: Option<StoreErrorKind>,
     lose_reply: bool,
+    panic: bool,
     retry: bool,
     stale: bool,
 }
@@ -216,6 +219,7 @@ impl<S: LeaseStore> FaultyStore<S> {
                 }
                 StoreFault::Throttle => faults.refusal = faults.refusal.or(Some(StoreErrorKind::Throttled)),
                 StoreFault::LoseReply => faults.lose_reply = true,
+                StoreFault::Panic => faults.panic = true,
                 StoreFault::Retry => faults.retry = true,
                 StoreFault::Delay(delay) => faults.delay += delay,
                 StoreFault::DelayReply(delay) => faults.delay_reply += delay,
@@ -263,6 +267,7 @@ impl<S: LeaseStore> FaultyStore<S> {
         if faults.delay_reply > Duration::ZERO {
             tokio::time::sleep(faults.delay_reply).await;
         }
+        assert!(!faults.panic, "the store panics, as it was told to");
         if faults.lose_reply {
             let message = "the reply of the store was lost: read the row back";
             return Err(StoreError::new(StoreErrorKind::Unavailable, message).may_have_applied(faults.write));

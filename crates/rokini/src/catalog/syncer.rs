@@ -35,7 +35,7 @@ pub(crate) struct ShardSyncers {
 
 impl ShardSyncers {
     /// Keeps one syncer for each stream that is read, for as long as it is polled.
-    pub(crate) async fn run(self, mut rng: StdRng) -> Infallible {
+    pub(crate) async fn run(&self, rng: &mut StdRng) -> Infallible {
         let mut changes = self.streams.subscribe();
         let mut syncers: BTreeMap<StreamId, AbortOnDropHandle<()>> = BTreeMap::new();
         loop {
@@ -47,11 +47,13 @@ impl ShardSyncers {
                     let syncer = ShardSyncer {
                         shared: self.clone(),
                         stream: Arc::clone(stream),
-                        retry: Retry::new(COORDINATION, StdRng::from_rng(&mut rng)),
-                        rng: StdRng::from_rng(&mut rng),
+                        retry: Retry::new(COORDINATION, StdRng::from_rng(rng)),
+                        rng: StdRng::from_rng(rng),
                         holes: Vec::new(),
                     };
-                    AbortOnDropHandle::new(self.tracker.spawn(syncer.run()))
+                    let events = self.catalog.events.clone();
+                    let run = events.supervise("shard sync", syncer, |syncer| Box::pin(syncer.run()));
+                    AbortOnDropHandle::new(self.tracker.spawn(run))
                 });
             }
             if changes.changed().await.is_err() {
@@ -71,7 +73,7 @@ struct ShardSyncer {
 }
 
 impl ShardSyncer {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let mut due = self.next();
         loop {
             let doubted = tokio::select! {

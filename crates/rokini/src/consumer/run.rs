@@ -134,12 +134,18 @@ impl Runner {
         let Self { control, resources, metrics, policy, sampler, unowned, exporters, rng } = self;
         let over = FinishOnDrop(&control);
         let mut watchers = JoinSet::new();
-        watchers.spawn(sampler.run());
-        watchers.spawn(unowned.run());
+        let events = &control.events;
+        watchers.spawn(events.clone().supervise("sampler", sampler, |sampler| Box::pin(sampler.run())));
+        watchers.spawn(events.clone().supervise("unowned lag", unowned, |unowned| Box::pin(unowned.run())));
         if let Some(address) = control.config.monitoring_listen {
             let (listener, address) = http::bind(address).await?;
-            watchers.spawn(http::serve(listener, Arc::clone(&control.monitor)));
-            control.events.emit(EventKind::MonitoringStarted { address });
+            let monitor = Arc::clone(&control.monitor);
+            watchers.spawn(events.clone().supervise(
+                "monitoring listener",
+                (listener, monitor),
+                |(listener, monitor)| Box::pin(http::serve(listener, monitor)),
+            ));
+            events.emit(EventKind::MonitoringStarted { address });
         }
         let exports = Exports::start(exporters, &control.worker, &control.events, &resources.clock);
         let work = Work { control: Arc::clone(&control), resources, metrics, policy, rng };
@@ -293,7 +299,12 @@ impl Work {
             tracker: tracker.clone(),
             audit_interval: self.control.config.audit_interval,
         };
-        let syncing = syncers.run(self.fork());
+        let kept = (syncers, self.fork());
+        let syncing = self
+            .control
+            .events
+            .clone()
+            .supervise("shard sync", kept, |(syncers, rng)| Box::pin(syncers.run(rng)));
         AbortOnDropHandle::new(tracker.spawn(syncing.map(drop)))
     }
 
@@ -304,6 +315,9 @@ impl Work {
             Some(MemberEvent::Granted(lease)) => tasks.granted(lease, member.id().clone()),
             Some(MemberEvent::OutageBegan { error }) => events.emit(EventKind::OutageBegan { error }),
             Some(MemberEvent::OutageEnded) => events.emit(EventKind::OutageEnded),
+            Some(MemberEvent::TaskPanicked { task, error }) => {
+                events.emit(EventKind::TaskRestarted { task, error });
+            }
             Some(MemberEvent::Fenced | MemberEvent::SharedIncarnation) | None => {
                 events.emit(EventKind::Fenced);
                 return true;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rokini_lease::{LeaseKey, ShardId, StreamId, WallClock};
+use futures::future::BoxFuture;
+use rokini_lease::{LeaseKey, ShardId, StreamId, WallClock, supervise};
 
 use super::event::Event;
 use super::table::EventKind;
@@ -43,6 +44,16 @@ impl Events {
         let (stream, shard) = (stream.cloned(), shard.cloned());
         let event = Event { at_millis: self.clock.millis(), stream, shard, kind };
         self.sinks.iter().for_each(|sink| sink.event(&event));
+    }
+
+    /// Runs a background task until it ends, and anew after each panic, which is an event.
+    pub(crate) async fn supervise<K, T>(
+        self,
+        task: &'static str,
+        kept: K,
+        run: impl for<'a> Fn(&'a mut K) -> BoxFuture<'a, T>,
+    ) -> T {
+        supervise(kept, run, |error| self.emit(EventKind::TaskRestarted { task, error })).await
     }
 
     /// The same for what is about one shard.

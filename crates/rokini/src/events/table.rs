@@ -283,6 +283,14 @@ events! {
         error: String,
     } = "shard-restarted", warn, "the work on a shard ended, it begins anew" { exception.message = %error, };
 
+    /// A background task of this worker panicked and begins anew.
+    TaskRestarted {
+        /// Which: `heartbeat`, `watch` and `control` coordinate, `shard sync` audits the leases, the others monitor.
+        task: &'static str,
+        /// What the panic said.
+        error: String,
+    } = "task-restarted", error, "a background task panicked, it begins anew" { task, exception.message = %error, };
+
     /// A lease of a stream was granted that this consumer does not read. It is given back.
     ForeignLease = "foreign-lease", warn, "a lease of a stream that is not read here: it is given back";
 

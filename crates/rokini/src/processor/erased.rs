@@ -1,13 +1,12 @@
 //! Processors behind one type, and calls into user code that cannot take the task down with them.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures::FutureExt;
-use rokini_lease::LostCause;
+use rokini_lease::{LostCause, panic_message};
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -91,9 +90,4 @@ pub(crate) fn guarded<T, F: Future<Output = Result<T, HandlerError>>>(
             Err(panic) => Err(HandlerFailure::Panic(panic_message(&*panic))),
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }

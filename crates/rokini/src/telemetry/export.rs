@@ -46,7 +46,14 @@ impl Exports {
     ) -> Self {
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         for exporter in exporters {
-            tasks.spawn(run(exporter, Arc::clone(worker), events.clone(), clock.clone(), stop.clone()));
+            let export = Export {
+                exporter,
+                worker: Arc::clone(worker),
+                events: events.clone(),
+                clock: clock.clone(),
+                stop: stop.clone(),
+            };
+            tasks.spawn(events.clone().supervise("exporter", export, |export| Box::pin(export.run())));
         }
         Self { tasks, stop }
     }
@@ -61,26 +68,31 @@ impl Exports {
     }
 }
 
-async fn run(
-    mut exporter: Box<dyn Exporter>,
+/// One exporter at work.
+struct Export {
+    exporter: Box<dyn Exporter>,
     worker: Arc<WorkerState>,
     events: Events,
     clock: WallClock,
     stop: CancellationToken,
-) {
-    loop {
-        let stopped = tokio::select! {
-            biased;
-            () = stop.cancelled() => true,
-            () = sleep(exporter.interval()) => false,
-        };
-        worker.flush_observers();
-        if let Err(error) = exporter.flush(clock.millis()).await {
-            let (service, error) = (exporter.service(), error.to_string());
-            events.emit(EventKind::ExportFailed { service, error });
-        }
-        if stopped {
-            return;
+}
+
+impl Export {
+    async fn run(&mut self) {
+        loop {
+            let stopped = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => true,
+                () = sleep(self.exporter.interval()) => false,
+            };
+            self.worker.flush_observers();
+            if let Err(error) = self.exporter.flush(self.clock.millis()).await {
+                let (service, error) = (self.exporter.service(), error.to_string());
+                self.events.emit(EventKind::ExportFailed { service, error });
+            }
+            if stopped {
+                return;
+            }
         }
     }
 }

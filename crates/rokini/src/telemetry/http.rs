@@ -46,7 +46,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr
 }
 
 /// Answers until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, monitor: Arc<Monitor>) -> Infallible {
+pub(crate) async fn serve(listener: &TcpListener, monitor: &Arc<Monitor>) -> Infallible {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -57,7 +57,7 @@ pub(crate) async fn serve(listener: TcpListener, monitor: Arc<Monitor>) -> Infal
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let monitor = Arc::clone(&monitor);
+                let monitor = Arc::clone(monitor);
                 connections.spawn(async move {
                     let _ = timeout(CONNECTION, connection(stream, monitor)).await;
                     drop(place);

@@ -127,7 +127,7 @@ impl Sampler {
         }
     }
 
-    pub(crate) async fn run(mut self) -> Infallible {
+    pub(crate) async fn run(&mut self) -> Infallible {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -54,7 +54,7 @@ pub(crate) struct UnownedReader {
 }
 
 impl UnownedReader {
-    pub(crate) async fn run(self) -> Infallible {
+    pub(crate) async fn run(&self) -> Infallible {
         let mut before: Vec<LeaseKey> = Vec::new();
         loop {
             sleep(EVERY).await;

@@ -165,10 +165,10 @@ fn copy_of(worker: &Worker, store: &MemoryStore, clock: WallClock, seed: u64) ->
     let (state, events): (Arc<MemberState>, _) =
         MemberState::new(Arc::new(store.clone()), group(), id, config(), clock.clone(), begun);
     let calls = CallValues::new(clock, StdRng::seed_from_u64(seed));
-    TaskTracker::new().spawn(heartbeat::run(Arc::clone(&state), calls));
-    TaskTracker::new().spawn(control::run(Arc::clone(&state), StdRng::seed_from_u64(seed)));
+    TaskTracker::new().spawn(heartbeat::supervised(Arc::clone(&state), calls));
+    TaskTracker::new().spawn(control::supervised(Arc::clone(&state), StdRng::seed_from_u64(seed)));
     let events = MemberEvents::new(Arc::clone(&state), events);
-    Worker { member: Member { state }, events, leases: BTreeMap::new(), fenced: false }
+    Worker { member: Member { state }, events, leases: BTreeMap::new(), fenced: false, panics: Vec::new() }
 }
 
 #[tokio::test(start_paused = true)]

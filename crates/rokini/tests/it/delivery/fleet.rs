@@ -240,6 +240,31 @@ async fn c5_no_handler_starts_without_validity_and_all_go_on_after_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l13_background_tasks_that_panic_are_events_and_begin_anew() {
+    let (stream, log) = (Stream::new(2), Log::default());
+    let store = FaultyStore::new(MemoryStore::new(), 1);
+    let running = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
+    let mut events = running.handle.events();
+    stream.put(0, "a");
+    log.until_count(1).await;
+    store.chance(FaultTarget::All, StoreFault::Panic, 1.0);
+    sleep(Duration::from_secs(5)).await;
+    store.heal();
+    stream.put(1, "b");
+    log.until_count(2).await;
+    sleep(Duration::from_secs(20)).await;
+    let told: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    for wanted in ["heartbeat", "watch"] {
+        let restarted =
+            |event: &Event| matches!(&event.kind, EventKind::TaskRestarted { task, .. } if *task == wanted);
+        assert!(told.iter().any(restarted), "{wanted}: {told:?}");
+    }
+    assert!(!told.iter().any(|event| matches!(event.kind, EventKind::Fenced)), "{told:?}");
+    assert_eq!(log.seen().len(), 2, "nothing twice");
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
 async fn t2_a_worker_whose_shards_others_may_have_reads_none_of_them() {
     let (stream, log) = (Stream::new(8), Log::default());
     let store = FaultyStore::new(MemoryStore::new(), 1);
