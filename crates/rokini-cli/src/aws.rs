@@ -11,6 +11,7 @@ use rokini::{
 use crate::error::CliError;
 
 const HEADING: &str = "AWS options";
+const TABLES: &str = "aws dynamodb list-tables";
 
 /// Region and profile.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -138,9 +139,9 @@ impl Aws {
 
     fn next_for(&self, kind: ErrorKind, service: Service) -> Option<String> {
         let region = self.region();
-        let (list, local) = match service {
-            Service::Kinesis => ("aws kinesis list-streams", "rokini local --stream NAME:SHARDS"),
-            Service::DynamoDb => ("aws dynamodb list-tables", "rokini local"),
+        let local = match service {
+            Service::Kinesis => "rokini local --stream NAME:SHARDS",
+            Service::DynamoDb => "rokini local",
         };
         match kind {
             ErrorKind::Retry if self.is_local(service) => Some(format!("start it: `{local}`")),
@@ -150,12 +151,15 @@ impl Aws {
             ErrorKind::Permission => {
                 Some("`aws sts get-caller-identity` shows whose credentials these are".to_owned())
             }
-            ErrorKind::Configuration => match self.endpoint(service) {
-                Some(url) => {
-                    Some(format!("`{list} --region {region} --endpoint-url {url}` shows what there is"))
+            ErrorKind::Configuration => Some(match (service, self.endpoint(service)) {
+                (Service::Kinesis, _) => {
+                    format!("`rokini stream list --region {region}` shows what there is")
                 }
-                None => Some(format!("`{list} --region {region}` shows what there is")),
-            },
+                (Service::DynamoDb, Some(url)) => {
+                    format!("`{TABLES} --region {region} --endpoint-url {url}` shows what there is")
+                }
+                (Service::DynamoDb, None) => format!("`{TABLES} --region {region}` shows what there is"),
+            }),
             _ => None,
         }
     }

@@ -1,6 +1,5 @@
 //! `rokini group`: shows groups, and gives them orders.
 
-mod confirm;
 mod delete;
 mod diagnosis;
 mod group_handle;

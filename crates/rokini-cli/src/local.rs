@@ -1,6 +1,9 @@
 //! `rokini local`: Kinesis and DynamoDB on this machine, until stopped.
 
-use std::io;
+mod program;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +23,9 @@ use crate::output::Output;
 /// region and any credentials are accepted. Standard output gets the variables that point AWS clients here, rokini
 /// included.
 ///
+/// With `-- PROGRAM ARGUMENTS` the program runs with those variables set, on ports that are free, and this command ends
+/// with it, with its exit status: for test suites, `rokini local --stream orders:4 -- pytest`.
+///
 /// Kinesis answers as AWS does, its rate limits included. Its endpoint has more paths: /_rokini/faults lists (GET), adds
 /// (POST) and removes (DELETE) faults that calls meet; /_rokini/clock shows the time of the service and moves it on, so
 /// that iterators expire and records pass their retention at once; /_rokini/calls lists the calls and who made them;
@@ -27,12 +33,12 @@ use crate::output::Output;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The port of Kinesis; 0 for any free one
-    #[arg(long, default_value_t = 4567, value_name = "PORT")]
-    kinesis_port: u16,
-    /// The port of DynamoDB; 0 for any free one
-    #[arg(long, default_value_t = 8000, value_name = "PORT")]
-    dynamodb_port: u16,
+    /// The port of Kinesis; 0 for any free one. Default: 4567, with a program any free one
+    #[arg(long, value_name = "PORT")]
+    kinesis_port: Option<u16>,
+    /// The port of DynamoDB; 0 for any free one. Default: 8000, with a program any free one
+    #[arg(long, value_name = "PORT")]
+    dynamodb_port: Option<u16>,
     /// Make this stream at the start, unless it exists; may be given several times
     #[arg(long = "stream", value_name = "NAME:SHARDS", value_parser = stream)]
     streams: Vec<(String, i32)>,
@@ -51,12 +57,19 @@ pub(crate) struct Args {
     /// How long streams stay CREATING, UPDATING and DELETING, and consumers CREATING
     #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration_with_unit)]
     status_change: Duration,
+    /// Write the object of `--json` to this open file descriptor once both services answer, and close it: for scripts
+    #[arg(long, value_name = "FD")]
+    ready_fd: Option<u32>,
+    /// A program to run beside the services, and its arguments
+    #[arg(last = true, value_name = "PROGRAM")]
+    program: Vec<OsString>,
 }
 
 const EXAMPLES: &str = r#"Examples:
   rokini local --stream orders:4          # serve a stream of four shards
   rokini local --data ./local             # keep streams and positions
   rokini local --kinesis-port 0 --json    # any free port; the object says which
+  rokini local --stream orders:4 -- pytest # a test suite, on ports of its own
 
 In another terminal, once the printed lines are pasted there:
   rokini put orders hello
@@ -80,9 +93,11 @@ fn stream(text: &str) -> Result<(String, i32), String> {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let output = Output::stdout()?;
+    let with_program = !args.program.is_empty();
+    let port = |given: Option<u16>, usual| given.unwrap_or(if with_program { 0 } else { usual });
+    let (kinesis_port, dynamodb_port) = (port(args.kinesis_port, 4567), port(args.dynamodb_port, 8000));
     let mut kinesis = LocalKinesis::builder()
-        .bind(loopback(args.kinesis_port))
+        .bind(loopback(kinesis_port))
         .throughput_limits(!args.no_limits)
         .status_change(args.status_change);
     for (name, shards) in &args.streams {
@@ -95,9 +110,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         kinesis = kinesis.tls(pem(certificates)?, pem(key)?);
     }
     let kinesis = kinesis.start().await.map_err(|error| match error {
-        StartError::Listen { source, .. } => {
-            port_refused("Kinesis", "--kinesis-port", args.kinesis_port, &source)
-        }
+        StartError::Listen { source, .. } => port_refused("Kinesis", "--kinesis-port", kinesis_port, &source),
         StartError::Stream { name, source } => {
             CliError::usage(format!("the local Kinesis refuses the stream `{name}`")).because(&source)
         }
@@ -115,18 +128,27 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     };
     let database = database.map_err(|error| unusable(args.data.as_deref(), &error))?;
     let dynamo =
-        LocalDynamo::serve(database, loopback(args.dynamodb_port)).await.map_err(|error| match error {
+        LocalDynamo::serve(database, loopback(dynamodb_port)).await.map_err(|error| match error {
             DynamoError::Listen { source, .. } => {
-                port_refused("DynamoDB", "--dynamodb-port", args.dynamodb_port, &source)
+                port_refused("DynamoDB", "--dynamodb-port", dynamodb_port, &source)
             }
             other => CliError::new(Status::FAILED, "cannot start the local DynamoDB").because(&other),
         })?;
 
-    announce(&kinesis, &dynamo, context, &output).await?;
-    context.stop.requested().await;
-    context.ui.info("stopping");
+    let serving = Serving::new(&kinesis, &dynamo);
+    if let Some(descriptor) = args.ready_fd {
+        serving.tell(descriptor)?;
+    }
+    let ended = if with_program {
+        program::run(&args.program, &serving.variables, context).await
+    } else {
+        serving.announce(context).await?;
+        context.stop.requested().await;
+        context.ui.info("stopping");
+        Ok(Status::DONE)
+    };
     tokio::join!(kinesis.shutdown(), dynamo.shutdown());
-    Ok(Status::DONE)
+    ended
 }
 
 fn pem(path: &Path) -> Result<Vec<u8>, CliError> {
@@ -158,42 +180,70 @@ fn port_refused(service: &str, flag: &str, port: u16, source: &io::Error) -> Cli
     }
 }
 
-async fn announce(
-    kinesis: &LocalKinesis,
-    dynamo: &LocalDynamo,
-    context: &Context,
-    output: &Output,
-) -> Result<(), CliError> {
-    let variables = [
-        ("AWS_ENDPOINT_URL_KINESIS", kinesis.endpoint_url()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", dynamo.endpoint_url()),
-        ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-    ];
-    let listed = kinesis.model().call(&ListStreamsRequest::new().limit(10_000));
-    let streams = listed.map(|listed| listed.stream_names).unwrap_or_default();
-    if context.json {
+/// What runs, and how clients find it.
+struct Serving {
+    kinesis: String,
+    dynamodb: String,
+    streams: Vec<String>,
+    variables: [(&'static str, String); 6],
+}
+
+impl Serving {
+    fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo) -> Self {
+        let listed = kinesis.model().call(&ListStreamsRequest::new().limit(10_000));
+        let (kinesis, dynamodb) = (kinesis.endpoint_url(), dynamo.endpoint_url());
+        let region = "us-east-1";
+        let variables = [
+            ("AWS_ENDPOINT_URL_KINESIS", kinesis.clone()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.clone()),
+            ("AWS_REGION", region.to_owned()),
+            // The one that boto3 and the AWS CLI read.
+            ("AWS_DEFAULT_REGION", region.to_owned()),
+            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ];
+        Self {
+            kinesis,
+            dynamodb,
+            streams: listed.map(|listed| listed.stream_names).unwrap_or_default(),
+            variables,
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
         let environment: serde_json::Map<_, _> =
-            variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-        return output
-            .json(&json!({
-                "kinesis": kinesis.endpoint_url(), "dynamodb": dynamo.endpoint_url(),
-                "streams": streams, "environment": environment,
-            }))
-            .await;
+            self.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+        json!({
+            "kinesis": self.kinesis, "dynamodb": self.dynamodb,
+            "streams": self.streams, "environment": environment,
+        })
     }
-    let lines = variables.iter().map(|(name, value)| format!("export {name}={value}\n"));
-    output.write(lines.collect::<String>().into_bytes()).await?;
-    context.ui.info(
-        "serving Kinesis and DynamoDB until stopped (Ctrl-C); copy the lines above into other terminals",
-    );
-    if streams.is_empty() {
+
+    /// Writes the object to a descriptor that whoever started this process opened.
+    fn tell(&self, descriptor: u32) -> Result<(), CliError> {
+        let opened = std::fs::OpenOptions::new().write(true).open(format!("/dev/fd/{descriptor}"));
+        opened.and_then(|mut file| writeln!(file, "{}", self.json())).map_err(|error| {
+            CliError::usage(format!("`--ready-fd {descriptor}` cannot be written to")).because(&error).next(
+                "give the number of a descriptor that is open for writing, such as `--ready-fd 3 3>ready`",
+            )
+        })
+    }
+
+    async fn announce(&self, context: &Context) -> Result<(), CliError> {
+        let output = Output::stdout()?;
+        if context.json {
+            return output.json(&self.json()).await;
+        }
+        let lines = self.variables.iter().map(|(name, value)| format!("export {name}={value}\n"));
+        output.write(lines.collect::<String>().into_bytes()).await?;
         context.ui.info(
-            "there is no stream yet: start with `--stream orders:4`, or create one with any AWS client",
+            "serving Kinesis and DynamoDB until stopped (Ctrl-C); copy the lines above into other terminals",
         );
+        if self.streams.is_empty() {
+            context.ui.info("there is no stream yet: `rokini stream create orders --shards 4` makes one");
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

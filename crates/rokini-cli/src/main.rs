@@ -6,6 +6,7 @@
 
 mod args;
 mod aws;
+mod confirm;
 mod consume;
 mod context;
 mod demo;
@@ -17,6 +18,7 @@ mod output;
 mod put;
 mod run;
 mod stop;
+mod stream;
 mod tail;
 mod text;
 mod text_table;
@@ -68,6 +70,7 @@ enum Command {
     Consume(Box<consume::Args>),
     Run(Box<run::Args>),
     Group(group::Args),
+    Stream(stream::Args),
 }
 
 fn main() -> ExitCode {
@@ -153,6 +156,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Status, CliErro
         Command::Consume(args) => Box::pin(consume::run(*args, context)).await,
         Command::Run(args) => Box::pin(run::run(*args, context)).await,
         Command::Group(args) => group::run(args, context).await,
+        Command::Stream(args) => stream::run(args, context).await,
     }
 }
 

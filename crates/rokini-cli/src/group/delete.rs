@@ -1,7 +1,7 @@
 //! `rokini group delete`.
 
-use super::confirm::confirm;
 use super::group_handle::GroupArgs;
+use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::text::count;

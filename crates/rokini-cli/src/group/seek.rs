@@ -4,12 +4,12 @@ use rokini::lease::{LeaseRow, Position, Scope, SeekReport, StreamRow};
 use rokini::{StartPosition, format_time};
 use serde::Serialize;
 
-use super::confirm::confirm;
 use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
 use super::shard_lag::other_account_hint;
 use super::show::shortened;
 use crate::args::STARTS;
 use crate::aws::Service;
+use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::text::count;

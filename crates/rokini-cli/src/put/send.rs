@@ -104,11 +104,9 @@ impl Sender {
         if self.last_accepted.elapsed() > GIVE_UP_AFTER {
             let what =
                 format!("stream `{}` has accepted no record for {} s", self.stream, GIVE_UP_AFTER.as_secs());
-            let mut error = CliError::new(Status::UNAVAILABLE, what).next(format!(
-                "give a lower `--rate`, or add shards: `aws kinesis update-shard-count --stream-name {} \
-                 --target-shard-count N --scaling-type UNIFORM_SCALING`",
-                self.stream.name()
-            ));
+            let next =
+                format!("give a lower `--rate`, or add shards: `rokini stream scale {} N`", self.stream);
+            let mut error = CliError::new(Status::UNAVAILABLE, what).next(next);
             error.why.extend(reason);
             return Err(error);
         }

@@ -62,7 +62,7 @@ async fn streams_and_positions_outlive_it_where_that_is_asked_for() {
 #[tokio::test]
 async fn prints_lines_to_copy() {
     let mut server = Member::spawn(nowhere().rokini(&ANY_PORTS));
-    server.until("the lines", |server| server.lines().len() == 5).await;
+    server.until("the lines", |server| server.lines().len() == 6).await;
     let lines = server.lines();
     let names: Vec<_> = lines.iter().map(|line| line.split('=').next().unwrap()).collect();
     assert_eq!(
@@ -71,11 +71,14 @@ async fn prints_lines_to_copy() {
             "export AWS_ENDPOINT_URL_KINESIS",
             "export AWS_ENDPOINT_URL_DYNAMODB",
             "export AWS_REGION",
+            "export AWS_DEFAULT_REGION",
             "export AWS_ACCESS_KEY_ID",
             "export AWS_SECRET_ACCESS_KEY"
         ]
     );
-    server.until("the next step", |server| server.stderr().contains("--stream orders:4")).await;
+    server
+        .until("the next step", |server| server.stderr().contains("`rokini stream create orders --shards 4`"))
+        .await;
     assert_eq!(server.stop().await, Some(0));
 }
 
@@ -127,7 +130,7 @@ async fn serves_https() {
     let arguments = words(&tls(&certificate));
     let mut server =
         Member::spawn(nowhere().rokini(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
-    server.until("the lines", |server| server.lines().len() == 5).await;
+    server.until("the lines", |server| server.lines().len() == 6).await;
     assert!(server.lines()[0].starts_with("export AWS_ENDPOINT_URL_KINESIS=https://127.0.0.1:"));
     assert_eq!(server.stop().await, Some(0));
 
@@ -139,4 +142,61 @@ async fn serves_https() {
         ended.refused(2, &["error:", said, "why:"]);
     }
     nowhere().run(&["local", "--tls-cert", &certificate]).await.refused(2, &["--tls-key <FILE>"]);
+}
+
+#[tokio::test]
+async fn a_program_runs_with_the_variables_set_and_gives_its_status() {
+    let put = format!(
+        "{} put orders hello >&2 && echo $AWS_DEFAULT_REGION $AWS_REGION && exit 7",
+        env!("CARGO_BIN_EXE_rokini")
+    );
+    let ended = nowhere().run(&["local", "--stream", "orders:4", "--", "/bin/sh", "-c", &put]).await;
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(7), "us-east-1 us-east-1\n"), "{}", ended.stderr);
+    let killed = nowhere().run(&["local", "--", "/bin/sh", "-c", "kill -TERM $$"]).await;
+    assert_eq!(killed.status, Some(128 + 15));
+    nowhere()
+        .run(&["local", "--", "/absent/program"])
+        .await
+        .refused(2, &["`/absent/program` cannot be run", "next: "]);
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_program_and_nothing_is_left_running() {
+    let script = "trap 'echo ended; exit 3' TERM; echo $$; while :; do sleep 0.05; done";
+    let mut server = Member::spawn(nowhere().rokini(&["local", "--", "/bin/sh", "-c", script]));
+    server.until("the program", |server| !server.lines().is_empty()).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().await, Some(3));
+    let lines = server.lines();
+    assert_eq!(lines[1..], ["ended"]);
+    let child = rustix::process::Pid::from_raw(lines[0].parse().unwrap()).unwrap();
+    assert!(rustix::process::test_kill_process(child).is_err(), "the program is gone");
+}
+
+#[tokio::test]
+async fn scripts_learn_by_a_descriptor_that_it_serves() {
+    let rokini = env!("CARGO_BIN_EXE_rokini");
+    // What it writes to descriptor 3 is what the test reads.
+    let script =
+        format!("exec {rokini} local --kinesis-port 0 --dynamodb-port 0 --ready-fd 3 3>&1 >/dev/null");
+    let mut shell = tokio::process::Command::new("/bin/sh");
+    let environment = nowhere();
+    let environment = environment.rokini(&[]);
+    shell.args(["-c", &script]).env_clear();
+    shell.envs(environment.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    shell.stderr(std::process::Stdio::piped()).kill_on_drop(true);
+    let mut server = Member::spawn(shell);
+    server.until("the object", |server| !server.lines().is_empty()).await;
+    let told: Value = serde_json::from_str(&server.lines()[0]).unwrap();
+    let endpoints = Endpoints::new(
+        told["kinesis"].as_str().unwrap().to_owned(),
+        told["dynamodb"].as_str().unwrap().to_owned(),
+    );
+    endpoints.run(&["stream", "create", "orders"]).await.done();
+    server.stop().await;
+    nowhere()
+        .run(&["local", "--ready-fd", "99", "--", "true"])
+        .await
+        .refused(2, &["`--ready-fd 99`", "next: "]);
 }

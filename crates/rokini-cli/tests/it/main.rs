@@ -26,6 +26,7 @@ mod put_tail;
 mod refusals;
 mod settings;
 mod soak;
+mod stream;
 mod support;
 
 /// Held by a test that measures how a fleet of processes reacts: two fleets would slow each other down.

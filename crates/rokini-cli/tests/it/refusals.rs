@@ -35,10 +35,7 @@ async fn no_such_stream() {
             &[
                 "error: stream `nope` does not exist in region `us-east-1`",
                 "why: ResourceNotFoundException: Stream nope under account 000000000000 not found.",
-                &format!(
-                    "next: `aws kinesis list-streams --region us-east-1 --endpoint-url {}`",
-                    local.kinesis.endpoint_url()
-                ),
+                "next: `rokini stream list --region us-east-1`",
             ],
         );
     }
@@ -319,7 +316,7 @@ async fn errors_are_objects_with_json() {
     assert_eq!((error["status"].as_u64(), error["kind"].as_str()), (Some(2), Some("configuration")));
     assert!(error["what"].as_str().unwrap().contains("stream `nope` does not exist"));
     assert!(error["why"][0].as_str().unwrap().contains("ResourceNotFoundException"));
-    assert!(error["next"].as_str().unwrap().contains("list-streams"));
+    assert!(error["next"].as_str().unwrap().contains("stream list"));
 
     let ended = local.run(&["tail", "orders", "--from", "yesterday", "--json"]).await;
     ended.refused(2, &["{"]);

@@ -1,0 +1,59 @@
+//! A program that runs beside the local services, and for as long as which they run.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::context::Context;
+use crate::error::{CliError, Status};
+
+/// Runs `command` with the variables, and returns its exit status. A signal that ends this command ends it first.
+pub(super) async fn run(
+    command: &[OsString],
+    variables: &[(&'static str, String)],
+    context: &Context,
+) -> Result<Status, CliError> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(Status::DONE) };
+    let mut made = Command::new(program);
+    made.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
+    // Nothing is left running where this process ends at once.
+    let mut child = made.kill_on_drop(true).spawn().map_err(|error| {
+        CliError::usage(format!("`{}` cannot be run", program.display()))
+            .because(&error)
+            .next("what follows `--` is a program and its arguments, such as `-- pytest -x`")
+    })?;
+    let ended = tokio::select! {
+        ended = child.wait() => ended,
+        () = context.stop.requested() => {
+            pass_on(&child, context.stop.status());
+            child.wait().await
+        }
+    };
+    let ended = ended
+        .map_err(|error| CliError::new(Status::FAILED, "cannot wait for the program").because(&error))?;
+    Ok(status_of(ended))
+}
+
+/// Sends the child the signal that this process got.
+fn pass_on(child: &Child, status: Status) {
+    let interrupted = status == Status::signal(2);
+    // A terminal sends its interrupts to the child as well, and a second one would cut its end short.
+    if interrupted && io::stdin().is_terminal() {
+        return;
+    }
+    let signal = if interrupted { Signal::INT } else { Signal::TERM };
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(Err(error)) = id.map(|id| kill_process(id, signal)) {
+        tracing::debug!(%error, "the program could not be signalled");
+    }
+}
+
+/// As shells give it: 128 and the number of the signal that ended it.
+fn status_of(ended: ExitStatus) -> Status {
+    let code = ended.code().or_else(|| Some(128 + ended.signal()?)).unwrap_or(1);
+    u8::try_from(code).map_or(Status::FAILED, Status)
+}
