@@ -15,6 +15,7 @@ mod place;
 use bytes::Bytes;
 
 pub use error::AnswerError;
+pub(crate) use place::Place;
 pub use place::{RecordPlace, RecordsAnswer};
 
 impl RecordsAnswer {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod aggregate;
 mod answer;
 mod blob;
 pub mod cbor;
@@ -8,12 +9,17 @@ mod enums;
 mod error;
 pub mod events;
 pub mod json;
+mod md5;
 mod operation;
 pub mod shapes;
 mod timestamp;
 
 pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};
 
+pub use aggregate::{
+    Aggregate, AggregateBuilder, AggregateError, UserRecordPlace, effective_hash, is_aggregate,
+    read_aggregates,
+};
 pub use answer::{AnswerError, RecordPlace, RecordsAnswer};
 pub use blob::Blob;
 pub use codec::Codec;
@@ -22,5 +28,6 @@ pub use enums::{
     StreamMode, StreamStatus,
 };
 pub use error::{DecodeError, ServiceError};
+pub use md5::{Md5Digest, md5, md5_each, partition_key_hash};
 pub use operation::{AnyRequest, AnyResponse, OPERATIONS, Operation, TARGET_PREFIX};
 pub use timestamp::Timestamp;

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use md5::{Digest, Md5};
 use rokini_wire::shapes::record::{
     PutRecordRequest, PutRecordResponse, PutRecordsRequest, PutRecordsRequestEntry, PutRecordsResponse,
     PutRecordsResultEntry, Record,
 };
-use rokini_wire::{EncryptionType, ErrorCode, SequenceNumber, ServiceError, Timestamp};
+use rokini_wire::{EncryptionType, ErrorCode, SequenceNumber, ServiceError, Timestamp, partition_key_hash};
 
 use crate::model::account::Model;
 use crate::model::errors::invalid_argument;
@@ -187,7 +186,7 @@ fn check_size(stream: &Stream, entry: &PutRecordsRequestEntry, member: &str) -> 
 
 fn hash_key(entry: &PutRecordsRequestEntry) -> Result<u128, ServiceError> {
     match &entry.explicit_hash_key {
-        None => Ok(u128::from_be_bytes(Md5::digest(entry.partition_key.as_bytes()).into())),
+        None => Ok(partition_key_hash(&entry.partition_key)),
         Some(text) => text.parse().map_err(|_| {
             invalid_argument(format!(
                 "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {text}"

@@ -2,8 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use md5::{Digest, Md5};
-use rokini_wire::Timestamp;
+use rokini_wire::{Timestamp, md5};
 
 /// Numbers and a text that callers get as one opaque text. A text that was not made here does not open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,10 +64,7 @@ impl Token {
 }
 
 fn checksum(bytes: &[u8], seed: u64) -> [u8; CHECKSUM] {
-    let mut hash = Md5::new();
-    hash.update(seed.to_be_bytes());
-    hash.update(bytes);
-    hash.finalize().into()
+    md5(&[&seed.to_be_bytes(), bytes].concat())
 }
 
 #[cfg(test)]

@@ -70,20 +70,20 @@ impl RecordPlace {
 
 /// From where to where. Bodies are shorter than 4 GiB: the readers see to that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     start: u32,
     end: u32,
 }
 
 impl Place {
     /// The longest body whose places can be told.
-    pub(super) const MAX_BODY: usize = u32::MAX as usize;
+    pub(crate) const MAX_BODY: usize = u32::MAX as usize;
 
-    pub(super) fn new(start: usize, end: usize) -> Self {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
         Self { start: start as u32, end: end as u32 }
     }
 
-    pub(super) fn range(self) -> Range<usize> {
+    pub(crate) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 }
