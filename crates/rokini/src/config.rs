@@ -9,7 +9,9 @@ pub(crate) mod settings;
 pub(crate) mod table;
 mod text;
 
-pub use choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss, Wire};
+pub use choices::{
+    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Wire,
+};
 pub use consumer_config::{ConfigOrigin, ConsumerConfig};
 pub use key::ConfigKey;
 pub use settings::Settings;

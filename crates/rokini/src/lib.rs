@@ -43,12 +43,12 @@ pub use processor::prepared::{PendingCheckpoint, PreparedCheckpoint};
 pub use processor::record_processor::RecordProcessor;
 pub use processor::shard_context::ShardContext;
 pub use types::failure::{HandlerCall, HandlerError, HandlerFailure, OnFailure};
-pub use types::record::Record;
+pub use types::record::{Record, RecordBuffer};
 
 // Settings.
 pub use config::{
-    Balance, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig, Monitoring,
-    OnDataLoss, Settings, Wire,
+    Balance, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig, KplHashRange,
+    Monitoring, OnDataLoss, Settings, Wire,
 };
 pub use types::dead_letter_target::DeadLetterTarget;
 pub use types::duration::parse_duration;
@@ -85,6 +85,7 @@ pub use telemetry::metric::{Metric, MetricKind, MetricScope, MetricUnit, Stabili
 pub use telemetry::otlp::OtlpTraces;
 
 // Sources of records.
+pub use source::deaggregate::{Deaggregator, DroppedAggregates, MalformedAggregates, Unpacked};
 #[cfg(feature = "aws")]
 pub use source::kinesis::KinesisSource;
 pub use source::selection::select_shards;

@@ -1,5 +1,6 @@
 //! Where records come from: the seam between delivery and Amazon Kinesis.
 
+pub(crate) mod deaggregate;
 #[cfg(feature = "aws")]
 pub(crate) mod kinesis;
 pub(crate) mod selection;

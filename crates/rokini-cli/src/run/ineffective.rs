@@ -50,6 +50,7 @@ pub(super) fn set_defaults(kind: HandlerKind, effective: &mut EffectiveSettings)
     if kind == HandlerKind::Lambda {
         // As an event source mapping has it.
         effective.set_default(ConfigKey::BatchMaxRecords, "100")?;
+        effective.set_default(ConfigKey::Deaggregate, "false")?;
     }
     Ok(())
 }

@@ -86,7 +86,10 @@ fn record_json(record: &Record, shard: &str, source: &EventSource) -> String {
     let key = quoted(record.partition_key().unwrap_or_default());
     let EventSource { stream_arn, region, invoke_identity_arn } = source;
     let (region, role, arn) = (quoted(region), quoted(invoke_identity_arn), quoted(stream_arn));
-    let id = quoted(&format!("{shard}:{sequence}"));
+    let id = match record.sub_sequence_number {
+        None => quoted(&format!("{shard}:{sequence}")),
+        Some(sub) => quoted(&format!("{shard}:{sequence}.{sub}")),
+    };
     let _ = write!(
         json,
         "{{\"kinesis\":{{\"kinesisSchemaVersion\":\"1.0\",\"partitionKey\":{key},\"sequenceNumber\":\"{sequence}\",\"data\":\""

@@ -1,6 +1,6 @@
 //! What a child may store, and by which Java class's name it is refused.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use rokini::lease::{Position, Progress, SequenceNumber};
 use rokini::{ErrorKind, Record};
@@ -14,8 +14,9 @@ pub(super) struct Checkpointer {
     last: Position,
     /// The last record that it has got.
     delivered: Option<Position>,
-    /// Records of the stream that hold several user records, of those that were delivered and are not stored.
-    aggregates: BTreeSet<SequenceNumber>,
+    /// Of the records of the stream that hold several user records, those that were delivered and are not stored, with the
+    /// last user record that the child has got: its number, and the position with it.
+    aggregates: BTreeMap<SequenceNumber, (u64, Position)>,
 }
 
 /// What is to be done for a request.
@@ -48,13 +49,15 @@ pub(super) fn class_of(kind: ErrorKind) -> &'static str {
 
 impl Checkpointer {
     pub(super) fn new(position: Position) -> Self {
-        Self { last: position, delivered: None, aggregates: BTreeSet::new() }
+        Self { last: position, delivered: None, aggregates: BTreeMap::new() }
     }
 
     /// The child gets these records.
     pub(super) fn deliver(&mut self, records: &[Record]) {
-        let several = records.iter().filter(|record| record.sub_sequence_number.is_some());
-        self.aggregates.extend(several.map(|record| record.sequence_number));
+        let several = records.iter().filter_map(|record| {
+            Some((record.sequence_number, (record.sub_sequence_number?, record.position())))
+        });
+        self.aggregates.extend(several);
         if let Some(last) = records.last() {
             self.delivered = self.delivered.max(Some(last.position()));
         }
@@ -94,9 +97,12 @@ impl Checkpointer {
             },
             _ => {
                 let number: SequenceNumber = text.trim().parse().map_err(|_| ILLEGAL_ARGUMENT)?;
-                let progress =
-                    if self.aggregates.contains(&number) { Progress::Through(sub) } else { Progress::Whole };
-                let asked = Position::Sequence(number, progress);
+                let asked = match self.aggregates.get(&number) {
+                    None => Position::after(number),
+                    Some((last, position)) if sub == *last => *position,
+                    Some((last, _)) if sub > *last => return Err(ILLEGAL_ARGUMENT),
+                    Some(_) => Position::Sequence(number, Progress::Through(sub)),
+                };
                 // Where it began, in the form that was told the child.
                 let began = matches!(self.last, Position::Sequence(last, _) if last == number);
                 Ok(if began && asked < self.last { self.last } else { asked })

@@ -2,8 +2,8 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use super::layout::{CHECK_SUM, MAGIC, field};
 use super::protobuf::{Fault, Fields, Value};
-use super::{CHECK_SUM, MAGIC, field};
 use crate::answer::Place;
 use crate::md5::{md5_each, partition_key_hash};
 

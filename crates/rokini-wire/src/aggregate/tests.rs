@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use prost::Message as _;
 
+use super::layout::MAGIC;
 use super::*;
 use crate::md5::{md5, partition_key_hash};
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::layout::{CHECK_SUM, MAGIC, field};
 use super::protobuf::{bytes_field_len, number_len, put_bytes_field, put_number, put_number_field};
-use super::{CHECK_SUM, MAGIC, field};
 use crate::md5::md5;
 
 /// An aggregate that is being filled. What it makes is read by the KCL and every other library that unpacks aggregates.

@@ -29,6 +29,18 @@ named! {
 }
 
 named! {
+    /// What becomes of user records of KPL aggregates whose keys do not hash into the shard that they came in.
+    #[derive(Default)]
+    pub enum KplHashRange {
+        /// They are delivered as all others, and counted.
+        #[default]
+        Deliver = "deliver",
+        /// The whole aggregate is left out, as the KCL does it, with an event, and counted.
+        Drop = "drop",
+    }
+}
+
+named! {
     /// How shards are spread over workers.
     #[derive(Default)]
     pub enum Balance {

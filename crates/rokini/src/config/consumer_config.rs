@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rokini_lease::BillingMode;
 
-use crate::config::choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss, Wire};
+use crate::config::choices::{
+    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Wire,
+};
 use crate::config::form::each_once;
 use crate::config::key::ConfigKey;
 use crate::config::secret;
@@ -247,6 +249,7 @@ impl ConsumerConfig {
             (&otlp, has(Monitoring::Otlp), Key::Monitoring, "add `otlp` to `monitoring`"),
             (&units, is_provisioned, Key::BillingMode, "set `billing_mode = provisioned`"),
             (&limits, gives_up, Key::OnFailure, give_up),
+            (&[Key::KplHashRange], self.deaggregate, Key::Deaggregate, "set `deaggregate = true`"),
             (&[Key::BillingMode], self.create_table, Key::CreateTable, "set `create_table = true`"),
         ];
         for (keys, acts, beside, how) in rules {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rokini_lease::{BillingMode, GroupId, WorkerName};
 
-use crate::config::choices::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss, Wire};
+use crate::config::choices::{
+    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Wire,
+};
 use crate::config::form::{
     DEFAULT_UNITS, Form, NONE, UNLIMITED, any_duration, billing_mode, choice, choices, cloudwatch_namespace,
     cloudwatch_resolution, collector_url, count, count_up_to, duration_from, duration_within, headers, name,

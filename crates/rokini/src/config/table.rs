@@ -77,6 +77,16 @@ macro_rules! settings_table {
             /// `json`. Default `auto`. An event tells when it changes.
             Wire = "wire": wire: Wire = Wire::Auto,
                 choice(), set(Wire);
+            /// Whether the aggregates of the Kinesis Producer Library (KPL) are unpacked, so that the handler gets their user
+            /// records: `true` or `false`. Default `true`. Batches and limits count user records. What begins as an aggregate
+            /// and is none is delivered as it came, with an event.
+            Deaggregate = "deaggregate": deaggregate: bool = true, truth_value(), set(bool);
+            /// What becomes of user records of aggregates whose keys do not hash into the shard that they came in, as after a
+            /// split: `deliver` (they are delivered and counted) or `drop` (the whole aggregate is left out, with an event, as
+            /// the KCL does without a word; for those whose producers put such records again, as the KPL does). Default
+            /// `deliver`. Of no effect on a stream that places records by itself (`AUTO`): their keys say nothing there. Only
+            /// with `deaggregate`.
+            KplHashRange = "kpl_hash_range": kpl_hash_range: KplHashRange = KplHashRange::Deliver, choice(), set(KplHashRange);
             /// Shards this worker takes at most, 1 or more, or `unlimited`. Default `unlimited`.
             MaxLeases = "max_leases": max_leases: Option<NonZeroU32> = None, word_or(UNLIMITED, count()), set(impl Into<Option<u32>>);
             /// How shards are spread over the workers that read their stream: `even`, by their number, or `throughput`, by the

@@ -160,7 +160,7 @@ impl Tracker {
             }
             // What was let go of is done anyway.
             if let Some((records, _)) = &response.records {
-                let within = records.partition_point(|record| record.position() <= position);
+                let within = records.partition_point(|record| record.done_at() <= position);
                 to = to.max(response.first + within as u64);
             }
             break;

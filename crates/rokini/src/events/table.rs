@@ -240,6 +240,34 @@ events! {
     /// The endpoint takes CBOR now.
     AskedInCbor = "asked-in-cbor", info, "the endpoint takes CBOR again";
 
+    /// Stream records begin as KPL aggregates do and cannot be unpacked: they are delivered as they came. For one answer.
+    AggregatesMalformed {
+        /// The first of them.
+        first: SequenceNumber,
+        /// What is wrong with it.
+        reason: String,
+        /// How many there are.
+        records: u64,
+    } = "aggregates-malformed", warn limited, "records that begin as KPL aggregates are delivered as they came"
+        { %first, records, exception.message = %reason, };
+
+    /// User records of KPL aggregates have keys that hash into another shard than the one they came in, as after a split.
+    /// They are delivered all the same. For one answer.
+    ForeignUserRecords {
+        /// How many.
+        user_records: u64,
+    } = "foreign-user-records", debug, "user records of another shard are delivered" { user_records, };
+
+    /// KPL aggregates were left out because user records of them have keys that hash into another shard than the one they
+    /// came in, as `kpl_hash_range = drop` wants it. For one answer.
+    AggregatesDropped {
+        /// The first stream record that was left out.
+        first: SequenceNumber,
+        /// How many user records they have.
+        user_records: u64,
+    } = "aggregates-dropped", warn limited, "aggregates with user records of another shard are left out"
+        { %first, user_records, };
+
     /// An answer ended a shard that the stream lists as open. It is read on: the end counts when its children or the
     /// listing confirm it.
     EndRefuted = "end-refuted", warn limited, "an answer ended a shard that the stream lists as open: it is read on";

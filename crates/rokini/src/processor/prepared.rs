@@ -57,7 +57,7 @@ impl PendingCheckpoint {
     /// because the position was not stored; where their work turns out to be final they are to be passed over.
     #[must_use]
     pub fn covers(&self, record: &Record) -> bool {
-        record.position() <= self.pending.position
+        record.done_at() <= self.pending.position
     }
 }
 

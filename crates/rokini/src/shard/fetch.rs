@@ -19,6 +19,7 @@ use super::resources::ShardResources;
 use crate::catalog::streams::{OpenStream, is_same};
 use crate::events::emitter::ShardEvents;
 use crate::events::table::EventKind;
+use crate::source::deaggregate::{Deaggregator, DroppedAggregates, MalformedAggregates, pass_over};
 use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceNotice};
 use crate::types::backoff::{DELIVERY, Retry};
 use crate::types::error::{Error, ErrorKind};
@@ -53,6 +54,10 @@ pub(super) struct Fetch {
     budget: Arc<ShardBudget>,
     /// The memory that the last answer took.
     last_answer: usize,
+    /// How much of it there was before its aggregates were unpacked.
+    last_packed: usize,
+    /// `None` where aggregates stay as they are.
+    deaggregator: Option<Deaggregator>,
     retry: Retry,
     /// Since when listings do not show the shard.
     missing_since: Option<Instant>,
@@ -74,6 +79,8 @@ impl Fetch {
             responses: responses.clone(),
             budget: Arc::clone(budget),
             last_answer: 0,
+            last_packed: 0,
+            deaggregator: deaggregator(shard),
             retry: Retry::new(DELIVERY, StdRng::from_rng(rng)),
             missing_since: None,
         }
@@ -93,10 +100,10 @@ impl Fetch {
                 self.report(notice);
             }
             self.report_gap(&fetched).await;
-            // Each record is visited once, for all that is to be known of it.
+            Record::set_origin(&mut fetched.records, &key);
+            self.unpack(&mut fetched.records, from);
             let (mut data, mut size) = (0, 0);
-            for record in &mut fetched.records {
-                record.set_origin(&key);
+            for record in &fetched.records {
                 data += record.data().len();
                 size += record.size();
             }
@@ -185,8 +192,30 @@ impl Fetch {
                 reserved
             }
         };
-        reader.read_at_most(reserved.bytes());
+        reader.read_at_most(before_unpacking(reserved.bytes(), self.last_packed, self.last_answer));
         Ok((reader.next().await?, reserved))
+    }
+
+    /// From the records of the stream to user records, but for those that were done before reading began.
+    fn unpack(&mut self, records: &mut Vec<Record>, from: Position) {
+        self.last_packed = Record::memory_of(records);
+        let Some(deaggregator) = &mut self.deaggregator else { return };
+        let hashes_count = self.stream.source.places_by_hash();
+        let unpacked = deaggregator.unpack_where(hashes_count, std::mem::take(records));
+        *records = unpacked.records;
+        pass_over(records, from);
+        if let Some(MalformedAggregates { first, reason, records }) = unpacked.malformed {
+            self.events.emit(EventKind::AggregatesMalformed { first, reason, records });
+        }
+        match unpacked.dropped {
+            Some(DroppedAggregates { first, user_records }) => {
+                self.events.emit(EventKind::AggregatesDropped { first, user_records });
+            }
+            None if unpacked.foreign > 0 => {
+                self.events.emit(EventKind::ForeignUserRecords { user_records: unpacked.foreign });
+            }
+            None => {}
+        }
     }
 
     fn report(&self, notice: SourceNotice) {
@@ -258,5 +287,37 @@ impl Fetch {
         let position = self.progress.context.checkpoints().latest_done();
         self.events.emit(EventKind::ShardGone { position });
         ReadResponse { end: Some(ShardEnd::default()), ..ReadResponse::default() }
+    }
+}
+
+/// As the settings want it, with the hashes of the shard where its lease has them.
+fn deaggregator(shard: &HeldShard) -> Option<Deaggregator> {
+    let settings = &shard.resources.settings;
+    let deaggregator = settings.deaggregate.then(Deaggregator::default)?;
+    Some(match shard.lease.row().hash_range {
+        Some(range) => deaggregator.hash_range(range, settings.kpl_hash_range),
+        None => deaggregator,
+    })
+}
+
+/// How much to ask for, so that it takes so many bytes once it is unpacked, if it grows as the last answer did.
+fn before_unpacking(bytes: usize, packed: usize, unpacked: usize) -> usize {
+    if unpacked <= packed {
+        return bytes;
+    }
+    let share = packed as u128 * bytes as u128 / unpacked as u128;
+    usize::try_from(share).unwrap_or(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::before_unpacking;
+
+    #[test]
+    fn less_is_asked_for_where_answers_grow() {
+        assert_eq!(before_unpacking(1_000, 0, 0), 1_000);
+        assert_eq!(before_unpacking(1_000, 500, 500), 1_000);
+        assert_eq!(before_unpacking(1_000, 500, 1_500), 333);
+        assert_eq!(before_unpacking(1_000, 500, 0), 1_000, "all of it was passed over");
     }
 }

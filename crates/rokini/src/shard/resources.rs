@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::budget::ByteBudget;
 use crate::catalog::leases::Catalog;
-use crate::config::{OnDataLoss, Settings};
+use crate::config::{KplHashRange, OnDataLoss, Settings};
 use crate::dead_letter::DeadLetterSink;
 use crate::delivery::failure_policy::FailurePolicy;
 use crate::delivery::flow::DeliverySettings;
@@ -43,6 +43,8 @@ pub(crate) struct ShardSettings {
     pub(crate) stores_positions: bool,
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) halt_on_data_loss: bool,
+    pub(crate) deaggregate: bool,
+    pub(crate) kpl_hash_range: KplHashRange,
     /// The share of the retention from which on records that are not done are warned of.
     pub(crate) data_loss_warning: f64,
     /// How long a stream may be asked without an answer before something is done about it.
@@ -82,6 +84,8 @@ impl ShardSettings {
             stores_positions: !settings.broadcast,
             handler_timeout: settings.handler_timeout,
             halt_on_data_loss: settings.on_data_loss == OnDataLoss::Halt,
+            deaggregate: settings.deaggregate,
+            kpl_hash_range: settings.kpl_hash_range,
             data_loss_warning: f64::from(settings.data_loss_warning) / 100.0,
             // A reader may wait so long by itself, between two reads of a quiet shard.
             silence_limit: settings.stall_timeout + settings.poll_ceiling,

@@ -139,6 +139,10 @@ impl StreamSource for KinesisSource {
         self.client.stream_now()
     }
 
+    fn places_by_hash(&self) -> bool {
+        self.client.places_by_hash()
+    }
+
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {
         let call = || self.client.call(LIST_SHARDS, None);
         let mut filter =

@@ -27,12 +27,18 @@ pub trait StreamSource: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether the stream places records by the hash of their keys, as it said last. `true`, the default, but for streams
+    /// that spread records by themselves.
+    fn places_by_hash(&self) -> bool {
+        true
+    }
+
     /// Lists shards, whole.
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error>;
 
     /// Opens a reader of one shard at a position. Makes no promise that the shard exists until the first read. At
-    /// [`Progress::Through`](crate::lease::Progress::Through) it leaves out the user records of that stream record up to
-    /// the sub-sequence number.
+    /// [`Progress::Through`](crate::lease::Progress::Through) it begins with that stream record: the consumer passes over
+    /// its user records that are done.
     async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error>;
 }
 

@@ -136,6 +136,14 @@ metrics! {
     DeadLetterFailures = "rokini_dead_letter_failures_total": Counter, Shard, Count, Stable;
     /// Times that records may have been trimmed before they were read. The event says which.
     DataLoss = "rokini_data_losses_total": Counter, Shard, Count, Stable;
+    /// Stream records that begin as KPL aggregates do and cannot be unpacked: they are delivered as they came. The event says
+    /// what is wrong.
+    MalformedAggregates = "rokini_malformed_aggregates_total": Counter, Shard, Count, Stable;
+    /// User records of KPL aggregates whose keys hash into another shard than the one they came in, delivered all the same.
+    ForeignUserRecords = "rokini_foreign_user_records_total": Counter, Shard, Count, Stable;
+    /// User records of KPL aggregates that were left out because one of them hashes into another shard; only with
+    /// `kpl_hash_range = drop`.
+    DroppedUserRecords = "rokini_dropped_user_records_total": Counter, Shard, Count, Stable;
     /// Positions stored.
     Checkpoints = "rokini_checkpoints_total": Counter, Shard, Count, Stable;
     /// Failed tries to store a position: each is tried again.

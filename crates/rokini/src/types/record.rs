@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rokini_lease::{LeaseKey, Position, Progress, SequenceNumber, ShardId, StreamId};
+use rokini_wire::UserRecordPlace;
 
 /// One user record.
 ///
@@ -21,24 +22,48 @@ use rokini_lease::{LeaseKey, Position, Progress, SequenceNumber, ShardId, Stream
 pub struct Record {
     /// The sequence number of the stream record.
     pub sequence_number: SequenceNumber,
-    /// Which user record inside an aggregated stream record, from 0; `None` in a plain record. A source that sets it
-    /// passes over those that are done where it is opened at [`Progress::Through`].
+    /// Which user record inside an aggregated stream record, from 0; `None` in a plain record.
     pub sub_sequence_number: Option<u64>,
     /// When the stream received the record, in milliseconds since the Unix epoch. Approximate, by the stream's
     /// clock.
     pub arrival_millis: u64,
-    /// What has the data and the key: one reference for both.
-    buffer: Bytes,
+    /// What has the data and the keys: one reference for all of them, and for where they come from.
+    buffer: RecordBuffer,
     /// The data in it.
     data: Part,
     /// The partition key in it: UTF-8, or [`Part::NONE`].
     key: Part,
-    /// Where it comes from. Each hold of a lease has an `Arc` of its own, by which its records are known.
+    /// The explicit hash key in it: digits, or [`Part::NONE`].
+    hash_key: Part,
+    /// Whether it is known to be the last user record of its stream record.
+    is_last: bool,
+}
+
+/// The bytes in which data and keys of records are, to be shared by all of them: those of one answer.
+#[derive(Debug, Clone)]
+pub struct RecordBuffer(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    bytes: Bytes,
+    /// Where the records come from. Each hold of a lease has an `Arc` of its own, by which its records are known.
     origin: Option<Arc<LeaseKey>>,
 }
 
-/// What a buffer takes beside its bytes: its reference count, and what the allocator adds.
-const BESIDE_BUFFER: usize = 64;
+impl From<Bytes> for RecordBuffer {
+    fn from(bytes: Bytes) -> Self {
+        Self(Arc::new(Shared { bytes, origin: None }))
+    }
+}
+
+impl RecordBuffer {
+    fn with_origin(&self, origin: Option<Arc<LeaseKey>>) -> Self {
+        Self(Arc::new(Shared { bytes: self.0.bytes.clone(), origin }))
+    }
+}
+
+/// What a buffer takes beside its bytes: its reference counts, and what the allocator adds.
+const BESIDE_BUFFER: usize = 128;
 
 /// From where to where in a buffer. Answers have 10 MB, so 32 bits reach far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +86,12 @@ impl Part {
         self.start as usize..self.end as usize
     }
 
+    /// The part of this part.
+    fn within(self, range: Range<usize>) -> Self {
+        let start = self.start as usize;
+        Self::new(start + range.start..start + range.end)
+    }
+
     fn of(self, buffer: &[u8]) -> Option<&[u8]> {
         buffer.get(self.range())
     }
@@ -70,6 +101,7 @@ impl PartialEq for Record {
     fn eq(&self, other: &Self) -> bool {
         self.data() == other.data()
             && self.partition_key() == other.partition_key()
+            && self.explicit_hash_key() == other.explicit_hash_key()
             && self.sequence_number == other.sequence_number
             && self.sub_sequence_number == other.sub_sequence_number
             && self.arrival_millis == other.arrival_millis
@@ -103,11 +135,10 @@ impl Record {
     }
 
     /// A plain record whose data and partition key lie in a buffer; nothing is copied. Ranges that reach beyond the buffer,
-    /// and a key that is no UTF-8, are none.
-    #[must_use]
+    /// and a key that is no UTF-8, are none. All records of one answer should share one [`RecordBuffer`].
     pub fn from_buffer(
         sequence_number: SequenceNumber,
-        buffer: Bytes,
+        buffer: impl Into<RecordBuffer>,
         data: Range<usize>,
         partition_key: Option<Range<usize>>,
         arrival_millis: u64,
@@ -116,43 +147,79 @@ impl Record {
             sequence_number,
             sub_sequence_number: None,
             arrival_millis,
-            buffer,
+            buffer: buffer.into(),
             data: Part::new(data),
             key: partition_key.map_or(Part::NONE, Part::new),
-            origin: None,
+            hash_key: Part::NONE,
+            is_last: false,
+        }
+    }
+
+    /// One of the user records that this one's data hold, with this number; `is_last`: there are none after it.
+    pub(crate) fn user_record(&self, sub: u64, place: &UserRecordPlace, is_last: bool) -> Self {
+        let within = |range: Range<usize>| self.data.within(range);
+        Self {
+            sequence_number: self.sequence_number,
+            sub_sequence_number: Some(sub),
+            arrival_millis: self.arrival_millis,
+            buffer: self.buffer.clone(),
+            data: within(place.data()),
+            key: within(place.partition_key()),
+            hash_key: place.explicit_hash_key().map_or(Part::NONE, within),
+            is_last,
         }
     }
 
     /// The payload.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        self.data.of(&self.buffer).unwrap_or_default()
+        self.data.of(self.bytes()).unwrap_or_default()
     }
 
     /// The payload as bytes that can be kept: a reference to the answer it came in, which stays in memory with it.
     #[must_use]
     pub fn data_bytes(&self) -> Bytes {
-        let range = self.data.range();
-        if range.end <= self.buffer.len() && range.start <= range.end {
-            self.buffer.slice(range)
-        } else {
-            Bytes::new()
-        }
+        let (range, bytes) = (self.data.range(), self.bytes());
+        if range.end <= bytes.len() && range.start <= range.end { bytes.slice(range) } else { Bytes::new() }
     }
 
     /// The partition key that the producer chose. `None` where the record has none: other writers than the API's put such
     /// records. Its lane and its parking go by its sequence number then.
     #[must_use]
     pub fn partition_key(&self) -> Option<&str> {
-        self.key.of(&self.buffer).and_then(|key| std::str::from_utf8(key).ok())
+        self.key.of(self.bytes()).and_then(|key| std::str::from_utf8(key).ok())
+    }
+
+    /// The explicit hash key that the producer of a user record chose, in decimal digits; `None` where there is none. Plain
+    /// records come without theirs, because the stream does not hand it out.
+    #[must_use]
+    pub fn explicit_hash_key(&self) -> Option<&str> {
+        self.hash_key.of(self.bytes()).and_then(|key| std::str::from_utf8(key).ok())
+    }
+
+    fn bytes(&self) -> &Bytes {
+        &self.buffer.0.bytes
+    }
+
+    fn origin(&self) -> Option<&Arc<LeaseKey>> {
+        self.buffer.0.origin.as_ref()
     }
 
     /// The same record with data and key of its own, for those that are kept: it holds no answer in memory.
     #[must_use]
     pub fn into_owned(self) -> Self {
-        let owned =
-            Self::joined(self.sequence_number, self.partition_key(), self.data(), self.arrival_millis);
-        Self { sub_sequence_number: self.sub_sequence_number, origin: self.origin, ..owned }
+        let (key, hash_key) = (self.partition_key(), self.explicit_hash_key());
+        let parts =
+            [key.unwrap_or_default().as_bytes(), hash_key.unwrap_or_default().as_bytes(), self.data()];
+        let bytes = Bytes::from(parts.concat());
+        let (hash_at, data_at) = (parts[0].len(), parts[0].len() + parts[1].len());
+        Self {
+            data: Part::new(data_at..bytes.len()),
+            key: key.map_or(Part::NONE, |_| Part::new(0..hash_at)),
+            hash_key: hash_key.map_or(Part::NONE, |_| Part::new(hash_at..data_at)),
+            buffer: RecordBuffer(Arc::new(Shared { bytes, origin: self.origin().cloned() })),
+            ..self
+        }
     }
 
     /// The bytes that count against the limits of a shard: data and key.
@@ -165,10 +232,10 @@ impl Record {
     pub(crate) fn memory_of(records: &[Self]) -> usize {
         let mut before = None;
         let buffers = records.iter().map(|record| {
-            let buffer = Some((record.buffer.as_ptr(), record.buffer.len()));
+            let buffer = Some((record.bytes().as_ptr(), record.bytes().len()));
             let is_another = buffer != before;
             before = buffer;
-            if is_another { record.buffer.len() + BESIDE_BUFFER } else { 0 }
+            if is_another { record.bytes().len() + BESIDE_BUFFER } else { 0 }
         });
         buffers.sum::<usize>() + size_of_val(records)
     }
@@ -177,30 +244,42 @@ impl Record {
     /// source says.
     #[must_use]
     pub fn from_shard(mut self, shard: impl Into<Arc<LeaseKey>>) -> Self {
-        self.origin = Some(shard.into());
+        self.buffer = self.buffer.with_origin(Some(shard.into()));
         self
     }
 
-    /// The hold with this key delivers the record.
-    pub(crate) fn set_origin(&mut self, key: &Arc<LeaseKey>) {
-        self.origin = Some(Arc::clone(key));
+    /// The hold with this key delivers the records.
+    pub(crate) fn set_origin(records: &mut [Self], key: &Arc<LeaseKey>) {
+        // Neighbours share their buffer before, and share it after.
+        let mut last: Option<(RecordBuffer, RecordBuffer)> = None;
+        for record in records {
+            let known = last.as_ref().filter(|(before, _)| Arc::ptr_eq(&before.0, &record.buffer.0));
+            let buffer = match known {
+                Some((_, after)) => after.clone(),
+                None => record.buffer.with_origin(Some(Arc::clone(key))),
+            };
+            if known.is_none() {
+                last = Some((record.buffer.clone(), buffer.clone()));
+            }
+            record.buffer = buffer;
+        }
     }
 
     /// Whether the hold with this key delivered it, and not another one of the same shard.
     pub(crate) fn delivered_by(&self, key: &Arc<LeaseKey>) -> bool {
-        self.origin.as_ref().is_some_and(|origin| Arc::ptr_eq(origin, key))
+        self.origin().is_some_and(|origin| Arc::ptr_eq(origin, key))
     }
 
     /// The stream it comes from; `None` before a consumer has delivered it.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
-        self.origin.as_deref().map(|origin| &origin.stream)
+        self.origin().map(|origin| &origin.stream)
     }
 
     /// The shard it comes from; `None` before a consumer has delivered it.
     #[must_use]
     pub fn shard_id(&self) -> Option<&ShardId> {
-        self.origin.as_deref().map(|origin| &origin.shard)
+        self.origin().map(|origin| &origin.shard)
     }
 
     /// When the stream received the record.
@@ -209,10 +288,15 @@ impl Record {
         UNIX_EPOCH + Duration::from_millis(self.arrival_millis)
     }
 
-    /// The position once this record is done. Whether more user records follow in its stream record is not known, so
-    /// after the last one, too, that stream record is read again, and passed over.
+    /// The position once this record is done: for a user record the place inside its stream record, and with the last one
+    /// the stream record is done.
     #[must_use]
     pub fn position(&self) -> Position {
+        if self.is_last { Position::after(self.sequence_number) } else { self.done_at() }
+    }
+
+    /// The least position at which this record is done.
+    pub(crate) fn done_at(&self) -> Position {
         match self.sub_sequence_number {
             Some(sub) => Position::Sequence(self.sequence_number, Progress::Through(sub)),
             None => Position::after(self.sequence_number),
@@ -264,7 +348,8 @@ mod tests {
         let buffer = Bytes::from_static(b"..key..data..");
         let within = |bytes: &[u8]| buffer.as_ptr_range().contains(&bytes.as_ptr());
         let number = SequenceNumber::from(1);
-        let record = Record::from_buffer(number, buffer.clone(), 7..11, Some(2..5), 7);
+        let shared = RecordBuffer::from(buffer.clone());
+        let record = Record::from_buffer(number, shared.clone(), 7..11, Some(2..5), 7);
         assert_eq!((record.data(), record.partition_key(), record.size()), (&b"data"[..], Some("key"), 7));
         assert!(within(record.data()) && within(record.partition_key().unwrap().as_bytes()));
         assert!(within(&record.data_bytes()));
@@ -272,7 +357,7 @@ mod tests {
         assert_eq!(owned, record);
         assert!(!within(owned.data()) && !within(owned.partition_key().unwrap().as_bytes()));
         // What is not in the buffer is not there.
-        let outside = Record::from_buffer(number, buffer, 7..99, Some(50..99), 7);
+        let outside = Record::from_buffer(number, shared, 7..99, Some(50..99), 7);
         assert_eq!(
             (outside.data(), outside.data_bytes(), outside.partition_key()),
             (&b""[..], Bytes::new(), None)

@@ -1,6 +1,7 @@
 //! The consumer on the paused clock, with a stream and a lease store in memory.
 
 mod acks;
+mod aggregates;
 mod balance;
 mod batches;
 mod fleet;

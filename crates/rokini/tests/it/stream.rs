@@ -10,6 +10,7 @@ use rokini::{
     Error, ErrorKind, ReadResponse, Record, ShardDescription, ShardEnd, ShardReader, ShardSelection,
     StreamDescription, StreamRef, StreamSource,
 };
+use rokini_wire::AggregateBuilder;
 use tokio::time::{Instant, sleep};
 
 /// The time at which every test begins, in milliseconds since the Unix epoch.
@@ -49,6 +50,8 @@ struct State {
     all_at_start: bool,
     /// Ends do not name children.
     silent_end: bool,
+    /// Keys do not say where records are.
+    spreads: bool,
     faults: HashMap<Op, VecDeque<ErrorKind>>,
     broken: HashMap<ShardId, ErrorKind>,
     panics: HashSet<ShardId>,
@@ -87,6 +90,7 @@ impl Stream {
             poll: POLL,
             all_at_start: false,
             silent_end: false,
+            spreads: false,
             faults: HashMap::new(),
             broken: HashMap::new(),
             panics: HashSet::new(),
@@ -168,6 +172,22 @@ impl Stream {
     /// Puts a record without a partition key.
     pub fn put_keyless(&self, shard: usize, text: &str) -> SequenceNumber {
         self.add(shard, |sequence, now| Record::without_key(sequence, text, now))
+    }
+
+    /// Puts an aggregate with user records of these texts, which are their partition keys too.
+    pub fn put_aggregate(&self, shard: usize, texts: &[&str]) -> SequenceNumber {
+        let mut builder = AggregateBuilder::default();
+        texts.iter().for_each(|text| builder.push(text, None, text.as_bytes()));
+        self.put_bytes(shard, &builder.build())
+    }
+
+    pub fn put_bytes(&self, shard: usize, data: &[u8]) -> SequenceNumber {
+        self.add(shard, |sequence, now| Record::new(sequence, "container", data, now))
+    }
+
+    /// It places records by itself from now on, whatever their keys are.
+    pub fn spread_by_itself(&self) {
+        self.state().spreads = true;
     }
 
     fn add(&self, shard: usize, record: impl Fn(SequenceNumber, u64) -> Record) -> SequenceNumber {
@@ -345,6 +365,10 @@ impl StreamSource for Stream {
 
     fn now_millis(&self) -> Option<u64> {
         Some(self.now())
+    }
+
+    fn places_by_hash(&self) -> bool {
+        !self.state().spreads
     }
 
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::ConsumerBuilder;
 use crate::config::table::settings_table;
-use crate::config::{Balance, CloudWatchDimension, CloudWatchLevel, Monitoring, OnDataLoss, Wire};
+use crate::config::{
+    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Wire,
+};
 use crate::types::dead_letter_target::DeadLetterTarget;
 use crate::types::failure::OnFailure;
 use crate::types::start_position::StartPosition;

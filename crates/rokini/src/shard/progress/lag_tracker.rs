@@ -31,7 +31,7 @@ pub(super) struct LagTracker {
 /// Neighbouring records.
 #[derive(Debug, Clone, Copy)]
 struct Part {
-    /// The position after the last of them.
+    /// The least position at which all of them are done.
     end: Position,
     /// The arrival of the first and the last, in milliseconds since the Unix epoch.
     first: u64,
@@ -50,7 +50,7 @@ impl LagTracker {
         self.read = Some((now, behind));
         for part in records.chunks(records.len().div_ceil(PARTS).max(1)) {
             if let [first, .., last] | [first @ last] = part {
-                let (first, end) = (first.arrival_millis, last.position());
+                let (first, end) = (first.arrival_millis, last.done_at());
                 self.open.push_back(Part { end, first, last: last.arrival_millis, read: now });
             }
         }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Builder;
 use aws_sdk_kinesis::operation::list_shards::ListShardsError;
-use aws_sdk_kinesis::types::{ShardFilter, StreamDescriptionSummary};
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardFilter, StreamDescriptionSummary};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -43,6 +44,8 @@ pub(super) struct StreamClient {
     json: Client,
     pub(super) wire: WireChoice,
     server: Arc<ServerInfo>,
+    /// Whether the stream spreads records by itself, as it said last.
+    spreads: AtomicBool,
 }
 
 impl fmt::Debug for StreamClient {
@@ -73,6 +76,7 @@ impl StreamClient {
             json: records(Codec::Json),
             wire: WireChoice::new(wire),
             server,
+            spreads: AtomicBool::new(false),
         })
     }
 
@@ -111,6 +115,11 @@ impl StreamClient {
         from_sdk(error, &self.call(action, shard))
     }
 
+    /// Whether the stream places records by the hash of their keys, as it said last.
+    pub(super) fn places_by_hash(&self) -> bool {
+        !self.spreads.load(Ordering::Relaxed)
+    }
+
     /// The name where the stream is not named by its ARN: calls take one of the two.
     pub(super) fn name(&self) -> Option<String> {
         self.stream.arn().is_none().then(|| self.stream.name().to_owned())
@@ -126,7 +135,10 @@ impl StreamClient {
             self.control.describe_stream_summary().set_stream_name(self.name()).set_stream_arn(self.arn());
         let answer = Box::pin(call.send()).await.map_err(|error| self.error(error, action, None))?;
         let missing = || self.call(action, None).malformed("has no StreamDescriptionSummary");
-        answer.stream_description_summary.ok_or_else(missing)
+        let summary = answer.stream_description_summary.ok_or_else(missing)?;
+        let strategy = summary.record_distribution_strategy();
+        self.spreads.store(strategy == Some(&RecordDistributionStrategy::Auto), Ordering::Relaxed);
+        Ok(summary)
     }
 
     pub(super) fn description(

@@ -9,7 +9,7 @@ use rokini_wire::shapes::shard::ChildShard;
 use crate::aws::error::ApiCall;
 use crate::source::stream_source::ShardDescription;
 use crate::types::error::Error;
-use crate::types::record::Record;
+use crate::types::record::{Record, RecordBuffer};
 
 /// Milliseconds since the Unix epoch. The API sends seconds as a floating-point number, whose last digits are
 /// noise: rounds to the nearest.
@@ -53,6 +53,7 @@ fn hash_range(start: &str, end: &str, id: &ShardId, call: &ApiCall<'_>) -> Resul
 pub(super) fn records(answer: &RecordsAnswer, call: &ApiCall<'_>) -> Result<(Vec<Record>, u64), Error> {
     let mut bytes = 0;
     let mut records = Vec::with_capacity(answer.records.len());
+    let buffer = RecordBuffer::from(answer.body.clone());
     for place in &answer.records {
         let arrival =
             place.arrival_millis.and_then(|millis| u64::try_from(millis).ok()).ok_or_else(|| {
@@ -61,7 +62,7 @@ pub(super) fn records(answer: &RecordsAnswer, call: &ApiCall<'_>) -> Result<(Vec
             })?;
         let record = Record::from_buffer(
             place.sequence_number,
-            answer.body.clone(),
+            buffer.clone(),
             place.data(),
             place.partition_key(),
             arrival,

@@ -71,8 +71,6 @@ enum EndClaim {
 pub(crate) struct PollingReader {
     client: Arc<StreamClient>,
     shard: ShardId,
-    /// Where reading began.
-    opened_at: Position,
     /// Where reading goes on.
     place: Position,
     iterator: Option<ShardIterator>,
@@ -122,7 +120,6 @@ impl PollingReader {
         let reader = Self {
             client,
             shard,
-            opened_at: at,
             place: at,
             iterator: None,
             stuck: StuckReader::default(),
@@ -253,7 +250,6 @@ impl PollingReader {
         if stuck {
             self.reposition_by_time(millis_behind_latest);
         }
-        let records = pass_over(records, self.opened_at);
         let took = Some(now.duration_since(started));
         Ok((ReadResponse { records, millis_behind_latest, took, ..ReadResponse::default() }, end))
     }
@@ -445,17 +441,6 @@ fn is_beyond(record: &Record, place: Position) -> bool {
         Position::TrimHorizon | Position::AtTimestamp(_) => true,
         Position::ShardEnd => false,
     }
-}
-
-/// Leaves out the user records that were done before reading began: those of the first record up to the
-/// sub-sequence number. A plain record has none and stays.
-fn pass_over(mut records: Vec<Record>, opened_at: Position) -> Vec<Record> {
-    if let Position::Sequence(number, Progress::Through(done)) = opened_at {
-        records.retain(|record| {
-            record.sequence_number != number || record.sub_sequence_number.is_none_or(|sub| sub > done)
-        });
-    }
-    records
 }
 
 #[async_trait]

@@ -81,6 +81,26 @@ async fn answers_that_lack_something_are_errors() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a4_a_stream_that_spreads_records_by_itself_is_known_by_its_description() {
+    let bench = Bench::new(1);
+    let source = bench.source();
+    for (strategy, by_hash) in [
+        ("", true),
+        (r#","RecordDistributionStrategy":"AUTO""#, false),
+        (r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#, true),
+    ] {
+        let body = format!(
+            r#"{{"StreamDescriptionSummary":{{"StreamName":"s","StreamStatus":"ACTIVE","RetentionPeriodHours":24,
+            "StreamARN":"arn:aws:kinesis:eu-west-1:123456789012:stream/s","EnhancedMonitoring":[],"OpenShardCount":1,
+            "StreamCreationTimestamp":1700000000{strategy}}}}}"#
+        );
+        bench.instead("DescribeStreamSummary", Instead::Http(200, body));
+        source.describe().await.unwrap();
+        assert_eq!(source.places_by_hash(), by_hash, "{strategy}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn c12_a_failed_call_is_tried_again() {
     let bench = Bench::new(2);
     for operation in ["DescribeStreamSummary", "ListShards", "GetShardIterator"] {

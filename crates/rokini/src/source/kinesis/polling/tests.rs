@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use rand::SeedableRng;
-use rokini_lease::SequenceNumber;
 use rokini_local::{EndOfShard, LocalSettings};
 use tokio::time::{advance, sleep, timeout};
 
@@ -67,25 +66,6 @@ async fn each_position_starts_where_it_says() {
         let last = EPOCH_MILLIS + 4_500;
         assert_eq!(arrivals.last(), Some(&last), "{at}");
     }
-}
-
-#[test]
-fn parts_of_an_aggregate_that_were_done_are_passed_over() {
-    let (first, second): (SequenceNumber, SequenceNumber) = (100.into(), 200.into());
-    let part = |number, sub| {
-        let mut record = Record::new(number, "k", "d", 0);
-        record.sub_sequence_number = sub;
-        record
-    };
-    let fetched =
-        || vec![part(first, Some(0)), part(first, Some(1)), part(first, Some(2)), part(second, Some(0))];
-    let left = |at| {
-        let records = pass_over(fetched(), at);
-        records.iter().map(|record| record.sub_sequence_number.unwrap()).collect::<Vec<_>>()
-    };
-    assert_eq!(left(Position::Sequence(first, Progress::Through(1))), [2, 0]);
-    assert_eq!(left(Position::at(first)), [0, 1, 2, 0]);
-    assert_eq!(left(Position::TrimHorizon), [0, 1, 2, 0]);
 }
 
 #[tokio::test(start_paused = true)]
