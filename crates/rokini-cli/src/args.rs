@@ -59,7 +59,7 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
 /// What a [`StartPosition`](rokini::StartPosition) can be, for help texts.
 pub(crate) const STARTS: &str = "trim_horizon (the oldest record kept), latest (what is put from now on), a time such as \
      2026-01-31T12:00:00Z or a Unix time in seconds or milliseconds, a time ago such as -10m, or at:N or after:N with a \
-     sequence number";
+     sequence number, or after:N:S with the number of a user record in an aggregate too";
 
 /// A duration with its unit, such as `250ms`: for options where a bare number could as well be milliseconds.
 pub(crate) fn duration_with_unit(text: &str) -> Result<Duration, String> {

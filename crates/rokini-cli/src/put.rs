@@ -1,12 +1,13 @@
 //! `rokini put`: puts records into a stream.
 
 mod input;
+mod pack;
 mod queue;
 mod send;
 
 use std::time::{Duration, Instant};
 
-use rokini::StreamRef;
+use rokini::{StreamRef, UserRecord};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -16,7 +17,8 @@ use crate::error::{CliError, Status};
 use crate::output::Output;
 use crate::text::count;
 use input::Input;
-use queue::{Entry, Queue};
+use pack::{LINGER, Packer};
+use queue::Queue;
 use send::{Accepted, Sender};
 
 /// Put records into a stream
@@ -24,7 +26,11 @@ use send::{Accepted, Sender};
 /// Each argument is the data of a record. Without arguments each line of standard input is one, and with --random the
 /// data are made up. With --key all records have that partition key and are put in their order; without it each gets a
 /// random one. Records that the stream refuses for its limits are put again. With --json standard output gets an object
-/// for each record accepted: shard, sequence, key, bytes.
+/// for each record accepted: shard, sequence, key, bytes, and sub_sequence where it is in an aggregate.
+///
+/// With --aggregate records of one shard are packed into aggregates of up to 50 KB, as the Kinesis Producer Library (KPL)
+/// does it: a shard takes many more records a second then. Consumers have to unpack them, as Rokini and the KCL do. What
+/// landed in another shard because the stream was split meanwhile is put again, since the KCL would leave it out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -48,6 +54,9 @@ pub(crate) struct Args {
     /// Put the records of the key many at a time: faster, but those that the stream refuses at first come after others
     #[arg(long, requires = "key")]
     unordered: bool,
+    /// Pack records of one shard into aggregates of the KPL
+    #[arg(long)]
+    aggregate: bool,
     #[command(flatten)]
     aws: AwsArgs,
 }
@@ -58,6 +67,7 @@ Examples:
   rokini put orders --key customer-7 < events.jsonl  # in order, all on one shard
   tail -f app.log | rokini put logs
   rokini put orders --random 10000 --size 512 --rate 500
+  rokini put orders --random 1000000 --aggregate     # many small records, packed
   rokini put orders hello --json                     # shows the sequence number";
 
 /// Limit of Kinesis: 1 to 256 characters.
@@ -68,16 +78,14 @@ fn key(text: &str) -> Result<String, String> {
     }
 }
 
-/// How long a request waits for more records to go along.
-const LINGER: Duration = Duration::from_millis(50);
-
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let aws = args.aws.load().await?;
-    let (_, described) = tokio::select! {
+    let (source, described) = tokio::select! {
         opened = aws.open(&args.stream) => opened?,
         () = context.stop.requested() => return Ok(context.stop.status()),
     };
     tracing::debug!(stream = %described.id, "the stream exists");
+    let packer = Packer::new(aws.clone(), args.aggregate.then_some(source)).await?;
     let sender = Sender::new(aws, args.stream.clone())?;
     let output = if context.json { Some(Output::stdout()?) } else { None };
     let input = match (args.random, args.data.is_empty()) {
@@ -90,8 +98,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             Input::stdin()
         }
     };
-    let entries = input.start(args.key, args.rate);
-    let mut put = Put { sender, output, entries, queue: Queue::new(args.unordered), counts: Counts::new() };
+    // Made-up keys have no order among each other.
+    let keys_may_share = args.unordered || (args.aggregate && args.key.is_none());
+    let queue = Queue::new(keys_may_share);
+    let records = input.start(args.key, args.rate);
+    let mut put = Put { sender, output, records, packer, queue, counts: Counts::new() };
     let result = put.run(context).await;
     context.ui.progress_done();
     put.summary(&args.stream, context);
@@ -105,7 +116,8 @@ struct Put {
     sender: Sender,
     /// Gets a line for each record that was accepted.
     output: Option<Output>,
-    entries: mpsc::Receiver<Result<Entry, CliError>>,
+    records: mpsc::Receiver<Result<UserRecord, CliError>>,
+    packer: Packer,
     queue: Queue,
     counts: Counts,
 }
@@ -128,6 +140,7 @@ impl Put {
                 None => return Ok(End::Interrupted),
                 // What was read before the input failed is put first.
                 Some(Err(error)) => {
+                    self.take_packed(true);
                     while !self.queue.is_empty() && !context.stop.token().is_cancelled() {
                         self.send(context).await?;
                     }
@@ -142,47 +155,51 @@ impl Put {
         }
     }
 
+    fn take_packed(&mut self, all: bool) {
+        self.packer.take(all).into_iter().for_each(|record| self.queue.push(record.into()));
+    }
+
     /// Waits for a record, and a moment longer for those that come right after.
     async fn fill(&mut self, more: &mut bool) -> Result<(), CliError> {
         let linger = tokio::time::sleep(LINGER);
         tokio::pin!(linger);
         while *more && !self.queue.is_full() {
-            let next = if self.queue.is_empty() {
-                self.entries.recv().await
+            let next = if self.queue.is_empty() && self.packer.waiting() == 0 {
+                self.records.recv().await
             } else if self.queue.fills_a_request() {
-                match self.entries.try_recv() {
+                match self.records.try_recv() {
                     Ok(next) => Some(next),
                     Err(mpsc::error::TryRecvError::Empty) => break,
                     Err(mpsc::error::TryRecvError::Disconnected) => None,
                 }
             } else {
                 tokio::select! {
-                    next = self.entries.recv() => next,
+                    next = self.records.recv() => next,
                     () = &mut linger => break,
                 }
             };
             match next {
-                Some(entry) => self.queue.push(entry?),
+                Some(record) => {
+                    self.packer.push(record?).into_iter().for_each(|record| self.queue.push(record.into()));
+                }
                 None => *more = false,
             }
         }
+        // What is not full may fill up while a full request is on its way.
+        self.take_packed(!*more || !self.queue.fills_a_request());
         Ok(())
     }
 
     async fn send(&mut self, context: &Context) -> Result<(), CliError> {
         let request = self.queue.next_request();
-        let sent = self.sender.send(request).await?;
+        let mut sent = self.sender.send(request).await?;
         self.queue.put_back(sent.refused);
+        let again = self.packer.repack(&mut sent.accepted).await?;
+        again.into_iter().for_each(|record| self.queue.push(record.into()));
         self.counts.add(&sent.accepted);
         if let Some(output) = &self.output {
             let mut lines = Vec::new();
-            for Accepted { entry, shard, sequence } in &sent.accepted {
-                let line = json!({
-                    "shard": shard, "sequence": sequence, "key": entry.key, "bytes": entry.data.len(),
-                });
-                lines.extend(line.to_string().into_bytes());
-                lines.push(b'\n');
-            }
+            sent.accepted.iter().for_each(|accepted| write_lines(accepted, &mut lines));
             match output.write(lines).await {
                 // The records matter more than the list of them.
                 Err(error) if error.reader_gone => self.output = None,
@@ -204,7 +221,7 @@ impl Put {
         let seconds = self.counts.started.elapsed().as_secs_f64();
         let refused =
             if refused > 0 { format!(", {refused} of them refused at first") } else { String::new() };
-        let left = match self.queue.len() {
+        let left = match self.queue.len() + self.packer.waiting() {
             0 => String::new(),
             left => format!("; {} more read but not put", count(left, "record")),
         };
@@ -212,6 +229,21 @@ impl Put {
         context
             .ui
             .info(format_args!("put {records} ({bytes}) into `{stream}` in {seconds:.1} s{refused}{left}"));
+    }
+}
+
+/// A line for each record of users in it.
+fn write_lines(Accepted { entry, shard, sequence }: &Accepted, lines: &mut Vec<u8>) {
+    let several = entry.record.user_records.len() > 1;
+    for (sub, record) in entry.record.user_records.iter().enumerate() {
+        let mut line = json!({
+            "shard": shard, "sequence": sequence, "key": record.partition_key, "bytes": record.data.len(),
+        });
+        if several {
+            line["sub_sequence"] = sub.into();
+        }
+        lines.extend(line.to_string().into_bytes());
+        lines.push(b'\n');
     }
 }
 
@@ -231,10 +263,12 @@ impl Counts {
     }
 
     fn add(&mut self, accepted: &[Accepted]) {
-        self.records += accepted.len() as u64;
-        self.bytes += accepted.iter().map(|accepted| accepted.entry.data.len() as u64).sum::<u64>();
-        self.refused_at_first +=
-            accepted.iter().filter(|accepted| accepted.entry.refusals > 0).count() as u64;
+        for Accepted { entry, .. } in accepted {
+            let records = &entry.record.user_records;
+            self.records += records.len() as u64;
+            self.bytes += records.iter().map(|record| record.data.len() as u64).sum::<u64>();
+            self.refused_at_first += if entry.refusals > 0 { records.len() as u64 } else { 0 };
+        }
     }
 
     fn progress(&mut self, context: &Context) {

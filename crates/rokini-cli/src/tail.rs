@@ -3,7 +3,7 @@
 mod follow;
 mod lineage;
 
-use rokini::lease::Position;
+use rokini::lease::{Position, Progress};
 use rokini::{ShardDescription, ShardSelection, StartPosition, StreamRef, StreamSource};
 
 use self::follow::{FollowOptions, Follower};
@@ -19,7 +19,7 @@ use crate::text::first_names;
 ///
 /// Writes the records of all shards to standard output as they come. It belongs to no group and stores nothing. Shards
 /// that come from a split or merge are read after those they came from. The records of a shard are in order, those of
-/// different shards as they arrive. Reads count against the 5 reads a second that all consumers of a shard share.
+/// different shards as they arrive. Aggregates of the Kinesis Producer Library are unpacked. Reads count against the 5 reads a second that all consumers of a shard share.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -35,6 +35,13 @@ pub(crate) struct Args {
     /// How to write records. Default: text. --json is the same as --format json
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Write aggregates as they came, not their user records
+    #[arg(long)]
+    packed: bool,
+    /// Write the sequence number before each record, `sequence:sub` for a user record of an aggregate. With --format text and
+    /// hex; the others have it, or no place for it
+    #[arg(long)]
+    sequence_numbers: bool,
     /// Stop after N records
     #[arg(short = 'n', long = "lines", value_name = "N")]
     count: Option<u64>,
@@ -65,6 +72,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         (_, true) => Format::Json,
         (format, false) => format.unwrap_or(Format::Text),
     };
+    if args.sequence_numbers && !matches!(format, Format::Text | Format::Hex) {
+        let format = if format == Format::Json { "json" } else { "raw" };
+        return Err(CliError::usage(format!("`--sequence-numbers` has no effect with `--format {format}`"))
+            .next("remove it: JSON has `sequence` and `sub_sequence`, raw data have no place for it"));
+    }
     let aws = args.aws.load().await?;
     let stop = &context.stop;
     let follower = tokio::select! {
@@ -93,6 +105,9 @@ async fn prepare(args: &Args, aws: &Aws, format: Format) -> Result<Follower, Cli
         }
         StartPosition::AtSequence(number) => (Position::at(number), ShardSelection::All),
         StartPosition::AfterSequence(number) => (Position::after(number), ShardSelection::All),
+        StartPosition::AfterUserRecord(number, sub) => {
+            (Position::Sequence(number, Progress::Through(sub)), ShardSelection::All)
+        }
         other => return Err(CliError::usage(format!("reading cannot start at {other}"))),
     };
     if matches!(at, Position::Sequence(..)) && args.shards.len() != 1 {
@@ -109,6 +124,8 @@ async fn prepare(args: &Args, aws: &Aws, format: Format) -> Result<Follower, Cli
             at,
             descend: args.shards.is_empty(),
             format,
+            packed: args.packed,
+            sequence_numbers: args.sequence_numbers,
             count: args.count,
             to_tips: args.no_follow,
         },

@@ -110,7 +110,9 @@ pub fn md5_each<M: AsRef<[u8]>>(messages: &[M]) -> Vec<Md5Digest> {
     // A lane without a message costs as much as one with one, so a few messages go one by one.
     match messages.len() {
         0..3 => {
-            digests.iter_mut().zip(messages).for_each(|(digest, message)| *digest = md5(message.as_ref()))
+            for (digest, message) in digests.iter_mut().zip(messages) {
+                *digest = md5(message.as_ref());
+            }
         }
         _ => vectors::each(messages, &mut digests),
     }

@@ -13,6 +13,7 @@ mod dead_letter;
 mod delivery;
 mod events;
 mod processor;
+mod producer;
 mod shard;
 mod signals;
 mod source;
@@ -93,6 +94,9 @@ pub use source::stream_source::{
     ReadResponse, ShardDescription, ShardEnd, ShardReader, ShardSelection, SourceNotice, StreamDescription,
     StreamSource,
 };
+
+// Putting records.
+pub use producer::{AggregateLimits, Aggregator, StreamRecord, UserRecord};
 
 /// The stores, and the words of coordination.
 pub use rokini_lease as lease;

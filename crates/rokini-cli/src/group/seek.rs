@@ -1,6 +1,6 @@
 //! `rokini group seek` and `undo`.
 
-use rokini::lease::{LeaseRow, Position, Scope, SeekReport, StreamRow};
+use rokini::lease::{LeaseRow, Position, Progress, Scope, SeekReport, StreamRow};
 use rokini::{StartPosition, format_time};
 use serde::Serialize;
 
@@ -148,6 +148,9 @@ async fn resolve(handle: &GroupHandle, stream: &StreamRow, to: StartPosition) ->
         StartPosition::TrimHorizon => return Ok(Position::TrimHorizon),
         StartPosition::AtSequence(number) => return Ok(Position::at(number)),
         StartPosition::AfterSequence(number) => return Ok(Position::after(number)),
+        StartPosition::AfterUserRecord(number, sub) => {
+            return Ok(Position::Sequence(number, Progress::Through(sub)));
+        }
         _ => {}
     }
     let aws = &handle.table.aws;

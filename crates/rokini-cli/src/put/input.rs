@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng;
+use rokini::UserRecord;
 use tokio::io::{AsyncBufReadExt, BufReader, Stdin, stdin};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::queue::Entry;
 use crate::error::{CliError, Status};
 
 /// Where the records come from.
@@ -39,16 +39,17 @@ impl Input {
         mut self,
         key: Option<String>,
         rate: Option<u32>,
-    ) -> mpsc::Receiver<Result<Entry, CliError>> {
-        let (entries, receiver) = mpsc::channel(64);
+    ) -> mpsc::Receiver<Result<UserRecord, CliError>> {
+        let (records, receiver) = mpsc::channel(64);
         tokio::spawn(async move {
             let started = Instant::now();
             let mut count = 0_u32;
             loop {
-                let entry = match self.next().await {
+                let record = match self.next().await {
                     Ok(None) => return,
                     Ok(Some(data)) => {
-                        Ok(Entry { key: key.clone().unwrap_or_else(random_key), data, refusals: 0 })
+                        let partition_key = key.clone().unwrap_or_else(random_key);
+                        Ok(UserRecord { partition_key, explicit_hash_key: None, data })
                     }
                     Err(error) => Err(error),
                 };
@@ -56,8 +57,8 @@ impl Input {
                     sleep_until(started + Duration::from_secs(1) / rate * count).await;
                     count += 1;
                 }
-                let failed = entry.is_err();
-                if entries.send(entry).await.is_err() || failed {
+                let failed = record.is_err();
+                if records.send(record).await.is_err() || failed {
                     return;
                 }
             }

@@ -2,21 +2,34 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use bytes::Bytes;
+use rokini::StreamRecord;
 
 /// A record to put.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) data: Bytes,
+    pub(super) record: StreamRecord,
     /// How often the stream has refused it.
     pub(super) refusals: u32,
+}
+
+impl From<StreamRecord> for Entry {
+    fn from(record: StreamRecord) -> Self {
+        Self { record, refusals: 0 }
+    }
 }
 
 impl Entry {
     /// As the limits of Kinesis count.
     pub(super) fn len(&self) -> usize {
-        self.key.len() + self.data.len()
+        self.record.partition_key.len() + self.record.data.len()
+    }
+
+    /// What its order counts among: its key, or its shard where it is an aggregate for one, whose keys are all of that shard.
+    fn order_key(&self) -> String {
+        match &self.record.shard {
+            Some(shard) => shard.to_string(),
+            None => self.record.partition_key.clone(),
+        }
     }
 }
 
@@ -47,8 +60,9 @@ impl Queue {
         self.waiting.push_back(entry);
     }
 
+    /// How many records of users wait.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiting.iter().map(|entry| entry.record.user_records.len()).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -73,10 +87,7 @@ impl Queue {
         for entry in self.waiting.drain(..) {
             let fits =
                 request.is_empty() || (request.len() < MOST_RECORDS && bytes + entry.len() <= MOST_BYTES);
-            let in_turn = self.keys_may_share || !keys.contains(&entry.key);
-            if !self.keys_may_share {
-                keys.insert(entry.key.clone());
-            }
+            let in_turn = self.keys_may_share || keys.insert(entry.order_key());
             if fits && in_turn {
                 bytes += entry.len();
                 request.push(entry);
@@ -103,12 +114,28 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
+    use bytes::Bytes;
+    use rokini::UserRecord;
+
     fn entry(key: &str, data: impl Into<Bytes>) -> Entry {
-        Entry { key: key.to_owned(), data: data.into(), refusals: 0 }
+        let (partition_key, data) = (key.to_owned(), data.into());
+        StreamRecord::from(UserRecord { partition_key, explicit_hash_key: None, data }).into()
     }
 
     fn data(entries: &[Entry]) -> Vec<&str> {
-        entries.iter().map(|entry| std::str::from_utf8(&entry.data).unwrap()).collect()
+        entries.iter().map(|entry| std::str::from_utf8(&entry.record.data).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_shard_has_one_aggregate_in_a_request() {
+        let mut queue = Queue::new(false);
+        for (key, shard, data) in [("a", "s1", "1"), ("b", "s1", "2"), ("c", "s2", "3")] {
+            let mut entry = entry(key, data);
+            entry.record.shard = Some(shard.parse().unwrap());
+            queue.push(entry);
+        }
+        assert_eq!(data(&queue.next_request()), ["1", "3"]);
+        assert_eq!(data(&queue.next_request()), ["2"]);
     }
 
     #[test]
@@ -165,8 +192,8 @@ mod tests {
                 n > u32::MAX / 3
             });
             for entry in taken {
-                let number = std::str::from_utf8(&entry.data).unwrap().parse().unwrap();
-                accepted.entry(entry.key).or_default().push(number);
+                let number = std::str::from_utf8(&entry.record.data).unwrap().parse().unwrap();
+                accepted.entry(entry.record.partition_key).or_default().push(number);
             }
             queue.put_back(refused);
         }

@@ -43,6 +43,12 @@ pub(super) struct Accepted {
     pub(super) sequence: String,
 }
 
+impl Accepted {
+    pub(super) fn is_where_it_was_meant(&self) -> bool {
+        self.entry.record.shard.as_ref().is_none_or(|shard| shard.as_str() == self.shard)
+    }
+}
+
 /// The outcome of a request.
 pub(super) struct Sent {
     pub(super) accepted: Vec<Accepted>,
@@ -62,9 +68,13 @@ impl Sender {
 
     /// Sends one request.
     pub(super) async fn send(&mut self, entries: Vec<Entry>) -> Result<Sent, CliError> {
-        let request = entries.iter().map(|entry| {
-            let data = Blob::new(entry.data.clone());
-            PutRecordsRequestEntry::builder().partition_key(&entry.key).data(data).build()
+        let request = entries.iter().map(|Entry { record, .. }| {
+            let data = Blob::from_maybe_shared(record.data.clone());
+            PutRecordsRequestEntry::builder()
+                .partition_key(&record.partition_key)
+                .set_explicit_hash_key(record.explicit_hash_key.map(|hash| hash.to_string()))
+                .data(data)
+                .build()
         });
         let request = request.collect::<Result<Vec<_>, _>>();
         let request = request.map_err(|error| {

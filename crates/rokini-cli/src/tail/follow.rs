@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rokini::lease::{Position, ShardId};
 use rokini::{
-    ErrorKind, KinesisSource, ReadResponse, ShardDescription, ShardReader, ShardSelection, StreamSource,
+    Deaggregator, ErrorKind, KinesisSource, ReadResponse, Record, ShardDescription, ShardReader,
+    ShardSelection, StreamSource,
 };
 use rokini_types::Backoff;
 use tokio::sync::mpsc;
@@ -27,6 +28,10 @@ pub(super) struct FollowOptions {
     /// Whether to go on with the shards that come from these.
     pub(super) descend: bool,
     pub(super) format: Format,
+    /// Whether aggregates stay as they are.
+    pub(super) packed: bool,
+    /// Whether each line begins with the sequence number.
+    pub(super) sequence_numbers: bool,
     pub(super) count: Option<u64>,
     /// Whether a shard is done once its newest record is read.
     pub(super) to_tips: bool,
@@ -110,7 +115,9 @@ impl Follower {
     }
 
     fn start(&self, shard: ShardId, at: Position, sender: &mpsc::Sender<Update>, tasks: &mut JoinSet<()>) {
-        let reader = ReadLoop { source: Arc::clone(&self.source), shard, sender: sender.clone() };
+        let deaggregator = (!self.options.packed).then(|| Deaggregator::default().starting_at(at));
+        let reader =
+            ReadLoop { source: Arc::clone(&self.source), shard, sender: sender.clone(), deaggregator };
         tasks.spawn(reader.run(at, self.options.to_tips));
     }
 
@@ -130,6 +137,10 @@ impl Follower {
         let origin = Origin { shard: shard.as_str(), lease: None };
         let mut lines = Vec::new();
         for record in records {
+            if self.options.sequence_numbers {
+                lines.extend(numbered(record).into_bytes());
+                lines.push(b'\t');
+            }
             self.options.format.write(record, origin, &mut lines);
         }
         output.write(lines).await?;
@@ -150,22 +161,31 @@ impl Follower {
     }
 }
 
+/// `sequence`, or `sequence:sub` of a user record.
+fn numbered(record: &Record) -> String {
+    match record.sub_sequence_number {
+        None => record.sequence_number.to_string(),
+        Some(sub) => format!("{}:{sub}", record.sequence_number),
+    }
+}
+
 /// Reads one shard.
 struct ReadLoop {
     source: Arc<KinesisSource>,
     shard: ShardId,
     sender: mpsc::Sender<Update>,
+    deaggregator: Option<Deaggregator>,
 }
 
 impl ReadLoop {
-    async fn run(self, at: Position, to_tip: bool) {
+    async fn run(mut self, at: Position, to_tip: bool) {
         let mut reader = match self.source.open(&self.shard, &at).await {
             Ok(reader) => reader,
             Err(error) => return self.report(UpdateKind::Failed(error)).await,
         };
         let mut failures = 0_u32;
         loop {
-            let response = match next(&mut *reader).await {
+            let mut response = match next(&mut *reader).await {
                 Ok(response) => response,
                 Err(error) if error.is_retryable() => {
                     failures = failures.saturating_add(1);
@@ -182,6 +202,9 @@ impl ReadLoop {
                 Err(error) => return self.report(UpdateKind::Failed(error)).await,
             };
             failures = 0;
+            if let Some(deaggregator) = &mut self.deaggregator {
+                response.records = deaggregator.unpack(response.records).records;
+            }
             let done = response.end.is_some() || (to_tip && response.millis_behind_latest == 0);
             if !response.records.is_empty() || done {
                 self.report(UpdateKind::Read(response)).await;

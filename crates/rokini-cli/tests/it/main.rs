@@ -10,6 +10,7 @@
     reason = "a test"
 )]
 
+mod aggregates;
 mod consume;
 mod demo;
 mod fleet;

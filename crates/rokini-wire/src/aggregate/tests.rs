@@ -248,7 +248,7 @@ proptest! {
         prop_assert_eq!((data.len(), builder.count()), (builder.len(), records.len()));
         let records: Vec<Read> =
             records.into_iter().map(|(key, hash, data)| (key, hash.map(|hash| hash.to_string()), data)).collect();
-        prop_assert_eq!(expected(&data[4..data.len() - 16]).unwrap_or_default(), records.clone());
+        prop_assert_eq!(&expected(&data[4..data.len() - 16]).unwrap_or_default(), &records);
         match read(&data) {
             Ok(read) => prop_assert_eq!(read, records),
             Err(error) => prop_assert!(records.is_empty(), "{}", error),

@@ -116,6 +116,7 @@ impl Catalog {
         let (number, progress) = match &self.start {
             StartPosition::AtSequence(number) => (*number, Progress::Nothing),
             StartPosition::AfterSequence(number) => (*number, Progress::Whole),
+            StartPosition::AfterUserRecord(number, sub) => (*number, Progress::Through(*sub)),
             start => return resolve(start, stream),
         };
         let found = record_search::record(source, number).await?;
@@ -426,9 +427,10 @@ fn resolve(start: &StartPosition, stream: &StreamDescription) -> Result<Position
         StartPosition::AtTimestamp(millis) if millis <= oldest_kept(stream) => Ok(Position::TrimHorizon),
         StartPosition::AtTimestamp(millis) => Ok(Position::AtTimestamp(millis)),
         // The shard that has the record is searched for first.
-        StartPosition::Ago(_) | StartPosition::AtSequence(_) | StartPosition::AfterSequence(_) => {
-            Ok(Position::TrimHorizon)
-        }
+        StartPosition::Ago(_)
+        | StartPosition::AtSequence(_)
+        | StartPosition::AfterSequence(_)
+        | StartPosition::AfterUserRecord(..) => Ok(Position::TrimHorizon),
     }
 }
 

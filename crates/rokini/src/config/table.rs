@@ -46,7 +46,8 @@ macro_rules! settings_table {
                 count()), set(impl Into<Option<u16>>);
             /// Where a group starts that has no position yet: `trim_horizon` (the oldest record kept), `latest` (what
             /// is put from now on), a time (RFC 3339 such as `2026-01-31T12:00:00Z`, or a Unix time in seconds or
-            /// milliseconds), a time ago (`-10m`), `at:<sequence number>` or `after:<sequence number>`. Default
+            /// milliseconds), a time ago (`-10m`), `at:<sequence number>` or
+            /// `after:<sequence number>[:<sub-sequence number>]`. Default
             /// `trim_horizon`. A group that has positions goes on from those.
             Start = "start": start: StartPosition = StartPosition::TrimHorizon,
                 own_text(start_position::ACCEPTED), set(StartPosition);

@@ -27,6 +27,8 @@ pub struct Deaggregator {
     /// The hashes of the shard, where they are known and count.
     hashes: Option<RangeInclusive<u128>>,
     drops: bool,
+    /// What was done before reading began.
+    done: Option<Position>,
     /// How many records came of those before.
     expected: usize,
 }
@@ -79,6 +81,13 @@ impl Deaggregator {
         self
     }
 
+    /// Also leaves out the user records that are done at this position, at which reading began.
+    #[must_use]
+    pub fn starting_at(mut self, position: Position) -> Self {
+        self.done = Some(position);
+        self
+    }
+
     /// Unpacks the records of one answer.
     pub fn unpack(&mut self, records: Vec<Record>) -> Unpacked {
         self.unpack_where(true, records)
@@ -113,6 +122,9 @@ impl Deaggregator {
             }
         });
         unpacked.records.extend_from_slice(&records[plain..]);
+        if let Some(done) = self.done {
+            pass_over(&mut unpacked.records, done);
+        }
         self.expected = unpacked.records.len();
         unpacked
     }

@@ -30,6 +30,8 @@ const SEQUENCE_DIGITS: usize = 20;
 /// - a time ago: `-10m` or `10m ago`, as [`parse_duration`](crate::parse_duration) reads it, with a unit.
 /// - a record: `at:<sequence number>` (also `sequence:`, `AT_SEQUENCE_NUMBER:`, or the number alone), or
 ///   `after:<sequence number>` (also `AFTER_SEQUENCE_NUMBER:`).
+/// - a user record of an aggregate: `after:<sequence number>:<sub-sequence number>` (also with `/` between the two, as
+///   positions have it).
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,10 +59,13 @@ pub enum StartPosition {
     AtSequence(SequenceNumber),
     /// With the record after this one, in the shard that has it; other shards start at the same time.
     AfterSequence(SequenceNumber),
+    /// With the user record after the one with this sub-sequence number in this stream record, in the shard that has it;
+    /// other shards start at the same time.
+    AfterUserRecord(SequenceNumber, u64),
 }
 
 pub(crate) const ACCEPTED: &str = "`trim_horizon`, `latest`, a time such as `2026-01-31T12:00:00Z` or a Unix time in \
-     seconds or milliseconds, a time ago such as `-10m`, `at:<sequence number>` or `after:<sequence number>`";
+     seconds or milliseconds, a time ago such as `-10m`, `at:<sequence number>` or `after:<sequence number>[:<sub-sequence number>]`";
 
 impl StartPosition {
     /// With the time put in: [`StartPosition::Ago`] becomes [`StartPosition::AtTimestamp`], others stay what they are.
@@ -127,9 +132,12 @@ pub(crate) fn parse(text: &str) -> Option<StartPosition> {
         Some(("at" | "sequence" | "at_sequence_number", sequence)) => {
             sequence.parse().ok().map(StartPosition::AtSequence)
         }
-        Some(("after" | "after_sequence_number", sequence)) => {
-            sequence.parse().ok().map(StartPosition::AfterSequence)
-        }
+        Some(("after" | "after_sequence_number", sequence)) => match sequence.split_once([':', '/']) {
+            None => sequence.parse().ok().map(StartPosition::AfterSequence),
+            Some((sequence, sub)) => {
+                Some(StartPosition::AfterUserRecord(sequence.parse().ok()?, sub.parse().ok()?))
+            }
+        },
         Some(("at_timestamp", time)) => {
             number(time).or_else(|| rfc3339::parse(time)).map(StartPosition::AtTimestamp)
         }
@@ -153,6 +161,7 @@ impl fmt::Display for StartPosition {
             Self::Ago(ago) => write!(f, "-{}", duration::text(*ago)),
             Self::AtSequence(number) => write!(f, "at:{number}"),
             Self::AfterSequence(number) => write!(f, "after:{number}"),
+            Self::AfterUserRecord(number, sub) => write!(f, "after:{number}:{sub}"),
         }
     }
 }
@@ -185,6 +194,8 @@ mod tests {
             (&format!("sequence:{sequence}"), StartPosition::AtSequence(sequence)),
             (&format!("AT_SEQUENCE_NUMBER:{sequence}"), StartPosition::AtSequence(sequence)),
             (&format!("after:{sequence}"), StartPosition::AfterSequence(sequence)),
+            (&format!("after:{sequence}:17"), StartPosition::AfterUserRecord(sequence, 17)),
+            (&format!("AFTER:{sequence}/17"), StartPosition::AfterUserRecord(sequence, 17)),
             (&format!("AFTER_SEQUENCE_NUMBER:{sequence}"), StartPosition::AfterSequence(sequence)),
         ] {
             assert_eq!(text.parse::<StartPosition>().unwrap(), expected, "{text}");

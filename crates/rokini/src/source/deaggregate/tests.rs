@@ -113,7 +113,7 @@ fn a4_user_records_of_other_shards_are_delivered_and_counted_or_dropped_with_the
         aggregate(&[(low, None, "2"), (high, None, "3"), (low, Some(middle + 1), "4")]),
         aggregate(&[(high, Some(middle), "5")]),
     ];
-    let unpack = |deaggregator: Deaggregator| deaggregator.clone().unpack(answer(&data).1);
+    let unpack = |mut deaggregator: Deaggregator| deaggregator.unpack(answer(&data).1);
     let delivered = unpack(Deaggregator::default().hash_range(range, KplHashRange::Deliver));
     assert_eq!(texts(&delivered.records), ["0", "1", "2", "3", "4", "5"]);
     assert_eq!((delivered.foreign, delivered.dropped), (2, None));
