@@ -4,7 +4,13 @@
 //! `aggregates.js make 7` (aws-kinesis-agg of npm) and `MakeAggregates.java 7` (amazon-kinesis-aggregator 1.0.3 of Maven). What
 //! is written here is read by the first two in this test, where Python and Node with their package indexes are to be had, and
 //! by the KCL's own `AggregatorUtil` with `ReadAggregates.java`, by hand.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test"
+)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
