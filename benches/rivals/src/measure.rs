@@ -33,7 +33,7 @@ pub(crate) async fn get_records(kind: ServerKind, batches: &Batches) -> f64 {
     while left > 0 {
         let count = left.min(500).min((1 << 20) / batches.record_bytes);
         left -= count;
-        let entry = |_| PutRecordsRequestEntry::new(vec![b'x'; batches.record_bytes], "partition-key-17");
+        let entry = |_| PutRecordsRequestEntry::new(vec![b'x'; batches.record_bytes]).partition_key("partition-key-17");
         let records = (0..count).map(entry).collect();
         let put = PutRecordsRequest::new(records).stream_name(STREAM);
         assert_eq!(client.call(&put).await.unwrap().failed_record_count.unwrap_or(0), 0);

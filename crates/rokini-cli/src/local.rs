@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rokini_local::wire::shapes::stream::ListStreamsRequest;
-use rokini_local::{Database, DynamoError, LocalDynamo, LocalKinesis, StartError, open_file};
+use rokini_local::{Database, DynamoError, DynamoSettings, LocalDynamo, LocalKinesis, StartError, open_file};
 use serde_json::json;
 
 use crate::args::duration_with_unit;
@@ -20,7 +20,8 @@ use crate::output::Output;
 /// Serve Kinesis and DynamoDB on this machine until stopped
 ///
 /// They listen on the loopback interface only, and keep everything in memory unless --data names a directory. Any
-/// region and any credentials are accepted. Standard output gets the variables that point AWS clients here, rokini
+/// region and any credentials are accepted: each region has its own streams, and so has each access key id of twelve
+/// digits, which is an account. Standard output gets the variables that point AWS clients here, rokini
 /// included.
 ///
 /// With `-- PROGRAM ARGUMENTS` the program runs with those variables set, on ports that are free, and this command ends
@@ -54,6 +55,18 @@ pub(crate) struct Args {
     /// The private key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// The region of `--stream` and of callers whose requests are not signed; others are in the region they sign for
+    #[arg(long, default_value = "us-east-1", value_name = "REGION")]
+    region: String,
+    /// The account of callers whose access key id is no account; an access key id of twelve digits is
+    #[arg(long, default_value = "000000000000", value_name = "ID", value_parser = account)]
+    account: String,
+    /// Answer requests for this host name too, such as a container's; `*` for any. May be given several times
+    #[arg(long = "host-name", value_name = "NAME")]
+    host_names: Vec<String>,
+    /// Let web pages of this origin use the endpoints, such as `http://localhost:3000`; `*` for any. May be given several times
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    cors_origins: Vec<String>,
     /// How long streams stay CREATING, UPDATING and DELETING, and consumers CREATING
     #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration_with_unit)]
     status_change: Duration,
@@ -76,12 +89,21 @@ In another terminal, once the printed lines are pasted there:
   rokini consume orders --group billing
   # the next three reads are throttled
   curl $AWS_ENDPOINT_URL_KINESIS/_rokini/faults \
-    -d '{"operation":"GetRecords","times":3,"fault":{"kind":"throttle"}}'
+    --json '{"operation":"GetRecords","times":3,"fault":{"kind":"throttle"}}'
   # a day passes
-  curl $AWS_ENDPOINT_URL_KINESIS/_rokini/clock -d '{"advance_millis":86400000}'
+  curl $AWS_ENDPOINT_URL_KINESIS/_rokini/clock --json '{"advance_millis":86400000}'
 
 Other kinds of faults: delay, error, jump, drop_before, drop_after, hang_before,
 hang_after, cut_after, empty, fail_records."#;
+
+/// Twelve digits.
+fn account(text: &str) -> Result<String, String> {
+    if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the twelve digits of an account, such as `123456789012`".to_owned())
+    }
+}
 
 /// `NAME:SHARDS`
 fn stream(text: &str) -> Result<(String, i32), String> {
@@ -99,7 +121,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let mut kinesis = LocalKinesis::builder()
         .bind(loopback(kinesis_port))
         .throughput_limits(!args.no_limits)
-        .status_change(args.status_change);
+        .status_change(args.status_change)
+        .region(&args.region)
+        .account(&args.account);
+    let mut dynamo = DynamoSettings::new().region(&args.region).account(&args.account);
+    for name in &args.host_names {
+        kinesis = kinesis.host_name(name);
+        dynamo = dynamo.host_name(name);
+    }
+    for origin in &args.cors_origins {
+        kinesis = kinesis.cors_origin(origin);
+        dynamo = dynamo.cors_origin(origin);
+    }
     for (name, shards) in &args.streams {
         kinesis = kinesis.stream(name, *shards);
     }
@@ -127,15 +160,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         None => Database::memory().map_err(|error| DynamoError::Open(error.to_string())),
     };
     let database = database.map_err(|error| unusable(args.data.as_deref(), &error))?;
-    let dynamo =
-        LocalDynamo::serve(database, loopback(dynamodb_port)).await.map_err(|error| match error {
+    let dynamo = LocalDynamo::serve_with(database, loopback(dynamodb_port), dynamo).await.map_err(
+        |error| match error {
             DynamoError::Listen { source, .. } => {
                 port_refused("DynamoDB", "--dynamodb-port", dynamodb_port, &source)
             }
             other => CliError::new(Status::FAILED, "cannot start the local DynamoDB").because(&other),
-        })?;
+        },
+    )?;
 
-    let serving = Serving::new(&kinesis, &dynamo);
+    let serving = Serving::new(&kinesis, &dynamo, &args.region);
     if let Some(descriptor) = args.ready_fd {
         serving.tell(descriptor)?;
     }
@@ -189,10 +223,9 @@ struct Serving {
 }
 
 impl Serving {
-    fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo) -> Self {
+    fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo, region: &str) -> Self {
         let listed = kinesis.model().call(&ListStreamsRequest::new().limit(10_000));
         let (kinesis, dynamodb) = (kinesis.endpoint_url(), dynamo.endpoint_url());
-        let region = "us-east-1";
         let variables = [
             ("AWS_ENDPOINT_URL_KINESIS", kinesis.clone()),
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.clone()),

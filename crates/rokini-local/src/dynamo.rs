@@ -1,8 +1,12 @@
 //! An embedded DynamoDB, for the lease table beside a local Kinesis.
 
+mod arns;
+mod backups;
 mod handler;
+mod upstream;
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -14,18 +18,20 @@ use tokio_util::task::TaskTracker;
 
 pub use dynoxide::Database;
 
+use crate::dynamo::backups::Backups;
 use crate::dynamo::handler::DynamoHandler;
+use crate::dynamo::upstream::Upstream;
 use crate::faults::Faults;
+use crate::http::{Entry, Hosts, Origins};
 use crate::server::{SHUTDOWN_GRACE, Security, Server};
 
 /// A DynamoDB endpoint on the loopback interface. Dropping it stops the server.
 ///
-/// Any region and any credentials are accepted. Reads are always strongly consistent and nothing is throttled.
+/// Any region and any credentials are accepted: ARNs are those of the caller's region, and tables are the same in all. Reads are always strongly consistent and nothing is throttled.
 pub struct LocalDynamo {
     database: Database,
-    address: SocketAddr,
-    /// Stands before the database's own server where faults are wanted.
-    proxy: Option<Server>,
+    /// Stands before the database's own server.
+    front: Server,
     stop: DropGuard,
     server: JoinHandle<()>,
 }
@@ -47,6 +53,73 @@ pub enum DynamoError {
         /// What the operating system said.
         source: io::Error,
     },
+}
+
+/// How a [`LocalDynamo`] is served.
+#[derive(Debug, Clone)]
+pub struct DynamoSettings {
+    faults: Faults,
+    host_names: Vec<String>,
+    cors_origins: Vec<String>,
+    region: String,
+    account: String,
+}
+
+impl Default for DynamoSettings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DynamoSettings {
+    /// Without faults, other host names or web pages, in `us-east-1` and account `000000000000`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            faults: Faults::new(0),
+            host_names: Vec::new(),
+            cors_origins: Vec::new(),
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+        }
+    }
+
+    /// Applies faults to calls. Rules see a call's operation (as in `UpdateItem`) and its caller. Faults that only Kinesis knows
+    /// ([`Fault::Jump`], [`Fault::Empty`], [`Fault::FailRecords`]) change nothing.
+    ///
+    /// [`Fault::Jump`]: crate::Fault::Jump
+    /// [`Fault::Empty`]: crate::Fault::Empty
+    /// [`Fault::FailRecords`]: crate::Fault::FailRecords
+    #[must_use]
+    pub fn faults(self, faults: Faults) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// As [`LocalKinesisBuilder::host_name`](crate::LocalKinesisBuilder::host_name).
+    #[must_use]
+    pub fn host_name(mut self, name: impl Into<String>) -> Self {
+        self.host_names.push(name.into());
+        self
+    }
+
+    /// As [`LocalKinesisBuilder::cors_origin`](crate::LocalKinesisBuilder::cors_origin).
+    #[must_use]
+    pub fn cors_origin(mut self, origin: impl Into<String>) -> Self {
+        self.cors_origins.push(origin.into());
+        self
+    }
+
+    /// The region in ARNs for callers who do not say theirs.
+    #[must_use]
+    pub fn region(self, name: impl Into<String>) -> Self {
+        Self { region: name.into(), ..self }
+    }
+
+    /// The account in ARNs for callers whose access key id is none.
+    #[must_use]
+    pub fn account(self, id: impl Into<String>) -> Self {
+        Self { account: id.into(), ..self }
+    }
 }
 
 impl LocalDynamo {
@@ -73,28 +146,10 @@ impl LocalDynamo {
     /// # Errors
     /// [`DynamoError`].
     pub async fn serve(database: Database, address: SocketAddr) -> Result<Self, DynamoError> {
-        let listen = |source| DynamoError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        let stop = CancellationToken::new();
-        let served =
-            dynoxide::server::serve_with_shutdown(listener, database.clone(), stop.clone().cancelled_owned());
-        let server = TaskTracker::new().spawn(async move {
-            if let Err(error) = served.await {
-                tracing::warn!(%error, "the local DynamoDB ended with an error");
-            }
-        });
-        Ok(Self { database, address, proxy: None, stop: stop.drop_guard(), server })
+        Self::serve_with(database, address, DynamoSettings::new()).await
     }
 
     /// Serves a database at a given address, and applies faults to the calls on their way.
-    ///
-    /// Rules see a call's operation (as in `UpdateItem`) and its caller. Faults that only Kinesis knows ([`Fault::Jump`],
-    /// [`Fault::Empty`], [`Fault::FailRecords`]) change nothing.
-    ///
-    /// [`Fault::Jump`]: crate::Fault::Jump
-    /// [`Fault::Empty`]: crate::Fault::Empty
-    /// [`Fault::FailRecords`]: crate::Fault::FailRecords
     ///
     /// # Errors
     /// [`DynamoError`].
@@ -103,27 +158,54 @@ impl LocalDynamo {
         address: SocketAddr,
         faults: Faults,
     ) -> Result<Self, DynamoError> {
+        Self::serve_with(database, address, DynamoSettings::new().faults(faults)).await
+    }
+
+    /// Serves a database at a given address, by these settings.
+    ///
+    /// # Errors
+    /// [`DynamoError`].
+    pub async fn serve_with(
+        database: Database,
+        address: SocketAddr,
+        settings: DynamoSettings,
+    ) -> Result<Self, DynamoError> {
         let listen = |source| DynamoError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let mut dynamo = Self::serve(database, any_port()).await?;
+        let inner = bind_hidden().await.map_err(listen)?;
+        let upstream = Upstream::new(inner.local_addr().map_err(listen)?);
         let stop = CancellationToken::new();
-        let handler = DynamoHandler { server: dynamo.address, faults, stop: stop.clone() };
-        let proxy = Server::start(listener, handler, Security::default(), stop).map_err(listen)?;
-        dynamo.address = proxy.address();
-        dynamo.proxy = Some(proxy);
-        Ok(dynamo)
+        let served =
+            dynoxide::server::serve_with_shutdown(inner, database.clone(), stop.clone().cancelled_owned());
+        let server = TaskTracker::new().spawn(async move {
+            if let Err(error) = served.await {
+                tracing::warn!(%error, "the local DynamoDB ended with an error");
+            }
+        });
+        let DynamoSettings { faults, host_names, cors_origins, region, account } = settings;
+        let front_stop = CancellationToken::new();
+        let handler = DynamoHandler {
+            upstream,
+            backups: Backups::default(),
+            faults,
+            entry: Entry { hosts: Hosts::new(host_names), origins: Origins::new(cors_origins) },
+            home: (region, account),
+            stop: front_stop.clone(),
+        };
+        let front = Server::start(listener, handler, Security::default(), front_stop).map_err(listen)?;
+        Ok(Self { database, front, stop: stop.drop_guard(), server })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.front.address()
     }
 
     /// The URL to give to a client.
     #[must_use]
     pub fn endpoint_url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// The database itself, to look at or to change without HTTP.
@@ -134,10 +216,8 @@ impl LocalDynamo {
 
     /// Stops accepting, lets requests under way finish for at most two seconds, and ends.
     pub async fn shutdown(self) {
-        let Self { stop, mut server, proxy, .. } = self;
-        if let Some(proxy) = proxy {
-            proxy.shutdown().await;
-        }
+        let Self { stop, mut server, front, .. } = self;
+        front.shutdown().await;
         drop(stop);
         if tokio::time::timeout(SHUTDOWN_GRACE, &mut server).await.is_err() {
             server.abort();
@@ -156,12 +236,24 @@ pub fn open_file(path: &Path) -> Result<Database, DynamoError> {
     Database::new(text).map_err(|error| DynamoError::Open(error.to_string()))
 }
 
+/// A listener that nobody finds: the database's own server lets any web page in, so it listens on a loopback address of its own
+/// where the system has more than one, and at a port of the system's choice.
+async fn bind_hidden() -> io::Result<TcpListener> {
+    // The standard library's random state: one that web pages cannot guess, and that changes nothing that is seen.
+    let [a, b, c, ..] = RandomState::new().hash_one(0_u8).to_be_bytes();
+    let hidden: SocketAddr = (Ipv4Addr::new(127, a | 1, b, c.clamp(1, 254)), 0).into();
+    match TcpListener::bind(hidden).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(any_port()).await,
+    }
+}
+
 fn any_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 impl fmt::Debug for LocalDynamo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalDynamo").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("LocalDynamo").field("address", &self.address()).finish_non_exhaustive()
     }
 }

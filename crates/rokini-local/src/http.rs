@@ -4,20 +4,28 @@ mod auth;
 mod backend;
 mod body;
 mod control;
+mod entry;
 mod garble;
 mod handler;
+mod hosts;
 mod kinesis;
+mod long_poll;
+mod origins;
 mod partial_faults;
 mod request_ids;
 mod subscription;
 
 pub(crate) use backend::Backend;
+pub(crate) use entry::Entry;
 pub(crate) use handler::Handler;
+pub(crate) use hosts::Hosts;
 pub(crate) use kinesis::KinesisHandler;
+pub(crate) use origins::Origins;
 // What the DynamoDB beside it needs as well.
 #[cfg(feature = "dynamo")]
 pub(crate) use {
-    auth::caller,
+    auth::signature,
     body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body},
+    entry::read_body,
     handler::target_header,
 };

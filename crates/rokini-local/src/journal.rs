@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 
 /// Calls remembered; the oldest are forgotten first.
 const MAX_CALLS: usize = 10_000;
+/// Longest name remembered of a stream, shard or caller; the rest is cut off.
+const MAX_NAME_BYTES: usize = 256;
 
 /// One call that was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +39,15 @@ fn millis<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Erro
     serializer.serialize_i64(at.millis())
 }
 
+/// Cuts a name that is none: those of AWS are shorter.
+fn shorten(name: &mut String) {
+    if name.len() > MAX_NAME_BYTES {
+        let end = (0..=MAX_NAME_BYTES).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        name.truncate(end);
+        name.shrink_to_fit();
+    }
+}
+
 /// The calls a server answered, shared by all who hold a clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Journal {
@@ -44,7 +55,10 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn add(&self, call: CallRecord) {
+    pub(crate) fn add(&self, mut call: CallRecord) {
+        for name in [&mut call.stream, &mut call.shard, &mut call.caller].into_iter().flatten() {
+            shorten(name);
+        }
         let mut calls = self.calls.lock();
         if calls.len() >= MAX_CALLS {
             calls.pop_front();

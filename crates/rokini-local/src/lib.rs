@@ -20,11 +20,11 @@ pub use rokini_wire as wire;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "dynamo")]
-pub use dynamo::{Database, DynamoError, LocalDynamo, open_file};
+pub use dynamo::{Database, DynamoError, DynamoSettings, LocalDynamo, open_file};
 pub use faults::{Fault, FaultCall, FaultRule, Faults, InstalledRule};
 pub use journal::CallRecord;
 pub use local::{LocalKinesis, LocalKinesisBuilder, StartError};
-pub use model::{Model, ModelRequest, Subscription, SubscriptionPoll};
+pub use model::{Caller, Model, ModelRequest, Subscription, SubscriptionPoll};
 pub use service::Service;
 pub use settings::{EndOfShard, LocalSettings};
 #[cfg(feature = "data")]

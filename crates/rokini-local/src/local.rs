@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::faults::Faults;
-use crate::http::{Backend, KinesisHandler};
+use crate::http::{Backend, Entry, Hosts, KinesisHandler, Origins};
 use crate::journal::{CallRecord, Journal};
 use crate::model::Model;
 use crate::server::{Security, Server};
@@ -22,7 +22,8 @@ use crate::settings::LocalSettings;
 
 /// A Kinesis endpoint on the loopback interface. Dropping it cuts every connection and leaves no task behind.
 ///
-/// Any region and any credentials are accepted.
+/// Any region and any credentials are accepted: a region has its own streams, and so has an access key id of twelve digits, which is
+/// taken for an account.
 #[derive(Debug)]
 pub struct LocalKinesis {
     backend: Backend,
@@ -71,6 +72,8 @@ pub struct LocalKinesisBuilder {
     model: Option<Model>,
     streams: Vec<(String, i32)>,
     signed_only: bool,
+    host_names: Vec<String>,
+    cors_origins: Vec<String>,
     #[cfg(feature = "data")]
     data: Option<std::path::PathBuf>,
     #[cfg(feature = "tls")]
@@ -88,6 +91,8 @@ impl LocalKinesis {
             model: None,
             streams: Vec::new(),
             signed_only: false,
+            host_names: Vec::new(),
+            cors_origins: Vec::new(),
             #[cfg(feature = "data")]
             data: None,
             #[cfg(feature = "tls")]
@@ -129,9 +134,9 @@ impl LocalKinesis {
         partition_key: &str,
         data: impl AsRef<[u8]>,
     ) -> Result<PutRecordResponse, ServiceError> {
-        self.backend
-            .service
-            .call(&PutRecordRequest::new(data.as_ref().to_vec(), partition_key).stream_name(stream))
+        self.backend.service.call(
+            &PutRecordRequest::new(data.as_ref().to_vec()).partition_key(partition_key).stream_name(stream),
+        )
     }
 
     /// The faults that are applied to calls to the endpoint.
@@ -230,6 +235,38 @@ impl LocalKinesisBuilder {
         self
     }
 
+    /// Answers requests for this host name too, such as that of a container; `*` for any. Addresses, `localhost`, names below it and
+    /// those of AWS's own forms are always answered; others are refused, so that no web page reaches this endpoint by a name of
+    /// its own.
+    #[must_use]
+    pub fn host_name(mut self, name: impl Into<String>) -> Self {
+        self.host_names.push(name.into());
+        self
+    }
+
+    /// Lets web pages of this origin, such as `http://localhost:3000`, use the endpoint from a browser; `*` for any. Default: none.
+    #[must_use]
+    pub fn cors_origin(mut self, origin: impl Into<String>) -> Self {
+        self.cors_origins.push(origin.into());
+        self
+    }
+
+    /// Whose account it is where a caller does not say: twelve digits. Callers say so by an access key id of twelve digits.
+    /// Default `000000000000`.
+    #[must_use]
+    pub fn account(mut self, id: impl Into<String>) -> Self {
+        self.settings.account_id = id.into();
+        self
+    }
+
+    /// In which region it is where a caller does not say; clients say so by their signature. Streams to begin with are made there.
+    /// Default `us-east-1`.
+    #[must_use]
+    pub fn region(mut self, name: impl Into<String>) -> Self {
+        self.settings.region = name.into();
+        self
+    }
+
     /// Keeps the streams in this directory, which is created if absent, and starts with those already there. Every call that
     /// changes something is on disk before it is answered. What is changed in process by other ways than
     /// [`Service::call`] is not kept. When the file cannot be written, every further change is refused until the next start.
@@ -275,7 +312,8 @@ impl LocalKinesisBuilder {
         };
         #[cfg(not(feature = "tls"))]
         let (security, scheme) = (Security::default(), "http");
-        let Self { address, settings, clock, model, streams, signed_only, .. } = self;
+        let Self { address, settings, clock, model, streams, signed_only, host_names, cors_origins, .. } =
+            self;
         let model = model.or(kept).unwrap_or_else(|| Model::new(settings));
         let seed = model.settings().seed;
         let service = Service::new(model, clock);
@@ -287,7 +325,8 @@ impl LocalKinesisBuilder {
         let stop = CancellationToken::new();
         let (faults, journal) = (Faults::new(seed), Journal::default());
         let backend = Backend { service, faults, journal, stop: stop.clone() };
-        let handler = KinesisHandler::new(backend.clone(), signed_only, seed);
+        let entry = Entry { hosts: Hosts::new(host_names), origins: Origins::new(cors_origins) };
+        let handler = KinesisHandler::new(backend.clone(), entry, signed_only, seed);
         let server = Server::start(listener, handler, security, stop).map_err(listen)?;
         Ok(LocalKinesis { backend, server, scheme })
     }

@@ -4,9 +4,15 @@
 //! happens when a later call shows that its time has come, and is dated to that time.
 
 mod account;
+mod billing;
 mod call_rates;
+mod caller;
+mod channels;
+mod commitment;
+mod constraints;
 mod consumer;
 mod consumers;
+mod distribution;
 mod encryption;
 mod errors;
 mod kms_keys;
@@ -14,12 +20,18 @@ mod lifecycle;
 mod list_shards;
 mod monitoring;
 mod operations;
+mod policies;
+mod policy;
 mod put;
+mod queue;
+mod queues;
 mod rate_limiter;
 mod read;
+mod receive;
 mod reshard;
 mod retention;
 mod scale;
+mod scope;
 mod sequence;
 mod shard;
 mod stream;
@@ -31,9 +43,14 @@ mod token;
 mod validation;
 
 pub use account::Model;
+pub use caller::Caller;
+pub(crate) use constraints::{fault_in_body, has_list_for_structure};
 pub use operations::ModelRequest;
 #[cfg(feature = "data")]
 pub(crate) use operations::changes_something;
 pub(crate) use operations::{CallModel, answer_any, target_of};
+pub(crate) use scope::is_account;
+#[cfg(feature = "dynamo")]
+pub(crate) use scope::partition_of;
 pub use subscription::{Subscription, SubscriptionPoll};
 pub(crate) use target::ResolvedTarget;

@@ -4,13 +4,15 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +20,16 @@ use crate::http::Handler;
 
 /// How long requests under way may take to finish once a server is asked to stop.
 pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// Most connections at a time; more wait until one ends. Below the 1,024 descriptors a process usually may have.
+const MAX_CONNECTIONS: usize = 960;
+/// How long the head of a request may take, and how long a connection may wait for one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a TLS handshake may take.
+#[cfg(feature = "tls")]
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long nothing is accepted after that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Encrypts connections, or not.
 #[derive(Clone, Default)]
@@ -99,25 +111,36 @@ async fn accept_connections(
     stop: CancellationToken,
     tasks: ConnectionTasks,
 ) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut failing = false;
     loop {
-        let accepted = tokio::select! {
+        let accepted = async {
+            // The semaphore is never closed.
+            let place = room.clone().acquire_owned().await.ok();
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = accepted => accepted,
         };
         match accepted {
             Ok((socket, _)) => {
-                tasks.spawn(secure_connection(
-                    socket,
-                    handler.clone(),
-                    security.clone(),
-                    stop.clone(),
-                    tasks.clone(),
-                ));
+                failing = false;
+                let connection =
+                    secure_connection(socket, handler.clone(), security.clone(), stop.clone(), tasks.clone());
+                tasks.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
             }
             Err(error) => {
-                // Out of file descriptors, most likely: trying again at once would only spin.
-                tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                // Out of file descriptors, most likely: trying again at once would only spin, and saying so each time would fill
+                // the log.
+                if !failing {
+                    tracing::warn!(%error, "could not accept a connection; trying on");
+                }
+                failing = true;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -135,9 +158,10 @@ async fn secure_connection(
     }
     #[cfg(feature = "tls")]
     if let Some(tls) = security.tls {
-        match tls.accept(socket).await {
-            Ok(socket) => serve_connection(socket, handler, stop, tasks).await,
-            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await {
+            Ok(Ok(socket)) => serve_connection(socket, handler, stop, tasks).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
         return;
     }
@@ -156,7 +180,8 @@ async fn serve_connection(
         let handler = handler.clone();
         async move { handler.handle(request).await }
     });
-    let builder = auto::Builder::new(tasks);
+    let mut builder = auto::Builder::new(tasks);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), answer));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

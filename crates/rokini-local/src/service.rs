@@ -8,7 +8,7 @@ use rokini_wire::{AnyRequest, AnyResponse, ServiceError, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, ShiftedClock};
-use crate::model::{CallModel, Model, ModelRequest, answer_any};
+use crate::model::{CallModel, Caller, Model, ModelRequest, answer_any};
 
 /// A shared [`Model`] that knows the time. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -72,24 +72,40 @@ impl Service {
     /// # Errors
     /// Those of the operation.
     pub fn call<R: ModelRequest>(&self, request: &R) -> Result<R::Response, ServiceError> {
+        self.call_as(&Caller::new(), request)
+    }
+
+    /// [`Service::call`] by a caller of another account or region.
+    ///
+    /// # Errors
+    /// Those of the operation; AccessDenied for what is another account's.
+    pub fn call_as<R: ModelRequest>(
+        &self,
+        caller: &Caller,
+        request: &R,
+    ) -> Result<R::Response, ServiceError> {
         self.with_model(|model, now| {
             #[cfg(feature = "data")]
             if let Some(store) = &self.shared.store {
                 store.check_writable::<R>()?;
             }
-            let response = model.call(now, request)?;
+            let response = model.call_as(caller, now, request)?;
             #[cfg(feature = "data")]
             if let Some(store) = &self.shared.store {
                 // Under the lock: the store sees the calls in their order.
-                store.add(now, model.settings(), request, &response)?;
+                store.add(now, caller, model.settings(), request, &response)?;
             }
             Ok(response)
         })
     }
 
     /// Answers a request of any operation but SubscribeToShard as of now.
-    pub(crate) fn call_any(&self, request: &AnyRequest) -> Result<AnyResponse, ServiceError> {
-        answer_any(&mut &*self, request)
+    pub(crate) fn call_any(
+        &self,
+        caller: &Caller,
+        request: &AnyRequest,
+    ) -> Result<AnyResponse, ServiceError> {
+        answer_any(&mut CallsAs { service: self, caller }, request)
     }
 
     /// Lends the model and the present time, for inspection and for changes no operation offers.
@@ -119,8 +135,14 @@ impl Service {
     }
 }
 
-impl CallModel for &Service {
+/// Answers requests of any type by one caller.
+struct CallsAs<'a> {
+    service: &'a Service,
+    caller: &'a Caller,
+}
+
+impl CallModel for CallsAs<'_> {
     fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
-        Service::call(self, request)
+        self.service.call_as(self.caller, request)
     }
 }

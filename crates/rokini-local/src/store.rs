@@ -2,7 +2,8 @@
 //!
 //! The model is deterministic, so the calls that changed something, with their times, are enough to rebuild it. Each is on
 //! disk before it is answered. A start replays them, keeps the result as the new snapshot and forgets them; what retention
-//! has trimmed by then is gone from the file too.
+//! has trimmed by then is gone from the file too. A call that cannot be repeated, since a rule was added or a clock set back, is
+//! set aside in the file and said in the log; the others are there.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use rokini_wire::{AnyRequest, ErrorCode, ServiceError, Timestamp, cbor};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CallModel, Model, ModelRequest, answer_any, changes_something};
+use crate::model::{CallModel, Caller, Model, ModelRequest, answer_any, changes_something};
 use crate::settings::LocalSettings;
 
 /// Name of the file in its directory.
@@ -22,6 +23,9 @@ const SNAPSHOT: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("snapshot
 const FORMAT: u32 = 1;
 /// The calls since, by their order.
 const CALLS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("calls");
+
+/// Calls that could not be repeated, by their order. Nothing reads them but people.
+const SET_ASIDE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("set_aside");
 
 /// What to do when the file cannot be written.
 const MAKE_ROOM: &str = "make room on its disk";
@@ -52,6 +56,8 @@ struct StoredCall<'a, R> {
     at: Timestamp,
     /// How long state changes took then.
     status_change_millis: u64,
+    /// Account and region of the caller, if they were not those of the model.
+    caller: (Option<&'a str>, Option<&'a str>),
     operation: &'a str,
     request: &'a R,
 }
@@ -61,6 +67,8 @@ struct StoredCall<'a, R> {
 struct StoredCallHead {
     at: Timestamp,
     status_change_millis: u64,
+    #[serde(default)]
+    caller: (Option<String>, Option<String>),
 }
 
 impl Store {
@@ -77,11 +85,11 @@ impl Store {
         };
         let database = create(directory, &path)
             .map_err(failed("open", "end whatever else has it open, or move the file away to begin anew"))?;
-        let mut model =
+        let (mut model, aside) =
             rebuild(&database, settings).map_err(failed("read", "move the file away to begin anew"))?;
         if let Some(model) = &mut model {
             model.trim_all(now);
-            compact(&database, model).map_err(failed("rewrite", MAKE_ROOM))?;
+            compact(&database, model, &aside).map_err(failed("rewrite", MAKE_ROOM))?;
         }
         Ok((Some(Self::new(database)), model))
     }
@@ -91,7 +99,7 @@ impl Store {
     /// # Errors
     /// [`DataError`] if the file cannot be written.
     pub(crate) fn replace(&self, directory: &Path, model: &Model) -> Result<(), DataError> {
-        compact(&self.database, model).map_err(|source| DataError {
+        compact(&self.database, model, &[]).map_err(|source| DataError {
             action: "rewrite",
             next: MAKE_ROOM,
             path: directory.join(FILE_NAME),
@@ -122,13 +130,16 @@ impl Store {
     pub(crate) fn add<R: ModelRequest>(
         &self,
         at: Timestamp,
+        caller: &Caller,
         settings: &LocalSettings,
         request: &R,
         response: &R::Response,
     ) -> Result<(), ServiceError> {
         let Some(effect) = request.effect(response) else { return Ok(()) };
         let status_change_millis = u64::try_from(settings.status_change.as_millis()).unwrap_or(u64::MAX);
-        let call = StoredCall { at, status_change_millis, operation: R::NAME, request: effect.as_ref() };
+        let caller = (caller.account.as_deref(), caller.region.as_deref());
+        let call =
+            StoredCall { at, status_change_millis, caller, operation: R::NAME, request: effect.as_ref() };
         append(&self.database, &cbor::encode(&call)).map_err(|error| {
             tracing::error!(%error, "could not store a call; changes are refused until the next start");
             self.broken.store(true, Ordering::Relaxed);
@@ -169,7 +180,8 @@ fn append(database: &Database, body: &[u8]) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn rebuild(database: &Database, settings: LocalSettings) -> Result<Option<Model>, BoxError> {
+/// The model, and the calls that could not be repeated. What one call left behind is worth no start: the others are repeated.
+fn rebuild(database: &Database, settings: LocalSettings) -> Result<(Option<Model>, Vec<Vec<u8>>), BoxError> {
     let view = database.begin_read()?;
     let snapshot = view.open_table(SNAPSHOT)?.get(FORMAT)?.map(|bytes| bytes.value().to_vec());
     let calls = view.open_table(CALLS)?;
@@ -185,41 +197,56 @@ fn rebuild(database: &Database, settings: LocalSettings) -> Result<Option<Model>
         None => Model::new(generous),
     };
     let mut any = snapshot.is_some();
+    let mut aside = Vec::new();
     for call in calls.iter()? {
         any = true;
-        replay(&mut model, call?.1.value())?;
+        let call = call?;
+        let body = call.1.value();
+        if let Err(error) = replay(&mut model, body) {
+            tracing::warn!(%error, "a call that was kept is set aside, since it cannot be repeated");
+            aside.push(body.to_vec());
+        }
     }
     *model.settings_mut() = settings;
-    Ok(any.then_some(model))
+    Ok((any.then_some(model), aside))
 }
 
 fn replay(model: &mut Model, body: &[u8]) -> Result<(), BoxError> {
-    let StoredCallHead { at, status_change_millis } = cbor::decode(body)?;
+    let StoredCallHead { at, status_change_millis, caller: (account, region) } = cbor::decode(body)?;
+    let caller = Caller { account, region };
     let request: AnyRequest = cbor::decode(body)?;
     // Throttled from its first record to its last: such a call was stored once, and cannot be repeated.
     if matches!(&request, AnyRequest::PutRecords(request) if request.records.is_empty()) {
         return Ok(());
     }
     model.settings_mut().status_change = Duration::from_millis(status_change_millis);
-    let response = answer_any(&mut Replay { model, at }, &request);
+    let response = answer_any(&mut Replay { model, caller, at }, &request);
     response.map(drop).map_err(|error| format!("{} does not repeat: {error}", request.operation()).into())
 }
 
 /// Answers calls as of the time they were first made.
 struct Replay<'a> {
     model: &'a mut Model,
+    caller: Caller,
     at: Timestamp,
 }
 
 impl CallModel for Replay<'_> {
     fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
-        self.model.call(self.at, request)
+        self.model.call_as(&self.caller, self.at, request)
     }
 }
 
 /// The model as it is becomes the snapshot; the calls that led to it are forgotten.
-fn compact(database: &Database, model: &Model) -> Result<(), BoxError> {
+fn compact(database: &Database, model: &Model, aside: &[Vec<u8>]) -> Result<(), BoxError> {
     let change = database.begin_write()?;
+    if !aside.is_empty() {
+        let mut table = change.open_table(SET_ASIDE)?;
+        let first = table.last()?.map_or(0, |(last, _)| last.value() + 1);
+        for (number, call) in (first..).zip(aside) {
+            table.insert(number, call.as_slice())?;
+        }
+    }
     change.open_table(SNAPSHOT)?.insert(FORMAT, model.snapshot().as_slice())?;
     change.delete_table(CALLS)?;
     change.open_table(CALLS)?;
@@ -292,7 +319,7 @@ mod tests {
     }
 
     fn service(database: Database) -> Service {
-        let model = rebuild(&database, LocalSettings::default()).unwrap();
+        let (model, _) = rebuild(&database, LocalSettings::default()).unwrap();
         let model = model.unwrap_or_else(|| Model::new(LocalSettings::default()));
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_700_000_000)));
         Service::new(model, clock).with_store(Some(Store::new(database)))
@@ -303,7 +330,7 @@ mod tests {
     }
 
     fn put(records: &[usize]) -> PutRecordsRequest {
-        let entry = |bytes: &usize| PutRecordsRequestEntry::new(vec![0; *bytes], "k");
+        let entry = |bytes: &usize| PutRecordsRequestEntry::new(vec![0; *bytes]).partition_key("k");
         let entries: Vec<_> = records.iter().map(entry).collect();
         PutRecordsRequest::new(entries).stream_name("orders")
     }
@@ -318,7 +345,13 @@ mod tests {
 
     fn keep<R: ModelRequest>(database: &Database, request: &R) {
         let at = Timestamp::from_secs(1_700_000_000);
-        let body = cbor::encode(&StoredCall { at, status_change_millis: 0, operation: R::NAME, request });
+        let body = cbor::encode(&StoredCall {
+            at,
+            status_change_millis: 0,
+            caller: (None, None),
+            operation: R::NAME,
+            request,
+        });
         append(database, &body).unwrap();
     }
 
@@ -339,6 +372,23 @@ mod tests {
         let database = Disk::default().open();
         keep(&database, &create("orders"));
         keep(&database, &put(&[]));
+        assert_eq!(names(&service(database)), ["orders"]);
+    }
+
+    #[test]
+    fn a_call_that_cannot_be_repeated_is_set_aside_and_the_others_are_there() {
+        let disk = Disk::default();
+        let database = disk.open();
+        keep(&database, &put(&[1]));
+        append(&database, b"no call at all").unwrap();
+        keep(&database, &create("orders"));
+        keep(&database, &create("orders"));
+        keep(&database, &put(&[1]));
+        let (model, aside) = rebuild(&database, LocalSettings::default()).unwrap();
+        assert_eq!(aside.len(), 3, "a put to no stream, nonsense, and a stream that was there");
+        compact(&database, &model.unwrap(), &aside).unwrap();
+        let kept = database.begin_read().unwrap().open_table(SET_ASIDE).unwrap().iter().unwrap().count();
+        assert_eq!(kept, 3);
         assert_eq!(names(&service(database)), ["orders"]);
     }
 

@@ -88,7 +88,7 @@ mod tests {
         // {_ "Data": (_ h'6865', h'79'), "PartitionKey": (_ "k"), "Future": [1], "ExplicitHashKey": null}
         let body = b"\xbf\x64Data\x5f\x42he\x41y\xff\x6cPartitionKey\x7f\x61k\xff\x66Future\x81\x01\x6fExplicitHashKey\xf6\xff";
         let request: PutRecordRequest = decode(body).unwrap();
-        assert_eq!((&request.data[..], &*request.partition_key), (&b"hey"[..], "k"));
+        assert_eq!((&request.data[..], request.partition_key.as_deref()), (&b"hey"[..], Some("k")));
         assert_eq!(request.explicit_hash_key, None);
     }
 

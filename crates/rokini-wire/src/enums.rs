@@ -146,10 +146,55 @@ enums! {
         /// Every metric.
         All = "ALL",
     }
+    /// Who chooses the shard of a record.
+    RecordDistributionStrategy {
+        /// The service; keys are remembered and mean nothing.
+        Auto = "AUTO",
+        /// The producer, by the key.
+        UserPartitionKey = "USER_PARTITION_KEY",
+    }
+    /// State of a queue.
+    QueueStatus {
+        /// Not there yet.
+        Creating = "CREATING",
+        /// Ready.
+        Active = "ACTIVE",
+        /// Ready, and changing.
+        Updating = "UPDATING",
+        /// On its way out.
+        Deleting = "DELETING",
+    }
+    /// Where a queue begins in its stream.
+    QueueStartingPositionType {
+        /// At the oldest record kept.
+        TrimHorizon = "TRIM_HORIZON",
+        /// After the newest record.
+        Latest = "LATEST",
+        /// At the first record that arrived at or after a time.
+        AtTimestamp = "AT_TIMESTAMP",
+    }
+    /// What becomes of records of a queue that are received again and again.
+    TargetType {
+        /// They become dead letters.
+        BuiltIn = "BUILT_IN",
+        /// They are received again and again.
+        None = "NONE",
+    }
+    /// Whether an account commits to a minimum of throughput (On-demand Advantage).
+    BillingCommitmentStatus {
+        /// It does.
+        Enabled = "ENABLED",
+        /// It does not.
+        Disabled = "DISABLED",
+        /// It does until the earliest time at which it may stop.
+        EnabledUntilEarliestAllowedEnd = "ENABLED_UNTIL_EARLIEST_ALLOWED_END",
+    }
     /// Code of an error. The documented ones of the service, and those every AWS service gives.
     ErrorCode {
         /// The caller may not do this.
         AccessDenied = "AccessDeniedException",
+        /// The call was only to be checked, and would have succeeded.
+        DryRunOperation = "DryRunOperationException",
         /// The iterator is older than five minutes.
         ExpiredIterator = "ExpiredIteratorException",
         /// The token is older than five minutes.

@@ -24,8 +24,9 @@ pub use answer::{AnswerError, RecordPlace, RecordsAnswer};
 pub use blob::Blob;
 pub use codec::Codec;
 pub use enums::{
-    ConsumerStatus, EncryptionType, ErrorCode, MetricsName, ScalingType, ShardFilterType, ShardIteratorType,
-    StreamMode, StreamStatus,
+    BillingCommitmentStatus, ConsumerStatus, EncryptionType, ErrorCode, MetricsName,
+    QueueStartingPositionType, QueueStatus, RecordDistributionStrategy, ScalingType, ShardFilterType,
+    ShardIteratorType, StreamMode, StreamStatus, TargetType,
 };
 pub use error::{DecodeError, ServiceError};
 pub use md5::{Md5Digest, md5, md5_each, partition_key_hash};

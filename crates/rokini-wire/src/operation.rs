@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
 use crate::error::DecodeError;
+use crate::shapes::account::*;
+use crate::shapes::channel::*;
 use crate::shapes::consumer::*;
+use crate::shapes::queue::*;
 use crate::shapes::record::*;
 use crate::shapes::shard::*;
 use crate::shapes::stream::*;
@@ -81,20 +84,33 @@ macro_rules! operations {
 }
 
 operations! {
+    AcknowledgeDeadLetterQueueRecords: AcknowledgeDeadLetterQueueRecordsRequest => EntriesResponse,
+    AcknowledgeQueueRecords: AcknowledgeQueueRecordsRequest => EntriesResponse,
     AddTagsToStream: AddTagsToStreamRequest => EmptyResponse,
+    CreateChannel: CreateChannelRequest => EmptyResponse,
+    CreateQueue: CreateQueueRequest => QueueResponse,
     CreateStream: CreateStreamRequest => EmptyResponse,
     DecreaseStreamRetentionPeriod: DecreaseStreamRetentionPeriodRequest => EmptyResponse,
+    DeleteChannel: DeleteChannelRequest => EmptyResponse,
+    DeleteQueue: DeleteQueueRequest => EmptyResponse,
+    DeleteResourcePolicy: DeleteResourcePolicyRequest => EmptyResponse,
     DeleteStream: DeleteStreamRequest => EmptyResponse,
     DeregisterStreamConsumer: DeregisterStreamConsumerRequest => EmptyResponse,
+    DescribeAccountSettings: DescribeAccountSettingsRequest => AccountSettingsResponse,
+    DescribeChannel: DescribeChannelRequest => EmptyResponse,
     DescribeLimits: DescribeLimitsRequest => DescribeLimitsResponse,
+    DescribeQueue: DescribeQueueRequest => QueueResponse,
     DescribeStream: DescribeStreamRequest => DescribeStreamResponse,
     DescribeStreamConsumer: DescribeStreamConsumerRequest => DescribeStreamConsumerResponse,
     DescribeStreamSummary: DescribeStreamSummaryRequest => DescribeStreamSummaryResponse,
     DisableEnhancedMonitoring: DisableEnhancedMonitoringRequest => EnhancedMonitoringResponse,
     EnableEnhancedMonitoring: EnableEnhancedMonitoringRequest => EnhancedMonitoringResponse,
     GetRecords: GetRecordsRequest => GetRecordsResponse,
+    GetResourcePolicy: GetResourcePolicyRequest => GetResourcePolicyResponse,
     GetShardIterator: GetShardIteratorRequest => GetShardIteratorResponse,
     IncreaseStreamRetentionPeriod: IncreaseStreamRetentionPeriodRequest => EmptyResponse,
+    ListChannels: ListChannelsRequest => ListChannelsResponse,
+    ListQueues: ListQueuesRequest => ListQueuesResponse,
     ListShards: ListShardsRequest => ListShardsResponse,
     ListStreamConsumers: ListStreamConsumersRequest => ListStreamConsumersResponse,
     ListStreams: ListStreamsRequest => ListStreamsResponse,
@@ -103,15 +119,26 @@ operations! {
     MergeShards: MergeShardsRequest => EmptyResponse,
     PutRecord: PutRecordRequest => PutRecordResponse,
     PutRecords: PutRecordsRequest => PutRecordsResponse,
+    PutResourcePolicy: PutResourcePolicyRequest => EmptyResponse,
+    ReceiveDeadLetterQueueRecords: ReceiveDeadLetterQueueRecordsRequest => ReceiveResponse,
+    ReceiveQueueRecords: ReceiveQueueRecordsRequest => ReceiveResponse,
     RegisterStreamConsumer: RegisterStreamConsumerRequest => RegisterStreamConsumerResponse,
     RemoveTagsFromStream: RemoveTagsFromStreamRequest => EmptyResponse,
+    RestoreDeadLetterQueueRecords: RestoreDeadLetterQueueRecordsRequest => EntriesResponse,
     SplitShard: SplitShardRequest => EmptyResponse,
     StartStreamEncryption: StartStreamEncryptionRequest => EmptyResponse,
     StopStreamEncryption: StopStreamEncryptionRequest => EmptyResponse,
     SubscribeToShard: SubscribeToShardRequest => SubscribeToShardEvent,
     TagResource: TagResourceRequest => EmptyResponse,
     UntagResource: UntagResourceRequest => EmptyResponse,
+    UpdateAccountSettings: UpdateAccountSettingsRequest => AccountSettingsResponse,
+    UpdateChannel: UpdateChannelRequest => EmptyResponse,
+    UpdateDeadLetterQueueRecordsVisibility: UpdateDeadLetterQueueRecordsVisibilityRequest => EntriesResponse,
     UpdateMaxRecordSize: UpdateMaxRecordSizeRequest => EmptyResponse,
+    UpdateQueue: UpdateQueueRequest => QueueResponse,
+    UpdateQueueRecordsVisibility: UpdateQueueRecordsVisibilityRequest => EntriesResponse,
     UpdateShardCount: UpdateShardCountRequest => UpdateShardCountResponse,
     UpdateStreamMode: UpdateStreamModeRequest => EmptyResponse,
+    UpdateStreamRecordDistributionStrategy: UpdateStreamRecordDistributionStrategyRequest => EmptyResponse,
+    UpdateStreamWarmThroughput: UpdateStreamWarmThroughputRequest => UpdateStreamWarmThroughputResponse,
 }

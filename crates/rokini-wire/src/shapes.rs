@@ -1,13 +1,13 @@
 //! Requests and responses of the Kinesis Data Streams API.
 //!
 //! A member the API requires is a plain type and an argument of `new`; any other is an `Option` with a setter of its name,
-//! and is left out of the body when `None`. Members are read and changed as fields. Members that only widen a request and
-//! that no consumer, producer or operator's tool needs here are ignored on reading.
+//! and is left out of the body when `None`. Members are read and changed as fields. Every member of a request is here, channels'
+//! destinations aside; members that are not known are passed over on reading.
 //!
 //! ```
 //! use rokini_wire::shapes::record::PutRecordRequest;
 //!
-//! let request = PutRecordRequest::new("hello", "key").stream_name("orders");
+//! let request = PutRecordRequest::new("hello").partition_key("key").stream_name("orders");
 //! assert_eq!(request.stream_name.as_deref(), Some("orders"));
 //! ```
 
@@ -28,7 +28,7 @@ macro_rules! shape {
         }
     };
     (@default $name:ident [$($required:ident)+]) => {};
-    // The two members by which most requests name their stream.
+    // The members by which most requests name their stream.
     ($docs:tt $name:ident $all:tt $required:tt $optional:tt stream_name | stream_arn, $($rest:tt)*) => {
         shape! { $docs $name $all $required $optional
             /// Name of the stream; this or the ARN.
@@ -36,6 +36,23 @@ macro_rules! shape {
             /// ARN of the stream; this or the name.
             #[serde(rename = "StreamARN")]
             pub stream_arn: Option<String>,
+            stream_id,
+            $($rest)*
+        }
+    };
+    // Accepted everywhere.
+    ($docs:tt $name:ident $all:tt $required:tt $optional:tt stream_id, $($rest:tt)*) => {
+        shape! { $docs $name $all $required $optional
+            /// Reserved by the service; means nothing yet.
+            pub stream_id: Option<String>,
+            $($rest)*
+        }
+    };
+    // Of the operations that can be tried.
+    ($docs:tt $name:ident $all:tt $required:tt $optional:tt dry_run, $($rest:tt)*) => {
+        shape! { $docs $name $all $required $optional
+            /// Whether the call is only checked: nothing is done, and success is the error DryRunOperationException.
+            pub dry_run: Option<bool>,
             $($rest)*
         }
     };
@@ -89,7 +106,10 @@ macro_rules! shape {
     };
 }
 
+pub mod account;
+pub mod channel;
 pub mod consumer;
+pub mod queue;
 pub mod record;
 pub mod shard;
 pub mod stream;

@@ -197,7 +197,7 @@ impl SimStream {
         data: String,
         hash: Option<u128>,
     ) -> Result<(String, SequenceNumber), ServiceError> {
-        let mut put = PutRecordRequest::new(data.into_bytes(), key).stream_name(&*self.name);
+        let mut put = PutRecordRequest::new(data.into_bytes()).partition_key(key).stream_name(&*self.name);
         put.explicit_hash_key = hash.map(|hash| hash.to_string());
         let answer = self.service.call(&put)?;
         self.touch();

@@ -1,66 +1,73 @@
-//! Stands before the embedded DynamoDB and applies faults to the calls that pass.
+//! Stands before the embedded DynamoDB: checks who asks, applies faults, answers what the database does not know, and gives ARNs the
+//! region of the caller.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, StatusCode, Version, request, response};
-use http_body_util::{BodyExt, Full, Limited};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN,
+};
+use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rokini_wire::ErrorCode;
-use tokio::net::TcpStream;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::dynamo::arns::ArnPrefix;
+use crate::dynamo::backups::Backups;
+use crate::dynamo::upstream::Upstream;
 use crate::faults::{Fault, FaultCall, Faults};
 use crate::http::{
-    Body, BodyBreak, ConnectionCut, Handler, caller, full_body, full_or_broken_body, target_header,
+    Body, BodyBreak, ConnectionCut, Entry, Handler, full_body, full_or_broken_body, read_body, signature,
+    target_header,
 };
+use crate::model::is_account;
 
 /// Largest request of DynamoDB.
 const MAX_BODY_BYTES: usize = 16 << 20;
+/// Checks the body, which is another one once its ARNs are replaced.
+const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-crc32");
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// Passes requests on to a server.
 #[derive(Debug, Clone)]
 pub(super) struct DynamoHandler {
-    pub(super) server: SocketAddr,
+    pub(super) upstream: Upstream,
+    pub(super) backups: Backups,
     pub(super) faults: Faults,
+    pub(super) entry: Entry,
+    /// Region and account of a caller who does not say.
+    pub(super) home: (String, String),
     /// Ends calls that hang.
     pub(super) stop: CancellationToken,
 }
 
-impl DynamoHandler {
-    /// Carries a request out. A server that does not answer is a cut connection.
-    async fn forward(
-        &self,
-        mut head: request::Parts,
-        body: Bytes,
-    ) -> Result<(response::Parts, Bytes), ConnectionCut> {
-        let socket = TcpStream::connect(self.server).await.map_err(|_| ConnectionCut)?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(socket)).await.map_err(|_| ConnectionCut)?;
-        head.version = Version::HTTP_11;
-        let request = Request::from_parts(head, Full::new(body));
-        let exchange = async move {
-            let (head, body) = sender.send_request(request).await?.into_parts();
-            Ok::<_, hyper::Error>((head, body.collect().await?.to_bytes()))
+impl Handler for DynamoHandler {
+    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, ConnectionCut> {
+        let (mut head, body) = request.into_parts();
+        let asked = match self.entry.check(&head) {
+            Ok((_, asked)) => asked,
+            Err(why) => return Ok(error_response(&ErrorCode::AccessDenied, &why, Some(403))),
         };
-        // The connection ends when the exchange lets go of its sender.
-        let (answer, _) = future::join(exchange, connection).await;
-        answer.map_err(|_| ConnectionCut)
+        if let Some(answer) = asked.preflight::<Bytes>(&head) {
+            return Ok(answer.map(full_body));
+        }
+        // What a browser wants to know is answered here.
+        head.headers.remove(ORIGIN);
+        let body = read_body(body, MAX_BODY_BYTES).await.map_err(|_| ConnectionCut)?;
+        let mut response = self.answer(head, body).await?;
+        response.headers_mut().remove(ACCESS_CONTROL_ALLOW_ORIGIN);
+        asked.mark(response.headers_mut());
+        Ok(response)
     }
 }
 
-impl Handler for DynamoHandler {
-    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, ConnectionCut> {
-        let (head, body) = request.into_parts();
-        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|_| ConnectionCut)?.to_bytes();
-        let caller = caller(&head.headers, &head.uri).unwrap_or_default();
-        let operation = target_header(&head.headers).rsplit('.').next().unwrap_or_default();
-        let call = FaultCall { caller: caller.as_deref(), ..FaultCall::new(operation) };
+impl DynamoHandler {
+    async fn answer(&self, head: request::Parts, body: Bytes) -> Result<Response<Body>, ConnectionCut> {
+        let signature = signature(&head.headers, &head.uri).unwrap_or_default().unwrap_or_default();
+        let operation = target_header(&head.headers).rsplit('.').next().unwrap_or_default().to_owned();
+        let key = Some(&*signature.access_key).filter(|key| !key.is_empty());
+        let call = FaultCall { caller: key, ..FaultCall::new(&operation) };
         let mut end = None;
         for fault in self.faults.decide(&call) {
             match fault {
@@ -87,12 +94,53 @@ impl Handler for DynamoHandler {
             }
             _ => {}
         }
-        let (head, body) = self.forward(head, body).await?;
+        let region = signature.region.as_deref().unwrap_or(&self.home.0);
+        let account = Some(&*signature.access_key).filter(|key| is_account(key)).unwrap_or(&self.home.1);
+        let arns = ArnPrefix::new(region, account);
+        let (mut head, body) = self.forward(head, arns.inwards(body), &operation).await?;
         if end == Some(Fault::DropAfter) {
             return Err(ConnectionCut);
         }
+        let body = match arns.outwards(&body) {
+            Some(changed) => {
+                head.headers.remove(CHECKSUM);
+                head.headers.insert(CONTENT_LENGTH, changed.len().into());
+                changed
+            }
+            None => body,
+        };
         let body = full_or_broken_body(body, end.and_then(|fault| BodyBreak::of(&fault, &self.stop)));
         Ok(Response::from_parts(head, body))
+    }
+
+    /// Carries a request out: by the database, or here, for a table that is there, what the database does not know.
+    async fn forward(
+        &self,
+        mut head: request::Parts,
+        mut body: Bytes,
+        operation: &str,
+    ) -> Result<(http::response::Parts, Bytes), ConnectionCut> {
+        head.headers.insert(HOST, HeaderValue::from_static("localhost"));
+        let asked: Option<Value> =
+            Backups::knows(operation).then(|| serde_json::from_slice(&body).unwrap_or_default());
+        if let Some(asked) = &asked {
+            body = serde_json::json!({ "TableName": asked["TableName"] }).to_string().into();
+            head.headers.insert(TARGET, HeaderValue::from_static("DynamoDB_20120810.DescribeTable"));
+        }
+        head.headers.insert(CONTENT_LENGTH, body.len().into());
+        let (mut head, body) = self.upstream.send(head, body).await?;
+        let Some(asked) = asked else { return Ok((head, body)) };
+        head.headers.remove(CHECKSUM);
+        let body: Bytes = if head.status.is_success() {
+            self.backups.answer(asked["TableName"].as_str().unwrap_or_default(), &asked).to_string().into()
+        } else {
+            // The error of these operations has a name of its own.
+            String::from_utf8_lossy(&body)
+                .replace("#ResourceNotFoundException", "#TableNotFoundException")
+                .into()
+        };
+        head.headers.insert(CONTENT_LENGTH, body.len().into());
+        Ok((head, body))
     }
 }
 

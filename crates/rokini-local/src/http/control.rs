@@ -10,13 +10,17 @@
 //! | `POST /_rokini/limits` | turns rates on or off by `{"throughput_limits": true, "call_limits": true}`, either of which may be absent |
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::faults::FaultRule;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, full_body};
+use crate::http::entry::read_body;
 
 pub(crate) const PREFIX: &str = "/_rokini/";
 
@@ -33,13 +37,36 @@ struct LimitsChange {
     call_limits: Option<bool>,
 }
 
-/// Answers a control request; `path` is what follows the prefix.
-pub(crate) fn answer(backend: &Backend, method: &Method, path: &str, body: &Bytes) -> Response<Body> {
+/// Largest body: rules are short.
+const MAX_BODY_BYTES: usize = 64 << 10;
+/// Most rules in force.
+const MAX_RULES: usize = 1_000;
+
+/// Answers a control request; `path` is what follows the prefix. What changes something must be JSON and say so, which no form of a
+/// web page can.
+pub(crate) async fn answer(backend: &Backend, head: &Parts, path: &str, body: Incoming) -> Response<Body> {
+    let json = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let json = json.is_some_and(|kind| kind.trim_start().starts_with("application/json"));
+    if head.method == Method::POST && !json {
+        let error = "send the body with `Content-Type: application/json` (`curl --json`)";
+        return reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!({ "error": error }));
+    }
+    match read_body(body, MAX_BODY_BYTES).await {
+        Ok(body) => carry_out(backend, &head.method, path, &body),
+        Err(why) => reply(StatusCode::BAD_REQUEST, &json!({ "error": why })),
+    }
+}
+
+fn carry_out(backend: &Backend, method: &Method, path: &str, body: &Bytes) -> Response<Body> {
     let clock = || json!({ "now_millis": backend.service.now().millis() });
     match (method, path) {
         (&Method::GET, "health") => reply(StatusCode::OK, &json!({ "status": "ok" })),
         (&Method::GET, "faults") => reply(StatusCode::OK, &backend.faults.list()),
         (&Method::POST, "faults") => match serde_json::from_slice::<FaultRule>(body) {
+            Ok(_) if backend.faults.list().len() >= MAX_RULES => {
+                let error = format!("{MAX_RULES} rules are in force; take some away first");
+                reply(StatusCode::BAD_REQUEST, &json!({ "error": error }))
+            }
             Ok(rule) => reply(StatusCode::OK, &json!({ "id": backend.faults.add(rule) })),
             Err(error) => refuse(&error),
         },

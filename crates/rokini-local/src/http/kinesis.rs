@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use rokini_wire::{
     AnyRequest, AnyResponse, Codec, DecodeError, ErrorCode, ServiceError, TARGET_PREFIX, events,
@@ -14,17 +13,20 @@ use rokini_wire::{
 
 use crate::clock::http_date;
 use crate::faults::{Fault, FaultCall};
-use crate::http::auth::caller;
+use crate::http::auth::signature;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body, streaming_body};
 use crate::http::control;
+use crate::http::entry::{Entry, read_body};
 use crate::http::garble::garbled;
 use crate::http::handler::{Handler, target_header};
+use crate::http::hosts::HostFacts;
+use crate::http::long_poll;
 use crate::http::partial_faults;
 use crate::http::request_ids::RequestIds;
 use crate::http::subscription::{EventStream, frames};
 use crate::journal::CallRecord;
-use crate::model::{ResolvedTarget, Subscription, target_of};
+use crate::model::{Caller, ResolvedTarget, Subscription, fault_in_body, has_list_for_structure, target_of};
 
 /// Largest request: 10 MB of PutRecords data in base64, 500 partition keys in escaped JSON, and names.
 const MAX_BODY_BYTES: usize = 18 << 20;
@@ -36,6 +38,7 @@ const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 #[derive(Debug, Clone)]
 pub(crate) struct KinesisHandler {
     pub(crate) backend: Backend,
+    pub(crate) entry: Entry,
     /// Whether unsigned requests are refused.
     pub(crate) signed_only: bool,
     pub(crate) ids: Arc<RequestIds>,
@@ -46,7 +49,9 @@ struct DecodedCall {
     request: AnyRequest,
     target: ResolvedTarget,
     faults: Vec<Fault>,
-    caller: Option<String>,
+    /// Access key id of the caller.
+    access_key: Option<String>,
+    caller: Caller,
     codec: Codec,
 }
 
@@ -61,56 +66,97 @@ impl Handler for KinesisHandler {
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, ConnectionCut> {
         let (head, body) = request.into_parts();
         let codec = codec_of(&head.headers);
-        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
-            let message = format!("The request body could not be read: {error}");
-            ServiceError::new(ErrorCode::Serialization, message)
-        });
-        if let Some(path) = head.uri.path().strip_prefix(control::PREFIX) {
-            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            return Ok(control::answer(&self.backend, &head.method, path, &body));
+        let (facts, asked) = match self.entry.check(&head) {
+            Ok(checked) => checked,
+            Err(why) => return Ok(self.refuse(codec, why)),
+        };
+        if let Some(answer) = asked.preflight::<Bytes>(&head) {
+            return Ok(answer.map(full_body));
         }
-        let body = body.map(http_body_util::Collected::to_bytes);
-        match body.and_then(|body| self.decode(&head, codec, &body)) {
-            Ok(call) => self.answer(call).await,
-            Err(error) => Ok(self.error_response(codec, &error)),
-        }
+        let mut response = self.serve(&head, &facts, codec, body).await?;
+        asked.mark(response.headers_mut());
+        Ok(response)
     }
 }
 
 impl KinesisHandler {
-    pub(crate) fn new(backend: Backend, signed_only: bool, seed: u64) -> Self {
-        Self { backend, signed_only, ids: Arc::new(RequestIds::new(seed)) }
+    async fn serve(
+        &self,
+        head: &request::Parts,
+        facts: &HostFacts,
+        codec: Codec,
+        body: Incoming,
+    ) -> Result<Response<Body>, ConnectionCut> {
+        if let Some(path) = head.uri.path().strip_prefix(control::PREFIX) {
+            return Ok(control::answer(&self.backend, head, path, body).await);
+        }
+        let body = read_body(body, MAX_BODY_BYTES).await.map_err(|why| {
+            let message = format!("The request body could not be read: {why}");
+            ServiceError::new(ErrorCode::Serialization, message)
+        });
+        match body.and_then(|body| self.decode(head, facts, codec, &body)) {
+            Ok(call) => self.answer(call).await,
+            Err(error) => Ok(self.error_response(codec, &error)),
+        }
+    }
+
+    pub(crate) fn new(backend: Backend, entry: Entry, signed_only: bool, seed: u64) -> Self {
+        Self { backend, entry, signed_only, ids: Arc::new(RequestIds::new(seed)) }
+    }
+
+    fn refuse(&self, codec: Codec, message: String) -> Response<Body> {
+        let mut response = self.error_response(codec, &ServiceError::new(ErrorCode::AccessDenied, message));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        response
     }
 
     /// Reads a request, and decides which faults are applied to it.
-    fn decode(&self, head: &request::Parts, codec: Codec, body: &[u8]) -> Result<DecodedCall, ServiceError> {
+    fn decode(
+        &self,
+        head: &request::Parts,
+        facts: &HostFacts,
+        codec: Codec,
+        body: &[u8],
+    ) -> Result<DecodedCall, ServiceError> {
         let target = target_header(&head.headers);
         let operation = target.strip_prefix(TARGET_PREFIX).and_then(|rest| rest.strip_prefix('.'));
         let operation =
             operation.filter(|_| head.method == Method::POST).ok_or_else(|| unknown_operation(target))?;
-        let caller = self.check_caller(head)?;
+        let (access_key, caller) = self.check_caller(head, facts)?;
+        check_structures(operation, codec, body)?;
         let request = AnyRequest::decode(operation, codec, body)
             .ok_or_else(|| unknown_operation(operation))?
-            .map_err(unreadable)?;
+            .map_err(|error| unreadable(error, operation, codec, body))?;
         let seed = self.backend.service.with_model(|model, _| model.settings().seed);
         let target = target_of(&request).resolve(seed);
         let faults = self.backend.faults.decide(&FaultCall {
             operation: request.operation(),
             stream: target.stream.as_deref(),
             shard: target.shard.as_deref(),
-            caller: caller.as_deref(),
+            caller: access_key.as_deref(),
         });
-        Ok(DecodedCall { request, target, faults, caller, codec })
+        Ok(DecodedCall { request, target, faults, access_key, caller, codec })
     }
 
-    fn check_caller(&self, head: &request::Parts) -> Result<Option<String>, ServiceError> {
-        let caller = caller(&head.headers, &head.uri);
-        if !self.signed_only {
-            return Ok(caller.unwrap_or_default());
-        }
-        let missing =
-            || ServiceError::new(ErrorCode::MissingAuthenticationToken, "Missing Authentication Token");
-        caller?.ok_or_else(missing).map(Some)
+    /// The access key id, and who calls: by the signature, or else by the host name.
+    fn check_caller(
+        &self,
+        head: &request::Parts,
+        facts: &HostFacts,
+    ) -> Result<(Option<String>, Caller), ServiceError> {
+        let signature = signature(&head.headers, &head.uri);
+        let signature = if self.signed_only {
+            let missing =
+                || ServiceError::new(ErrorCode::MissingAuthenticationToken, "Missing Authentication Token");
+            Some(signature?.ok_or_else(missing)?)
+        } else {
+            signature.unwrap_or_default()
+        };
+        let signed_for = signature.as_ref().and_then(|signature| signature.region.clone());
+        let access_key = signature.map(|signature| signature.access_key);
+        let by_key = Caller::new().account(access_key.as_deref().unwrap_or_default()).account;
+        let account = by_key.or_else(|| facts.account.clone());
+        Ok((access_key, Caller { account, region: signed_for.or_else(|| facts.region.clone()) }))
     }
 
     async fn answer(&self, call: DecodedCall) -> Result<Response<Body>, ConnectionCut> {
@@ -122,11 +168,20 @@ impl KinesisHandler {
                 _ => {}
             }
         }
-        let result = self.carry_out(&call);
+        let result = match long_poll::waits_for(&call.request) {
+            None => self.carry_out(&call),
+            Some(wait) => {
+                let empty = |answer: &CallAnswer| match answer {
+                    CallAnswer::Response(response) => long_poll::is_empty(response),
+                    CallAnswer::Events(_) => false,
+                };
+                self.backend.ask_until(wait, empty, || self.carry_out(&call)).await
+            }
+        };
         journal.add(CallRecord {
             at: service.now(),
             operation: call.request.operation().to_owned(),
-            caller: call.caller.clone(),
+            caller: call.access_key.clone(),
             stream: call.target.stream.clone(),
             shard: call.target.shard.clone(),
             records: result.as_ref().map_or(0, records_in),
@@ -144,9 +199,11 @@ impl KinesisHandler {
         let service = &self.backend.service;
         match &call.request {
             AnyRequest::SubscribeToShard(request) => service
-                .with_model(|model, now| model.subscribe_to_shard(now, request))
+                .with_model(|model, now| model.subscribe_as(&call.caller, now, request))
                 .map(|subscription| CallAnswer::Events(Box::new(subscription))),
-            request => partial_faults::carry_out(service, request, fault).map(CallAnswer::Response),
+            request => {
+                partial_faults::carry_out(service, &call.caller, request, fault).map(CallAnswer::Response)
+            }
         }
     }
 
@@ -155,7 +212,7 @@ impl KinesisHandler {
         call: DecodedCall,
         result: Result<CallAnswer, ServiceError>,
     ) -> Result<Response<Body>, ConnectionCut> {
-        let DecodedCall { mut faults, caller, codec, .. } = call;
+        let DecodedCall { mut faults, access_key, codec, .. } = call;
         let (stop, fault) = (&self.backend.stop, faults.pop());
         match &fault {
             Some(Fault::DropBefore | Fault::DropAfter) => return Err(ConnectionCut),
@@ -175,7 +232,7 @@ impl KinesisHandler {
             Ok(CallAnswer::Response(response)) => (StatusCode::OK, response.encode(codec)),
             Ok(CallAnswer::Events(subscription)) => {
                 let backend = self.backend.clone();
-                let frames = frames(EventStream::new(backend, *subscription, codec, caller));
+                let frames = frames(EventStream::new(backend, *subscription, codec, access_key));
                 let body = match broken {
                     Some(broken) => streaming_body(broken.apply(frames)),
                     None => streaming_body(frames),
@@ -256,7 +313,10 @@ fn codec_of(headers: &HeaderMap) -> Codec {
 }
 
 /// An error in the words of the service; it names members with a small first letter.
-fn unreadable(error: DecodeError) -> ServiceError {
+fn unreadable(error: DecodeError, operation: &str, codec: Codec, body: &[u8]) -> ServiceError {
+    if let Some(fault) = fault_in_body(operation, body).filter(|_| codec == Codec::Json) {
+        return fault;
+    }
     match error {
         DecodeError::Missing(member) => {
             let mut letters = member.chars();
@@ -270,6 +330,20 @@ fn unreadable(error: DecodeError) -> ServiceError {
         }
         other => ServiceError::new(ErrorCode::Serialization, other.to_string()),
     }
+}
+
+/// Fails where a list stands for a structure, which the decoder would take for its members in order. Bodies with records are too
+/// large to be read twice.
+fn check_structures(operation: &str, codec: Codec, body: &[u8]) -> Result<(), ServiceError> {
+    const LARGEST: usize = 64 << 10;
+    let list = match codec {
+        Codec::Json => body.len() <= LARGEST && has_list_for_structure(operation, body),
+        _ => body.first().is_some_and(|first| first >> 5 == 4),
+    };
+    if list {
+        return Err(ServiceError::new(ErrorCode::Serialization, "Start of list found where not expected"));
+    }
+    Ok(())
 }
 
 fn status_of(error: &ServiceError) -> StatusCode {

@@ -4,27 +4,30 @@ use rokini_wire::shapes::record::{PutRecordsRequest, PutRecordsResponse, PutReco
 use rokini_wire::{AnyRequest, AnyResponse, ErrorCode, ServiceError};
 
 use crate::faults::Fault;
+use crate::model::Caller;
 use crate::service::Service;
 
 /// Carries a request out as the fault wants. A fault that does not fit the operation changes nothing.
 pub(crate) fn carry_out(
     service: &Service,
+    caller: &Caller,
     request: &AnyRequest,
     fault: Option<&Fault>,
 ) -> Result<AnyResponse, ServiceError> {
     match (request, fault) {
         (AnyRequest::GetRecords(request), Some(Fault::Empty)) => service
-            .with_model(|model, now| model.get_records_up_to(now, request, 0))
+            .with_model(|model, now| model.get_records_as(caller, now, request, 0))
             .map(AnyResponse::GetRecords),
         (AnyRequest::PutRecords(request), Some(Fault::FailRecords { records, code })) => {
-            put_without(service, request, records, code).map(AnyResponse::PutRecords)
+            put_without(service, caller, request, records, code).map(AnyResponse::PutRecords)
         }
-        _ => service.call_any(request),
+        _ => service.call_any(caller, request),
     }
 }
 
 fn put_without(
     service: &Service,
+    caller: &Caller,
     request: &PutRecordsRequest,
     failing: &[usize],
     code: &ErrorCode,
@@ -37,7 +40,7 @@ fn put_without(
         keep
     });
     let mut response =
-        if kept.records.is_empty() { PutRecordsResponse::new([]) } else { service.call(&kept)? };
+        if kept.records.is_empty() { PutRecordsResponse::new([]) } else { service.call_as(caller, &kept)? };
     let mut written = response.records.into_iter();
     let failed = || PutRecordsResultEntry::new().error_code(code.clone()).error_message("Failed by a fault.");
     response.records = (0..request.records.len())

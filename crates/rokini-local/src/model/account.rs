@@ -1,16 +1,20 @@
-//! The model as a whole: the streams of one account in one region.
+//! The model as a whole: the streams of all accounts and regions.
+
+use std::collections::BTreeMap;
 
 use rokini_wire::shapes::stream::EmptyResponse;
 use rokini_wire::{DecodeError, ServiceError, Timestamp, cbor};
 use serde::{Deserialize, Serialize};
 
 use crate::model::call_rates::CallRates;
+use crate::model::commitment::Commitment;
 use crate::model::kms_keys::KmsKeys;
+use crate::model::scope::{Scope, StreamKey};
 use crate::model::stream::StreamChange;
 use crate::model::streams::Streams;
 use crate::settings::LocalSettings;
 
-/// The streams of one account in one region.
+/// Kinesis: the streams of every account and region that calls. [`LocalSettings`] name those of callers who do not say.
 ///
 /// Every operation is a method that takes the present time and the request; [`Model::call`] takes a request of any type and
 /// also counts it against the rates of calls. The time may be anything that grows; the model keeps its promises (order within
@@ -21,7 +25,9 @@ pub struct Model {
     pub(super) settings: LocalSettings,
     pub(super) streams: Streams,
     pub(super) keys: KmsKeys,
+    pub(super) commitments: BTreeMap<Scope, Commitment>,
     pub(super) next_subscription: u64,
+    pub(super) next_queue: u64,
     #[serde(skip)]
     pub(super) call_rates: CallRates,
     /// Counts changes that a subscription may be waiting for.
@@ -58,9 +64,10 @@ impl Model {
         self.streams.all_mut().for_each(|stream| stream.trim(now));
     }
 
-    /// Whether there is a stream of this name.
+    /// Whether there is a stream of this name in the model's own account and region.
     pub(crate) fn has_stream(&mut self, now: Timestamp, name: &str) -> bool {
-        self.streams.contains(now, name)
+        let key = self.streams.key(name);
+        self.streams.contains(now, &key)
     }
 
     /// The settings in force.
@@ -94,12 +101,13 @@ impl Model {
     pub(super) fn begin_change(
         &mut self,
         now: Timestamp,
-        stream: &str,
+        stream: &StreamKey,
         change: StreamChange,
     ) -> Result<EmptyResponse, ServiceError> {
         let due = self.due(now);
-        self.streams.named(now, stream)?.begin_change(due, change);
-        self.streams.apply_due_changes(now, stream);
+        self.streams.keyed(now, stream)?.begin_change(due, change);
+        // Gone already where it is deleted at once.
+        self.streams.contains(now, stream);
         self.count_change();
         Ok(EmptyResponse::new())
     }

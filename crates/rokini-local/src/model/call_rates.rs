@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rokini_wire::Timestamp;
 
 use crate::model::rate_limiter::{Rate, RateLimiter};
+use crate::model::scope::StreamKey;
 
 /// Who shares a rate of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +29,9 @@ pub(crate) const fn per_stream(per_second: u64) -> Option<CallRate> {
     Some(CallRate { scope: RateScope::Stream, per_second })
 }
 
-/// Calls counted by operation and, where the rate is a stream's, by its name; an account's have no name.
+/// Calls counted by operation, account and region and, where the rate is a stream's, by its name; an account's have no name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct CallRates(BTreeMap<(&'static str, String), RateLimiter>);
+pub(crate) struct CallRates(BTreeMap<(&'static str, StreamKey), RateLimiter>);
 
 impl CallRates {
     /// Counts a call, or says no.
@@ -38,7 +39,7 @@ impl CallRates {
         &mut self,
         now: Timestamp,
         operation: &'static str,
-        stream: String,
+        stream: StreamKey,
         rate: CallRate,
     ) -> bool {
         let limiter = self.0.entry((operation, stream)).or_default();

@@ -14,6 +14,8 @@ pub(crate) struct RegisteredConsumer {
     pub(crate) created: Timestamp,
     pub(crate) status: ConsumerStatus,
     pub(crate) tags: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) policy: Option<String>,
     /// When CREATING or DELETING ends.
     pub(crate) due: Timestamp,
     /// The last subscription to each shard.

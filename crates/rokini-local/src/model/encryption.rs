@@ -9,7 +9,7 @@ use crate::model::scale::DAY;
 use crate::model::stream::StreamChange;
 use crate::model::validation::Validator;
 
-/// Most changes to a key in 24 hours, as the service documents.
+/// Most changes to a key, and most to none, in 24 hours, as the service documents.
 const MAX_KEYS: usize = 25;
 
 impl Model {
@@ -35,14 +35,14 @@ impl Model {
             )));
         }
         stream.encryptions.push(now);
-        let name = stream.name.clone();
-        self.begin_change(now, &name, StreamChange::Encryption(Some(request.key_id.clone())))
+        let key = stream.key();
+        self.begin_change(now, &key, StreamChange::Encryption(Some(request.key_id.clone())))
     }
 
     /// Turns encryption off. The stream is UPDATING for [`LocalSettings::status_change`](crate::LocalSettings::status_change).
     ///
     /// # Errors
-    /// ResourceNotFound, ResourceInUse, InvalidArgument, Validation.
+    /// ResourceNotFound, ResourceInUse, LimitExceeded, InvalidArgument, Validation.
     pub fn stop_stream_encryption(
         &mut self,
         now: Timestamp,
@@ -51,6 +51,14 @@ impl Model {
         check_key(&request.encryption_type, &request.key_id)?;
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         stream.must_be_active()?;
+        let since = now.minus(DAY);
+        stream.decryptions.retain(|at| *at > since);
+        if stream.decryptions.len() >= MAX_KEYS {
+            return Err(limit_exceeded(format!(
+                "Encryption was stopped {MAX_KEYS} times in 24 hours for {}.",
+                stream.label()
+            )));
+        }
         if stream.key_id.as_ref().is_some_and(|key| *key != request.key_id) {
             return Err(invalid_argument(format!(
                 "KeyId {} is not the key of {}.",
@@ -58,8 +66,9 @@ impl Model {
                 stream.label()
             )));
         }
-        let name = stream.name.clone();
-        self.begin_change(now, &name, StreamChange::Encryption(None))
+        stream.decryptions.push(now);
+        let key = stream.key();
+        self.begin_change(now, &key, StreamChange::Encryption(None))
     }
 
     /// Makes every use of a KMS key fail with `error` (one of the KMS codes), or work again. Keys work until told

@@ -18,6 +18,14 @@ pub(crate) fn limit_exceeded(message: impl Into<String>) -> ServiceError {
     ServiceError::new(ErrorCode::LimitExceeded, message)
 }
 
+pub(crate) fn no_queue(arn: &str) -> ServiceError {
+    resource_not_found(format!("Queue {arn} not found."))
+}
+
+pub(crate) fn validation(message: impl Into<String>) -> ServiceError {
+    ServiceError::new(ErrorCode::Validation, message)
+}
+
 pub(crate) fn no_consumer(name: &str) -> ServiceError {
     resource_not_found(format!("Consumer {name} not found."))
 }

@@ -7,18 +7,17 @@ use rokini_wire::shapes::stream::{
     DescribeStreamSummaryRequest, DescribeStreamSummaryResponse, EmptyResponse, ListStreamsRequest,
     ListStreamsResponse, StreamDescription, StreamDescriptionSummary, StreamSummary,
 };
-use rokini_wire::{ServiceError, StreamMode, StreamStatus, Timestamp};
+use rokini_wire::{RecordDistributionStrategy, ServiceError, StreamMode, StreamStatus, Timestamp};
 
 use crate::model::account::Model;
+use crate::model::billing::warm_throughput;
+use crate::model::distribution::{self, strategy};
 use crate::model::errors::{invalid_argument, limit_exceeded, resource_in_use};
 use crate::model::shard::{Shard, shard_number};
-use crate::model::stream::{Stream, StreamChange};
+use crate::model::stream::{ON_DEMAND_SHARDS, Stream, StreamChange};
 use crate::model::tags;
 use crate::model::token::{Token, TokenKind};
 use crate::model::validation::Validator;
-
-/// Shards of a new on-demand stream, as the service documents.
-const ON_DEMAND_SHARDS: u32 = 4;
 
 /// Most shards of DescribeStream and streams of ListStreams in an answer, as the service documents.
 const PAGE_SIZE: usize = 100;
@@ -49,12 +48,13 @@ impl Model {
         }
         validator.finish()?;
         tags::check_tags(request.tags.as_ref().unwrap_or(&BTreeMap::new()))?;
+        let key = self.streams.key(name);
         self.streams.apply_all_due_changes(now);
-        if self.streams.contains(now, name) {
-            let account = &self.streams.account;
+        if self.streams.contains(now, &key) {
+            let account = &key.scope.account;
             return Err(resource_in_use(format!("Stream {name} under account {account} already exists.")));
         }
-        let creating = self.streams.all().filter(|stream| stream.status == StreamStatus::Creating).count();
+        let creating = self.streams.own().filter(|stream| stream.status == StreamStatus::Creating).count();
         if creating >= MAX_CREATING {
             return Err(limit_exceeded(format!(
                 "{creating} streams are in state CREATING; at most {MAX_CREATING} may be."
@@ -79,13 +79,23 @@ impl Model {
         } else {
             self.check_shard_limit(shards)?;
         }
-        let mut stream = Stream::new(name, &self.streams.account, self.streams.arn_of(name), now, mode);
+        if let Some(mibps) = request.warm_throughput_mibps {
+            self.check_warm_throughput(now, &key.scope, &mode, mibps)?;
+        }
+        if request.record_distribution_strategy.is_some() {
+            distribution::check_mode(&mode)?;
+        }
+        let mut stream = Stream::new(name, key.scope.clone(), now, mode);
+        stream.distributes = request.record_distribution_strategy == Some(RecordDistributionStrategy::Auto);
+        stream.warm_mibps = request.warm_throughput_mibps;
+        let warm = request.warm_throughput_mibps.and_then(|mibps| u32::try_from(mibps).ok());
+        let shards = warm.map_or(shards, |warm| warm.max(shards));
         if let Some(kib) = request.max_record_size_in_kib {
             stream.max_record_kib = kib;
         }
         stream.tags = request.tags.clone().unwrap_or_default();
         self.streams.insert(stream);
-        self.begin_change(now, name, StreamChange::Create { shards })
+        self.begin_change(now, &key, StreamChange::Create { shards })
     }
 
     /// Deletes a stream. It is DELETING for [`LocalSettings::status_change`](crate::LocalSettings::status_change), and goes on
@@ -108,8 +118,11 @@ impl Model {
                 stream.label()
             )));
         }
-        let name = stream.name.clone();
-        self.begin_change(now, &name, StreamChange::Delete)
+        if !stream.queues.is_empty() {
+            return Err(resource_in_use(format!("The {} has queues; delete them first.", stream.label())));
+        }
+        let key = stream.key();
+        self.begin_change(now, &key, StreamChange::Delete)
     }
 
     /// Describes a stream with a page of its shards.
@@ -166,6 +179,9 @@ impl Model {
         request: &DescribeStreamSummaryRequest,
     ) -> Result<DescribeStreamSummaryResponse, ServiceError> {
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
+        let key = stream.key();
+        let advantage = self.has_advantage(now, &key.scope);
+        let stream = self.streams.keyed(now, &key)?;
         let mut summary = StreamDescriptionSummary::new(
             &stream.name,
             &stream.arn,
@@ -178,7 +194,13 @@ impl Model {
         .stream_mode_details(stream.mode_details())
         .encryption_type(stream.encryption())
         .consumer_count(i32::try_from(stream.consumers.len()).unwrap_or(i32::MAX))
-        .max_record_size_in_kib(stream.max_record_kib);
+        .max_record_size_in_kib(stream.max_record_kib)
+        .channel_count(0)
+        .queue_count(i32::try_from(stream.queues.len()).unwrap_or(i32::MAX));
+        summary.record_distribution_strategy = strategy(stream);
+        // As documented, only where it can be changed.
+        let warm = advantage && stream.mode == StreamMode::OnDemand;
+        summary.warm_throughput = warm.then(|| warm_throughput(stream));
         summary.key_id = stream.key_id.clone();
         Ok(DescribeStreamSummaryResponse::new(summary))
     }
@@ -205,7 +227,7 @@ impl Model {
         };
         let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100).min(PAGE_SIZE);
         let mut rest =
-            self.streams.all().filter(|stream| after.as_ref().is_none_or(|after| stream.name > *after));
+            self.streams.own().filter(|stream| after.as_ref().is_none_or(|after| stream.name > *after));
         let page: Vec<&Stream> = rest.by_ref().take(limit).collect();
         let has_more_streams = rest.next().is_some();
         let last = page.last().filter(|_| has_more_streams);
@@ -224,24 +246,26 @@ impl Model {
     }
 
     pub(super) fn check_on_demand_limit(&self) -> Result<(), ServiceError> {
-        let present = self.streams.all().filter(|stream| stream.mode == StreamMode::OnDemand).count();
+        let present = self.streams.own().filter(|stream| stream.mode == StreamMode::OnDemand).count();
         if present >= self.settings.on_demand_stream_limit as usize {
             return Err(limit_exceeded(format!(
                 "This request would exceed the on-demand stream limit of {} for the account {}.",
-                self.settings.on_demand_stream_limit, self.streams.account
+                self.settings.on_demand_stream_limit,
+                self.streams.scope().account
             )));
         }
         Ok(())
     }
 
     pub(super) fn check_shard_limit(&self, more: u32) -> Result<(), ServiceError> {
-        let provisioned = self.streams.all().filter(|stream| stream.mode != StreamMode::OnDemand);
+        let provisioned = self.streams.own().filter(|stream| stream.mode != StreamMode::OnDemand);
         let present: usize = provisioned.map(Stream::open_shards).sum();
         if present.saturating_add(more as usize) > self.settings.shard_limit as usize {
+            let scope = self.streams.scope();
             return Err(limit_exceeded(format!(
                 "This request would exceed the shard limit for the account {} in {}. Current shard count for the account: \
                  {present}. Limit: {}. Number of additional shards that would have resulted from this request: {more}.",
-                self.streams.account, self.streams.region, self.settings.shard_limit
+                scope.account, scope.region, self.settings.shard_limit
             )));
         }
         Ok(())

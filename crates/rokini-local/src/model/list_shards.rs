@@ -5,6 +5,7 @@ use rokini_wire::{ErrorCode, ServiceError, ShardFilterType, Timestamp};
 
 use crate::model::account::Model;
 use crate::model::errors::{invalid_argument, resource_in_use};
+use crate::model::scope::StreamKey;
 use crate::model::shard::{Shard, shard_number};
 use crate::model::token::{Token, TokenKind};
 use crate::model::validation::Validator;
@@ -28,8 +29,8 @@ impl Model {
         };
         let seed = self.settings.seed;
         let stream = match &page.stream {
-            Some((name, created)) => {
-                let stream = self.streams.named(now, name)?;
+            Some((key, created)) => {
+                let stream = self.streams.find_keyed(now, key)?;
                 if stream.created != *created {
                     return Err(invalid_argument(
                         "The provided NextToken belongs to a stream that no longer exists.",
@@ -44,7 +45,8 @@ impl Model {
             return Err(resource_in_use(format!("No {} was created at the given time.", stream.label())));
         }
         stream.forget_expired_shards(now);
-        let horizon = stream.trim_horizon(now);
+        // A stream younger than its retention period has its horizon at its creation.
+        let horizon = stream.trim_horizon(now).max(stream.created);
         let passes = |shard: &&Shard| {
             page.after.is_none_or(|after| shard.number > after) && page.filter.passes(shard, horizon)
         };
@@ -59,7 +61,7 @@ impl Model {
                 stream_created: stream.created,
                 shard: last.number,
                 offset: page.filter.time().map_or(0, |time| time.millis().cast_unsigned()),
-                text: format!("{}/{}", page.filter.name(), stream.name),
+                text: format!("{}/{}", page.filter.name(), stream.key().to_text()),
             };
             token.seal(seed)
         });
@@ -87,9 +89,10 @@ impl Model {
         }
         check_size(request)?;
         let token = self.open_token(now, token, TokenKind::ShardPage)?;
-        let (filter, name) = token.text.split_once('/').unwrap_or_default();
+        let (filter, key) = token.text.split_once('/').unwrap_or_default();
+        let key = StreamKey::from_text(key).ok_or_else(invalid_token)?;
         Ok(Page {
-            stream: Some((name.to_owned(), token.stream_created)),
+            stream: Some((key, token.stream_created)),
             after: Some(token.shard),
             filter: Filter::from_token(filter, Timestamp::from_millis(token.offset.cast_signed())),
         })
@@ -102,8 +105,7 @@ impl Model {
         text: &str,
         kind: TokenKind,
     ) -> Result<Token, ServiceError> {
-        let token = Token::open(text, kind, self.settings.seed)
-            .ok_or_else(|| invalid_argument("The provided NextToken is not valid."))?;
+        let token = Token::open(text, kind, self.settings.seed).ok_or_else(invalid_token)?;
         if now > token.made.plus(self.settings.token_life) {
             return Err(ServiceError::new(
                 ErrorCode::ExpiredNextToken,
@@ -114,6 +116,10 @@ impl Model {
     }
 }
 
+pub(super) fn invalid_token() -> ServiceError {
+    invalid_argument("The provided NextToken is not valid.")
+}
+
 fn check_size(request: &ListShardsRequest) -> Result<(), ServiceError> {
     let mut validator = Validator::default();
     validator.range(request.max_results.unwrap_or(1), "maxResults", 1..=10_000);
@@ -122,8 +128,8 @@ fn check_size(request: &ListShardsRequest) -> Result<(), ServiceError> {
 
 /// What one page shows.
 struct Page {
-    /// Name and creation of the stream, from a token.
-    stream: Option<(String, Timestamp)>,
+    /// The stream and its creation, from a token.
+    stream: Option<(StreamKey, Timestamp)>,
     after: Option<u32>,
     filter: Filter,
 }
@@ -195,12 +201,14 @@ impl Filter {
     fn passes(&self, shard: &Shard, horizon: Timestamp) -> bool {
         let open_at =
             |time: Timestamp| shard.opened <= time && shard.closed.is_none_or(|closed| closed >= time);
+        // The first shards open some time after the creation of the stream.
+        let at_horizon = || shard.opened <= horizon || shard.parents().next().is_none();
         match *self {
             Self::All => true,
             Self::AtLatest => shard.closed.is_none(),
-            // A stream younger than its retention period has its horizon at its creation: the shards without parents.
-            Self::AtTrimHorizon => shard.opened <= horizon || shard.parents().next().is_none(),
-            Self::AtTimestamp(time) => open_at(time.max(horizon)),
+            Self::AtTrimHorizon => at_horizon(),
+            Self::AtTimestamp(time) if time <= horizon => at_horizon(),
+            Self::AtTimestamp(time) => open_at(time),
             Self::FromTimestamp(time) => shard.closed.is_none_or(|closed| closed >= time.max(horizon)),
         }
     }

@@ -10,7 +10,6 @@ use rokini_wire::{EncryptionType, ErrorCode, SequenceNumber, ServiceError, Times
 
 use crate::model::account::Model;
 use crate::model::errors::invalid_argument;
-use crate::model::rate_limiter::WRITE;
 use crate::model::sequence;
 use crate::model::shard::shard_id;
 use crate::model::stream::Stream;
@@ -31,21 +30,29 @@ impl Model {
         now: Timestamp,
         request: &PutRecordRequest,
     ) -> Result<PutRecordResponse, ServiceError> {
-        let mut entry = PutRecordsRequestEntry::new(request.data.clone(), request.partition_key.clone());
+        let mut entry = PutRecordsRequestEntry::new(request.data.clone());
+        entry.partition_key.clone_from(&request.partition_key);
         entry.explicit_hash_key.clone_from(&request.explicit_hash_key);
         let mut validator = Validator::default();
         check_entry(&mut validator, &entry, "");
         validator.finish()?;
-        let hash = hash_key(&entry)?;
         let limited = self.settings.throughput_limits;
         let stream = self.streams.find_readable(now, &request.stream_name, &request.stream_arn)?;
+        check_placement(stream, &entry, "")?;
         check_size(stream, &entry, "data")?;
+        if stream.distributes && request.sequence_number_for_ordering.is_some() {
+            return Err(invalid_argument(format!(
+                "SequenceNumberForOrdering must not be specified for {}, which distributes records by itself.",
+                stream.label()
+            )));
+        }
         if let Some(text) = &request.sequence_number_for_ordering {
             check_ordering(now, stream, text)?;
         }
+        stream.stop_dry_run(now, request.dry_run, limited)?;
         self.keys.check(stream.key_id.as_ref())?;
         let encryption_type = reported_encryption(stream);
-        let (shard_id, sequence_number) = put(stream, now, &entry, hash, limited)?;
+        let (shard_id, sequence_number) = put(stream, now, &entry, limited)?;
         self.count_change();
         let mut response = PutRecordResponse::new(shard_id, sequence_number);
         response.encryption_type = encryption_type;
@@ -80,18 +87,19 @@ impl Model {
         if bytes > MAX_BYTES {
             return Err(invalid_argument(format!("Records size exceeds 10 MB limit: {bytes} bytes.")));
         }
-        let hashes = request.records.iter().map(hash_key).collect::<Result<Vec<u128>, _>>()?;
         let limited = self.settings.throughput_limits;
         let stream = self.streams.find_readable(now, &request.stream_name, &request.stream_arn)?;
         for (i, entry) in request.records.iter().enumerate() {
+            check_placement(stream, entry, &format!("records.{}.member.", i + 1))?;
             check_size(stream, entry, &format!("records.{}.member.data", i + 1))?;
         }
+        stream.stop_dry_run(now, request.dry_run, limited)?;
         self.keys.check(stream.key_id.as_ref())?;
         let encryption_type = reported_encryption(stream);
         let mut failed = 0_i32;
         let mut records = Vec::with_capacity(count);
-        for (entry, hash) in request.records.iter().zip(hashes) {
-            records.push(match put(stream, now, entry, hash, limited) {
+        for entry in &request.records {
+            records.push(match put(stream, now, entry, limited) {
                 Ok((shard_id, number)) => {
                     PutRecordsResultEntry::new().sequence_number(number).shard_id(shard_id)
                 }
@@ -123,30 +131,65 @@ fn put(
     stream: &mut Stream,
     now: Timestamp,
     entry: &PutRecordsRequestEntry,
-    hash: u128,
     limited: bool,
 ) -> Result<(String, SequenceNumber), ServiceError> {
     let encryption_type = reported_encryption(stream);
-    let number = stream.shard_for(hash);
+    let bytes = size(entry) as u64;
+    let number = choose_shard(stream, now, entry, bytes, limited)?;
     let Some(shard) = number.and_then(|number| stream.shard_mut(now, number)) else {
         return Err(ServiceError::new(ErrorCode::InternalFailure, "No shard takes this hash key."));
     };
     let id = shard_id(shard.number);
-    let bytes = size(entry) as u64;
     if limited {
-        if !shard.writes.fits(now, WRITE, bytes) {
+        if !shard.has_room(now, bytes) {
             return Err(rate_exceeded(&id, stream));
         }
-        shard.writes.charge(bytes);
+        shard.charge_write(bytes);
     }
     let number = shard.push(now, |sequence_number, arrival| {
-        let mut record = Record::new(sequence_number, entry.data.clone())
-            .partition_key(entry.partition_key.clone())
-            .approximate_arrival_timestamp(arrival);
+        let mut record =
+            Record::new(sequence_number, entry.data.clone()).approximate_arrival_timestamp(arrival);
+        record.partition_key.clone_from(&entry.partition_key);
         record.encryption_type = encryption_type;
         record
     });
     Ok((id, number))
+}
+
+/// The shard that takes a record: by its key or, where the service distributes records, the next in turn that has room.
+fn choose_shard(
+    stream: &mut Stream,
+    now: Timestamp,
+    entry: &PutRecordsRequestEntry,
+    bytes: u64,
+    limited: bool,
+) -> Result<Option<u32>, ServiceError> {
+    if !stream.distributes {
+        return hash_key(entry).map(|hash| stream.shard_for(hash));
+    }
+    let in_turn = stream.shards_in_turn();
+    let has_room = |number: &&u32| {
+        let shard = stream.shard_mut(now, **number);
+        !limited || shard.is_some_and(|shard| shard.has_room(now, bytes))
+    };
+    Ok(in_turn.iter().find(has_room).or_else(|| in_turn.first()).copied())
+}
+
+/// Fails if nothing says which shard a record belongs to, or something that no shard can be found by.
+fn check_placement(
+    stream: &Stream,
+    entry: &PutRecordsRequestEntry,
+    prefix: &str,
+) -> Result<(), ServiceError> {
+    if stream.distributes {
+        return Ok(());
+    }
+    if entry.partition_key.is_none() {
+        let mut validator = Validator::default();
+        validator.null(&format!("{prefix}partitionKey"));
+        return validator.finish();
+    }
+    hash_key(entry).map(drop)
 }
 
 pub(super) fn rate_exceeded(shard_id: &str, stream: &Stream) -> ServiceError {
@@ -160,11 +203,13 @@ pub(super) fn reported_encryption(stream: &Stream) -> Option<EncryptionType> {
 }
 
 fn size(entry: &PutRecordsRequestEntry) -> usize {
-    entry.data.len() + entry.partition_key.len()
+    entry.data.len() + entry.partition_key.as_ref().map_or(0, |key| key.len())
 }
 
 fn check_entry(validator: &mut Validator, entry: &PutRecordsRequestEntry, prefix: &str) {
-    validator.length(&entry.partition_key, &format!("{prefix}partitionKey"), 1..=256);
+    if let Some(key) = &entry.partition_key {
+        validator.length(key, &format!("{prefix}partitionKey"), 1..=256);
+    }
     if let Some(hash) = &entry.explicit_hash_key {
         validator.hash_key(hash, &format!("{prefix}explicitHashKey"));
     }
@@ -186,7 +231,7 @@ fn check_size(stream: &Stream, entry: &PutRecordsRequestEntry, member: &str) -> 
 
 fn hash_key(entry: &PutRecordsRequestEntry) -> Result<u128, ServiceError> {
     match &entry.explicit_hash_key {
-        None => Ok(partition_key_hash(&entry.partition_key)),
+        None => Ok(partition_key_hash(entry.partition_key.as_deref().unwrap_or_default())),
         Some(text) => text.parse().map_err(|_| {
             invalid_argument(format!(
                 "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {text}"

@@ -65,6 +65,38 @@ impl RateLimiter {
     }
 }
 
+/// What a shard holds ready for records larger than its rate of a second: 10 MiB, refilled with the rate, as AWS documents for
+/// large records. Smaller records go on meanwhile.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct BurstBucket {
+    bytes: u64,
+    filled: i64,
+}
+
+impl Default for BurstBucket {
+    fn default() -> Self {
+        Self { bytes: Self::SIZE, filled: i64::MIN }
+    }
+}
+
+impl BurstBucket {
+    const SIZE: u64 = 10 * MIB;
+
+    pub(crate) fn fits(&mut self, now: Timestamp, bytes: u64) -> bool {
+        // A clock set back gives nothing until it has caught up, and a bucket is full soon.
+        let passed = u64::try_from(now.millis().saturating_sub(self.filled)).unwrap_or(0);
+        let more = passed.saturating_mul(WRITE.bytes) / 1000;
+        if more > 0 {
+            *self = Self { bytes: self.bytes.saturating_add(more).min(Self::SIZE), filled: now.millis() };
+        }
+        bytes <= self.bytes
+    }
+
+    pub(crate) fn charge(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

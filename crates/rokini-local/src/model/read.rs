@@ -11,6 +11,7 @@ use crate::model::account::Model;
 use crate::model::errors::{invalid_argument, resource_not_found};
 use crate::model::put::rate_exceeded;
 use crate::model::rate_limiter::{ITERATORS, READ};
+use crate::model::scope::StreamKey;
 use crate::model::sequence;
 use crate::model::shard::{Shard, shard_id, shard_number};
 use crate::model::stream::Stream;
@@ -43,6 +44,7 @@ impl Model {
         start.sequence_number.clone_from(&request.starting_sequence_number);
         start.timestamp = request.timestamp;
         let (shard, offset) = find_start(&start, now, stream, &request.shard_id, "GetShardIterator")?;
+        stream.stop_dry_run(now, request.dry_run, limited)?;
         if limited
             && let Some(open) = stream.shard_mut(now, shard)
             && open.closed.is_none()
@@ -87,21 +89,29 @@ impl Model {
         let (seed, limited, end_of_shard) =
             (self.settings.seed, self.settings.throughput_limits, self.settings.end_of_shard);
         let at = self.open_iterator(now, &request.shard_iterator)?;
+        let key = StreamKey::from_text(&at.text).ok_or_else(invalid_iterator)?;
         let gone = resource_not_found(format!(
             "Shard {} in stream {} under account {} does not exist",
             shard_id(at.shard),
-            at.text,
-            self.streams.account
+            key.name,
+            key.scope.account
         ));
         if let Some(arn) = &request.stream_arn
-            && self.streams.name_in_arn(arn)? != at.text
+            && self.streams.key_in_arn(arn)? != key
         {
             return Err(invalid_argument("StreamARN does not match the stream of the ShardIterator."));
         }
-        let stream = self.streams.named(now, &at.text).map_err(|_| gone.clone())?;
+        let stream = self.streams.find_keyed(now, &key).map_err(|error| match error.code {
+            ErrorCode::ResourceNotFound => gone.clone(),
+            _ => error,
+        })?;
         if stream.created != at.stream_created {
             return Err(gone);
         }
+        if stream.shard_mut(now, at.shard).is_none() {
+            return Err(gone);
+        }
+        stream.stop_dry_run(now, request.dry_run, limited)?;
         self.keys.check(stream.key_id.as_ref())?;
         let Some(shard) = stream.shard_mut(now, at.shard) else { return Err(gone) };
         if limited && !shard.reads.is_open(now, READ) {
@@ -128,8 +138,8 @@ impl Model {
     }
 
     fn open_iterator(&self, now: Timestamp, text: &str) -> Result<Token, ServiceError> {
-        let token = Token::open(text, TokenKind::Iterator, self.settings.seed)
-            .ok_or_else(|| invalid_argument("Invalid ShardIterator."))?;
+        let token =
+            Token::open(text, TokenKind::Iterator, self.settings.seed).ok_or_else(invalid_iterator)?;
         let life = self.settings.iterator_life;
         if now > token.made.plus(life) {
             let message = format!(
@@ -145,6 +155,10 @@ impl Model {
     }
 }
 
+fn invalid_iterator() -> ServiceError {
+    invalid_argument("Invalid ShardIterator.")
+}
+
 fn seal_iterator(now: Timestamp, stream: &Stream, shard: u32, offset: u64, seed: u64) -> String {
     let token = Token {
         kind: TokenKind::Iterator,
@@ -152,7 +166,7 @@ fn seal_iterator(now: Timestamp, stream: &Stream, shard: u32, offset: u64, seed:
         stream_created: stream.created,
         shard,
         offset,
-        text: stream.name.clone(),
+        text: stream.key().to_text(),
     };
     token.seal(seed)
 }

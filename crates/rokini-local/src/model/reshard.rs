@@ -42,9 +42,9 @@ impl Model {
             )));
         };
         stream.must_be_active()?;
-        let name = stream.name.clone();
+        let key = stream.key();
         self.check_shard_limit(1)?;
-        self.begin_change(now, &name, StreamChange::Split(number, at))
+        self.begin_change(now, &key, StreamChange::Split(number, at))
     }
 
     /// Merges two adjacent shards. The stream is UPDATING, and both stay open, for
@@ -80,8 +80,8 @@ impl Model {
             }
         };
         stream.must_be_active()?;
-        let name = stream.name.clone();
-        self.begin_change(now, &name, StreamChange::Merge(low, high))
+        let key = stream.key();
+        self.begin_change(now, &key, StreamChange::Merge(low, high))
     }
 }
 

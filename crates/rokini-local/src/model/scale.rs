@@ -9,7 +9,7 @@ use rokini_wire::shapes::stream::{
 use rokini_wire::{ErrorCode, ScalingType, ServiceError, StreamMode, Timestamp};
 
 use crate::model::account::Model;
-use crate::model::errors::{invalid_argument, limit_exceeded};
+use crate::model::errors::{invalid_argument, limit_exceeded, resource_in_use};
 use crate::model::stream::{Stream, StreamChange};
 use crate::model::validation::Validator;
 
@@ -40,7 +40,7 @@ impl Model {
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         must_be_provisioned(stream, "UpdateShardCount")?;
         stream.must_be_active()?;
-        let (name, arn, present) = (stream.name.clone(), stream.arn.clone(), stream.open_shards());
+        let (key, arn, present) = (stream.key(), stream.arn.clone(), stream.open_shards());
         let current = i32::try_from(present).unwrap_or(i32::MAX);
         if target > current.saturating_mul(2) || target < current / 2 + current % 2 {
             return Err(invalid_argument(format!(
@@ -63,10 +63,10 @@ impl Model {
         }
         let target_count = u32::try_from(target).unwrap_or(1);
         self.check_shard_limit(target_count.saturating_sub(u32::try_from(present).unwrap_or(u32::MAX)))?;
-        self.streams.named(now, &name)?.scalings.push(now);
-        self.begin_change(now, &name, StreamChange::ShardCount(target_count))?;
+        self.streams.keyed(now, &key)?.scalings.push(now);
+        self.begin_change(now, &key, StreamChange::ShardCount(target_count))?;
         Ok(UpdateShardCountResponse::new()
-            .stream_name(name)
+            .stream_name(key.name)
             .stream_arn(arn)
             .current_shard_count(current)
             .target_shard_count(target))
@@ -97,16 +97,20 @@ impl Model {
         if stream.mode == *mode {
             return Err(invalid_argument(format!("The {} is already in mode {mode}.", stream.label())));
         }
-        let name = stream.name.clone();
+        if *mode != StreamMode::OnDemand && !stream.queues.is_empty() {
+            return Err(resource_in_use(format!("The {} has queues; delete them first.", stream.label())));
+        }
+        let (key, shards) = (stream.key(), u32::try_from(stream.open_shards()).unwrap_or(u32::MAX));
+        if let Some(mibps) = request.warm_throughput_mibps {
+            self.check_warm_throughput(now, &key.scope, mode, mibps)?;
+        }
         match mode {
             StreamMode::OnDemand => self.check_on_demand_limit()?,
-            _ => {
-                let shards = u32::try_from(stream.open_shards()).unwrap_or(u32::MAX);
-                self.check_shard_limit(shards)?;
-            }
+            _ => self.check_shard_limit(shards)?,
         }
-        self.streams.named(now, &name)?.mode_changes.push(now);
-        self.begin_change(now, &name, StreamChange::Mode(mode.clone()))
+        self.streams.keyed(now, &key)?.mode_changes.push(now);
+        let warm = request.warm_throughput_mibps;
+        self.begin_change(now, &key, StreamChange::Mode(mode.clone(), warm))
     }
 
     /// Changes the size of the largest record the stream accepts.
@@ -124,8 +128,8 @@ impl Model {
         validator.finish()?;
         let stream = self.streams.find(now, &None, &request.stream_arn)?;
         stream.must_be_active()?;
-        let name = stream.name.clone();
-        self.begin_change(now, &name, StreamChange::RecordSize(kib))
+        let key = stream.key();
+        self.begin_change(now, &key, StreamChange::RecordSize(kib))
     }
 
     /// Says what the account may have and has.
@@ -138,8 +142,8 @@ impl Model {
         _: &DescribeLimitsRequest,
     ) -> Result<DescribeLimitsResponse, ServiceError> {
         self.streams.apply_all_due_changes(now);
-        let on_demand = self.streams.all().filter(|stream| stream.mode == StreamMode::OnDemand).count();
-        let provisioned = self.streams.all().filter(|stream| stream.mode != StreamMode::OnDemand);
+        let on_demand = self.streams.own().filter(|stream| stream.mode == StreamMode::OnDemand).count();
+        let provisioned = self.streams.own().filter(|stream| stream.mode != StreamMode::OnDemand);
         let open: usize = provisioned.map(Stream::open_shards).sum();
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
         Ok(DescribeLimitsResponse::new(
@@ -147,7 +151,9 @@ impl Model {
             count(open),
             count(on_demand),
             count(self.settings.on_demand_stream_limit as usize),
-        ))
+        )
+        .channel_count(0)
+        .channel_count_limit(0))
     }
 }
 

@@ -7,7 +7,7 @@ use rokini_wire::shapes::shard::{ChildShard, HashKeyRange, SequenceNumberRange, 
 use rokini_wire::{SequenceNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::model::rate_limiter::RateLimiter;
+use crate::model::rate_limiter::{BurstBucket, RateLimiter, WRITE};
 use crate::model::sequence::{self, LAST_ARRIVAL, LAST_CREATION, LAST_OFFSET, SequenceParts};
 
 /// Offset of the first record of a shard. Offset 0 is the shard's starting sequence number, which no record has.
@@ -28,8 +28,10 @@ pub(crate) struct Shard {
     /// Offset of the oldest record kept.
     oldest: u64,
     pub(crate) reads: RateLimiter,
-    pub(crate) writes: RateLimiter,
+    writes: RateLimiter,
     pub(crate) iterators: RateLimiter,
+    #[serde(default)]
+    burst: BurstBucket,
 }
 
 impl Shard {
@@ -48,6 +50,7 @@ impl Shard {
             reads: RateLimiter::default(),
             writes: RateLimiter::default(),
             iterators: RateLimiter::default(),
+            burst: BurstBucket::default(),
         }
     }
 
@@ -72,6 +75,20 @@ impl Shard {
         let number = self.number_at(self.next_offset(), arrival);
         self.records.push_back(record(number, arrival));
         number
+    }
+
+    /// Whether a record of this size may be written now.
+    pub(crate) fn has_room(&mut self, now: Timestamp, bytes: u64) -> bool {
+        if bytes > WRITE.bytes { self.burst.fits(now, bytes) } else { self.writes.fits(now, WRITE, bytes) }
+    }
+
+    /// Counts a record that is written.
+    pub(crate) fn charge_write(&mut self, bytes: u64) {
+        if bytes > WRITE.bytes {
+            self.burst.charge(bytes);
+        } else {
+            self.writes.charge(bytes);
+        }
     }
 
     /// Drops the records that arrived before `horizon`.

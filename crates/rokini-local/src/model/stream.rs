@@ -4,22 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rokini_wire::shapes::stream::{EnhancedMetrics, StreamModeDetails, StreamSummary};
-use rokini_wire::{EncryptionType, MetricsName, ServiceError, StreamMode, StreamStatus, Timestamp};
+use rokini_wire::{
+    EncryptionType, ErrorCode, MetricsName, ServiceError, StreamMode, StreamStatus, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::model::consumer::RegisteredConsumer;
 use crate::model::errors::{resource_in_use, resource_not_found};
+use crate::model::queue::Queue;
+use crate::model::rate_limiter::{Rate, RateLimiter};
+use crate::model::scope::{Scope, StreamKey};
 use crate::model::shard::{Shard, shard_id, shard_number};
 
 /// 24 hours, the default the service documents.
 const DEFAULT_RETENTION_HOURS: i32 = 24;
+/// Shards of a new on-demand stream, as the service documents.
+pub(crate) const ON_DEMAND_SHARDS: u32 = 4;
+/// One a second, as the service documents.
+const DRY_RUNS: Rate = Rate { calls: 1, bytes: u64::MAX };
 /// 1 MiB, the default the service documents.
 pub(crate) const DEFAULT_RECORD_KIB: i32 = 1024;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stream {
     pub(crate) name: String,
-    pub(crate) account: String,
+    #[serde(default)]
+    pub(crate) scope: Scope,
     pub(crate) arn: String,
     pub(crate) created: Timestamp,
     pub(crate) status: StreamStatus,
@@ -37,6 +47,25 @@ pub(crate) struct Stream {
     /// When StartStreamEncryption was called.
     #[serde(default)]
     pub(crate) encryptions: Vec<Timestamp>,
+    /// When StopStreamEncryption was called.
+    #[serde(default)]
+    pub(crate) decryptions: Vec<Timestamp>,
+    #[serde(default)]
+    pub(crate) policy: Option<String>,
+    /// Whether the service chooses the shard of a record.
+    #[serde(default)]
+    pub(crate) distributes: bool,
+    /// Turns among the open shards while it does.
+    #[serde(default)]
+    pub(crate) next_in_turn: u64,
+    /// Throughput asked for, in MiB a second.
+    #[serde(default)]
+    pub(crate) warm_mibps: Option<i32>,
+    /// By their ids.
+    #[serde(default)]
+    pub(crate) queues: BTreeMap<String, Queue>,
+    #[serde(skip)]
+    pub(crate) dry_runs: RateLimiter,
     shards: BTreeMap<u32, Shard>,
     /// Open shards by their first hash key.
     open: BTreeMap<u128, u32>,
@@ -56,18 +85,21 @@ pub(crate) enum StreamChange {
     /// Two adjacent shards, in order of their hash keys.
     Merge(u32, u32),
     ShardCount(u32),
-    Mode(StreamMode),
+    /// The mode, and the throughput to keep ready, in MiB a second.
+    Mode(StreamMode, Option<i32>),
     RecordSize(i32),
     /// The key, or none.
     Encryption(Option<String>),
+    /// Throughput to keep ready, in MiB a second.
+    Warm(i32),
 }
 
 impl Stream {
-    pub(crate) fn new(name: &str, account: &str, arn: String, now: Timestamp, mode: StreamMode) -> Self {
+    pub(crate) fn new(name: &str, scope: Scope, now: Timestamp, mode: StreamMode) -> Self {
         Self {
             name: name.to_owned(),
-            account: account.to_owned(),
-            arn,
+            arn: scope.arn(&format!("stream/{name}")),
+            scope,
             created: now,
             status: StreamStatus::Creating,
             mode,
@@ -80,6 +112,13 @@ impl Stream {
             scalings: Vec::new(),
             mode_changes: Vec::new(),
             encryptions: Vec::new(),
+            decryptions: Vec::new(),
+            policy: None,
+            distributes: false,
+            next_in_turn: 0,
+            warm_mibps: None,
+            queues: BTreeMap::new(),
+            dry_runs: RateLimiter::default(),
             shards: BTreeMap::new(),
             open: BTreeMap::new(),
             next_shard: 0,
@@ -87,9 +126,37 @@ impl Stream {
         }
     }
 
+    pub(crate) fn key(&self) -> StreamKey {
+        StreamKey { scope: self.scope.clone(), name: self.name.clone() }
+    }
+
+    /// Ends a call that is only to be checked. As the service documents, one a second for each stream, whatever its operation.
+    ///
+    /// # Errors
+    /// DryRunOperation if `asked`, Throttling for too many.
+    pub(crate) fn stop_dry_run(
+        &mut self,
+        now: Timestamp,
+        asked: Option<bool>,
+        limited: bool,
+    ) -> Result<(), ServiceError> {
+        if !asked.unwrap_or(false) {
+            return Ok(());
+        }
+        if limited {
+            if !self.dry_runs.is_open(now, DRY_RUNS) {
+                let message = format!("Rate of dry runs exceeded for {}.", self.label());
+                return Err(ServiceError::new(ErrorCode::Throttling, message));
+            }
+            self.dry_runs.charge(0);
+        }
+        let message = "The request would have succeeded, but the DryRun parameter was set.";
+        Err(ServiceError::new(ErrorCode::DryRunOperation, message))
+    }
+
     /// `stream X under account Y`, as the service's messages name it.
     pub(crate) fn label(&self) -> String {
-        format!("stream {} under account {}", self.name, self.account)
+        format!("stream {} under account {}", self.name, self.scope.account)
     }
 
     /// Starts a change that is complete at `due`. Until then the stream is CREATING, DELETING or UPDATING.
@@ -105,6 +172,7 @@ impl Stream {
     /// Does what has come due. False when the stream is gone.
     pub(crate) fn apply_due_changes(&mut self, now: Timestamp) -> bool {
         self.consumers.retain(|_, consumer| consumer.apply_due_changes(now));
+        self.queues.retain(|_, queue| queue.apply_due_changes(now));
         let Some((due, change)) = self.pending.take_if(|(due, _)| *due <= now) else { return true };
         self.status = StreamStatus::Active;
         match change {
@@ -113,7 +181,8 @@ impl Stream {
             StreamChange::Split(shard, at) => self.split(due, shard, at),
             StreamChange::Merge(low, high) => self.merge(due, low, high),
             StreamChange::ShardCount(target) => self.scale(due, target),
-            StreamChange::Mode(mode) => self.mode = mode,
+            StreamChange::Mode(mode, warm) => self.change_mode(due, mode, warm),
+            StreamChange::Warm(mibps) => self.warm_up(due, mibps),
             StreamChange::RecordSize(kib) => self.max_record_kib = kib,
             StreamChange::Encryption(key_id) => self.key_id = key_id,
         }
@@ -127,7 +196,7 @@ impl Stream {
         }
         Err(resource_in_use(format!(
             "Stream {} under account {} not ACTIVE, instead in state {}",
-            self.name, self.account, self.status
+            self.name, self.scope.account, self.status
         )))
     }
 
@@ -139,6 +208,22 @@ impl Stream {
     /// When the change under way is complete.
     pub(crate) fn due(&self) -> Option<Timestamp> {
         self.pending.as_ref().map(|(due, _)| *due)
+    }
+
+    /// Neither a strategy nor a warm throughput is a provisioned stream's.
+    fn change_mode(&mut self, now: Timestamp, mode: StreamMode, warm: Option<i32>) {
+        self.distributes &= mode == StreamMode::OnDemand;
+        self.warm_mibps = None;
+        self.mode = mode;
+        if let Some(mibps) = warm {
+            self.warm_up(now, mibps);
+        }
+    }
+
+    /// A shard takes 1 MiB a second; an on-demand stream has at least those it begins with.
+    fn warm_up(&mut self, now: Timestamp, mibps: i32) {
+        self.warm_mibps = Some(mibps);
+        self.scale(now, u32::try_from(mibps).unwrap_or(0).max(ON_DEMAND_SHARDS));
     }
 
     fn open_first_shards(&mut self, now: Timestamp, count: u32) {
@@ -238,6 +323,14 @@ impl Stream {
     /// The open shard right above this one.
     pub(crate) fn neighbour_above(&self, shard: &Shard) -> Option<u32> {
         self.open.get(&shard.hashes.1.checked_add(1)?).copied()
+    }
+
+    /// The open shards, each once, beginning with the one whose turn it is.
+    pub(crate) fn shards_in_turn(&mut self) -> Vec<u32> {
+        let open = self.open.len() as u64;
+        let first = usize::try_from(self.next_in_turn.checked_rem(open).unwrap_or(0)).unwrap_or(0);
+        self.next_in_turn = self.next_in_turn.wrapping_add(1);
+        self.open.values().cycle().skip(first).take(self.open.len()).copied().collect()
     }
 
     pub(crate) fn shard(&self, number: u32) -> Option<&Shard> {

@@ -5,58 +5,117 @@ use std::collections::BTreeMap;
 use rokini_wire::{ServiceError, StreamStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::model::errors::{invalid_argument, no_consumer, resource_not_found};
+use crate::model::caller::Caller;
+use crate::model::errors::{invalid_argument, no_consumer, no_queue, resource_not_found};
+use crate::model::policy::authorise;
+use crate::model::scope::{Arn, Resource, Scope, StreamKey};
 use crate::model::stream::Stream;
 use crate::model::validation::Validator;
 
-/// The streams of an account in a region, by name. Whoever finds one here sees what has come due.
+/// The streams of every account and region, by name. Whoever finds one here sees what has come due, and may use it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Streams {
-    pub(crate) account: String,
-    pub(crate) region: String,
-    by_name: BTreeMap<String, Stream>,
+    /// Where a caller is who does not say where.
+    home: Scope,
+    by_scope: BTreeMap<Scope, BTreeMap<String, Stream>>,
+    #[serde(skip)]
+    call: CurrentCall,
+}
+
+/// The call under way: who asks for what. Outside of calls nobody is asked.
+#[derive(Debug, Clone, Default)]
+struct CurrentCall {
+    caller: Caller,
+    action: Option<&'static str>,
 }
 
 impl Streams {
     pub(crate) fn new(account: &str, region: &str) -> Self {
-        Self { account: account.to_owned(), region: region.to_owned(), by_name: BTreeMap::new() }
+        Self { home: Scope::new(account, region), ..Self::default() }
+    }
+
+    /// What follows, until [`Streams::end_call`], is for this caller.
+    pub(crate) fn begin_call(&mut self, caller: &Caller, action: &'static str) {
+        self.call = CurrentCall { caller: caller.clone(), action: Some(action) };
+    }
+
+    pub(crate) fn end_call(&mut self) {
+        self.call = CurrentCall::default();
+    }
+
+    /// The account and region of the caller.
+    pub(crate) fn scope(&self) -> Scope {
+        let Caller { account, region } = &self.call.caller;
+        if account.is_none() && region.is_none() {
+            return self.home.clone();
+        }
+        Scope::new(
+            account.as_deref().unwrap_or(&self.home.account),
+            region.as_deref().unwrap_or(&self.home.region),
+        )
+    }
+
+    /// A stream of the caller's own.
+    pub(crate) fn key(&self, name: &str) -> StreamKey {
+        StreamKey { scope: self.scope(), name: name.to_owned() }
     }
 
     pub(crate) fn insert(&mut self, stream: Stream) {
-        self.by_name.insert(stream.name.clone(), stream);
+        self.by_scope.entry(stream.scope.clone()).or_default().insert(stream.name.clone(), stream);
     }
 
-    pub(crate) fn contains(&mut self, now: Timestamp, name: &str) -> bool {
-        self.apply_due_changes(now, name);
-        self.by_name.contains_key(name)
+    pub(crate) fn contains(&mut self, now: Timestamp, key: &StreamKey) -> bool {
+        self.apply_due_changes(now, key);
+        self.by_scope.get(&key.scope).is_some_and(|streams| streams.contains_key(&key.name))
     }
 
-    /// Streams in order of their names, as of the last [`Streams::apply_all_due_changes`].
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Stream> {
-        self.by_name.values()
+    /// The caller's streams in order of their names, as of the last [`Streams::apply_all_due_changes`].
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Stream> {
+        self.by_scope.get(&self.scope()).into_iter().flat_map(BTreeMap::values)
     }
 
     #[cfg(feature = "data")]
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
-        self.by_name.values_mut()
+        self.by_scope.values_mut().flat_map(BTreeMap::values_mut)
     }
 
-    pub(crate) fn apply_due_changes(&mut self, now: Timestamp, name: &str) {
-        if self.by_name.get_mut(name).is_some_and(|stream| !stream.apply_due_changes(now)) {
-            self.by_name.remove(name);
+    fn apply_due_changes(&mut self, now: Timestamp, key: &StreamKey) {
+        if let Some(streams) = self.by_scope.get_mut(&key.scope)
+            && streams.get_mut(&key.name).is_some_and(|stream| !stream.apply_due_changes(now))
+        {
+            streams.remove(&key.name);
         }
     }
 
     pub(crate) fn apply_all_due_changes(&mut self, now: Timestamp) {
-        self.by_name.retain(|_, stream| stream.apply_due_changes(now));
+        for streams in self.by_scope.values_mut() {
+            streams.retain(|_, stream| stream.apply_due_changes(now));
+        }
     }
 
-    pub(crate) fn named(&mut self, now: Timestamp, name: &str) -> Result<&mut Stream, ServiceError> {
-        self.apply_due_changes(now, name);
-        let account = &self.account;
-        self.by_name
-            .get_mut(name)
-            .ok_or_else(|| resource_not_found(format!("Stream {name} under account {account} not found.")))
+    /// The stream of this name, whoever asks.
+    pub(crate) fn keyed(&mut self, now: Timestamp, key: &StreamKey) -> Result<&mut Stream, ServiceError> {
+        self.apply_due_changes(now, key);
+        // Looked for twice because a reference that is given away would borrow the streams in the other case too.
+        if !self.by_scope.get(&key.scope).is_some_and(|streams| streams.contains_key(&key.name)) {
+            return Err(self.unknown(key));
+        }
+        let streams = self.by_scope.get_mut(&key.scope);
+        streams.and_then(|streams| streams.get_mut(&key.name)).ok_or_else(|| not_found(key))
+    }
+
+    /// Says where a stream is that was looked for in another region.
+    fn unknown(&self, key: &StreamKey) -> ServiceError {
+        let mut error = not_found(key);
+        let elsewhere = self
+            .by_scope
+            .iter()
+            .find(|(scope, streams)| scope.account == key.scope.account && streams.contains_key(&key.name));
+        if let Some((scope, _)) = elsewhere {
+            error.message +=
+                &format!(" (It is in {}; the request is for {}.)", scope.region, key.scope.region);
+        }
+        error
     }
 
     /// The stream a request means, by name, by ARN, or by both if they agree.
@@ -66,13 +125,27 @@ impl Streams {
         name: &Option<String>,
         arn: &Option<String>,
     ) -> Result<&mut Stream, ServiceError> {
-        let name = self.resolve(name.as_deref(), arn.as_deref())?;
-        self.named(now, name)
+        let key = self.resolve(name.as_deref(), arn.as_deref())?;
+        self.find_keyed(now, &key)
     }
 
     pub(crate) fn find_by_arn(&mut self, now: Timestamp, arn: &str) -> Result<&mut Stream, ServiceError> {
-        let name = self.name_in_arn(arn)?;
-        self.named(now, name)
+        let key = self.key_in_arn(arn)?;
+        self.find_keyed(now, &key)
+    }
+
+    /// A stream that the caller may use.
+    pub(crate) fn find_keyed(
+        &mut self,
+        now: Timestamp,
+        key: &StreamKey,
+    ) -> Result<&mut Stream, ServiceError> {
+        let (action, account) = (self.call.action, self.scope().account);
+        let stream = self.keyed(now, key)?;
+        if let Some(action) = action {
+            authorise(stream.policy.as_deref(), &key.scope.account, &account, action, &stream.arn)?;
+        }
+        Ok(stream)
     }
 
     /// A stream that takes and gives records: there since its creation was complete.
@@ -84,10 +157,7 @@ impl Streams {
     ) -> Result<&mut Stream, ServiceError> {
         let stream = self.find(now, name, arn)?;
         if stream.status == StreamStatus::Creating {
-            return Err(resource_not_found(format!(
-                "Stream {} under account {} not found.",
-                stream.name, stream.account
-            )));
+            return Err(not_found(&stream.key()));
         }
         Ok(stream)
     }
@@ -98,53 +168,97 @@ impl Streams {
         now: Timestamp,
         arn: &'a str,
     ) -> Result<(&mut Stream, &'a str), ServiceError> {
-        let Some((stream_arn, rest)) = arn.split_once("/consumer/") else {
-            let mut validator = Validator::default();
-            let rule = r"satisfy regular expression pattern: ^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+";
-            validator.fail(arn, "consumerARN", rule);
-            return Err(validator.finish().err().unwrap_or_else(|| invalid_argument("Invalid ConsumerARN.")));
+        let parsed = self.arn_here(arn)?;
+        let Some(Resource::Consumer { stream, name }) = parsed.as_ref().map(|arn| arn.resource) else {
+            return Err(malformed(
+                arn,
+                "consumerARN",
+                r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+",
+            ));
         };
-        let stream = self.find_by_arn(now, stream_arn)?;
-        let name = rest.split_once(':').map_or(rest, |(name, _)| name);
+        let scope = parsed.map(|arn| arn.scope).unwrap_or_default();
+        let key = StreamKey { scope, name: stream.to_owned() };
+        let (action, account) = (self.call.action, self.scope().account);
+        let stream = self.keyed(now, &key)?;
         // A consumer made anew under the same name has another ARN.
-        if stream.consumers.get(name).is_none_or(|consumer| consumer.arn != arn) {
+        let Some(consumer) = stream.consumers.get(name).filter(|consumer| consumer.arn == arn) else {
             return Err(no_consumer(arn));
+        };
+        if let Some(action) = action {
+            authorise(consumer.policy.as_deref(), &key.scope.account, &account, action, arn)?;
         }
         Ok((stream, name))
     }
 
-    fn resolve<'a>(&self, name: Option<&'a str>, arn: Option<&'a str>) -> Result<&'a str, ServiceError> {
+    /// The stream and the id of the queue with this ARN.
+    pub(crate) fn find_queue<'a>(
+        &mut self,
+        now: Timestamp,
+        arn: &'a str,
+    ) -> Result<(&mut Stream, &'a str), ServiceError> {
+        let parsed = self.arn_here(arn)?;
+        let Some(Resource::Queue(id)) = parsed.as_ref().map(|arn| arn.resource) else {
+            return Err(malformed(arn, "queueARN", r"arn:aws.*:kinesis:.*:\d{12}:queue/\S+"));
+        };
+        let scope = parsed.map(|arn| arn.scope).unwrap_or_default();
+        let (action, account) = (self.call.action, self.scope().account);
+        let streams = self.by_scope.get_mut(&scope).into_iter().flat_map(BTreeMap::values_mut);
+        for stream in streams {
+            stream.apply_due_changes(now);
+            let Some(queue) = stream.queues.get(id) else { continue };
+            if let Some(action) = action {
+                authorise(queue.policy.as_deref(), &scope.account, &account, action, arn)?;
+            }
+            return Ok((stream, id));
+        }
+        Err(no_queue(arn))
+    }
+
+    /// Which stream names and ARNs mean.
+    fn resolve(&self, name: Option<&str>, arn: Option<&str>) -> Result<StreamKey, ServiceError> {
         if let Some(name) = name {
             let mut validator = Validator::default();
             validator.name(name, "streamName");
             validator.finish()?;
         }
-        let by_arn = arn.map(|arn| self.name_in_arn(arn)).transpose()?;
-        match (name, by_arn) {
-            (Some(name), Some(by_arn)) if name != by_arn => Err(invalid_argument(format!(
+        match (name, arn.map(|arn| self.key_in_arn(arn)).transpose()?) {
+            (Some(name), Some(key)) if name != key.name => Err(invalid_argument(format!(
                 "StreamName {name} and StreamARN {} do not match.",
                 arn.unwrap_or_default()
             ))),
-            (Some(name), _) | (None, Some(name)) => Ok(name),
+            (_, Some(key)) => Ok(key),
+            (Some(name), None) => Ok(self.key(name)),
             (None, None) => Err(invalid_argument("Either StreamName or StreamARN must be specified.")),
         }
     }
 
-    pub(crate) fn name_in_arn<'a>(&self, arn: &'a str) -> Result<&'a str, ServiceError> {
-        let rest = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":stream/"));
-        let Some((prefix, name)) = rest.filter(|(_, name)| !name.is_empty()) else {
-            let mut validator = Validator::default();
-            let rule = r"satisfy regular expression pattern: arn:aws.*:kinesis:.*:\d{12}:stream/\S+";
-            validator.fail(arn, "streamARN", rule);
-            return Err(validator.finish().err().unwrap_or_else(|| invalid_argument("Invalid StreamARN.")));
-        };
-        if !prefix.ends_with(&format!(":kinesis:{}:{}", self.region, self.account)) {
-            return Err(resource_not_found(format!("Stream {arn} not found.")));
+    pub(crate) fn key_in_arn(&self, arn: &str) -> Result<StreamKey, ServiceError> {
+        match self.arn_here(arn)? {
+            Some(Arn { scope, resource: Resource::Stream(name) }) => {
+                Ok(StreamKey { scope, name: name.to_owned() })
+            }
+            _ => Err(malformed(arn, "streamARN", r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+")),
         }
-        Ok(name)
     }
 
-    pub(crate) fn arn_of(&self, name: &str) -> String {
-        format!("arn:aws:kinesis:{}:{}:stream/{name}", self.region, self.account)
+    /// The parts of an ARN that an endpoint of the caller's region can know; none if it is no ARN of Kinesis.
+    pub(crate) fn arn_here<'a>(&self, arn: &'a str) -> Result<Option<Arn<'a>>, ServiceError> {
+        let parsed = Arn::parse(arn);
+        match (&parsed, &self.call.caller.region) {
+            (Some(found), Some(region)) if *found.scope.region != **region => {
+                Err(resource_not_found(format!("{arn} not found: the request is for {region}.")))
+            }
+            _ => Ok(parsed),
+        }
     }
+}
+
+fn not_found(key: &StreamKey) -> ServiceError {
+    resource_not_found(format!("Stream {} under account {} not found.", key.name, key.scope.account))
+}
+
+fn malformed(arn: &str, member: &str, pattern: &str) -> ServiceError {
+    let mut validator = Validator::default();
+    validator.fail(arn, member, format_args!("satisfy regular expression pattern: {pattern}"));
+    validator.finish().err().unwrap_or_else(|| invalid_argument(format!("Invalid {member}.")))
 }

@@ -10,6 +10,7 @@ use crate::model::consumer::ActiveSubscription;
 use crate::model::errors::{no_consumer, resource_in_use, resource_not_found};
 use crate::model::rate_limiter::{FAN_OUT, RateLimiter};
 use crate::model::read::{find_start, read};
+use crate::model::scope::StreamKey;
 use crate::model::shard::{Shard, shard_id};
 use crate::model::validation::Validator;
 use crate::settings::EndOfShard;
@@ -25,7 +26,7 @@ const MAX_RECORDS: usize = 10_000;
 #[derive(Debug)]
 pub struct Subscription {
     id: u64,
-    stream: String,
+    stream: StreamKey,
     stream_created: Timestamp,
     consumer: String,
     shard: u32,
@@ -41,7 +42,7 @@ impl Subscription {
     /// Name of the stream.
     #[must_use]
     pub fn stream(&self) -> &str {
-        &self.stream
+        &self.stream.name
     }
 
     /// Name of the consumer.
@@ -89,12 +90,12 @@ impl Model {
         validator.finish()?;
         let life = self.settings.subscription_life;
         let idle = self.settings.idle_event;
+        let limited = self.settings.throughput_limits;
         let id = self.next_subscription;
         let (stream, name) = self.streams.find_consumer(now, &request.consumer_arn)?;
-        self.keys.check(stream.key_id.as_ref())?;
         let (shard, offset) = find_start(start, now, stream, &request.shard_id, "SubscribeToShard")?;
-        let (stream_name, stream_created) = (stream.name.clone(), stream.created);
-        let Some(consumer) = stream.consumers.get_mut(name) else { return Err(no_consumer(name)) };
+        let (key, stream_created) = (stream.key(), stream.created);
+        let Some(consumer) = stream.consumers.get(name) else { return Err(no_consumer(name)) };
         if consumer.status != ConsumerStatus::Active {
             return Err(resource_in_use(format!(
                 "Consumer {name} is not ACTIVE, instead in state {}.",
@@ -104,12 +105,15 @@ impl Model {
         if consumer.subscriptions.get(&shard).is_some_and(|active| now < active.since.plus(TAKEOVER_GUARD)) {
             return Err(taken_over(name, shard));
         }
+        stream.stop_dry_run(now, request.dry_run, limited)?;
+        self.keys.check(stream.key_id.as_ref())?;
+        let Some(consumer) = stream.consumers.get_mut(name) else { return Err(no_consumer(name)) };
         consumer.subscriptions.insert(shard, ActiveSubscription { id, since: now });
         self.next_subscription += 1;
         self.count_change();
         Ok(Subscription {
             id,
-            stream: stream_name,
+            stream: key,
             stream_created,
             consumer: name.to_owned(),
             shard,
@@ -139,7 +143,7 @@ impl Model {
         let (limited, end_of_shard, idle) =
             (self.settings.throughput_limits, self.settings.end_of_shard, self.settings.idle_event);
         let shard = subscription.shard;
-        let stream = self.streams.named(now, &subscription.stream)?;
+        let stream = self.streams.keyed(now, &subscription.stream)?;
         if stream.created != subscription.stream_created {
             return Err(resource_not_found(format!("The {} was deleted.", stream.label())));
         }

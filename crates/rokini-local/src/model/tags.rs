@@ -11,10 +11,11 @@ use rokini_wire::shapes::tags::{
 use rokini_wire::{ServiceError, Timestamp};
 
 use crate::model::account::Model;
-use crate::model::errors::{invalid_argument, no_consumer};
+use crate::model::errors::{invalid_argument, no_consumer, no_queue};
+use crate::model::scope::Resource;
 use crate::model::validation::Validator;
 
-/// Most tags of a stream or consumer, as the service documents.
+/// Most tags of a stream, consumer or queue, as the service documents.
 const MAX_TAGS: usize = 50;
 
 type Tags = BTreeMap<String, String>;
@@ -66,7 +67,7 @@ impl Model {
         Ok(ListTagsForStreamResponse::new(tags, rest.next().is_some()))
     }
 
-    /// Sets tags on a stream or consumer.
+    /// Sets tags on a stream, consumer or queue.
     ///
     /// # Errors
     /// ResourceNotFound, InvalidArgument, Validation.
@@ -78,7 +79,7 @@ impl Model {
         add(self.tags_of(now, &request.resource_arn)?, &request.tags)
     }
 
-    /// Removes tags from a stream or consumer.
+    /// Removes tags from a stream, consumer or queue.
     ///
     /// # Errors
     /// ResourceNotFound, InvalidArgument, Validation.
@@ -90,7 +91,7 @@ impl Model {
         remove(self.tags_of(now, &request.resource_arn)?, &request.tag_keys)
     }
 
-    /// Lists the tags of a stream or consumer.
+    /// Lists the tags of a stream, consumer or queue.
     ///
     /// # Errors
     /// ResourceNotFound, InvalidArgument.
@@ -105,11 +106,18 @@ impl Model {
     }
 
     fn tags_of(&mut self, now: Timestamp, arn: &str) -> Result<&mut Tags, ServiceError> {
-        if !arn.contains("/consumer/") {
-            return Ok(&mut self.streams.find_by_arn(now, arn)?.tags);
+        match self.streams.arn_here(arn)?.map(|arn| arn.resource) {
+            Some(Resource::Consumer { .. }) => {
+                let (stream, name) = self.streams.find_consumer(now, arn)?;
+                let consumer = stream.consumers.get_mut(name);
+                consumer.map(|consumer| &mut consumer.tags).ok_or_else(|| no_consumer(name))
+            }
+            Some(Resource::Queue(_)) => {
+                let (stream, id) = self.streams.find_queue(now, arn)?;
+                stream.queues.get_mut(id).map(|queue| &mut queue.tags).ok_or_else(|| no_queue(arn))
+            }
+            _ => Ok(&mut self.streams.find_by_arn(now, arn)?.tags),
         }
-        let (stream, name) = self.streams.find_consumer(now, arn)?;
-        stream.consumers.get_mut(name).map(|consumer| &mut consumer.tags).ok_or_else(|| no_consumer(name))
     }
 }
 
@@ -130,6 +138,10 @@ fn add(present: &mut Tags, more: &Tags) -> Result<EmptyResponse, ServiceError> {
     Ok(EmptyResponse::new())
 }
 
+fn is_legal(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "_./=+-@:".contains(c))
+}
+
 /// Tags as the service accepts them.
 pub(super) fn check_tags(tags: &Tags) -> Result<(), ServiceError> {
     let mut validator = Validator::default();
@@ -138,6 +150,12 @@ pub(super) fn check_tags(tags: &Tags) -> Result<(), ServiceError> {
         validator.length(value, "tags.member.value", 0..=256);
     }
     validator.finish()?;
+    if tags.iter().any(|(key, value)| !is_legal(key) || !is_legal(value) || key.starts_with("aws:")) {
+        return Err(invalid_argument(
+            "Some tags contain invalid characters. Valid characters: Unicode letters, digits, white space, _ . / = + - @ :. \
+             Keys must not begin with aws:.",
+        ));
+    }
     if tags.len() > MAX_TAGS {
         return Err(invalid_argument(format!(
             "At most {MAX_TAGS} tags can be set; {} would be.",

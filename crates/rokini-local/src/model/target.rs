@@ -7,7 +7,7 @@ use crate::model::token::{Token, TokenKind};
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Target<'a> {
     stream_name: Option<&'a str>,
-    /// Of a stream or of one of its consumers, whose ARN begins with the stream's.
+    /// Of a stream, of one of its consumers, whose ARN begins with the stream's, or of a queue, which is named by its id.
     arn: Option<&'a str>,
     shard_id: Option<&'a str>,
     shard_iterator: Option<&'a str>,
@@ -33,7 +33,7 @@ impl<'a> Target<'a> {
         Self { stream_name: Some(name), ..Self::default() }
     }
 
-    /// A stream or consumer by its ARN.
+    /// A stream, consumer or queue by its ARN.
     pub(crate) fn arn(arn: impl Into<Option<&'a String>>) -> Self {
         Self { arn: arn.into().map(String::as_str), ..Self::default() }
     }
@@ -53,14 +53,16 @@ impl<'a> Target<'a> {
     /// The stream's name and the shard's id, as far as the request tells them. The seed opens iterators and tokens.
     pub(crate) fn resolve(self, seed: u64) -> ResolvedTarget {
         let open = |text: Option<&str>, kind| text.and_then(|text| Token::open(text, kind, seed));
+        // What a token is for ends with the stream's name.
+        let name = |text: &str| text.rsplit('/').next().map(str::to_owned);
         if let Some(token) = open(self.shard_iterator, TokenKind::Iterator) {
-            return ResolvedTarget { stream: Some(token.text), shard: Some(shard_id(token.shard)) };
+            return ResolvedTarget { stream: name(&token.text), shard: Some(shard_id(token.shard)) };
         }
         if let Some(token) = open(self.next_token, TokenKind::ShardPage) {
-            let stream = token.text.split_once('/').map(|(_, name)| name.to_owned());
-            return ResolvedTarget { stream, shard: None };
+            return ResolvedTarget { stream: name(&token.text), shard: None };
         }
-        let by_arn = self.arn.and_then(|arn| arn.split_once(":stream/"));
+        let by_arn =
+            self.arn.and_then(|arn| arn.split_once(":stream/").or_else(|| arn.split_once(":queue/")));
         let by_arn = by_arn.map(|(_, rest)| rest.split_once('/').map_or(rest, |(name, _)| name));
         let shard = self.shard_id.map(|id| shard_number(id).map_or_else(|| id.to_owned(), shard_id));
         ResolvedTarget { stream: self.stream_name.or(by_arn).map(str::to_owned), shard }

@@ -22,6 +22,8 @@ pub(crate) enum TokenKind {
     ShardPage = 2,
     StreamPage = 3,
     ConsumerPage = 4,
+    QueuePage = 5,
+    Receipt = 6,
 }
 
 /// Bytes of the numbers.

@@ -15,6 +15,12 @@ impl Validator {
             .push(format!("Value '{value}' at '{member}' failed to satisfy constraint: Member must {rule}"));
     }
 
+    /// A member that must be there.
+    pub(crate) fn null(&mut self, member: &str) {
+        self.0
+            .push(format!("Value null at '{member}' failed to satisfy constraint: Member must not be null"));
+    }
+
     /// Length of a text in characters.
     pub(crate) fn length(&mut self, value: &str, member: &str, range: RangeInclusive<usize>) {
         let length = value.chars().count();
@@ -45,7 +51,7 @@ impl Validator {
     /// A decimal number as hash key: digits without leading zeros.
     pub(crate) fn hash_key(&mut self, value: &str, member: &str) {
         let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-        if !digits || (value.len() > 1 && value.starts_with('0')) {
+        if !digits || value.len() > 39 || (value.len() > 1 && value.starts_with('0')) {
             self.fail(value, member, r"satisfy regular expression pattern: 0|([1-9]\d{0,38})");
         }
     }

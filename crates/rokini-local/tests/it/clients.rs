@@ -45,6 +45,21 @@ async fn boto3() {
     passed(&run(command).await);
 }
 
+/// What Kinesis has learned since 2025, asked by the newest boto3: queues, dry runs, keyless records, policies, regions.
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_of_today() {
+    let new =
+        "import boto3, sys; sys.exit(not hasattr(boto3.client('kinesis', 'us-east-1'), 'create_queue'))";
+    let there = Command::new("python3").args(["-c", new]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        crate::skipped("python3 with a boto3 that knows queues is not there");
+        return;
+    }
+    let mut command = Command::new("python3");
+    command.arg(Path::new(HERE).join("today.py"));
+    passed(&run(command).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript_sdk() {
     let Some(modules) = installed() else { return };

@@ -16,75 +16,75 @@ use rokini_local::wire::{
 };
 use rokini_local::{LocalSettings, Model, ModelRequest, Subscription, SubscriptionPoll};
 
-const STREAM: &str = "orders";
+pub(crate) const STREAM: &str = "orders";
 const MIB: usize = 1 << 20;
-const HALF: u128 = 1 << 127;
+pub(crate) const HALF: u128 = 1 << 127;
 
-fn shard(number: u32) -> String {
+pub(crate) fn shard(number: u32) -> String {
     format!("shardId-{number:012}")
 }
 
 /// A model and its time, with the stream `orders`.
-struct Rig {
-    model: Model,
-    now: Timestamp,
+pub(crate) struct Rig {
+    pub(crate) model: Model,
+    pub(crate) now: Timestamp,
 }
 
 impl Rig {
-    fn empty(settings: LocalSettings) -> Self {
+    pub(crate) fn empty(settings: LocalSettings) -> Self {
         // Rates of calls have tests of their own.
         let settings = with(settings, |settings| settings.call_limits = false);
         Self { model: Model::new(settings), now: Timestamp::from_secs(1_700_000_000) }
     }
 
-    fn new(shards: i32) -> Self {
+    pub(crate) fn new(shards: i32) -> Self {
         let mut rig = Self::empty(LocalSettings::default());
         rig.create(STREAM, shards).unwrap();
         rig
     }
 
     /// With state changes that take ten seconds. The stream is ACTIVE.
-    fn slow(shards: i32) -> Self {
+    pub(crate) fn slow(shards: i32) -> Self {
         let mut rig = Self::new(shards);
         rig.model.settings_mut().status_change = Duration::from_secs(10);
         rig
     }
 
-    fn wait(&mut self, by: Duration) {
+    pub(crate) fn wait(&mut self, by: Duration) {
         self.now = self.now.plus(by);
     }
 
-    fn secs(&mut self, secs: u64) {
+    pub(crate) fn secs(&mut self, secs: u64) {
         self.wait(Duration::from_secs(secs));
     }
 
-    fn hours(&mut self, hours: u64) {
+    pub(crate) fn hours(&mut self, hours: u64) {
         self.secs(3600 * hours);
     }
 
-    fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
+    pub(crate) fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
         self.model.call(self.now, request)
     }
 
-    fn create(&mut self, name: &str, shards: i32) -> Result<EmptyResponse, ServiceError> {
+    pub(crate) fn create(&mut self, name: &str, shards: i32) -> Result<EmptyResponse, ServiceError> {
         let stream_name = name.to_owned();
         self.call(&CreateStreamRequest::new(stream_name).shard_count(shards))
     }
 
-    fn summary(&mut self) -> StreamDescriptionSummary {
+    pub(crate) fn summary(&mut self) -> StreamDescriptionSummary {
         let request = DescribeStreamSummaryRequest::new().stream_name(STREAM);
         self.call(&request).unwrap().stream_description_summary
     }
 
-    fn status(&mut self) -> StreamStatus {
+    pub(crate) fn status(&mut self) -> StreamStatus {
         self.summary().stream_status
     }
 
-    fn put_to(&mut self, key: &str, data: Vec<u8>) -> Result<PutRecordResponse, ServiceError> {
-        self.call(&PutRecordRequest::new(data, key).stream_name(STREAM))
+    pub(crate) fn put_to(&mut self, key: &str, data: Vec<u8>) -> Result<PutRecordResponse, ServiceError> {
+        self.call(&PutRecordRequest::new(data).partition_key(key).stream_name(STREAM))
     }
 
-    fn put(&mut self, data: &str) -> SequenceNumber {
+    pub(crate) fn put(&mut self, data: &str) -> SequenceNumber {
         self.put_to("a", data.as_bytes().to_vec()).unwrap().sequence_number
     }
 
@@ -92,11 +92,11 @@ impl Rig {
         self.call(&PutRecordsRequest::new(entries).stream_name(STREAM))
     }
 
-    fn iterator_request(&self, number: u32, kind: ShardIteratorType) -> GetShardIteratorRequest {
+    pub(crate) fn iterator_request(&self, number: u32, kind: ShardIteratorType) -> GetShardIteratorRequest {
         GetShardIteratorRequest::new(shard(number), kind).stream_name(STREAM)
     }
 
-    fn iterator_of(&mut self, number: u32, kind: ShardIteratorType) -> String {
+    pub(crate) fn iterator_of(&mut self, number: u32, kind: ShardIteratorType) -> String {
         self.call(&self.iterator_request(number, kind)).unwrap().shard_iterator.unwrap()
     }
 
@@ -104,7 +104,11 @@ impl Rig {
         self.iterator_of(0, kind)
     }
 
-    fn at_number(&mut self, kind: ShardIteratorType, number: &str) -> Result<String, ServiceError> {
+    pub(crate) fn at_number(
+        &mut self,
+        kind: ShardIteratorType,
+        number: &str,
+    ) -> Result<String, ServiceError> {
         let request = self.iterator_request(0, kind).starting_sequence_number(number);
         self.call(&request).map(|answer| answer.shard_iterator.unwrap())
     }
@@ -120,11 +124,11 @@ impl Rig {
         self.call(&request)
     }
 
-    fn read(&mut self, iterator: &str) -> GetRecordsResponse {
+    pub(crate) fn read(&mut self, iterator: &str) -> GetRecordsResponse {
         self.read_up_to(iterator, None).unwrap()
     }
 
-    fn texts(&mut self, iterator: &str) -> Vec<String> {
+    pub(crate) fn texts(&mut self, iterator: &str) -> Vec<String> {
         self.read(iterator).records.iter().map(|r| String::from_utf8(r.data.to_vec()).unwrap()).collect()
     }
 
@@ -133,7 +137,7 @@ impl Rig {
         self.texts(&at)
     }
 
-    fn split(&mut self, number: u32, at: u128) -> Result<EmptyResponse, ServiceError> {
+    pub(crate) fn split(&mut self, number: u32, at: u128) -> Result<EmptyResponse, ServiceError> {
         self.call(&SplitShardRequest::new(shard(number), at.to_string()).stream_name(STREAM))
     }
 
@@ -145,28 +149,28 @@ impl Rig {
         self.call(&UpdateShardCountRequest::new(target, ScalingType::UniformScaling).stream_name(STREAM))
     }
 
-    fn list(&mut self, request: &ListShardsRequest) -> Result<ListShardsResponse, ServiceError> {
+    pub(crate) fn list(&mut self, request: &ListShardsRequest) -> Result<ListShardsResponse, ServiceError> {
         self.call(request)
     }
 
-    fn shards(&mut self) -> Vec<Shard> {
+    pub(crate) fn shards(&mut self) -> Vec<Shard> {
         self.list(&by_name()).unwrap().shards.unwrap()
     }
 
-    fn filtered(&mut self, kind: ShardFilterType, timestamp: Option<Timestamp>) -> Vec<u32> {
+    pub(crate) fn filtered(&mut self, kind: ShardFilterType, timestamp: Option<Timestamp>) -> Vec<u32> {
         let mut filter = ShardFilter::new(kind);
         filter.timestamp = timestamp;
         let answer = self.list(&by_name().shard_filter(filter));
         numbers(&answer.unwrap())
     }
 
-    fn consumer(&mut self, name: &str) -> Result<Consumer, ServiceError> {
+    pub(crate) fn consumer(&mut self, name: &str) -> Result<Consumer, ServiceError> {
         let stream_arn = self.summary().stream_arn;
         let request = RegisterStreamConsumerRequest::new(stream_arn, name);
         self.call(&request).map(|answer| answer.consumer)
     }
 
-    fn subscribe(
+    pub(crate) fn subscribe(
         &mut self,
         consumer_arn: &str,
         kind: ShardIteratorType,
@@ -182,20 +186,20 @@ fn with(mut settings: LocalSettings, change: impl FnOnce(&mut LocalSettings)) ->
     settings
 }
 
-fn by_name() -> ListShardsRequest {
+pub(crate) fn by_name() -> ListShardsRequest {
     ListShardsRequest::new().stream_name(STREAM)
 }
 
-fn numbers(answer: &ListShardsResponse) -> Vec<u32> {
+pub(crate) fn numbers(answer: &ListShardsResponse) -> Vec<u32> {
     let shards = answer.shards.as_ref().unwrap();
     shards.iter().map(|shard| shard.shard_id.trim_start_matches("shardId-").parse().unwrap()).collect()
 }
 
-fn entry(key: &str, bytes: usize) -> PutRecordsRequestEntry {
-    PutRecordsRequestEntry::new(vec![0; bytes], key)
+pub(crate) fn entry(key: &str, bytes: usize) -> PutRecordsRequestEntry {
+    PutRecordsRequestEntry::new(vec![0; bytes]).partition_key(key)
 }
 
-fn code<T>(result: Result<T, ServiceError>) -> ErrorCode {
+pub(crate) fn code<T>(result: Result<T, ServiceError>) -> ErrorCode {
     result.err().expect("an error").code
 }
 

@@ -12,7 +12,10 @@
 mod clients;
 mod differential;
 mod fidelity;
+mod queues;
 mod sdk;
+mod service_model;
+mod statements;
 
 /// Says that a test was skipped. Past the harness, which swallows what tests print that pass.
 fn skipped(why: impl std::fmt::Display) {

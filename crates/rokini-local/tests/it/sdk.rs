@@ -11,5 +11,6 @@ mod faults;
 mod kinesis;
 mod malformed;
 mod mid_stream;
+mod safety;
 #[cfg(feature = "tls")]
 mod tls;

@@ -17,6 +17,7 @@ shapes! {
         pub consumer_name: String,
         /// Tags to set.
         pub tags: Option<BTreeMap<String, String>>,
+        stream_id,
     }
 
     /// Answer to [`RegisterStreamConsumerRequest`].
@@ -48,6 +49,7 @@ shapes! {
         /// ARN of the consumer.
         #[serde(rename = "ConsumerARN")]
         pub consumer_arn: Option<String>,
+        stream_id,
     }
 
     /// Asks for a consumer.
@@ -60,6 +62,7 @@ shapes! {
         /// ARN of the consumer.
         #[serde(rename = "ConsumerARN")]
         pub consumer_arn: Option<String>,
+        stream_id,
     }
 
     /// Answer to [`DescribeStreamConsumerRequest`].
@@ -95,6 +98,7 @@ shapes! {
         pub max_results: Option<i32>,
         /// Tells apart streams that had the same name.
         pub stream_creation_timestamp: Option<Timestamp>,
+        stream_id,
     }
 
     /// Answer to [`ListStreamConsumersRequest`].
@@ -125,6 +129,8 @@ shapes! {
         pub shard_id: String,
         /// Where to start.
         pub starting_position: StartingPosition,
+        stream_id,
+        dry_run,
     }
 
     /// One pushed batch.

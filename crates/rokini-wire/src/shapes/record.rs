@@ -15,12 +15,13 @@ shapes! {
         stream_name | stream_arn,
         /// The data.
         pub data: Blob,
-        /// Key whose MD5 chooses the shard, 1 to 256 characters.
-        pub partition_key: Arc<str>,
+        /// Key whose MD5 chooses the shard, 1 to 256 characters. Required unless the stream distributes records by itself.
+        pub partition_key: Option<Arc<str>>,
         /// Overrides the MD5 of the key: a decimal number below 2^128.
         pub explicit_hash_key: Option<String>,
         /// The new record's number will be greater than this.
         pub sequence_number_for_ordering: Option<String>,
+        dry_run,
     }
 
     /// Answer to [`PutRecordRequest`].
@@ -38,14 +39,15 @@ shapes! {
         stream_name | stream_arn,
         /// The records.
         pub records: Vec<PutRecordsRequestEntry>,
+        dry_run,
     }
 
     /// One record to write.
     pub struct PutRecordsRequestEntry {
         /// The data.
         pub data: Blob,
-        /// Key whose MD5 chooses the shard, 1 to 256 characters.
-        pub partition_key: Arc<str>,
+        /// Key whose MD5 chooses the shard, 1 to 256 characters. Required unless the stream distributes records by itself.
+        pub partition_key: Option<Arc<str>>,
         /// Overrides the MD5 of the key: a decimal number below 2^128.
         pub explicit_hash_key: Option<String>,
     }
@@ -83,6 +85,7 @@ shapes! {
         pub starting_sequence_number: Option<String>,
         /// For `AT_TIMESTAMP`.
         pub timestamp: Option<Timestamp>,
+        dry_run,
     }
 
     /// Answer to [`GetShardIteratorRequest`].
@@ -100,6 +103,8 @@ shapes! {
         /// ARN of the stream; this or the name.
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
+        stream_id,
+        dry_run,
     }
 
     /// Answer to [`GetRecordsRequest`].

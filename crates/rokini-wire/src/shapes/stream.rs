@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::enums::{EncryptionType, MetricsName, ScalingType, StreamMode, StreamStatus};
+use crate::enums::{
+    EncryptionType, MetricsName, RecordDistributionStrategy, ScalingType, StreamMode, StreamStatus,
+};
 use crate::shapes::shard::Shard;
 use crate::timestamp::Timestamp;
 
@@ -45,6 +47,8 @@ shapes! {
         /// Largest record, in KiB: 1,024 (the default) to 10,240.
         #[serde(rename = "MaxRecordSizeInKiB")]
         pub max_record_size_in_kib: Option<i32>,
+        /// Who chooses the shard of a record; only for an on-demand stream.
+        pub record_distribution_strategy: Option<RecordDistributionStrategy>,
     }
 
     /// Deletes a stream and its records.
@@ -137,6 +141,14 @@ shapes! {
         /// Largest record, in KiB.
         #[serde(rename = "MaxRecordSizeInKiB")]
         pub max_record_size_in_kib: Option<i32>,
+        /// Number of channels.
+        pub channel_count: Option<i32>,
+        /// Who chooses the shard of a record; only of an on-demand stream.
+        pub record_distribution_strategy: Option<RecordDistributionStrategy>,
+        /// Number of queues.
+        pub queue_count: Option<i32>,
+        /// Reserved by the service; never set.
+        pub stream_id: Option<String>,
     }
 
     /// Asks for a page of the account's streams.
@@ -208,6 +220,36 @@ shapes! {
         /// Throughput to keep ready, in MiB per second.
         #[serde(rename = "WarmThroughputMiBps")]
         pub warm_throughput_mibps: Option<i32>,
+        stream_id,
+    }
+
+    /// Changes who chooses the shard of a record of an on-demand stream.
+    pub struct UpdateStreamRecordDistributionStrategyRequest {
+        /// ARN of the stream.
+        #[serde(rename = "StreamARN")]
+        pub stream_arn: String,
+        /// The new strategy.
+        pub record_distribution_strategy: RecordDistributionStrategy,
+        stream_id,
+    }
+
+    /// Changes the throughput an on-demand stream is kept ready for.
+    pub struct UpdateStreamWarmThroughputRequest {
+        stream_name | stream_arn,
+        /// Throughput to keep ready, in MiB per second.
+        #[serde(rename = "WarmThroughputMiBps")]
+        pub warm_throughput_mibps: i32,
+    }
+
+    /// Answer to [`UpdateStreamWarmThroughputRequest`].
+    pub struct UpdateStreamWarmThroughputResponse {
+        /// Name.
+        pub stream_name: Option<String>,
+        /// ARN.
+        #[serde(rename = "StreamARN")]
+        pub stream_arn: Option<String>,
+        /// The throughput wanted and reached.
+        pub warm_throughput: Option<WarmThroughput>,
     }
 
     /// Changes the size of the largest record accepted.
@@ -218,6 +260,7 @@ shapes! {
         /// In KiB: 1,024 to 10,240.
         #[serde(rename = "MaxRecordSizeInKiB")]
         pub max_record_size_in_kib: i32,
+        stream_id,
     }
 
     /// Keeps records longer.
@@ -292,6 +335,10 @@ shapes! {
         pub on_demand_stream_count: i32,
         /// Largest number of on-demand streams.
         pub on_demand_stream_count_limit: i32,
+        /// Channels now.
+        pub channel_count: Option<i32>,
+        /// Largest number of channels.
+        pub channel_count_limit: Option<i32>,
     }
 
     /// An answer without members.

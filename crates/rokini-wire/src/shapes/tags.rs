@@ -42,29 +42,32 @@ shapes! {
         pub has_more_tags: bool,
     }
 
-    /// Sets tags on a stream or consumer.
+    /// Sets tags on a stream, consumer or queue.
     pub struct TagResourceRequest {
-        /// ARN of the stream or consumer.
+        /// ARN of the stream, consumer or queue.
         #[serde(rename = "ResourceARN")]
         pub resource_arn: String,
         /// The tags.
         pub tags: BTreeMap<String, String>,
+        stream_id,
     }
 
-    /// Removes tags from a stream or consumer.
+    /// Removes tags from a stream, consumer or queue.
     pub struct UntagResourceRequest {
-        /// ARN of the stream or consumer.
+        /// ARN of the stream, consumer or queue.
         #[serde(rename = "ResourceARN")]
         pub resource_arn: String,
         /// Their keys.
         pub tag_keys: Vec<String>,
+        stream_id,
     }
 
-    /// Asks for the tags of a stream or consumer.
+    /// Asks for the tags of a stream, consumer or queue.
     pub struct ListTagsForResourceRequest {
-        /// ARN of the stream or consumer.
+        /// ARN of the stream, consumer or queue.
         #[serde(rename = "ResourceARN")]
         pub resource_arn: String,
+        stream_id,
     }
 
     /// Answer to [`ListTagsForResourceRequest`].

@@ -138,8 +138,10 @@ impl Bench {
     pub(crate) fn put(&self, shard: usize, data: impl Into<Vec<u8>>) -> PutRecordResponse {
         let shards = self.service.call(&ListShardsRequest::new().stream_name("s"));
         let hash = &shards.unwrap().shards.unwrap()[shard].hash_key_range.starting_hash_key.clone();
-        let put =
-            PutRecordRequest::new(data.into() as Vec<u8>, "key").stream_name("s").explicit_hash_key(hash);
+        let put = PutRecordRequest::new(data.into() as Vec<u8>)
+            .partition_key("key")
+            .stream_name("s")
+            .explicit_hash_key(hash);
         self.service.call(&put).unwrap()
     }
 

@@ -38,7 +38,7 @@ fn shard(number: u32) -> ShardId {
 }
 
 fn put(kinesis: &LocalKinesis, names: impl IntoIterator<Item = String>) -> Vec<SequenceNumber> {
-    let entry = |name: String| PutRecordsRequestEntry::new(name.clone(), name);
+    let entry = |name: String| PutRecordsRequestEntry::new(name.clone()).partition_key(name);
     let request =
         PutRecordsRequest::new(names.into_iter().map(entry).collect::<Vec<_>>()).stream_name("orders");
     let answer = kinesis.model().call(&request).unwrap();

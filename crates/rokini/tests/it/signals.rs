@@ -21,7 +21,7 @@ const SAYS: &str = "says: ";
 async fn child_consumes_until_a_signal() {
     let millis: u64 = std::env::var("HANDLER").unwrap().parse().unwrap();
     let kinesis = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
-    let entry = PutRecordsRequestEntry::new(b"x".to_vec(), "k");
+    let entry = PutRecordsRequestEntry::new(b"x".to_vec()).partition_key("k");
     let request = PutRecordsRequest::new(vec![entry]).stream_name("orders");
     kinesis.model().call(&request).unwrap();
     let aws = AwsOptions::default().region("us-east-1").endpoint_url(kinesis.endpoint_url());

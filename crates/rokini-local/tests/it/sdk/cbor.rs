@@ -78,7 +78,7 @@ async fn events_are_pushed_in_cbor_too() {
     let stream_arn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders".to_owned();
     let register = RegisterStreamConsumerRequest::new(stream_arn, "c");
     let consumer_arn = ask(&mut to, &register).await.unwrap().consumer.consumer_arn;
-    let put = PutRecordRequest::new(Bytes::from_static(b"\x00\x01"), "k").stream_name("orders");
+    let put = PutRecordRequest::new(Bytes::from_static(b"\x00\x01")).partition_key("k").stream_name("orders");
     ask(&mut to, &put).await.unwrap();
     let kind = ShardIteratorType::TrimHorizon;
     let starting_position = StartingPosition::new(kind);

@@ -30,7 +30,7 @@ pub(crate) async fn send(
     content_type: &str,
     body: impl Into<Bytes>,
 ) -> http::Response<Incoming> {
-    let request = http::Request::post("http://local/")
+    let request = http::Request::post("http://localhost/")
         .header("x-amz-target", format!("Kinesis_20131202.{operation}"))
         .header("content-type", content_type)
         .body(Full::new(body.into()));

@@ -208,7 +208,8 @@ async fn two_megabytes_a_second_for_each_consumer_and_shard() {
 async fn a_reader_that_stops_reading_holds_its_subscription_back() {
     let rig = Rig::real().await;
     rig.local.model().with_model(|model, _| model.settings_mut().throughput_limits = false);
-    let entry = rokini_local::wire::shapes::record::PutRecordsRequestEntry::new(vec![0; 1 << 19], "k");
+    let entry =
+        rokini_local::wire::shapes::record::PutRecordsRequestEntry::new(vec![0; 1 << 19]).partition_key("k");
     let request =
         rokini_local::wire::shapes::record::PutRecordsRequest::new(vec![entry; 16]).stream_name("orders");
     for _ in 0..4 {

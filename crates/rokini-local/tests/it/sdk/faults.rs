@@ -169,7 +169,7 @@ async fn what_was_read_by_whom() {
 async fn ask(local: &LocalKinesis, request: &str, body: &str) -> String {
     let mut socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
     let head = format!(
-        "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
@@ -225,7 +225,7 @@ async fn unsigned_requests_are_refused_where_wanted() {
     let answer = ask(&local, "POST /", "{}").await;
     assert!(answer.contains("UnknownOperationException"), "{answer}");
     let mut socket = tokio::net::TcpStream::connect(local.address()).await.unwrap();
-    let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\nContent-Length: 2\r\n\r\n{}";
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\nContent-Length: 2\r\n\r\n{}";
     socket.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();

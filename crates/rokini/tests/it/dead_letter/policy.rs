@@ -20,7 +20,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 async fn orders() -> (LocalKinesis, Vec<Position>) {
     let kinesis = LocalKinesis::builder().stream("orders", 1).stream("dead", 1).start().await.unwrap();
     let entry = |number: u32| {
-        PutRecordsRequestEntry::new(if number == 4 { "poison" } else { "good" }, format!("key {number}"))
+        PutRecordsRequestEntry::new(if number == 4 { "poison" } else { "good" })
+            .partition_key(format!("key {number}"))
     };
     let request = PutRecordsRequest::new((0..10).map(entry).collect::<Vec<_>>()).stream_name("orders");
     let answer = kinesis.model().call(&request).unwrap();

@@ -46,7 +46,8 @@ pub async fn consumer(kinesis: &LocalKinesis, store: impl LeaseStore, name: &str
 
 /// Puts a record at this hash, and says into which shard it went.
 pub fn put(kinesis: &LocalKinesis, key: &str, hash: u128, text: &str) -> ShardId {
-    let request = PutRecordRequest::new(text.as_bytes().to_vec(), key)
+    let request = PutRecordRequest::new(text.as_bytes().to_vec())
+        .partition_key(key)
         .stream_name("orders")
         .explicit_hash_key(hash.to_string());
     ShardId::new(kinesis.model().call(&request).unwrap().shard_id).unwrap()

@@ -1,0 +1,53 @@
+//! What stands before every request: host names, web pages, and bodies that arrive in time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use crate::http::hosts::{HostFacts, Hosts};
+use crate::http::origins::{Asked, Origins};
+
+/// How long the body of a request may take: a PutRecords call of 10 MB over 2 Mbit a second.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Who may ask: by which host name, and from which web pages.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entry {
+    pub(crate) hosts: Hosts,
+    pub(crate) origins: Origins,
+}
+
+impl Entry {
+    /// # Errors
+    /// Why the request is refused, for people, with the option that would let it pass.
+    pub(crate) fn check(&self, head: &Parts) -> Result<(HostFacts, Asked), String> {
+        let facts = self.hosts.check(head).map_err(|name| {
+            format!(
+                "The host name `{name}` is not answered, because a web page could use it to reach this machine. Start with \
+                 `--host-name {name}` (`LocalKinesisBuilder::host_name`) to answer it."
+            )
+        })?;
+        let asked = self.origins.check(head).map_err(|origin| {
+            format!(
+                "The web page `{origin}` may not use this endpoint. Start with `--cors-origin {origin}` \
+                 (`LocalKinesisBuilder::cors_origin`) to let it."
+            )
+        })?;
+        Ok((facts, asked))
+    }
+}
+
+/// The body of a request.
+///
+/// # Errors
+/// Why it could not be read.
+pub(crate) async fn read_body(body: Incoming, most: usize) -> Result<Bytes, String> {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("it did not arrive within {} seconds", BODY_TIMEOUT.as_secs())),
+    }
+}

@@ -1,0 +1,294 @@
+//! What the service model says about the members of a request, checked and reported as the service does.
+//!
+//! The trimmed model in `service-model/kinesis.json` is read once, when the first request is checked. Operations on records are
+//! called too often for this and check their members themselves; a test compares.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::OnceLock;
+
+use regex_lite::Regex;
+use rokini_wire::{ErrorCode, ServiceError};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Failures reported together; the service stops there.
+const MAX_FAILURES: usize = 10;
+
+#[derive(Debug, Default, Deserialize)]
+struct ServiceModel {
+    operations: BTreeMap<String, Sides>,
+    shapes: BTreeMap<String, Shape>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sides {
+    input: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Shape {
+    #[serde(rename = "type")]
+    kind: String,
+    required: Vec<String>,
+    members: BTreeMap<String, String>,
+    member: Option<String>,
+    key: Option<String>,
+    value: Option<String>,
+    min: Option<i64>,
+    max: Option<i64>,
+    pattern: Option<String>,
+    #[serde(rename = "enum")]
+    values: Vec<String>,
+    #[serde(skip)]
+    compiled: OnceLock<Option<Regex>>,
+}
+
+fn model() -> &'static ServiceModel {
+    static MODEL: OnceLock<ServiceModel> = OnceLock::new();
+    // A test sees that it can be read.
+    MODEL.get_or_init(|| {
+        serde_json::from_str(include_str!("../../service-model/kinesis.json")).unwrap_or_default()
+    })
+}
+
+/// Fails as the service does if a member of the request breaks its constraint.
+pub(crate) fn check<R: Serialize>(operation: &str, request: &R) -> Result<(), ServiceError> {
+    let value = serde_json::to_value(request).unwrap_or_default();
+    report(&failures(operation, &value))
+}
+
+/// The same for a body that cannot be read as its request: members that must be there and are not. `None` if that is not why.
+pub(crate) fn fault_in_body(operation: &str, body: &[u8]) -> Option<ServiceError> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    report(&failures(operation, &value)).err()
+}
+
+/// Whether a list stands in a JSON body where a structure belongs.
+pub(crate) fn has_list_for_structure(operation: &str, body: &[u8]) -> bool {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
+    input_of(operation).is_some_and(|shape| list_for_structure(shape, &value))
+}
+
+fn list_for_structure(shape: &Shape, value: &Value) -> bool {
+    let shapes = &model().shapes;
+    match (shape.kind.as_str(), value) {
+        ("structure", Value::Array(_)) => true,
+        ("structure", Value::Object(members)) => members.iter().any(|(name, value)| {
+            let inner = shape.members.get(name).and_then(|inner| shapes.get(inner));
+            inner.is_some_and(|inner| list_for_structure(inner, value))
+        }),
+        ("list", Value::Array(items)) => {
+            let inner = shape.member.as_ref().and_then(|inner| shapes.get(inner));
+            inner.is_some_and(|inner| items.iter().any(|item| list_for_structure(inner, item)))
+        }
+        _ => false,
+    }
+}
+
+fn input_of(operation: &str) -> Option<&'static Shape> {
+    model().shapes.get(model().operations.get(operation)?.input.as_ref()?)
+}
+
+fn failures(operation: &str, value: &Value) -> Vec<String> {
+    let mut failures = Vec::new();
+    if let Some(shape) = input_of(operation) {
+        check_members(shape, value, "", &mut failures);
+    }
+    failures.truncate(MAX_FAILURES);
+    failures
+}
+
+fn report(failures: &[String]) -> Result<(), ServiceError> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let plural = if failures.len() == 1 { "" } else { "s" };
+    let message = format!("{} validation error{plural} detected: {}", failures.len(), failures.join("; "));
+    Err(ServiceError::new(ErrorCode::Validation, message))
+}
+
+fn check_members(shape: &Shape, value: &Value, prefix: &str, failures: &mut Vec<String>) {
+    for (name, inner) in &shape.members {
+        let path = format!("{prefix}{}", lower_first(name));
+        match value.get(name).filter(|value| !value.is_null()) {
+            Some(value) => {
+                if let Some(inner) = model().shapes.get(inner) {
+                    check_value(inner, value, &path, failures);
+                }
+            }
+            None if shape.required.contains(name) => {
+                failures.push(format!(
+                    "Value null at '{path}' failed to satisfy constraint: Member must not be null"
+                ));
+            }
+            None => {}
+        }
+    }
+}
+
+fn check_value(shape: &Shape, value: &Value, path: &str, failures: &mut Vec<String>) {
+    for rule in broken_rules(shape, value) {
+        failures.push(format!(
+            "Value '{}' at '{path}' failed to satisfy constraint: Member must {rule}",
+            shown(value)
+        ));
+    }
+    let inner = |name: &Option<String>| name.as_ref().and_then(|name| model().shapes.get(name));
+    match (shape.kind.as_str(), value) {
+        ("structure", value) => check_members(shape, value, &format!("{path}."), failures),
+        ("list", Value::Array(items)) => {
+            let Some(member) = inner(&shape.member) else { return };
+            if member.kind == "structure" {
+                for (i, item) in items.iter().enumerate() {
+                    check_value(member, item, &format!("{path}.{}.member", i + 1), failures);
+                }
+            } else if items.iter().any(|item| !broken_rules(member, item).is_empty()) {
+                let rules = all_rules(member);
+                failures.push(format!(
+                    "Value '{}' at '{path}' failed to satisfy constraint: Member must satisfy constraint: [{rules}]",
+                    shown(value)
+                ));
+            }
+        }
+        ("map", Value::Object(entries)) => {
+            let keys = inner(&shape.key).filter(|shape| {
+                entries.keys().any(|key| !broken_rules(shape, &Value::from(key.as_str())).is_empty())
+            });
+            let values = inner(&shape.value)
+                .filter(|shape| entries.values().any(|value| !broken_rules(shape, value).is_empty()));
+            for (what, broken) in [("Map keys", keys), ("Map value", values)] {
+                if let Some(broken) = broken {
+                    failures.push(format!(
+                        "Value '{}' at '{path}' failed to satisfy constraint: {what} must satisfy constraint: [{}]",
+                        shown(value),
+                        all_rules(broken)
+                    ));
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What follows `Member must`, for each rule the value itself breaks.
+fn broken_rules(shape: &Shape, value: &Value) -> Vec<String> {
+    let (measure, size) = match value {
+        Value::String(text) if shape.kind != "blob" => ("length", i64::try_from(text.chars().count()).ok()),
+        Value::Array(items) => ("length", i64::try_from(items.len()).ok()),
+        Value::Object(entries) if shape.kind == "map" => ("length", i64::try_from(entries.len()).ok()),
+        Value::Number(number) => ("value", number.as_i64()),
+        _ => ("", None),
+    };
+    let mut rules = Vec::new();
+    if let Some(size) = size {
+        if let Some(min) = shape.min.filter(|min| size < *min) {
+            rules.push(format!("have {measure} greater than or equal to {min}"));
+        }
+        if let Some(max) = shape.max.filter(|max| size > *max) {
+            rules.push(format!("have {measure} less than or equal to {max}"));
+        }
+    }
+    if let (Some(pattern), Value::String(text)) = (&shape.pattern, value)
+        && !fits(shape, pattern, text)
+    {
+        rules.push(format!("satisfy regular expression pattern: {pattern}"));
+    }
+    if let Value::String(text) = value
+        && !shape.values.is_empty()
+        && !shape.values.contains(text)
+    {
+        rules.push(format!("satisfy enum value set: [{}]", shape.values.join(", ")));
+    }
+    rules
+}
+
+/// Every rule of a shape, as it is told about the members of a list or map.
+fn all_rules(shape: &Shape) -> String {
+    let measure = if shape.kind == "integer" { "value" } else { "length" };
+    let mut rules = Vec::new();
+    if let Some(max) = shape.max {
+        rules.push(format!("Member must have {measure} less than or equal to {max}"));
+    }
+    if let Some(min) = shape.min {
+        rules.push(format!("Member must have {measure} greater than or equal to {min}"));
+    }
+    if let Some(pattern) = &shape.pattern {
+        rules.push(format!("Member must satisfy regular expression pattern: {pattern}"));
+    }
+    if !shape.values.is_empty() {
+        rules.push(format!("Member must satisfy enum value set: [{}]", shape.values.join(", ")));
+    }
+    rules.join(", ")
+}
+
+fn fits(shape: &Shape, pattern: &str, text: &str) -> bool {
+    let compiled = shape.compiled.get_or_init(|| Regex::new(&format!("^(?:{pattern})$")).ok());
+    compiled.as_ref().is_none_or(|compiled| compiled.is_match(text))
+}
+
+fn lower_first(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
+}
+
+/// A value as the service shows it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let mut text = String::from("{");
+            for (i, (name, value)) in entries.iter().enumerate() {
+                let comma = if i > 0 { ", " } else { "" };
+                // Writing to memory does not fail.
+                let _ = write!(text, "{comma}{name}={}", shown(value));
+            }
+            text + "}"
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rokini_wire::OPERATIONS;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_model_can_be_read_and_every_pattern_compiles() {
+        assert!(model().operations.keys().map(String::as_str).eq(OPERATIONS.iter().copied()));
+        for (name, shape) in &model().shapes {
+            if let Some(pattern) = &shape.pattern {
+                assert!(Regex::new(&format!("^(?:{pattern})$")).is_ok(), "{name}: {pattern}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_broken_is_reported_together() {
+        let value = json!({ "QueueName": "a b", "QueueAttributes": {
+            "VisibilityTimeoutSeconds": 43201, "DeadLetterConfiguration": { "TargetType": "SQS" } } });
+        let failures = failures("CreateQueue", &value);
+        let told = failures.join("\n");
+        for part in [
+            "Value 'a b' at 'queueName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+",
+            "Value '43201' at 'queueAttributes.visibilityTimeoutSeconds' failed to satisfy constraint: Member must have value less than or equal to 43200",
+            "Value 'SQS' at 'queueAttributes.deadLetterConfiguration.targetType' failed to satisfy constraint: Member must satisfy enum value set: [BUILT_IN, NONE]",
+            "Value null at 'streamConfigurationList' failed to satisfy constraint: Member must not be null",
+        ] {
+            assert!(told.contains(part), "{part}\n{told}");
+        }
+        assert_eq!(failures.len(), 4);
+    }
+
+    #[test]
+    fn a_list_is_no_structure() {
+        let list = |body: &str| has_list_for_structure("ListShards", body.as_bytes());
+        assert!(list(r#"["orders"]"#) && list(r#"{"ShardFilter":["AT_LATEST"]}"#));
+        assert!(!list(r#"{"ShardFilter":{"Type":"AT_LATEST"},"Unknown":[1]}"#));
+    }
+}
