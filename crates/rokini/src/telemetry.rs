@@ -12,8 +12,14 @@ pub(crate) mod http;
 mod meter;
 pub(crate) mod metric;
 pub(crate) mod monitor;
+#[cfg(not(feature = "page"))]
+mod no_page;
 #[cfg(feature = "otlp")]
 pub(crate) mod otlp;
+#[cfg(feature = "page")]
+pub(crate) mod page;
+#[cfg(not(feature = "page"))]
+pub(crate) use no_page as page;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 pub(crate) mod recorders;
@@ -22,6 +28,7 @@ pub(crate) mod recorders;
     expect(dead_code, reason = "nothing reads it")
 )]
 pub(crate) mod registry;
+mod response;
 pub(crate) mod sampler;
 pub(crate) mod scale;
 pub(crate) mod unowned_lag;

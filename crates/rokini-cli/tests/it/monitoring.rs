@@ -309,3 +309,60 @@ async fn o7_probes_follow_the_worker_and_scale_is_json() {
     let said = member.stderr();
     assert!(!said.contains("WARN") && !said.contains("INFO"), "{said}");
 }
+
+#[tokio::test]
+async fn a_page_shows_the_whole_group_and_takes_no_other_names() {
+    let local = Local::start(2).await;
+    let mut first = local.consume(
+        "orders",
+        "g",
+        "first",
+        &["--set", "monitoring_page=true", "--set", "monitoring_listen=127.0.0.1:0"],
+    );
+    let page = Probe::of(&mut first).await;
+    let mut second = local.consume("orders", "g", "second", &[]);
+    let begun = Instant::now();
+    loop {
+        let (status, text) = page.get("/group.json").await;
+        let shown: Value = serde_json::from_str(&text).unwrap();
+        let shards = shown["streams"][0]["shards"].as_array().cloned().unwrap_or_default();
+        let owners: Vec<_> = shards.iter().filter_map(|shard| shard["owner"].as_str()).collect();
+        if status == 200 && owners.contains(&"first") && owners.contains(&"second") {
+            assert_eq!(shown["workers"].as_array().unwrap().len(), 2);
+            break;
+        }
+        assert!(begun.elapsed() < LONGEST_WAIT, "{text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (path, part) in [("/", "<!doctype html>"), ("/page.css", "color-scheme"), ("/page.js", "EventSource")]
+    {
+        let (status, text) = page.get(path).await;
+        assert!(status == 200 && text.contains(part), "{path}");
+    }
+    let mut stream = TcpStream::connect(&page.address).await.unwrap();
+    stream
+        .write_all(b"GET /group.json HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+
+    // Events come as they happen, the first document at once.
+    let mut stream = TcpStream::connect(&page.address).await.unwrap();
+    let request = format!("GET /events HTTP/1.1\r\nhost: {}\r\n\r\n", page.address);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    let mut until = async |wanted: &str| {
+        let mut buffer = [0; 4096];
+        while !String::from_utf8_lossy(&seen).contains(wanted) {
+            let read = tokio::time::timeout(LIMIT, stream.read(&mut buffer)).await.expect(wanted).unwrap();
+            assert!(read > 0, "{wanted}");
+            seen.extend_from_slice(&buffer[..read]);
+        }
+    };
+    until("event: group").await;
+    assert_eq!(second.stop().await, Some(0));
+    until("shard-started").await;
+    assert_eq!(first.stop().await, Some(0));
+}

@@ -213,6 +213,11 @@ macro_rules! settings_table {
             /// that is trusted.
             MonitoringListen = "monitoring_listen": monitoring_listen: Option<SocketAddr> = None, word_or(NONE,
                 own_text("an IP address with a port such as `0.0.0.0:9464`")), set(impl Into<Option<SocketAddr>>);
+            /// Whether a page for people is served beside the probes, at `/`: `true` or `false`. Default `false`. It shows the
+            /// whole group as this worker sees it, is read only, and listens at `127.0.0.1:9464` where `monitoring_listen` names
+            /// no other address. Without credentials: whoever reaches the address sees names, positions and errors. While somebody looks,
+            /// the group is listed every 5 seconds, with more than 1,000 shards every minute, for all pages of this worker together.
+            MonitoringPage = "monitoring_page": monitoring_page: bool = false, truth_value(), set(bool);
             /// Whether the metrics of shards have a label `shard`: `true` or `false`. Default `true`. With `false` the shards
             /// of a stream are one series in each worker (the greatest lag, the sum of the records), for streams with many
             /// thousands of shards. Only with `monitoring` or a recorder of the application.

@@ -24,6 +24,7 @@ use crate::shard::worker_state::WorkerState;
 use crate::telemetry::consumer_metrics::ConsumerMetrics;
 use crate::telemetry::exporters::exporters;
 use crate::telemetry::monitor::Monitor;
+use crate::telemetry::page::{Page, RecentEvents};
 use crate::telemetry::recorders::Recorders;
 use crate::telemetry::registry::Registry;
 use crate::telemetry::sampler::{Observed, Sampler};
@@ -68,14 +69,20 @@ pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
     let metrics = ConsumerMetrics::new(&group, registry, recorders, config.metrics_shard_label);
     let (metrics, subscribers) = (Arc::new(metrics), Arc::<Subscribers>::default());
     // Subscribers last: what they see is logged and counted already.
-    let events = Events::new(
-        clock.clone(),
-        [Arc::new(Log::default()) as _, Arc::clone(&metrics) as _, Arc::clone(&subscribers) as _],
-    );
+    let mut sinks = vec![Arc::new(Log::default()) as _, Arc::clone(&metrics) as _];
+    let page = RecentEvents::wanted(&config)?;
+    sinks.extend(page.clone().map(|recent| recent as _));
+    sinks.push(Arc::clone(&subscribers) as _);
+    let events = Events::new(clock.clone(), sinks);
     let (start, ignore_order) = (config.start, config.ignore_shard_order);
     let catalog = Arc::new(Catalog { store, group, events: events.clone(), start, ignore_order });
     let (streams, worker) = (Arc::<Streams>::default(), Arc::<WorkerState>::default());
     let monitor = Arc::new(Monitor::new(Arc::clone(&worker), Arc::clone(&metrics), &config));
+    let page = page.map(|recent| {
+        let (worker, monitor) = (Arc::clone(&worker), Arc::clone(&monitor));
+        let group = (catalog.group.clone(), Arc::clone(&catalog.store));
+        Arc::new(Page::new(group, worker, monitor, clock.clone(), recent))
+    });
     let paused = watch::Sender::new(false);
     let budget = ByteBudget::new(config.memory_budget.get());
     let resources = Arc::new(ShardResources {
@@ -118,5 +125,5 @@ pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
         stop: watch::Sender::new(None),
         report: watch::Sender::new(None),
     });
-    Ok(Runner { control, resources, metrics, policy, sampler, unowned, exporters, rng })
+    Ok(Runner { control, resources, metrics, policy, sampler, unowned, exporters, page, rng })
 }

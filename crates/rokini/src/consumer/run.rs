@@ -25,7 +25,8 @@ use crate::events::table::EventKind;
 use crate::shard::resources::ShardResources;
 use crate::telemetry::consumer_metrics::ConsumerMetrics;
 use crate::telemetry::export::{Exporter, Exports};
-use crate::telemetry::http;
+use crate::telemetry::http::{self, Site};
+use crate::telemetry::page::Page;
 use crate::telemetry::sampler::Sampler;
 use crate::telemetry::unowned_lag::UnownedReader;
 use crate::types::error::{Error, ErrorKind};
@@ -96,6 +97,7 @@ pub(super) struct Runner {
     pub(super) sampler: Sampler,
     pub(super) unowned: UnownedReader,
     pub(super) exporters: Vec<Box<dyn Exporter>>,
+    pub(super) page: Option<Arc<Page>>,
     pub(super) rng: StdRng,
 }
 
@@ -131,20 +133,20 @@ impl Runner {
 
     /// The work, with what watches it.
     async fn watched(self) -> Result<ShutdownReport, Error> {
-        let Self { control, resources, metrics, policy, sampler, unowned, exporters, rng } = self;
+        let Self { control, resources, metrics, policy, sampler, unowned, exporters, page, rng } = self;
         let over = FinishOnDrop(&control);
         let mut watchers = JoinSet::new();
         let events = &control.events;
         watchers.spawn(events.clone().supervise("sampler", sampler, |sampler| Box::pin(sampler.run())));
         watchers.spawn(events.clone().supervise("unowned lag", unowned, |unowned| Box::pin(unowned.run())));
-        if let Some(address) = control.config.monitoring_listen {
+        if let Some(address) = http::address(&control.config) {
             let (listener, address) = http::bind(address).await?;
-            let monitor = Arc::clone(&control.monitor);
-            watchers.spawn(events.clone().supervise(
-                "monitoring listener",
-                (listener, monitor),
-                |(listener, monitor)| Box::pin(http::serve(listener, monitor)),
-            ));
+            let site = Site { monitor: Arc::clone(&control.monitor), page, address };
+            let kept = (listener, Arc::new(site));
+            let serve = events.clone().supervise("monitoring listener", kept, |(listener, site)| {
+                Box::pin(http::serve(listener, site))
+            });
+            watchers.spawn(serve);
             events.emit(EventKind::MonitoringStarted { address });
         }
         let exports = Exports::start(exporters, &control.worker, &control.events, &resources.clock);

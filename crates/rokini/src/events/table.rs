@@ -57,6 +57,12 @@ macro_rules! events {
             pub const fn code(&self) -> EventCode {
                 match self { $(Self::$kind { .. } => EventCode::$kind),+ }
             }
+
+            /// What happened, for people: the text of its log line, without its fields.
+            #[must_use]
+            pub const fn message(&self) -> &'static str {
+                match self { $(Self::$kind { .. } => $line),+ }
+            }
         }
 
         /// Writes the log line of an event about this stream and shard. `more`: how many such lines were held back.

@@ -290,8 +290,18 @@ impl ShardProgress {
     /// error. `well` as in [`ShardProgress::returned`].
     pub(crate) fn handled(&self, took: Duration, done: Option<BatchSize>, well: bool, now: Instant) {
         let mut state = self.state.lock();
+        let (records, time) = &mut state.calls.handled;
+        *records += done.map_or(0, |done| done.records);
+        *time += took;
         state.observer.handled(took, done);
         state.calls.returned(well, now);
+    }
+
+    /// Records that calls of the record handler were about that returned without an error in this hold, and the time that
+    /// all of its calls took.
+    #[cfg(feature = "page")]
+    pub(crate) fn handled_so_far(&self) -> (u64, Duration) {
+        self.state.lock().calls.handled
     }
 
     pub(crate) fn failed(&self, failures: u32, error: String) {

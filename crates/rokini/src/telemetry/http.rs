@@ -1,15 +1,12 @@
-//! The small HTTP listener for probes and scrapers: `/healthz`, `/readyz`, `/scale`, `/metrics`.
+//! The small HTTP listener for probes, scrapers and people: `/healthz`, `/readyz`, `/scale`, `/metrics`, and the page.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,7 +18,10 @@ use tokio::time::{sleep, timeout};
 
 use super::health::Health;
 use super::monitor::Monitor;
+use super::page::{self, Page};
+use super::response::{Body, response};
 use super::scale::ScalingRecommendation;
+use crate::config::Settings;
 use crate::types::error::Error;
 
 /// Connections at once. A prober and a scraper need one each.
@@ -31,6 +31,28 @@ const CONNECTION: Duration = Duration::from_secs(60);
 const HEADERS: Duration = Duration::from_secs(10);
 /// After an error of the listener itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the page is served where nothing else is said: only to this machine. The port is the one that exporters of
+/// Prometheus commonly choose for OpenTelemetry.
+const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+/// What is served.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) page: Option<Arc<Page>>,
+    /// Where.
+    pub(crate) address: SocketAddr,
+}
+
+/// Where to listen, if anywhere.
+pub(crate) fn address(settings: &Settings) -> Option<SocketAddr> {
+    if settings.monitoring_page {
+        settings.monitoring_listen.or(Some(PAGE))
+    } else {
+        settings.monitoring_listen
+    }
+}
 
 /// Takes the address. Port 0 is any that is free.
 pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
@@ -46,7 +68,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr
 }
 
 /// Answers until it is dropped.
-pub(crate) async fn serve(listener: &TcpListener, monitor: &Arc<Monitor>) -> Infallible {
+pub(crate) async fn serve(listener: &TcpListener, site: &Arc<Site>) -> Infallible {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -57,9 +79,9 @@ pub(crate) async fn serve(listener: &TcpListener, monitor: &Arc<Monitor>) -> Inf
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let monitor = Arc::clone(monitor);
+                let site = Arc::clone(site);
                 connections.spawn(async move {
-                    let _ = timeout(CONNECTION, connection(stream, monitor)).await;
+                    let _ = timeout(CONNECTION, connection(stream, site)).await;
                     drop(place);
                 });
             }
@@ -71,10 +93,10 @@ pub(crate) async fn serve(listener: &TcpListener, monitor: &Arc<Monitor>) -> Inf
     }
 }
 
-async fn connection(stream: TcpStream, monitor: Arc<Monitor>) {
+async fn connection(stream: TcpStream, site: Arc<Site>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &monitor);
-        async { Ok::<_, Infallible>(answer) }
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(answer(&request, &site).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -87,37 +109,41 @@ async fn connection(stream: TcpStream, monitor: Arc<Monitor>) {
 }
 
 const JSON: &str = "application/json";
+const TEXT: &str = "text/plain";
 
-fn answer(method: &Method, path: &str, monitor: &Monitor) -> Response<Full<Bytes>> {
-    let (status, content, body) = match (method, path) {
-        (&Method::GET | &Method::HEAD, "/healthz") => {
+async fn answer(request: &Request<Incoming>, site: &Site) -> Response<Body> {
+    let (method, path, monitor) = (request.method(), request.uri().path(), &site.monitor);
+    if let Some(page) = &site.page {
+        let local = site.address.ip().is_loopback();
+        if let Some(answer) = page::answer(page, method, path, request.headers(), local).await {
+            return answer;
+        }
+    }
+    let (status, content, body) = match path {
+        _ if method != Method::GET && method != Method::HEAD => (StatusCode::NOT_FOUND, TEXT, hint(site)),
+        "/healthz" => {
             let health = monitor.health();
             (probe(health.live), JSON, health_json(&health))
         }
-        (&Method::GET | &Method::HEAD, "/readyz") => {
+        "/readyz" => {
             let health = monitor.health();
             (probe(health.ready), JSON, health_json(&health))
         }
-        (&Method::GET | &Method::HEAD, "/scale") => (StatusCode::OK, JSON, scale_json(&monitor.scale())),
+        "/scale" => (StatusCode::OK, JSON, scale_json(&monitor.scale())),
         #[cfg(feature = "prometheus")]
-        (&Method::GET | &Method::HEAD, "/metrics") => match monitor.prometheus() {
+        "/metrics" => match monitor.prometheus() {
             Some(text) => (StatusCode::OK, super::prometheus::CONTENT_TYPE, text),
-            None => {
-                let hint = "set `monitoring = prometheus` for metrics\n".to_owned();
-                (StatusCode::NOT_FOUND, "text/plain", hint)
-            }
+            None => (StatusCode::NOT_FOUND, TEXT, "set `monitoring = prometheus` for metrics\n".to_owned()),
         },
-        _ => {
-            let hint = "GET /healthz, /readyz, /scale or /metrics\n".to_owned();
-            (StatusCode::NOT_FOUND, "text/plain", hint)
-        }
+        _ => (StatusCode::NOT_FOUND, TEXT, hint(site)),
     };
-    let body = if method == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    let body = if method == Method::HEAD { String::new() } else { body };
+    response(status, content, body)
+}
+
+fn hint(site: &Site) -> String {
+    let page = if site.page.is_some() { "/, /group.json, " } else { "" };
+    format!("GET {page}/healthz, /readyz, /scale or /metrics\n")
 }
 
 fn probe(good: bool) -> StatusCode {

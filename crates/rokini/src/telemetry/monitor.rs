@@ -1,9 +1,13 @@
 //! What is known of a worker as it was sampled last: for its handle, its probes and its scrapers.
 
+#[cfg(feature = "page")]
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+#[cfg(feature = "page")]
+use rokini_lease::LeaseKey;
 use tokio::time::Instant;
 
 use super::consumer_metrics::ConsumerMetrics;
@@ -12,6 +16,8 @@ use super::scale::ScalingRecommendation;
 use crate::config::{Monitoring, Settings};
 use crate::shard::worker_state::WorkerState;
 use crate::types::phase::Phase;
+#[cfg(feature = "page")]
+use crate::types::stall::StallCause;
 
 #[derive(Debug)]
 pub(crate) struct Monitor {
@@ -50,6 +56,13 @@ impl Monitor {
             _ => last.at.elapsed(),
         };
         Health::judge(&HealthFacts { phase, unseen, ..last.facts })
+    }
+
+    /// The shards of this worker that make no progress, and why, as sampled last.
+    #[cfg(feature = "page")]
+    pub(super) fn stalled(&self) -> BTreeMap<LeaseKey, StallCause> {
+        let last = self.last.lock();
+        last.facts.stalled.iter().map(|shard| (shard.key.clone(), shard.cause)).collect()
     }
 
     pub(crate) fn scale(&self) -> ScalingRecommendation {

@@ -15,3 +15,17 @@ pub enum Phase {
     /// Over.
     Stopped,
 }
+
+impl Phase {
+    /// The name, such as `running`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
+}

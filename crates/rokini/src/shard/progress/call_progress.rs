@@ -1,5 +1,7 @@
 //! What user code does with a shard.
 
+use std::time::Duration;
+
 use rokini_lease::SequenceNumber;
 use tokio::time::Instant;
 
@@ -19,6 +21,8 @@ pub(super) struct CallProgress {
     pub(super) parked: usize,
     pub(super) skipped: u64,
     pub(super) dead_lettered: u64,
+    /// Records that calls were about that returned without an error, and the time that all calls took.
+    pub(super) handled: (u64, Duration),
 }
 
 impl CallProgress {
@@ -33,6 +37,7 @@ impl CallProgress {
             parked: 0,
             skipped: 0,
             dead_lettered: 0,
+            handled: (0, Duration::ZERO),
         }
     }
 

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The page of a worker in headless Chromium, with axe-core: at 400, 1280 and 3840 pixels, light and dark, by keyboard.
+#
+#   .ci/page.sh [DIRECTORY]   also puts pictures there
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+pictures=${1:-}
+skip() { echo "skipped: $1"; exit 77; }
+
+command -v npm >/dev/null || skip "npm is not installed"
+CHROMIUM=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
+if [[ -z "$CHROMIUM" && "$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then
+  timeout 300 apt-get install --yes --no-install-recommends chromium >/dev/null 2>&1 || true
+  CHROMIUM=$(command -v chromium || true)
+fi
+[[ -n "$CHROMIUM" ]] || skip "Chromium is not installed"
+export CHROMIUM
+
+rokini=${CARGO_TARGET_DIR:-target}/debug/rokini
+[[ -x "$rokini" ]] || cargo build --quiet --package rokini-cli
+rokini=$(realpath "$rokini")
+work=$(mktemp -d)
+running=()
+cleanup() {
+  ((${#running[@]} == 0)) || kill "${running[@]}" 2>/dev/null || true
+  wait 2>/dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+(cd "$work" && npm install --silent --no-audit --no-fund playwright-core axe-core >/dev/null 2>&1) ||
+  skip "npm cannot install playwright-core and axe-core"
+
+"$rokini" local --kinesis-port 0 --dynamodb-port 0 --stream orders:4 >"$work/local" 2>/dev/null &
+running+=($!)
+until grep -q SECRET "$work/local"; do sleep 0.1; done
+# shellcheck disable=SC1091
+source "$work/local"
+"$rokini" stream split orders 0 >/dev/null
+"$rokini" put orders --random 100000 --rate 50 >/dev/null 2>&1 &
+running+=($!)
+"$rokini" consume orders --group billing --worker a --set monitoring_page=true --set monitoring_listen=127.0.0.1:0 \
+  >/dev/null 2>"$work/consume" &
+running+=($!)
+until grep -q 'http://' "$work/consume"; do sleep 0.1; done
+url=$(grep -o 'http://[^ ]*' "$work/consume" | head -1)
+timeout 240 node .ci/page.mjs "${url%/}/" "$work" ${pictures:+"$(realpath "$pictures")"}

@@ -1,0 +1,282 @@
+//! The group as the page shows it: made from rows and from what this worker knows of its own shards. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rokini_lease::{GroupId, GroupView, LeaseRow, WorkerId, WorkerRow, WorkerState};
+use serde_json::{Value, json};
+
+use crate::shard::status::ShardStatus;
+use crate::types::shard_state::ShardState;
+use crate::types::stall::StallCause;
+
+/// What one document is made from.
+pub(super) struct Facts<'a> {
+    pub(super) group: &'a GroupId,
+    /// This worker, once it has joined.
+    pub(super) me: Option<&'a WorkerId>,
+    pub(super) phase: &'a str,
+    pub(super) view: &'a GroupView,
+    /// The rows of the workers as they were seen last, which is later than those of the view.
+    pub(super) fleet: &'a [WorkerRow],
+    /// How long ago each worker's heartbeat counter was seen to move, at most.
+    pub(super) beats: &'a BTreeMap<WorkerId, Duration>,
+    pub(super) own: &'a [OwnShard],
+    /// Milliseconds since the Unix epoch, by this worker's clock.
+    pub(super) now_millis: u64,
+}
+
+/// A shard that this worker works on.
+#[derive(Debug)]
+pub(super) struct OwnShard {
+    pub(super) status: ShardStatus,
+    pub(super) stall: Option<StallCause>,
+    /// Records handed to user code and returned from it without an error, in this hold.
+    pub(super) handled: u64,
+    /// The time that calls of user code took, in this hold.
+    pub(super) handling: Duration,
+}
+
+pub(super) fn document(facts: &Facts<'_>) -> Value {
+    let streams: BTreeSet<_> = facts.view.leases.iter().map(|row| &row.key.stream).collect();
+    let streams = streams.into_iter().map(|id| {
+        let name = facts.view.streams.iter().find(|row| row.id == *id).map(|row| row.name.as_str());
+        let shards = facts.view.leases.iter().filter(|row| row.key.stream == *id);
+        json!({
+            "id": id.as_str(),
+            "name": name.unwrap_or(id.as_str()),
+            "shards": shards.map(|row| shard(facts, row)).collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "group": facts.group.as_str(),
+        "at": facts.now_millis,
+        "worker": facts.me.map(|me| me.name.as_str()),
+        "phase": facts.phase,
+        "paused_at": facts.view.group.paused_at,
+        "streams": streams.collect::<Vec<_>>(),
+        "workers": facts.fleet.iter().map(|row| worker(facts, row)).collect::<Vec<_>>(),
+    })
+}
+
+fn worker(facts: &Facts<'_>, row: &WorkerRow) -> Value {
+    let leases = facts.view.leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id));
+    let unable: Vec<_> = row.report.unable.iter().map(|stream| stream.as_str()).collect();
+    json!({
+        "name": row.id.name.as_str(),
+        "incarnation": row.id.incarnation.to_string(),
+        "me": facts.me == Some(&row.id),
+        "state": match row.state {
+            WorkerState::Alive => "alive",
+            WorkerState::Leaving => "leaving",
+            WorkerState::Fenced => "dead",
+        },
+        "beat_ms": facts.beats.get(&row.id).map(|age| age.as_millis() as u64),
+        "failover_ms": row.report.failover.as_millis() as u64,
+        "leases": leases.filter(|lease| !lease.position.is_shard_end()).count(),
+        "host": row.process.as_ref().map(|process| process.host.as_str()),
+        "pid": row.process.as_ref().map(|process| process.pid),
+        "version": row.version,
+        "unable": unable,
+    })
+}
+
+fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
+    let own =
+        facts.own.iter().find(|own| own.status.stream == row.key.stream && own.status.shard == row.key.shard);
+    let judged = judge(facts, row, own);
+    let range = row.hash_range.as_ref();
+    // A share of all hash keys: 53 bits of it are more than a screen has.
+    let share = |key: u128| key as f64 / u128::MAX as f64;
+    let shards = |ids: &[rokini_lease::ShardId]| ids.iter().map(|id| id.to_string()).collect::<Vec<_>>();
+    json!({
+        "id": row.key.shard.as_str(),
+        "from": range.map(|range| share(range.start)),
+        "to": range.map(|range| share(range.end)),
+        "parents": shards(&row.parents),
+        "children": shards(&row.children),
+        "owner": row.owner.as_ref().map(|owner| owner.name.as_str()),
+        "claim": row.claim.as_ref().map(|claim| claim.name.as_str()),
+        "epoch": row.epoch.0,
+        "state": judged.state,
+        "stands": judged.stands,
+        "why": judged.why,
+        "position": own.map_or(row.position, |own| own.status.done).to_string(),
+        "stored_at": row.checkpointed_at,
+        "lag_ms": own.map(|own| own.status.lag.as_millis() as u64),
+        "handled": own.map(|own| own.handled),
+        "handling_ms": own.map(|own| own.handling.as_secs_f64() * 1000.0),
+        "error": own.and_then(|own| own.status.last_error.as_deref()),
+        "failures": own.map(|own| own.status.failures),
+        "record": own.and_then(|own| own.status.handling).map(|record| record.to_string()),
+        "parked": own.map(|own| own.status.parked),
+    })
+}
+
+struct Judged {
+    state: &'static str,
+    /// Whether it does not get on although there may be something to do.
+    stands: bool,
+    why: Option<String>,
+}
+
+fn stands(state: &'static str, why: impl Into<String>) -> Judged {
+    Judged { state, stands: true, why: Some(why.into()) }
+}
+
+fn judge(facts: &Facts<'_>, row: &LeaseRow, own: Option<&OwnShard>) -> Judged {
+    if row.position.is_shard_end() {
+        return Judged { state: "ended", stands: false, why: None };
+    }
+    if facts.view.group.paused_at.is_some() {
+        return stands("paused", "an operator paused the group: `rokini group resume` ends that");
+    }
+    if row.paused {
+        return stands("paused", "an operator paused this shard: `rokini group resume --shard` ends that");
+    }
+    if let Some(own) = own {
+        return judge_own(own);
+    }
+    let Some(owner) = &row.owner else { return judge_free(facts, row) };
+    match facts.fleet.iter().find(|worker| worker.id == *owner).map(|worker| worker.state) {
+        None | Some(WorkerState::Fenced) => {
+            stands("orphaned", format!("its owner {} is dead: another worker takes it over", owner.name))
+        }
+        Some(_) if row.claim.is_some() => {
+            Judged { state: "moving", stands: false, why: Some("it goes to another worker".to_owned()) }
+        }
+        Some(_) => Judged { state: "reading", stands: false, why: None },
+    }
+}
+
+fn judge_free(facts: &Facts<'_>, row: &LeaseRow) -> Judged {
+    let unfinished = row.parents.iter().find(|parent| {
+        let of_parent = |lease: &&LeaseRow| lease.key.stream == row.key.stream && lease.key.shard == **parent;
+        facts.view.leases.iter().find(of_parent).is_some_and(|lease| !lease.position.is_shard_end())
+    });
+    match unfinished {
+        Some(parent) => Judged {
+            state: "waiting",
+            stands: true,
+            why: Some(format!("it comes from {parent}, which is not read to its end yet")),
+        },
+        None => stands("free", "no worker has it"),
+    }
+}
+
+fn judge_own(own: &OwnShard) -> Judged {
+    let status = &own.status;
+    let state = match status.state {
+        ShardState::Starting => "starting",
+        ShardState::Reading => "reading",
+        ShardState::Handling => "handling",
+        ShardState::BackingOff => "failing",
+        ShardState::AwaitingAcks => "awaiting acks",
+        ShardState::Halted => "halted",
+        ShardState::Paused => "paused",
+        ShardState::Draining => "moving",
+        ShardState::Ending => "ending",
+    };
+    let last = status.last_error.as_deref().unwrap_or("no error was noted");
+    let why = match own.stall {
+        Some(StallCause::Handler) => {
+            format!("a call of the handler has not returned for {} s", status.since.as_secs())
+        }
+        Some(StallCause::Failing) => {
+            format!("the handler has failed {} times in a row: {last}", status.failures)
+        }
+        Some(StallCause::Reading) => format!("the stream does not answer: {last}"),
+        Some(StallCause::Position) => format!("the shard has no such position: {last}"),
+        Some(StallCause::Halted) => format!("records were given up, and the policy is to halt: {last}"),
+        Some(StallCause::Acks) => "records were handed out and are not acknowledged".to_owned(),
+        Some(StallCause::Ending) => format!("its end cannot be stored: {last}"),
+        Some(StallCause::Behind) => "records come faster than they are processed".to_owned(),
+        None if status.state == ShardState::Paused => {
+            return stands(state, "heartbeats do not arrive, so handlers wait");
+        }
+        None if status.paused => return stands("paused", "this worker was told to pause"),
+        None if status.parked > 0 => {
+            let why = format!(
+                "{} partition keys wait for a record that fails; others go on: {last}",
+                status.parked
+            );
+            return Judged { state, stands: false, why: Some(why) };
+        }
+        None => return Judged { state, stands: false, why: None },
+    };
+    stands(state, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rokini_lease::{LeaseKey, Position, ShardId, StreamId};
+
+    fn at(sequence: u128) -> Position {
+        Position::after(sequence.into())
+    }
+
+    fn key(shard: &str) -> LeaseKey {
+        LeaseKey::new(StreamId::new("orders@1").unwrap(), ShardId::new(shard).unwrap())
+    }
+
+    fn id(name: &str) -> WorkerId {
+        format!("{name}#1").parse().unwrap()
+    }
+
+    fn shown(leases: Vec<LeaseRow>, fleet: &[WorkerRow]) -> Value {
+        let view = GroupView { leases, ..GroupView::default() };
+        let facts = Facts {
+            group: &GroupId::new("billing").unwrap(),
+            me: Some(&id("a")),
+            phase: "running",
+            view: &view,
+            fleet,
+            beats: &BTreeMap::from([(id("a"), Duration::from_millis(700))]),
+            own: &[],
+            now_millis: 5,
+        };
+        document(&facts)
+    }
+
+    #[test]
+    fn every_shard_says_how_it_stands_and_why_it_does_not_move() {
+        let fleet = [WorkerRow::joining(id("a"), None)];
+        let owned = |shard: &str, by: &str| {
+            let mut row = LeaseRow::new(key(shard), at(1));
+            row.owner = Some(id(by));
+            row
+        };
+        let (mut moving, mut paused) = (owned("moving", "a"), owned("paused", "a"));
+        (moving.claim, paused.paused) = (Some(id("b")), true);
+        let child = LeaseRow::new(key("child"), Position::TrimHorizon);
+        let leases = vec![
+            owned("healthy", "a"),
+            owned("orphan", "b"),
+            moving,
+            paused,
+            child.with_parents(vec![key("healthy").shard]),
+            LeaseRow::new(key("free"), at(1)),
+            LeaseRow::new(key("over"), Position::ShardEnd),
+        ];
+        let shown = shown(leases, &fleet);
+        let shards = shown["streams"][0]["shards"].as_array().unwrap();
+        let state = |shard: &Value| (shard["state"].as_str().unwrap().to_owned(), shard["stands"] == true);
+        let states: Vec<_> = shards.iter().map(state).collect();
+        let wanted = [
+            ("reading", false),
+            ("orphaned", true),
+            ("moving", false),
+            ("paused", true),
+            ("waiting", true),
+            ("free", true),
+            ("ended", false),
+        ];
+        assert_eq!(states, wanted.map(|(state, stands)| (state.to_owned(), stands)));
+        for shard in shards.iter().filter(|shard| shard["stands"] == true) {
+            assert!(!shard["why"].as_str().unwrap().is_empty(), "{shard}");
+        }
+        assert_eq!(shown["workers"][0]["leases"], 3);
+        assert_eq!(shown["workers"][0]["beat_ms"], 700);
+    }
+}
