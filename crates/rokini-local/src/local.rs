@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rokini_wire::shapes::record::{PutRecordRequest, PutRecordResponse};
+use rokini_wire::shapes::record::{PutRecordRequest, PutRecordResponse, Record};
 use rokini_wire::shapes::stream::CreateStreamRequest;
 use rokini_wire::{ServiceError, Timestamp};
 use tokio::net::TcpListener;
@@ -137,6 +137,14 @@ impl LocalKinesis {
         self.backend.service.call(
             &PutRecordRequest::new(data.as_ref().to_vec()).partition_key(partition_key).stream_name(stream),
         )
+    }
+
+    /// The records that a stream keeps, shard by shard, each in its order.
+    ///
+    /// # Errors
+    /// ResourceNotFound.
+    pub fn records_of(&self, stream: &str) -> Result<Vec<Record>, ServiceError> {
+        self.backend.service.with_model(|model, now| model.records_of(now, stream))
     }
 
     /// The faults that are applied to calls to the endpoint.

@@ -57,6 +57,18 @@ impl Model {
         Ok(GetShardIteratorResponse::new().shard_iterator(seal_iterator(now, stream, shard, offset, seed)))
     }
 
+    /// The records that a stream of the model's own account and region keeps, shard by shard, each in its order: for assertions.
+    /// Nothing is counted as a call.
+    ///
+    /// # Errors
+    /// ResourceNotFound.
+    pub fn records_of(&mut self, now: Timestamp, stream: &str) -> Result<Vec<Record>, ServiceError> {
+        let key = self.streams.key(stream);
+        let stream = self.streams.keyed(now, &key)?;
+        stream.trim(now);
+        Ok(stream.shards().flat_map(|shard| shard.records_from(0)).cloned().collect())
+    }
+
     /// Reads.
     ///
     /// # Errors

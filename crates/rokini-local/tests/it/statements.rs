@@ -174,7 +174,7 @@ fn s09_a_dry_run_fails_as_the_call_would() {
     assert_eq!(code(rig.call(&put("x").dry_run(true))), ErrorCode::Validation, "no key");
 }
 
-/// guide: the DryRun parameter "cannot validate key permissions for encrypted streams".
+/// guide: a dry run does not check permissions for the KMS key of an encrypted stream.
 #[test]
 fn s10_a_dry_run_does_not_ask_for_the_key() {
     let mut rig = Rig::new(1);
@@ -278,7 +278,7 @@ fn s15_policies_are_stored_and_told() {
     assert_eq!(code(rig.call(&get)), ErrorCode::ResourceNotFound);
 }
 
-/// guide: a resource policy is how "another account" reads a stream, by its ARN.
+/// guide: a resource policy is how another account reads a stream, by its ARN.
 #[test]
 fn s16_another_account_may_what_the_policy_allows() {
     let mut rig = Rig::new(1);
