@@ -388,7 +388,7 @@ fn q16_queues_are_listed_and_tagged() {
     let other = StreamFilter::new("arn:aws:kinesis:us-east-1:000000000000:stream/other");
     let none = rig.call(&ListQueuesRequest::new().stream_filter([other])).unwrap();
     assert!(none.queue_summaries.is_empty());
-    let tags = rig.call(&ListTagsForResourceRequest::new(arn.clone())).unwrap().tags.unwrap();
+    let tags = rig.call(&ListTagsForResourceRequest::new(arn)).unwrap().tags.unwrap();
     assert_eq!(tags[0].value.as_deref(), Some("2"));
 }
 
