@@ -99,7 +99,8 @@ enum What {
         /// How long each is measured, in seconds.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
-        /// Only answers of this shape: `1 KB x 1,000`, `100 B x 10,000`, `1 MB x 10`, `1 KB x 10,000`.
+        /// Only answers of this shape: `1 KB x 1,000`, `100 B x 10,000`, `1 MB x 10`, `1 KB x 10,000`,
+        /// `KPL 500 x 100 B x 100`.
         #[arg(long)]
         shape: Option<String>,
     },
@@ -112,6 +113,9 @@ enum What {
         records: usize,
         #[arg(long)]
         size: usize,
+        /// User records of this size in each record, packed as the KPL does; 0 for none.
+        #[arg(long, default_value_t = 0)]
+        packed: usize,
     },
     /// Serves a stream `bench` and a DynamoDB until the standard input closes.
     #[command(hide = true)]
@@ -134,7 +138,9 @@ fn main() -> Result<()> {
 async fn run(what: What) -> Result<()> {
     match what {
         What::Wire { .. } => {}
-        What::ServeCanned { shards, records, size } => wire::serve(shards, records, size).await?,
+        What::ServeCanned { shards, records, size, packed } => {
+            wire::serve(shards, records, size, packed).await?;
+        }
         What::Latency { shards, rate, seconds } => {
             println!("{}", latency::measure(shards, rate, Duration::from_secs(seconds)).await?);
         }

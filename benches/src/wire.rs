@@ -1,6 +1,9 @@
 //! What a record costs on its way from the socket to the handler: the consumer in both encodings, a loop of the stock SDK, and
 //! the bytes received and dropped, against prepared answers from another process.
+//!
+//! Answers of KPL aggregates are unpacked, in the loop of the stock SDK by prost and md-5.
 
+mod prost_aggregate;
 mod server;
 
 use std::collections::BTreeMap;
@@ -43,15 +46,26 @@ struct Shape {
     name: &'static str,
     records: usize,
     size: usize,
+    /// User records of this size in each record, packed as the KPL does; 0 for none.
+    packed: usize,
     /// Shards of the consumer: each brings 2 MB a second.
     shards: u32,
 }
 
-const SHAPES: [Shape; 4] = [
-    Shape { name: "1 KB x 1,000", records: 1_000, size: 1_024, shards: 200 },
-    Shape { name: "100 B x 10,000", records: 10_000, size: 100, shards: 200 },
-    Shape { name: "1 MB x 10", records: 10, size: 1_000_000, shards: 60 },
-    Shape { name: "1 KB x 10,000", records: 10_000, size: 1_024, shards: 60 },
+impl Shape {
+    /// What the records of one answer come to: user records, and bytes of their data.
+    fn answer(&self) -> (u64, u64) {
+        let records = self.records * self.packed.max(1);
+        (records as u64, (records * self.size) as u64)
+    }
+}
+
+const SHAPES: [Shape; 5] = [
+    Shape { name: "1 KB x 1,000", records: 1_000, size: 1_024, packed: 0, shards: 200 },
+    Shape { name: "100 B x 10,000", records: 10_000, size: 100, packed: 0, shards: 200 },
+    Shape { name: "1 MB x 10", records: 10, size: 1_000_000, packed: 0, shards: 60 },
+    Shape { name: "1 KB x 10,000", records: 10_000, size: 1_024, packed: 0, shards: 60 },
+    Shape { name: "KPL 500 x 100 B x 100", records: 100, size: 100, packed: 500, shards: 60 },
 ];
 
 /// What brings the records in.
@@ -100,8 +114,12 @@ struct Server {
 
 impl Server {
     async fn start(shape: &Shape) -> Result<Self> {
-        let arguments =
-            [("--shards", shape.shards as usize), ("--records", shape.records), ("--size", shape.size)];
+        let arguments = [
+            ("--shards", shape.shards as usize),
+            ("--records", shape.records),
+            ("--size", shape.size),
+            ("--packed", shape.packed),
+        ];
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("serve-canned")
@@ -156,7 +174,13 @@ async fn sdk_loop(config: SdkConfig, shard: u32, seen: Arc<Seen>) -> Result<()> 
     let mut iterator = opened.shard_iterator;
     while let Some(at) = iterator {
         let answer = client.get_records().shard_iterator(at).limit(10_000).send().await?;
-        answer.records.iter().for_each(|record| seen.touch(record.data.as_ref()));
+        for record in &answer.records {
+            let data = record.data.as_ref();
+            match prost_aggregate::unpack(data) {
+                Some(user_records) => user_records.records.iter().for_each(|record| seen.touch(&record.data)),
+                None => seen.touch(data),
+            }
+        }
         iterator = answer.next_shard_iterator;
     }
     Ok(())
@@ -203,8 +227,9 @@ async fn receive(
                 read => left -= read,
             }
         }
-        seen.bytes.fetch_add((shape.records * shape.size) as u64, Ordering::Relaxed);
-        seen.records.fetch_add(shape.records as u64, Ordering::Relaxed);
+        let (records, bytes) = shape.answer();
+        seen.bytes.fetch_add(bytes, Ordering::Relaxed);
+        seen.records.fetch_add(records, Ordering::Relaxed);
     }
 }
 

@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rokini_local::wire::shapes::record::{GetRecordsRequest, GetRecordsResponse, Record};
-use rokini_local::wire::{Codec, SequenceNumber, Timestamp};
+use rokini_local::wire::{AggregateBuilder, Codec, SequenceNumber, Timestamp};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpListener;
@@ -38,12 +38,12 @@ struct Template {
 }
 
 impl Template {
-    fn new(codec: Codec, records: usize, size: usize) -> Result<Self> {
+    fn new(codec: Codec, records: usize, size: usize, packed: usize) -> Result<Self> {
         let now = std::time::UNIX_EPOCH.elapsed()?.as_millis() as i64;
         let record = |number: usize| {
             let sequence: SequenceNumber = format!("{PAGE}{number:040}").parse()?;
-            let record =
-                Record::new(sequence, vec![b'x'; size]).partition_key(format!("key-{:08}", number % 997));
+            let data = if packed > 0 { aggregate(number, size, packed) } else { vec![b'x'; size] };
+            let record = Record::new(sequence, data).partition_key(format!("key-{:08}", number % 997));
             Ok(record.approximate_arrival_timestamp(Timestamp::from_millis(now)))
         };
         let records: Vec<Record> = (0..records).map(record).collect::<Result<_>>()?;
@@ -64,6 +64,16 @@ impl Template {
         body[self.next..self.next + NEXT.len()].copy_from_slice(next.as_bytes());
         body
     }
+}
+
+/// An aggregate of so many user records of this size, with ten for each key.
+fn aggregate(number: usize, size: usize, user_records: usize) -> Vec<u8> {
+    let mut builder = AggregateBuilder::default();
+    for user_record in 0..user_records {
+        let key = format!("key-{:08}", (number * 31 + user_record) % user_records.div_ceil(10));
+        builder.push(&key, None, &vec![b'x'; size]);
+    }
+    builder.build()
 }
 
 fn places<'a>(body: &'a [u8], text: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
@@ -175,8 +185,8 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, canned: Arc<Can
 }
 
 /// Serves until the standard input closes. Prints the two addresses and the certificate, on a line each.
-pub(crate) async fn serve(shards: u32, records: usize, size: usize) -> Result<()> {
-    let template = |codec| Template::new(codec, records, size);
+pub(crate) async fn serve(shards: u32, records: usize, size: usize, packed: usize) -> Result<()> {
+    let template = |codec| Template::new(codec, records, size, packed);
     let canned = Arc::new(Canned { shards, cbor: template(Codec::Cbor)?, json: template(Codec::Json)? });
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;

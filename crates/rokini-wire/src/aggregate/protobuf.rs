@@ -21,21 +21,21 @@ pub(super) enum Value {
 /// Reads fields, one after the other.
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
+    /// Up to the end of the message.
     bytes: &'a [u8],
     at: usize,
-    end: usize,
 }
 
 impl<'a> Fields<'a> {
     /// Those of the message in this range of `bytes`, which lies within it.
     pub(super) fn new(bytes: &'a [u8], message: Range<usize>) -> Self {
-        Self { bytes, at: message.start, end: message.end }
+        Self { bytes: &bytes[..message.end], at: message.start }
     }
 
     /// The next field: its number and value; `None` at the end.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<(u64, Value)>, Fault> {
-        if self.at == self.end {
+        if self.at == self.bytes.len() {
             return Ok(None);
         }
         let begin = self.at;
@@ -47,7 +47,7 @@ impl<'a> Fields<'a> {
                 let at = self.at;
                 let length = self.number()?;
                 match usize::try_from(length) {
-                    Ok(length) if length <= self.end - self.at => {
+                    Ok(length) if length <= self.bytes.len() - self.at => {
                         let start = self.at;
                         self.at += length;
                         Value::Bytes(start..self.at)
@@ -65,7 +65,7 @@ impl<'a> Fields<'a> {
     }
 
     fn pass(&mut self, length: usize) -> Result<Value, Fault> {
-        if length > self.end - self.at {
+        if length > self.bytes.len() - self.at {
             return Err(Fault { what: "cut off", at: self.at });
         }
         self.at += length;
@@ -73,23 +73,34 @@ impl<'a> Fields<'a> {
     }
 
     /// A number of seven bits a byte, the lowest first.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self) -> Result<u64, Fault> {
+        // Nearly all have one byte.
+        match self.bytes.get(self.at) {
+            Some(byte) if *byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u64, Fault> {
         let begin = self.at;
         let mut number = 0;
         for shift in (0..64).step_by(7) {
-            if self.at >= self.end {
+            let Some(byte) = self.bytes.get(self.at) else {
                 return Err(Fault { what: "cut off", at: begin });
-            }
-            let byte = self.bytes[self.at];
+            };
             self.at += 1;
             number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
+            if *byte < 0x80 {
                 // The tenth byte has room for one bit.
-                return if shift == 63 && byte > 1 {
-                    Err(Fault { what: "a number beyond 64 bits", at: begin })
-                } else {
+                let fits = shift < 63 || *byte <= 1;
+                return if fits {
                     Ok(number)
+                } else {
+                    Err(Fault { what: "a number beyond 64 bits", at: begin })
                 };
             }
         }
