@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_kinesis::primitives::Blob;
 use rokini::lease::DynamoStore;
-use rokini::{Consumer, Record};
+use rokini::{ConfigKey, Consumer, Record};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::endpoints::{Endpoints, STREAM};
 use crate::error::Result;
 
-pub(crate) async fn measure(shards: i32, rate: u32, time: Duration) -> Result<Value> {
+pub(crate) async fn measure(shards: i32, rate: u32, time: Duration, retrieval: &str) -> Result<Value> {
     let endpoints = Endpoints::start(shards).await?;
     let (kinesis, dynamo) = (endpoints.kinesis().await?, endpoints.dynamo().await?);
     let begun = Instant::now();
@@ -20,6 +20,7 @@ pub(crate) async fn measure(shards: i32, rate: u32, time: Duration) -> Result<Va
     let consumer = Consumer::builder()
         .group("bench")
         .stream(STREAM)
+        .set(ConfigKey::Retrieval, retrieval)
         .aws(&kinesis)
         .store(DynamoStore::new(&dynamo, "bench").create_table(true))
         .for_each(move |record: Record| {
@@ -63,6 +64,7 @@ pub(crate) async fn measure(shards: i32, rate: u32, time: Duration) -> Result<Va
     let at = |share: f64| taken[((taken.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
     Ok(json!({
         "bench": "latency",
+        "retrieval": retrieval,
         "shards": shards,
         "records": taken.len(),
         "first_record_ms": first as f64 / 1000.0,

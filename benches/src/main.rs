@@ -37,6 +37,9 @@ enum What {
         /// How long to measure, in seconds.
         #[arg(long, default_value_t = 30)]
         seconds: u64,
+        /// How the shards are read: `polling` or `fan_out`.
+        #[arg(long, default_value = "polling")]
+        retrieval: String,
     },
     /// Memory, threads and CPU time of one consumer on idle shards.
     Idle {
@@ -141,8 +144,9 @@ async fn run(what: What) -> Result<()> {
         What::ServeCanned { shards, records, size, packed } => {
             wire::serve(shards, records, size, packed).await?;
         }
-        What::Latency { shards, rate, seconds } => {
-            println!("{}", latency::measure(shards, rate, Duration::from_secs(seconds)).await?);
+        What::Latency { shards, rate, seconds, retrieval } => {
+            let time = Duration::from_secs(seconds);
+            println!("{}", latency::measure(shards, rate, time, &retrieval).await?);
         }
         What::Plan { leases, workers } => println!("{}", plan::measure(leases, workers)?),
         What::Idle { shards, seconds } => {

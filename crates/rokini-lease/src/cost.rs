@@ -7,7 +7,7 @@
 use std::ops::{Add, Mul};
 use std::time::Duration;
 
-use crate::pace::{BLOCK, Pace, SENTINELS, STANDBYS, heartbeat_of};
+use crate::pace::{BLOCK, LOOK, Pace, SENTINELS, STANDBYS, heartbeat_of};
 
 /// A month of 365 / 12 days, in seconds.
 const MONTH: f64 = 365.0 / 12.0 * 86_400.0;
@@ -88,7 +88,12 @@ impl FleetShape {
     #[must_use]
     pub fn cost_at_rest(self) -> CapacityUnits {
         let failover = Duration::from_secs(10);
-        let pace = Pace { heartbeat: heartbeat_of(failover), failover, reconcile: Duration::from_secs(30) };
+        let pace = Pace {
+            heartbeat: heartbeat_of(failover),
+            failover,
+            reconcile: Duration::from_secs(30),
+            look: LOOK,
+        };
         let Self { workers, leases } = self;
         let holders = f64::from(workers.min(leases));
         let without = workers - workers.min(leases);

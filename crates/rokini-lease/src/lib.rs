@@ -41,8 +41,8 @@ pub use position::{InvalidPosition, Position, Progress};
 pub use process::ProcessIdentity;
 pub use retire::retirable;
 pub use row::{
-    CheckpointMetadata, GroupRow, GroupView, LeaseRow, Notification, PendingPosition, PlanId, ROW_FORMAT,
-    Row, RowKey, StreamRow, UnreadableRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, Notification, PendingPosition, PlanId,
+    ROW_FORMAT, Row, RowKey, StreamRow, UnreadableRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 pub use skipped::SkippedRecords;
 #[cfg(feature = "dynamo")]
@@ -58,5 +58,5 @@ pub use types::{
     Epoch, GroupId, HashRange, Incarnation, InvalidKey, InvalidName, LeaseKey, PageToken, ShardId, StreamId,
     WorkerId, WorkerName,
 };
-pub use update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, PENDING_STATE_LIMIT, WorkerUpdate};
+pub use update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, PENDING_STATE_LIMIT, StreamUpdate, WorkerUpdate};
 pub use write::{RowOutcome, RowWrite, WriteOutcome};

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// a second one with its tries.
 const HEARTBEAT_SHARE: (u32, u32) = (2, 5);
 /// The longest time between two looks of a worker that others may ask for something. A clean stop takes one look.
-const LOOK: Duration = Duration::from_millis(1_500);
+pub(crate) const LOOK: Duration = Duration::from_millis(1_500);
 /// The longest time until a newcomer's first heartbeat: namesakes and watchers wait for it.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(1);
 /// A worker in reserve sends a heartbeat every so many failover times.
@@ -43,6 +43,7 @@ pub(crate) struct Pace {
     pub(crate) heartbeat: Duration,
     pub(crate) failover: Duration,
     pub(crate) reconcile: Duration,
+    pub(crate) look: Duration,
 }
 
 /// The heartbeat that goes with a failover time.
@@ -58,7 +59,7 @@ impl Pace {
 
     /// Between two looks.
     pub(crate) fn look(self) -> Duration {
-        LOOK.min(self.heartbeat)
+        self.look.min(self.heartbeat)
     }
 
     /// Until a newcomer's first heartbeat.
@@ -120,7 +121,12 @@ mod tests {
 
     fn pace(heartbeat: u64, failover: u64) -> Pace {
         let seconds = Duration::from_secs;
-        Pace { heartbeat: seconds(heartbeat), failover: seconds(failover), reconcile: seconds(30) }
+        Pace {
+            heartbeat: seconds(heartbeat),
+            failover: seconds(failover),
+            reconcile: seconds(30),
+            look: LOOK,
+        }
     }
 
     #[test]

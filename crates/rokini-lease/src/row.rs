@@ -12,7 +12,7 @@ mod group;
 mod lease;
 mod worker;
 
-pub use group::{GroupRow, StreamRow};
+pub use group::{FanOutConsumer, GroupRow, StreamRow};
 pub use lease::{CheckpointMetadata, LeaseRow, PendingPosition};
 pub use worker::{Notification, PlanId, ROW_FORMAT, WorkerLoad, WorkerReport, WorkerRow, WorkerState};
 

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, WorkerLoad, WorkerReport,
-    WorkerRow, WorkerState,
+    CheckpointMetadata, FanOutConsumer, GroupRow, LeaseRow, Notification, PendingPosition, StreamRow,
+    WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, ShardId, StreamId, WorkerId};
 
@@ -265,6 +265,41 @@ impl GroupUpdate {
     #[must_use]
     pub fn took_effect(&self, row: &GroupRow) -> bool {
         self.apply(row) == *row
+    }
+}
+
+/// A conditional write on the row of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StreamUpdate {
+    /// Note under which name the group is registered for enhanced fan-out. Refused where the row says something else than
+    /// what was seen.
+    Consumer {
+        /// What the row said.
+        seen: Option<FanOutConsumer>,
+        /// What it is to say.
+        to: FanOutConsumer,
+    },
+}
+
+impl StreamUpdate {
+    /// The row after this update, or `None` when its condition does not hold.
+    #[must_use]
+    pub fn apply(&self, row: &StreamRow) -> Option<StreamRow> {
+        match self {
+            Self::Consumer { seen, to } if row.consumer == *seen => {
+                Some(StreamRow { consumer: Some(to.clone()), ..row.clone() })
+            }
+            Self::Consumer { .. } => None,
+        }
+    }
+
+    /// Whether this row shows that the update took effect although its reply was lost.
+    #[must_use]
+    pub fn took_effect(&self, row: &StreamRow) -> bool {
+        match self {
+            Self::Consumer { to, .. } => row.consumer.as_ref() == Some(to),
+        }
     }
 }
 

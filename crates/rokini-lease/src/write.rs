@@ -1,8 +1,8 @@
 //! What a store is asked to write, as values with their meaning as pure functions.
 
 use crate::row::{GroupRow, Row, RowKey, WorkerRow};
-use crate::types::{Epoch, LeaseKey, WorkerId};
-use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
+use crate::types::{Epoch, LeaseKey, StreamId, WorkerId};
+use crate::update::{GroupUpdate, LeaseUpdate, StreamUpdate, WorkerUpdate};
 
 /// One atomic change of one row, with its condition.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub enum RowWrite {
     UpdateGroup(GroupUpdate),
     /// Change this lease under the update's condition. Refused where there is none.
     UpdateLease(LeaseKey, LeaseUpdate),
+    /// Change the row of this stream under the update's condition. Refused where there is none.
+    UpdateStream(StreamId, StreamUpdate),
     /// Change this worker's row under the update's condition. Refused where there is none.
     UpdateWorker(WorkerId, WorkerUpdate),
     /// Remove this row whatever it says, if it exists. Never refused.
@@ -55,6 +57,7 @@ impl RowWrite {
             Self::Insert(row) => row.key(),
             Self::UpdateGroup(_) => RowKey::Group,
             Self::UpdateLease(key, _) | Self::DeleteLease(key, _) => RowKey::Lease(key.clone()),
+            Self::UpdateStream(id, _) => RowKey::Stream(id.clone()),
             Self::UpdateWorker(id, _) => RowKey::Worker(id.clone()),
             Self::Delete(key) => key.clone(),
         }
@@ -69,6 +72,7 @@ impl RowWrite {
             (Self::UpdateGroup(update), Some(Row::Group(row))) => Some(update.apply(row).into()),
             (Self::UpdateGroup(update), None) => Some(update.apply(&GroupRow::default()).into()),
             (Self::UpdateLease(_, update), Some(Row::Lease(row))) => update.apply(row).map(Row::from),
+            (Self::UpdateStream(_, update), Some(Row::Stream(row))) => update.apply(row).map(Row::from),
             (Self::UpdateWorker(_, update), Some(Row::Worker(row))) => update.apply(row).map(Row::from),
             (Self::Delete(_), _) | (Self::DeleteLease(..), None) => return RowOutcome::Deleted,
             (Self::DeleteLease(_, seen), Some(Row::Lease(row))) if row.epoch == *seen => {
@@ -91,6 +95,7 @@ impl RowWrite {
             (Self::Insert(new), Some(row)) => new == row,
             (Self::UpdateGroup(update), Some(Row::Group(row))) => update.took_effect(row),
             (Self::UpdateLease(_, update), Some(Row::Lease(row))) => update.took_effect(row),
+            (Self::UpdateStream(_, update), Some(Row::Stream(row))) => update.took_effect(row),
             (Self::UpdateWorker(_, update), Some(Row::Worker(row))) => update.took_effect(row),
             (Self::Delete(_) | Self::DeleteLease(..), None) => true,
             _ => false,

@@ -125,7 +125,8 @@ impl Service {
     }
 
     /// Tells of changes of the model and jumps of the clock from now on.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
     }
 

@@ -17,6 +17,15 @@ pub struct ServiceError {
     pub message: String,
 }
 
+/// The payload of an exception in an event stream, whose code stands in a header.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ExceptionBody {
+    /// The exception in words, for people.
+    #[serde(default, alias = "Message")]
+    pub message: String,
+}
+
 impl ServiceError {
     /// An error of this code and text.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {

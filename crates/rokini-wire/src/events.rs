@@ -14,6 +14,8 @@ pub const MESSAGE_TYPE: &str = ":message-type";
 pub const EVENT_TYPE: &str = ":event-type";
 /// Header: which exception.
 pub const EXCEPTION_TYPE: &str = ":exception-type";
+/// Header: the code of an error that is no modelled exception.
+pub const ERROR_CODE: &str = ":error-code";
 /// Header: encoding of the payload.
 pub const PAYLOAD_TYPE: &str = ":content-type";
 /// The event that stands first in every stream.

@@ -28,7 +28,7 @@ pub use enums::{
     QueueStartingPositionType, QueueStatus, RecordDistributionStrategy, ScalingType, ShardFilterType,
     ShardIteratorType, StreamMode, StreamStatus, TargetType,
 };
-pub use error::{DecodeError, ServiceError};
+pub use error::{DecodeError, ExceptionBody, ServiceError};
 pub use md5::{Md5Digest, md5, md5_each, partition_key_hash};
 pub use operation::{AnyRequest, AnyResponse, OPERATIONS, Operation, TARGET_PREFIX};
 pub use timestamp::Timestamp;

@@ -5,5 +5,6 @@ pub(crate) mod duty;
 mod graph;
 pub(crate) mod leases;
 mod record_search;
+pub(crate) mod registration;
 pub(crate) mod streams;
 pub(crate) mod syncer;

@@ -10,9 +10,10 @@ pub(crate) mod table;
 mod text;
 
 pub use choices::{
-    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Wire,
+    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Retrieval, Wire,
 };
 pub use consumer_config::{ConfigOrigin, ConsumerConfig};
+pub(crate) use form::is_consumer_name;
 pub use key::ConfigKey;
 pub use settings::Settings;
 

@@ -49,7 +49,7 @@ pub use types::record::{Record, RecordBuffer};
 // Settings.
 pub use config::{
     Balance, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig, KplHashRange,
-    Monitoring, OnDataLoss, Settings, Wire,
+    Monitoring, OnDataLoss, Retrieval, Settings, Wire,
 };
 pub use types::dead_letter_target::DeadLetterTarget;
 pub use types::duration::parse_duration;
@@ -91,8 +91,8 @@ pub use source::deaggregate::{Deaggregator, DroppedAggregates, MalformedAggregat
 pub use source::kinesis::KinesisSource;
 pub use source::selection::select_shards;
 pub use source::stream_source::{
-    ReadResponse, ShardDescription, ShardEnd, ShardReader, ShardSelection, SourceNotice, StreamDescription,
-    StreamSource,
+    ConsumerState, FanOut, ReadResponse, RegisteredConsumer, ShardDescription, ShardEnd, ShardReader,
+    ShardSelection, SourceNotice, StreamDescription, StreamSource,
 };
 
 // Putting records.

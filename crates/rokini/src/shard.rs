@@ -14,4 +14,5 @@ pub(crate) mod resources;
 pub(crate) mod status;
 pub(crate) mod task;
 mod watchdog;
+mod way;
 pub(crate) mod worker_state;

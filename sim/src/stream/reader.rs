@@ -161,8 +161,7 @@ impl ShardReader for Reader {
             records,
             millis_behind_latest: answer.millis_behind_latest.unwrap_or_default() as u64,
             end: end.map(|children| ShardEnd { children }),
-            took: None,
-            notice: None,
+            ..ReadResponse::default()
         })
     }
 }

@@ -1,6 +1,9 @@
 //! `rokini group delete`.
 
-use super::group_handle::GroupArgs;
+use rokini::{KinesisSource, Settings, StreamSource};
+
+use super::group_handle::{GroupArgs, GroupHandle};
+use crate::aws::Service;
 use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::{CliError, Status};
@@ -8,6 +11,7 @@ use crate::text::count;
 
 /// Delete everything a group has in the table: positions, start positions, workers
 ///
+/// Where the group registered with its streams for fan-out, that is taken back first; registrations that it found are left.
 /// The records stay in the streams: a group of the same name starts anew, at its start position. Refuses while a worker
 /// is alive, which takes up to the failover time to find out.
 #[derive(Debug, clap::Args)]
@@ -21,6 +25,9 @@ pub(crate) struct Args {
     /// Also while workers are alive: they lose their leases, and start anew when they join again
     #[arg(long)]
     force: bool,
+    /// Leave the group registered for fan-out, which AWS bills on
+    #[arg(long)]
+    keep_consumers: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -40,8 +47,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let next = format!("`rokini group delete {group}{force} --yes` does it without asking");
     confirm(context, args.yes, &action, &next).await?;
     context.ui.progress("watching whether workers are alive ...");
-    let deleted = handle.operator().delete_group(args.force).await;
+    let operator = handle.operator();
+    let dead = if args.force { Ok(()) } else { operator.wait_for_no_heartbeats().await };
     context.ui.progress_done();
+    dead.map_err(|error| handle.refusal(error))?;
+    // Before the rows, which say that they are the group's own.
+    let consumers = if args.keep_consumers { Vec::new() } else { deregister(&handle).await? };
+    let deleted = operator.delete_group(true).await;
     let report = deleted.map_err(|error| handle.refusal(error))?;
     for row in &report.left {
         context.ui.warn(format_args!("not deleted: {row}"));
@@ -49,10 +61,36 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let left: Vec<_> = report.left.iter().map(|row| row.row.clone()).collect();
     let (leases, streams, workers) = (report.leases, report.streams, report.workers);
     let shown = serde_json::json!({
-        "group": group.to_string(), "workers": workers, "leases": leases, "streams": streams, "left": left,
+        "group": group.to_string(), "workers": workers, "leases": leases, "streams": streams,
+        "consumers": consumers, "left": left,
     });
     let (leases, streams, workers) =
         (count(leases, "lease"), count(streams, "stream"), count(workers, "worker"));
-    context.show(&shown, || format!("deleted group {group}: {leases}, {streams}, {workers}\n")).await?;
+    let deregistered: String =
+        consumers.iter().map(|consumer| format!("deregistered consumer {consumer}\n")).collect();
+    let text = || format!("{deregistered}deleted group {group}: {leases}, {streams}, {workers}\n");
+    context.show(&shown, text).await?;
     Ok(if report.left.is_empty() { Status::DONE } else { Status::FAILED })
+}
+
+/// Takes back what the group registered for fan-out. The consumers, as `<stream>/<name>`.
+async fn deregister(handle: &GroupHandle) -> Result<Vec<String>, CliError> {
+    let mut gone = Vec::new();
+    for row in &handle.view.streams {
+        let Some(consumer) = row.consumer.as_ref().filter(|consumer| consumer.owned) else { continue };
+        let explain = |error| {
+            handle.table.aws.explain(error, Service::Kinesis).next(format!(
+                "the group is as it was; `--keep-consumers` deletes it and leaves consumer `{}` of stream `{}` registered",
+                consumer.name, row.name
+            ))
+        };
+        let reference = handle.reference(row).map_err(explain)?;
+        let source = KinesisSource::new(&handle.table.aws.config, reference, &Settings::default(), 0)
+            .map_err(explain)?;
+        let Some(fan_out) = source.fan_out() else { continue };
+        if fan_out.deregister_consumer(&consumer.name).await.map_err(explain)? {
+            gone.push(format!("{}/{}", row.name, consumer.name));
+        }
+    }
+    Ok(gone)
 }

@@ -115,7 +115,12 @@ mod tests {
             let mut row = LeaseRow::new(key, Position::TrimHorizon);
             row.paused = true;
             view.leases.push(row);
-            view.streams.push(StreamRow { id, name: "any".to_owned(), start: Position::TrimHorizon });
+            view.streams.push(StreamRow {
+                id,
+                name: "any".to_owned(),
+                start: Position::TrimHorizon,
+                consumer: None,
+            });
         }
         let warnings = still_paused(&group, &view, &Scope::Group);
         let command =

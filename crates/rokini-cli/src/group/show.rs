@@ -73,6 +73,10 @@ struct Stream {
     id: String,
     name: String,
     start: String,
+    /// Under which name the group is registered for fan-out.
+    consumer: Option<String>,
+    /// Whether it is the group that registered it.
+    consumer_owned: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,11 +105,26 @@ struct Lease {
     #[serde(skip)]
     checkpointed_millis: Option<u64>,
     state: ShardState,
+    /// How it was read when its position was stored: `polling` or `fan_out`.
+    retrieval: Option<Retrieval>,
     why: Option<String>,
     next: Option<String>,
     lag_millis: Option<u64>,
     paused: bool,
     pending: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Retrieval {
+    Polling,
+    FanOut,
+}
+
+impl Retrieval {
+    fn of(fan_out: bool) -> Self {
+        if fan_out { Self::FanOut } else { Self::Polling }
+    }
 }
 
 impl Worker {
@@ -138,6 +157,7 @@ impl Lease {
             checkpointed_at: row.checkpointed_at.map(format_time),
             checkpointed_millis: row.checkpointed_at,
             state: diagnosis.state,
+            retrieval: row.metadata.fan_out.map(Retrieval::of),
             why: diagnosis.why,
             next: diagnosis.next,
             lag_millis: lag.and_then(ShardLag::millis),
@@ -161,6 +181,8 @@ impl Group {
             id: row.id.to_string(),
             name: row.name.clone(),
             start: row.start.to_string(),
+            consumer: row.consumer.as_ref().map(|consumer| consumer.name.clone()),
+            consumer_owned: row.consumer.as_ref().map(|consumer| consumer.owned),
         });
         let liveness =
             |row: &WorkerRow| observations.workers.get(&row.id).copied().unwrap_or(Liveness::Leaving);
@@ -196,6 +218,9 @@ impl Group {
         }
         for stream in &self.streams {
             text += &format!("\nstream {} (started at {})\n", stream.id, stream.start);
+            if let Some(consumer) = &stream.consumer {
+                text += &format!("registered for fan-out as {consumer}\n");
+            }
             let mut leases =
                 TextTable::new(["SHARD", "OWNER", "EPOCH", "POSITION", "STORED", "LAG", "STATE", "WHY"]);
             for lease in self.leases.iter().filter(|lease| lease.stream == stream.id) {
@@ -207,7 +232,10 @@ impl Group {
                     shortened(&lease.position),
                     stored.unwrap_or_else(|| "-".to_owned()),
                     lease.lag_millis.map_or_else(|| "?".to_owned(), span),
-                    lease.state.name().to_owned(),
+                    match lease.retrieval {
+                        Some(Retrieval::FanOut) => format!("{}, pushed", lease.state.name()),
+                        _ => lease.state.name().to_owned(),
+                    },
                     lease.why.clone().unwrap_or_default(),
                 ]);
             }

@@ -460,3 +460,33 @@ async fn orders_that_make_no_sense_are_refused_with_the_next_step() {
         local.run(&[&["group"], arguments].concat()).await.refused(2, said);
     }
 }
+
+#[tokio::test]
+async fn t4_a_group_with_fan_out_says_so_and_takes_its_registration_back_when_it_is_deleted() {
+    let local = Local::start(2).await;
+    let options = ["--set", "retrieval=fan_out", "--checkpoint-interval", "0s"];
+    for (group, consumer) in [("g", "g"), ("h", "theirs")] {
+        let named = format!("fan_out_consumer={consumer}");
+        let mut member = local.consume("orders", group, "w", &[&options[..], &["--set", &named]].concat());
+        local.put_evenly("orders", (0..10).map(|n| n.to_string())).await;
+        member.until("the records", |member| member.lines().len() >= 10).await;
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+        let shown = json(&local, &["group", "show", group, "--quick"]).await;
+        let stream = &shown["streams"][0];
+        assert_eq!((&stream["consumer"], &stream["consumer_owned"]), (&consumer.into(), &true.into()));
+        for lease in shown["leases"].as_array().unwrap() {
+            assert_eq!(lease["retrieval"], "fan_out", "{lease}");
+        }
+    }
+    let deleted = json(&local, &["group", "delete", "g", "--yes"]).await;
+    assert_eq!(deleted["consumers"], serde_json::json!(["orders/g"]));
+    // It is not there any more: another group of that name makes it anew.
+    let kept = json(&local, &["group", "delete", "h", "--yes", "--keep-consumers"]).await;
+    assert_eq!(kept["consumers"], serde_json::json!([]));
+    let mut found =
+        local.consume("orders", "i", "w", &[&options[..], &["--set", "fan_out_consumer=theirs"]].concat());
+    found.until("the records", |member| member.lines().len() >= 20).await;
+    assert_eq!(found.stop().await, Some(0));
+    let deleted = json(&local, &["group", "delete", "i", "--yes"]).await;
+    assert_eq!(deleted["consumers"], serde_json::json!([]), "it was there before");
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::pace::{Pace, heartbeat_of};
+use crate::pace::{LOOK, Pace, heartbeat_of};
 use crate::plan::{AssignmentPolicy, PLAN_VERSION};
 use crate::process::ProcessIdentity;
 use crate::row::{PlanId, ROW_FORMAT, WorkerReport};
@@ -23,6 +23,9 @@ pub struct MemberConfig {
     /// Least time between two full listings by one worker of a quiet fleet, which mend whatever was left undone. Default
     /// 30 s. Longer in a fleet of more than 15 workers: one of them lists about every 2 s.
     pub reconcile: Duration,
+    /// The longest time between two looks, which are what a hand-over waits for: half a read unit each. Default 1.5 s, and
+    /// never more than `heartbeat`.
+    pub look: Duration,
     /// How leases are spread. Default: evenly. While the workers of a group differ in it, all of
     /// them spread evenly.
     pub policy: AssignmentPolicy,
@@ -45,6 +48,7 @@ impl Default for MemberConfig {
             heartbeat: heartbeat_of(Duration::from_secs(10)),
             failover: Duration::from_secs(10),
             reconcile: Duration::from_secs(30),
+            look: LOOK,
             policy: AssignmentPolicy::default(),
             max_leases: None,
             streams: None,
@@ -65,7 +69,12 @@ impl MemberConfig {
 
     /// How often it does what.
     pub(super) fn pace(&self) -> Pace {
-        Pace { heartbeat: self.heartbeat, failover: self.failover, reconcile: self.reconcile }
+        Pace {
+            heartbeat: self.heartbeat,
+            failover: self.failover,
+            reconcile: self.reconcile,
+            look: self.look,
+        }
     }
 
     /// What the worker says of these settings on its row.

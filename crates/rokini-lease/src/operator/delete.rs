@@ -76,8 +76,12 @@ impl Operator {
         Ok(())
     }
 
-    /// Returns once no worker that is not fenced has sent a heartbeat for its failover time; fails as soon as one does.
-    async fn wait_for_no_heartbeats(&self) -> Result<(), OperatorError> {
+    /// Returns once no worker that is not fenced has sent a heartbeat for its failover time; fails as soon as one does. For
+    /// what has to be done before [`Operator::delete_group`], which does the same without `force`.
+    ///
+    /// # Errors
+    /// [`OperatorError::Alive`]; [`OperatorError::Store`].
+    pub async fn wait_for_no_heartbeats(&self) -> Result<(), OperatorError> {
         let mut watch = FleetWatch::new(self.failover);
         let mut first: BTreeMap<WorkerId, u64> = BTreeMap::new();
         // Listings that are too far apart prove nothing.

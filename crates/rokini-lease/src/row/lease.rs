@@ -22,6 +22,8 @@ pub struct CheckpointMetadata {
     pub bytes_per_second: Option<u64>,
     /// Records that were passed over by a failure policy.
     pub skipped: Option<SkippedRecords>,
+    /// Whether the shard's records were pushed by enhanced fan-out.
+    pub fan_out: Option<bool>,
 }
 
 impl CheckpointMetadata {
@@ -33,6 +35,7 @@ impl CheckpointMetadata {
             caught_up_millis: self.caught_up_millis.or(earlier.caught_up_millis),
             bytes_per_second: self.bytes_per_second.or(earlier.bytes_per_second),
             skipped: self.skipped.or(earlier.skipped),
+            fan_out: self.fan_out.or(earlier.fan_out),
         }
     }
 }

@@ -239,6 +239,9 @@ impl LeaseStore for DynamoStore {
                 let part = self.partition(group, &key).await?;
                 self.calls.update(&part, write, expression::lease(update)).await
             }
+            RowWrite::UpdateStream(_, update) => {
+                self.calls.update(&group.into(), write, expression::stream(update)).await
+            }
             RowWrite::UpdateWorker(_, update) => {
                 let part = self.partition(group, &key).await?;
                 self.calls.update(&part, write, expression::worker(update)).await

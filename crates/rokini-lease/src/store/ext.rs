@@ -4,7 +4,7 @@ use super::contract::LeaseStore;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::row::{GroupRow, LeaseRow, Row, RowKey, StreamRow, WorkerRow};
 use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
-use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
+use crate::update::{GroupUpdate, LeaseUpdate, StreamUpdate, WorkerUpdate};
 use crate::write::{RowOutcome, RowWrite, WriteOutcome};
 
 /// The calls of a store by the kind of row. Every [`LeaseStore`] has them; they are not to be implemented.
@@ -103,6 +103,16 @@ pub trait LeaseStoreExt: LeaseStore {
         update: &LeaseUpdate,
     ) -> impl Future<Output = Result<WriteOutcome<LeaseRow>, StoreError>> + Send {
         write_as(self, group, RowWrite::UpdateLease(key.clone(), update.clone()))
+    }
+
+    /// Changes the row of a stream under the update's condition.
+    fn update_stream(
+        &self,
+        group: &GroupId,
+        id: &StreamId,
+        update: &StreamUpdate,
+    ) -> impl Future<Output = Result<WriteOutcome<StreamRow>, StoreError>> + Send {
+        write_as(self, group, RowWrite::UpdateStream(id.clone(), update.clone()))
     }
 
     /// Changes the group's own row, and makes it where there is none. Returns it as it is then.

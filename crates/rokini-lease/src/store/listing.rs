@@ -105,8 +105,12 @@ mod tests {
 
     fn view() -> GroupView {
         let lease = |n| LeaseRow::new(format!("s#{n}").parse().unwrap(), Position::TrimHorizon);
-        let stream =
-            StreamRow { id: "s".parse().unwrap(), name: "s".to_owned(), start: Position::TrimHorizon };
+        let stream = StreamRow {
+            id: "s".parse().unwrap(),
+            name: "s".to_owned(),
+            start: Position::TrimHorizon,
+            consumer: None,
+        };
         GroupView {
             workers: (0..3).map(worker).collect(),
             leases: (0..4).map(lease).collect(),

@@ -43,13 +43,15 @@ pub enum StoreOperation {
     Pause,
     /// [`RowWrite::UpdateGroup`]
     UpdateGroup,
+    /// [`RowWrite::UpdateStream`]
+    UpdateStream,
     /// Removal of a row.
     Delete,
 }
 
 impl StoreOperation {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Init,
         Self::ListWorkers,
         Self::ListAll,
@@ -68,6 +70,7 @@ impl StoreOperation {
         Self::Seek,
         Self::Pause,
         Self::UpdateGroup,
+        Self::UpdateStream,
         Self::Delete,
     ];
 
@@ -119,6 +122,7 @@ impl From<&RowWrite> for StoreOperation {
             RowWrite::Insert(_) => Self::Insert,
             RowWrite::UpdateGroup(_) => Self::UpdateGroup,
             RowWrite::UpdateLease(_, update) => update.into(),
+            RowWrite::UpdateStream(..) => Self::UpdateStream,
             RowWrite::UpdateWorker(_, update) => update.into(),
             RowWrite::Delete(_) | RowWrite::DeleteLease(..) => Self::Delete,
         }

@@ -125,6 +125,7 @@ mod tests {
         heartbeat: Duration::from_secs(4),
         failover: Duration::from_secs(10),
         reconcile: Duration::from_secs(30),
+        look: crate::pace::LOOK,
     };
 
     fn fleet(count: u64) -> Vec<WorkerRow> {

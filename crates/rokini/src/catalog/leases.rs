@@ -11,6 +11,7 @@ use rokini_lease::{
 };
 
 use super::graph::{self, Known};
+use super::registration::Registration;
 use super::streams::{OpenStream, is_older, is_same};
 use super::{coverage, record_search};
 use crate::events::emitter::Events;
@@ -33,6 +34,8 @@ pub(crate) struct Catalog {
     pub(crate) events: Events,
     /// Where the group starts in a stream of which it has no position.
     pub(crate) start: StartPosition,
+    /// How the group registers for fan-out.
+    pub(crate) registration: Registration,
     /// Whether children start without waiting for their parents.
     pub(crate) ignore_order: bool,
 }
@@ -98,7 +101,8 @@ impl Catalog {
                         true => Position::TrimHorizon,
                         false => self.resolve(source, &stream).await?,
                     };
-                    self.store_start(StreamRow { id: stream.id, name: stream.name, start }).await?
+                    self.store_start(StreamRow { id: stream.id, name: stream.name, start, consumer: None })
+                        .await?
                 }
             }
         };

@@ -29,6 +29,8 @@ pub(crate) struct OpenStream {
     answers: Mutex<Answers>,
     /// Which shards it has, as it said last: what one shard asks, the others need not ask.
     listed: tokio::sync::Mutex<Option<Listed>>,
+    /// The ARN of the group's consumer, once it is known to be registered.
+    consumer: tokio::sync::Mutex<Option<Arc<str>>>,
     /// Shards that were found ended and open at once.
     ended_but_open: Mutex<BTreeSet<ShardId>>,
 }
@@ -76,6 +78,7 @@ impl OpenStream {
             doubt: Notify::new(),
             answers: Mutex::default(),
             listed: tokio::sync::Mutex::default(),
+            consumer: tokio::sync::Mutex::default(),
             ended_but_open: Mutex::default(),
         };
         stream.set_retention(retention);
@@ -159,6 +162,17 @@ impl OpenStream {
         let both = before.intersection(&now).cloned().collect();
         *before = now;
         both
+    }
+
+    /// What is known of the group's consumer; whoever finds out more does so alone.
+    pub(super) async fn consumer(&self) -> tokio::sync::MutexGuard<'_, Option<Arc<str>>> {
+        self.consumer.lock().await
+    }
+
+    /// The consumer of this ARN is not registered any more.
+    pub(crate) async fn forget_consumer(&self, arn: &str) {
+        let mut known = self.consumer.lock().await;
+        known.take_if(|known| **known == *arn);
     }
 
     /// Whether it was deleted and made again: nothing more of this one can be read.

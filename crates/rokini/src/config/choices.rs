@@ -41,6 +41,20 @@ named! {
 }
 
 named! {
+    /// How shards are read.
+    #[derive(Default)]
+    pub enum Retrieval {
+        /// By GetRecords.
+        #[default]
+        Polling = "polling",
+        /// By SubscribeToShard, for a registered consumer.
+        FanOut = "fan_out",
+        /// By whichever of the two a shard needs.
+        Auto = "auto",
+    }
+}
+
+named! {
     /// How shards are spread over workers.
     #[derive(Default)]
     pub enum Balance {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rokini_lease::BillingMode;
 
 use crate::config::choices::{
-    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Wire,
+    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Retrieval, Wire,
 };
 use crate::config::form::each_once;
 use crate::config::key::ConfigKey;
@@ -199,6 +199,13 @@ impl ConsumerConfig {
             ));
         }
         self.check_effects()?;
+        if self.retrieval == Retrieval::Auto && !self.allow_fan_out {
+            return wrong(format!(
+                "{} never uses fan-out with {}: set `allow_fan_out = true` (AWS bills fan-out), or remove `retrieval`",
+                self.line(ConfigKey::Retrieval),
+                self.line(ConfigKey::AllowFanOut)
+            ));
+        }
         if self.on_failure != OnFailure::Retry
             && self.max_attempts.is_none()
             && self.max_failure_age.is_none()
@@ -234,6 +241,8 @@ impl ConsumerConfig {
         ];
         let otlp = [Key::OtlpEndpoint, Key::OtlpHeaders, Key::OtlpInterval];
         let units = [Key::ReadCapacityUnits, Key::WriteCapacityUnits];
+        let registration = [Key::FanOutConsumer, Key::FanOutTags];
+        let (fan_out, auto) = (self.retrieval != Retrieval::Polling, self.retrieval == Retrieval::Auto);
         let limits = [Key::MaxAttempts, Key::MaxFailureAge, Key::Bisect];
         let has = |service| self.monitoring.contains(&service);
         let is_provisioned = self.billing_mode != BillingMode::PayPerRequest;
@@ -250,6 +259,8 @@ impl ConsumerConfig {
             (&units, is_provisioned, Key::BillingMode, "set `billing_mode = provisioned`"),
             (&limits, gives_up, Key::OnFailure, give_up),
             (&[Key::KplHashRange], self.deaggregate, Key::Deaggregate, "set `deaggregate = true`"),
+            (&registration, fan_out, Key::Retrieval, "set `retrieval` to `fan_out` or `auto`,"),
+            (&[Key::AllowFanOut], auto, Key::Retrieval, "set `retrieval = auto`"),
             (&[Key::BillingMode], self.create_table, Key::CreateTable, "set `create_table = true`"),
         ];
         for (keys, acts, beside, how) in rules {

@@ -258,6 +258,43 @@ pub(super) fn billing_mode() -> Form<BillingMode> {
     )
 }
 
+/// What Kinesis allows as the name of a consumer.
+pub(super) fn consumer_name() -> Form<String, String> {
+    checked_text(CONSUMER_NAME, |text| is_consumer_name(text).then(|| text.to_owned()))
+}
+
+/// What Kinesis allows as the name of a consumer, for people.
+pub(crate) const CONSUMER_NAME: &str = "a consumer name: 1 to 128 letters, digits, `_`, `.`, `-`";
+
+/// Whether Kinesis allows it as the name of a consumer.
+pub(crate) fn is_consumer_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// Tags of a resource of AWS, as `key=value` with commas between them: at most 50, keys of at most 128 characters and values of
+/// at most 256.
+pub(super) fn tags() -> Form<Vec<(String, String)>> {
+    let is_good = |(key, value): &(String, String)| {
+        let (key, value) = (key.chars().collect::<Vec<_>>(), value.chars().collect::<Vec<_>>());
+        let parts = [',', '='];
+        (1..=128).contains(&key.len())
+            && value.len() <= 256
+            && !key.iter().any(|c| parts.contains(c))
+            && !value.contains(&',')
+    };
+    let tag = |part: &str| {
+        let (key, value) = part.split_once('=')?;
+        Some((key.trim().to_owned(), value.trim().to_owned()))
+    };
+    form(
+        format!("`{NONE}`, or at most 50 tags as `key=value` with commas between them"),
+        move |text| if text == NONE { Some(Vec::new()) } else { text.split(',').map(tag).collect() },
+        |value| joined(value.iter().map(|(key, value)| format!("{key}={value}"))),
+        move |value| value.len() <= 50 && value.iter().all(is_good),
+    )
+}
+
 /// Headers of HTTP requests, as `name=value` with commas between them.
 pub(super) fn headers() -> Form<Vec<(String, String)>> {
     let is_good = |(name, value): &(String, String)| {

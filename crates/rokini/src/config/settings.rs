@@ -9,12 +9,12 @@ use std::time::Duration;
 use rokini_lease::{BillingMode, GroupId, WorkerName};
 
 use crate::config::choices::{
-    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Wire,
+    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Retrieval, Wire,
 };
 use crate::config::form::{
     DEFAULT_UNITS, Form, NONE, UNLIMITED, any_duration, billing_mode, choice, choices, cloudwatch_namespace,
-    cloudwatch_resolution, collector_url, count, count_up_to, duration_from, duration_within, headers, name,
-    optional, own_text, streams, table_name, truth_value, word_or,
+    cloudwatch_resolution, collector_url, consumer_name, count, count_up_to, duration_from, duration_within,
+    headers, name, optional, own_text, streams, table_name, tags, truth_value, word_or,
 };
 use crate::config::key::ConfigKey;
 use crate::config::secret;

@@ -88,6 +88,24 @@ macro_rules! settings_table {
             /// `deliver`. Of no effect on a stream that places records by itself (`AUTO`): their keys say nothing there. Only
             /// with `deaggregate`.
             KplHashRange = "kpl_hash_range": kpl_hash_range: KplHashRange = KplHashRange::Deliver, choice(), set(KplHashRange);
+            /// How shards are read: `polling` (GetRecords: nothing to pay by the hour, 5 reads and 2 MB a second of a shard for
+            /// all groups together), `fan_out` (SubscribeToShard: 2 MB a second for this group alone, records within
+            /// milliseconds; AWS bills each shard by the hour and each GB) or `auto` (polling, and fan-out for shards whose lag
+            /// or whose other readers demand it; needs `allow_fan_out`). Default `polling`. Until a subscription can be had, a
+            /// shard is polled. The same for all workers of a group.
+            Retrieval = "retrieval": retrieval: Retrieval = Retrieval::Polling, choice(), set(Retrieval);
+            /// Whether `retrieval = auto` may use fan-out, which AWS bills: `true` or `false`. Default `false`. Only with
+            /// `retrieval = auto`, which needs it.
+            AllowFanOut = "allow_fan_out": allow_fan_out: bool = false, truth_value(), set(bool);
+            /// The name under which the group is registered with the stream for fan-out: 1 to 128 letters, digits, `_`, `.`,
+            /// `-`. Default: the group. A registration that exists is used and never taken back; one that the group makes
+            /// goes with `rokini group delete`. No two groups may have the same. Only with `retrieval = fan_out` or `auto`.
+            FanOutConsumer = "fan_out_consumer": fan_out_consumer: Option<String> = None,
+                optional(consumer_name()), set(impl Into<String>);
+            /// Tags of a registration that the group makes, as `key=value` with commas between them, or `none`. Default `none`.
+            /// With tags the credentials need `kinesis:TagResource` too. Only with `retrieval = fan_out` or `auto`.
+            FanOutTags = "fan_out_tags": fan_out_tags: Vec<(String, String)> = Vec::new(),
+                tags(), set(impl Into<Vec<(String, String)>>);
             /// Shards this worker takes at most, 1 or more, or `unlimited`. Default `unlimited`.
             MaxLeases = "max_leases": max_leases: Option<NonZeroU32> = None, word_or(UNLIMITED, count()), set(impl Into<Option<u32>>);
             /// How shards are spread over the workers that read their stream: `even`, by their number, or `throughput`, by the

@@ -31,6 +31,10 @@ fn sample(key: ConfigKey) -> &'static str {
         ConfigKey::Wire => "json",
         ConfigKey::Deaggregate => "false",
         ConfigKey::KplHashRange => "drop",
+        ConfigKey::Retrieval => "fan_out",
+        ConfigKey::AllowFanOut => "true",
+        ConfigKey::FanOutConsumer => "billing-eu",
+        ConfigKey::FanOutTags => "team=orders,stage=a b",
         ConfigKey::MaxLeases => "2",
         ConfigKey::Balance => "throughput",
         ConfigKey::ShutdownDeadline => "1m",
@@ -99,6 +103,13 @@ fn with_sample(key: ConfigKey) -> Settings {
         ConfigKey::Wire => settings.wire = Wire::Json,
         ConfigKey::Deaggregate => settings.deaggregate = false,
         ConfigKey::KplHashRange => settings.kpl_hash_range = KplHashRange::Drop,
+        ConfigKey::Retrieval => settings.retrieval = Retrieval::FanOut,
+        ConfigKey::AllowFanOut => settings.allow_fan_out = true,
+        ConfigKey::FanOutConsumer => settings.fan_out_consumer = Some("billing-eu".to_owned()),
+        ConfigKey::FanOutTags => {
+            settings.fan_out_tags =
+                [("team", "orders"), ("stage", "a b")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        }
         ConfigKey::MaxLeases => settings.max_leases = NonZeroU32::new(2),
         ConfigKey::Balance => settings.balance = Balance::Throughput,
         ConfigKey::ShutdownDeadline => settings.shutdown_deadline = Duration::from_secs(60),

@@ -12,6 +12,7 @@ use super::run::Runner;
 use super::sources::Sources;
 use crate::aws::{HttpOptions, SdkConfig};
 use crate::catalog::leases::Catalog;
+use crate::catalog::registration::Registration;
 use crate::catalog::streams::Streams;
 use crate::config::ConsumerConfig;
 use crate::dead_letter::DeadLetterSink;
@@ -75,7 +76,9 @@ pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
     sinks.push(Arc::clone(&subscribers) as _);
     let events = Events::new(clock.clone(), sinks);
     let (start, ignore_order) = (config.start, config.ignore_shard_order);
-    let catalog = Arc::new(Catalog { store, group, events: events.clone(), start, ignore_order });
+    let registration = Registration::new(&config);
+    let catalog =
+        Arc::new(Catalog { store, group, events: events.clone(), start, registration, ignore_order });
     let (streams, worker) = (Arc::<Streams>::default(), Arc::<WorkerState>::default());
     let monitor = Arc::new(Monitor::new(Arc::clone(&worker), Arc::clone(&metrics), &config));
     let page = page.map(|recent| {

@@ -207,8 +207,9 @@ impl Work {
         let wanted = control.sources.take_wanted();
         let opening: Vec<_> = wanted.into_iter().map(|source| (source, self.fork())).collect();
         async move {
-            let (catalog, expected) = (&control.catalog, &control.config.streams);
-            let opening = opening.into_iter().map(|(source, rng)| open(catalog, source, expected, rng));
+            let (catalog, config) = (&control.catalog, &control.config);
+            let open = |(source, rng)| open(catalog, source, &config.streams, config.retrieval, rng);
+            let opening = opening.into_iter().map(open);
             future::try_join_all(opening).await
         }
     }

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalog::leases::Catalog;
 use crate::catalog::streams::OpenStream;
-use crate::config::Settings;
+use crate::config::{Retrieval, Settings};
 use crate::source::stream_source::StreamSource;
 use crate::types::backoff::{COORDINATION, Retry};
 use crate::types::error::Error;
@@ -26,6 +26,10 @@ use crate::types::stream_ref::StreamRef;
 /// watches.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Between two looks of a worker whose records come within milliseconds: a hand-over waits for one. Three times as many as usual cost
+/// 0.22 USD a month and worker, a hundredth of what fan-out does.
+const PROMPT_LOOK: Duration = Duration::from_millis(500);
+
 pub(super) type Joined = (Member, MemberEvents);
 
 /// A stream with its start position and leases stored, before anything is delivered.
@@ -33,12 +37,16 @@ pub(super) async fn open(
     catalog: &Catalog,
     source: Arc<dyn StreamSource>,
     expected: &[StreamRef],
+    retrieval: Retrieval,
     rng: StdRng,
 ) -> Result<OpenStream, Error> {
     let mut tries = Tries::new("the start", Some(START_PATIENCE), rng);
     tries.run(|| async { Ok(catalog.store.init().await?) }).await?;
     let stream = tries.run(|| catalog.open(&source, expected)).await?;
     tries.run(|| catalog.begin(&stream)).await?;
+    if retrieval == Retrieval::FanOut {
+        tries.run(|| catalog.consumer(&stream)).await?;
+    }
     Ok(stream)
 }
 
@@ -84,6 +92,9 @@ pub(super) fn member_config(
     member.max_leases = settings.max_leases.map(std::num::NonZero::get);
     member.streams = Some(streams);
     member.unique_worker_names = settings.unique_worker_names;
+    if settings.retrieval == Retrieval::FanOut {
+        member.look = PROMPT_LOOK;
+    }
     // A longer heartbeat than usual is for a cheaper fleet, so the listings become rarer with it.
     member.reconcile = member.reconcile.max(member.heartbeat);
     member

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rokini_lease::{Epoch, HashRange, LostCause, Position, SequenceNumber, ShardId, StreamId, WorkerId};
 use tracing::field::display;
 
-use crate::config::Monitoring;
+use crate::config::{Monitoring, Retrieval};
 use crate::types::error::ErrorKind;
 use crate::types::failure::{HandlerCall, HandlerFailure};
 use crate::types::stall::StallCause;
@@ -273,6 +273,46 @@ events! {
         user_records: u64,
     } = "aggregates-dropped", warn limited, "aggregates with user records of another shard are left out"
         { %first, user_records, };
+    /// The group is registered with a stream for fan-out, which AWS bills from now on.
+    FanOutRegistered {
+        /// The name of the consumer.
+        consumer: String,
+    } = "fan-out-registered", info, "the group is registered for fan-out" { consumer, };
+
+    /// With `retrieval = auto`: a shard is read another way from now on.
+    RetrievalChanged {
+        /// How.
+        to: Retrieval,
+        /// Why.
+        reason: String,
+        /// What fan-out costs the group for this stream from now on, in USD a month at the prices of us-east-1: by the hour
+        /// for each shard while the group is registered, and for what this shard brings at its present rate. 0 where the
+        /// shard is polled.
+        usd_per_month: u64,
+    } = "retrieval-changed", info, "a shard is read another way" { %to, reason, usd_per_month, };
+
+    /// The records of a shard are pushed from now on.
+    Subscribed = "subscribed", debug, "a shard is subscribed to";
+
+    /// A shard cannot be subscribed to just now, as it happens in the 5 s after another subscription. It is polled meanwhile.
+    SubscriptionWaits {
+        /// Why.
+        reason: String,
+    } = "subscription-waits", debug, "a shard is polled until it can be subscribed to" { exception.message = %reason, };
+
+    /// A shard cannot be subscribed to. It is polled until it can.
+    SubscriptionRefused {
+        /// Why.
+        reason: String,
+    } = "subscription-refused", warn limited, "a shard cannot be subscribed to: it is polled meanwhile"
+        { exception.message = %reason, };
+
+    /// The consumer is not registered with the stream any more: somebody deregistered it. The group registers again.
+    ConsumerGone {
+        /// Its ARN.
+        consumer: String,
+    } = "fan-out-consumer-gone", warn limited, "the consumer is not registered any more: the group registers again"
+        { consumer, };
 
     /// An answer ended a shard that the stream lists as open. It is read on: the end counts when its children or the
     /// listing confirm it.

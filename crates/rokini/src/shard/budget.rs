@@ -57,11 +57,20 @@ impl ShardBudget {
         Arc::new(Self { budget: Arc::clone(budget), id, woken })
     }
 
-    /// Takes room for the next answer, by the size of the last one. Waits while the shard has something and there is no room
+    /// Takes room for the next answer, by its size where that is known, otherwise by that of the last one. Waits while the shard has something and there is no room
     /// for more. Cancel safe.
-    pub(super) async fn reserve(self: &Arc<Self>, last_answer: usize) -> Reserved {
-        let least = last_answer.saturating_mul(2).clamp(LEAST_ANSWER, WHOLE_ANSWER);
-        let wanted = Wanted { least, most: WHOLE_ANSWER };
+    pub(super) async fn reserve(
+        self: &Arc<Self>,
+        last_answer: usize,
+        next_answer: Option<usize>,
+    ) -> Reserved {
+        let wanted = match next_answer {
+            Some(bytes) => Wanted { least: bytes.min(WHOLE_ANSWER), most: bytes.min(WHOLE_ANSWER) },
+            None => Wanted {
+                least: last_answer.saturating_mul(2).clamp(LEAST_ANSWER, WHOLE_ANSWER),
+                most: WHOLE_ANSWER,
+            },
+        };
         let _waiting = Waiting(self);
         loop {
             if let Some(bytes) = self.budget.shares().grant(self.id, wanted) {

@@ -10,17 +10,18 @@ use rand::rngs::StdRng;
 use rokini_lease::{Position, Validity};
 use rokini_types::Backoff;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::budget::{Reserved, ShardBudget};
 use super::held_shard::HeldShard;
 use super::progress::ShardProgress;
 use super::resources::ShardResources;
+use super::way::{ReadOutcome, ReadWay, Way, usd_per_month};
 use crate::catalog::streams::{OpenStream, is_same};
 use crate::events::emitter::ShardEvents;
 use crate::events::table::EventKind;
 use crate::source::deaggregate::{Deaggregator, DroppedAggregates, MalformedAggregates, pass_over};
-use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceNotice};
+use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, ShardSelection, SourceNotice};
 use crate::types::backoff::{DELIVERY, Retry};
 use crate::types::error::{Error, ErrorKind};
 use crate::types::record::Record;
@@ -33,6 +34,12 @@ const BESIDE_READER: Backoff = Backoff::new(Duration::from_millis(100), Duration
 /// older than a shard that was just born.
 const MISSING: Duration = Duration::from_secs(10);
 
+/// How long a reader holds on to what the stream pushes while nothing is taken from it: what waits takes memory on both sides.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A wait for the handler from which on reading faster would bring nothing.
+const HELD_BACK: Duration = Duration::from_millis(100);
+
 /// What one read brought.
 #[derive(Debug)]
 pub(super) struct Response {
@@ -41,6 +48,30 @@ pub(super) struct Response {
     pub(super) bytes: usize,
     /// Their part of the budget.
     pub(super) reserved: Option<Reserved>,
+}
+
+impl OpenReader {
+    fn way(&self) -> Way {
+        if self.consumer.is_some() { Way::FanOut } else { Way::Polling }
+    }
+}
+
+fn rest(reader: &mut Option<OpenReader>) {
+    if let Some(open) = reader {
+        open.reader.rest();
+    }
+}
+
+/// Waits, and has the reader rest where that takes long.
+async fn or_rest<T>(wait: impl Future<Output = T>, reader: &mut Option<OpenReader>) -> T {
+    let mut wait = pin!(wait);
+    match timeout(PATIENCE, &mut wait).await {
+        Ok(done) => done,
+        Err(_) => {
+            rest(reader);
+            wait.await
+        }
+    }
 }
 
 /// Reads one shard into a channel, at most one response ahead of what was taken from it.
@@ -61,6 +92,17 @@ pub(super) struct Fetch {
     retry: Retry,
     /// Since when listings do not show the shard.
     missing_since: Option<Instant>,
+    way: ReadWay,
+    /// Where the reader began.
+    opened_at: Position,
+    /// Whether the last read had to wait until the handler took what was read before.
+    held_back: bool,
+}
+
+/// A reader, and which way it reads: the ARN of the consumer that it subscribes for, if it does.
+struct OpenReader {
+    reader: Box<dyn ShardReader>,
+    consumer: Option<Arc<str>>,
 }
 
 impl Fetch {
@@ -83,6 +125,9 @@ impl Fetch {
             deaggregator: deaggregator(shard),
             retry: Retry::new(DELIVERY, StdRng::from_rng(rng)),
             missing_since: None,
+            way: ReadWay::new(shard.resources.settings.retrieval, Instant::now()),
+            opened_at: Position::TrimHorizon,
+            held_back: false,
         }
     }
 
@@ -90,18 +135,24 @@ impl Fetch {
     pub(super) async fn run(mut self) {
         let key = Arc::clone(self.progress.context.key());
         let responses = self.responses.clone();
-        let (number, from) = self.progress.begin_reader();
+        let number = self.progress.begin_reader();
         let mut reader = None;
-        while let Ok(place) = responses.reserve().await {
-            let next = self.next(&mut reader, &from).await;
+        loop {
+            let waits = Instant::now();
+            let Ok(place) = or_rest(responses.reserve(), &mut reader).await else { return };
+            self.held_back = waits.elapsed() > HELD_BACK;
+            let next = self.next(&mut reader).await;
             self.progress.asking(false);
-            let Some((mut fetched, mut reserved)) = next else { continue };
+            let Some((mut fetched, mut reserved)) = next else {
+                rest(&mut reader);
+                continue;
+            };
             if let Some(notice) = fetched.notice.take() {
-                self.report(notice);
+                self.report(notice, &mut reader).await;
             }
             self.report_gap(&fetched).await;
             Record::set_origin(&mut fetched.records, &key);
-            self.unpack(&mut fetched.records, from);
+            self.unpack(&mut fetched.records);
             let (mut data, mut size) = (0, 0);
             for record in &fetched.records {
                 data += record.data().len();
@@ -128,11 +179,7 @@ impl Fetch {
 
     /// One response. `None`: the shard was paused meanwhile, and is not any more. Where heartbeats do not arrive the
     /// shard may be another worker's already, whose calls it would take.
-    async fn next(
-        &mut self,
-        reader: &mut Option<Box<dyn ShardReader>>,
-        from: &Position,
-    ) -> Option<(ReadResponse, Option<Reserved>)> {
+    async fn next(&mut self, reader: &mut Option<OpenReader>) -> Option<(ReadResponse, Option<Reserved>)> {
         let (stream, progress) = (Arc::clone(&self.stream), Arc::clone(&self.progress));
         let validity = self.validity.clone();
         let may_read = async || {
@@ -151,13 +198,14 @@ impl Fetch {
                 () = stream.until_replaced() => return Some((self.gone(), None)),
                 () = progress.until_paused(true) => return None,
                 () = validity.until_invalid() => return None,
-                read = self.read(reader, from) => read,
+                read = self.read(reader) => read,
             };
             match result {
                 Ok((fetched, reserved)) => {
                     self.retry.succeeded();
                     stream.answered();
                     self.missing_since = None;
+                    self.observe(Some(&fetched), false).await;
                     return Some((fetched, Some(reserved)));
                 }
                 Err(error) if self.is_gone(&error).await => return Some((self.gone(), None)),
@@ -171,39 +219,49 @@ impl Fetch {
     }
 
     /// Cancel safe, as readers are.
-    async fn read(
-        &self,
-        reader: &mut Option<Box<dyn ShardReader>>,
-        from: &Position,
-    ) -> Result<(ReadResponse, Reserved), Error> {
-        let reader = match reader {
-            Some(reader) => reader,
-            None => reader.insert(self.stream.source.open(self.progress.context.shard_id(), from).await?),
+    async fn read(&mut self, reader: &mut Option<OpenReader>) -> Result<(ReadResponse, Reserved), Error> {
+        let wanted = self.way.wanted(Instant::now());
+        reader.take_if(|open| open.way() != wanted);
+        let reader = match reader.take() {
+            Some(open) => reader.insert(open),
+            None => {
+                let open = self.open(wanted).await?;
+                reader.insert(open)
+            }
         };
-        reader.ready().await;
-        let mut room = pin!(self.budget.reserve(self.last_answer));
+        reader.reader.ready().await;
+        let next_size = reader.reader.next_size();
+        let next_size = next_size.map(|bytes| after_unpacking(bytes, self.last_packed, self.last_answer));
+        let mut room = pin!(self.budget.reserve(self.last_answer, next_size));
         let reserved = match poll_immediate(&mut room).await {
             Some(reserved) => reserved,
             None => {
                 // Nobody is asked while there is no room for the answer.
                 self.progress.asking(false);
-                let reserved = room.await;
+                let reserved = match timeout(PATIENCE, &mut room).await {
+                    Ok(reserved) => reserved,
+                    Err(_) => {
+                        reader.reader.rest();
+                        room.await
+                    }
+                };
                 self.progress.asking(true);
                 reserved
             }
         };
-        reader.read_at_most(before_unpacking(reserved.bytes(), self.last_packed, self.last_answer));
-        Ok((reader.next().await?, reserved))
+        let packed = before_unpacking(reserved.bytes(), self.last_packed, self.last_answer);
+        reader.reader.read_at_most(packed);
+        Ok((reader.reader.next().await?, reserved))
     }
 
     /// From the records of the stream to user records, but for those that were done before reading began.
-    fn unpack(&mut self, records: &mut Vec<Record>, from: Position) {
+    fn unpack(&mut self, records: &mut Vec<Record>) {
         self.last_packed = Record::memory_of(records);
         let Some(deaggregator) = &mut self.deaggregator else { return };
         let hashes_count = self.stream.source.places_by_hash();
         let unpacked = deaggregator.unpack_where(hashes_count, std::mem::take(records));
         *records = unpacked.records;
-        pass_over(records, from);
+        pass_over(records, self.opened_at);
         if let Some(MalformedAggregates { first, reason, records }) = unpacked.malformed {
             self.events.emit(EventKind::AggregatesMalformed { first, reason, records });
         }
@@ -218,11 +276,69 @@ impl Fetch {
         }
     }
 
-    fn report(&self, notice: SourceNotice) {
+    /// A reader at the place after the last record handed on. Where fan-out cannot be begun, it polls.
+    async fn open(&mut self, way: Way) -> Result<OpenReader, Error> {
+        let place = self.progress.reader_place();
+        self.opened_at = place;
+        let (shard, source) = (self.progress.context.shard_id(), &self.stream.source);
+        if way == Way::FanOut
+            && let Some(fan_out) = source.fan_out()
+        {
+            match self.resources.catalog.consumer(&self.stream).await {
+                Ok(consumer) => {
+                    let reader = fan_out.subscribe(shard, &place, &consumer).await?;
+                    self.progress.set_fan_out(true);
+                    return Ok(OpenReader { reader, consumer: Some(consumer) });
+                }
+                Err(error) => {
+                    self.way.failed(Instant::now());
+                    self.events.emit(EventKind::SubscriptionRefused { reason: error.to_string() });
+                }
+            }
+        }
+        self.progress.set_fan_out(false);
+        Ok(OpenReader { reader: source.open(shard, &place).await?, consumer: None })
+    }
+
+    /// Notes what a read came to, and says so where the shard is to be read another way.
+    async fn observe(&mut self, fetched: Option<&ReadResponse>, throttled: bool) {
+        let read = ReadOutcome {
+            throttled,
+            behind: fetched.map(|fetched| Duration::from_millis(fetched.millis_behind_latest)),
+            held_back: self.held_back,
+            bytes_per_second: self.progress.bytes_per_second(),
+        };
+        let Some((to, reason)) = self.way.observe(Instant::now(), read) else { return };
+        let usd_per_month = match to {
+            Way::Polling => 0,
+            Way::FanOut => {
+                let shards = self.stream.source.list_shards(ShardSelection::Latest).await;
+                usd_per_month(shards.map_or(1, |shards| shards.len()), read.bytes_per_second)
+            }
+        };
+        self.events.emit(EventKind::RetrievalChanged { to: to.into(), reason, usd_per_month });
+    }
+
+    async fn report(&mut self, notice: SourceNotice, reader: &mut Option<OpenReader>) {
+        match notice {
+            SourceNotice::Subscribed => self.progress.set_fan_out(true),
+            SourceNotice::SubscriptionWaits { .. } | SourceNotice::SubscriptionRefused { .. } => {
+                self.progress.set_fan_out(false);
+            }
+            _ => {}
+        }
         self.events.emit(match notice {
             SourceNotice::AskedInJson { reason } => EventKind::AskedInJson { reason },
             SourceNotice::AskedInCbor => EventKind::AskedInCbor,
             SourceNotice::EndRefuted => EventKind::EndRefuted,
+            SourceNotice::Subscribed => EventKind::Subscribed,
+            SourceNotice::SubscriptionWaits { reason } => EventKind::SubscriptionWaits { reason },
+            SourceNotice::SubscriptionRefused { reason } => EventKind::SubscriptionRefused { reason },
+            SourceNotice::ConsumerGone => {
+                let Some(consumer) = reader.take().and_then(|open| open.consumer) else { return };
+                self.stream.forget_consumer(&consumer).await;
+                EventKind::ConsumerGone { consumer: consumer.to_string() }
+            }
         });
     }
 
@@ -251,6 +367,7 @@ impl Fetch {
     async fn failed(&mut self, error: &Error) {
         let backoff = if error.is_retryable() { BESIDE_READER } else { DELIVERY };
         let retry_in = self.retry.failed_by(backoff);
+        self.observe(None, error.kind() == ErrorKind::Throttled).await;
         if matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Data) {
             // Another reader, here or elsewhere, would not get on either.
             self.progress.heard();
@@ -309,9 +426,25 @@ fn before_unpacking(bytes: usize, packed: usize, unpacked: usize) -> usize {
     usize::try_from(share).unwrap_or(bytes)
 }
 
+/// How much an answer of so many bytes takes once it is unpacked, if it grows as the last one did.
+fn after_unpacking(bytes: usize, packed: usize, unpacked: usize) -> usize {
+    if unpacked <= packed || packed == 0 {
+        return bytes;
+    }
+    let grown = unpacked as u128 * bytes as u128 / packed as u128;
+    usize::try_from(grown).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::before_unpacking;
+    use super::{after_unpacking, before_unpacking};
+
+    #[test]
+    fn more_is_reserved_where_answers_grow() {
+        assert_eq!(after_unpacking(1_000, 0, 0), 1_000);
+        assert_eq!(after_unpacking(1_000, 500, 400), 1_000);
+        assert_eq!(after_unpacking(1_000, 500, 1_500), 3_000);
+    }
 
     #[test]
     fn less_is_asked_for_where_answers_grow() {

@@ -143,6 +143,7 @@ impl ShardProgress {
             caught_up_millis: read.caught_up,
             until_data_loss: read.until_data_loss(stream_millis, retention, now),
             data_losses: read.losses,
+            fan_out: read.fan_out,
         };
         let unread = now.duration_since(read.lag.last_heard());
         ShardSnapshot { status, unread, refused: read.refused, over: read.lag.over(now), retention }
@@ -172,9 +173,30 @@ impl ShardProgress {
 
 /// Reading.
 impl ShardProgress {
-    /// A new reader: its number, and where it begins. The one before hands nothing on any more.
-    pub(crate) fn begin_reader(&self) -> (u64, Position) {
+    /// A new reader: its number. The one before hands nothing on any more.
+    pub(crate) fn begin_reader(&self) -> u64 {
         self.state.lock().read.begin_reader()
+    }
+
+    /// Where a reader begins: after the last record handed on.
+    pub(crate) fn reader_place(&self) -> Position {
+        self.state.lock().read.place()
+    }
+
+    /// Whether the stream pushes the records from now on.
+    pub(crate) fn set_fan_out(&self, on: bool) {
+        self.state.lock().read.fan_out = on;
+    }
+
+    /// Up to where everything is done: beyond the last record that is, where it is known that nothing lies in between.
+    pub(crate) fn settled(&self) -> Position {
+        let done = self.context.checkpoints().latest_done();
+        self.state.lock().read.settled_place(done).unwrap_or(done)
+    }
+
+    /// What the shard brought in the last while.
+    pub(crate) fn bytes_per_second(&self) -> u64 {
+        self.state.lock().read.bytes_per_second(Instant::now())
     }
 
     /// The stream is asked from now on, or no more.

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::budget::ByteBudget;
 use crate::catalog::leases::Catalog;
-use crate::config::{KplHashRange, OnDataLoss, Settings};
+use crate::config::{KplHashRange, OnDataLoss, Retrieval, Settings};
 use crate::dead_letter::DeadLetterSink;
 use crate::delivery::failure_policy::FailurePolicy;
 use crate::delivery::flow::DeliverySettings;
@@ -32,11 +32,15 @@ pub(crate) struct ShardResources {
     pub(crate) paused: watch::Receiver<bool>,
 }
 
+/// A subscription brings an event about every 5 s, also where there are no records; twice that is none missing.
+const EVENT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The settings that the work on a shard goes by.
 #[derive(Debug, Clone)]
 pub(crate) struct ShardSettings {
     /// How records go through user code.
     pub(crate) delivery: DeliverySettings,
+    pub(crate) retrieval: Retrieval,
     pub(crate) auto_checkpoint: bool,
     pub(crate) checkpoint_interval: Duration,
     /// Whether positions outlive the process: not those of a broadcast.
@@ -77,8 +81,14 @@ impl ShardSettings {
             policy,
             ack_timeout: settings.handler_timeout,
         };
+        // A reader may wait so long by itself, between two reads of a quiet shard, or two events of one.
+        let pause = match settings.retrieval {
+            Retrieval::Polling => settings.poll_ceiling,
+            Retrieval::FanOut | Retrieval::Auto => settings.poll_ceiling.max(EVENT_INTERVAL),
+        };
         Self {
             delivery,
+            retrieval: settings.retrieval,
             auto_checkpoint: settings.auto_checkpoint,
             checkpoint_interval: settings.checkpoint_interval,
             stores_positions: !settings.broadcast,
@@ -87,9 +97,8 @@ impl ShardSettings {
             deaggregate: settings.deaggregate,
             kpl_hash_range: settings.kpl_hash_range,
             data_loss_warning: f64::from(settings.data_loss_warning) / 100.0,
-            // A reader may wait so long by itself, between two reads of a quiet shard.
-            silence_limit: settings.stall_timeout + settings.poll_ceiling,
-            quiet: settings.poll_ceiling + settings.stall_after,
+            silence_limit: settings.stall_timeout + pause,
+            quiet: pause + settings.stall_after,
         }
     }
 }

@@ -58,4 +58,6 @@ pub struct ShardStatus {
     pub until_data_loss: Option<Duration>,
     /// How often records may have been trimmed in this hold before they were read.
     pub data_losses: u64,
+    /// Whether the shard's records are pushed by enhanced fan-out at present.
+    pub fan_out: bool,
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join_all, join4};
+use futures::future::{join_all, join5};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rokini_lease::{Lease, LeaseError, LeaseRow, LostCause, Position, SequenceNumber, WorkerId};
@@ -40,6 +40,9 @@ const LOST_GRACE: Duration = Duration::from_secs(5);
 const DATA_LOSS_CHECK: Duration = Duration::from_secs(30);
 /// How often the member is told until when everything is done.
 const CAUGHT_UP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often the place of an idle shard is stored: retention is 24 h at least.
+const CONTINUATION_INTERVAL: Duration = Duration::from_secs(6 * 3_600);
 
 /// How the work on a shard ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,7 +258,17 @@ async fn duties(shard: &HeldShard, rng: StdRng) -> Infallible {
     };
     let checkpoints = shard.progress.context.checkpoints();
     let save = checkpoints.save(&shard.lease, settings.checkpoint_interval, retry, metadata, report);
-    join4(save, follow_pauses(shard), warn_of_data_loss(shard), tell_how_far(shard)).await.0
+    join5(save, follow_pauses(shard), warn_of_data_loss(shard), tell_how_far(shard), keep_young(shard))
+        .await
+        .0
+}
+
+/// Stores how far an idle shard is read, where the stream says it: a position that is older than the retention is none.
+async fn keep_young(shard: &HeldShard) -> Infallible {
+    loop {
+        sleep(CONTINUATION_INTERVAL).await;
+        shard.progress.context.checkpoints().advance(None, Some(shard.progress.settled()));
+    }
 }
 
 /// Tells the member until when everything is done: it goes out with heartbeats, so that a successor knows that a shard
@@ -348,7 +361,7 @@ async fn hand_over(
 ) -> Result<Option<WorkerId>, LeaseError> {
     progress.set_state(ShardState::Draining);
     let checkpoints = progress.context.checkpoints();
-    let position = checkpoints.latest_done();
+    let position = progress.settled();
     let advanced = (position > checkpoints.stored()).then_some(position);
     let handed_over = lease.hand_over(advanced, progress.metadata(position)).await?;
     checkpoints.mark_stored(position);

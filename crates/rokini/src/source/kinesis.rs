@@ -3,6 +3,7 @@
 mod adaptive_batch;
 mod client;
 mod convert;
+mod fan_out;
 mod poll_schedule;
 mod polling;
 mod rate_limiter;
@@ -30,7 +31,7 @@ use polling::{Polling, PollingReader};
 use crate::config::Settings;
 use crate::source::selection::select_shards;
 use crate::source::stream_source::{
-    ShardDescription, ShardReader, ShardSelection, StreamDescription, StreamSource,
+    FanOut, ShardDescription, ShardReader, ShardSelection, StreamDescription, StreamSource,
 };
 use crate::types::error::{Error, ErrorKind};
 use crate::types::stream_ref::StreamRef;
@@ -42,7 +43,7 @@ const CREATION_POLL: Duration = Duration::from_millis(500);
 /// How often a listing is begun again whose token expired (it lives for 5 minutes).
 const LISTING_TRIES: usize = 3;
 
-/// A stream of Amazon Kinesis, read by polling.
+/// A stream of Amazon Kinesis, read by polling and by enhanced fan-out.
 #[derive(Clone)]
 pub struct KinesisSource {
     client: Arc<StreamClient>,
@@ -67,6 +68,12 @@ impl KinesisSource {
             rng: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))),
             wall: WallClock::system(),
         })
+    }
+
+    /// Randomness for one reader.
+    fn fork(&self) -> SmallRng {
+        let seed = self.rng.lock().unwrap_or_else(PoisonError::into_inner).random();
+        SmallRng::seed_from_u64(seed)
     }
 
     /// Takes the time from this clock where the stream's answers do not tell it. Default: the host's.
@@ -186,10 +193,13 @@ impl StreamSource for KinesisSource {
     }
 
     async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error> {
-        let seed = self.rng.lock().unwrap_or_else(PoisonError::into_inner).random();
-        let rng = SmallRng::seed_from_u64(seed);
-        let reader = PollingReader::new(Arc::clone(&self.client), shard.clone(), *at, self.polling, rng)?;
+        let client = Arc::clone(&self.client);
+        let reader = PollingReader::new(client, shard.clone(), *at, self.polling, self.fork())?;
         Ok(Box::new(reader))
+    }
+
+    fn fan_out(&self) -> Option<&dyn FanOut> {
+        Some(self)
     }
 }
 

@@ -40,6 +40,57 @@ pub trait StreamSource: fmt::Debug + Send + Sync + 'static {
     /// [`Progress::Through`](crate::lease::Progress::Through) it begins with that stream record: the consumer passes over
     /// its user records that are done.
     async fn open(&self, shard: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error>;
+
+    /// Enhanced fan-out, where the source has it. `None`, the default, where it has not.
+    fn fan_out(&self) -> Option<&dyn FanOut> {
+        None
+    }
+}
+
+/// Enhanced fan-out: the stream pushes to consumers that are registered with it.
+#[async_trait]
+pub trait FanOut: fmt::Debug + Send + Sync {
+    /// The consumer of this name; `None` where the stream has none.
+    async fn find_consumer(&self, name: &str) -> Result<Option<RegisteredConsumer>, Error>;
+
+    /// Registers a consumer, which is billed from then on. One of this name that is there already is returned as it is.
+    async fn register_consumer(
+        &self,
+        name: &str,
+        tags: &[(String, String)],
+    ) -> Result<RegisteredConsumer, Error>;
+
+    /// Takes a registration back. One that is not there is none to take back: `false`.
+    async fn deregister_consumer(&self, name: &str) -> Result<bool, Error>;
+
+    /// As [`StreamSource::open`], for the consumer with this ARN. The reader goes on by other means while it cannot have a
+    /// subscription, and says so by [`ReadResponse::notice`].
+    async fn subscribe(
+        &self,
+        shard: &ShardId,
+        at: &Position,
+        consumer: &str,
+    ) -> Result<Box<dyn ShardReader>, Error>;
+}
+
+/// A consumer that is registered with a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredConsumer {
+    /// Its ARN.
+    pub arn: String,
+    /// Whether it is being made, can be used, or is being removed.
+    pub state: ConsumerState,
+}
+
+/// The state of a registered consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsumerState {
+    /// It is being made.
+    Creating,
+    /// It can be used.
+    Active,
+    /// It is being removed.
+    Deleting,
 }
 
 /// Reads one shard, in order.
@@ -48,6 +99,15 @@ pub trait ShardReader: Send + fmt::Debug {
     /// Waits until the stream's limits and the schedule let [`ShardReader::next`] ask at once. Default: at once. What
     /// `next` brings takes room in `memory_budget` from here on, so a reader that waits does so here. Cancel safe.
     async fn ready(&mut self) {}
+
+    /// How many bytes of memory the next answer takes, where [`ReadResponse`]s are announced before they are here. Default:
+    /// not known.
+    fn next_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// Nothing is asked of the reader for a while: it gives up what it holds with the stream. It keeps its place.
+    fn rest(&mut self) {}
 
     /// The next answer should take about so many bytes of memory at most: data, keys, and some 200 bytes a record. Default:
     /// nothing changes, and an answer that is larger takes more of `memory_budget` than it was given. A single record is
@@ -77,6 +137,9 @@ pub struct ReadResponse {
     pub took: Option<std::time::Duration>,
     /// What the source found out, for an event.
     pub notice: Option<SourceNotice>,
+    /// Up to where the shard is read with these records, where that is known beyond the last of them: nothing lies in
+    /// between.
+    pub read_to: Option<Position>,
 }
 
 /// What a source found out about its stream or endpoint.
@@ -92,6 +155,20 @@ pub enum SourceNotice {
     AskedInCbor,
     /// An answer ended the shard, which the stream lists as open: it is read on.
     EndRefuted,
+    /// The shard's records are pushed from now on.
+    Subscribed,
+    /// A subscription cannot be had just now, as it happens after another one: the shard is polled meanwhile.
+    SubscriptionWaits {
+        /// Why.
+        reason: String,
+    },
+    /// A subscription cannot be had: the shard is polled until it can.
+    SubscriptionRefused {
+        /// Why.
+        reason: String,
+    },
+    /// The consumer is not registered with the stream any more: the shard is polled.
+    ConsumerGone,
 }
 
 /// The end of a closed shard.

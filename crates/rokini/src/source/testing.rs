@@ -14,14 +14,23 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use bytes::Bytes;
+use futures::stream::{self, Stream};
+use http_body_util::StreamBody;
+use hyper::body::Frame as BodyFrame;
 use rokini_lease::ShardId;
+use rokini_local::wire::events::{Frame, INITIAL_RESPONSE, SUBSCRIBE_TO_SHARD_EVENT};
+use rokini_local::wire::shapes::consumer::{
+    DeregisterStreamConsumerRequest, DescribeStreamConsumerRequest, RegisterStreamConsumerRequest,
+    SubscribeToShardRequest,
+};
 use rokini_local::wire::shapes::record::{
     GetRecordsRequest, GetShardIteratorRequest, PutRecordRequest, PutRecordResponse,
 };
 use rokini_local::wire::shapes::shard::{ListShardsRequest, MergeShardsRequest, SplitShardRequest};
 use rokini_local::wire::shapes::stream::{CreateStreamRequest, DescribeStreamSummaryRequest};
 use rokini_local::wire::{Codec, ServiceError, Timestamp};
-use rokini_local::{Clock, LocalSettings, Model, ModelRequest, Service};
+use rokini_local::{Clock, LocalSettings, Model, ModelRequest, Service, Subscription, SubscriptionPoll};
 use tokio::time::Instant;
 
 use crate::config::{ConfigKey, ConsumerConfig};
@@ -167,10 +176,92 @@ impl Bench {
             "GetRecords" => self.serve::<GetRecordsRequest>(codec, body),
             "GetShardIterator" => self.serve::<GetShardIteratorRequest>(codec, body),
             "ListShards" => self.serve::<ListShardsRequest>(codec, body),
+            "RegisterStreamConsumer" => self.serve::<RegisterStreamConsumerRequest>(codec, body),
+            "DescribeStreamConsumer" => self.serve::<DescribeStreamConsumerRequest>(codec, body),
+            "DeregisterStreamConsumer" => self.serve::<DeregisterStreamConsumerRequest>(codec, body),
             "DescribeStreamSummary" => self.serve::<DescribeStreamSummaryRequest>(codec, body),
             other => panic!("{other} is not on the bench"),
         };
         answered.map_or_else(|error| (error.status(), codec.encode(&error)), |body| (200, body))
+    }
+
+    /// Registers a consumer of the stream: its ARN.
+    pub(crate) fn register(&self, name: &str) -> String {
+        let summary = self.service.call(&DescribeStreamSummaryRequest::new().stream_name("s")).unwrap();
+        let arn = summary.stream_description_summary.stream_arn;
+        let made = self.service.call(&RegisterStreamConsumerRequest::new(arn, name)).unwrap();
+        made.consumer.consumer_arn
+    }
+
+    /// A subscription that begins, and what is pushed to it.
+    fn subscribe(&self, codec: Codec, body: &[u8]) -> Result<SdkBody, ServiceError> {
+        let request: SubscribeToShardRequest = codec.decode(body).unwrap();
+        let begin = |model: &mut Model, now| model.subscribe_to_shard(now, &request);
+        let subscription = self.service.with_model(begin)?;
+        let first = Frame::event(INITIAL_RESPONSE, codec.content_type(), codec.encode(&()).into());
+        let first = stream::iter([Ok(BodyFrame::data(first.to_bytes()))]);
+        let pushed = futures::StreamExt::fuse(self.pushed(codec, subscription));
+        let frames = futures::StreamExt::chain(first, pushed);
+        Ok(SdkBody::from_body_1_x(StreamBody::new(Box::pin(frames))))
+    }
+
+    fn pushed(
+        &self,
+        codec: Codec,
+        subscription: Subscription,
+    ) -> impl Stream<Item = Result<BodyFrame<Bytes>, std::io::Error>> + Send + 'static {
+        let bench = self.clone();
+        stream::unfold(Some((bench, subscription)), move |state| async move {
+            let (bench, mut subscription) = state?;
+            let mut changes = bench.service.changes();
+            let event = loop {
+                changes.borrow_and_update();
+                let next = |model: &mut Model, now| (model.poll_subscription(now, &mut subscription), now);
+                match bench.service.with_model(next) {
+                    (SubscriptionPoll::Event(event), _) => break Ok(event),
+                    (SubscriptionPoll::Fail(error), _) => break Err(error),
+                    (SubscriptionPoll::Wait(until), now) => {
+                        let wait = Duration::from_millis(until.millis_since(now).cast_unsigned().max(1));
+                        tokio::select! {
+                            _ = changes.changed() => {}
+                            () = tokio::time::sleep(wait) => {}
+                        }
+                    }
+                    _ => return None,
+                }
+            };
+            let instead = bench.take_instead(SUBSCRIBE_TO_SHARD_EVENT);
+            let data = |frame: Frame| Ok(BodyFrame::data(frame.to_bytes()));
+            let exception =
+                |code: &str| data(Frame::exception(code, codec.content_type(), codec.encode(&()).into()));
+            let event_of = |payload: Vec<u8>| {
+                data(Frame::event(SUBSCRIBE_TO_SHARD_EVENT, codec.content_type(), payload.into()))
+            };
+            Some(match (instead, event) {
+                (Some(Instead::Http(200, body)), _) => {
+                    (event_of(body.into_bytes()), Some((bench, subscription)))
+                }
+                (Some(Instead::Http(_, code)), _) => (exception(&code), None),
+                (Some(Instead::Unreachable), _) => (Err(std::io::Error::other("connection reset")), None),
+                (Some(Instead::Silence), _) => std::future::pending().await,
+                (None, Ok(event)) => {
+                    bench
+                        .state
+                        .lock()
+                        .unwrap()
+                        .calls
+                        .push((Instant::now(), SUBSCRIBE_TO_SHARD_EVENT.to_owned()));
+                    (event_of(codec.encode(&event)), Some((bench, subscription)))
+                }
+                (None, Err(error)) => (exception(error.code.as_str()), None),
+            })
+        })
+    }
+
+    fn take_instead(&self, operation: &str) -> Option<Instead> {
+        let mut state = self.state.lock().unwrap();
+        let at = state.instead.iter().position(|(name, _)| *name == operation)?;
+        state.instead.remove(at).map(|(_, instead)| instead)
     }
 
     fn serve<R: ModelRequest>(&self, codec: Codec, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
@@ -211,26 +302,39 @@ impl HttpConnector for Bench {
             let body = request.body().bytes().unwrap().to_vec();
             let shown = match codec {
                 Codec::Json => String::from_utf8(body.clone()).unwrap(),
-                _ => ciborium::from_reader::<serde_json::Value, _>(&body[..]).unwrap().to_string(),
+                _ => match ciborium::from_reader::<serde_json::Value, _>(&body[..]) {
+                    Ok(value) => value.to_string(),
+                    // A time, which JSON has no type for.
+                    Err(_) => {
+                        format!("{:?}", ciborium::from_reader::<ciborium::Value, _>(&body[..]).unwrap())
+                    }
+                },
             };
-            let (latency, json_only, instead) = {
+            let (latency, json_only) = {
                 let mut state = bench.state.lock().unwrap();
                 state.calls.push((Instant::now(), operation.clone()));
                 state.codecs.push((operation.clone(), codec));
                 state.bodies.push(shown);
-                let position = state.instead.iter().position(|(name, _)| *name == operation);
-                (state.latency, state.json_only, position.and_then(|at| state.instead.remove(at)))
+                (state.latency, state.json_only)
             };
+            let instead = bench.take_instead(&operation);
             // Half of the way there, half back: a call may be dropped on either.
             tokio::time::sleep(latency / 2).await;
             let (status, body) = match instead {
-                Some((_, Instead::Http(status, body))) => (status, body.into_bytes()),
-                Some((_, Instead::Unreachable)) => {
+                Some(Instead::Http(status, body)) => (status, SdkBody::from(body)),
+                Some(Instead::Unreachable) => {
                     return Err(ConnectorError::io("connection refused".into()));
                 }
-                Some((_, Instead::Silence)) => std::future::pending().await,
-                None if json_only && codec == Codec::Cbor => (415, b"Unsupported Media Type".to_vec()),
-                None => bench.answer(&operation, codec, &body),
+                Some(Instead::Silence) => std::future::pending().await,
+                None if json_only && codec == Codec::Cbor => (415, SdkBody::from("Unsupported Media Type")),
+                None if operation == "SubscribeToShard" => match bench.subscribe(codec, &body) {
+                    Ok(body) => (200, body),
+                    Err(error) => (error.status(), SdkBody::from(codec.encode(&error))),
+                },
+                None => {
+                    let (status, body) = bench.answer(&operation, codec, &body);
+                    (status, SdkBody::from(body))
+                }
             };
             let now = bench.service.now().millis() / 1_000;
             tokio::time::sleep(latency / 2).await;

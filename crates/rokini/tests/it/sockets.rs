@@ -2,6 +2,7 @@
 //! reshards.
 
 mod failing;
+mod fan_out;
 mod garbled;
 mod local;
 mod memory;

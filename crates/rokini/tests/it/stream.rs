@@ -442,7 +442,7 @@ impl Reader {
         };
         let end = (last && shard.closed.is_some()).then(|| ShardEnd { children: children() });
         let behind = shard.records.get(self.cursor).map_or(0, |next| state.now() - next.arrival_millis);
-        Ok(Some(ReadResponse { records, millis_behind_latest: behind, end, took: None, notice: None }))
+        Ok(Some(ReadResponse { records, millis_behind_latest: behind, end, ..ReadResponse::default() }))
     }
 }
 

@@ -86,6 +86,7 @@ pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> Lea
             caught_up_millis: Some(1_700_000_000_000),
             bytes_per_second: Some(1 << 40),
             skipped: Some(crate::skipped::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
+            fan_out: Some(true),
         },
         pending: Some(PendingPosition {
             position: Position::ShardEnd,
@@ -99,7 +100,7 @@ pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> Lea
 }
 
 pub(super) fn stream_row(id: StreamId, start: Position) -> StreamRow {
-    StreamRow { name: id.as_str().to_owned(), id, start }
+    StreamRow { name: id.as_str().to_owned(), id, start, consumer: None }
 }
 
 /// One of few positions, so that equal, lower and higher ones meet.

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use crate::error::StoreError;
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, GroupRow, GroupView, LeaseRow, PendingPosition, WorkerLoad, WorkerReport, WorkerRow,
-    WorkerState,
+    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, PendingPosition, StreamRow,
+    WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::store::listing::Listing;
 use crate::types::Epoch;
-use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
+use crate::update::{GroupUpdate, LeaseUpdate, StreamUpdate, WorkerUpdate};
 use crate::write::WriteOutcome;
 
 pub(super) async fn run(suite: &Suite) {
@@ -24,6 +24,7 @@ pub(super) async fn run(suite: &Suite) {
     updates_of_missing_rows(suite).await;
     deletions(suite).await;
     the_group_itself(suite).await;
+    the_consumer_of_a_stream(suite).await;
 }
 
 async fn nothing_is_there(suite: &Suite) {
@@ -200,6 +201,31 @@ async fn deletions(suite: &Suite) {
     assert!(delete(3).await.expect("a deletion"), "a lease of this epoch is deleted");
     assert_eq!(store.lease(&group, &row.key).await.expect("a read"), None, "a deleted lease is gone");
     assert!(delete(3).await.expect("a deletion"), "the deletion of a lease is idempotent");
+}
+
+async fn the_consumer_of_a_stream(suite: &Suite) {
+    let (store, group) = (&suite.store, suite.group("consumer"));
+    let id = stream("orders");
+    let row = stream_row(id.clone(), Position::TrimHorizon);
+    let named = |name: &str, owned| FanOutConsumer { name: name.to_owned(), owned };
+    let first = StreamUpdate::Consumer { seen: None, to: named("billing", true) };
+    let missing = store.update_stream(&group, &id, &first).await.expect("an update");
+    assert_eq!(missing, WriteOutcome::Refused { current: None }, "an update makes no row of a stream");
+    store.insert_stream(&group, &row).await.expect("an insert");
+    let after = StreamRow { consumer: Some(named("billing", true)), ..row.clone() };
+    let update = store.update_stream(&group, &id, &first).await.expect("an update");
+    assert_eq!(update.applied().as_ref(), Some(&after), "the first writer names the consumer");
+    let late = StreamUpdate::Consumer { seen: None, to: named("billing", false) };
+    let refused = store.update_stream(&group, &id, &late).await.expect("an update");
+    assert_eq!(
+        refused,
+        WriteOutcome::Refused { current: Some(after.clone()) },
+        "nobody names it again unseen"
+    );
+    let next = StreamUpdate::Consumer { seen: after.consumer.clone(), to: named("other", false) };
+    assert!(store.update_stream(&group, &id, &next).await.expect("an update").is_applied());
+    let read = store.stream(&group, &id).await.expect("a read");
+    assert_eq!(read.and_then(|row| row.consumer), Some(named("other", false)), "what was seen is replaced");
 }
 
 async fn the_group_itself(suite: &Suite) {

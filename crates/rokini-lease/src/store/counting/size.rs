@@ -105,13 +105,17 @@ pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {
         + time("record_arrived_at", row.metadata.record_arrival_millis)
         + time("caught_up_at", row.metadata.caught_up_millis)
         + row.metadata.bytes_per_second.map_or(0, |rate| number("bytes_per_second", rate))
+        + row.metadata.fan_out.map_or(0, |_| 1 + "fan_out".len() as u64)
         + optional("skipped", row.metadata.skipped.map(|skipped| skipped.to_string()))
         + pending
         + if row.paused { 1 + "paused".len() as u64 } else { 0 }
 }
 
 pub(super) fn stream(group: &GroupId, row: &StreamRow) -> u64 {
-    key(group, "stream#", row.id.as_str()) + text("name", &row.name) + text("start", &row.start.to_string())
+    key(group, "stream#", row.id.as_str())
+        + text("name", &row.name)
+        + text("start", &row.start.to_string())
+        + row.consumer.as_ref().map_or(0, |consumer| text("consumer", &consumer.to_string()))
 }
 
 pub(super) fn group(group: &GroupId, row: &GroupRow) -> u64 {

@@ -49,6 +49,7 @@ fn full_lease() -> LeaseRow {
             record_arrival_millis: Some(1_700_000_000_123),
             caught_up_millis: Some(1_700_000_000_123),
             bytes_per_second: Some(1_234_500),
+            fan_out: Some(true),
             skipped: Some(
                 crate::skipped::SkippedRecords::default().and(rokini_types::SequenceNumber::from(u128::MAX)),
             ),
@@ -149,6 +150,7 @@ fn sizes_are_those_of_the_items() {
         id: StreamId::new("orders@1700000000123").unwrap(),
         name: "orders".to_owned(),
         start: Position::ShardEnd,
+        consumer: Some("owned:billing".parse().unwrap()),
     };
     assert_eq!(size::stream(&group(), &row), item_size(&group(), &row));
 }

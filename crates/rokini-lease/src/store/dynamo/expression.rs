@@ -6,15 +6,15 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
-    BYTES_PER_SECOND, CALL, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, HEARTBEAT, LEASES,
-    MAILBOX, OWNER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION, PREVIOUS, RANK,
-    RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, blob, list, number, text, time,
+    BYTES_PER_SECOND, CALL, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH, FAN_OUT,
+    HEARTBEAT, LEASES, MAILBOX, OWNER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION,
+    PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, blob, list, number, text, time,
 };
 use super::items;
 use crate::position::Position;
 use crate::row::{CheckpointMetadata, WorkerState};
 use crate::types::{Epoch, WorkerId};
-use crate::update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, WorkerUpdate};
+use crate::update::{GroupUpdate, LeaseUpdate, MAILBOX_LIMIT, StreamUpdate, WorkerUpdate};
 
 /// An update expression with its condition. Every attribute goes by a placeholder: `owner`, `state` and others
 /// are reserved words.
@@ -139,7 +139,8 @@ impl Expression {
             .learn(RECORD_ARRIVED_AT, metadata.record_arrival_millis.map(time))
             .learn(CAUGHT_UP_AT, metadata.caught_up_millis.map(time))
             .learn(BYTES_PER_SECOND, metadata.bytes_per_second.map(number))
-            .learn(SKIPPED, metadata.skipped.map(text));
+            .learn(SKIPPED, metadata.skipped.map(text))
+            .learn(FAN_OUT, metadata.fan_out.map(AttributeValue::Bool));
         if settles { known.without_pending() } else { known }
     }
 
@@ -234,6 +235,18 @@ pub(super) fn group(update: &GroupUpdate) -> Expression {
     match update {
         GroupUpdate::Pause { at } => expression.set_first(PAUSED_AT, time(*at)),
         GroupUpdate::Resume => expression.remove(PAUSED_AT),
+    }
+}
+
+pub(super) fn stream(update: &StreamUpdate) -> Expression {
+    // Without the first condition an update of a missing row would make one.
+    let expression = Expression::default().when_exists(ROW);
+    match update {
+        StreamUpdate::Consumer { seen, to } => match seen {
+            Some(seen) => expression.when(CONSUMER, "=", text(seen)),
+            None => expression.when_absent(CONSUMER),
+        }
+        .set(CONSUMER, text(to)),
     }
 }
 

@@ -148,9 +148,13 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn flag(&self, name: &'static str) -> Result<bool, Unreadable> {
+        Ok(self.optional_flag(name)?.unwrap_or(false))
+    }
+
+    pub(super) fn optional_flag(&self, name: &'static str) -> Result<Option<bool>, Unreadable> {
         match self.item.get(name) {
-            None => Ok(false),
-            Some(AttributeValue::Bool(flag)) => Ok(*flag),
+            None => Ok(None),
+            Some(AttributeValue::Bool(flag)) => Ok(Some(*flag)),
             Some(_) => Err(self.wrong(name, "expected true or false")),
         }
     }

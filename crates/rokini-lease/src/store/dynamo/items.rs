@@ -7,12 +7,12 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
-    AGE, BYTES_PER_SECOND, CALL, CAUGHT_UP, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, EPOCH, FAILOVER,
-    FORMAT, GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, INTERVAL, Item, LAYOUT_ROW, LEASE_PREFIX,
-    LEASES, MAILBOX, MAX_LEASES, NAME, OWNER, PARENTS, PARTITIONS, PAUSED, PAUSED_AT, PENDING_POSITION,
-    PENDING_STATE, PLAN, POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT,
-    ROW, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, UNABLE, VERSION, WORKER_PREFIX, blob, key, list, map,
-    millis, number, text, time,
+    AGE, BYTES_PER_SECOND, CALL, CAUGHT_UP, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH,
+    FAILOVER, FAN_OUT, FORMAT, GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, INTERVAL, Item, LAYOUT_ROW,
+    LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, OWNER, PARENTS, PARTITIONS, PAUSED, PAUSED_AT,
+    PENDING_POSITION, PENDING_STATE, PLAN, POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK,
+    RECORD_ARRIVED_AT, ROW, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, UNABLE, VERSION, WORKER_PREFIX,
+    blob, key, list, map, millis, number, text, time,
 };
 use super::fields::{Fields, Unreadable};
 use crate::position::Position;
@@ -165,6 +165,9 @@ impl StoredRow for LeaseRow {
         if let Some(at) = self.metadata.caught_up_millis {
             put(CAUGHT_UP_AT, time(at));
         }
+        if let Some(fan_out) = self.metadata.fan_out {
+            put(FAN_OUT, AttributeValue::Bool(fan_out));
+        }
         if let Some(rate) = self.metadata.bytes_per_second {
             put(BYTES_PER_SECOND, number(rate));
         }
@@ -216,6 +219,7 @@ impl StoredRow for LeaseRow {
                 caught_up_millis: fields.lenient(fields.time(CAUGHT_UP_AT)),
                 bytes_per_second: fields.lenient(fields.optional_number(BYTES_PER_SECOND)),
                 skipped: fields.lenient(fields.optional(SKIPPED)),
+                fan_out: fields.lenient(fields.optional_flag(FAN_OUT)),
             },
             pending,
             paused: fields.flag(PAUSED)?,
@@ -231,6 +235,9 @@ impl StoredRow for StreamRow {
     fn write(&self, item: &mut Item) {
         item.insert(NAME.to_owned(), text(&self.name));
         item.insert(START.to_owned(), text(self.start));
+        if let Some(consumer) = &self.consumer {
+            item.insert(CONSUMER.to_owned(), text(consumer));
+        }
     }
 
     fn read(item: &Item) -> Result<Self, Unreadable> {
@@ -239,6 +246,7 @@ impl StoredRow for StreamRow {
             id: fields.key(STREAM_PREFIX)?,
             name: fields.text(NAME)?.to_owned(),
             start: fields.parsed(START)?,
+            consumer: fields.lenient(fields.optional(CONSUMER)),
         })
     }
 }

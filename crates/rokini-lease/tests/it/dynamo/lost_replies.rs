@@ -178,7 +178,8 @@ async fn c13_the_lost_reply_of_a_stream_row_is_settled() {
     for retries in [true, false] {
         let link = Link::new(retries).await;
         let name = "orders".to_owned();
-        let row = StreamRow { id: "orders@1".parse().unwrap(), name, start: Position::TrimHorizon };
+        let row =
+            StreamRow { id: "orders@1".parse().unwrap(), name, start: Position::TrimHorizon, consumer: None };
         link.lose();
         let outcome = link.store.insert_stream(&group(), &row).await.unwrap();
         assert_eq!(outcome, WriteOutcome::Applied { before: None, after: row.clone() });

@@ -29,8 +29,12 @@ use super::polling::{failure, host};
 
 /// Streams on one connection at most, whatever the server allows: one connection is one task, and so one core.
 const STREAMS: usize = 100;
-/// How much of a stream may wait here for its reader: at 100 ms of round trip 5 MB/s, twice what a shard gives.
-const STREAM_WINDOW: u32 = 512 * 1024;
+/// How much of a stream may wait here for its reader, beside the budget: at 100 ms of round trip 2.6 MB/s, more than a shard
+/// gives.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// A stream that brought nothing for so long when it was given up makes its connection doubtful: it carries no new ones. The
+/// service sends something on each about every 5 s.
+const DOUBTFUL: Duration = Duration::from_secs(12);
 /// So much that readers that do not read hold up no other.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 /// How often a connection is asked whether it is alive, and how long it may take to say so.
@@ -237,20 +241,50 @@ async fn send(place: Place, request: Request<SdkBody>) -> Result<Response<SdkBod
     let (mut parts, body) = request.into_parts();
     parts.version = Version::HTTP_2;
     let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
-    let mut sender = place.0.sender.clone().ready().await.map_err(io)?;
+    let mut waits = Waits { place: Some(place), answered: false };
+    let sender = waits.place.as_ref().map(|place| place.0.sender.clone());
+    let Some(sender) = sender else { return Err(ConnectorError::io("the connection is gone".into())) };
+    let mut sender = sender.ready().await.map_err(io)?;
     let request = Request::from_parts(parts, ());
     let (response, mut upload) = sender.send_request(request, body.is_empty()).map_err(io)?;
     if !body.is_empty() {
         upload.send_data(body, true).map_err(io)?;
     }
     let response = response.await.map_err(io)?;
-    Ok(response.map(|stream| SdkBody::from_body_1_x(StreamBody { stream, _place: place })))
+    waits.answered = true;
+    let place = waits.place.take();
+    Ok(response.map(|stream| SdkBody::from_body_1_x(StreamBody { stream, place, waits: None })))
+}
+
+/// A call without an answer yet. One that is given up so leaves its connection to no other.
+struct Waits {
+    place: Option<Place>,
+    answered: bool,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.as_ref().filter(|_| !self.answered) {
+            place.0.closed.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// An answer on a connection that it shares. It gives the server room as it is read.
 struct StreamBody {
     stream: RecvStream,
-    _place: Place,
+    place: Option<Place>,
+    /// Since when somebody waits.
+    waits: Option<Instant>,
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        let silent = self.waits.is_some_and(|since| since.elapsed() >= DOUBTFUL);
+        if let Some(place) = self.place.as_ref().filter(|_| silent) {
+            place.0.closed.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Body for StreamBody {
@@ -261,7 +295,12 @@ impl Body for StreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match ready!(self.stream.poll_data(cx)) {
+        let polled = self.stream.poll_data(cx);
+        match polled {
+            Poll::Pending => _ = self.waits.get_or_insert_with(Instant::now),
+            Poll::Ready(_) => self.waits = None,
+        }
+        match ready!(polled) {
             Some(Ok(data)) => {
                 let released = self.stream.flow_control().release_capacity(data.len());
                 Poll::Ready(Some(released.map(|()| Frame::data(data)).map_err(Into::into)))

@@ -15,7 +15,12 @@ pub(super) const TABLE_KEYS: [ConfigKey; 6] = [
 ];
 
 /// What is about sharing, beside [`TABLE_KEYS`], of which there is none.
-const MEANINGLESS: [ConfigKey; 7] = [
+const MEANINGLESS: [ConfigKey; 11] = [
+    // Each process would take the subscriptions of the others.
+    ConfigKey::Retrieval,
+    ConfigKey::AllowFanOut,
+    ConfigKey::FanOutConsumer,
+    ConfigKey::FanOutTags,
     ConfigKey::Failover,
     ConfigKey::Heartbeat,
     ConfigKey::MaxLeases,

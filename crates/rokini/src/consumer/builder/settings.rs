@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ConsumerBuilder;
 use crate::config::table::settings_table;
 use crate::config::{
-    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Wire,
+    Balance, CloudWatchDimension, CloudWatchLevel, KplHashRange, Monitoring, OnDataLoss, Retrieval, Wire,
 };
 use crate::types::dead_letter_target::DeadLetterTarget;
 use crate::types::failure::OnFailure;

@@ -49,7 +49,8 @@ impl Handle {
             return wanted;
         }
         control.streams.admit(source.as_ref())?;
-        let opened = open(&control.catalog, source, &[], control.sources.fork()).await?;
+        let opened =
+            open(&control.catalog, source, &[], control.config.retrieval, control.sources.fork()).await?;
         if control.worker.phase() >= Phase::Stopping {
             return Err(Error::new(
                 ErrorKind::Configuration,

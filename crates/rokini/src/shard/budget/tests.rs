@@ -13,13 +13,13 @@ async fn p1_a_read_waits_until_something_is_done_and_goes_on_then() {
     let budget = ByteBudget::new(4 * MIB);
     let (a, b) = (ShardBudget::open(&budget), ShardBudget::open(&budget));
     // 1 MiB of its share, and all that is common.
-    let mut first = a.reserve(MIB + MIB / 2).await;
+    let mut first = a.reserve(MIB + MIB / 2, None).await;
     first.resize(3 * MIB);
-    let mut waiting = Box::pin(a.reserve(MIB));
+    let mut waiting = Box::pin(a.reserve(MIB, None));
     assert!(timeout(Duration::from_secs(60), &mut waiting).await.is_err());
     assert_eq!(budget.usage(), BudgetUse { bytes: 3 * MIB, waiting: 1 });
     // The other one has its share.
-    let other = b.reserve(12 * MIB).now_or_never().expect("an answer of its own");
+    let other = b.reserve(12 * MIB, None).now_or_never().expect("an answer of its own");
     assert_eq!(other.bytes(), MIB);
     drop(first);
     let second = timeout(Duration::from_secs(1), waiting).await.expect("room for the next");
@@ -32,18 +32,18 @@ async fn p1_a_read_waits_until_something_is_done_and_goes_on_then() {
 async fn a_read_that_is_given_up_leaves_the_queue_to_the_next() {
     let budget = ByteBudget::new(4 * MIB);
     let (a, b) = (ShardBudget::open(&budget), ShardBudget::open(&budget));
-    let (mut of_a, mut of_b) = (a.reserve(0).await, b.reserve(0).await);
+    let (mut of_a, mut of_b) = (a.reserve(0, None).await, b.reserve(0, None).await);
     of_a.resize(2 * MIB);
     of_b.resize(2 * MIB);
     let tasks = TaskTracker::new();
     let first = tasks.spawn({
         let a = Arc::clone(&a);
-        async move { a.reserve(MIB).await.bytes() }
+        async move { a.reserve(MIB, None).await.bytes() }
     });
     tokio::task::yield_now().await;
     let second = tasks.spawn({
         let b = Arc::clone(&b);
-        async move { b.reserve(0).await.bytes() }
+        async move { b.reserve(0, None).await.bytes() }
     });
     tokio::task::yield_now().await;
     assert_eq!(budget.usage().waiting, 2);

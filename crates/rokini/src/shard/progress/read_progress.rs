@@ -66,6 +66,8 @@ pub(super) struct ReadProgress {
     /// How often records may have been trimmed before they were read.
     pub(super) losses: u64,
     rate: Rate,
+    /// Whether the stream pushes the records.
+    pub(super) fan_out: bool,
 }
 
 impl ReadProgress {
@@ -83,13 +85,23 @@ impl ReadProgress {
             halted: false,
             losses: 0,
             rate: Rate::default(),
+            fan_out: false,
         }
     }
 
-    pub(super) fn begin_reader(&mut self) -> (u64, Position) {
+    pub(super) fn begin_reader(&mut self) -> u64 {
         self.reader += 1;
         self.asking = None;
-        (self.reader, self.place)
+        self.reader
+    }
+
+    /// What the shard brings; 0 where that is not known yet.
+    pub(super) fn bytes_per_second(&self, now: Instant) -> u64 {
+        self.rate.per_second(now).unwrap_or_default()
+    }
+
+    pub(super) fn place(&self) -> Position {
+        self.place
     }
 
     pub(super) fn asking(&mut self, on: bool, now: Instant) {
@@ -117,6 +129,9 @@ impl ReadProgress {
         if let Some(last) = fetched.records.last() {
             self.place = last.position();
         }
+        if let Some(read_to) = fetched.read_to {
+            self.place = self.place.max(read_to);
+        }
         self.lag.fetched(&fetched.records, Duration::from_millis(fetched.millis_behind_latest), now);
         if fetched.end.is_some() {
             self.lag.ended(now);
@@ -130,6 +145,14 @@ impl ReadProgress {
         if self.lag.is_empty() && self.lag.is_at_tip() {
             self.caught_up = self.read_to;
         }
+    }
+
+    /// How far the shard is read beyond `done`, where everything that came is done: a position that is as good, and does not
+    /// age with the last record.
+    pub(super) fn settled_place(&mut self, done: Position) -> Option<Position> {
+        self.settle(done);
+        let is_beyond = matches!(self.place, Position::Sequence(..)) && self.place > done;
+        (is_beyond && self.lag.is_empty()).then_some(self.place)
     }
 
     pub(super) fn gap_before(
@@ -177,6 +200,7 @@ impl ReadProgress {
         metadata.record_arrival_millis = self.lag.last_done();
         metadata.caught_up_millis = self.caught_up;
         metadata.bytes_per_second = self.rate.per_second(now);
+        metadata.fan_out = Some(self.fan_out);
         metadata
     }
 }

@@ -37,12 +37,14 @@ const CONTROL_TRIES: u32 = 3;
 pub(super) struct StreamClient {
     pub(super) stream: StreamRef,
     region: String,
-    /// For every call but GetRecords.
+    /// For every other call.
     pub(super) control: Client,
-    /// For GetRecords in CBOR and JSON. Without retries: the schedule decides when a read is tried again.
+    /// For GetRecords and SubscribeToShard in CBOR and JSON. Without retries: the schedule decides when a read is tried again.
     cbor: Client,
     json: Client,
     pub(super) wire: WireChoice,
+    /// The same for subscriptions, which may be another server's.
+    pub(super) subscription_wire: WireChoice,
     server: Arc<ServerInfo>,
     /// Whether the stream spreads records by itself, as it said last.
     spreads: AtomicBool,
@@ -75,12 +77,13 @@ impl StreamClient {
             cbor: records(Codec::Cbor),
             json: records(Codec::Json),
             wire: WireChoice::new(wire),
+            subscription_wire: WireChoice::new(wire),
             server,
             spreads: AtomicBool::new(false),
         })
     }
 
-    /// For GetRecords in this encoding, whose answer is the data of one record, as it came.
+    /// For GetRecords and SubscribeToShard in this encoding; of the former the answer is the data of one record, as it came.
     pub(super) fn records(&self, codec: Codec) -> &Client {
         match codec {
             Codec::Json => &self.json,

@@ -161,7 +161,7 @@ impl PollingReader {
             Position::Sequence(number, Progress::Nothing | Progress::Through(_)) => call
                 .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
                 .starting_sequence_number(number.to_string()),
-            Position::ShardEnd => return Err(self.past_end()),
+            Position::ShardEnd => return Err(past_end(&self.shard)),
         };
         let answer = match Box::pin(call.send()).await {
             Ok(answer) => answer,
@@ -199,10 +199,6 @@ impl PollingReader {
             }
             _ => refused,
         }
-    }
-
-    fn past_end(&self) -> Error {
-        Error::new(ErrorKind::Bug, format!("shard `{}` was read past its end", self.shard))
     }
 
     /// The answer as a response, with what it says about the end.
@@ -409,7 +405,7 @@ impl PollingReader {
 }
 
 /// What a failed call says about the encoding it was made in.
-fn outcome(error: &SdkError<GetRecordsError, HttpResponse>) -> Outcome {
+pub(super) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Outcome {
     let (status, code) = match error {
         SdkError::ServiceError(answer) => (answer.raw().status().as_u16(), answer.err().code()),
         SdkError::ResponseError(answer) if !broke_off(answer) => (answer.raw().status().as_u16(), None),
@@ -430,11 +426,16 @@ fn outcome(error: &SdkError<GetRecordsError, HttpResponse>) -> Outcome {
     }
 }
 
+/// A reader was asked for more after the end.
+pub(super) fn past_end(shard: &ShardId) -> Error {
+    Error::new(ErrorKind::Bug, format!("shard `{shard}` was read past its end"))
+}
+
 /// How much earlier than the service says reading goes on after that: its time is approximate.
 const REPOSITION_MARGIN_MILLIS: u64 = 60_000;
 
 /// Whether a record lies after what is done at `place`.
-fn is_beyond(record: &Record, place: Position) -> bool {
+pub(super) fn is_beyond(record: &Record, place: Position) -> bool {
     match place {
         Position::Sequence(number, Progress::Whole) => record.sequence_number > number,
         Position::Sequence(number, _) => record.sequence_number >= number,
@@ -459,7 +460,7 @@ impl ShardReader for PollingReader {
     // Cancel safe: nothing moves between an answer and the return, and an iterator can be used again.
     async fn next(&mut self) -> Result<ReadResponse, Error> {
         if self.ended {
-            return Err(self.past_end());
+            return Err(past_end(&self.shard));
         }
         loop {
             tokio::time::sleep_until(self.schedule.next()).await;
@@ -488,6 +489,6 @@ impl fmt::Debug for PollingReader {
 #[cfg(test)]
 mod large;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod wrong_answers;

@@ -4,7 +4,9 @@
 mod choice;
 mod protocol;
 mod request;
+mod take_body;
 mod whole_body;
 
 pub(super) use choice::{Outcome, WireChoice};
 pub(super) use protocol::RecordsProtocol;
+pub(super) use take_body::TakeBody;

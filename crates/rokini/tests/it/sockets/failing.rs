@@ -8,8 +8,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use rokini::lease::MemoryStore;
-use rokini::{AwsOptions, Consumer, HttpOptions, StartPosition};
+use rokini::lease::{LeaseStore, MemoryStore};
+use rokini::{AwsOptions, Consumer, ConsumerBuilder, HttpOptions, Retrieval, StartPosition};
 use rokini_local::LocalKinesis;
 use rokini_local::wire::shapes::shard::{ListShardsRequest, SplitShardRequest};
 use tokio::time::{Instant, sleep, timeout};
@@ -17,19 +17,28 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::harness::{BuildLogging, Log, Running};
 use crate::network::{Arrivals, Fault, Network, Way};
 
+/// Over TLS or not, and how shards are read.
+const WAYS: [(bool, Retrieval); 4] = [
+    (false, Retrieval::Polling),
+    (true, Retrieval::Polling),
+    (false, Retrieval::FanOut),
+    (true, Retrieval::FanOut),
+];
+
 /// How long all shards may take to flow again once every connection is dead.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 /// And once every connection was reset, or could not be opened for a moment.
 const RESET_LIMIT: Duration = Duration::from_secs(2);
 
-struct Place {
-    kinesis: LocalKinesis,
-    network: Network,
-    aws: SdkConfig,
+pub(super) struct Place {
+    pub(super) kinesis: LocalKinesis,
+    pub(super) network: Network,
+    pub(super) aws: SdkConfig,
+    retrieval: Retrieval,
 }
 
 impl Place {
-    async fn new(shards: i32, tls: bool, seed: u64) -> Self {
+    pub(super) async fn new(shards: i32, tls: bool, retrieval: Retrieval, seed: u64) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let builder = LocalKinesis::builder().throughput_limits(false).stream("orders", shards);
         let builder = match tls {
@@ -45,17 +54,22 @@ impl Place {
             options.endpoint_url(format!("{scheme}://localhost:{}", network.port())).load().await.unwrap();
         let keys = SharedCredentialsProvider::new(Credentials::from_keys("id", "secret", None));
         let aws = aws.into_builder().credentials_provider(keys).build();
-        Self { kinesis, network, aws }
+        Self { kinesis, network, aws, retrieval }
+    }
+
+    /// A consumer without a handler.
+    pub(super) fn consumer(&self, store: impl LeaseStore, name: &str) -> ConsumerBuilder {
+        let seed = name.bytes().fold(7, |seed: u64, byte| seed * 31 + u64::from(byte));
+        let builder = Consumer::builder().group("g").worker(name).seed(seed).stream("orders").aws(&self.aws);
+        builder.store(store).start(StartPosition::TrimHorizon).retrieval(self.retrieval)
     }
 
     async fn consume(&self, log: &Log) -> Running {
-        let builder = Consumer::builder().group("g").worker("w").seed(7).stream("orders").aws(&self.aws);
-        let builder = builder.store(MemoryStore::new()).start(StartPosition::TrimHorizon);
-        builder.build_logging(log).await
+        self.consumer(MemoryStore::new(), "w").build_logging(log).await
     }
 
     /// One record for each shard that is open, with this text and the number of the shard.
-    fn put_everywhere(&self, text: &str) -> usize {
+    pub(super) fn put_everywhere(&self, text: &str) -> usize {
         let hashes = self.open_hashes();
         for (number, hash) in hashes.iter().enumerate() {
             super::local::put(&self.kinesis, "key", *hash, &format!("{text}:{number}"));
@@ -88,7 +102,7 @@ impl Place {
 }
 
 /// Waits for so many records within a limit, and returns what it took.
-async fn within(limit: Duration, log: &Log, count: usize, what: &str) -> Duration {
+pub(super) async fn within(limit: Duration, log: &Log, count: usize, what: &str) -> Duration {
     let begun = Instant::now();
     if timeout(limit, log.until_count(count)).await.is_err() {
         panic!("{what}: {} of {count} records within {limit:?}", log.seen().len());
@@ -97,7 +111,7 @@ async fn within(limit: Duration, log: &Log, count: usize, what: &str) -> Duratio
 }
 
 /// Nothing twice.
-fn assert_once(log: &Log, what: &str) {
+pub(super) fn assert_once(log: &Log, what: &str) {
     let mut counts = BTreeMap::new();
     for text in log.texts() {
         *counts.entry(text).or_insert(0) += 1;
@@ -107,9 +121,14 @@ fn assert_once(log: &Log, what: &str) {
 }
 
 /// Breaks every connection that carried records, and waits for the next records of all shards.
-async fn recovers(shards: i32, tls: bool, fault: Fault, limit: Duration) -> Duration {
-    let what = format!("{fault:?} at {shards} shards, TLS: {tls}");
-    let (place, log) = (Place::new(shards, tls, 1).await, Log::default());
+async fn recovers(
+    shards: i32,
+    (tls, retrieval): (bool, Retrieval),
+    fault: Fault,
+    limit: Duration,
+) -> Duration {
+    let what = format!("{fault:?} at {shards} shards, TLS: {tls}, {retrieval}");
+    let (place, log) = (Place::new(shards, tls, retrieval, 1).await, Log::default());
     let running = place.consume(&log).await;
     place.put_everywhere("a");
     let all = shards as usize;
@@ -127,14 +146,14 @@ async fn recovers(shards: i32, tls: bool, fault: Fault, limit: Duration) -> Dura
     took
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p10_silenced_connections_hold_no_shard_up_for_longer_than_thirty_seconds() {
+/// Every connection of some consumers falls silent, of one and of 100 shards.
+async fn silenced(retrieval: Retrieval) {
     let mut cases = Vec::new();
     for tls in [false, true] {
         for way in [Way::Both, Way::ToServer, Way::ToClient] {
-            cases.push(tokio::spawn(recovers(1, tls, Fault::Silence(way), SILENCE_LIMIT)));
+            cases.push(tokio::spawn(recovers(1, (tls, retrieval), Fault::Silence(way), SILENCE_LIMIT)));
         }
-        cases.push(tokio::spawn(recovers(100, tls, Fault::Silence(Way::Both), SILENCE_LIMIT)));
+        cases.push(tokio::spawn(recovers(100, (tls, retrieval), Fault::Silence(Way::Both), SILENCE_LIMIT)));
     }
     for case in cases {
         println!("flowed again after {:?}", case.await.unwrap());
@@ -142,9 +161,19 @@ async fn p10_silenced_connections_hold_no_shard_up_for_longer_than_thirty_second
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p10_silenced_connections_hold_no_shard_up_for_longer_than_thirty_seconds() {
+    silenced(Retrieval::Polling).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p10_silenced_subscriptions_hold_no_shard_up_for_longer_than_thirty_seconds() {
+    silenced(Retrieval::FanOut).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p10_broken_connections_hold_no_shard_up_for_longer_than_two_seconds() {
     let mut cases = Vec::new();
-    for tls in [false, true] {
+    for tls in WAYS {
         for fault in [Fault::Reset, Fault::HalfClose(Way::ToClient), Fault::HalfClose(Way::ToServer)] {
             cases.push(tokio::spawn(recovers(4, tls, fault, RESET_LIMIT)));
         }
@@ -156,8 +185,8 @@ async fn p10_broken_connections_hold_no_shard_up_for_longer_than_two_seconds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p10_a_server_that_refuses_connections_for_a_moment_is_back_within_two_seconds() {
-    for tls in [false, true] {
-        let (place, log) = (Place::new(4, tls, 1).await, Log::default());
+    for (tls, retrieval) in WAYS {
+        let (place, log) = (Place::new(4, tls, retrieval, 1).await, Log::default());
         let running = place.consume(&log).await;
         place.put_everywhere("a");
         within(SILENCE_LIMIT, &log, 4, "before").await;
@@ -173,9 +202,9 @@ async fn p10_a_server_that_refuses_connections_for_a_moment_is_back_within_two_s
 }
 
 /// A storm of faults with reshards in it, then calm: everything arrived once and, for each hash, in order.
-async fn storm(tls: bool, seed: u64, lasts: Duration) {
-    let what = format!("seed {seed}, TLS: {tls}");
-    let (place, log) = (Place::new(4, tls, seed).await, Log::default());
+async fn storm((tls, retrieval): (bool, Retrieval), seed: u64, lasts: Duration) {
+    let what = format!("seed {seed}, TLS: {tls}, {retrieval}");
+    let (place, log) = (Place::new(4, tls, retrieval, seed).await, Log::default());
     let mut rng = SmallRng::seed_from_u64(seed);
     let keys: Vec<u128> = (0..8).map(|_| rng.random()).collect();
     let running = place.consume(&log).await;
@@ -224,9 +253,8 @@ fn storm_lasts() -> Duration {
 /// `ROKINI_STORM_SECONDS=3600 cargo test --workspace --test it -- p10_a_storm` is the long run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p10_a_storm_of_network_faults_and_reshards_loses_nothing_and_keeps_the_order() {
-    let cases: Vec<_> =
-        [(false, 1), (true, 2)].map(|(tls, seed)| tokio::spawn(storm(tls, seed, storm_lasts()))).into();
-    for case in cases {
+    let cases = WAYS.into_iter().zip(1..).map(|(way, seed)| tokio::spawn(storm(way, seed, storm_lasts())));
+    for case in cases.collect::<Vec<_>>() {
         case.await.unwrap();
     }
 }

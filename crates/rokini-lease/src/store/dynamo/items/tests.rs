@@ -1,6 +1,6 @@
 use super::super::attributes::LAST_DATE;
 use super::*;
-use crate::row::PlanId;
+use crate::row::{FanOutConsumer, PlanId};
 use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerId};
 use bytes::Bytes;
 use rokini_types::SequenceNumber;
@@ -58,6 +58,7 @@ fn leases() -> [LeaseRow; 2] {
             caught_up_millis: Some(1_700_000_000_002),
             bytes_per_second: Some(1_048_576),
             skipped: Some(crate::skipped::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
+            fan_out: Some(false),
         },
         pending: Some(PendingPosition { position: Position::ShardEnd, state: Bytes::from_static(b"tx-7") }),
         paused: true,
@@ -73,6 +74,7 @@ fn stream() -> StreamRow {
         id: StreamId::new("orders@1700000000123").unwrap(),
         name: "orders".to_owned(),
         start: Position::AtTimestamp(1_700_000_000_123),
+        consumer: Some(FanOutConsumer { name: "billing".to_owned(), owned: true }),
     }
 }
 
@@ -244,6 +246,7 @@ fn c15_what_is_not_needed_is_read_leniently() {
     for name in [CHECKPOINTED_AT, RECORD_ARRIVED_AT, CAUGHT_UP_AT, BYTES_PER_SECOND, SKIPPED, PREVIOUS] {
         item.insert(name.to_owned(), AttributeValue::Bool(true));
     }
+    item.insert(FAN_OUT.to_owned(), text("yes"));
     let read = LeaseRow::read(&item).unwrap();
     let (metadata, previous) = (CheckpointMetadata::default(), None);
     assert_eq!(read, LeaseRow { metadata, previous, checkpointed_at: None, ..lease });

@@ -54,7 +54,7 @@ async fn o2_what_goes_to_the_lease_is_the_last_arrival_done_and_when_nothing_was
     const NOW: u64 = 100_000;
     let mut progress = progress();
     let record = |number: u128| Record::new(number.into(), "k", "d", 100 * number as u64);
-    let (reader, _) = progress.begin_reader();
+    let reader = progress.begin_reader();
     let read = |progress: &mut ReadProgress, records: Vec<Record>, behind: u64| {
         let fetched = ReadResponse { records, millis_behind_latest: behind, ..ReadResponse::default() };
         assert!(progress.answered(reader, &fetched, 0, NOW, Instant::now()));
@@ -88,12 +88,12 @@ async fn c2_a_reader_that_was_replaced_hands_nothing_on() {
         progress.answered(reader, &ReadResponse { records, ..ReadResponse::default() }, 5, 10, Instant::now())
     };
     let progress = &mut progress;
-    let (first, _) = progress.begin_reader();
+    let first = progress.begin_reader();
     assert!(read(progress, first, 1));
-    let (second, from) = progress.begin_reader();
+    let (second, from) = (progress.begin_reader(), progress.place());
     assert_eq!(from, after(1));
     // Its answer was under way: the one that replaces it reads the same records again.
     assert!(!read(progress, first, 2), "both would hand them on");
     assert!(read(progress, second, 2));
-    assert_eq!(progress.begin_reader().1, after(2));
+    assert_eq!(progress.place(), after(2));
 }

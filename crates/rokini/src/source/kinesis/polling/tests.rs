@@ -11,17 +11,17 @@ use crate::config::ConfigKey;
 use crate::source::stream_source::StreamSource;
 use crate::source::testing::{Bench, EPOCH_MILLIS, Instead, shard};
 
-pub(super) fn data(fetched: &ReadResponse) -> Vec<String> {
+pub(in crate::source::kinesis) fn data(fetched: &ReadResponse) -> Vec<String> {
     fetched.records.iter().map(|record| String::from_utf8(record.data().to_vec()).unwrap()).collect()
 }
 
 /// Ends a test that would go on for ever: virtual time passes as fast as it is waited for.
-pub(super) async fn bounded<T>(work: impl Future<Output = T>) -> T {
+pub(in crate::source::kinesis) async fn bounded<T>(work: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(300), work).await.expect("no end within five minutes")
 }
 
 /// The data of the next answer that brings any.
-pub(super) async fn next_data(reader: &mut dyn ShardReader) -> Vec<String> {
+pub(in crate::source::kinesis) async fn next_data(reader: &mut dyn ShardReader) -> Vec<String> {
     bounded(async {
         loop {
             let fetched = reader.next().await.unwrap();

@@ -18,15 +18,21 @@ use rokini_wire::{Codec, ServiceError};
 use super::request::RequestMembers;
 use super::whole_body::WholeBody;
 
-/// GetRecords in one encoding. The answer comes as the data of a single record, to be read by
-/// [`RecordsAnswer`](rokini_wire::RecordsAnswer).
+/// GetRecords and SubscribeToShard in one encoding. The answer to GetRecords comes as the data of a single record, to be read by
+/// [`RecordsAnswer`](rokini_wire::RecordsAnswer); that to SubscribeToShard is taken before anybody reads it
+/// ([`TakeBody`](super::TakeBody)).
 #[derive(Debug)]
 pub(in crate::source::kinesis) struct RecordsProtocol(pub(in crate::source::kinesis) Codec);
 
 const ID: ShapeId<'static> = shape_id!("rokini", "records");
 
-/// The one operation of these clients.
-const OPERATION: &str = "GetRecords";
+/// The operations of these clients.
+const GET_RECORDS: &str = "GetRecords";
+const SUBSCRIBE_TO_SHARD: &str = "SubscribeToShard";
+
+fn operation(config: &ConfigBag) -> Option<&str> {
+    config.load::<Metadata>().map(Metadata::name)
+}
 
 impl ClientProtocolInner for RecordsProtocol {
     type Request = Request;
@@ -43,11 +49,12 @@ impl ClientProtocolInner for RecordsProtocol {
         _: &str,
         config: &ConfigBag,
     ) -> Result<Request, SerdeError> {
-        let operation = config.load::<Metadata>().map(|metadata| metadata.name().to_owned());
-        if operation.as_deref() != Some(OPERATION) {
-            return Err(SerdeError::custom(format!("{operation:?} is no operation of this client")));
-        }
-        let body = self.0.encode(&RequestMembers::of(input, schema)?);
+        let members = RequestMembers::of(input, schema)?;
+        let (operation, body) = match operation(config) {
+            Some(GET_RECORDS) => (GET_RECORDS, self.0.encode(&members.get_records()?)),
+            Some(SUBSCRIBE_TO_SHARD) => (SUBSCRIBE_TO_SHARD, self.0.encode(&members.subscribe_to_shard()?)),
+            other => return Err(SerdeError::custom(format!("{other:?} is no operation of this client"))),
+        };
         let service =
             config.load::<ServiceShapeName>().map_or(rokini_wire::TARGET_PREFIX, ServiceShapeName::as_str);
         let length = body.len().to_string();
@@ -57,7 +64,7 @@ impl ClientProtocolInner for RecordsProtocol {
         let headers = request.headers_mut();
         headers.insert("Content-Type", self.0.content_type());
         headers.insert("Content-Length", length);
-        headers.insert("X-Amz-Target", format!("{service}.{OPERATION}"));
+        headers.insert("X-Amz-Target", format!("{service}.{operation}"));
         Ok(request)
     }
 
@@ -65,9 +72,14 @@ impl ClientProtocolInner for RecordsProtocol {
         &self,
         response: &'a Response,
         _: &Schema<'_>,
-        _: &'a ConfigBag,
+        config: &'a ConfigBag,
     ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
-        Ok(Box::new(WholeBody(body(response)?)))
+        let body = match operation(config) {
+            // Whoever takes the body reads it; of an error it has been read for its code and message.
+            Some(SUBSCRIBE_TO_SHARD) => Bytes::new(),
+            _ => body(response)?,
+        };
+        Ok(Box::new(WholeBody(body)))
     }
 
     fn parse_error_metadata(

@@ -1,0 +1,134 @@
+//! The registration of a group with a stream for enhanced fan-out: made once for all its workers.
+
+use std::sync::Arc;
+
+use rokini_lease::{FanOutConsumer, GroupId, LeaseStoreExt, StreamRow, StreamUpdate, WriteOutcome};
+
+use super::leases::Catalog;
+use super::streams::OpenStream;
+use crate::config::{Settings, is_consumer_name};
+use crate::events::table::EventKind;
+use crate::source::stream_source::{ConsumerState, FanOut, RegisteredConsumer};
+use crate::types::error::{Error, ErrorKind};
+
+/// How often the row of the stream is looked at while others write it too.
+const TRIES: usize = 5;
+
+/// Under which name a group registers.
+#[derive(Debug, Clone)]
+pub(crate) struct Registration {
+    /// As the settings say it.
+    name: Option<String>,
+    tags: Vec<(String, String)>,
+}
+
+impl Registration {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { name: settings.fan_out_consumer.clone(), tags: settings.fan_out_tags.clone() }
+    }
+
+    /// The name for a group that is not registered yet.
+    fn name(&self, group: &GroupId) -> Result<String, Error> {
+        match &self.name {
+            Some(name) => Ok(name.clone()),
+            None if is_consumer_name(group.as_str()) => Ok(group.to_string()),
+            None => Err(Error::configuration(format!(
+                "group `{group}` cannot register for fan-out under its own name: set `fan_out_consumer` to 1 to 128 letters, \
+                 digits, `_`, `.`, `-`"
+            ))),
+        }
+    }
+
+    /// Refuses a name other than the one that the group is registered under: it would be paid for twice.
+    fn check(&self, group: &GroupId, known: &FanOutConsumer) -> Result<(), Error> {
+        match &self.name {
+            Some(name) if *name != known.name => Err(Error::configuration(format!(
+                "`fan_out_consumer = {name}` is set, but group `{group}` is registered as `{}`: remove the setting, or \
+                 delete the group (`rokini group delete`) and begin anew",
+                known.name
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Catalog {
+    /// The ARN of the group's consumer of a stream, which is registered where it is not. Asked for once: afterwards it is
+    /// known until [`OpenStream::forget_consumer`].
+    ///
+    /// The row of the stream names the consumer before it is registered, and says whether it is the group's own: so that
+    /// whoever deletes the group takes it back, whatever died on the way.
+    pub(crate) async fn consumer(&self, stream: &OpenStream) -> Result<Arc<str>, Error> {
+        let mut known = stream.consumer().await;
+        if let Some(arn) = &*known {
+            return Ok(Arc::clone(arn));
+        }
+        let Some(fan_out) = stream.source.fan_out() else {
+            return Err(Error::configuration(format!(
+                "the source of stream `{}` has no fan-out: set `retrieval = polling`",
+                stream.name
+            )));
+        };
+        for _ in 0..TRIES {
+            let row = self.store.stream(&self.group, &stream.id).await?.ok_or_else(|| {
+                let message = format!("the row of stream `{}` is gone: the group was deleted", stream.name);
+                Error::new(ErrorKind::Retry, message)
+            })?;
+            let Some(noted) = row.consumer.clone() else {
+                self.note_consumer(fan_out, &row).await?;
+                continue;
+            };
+            self.registration.check(&self.group, &noted)?;
+            let consumer = match fan_out.find_consumer(&noted.name).await? {
+                Some(consumer) => consumer,
+                None if noted.owned => {
+                    let made = fan_out.register_consumer(&noted.name, &self.registration.tags).await?;
+                    let consumer = noted.name;
+                    self.events.emit_for_stream(&stream.id, EventKind::FanOutRegistered { consumer });
+                    made
+                }
+                // What others registered is gone: the next one is the group's own.
+                None => {
+                    let to = FanOutConsumer { owned: true, ..noted.clone() };
+                    self.set_consumer(&row, to).await?;
+                    continue;
+                }
+            };
+            let arn = usable(&consumer, stream)?;
+            return Ok(Arc::clone(known.insert(arn)));
+        }
+        let message = format!("the registration with stream `{}` is being changed: try again", stream.name);
+        Err(Error::new(ErrorKind::Retry, message))
+    }
+
+    /// Notes on the row under which name the group is registered, or about to be.
+    async fn note_consumer(&self, fan_out: &dyn FanOut, row: &StreamRow) -> Result<(), Error> {
+        let name = self.registration.name(&self.group)?;
+        let owned = fan_out.find_consumer(&name).await?.is_none();
+        self.set_consumer(row, FanOutConsumer { name, owned }).await
+    }
+
+    /// The row is read again afterwards, whatever came of it.
+    async fn set_consumer(&self, row: &StreamRow, to: FanOutConsumer) -> Result<(), Error> {
+        let update = StreamUpdate::Consumer { seen: row.consumer.clone(), to };
+        match self.store.update_stream(&self.group, &row.id, &update).await {
+            Ok(WriteOutcome::Applied { .. } | WriteOutcome::Refused { .. }) => Ok(()),
+            Err(error) if error.is_ambiguous() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The ARN of a consumer that is there to stay. Until it can be used, the shards are polled.
+fn usable(consumer: &RegisteredConsumer, stream: &OpenStream) -> Result<Arc<str>, Error> {
+    match consumer.state {
+        ConsumerState::Creating | ConsumerState::Active => Ok(consumer.arn.as_str().into()),
+        ConsumerState::Deleting => {
+            let message = format!(
+                "consumer `{}` of stream `{}` is being deregistered: it is registered again once that is done",
+                consumer.arn, stream.name
+            );
+            Err(Error::new(ErrorKind::Retry, message))
+        }
+    }
+}
