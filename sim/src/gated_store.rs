@@ -326,7 +326,7 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
                 &outcome
                 && lowers
             {
-                let back = LeaseUpdate::Seek { seen: after.epoch, to: before.position };
+                let back = LeaseUpdate::Seek { seen: after.epoch, to: before.position, order: None };
                 store.update_lease(&group, &key, &back).await?;
             }
             if pauses {

@@ -77,9 +77,9 @@ impl World {
             }
             OperatorCommand::Pause => {
                 self.recorder.incidents(|incidents, now| incidents.holds_up(&pause, held_up, true, now));
-                operator.pause(&scope).await
+                operator.pause(&scope).await.map(drop)
             }
-            OperatorCommand::Resume => operator.resume(&scope).await,
+            OperatorCommand::Resume => operator.resume(&scope).await.map(drop),
             OperatorCommand::Retire => {
                 operator.retire(&one.unwrap_or_else(|| keys.swap_remove(0)), false).await.map(drop)
             }

@@ -15,7 +15,7 @@ pub(crate) struct Global {
     /// Write data and errors as JSON, one object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Write only warnings and errors to standard error
+    /// Write only errors to standard error
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Log more to standard error; twice for even more. `RUST_LOG` chooses in detail

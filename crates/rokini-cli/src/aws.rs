@@ -1,14 +1,17 @@
 //! Region, profile and endpoints, and errors of AWS calls with the next step for people.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_types::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use rokini::{
     AwsOptions, ErrorKind, HttpOptions, KinesisSource, Settings, StreamDescription, StreamRef, StreamSource,
 };
 
-use crate::error::CliError;
+use crate::error::{CliError, Status};
 
 const HEADING: &str = "AWS options";
 const TABLES: &str = "aws dynamodb list-tables";
@@ -22,7 +25,13 @@ pub(crate) struct AwsArgs {
     /// The profile of the shared configuration files, in place of AWS_PROFILE
     #[arg(long, value_name = "NAME", help_heading = HEADING)]
     profile: Option<String>,
+    /// The endpoint of both services, in place of AWS_ENDPOINT_URL
+    #[arg(long, value_name = "URL", help_heading = HEADING)]
+    endpoint_url: Option<String>,
 }
+
+/// How long the providers of credentials may take.
+const CREDENTIALS_WAIT: Duration = Duration::from_secs(5);
 
 /// The AWS configuration.
 #[derive(Debug, Clone)]
@@ -51,6 +60,18 @@ impl AwsArgs {
         profile: Option<&str>,
         endpoints: Vec<(Service, String)>,
     ) -> Result<Aws, CliError> {
+        let aws = self.load_unchecked(region, profile, endpoints).await?;
+        check_credentials(&aws.config).await?;
+        Ok(aws)
+    }
+
+    /// The same without asking the providers of credentials whether they can be had.
+    pub(crate) async fn load_unchecked(
+        &self,
+        region: Option<&str>,
+        profile: Option<&str>,
+        endpoints: Vec<(Service, String)>,
+    ) -> Result<Aws, CliError> {
         let http = HttpOptions::from_env()?;
         let mut options = AwsOptions::default().http(http.clone());
         if let Some(region) = self.region.as_deref().or(region) {
@@ -58,6 +79,9 @@ impl AwsArgs {
         }
         if let Some(profile) = self.profile.as_deref().or(profile) {
             options = options.profile(profile);
+        }
+        if let Some(url) = &self.endpoint_url {
+            options = options.endpoint_url(url);
         }
         let config = options.load().await.map_err(|error| {
             CliError::from(error).next("`export AWS_REGION=us-east-1`, or give `--region`")
@@ -68,6 +92,39 @@ impl AwsArgs {
         let others = config.clone();
         let config = config.into_builder().service_config(Endpoints { endpoints, others }).build();
         Ok(Aws { config, http })
+    }
+}
+
+/// Asks the providers of credentials once, in bounded time: a metadata service that does not answer would hold up each call
+/// for a minute. That there are none at all is said by the first call, with what it was about.
+async fn check_credentials(config: &SdkConfig) -> Result<(), CliError> {
+    let Some(provider) = config.credentials_provider() else { return Ok(()) };
+    let problem = match tokio::time::timeout(CREDENTIALS_WAIT, provider.provide_credentials()).await {
+        Ok(Ok(_) | Err(CredentialsError::CredentialsNotLoaded(_))) => return Ok(()),
+        Ok(Err(error)) => credentials_problem(&error),
+        Err(_) => format!("no answer within {} s", CREDENTIALS_WAIT.as_secs()),
+    };
+    Err(CliError::new(Status::PERMISSION, "the AWS credentials could not be fetched")
+        .reason(format!("{problem}; tried {PROVIDERS}"))
+        .next(
+            "set `AWS_PROFILE`, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; without a metadata service \
+             `AWS_EC2_METADATA_DISABLED=true` says so at once",
+        ))
+}
+
+/// Where the SDK looks, in its order.
+const PROVIDERS: &str = "the environment, the profile of the shared files, a web identity token, the container's role, the \
+     instance's metadata service";
+
+/// What is wrong with credentials, in one line: the cause at the bottom says most.
+pub(crate) fn credentials_problem(error: &CredentialsError) -> String {
+    let mut deepest: &(dyn std::error::Error + 'static) = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => format!("there are none; tried {PROVIDERS}"),
+        _ => deepest.to_string(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{CliError, Status};
 ///
 /// # Errors
 /// When the answer is no, or there is no terminal to ask on.
-pub(super) async fn confirm(context: &Context, yes: bool, action: &str, next: &str) -> Result<(), CliError> {
+pub(crate) async fn confirm(context: &Context, yes: bool, action: &str, next: &str) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }

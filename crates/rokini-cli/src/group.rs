@@ -1,24 +1,33 @@
 //! `rokini group`: shows groups, and gives them orders.
 
+mod audit;
 mod delete;
 mod diagnosis;
+mod events;
 mod group_handle;
+mod history;
 mod lag;
 mod list;
 mod liveness;
 mod observe;
 mod pause;
+mod placement;
+mod repeat;
 mod seek;
+mod seek_effect;
 mod shard_lag;
 mod show;
 mod why;
 
 use clap::Subcommand;
 
+pub(crate) use group_handle::{GroupHandle, ScopedGroupArgs};
+pub(crate) use liveness::watch as watch_workers;
+
 use crate::context::Context;
 use crate::error::{CliError, Status};
 
-/// Show groups: who has which shard, how far it is and why it does not move; seek, pause and delete them
+/// Show groups: who has which shard, how far it is and why it does not move; seek, pause, move and delete them
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -41,8 +50,13 @@ enum Command {
     Show(show::Args),
     Lag(lag::Args),
     Why(why::Args),
+    Audit(audit::Args),
+    Events(events::Args),
     Seek(seek::Args),
     Undo(seek::UndoArgs),
+    History(history::Args),
+    Move(placement::MoveArgs),
+    Drain(placement::DrainArgs),
     Pause(pause::Args),
     Resume(pause::ResumeArgs),
     Delete(delete::Args),
@@ -55,6 +69,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             Command::Show(args) => show::run(args, context).await,
             Command::Lag(args) => lag::run(args, context).await,
             Command::Why(args) => why::run(args, context).await,
+            Command::Audit(args) => audit::run(args, context).await,
+            Command::Events(args) => events::run(args, context).await,
+            Command::History(args) => history::run(args, context).await,
+            Command::Move(args) => placement::move_shard(args, context).await,
+            Command::Drain(args) => placement::drain(args, context).await,
             Command::Seek(args) => seek::run(args, context).await,
             Command::Undo(args) => seek::undo(args, context).await,
             Command::Pause(args) => pause::run(args, context).await,

@@ -10,11 +10,15 @@ mod confirm;
 mod consume;
 mod context;
 mod demo;
+mod doctor;
 mod error;
 mod group;
 mod line;
 mod local;
+mod manual;
+mod migrate;
 mod output;
+mod position_text;
 mod put;
 mod run;
 mod stop;
@@ -71,6 +75,11 @@ enum Command {
     Run(Box<run::Args>),
     Group(group::Args),
     Stream(stream::Args),
+    Import(Box<migrate::ImportArgs>),
+    Export(Box<migrate::ExportArgs>),
+    Doctor(Box<doctor::Args>),
+    Completions(manual::CompletionArgs),
+    Man(manual::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -157,6 +166,11 @@ async fn dispatch(command: Command, context: &Context) -> Result<Status, CliErro
         Command::Run(args) => Box::pin(run::run(*args, context)).await,
         Command::Group(args) => group::run(args, context).await,
         Command::Stream(args) => stream::run(args, context).await,
+        Command::Import(args) => migrate::import(*args, context).await,
+        Command::Export(args) => migrate::export(*args, context).await,
+        Command::Doctor(args) => doctor::run(*args, context).await,
+        Command::Completions(args) => manual::completions::<Cli>(args).await,
+        Command::Man(args) => manual::man::<Cli>(&args, context),
     }
 }
 

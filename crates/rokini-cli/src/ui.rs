@@ -69,8 +69,14 @@ impl Ui {
         self.progress("");
     }
 
-    /// Warns of what is not as it should be, though the command goes on.
+    /// Warns of what is not as it should be, though the command goes on; unless `--quiet`.
     pub(crate) fn warn(&self, text: impl fmt::Display) {
+        if self.quiet {
+            return;
+        }
+        if self.json {
+            return line(serde_json::json!({ "warning": text.to_string() }));
+        }
         let (yellow, reset) = if self.colors { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
         line(format_args!("{yellow}warning:{reset} {text}"));
     }

@@ -35,14 +35,15 @@ pub use member::{
     CoordinationHealth, HandedOver, HeartbeatStats, JoinError, Lease, Member, MemberConfig, MemberEvent,
     MemberEvents, StreamAbility, Validity,
 };
-pub use operator::{DeleteReport, Operator, OperatorError, Scope, SeekReport, SeekStep};
+pub use operator::{DeleteReport, Operator, OperatorError, PauseReport, Scope, SeekReport, SeekStep};
 pub use plan::{AssignmentPolicy, CustomAssignment, Move, PLAN_VERSION, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use process::ProcessIdentity;
 pub use retire::retirable;
 pub use row::{
-    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, Notification, PendingPosition, PlanId,
-    ROW_FORMAT, Row, RowKey, StreamRow, UnreadableRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, Notification, ORDER_KEYS_LIMIT,
+    ORDERS_LIMIT, Order, OrderId, OrderKind, PendingPosition, PlanId, ROW_FORMAT, Row, RowKey, ShardReport,
+    StreamRow, UnreadableRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 pub use skipped::SkippedRecords;
 #[cfg(feature = "dynamo")]

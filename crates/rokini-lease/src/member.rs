@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use self::state::MemberState;
 use crate::clock::WallClock;
 use crate::error::LostCause;
-use crate::row::{GroupView, WorkerRow};
+use crate::row::{GroupView, ShardReport, WorkerRow};
 use crate::store::LeaseStore;
 use crate::types::{GroupId, StreamId, WorkerId, WorkerName};
 
@@ -33,6 +33,7 @@ mod join;
 mod lease;
 mod outbox;
 mod pending_work;
+mod shard_reports;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -163,6 +164,15 @@ impl Member {
     #[must_use]
     pub fn snapshot(&self) -> Arc<GroupView> {
         self.state.view()
+    }
+
+    /// What the heartbeats say of the shards from now on: of those that are behind or make no progress, the worst first. The
+    /// first 8 are told, and how many there are besides. A stall that begins or ends is told at once, in place of the next
+    /// regular heartbeat; everything else with that.
+    pub fn report_shards(&self, reports: Vec<ShardReport>) {
+        if self.state.shard_reports.set(reports, self.state.heartbeat_interval()) {
+            self.state.request_heartbeat();
+        }
     }
 
     /// The heartbeats of this incarnation so far.

@@ -9,15 +9,17 @@ use crate::clock::WallClock;
 use crate::row::{GroupView, LeaseRow, Notification, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::{GroupId, LeaseKey, WorkerId};
-use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
-use crate::write::WriteOutcome;
+use crate::update::WorkerUpdate;
 
 mod delete;
+mod history;
 mod lineage;
+mod pause;
+mod placement;
 mod report;
 mod seek;
 
-pub use report::{DeleteReport, OperatorError, Scope, SeekReport, SeekStep};
+pub use report::{DeleteReport, OperatorError, PauseReport, Scope, SeekReport, SeekStep};
 
 /// How often a write is tried again because the lease changed hands meanwhile.
 pub(super) const TRIES: usize = 10;
@@ -51,49 +53,6 @@ impl Operator {
     pub fn failover(mut self, failover: Duration) -> Self {
         self.failover = failover;
         self
-    }
-
-    /// Stops the reading of shards. Leases are held and moved as ever, positions of what was fetched are stored,
-    /// and nothing expires. The pause is stored: it outlives workers, and also holds for leases that come later
-    /// where it is about the group. Pauses of the group and of single leases are apart: each must be resumed.
-    ///
-    /// # Errors
-    /// [`OperatorError::UnknownLease`]; [`OperatorError::Store`].
-    pub async fn pause(&self, scope: &Scope) -> Result<(), OperatorError> {
-        self.set_paused(scope, true).await
-    }
-
-    /// Lets the reading of shards go on.
-    ///
-    /// # Errors
-    /// As [`Operator::pause`].
-    pub async fn resume(&self, scope: &Scope) -> Result<(), OperatorError> {
-        self.set_paused(scope, false).await
-    }
-
-    async fn set_paused(&self, scope: &Scope, paused: bool) -> Result<(), OperatorError> {
-        if *scope == Scope::Group {
-            let update =
-                if paused { GroupUpdate::Pause { at: self.clock.millis() } } else { GroupUpdate::Resume };
-            self.store.update_group(&self.group, &update).await?;
-            let workers = self.store.list(&self.group, Listing::Workers).await?.workers;
-            for worker in workers.iter().filter(|row| row.state == WorkerState::Alive) {
-                self.notify(&worker.id, Notification::GroupChanged).await;
-            }
-            return Ok(());
-        }
-        let view = self.list().await?;
-        for row in self.select(&view, scope)? {
-            let update = LeaseUpdate::Pause { paused };
-            match self.store.update_lease(&self.group, &row.key, &update).await? {
-                WriteOutcome::Applied { after, .. } => self.notify_owner(&view, &after).await,
-                WriteOutcome::Refused { current: Some(_) } => {}
-                WriteOutcome::Refused { current: None } => {
-                    return Err(self.unknown(std::slice::from_ref(&row.key)));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Removes the lease of a finished shard, with its position. Where the stream still lists the shard and no

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, FanOutConsumer, GroupRow, LeaseRow, Notification, PendingPosition, StreamRow,
-    WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, FanOutConsumer, GroupRow, LeaseRow, Notification, Order, OrderId, PendingPosition,
+    StreamRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, ShardId, StreamId, WorkerId};
 
@@ -111,6 +111,8 @@ pub enum LeaseUpdate {
         seen: Epoch,
         /// The new position.
         to: Position,
+        /// The order it belongs to; `None` where nobody ordered it.
+        order: Option<OrderId>,
     },
     /// Stop or resume the reading of the shard by an operator's order. Refused where it is so already. Changes
     /// neither owner nor epoch.
@@ -176,9 +178,10 @@ impl LeaseUpdate {
                 (row.claim.as_ref() == Some(by)).then_some(())?;
                 next.claim = None;
             }
-            Self::Seek { seen, to } => {
+            Self::Seek { seen, to, order } => {
                 (row.epoch == *seen).then_some(())?;
                 next.previous = Some(row.position);
+                next.order = *order;
                 next.position = *to;
                 next.epoch = seen.next();
                 next.metadata = CheckpointMetadata {
@@ -221,7 +224,9 @@ impl LeaseUpdate {
             }
             Self::Claim { by, seen, .. } => row.claim.as_ref() == Some(by) && row.epoch == *seen,
             Self::Unclaim { by } => row.claim.as_ref() != Some(by),
-            Self::Seek { seen, to } => row.epoch == seen.next() && row.position == *to,
+            Self::Seek { seen, to, order } => {
+                row.epoch == seen.next() && row.position == *to && row.order == *order
+            }
             Self::Pause { paused } => row.paused == *paused,
         }
     }
@@ -238,7 +243,7 @@ impl LeaseRow {
 }
 
 /// A write on the row of the group itself. It has no condition: the last operator is right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GroupUpdate {
     /// Stop the reading of all shards.
@@ -248,6 +253,8 @@ pub enum GroupUpdate {
     },
     /// Go on.
     Resume,
+    /// Remember these orders in place of those that are remembered.
+    Remember(Vec<Order>),
 }
 
 impl GroupUpdate {
@@ -256,8 +263,9 @@ impl GroupUpdate {
     pub fn apply(&self, row: &GroupRow) -> GroupRow {
         match self {
             // Since when it stands still, not when that was last asked for.
-            Self::Pause { at } => GroupRow { paused_at: row.paused_at.or(Some(*at)) },
-            Self::Resume => GroupRow { paused_at: None },
+            Self::Pause { at } => GroupRow { paused_at: row.paused_at.or(Some(*at)), ..row.clone() },
+            Self::Resume => GroupRow { paused_at: None, ..row.clone() },
+            Self::Remember(orders) => GroupRow { orders: orders.clone(), ..row.clone() },
         }
     }
 

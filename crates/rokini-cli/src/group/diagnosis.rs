@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rokini::format_time;
-use rokini::lease::{GroupView, LeaseKey, LeaseRow, StreamId, WorkerId};
+use rokini::lease::{GroupView, LeaseKey, LeaseRow, ShardReport, StreamId, WorkerId};
+use rokini::{StallCause, format_time};
 use serde::Serialize;
 
 use super::liveness::Liveness;
@@ -23,7 +23,8 @@ pub(crate) enum ShardState {
     Reading,
     /// A worker reads it; the oldest record that is not done is older than a minute.
     Behind,
-    /// As behind, and nothing was stored for a minute.
+    /// A worker has it, and it makes no progress, as its worker says; or, where that does not say it, it is behind and nothing was
+    /// stored for a minute.
     Stuck,
     /// An operator stopped it.
     Paused,
@@ -69,11 +70,13 @@ pub(crate) struct ShardDiagnosis {
     pub(crate) state: ShardState,
     pub(crate) why: Option<String>,
     pub(crate) next: Option<String>,
+    /// The code of the cause that its worker tells, as in events and metrics.
+    pub(crate) cause: Option<String>,
 }
 
 impl ShardDiagnosis {
     fn of(state: ShardState) -> Self {
-        Self { state, why: None, next: None }
+        Self { state, why: None, next: None, cause: None }
     }
 
     fn why(mut self, why: impl Into<String>) -> Self {
@@ -137,7 +140,7 @@ impl DiagnosisInput<'_> {
 
     fn free(&self, lease: &LeaseRow) -> ShardDiagnosis {
         let free = ShardDiagnosis::of(ShardState::Free);
-        let live = |id: &WorkerId| self.observations.workers.get(id) == Some(&Liveness::Alive);
+        let live = |id: &WorkerId| self.observations.workers.liveness.get(id) == Some(&Liveness::Alive);
         let workers: Vec<_> = self.view.workers.iter().filter(|row| live(&row.id)).collect();
         let readers: Vec<_> = workers.iter().filter(|row| row.reads(&lease.key.stream)).collect();
         let held: BTreeMap<&WorkerId, u32> =
@@ -179,7 +182,7 @@ impl DiagnosisInput<'_> {
                 .why(format!("{name} has it, but {why}"))
                 .next("a live worker takes it over within the failover time; if there is none, start one")
         };
-        match self.observations.workers.get(owner) {
+        match self.observations.workers.liveness.get(owner) {
             // A worker that left has no leases, whatever the row says.
             None => return self.free(lease),
             Some(Liveness::Fenced) => return orphaned("was declared dead"),
@@ -193,6 +196,17 @@ impl DiagnosisInput<'_> {
                 .why(format!("{name} hands it over to {} when its handler is done", claim.name));
         }
         let age = lag.and_then(ShardLag::millis).unwrap_or(0);
+        match self.observations.workers.told(lease) {
+            Some(Some(report)) if report.stalled.is_some() => return self.told(owner, report),
+            Some(_) if age > BEHIND_MILLIS => {
+                return ShardDiagnosis::of(ShardState::Behind).why(format!(
+                    "{name} gets on with it; its oldest record that is not done came {} ago",
+                    span(age)
+                ));
+            }
+            Some(_) => return ShardDiagnosis::of(ShardState::Reading),
+            None => {}
+        }
         if age <= BEHIND_MILLIS {
             return ShardDiagnosis::of(ShardState::Reading);
         }
@@ -214,6 +228,31 @@ impl DiagnosisInput<'_> {
             .next(format!("the log and events of {name} about {} say which", lease.key.shard))
     }
 
+    /// What its owner says of a shard that makes no progress.
+    fn told(&self, owner: &WorkerId, report: &ShardReport) -> ShardDiagnosis {
+        let word = report.stalled.as_deref().unwrap_or_default();
+        let cause = StallCause::from_name(word);
+        let state = match cause {
+            Some(StallCause::Behind) => ShardState::Behind,
+            _ => ShardState::Stuck,
+        };
+        let error = report.error.as_ref().map(|(error, age)| (error.as_str(), *age));
+        let mut why = match cause {
+            Some(cause) => format!("{} says: {}", owner.name, cause.sentence(report.lasting, error)),
+            // Of a later version.
+            None => format!("{} says: no progress: {word}", owner.name),
+        };
+        if let Some(record) = &report.record {
+            why += &format!("; the first record in hand is {record}");
+        }
+        let diagnosis =
+            ShardDiagnosis { cause: report.stalled.clone(), ..ShardDiagnosis::of(state).why(why) };
+        match cause {
+            Some(cause) => diagnosis.next(cause.next_step()),
+            None => diagnosis.next(format!("the log and events of {} say more", owner.name)),
+        }
+    }
+
     fn name_of<'a>(&'a self, id: &'a StreamId) -> &'a str {
         self.view.streams.iter().find(|row| row.id == *id).map_or(id.as_str(), |row| row.name.as_str())
     }
@@ -221,6 +260,7 @@ impl DiagnosisInput<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::liveness::WatchedWorkers;
     use super::*;
     use rokini::lease::{Epoch, Position, WorkerRow};
 
@@ -248,13 +288,17 @@ mod tests {
         lag: &ShardLag,
         change: impl Fn(&mut GroupView),
     ) -> ShardDiagnosis {
-        let worker = WorkerRow::joining(id("w"), None);
-        let alive = liveness.map(|liveness| (id("w"), liveness)).into_iter().collect();
-        let workers = if liveness.is_some() { vec![worker] } else { Vec::new() };
+        let mut worker = WorkerRow::joining(id("w"), None);
+        // Of a version that says nothing of its shards.
+        worker.report.format = 2;
+        let is_there = liveness.is_some();
+        let liveness = liveness.map(|liveness| (id("w"), liveness)).into_iter().collect();
+        let workers = if is_there { vec![worker] } else { Vec::new() };
         let mut view = GroupView { workers, leases: leases.to_vec(), ..GroupView::default() };
         change(&mut view);
         let lags = [(leases[0].key.clone(), lag.clone())].into();
-        let observations = Observations { workers: alive, lags, now_millis: NOW };
+        let workers = WatchedWorkers { liveness, rows: view.workers.clone() };
+        let observations = Observations { workers, lags, now_millis: NOW };
         DiagnosisInput { group: "g", view: &view, observations: &observations }.diagnose(&leases[0])
     }
 
@@ -326,5 +370,36 @@ mod tests {
         );
         let gone = diagnosed(&[held], alive, &ShardLag::Gone("no such shard".to_owned()), |_| {});
         assert_eq!((gone.state, gone.why.as_deref()), (ShardState::Gone, Some("no such shard")));
+    }
+
+    #[test]
+    fn what_the_worker_says_is_repeated() {
+        let held = lease("a", Some("w"));
+        let told = |report: Option<ShardReport>| {
+            let lag = ShardLag::told(report.as_ref());
+            diagnosed(std::slice::from_ref(&held), Some(Liveness::Alive), &lag, |view| {
+                view.workers[0].report.format = 3;
+                view.workers[0].report.shards.extend(report.clone());
+            })
+        };
+        assert_eq!(told(None).state, ShardState::Reading);
+        let seconds = std::time::Duration::from_secs;
+        let mut report = ShardReport::new(held.key.clone(), "handling", seconds(90));
+        assert_eq!(told(Some(report.clone())).state, ShardState::Behind);
+        report.stalled = Some("failing".to_owned());
+        report.lasting = seconds(12);
+        report.record = Some("7".parse().unwrap());
+        let stuck = told(Some(report.clone().with_error("no room", seconds(2))));
+        assert_eq!(
+            stuck.why.as_deref(),
+            Some(
+                "w says: no progress for 12 s: its handler fails again and again; 2 s ago: no room; the first record in hand \
+                 is 7"
+            )
+        );
+        assert_eq!((stuck.state, stuck.cause.as_deref()), (ShardState::Stuck, Some("failing")));
+        assert!(stuck.next.unwrap().contains("dead_letter"));
+        report.stalled = Some("of-later".to_owned());
+        assert!(told(Some(report)).why.unwrap().contains("of-later"));
     }
 }

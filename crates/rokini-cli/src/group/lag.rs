@@ -1,8 +1,12 @@
 //! `rokini group lag`: how far a group is behind.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::group_handle::ScopedGroupArgs;
+use super::liveness;
+use super::repeat::WatchArgs;
 use super::shard_lag::{self, ShardLag};
 use crate::context::Context;
 use crate::error::{CliError, Status};
@@ -11,19 +15,23 @@ use crate::text_table::TextTable;
 
 /// Show how far each shard of a group is behind
 ///
-/// The lag of a shard is the age of its oldest record that is not done: 0 when there is none. It comes from the stream,
-/// so it is also right for shards that no worker has; it takes one of the five reads a second of each unfinished shard.
+/// The lag of a shard is the age of its oldest record that is not done: 0 when there is none. A live worker tells it of its
+/// shards with its heartbeat (below two seconds it counts as 0); for shards that nobody has it comes from the stream, by one
+/// of the five reads a second that a shard has.
 /// The exit status is 1 if the lag of some shard is not known.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     group: ScopedGroupArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   rokini group lag billing
+  rokini group lag billing --watch
   rokini group lag billing --json | jq .most_millis  # the greatest lag, for an alarm";
 
 #[derive(Debug, Serialize)]
@@ -36,10 +44,15 @@ struct LagRow {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
+    args.watch.repeat(async || lag(&args, context).await).await
+}
+
+async fn lag(args: &Args, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
     let mut leases = handle.leases()?;
     leases.retain(|row| !row.position.is_shard_end());
-    let lags = shard_lag::measure(&handle, &leases).await;
+    let workers = liveness::watch(&handle.table, &handle.group, &handle.view.workers).await?;
+    let lags = shard_lag::measure(&handle, &leases, &workers).await;
     let rows = leases.iter().map(|lease| {
         let lag = lags.get(&lease.key);
         LagRow {
@@ -60,17 +73,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let shown =
         serde_json::json!({ "group": handle.group.to_string(), "most_millis": greatest, "shards": rows });
     let text = || {
-        let mut table = TextTable::new(["SHARD", "LAG", "OWNER", "STREAM", "PROBLEM"]);
+        let mut table = TextTable::new(["SHARD", "LAG", "OWNER", "STREAM"]);
         for row in &rows {
             table.row([
                 row.shard.clone(),
                 row.lag_millis.map_or_else(|| "?".to_owned(), span),
                 row.owner.clone().unwrap_or_else(|| "-".to_owned()),
                 row.stream.clone(),
-                row.problem.clone().unwrap_or_default(),
             ]);
         }
-        table.text(context.ui.stdout_colors())
+        let mut text = table.text(context.ui.stdout_colors());
+        let problems: BTreeSet<&String> = rows.iter().filter_map(|row| row.problem.as_ref()).collect();
+        for problem in problems {
+            text += &format!("{problem}\n");
+        }
+        text
     };
     context.show(&shown, text).await?;
     let unknown = lags.values().any(|lag| lag.millis().is_none());

@@ -2,10 +2,11 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rokini::format_time;
-use rokini::lease::{GroupId, Listing, WorkerState};
+use rokini::lease::{GroupId, Listing};
 use serde::Serialize;
 
 use super::group_handle::TableArgs;
+use super::liveness;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::text_table::TextTable;
@@ -15,8 +16,8 @@ const CONCURRENT: usize = 8;
 
 /// List the groups of a table
 ///
-/// Reads the whole table (Scan), which workers never do. Counts every worker that was not declared dead; `rokini group
-/// show` watches whether they are alive.
+/// Reads the whole table (Scan), which workers never do, and watches for the time of two heartbeats which workers live: only
+/// those are counted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -47,11 +48,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         let table = &table;
         async move {
             let view = table.list(&group, Listing::All).await?;
+            let workers = liveness::watch(table, &group, &view.workers).await?;
             let unfinished = view.leases.iter().filter(|row| !row.position.is_shard_end());
             Ok::<_, CliError>(GroupRow {
                 group: group.to_string(),
                 streams: view.streams.iter().map(|row| row.name.clone()).collect(),
-                workers: view.workers.iter().filter(|row| row.state != WorkerState::Fenced).count(),
+                workers: workers.alive().count(),
                 leases: view.leases.len(),
                 free: unfinished.filter(|row| row.owner.is_none()).count(),
                 ended: view.leases.iter().filter(|row| row.position.is_shard_end()).count(),

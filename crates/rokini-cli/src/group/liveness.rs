@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rokini::lease::{Listing, WorkerId, WorkerRow, WorkerState};
+use rokini::lease::{GroupId, LeaseRow, Listing, ShardReport, WorkerId, WorkerRow, WorkerState};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::group_handle::GroupHandle;
+use super::group_handle::LeaseTable;
 use crate::error::CliError;
 
 /// Between two listings of the workers.
@@ -50,11 +50,6 @@ impl Liveness {
 /// By worker.
 pub(crate) type WorkerLiveness = BTreeMap<WorkerId, Liveness>;
 
-/// As the rows say: whoever is not fenced counts as alive.
-pub(crate) fn from_rows(workers: &[WorkerRow]) -> WorkerLiveness {
-    workers.iter().map(|row| (row.id.clone(), Liveness::of(row, true))).collect()
-}
-
 /// A worker that says that its heartbeats are further apart than its failover time has nothing to fail over: it is not
 /// watched.
 fn is_in_reserve(row: &WorkerRow) -> bool {
@@ -66,33 +61,65 @@ fn patience(row: &WorkerRow, heartbeat: Duration) -> Duration {
     if is_in_reserve(row) { Duration::ZERO } else { heartbeat.max(row.report.interval) * 5 / 2 }
 }
 
+/// What was seen of the workers of a group.
+#[derive(Debug, Default)]
+pub(crate) struct WatchedWorkers {
+    pub(crate) liveness: WorkerLiveness,
+    /// Their rows as they were listed last.
+    pub(crate) rows: Vec<WorkerRow>,
+}
+
+impl WatchedWorkers {
+    /// As the rows say: whoever is not fenced counts as alive.
+    pub(super) fn of_rows(rows: &[WorkerRow]) -> Self {
+        let liveness = rows.iter().map(|row| (row.id.clone(), Liveness::of(row, true))).collect();
+        Self { liveness, rows: rows.to_vec() }
+    }
+
+    /// Those that live, and those that stop.
+    pub(crate) fn alive(&self) -> impl Iterator<Item = &WorkerId> {
+        let alive = |liveness: &Liveness| matches!(liveness, Liveness::Alive | Liveness::Leaving);
+        self.liveness.iter().filter(move |(_, liveness)| alive(liveness)).map(|(id, _)| id)
+    }
+
+    /// What the owner of a shard says of it: `None` where it does not live, or does not say it, and `Some(None)` where the
+    /// shard is well.
+    pub(super) fn told(&self, lease: &LeaseRow) -> Option<Option<&ShardReport>> {
+        let owner = lease.owner.as_ref()?;
+        if !matches!(self.liveness.get(owner), Some(Liveness::Alive | Liveness::Leaving)) {
+            return None;
+        }
+        self.rows.iter().find(|row| row.id == *owner)?.report.of_shard(&lease.key)
+    }
+}
+
 /// Watches until every worker that is not fenced has had a heartbeat, for two and a half of its own heartbeats at most.
-pub(crate) async fn watch(handle: &GroupHandle) -> Result<WorkerLiveness, CliError> {
-    let (begun, heartbeat) = (Instant::now(), handle.table.config.heartbeat_interval());
+pub(crate) async fn watch(
+    table: &LeaseTable,
+    group: &GroupId,
+    workers: &[WorkerRow],
+) -> Result<WatchedWorkers, CliError> {
+    let (begun, heartbeat) = (Instant::now(), table.config.heartbeat_interval());
     let patience: BTreeMap<&WorkerId, Duration> =
-        handle.view.workers.iter().map(|row| (&row.id, patience(row, heartbeat))).collect();
+        workers.iter().map(|row| (&row.id, patience(row, heartbeat))).collect();
     let may_come = |id: &WorkerId| patience.get(id).is_some_and(|patience| begun.elapsed() < *patience);
-    let first: BTreeMap<&WorkerId, u64> =
-        handle.view.workers.iter().map(|row| (&row.id, row.heartbeat)).collect();
-    let mut workers: WorkerLiveness = handle
-        .view
-        .workers
-        .iter()
-        .map(|row| (row.id.clone(), Liveness::of(row, is_in_reserve(row))))
-        .collect();
-    while workers.iter().any(|(id, liveness)| *liveness == Liveness::Silent && may_come(id)) {
+    let first: BTreeMap<&WorkerId, u64> = workers.iter().map(|row| (&row.id, row.heartbeat)).collect();
+    let liveness = workers.iter().map(|row| (row.id.clone(), Liveness::of(row, is_in_reserve(row))));
+    let mut watched = WatchedWorkers { liveness: liveness.collect(), rows: workers.to_vec() };
+    while watched.liveness.iter().any(|(id, liveness)| *liveness == Liveness::Silent && may_come(id)) {
         sleep(PAUSE).await;
-        let rows = handle.table.list(&handle.group, Listing::Workers).await?.workers;
+        let rows = table.list(group, Listing::Workers).await?.workers;
         for row in &rows {
             let has_heartbeat = first.get(&row.id).is_none_or(|counter| *counter != row.heartbeat);
             if has_heartbeat || row.state == WorkerState::Fenced {
-                workers.insert(row.id.clone(), Liveness::of(row, true));
+                watched.liveness.insert(row.id.clone(), Liveness::of(row, true));
             }
         }
         // A worker whose row is gone by now has left.
-        workers.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        watched.liveness.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        watched.rows = rows;
     }
-    Ok(workers)
+    Ok(watched)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rokini::lease::{LeaseKey, LeaseRow, WallClock};
 
 use super::group_handle::GroupHandle;
-use super::liveness::{self, WorkerLiveness};
+use super::liveness::{self, WatchedWorkers};
 use super::shard_lag::{self, ShardLag, ShardLags};
 use crate::context::Context;
 use crate::error::CliError;
@@ -13,25 +13,29 @@ use crate::error::CliError;
 /// What is known beyond the rows.
 #[derive(Debug)]
 pub(crate) struct Observations {
-    pub(crate) workers: WorkerLiveness,
+    pub(crate) workers: WatchedWorkers,
     /// Of the leases that were asked for.
     pub(crate) lags: ShardLags,
     pub(crate) now_millis: u64,
 }
 
-/// Watches the workers, and measures how far these leases are behind, both at the same time.
+/// Watches the workers, then finds out how far these leases are behind: as their owners say, and for those of which nobody
+/// says it, from the streams.
 pub(super) async fn observe(handle: &GroupHandle, wanted: &[LeaseKey]) -> Result<Observations, CliError> {
     let now_millis = WallClock::system().millis();
     let leases: Vec<&LeaseRow> = handle.view.leases.iter().filter(|row| wanted.contains(&row.key)).collect();
-    let (workers, lags) = tokio::join!(liveness::watch(handle), shard_lag::measure(handle, &leases));
-    Ok(Observations { workers: workers?, lags, now_millis })
+    let workers = liveness::watch(&handle.table, &handle.group, &handle.view.workers).await?;
+    let lags = shard_lag::measure(handle, &leases, &workers).await;
+    Ok(Observations { workers, lags, now_millis })
 }
 
 impl Observations {
-    /// What the rows alone say: no lag, and whoever was not declared dead is alive.
+    /// What the rows alone say: the lag as far as workers tell it, and whoever was not declared dead is alive.
     pub(super) fn of_rows(handle: &GroupHandle) -> Self {
-        let workers = liveness::from_rows(&handle.view.workers);
-        Self { workers, lags: ShardLags::new(), now_millis: WallClock::system().millis() }
+        let workers = WatchedWorkers::of_rows(&handle.view.workers);
+        let told = |row: &LeaseRow| Some((row.key.clone(), ShardLag::told(workers.told(row)?)));
+        let lags = handle.view.leases.iter().filter_map(told).collect();
+        Self { workers, lags, now_millis: WallClock::system().millis() }
     }
 
     /// Warns of each lag that is not known; returns whether there is any.

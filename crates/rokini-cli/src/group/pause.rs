@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rokini::lease::{GroupId, GroupView, LeaseKey, Scope, StreamId};
+use rokini::lease::{GroupId, GroupView, LeaseKey, OrderId, Scope, StreamId};
 
 use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
 use crate::context::Context;
@@ -40,16 +40,16 @@ pub(crate) struct ResumeArgs {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
     let scope = handle.order_scope()?;
-    handle.operator().pause(&scope).await.map_err(|error| handle.refusal(error))?;
-    report(&handle, &scope, "paused", context).await?;
+    let done = handle.operator().pause(&scope).await.map_err(|error| handle.refusal(error))?;
+    report(&handle, &scope, "paused", done.order, context).await?;
     Ok(Status::DONE)
 }
 
 pub(crate) async fn resume(args: ResumeArgs, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
     let scope = handle.order_scope()?;
-    handle.operator().resume(&scope).await.map_err(|error| handle.refusal(error))?;
-    report(&handle, &scope, "resumed", context).await?;
+    let done = handle.operator().resume(&scope).await.map_err(|error| handle.refusal(error))?;
+    report(&handle, &scope, "resumed", done.order, context).await?;
     for warning in still_paused(&handle.group, &handle.view, &scope) {
         context.ui.warn(warning);
     }
@@ -82,12 +82,19 @@ fn still_paused(group: &GroupId, view: &GroupView, resumed: &Scope) -> Vec<Strin
     warnings
 }
 
-async fn report(handle: &GroupHandle, scope: &Scope, done: &str, context: &Context) -> Result<(), CliError> {
+async fn report(
+    handle: &GroupHandle,
+    scope: &Scope,
+    done: &str,
+    order: Option<OrderId>,
+    context: &Context,
+) -> Result<(), CliError> {
     let (group, shards) = (&handle.group, keys(&handle.leases()?));
     let has_several = handle.view.streams.len() > 1;
     let names: Vec<_> = shards.iter().map(ToString::to_string).collect();
     let names = (*scope != Scope::Group).then_some(names);
-    let shown = serde_json::json!({ "group": group.to_string(), done: true, "leases": names });
+    let shown =
+        serde_json::json!({ "group": group.to_string(), done: true, "leases": names, "order": order });
     let line = |key: &LeaseKey| match has_several {
         true => format!("{done} {} of stream {}\n", key.shard, key.stream),
         false => format!("{done} {}\n", key.shard),

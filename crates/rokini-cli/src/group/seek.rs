@@ -1,24 +1,30 @@
 //! `rokini group seek` and `undo`.
 
-use rokini::lease::{LeaseRow, Position, Progress, Scope, SeekReport, StreamRow};
-use rokini::{StartPosition, format_time};
-use serde::Serialize;
+use std::time::Duration;
 
-use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
+use rokini::lease::{
+    LeaseRow, OrderId, Position, Progress, Scope, SeekReport, SeekStep, SequenceNumber, StreamRow, WallClock,
+};
+use rokini::{ErrorKind, KinesisSource, StartPosition, StreamDescription, StreamSource};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::group_handle::{GroupArgs, GroupHandle, ScopedGroupArgs, keys};
+use super::seek_effect::{SeekEffect, StreamClock};
 use super::shard_lag::other_account_hint;
-use super::show::shortened;
 use crate::args::STARTS;
 use crate::aws::Service;
 use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::{CliError, Status};
+use crate::position_text;
 use crate::text::count;
 use crate::text_table::TextTable;
 
 /// Set the position of a group, or of some of its shards
 ///
 /// Works while workers run: the worker that has a shard starts anew from there, and stores no position of before. Going
-/// back repeats records, going forward skips them. The earlier positions are kept, for `rokini group undo`.
+/// back repeats records, going forward skips them. The order has an id, by which `rokini group undo` takes exactly it back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -29,26 +35,38 @@ pub(crate) struct Args {
     order: OrderArgs,
 }
 
-/// Set the positions back to where they were before the last seek
+/// Take an order back: exactly that one, by its id, or the last
 ///
-/// The positions that were stored since the seek are forgotten. A second undo repeats the seek.
+/// Positions go back to where they stood before the order; those that were stored since are forgotten. A pause and its end
+/// are reversed. What takes an order back is an order too: undoing that repeats the first. `rokini group history` lists them.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = UNDO_EXAMPLES)]
 pub(crate) struct UndoArgs {
     #[command(flatten)]
-    order: OrderArgs,
+    group: GroupArgs,
+    /// The order, as `rokini group history` shows it. Default: the last one
+    #[arg(value_name = "ORDER")]
+    order: Option<OrderId>,
+    #[command(flatten)]
+    consent: ConsentArgs,
 }
 
 #[derive(Debug, clap::Args)]
-struct OrderArgs {
-    #[command(flatten)]
-    group: ScopedGroupArgs,
+struct ConsentArgs {
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
     /// Do it without asking
     #[arg(long, short)]
     yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct OrderArgs {
+    #[command(flatten)]
+    group: ScopedGroupArgs,
+    #[command(flatten)]
+    consent: ConsentArgs,
 }
 
 fn to_help() -> String {
@@ -62,77 +80,97 @@ Examples:
   rokini group seek billing --to -10m --stream orders --yes
   rokini group seek billing --shard 3 --yes \\
     --to after:49680485925276037467835448941947785701109885697267859458
-  rokini group undo billing --yes";
+  rokini group undo billing --yes               # take the last order back";
+
+const UNDO_EXAMPLES: &str = "\
+Examples:
+  rokini group undo billing --dry-run
+  rokini group undo billing --yes
+  rokini group history billing
+  rokini group undo billing 19ac2f81b3e --yes";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let handle = args.order.group.open().await?;
     let targets = targets(&handle, args.to).await?;
     let operator = handle.operator();
-    let mut planned = SeekReport::default();
-    planned.dry_run = true;
-    for (scope, to) in &targets {
-        let report = operator.seek(scope, *to, true).await.map_err(|error| handle.refusal(error))?;
-        planned.steps.extend(report.steps);
+    let orders: Vec<(Scope, Position)> =
+        targets.iter().map(|target| (target.scope.clone(), target.to)).collect();
+    let planned = operator.seek_all(&orders, true).await.map_err(|error| handle.refusal(error))?;
+    let effects = effects(&handle, &planned, &targets);
+    if args.order.consent.dry_run {
+        return show_report(&handle, &planned, &effects, context).await;
     }
-    if args.order.dry_run {
-        return show_report(&handle, &planned, context).await;
-    }
-    confirm_seek(context, args.order.yes, &planned, &handle).await?;
-    let mut done = SeekReport::default();
-    for (scope, to) in &targets {
-        let report = operator.seek(scope, *to, false).await.map_err(|error| handle.refusal(error))?;
-        done.steps.extend(report.steps);
-    }
-    show_report(&handle, &done, context).await
+    confirm_seek(context, args.order.consent.yes, &planned, &effects, &handle).await?;
+    let done = operator.seek_all(&orders, false).await.map_err(|error| handle.refusal(error))?;
+    show_report(&handle, &done, &effects, context).await
 }
 
 pub(crate) async fn undo(args: UndoArgs, context: &Context) -> Result<Status, CliError> {
-    let handle = args.order.group.open().await?;
-    let scope = handle.order_scope()?;
+    let handle = args.group.open().await?;
     let operator = handle.operator();
-    let planned = operator.undo_seek(&scope, true).await.map_err(|error| handle.refusal(error))?;
-    if args.order.dry_run {
-        return show_report(&handle, &planned, context).await;
+    let planned = operator.undo(args.order, true).await.map_err(|error| handle.refusal(error))?;
+    let effects = effects(&handle, &planned, &[]);
+    if args.consent.dry_run {
+        return show_report(&handle, &planned, &effects, context).await;
     }
-    confirm_seek(context, args.order.yes, &planned, &handle).await?;
-    let done = operator.undo_seek(&scope, false).await.map_err(|error| handle.refusal(error))?;
-    show_report(&handle, &done, context).await
+    confirm_undo(context, args.consent.yes, &planned, &effects, &handle).await?;
+    let order = planned.undoes.as_ref().map(|order| order.id);
+    let done = operator.undo(order, false).await.map_err(|error| handle.refusal(error))?;
+    show_report(&handle, &done, &effects, context).await
 }
+
+const CONSENT: &str =
+    "the same command with `--dry-run` only shows what it would do, with `--yes` it does not ask";
 
 async fn confirm_seek(
     context: &Context,
     yes: bool,
     planned: &SeekReport,
+    effects: &[SeekEffect],
     handle: &GroupHandle,
 ) -> Result<(), CliError> {
     if !yes && context.ui.is_terminal() {
-        context.ui.info(text(planned, false));
+        context.ui.info(text(planned, effects, false));
     }
     let (shards, group) = (count(planned.steps.len(), "shard"), &handle.group);
     let action =
         format!("move {shards} of group {group} to other positions, so that records are repeated or skipped");
-    let next = "the same command with `--dry-run` only shows what it would do, with `--yes` it does not ask";
-    confirm(context, yes, &action, next).await
+    confirm(context, yes, &action, CONSENT).await
+}
+
+async fn confirm_undo(
+    context: &Context,
+    yes: bool,
+    planned: &SeekReport,
+    effects: &[SeekEffect],
+    handle: &GroupHandle,
+) -> Result<(), CliError> {
+    if !yes && context.ui.is_terminal() && !planned.steps.is_empty() {
+        context.ui.info(text(planned, effects, false));
+    }
+    let order = planned.undoes.as_ref();
+    let what = order.map(|order| format!("{} ({} {})", order.id, order.kind.name(), order.what));
+    let action = format!("take back order {} of group {}", what.unwrap_or_default(), handle.group);
+    confirm(context, yes, &action, CONSENT).await
+}
+
+/// Where the leases of a stream are to stand.
+#[derive(Debug)]
+struct Target {
+    scope: Scope,
+    to: Position,
+    clock: StreamClock,
+    /// When the record of a sequence number arrived.
+    arrival: Option<u64>,
 }
 
 /// The new position of each stream's leases: streams differ in what time it is.
-async fn targets(handle: &GroupHandle, to: StartPosition) -> Result<Vec<(Scope, Position)>, CliError> {
+async fn targets(handle: &GroupHandle, to: StartPosition) -> Result<Vec<Target>, CliError> {
     let leases = handle.leases()?;
-    let mut targets = Vec::new();
-    for stream in handle.streams()? {
-        let mut of_stream: Vec<&LeaseRow> =
-            leases.iter().filter(|row| row.key.stream == stream.id).copied().collect();
-        if of_stream.is_empty() {
-            continue;
-        }
-        let position = resolve(handle, stream, to).await?;
-        if matches!(to, StartPosition::Latest) {
-            // No records will come in a finished shard.
-            of_stream.retain(|row| !row.position.is_shard_end());
-        }
-        targets.push((Scope::Leases(keys(&of_stream)), position));
-    }
-    let is_sequence = targets.iter().any(|(_, to)| matches!(to, Position::Sequence(..)));
+    let is_sequence = matches!(
+        to,
+        StartPosition::AtSequence(_) | StartPosition::AfterSequence(_) | StartPosition::AfterUserRecord(..)
+    );
     if is_sequence && leases.len() != 1 {
         return Err(CliError::usage(format!(
             "a sequence number belongs to one shard, but the order is for {}",
@@ -140,86 +178,174 @@ async fn targets(handle: &GroupHandle, to: StartPosition) -> Result<Vec<(Scope, 
         ))
         .next(format!("name one by `--shard`: `rokini group show {}` lists them", handle.group)));
     }
+    let mut targets = Vec::new();
+    for stream in handle.streams()? {
+        let mut of_stream: Vec<&LeaseRow> =
+            leases.iter().filter(|row| row.key.stream == stream.id).copied().collect();
+        if of_stream.is_empty() {
+            continue;
+        }
+        let (source, described) = open(handle, stream).await?;
+        let to = to.resolve(described.now_millis);
+        to.check(described.now_millis)?;
+        let (position, arrival) = match to {
+            StartPosition::TrimHorizon => (Position::TrimHorizon, None),
+            StartPosition::AtTimestamp(millis) => (Position::AtTimestamp(millis), None),
+            StartPosition::AtSequence(number) => {
+                (Position::at(number), arrival(handle, &source, of_stream[0], number).await?)
+            }
+            StartPosition::AfterSequence(number) => {
+                (Position::after(number), arrival(handle, &source, of_stream[0], number).await?)
+            }
+            StartPosition::AfterUserRecord(number, sub) => (
+                Position::Sequence(number, Progress::Through(sub)),
+                arrival(handle, &source, of_stream[0], number).await?,
+            ),
+            _ => (Position::AtTimestamp(described.now_millis), None),
+        };
+        if matches!(to, StartPosition::Latest) {
+            // No records will come in a finished shard.
+            of_stream.retain(|row| !row.position.is_shard_end());
+        }
+        let clock = StreamClock { now_millis: described.now_millis, retention: described.retention };
+        targets.push(Target { scope: Scope::Leases(keys(&of_stream)), to: position, clock, arrival });
+    }
     Ok(targets)
 }
 
-async fn resolve(handle: &GroupHandle, stream: &StreamRow, to: StartPosition) -> Result<Position, CliError> {
-    match to {
-        StartPosition::TrimHorizon => return Ok(Position::TrimHorizon),
-        StartPosition::AtSequence(number) => return Ok(Position::at(number)),
-        StartPosition::AfterSequence(number) => return Ok(Position::after(number)),
-        StartPosition::AfterUserRecord(number, sub) => {
-            return Ok(Position::Sequence(number, Progress::Through(sub)));
-        }
-        _ => {}
-    }
+async fn open(
+    handle: &GroupHandle,
+    stream: &StreamRow,
+) -> Result<(KinesisSource, StreamDescription), CliError> {
     let aws = &handle.table.aws;
     let named = handle.reference(stream).map_err(|error| aws.explain(error, Service::Kinesis))?;
-    let (_, described) = match (aws.open(&named).await, named.arn()) {
+    match (aws.open(&named).await, named.arn()) {
         (Err(error), None) if error.status == Status::USAGE => {
-            return Err(error.next(other_account_hint(&stream.name)));
+            Err(error.next(other_account_hint(&stream.name)))
         }
-        (handle, _) => handle?,
+        (opened, _) => opened,
+    }
+}
+
+/// When this record arrived, if the stream still has it. Refuses one that the shard cannot have: whoever has the lease
+/// would not get on.
+async fn arrival(
+    handle: &GroupHandle,
+    source: &KinesisSource,
+    lease: &LeaseRow,
+    number: SequenceNumber,
+) -> Result<Option<u64>, CliError> {
+    let read = async {
+        let mut reader = source.open(&lease.key.shard, &Position::at(number)).await?;
+        loop {
+            reader.ready().await;
+            match reader.next().await {
+                Ok(answer) => {
+                    let record = answer.records.first().filter(|record| record.sequence_number == number);
+                    return Ok(record.map(|record| record.arrival_millis));
+                }
+                Err(error) if error.is_retryable() => {}
+                Err(error) => return Err(error),
+            }
+        }
     };
-    let start = to.resolve(described.now_millis);
-    start.check(described.now_millis)?;
-    Ok(match start {
-        StartPosition::AtTimestamp(millis) => Position::AtTimestamp(millis),
-        _ => Position::AtTimestamp(described.now_millis),
-    })
+    let (group, shard) = (&handle.group, &lease.key.shard);
+    match timeout(RECORD_WAIT, read).await {
+        Ok(Ok(arrival)) => Ok(arrival),
+        Ok(Err(error)) if error.kind() == ErrorKind::Data => {
+            let refused =
+                CliError::usage(format!("{shard} cannot have record {number}, so nothing was done"));
+            Err(refused.because(&error).next(format!(
+                "take the number from `rokini group show {group} --json`, a log or `rokini tail STREAM --shard {shard} --json`"
+            )))
+        }
+        Ok(Err(error)) => Err(handle.table.aws.explain(error, Service::Kinesis)),
+        Err(_) => Err(CliError::new(
+            Status::UNAVAILABLE,
+            format!("{shard} did not answer within {RECORD_WAIT:?} whether it has record {number}"),
+        )
+        .next("run the same command again")),
+    }
+}
+
+/// How long the stream may take to say whether a shard can have a record.
+const RECORD_WAIT: Duration = Duration::from_secs(15);
+
+/// What each step means. Without targets (to take an order back) the host's clock counts, and only times that rows tell.
+fn effects(handle: &GroupHandle, report: &SeekReport, targets: &[Target]) -> Vec<SeekEffect> {
+    let here = StreamClock { now_millis: WallClock::system().millis(), retention: Duration::MAX };
+    let effect = |step: &SeekStep| {
+        let lease = handle.view.leases.iter().find(|row| row.key == step.key);
+        let named = |target: &&Target| match &target.scope {
+            Scope::Leases(keys) => keys.contains(&step.key),
+            _ => false,
+        };
+        let target = targets.iter().find(named);
+        let clock = target.map_or(here, |target| target.clock);
+        SeekEffect::of(step, lease, clock, target.and_then(|target| target.arrival))
+    };
+    report.steps.iter().map(effect).collect()
 }
 
 #[derive(Debug, Serialize)]
-struct Step {
+struct Step<'a> {
     stream: String,
     shard: String,
     owner: Option<String>,
     from: String,
     to: String,
     written: bool,
+    #[serde(flatten)]
+    effect: &'a SeekEffect,
 }
 
 async fn show_report(
     handle: &GroupHandle,
     report: &SeekReport,
+    effects: &[SeekEffect],
     context: &Context,
 ) -> Result<Status, CliError> {
-    let steps = report.steps.iter().map(|step| Step {
+    let steps = report.steps.iter().zip(effects).map(|(step, effect)| Step {
         stream: step.key.stream.to_string(),
         shard: step.key.shard.to_string(),
         owner: step.owner.as_ref().map(|owner| owner.name.to_string()),
         from: step.from.to_string(),
         to: step.to.to_string(),
         written: step.written,
+        effect,
     });
     let (group, dry_run, steps) = (handle.group.to_string(), report.dry_run, steps.collect::<Vec<_>>());
-    let shown = serde_json::json!({ "group": group, "dry_run": dry_run, "shards": steps });
-    context.show(&shown, || text(report, context.ui.stdout_colors())).await?;
-    if !context.json && report.dry_run {
-        context.ui.info("this was a dry run: nothing was done");
-    } else if !context.json {
-        context.ui.info(format_args!("`rokini group undo {group}` takes this back"));
+    let shown = serde_json::json!({
+        "group": group, "dry_run": dry_run, "shards": steps, "order": report.order,
+        "undoes": report.undoes.as_ref().map(|order| order.id),
+    });
+    context.show(&shown, || text(report, effects, context.ui.stdout_colors())).await?;
+    if context.json {
+        return Ok(Status::DONE);
+    }
+    match (&report.order, report.dry_run) {
+        (_, true) => context.ui.info("this was a dry run: nothing was done"),
+        (Some(order), false) => {
+            context.ui.info(format_args!("`rokini group undo {group} {order}` takes this back"));
+        }
+        (None, false) => context.ui.info("nothing was to be changed"),
     }
     Ok(Status::DONE)
 }
 
-fn text(report: &SeekReport, colors: bool) -> String {
-    let mut table = TextTable::new(["SHARD", "OWNER", "FROM", "TO"]);
-    for step in &report.steps {
+fn text(report: &SeekReport, effects: &[SeekEffect], colors: bool) -> String {
+    if report.steps.is_empty() {
+        let what = report.undoes.as_ref().map(|order| format!("{} {}", order.kind.name(), order.what));
+        return what.map(|what| format!("takes back: {what}\n")).unwrap_or_default();
+    }
+    let mut table = TextTable::new(["SHARD", "FROM", "TO", "WHAT"]);
+    for (step, effect) in report.steps.iter().zip(effects) {
         table.row([
             step.key.shard.to_string(),
-            step.owner.as_ref().map_or_else(|| "-".to_owned(), |owner| owner.name.to_string()),
-            readable(&step.from),
-            readable(&step.to),
+            position_text::of(&step.from.to_string()),
+            position_text::of(&step.to.to_string()),
+            effect.to_string(),
         ]);
     }
     table.text(colors)
-}
-
-/// A position for people: with its time as text, or the last digits of its sequence number.
-fn readable(position: &Position) -> String {
-    match position {
-        Position::AtTimestamp(millis) => format_time(*millis),
-        other => shortened(&other.to_string()),
-    }
 }

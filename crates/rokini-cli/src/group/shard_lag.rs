@@ -1,6 +1,7 @@
-//! How old the oldest record is that a group has not done, from the streams themselves: also for shards that no worker has.
+//! How old the oldest record is that a group has not done: as its live owner says with its heartbeat, and otherwise from the
+//! stream itself, so that it is also known for shards that no worker has.
 //!
-//! Reads one record after the position of each unfinished shard, by GetShardIterator and GetRecords. That is one of the
+//! That reads one record after the position of each such shard, by GetShardIterator and GetRecords. That is one of the
 //! five reads a second that a shard has.
 
 use std::collections::BTreeMap;
@@ -11,11 +12,12 @@ use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use futures::{StreamExt, stream};
-use rokini::lease::{LeaseKey, LeaseRow, Position, Progress, StreamRow};
+use rokini::lease::{LeaseKey, LeaseRow, Position, Progress, ShardReport, StreamRow};
 use rokini::{StreamRef, StreamSource};
 use tokio::time::sleep;
 
 use super::group_handle::GroupHandle;
+use super::liveness::WatchedWorkers;
 
 /// Shards read at a time.
 const CONCURRENT: usize = 16;
@@ -38,6 +40,11 @@ pub(crate) enum ShardLag {
 }
 
 impl ShardLag {
+    /// As the shard's owner says, which leaves out what is behind by less than two seconds.
+    pub(crate) fn told(report: Option<&ShardReport>) -> Self {
+        Self::Millis(report.map_or(0, |report| u64::try_from(report.lag.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     pub(crate) fn millis(&self) -> Option<u64> {
         match self {
             Self::Millis(millis) => Some(*millis),
@@ -50,7 +57,11 @@ impl ShardLag {
 /// By lease.
 pub(crate) type ShardLags = BTreeMap<LeaseKey, ShardLag>;
 
-pub(crate) async fn measure(handle: &GroupHandle, leases: &[&LeaseRow]) -> ShardLags {
+pub(crate) async fn measure(
+    handle: &GroupHandle,
+    leases: &[&LeaseRow],
+    workers: &WatchedWorkers,
+) -> ShardLags {
     let aws = &handle.table.aws;
     let mut streams = BTreeMap::new();
     for row in &handle.view.streams {
@@ -62,7 +73,11 @@ pub(crate) async fn measure(handle: &GroupHandle, leases: &[&LeaseRow]) -> Shard
     let measured = leases.iter().map(|lease| async {
         let lag = match streams.get(&lease.key.stream) {
             _ if lease.position.is_shard_end() => ShardLag::Ended,
-            Some(Ok(stream)) => measure_shard(&client, stream, lease).await,
+            // Reads would take from those of the owner, who knows better.
+            Some(Ok(stream)) => match workers.told(lease) {
+                Some(told) => ShardLag::told(told),
+                None => measure_shard(&client, stream, lease).await,
+            },
             Some(Err(lag)) => lag.clone(),
             None => ShardLag::Unknown("the group has no row for its stream".to_owned()),
         };

@@ -8,20 +8,21 @@ use super::diagnosis::{DiagnosisInput, ShardDiagnosis, ShardState};
 use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
 use super::liveness::Liveness;
 use super::observe::{Observations, observe};
+use super::repeat::WatchArgs;
 use super::shard_lag::ShardLag;
 use crate::context::Context;
 use crate::error::{CliError, Status};
+use crate::position_text;
 use crate::text::span;
 use crate::text_table::TextTable;
 
 /// Show everything about a group: shard, owner, epoch, position, lag, state, and why it does not move
 ///
-/// Reads the group's rows, watches for the time of two heartbeats which workers are alive, and reads from the streams how
-/// far each shard is behind (as `rokini group lag` does). A position AFTER:N means that record N is done; tables shorten
-/// N, --json does not.
+/// Reads the group's rows, watches for the time of two heartbeats which workers are alive, and finds out how far each shard
+/// is behind (as `rokini group lag` does). Why a shard makes no progress its worker says, with its heartbeat. Tables show
+/// the last digits of positions, --json all of them.
 ///
-/// States of a shard: reading; behind (its oldest record that is not done is older than a minute); stuck (the same, and no
-/// position was stored for a minute); paused; waiting (for a shard that it came from); moving (to another worker);
+/// States of a shard: reading; behind (its lag grows, or is above a minute); stuck (no progress); paused; waiting (for a shard that it came from); moving (to another worker);
 /// orphaned (its owner is not alive); free (no worker has it); gone (from the stream); ended (read to its end). Workers
 /// are alive, leaving, silent (no heartbeat came) or fenced (declared dead).
 #[derive(Debug, clap::Args)]
@@ -32,14 +33,24 @@ pub(crate) struct Args {
     /// Only read the rows: without the lag, and every worker that was not declared dead counts as alive
     #[arg(long)]
     quick: bool,
+    /// Also epochs, positions, and when they were stored, beyond 80 columns
+    #[arg(long, short)]
+    wide: bool,
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   rokini group show billing
+  rokini group show billing --watch=5s
   rokini group show billing --json | jq '.leases[] | select(.why != null)'";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
+    args.watch.repeat(async || show(&args, context).await).await
+}
+
+async fn show(args: &Args, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
     let wanted = keys(&handle.leases()?);
     let observations = match args.quick {
@@ -52,7 +63,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         context.ui.warn(row);
     }
     observations.warn_of_unknown_lags(context);
-    let tables = || shown.tables(observations.now_millis, context.ui.stdout_colors());
+    let tables = || shown.tables(args.wide, context.ui.stdout_colors());
     context.show(&shown, tables).await?;
     Ok(Status::DONE)
 }
@@ -87,6 +98,7 @@ struct Worker {
     heartbeat: u64,
     leases: usize,
     version: String,
+    process: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,14 +113,16 @@ struct Lease {
     claim: Option<String>,
     parents: Vec<String>,
     children: Vec<String>,
+    /// By the clock of its owner then.
     checkpointed_at: Option<String>,
-    #[serde(skip)]
-    checkpointed_millis: Option<u64>,
+    /// When the last record that is done arrived, by the stream's clock.
+    done_up_to: Option<String>,
     state: ShardState,
     /// How it was read when its position was stored: `polling` or `fan_out`.
     retrieval: Option<Retrieval>,
     why: Option<String>,
     next: Option<String>,
+    cause: Option<String>,
     lag_millis: Option<u64>,
     paused: bool,
     pending: Option<String>,
@@ -136,6 +150,7 @@ impl Worker {
             heartbeat: row.heartbeat,
             leases: leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id)).count(),
             version: row.version.clone(),
+            process: row.process.as_ref().map(|process| process.pid),
         }
     }
 }
@@ -155,14 +170,25 @@ impl Lease {
             parents: row.parents.iter().map(ToString::to_string).collect(),
             children: row.children.iter().map(ToString::to_string).collect(),
             checkpointed_at: row.checkpointed_at.map(format_time),
-            checkpointed_millis: row.checkpointed_at,
+            done_up_to: row.metadata.record_arrival_millis.map(format_time),
             state: diagnosis.state,
             retrieval: row.metadata.fan_out.map(Retrieval::of),
             why: diagnosis.why,
             next: diagnosis.next,
+            cause: diagnosis.cause,
             lag_millis: lag.and_then(ShardLag::millis),
             paused: row.paused,
             pending: row.pending.as_ref().map(|pending| pending.position.to_string()),
+        }
+    }
+}
+
+impl Lease {
+    /// Its state, and whether its records are pushed.
+    fn shown_state(&self) -> String {
+        match self.retrieval {
+            Some(Retrieval::FanOut) => format!("{}, pushed", self.state.name()),
+            _ => self.state.name().to_owned(),
         }
     }
 }
@@ -184,8 +210,9 @@ impl Group {
             consumer: row.consumer.as_ref().map(|consumer| consumer.name.clone()),
             consumer_owned: row.consumer.as_ref().map(|consumer| consumer.owned),
         });
-        let liveness =
-            |row: &WorkerRow| observations.workers.get(&row.id).copied().unwrap_or(Liveness::Leaving);
+        let liveness = |row: &WorkerRow| {
+            observations.workers.liveness.get(&row.id).copied().unwrap_or(Liveness::Leaving)
+        };
         Self {
             group: handle.group.to_string(),
             table: handle.table.config.table.clone(),
@@ -198,10 +225,9 @@ impl Group {
         }
     }
 
-    fn tables(&self, now_millis: u64, colors: bool) -> String {
+    fn tables(&self, wide: bool, colors: bool) -> String {
         let mut text = String::new();
-        let mut workers =
-            TextTable::new(["WORKER", "STATE", "LEASES", "HEARTBEAT", "VERSION", "INCARNATION"]);
+        let mut workers = TextTable::new(["WORKER", "STATE", "LEASES", "HEARTBEAT", "VERSION"]);
         for worker in &self.workers {
             workers.row([
                 worker.name.clone(),
@@ -209,7 +235,6 @@ impl Group {
                 worker.leases.to_string(),
                 worker.heartbeat.to_string(),
                 worker.version.clone(),
-                worker.incarnation.clone(),
             ]);
         }
         text += &if self.workers.is_empty() { "no workers\n".to_owned() } else { workers.text(colors) };
@@ -221,64 +246,52 @@ impl Group {
             if let Some(consumer) = &stream.consumer {
                 text += &format!("registered for fan-out as {consumer}\n");
             }
-            let mut leases =
-                TextTable::new(["SHARD", "OWNER", "EPOCH", "POSITION", "STORED", "LAG", "STATE", "WHY"]);
-            for lease in self.leases.iter().filter(|lease| lease.stream == stream.id) {
-                let stored = lease.checkpointed_millis.map(|then| ago(now_millis.saturating_sub(then)));
-                leases.row([
-                    lease.shard.clone(),
-                    lease.owner.clone().unwrap_or_else(|| "-".to_owned()),
-                    lease.epoch.to_string(),
-                    shortened(&lease.position),
-                    stored.unwrap_or_else(|| "-".to_owned()),
-                    lease.lag_millis.map_or_else(|| "?".to_owned(), span),
-                    match lease.retrieval {
-                        Some(Retrieval::FanOut) => format!("{}, pushed", lease.state.name()),
-                        _ => lease.state.name().to_owned(),
-                    },
-                    lease.why.clone().unwrap_or_default(),
-                ]);
-            }
-            text += &leases.text(colors);
+            let leases = self.leases.iter().filter(|lease| lease.stream == stream.id);
+            text += &if wide { wide_table(leases, colors) } else { narrow_table(leases, colors) };
         }
         text
     }
 }
 
-/// A position with the last digits of its sequence number.
-pub(super) fn shortened(position: &str) -> String {
-    const SHOWN: usize = 12;
-    match position.split_once(':') {
-        Some((kind @ ("AT" | "AFTER"), rest)) => {
-            let (number, sub) =
-                rest.split_once('/').map_or((rest, ""), |(number, _)| (number, &rest[number.len()..]));
-            match number.len().checked_sub(SHOWN) {
-                Some(cut @ 1..) => format!("{kind}:..{}{sub}", &number[cut..]),
-                _ => position.to_owned(),
-            }
-        }
-        _ => position.to_owned(),
+fn narrow_table<'a>(leases: impl Iterator<Item = &'a Lease>, colors: bool) -> String {
+    let mut table = TextTable::new(["SHARD", "OWNER", "LAG", "STATE", "WHY"]);
+    for lease in leases {
+        table.row([
+            lease.shard.clone(),
+            lease.owner.clone().unwrap_or_else(|| "-".to_owned()),
+            lease.lag_millis.map_or_else(|| "?".to_owned(), span),
+            lease.shown_state(),
+            lease.why.clone().unwrap_or_default(),
+        ]);
     }
+    table.text(colors)
 }
 
-fn ago(millis: u64) -> String {
-    format!("{} ago", span(millis))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_positions_keep_their_last_digits() {
-        for (position, shown) in [
-            ("TRIM_HORIZON", "TRIM_HORIZON"),
-            ("AT_TIMESTAMP:1700000000000", "AT_TIMESTAMP:1700000000000"),
-            ("AFTER:123", "AFTER:123"),
-            ("AFTER:49680485925276037467835448941947785701109885697267859458", "AFTER:..697267859458"),
-            ("AFTER:49680485925276037467835448941947785701109885697267859458/7", "AFTER:..697267859458/7"),
-        ] {
-            assert_eq!(shortened(position), shown);
-        }
+fn wide_table<'a>(leases: impl Iterator<Item = &'a Lease>, colors: bool) -> String {
+    let mut table = TextTable::new([
+        "SHARD",
+        "OWNER",
+        "LAG",
+        "STATE",
+        "EPOCH",
+        "POSITION",
+        "DONE UP TO",
+        "STORED AT",
+        "WHY",
+    ]);
+    for lease in leases {
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        table.row([
+            lease.shard.clone(),
+            or_none(&lease.owner),
+            lease.lag_millis.map_or_else(|| "?".to_owned(), span),
+            lease.shown_state(),
+            lease.epoch.to_string(),
+            position_text::of(&lease.position),
+            or_none(&lease.done_up_to),
+            or_none(&lease.checkpointed_at),
+            lease.why.clone().unwrap_or_default(),
+        ]);
     }
+    table.unlimited().text(colors)
 }

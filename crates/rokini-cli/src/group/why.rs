@@ -32,6 +32,8 @@ struct Reason {
     state: ShardState,
     why: Option<String>,
     next: Option<String>,
+    /// As in events and metrics, where the worker tells it.
+    cause: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
@@ -53,6 +55,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             state: diagnosis.state,
             why: diagnosis.why.clone(),
             next: diagnosis.next.clone(),
+            cause: diagnosis.cause.clone(),
         })
         .collect();
     let any = diagnosed.iter().any(|(_, diagnosis)| is_slow(diagnosis.state));

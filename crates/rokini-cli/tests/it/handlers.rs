@@ -5,4 +5,4 @@ mod http;
 mod kcl;
 mod lambda;
 mod lines;
-mod support;
+pub mod support;

@@ -11,14 +11,18 @@
 )]
 
 mod aggregates;
+mod causes;
 mod consume;
 mod demo;
+mod deployment;
 mod fleet;
 mod group;
 mod handlers;
 mod independent;
 mod local;
+mod migrate;
 mod monitoring;
+mod orders;
 mod otlp;
 mod pipes;
 mod pressure;

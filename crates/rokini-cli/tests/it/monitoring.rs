@@ -16,13 +16,13 @@ use crate::support::{LONGEST_WAIT, Local, Member};
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// What a worker answers.
-struct Probe {
+pub struct Probe {
     address: String,
 }
 
 impl Probe {
     /// Of a worker that says where it answers.
-    async fn of(member: &mut Member) -> Self {
+    pub async fn of(member: &mut Member) -> Self {
         let found = |member: &Member| {
             let said = member.stderr();
             let address = said.split("http://").nth(1)?.split_whitespace().next()?;
@@ -32,7 +32,7 @@ impl Probe {
         Self { address: found(member).unwrap() }
     }
 
-    async fn get(&self, path: &str) -> (u16, String) {
+    pub async fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -43,7 +43,7 @@ impl Probe {
     }
 
     /// Status, and the codes of the reasons.
-    async fn ready(&self) -> (u16, Vec<String>) {
+    pub async fn ready(&self) -> (u16, Vec<String>) {
         let (status, body) = self.get("/readyz").await;
         let json: Value = serde_json::from_str(&body).unwrap();
         let reasons = json["reasons"].as_array().unwrap().iter();
@@ -51,7 +51,7 @@ impl Probe {
     }
 
     /// Each series' value by its name and its shard or code.
-    async fn metrics(&self) -> BTreeMap<(String, String), f64> {
+    pub async fn metrics(&self) -> BTreeMap<(String, String), f64> {
         let (status, text) = self.get("/metrics").await;
         assert_eq!(status, 200);
         let series = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
@@ -65,7 +65,7 @@ impl Probe {
         series.collect()
     }
 
-    async fn value(&self, name: &str, of: &str) -> f64 {
+    pub async fn value(&self, name: &str, of: &str) -> f64 {
         *self.metrics().await.get(&(name.to_owned(), of.to_owned())).unwrap_or(&0.0)
     }
 
@@ -117,7 +117,7 @@ impl Probe {
         }
     }
 
-    async fn until_ready(&self) {
+    pub async fn until_ready(&self) {
         let begun = Instant::now();
         while self.ready().await.0 != 200 {
             assert!(begun.elapsed() < LONGEST_WAIT, "{:?}", self.ready().await);

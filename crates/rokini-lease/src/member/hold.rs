@@ -1,8 +1,9 @@
 //! What a member knows of one lease that it holds.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use crate::error::LostCause;
 use crate::position::Position;
 use crate::row::{LeaseRow, PendingPosition};
-use crate::types::{Epoch, LeaseKey, WorkerId};
+use crate::types::{Epoch, LeaseKey, StreamId, WorkerId};
 
 /// What the member knows of a lease it holds; shared with the user's [`Lease`](crate::Lease).
 pub(super) struct Hold {
@@ -83,6 +84,18 @@ fn caught_up(row: &LeaseRow) -> Option<u64> {
         Position::AtTimestamp(millis) => Some(millis),
         Position::TrimHorizon | Position::ShardEnd => None,
     }
+}
+
+/// For each stream of which every lease held says so: until when everything is done.
+pub(super) fn caught_up_by_stream<'a>(holds: impl Iterator<Item = &'a Arc<Hold>>) -> BTreeMap<StreamId, u64> {
+    let mut until: BTreeMap<&StreamId, Option<u64>> = BTreeMap::new();
+    // Of a shard that was never read a successor needs no such time.
+    for hold in holds.filter(|hold| hold.caught_up().is_some() || hold.row.position != Position::TrimHorizon)
+    {
+        let of_all = until.entry(&hold.key.stream).or_insert(Some(u64::MAX));
+        *of_all = of_all.zip(hold.caught_up()).map(|(all, one)| all.min(one));
+    }
+    until.into_iter().filter_map(|(stream, until)| Some((stream.clone(), until?))).collect()
 }
 
 impl Hold {

@@ -17,14 +17,14 @@ use super::config::MemberConfig;
 use super::control_health::HealthRecord;
 use super::fleet::FleetKnowledge;
 use super::heartbeat_stats::HeartbeatCounter;
-use super::hold::Hold;
+use super::hold::{self, Hold};
 use super::hold_table::{HoldTable, OwnRow};
 use super::outbox::Outbox;
 use super::pending_work::WorkQueue;
+use super::shard_reports::ShardReports;
 use crate::clock::{ClockReading, WallClock};
 use crate::error::{LostCause, StoreError};
 use crate::pace::Pace;
-use crate::position::Position;
 use crate::row::{GroupRow, GroupView, LeaseRow, Notification, WorkerReport, WorkerRow, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
@@ -70,6 +70,7 @@ pub(super) struct MemberState {
     outage: AtomicBool,
     pub(super) outbox: Outbox,
     heartbeat_requested: Notify,
+    pub(super) shard_reports: ShardReports,
     view: Mutex<Arc<GroupView>>,
     successors: Mutex<Vec<WorkerRow>>,
     joined: Instant,
@@ -120,6 +121,7 @@ impl MemberState {
             outage: AtomicBool::default(),
             outbox: Outbox::default(),
             heartbeat_requested: Notify::new(),
+            shard_reports: ShardReports::default(),
             view: Mutex::default(),
             successors: Mutex::default(),
             joined: Instant::now(),
@@ -395,22 +397,13 @@ impl MemberState {
             unable: lock(&self.unable).clone(),
             caught_up: self.caught_up(),
             interval: self.heartbeat_interval(),
-            ..self.config.report()
+            ..self.shard_reports.in_report(self.config.report())
         }
     }
 
     /// For each stream of which every lease held says so: until when everything is done.
     fn caught_up(&self) -> BTreeMap<StreamId, u64> {
-        let mut until: BTreeMap<&StreamId, Option<u64>> = BTreeMap::new();
-        let holds = lock(&self.holds);
-        // Of a shard that was never read a successor needs no such time.
-        let read =
-            |hold: &&Arc<Hold>| hold.caught_up().is_some() || hold.row.position != Position::TrimHorizon;
-        for hold in holds.held.values().filter(read) {
-            let of_all = until.entry(&hold.key.stream).or_insert(Some(u64::MAX));
-            *of_all = of_all.zip(hold.caught_up()).map(|(all, one)| all.min(one));
-        }
-        until.into_iter().filter_map(|(stream, until)| Some((stream.clone(), until?))).collect()
+        hold::caught_up_by_stream(lock(&self.holds).held.values())
     }
 
     pub(super) fn is_group_paused(&self) -> bool {

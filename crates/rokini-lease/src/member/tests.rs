@@ -399,7 +399,7 @@ async fn a_seek_restarts_the_shard_from_there_and_refuses_a_checkpoint_in_flight
     a.live(SECOND).await;
     a.leases[&key(0)].checkpoint(at(9), CheckpointMetadata::default()).await.unwrap();
     let seen = a.leases[&key(0)].epoch();
-    store.update_lease(&group(), &key(0), &LeaseUpdate::Seek { seen, to: at(3) }).await.unwrap();
+    store.update_lease(&group(), &key(0), &LeaseUpdate::Seek { seen, to: at(3), order: None }).await.unwrap();
     let note = crate::row::Notification::Changed(key(0));
     store.update_worker(&group(), a.member.id(), &WorkerUpdate::Notify(note)).await.unwrap();
     assert!(a.leases[&key(0)].checkpoint(at(10), CheckpointMetadata::default()).await.is_err());

@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::position::Position;
-use crate::row::UnreadableRow;
+use crate::row::{Order, OrderId, UnreadableRow};
 use crate::types::{GroupId, LeaseKey, StreamId, WorkerId};
 
 /// The leases that a command is for.
@@ -41,6 +41,20 @@ pub struct SeekReport {
     pub dry_run: bool,
     /// The leases, parents before their children.
     pub steps: Vec<SeekStep>,
+    /// The order, by which it can be taken back; `None` where nothing was written.
+    pub order: Option<OrderId>,
+    /// The order that it takes back.
+    pub undoes: Option<Order>,
+}
+
+/// What a pause or its end came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PauseReport {
+    /// The order; `None` where nothing was to be changed.
+    pub order: Option<OrderId>,
+    /// The leases that were changed; empty where it is about the group.
+    pub changed: Vec<LeaseKey>,
 }
 
 /// What the deletion of a group removed.

@@ -1,11 +1,14 @@
 //! Sets positions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::lineage::parents_first;
 use super::report::{OperatorError, Scope, SeekReport, SeekStep};
 use super::{Operator, TRIES};
 use crate::position::Position;
-use crate::row::{GroupView, LeaseRow, Notification, WorkerState};
+use crate::row::{GroupView, LeaseRow, Notification, Order, OrderId, OrderKind, WorkerState};
 use crate::store::LeaseStoreExt;
+use crate::types::LeaseKey;
 use crate::update::LeaseUpdate;
 use crate::write::WriteOutcome;
 
@@ -26,26 +29,30 @@ impl Operator {
         to: Position,
         dry_run: bool,
     ) -> Result<SeekReport, OperatorError> {
+        self.seek_all(&[(scope.clone(), to)], dry_run).await
+    }
+
+    /// [`Operator::seek`] of several scopes, each to a position of its own, as one order.
+    ///
+    /// # Errors
+    /// As [`Operator::seek`].
+    pub async fn seek_all(
+        &self,
+        targets: &[(Scope, Position)],
+        dry_run: bool,
+    ) -> Result<SeekReport, OperatorError> {
         let view = self.list().await?;
-        let leases = self.select(&view, scope)?;
-        match to {
-            Position::ShardEnd => {
-                return Err(OperatorError::Invalid(
-                    "a shard's end cannot be sought: its children would never begin; retire the lease, or seek to a \
-                     time after its last record"
-                        .to_owned(),
-                ));
-            }
-            Position::Sequence(..) if leases.len() != 1 => {
-                return Err(OperatorError::Invalid(format!(
-                    "a sequence number belongs to one shard, but {} leases are to seek to it: name one lease, or seek \
-                     to a time",
-                    leases.len()
-                )));
-            }
-            _ => {}
+        let mut positions: BTreeMap<&LeaseKey, Position> = BTreeMap::new();
+        for (scope, to) in targets {
+            let leases = self.select(&view, scope)?;
+            check(*to, leases.len())?;
+            positions.extend(leases.into_iter().map(|row| (&row.key, *to)));
         }
-        self.seek_each(&view, leases, |_| Some(to), dry_run).await
+        let leases = view.leases.iter().filter(|row| positions.contains_key(&row.key)).collect();
+        let to: BTreeSet<String> = positions.values().map(ToString::to_string).collect();
+        let what = format!("to {}", to.into_iter().collect::<Vec<_>>().join(", "));
+        let order = Order::new(self.next_order(&view), OrderKind::Seek, what);
+        self.seek_each(&view, leases, |row| positions.get(&row.key).copied(), order, dry_run).await
     }
 
     /// Sets leases back to where they stood before their last seek. Undoing that again redoes the seek.
@@ -60,24 +67,27 @@ impl Operator {
                 "there is no seek to undo: no position was set yet".to_owned(),
             ));
         }
-        self.seek_each(&view, leases, |row| row.previous, dry_run).await
+        let order =
+            Order::new(self.next_order(&view), OrderKind::Undo, "takes back the last seek of each shard");
+        self.seek_each(&view, leases, |row| row.previous, order, dry_run).await
     }
 
-    async fn seek_each(
+    pub(super) async fn seek_each(
         &self,
         view: &GroupView,
         leases: Vec<&LeaseRow>,
         to: impl Fn(&LeaseRow) -> Option<Position>,
+        order: Order,
         dry_run: bool,
     ) -> Result<SeekReport, OperatorError> {
-        let mut report = SeekReport { dry_run, steps: Vec::new() };
+        let mut report = SeekReport { dry_run, ..SeekReport::default() };
         // Parents first: a child that is sought waits for a parent that has begun anew, not for one at its end.
         for row in parents_first(&leases) {
             let Some(to) = to(row) else { continue };
             let (from, owner) = (row.position, row.owner.clone());
             let mut step = SeekStep { key: row.key.clone(), from, to, owner, written: false };
             if !dry_run && (row.owner.is_some() || from != to) {
-                step = self.seek_one(view, row, to).await?;
+                step = self.seek_one(view, row, to, order.id).await?;
             }
             report.steps.push(step);
         }
@@ -89,6 +99,12 @@ impl Operator {
                 self.notify(&worker.id, Notification::Changed(step.key.clone())).await;
             }
         }
+        let written = report.steps.iter().filter(|step| step.written).map(|step| step.key.clone());
+        let order = order.about(written);
+        if order.shards > 0 {
+            report.order = Some(order.id);
+            self.remember(order).await?;
+        }
         Ok(report)
     }
 
@@ -97,6 +113,7 @@ impl Operator {
         view: &GroupView,
         row: &LeaseRow,
         to: Position,
+        order: OrderId,
     ) -> Result<SeekStep, OperatorError> {
         let mut row = row.clone();
         let mut uncertain: Option<LeaseRow> = None;
@@ -108,7 +125,7 @@ impl Operator {
                 owner,
                 written: true,
             };
-            let update = LeaseUpdate::Seek { seen: row.epoch, to };
+            let update = LeaseUpdate::Seek { seen: row.epoch, to, order: Some(order) };
             let current = match self.store.update_lease(&self.group, &row.key, &update).await {
                 Ok(WriteOutcome::Applied { before, after }) => {
                     self.notify_owner(view, &after).await;
@@ -134,5 +151,20 @@ impl Operator {
             row = current;
         }
         Err(OperatorError::Moving(row.key))
+    }
+}
+
+/// Refuses what makes no sense for so many leases.
+fn check(to: Position, leases: usize) -> Result<(), OperatorError> {
+    match to {
+        Position::ShardEnd => Err(OperatorError::Invalid(
+            "a shard's end cannot be sought: its children would never begin; retire the lease, or seek to a time after its \
+             last record"
+                .to_owned(),
+        )),
+        Position::Sequence(..) if leases != 1 => Err(OperatorError::Invalid(format!(
+            "a sequence number belongs to one shard, but {leases} leases are to seek to it: name one lease, or seek to a time"
+        ))),
+        _ => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::order::Order;
 use crate::position::Position;
 use crate::text::serde_as_text;
 use crate::types::{InvalidKey, StreamId};
@@ -63,4 +64,7 @@ pub struct GroupRow {
     /// When an operator stopped the reading of all shards, in milliseconds since the Unix epoch by the
     /// operator's wall clock; `None` while it is not stopped.
     pub paused_at: Option<u64>,
+    /// What operators ordered, the latest last: the last 20 orders.
+    #[serde(default)]
+    pub orders: Vec<Order>,
 }

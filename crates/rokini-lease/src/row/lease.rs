@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::order::OrderId;
 use crate::position::Position;
 use crate::skipped::SkippedRecords;
 use crate::types::{Epoch, HashRange, LeaseKey, ShardId, WorkerId};
@@ -51,6 +52,14 @@ pub struct PendingPosition {
     pub state: Bytes,
 }
 
+impl PendingPosition {
+    /// An announced position with the application's bytes.
+    #[must_use]
+    pub fn new(position: Position, state: impl Into<Bytes>) -> Self {
+        Self { position, state: state.into() }
+    }
+}
+
 /// The row of a lease.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -65,6 +74,9 @@ pub struct LeaseRow {
     pub position: Position,
     /// The position before the last seek, so that it can be undone.
     pub previous: Option<Position>,
+    /// The order that set the position last.
+    #[serde(default)]
+    pub order: Option<OrderId>,
     /// The shards this one came from.
     #[serde(default)]
     pub parents: Vec<ShardId>,
@@ -98,6 +110,7 @@ impl LeaseRow {
             epoch: Epoch(0),
             position,
             previous: None,
+            order: None,
             parents: Vec::new(),
             children: Vec::new(),
             hash_range: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::shard_report::ShardReport;
 use crate::process::ProcessIdentity;
 use crate::text::{millis, optional_millis, serde_as_text};
 use crate::types::{InvalidKey, LeaseKey, StreamId, WorkerId};
@@ -35,6 +36,8 @@ pub enum Notification {
     Changed(LeaseKey),
     /// The group was paused or resumed by an operator.
     GroupChanged,
+    /// Give up all leases, and take no more.
+    Drain,
 }
 
 impl Notification {
@@ -54,12 +57,13 @@ pub struct WorkerLoad {
     pub leases: u32,
 }
 
-/// The version of the rows that this release writes. Rows of version 1 have neither a report nor the value of a call.
+/// The version of the rows that this release writes. Rows of version 1 have neither a report nor the value of a call; those
+/// of version 2 say nothing of single shards.
 ///
 /// A version only adds attributes: a reader passes over those it does not know, and what it reads without them has
 /// documented defaults. What is not needed at every look at the workers belongs into a row of another kind (a sort key
 /// with a prefix of its own), which readers that do not know it pass over.
-pub const ROW_FORMAT: u32 = 2;
+pub const ROW_FORMAT: u32 = 3;
 
 /// By which rules a worker computes its plan. Its text form is `<policy>@<version>`.
 ///
@@ -105,6 +109,23 @@ pub struct WorkerReport {
     /// For each of its streams: whatever arrived in the shards it holds before this time is done, in milliseconds since
     /// the Unix epoch. What tells an idle shard, whose position is not stored again, from one that was not read.
     pub caught_up: BTreeMap<StreamId, u64>,
+    /// The shards it holds that are behind or make no progress, the worst first. From version 3 of the row on, those that
+    /// are not here are well, as far as `untold` says.
+    pub shards: Vec<ShardReport>,
+    /// How many more shards there would be something to say of: a row has room for 8.
+    pub untold: u32,
+}
+
+impl WorkerReport {
+    /// What it says of a shard that it holds: `None` where it does not say it, `Some(None)` where the shard is well.
+    #[must_use]
+    pub fn of_shard(&self, key: &LeaseKey) -> Option<Option<&ShardReport>> {
+        match self.shards.iter().find(|report| report.key == *key) {
+            Some(report) => Some(Some(report)),
+            None if self.format >= 3 && self.untold == 0 => Some(None),
+            None => None,
+        }
+    }
 }
 
 impl Default for WorkerReport {
@@ -117,6 +138,8 @@ impl Default for WorkerReport {
             age: None,
             unable: BTreeSet::new(),
             caught_up: BTreeMap::new(),
+            shards: Vec::new(),
+            untold: 0,
         }
     }
 }
@@ -240,6 +263,7 @@ impl fmt::Display for Notification {
             Self::Assigned(key) => write!(f, "given:{key}"),
             Self::Changed(key) => write!(f, "changed:{key}"),
             Self::GroupChanged => f.write_str("group"),
+            Self::Drain => f.write_str("drain"),
         }
     }
 }
@@ -250,6 +274,9 @@ impl FromStr for Notification {
         let invalid = || InvalidKey::new("notification", text);
         if text == "group" {
             return Ok(Self::GroupChanged);
+        }
+        if text == "drain" {
+            return Ok(Self::Drain);
         }
         let (kind, key) = text.split_once(':').ok_or_else(invalid)?;
         let key = key.parse()?;

@@ -121,7 +121,7 @@ pub trait LeaseStoreExt: LeaseStore {
         group: &GroupId,
         update: &GroupUpdate,
     ) -> impl Future<Output = Result<GroupRow, StoreError>> + Send {
-        let write = RowWrite::UpdateGroup(*update);
+        let write = RowWrite::UpdateGroup(update.clone());
         async move {
             let outcome = write_as::<_, GroupRow>(self, group, write).await?;
             outcome.applied().ok_or_else(|| broken(&RowKey::Group))

@@ -115,7 +115,7 @@ mod tests {
             workers: (0..3).map(worker).collect(),
             leases: (0..4).map(lease).collect(),
             streams: vec![stream],
-            group: GroupRow { paused_at: Some(1) },
+            group: GroupRow { paused_at: Some(1), orders: Vec::new() },
             unreadable: Vec::new(),
         }
     }

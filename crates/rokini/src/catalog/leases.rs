@@ -242,7 +242,7 @@ impl Catalog {
             let Some(row) = leases.get_mut(&shard) else { continue };
             // What had arrived when its last position was stored is done.
             let to = row.metadata.record_arrival_millis.map_or(stream.start, Position::AtTimestamp);
-            let update = LeaseUpdate::Seek { seen: row.epoch, to };
+            let update = LeaseUpdate::Seek { seen: row.epoch, to, order: None };
             match self.store.update_lease(&self.group, &row.key, &update).await {
                 Ok(WriteOutcome::Applied { after, .. }) => {
                     *row = after;

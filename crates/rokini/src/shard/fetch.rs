@@ -25,6 +25,7 @@ use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, ShardSel
 use crate::types::backoff::{DELIVERY, Retry};
 use crate::types::error::{Error, ErrorKind};
 use crate::types::record::Record;
+use crate::types::stall::ReadFailure;
 
 /// A reader waits by itself after an error that passes, for as long as that one asks for. This on top of it keeps
 /// one that does not from spinning.
@@ -373,7 +374,13 @@ impl Fetch {
             self.progress.heard();
             self.stream.answered();
         }
-        self.progress.read_failed(error.to_string(), error.kind() == ErrorKind::Data);
+        let failure = match error.kind() {
+            ErrorKind::Data => ReadFailure::Position,
+            ErrorKind::Permission => ReadFailure::Denied,
+            ErrorKind::Throttled => ReadFailure::Throttled,
+            _ => ReadFailure::Other,
+        };
+        self.progress.read_failed(error.to_string(), failure);
         self.events.emit(EventKind::ReadFailed {
             kind: error.kind(),
             error: error.to_string(),

@@ -18,7 +18,7 @@ use crate::catalog::streams::OpenStream;
 use crate::processor::shard_context::ShardContext;
 use crate::source::stream_source::ReadResponse;
 use crate::types::shard_state::ShardState;
-use crate::types::stall::StallFacts;
+use crate::types::stall::{ReadFailure, StallFacts};
 use call_progress::CallProgress;
 use read_progress::{Gap, ReadProgress};
 
@@ -54,8 +54,12 @@ pub(crate) struct ShardSnapshot {
     pub(crate) status: ShardStatus,
     /// The time since the last read that was answered, or since the work on the shard began.
     pub(crate) unread: Duration,
-    /// Whether the last read was refused because the shard has no such position.
-    pub(crate) refused: bool,
+    /// What the last read failed with; `None` where it was answered.
+    pub(crate) failure: Option<ReadFailure>,
+    /// How long ago a read was throttled, last.
+    pub(crate) throttled: Option<Duration>,
+    /// The time since a record was done, last.
+    pub(crate) unmoved: Duration,
     /// For how long everything is read of a closed shard of which everything is done.
     pub(crate) over: Option<Duration>,
     /// How long the stream keeps records.
@@ -67,8 +71,21 @@ impl ShardSnapshot {
     pub(crate) fn stall_facts(&self, lag_before: Option<Duration>) -> StallFacts {
         let ShardStatus { paused, state, since, last_handler_return, failures, lag, .. } = self.status;
         let (unread, unreturned, over) = (self.unread, last_handler_return, self.over);
-        let refused = self.refused;
-        StallFacts { paused, state, since, unread, refused, unreturned, failures, lag, lag_before, over }
+        let (failure, throttled, unmoved) = (self.failure, self.throttled, self.unmoved);
+        StallFacts {
+            paused,
+            state,
+            since,
+            unread,
+            failure,
+            throttled,
+            unreturned,
+            unmoved,
+            failures,
+            lag,
+            lag_before,
+            over,
+        }
     }
 
     /// The share of the retention that is used up, from 0 to 1.
@@ -118,6 +135,7 @@ impl ShardProgress {
         let retention = self.stream.retention();
         let mut state = self.state.lock();
         state.read.settle(done);
+        let unmoved = state.calls.unmoved(done, now);
         let State { read, calls, .. } = &*state;
         let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then));
         let status = ShardStatus {
@@ -133,7 +151,8 @@ impl ShardProgress {
             last_handler_return: ago(calls.last_return),
             handling: calls.handling,
             failures: calls.failures,
-            last_error: calls.last_error.clone(),
+            last_error: calls.last_error.as_ref().map(|(error, _)| error.clone()),
+            last_error_age: calls.last_error.as_ref().map(|(_, at)| now.duration_since(*at)),
             parked: calls.parked,
             skipped: calls.skipped,
             dead_lettered: calls.dead_lettered,
@@ -146,7 +165,8 @@ impl ShardProgress {
             fan_out: read.fan_out,
         };
         let unread = now.duration_since(read.lag.last_heard());
-        ShardSnapshot { status, unread, refused: read.refused, over: read.lag.over(now), retention }
+        let (failure, throttled, over) = (read.failure, ago(read.throttled), read.lag.over(now));
+        ShardSnapshot { status, unread, failure, throttled, unmoved, over, retention }
     }
 
     /// What is stored together with this position.
@@ -217,7 +237,12 @@ impl ShardProgress {
         let mut state = self.state.lock();
         // What is done need not be kept.
         state.read.settle(done);
+        let failed = state.read.failure.is_some();
         let current = state.read.answered(reader, fetched, bytes, stream_millis, now);
+        if failed && current && state.calls.failures == 0 {
+            // It was the read's.
+            state.calls.last_error = None;
+        }
         if let Some(took) = fetched.took.filter(|_| current) {
             state.observer.read(took);
         }
@@ -246,11 +271,11 @@ impl ShardProgress {
         read.heard = Some(Instant::now());
     }
 
-    /// A read failed. `refused`: the shard has no such position, or is gone.
-    pub(crate) fn read_failed(&self, error: String, refused: bool) {
-        let mut state = self.state.lock();
-        state.read.refused = refused;
-        state.calls.last_error = Some(error);
+    /// A read failed.
+    pub(crate) fn read_failed(&self, error: String, failure: ReadFailure) {
+        let (mut state, now) = (self.state.lock(), Instant::now());
+        state.read.failed(failure, now);
+        state.calls.last_error = Some((error, now));
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {

@@ -72,6 +72,8 @@ pub(crate) struct StalledShard {
     pub(crate) key: LeaseKey,
     pub(crate) cause: StallCause,
     pub(crate) lasting: Duration,
+    /// What failed last, and how long ago.
+    pub(crate) error: Option<(String, Duration)>,
 }
 
 /// Samples are taken once a second. Late by this much, the runtime is blocked.
@@ -108,8 +110,9 @@ impl Health {
         if let Some(message) = &facts.stalled_coordination {
             because("coordination-stalled", false, None, message.clone());
         }
-        for StalledShard { key, cause, lasting } in &facts.stalled {
-            let message = format!("no progress for {:.1} s: {cause}", lasting.as_secs_f64());
+        for StalledShard { key, cause, lasting, error } in &facts.stalled {
+            let error = error.as_ref().map(|(error, age)| (error.as_str(), *age));
+            let message = cause.sentence(*lasting, error);
             because("shard-stalled", false, Some((key.stream.clone(), key.shard.clone())), message);
         }
         if facts.idle_leases > 0 {
@@ -147,7 +150,8 @@ mod tests {
         let stream = StreamId::new("orders@1").unwrap();
         let shard = ShardId::new("shardId-000000000000").unwrap();
         let key = LeaseKey::new(stream.clone(), shard);
-        let stalled = vec![StalledShard { key, cause: StallCause::Handler, lasting: Duration::from_secs(9) }];
+        let lasting = Duration::from_secs(9);
+        let stalled = vec![StalledShard { key, cause: StallCause::Handler, lasting, error: None }];
         for (facts, live, ready, code) in [
             (facts(), true, true, ""),
             (HealthFacts { phase: Phase::Starting, ..facts() }, true, false, "starting"),

@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rokini_lease::{CoordinationHealth, GroupView, HeartbeatStats, LeaseKey, Member, StreamId, WallClock};
+use rokini_lease::{
+    CoordinationHealth, GroupView, HeartbeatStats, LeaseKey, Member, ShardReport, StreamId, WallClock,
+};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::consumer_metrics::ConsumerMetrics;
@@ -22,11 +24,17 @@ use crate::events::emitter::Events;
 use crate::events::table::EventKind;
 use crate::shard::budget::ByteBudget;
 use crate::shard::progress::ShardSnapshot;
+use crate::shard::status::ShardStatus;
 use crate::shard::worker_state::WorkerState;
 use crate::types::stall::{self, StallCause};
 
 /// Between two samples.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// Between two samples of a process that stood still, because it was suspended or its runtime blocked.
+const STOOD_STILL: Duration = Duration::from_secs(4);
+/// A shard that is behind by this much is told of to others.
+const TOLD_LAG: Duration = Duration::from_secs(2);
 
 /// What is sampled, and where the results go.
 #[derive(Debug)]
@@ -51,6 +59,9 @@ pub(crate) struct Sampler {
     idle_since: Option<Instant>,
     holes: HoleMemory,
     coordination_stalled: bool,
+    /// When the last sample was taken, and since when samples come as they should.
+    sampled: Instant,
+    steady_since: Option<Instant>,
     /// Looks and listings of the incarnation seen last that failed.
     coordination_failures: u64,
 }
@@ -112,6 +123,10 @@ struct ShardSample {
     values: ShardValues,
     /// Why it makes no progress, and for how long.
     stalled: Option<(StallCause, Duration)>,
+    /// What failed last, and how long ago.
+    error: Option<(String, Duration)>,
+    /// What is told to others; `None` where it is well.
+    report: Option<ShardReport>,
 }
 
 impl Sampler {
@@ -123,6 +138,8 @@ impl Sampler {
             idle_since: None,
             holes: HoleMemory::default(),
             coordination_stalled: false,
+            sampled: Instant::now(),
+            steady_since: None,
             coordination_failures: 0,
         }
     }
@@ -138,9 +155,16 @@ impl Sampler {
 
     fn sample(&mut self) {
         let now = Instant::now();
+        // What stood still with the process says nothing of the shards.
+        if now.duration_since(std::mem::replace(&mut self.sampled, now)) > STOOD_STILL {
+            self.steady_since = Some(now);
+        }
         let member = self.observed.worker.member();
         let shards = self.sample_shards(now);
         self.observed.metrics.set_shards(shards.iter().map(|shard| (shard.key.clone(), shard.values)));
+        if let Some(member) = &member {
+            member.report_shards(reports(&shards));
+        }
         let (workers, streams) = self.sample_streams(member.as_ref());
         let scale = self.sample_lags(workers, &shards, &streams);
         if member.is_some() {
@@ -201,7 +225,10 @@ impl Sampler {
         let settings = &self.observed.settings;
         let (after, quiet) = (settings.stall_after, settings.poll_ceiling + settings.stall_after);
         let lag = snapshot.status.lag;
-        let facts = snapshot.stall_facts(memory.lag_before(now, lag));
+        let mut facts = snapshot.stall_facts(memory.lag_before(now, lag));
+        if let Some(since) = self.steady_since {
+            facts.count_from(now.duration_since(since));
+        }
         let cause = stall::judge(&facts, after, quiet);
         self.note_stall(&key, memory, cause, lag, now);
         let behind = snapshot.status.millis_behind_latest;
@@ -212,7 +239,9 @@ impl Sampler {
             stalled: if cause.is_some() { 1.0 } else { 0.0 },
         };
         let stalled = memory.stalled.map(|(cause, since)| (cause, now.duration_since(since) + after));
-        ShardSample { key, lag, values, stalled }
+        let error = snapshot.status.last_error.clone().zip(snapshot.status.last_error_age);
+        let report = report(&key, &snapshot.status, stalled);
+        ShardSample { key, lag, values, stalled, error, report }
     }
 
     fn note_stall(
@@ -353,5 +382,35 @@ fn stalled_coordination(health: &CoordinationHealth, failover: Duration) -> Opti
 }
 
 fn stalled(shard: ShardSample) -> Option<StalledShard> {
-    shard.stalled.map(|(cause, lasting)| StalledShard { key: shard.key, cause, lasting })
+    let ShardSample { key, stalled, error, .. } = shard;
+    stalled.map(|(cause, lasting)| StalledShard { key, cause, lasting, error })
+}
+
+/// What a row says of the shard; `None` where it is well.
+fn report(
+    key: &LeaseKey,
+    status: &ShardStatus,
+    stalled: Option<(StallCause, Duration)>,
+) -> Option<ShardReport> {
+    if stalled.is_none() && status.lag < TOLD_LAG && status.last_error.is_none() {
+        return None;
+    }
+    let mut report = ShardReport::new(key.clone(), status.state.name(), status.lag);
+    if let Some((cause, lasting)) = stalled {
+        report.stalled = Some(cause.name().to_owned());
+        report.lasting = lasting;
+    }
+    report.record = status.handling;
+    report.failures = status.failures;
+    match status.last_error.as_deref().zip(status.last_error_age) {
+        Some((error, age)) => Some(report.with_error(error, age)),
+        None => Some(report),
+    }
+}
+
+/// The worst first: what makes no progress for longest, then what is furthest behind.
+fn reports(shards: &[ShardSample]) -> Vec<ShardReport> {
+    let mut reports: Vec<ShardReport> = shards.iter().filter_map(|shard| shard.report.clone()).collect();
+    reports.sort_by_key(|report| std::cmp::Reverse((report.lasting, report.lag)));
+    reports
 }

@@ -25,3 +25,21 @@ pub enum ShardState {
     /// Every record is done; the end is being stored.
     Ending,
 }
+
+impl ShardState {
+    /// The name, for people and rows.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Reading => "reading",
+            Self::Handling => "handling",
+            Self::BackingOff => "backing-off",
+            Self::AwaitingAcks => "awaiting-acks",
+            Self::Halted => "halted",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Ending => "ending",
+        }
+    }
+}

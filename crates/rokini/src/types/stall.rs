@@ -15,6 +15,10 @@ pub enum StallCause {
     Failing,
     /// The stream has not answered for long.
     Reading,
+    /// The stream's service refuses the reads for want of permission.
+    Denied,
+    /// The reads are throttled: other consumers take the limits of the shard.
+    Throttled,
     /// The stream has no such position in the shard.
     Position,
     /// Records were given up and the policy is to halt.
@@ -28,6 +32,65 @@ pub enum StallCause {
 }
 
 impl StallCause {
+    const ALL: [Self; 10] = [
+        Self::Handler,
+        Self::Failing,
+        Self::Reading,
+        Self::Denied,
+        Self::Throttled,
+        Self::Position,
+        Self::Halted,
+        Self::Acks,
+        Self::Ending,
+        Self::Behind,
+    ];
+
+    /// The cause of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+
+    /// What to do about it, for people: a sentence without a full stop.
+    #[must_use]
+    pub const fn next_step(self) -> &'static str {
+        match self {
+            Self::Handler => {
+                "see what the handler waits for; `handler_timeout` bounds a call, a restart of the worker gives the \
+                 records to another"
+            }
+            Self::Failing => {
+                "mend the handler; `max_attempts` with `dead_letter` gives a record up that never succeeds, \
+                 and `group seek SHARD --to after:RECORD` passes over it"
+            }
+            Self::Reading => "check network, proxy and endpoint of that worker; others may be able to read",
+            Self::Denied => {
+                "allow kinesis:GetRecords, kinesis:GetShardIterator and kinesis:ListShards on the stream to the worker"
+            }
+            Self::Throttled => "read by fewer consumers, by fan-out, or from more shards",
+            Self::Position => "`group seek SHARD` sets a position that the shard has",
+            Self::Halted => "look at the record, then restart the worker to try it again or seek past it",
+            Self::Acks => "see why the records handed out are not acknowledged",
+            Self::Ending => "see whether the table takes writes; it is tried again all the time",
+            Self::Behind => "add workers or shards, raise `concurrency`, or make the handler faster",
+        }
+    }
+
+    /// What is said of a shard that makes no progress for this cause: for how long, why, and what failed last and how long
+    /// ago. The same words wherever it is said; without a full stop.
+    #[must_use]
+    pub fn sentence(self, lasting: Duration, error: Option<(&str, Duration)>) -> String {
+        let seconds = lasting.as_secs_f64();
+        let sentence = match self {
+            Self::Behind => format!("its lag has grown for {seconds:.0} s: {self}"),
+            _ => format!("no progress for {seconds:.0} s: {self}"),
+        };
+        match error {
+            Some((error, ago)) => format!("{sentence}; {:.0} s ago: {error}", ago.as_secs_f64()),
+            None => sentence,
+        }
+    }
+
     /// The name, for logs and alerts.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -35,6 +98,8 @@ impl StallCause {
             Self::Handler => "handler",
             Self::Failing => "failing",
             Self::Reading => "reading",
+            Self::Denied => "denied",
+            Self::Throttled => "throttled",
             Self::Position => "position",
             Self::Halted => "halted",
             Self::Acks => "acks",
@@ -50,6 +115,8 @@ impl fmt::Display for StallCause {
             Self::Handler => "its handler does not return",
             Self::Failing => "its handler fails again and again",
             Self::Reading => "the stream does not answer",
+            Self::Denied => "its reads are not allowed",
+            Self::Throttled => "its reads are throttled: others read the same shard",
             Self::Position => "the stream refuses its position",
             Self::Halted => "it is halted, as the failure policy says",
             Self::Acks => "acknowledgements do not come",
@@ -57,6 +124,19 @@ impl fmt::Display for StallCause {
             Self::Behind => "records come faster than they are processed",
         })
     }
+}
+
+/// What a read failed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadFailure {
+    /// The shard has no such position.
+    Position,
+    /// It is not allowed.
+    Denied,
+    /// The shard's limits are used up.
+    Throttled,
+    /// No answer, or one of another kind.
+    Other,
 }
 
 /// What the judgement is about.
@@ -69,10 +149,14 @@ pub(crate) struct StallFacts {
     pub(crate) since: Duration,
     /// The time since the last read that was answered, or since the work on the shard began.
     pub(crate) unread: Duration,
-    /// Whether the last read was refused because the shard has no such position.
-    pub(crate) refused: bool,
+    /// What the last read failed with; `None` where it was answered.
+    pub(crate) failure: Option<ReadFailure>,
+    /// How long ago a read was throttled, last.
+    pub(crate) throttled: Option<Duration>,
     /// The time since the last handler call returned.
     pub(crate) unreturned: Option<Duration>,
+    /// The time since a record was done, last, or since the work on the shard began.
+    pub(crate) unmoved: Duration,
     /// Failures of user code in a row.
     pub(crate) failures: u32,
     pub(crate) lag: Duration,
@@ -80,6 +164,16 @@ pub(crate) struct StallFacts {
     pub(crate) lag_before: Option<Duration>,
     /// For how long everything is read of a closed shard of which everything is done.
     pub(crate) over: Option<Duration>,
+}
+
+impl StallFacts {
+    /// Counts nothing that lasts from before this long ago: the process stood still then.
+    pub(crate) fn count_from(&mut self, ago: Duration) {
+        for lasting in [&mut self.since, &mut self.unread, &mut self.unmoved] {
+            *lasting = (*lasting).min(ago);
+        }
+        self.unreturned = self.unreturned.map(|unreturned| unreturned.min(ago));
+    }
 }
 
 /// What is compared to see whether the lag grows.
@@ -96,10 +190,12 @@ pub(crate) fn judge(facts: &StallFacts, after: Duration, quiet: Duration) -> Opt
         return None;
     }
     let calling = facts.unreturned.map_or(facts.since, |returned| returned.min(facts.since));
+    // A call may take its time while its records are acknowledged one after the other.
+    let (calling, unacknowledged) = (calling.min(facts.unmoved), facts.since.min(facts.unmoved));
     match facts.state {
         ShardState::Handling | ShardState::Starting if calling > after => return Some(StallCause::Handler),
         ShardState::Halted => return Some(StallCause::Halted),
-        ShardState::AwaitingAcks if facts.since > after => return Some(StallCause::Acks),
+        ShardState::AwaitingAcks if unacknowledged > after => return Some(StallCause::Acks),
         ShardState::Ending => return (facts.since > after).then_some(StallCause::Ending),
         // Heartbeats do not arrive, or the shard leaves: neither is about this shard.
         ShardState::Paused | ShardState::Draining => return None,
@@ -109,16 +205,40 @@ pub(crate) fn judge(facts: &StallFacts, after: Duration, quiet: Duration) -> Opt
     if facts.failures > 1 && facts.lag.max(facts.over.unwrap_or_default()) > after {
         return Some(StallCause::Failing);
     }
-    if facts.state == ShardState::Reading && facts.unread > quiet {
-        return Some(if facts.refused { StallCause::Position } else { StallCause::Reading });
+    // What fails for good is known at once, and the rest by how long it lasts.
+    let patience = match facts.failure {
+        Some(ReadFailure::Position | ReadFailure::Denied) => after,
+        _ => quiet,
+    };
+    if facts.state == ShardState::Reading && facts.unread > patience {
+        return Some(match facts.failure {
+            Some(ReadFailure::Position) => StallCause::Position,
+            Some(ReadFailure::Denied) => StallCause::Denied,
+            Some(ReadFailure::Throttled) => StallCause::Throttled,
+            Some(ReadFailure::Other) | None => StallCause::Reading,
+        });
     }
     let grows = facts.lag_before.is_some_and(|before| facts.lag > before + GROWTH);
-    (grows && facts.lag > after).then_some(StallCause::Behind)
+    let throttled = facts.throttled.is_some_and(|ago| ago < WINDOW) && facts.state == ShardState::Reading;
+    match grows && facts.lag > after {
+        true if throttled => Some(StallCause::Throttled),
+        // Where nothing is done at all, it is no matter of speed: what holds it up is told once it has lasted.
+        true if facts.unmoved <= after => Some(StallCause::Behind),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_are_known_by_their_names() {
+        for cause in StallCause::ALL {
+            assert_eq!(StallCause::from_name(cause.name()), Some(cause));
+        }
+        assert_eq!(StallCause::from_name("weather"), None);
+    }
 
     #[test]
     fn c2_a_shard_without_progress_is_seen() {
@@ -128,19 +248,31 @@ mod tests {
             state: ShardState::Reading,
             since: s(100),
             unread: s(1),
-            refused: false,
+            failure: None,
+            throttled: None,
             unreturned: Some(s(100)),
+            unmoved: s(100),
             failures: 0,
             lag: s(0),
             lag_before: Some(s(0)),
             over: None,
         };
         let handling = StallFacts { state: ShardState::Handling, ..fine };
+        let behind = StallFacts { lag: s(9), lag_before: Some(s(6)), unmoved: s(1), ..fine };
+        let failing = |failure, unread| StallFacts { failure: Some(failure), unread, ..fine };
         for (facts, expected) in [
             (fine, None),
             (StallFacts { unread: s(7), ..fine }, Some(StallCause::Reading)),
-            (StallFacts { unread: s(7), refused: true, ..fine }, Some(StallCause::Position)),
-            (StallFacts { refused: true, ..fine }, None),
+            (failing(ReadFailure::Position, s(6)), Some(StallCause::Position)),
+            (failing(ReadFailure::Position, s(1)), None),
+            (failing(ReadFailure::Denied, s(6)), Some(StallCause::Denied)),
+            (failing(ReadFailure::Throttled, s(6)), None),
+            (failing(ReadFailure::Throttled, s(7)), Some(StallCause::Throttled)),
+            (failing(ReadFailure::Other, s(7)), Some(StallCause::Reading)),
+            (StallFacts { unmoved: s(4), ..handling }, None),
+            (StallFacts { throttled: Some(s(1)), ..behind }, Some(StallCause::Throttled)),
+            (StallFacts { throttled: Some(s(5)), ..behind }, Some(StallCause::Behind)),
+            (StallFacts { unmoved: s(6), ..behind }, None),
             (StallFacts { unreturned: None, since: s(6), ..handling }, Some(StallCause::Handler)),
             (handling, Some(StallCause::Handler)),
             (StallFacts { paused: true, unread: s(7), ..fine }, None),
@@ -163,7 +295,7 @@ mod tests {
                 },
                 None,
             ),
-            (StallFacts { lag: s(9), lag_before: Some(s(6)), ..fine }, Some(StallCause::Behind)),
+            (behind, Some(StallCause::Behind)),
             // It catches up.
             (StallFacts { lag: s(900), lag_before: Some(s(1_000)), ..fine }, None),
             (StallFacts { lag: s(900), lag_before: None, ..fine }, None),

@@ -79,6 +79,12 @@ impl Control {
                 self.state.set_group(&self.state.store.group(&self.state.group).await?);
                 return Ok(());
             }
+            // As when it stops: it gives up what it has, and takes no more. Its process goes on until it is stopped.
+            Notification::Drain => {
+                self.state.leaving.cancel();
+                self.state.request_heartbeat();
+                return Ok(());
+            }
         };
         let before = self.state.hold(key);
         let row = self.state.store.lease(&self.state.group, key).await?;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use crate::position::{Position, Progress};
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, PendingPosition, PlanId, StreamRow, WorkerLoad, WorkerReport,
-    WorkerRow,
+    CheckpointMetadata, LeaseRow, Notification, OrderId, PendingPosition, PlanId, ShardReport, StreamRow,
+    WorkerLoad, WorkerReport, WorkerRow,
 };
 use crate::types::{HashRange, LeaseKey, ShardId, StreamId, WorkerId, WorkerName};
 use rokini_types::SequenceNumber;
@@ -66,6 +66,11 @@ pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
             age: Some(Duration::from_secs(86_399)),
             unable: [stream("orders-2"), stream("orders-3")].into(),
             caught_up: [(stream("orders"), u64::MAX), (stream("orders-2"), 0)].into(),
+            shards: vec![
+                ShardReport::new(lease_key(1), "handling", Duration::from_secs(9))
+                    .with_error("it said \"no\": error=7", Duration::ZERO),
+            ],
+            untold: 2,
         },
         ..WorkerRow::joining(id, Some(process))
     }
@@ -78,6 +83,7 @@ pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> Lea
         epoch: crate::types::Epoch(1 << 60),
         position: Position::Sequence(sequence(99_999), Progress::Through(u64::MAX)),
         previous: Some(Position::AtTimestamp(1_700_000_000_123)),
+        order: Some(OrderId(7)),
         children: vec![shard(12), shard(11)],
         claim: Some(claim),
         checkpointed_at: Some(1_700_000_000_120),

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use crate::error::StoreError;
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, PendingPosition, StreamRow,
-    WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, Order, OrderId, OrderKind,
+    PendingPosition, StreamRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::store::listing::Listing;
 use crate::types::Epoch;
@@ -144,7 +144,7 @@ async fn updates_of_missing_rows(suite: &Suite) {
         LeaseUpdate::Finish { owner: id.clone(), epoch: seen, children: Vec::new(), at },
         LeaseUpdate::Claim { by: id.clone(), seen, over: None },
         LeaseUpdate::Unclaim { by: id },
-        LeaseUpdate::Seek { seen, to: Position::TrimHorizon },
+        LeaseUpdate::Seek { seen, to: Position::TrimHorizon, order: Some(OrderId(7)) },
         LeaseUpdate::Pause { paused: true },
         LeaseUpdate::Pause { paused: false },
     ];
@@ -235,7 +235,13 @@ async fn the_group_itself(suite: &Suite) {
         GroupRow::default(),
         "a group begins as the default"
     );
-    let paused = GroupRow { paused_at: Some(1_700_000_000_123) };
+    let order = Order::new(OrderId(7), OrderKind::Seek, "to where it was, said \"so\"");
+    let update = GroupUpdate::Remember(vec![order.clone()]);
+    let row = store.update_group(&group, &update).await.expect("an update");
+    assert_eq!(row.orders, [order], "a group's row remembers orders");
+    let row = store.update_group(&group, &GroupUpdate::Remember(Vec::new())).await.expect("an update");
+    assert_eq!(row, GroupRow::default(), "and forgets them");
+    let paused = GroupRow { paused_at: Some(1_700_000_000_123), ..GroupRow::default() };
     for at in [1_700_000_000_123, 1_700_000_009_999] {
         let row = store.update_group(&group, &GroupUpdate::Pause { at }).await.expect("an update");
         assert_eq!(row, paused, "a group is paused since it was first paused");

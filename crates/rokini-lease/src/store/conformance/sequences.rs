@@ -14,8 +14,8 @@ use super::fixtures::{self, lease_key, position, shard, stream, worker_id};
 use super::suite::{Report, Suite};
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, PendingPosition, WorkerLoad, WorkerReport, WorkerRow,
-    WorkerState,
+    CheckpointMetadata, LeaseRow, Notification, OrderId, PendingPosition, ShardReport, WorkerLoad,
+    WorkerReport, WorkerRow, WorkerState,
 };
 use crate::skipped::SkippedRecords;
 use crate::types::{Epoch, GroupId, StreamId, WorkerId};
@@ -175,7 +175,7 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
         14 => ("Pause", LeaseUpdate::Pause { paused: rng.random() }),
         10 => ("Unclaim", LeaseUpdate::Unclaim { by: someone(rng) }),
         // A seek brings an ended lease back to life here.
-        _ => ("Seek", LeaseUpdate::Seek { seen: epoch, to: position }),
+        _ => ("Seek", LeaseUpdate::Seek { seen: epoch, to: position, order: some_order(rng) }),
     }
 }
 
@@ -231,8 +231,18 @@ fn some_report(rng: &mut SmallRng) -> WorkerReport {
         age: rng.random_bool(0.5).then(|| Duration::from_secs(rng.random_range(0..99_999))),
         unable: (0..rng.random_range(0..3)).map(some_stream).collect(),
         caught_up: (0..rng.random_range(0..3)).map(|n| (some_stream(n), rng.random())).collect(),
+        shards: (0..rng.random_range(0..3))
+            .map(|n| {
+                ShardReport::new(lease_key(n), "reading", Duration::from_millis(rng.random_range(0..99_999)))
+            })
+            .collect(),
+        untold: rng.random_range(0..3),
         ..WorkerReport::default()
     }
+}
+
+fn some_order(rng: &mut SmallRng) -> Option<OrderId> {
+    rng.random_bool(0.5).then(|| OrderId(rng.random_range(0..99_999)))
 }
 
 fn some_stream(n: u32) -> StreamId {

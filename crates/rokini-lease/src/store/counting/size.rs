@@ -79,6 +79,8 @@ fn report(report: &WorkerReport) -> u64 {
         + text("plan", &report.plan.to_string())
         + report.age.map_or(0, |age| number("age", age.as_secs()))
         + if report.unable.is_empty() { 0 } else { list("unable", &report.unable) }
+        + if report.shards.is_empty() { 0 } else { list("shards", &report.shards) }
+        + if report.untold == 0 { 0 } else { number("shards_untold", report.untold.into()) }
         + if caught_up == 0 { 0 } else { "caught_up".len() as u64 + 3 + caught_up }
 }
 
@@ -96,6 +98,7 @@ pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {
         + text("rank", &row.position.rank())
         + optional("owner", row.owner.as_ref().map(ToString::to_string))
         + optional("claim", row.claim.as_ref().map(ToString::to_string))
+        + optional("order", row.order.map(|order| order.to_string()))
         + optional("previous_position", row.previous.map(|position| position.to_string()))
         + optional("hash_start", row.hash_range.map(|range| range.start.to_string()))
         + optional("hash_end", row.hash_range.map(|range| range.end.to_string()))
@@ -119,5 +122,7 @@ pub(super) fn stream(group: &GroupId, row: &StreamRow) -> u64 {
 }
 
 pub(super) fn group(group: &GroupId, row: &GroupRow) -> u64 {
-    key(group, "group", "") + row.paused_at.map_or(0, |_| text("paused_at", TIME))
+    key(group, "group", "")
+        + row.paused_at.map_or(0, |_| text("paused_at", TIME))
+        + if row.orders.is_empty() { 0 } else { list("orders", &row.orders) }
 }

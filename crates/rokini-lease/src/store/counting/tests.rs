@@ -43,6 +43,7 @@ fn full_lease() -> LeaseRow {
             "49590338271490256608559692538361571095921575989136588898".parse().unwrap(),
         ),
         previous: Some(Position::TrimHorizon),
+        order: Some(crate::row::OrderId(0x19a)),
         children: vec![ShardId::new("shardId-3").unwrap(), ShardId::new("shardId-4").unwrap()],
         checkpointed_at: Some(1_700_000_000_123),
         metadata: CheckpointMetadata {
@@ -143,7 +144,7 @@ fn sizes_are_those_of_the_items() {
     for row in [full_lease(), lease("shardId-1")] {
         assert_eq!(size::lease(&group(), &row), item_size(&group(), &row), "{row:?}");
     }
-    for row in [GroupRow::default(), GroupRow { paused_at: Some(1_700_000_000_123) }] {
+    for row in [GroupRow::default(), GroupRow { paused_at: Some(1_700_000_000_123), orders: Vec::new() }] {
         assert_eq!(size::group(&group(), &row), item_size(&group(), &row));
     }
     let row = StreamRow {

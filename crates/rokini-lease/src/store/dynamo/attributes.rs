@@ -42,12 +42,17 @@ pub(super) const UNABLE: &str = "unable";
 /// A map from the names of streams to times in milliseconds since the Unix epoch: read at every look, so it is short.
 pub(super) const CAUGHT_UP: &str = "caught_up";
 
+/// Texts, see [`ShardReport`](crate::row::ShardReport).
+pub(super) const SHARDS: &str = "shards";
+pub(super) const UNTOLD: &str = "shards_untold";
+
 pub(super) const OWNER: &str = "owner";
 pub(super) const EPOCH: &str = "epoch";
 pub(super) const POSITION: &str = "position";
 /// The position once more, as a text that sorts: what conditions compare.
 pub(super) const RANK: &str = "rank";
 pub(super) const PREVIOUS: &str = "previous_position";
+pub(super) const ORDER: &str = "order";
 pub(super) const PARENTS: &str = "parents";
 pub(super) const CHILDREN: &str = "children";
 // 128-bit hashes have up to 39 digits, DynamoDB numbers 38: they are text.
@@ -66,6 +71,7 @@ pub(super) const PENDING_STATE: &str = "pending_state";
 pub(super) const PAUSED: &str = "paused";
 
 pub(super) const PAUSED_AT: &str = "paused_at";
+pub(super) const ORDERS: &str = "orders";
 
 pub(super) const NAME: &str = "name";
 pub(super) const START: &str = "start";

@@ -7,8 +7,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
     BYTES_PER_SECOND, CALL, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH, FAN_OUT,
-    HEARTBEAT, LEASES, MAILBOX, OWNER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, POSITION,
-    PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, blob, list, number, text, time,
+    HEARTBEAT, LEASES, MAILBOX, ORDER, ORDERS, OWNER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE,
+    POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, blob, list, number, text,
+    time,
 };
 use super::items;
 use crate::position::Position;
@@ -210,9 +211,10 @@ pub(super) fn lease(update: &LeaseUpdate) -> Expression {
             free.set(CLAIM, text(by))
         }
         LeaseUpdate::Unclaim { by } => expression.when(CLAIM, "=", text(by)).remove(CLAIM),
-        LeaseUpdate::Seek { seen, to } => expression
+        LeaseUpdate::Seek { seen, to, order } => expression
             .when(EPOCH, "=", number(seen))
             .copy(PREVIOUS, POSITION)
+            .put(ORDER, order.map(text))
             .move_to(*to)
             .set(EPOCH, number(seen.next()))
             .remove(RECORD_ARRIVED_AT)
@@ -235,6 +237,7 @@ pub(super) fn group(update: &GroupUpdate) -> Expression {
     match update {
         GroupUpdate::Pause { at } => expression.set_first(PAUSED_AT, time(*at)),
         GroupUpdate::Resume => expression.remove(PAUSED_AT),
+        GroupUpdate::Remember(orders) => expression.put(ORDERS, (!orders.is_empty()).then(|| list(orders))),
     }
 }
 

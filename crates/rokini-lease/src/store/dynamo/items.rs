@@ -9,17 +9,17 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::attributes::{
     AGE, BYTES_PER_SECOND, CALL, CAUGHT_UP, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH,
     FAILOVER, FAN_OUT, FORMAT, GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, INTERVAL, Item, LAYOUT_ROW,
-    LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, OWNER, PARENTS, PARTITIONS, PAUSED, PAUSED_AT,
-    PENDING_POSITION, PENDING_STATE, PLAN, POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK,
-    RECORD_ARRIVED_AT, ROW, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, UNABLE, VERSION, WORKER_PREFIX,
-    blob, key, list, map, millis, number, text, time,
+    LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, ORDER, ORDERS, OWNER, PARENTS, PARTITIONS, PAUSED,
+    PAUSED_AT, PENDING_POSITION, PENDING_STATE, PLAN, POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED,
+    Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, UNABLE,
+    UNTOLD, VERSION, WORKER_PREFIX, blob, key, list, map, millis, number, text, time,
 };
 use super::fields::{Fields, Unreadable};
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, Row, RowKey, StreamRow,
-    WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, Row, RowKey, ShardReport,
+    StreamRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, HashRange};
 
@@ -95,7 +95,7 @@ impl StoredRow for WorkerRow {
 }
 
 /// The attributes of what a worker says of itself, with `None` for those that are left out.
-pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeValue>); 7] {
+pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeValue>); 9] {
     [
         (FORMAT, Some(number(report.format))),
         (INTERVAL, Some(millis(report.interval))),
@@ -104,6 +104,8 @@ pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeV
         (AGE, report.age.map(|age| number(age.as_secs()))),
         (UNABLE, (!report.unable.is_empty()).then(|| list(&report.unable))),
         (CAUGHT_UP, (!report.caught_up.is_empty()).then(|| map(&report.caught_up))),
+        (SHARDS, (!report.shards.is_empty()).then(|| list(&report.shards))),
+        (UNTOLD, (report.untold > 0).then(|| number(report.untold))),
     ]
 }
 
@@ -124,6 +126,12 @@ fn read_report(fields: &Fields<'_>) -> WorkerReport {
         age: fields.lenient(fields.optional_number(AGE)).map(Duration::from_secs),
         unable: fields.lenient(fields.list(UNABLE)).map(BTreeSet::from_iter).unwrap_or_default(),
         caught_up: fields.lenient(fields.map(CAUGHT_UP)),
+        shards: fields.lenient(fields.list(SHARDS)).unwrap_or_default(),
+        // What cannot be read is not told.
+        untold: match (fields.list::<ShardReport>(SHARDS), fields.optional_number(UNTOLD)) {
+            (Ok(_), Ok(untold)) => untold.unwrap_or_default(),
+            _ => 1,
+        },
     }
 }
 
@@ -139,6 +147,9 @@ impl StoredRow for LeaseRow {
         put(RANK, text(self.position.rank()));
         if let Some(owner) = &self.owner {
             put(OWNER, text(owner));
+        }
+        if let Some(order) = &self.order {
+            put(ORDER, text(order));
         }
         if let Some(previous) = &self.previous {
             put(PREVIOUS, text(previous));
@@ -209,6 +220,7 @@ impl StoredRow for LeaseRow {
             epoch: Epoch(fields.number(EPOCH)?),
             position,
             previous: fields.lenient(fields.optional(PREVIOUS)),
+            order: fields.lenient(fields.optional(ORDER)),
             parents: fields.list(PARENTS)?.unwrap_or_default(),
             children: fields.list(CHILDREN)?.unwrap_or_default(),
             hash_range,
@@ -260,10 +272,15 @@ impl StoredRow for GroupRow {
         if let Some(at) = self.paused_at {
             item.insert(PAUSED_AT.to_owned(), time(at));
         }
+        if !self.orders.is_empty() {
+            item.insert(ORDERS.to_owned(), list(&self.orders));
+        }
     }
 
     fn read(item: &Item) -> Result<Self, Unreadable> {
-        Ok(Self { paused_at: Fields::of(item)?.time(PAUSED_AT)? })
+        let fields = Fields::of(item)?;
+        let orders = fields.lenient(fields.list(ORDERS)).unwrap_or_default();
+        Ok(Self { paused_at: fields.time(PAUSED_AT)?, orders })
     }
 }
 

@@ -83,7 +83,7 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
             metadata: CheckpointMetadata::default(),
             settles: false,
         },
-        LeaseUpdate::Seek { seen: Epoch(2), to: Position::TrimHorizon },
+        LeaseUpdate::Seek { seen: Epoch(2), to: Position::TrimHorizon, order: None },
         LeaseUpdate::HandOver {
             owner: id("b"),
             epoch: Epoch(3),

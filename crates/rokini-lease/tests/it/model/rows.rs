@@ -149,7 +149,9 @@ mod as_the_stores_do {
                 LeaseUpdate::Claim { by: id(by), seen: epoch, over: over.map(id) }
             }
             LeaseWrite::Unclaim { by } => LeaseUpdate::Unclaim { by: id(by) },
-            LeaseWrite::Seek => LeaseUpdate::Seek { seen: epoch, to: Position::after(5u128.into()) },
+            LeaseWrite::Seek => {
+                LeaseUpdate::Seek { seen: epoch, to: Position::after(5u128.into()), order: None }
+            }
         }
     }
 

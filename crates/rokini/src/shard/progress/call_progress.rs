@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rokini_lease::SequenceNumber;
+use rokini_lease::{Position, SequenceNumber};
 use tokio::time::Instant;
 
 use crate::types::shard_state::ShardState;
@@ -16,7 +16,13 @@ pub(super) struct CallProgress {
     pub(super) handling: Option<SequenceNumber>,
     /// In a row.
     pub(super) failures: u32,
-    pub(super) last_error: Option<String>,
+    /// What failed last, user code or a read, and when.
+    pub(super) last_error: Option<(String, Instant)>,
+    /// How far records are done, as looked at last.
+    done: Option<Position>,
+    /// When that was, and when it was looked at last before it moved.
+    looked: Instant,
+    moved: Instant,
     /// Partition keys that are parked.
     pub(super) parked: usize,
     pub(super) skipped: u64,
@@ -34,6 +40,9 @@ impl CallProgress {
             handling: None,
             failures: 0,
             last_error: None,
+            done: None,
+            looked: now,
+            moved: now,
             parked: 0,
             skipped: 0,
             dead_lettered: 0,
@@ -58,9 +67,19 @@ impl CallProgress {
         }
     }
 
+    /// For how long nothing more was done. `done`: how far records are.
+    pub(super) fn unmoved(&mut self, done: Position, now: Instant) -> Duration {
+        if self.done.replace(done) != Some(done) {
+            // At some time since then.
+            self.moved = self.looked;
+        }
+        self.looked = now;
+        now.duration_since(self.moved)
+    }
+
     pub(super) fn failed(&mut self, failures: u32, error: String, now: Instant) {
         self.failures = failures;
-        self.last_error = Some(error);
+        self.last_error = Some((error, now));
         if self.state == ShardState::Handling {
             self.last_return = Some(now);
         }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::lag_tracker::LagTracker;
 use super::rate::Rate;
 use crate::source::stream_source::ReadResponse;
+use crate::types::stall::ReadFailure;
 
 /// Times of the stream are approximate: `MillisBehindLatest`, and a `Date` cut to the second.
 const APPROXIMATE_MILLIS: u64 = 60_000;
@@ -52,8 +53,10 @@ pub(super) struct ReadProgress {
     asking: Option<Instant>,
     /// When the stream answered last, if only that it is throttled.
     pub(super) heard: Option<Instant>,
-    /// Whether the last read was refused because the shard has no such position.
-    pub(super) refused: bool,
+    /// What the last read failed with; `None` where it was answered.
+    pub(super) failure: Option<ReadFailure>,
+    /// When a read was throttled, last.
+    pub(super) throttled: Option<Instant>,
     /// Readers begun anew since the last good answer.
     pub(super) restarts: u32,
     /// Until when everything that arrived is read, by the stream's clock.
@@ -77,7 +80,8 @@ impl ReadProgress {
             reader: 0,
             asking: None,
             heard: None,
-            refused: false,
+            failure: None,
+            throttled: None,
             restarts: 0,
             read_to: known_at(row),
             lag: LagTracker::new(now),
@@ -86,6 +90,14 @@ impl ReadProgress {
             losses: 0,
             rate: Rate::default(),
             fan_out: false,
+        }
+    }
+
+    /// A read failed.
+    pub(super) fn failed(&mut self, failure: ReadFailure, now: Instant) {
+        self.failure = Some(failure);
+        if failure == ReadFailure::Throttled {
+            self.throttled = Some(now);
         }
     }
 
@@ -122,7 +134,7 @@ impl ReadProgress {
             return false;
         }
         self.heard = Some(now);
-        self.refused = false;
+        self.failure = None;
         self.restarts = 0;
         self.read_to = Some(stream_millis.saturating_sub(fetched.millis_behind_latest));
         self.rate.add(now, bytes);

@@ -186,6 +186,7 @@ fn judge_own(own: &OwnShard) -> Judged {
             format!("the handler has failed {} times in a row: {last}", status.failures)
         }
         Some(StallCause::Reading) => format!("the stream does not answer: {last}"),
+        Some(cause @ (StallCause::Denied | StallCause::Throttled)) => format!("{cause}: {last}"),
         Some(StallCause::Position) => format!("the shard has no such position: {last}"),
         Some(StallCause::Halted) => format!("records were given up, and the policy is to halt: {last}"),
         Some(StallCause::Acks) => "records were handed out and are not acknowledged".to_owned(),

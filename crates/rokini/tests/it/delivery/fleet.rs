@@ -402,7 +402,8 @@ async fn c5_stale_owner_is_told_and_its_checkpoint_is_refused() {
     log.until_count(2).await;
     // An operator sets the position: the hold is over, and the shard comes back from there.
     let row = leases(&store).await.remove(0);
-    let seek = LeaseUpdate::Seek { seen: row.epoch, to: Position::after(SequenceNumber::from(1)) };
+    let seek =
+        LeaseUpdate::Seek { seen: row.epoch, to: Position::after(SequenceNumber::from(1)), order: None };
     assert!(store.update_lease(&group(), &row.key, &seek).await.unwrap().is_applied());
     log.until_count(3).await;
     assert_eq!(log.texts(), ["a", "b", "b"]);

@@ -242,7 +242,7 @@ async fn c6_every_lanes_processor_learns_that_the_lease_is_lost() {
     sleep(Duration::from_secs(5)).await;
     let row = leases(&store).await.remove(0);
     // An operator moves it behind its back.
-    let seek = LeaseUpdate::Seek { seen: row.epoch, to: Position::TrimHorizon };
+    let seek = LeaseUpdate::Seek { seen: row.epoch, to: Position::TrimHorizon, order: None };
     store.update_lease(&group(), &row.key, &seek).await.unwrap();
     while !matches!(events.recv().await.unwrap(), Event { kind: EventKind::LeaseLost { .. }, .. }) {}
     sleep(Duration::from_secs(1)).await;

@@ -1,6 +1,6 @@
 use super::super::attributes::LAST_DATE;
 use super::*;
-use crate::row::{FanOutConsumer, PlanId};
+use crate::row::{FanOutConsumer, Order, OrderId, OrderKind, PlanId, ShardReport};
 use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerId};
 use bytes::Bytes;
 use rokini_types::SequenceNumber;
@@ -30,13 +30,18 @@ fn workers() -> [WorkerRow; 2] {
         version: "1.2.3".to_owned(),
         call: 123_456_789,
         report: WorkerReport {
-            format: 2,
+            format: 3,
             interval: Duration::from_millis(4_500),
             failover: Duration::from_secs(60),
             plan: PlanId { policy: "throughput".to_owned(), version: 2 },
             age: Some(Duration::from_secs(86_401)),
             unable: [StreamId::new("clicks@1700000000456").unwrap()].into(),
             caught_up: [(StreamId::new("orders@1700000000123").unwrap(), 1_700_000_000_003)].into(),
+            shards: vec![
+                ShardReport::new(key_of("shardId-1"), "handling", Duration::from_millis(13_000))
+                    .with_error("no room", Duration::from_millis(900)),
+            ],
+            untold: 1,
         },
         ..WorkerRow::joining(id("orders-7d9f", 1), Some(process))
     };
@@ -50,6 +55,7 @@ fn leases() -> [LeaseRow; 2] {
         epoch: Epoch(17),
         position: Position::Sequence(number, crate::position::Progress::Through(4)),
         previous: Some(Position::AtTimestamp(1_700_000_000_123)),
+        order: Some(OrderId(0x19a)),
         children: vec![ShardId::new("shardId-4").unwrap(), ShardId::new("shardId-3").unwrap()],
         claim: Some(id("bare", 2)),
         checkpointed_at: Some(1_700_000_000_120),
@@ -81,7 +87,8 @@ fn stream() -> StreamRow {
 fn items() -> Vec<Item> {
     let workers = workers().into_iter().map(|row| row.item(&group()));
     let leases = leases().into_iter().map(|row| row.item(&group()));
-    let group_row = GroupRow { paused_at: Some(1_700_000_000_123) }.item(&group());
+    let orders = vec![Order::new(OrderId(0x19a), OrderKind::Seek, "to TRIM_HORIZON")];
+    let group_row = GroupRow { paused_at: Some(1_700_000_000_123), orders }.item(&group());
     workers.chain(leases).chain([stream().item(&group()), group_row]).collect()
 }
 
@@ -227,9 +234,10 @@ fn times_are_dates_as_far_as_dates_go() {
 fn c15_what_is_not_needed_is_read_leniently() {
     let ([worker, _], [lease, _]) = (workers(), leases());
     let mut item = worker.item(&group());
-    for name in
-        [LEASES, MAX_LEASES, FORMAT, INTERVAL, FAILOVER, AGE, PLAN, UNABLE, CAUGHT_UP, PROCESS_ID, CALL]
-    {
+    for name in [
+        LEASES, MAX_LEASES, FORMAT, INTERVAL, FAILOVER, AGE, PLAN, UNABLE, CAUGHT_UP, PROCESS_ID, CALL,
+        SHARDS,
+    ] {
         item.insert(name.to_owned(), AttributeValue::Bool(true));
     }
     item.insert(STATE.to_owned(), text("resting"));
@@ -240,14 +248,16 @@ fn c15_what_is_not_needed_is_read_leniently() {
         (worker.heartbeat, WorkerState::Leaving),
         "it lives and gets nothing"
     );
-    assert_eq!((&read.report, read.call), (&WorkerReport::default(), 0));
+    let nothing = WorkerReport { untold: 1, ..WorkerReport::default() };
+    assert_eq!((&read.report, read.call), (&nothing, 0), "what cannot be read is not told");
 
     let mut item = lease.item(&group());
-    for name in [CHECKPOINTED_AT, RECORD_ARRIVED_AT, CAUGHT_UP_AT, BYTES_PER_SECOND, SKIPPED, PREVIOUS] {
+    for name in [CHECKPOINTED_AT, RECORD_ARRIVED_AT, CAUGHT_UP_AT, BYTES_PER_SECOND, SKIPPED, PREVIOUS, ORDER]
+    {
         item.insert(name.to_owned(), AttributeValue::Bool(true));
     }
     item.insert(FAN_OUT.to_owned(), text("yes"));
     let read = LeaseRow::read(&item).unwrap();
     let (metadata, previous) = (CheckpointMetadata::default(), None);
-    assert_eq!(read, LeaseRow { metadata, previous, checkpointed_at: None, ..lease });
+    assert_eq!(read, LeaseRow { metadata, previous, order: None, checkpointed_at: None, ..lease });
 }

@@ -1,0 +1,123 @@
+//! `rokini doctor`: what a configuration needs, and what of it is there.
+
+mod access;
+mod check;
+mod checks;
+mod host;
+mod policy;
+
+use std::path::PathBuf;
+
+use rokini::{ConfigKey, ConsumerConfig, StreamRef};
+
+use self::check::{Check, Verdict};
+use self::policy::Needs;
+use crate::args::environment;
+use crate::aws::{AwsArgs, Service};
+use crate::context::Context;
+use crate::error::{CliError, Status};
+use crate::output::Output;
+
+/// Check whether a configuration works here: credentials, endpoints, permissions, table, limits, clock, cost
+///
+/// Reads the settings from `ROKINI_...` variables and --config, as workers do. Writes nothing: permissions to write are tried
+/// by calls whose condition can never hold. Each line is ok, warn or fail, with the next step. The exit status is 1 if anything
+/// failed. --policy and --terraform print what exactly this configuration needs, and check nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The stream: its name, or its ARN. Default: the setting `stream`
+    stream: Option<StreamRef>,
+    /// The group. Default: the setting `group`
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// The DynamoDB table of positions. Default: ROKINI_TABLE, or rokini
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+    /// A TOML file with settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How many workers the cost is worked out for
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    workers: u32,
+    /// Print the IAM policy that workers of this configuration need
+    #[arg(long, conflicts_with = "terraform")]
+    policy: bool,
+    /// Print Terraform of the table and the policy
+    #[arg(long)]
+    terraform: bool,
+    #[command(flatten)]
+    aws: AwsArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rokini doctor orders --group billing
+  rokini doctor orders --group billing --policy > policy.json
+  rokini doctor --config worker.toml --terraform
+  rokini doctor orders --group billing --json | jq '.checks[] | select(.verdict != \"ok\")'";
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
+    tokio::select! {
+        done = Box::pin(doctor(args, context)) => done,
+        () = context.stop.requested() => Ok(context.stop.status()),
+    }
+}
+
+async fn doctor(args: Args, context: &Context) -> Result<Status, CliError> {
+    let config = config(&args)?;
+    let aws = args.aws.load_unchecked(None, None, Vec::new()).await?;
+    let needs = Needs::of(&config, aws.region(), aws.is_local(Service::DynamoDb));
+    if args.policy || args.terraform {
+        let text = if args.policy { needs.policy() } else { needs.terraform(&config.table) };
+        Output::stdout()?.write(text.into_bytes()).await?;
+        return Ok(Status::DONE);
+    }
+    let mut checks = checks::configuration(&config);
+    checks.extend(checks::host(&config));
+    let credentials = checks::credentials(&aws).await;
+    let usable = credentials.verdict != Verdict::Fail;
+    checks.push(credentials);
+    checks.extend(checks::endpoints(&aws));
+    if usable {
+        checks.extend(access::stream(&config, &aws).await);
+        checks.extend(Box::pin(access::table(&config, &aws)).await);
+        checks.extend(access::group(&config, &aws).await);
+    }
+    checks.push(checks::cost(&config, args.workers));
+    show(&checks, context).await
+}
+
+fn config(args: &Args) -> Result<ConsumerConfig, CliError> {
+    let file = match &args.config {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                CliError::usage(format!("cannot read the configuration file `{}`", path.display()))
+                    .because(&error)
+            })?;
+            ConsumerConfig::from_toml_str(&text)?
+        }
+        None => ConsumerConfig::default(),
+    };
+    let mut config = file.merge(ConsumerConfig::from_env(environment())?);
+    let options = [
+        (ConfigKey::Stream, args.stream.as_ref().map(ToString::to_string)),
+        (ConfigKey::Group, args.group.clone()),
+        (ConfigKey::Table, args.table.clone()),
+    ];
+    for (key, text) in options {
+        if let Some(text) = text {
+            config.set(key, &text)?;
+        }
+    }
+    Ok(config)
+}
+
+async fn show(checks: &[Check], context: &Context) -> Result<Status, CliError> {
+    let failed = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
+    let warned = checks.iter().filter(|check| check.verdict == Verdict::Warn).count();
+    let shown =
+        serde_json::json!({ "ok": failed == 0, "failed": failed, "warned": warned, "checks": checks });
+    context.show(&shown, || check::text(checks, context.ui.stdout_colors())).await?;
+    Ok(if failed == 0 { Status::DONE } else { Status::FAILED })
+}

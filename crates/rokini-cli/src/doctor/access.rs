@@ -1,0 +1,342 @@
+//! Checks that ask the services: each permission by a call that reads, or by a write whose condition can never hold.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_kinesis::types::ShardIteratorType;
+use rokini::lease::{DynamoStore, LeaseStore, Listing, WallClock};
+use rokini::{ConsumerConfig, KinesisSource, Settings, StreamRef, StreamSource};
+use tokio::time::{Instant, timeout};
+
+use super::check::{Check, Verdict};
+use crate::aws::{Aws, Service};
+use crate::error::CliError;
+
+/// How long one call may take.
+const CALL_WAIT: Duration = Duration::from_secs(10);
+/// Clocks that differ by this much are told; by 5 minutes, AWS refuses what is signed.
+const CLOCKS_DIFFER: u64 = 2_000;
+const CLOCKS_REFUSED: u64 = 300_000;
+/// The key of a row that is never there.
+const NOBODY: &str = "rokini-doctor#nothing";
+
+pub(super) async fn stream(config: &ConsumerConfig, aws: &Aws) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for stream in &config.streams {
+        checks.extend(one_stream(stream, aws).await);
+    }
+    checks
+}
+
+async fn one_stream(stream: &StreamRef, aws: &Aws) -> Vec<Check> {
+    let action = "kinesis:DescribeStreamSummary";
+    let source = match KinesisSource::new(&aws.config, stream.clone(), &Settings::default(), rand::random()) {
+        Ok(source) => source,
+        Err(error) => return vec![failed(action, aws.explain(error, Service::Kinesis))],
+    };
+    let begun = Instant::now();
+    let described = match timeout(CALL_WAIT, source.describe()).await {
+        Ok(Ok(described)) => described,
+        Ok(Err(error)) => return vec![failed(action, aws.explain(error, Service::Kinesis))],
+        Err(_) => return vec![silent(action)],
+    };
+    let took = begun.elapsed().as_millis();
+    let hours = described.retention.as_secs() / 3600;
+    let mut checks = vec![Check::ok(
+        action,
+        format!("{} keeps records for {hours} h; it answered in {took} ms", described.id),
+    )];
+    checks.push(clock(described.now_millis));
+    checks.extend(reads(stream, aws).await);
+    checks
+}
+
+/// The stream's time against this host's.
+fn clock(stream_millis: u64) -> Check {
+    let here = WallClock::system().millis();
+    let apart = here.abs_diff(stream_millis);
+    let what = format!("{:.1} s from the stream's", apart as f64 / 1000.0);
+    // The stream says its time in whole seconds.
+    match apart {
+        ..CLOCKS_DIFFER => Check::ok("clock", what),
+        CLOCKS_DIFFER..CLOCKS_REFUSED => Check::warn("clock", what, "set this host's clock: `timedatectl`"),
+        _ => Check::fail("clock", what, "set this host's clock: AWS refuses what is signed five minutes off"),
+    }
+}
+
+async fn reads(stream: &StreamRef, aws: &Aws) -> Vec<Check> {
+    let client = aws_sdk_kinesis::Client::new(&aws.config);
+    let (arn, name) =
+        (stream.arn().map(str::to_owned), stream.arn().is_none().then(|| stream.name().to_owned()));
+    let mut checks = Vec::new();
+    let list = client.list_shards().set_stream_arn(arn.clone()).set_stream_name(name.clone());
+    let shard = match call("kinesis:ListShards", list.send(), Service::Kinesis, aws).await {
+        Ok(listed) => {
+            let open = listed.shards().iter().filter(|shard| {
+                shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_none())
+            });
+            let shards = crate::text::count(open.count(), "open shard");
+            checks.push(Check::ok("kinesis:ListShards", shards));
+            listed.shards().last().map(|shard| shard.shard_id().to_owned())
+        }
+        Err(check) => {
+            checks.push(check);
+            None
+        }
+    };
+    let shard = shard.unwrap_or_else(|| "shardId-000000000000".to_owned());
+    let at = client
+        .get_shard_iterator()
+        .set_stream_arn(arn.clone())
+        .set_stream_name(name)
+        .shard_id(shard)
+        .shard_iterator_type(ShardIteratorType::Latest);
+    let iterator = match call("kinesis:GetShardIterator", at.send(), Service::Kinesis, aws).await {
+        Ok(answer) => {
+            checks.push(Check::ok("kinesis:GetShardIterator", "allowed"));
+            answer.shard_iterator
+        }
+        Err(check) => {
+            checks.push(check);
+            None
+        }
+    };
+    // Without an iterator that can be used, only whether the call is allowed can be seen.
+    let has_iterator = iterator.is_some();
+    let read = client.get_records().set_stream_arn(arn).limit(1);
+    let read = read.shard_iterator(iterator.unwrap_or_else(|| "none".to_owned()));
+    checks.push(match call("kinesis:GetRecords", read.send(), Service::Kinesis, aws).await {
+        Ok(_) => Check::ok("kinesis:GetRecords", "allowed"),
+        Err(check) if has_iterator || check.what.contains("not allowed") => check,
+        Err(_) => Check::ok("kinesis:GetRecords", "allowed"),
+    });
+    checks
+}
+
+pub(super) async fn table(config: &ConsumerConfig, aws: &Aws) -> Vec<Check> {
+    if config.broadcast {
+        return vec![Check::ok("table", "none is needed for `broadcast`")];
+    }
+    let client = aws_sdk_dynamodb::Client::new(&aws.config);
+    let table = config.table.as_str();
+    let mut checks = Vec::new();
+    match layout(&client, config, aws).await {
+        Ok(found) => checks.extend(found),
+        Err(missing) => {
+            checks.push(missing);
+            return checks;
+        }
+    }
+    let key = || ("group".to_owned(), AttributeValue::S(NOBODY.to_owned()));
+    let row = || ("row".to_owned(), AttributeValue::S(NOBODY.to_owned()));
+    let get = client.get_item().table_name(table).set_key(Some([key(), row()].into()));
+    checks.push(allowed("dynamodb:GetItem", Box::pin(get.send()), aws).await);
+    let query = client
+        .query()
+        .table_name(table)
+        .key_condition_expression("#group = :group")
+        .expression_attribute_names("#group", "group")
+        .expression_attribute_values(":group", AttributeValue::S(NOBODY.to_owned()))
+        .limit(1);
+    checks.push(allowed("dynamodb:Query", Box::pin(query.send()), aws).await);
+    // There is no such row, and it may not be missing: nothing is ever written.
+    let exists = "attribute_exists(#group)";
+    let update = client
+        .update_item()
+        .table_name(table)
+        .set_key(Some([key(), row()].into()))
+        .update_expression("REMOVE #nothing")
+        .condition_expression(exists)
+        .expression_attribute_names("#group", "group")
+        .expression_attribute_names("#nothing", "nothing");
+    checks.push(allowed("dynamodb:UpdateItem", Box::pin(update.send()), aws).await);
+    let delete = client
+        .delete_item()
+        .table_name(table)
+        .set_key(Some([key(), row()].into()))
+        .condition_expression(exists)
+        .expression_attribute_names("#group", "group");
+    checks.push(allowed("dynamodb:DeleteItem", Box::pin(delete.send()), aws).await);
+    let put = client
+        .put_item()
+        .table_name(table)
+        .set_item(Some([key(), row()].into()))
+        .condition_expression(exists)
+        .expression_attribute_names("#group", "group");
+    checks.push(allowed("dynamodb:PutItem", Box::pin(put.send()), aws).await);
+    checks
+}
+
+/// Whether the table exists and is laid out as it must be. `Err`: nothing else can be asked of it.
+async fn layout(
+    client: &aws_sdk_dynamodb::Client,
+    config: &ConsumerConfig,
+    aws: &Aws,
+) -> Result<Vec<Check>, Check> {
+    let action = "dynamodb:DescribeTable";
+    let described =
+        match call(action, client.describe_table().table_name(&config.table).send(), Service::DynamoDb, aws)
+            .await
+        {
+            Ok(described) => described,
+            // Workers do without it.
+            Err(check) if check.what.contains("not allowed") => {
+                return Ok(vec![Check::warn(
+                    action,
+                    check.what,
+                    "allow it, so that a wrong table is told in words",
+                )]);
+            }
+            Err(check) if check.what.contains("does not exist") && config.create_table => {
+                return Err(Check::warn(action, check.what, "the first worker makes it (`create_table`)"));
+            }
+            Err(check) => {
+                let next = "make it: `rokini doctor --terraform` prints how, or set `create_table = true`";
+                return Err(Check { next: Some(next.to_owned()), ..check });
+            }
+        };
+    let Some(table) = described.table() else { return Err(silent(action)) };
+    let keys: Vec<&str> = table.key_schema().iter().map(|key| key.attribute_name()).collect();
+    let mut checks = Vec::new();
+    checks.push(match keys[..] {
+        ["group", "row"] => Check::ok("table-layout", "keys group and row"),
+        _ => {
+            return Err(Check::fail(
+                "table-layout",
+                format!("table `{}` has the keys {}, not group and row", config.table, keys.join(", ")),
+                "name a table of Rokini's by `table`; `rokini import` takes positions over from those of others",
+            ));
+        }
+    });
+    let mode = table.billing_mode_summary().and_then(|summary| summary.billing_mode().cloned());
+    checks.push(match mode {
+        Some(aws_sdk_dynamodb::types::BillingMode::PayPerRequest) => Check::ok("table-billing", "on demand"),
+        _ => {
+            let units = |count: Option<i64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
+            let given = table.provisioned_throughput();
+            let what = format!(
+                "provisioned: {} read and {} write units",
+                units(given.and_then(|given| given.read_capacity_units())),
+                units(given.and_then(|given| given.write_capacity_units()))
+            );
+            Check::warn(
+                "table-billing",
+                what,
+                "docs/COST.md says what a group takes; on demand never runs out",
+            )
+        }
+    });
+    Ok(checks)
+}
+
+pub(super) async fn group(config: &ConsumerConfig, aws: &Aws) -> Vec<Check> {
+    let Some(group) = config.group.as_ref().filter(|_| !config.broadcast) else { return Vec::new() };
+    let store = DynamoStore::new(&aws.config, config.table.as_str());
+    let Ok(Ok(view)) = timeout(CALL_WAIT, store.list(group, Listing::All)).await else { return Vec::new() };
+    if view.leases.is_empty() {
+        return vec![Check::ok("group", format!("{group} is new: it begins at {}", start(config)))];
+    }
+    let now = WallClock::system().millis();
+    let open = view.leases.iter().filter(|row| !row.position.is_shard_end());
+    let behind = open.clone().filter_map(|row| {
+        let known = row.metadata.record_arrival_millis.max(row.metadata.caught_up_millis)?;
+        Some(now.saturating_sub(known))
+    });
+    let oldest = behind.max().unwrap_or_default();
+    let what =
+        format!("{} shards; the furthest is done up to {} ago", open.count(), crate::text::span(oldest));
+    let mut checks = Vec::new();
+    for stream in &config.streams {
+        let source = KinesisSource::new(&aws.config, stream.clone(), &Settings::default(), rand::random());
+        let Ok(source) = source else { continue };
+        let Ok(Ok(described)) = timeout(CALL_WAIT, source.describe()).await else { continue };
+        let kept = u64::try_from(described.retention.as_millis()).unwrap_or(u64::MAX);
+        checks.push(match oldest {
+            _ if oldest > kept => Check::fail(
+                "retention",
+                format!("{what}, and the stream keeps {} h: records may be lost", kept / 3_600_000),
+                "`rokini group why` says what holds it up; raise the retention",
+            ),
+            _ if oldest > kept / 2 => Check::warn(
+                "retention",
+                format!("{what}, and the stream keeps {} h", kept / 3_600_000),
+                "`rokini group why` says what holds it up; raise the retention in time",
+            ),
+            _ => Check::ok("retention", what.clone()),
+        });
+    }
+    checks
+}
+
+fn start(config: &ConsumerConfig) -> String {
+    config.text(rokini::ConfigKey::Start).unwrap_or_default()
+}
+
+/// Whether a call is allowed: one whose condition does not hold is.
+async fn allowed<T, E>(
+    action: &'static str,
+    send: impl Future<Output = Result<T, aws_sdk_dynamodb::error::SdkError<E>>>,
+    aws: &Aws,
+) -> Check
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match call(action, send, Service::DynamoDb, aws).await {
+        Ok(_) => Check::ok(action, "allowed"),
+        Err(check) => check,
+    }
+}
+
+/// `Err`: what is wrong. A condition that does not hold is an answer.
+async fn call<T, E>(
+    action: &'static str,
+    send: impl Future<Output = Result<T, aws_sdk_dynamodb::error::SdkError<E>>>,
+    service: Service,
+    aws: &Aws,
+) -> Result<T, Check>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let error = match timeout(CALL_WAIT, send).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(error)) => error,
+        Err(_) => return Err(silent(action)),
+    };
+    let what = match (error.code(), error.message()) {
+        (Some("ConditionalCheckFailedException"), _) => return Err(Check::ok(action, "allowed")),
+        (Some("AccessDeniedException"), message) => {
+            let what = format!("not allowed: {}", message.unwrap_or_default());
+            let next = format!("allow {action}: `rokini doctor --policy` prints the whole policy");
+            return Err(Check::fail(action, what, next));
+        }
+        (Some("ResourceNotFoundException"), _) => "does not exist".to_owned(),
+        (Some(code), message) => format!("{code}: {}", message.unwrap_or_default()),
+        (None, _) => format!("no answer: {}", deepest(&error)),
+    };
+    let error = rokini::Error::new(rokini::ErrorKind::Retry, what);
+    Err(failed(action, aws.explain(error, service)))
+}
+
+/// The cause at the bottom, which says most.
+fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest.to_string()
+}
+
+fn failed(action: &str, error: CliError) -> Check {
+    let mut what = error.what;
+    if let Some(why) = error.why.first() {
+        what += &format!(": {why}");
+    }
+    let next = error.next.unwrap_or_else(|| "look at the message".to_owned());
+    Check { verdict: Verdict::Fail, name: action.to_owned(), what, next: Some(next) }
+}
+
+fn silent(action: &str) -> Check {
+    let next = "check network, proxy and `AWS_ENDPOINT_URL...` settings";
+    Check::fail(action, format!("no answer within {CALL_WAIT:?}"), next)
+}

@@ -1,0 +1,132 @@
+//! Checks that ask nobody but this machine.
+
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::provider::ProvideCredentials;
+use rokini::ConsumerConfig;
+use rokini::lease::{CapacityUnits, FleetShape, WallClock};
+use tokio::time::timeout;
+
+use super::check::Check;
+use super::host;
+use crate::aws::{Aws, Service};
+
+/// How long a provider of credentials may take.
+const CREDENTIALS_WAIT: Duration = Duration::from_secs(5);
+/// Open files that a worker needs beside its connections.
+const FILES: u64 = 256;
+/// What a worker takes beside its memory budget, in bytes.
+const OVERHEAD: u64 = 128 << 20;
+
+pub(super) fn configuration(config: &ConsumerConfig) -> Vec<Check> {
+    let name = "settings";
+    let mut checks = Vec::new();
+    match config.check(WallClock::system().millis()) {
+        Ok(()) => checks.push(Check::ok(name, "they go together")),
+        Err(error) => checks.push(Check::fail(name, error.to_string(), "change what it names")),
+    }
+    if config.streams.is_empty() {
+        checks.push(Check::warn("stream", "none is named, so none is checked", "`rokini doctor STREAM`"));
+    }
+    if config.group.is_none() && !config.broadcast {
+        checks.push(Check::warn("group", "none is named", "give `--group NAME`, or set `ROKINI_GROUP`"));
+    }
+    checks
+}
+
+pub(super) fn host(config: &ConsumerConfig) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some(files) = host::open_files() {
+        checks.push(match files < FILES {
+            false => Check::ok("open-files", format!("up to {files}")),
+            true => {
+                Check::warn("open-files", format!("at most {files}"), "raise the limit: `ulimit -n 4096`")
+            }
+        });
+    }
+    if let Some(memory) = host::memory() {
+        let budget = config.memory_budget.get() as u64;
+        let megabytes = |bytes: u64| format!("{} MB", bytes >> 20);
+        let what = format!("{} for a budget of {}", megabytes(memory), megabytes(budget));
+        checks.push(match budget.saturating_add(OVERHEAD) > memory {
+            false => Check::ok("memory", what),
+            true => Check::fail(
+                "memory",
+                format!("{what} and about {} beside it", megabytes(OVERHEAD)),
+                "lower `memory_budget`, or give the worker more",
+            ),
+        });
+    }
+    checks
+}
+
+pub(super) async fn credentials(aws: &Aws) -> Check {
+    let name = "credentials";
+    let next = "set `AWS_PROFILE`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or give the machine a role; \
+                `aws sts get-caller-identity` shows whose they are";
+    let Some(provider) = aws.config.credentials_provider() else {
+        return Check::fail(name, "no provider is configured", next);
+    };
+    match timeout(CREDENTIALS_WAIT, provider.provide_credentials()).await {
+        Err(_) => Check::fail(name, format!("no provider answered within {CREDENTIALS_WAIT:?}"), next),
+        Ok(Err(error)) => Check::fail(name, crate::aws::credentials_problem(&error), next),
+        Ok(Ok(found)) => {
+            let key = found.access_key_id();
+            let shown = format!("{}…", key.chars().take(4).collect::<String>());
+            match found.expiry().map(|at| at.duration_since(SystemTime::from(WallTime::now()))) {
+                None => Check::ok(name, format!("key {shown}, without an end")),
+                Some(Ok(left)) => {
+                    Check::ok(name, format!("key {shown}, for {} minutes more", left.as_secs() / 60))
+                }
+                Some(Err(_)) => Check::fail(name, format!("key {shown} is expired"), next),
+            }
+        }
+    }
+}
+
+/// The time of the host, by the clock that commands go by.
+struct WallTime(u64);
+
+impl WallTime {
+    fn now() -> Self {
+        Self(WallClock::system().millis())
+    }
+}
+
+impl From<WallTime> for SystemTime {
+    fn from(time: WallTime) -> Self {
+        Self::UNIX_EPOCH + Duration::from_millis(time.0)
+    }
+}
+
+pub(super) fn endpoints(aws: &Aws) -> Vec<Check> {
+    let mut checks = vec![Check::ok("region", aws.region())];
+    for (name, service) in [("kinesis-endpoint", Service::Kinesis), ("dynamodb-endpoint", Service::DynamoDb)]
+    {
+        checks.push(match aws.endpoint(service) {
+            None => Check::ok(name, "that of the region, over TLS"),
+            Some(url) if url.starts_with("https://") => Check::ok(name, format!("{url}, over TLS")),
+            Some(url) if aws.is_local(service) => Check::ok(name, format!("{url}, on this machine")),
+            Some(url) => {
+                Check::warn(name, format!("{url}, without TLS"), "use https outside of this machine")
+            }
+        });
+    }
+    checks
+}
+
+/// What DynamoDB costs, by the formulas of `docs/COST.md`.
+pub(super) fn cost(config: &ConsumerConfig, workers: u32) -> Check {
+    let leases = workers.saturating_mul(10).max(1);
+    let rest = FleetShape { workers, leases }.cost_at_rest().per_month().usd();
+    let busy =
+        CapacityUnits::of_positions(leases, config.checkpoint_interval.max(Duration::from_millis(100)));
+    let busy = busy.per_month().usd();
+    Check::ok(
+        "cost",
+        format!(
+            "about {rest:.2} USD a month for coordination of {workers} workers, and up to {busy:.2} for the positions of \
+             {leases} busy shards (DynamoDB on demand, us-east-1); the stream's own price comes on top"
+        ),
+    )
+}

@@ -1,0 +1,168 @@
+//! What a seek means in time and records. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use rokini::lease::{LeaseRow, Position, SeekStep};
+use serde::Serialize;
+
+use crate::text::span;
+
+/// What a stream says of time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StreamClock {
+    pub(super) now_millis: u64,
+    /// `Duration::MAX` where it is not known.
+    pub(super) retention: Duration,
+}
+
+/// Where a seek goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Direction {
+    /// Records come again.
+    Back,
+    /// Records are skipped.
+    Forward,
+    /// To where it stands.
+    Nowhere,
+    /// It cannot be told.
+    Unknown,
+}
+
+/// What a seek means for one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct SeekEffect {
+    pub(super) direction: Direction,
+    /// Over how much of the stream's time.
+    pub(super) over_millis: Option<u64>,
+    /// How many bytes come again or are skipped, by what the shard has brought in a second lately.
+    pub(super) about_bytes: Option<u64>,
+}
+
+impl SeekEffect {
+    /// `lease`: as it stood. `arrival`: when the record that is sought arrived.
+    pub(super) fn of(
+        step: &SeekStep,
+        lease: Option<&LeaseRow>,
+        clock: StreamClock,
+        arrival: Option<u64>,
+    ) -> Self {
+        let oldest = u64::try_from(clock.retention.as_millis()).ok();
+        let oldest = oldest.filter(|_| clock.retention != Duration::MAX);
+        let oldest = oldest.map(|retention| clock.now_millis.saturating_sub(retention));
+        let metadata = lease.map(|lease| lease.metadata);
+        let from = match step.from {
+            Position::AtTimestamp(millis) => Some(millis),
+            Position::TrimHorizon => oldest,
+            // What is done is known up to here, by the records or because nothing was behind.
+            _ => metadata.and_then(|known| known.record_arrival_millis.max(known.caught_up_millis)),
+        };
+        let to = match step.to {
+            Position::AtTimestamp(millis) => Some(millis),
+            Position::TrimHorizon => oldest,
+            _ => arrival,
+        };
+        let by_time = || from.zip(to).map(|(from, to)| to.cmp(&from));
+        let order = match (step.from, step.to) {
+            (from, to) if from == to => Some(std::cmp::Ordering::Equal),
+            (Position::ShardEnd, _) | (Position::Sequence(..), Position::TrimHorizon) => {
+                Some(std::cmp::Ordering::Less)
+            }
+            (Position::Sequence(..), Position::Sequence(..)) => Some(step.to.cmp(&step.from)),
+            (Position::TrimHorizon, _) => Some(std::cmp::Ordering::Greater),
+            _ => by_time(),
+        };
+        let direction = match order {
+            Some(std::cmp::Ordering::Less) => Direction::Back,
+            Some(std::cmp::Ordering::Greater) => Direction::Forward,
+            Some(std::cmp::Ordering::Equal) => Direction::Nowhere,
+            None => Direction::Unknown,
+        };
+        let over_millis = from.zip(to).map(|(from, to)| from.abs_diff(to));
+        let rate = metadata.and_then(|known| known.bytes_per_second);
+        let about_bytes = over_millis.zip(rate).map(|(millis, rate)| rate.saturating_mul(millis) / 1000);
+        Self { direction, over_millis, about_bytes }
+    }
+}
+
+impl fmt::Display for SeekEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = self.over_millis.map(|millis| format!(" {}", span(millis))).unwrap_or_default();
+        let bytes = self.about_bytes.map(|bytes| format!(", about {}", size(bytes))).unwrap_or_default();
+        match self.direction {
+            Direction::Back => write!(f, "back{over}: records come again{bytes}"),
+            Direction::Forward => write!(f, "forward{over}: records are skipped{bytes}"),
+            Direction::Nowhere => f.write_str("begins anew where it stands"),
+            Direction::Unknown => f.write_str("whether records come again is not known"),
+        }
+    }
+}
+
+/// A number of bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        ..1_000_000 => format!("{} KB", bytes / 1_000),
+        1_000_000..10_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{} GB", bytes / 1_000_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rokini::lease::{CheckpointMetadata, Scope};
+
+    const NOW: u64 = 1_700_000_000_000;
+    const HOUR: u64 = 3_600_000;
+
+    /// A step as an operator reports it.
+    async fn step(from: Position, to: Position) -> (SeekStep, LeaseRow) {
+        use rokini::lease::{GroupId, LeaseStoreExt, MemoryStore, Operator, WallClock};
+        let store = MemoryStore::new();
+        let group = GroupId::new("g").unwrap();
+        let mut lease = LeaseRow::new("s@1#a".parse().unwrap(), from);
+        lease.metadata = CheckpointMetadata::default();
+        lease.metadata.record_arrival_millis = Some(NOW - HOUR);
+        lease.metadata.bytes_per_second = Some(1_000);
+        store.insert_lease(&group, &lease).await.unwrap();
+        let operator = Operator::new(std::sync::Arc::new(store), group, WallClock::from_fn(|| NOW));
+        let report = operator.seek(&Scope::Group, to, true).await.unwrap();
+        (report.steps[0].clone(), lease)
+    }
+
+    #[tokio::test]
+    async fn o13_a_seek_says_where_it_goes_and_how_far() {
+        let clock = StreamClock { now_millis: NOW, retention: Duration::from_secs(86_400) };
+        let seven = Position::after("7".parse().unwrap());
+        let nine = Position::at("9".parse().unwrap());
+        for (from, to, arrival, said) in [
+            (seven, Position::AtTimestamp(NOW - 2 * HOUR), None, "back 60m: records come again, about 3 MB"),
+            (seven, Position::AtTimestamp(NOW), None, "forward 60m: records are skipped, about 3 MB"),
+            (seven, Position::TrimHorizon, None, "back 23h: records come again, about 82 MB"),
+            (seven, nine, Some(NOW), "forward 60m: records are skipped, about 3 MB"),
+            (seven, nine, None, "forward: records are skipped"),
+            (nine, seven, Some(NOW - 2 * HOUR), "back 60m: records come again, about 3 MB"),
+            (seven, seven, None, "begins anew where it stands"),
+            (
+                Position::TrimHorizon,
+                Position::AtTimestamp(NOW),
+                None,
+                "forward 24h: records are skipped, about 86 MB",
+            ),
+            (
+                Position::ShardEnd,
+                Position::AtTimestamp(NOW - 2 * HOUR),
+                None,
+                "back 60m: records come again, about 3 MB",
+            ),
+        ] {
+            let (step, lease) = step(from, to).await;
+            assert_eq!(SeekEffect::of(&step, Some(&lease), clock, arrival).to_string(), said, "{from} {to}");
+        }
+        let (step, mut lease) = step(seven, Position::AtTimestamp(NOW)).await;
+        lease.metadata.record_arrival_millis = None;
+        let effect = SeekEffect::of(&step, Some(&lease), clock, None);
+        assert_eq!((effect.direction, effect.over_millis), (Direction::Unknown, None));
+    }
+}

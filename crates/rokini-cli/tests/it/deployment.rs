@@ -1,0 +1,177 @@
+//! The files of `deploy/`: parsed, and held against what the code needs.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use yaml_rust2::{Yaml, YamlLoader};
+
+use crate::support::{Endpoints, Local};
+
+fn file(name: &str) -> String {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy")).join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// No service is asked.
+fn nowhere() -> Endpoints {
+    Endpoints::new("https://kinesis.example".to_owned(), "https://dynamodb.example".to_owned())
+}
+
+fn actions(policy: &Value) -> Vec<BTreeSet<String>> {
+    let of = |statement: &Value| {
+        statement["Action"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    policy["Statement"].as_array().unwrap().iter().map(of).collect()
+}
+
+/// The names of the variables that are settings.
+async fn settings() -> BTreeSet<String> {
+    let shown = nowhere().run(&["consume", "--print-config", "--json"]).await.done();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    shown.as_object().unwrap().keys().map(|key| format!("ROKINI_{}", key.to_uppercase())).collect()
+}
+
+#[tokio::test]
+async fn x1_policies_are_what_the_doctor_says() {
+    let printed = nowhere().run(&["doctor", "orders", "--group", "billing", "--policy"]).await.done();
+    let needed = actions(&serde_json::from_str(&printed).unwrap());
+    assert_eq!(actions(&serde_json::from_str(&file("iam/worker.json")).unwrap()), needed);
+    let terraform = file("terraform/main.tf");
+    for action in needed.iter().flatten() {
+        assert_eq!(terraform.matches(&format!("\"{action}\"")).count(), 1, "{action}");
+    }
+    let operator = actions(&serde_json::from_str(&file("iam/operator.json")).unwrap());
+    assert_eq!(operator[0], needed[0]);
+    assert!(operator[1].contains("dynamodb:Scan") && !operator[1].contains("dynamodb:CreateTable"));
+    // The same table everywhere.
+    let printed = nowhere().run(&["doctor", "orders", "--group", "billing", "--terraform"]).await.done();
+    for line in ["hash_key     = \"group\"", "range_key    = \"row\"", "billing_mode = \"PAY_PER_REQUEST\""] {
+        assert!(terraform.contains(line) && printed.contains(line), "{line}");
+    }
+    let table: Value = serde_json::from_str(&file("cloudformation/table.json")).unwrap();
+    let keys = &table["Resources"]["Positions"]["Properties"]["KeySchema"];
+    let keys: Vec<(&str, &str)> = keys
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| (key["AttributeName"].as_str().unwrap(), key["KeyType"].as_str().unwrap()))
+        .collect();
+    assert_eq!(keys, [("group", "HASH"), ("row", "RANGE")]);
+}
+
+fn documents(name: &str) -> Vec<Yaml> {
+    YamlLoader::load_from_str(&file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[tokio::test]
+async fn manifests_set_what_is_a_setting_and_ask_for_what_answers() {
+    let settings = settings().await;
+    for name in ["kubernetes/worker.yaml", "kubernetes/statefulset.yaml"] {
+        let workload =
+            documents(name).into_iter().find(|one| one["spec"]["template"].as_hash().is_some()).unwrap();
+        let pod = &workload["spec"]["template"]["spec"];
+        let grace = pod["terminationGracePeriodSeconds"].as_i64().unwrap();
+        let container = &pod["containers"][0];
+        let variables = container["env"].as_vec().unwrap();
+        for variable in variables {
+            let variable = variable["name"].as_str().unwrap();
+            assert!(!variable.starts_with("ROKINI_") || settings.contains(variable), "{name}: {variable}");
+        }
+        let value = |wanted: &str| {
+            variables
+                .iter()
+                .find(|one| one["name"].as_str() == Some(wanted))
+                .and_then(|one| one["value"].as_str())
+        };
+        let deadline =
+            value("ROKINI_SHUTDOWN_DEADLINE").unwrap().trim_end_matches('s').parse::<i64>().unwrap();
+        assert!(deadline + 10 <= grace, "{name}");
+        let port = container["ports"][0]["containerPort"].as_i64().unwrap();
+        assert!(value("ROKINI_MONITORING_LISTEN").unwrap().ends_with(&format!(":{port}")), "{name}");
+        for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+            assert_eq!(container[probe]["httpGet"]["path"].as_str(), Some(path), "{name}");
+        }
+    }
+    let kinds: Vec<String> = documents("kubernetes/worker.yaml")
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, ["Deployment", "PodDisruptionBudget", "Service"]);
+    let scaler = &documents("kubernetes/scaler.yaml")[0]["spec"]["triggers"][0];
+    assert_eq!(scaler["metricType"].as_str(), Some("AverageValue"));
+    let scale = &scaler["metadata"];
+    assert!(scale["url"].as_str().unwrap().ends_with("/scale"));
+    assert_eq!(scale["valueLocation"].as_str(), Some("desired_workers"));
+
+    let task: Value = serde_json::from_str(&file("ecs/task-definition.json")).unwrap();
+    let container = &task["containerDefinitions"][0];
+    assert!(container["stopTimeout"].as_u64().unwrap() >= 35);
+    for variable in container["environment"].as_array().unwrap() {
+        let variable = variable["name"].as_str().unwrap();
+        assert!(!variable.starts_with("ROKINI_") || settings.contains(variable), "{variable}");
+    }
+    let unit = file("systemd/rokini@.service");
+    for line in ["KillSignal=SIGTERM", "KillMode=mixed", "TimeoutStopSec=40", "Restart=always"] {
+        assert!(unit.lines().any(|found| found == line), "{line}");
+    }
+    let image = file("Dockerfile");
+    assert!(image.contains("ENTRYPOINT [\"/usr/local/bin/rokini\"]") && image.contains("STOPSIGNAL SIGTERM"));
+    let rust = image.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
+    let wanted = env!("CARGO_PKG_RUST_VERSION").rsplit_once('.').unwrap().0;
+    assert!(rust.starts_with(wanted), "{rust}");
+}
+
+#[tokio::test]
+async fn a_doctor_finds_the_one_action_that_is_missing() {
+    use rokini_local::wire::ErrorCode;
+    use rokini_local::{Fault, FaultRule};
+    let local = Local::start(1).await;
+    let doctor = ["doctor", "orders", "--group", "g", "--json"];
+    // The table is not there yet, and is made by nobody.
+    let missing = local.run(&doctor).await;
+    assert_eq!(missing.status, Some(1), "{missing:?}");
+    let mut member = local.consume("orders", "g", "w", &[]);
+    member.until("its shard", |member| member.stderr().contains("started at")).await;
+    assert_eq!(member.stop().await, Some(0));
+
+    let well = local.run(&doctor).await.done();
+    let well: Value = serde_json::from_str(&well).unwrap();
+    assert_eq!((&well["ok"], &well["failed"]), (&true.into(), &0.into()), "{well:#}");
+    let names: Vec<&str> =
+        well["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
+    for action in ["credentials", "clock", "kinesis:GetRecords", "table-layout", "dynamodb:PutItem", "cost"] {
+        assert!(names.contains(&action), "{action}: {names:?}");
+    }
+
+    for operation in ["DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords"] {
+        let code = ErrorCode::AccessDenied;
+        let fault = Fault::Error { code, message: "not for you".to_owned(), status: None };
+        let rule = local.kinesis.faults().add(FaultRule::on(operation, fault));
+        let ended = local.run(&doctor).await;
+        let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let failed: Vec<&Value> =
+            found["checks"].as_array().unwrap().iter().filter(|check| check["verdict"] == "fail").collect();
+        assert_eq!((ended.status, failed.len()), (Some(1), 1), "{operation}: {found:#}");
+        assert_eq!(failed[0]["name"], format!("kinesis:{operation}"), "{found:#}");
+        assert!(failed[0]["next"].is_string());
+        assert!(local.kinesis.faults().remove(rule));
+    }
+    // Nothing was written.
+    let shown = local.run(&["group", "list", "--json"]).await.done();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["groups"].as_array().unwrap().len(), 1, "{shown}");
+}
+
+#[tokio::test]
+async fn completions_and_man_pages_come_from_the_arguments() {
+    let endpoints = nowhere();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = endpoints.run(&["completions", shell]).await.done();
+        assert!(script.contains("rokini") && script.contains("doctor"), "{shell}");
+    }
+    endpoints.run(&["man", "--to", "."]).await.done();
+    let page = std::fs::read_to_string(endpoints.home().join("rokini-group-seek.1")).unwrap();
+    assert!(page.contains("dry\\-run"), "{page}");
+    endpoints.run(&["man", "--to", "nowhere"]).await.refused(1, &["cannot write man pages", "next:"]);
+}
