@@ -74,7 +74,7 @@ const NO_METADATA: (&str, &str) = ("AWS_EC2_METADATA_DISABLED", "true");
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 async fn kinesis() -> LocalKinesis {
-    LocalKinesis::builder().stream("orders", 1).start().await.unwrap()
+    LocalKinesis::builder().region("eu-west-1").stream("orders", 1).start().await.unwrap()
 }
 
 #[tokio::test]
@@ -226,7 +226,8 @@ async fn proxies_come_from_the_environment() {
 async fn certificates_to_trust_come_from_the_environment() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let builder = LocalKinesis::builder().stream("orders", 1).tls(certificate.as_str(), key);
+    let builder =
+        LocalKinesis::builder().region("eu-west-1").stream("orders", 1).tls(certificate.as_str(), key);
     let kinesis = builder.start().await.unwrap();
     let endpoint = format!("https://localhost:{}", kinesis.address().port());
     let (file, empty) = (File::new("bundle.pem", &certificate), File::new("empty.pem", "nothing"));

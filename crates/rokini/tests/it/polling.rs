@@ -60,7 +60,7 @@ async fn next_names(reader: &mut dyn ShardReader) -> Vec<String> {
 
 #[tokio::test]
 async fn records_come_as_they_were_put() {
-    let kinesis = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
+    let kinesis = LocalKinesis::builder().region("eu-west-1").stream("orders", 1).start().await.unwrap();
     let source = source(&kinesis.endpoint_url(), &[]).await;
     let description = source.describe().await.unwrap();
     let before = kinesis.model().now().millis() as u64;
@@ -82,7 +82,13 @@ async fn records_come_as_they_were_put() {
 #[tokio::test]
 async fn c10_iterator_that_expired_is_replaced_after_the_last_record() {
     let start = Timestamp::from_millis(1_700_000_000_000);
-    let kinesis = LocalKinesis::builder().virtual_time(start).stream("orders", 1).start().await.unwrap();
+    let kinesis = LocalKinesis::builder()
+        .region("eu-west-1")
+        .virtual_time(start)
+        .stream("orders", 1)
+        .start()
+        .await
+        .unwrap();
     let source = source(&kinesis.endpoint_url(), &[]).await;
     let mut reader = source.open(&shard(0), &Position::TrimHorizon).await.unwrap();
     put(&kinesis, ["a".to_owned(), "b".to_owned()]);
@@ -96,7 +102,7 @@ async fn c10_iterator_that_expired_is_replaced_after_the_last_record() {
 
 #[tokio::test]
 async fn a_split_shard_leads_to_its_children() {
-    let kinesis = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
+    let kinesis = LocalKinesis::builder().region("eu-west-1").stream("orders", 1).start().await.unwrap();
     let source = source(&kinesis.endpoint_url(), &[]).await;
     put(&kinesis, (0..20).map(|number| format!("before {number}")));
     let split =
@@ -126,7 +132,7 @@ async fn a_split_shard_leads_to_its_children() {
 
 #[tokio::test]
 async fn t2_readers_that_share_a_shard_are_throttled_and_lose_nothing() {
-    let kinesis = LocalKinesis::builder().stream("orders", 1).start().await.unwrap();
+    let kinesis = LocalKinesis::builder().region("eu-west-1").stream("orders", 1).start().await.unwrap();
     let all: Vec<_> = (0..30).map(|number| format!("{number}")).collect();
     put(&kinesis, all.clone());
     let source = source(&kinesis.endpoint_url(), &[(ConfigKey::MaxRecords, "3")]).await;
@@ -159,7 +165,7 @@ async fn t2_readers_that_share_a_shard_are_throttled_and_lose_nothing() {
 
 #[tokio::test]
 async fn r8_listings_page_over_the_wire_by_tokens_that_go_without_the_name() {
-    let kinesis = LocalKinesis::builder().stream("orders", 2_500).start().await.unwrap();
+    let kinesis = LocalKinesis::builder().region("eu-west-1").stream("orders", 2_500).start().await.unwrap();
     let shards = source(&kinesis.endpoint_url(), &[]).await.list_shards(ShardSelection::All).await.unwrap();
     let ids: Vec<_> = shards.iter().map(|shard| shard.id.clone()).collect();
     assert_eq!(ids, (0..2_500).map(shard).collect::<Vec<_>>());
@@ -207,7 +213,7 @@ async fn counting_proxy(to: std::net::SocketAddr, most: Arc<AtomicUsize>) -> std
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_hundred_readers_share_sixty_four_connections() {
-    let kinesis = LocalKinesis::builder().stream("orders", 400).start().await.unwrap();
+    let kinesis = LocalKinesis::builder().region("eu-west-1").stream("orders", 400).start().await.unwrap();
     let most = Arc::new(AtomicUsize::new(0));
     let proxy = counting_proxy(kinesis.address(), Arc::clone(&most)).await;
     let source = source(&format!("http://{proxy}"), &[]).await;

@@ -40,7 +40,8 @@ pub(super) struct Place {
 impl Place {
     pub(super) async fn new(shards: i32, tls: bool, retrieval: Retrieval, seed: u64) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let builder = LocalKinesis::builder().throughput_limits(false).stream("orders", shards);
+        let builder =
+            LocalKinesis::builder().region("eu-west-1").throughput_limits(false).stream("orders", shards);
         let builder = match tls {
             true => builder.tls(made.cert.pem(), made.signing_key.serialize_pem()),
             false => builder,

@@ -23,7 +23,13 @@ pub fn shard(number: u32) -> ShardId {
 
 /// A stream `orders` whose limits hold nobody up.
 pub async fn kinesis(shards: i32) -> LocalKinesis {
-    LocalKinesis::builder().throughput_limits(false).stream("orders", shards).start().await.unwrap()
+    LocalKinesis::builder()
+        .region("eu-west-1")
+        .throughput_limits(false)
+        .stream("orders", shards)
+        .start()
+        .await
+        .unwrap()
 }
 
 pub async fn source(kinesis: &LocalKinesis) -> KinesisSource {

@@ -92,7 +92,8 @@ async fn child_blocks_its_handlers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_blocked_handlers_of_300_shards_keep_the_process_within_the_budget_and_64_mib() {
     let budget = number(MEBIBYTES, 48) * MIB;
-    let builder = LocalKinesis::builder().throughput_limits(false).stream("orders", SHARDS);
+    let builder =
+        LocalKinesis::builder().region("eu-west-1").throughput_limits(false).stream("orders", SHARDS);
     let kinesis = builder.start().await.unwrap();
     // Three times as much as there is room for.
     let records = budget * 3 / RECORD;
