@@ -11,7 +11,7 @@ use rokini_lease::{
 };
 
 use super::graph::{self, Known};
-use super::registration::Registration;
+use super::registration::{Registrar, Registration};
 use super::streams::{OpenStream, is_older, is_same};
 use super::{coverage, record_search};
 use crate::events::emitter::Events;
@@ -71,6 +71,12 @@ impl Catalog {
             )));
         }
         self.open_described(source, stream).await
+    }
+
+    /// The ARN of the group's consumer of a stream, which is registered where it is not.
+    pub(crate) async fn consumer(&self, stream: &OpenStream) -> Result<Arc<str>, Error> {
+        let Self { store, group, events, registration, .. } = self;
+        Registrar { store, group, events, registration }.consumer(stream).await
     }
 
     /// The stream that has the name of `old` now, if it was made after that one.

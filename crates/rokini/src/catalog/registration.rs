@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use rokini_lease::{FanOutConsumer, GroupId, LeaseStoreExt, StreamRow, StreamUpdate, WriteOutcome};
+use rokini_lease::{
+    FanOutConsumer, GroupId, LeaseStore, LeaseStoreExt, StreamRow, StreamUpdate, WriteOutcome,
+};
 
-use super::leases::Catalog;
 use super::streams::OpenStream;
 use crate::config::{Settings, is_consumer_name};
+use crate::events::emitter::Events;
 use crate::events::table::EventKind;
 use crate::source::stream_source::{ConsumerState, FanOut, RegisteredConsumer};
 use crate::types::error::{Error, ErrorKind};
@@ -52,13 +54,22 @@ impl Registration {
     }
 }
 
-impl Catalog {
+/// A group at its streams.
+#[derive(Clone, Copy)]
+pub(super) struct Registrar<'a> {
+    pub(super) store: &'a Arc<dyn LeaseStore>,
+    pub(super) group: &'a GroupId,
+    pub(super) events: &'a Events,
+    pub(super) registration: &'a Registration,
+}
+
+impl Registrar<'_> {
     /// The ARN of the group's consumer of a stream, which is registered where it is not. Asked for once: afterwards it is
     /// known until [`OpenStream::forget_consumer`].
     ///
     /// The row of the stream names the consumer before it is registered, and says whether it is the group's own: so that
     /// whoever deletes the group takes it back, whatever died on the way.
-    pub(crate) async fn consumer(&self, stream: &OpenStream) -> Result<Arc<str>, Error> {
+    pub(super) async fn consumer(self, stream: &OpenStream) -> Result<Arc<str>, Error> {
         let mut known = stream.consumer().await;
         if let Some(arn) = &*known {
             return Ok(Arc::clone(arn));
@@ -70,7 +81,7 @@ impl Catalog {
             )));
         };
         for _ in 0..TRIES {
-            let row = self.store.stream(&self.group, &stream.id).await?.ok_or_else(|| {
+            let row = self.store.stream(self.group, &stream.id).await?.ok_or_else(|| {
                 let message = format!("the row of stream `{}` is gone: the group was deleted", stream.name);
                 Error::new(ErrorKind::Retry, message)
             })?;
@@ -78,7 +89,7 @@ impl Catalog {
                 self.note_consumer(fan_out, &row).await?;
                 continue;
             };
-            self.registration.check(&self.group, &noted)?;
+            self.registration.check(self.group, &noted)?;
             let consumer = match fan_out.find_consumer(&noted.name).await? {
                 Some(consumer) => consumer,
                 None if noted.owned => {
@@ -102,16 +113,16 @@ impl Catalog {
     }
 
     /// Notes on the row under which name the group is registered, or about to be.
-    async fn note_consumer(&self, fan_out: &dyn FanOut, row: &StreamRow) -> Result<(), Error> {
-        let name = self.registration.name(&self.group)?;
+    async fn note_consumer(self, fan_out: &dyn FanOut, row: &StreamRow) -> Result<(), Error> {
+        let name = self.registration.name(self.group)?;
         let owned = fan_out.find_consumer(&name).await?.is_none();
         self.set_consumer(row, FanOutConsumer { name, owned }).await
     }
 
     /// The row is read again afterwards, whatever came of it.
-    async fn set_consumer(&self, row: &StreamRow, to: FanOutConsumer) -> Result<(), Error> {
+    async fn set_consumer(self, row: &StreamRow, to: FanOutConsumer) -> Result<(), Error> {
         let update = StreamUpdate::Consumer { seen: row.consumer.clone(), to };
-        match self.store.update_stream(&self.group, &row.id, &update).await {
+        match self.store.update_stream(self.group, &row.id, &update).await {
             Ok(WriteOutcome::Applied { .. } | WriteOutcome::Refused { .. }) => Ok(()),
             Err(error) if error.is_ambiguous() => Ok(()),
             Err(error) => Err(error.into()),
