@@ -200,7 +200,8 @@ mod tests {
         let consume = root.find_subcommand("consume").unwrap();
         let own = ["help", "config", "set", "print-config", "chaos"];
         for option in consume.get_arguments().filter_map(|argument| argument.get_long()) {
-            let is_global = ["json", "quiet", "verbose", "color", "region", "profile"].contains(&option);
+            let is_global =
+                ["json", "quiet", "verbose", "color", "region", "profile", "endpoint-url"].contains(&option);
             let key = option.replace('-', "_").parse::<rokini::ConfigKey>();
             assert!(own.contains(&option) || is_global || key.is_ok(), "{option}");
         }

@@ -60,7 +60,7 @@ fn description(rig: &mut Rig, arn: &str) -> Result<QueueDescription, ServiceErro
 /// API: "Queues are supported only on data streams in on-demand capacity mode." (ValidationException) and "The list must contain
 /// exactly one entry".
 #[test]
-fn q01_a_queue_is_on_one_on_demand_stream() {
+fn queue_01_a_queue_is_on_one_on_demand_stream() {
     let latest = create(QueueStartingPositionType::Latest);
     assert_eq!(code(Rig::new(1).call(&latest)), ErrorCode::Validation);
     let mut rig = on_demand(None);
@@ -73,7 +73,7 @@ fn q01_a_queue_is_on_one_on_demand_stream() {
 
 /// API: defaults: visibility 30 seconds, dead letters after 6 receives, LATEST.
 #[test]
-fn q02_defaults() {
+fn queue_02_defaults() {
     let mut rig = on_demand(None);
     let request = CreateQueueRequest::new("work", [QueueStreamConfiguration::new(ARN)]);
     let arn = rig.call(&request).unwrap().queue_description.queue_arn;
@@ -89,7 +89,7 @@ fn q02_defaults() {
 /// API: CREATING, then ACTIVE; "while the queue is CREATING [...] for TRIM_HORIZON and LATEST, this member is absent"; UPDATING,
 /// during which "you can continue to receive"; DELETING, which "does not deliver records".
 #[test]
-fn q03_states() {
+fn queue_03_states() {
     let mut rig = on_demand(None);
     rig.model.settings_mut().status_change = Duration::from_secs(10);
     put(&mut rig, 2);
@@ -123,7 +123,7 @@ fn q03_states() {
 /// API: "A record returned by ReceiveQueueRecords becomes in flight [...] A record that is not acknowledged before its visibility
 /// timeout expires becomes visible in the queue again". "A new receipt handle is issued each time", RecordId "stays the same".
 #[test]
-fn q04_what_is_not_acknowledged_comes_again() {
+fn queue_04_what_is_not_acknowledged_comes_again() {
     let mut rig = on_demand(None);
     let arn = queue(&mut rig);
     put(&mut rig, 1);
@@ -145,7 +145,7 @@ fn q04_what_is_not_acknowledged_comes_again() {
 
 /// API: at most 10 records, `Limit` 1 to 10, `VisibilityTimeoutSeconds` up to 43,200, `WaitTimeSeconds` 1 to 20, 1 to 10 entries.
 #[test]
-fn q05_limits_of_a_call() {
+fn queue_05_limits_of_a_call() {
     let mut rig = on_demand(None);
     let arn = queue(&mut rig);
     put(&mut rig, 25);
@@ -171,7 +171,7 @@ fn q05_limits_of_a_call() {
 
 /// API: "check the Failed list even when the call returns an HTTP status code of 200".
 #[test]
-fn q06_entries_fail_by_themselves() {
+fn queue_06_entries_fail_by_themselves() {
     let mut rig = on_demand(None);
     let arn = queue(&mut rig);
     put(&mut rig, 1);
@@ -186,7 +186,7 @@ fn q06_entries_fail_by_themselves() {
 /// A receipt handle is its queue's; the same RecordId "in every queue on the stream"; acknowledging "does not affect [...] other
 /// queues on the same stream".
 #[test]
-fn q07_queues_are_apart() {
+fn queue_07_queues_are_apart() {
     let mut rig = on_demand(None);
     let one = queue(&mut rig);
     let mut request = create(QueueStartingPositionType::TrimHorizon);
@@ -203,7 +203,7 @@ fn q07_queues_are_apart() {
 /// API: "Set the visibility timeout to 0 to make a record visible in the queue immediately", "measured from when this request is
 /// processed".
 #[test]
-fn q08_visibility_can_be_changed() {
+fn queue_08_visibility_can_be_changed() {
     let mut rig = on_demand(None);
     let arn = queue(&mut rig);
     put(&mut rig, 1);
@@ -225,7 +225,7 @@ fn q08_visibility_can_be_changed() {
 /// API: "When a record has been received MaxReceiveCount times without being acknowledged, it becomes a dead-letter record, and
 /// ReceiveQueueRecords no longer returns it." Restoring "resets its receive count".
 #[test]
-fn q09_dead_letters() {
+fn queue_09_dead_letters() {
     let mut rig = on_demand(None);
     let letters = DeadLetterConfiguration::new(TargetType::BuiltIn).max_receive_count(2);
     let attributes = QueueAttributes::new().dead_letter_configuration(letters);
@@ -257,7 +257,7 @@ fn q09_dead_letters() {
 
 /// API: "NONE disables it, and an unacknowledged record continues to be redelivered"; BUILT_IN needs MaxReceiveCount.
 #[test]
-fn q10_dead_letters_can_be_turned_off() {
+fn queue_10_dead_letters_can_be_turned_off() {
     let mut rig = on_demand(None);
     let none =
         QueueAttributes::new().dead_letter_configuration(DeadLetterConfiguration::new(TargetType::None));
@@ -277,7 +277,7 @@ fn q10_dead_letters_can_be_turned_off() {
 /// API: LATEST "Delivers records that arrive after you create the queue", AT_TIMESTAMP those "at or after a time stamp"; a time
 /// without AT_TIMESTAMP "returns a ValidationException", as does AT_TIMESTAMP without one.
 #[test]
-fn q11_starting_positions() {
+fn queue_11_starting_positions() {
     let mut rig = on_demand(None);
     put(&mut rig, 3);
     rig.secs(10);
@@ -308,7 +308,7 @@ fn q11_starting_positions() {
 
 /// API: "A queue does not extend how long the stream keeps a record."
 #[test]
-fn q12_retention_ends_a_record() {
+fn queue_12_retention_ends_a_record() {
     let mut rig = on_demand(None);
     let arn = queue(&mut rig);
     put(&mut rig, 2);
@@ -323,7 +323,7 @@ fn q12_retention_ends_a_record() {
 /// API: "Before you can delete a data stream that has queues, you must delete every queue", and "You can't switch a data stream
 /// from on-demand to provisioned capacity mode while the stream has one or more queues."
 #[test]
-fn q13_queues_hold_their_stream() {
+fn queue_13_queues_hold_their_stream() {
     let mut rig = on_demand(None);
     let arn = queue(&mut rig);
     let delete = DeleteStreamRequest::new().stream_name(STREAM).enforce_consumer_deletion(true);
@@ -338,7 +338,7 @@ fn q13_queues_hold_their_stream() {
 /// API: queues share "the stream's registered consumer limit with enhanced fan-out consumers"; ConsumerCount leaves queues out,
 /// QueueCount counts them.
 #[test]
-fn q14_queues_and_consumers_share_a_limit() {
+fn queue_14_queues_and_consumers_share_a_limit() {
     let mut rig = on_demand(None);
     for n in 0..10 {
         rig.consumer(&format!("c{n}")).unwrap();
@@ -354,7 +354,7 @@ fn q14_queues_and_consumers_share_a_limit() {
 
 /// guide: "Concurrent queues in CREATING or DELETING state per account per Region: 5"; a name is taken once.
 #[test]
-fn q15_queues_under_way_are_limited() {
+fn queue_15_queues_under_way_are_limited() {
     let mut rig = on_demand(None);
     rig.model.settings_mut().status_change = Duration::from_secs(10);
     for n in 0..5 {
@@ -370,7 +370,7 @@ fn q15_queues_under_way_are_limited() {
 
 /// API: ListQueues pages by NextToken and can be narrowed to a stream; queues carry tags.
 #[test]
-fn q16_queues_are_listed_and_tagged() {
+fn queue_16_queues_are_listed_and_tagged() {
     let mut rig = on_demand(None);
     let mut arn = String::new();
     for n in 0..3 {
@@ -394,7 +394,7 @@ fn q16_queues_are_listed_and_tagged() {
 
 /// A reshard neither loses nor repeats: children are delivered from their beginning.
 #[test]
-fn q17_shards_that_come_later_are_delivered_whole() {
+fn queue_17_shards_that_come_later_are_delivered_whole() {
     let mut rig = on_demand(None);
     put(&mut rig, 10);
     let arn = rig.call(&create(QueueStartingPositionType::Latest)).unwrap().queue_description.queue_arn;

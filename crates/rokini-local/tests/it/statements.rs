@@ -47,7 +47,7 @@ fn advantage(rig: &mut Rig, status: BillingCommitmentStatus) -> BillingCommitmen
 /// API: "AUTO – Amazon Kinesis Data Streams distributes records evenly across shards and ignores any partition key and
 /// ExplicitHashKey that producers supply."
 #[test]
-fn s01_auto_spreads_records_whatever_their_keys() {
+fn statement_01_auto_spreads_records_whatever_their_keys() {
     let mut rig = on_demand(Some(RecordDistributionStrategy::Auto));
     let shards: Vec<String> = (0..8)
         .map(|_| rig.call(&put("x").partition_key("same").explicit_hash_key("0")).unwrap().shard_id)
@@ -59,7 +59,7 @@ fn s01_auto_spreads_records_whatever_their_keys() {
 
 /// guide: "PartitionKey – Optional." Records without a key are read without one, and a key that was given is read as given.
 #[test]
-fn s02_auto_takes_records_without_keys() {
+fn statement_02_auto_takes_records_without_keys() {
     let mut rig = on_demand(Some(RecordDistributionStrategy::Auto));
     let keyless = rig.call(&put("x")).unwrap();
     let keyed = rig.call(&put("y").partition_key("k")).unwrap();
@@ -75,7 +75,7 @@ fn s02_auto_takes_records_without_keys() {
 
 /// guide: "PutRecord requests that include this field are rejected with an InvalidArgumentException."
 #[test]
-fn s03_auto_refuses_an_order() {
+fn statement_03_auto_refuses_an_order() {
     let mut rig = on_demand(Some(RecordDistributionStrategy::Auto));
     let before = rig.call(&put("x")).unwrap().sequence_number.to_string();
     let ordered = put("y").sequence_number_for_ordering(before);
@@ -84,7 +84,7 @@ fn s03_auto_refuses_an_order() {
 
 /// API: "USER_PARTITION_KEY – Producers must supply a partition key." The words are kinesalite's.
 #[test]
-fn s04_other_streams_want_keys() {
+fn statement_04_other_streams_want_keys() {
     for mut rig in [on_demand(None), Rig::new(1)] {
         let error = rig.call(&put("x")).unwrap_err();
         assert_eq!(error.code, ErrorCode::Validation);
@@ -94,7 +94,7 @@ fn s04_other_streams_want_keys() {
 
 /// API: "Attempting to set AUTO on a provisioned stream results in an InvalidArgumentException."
 #[test]
-fn s05_a_strategy_is_an_on_demand_streams() {
+fn statement_05_a_strategy_is_an_on_demand_streams() {
     let mut rig = Rig::new(1);
     let auto = RecordDistributionStrategy::Auto;
     let update = UpdateStreamRecordDistributionStrategyRequest::new(ARN, auto.clone());
@@ -106,7 +106,7 @@ fn s05_a_strategy_is_an_on_demand_streams() {
 /// API: "You can switch between the following strategies at any time, and the change takes effect immediately", and
 /// DescribeStreamSummary: "This field is only present for streams that use the on-demand capacity mode."
 #[test]
-fn s06_a_strategy_can_be_switched_and_is_told() {
+fn statement_06_a_strategy_can_be_switched_and_is_told() {
     let mut rig = on_demand(None);
     assert_eq!(
         rig.summary().record_distribution_strategy,
@@ -124,7 +124,7 @@ fn s06_a_strategy_can_be_switched_and_is_told() {
 
 /// Choice: a shard without room is passed over, since "Amazon Kinesis Data Streams distributes records evenly".
 #[test]
-fn s07_auto_passes_over_a_full_shard() {
+fn statement_07_auto_passes_over_a_full_shard() {
     let mut rig = on_demand(Some(RecordDistributionStrategy::Auto));
     for _ in 0..4 {
         rig.call(&PutRecordRequest::new(vec![0; (1 << 20) - 8]).stream_name(STREAM)).unwrap();
@@ -137,7 +137,7 @@ fn s07_auto_passes_over_a_full_shard() {
 /// guide: "If all checks pass, the API returns HTTP 400 with a DryRunOperationException", "without running the operation or
 /// reading or writing any data"; "1 transaction per second (TPS) per stream", "shared across all supported dry run APIs".
 #[test]
-fn s08_a_dry_run_does_nothing_and_says_so() {
+fn statement_08_a_dry_run_does_nothing_and_says_so() {
     let mut rig = Rig::new(1);
     let at = rig.iterator_of(0, ShardIteratorType::TrimHorizon);
     rig.secs(1);
@@ -164,7 +164,7 @@ fn s08_a_dry_run_does_nothing_and_says_so() {
 
 /// guide: "If any check fails, the API returns the same error that the actual operation would return".
 #[test]
-fn s09_a_dry_run_fails_as_the_call_would() {
+fn statement_09_a_dry_run_fails_as_the_call_would() {
     let mut rig = Rig::new(1);
     let nowhere = PutRecordRequest::new(vec![1]).partition_key("k").stream_name("nope").dry_run(true);
     assert_eq!(code(rig.call(&nowhere)), ErrorCode::ResourceNotFound);
@@ -176,7 +176,7 @@ fn s09_a_dry_run_fails_as_the_call_would() {
 
 /// guide: a dry run does not check permissions for the KMS key of an encrypted stream.
 #[test]
-fn s10_a_dry_run_does_not_ask_for_the_key() {
+fn statement_10_a_dry_run_does_not_ask_for_the_key() {
     let mut rig = Rig::new(1);
     use rokini_local::wire::EncryptionType;
     rig.call(&StartStreamEncryptionRequest::new(EncryptionType::Kms, "key").stream_name(STREAM)).unwrap();
@@ -189,7 +189,7 @@ fn s10_a_dry_run_does_not_ask_for_the_key() {
 
 /// API: "Commitments have a minimum duration of 24 hours": ENABLED, ENABLED_UNTIL_EARLIEST_ALLOWED_END, DISABLED.
 #[test]
-fn s11_a_commitment_lasts_a_day() {
+fn statement_11_a_commitment_lasts_a_day() {
     let mut rig = Rig::empty(LocalSettings::default());
     let before = rig.call(&DescribeAccountSettingsRequest::new()).unwrap();
     let before = before.minimum_throughput_billing_commitment.unwrap();
@@ -210,7 +210,7 @@ fn s11_a_commitment_lasts_a_day() {
 /// MinimumThroughputBillingCommitment enabled." ValidationException: "the operation is not supported for the stream's capacity
 /// mode".
 #[test]
-fn s12_warm_throughput_needs_on_demand_and_a_commitment() {
+fn statement_12_warm_throughput_needs_on_demand_and_a_commitment() {
     let warm = |mibps: i32| UpdateStreamWarmThroughputRequest::new(mibps).stream_name(STREAM);
     let mut rig = on_demand(None);
     assert_eq!(code(rig.call(&warm(10))), ErrorCode::Validation);
@@ -229,7 +229,7 @@ fn s12_warm_throughput_needs_on_demand_and_a_commitment() {
 
 /// API: CreateStream and UpdateStreamMode take WarmThroughputMiBps.
 #[test]
-fn s13_a_stream_can_begin_warm() {
+fn statement_13_a_stream_can_begin_warm() {
     let mut rig = Rig::new(1);
     advantage(&mut rig, BillingCommitmentStatus::Enabled);
     let details = StreamModeDetails::new(StreamMode::OnDemand);
@@ -244,7 +244,7 @@ fn s13_a_stream_can_begin_warm() {
 
 /// API: "With On-demand Advantage streams, you can register up to 50 consumers per stream", and "up to 20" otherwise.
 #[test]
-fn s14_fifty_consumers_with_advantage() {
+fn statement_14_fifty_consumers_with_advantage() {
     let mut rig = on_demand(None);
     for n in 0..20 {
         rig.consumer(&format!("c{n}")).unwrap();
@@ -267,7 +267,7 @@ fn policy(action: &str) -> String {
 
 /// API: Put, Get and DeleteResourcePolicy; the policy comes back as it was given.
 #[test]
-fn s15_policies_are_stored_and_told() {
+fn statement_15_policies_are_stored_and_told() {
     let mut rig = Rig::new(1);
     let get = GetResourcePolicyRequest::new(ARN);
     assert_eq!(code(rig.call(&get)), ErrorCode::ResourceNotFound);
@@ -280,7 +280,7 @@ fn s15_policies_are_stored_and_told() {
 
 /// guide: a resource policy is how another account reads a stream, by its ARN.
 #[test]
-fn s16_another_account_may_what_the_policy_allows() {
+fn statement_16_another_account_may_what_the_policy_allows() {
     let mut rig = Rig::new(1);
     let other = Caller::new().account(OTHER).region("us-east-1");
     let read = ListShardsRequest::new().stream_arn(ARN);
@@ -300,7 +300,7 @@ fn s16_another_account_may_what_the_policy_allows() {
 
 /// An iterator is no permission: GetRecords by another account is judged by the stream's policy.
 #[test]
-fn s17_an_iterator_is_no_permission() {
+fn statement_17_an_iterator_is_no_permission() {
     let mut rig = Rig::new(1);
     let at = rig.iterator_of(0, ShardIteratorType::TrimHorizon);
     let other = Caller::new().account(OTHER).region("us-east-1");
@@ -311,7 +311,7 @@ fn s17_an_iterator_is_no_permission() {
 /// API, CreateStream: "two streams in two different accounts can have the same name, and two streams in the same account, but in
 /// two different Regions, can have the same name."
 #[test]
-fn s18_a_name_is_an_accounts_in_a_region() {
+fn statement_18_a_name_is_an_accounts_in_a_region() {
     let mut rig = Rig::new(1);
     let callers = [
         (
@@ -341,7 +341,7 @@ fn s18_a_name_is_an_accounts_in_a_region() {
 
 /// Choice: an ARN of another region than the endpoint's is not found, and the message says which region was asked.
 #[test]
-fn s19_another_regions_stream_is_not_found() {
+fn statement_19_another_regions_stream_is_not_found() {
     let mut rig = Rig::new(1);
     let elsewhere = Caller::new().region("eu-west-1");
     let error =
@@ -355,7 +355,7 @@ fn s19_another_regions_stream_is_not_found() {
 
 /// Choice: channels are known and refused, and there are none.
 #[test]
-fn s20_channels_are_refused_honestly() {
+fn statement_20_channels_are_refused_honestly() {
     let mut rig = on_demand(None);
     let role = "arn:aws:iam::000000000000:role/r";
     let create = CreateChannelRequest::new(
@@ -373,7 +373,7 @@ fn s20_channels_are_refused_honestly() {
 
 /// API: StreamId is "Not Implemented. Reserved for future use."; its pattern counts.
 #[test]
-fn s21_a_stream_id_means_nothing() {
+fn statement_21_a_stream_id_means_nothing() {
     let mut rig = Rig::new(1);
     let id = "abcdefghij0123456789-abc";
     assert!(rig.list(&by_name().stream_id(id)).is_ok());
@@ -388,7 +388,7 @@ fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// API, RegisterStreamConsumer: "Tags will take effect from the CREATING status of the consumer."
 #[test]
-fn s22_consumers_carry_tags_from_creating_on() {
+fn statement_22_consumers_carry_tags_from_creating_on() {
     let mut rig = Rig::slow(1);
     let register = RegisterStreamConsumerRequest::new(ARN, "c").tags(tags(&[("team", "a")]));
     let arn = rig.call(&register).unwrap().consumer.consumer_arn;
@@ -400,7 +400,7 @@ fn s22_consumers_carry_tags_from_creating_on() {
 
 /// kinesalite: characters outside of letters, digits, white space and `_ . / = + - @ :` are InvalidArgumentException.
 #[test]
-fn s23_tags_have_an_alphabet() {
+fn statement_23_tags_have_an_alphabet() {
     let mut rig = Rig::new(1);
     let add = |pairs: &[(&str, &str)]| AddTagsToStreamRequest::new(tags(pairs)).stream_name(STREAM);
     rig.call(&add(&[("Käse: a/b=c+d-e@f_g.h", "ü 1")])).unwrap();
@@ -413,7 +413,7 @@ fn s23_tags_have_an_alphabet() {
 
 /// API: TagKey is 1 to 128 characters, TagValue up to 256, a call has at least one tag; "up to 50 tags".
 #[test]
-fn s24_tags_have_limits() {
+fn statement_24_tags_have_limits() {
     let mut rig = Rig::new(1);
     let long = "k".repeat(129);
     for bad in [tags(&[(&long, "v")]), tags(&[("", "v")]), tags(&[("k", &"v".repeat(257))]), tags(&[])] {
@@ -431,7 +431,7 @@ fn s24_tags_have_limits() {
 /// API: the model lists no ResourceInUseException for repeating, so (choice) a repeated DeregisterStreamConsumer is accepted and
 /// does not begin the time anew.
 #[test]
-fn s25_deregistering_again_does_not_begin_anew() {
+fn statement_25_deregistering_again_does_not_begin_anew() {
     let mut rig = Rig::slow(1);
     rig.model.settings_mut().status_change = Duration::ZERO;
     let arn = rig.consumer("c").unwrap().consumer_arn;
@@ -447,7 +447,7 @@ fn s25_deregistering_again_does_not_begin_anew() {
 
 /// API: "For successful operation, the resource must be in the ACTIVE state" (ResourceInUseException).
 #[test]
-fn s26_no_consumer_on_a_stream_on_its_way_out() {
+fn statement_26_no_consumer_on_a_stream_on_its_way_out() {
     let mut rig = Rig::slow(1);
     rig.call(&DeleteStreamRequest::new().stream_name(STREAM)).unwrap();
     let register = RegisterStreamConsumerRequest::new(ARN, "c");
@@ -456,7 +456,7 @@ fn s26_no_consumer_on_a_stream_on_its_way_out() {
 
 /// API: "The use of this operation has a limit of five transactions per second per account."
 #[test]
-fn s27_registering_is_limited_for_the_account() {
+fn statement_27_registering_is_limited_for_the_account() {
     let mut rig = Rig::empty(LocalSettings::default());
     rig.model.settings_mut().call_limits = false;
     for name in ["a", "b"] {
@@ -474,7 +474,7 @@ fn s27_registering_is_limited_for_the_account() {
 
 /// A token is for the stream it was made for.
 #[test]
-fn s28_a_page_of_consumers_belongs_to_its_stream() {
+fn statement_28_a_page_of_consumers_belongs_to_its_stream() {
     let mut rig = Rig::new(1);
     rig.create("other", 1).unwrap();
     for name in ["a", "b"] {
@@ -493,7 +493,7 @@ fn s28_a_page_of_consumers_belongs_to_its_stream() {
 
 /// API: "You can successfully disable server-side encryption 25 times in a rolling 24-hour period."
 #[test]
-fn s29_encryption_stops_twenty_five_times_a_day() {
+fn statement_29_encryption_stops_twenty_five_times_a_day() {
     use rokini_local::wire::EncryptionType;
     let mut rig = Rig::new(1);
     let start = StartStreamEncryptionRequest::new(EncryptionType::Kms, "key").stream_name(STREAM);
@@ -510,7 +510,7 @@ fn s29_encryption_stops_twenty_five_times_a_day() {
 
 /// API: UpdateShardCount, "Make over 10 TPS."
 #[test]
-fn s30_scaling_is_limited_to_ten_calls_a_second() {
+fn statement_30_scaling_is_limited_to_ten_calls_a_second() {
     use rokini_local::wire::ScalingType;
     let mut rig = Rig::new(2);
     rig.model.settings_mut().call_limits = true;
@@ -523,7 +523,7 @@ fn s30_scaling_is_limited_to_ten_calls_a_second() {
 
 /// API: MetricsNameList has 1 to 7 members.
 #[test]
-fn s31_at_most_seven_metrics() {
+fn statement_31_at_most_seven_metrics() {
     let mut rig = Rig::new(1);
     let eight = vec![MetricsName::IncomingBytes; 8];
     let enable = EnableEnhancedMonitoringRequest::new(eight).stream_name(STREAM);
@@ -532,7 +532,7 @@ fn s31_at_most_seven_metrics() {
 
 /// API: HashKey is `0|([1-9]\d{0,38})`: 40 digits break the pattern, 39 that are too many are out of range.
 #[test]
-fn s32_hash_keys_of_forty_digits_break_the_pattern() {
+fn statement_32_hash_keys_of_forty_digits_break_the_pattern() {
     let mut rig = Rig::new(1);
     let forty = put("x").partition_key("k").explicit_hash_key("1".repeat(40));
     assert_eq!(code(rig.call(&forty)), ErrorCode::Validation);
@@ -542,7 +542,7 @@ fn s32_hash_keys_of_forty_digits_break_the_pattern() {
 
 /// API: PartitionKey has at least one character, in PutRecords too.
 #[test]
-fn s33_an_empty_key_is_refused_in_put_records() {
+fn statement_33_an_empty_key_is_refused_in_put_records() {
     let mut rig = Rig::new(1);
     let request = PutRecordsRequest::new([entry("", 1)]).stream_name(STREAM);
     let error = rig.call(&request).unwrap_err();
@@ -554,7 +554,7 @@ fn s33_an_empty_key_is_refused_in_put_records() {
 
 /// The broken members of a request are reported together, in the words of the service (kinesalite).
 #[test]
-fn s34_broken_members_are_reported_together() {
+fn statement_34_broken_members_are_reported_together() {
     let mut rig = Rig::new(1);
     let request = SplitShardRequest::new("a b", "01").stream_name("?");
     let error = rig.call(&request).unwrap_err();
@@ -570,7 +570,7 @@ fn s34_broken_members_are_reported_together() {
 /// stamp is older than the current trim horizon, the iterator returned is for the oldest untrimmed data record"; times of 0 and
 /// before, and fractions of a second, count as times.
 #[test]
-fn s35_times_of_any_age_are_positions() {
+fn statement_35_times_of_any_age_are_positions() {
     let mut rig = Rig::new(1);
     rig.put("a");
     let between = rig.now.plus(Duration::from_millis(500));
@@ -591,7 +591,7 @@ fn s35_times_of_any_age_are_positions() {
 
 /// kinesalite: AT_SEQUENCE_NUMBER with the shard's StartingSequenceNumber is a position before every record, before there is one.
 #[test]
-fn s36_the_starting_number_is_a_position() {
+fn statement_36_the_starting_number_is_a_position() {
     let mut rig = Rig::new(1);
     let number = rig.shards()[0].sequence_number_range.starting_sequence_number.to_string();
     for kind in [ShardIteratorType::AtSequenceNumber, ShardIteratorType::AfterSequenceNumber] {
@@ -603,7 +603,7 @@ fn s36_the_starting_number_is_a_position() {
 
 /// kinesalite: a number of a closed shard after its last record is a position at its end.
 #[test]
-fn s37_the_ending_number_is_the_end() {
+fn statement_37_the_ending_number_is_the_end() {
     let mut rig = Rig::new(1);
     rig.put("x");
     rig.split(0, HALF).unwrap();
@@ -617,7 +617,7 @@ fn s37_the_ending_number_is_the_end() {
 
 /// API: the iterator of LATEST reads "the most recent data": what is put after it was given, also if it is used late.
 #[test]
-fn s38_latest_is_when_it_was_asked_for() {
+fn statement_38_latest_is_when_it_was_asked_for() {
     let mut rig = Rig::new(1);
     rig.put("before");
     let at = rig.iterator_of(0, ShardIteratorType::Latest);
@@ -630,7 +630,7 @@ fn s38_latest_is_when_it_was_asked_for() {
 /// API: "AT_TIMESTAMP – all shards whose start timestamp is less than or equal to the given timestamp"; a time before the stream
 /// is (choice) its beginning, as FROM_TIMESTAMP is "Corrected to TRIM_HORIZON".
 #[test]
-fn s39_a_time_before_the_stream_is_its_beginning() {
+fn statement_39_a_time_before_the_stream_is_its_beginning() {
     let mut rig = Rig::new(2);
     let before = rig.now.minus(Duration::from_secs(60));
     rig.secs(60);
@@ -643,7 +643,7 @@ fn s39_a_time_before_the_stream_is_its_beginning() {
 
 /// API: ExclusiveStartShardId lists "starting with the shard whose ID immediately follows": after the last there is none.
 #[test]
-fn s40_after_the_last_shard_there_is_none() {
+fn statement_40_after_the_last_shard_there_is_none() {
     let mut rig = Rig::new(2);
     let answer = rig.list(&by_name().exclusive_start_shard_id(shard(1))).unwrap();
     assert!(answer.shards.unwrap().is_empty() && answer.next_token.is_none());
@@ -655,7 +655,7 @@ fn s40_after_the_last_shard_there_is_none() {
 
 /// API: IncreaseStreamRetentionPeriod and EnableEnhancedMonitoring list ResourceInUseException: not while the stream is UPDATING.
 #[test]
-fn s41_changes_wait_for_changes() {
+fn statement_41_changes_wait_for_changes() {
     let mut rig = Rig::slow(1);
     rig.split(0, HALF).unwrap();
     let longer = IncreaseStreamRetentionPeriodRequest::new(48).stream_name(STREAM);
@@ -669,7 +669,7 @@ fn s41_changes_wait_for_changes() {
 
 /// guide, large records: the burst bucket of 10 MiB refills with 1 MiB a second while smaller records go on.
 #[test]
-fn s42_small_records_go_on_after_a_large_one() {
+fn statement_42_small_records_go_on_after_a_large_one() {
     let mut rig = Rig::new(1);
     rig.call(&UpdateMaxRecordSizeRequest::new(10_240).stream_arn(ARN)).unwrap();
     let large = |mib: usize| PutRecordRequest::new(vec![0; mib << 20]).partition_key("k").stream_name(STREAM);

@@ -13,7 +13,7 @@ use rokini::lease::{Epoch, GroupId, LeaseKey, SequenceNumber, ShardId, StreamId,
 use rokini::{AwsOptions, DeadLetter, DeadLetterEntry, HandlerFailure, Record};
 
 async fn aws(endpoint: &str) -> SdkConfig {
-    let aws = AwsOptions::default().region("eu-west-1").endpoint_url(endpoint).load().await.unwrap();
+    let aws = AwsOptions::default().region("us-east-1").endpoint_url(endpoint).load().await.unwrap();
     let keys = Credentials::from_keys("id", "secret", None);
     aws.into_builder().credentials_provider(SharedCredentialsProvider::new(keys)).build()
 }

@@ -167,7 +167,7 @@ async fn a1_a_queue_that_does_not_answer_holds_the_position_and_then_lets_it_pas
 
 #[tokio::test]
 async fn a_stream_of_dead_letters_is_not_read_by_those_who_write_it() {
-    const DEAD: &str = "arn:aws:kinesis:eu-west-1:000000000000:stream/dead";
+    const DEAD: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/dead";
     let refused = |error: rokini::Error| {
         assert_eq!(error.kind(), ErrorKind::Configuration);
         let said = error.to_string();

@@ -116,7 +116,7 @@ async fn answer(queue: Shared, request: Request<Incoming>) -> Result<Response<Fu
     let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
     let target = header("x-amz-target");
     assert_eq!(header("content-type"), "application/x-amz-json-1.0");
-    assert!(header("authorization").contains("/eu-west-1/sqs/aws4_request"));
+    assert!(header("authorization").contains("/us-east-1/sqs/aws4_request"));
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let answered = queue.lock().unwrap().call(&target, &serde_json::from_slice(&body).unwrap());
     let (status, body) = answered.ok_or(std::io::ErrorKind::ConnectionAborted)?;
