@@ -74,7 +74,12 @@ const NO_METADATA: (&str, &str) = ("AWS_EC2_METADATA_DISABLED", "true");
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 async fn kinesis() -> LocalKinesis {
-    LocalKinesis::builder().region("eu-west-1").stream("orders", 1).start().await.unwrap()
+    kinesis_in(REGION.1).await
+}
+
+async fn kinesis_in(region: &str) -> LocalKinesis {
+    let builder = LocalKinesis::builder().region(region).host_name("kinesis.test");
+    builder.stream("orders", 1).start().await.unwrap()
 }
 
 #[tokio::test]
@@ -130,7 +135,7 @@ impl Drop for File {
 
 #[tokio::test]
 async fn profiles_give_region_credentials_and_endpoint() {
-    let kinesis = kinesis().await;
+    let kinesis = kinesis_in("eu-central-1").await;
     let config = format!(
         "[default]\nregion = eu-west-2\n[profile local]\nregion = eu-central-1\nservices = here\n\
          [services here]\nkinesis =\n  endpoint_url = {}\n",

@@ -219,6 +219,7 @@ pub(super) fn lease(update: &LeaseUpdate) -> Expression {
             .set(EPOCH, number(seen.next()))
             .remove(RECORD_ARRIVED_AT)
             .remove(CAUGHT_UP_AT)
+            .remove(FAN_OUT)
             .without_pending(),
         LeaseUpdate::Pause { paused: true } => expression
             .when_exists(ROW)
