@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 async fn aws(endpoint: &str) -> SdkConfig {
-    let aws = AwsOptions::default().region("us-east-1").endpoint_url(endpoint).load().await.unwrap();
+    let aws = AwsOptions::default().region("eu-west-1").endpoint_url(endpoint).load().await.unwrap();
     let keys = Credentials::from_keys("id", "secret", None);
     aws.into_builder().credentials_provider(SharedCredentialsProvider::new(keys)).build()
 }

@@ -253,7 +253,7 @@ async fn a1_errors_say_what_to_do_and_confirm_nothing() {
     assert!(error.to_string().contains("/other` for dead letters does not exist"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Configuration);
     let aws = aws("http://127.0.0.1:1").await;
-    let url = "https://sqs.us-east-1.amazonaws.com/000000000000/dead";
+    let url = "https://sqs.eu-west-1.amazonaws.com/000000000000/dead";
     let error = DeadLetterQueue::new(&aws, url).unwrap_err();
-    assert!(error.to_string().contains("is in region `us-east-1`"), "{error}");
+    assert!(error.to_string().contains("is in region `eu-west-1`"), "{error}");
 }

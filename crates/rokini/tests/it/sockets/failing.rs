@@ -50,7 +50,7 @@ impl Place {
         let network = Network::before(kinesis.address(), seed).await;
         let scheme = if tls { "https" } else { "http" };
         let http = HttpOptions::default().trust(made.cert.pem()).unwrap();
-        let options = AwsOptions::default().region("us-east-1").http(http);
+        let options = AwsOptions::default().region("eu-west-1").http(http);
         let aws =
             options.endpoint_url(format!("{scheme}://localhost:{}", network.port())).load().await.unwrap();
         let keys = SharedCredentialsProvider::new(Credentials::from_keys("id", "secret", None));

@@ -33,7 +33,7 @@ pub async fn kinesis(shards: i32) -> LocalKinesis {
 }
 
 pub async fn source(kinesis: &LocalKinesis) -> KinesisSource {
-    let aws = AwsOptions::default().region("us-east-1").endpoint_url(kinesis.endpoint_url());
+    let aws = AwsOptions::default().region("eu-west-1").endpoint_url(kinesis.endpoint_url());
     let keys = SharedCredentialsProvider::new(Credentials::from_keys("id", "secret", None));
     let aws = aws.load().await.unwrap().into_builder().credentials_provider(keys).build();
     let mut config = ConsumerConfig::default();

@@ -40,7 +40,7 @@ fn resident() -> usize {
 #[ignore = "run by the others as a child"]
 async fn child_blocks_its_handlers() {
     let http = rokini::HttpOptions::default();
-    let options = AwsOptions::default().region("us-east-1").http(http);
+    let options = AwsOptions::default().region("eu-west-1").http(http);
     let aws = options.endpoint_url(std::env::var(ENDPOINT).unwrap()).load().await.unwrap();
     let (blocked, handled) = (watch::Sender::new(true), Arc::<AtomicUsize>::default());
     let (gate, count, waiting) = (blocked.subscribe(), Arc::clone(&handled), Arc::<AtomicUsize>::default());
