@@ -13,7 +13,7 @@ mod meter;
 pub(crate) mod metric;
 pub(crate) mod monitor;
 #[cfg(not(feature = "page"))]
-mod no_page;
+pub(crate) mod no_page;
 #[cfg(feature = "otlp")]
 pub(crate) mod otlp;
 #[cfg(feature = "page")]
