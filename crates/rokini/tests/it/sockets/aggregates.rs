@@ -1,0 +1,66 @@
+//! Aggregates over sockets: by polling and by fan-out, and from a worker that reads by one to a worker that reads by the other.
+
+use std::time::Duration;
+
+use rokini::lease::{MemoryStore, Position, Progress};
+use rokini::{Batch, Retrieval};
+use rokini_local::wire::shapes::record::PutRecordRequest;
+use rokini_wire::AggregateBuilder;
+
+use super::failing::{Place, within};
+use crate::harness::{BuildLogging, Log, Running, until_position};
+
+const USER_RECORDS: usize = 50;
+const DONE: usize = 20;
+const FAILOVER: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a3_a4_an_aggregate_goes_on_where_a_killed_worker_stood_whichever_way_each_of_them_reads() {
+    let ways = [
+        (Retrieval::Polling, Retrieval::FanOut),
+        (Retrieval::FanOut, Retrieval::Polling),
+        (Retrieval::FanOut, Retrieval::FanOut),
+    ];
+    let runs = ways.map(|(first, second)| tokio::spawn(hands_over(first, second)));
+    for run in runs {
+        run.await.unwrap();
+    }
+}
+
+async fn hands_over(first: Retrieval, second: Retrieval) {
+    let what = format!("from {first} to {second}");
+    let place = Place::new(1, true, first, 1).await;
+    let (store, log) = (MemoryStore::new(), Log::default());
+    let texts: Vec<String> = (0..USER_RECORDS).map(|n| format!("r{n:02}")).collect();
+    let mut aggregate = AggregateBuilder::default();
+    // Keys whose hashes lie all over, as of a producer that did not hear of a reshard.
+    texts.iter().for_each(|text| aggregate.push(text, None, text.as_bytes()));
+    let request = PutRecordRequest::new(aggregate.build()).partition_key("a").stream_name("orders");
+    let put = place.kinesis.model().call(&request).unwrap();
+    let done = Position::Sequence(put.sequence_number, Progress::Through(DONE as u64 - 1));
+
+    let (seen, stop_at) = (log.clone(), texts[DONE].clone());
+    let worker = place.consumer(store.clone(), "a").failover(FAILOVER).checkpoint_interval(Duration::ZERO);
+    let hangs = worker.batch_max_records(1).for_each_batch(move |batch: Batch| {
+        let (seen, hangs) = (seen.clone(), batch.records()[0].data() == stop_at.as_bytes());
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            seen.add(&batch);
+            Ok(())
+        }
+    });
+    let killed = Running::start(hangs).await;
+    within(Duration::from_secs(20), &log, DONE, &what).await;
+    until_position(&store, done).await;
+    killed.kill().await;
+    assert_eq!(log.texts(), texts[..DONE], "{what}: before the kill");
+    log.clear();
+
+    let other = place.consumer(store.clone(), "b").failover(FAILOVER).retrieval(second);
+    let other = other.build_logging(&log).await;
+    within(Duration::from_secs(30), &log, USER_RECORDS - DONE, &what).await;
+    assert_eq!(log.texts(), texts[DONE..], "{what}: after the kill");
+    assert!(other.stop().await.is_clean());
+}
