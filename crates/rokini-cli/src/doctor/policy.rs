@@ -1,6 +1,6 @@
 //! What a configuration needs of AWS, and how that is said in IAM and Terraform. Pure.
 
-use rokini::{ConsumerConfig, DeadLetterTarget, Monitoring, StreamRef};
+use rokini::{ConsumerConfig, DeadLetterTarget, Monitoring, Retrieval, StreamRef};
 use serde_json::{Value, json};
 
 /// Actions of one resource.
@@ -18,6 +18,9 @@ pub(super) struct Needs(pub(super) Vec<Statement>);
 /// To read a stream.
 pub(super) const STREAM_ACTIONS: [&str; 4] =
     ["kinesis:DescribeStreamSummary", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"];
+/// To read it by enhanced fan-out. It is polled too, while a subscription cannot be had.
+const FAN_OUT_ACTIONS: [&str; 3] =
+    ["kinesis:DescribeStreamConsumer", "kinesis:RegisterStreamConsumer", "kinesis:SubscribeToShard"];
 /// To coordinate over the table, which was made beforehand.
 pub(super) const TABLE_ACTIONS: [&str; 6] = [
     "dynamodb:DeleteItem",
@@ -37,7 +40,16 @@ impl Needs {
             streams => streams.iter().map(|stream| stream_arn(stream, region)).collect(),
         };
         let (sid, actions) = ("ReadTheStream", STREAM_ACTIONS.to_vec());
-        statements.push(Statement { sid, actions, resources: streams });
+        if config.retrieval != Retrieval::Polling {
+            let mut actions = FAN_OUT_ACTIONS.to_vec();
+            if !config.fan_out_tags.is_empty() {
+                actions.push("kinesis:TagResource");
+            }
+            let consumers = streams.iter().map(|stream| format!("{stream}/consumer/*"));
+            let resources = streams.iter().cloned().chain(consumers).collect();
+            statements.push(Statement { sid: "ReadByFanOut", actions, resources });
+        }
+        statements.insert(0, Statement { sid, actions, resources: streams });
         if !config.broadcast {
             let mut actions = TABLE_ACTIONS.to_vec();
             if config.create_table || makes_table {
@@ -168,6 +180,15 @@ mod tests {
         assert_eq!(all.0[2].resources, ["arn:aws:sqs:eu-central-1:123456789012:dead"]);
         assert_eq!(all.0[3].actions, ["cloudwatch:PutMetricData"]);
         assert_eq!(needs("stream = \"orders\"\nbroadcast = true").0.len(), 1, "no table");
+
+        let pushed = needs("stream = \"orders\"\nretrieval = \"fan_out\"\nfan_out_tags = \"team=billing\"");
+        let stream = "arn:aws:kinesis:eu-central-1:*:stream/orders".to_owned();
+        assert_eq!(pushed.0[0], plain.0[0], "it is polled too");
+        assert_eq!(pushed.0[1].resources, [stream.clone(), format!("{stream}/consumer/*")]);
+        for action in ["RegisterStreamConsumer", "SubscribeToShard", "DescribeStreamConsumer", "TagResource"]
+        {
+            assert!(pushed.0[1].actions.contains(&format!("kinesis:{action}").as_str()), "{action}");
+        }
     }
 
     #[test]
