@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::error::CliError;
+use crate::error::{CliError, Status};
 use crate::output::Output;
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -19,6 +19,23 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Runs a command to its end, or until the first signal. What it asked of a service before stands.
+    ///
+    /// # Errors
+    /// Those of the command.
+    pub(crate) async fn unless_stopped(
+        &self,
+        command: impl Future<Output = Result<Status, CliError>>,
+    ) -> Result<Status, CliError> {
+        tokio::select! {
+            done = command => done,
+            () = self.stop.requested() => {
+                self.ui.progress_done();
+                Ok(self.stop.status())
+            }
+        }
+    }
+
     /// Writes what a command found to standard output: a line of JSON, or text.
     pub(crate) async fn show(
         &self,

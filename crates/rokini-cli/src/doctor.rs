@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use rokini::{ConfigKey, ConsumerConfig, StreamRef};
 
-use self::check::{Check, Verdict};
+use self::check::{Check, CheckStatus};
 use self::policy::Needs;
 use crate::args::environment;
 use crate::aws::{AwsArgs, Service};
@@ -55,13 +55,10 @@ Examples:
   rokini doctor orders --group billing
   rokini doctor orders --group billing --policy > policy.json
   rokini doctor --config worker.toml --terraform
-  rokini doctor orders --group billing --json | jq '.checks[] | select(.verdict != \"ok\")'";
+  rokini doctor orders --group billing --json | jq '.checks[] | select(.status != \"ok\")'";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    tokio::select! {
-        done = Box::pin(doctor(args, context)) => done,
-        () = context.stop.requested() => Ok(context.stop.status()),
-    }
+    context.unless_stopped(Box::pin(doctor(args, context))).await
 }
 
 async fn doctor(args: Args, context: &Context) -> Result<Status, CliError> {
@@ -76,7 +73,7 @@ async fn doctor(args: Args, context: &Context) -> Result<Status, CliError> {
     let mut checks = checks::configuration(&config);
     checks.extend(checks::host(&config));
     let credentials = checks::credentials(&aws).await;
-    let usable = credentials.verdict != Verdict::Fail;
+    let usable = credentials.status != CheckStatus::Fail;
     checks.push(credentials);
     checks.extend(checks::endpoints(&aws));
     if usable {
@@ -114,8 +111,8 @@ fn config(args: &Args) -> Result<ConsumerConfig, CliError> {
 }
 
 async fn show(checks: &[Check], context: &Context) -> Result<Status, CliError> {
-    let failed = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
-    let warned = checks.iter().filter(|check| check.verdict == Verdict::Warn).count();
+    let failed = checks.iter().filter(|check| check.status == CheckStatus::Fail).count();
+    let warned = checks.iter().filter(|check| check.status == CheckStatus::Warn).count();
     let shown =
         serde_json::json!({ "ok": failed == 0, "failed": failed, "warned": warned, "checks": checks });
     context.show(&shown, || check::text(checks, context.ui.stdout_colors())).await?;

@@ -81,8 +81,5 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             Command::Delete(args) => delete::run(args, context).await,
         }
     };
-    tokio::select! {
-        done = Box::pin(command) => done,
-        () = context.stop.requested() => Ok(context.stop.status()),
-    }
+    context.unless_stopped(Box::pin(command)).await
 }

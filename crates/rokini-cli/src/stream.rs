@@ -54,11 +54,5 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         }
     };
     // What was asked of the service before stands: only the wait for it ends.
-    tokio::select! {
-        done = command => done,
-        () = context.stop.requested() => {
-            context.ui.progress_done();
-            Ok(context.stop.status())
-        }
-    }
+    context.unless_stopped(command).await
 }

@@ -42,7 +42,7 @@ pub use process::ProcessIdentity;
 pub use retire::retirable;
 pub use row::{
     CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, Notification, ORDER_KEYS_LIMIT,
-    ORDERS_LIMIT, Order, OrderId, OrderKind, PendingPosition, PlanId, ROW_FORMAT, Row, RowKey, ShardReport,
+    ORDERS_LIMIT, Order, OrderId, OrderKind, PendingPosition, PlanId, ROW_FORMAT, Row, RowKey, ShardHealth,
     StreamRow, UnreadableRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 pub use skipped::SkippedRecords;

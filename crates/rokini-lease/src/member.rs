@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use self::state::MemberState;
 use crate::clock::WallClock;
 use crate::error::LostCause;
-use crate::row::{GroupView, ShardReport, WorkerRow};
+use crate::row::{GroupView, ShardHealth, WorkerRow};
 use crate::store::LeaseStore;
 use crate::types::{GroupId, StreamId, WorkerId, WorkerName};
 
@@ -33,7 +33,7 @@ mod join;
 mod lease;
 mod outbox;
 mod pending_work;
-mod shard_reports;
+mod shard_healths;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -169,8 +169,8 @@ impl Member {
     /// What the heartbeats say of the shards from now on: of those that are behind or make no progress, the worst first. The
     /// first 8 are told, and how many there are besides. A stall that begins or ends is told at once, in place of the next
     /// regular heartbeat; everything else with that.
-    pub fn report_shards(&self, reports: Vec<ShardReport>) {
-        if self.state.shard_reports.set(reports, self.state.heartbeat_interval()) {
+    pub fn report_shards(&self, reports: Vec<ShardHealth>) {
+        if self.state.shard_healths.set(reports, self.state.heartbeat_interval()) {
             self.state.request_heartbeat();
         }
     }

@@ -11,13 +11,13 @@ use crate::types::{InvalidKey, LeaseKey, StreamId, WorkerId};
 mod group;
 mod lease;
 mod order;
-mod shard_report;
+mod shard_health;
 mod worker;
 
 pub use group::{FanOutConsumer, GroupRow, StreamRow};
 pub use lease::{CheckpointMetadata, LeaseRow, PendingPosition};
 pub use order::{ORDER_KEYS_LIMIT, ORDERS_LIMIT, Order, OrderId, OrderKind};
-pub use shard_report::ShardReport;
+pub use shard_health::ShardHealth;
 pub use worker::{Notification, PlanId, ROW_FORMAT, WorkerLoad, WorkerReport, WorkerRow, WorkerState};
 
 /// Names a row within its group.

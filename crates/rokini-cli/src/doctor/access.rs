@@ -9,7 +9,7 @@ use rokini::lease::{DynamoStore, LeaseStore, Listing, WallClock};
 use rokini::{ConsumerConfig, KinesisSource, Settings, StreamRef, StreamSource};
 use tokio::time::{Instant, timeout};
 
-use super::check::{Check, Verdict};
+use super::check::{Check, CheckStatus};
 use crate::aws::{Aws, Service};
 use crate::error::CliError;
 
@@ -333,7 +333,7 @@ fn failed(action: &str, error: CliError) -> Check {
         what += &format!(": {why}");
     }
     let next = error.next.unwrap_or_else(|| "look at the message".to_owned());
-    Check { verdict: Verdict::Fail, name: action.to_owned(), what, next: Some(next) }
+    Check { status: CheckStatus::Fail, name: action.to_owned(), what, next: Some(next) }
 }
 
 fn silent(action: &str) -> Check {

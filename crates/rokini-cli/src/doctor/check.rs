@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
+pub(super) enum CheckStatus {
     Ok,
     /// It works, and may not for long or at a price.
     Warn,
@@ -15,7 +15,7 @@ pub(super) enum Verdict {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
-    pub(super) verdict: Verdict,
+    pub(super) status: CheckStatus,
     /// A stable name.
     pub(super) name: String,
     pub(super) what: String,
@@ -23,20 +23,20 @@ pub(super) struct Check {
 }
 
 impl Check {
-    fn new(verdict: Verdict, name: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { verdict, name: name.into(), what: what.into(), next: None }
+    fn new(status: CheckStatus, name: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { status, name: name.into(), what: what.into(), next: None }
     }
 
     pub(super) fn ok(name: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::new(Verdict::Ok, name, what)
+        Self::new(CheckStatus::Ok, name, what)
     }
 
     pub(super) fn warn(name: impl Into<String>, what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { next: Some(next.into()), ..Self::new(Verdict::Warn, name, what) }
+        Self { next: Some(next.into()), ..Self::new(CheckStatus::Warn, name, what) }
     }
 
     pub(super) fn fail(name: impl Into<String>, what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { next: Some(next.into()), ..Self::new(Verdict::Fail, name, what) }
+        Self { next: Some(next.into()), ..Self::new(CheckStatus::Fail, name, what) }
     }
 }
 
@@ -44,10 +44,10 @@ impl Check {
 pub(super) fn text(checks: &[Check], colors: bool) -> String {
     let mut text = String::new();
     for check in checks {
-        let (word, color) = match check.verdict {
-            Verdict::Ok => ("ok  ", "\x1b[32m"),
-            Verdict::Warn => ("warn", "\x1b[33m"),
-            Verdict::Fail => ("FAIL", "\x1b[1;31m"),
+        let (word, color) = match check.status {
+            CheckStatus::Ok => ("ok  ", "\x1b[32m"),
+            CheckStatus::Warn => ("warn", "\x1b[33m"),
+            CheckStatus::Fail => ("FAIL", "\x1b[1;31m"),
         };
         let (color, reset) = if colors { (color, "\x1b[0m") } else { ("", "") };
         text += &format!("{color}{word}{reset}  {}: {}\n", check.name, check.what);

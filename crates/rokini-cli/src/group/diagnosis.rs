@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rokini::lease::{GroupView, LeaseKey, LeaseRow, ShardReport, StreamId, WorkerId};
+use rokini::lease::{GroupView, LeaseKey, LeaseRow, ShardHealth, StreamId, WorkerId};
 use rokini::{StallCause, format_time};
 use serde::Serialize;
 
@@ -229,7 +229,7 @@ impl DiagnosisInput<'_> {
     }
 
     /// What its owner says of a shard that makes no progress.
-    fn told(&self, owner: &WorkerId, report: &ShardReport) -> ShardDiagnosis {
+    fn told(&self, owner: &WorkerId, report: &ShardHealth) -> ShardDiagnosis {
         let word = report.stalled.as_deref().unwrap_or_default();
         let cause = StallCause::from_name(word);
         let state = match cause {
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn what_the_worker_says_is_repeated() {
         let held = lease("a", Some("w"));
-        let told = |report: Option<ShardReport>| {
+        let told = |report: Option<ShardHealth>| {
             let lag = ShardLag::told(report.as_ref());
             diagnosed(std::slice::from_ref(&held), Some(Liveness::Alive), &lag, |view| {
                 view.workers[0].report.format = 3;
@@ -384,7 +384,7 @@ mod tests {
         };
         assert_eq!(told(None).state, ShardState::Reading);
         let seconds = std::time::Duration::from_secs;
-        let mut report = ShardReport::new(held.key.clone(), "handling", seconds(90));
+        let mut report = ShardHealth::new(held.key.clone(), "handling", seconds(90));
         assert_eq!(told(Some(report.clone())).state, ShardState::Behind);
         report.stalled = Some("failing".to_owned());
         report.lasting = seconds(12);

@@ -158,7 +158,7 @@ fn stalled(view: &GroupView, key: &LeaseKey) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rokini::lease::{Position, ShardReport, WorkerRow};
+    use rokini::lease::{Position, ShardHealth, WorkerRow};
 
     #[test]
     fn changes_are_told_once() {
@@ -172,7 +172,7 @@ mod tests {
         now.leases[0].owner = Some("w#1".parse().unwrap());
         now.leases[0].position = Position::ShardEnd;
         let key = now.leases[0].key.clone();
-        let mut report = ShardReport::new(key, "handling", Duration::ZERO);
+        let mut report = ShardHealth::new(key, "handling", Duration::ZERO);
         report.stalled = Some("handler".to_owned());
         now.workers[0].report.shards.push(report);
         now.workers[0].state = WorkerState::Leaving;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rokini::lease::{GroupId, LeaseRow, Listing, ShardReport, WorkerId, WorkerRow, WorkerState};
+use rokini::lease::{GroupId, LeaseRow, Listing, ShardHealth, WorkerId, WorkerRow, WorkerState};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -84,7 +84,7 @@ impl WatchedWorkers {
 
     /// What the owner of a shard says of it: `None` where it does not live, or does not say it, and `Some(None)` where the
     /// shard is well.
-    pub(super) fn told(&self, lease: &LeaseRow) -> Option<Option<&ShardReport>> {
+    pub(super) fn told(&self, lease: &LeaseRow) -> Option<Option<&ShardHealth>> {
         let owner = lease.owner.as_ref()?;
         if !matches!(self.liveness.get(owner), Some(Liveness::Alive | Liveness::Leaving)) {
             return None;

@@ -12,7 +12,7 @@ use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use futures::{StreamExt, stream};
-use rokini::lease::{LeaseKey, LeaseRow, Position, Progress, ShardReport, StreamRow};
+use rokini::lease::{LeaseKey, LeaseRow, Position, Progress, ShardHealth, StreamRow};
 use rokini::{StreamRef, StreamSource};
 use tokio::time::sleep;
 
@@ -41,7 +41,7 @@ pub(crate) enum ShardLag {
 
 impl ShardLag {
     /// As the shard's owner says, which leaves out what is behind by less than two seconds.
-    pub(crate) fn told(report: Option<&ShardReport>) -> Self {
+    pub(crate) fn told(report: Option<&ShardHealth>) -> Self {
         Self::Millis(report.map_or(0, |report| u64::try_from(report.lag.as_millis()).unwrap_or(u64::MAX)))
     }
 

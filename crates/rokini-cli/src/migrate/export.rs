@@ -75,10 +75,7 @@ Examples:
     --multi-stream 123456789012 --yes";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    tokio::select! {
-        done = Box::pin(export(args, context)) => done,
-        () = context.stop.requested() => Ok(context.stop.status()),
-    }
+    context.unless_stopped(Box::pin(export(args, context))).await
 }
 
 async fn export(args: Args, context: &Context) -> Result<Status, CliError> {

@@ -100,10 +100,7 @@ Examples:
   rokini import --from kinsumer --table app_checkpoints --stream orders --group app --yes";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    tokio::select! {
-        done = Box::pin(import(args, context)) => done,
-        () = context.stop.requested() => Ok(context.stop.status()),
-    }
+    context.unless_stopped(Box::pin(import(args, context))).await
 }
 
 async fn import(args: Args, context: &Context) -> Result<Status, CliError> {

@@ -151,7 +151,7 @@ async fn a_doctor_finds_the_one_action_that_is_missing() {
         let ended = local.run(&doctor).await;
         let found: Value = serde_json::from_str(&ended.stdout).unwrap();
         let failed: Vec<&Value> =
-            found["checks"].as_array().unwrap().iter().filter(|check| check["verdict"] == "fail").collect();
+            found["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "fail").collect();
         assert_eq!((ended.status, failed.len()), (Some(1), 1), "{operation}: {found:#}");
         assert_eq!(failed[0]["name"], format!("kinesis:{operation}"), "{found:#}");
         assert!(failed[0]["next"].is_string());

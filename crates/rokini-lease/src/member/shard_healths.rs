@@ -5,27 +5,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::row::{ShardReport, WorkerReport};
+use crate::row::{ShardHealth, WorkerReport};
 use crate::types::LeaseKey;
 
 /// Shards that a row tells of at most, so that it stays small: with a long error each, 3 KB.
 pub(super) const TOLD: usize = 8;
 
 #[derive(Debug, Default)]
-pub(super) struct ShardReports(Mutex<Reports>);
+pub(super) struct ShardHealths(Mutex<Reports>);
 
 #[derive(Debug, Default)]
 struct Reports {
-    told: Vec<ShardReport>,
+    told: Vec<ShardHealth>,
     untold: u32,
     /// When a heartbeat was made sooner because of them, last.
     hurried: Option<Instant>,
 }
 
-impl ShardReports {
+impl ShardHealths {
     /// Takes these, the worst first. Whether a heartbeat is to be made at once: where one stalls that did not, or one does
     /// not any more, and none was made sooner within `apart`.
-    pub(super) fn set(&self, mut reports: Vec<ShardReport>, apart: Duration) -> bool {
+    pub(super) fn set(&self, mut reports: Vec<ShardHealth>, apart: Duration) -> bool {
         let untold = u32::try_from(reports.len().saturating_sub(TOLD)).unwrap_or(u32::MAX);
         reports.truncate(TOLD);
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +46,7 @@ impl ShardReports {
     }
 }
 
-fn stalls(reports: &[ShardReport]) -> Vec<(LeaseKey, Option<String>)> {
+fn stalls(reports: &[ShardHealth]) -> Vec<(LeaseKey, Option<String>)> {
     let mut stalls: Vec<_> = reports
         .iter()
         .filter(|report| report.stalled.is_some())
@@ -62,10 +62,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stall_that_begins_hurries_one_heartbeat_and_rows_stay_small() {
-        let reports = ShardReports::default();
+        let reports = ShardHealths::default();
         let report = |shard: u32, stalled: Option<&str>| {
             let key = format!("s@1#{shard}").parse().unwrap();
-            let mut report = ShardReport::new(key, "handling", Duration::ZERO);
+            let mut report = ShardHealth::new(key, "handling", Duration::ZERO);
             report.stalled = stalled.map(str::to_owned);
             report
         };

@@ -21,7 +21,7 @@ use super::hold::{self, Hold};
 use super::hold_table::{HoldTable, OwnRow};
 use super::outbox::Outbox;
 use super::pending_work::WorkQueue;
-use super::shard_reports::ShardReports;
+use super::shard_healths::ShardHealths;
 use crate::clock::{ClockReading, WallClock};
 use crate::error::{LostCause, StoreError};
 use crate::pace::Pace;
@@ -70,7 +70,7 @@ pub(super) struct MemberState {
     outage: AtomicBool,
     pub(super) outbox: Outbox,
     heartbeat_requested: Notify,
-    pub(super) shard_reports: ShardReports,
+    pub(super) shard_healths: ShardHealths,
     view: Mutex<Arc<GroupView>>,
     successors: Mutex<Vec<WorkerRow>>,
     joined: Instant,
@@ -121,7 +121,7 @@ impl MemberState {
             outage: AtomicBool::default(),
             outbox: Outbox::default(),
             heartbeat_requested: Notify::new(),
-            shard_reports: ShardReports::default(),
+            shard_healths: ShardHealths::default(),
             view: Mutex::default(),
             successors: Mutex::default(),
             joined: Instant::now(),
@@ -397,7 +397,7 @@ impl MemberState {
             unable: lock(&self.unable).clone(),
             caught_up: self.caught_up(),
             interval: self.heartbeat_interval(),
-            ..self.shard_reports.in_report(self.config.report())
+            ..self.shard_healths.in_report(self.config.report())
         }
     }
 

@@ -18,7 +18,7 @@ const ERROR_CHARACTERS: usize = 160;
 /// lag=13000 record=7 failures=2 error_age=900 error=...`. Words that a reader does not know are passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct ShardReport {
+pub struct ShardHealth {
     /// The lease of the shard.
     pub key: LeaseKey,
     /// What the worker is doing with it: a word without spaces.
@@ -37,7 +37,7 @@ pub struct ShardReport {
     pub error: Option<(String, Duration)>,
 }
 
-impl ShardReport {
+impl ShardHealth {
     /// A shard that makes progress. `state` is a word without spaces.
     #[must_use]
     pub fn new(key: LeaseKey, state: &str, lag: Duration) -> Self {
@@ -63,9 +63,9 @@ impl ShardReport {
     }
 }
 
-serde_as_text!(ShardReport);
+serde_as_text!(ShardHealth);
 
-impl fmt::Display for ShardReport {
+impl fmt::Display for ShardHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} state={} lag={}", self.key, self.state, self.lag.as_millis())?;
         if let Some(cause) = &self.stalled {
@@ -84,11 +84,11 @@ impl fmt::Display for ShardReport {
     }
 }
 
-impl FromStr for ShardReport {
+impl FromStr for ShardHealth {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let invalid = || InvalidKey::new("shard report", text);
+        let invalid = || InvalidKey::new("shard health", text);
         // The error is the rest of the text, whatever it says.
         let (words, error) = match text.split_once(" error=") {
             Some((words, error)) => (words, Some(error)),
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn reports_have_a_text_form() {
         let key: LeaseKey = "orders@1#shardId-3".parse().unwrap();
-        let bare = ShardReport::new(key, "reading", Duration::from_millis(7));
+        let bare = ShardHealth::new(key, "reading", Duration::from_millis(7));
         let mut full = bare.clone().with_error("a\n  bad = thing error=x", Duration::from_millis(9));
         full.stalled = Some("failing".to_owned());
         full.lasting = Duration::from_secs(12);
@@ -132,10 +132,10 @@ mod tests {
         for report in [bare, full] {
             assert_eq!(report.to_string().parse(), Ok(report));
         }
-        let newer: ShardReport = "s@1#a state=x lag=1 other=2".parse().unwrap();
+        let newer: ShardHealth = "s@1#a state=x lag=1 other=2".parse().unwrap();
         assert_eq!(newer.lag, Duration::from_millis(1));
         for bad in ["", "s", "s@1#a lag=x", "s@1#a record=x"] {
-            assert!(bad.parse::<ShardReport>().is_err(), "{bad}");
+            assert!(bad.parse::<ShardHealth>().is_err(), "{bad}");
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
     fn errors_are_cut() {
         let key: LeaseKey = "orders@1#shardId-3".parse().unwrap();
         let long =
-            ShardReport::new(key, "reading", Duration::ZERO).with_error(&"ä".repeat(999), Duration::ZERO);
+            ShardHealth::new(key, "reading", Duration::ZERO).with_error(&"ä".repeat(999), Duration::ZERO);
         assert_eq!(long.error.unwrap().0.chars().count(), ERROR_CHARACTERS);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::shard_report::ShardReport;
+use super::shard_health::ShardHealth;
 use crate::process::ProcessIdentity;
 use crate::text::{millis, optional_millis, serde_as_text};
 use crate::types::{InvalidKey, LeaseKey, StreamId, WorkerId};
@@ -111,7 +111,7 @@ pub struct WorkerReport {
     pub caught_up: BTreeMap<StreamId, u64>,
     /// The shards it holds that are behind or make no progress, the worst first. From version 3 of the row on, those that
     /// are not here are well, as far as `untold` says.
-    pub shards: Vec<ShardReport>,
+    pub shards: Vec<ShardHealth>,
     /// How many more shards there would be something to say of: a row has room for 8.
     pub untold: u32,
 }
@@ -119,7 +119,7 @@ pub struct WorkerReport {
 impl WorkerReport {
     /// What it says of a shard that it holds: `None` where it does not say it, `Some(None)` where the shard is well.
     #[must_use]
-    pub fn of_shard(&self, key: &LeaseKey) -> Option<Option<&ShardReport>> {
+    pub fn of_shard(&self, key: &LeaseKey) -> Option<Option<&ShardHealth>> {
         match self.shards.iter().find(|report| report.key == *key) {
             Some(report) => Some(Some(report)),
             None if self.format >= 3 && self.untold == 0 => Some(None),

@@ -16,7 +16,7 @@ use super::budget::{Reserved, ShardBudget};
 use super::held_shard::HeldShard;
 use super::progress::ShardProgress;
 use super::resources::ShardResources;
-use super::way::{ReadOutcome, ReadWay, Way, usd_per_month};
+use super::retrieval_choice::{ReadOutcome, RetrievalChoice, RetrievalMode, usd_per_month};
 use crate::catalog::streams::{OpenStream, is_same};
 use crate::events::emitter::ShardEvents;
 use crate::events::table::EventKind;
@@ -52,8 +52,8 @@ pub(super) struct Response {
 }
 
 impl OpenReader {
-    fn way(&self) -> Way {
-        if self.consumer.is_some() { Way::FanOut } else { Way::Polling }
+    fn mode(&self) -> RetrievalMode {
+        if self.consumer.is_some() { RetrievalMode::FanOut } else { RetrievalMode::Polling }
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) struct Fetch {
     retry: Retry,
     /// Since when listings do not show the shard.
     missing_since: Option<Instant>,
-    way: ReadWay,
+    retrieval: RetrievalChoice,
     /// Where the reader began.
     opened_at: Position,
     /// Whether the last read had to wait until the handler took what was read before.
@@ -126,7 +126,7 @@ impl Fetch {
             deaggregator: deaggregator(shard),
             retry: Retry::new(DELIVERY, StdRng::from_rng(rng)),
             missing_since: None,
-            way: ReadWay::new(shard.resources.settings.retrieval, Instant::now()),
+            retrieval: RetrievalChoice::new(shard.resources.settings.retrieval, Instant::now()),
             opened_at: Position::TrimHorizon,
             held_back: false,
         }
@@ -221,8 +221,8 @@ impl Fetch {
 
     /// Cancel safe, as readers are.
     async fn read(&mut self, reader: &mut Option<OpenReader>) -> Result<(ReadResponse, Reserved), Error> {
-        let wanted = self.way.wanted(Instant::now());
-        reader.take_if(|open| open.way() != wanted);
+        let wanted = self.retrieval.wanted(Instant::now());
+        reader.take_if(|open| open.mode() != wanted);
         let reader = match reader.take() {
             Some(open) => reader.insert(open),
             None => {
@@ -278,11 +278,11 @@ impl Fetch {
     }
 
     /// A reader at the place after the last record handed on. Where fan-out cannot be begun, it polls.
-    async fn open(&mut self, way: Way) -> Result<OpenReader, Error> {
+    async fn open(&mut self, mode: RetrievalMode) -> Result<OpenReader, Error> {
         let place = self.progress.reader_place();
         self.opened_at = place;
         let (shard, source) = (self.progress.context.shard_id(), &self.stream.source);
-        if way == Way::FanOut
+        if mode == RetrievalMode::FanOut
             && let Some(fan_out) = source.fan_out()
         {
             match self.resources.catalog.consumer(&self.stream).await {
@@ -292,7 +292,7 @@ impl Fetch {
                     return Ok(OpenReader { reader, consumer: Some(consumer) });
                 }
                 Err(error) => {
-                    self.way.failed(Instant::now());
+                    self.retrieval.failed(Instant::now());
                     self.events.emit(EventKind::SubscriptionRefused { reason: error.to_string() });
                 }
             }
@@ -309,10 +309,10 @@ impl Fetch {
             held_back: self.held_back,
             bytes_per_second: self.progress.bytes_per_second(),
         };
-        let Some((to, reason)) = self.way.observe(Instant::now(), read) else { return };
+        let Some((to, reason)) = self.retrieval.observe(Instant::now(), read) else { return };
         let usd_per_month = match to {
-            Way::Polling => 0,
-            Way::FanOut => {
+            RetrievalMode::Polling => 0,
+            RetrievalMode::FanOut => {
                 let shards = self.stream.source.list_shards(ShardSelection::Latest).await;
                 usd_per_month(shards.map_or(1, |shards| shards.len()), read.bytes_per_second)
             }

@@ -40,16 +40,16 @@ pub(super) fn usd_per_month(shards: usize, bytes_per_second: u64) -> u64 {
 
 /// How the records of a shard are had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum RetrievalMode {
     Polling,
     FanOut,
 }
 
-impl From<Way> for Retrieval {
-    fn from(way: Way) -> Self {
-        match way {
-            Way::Polling => Self::Polling,
-            Way::FanOut => Self::FanOut,
+impl From<RetrievalMode> for Retrieval {
+    fn from(mode: RetrievalMode) -> Self {
+        match mode {
+            RetrievalMode::Polling => Self::Polling,
+            RetrievalMode::FanOut => Self::FanOut,
         }
     }
 }
@@ -67,14 +67,14 @@ pub(super) struct ReadOutcome {
     pub(super) bytes_per_second: u64,
 }
 
-/// Which way the next reader goes.
+/// By which mode the next reader reads.
 #[derive(Debug)]
-pub(super) struct ReadWay {
+pub(super) struct RetrievalChoice {
     setting: Retrieval,
     /// Not by fan-out before.
     not_before: Option<Instant>,
-    /// With `auto`: which way, and since when.
-    chosen: Way,
+    /// With `auto`: which mode, and since when.
+    chosen: RetrievalMode,
     since: Instant,
     throttled: VecDeque<Instant>,
     behind_since: Option<Instant>,
@@ -84,12 +84,12 @@ pub(super) struct ReadWay {
     returned: bool,
 }
 
-impl ReadWay {
+impl RetrievalChoice {
     pub(super) fn new(setting: Retrieval, now: Instant) -> Self {
         Self {
             setting,
             not_before: None,
-            chosen: Way::Polling,
+            chosen: RetrievalMode::Polling,
             since: now,
             throttled: VecDeque::new(),
             behind_since: None,
@@ -99,12 +99,12 @@ impl ReadWay {
         }
     }
 
-    pub(super) fn wanted(&self, now: Instant) -> Way {
+    pub(super) fn wanted(&self, now: Instant) -> RetrievalMode {
         let barred = self.not_before.is_some_and(|until| now < until);
         match self.setting {
-            Retrieval::FanOut if !barred => Way::FanOut,
+            Retrieval::FanOut if !barred => RetrievalMode::FanOut,
             Retrieval::Auto if !barred => self.chosen,
-            _ => Way::Polling,
+            _ => RetrievalMode::Polling,
         }
     }
 
@@ -113,25 +113,25 @@ impl ReadWay {
         self.not_before = Some(now + TRY_AGAIN);
     }
 
-    /// Takes in what a read came to. Which way the shard is to be read from now on, and why, where that changes.
-    pub(super) fn observe(&mut self, now: Instant, read: ReadOutcome) -> Option<(Way, String)> {
+    /// Takes in what a read came to. By which mode the shard is to be read from now on, and why, where that changes.
+    pub(super) fn observe(&mut self, now: Instant, read: ReadOutcome) -> Option<(RetrievalMode, String)> {
         if self.setting != Retrieval::Auto {
             return None;
         }
-        let (way, why) = match self.chosen {
-            Way::Polling => (Way::FanOut, self.demand(now, read)?),
-            Way::FanOut => (Way::Polling, self.calm(now, read)?),
+        let (mode, why) = match self.chosen {
+            RetrievalMode::Polling => (RetrievalMode::FanOut, self.demand(now, read)?),
+            RetrievalMode::FanOut => (RetrievalMode::Polling, self.calm(now, read)?),
         };
         let lasted = now.duration_since(self.since);
-        if way == Way::FanOut && self.returned {
+        if mode == RetrievalMode::FanOut && self.returned {
             let longer = if lasted < TOO_EARLY { self.calm_for * 2 } else { CALM_FOR };
             self.calm_for = longer.min(CALM_FOR_LONGEST);
         }
-        self.returned |= way == Way::Polling;
-        (self.chosen, self.since) = (way, now);
+        self.returned |= mode == RetrievalMode::Polling;
+        (self.chosen, self.since) = (mode, now);
         (self.behind_since, self.calm_since) = (None, None);
         self.throttled.clear();
-        Some((way, why))
+        Some((mode, why))
     }
 
     /// Why polling is not enough.
@@ -190,16 +190,21 @@ mod tests {
     const LATE: ReadOutcome = ReadOutcome { behind: Some(secs(60)), ..CALM };
     const THROTTLED: ReadOutcome = ReadOutcome { throttled: true, behind: None, ..CALM };
 
-    fn auto() -> (ReadWay, Instant) {
+    fn auto() -> (RetrievalChoice, Instant) {
         let now = Instant::now();
-        (ReadWay::new(Retrieval::Auto, now), now)
+        (RetrievalChoice::new(Retrieval::Auto, now), now)
     }
 
     /// Reads once a second for so long; what changed, and after how many seconds.
-    fn reads(way: &mut ReadWay, now: &mut Instant, read: ReadOutcome, seconds: u64) -> Vec<(Way, u64)> {
+    fn reads(
+        choice: &mut RetrievalChoice,
+        now: &mut Instant,
+        read: ReadOutcome,
+        seconds: u64,
+    ) -> Vec<(RetrievalMode, u64)> {
         let mut changes = Vec::new();
         for second in 0..seconds {
-            changes.extend(way.observe(*now, read).map(|(way, _)| (way, second)));
+            changes.extend(choice.observe(*now, read).map(|(mode, _)| (mode, second)));
             *now += secs(1);
         }
         changes
@@ -207,57 +212,62 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_shard_whose_other_readers_throttle_it_gets_fan_out() {
-        let (mut way, mut now) = auto();
-        assert_eq!(reads(&mut way, &mut now, CALM, 3_600), []);
+        let (mut choice, mut now) = auto();
+        assert_eq!(reads(&mut choice, &mut now, CALM, 3_600), []);
         // Now and then is nothing.
         for _ in 0..30 {
-            assert_eq!(reads(&mut way, &mut now, THROTTLED, 1), []);
-            assert_eq!(reads(&mut way, &mut now, CALM, 9), []);
+            assert_eq!(reads(&mut choice, &mut now, THROTTLED, 1), []);
+            assert_eq!(reads(&mut choice, &mut now, CALM, 9), []);
         }
-        assert_eq!(way.wanted(now), Way::Polling);
-        let changes = reads(&mut way, &mut now, THROTTLED, 10);
+        assert_eq!(choice.wanted(now), RetrievalMode::Polling);
+        let changes = reads(&mut choice, &mut now, THROTTLED, 10);
         assert_eq!(changes.len(), 1, "{changes:?}");
-        assert_eq!(way.wanted(now), Way::FanOut);
+        assert_eq!(choice.wanted(now), RetrievalMode::FanOut);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_shard_that_reading_does_not_keep_up_with_gets_fan_out_and_a_slow_handler_does_not() {
-        let (mut way, mut now) = auto();
-        assert_eq!(reads(&mut way, &mut now, ReadOutcome { held_back: true, ..LATE }, 3_600), []);
-        assert_eq!(reads(&mut way, &mut now, LATE, 30), []);
-        assert_eq!(reads(&mut way, &mut now, CALM, 1), []);
-        assert_eq!(reads(&mut way, &mut now, LATE, 100), [(Way::FanOut, 60)]);
+        let (mut choice, mut now) = auto();
+        assert_eq!(reads(&mut choice, &mut now, ReadOutcome { held_back: true, ..LATE }, 3_600), []);
+        assert_eq!(reads(&mut choice, &mut now, LATE, 30), []);
+        assert_eq!(reads(&mut choice, &mut now, CALM, 1), []);
+        assert_eq!(reads(&mut choice, &mut now, LATE, 100), [(RetrievalMode::FanOut, 60)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_calm_shard_is_polled_again_and_later_each_time_that_this_was_too_early() {
-        let (mut way, mut now) = auto();
+        let (mut choice, mut now) = auto();
         let mut lasted = Vec::new();
         for _ in 0..7 {
-            assert_eq!(reads(&mut way, &mut now, LATE, 61), [(Way::FanOut, 60)]);
+            assert_eq!(reads(&mut choice, &mut now, LATE, 61), [(RetrievalMode::FanOut, 60)]);
             let busy = ReadOutcome { bytes_per_second: 1_500_000, ..CALM };
-            assert_eq!(reads(&mut way, &mut now, busy, 40_000), []);
-            let changes = reads(&mut way, &mut now, CALM, 9 * 3_600);
-            let [(Way::Polling, after)] = changes[..] else { panic!("{changes:?}") };
+            assert_eq!(reads(&mut choice, &mut now, busy, 40_000), []);
+            let changes = reads(&mut choice, &mut now, CALM, 9 * 3_600);
+            let [(RetrievalMode::Polling, after)] = changes[..] else { panic!("{changes:?}") };
             lasted.push(after / 60);
             // Late again at once: too early.
-            now = way.since + secs(10);
+            now = choice.since + secs(10);
         }
         assert_eq!(lasted, [30, 60, 120, 240, 480, 480, 480]);
         now += secs(7_200);
-        assert_eq!(reads(&mut way, &mut now, LATE, 61), [(Way::FanOut, 60)]);
-        assert_eq!(reads(&mut way, &mut now, CALM, 1_801), [(Way::Polling, 1_800)]);
+        assert_eq!(reads(&mut choice, &mut now, LATE, 61), [(RetrievalMode::FanOut, 60)]);
+        assert_eq!(reads(&mut choice, &mut now, CALM, 1_801), [(RetrievalMode::Polling, 1_800)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_setting_is_kept_to_except_where_fan_out_cannot_be_begun() {
-        for (setting, expected) in [(Retrieval::Polling, Way::Polling), (Retrieval::FanOut, Way::FanOut)] {
+        for (setting, expected) in
+            [(Retrieval::Polling, RetrievalMode::Polling), (Retrieval::FanOut, RetrievalMode::FanOut)]
+        {
             let mut now = Instant::now();
-            let mut way = ReadWay::new(setting, now);
-            assert_eq!(reads(&mut way, &mut now, LATE, 3_600), []);
-            assert_eq!(way.wanted(now), expected);
-            way.failed(now);
-            assert_eq!((way.wanted(now), way.wanted(now + TRY_AGAIN)), (Way::Polling, expected));
+            let mut choice = RetrievalChoice::new(setting, now);
+            assert_eq!(reads(&mut choice, &mut now, LATE, 3_600), []);
+            assert_eq!(choice.wanted(now), expected);
+            choice.failed(now);
+            assert_eq!(
+                (choice.wanted(now), choice.wanted(now + TRY_AGAIN)),
+                (RetrievalMode::Polling, expected)
+            );
         }
     }
 

@@ -60,9 +60,9 @@ impl Monitor {
 
     /// The shards of this worker that make no progress, and why, as sampled last.
     #[cfg(feature = "page")]
-    pub(super) fn stalled(&self) -> BTreeMap<LeaseKey, StallCause> {
+    pub(super) fn stalled(&self) -> BTreeMap<LeaseKey, (StallCause, Duration)> {
         let last = self.last.lock();
-        last.facts.stalled.iter().map(|shard| (shard.key.clone(), shard.cause)).collect()
+        last.facts.stalled.iter().map(|shard| (shard.key.clone(), (shard.cause, shard.lasting))).collect()
     }
 
     pub(crate) fn scale(&self) -> ScalingRecommendation {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rokini_lease::{
-    CoordinationHealth, GroupView, HeartbeatStats, LeaseKey, Member, ShardReport, StreamId, WallClock,
+    CoordinationHealth, GroupView, HeartbeatStats, LeaseKey, Member, ShardHealth, StreamId, WallClock,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -126,7 +126,7 @@ struct ShardSample {
     /// What failed last, and how long ago.
     error: Option<(String, Duration)>,
     /// What is told to others; `None` where it is well.
-    report: Option<ShardReport>,
+    report: Option<ShardHealth>,
 }
 
 impl Sampler {
@@ -391,11 +391,11 @@ fn report(
     key: &LeaseKey,
     status: &ShardStatus,
     stalled: Option<(StallCause, Duration)>,
-) -> Option<ShardReport> {
+) -> Option<ShardHealth> {
     if stalled.is_none() && status.lag < TOLD_LAG && status.last_error.is_none() {
         return None;
     }
-    let mut report = ShardReport::new(key.clone(), status.state.name(), status.lag);
+    let mut report = ShardHealth::new(key.clone(), status.state.name(), status.lag);
     if let Some((cause, lasting)) = stalled {
         report.stalled = Some(cause.name().to_owned());
         report.lasting = lasting;
@@ -409,8 +409,8 @@ fn report(
 }
 
 /// The worst first: what makes no progress for longest, then what is furthest behind.
-fn reports(shards: &[ShardSample]) -> Vec<ShardReport> {
-    let mut reports: Vec<ShardReport> = shards.iter().filter_map(|shard| shard.report.clone()).collect();
+fn reports(shards: &[ShardSample]) -> Vec<ShardHealth> {
+    let mut reports: Vec<ShardHealth> = shards.iter().filter_map(|shard| shard.report.clone()).collect();
     reports.sort_by_key(|report| std::cmp::Reverse((report.lasting, report.lag)));
     reports
 }

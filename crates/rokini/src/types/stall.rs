@@ -237,7 +237,7 @@ mod tests {
         for cause in StallCause::ALL {
             assert_eq!(StallCause::from_name(cause.name()), Some(cause));
         }
-        assert_eq!(StallCause::from_name("weather"), None);
+        assert_eq!(StallCause::from_name("unknown"), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::position::{Position, Progress};
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, OrderId, PendingPosition, PlanId, ShardReport, StreamRow,
+    CheckpointMetadata, LeaseRow, Notification, OrderId, PendingPosition, PlanId, ShardHealth, StreamRow,
     WorkerLoad, WorkerReport, WorkerRow,
 };
 use crate::types::{HashRange, LeaseKey, ShardId, StreamId, WorkerId, WorkerName};
@@ -67,7 +67,7 @@ pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
             unable: [stream("orders-2"), stream("orders-3")].into(),
             caught_up: [(stream("orders"), u64::MAX), (stream("orders-2"), 0)].into(),
             shards: vec![
-                ShardReport::new(lease_key(1), "handling", Duration::from_secs(9))
+                ShardHealth::new(lease_key(1), "handling", Duration::from_secs(9))
                     .with_error("it said \"no\": error=7", Duration::ZERO),
             ],
             untold: 2,

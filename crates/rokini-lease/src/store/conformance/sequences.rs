@@ -14,7 +14,7 @@ use super::fixtures::{self, lease_key, position, shard, stream, worker_id};
 use super::suite::{Report, Suite};
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, OrderId, PendingPosition, ShardReport, WorkerLoad,
+    CheckpointMetadata, LeaseRow, Notification, OrderId, PendingPosition, ShardHealth, WorkerLoad,
     WorkerReport, WorkerRow, WorkerState,
 };
 use crate::skipped::SkippedRecords;
@@ -233,7 +233,7 @@ fn some_report(rng: &mut SmallRng) -> WorkerReport {
         caught_up: (0..rng.random_range(0..3)).map(|n| (some_stream(n), rng.random())).collect(),
         shards: (0..rng.random_range(0..3))
             .map(|n| {
-                ShardReport::new(lease_key(n), "reading", Duration::from_millis(rng.random_range(0..99_999)))
+                ShardHealth::new(lease_key(n), "reading", Duration::from_millis(rng.random_range(0..99_999)))
             })
             .collect(),
         untold: rng.random_range(0..3),

@@ -42,7 +42,7 @@ pub(super) const UNABLE: &str = "unable";
 /// A map from the names of streams to times in milliseconds since the Unix epoch: read at every look, so it is short.
 pub(super) const CAUGHT_UP: &str = "caught_up";
 
-/// Texts, see [`ShardReport`](crate::row::ShardReport).
+/// Texts, see [`ShardHealth`](crate::row::ShardHealth).
 pub(super) const SHARDS: &str = "shards";
 pub(super) const UNTOLD: &str = "shards_untold";
 

@@ -18,7 +18,7 @@ use super::fields::{Fields, Unreadable};
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, Row, RowKey, ShardReport,
+    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, Row, RowKey, ShardHealth,
     StreamRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, HashRange};
@@ -128,7 +128,7 @@ fn read_report(fields: &Fields<'_>) -> WorkerReport {
         caught_up: fields.lenient(fields.map(CAUGHT_UP)),
         shards: fields.lenient(fields.list(SHARDS)).unwrap_or_default(),
         // What cannot be read is not told.
-        untold: match (fields.list::<ShardReport>(SHARDS), fields.optional_number(UNTOLD)) {
+        untold: match (fields.list::<ShardHealth>(SHARDS), fields.optional_number(UNTOLD)) {
             (Ok(_), Ok(untold)) => untold.unwrap_or_default(),
             _ => 1,
         },

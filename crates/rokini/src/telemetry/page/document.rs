@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rokini_lease::{GroupId, GroupView, LeaseRow, WorkerId, WorkerRow, WorkerState};
+use rokini_lease::{GroupId, GroupView, LeaseRow, ShardHealth, WorkerId, WorkerRow, WorkerState};
 use serde_json::{Value, json};
 
 use crate::shard::status::ShardStatus;
@@ -30,7 +30,8 @@ pub(super) struct Facts<'a> {
 #[derive(Debug)]
 pub(super) struct OwnShard {
     pub(super) status: ShardStatus,
-    pub(super) stall: Option<StallCause>,
+    /// Why it makes no progress, and for how long it has made none.
+    pub(super) stall: Option<(StallCause, Duration)>,
     /// Records handed to user code and returned from it without an error, in this hold.
     pub(super) handled: u64,
     /// The time that calls of user code took, in this hold.
@@ -85,6 +86,7 @@ fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
     let own =
         facts.own.iter().find(|own| own.status.stream == row.key.stream && own.status.shard == row.key.shard);
     let judged = judge(facts, row, own);
+    let told = if own.is_none() { told(facts, row) } else { None };
     let range = row.hash_range.as_ref();
     // A share of all hash keys: 53 bits of it are more than a screen has.
     let share = |key: u128| key as f64 / u128::MAX as f64;
@@ -103,14 +105,24 @@ fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
         "why": judged.why,
         "position": own.map_or(row.position, |own| own.status.done).to_string(),
         "stored_at": row.checkpointed_at,
-        "lag_ms": own.map(|own| own.status.lag.as_millis() as u64),
+        "lag_ms": own.map(|own| own.status.lag).or(told.map(|told| told.lag)).map(|lag| lag.as_millis() as u64),
         "handled": own.map(|own| own.handled),
         "handling_ms": own.map(|own| own.handling.as_secs_f64() * 1000.0),
-        "error": own.and_then(|own| own.status.last_error.as_deref()),
-        "failures": own.map(|own| own.status.failures),
-        "record": own.and_then(|own| own.status.handling).map(|record| record.to_string()),
+        "error": own.map_or_else(
+            || told.and_then(|told| told.error.as_ref().map(|(error, _)| error.as_str())),
+            |own| own.status.last_error.as_deref(),
+        ),
+        "failures": own.map(|own| own.status.failures).or(told.map(|told| told.failures)),
+        "record": own.map_or_else(|| told.and_then(|told| told.record), |own| own.status.handling)
+            .map(|record| record.to_string()),
         "parked": own.map(|own| own.status.parked),
     })
+}
+
+/// What the owner of a shard that this worker does not have says of it.
+fn told<'a>(facts: &Facts<'a>, row: &LeaseRow) -> Option<&'a ShardHealth> {
+    let owner = facts.fleet.iter().find(|worker| Some(&worker.id) == row.owner.as_ref())?;
+    owner.report.of_shard(&row.key).flatten()
 }
 
 struct Judged {
@@ -145,7 +157,7 @@ fn judge(facts: &Facts<'_>, row: &LeaseRow, own: Option<&OwnShard>) -> Judged {
         Some(_) if row.claim.is_some() => {
             Judged { state: "moving", stands: false, why: Some("it goes to another worker".to_owned()) }
         }
-        Some(_) => Judged { state: "reading", stands: false, why: None },
+        Some(_) => judge_told(told(facts, row)),
     }
 }
 
@@ -166,46 +178,33 @@ fn judge_free(facts: &Facts<'_>, row: &LeaseRow) -> Judged {
 
 fn judge_own(own: &OwnShard) -> Judged {
     let status = &own.status;
-    let state = match status.state {
-        ShardState::Starting => "starting",
-        ShardState::Reading => "reading",
-        ShardState::Handling => "handling",
-        ShardState::BackingOff => "failing",
-        ShardState::AwaitingAcks => "awaiting acks",
-        ShardState::Halted => "halted",
-        ShardState::Paused => "paused",
-        ShardState::Draining => "moving",
-        ShardState::Ending => "ending",
+    let state = status.state.name();
+    if let Some((cause, lasting)) = own.stall {
+        let error = status.last_error.as_deref().zip(status.last_error_age);
+        return stands(state, cause.sentence(lasting, error));
+    }
+    if status.state == ShardState::Paused {
+        return stands(state, "heartbeats do not arrive, so handlers wait");
+    }
+    if status.paused {
+        return stands("paused", "this worker was told to pause");
+    }
+    let parked = (status.parked > 0)
+        .then(|| format!("{} partition keys wait for a record that fails; others go on", status.parked));
+    Judged { state, stands: false, why: parked }
+}
+
+/// By what its owner said of it with its last heartbeat: nothing where it is well.
+fn judge_told(told: Option<&ShardHealth>) -> Judged {
+    let Some(cause) = told.and_then(|health| health.stalled.as_deref()) else {
+        return Judged { state: "reading", stands: false, why: None };
     };
-    let last = status.last_error.as_deref().unwrap_or("no error was noted");
-    let why = match own.stall {
-        Some(StallCause::Handler) => {
-            format!("a call of the handler has not returned for {} s", status.since.as_secs())
-        }
-        Some(StallCause::Failing) => {
-            format!("the handler has failed {} times in a row: {last}", status.failures)
-        }
-        Some(StallCause::Reading) => format!("the stream does not answer: {last}"),
-        Some(cause @ (StallCause::Denied | StallCause::Throttled)) => format!("{cause}: {last}"),
-        Some(StallCause::Position) => format!("the shard has no such position: {last}"),
-        Some(StallCause::Halted) => format!("records were given up, and the policy is to halt: {last}"),
-        Some(StallCause::Acks) => "records were handed out and are not acknowledged".to_owned(),
-        Some(StallCause::Ending) => format!("its end cannot be stored: {last}"),
-        Some(StallCause::Behind) => "records come faster than they are processed".to_owned(),
-        None if status.state == ShardState::Paused => {
-            return stands(state, "heartbeats do not arrive, so handlers wait");
-        }
-        None if status.paused => return stands("paused", "this worker was told to pause"),
-        None if status.parked > 0 => {
-            let why = format!(
-                "{} partition keys wait for a record that fails; others go on: {last}",
-                status.parked
-            );
-            return Judged { state, stands: false, why: Some(why) };
-        }
-        None => return Judged { state, stands: false, why: None },
-    };
-    stands(state, why)
+    let sentence = told.zip(StallCause::from_name(cause)).map(|(health, cause)| {
+        let error = health.error.as_ref().map(|(error, age)| (error.as_str(), *age));
+        cause.sentence(health.lasting, error)
+    });
+    // A cause of a later version.
+    stands("stalled", sentence.unwrap_or_else(|| format!("no progress: {cause}")))
 }
 
 #[cfg(test)]
@@ -242,7 +241,11 @@ mod tests {
 
     #[test]
     fn every_shard_says_how_it_stands_and_why_it_does_not_move() {
-        let fleet = [WorkerRow::joining(id("a"), None)];
+        let mut stalled = ShardHealth::new(key("hangs"), "handling", Duration::from_secs(12));
+        stalled.stalled = Some(StallCause::Handler.name().to_owned());
+        stalled.lasting = Duration::from_secs(11);
+        let mut fleet = [WorkerRow::joining(id("a"), None), WorkerRow::joining(id("c"), None)];
+        fleet[1].report.shards = vec![stalled.with_error("no answer", Duration::from_secs(2))];
         let owned = |shard: &str, by: &str| {
             let mut row = LeaseRow::new(key(shard), at(1));
             row.owner = Some(id(by));
@@ -254,6 +257,7 @@ mod tests {
         let leases = vec![
             owned("healthy", "a"),
             owned("orphan", "b"),
+            owned("hangs", "c"),
             moving,
             paused,
             child.with_parents(vec![key("healthy").shard]),
@@ -267,6 +271,7 @@ mod tests {
         let wanted = [
             ("reading", false),
             ("orphaned", true),
+            ("stalled", true),
             ("moving", false),
             ("paused", true),
             ("waiting", true),
@@ -277,6 +282,9 @@ mod tests {
         for shard in shards.iter().filter(|shard| shard["stands"] == true) {
             assert!(!shard["why"].as_str().unwrap().is_empty(), "{shard}");
         }
+        let error = Some(("no answer", Duration::from_secs(2)));
+        let said = StallCause::Handler.sentence(Duration::from_secs(11), error);
+        assert_eq!((&shards[2]["why"], &shards[2]["lag_ms"]), (&Value::from(said), &Value::from(12_000)));
         assert_eq!(shown["workers"][0]["leases"], 3);
         assert_eq!(shown["workers"][0]["beat_ms"], 700);
     }

@@ -1,6 +1,6 @@
 use super::super::attributes::LAST_DATE;
 use super::*;
-use crate::row::{FanOutConsumer, Order, OrderId, OrderKind, PlanId, ShardReport};
+use crate::row::{FanOutConsumer, Order, OrderId, OrderKind, PlanId, ShardHealth};
 use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerId};
 use bytes::Bytes;
 use rokini_types::SequenceNumber;
@@ -38,7 +38,7 @@ fn workers() -> [WorkerRow; 2] {
             unable: [StreamId::new("clicks@1700000000456").unwrap()].into(),
             caught_up: [(StreamId::new("orders@1700000000123").unwrap(), 1_700_000_000_003)].into(),
             shards: vec![
-                ShardReport::new(key_of("shardId-1"), "handling", Duration::from_millis(13_000))
+                ShardHealth::new(key_of("shardId-1"), "handling", Duration::from_millis(13_000))
                     .with_error("no room", Duration::from_millis(900)),
             ],
             untold: 1,
