@@ -100,7 +100,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     if args.order.consent.dry_run {
         return show_report(&handle, &planned, &effects, context).await;
     }
-    confirm_seek(context, args.order.consent.yes, &planned, &effects, &handle).await?;
+    let (shards, group) = (count(planned.steps.len(), "shard"), &handle.group);
+    let action =
+        format!("move {shards} of group {group} to other positions, so that records are repeated or skipped");
+    confirm_order(context, args.order.consent.yes, &planned, &effects, &action).await?;
     let done = operator.seek_all(&orders, false).await.map_err(|error| handle.refusal(error))?;
     show_report(&handle, &done, &effects, context).await
 }
@@ -113,7 +116,10 @@ pub(crate) async fn undo(args: UndoArgs, context: &Context) -> Result<Status, Cl
     if args.consent.dry_run {
         return show_report(&handle, &planned, &effects, context).await;
     }
-    confirm_undo(context, args.consent.yes, &planned, &effects, &handle).await?;
+    let order = planned.undoes.as_ref();
+    let what = order.map(|order| format!("{} ({} {})", order.id, order.kind.name(), order.what));
+    let action = format!("take back order {} of group {}", what.unwrap_or_default(), handle.group);
+    confirm_order(context, args.consent.yes, &planned, &effects, &action).await?;
     let order = planned.undoes.as_ref().map(|order| order.id);
     let done = operator.undo(order, false).await.map_err(|error| handle.refusal(error))?;
     show_report(&handle, &done, &effects, context).await
@@ -122,36 +128,18 @@ pub(crate) async fn undo(args: UndoArgs, context: &Context) -> Result<Status, Cl
 const CONSENT: &str =
     "the same command with `--dry-run` only shows what it would do, with `--yes` it does not ask";
 
-async fn confirm_seek(
+/// Shows what an order would do, and asks.
+async fn confirm_order(
     context: &Context,
     yes: bool,
     planned: &SeekReport,
     effects: &[SeekEffect],
-    handle: &GroupHandle,
-) -> Result<(), CliError> {
-    if !yes && context.ui.is_terminal() {
-        context.ui.info(text(planned, effects, false));
-    }
-    let (shards, group) = (count(planned.steps.len(), "shard"), &handle.group);
-    let action =
-        format!("move {shards} of group {group} to other positions, so that records are repeated or skipped");
-    confirm(context, yes, &action, CONSENT).await
-}
-
-async fn confirm_undo(
-    context: &Context,
-    yes: bool,
-    planned: &SeekReport,
-    effects: &[SeekEffect],
-    handle: &GroupHandle,
+    action: &str,
 ) -> Result<(), CliError> {
     if !yes && context.ui.is_terminal() && !planned.steps.is_empty() {
         context.ui.info(text(planned, effects, false));
     }
-    let order = planned.undoes.as_ref();
-    let what = order.map(|order| format!("{} ({} {})", order.id, order.kind.name(), order.what));
-    let action = format!("take back order {} of group {}", what.unwrap_or_default(), handle.group);
-    confirm(context, yes, &action, CONSENT).await
+    confirm(context, yes, action, CONSENT).await
 }
 
 /// Where the leases of a stream are to stand.

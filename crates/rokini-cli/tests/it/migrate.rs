@@ -84,6 +84,21 @@ fn lease(shard: &str, checkpoint: &str, sub: u64) -> Item {
     ])
 }
 
+/// What a take-over from a table of the KCL would do, as JSON.
+const DRY_RUN: [&str; 11] = [
+    "import",
+    "--from",
+    "kcl",
+    "--table",
+    "app",
+    "--stream",
+    "orders",
+    "--group",
+    "g",
+    "--dry-run",
+    "--json",
+];
+
 #[tokio::test]
 async fn a_group_goes_on_where_the_kcl_stopped_and_the_kcl_where_the_group_did() {
     let (local, records) = split_stream().await;
@@ -143,7 +158,7 @@ async fn a_group_goes_on_where_the_kcl_stopped_and_the_kcl_where_the_group_did()
     }
     let import =
         ["import", "--from", "kcl", "--table", "back", "--stream", "orders", "--group", "h", "--yes"];
-    local.run(&import).await.done();
+    local.run(&DRY_RUN).await.done();
     assert_eq!(delivered(&local, "h", more.len()).await, more.into_iter().collect());
 }
 
@@ -171,7 +186,7 @@ async fn a_live_fleet_is_not_taken_over() {
         }
     });
     let import = ["import", "--from", "kcl", "--table", "app", "--stream", "orders", "--group", "g", "--yes"];
-    local.run(&import).await.refused(1, &["still write: java-worker", "next:", "--force"]);
+    local.run(&DRY_RUN).await.refused(1, &["still write: java-worker", "next:", "--force"]);
     local.run(&["group", "show", "g"]).await.refused(2, &["table `rokini` does not exist"]);
     let forced = local.run(&[&import[..], &["--force"]].concat()).await.done();
     assert!(forced.contains("java-worker"), "{forced}");
@@ -282,7 +297,7 @@ async fn rows_of_every_other_tool_are_read() {
             "import", "--from", tool, "--table", table, "--stream", "orders", "--group", tool, "--json",
             "--yes",
         ];
-        let shown: Value = serde_json::from_str(&local.run(&import).await.done()).unwrap();
+        let shown: Value = serde_json::from_str(&local.run(&DRY_RUN).await.done()).unwrap();
         let positions: Vec<&Value> =
             shown["shards"].as_array().unwrap().iter().map(|step| &step["position"]).collect();
         assert_eq!(positions, [&first, &after(1, 4), &after(2, 4)], "{tool}");
@@ -317,21 +332,8 @@ async fn what_a_table_does_not_say_is_asked_for() {
         lease(&key(seconds, "orders", 99), "SHARD_END", 0),
     ];
     put_items(&client, "app", rows).await;
-    let import = [
-        "import",
-        "--from",
-        "kcl",
-        "--table",
-        "app",
-        "--stream",
-        "orders",
-        "--group",
-        "g",
-        "--dry-run",
-        "--json",
-    ];
-    local.run(&import[..import.len() - 1]).await.refused(2, &["shardId-000000000001", "LATEST", "--start"]);
-    let shown = local.run(&[&import[..], &["--start", "-1h"]].concat()).await.done();
+    local.run(&DRY_RUN[..DRY_RUN.len() - 1]).await.refused(2, &["shardId-000000000001", "LATEST", "--start"]);
+    let shown = local.run(&[&DRY_RUN[..], &["--start", "-1h"]].concat()).await.done();
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["shards"].as_array().unwrap().len(), 2, "{shown}");
     assert!(shown["shards"][0]["position"].as_str().unwrap().starts_with("AT_TIMESTAMP:"), "{shown}");
@@ -366,20 +368,7 @@ async fn a_packed_record_goes_on_inside() {
     assert_eq!(packed.shard_id(), one);
     put_items(&client, "app", [lease(one, packed.sequence_number(), 0), lease(two, &records[two][0].0, 7)])
         .await;
-    let import = [
-        "import",
-        "--from",
-        "kcl",
-        "--table",
-        "app",
-        "--stream",
-        "orders",
-        "--group",
-        "g",
-        "--dry-run",
-        "--json",
-    ];
-    let shown: Value = serde_json::from_str(&local.run(&import).await.done()).unwrap();
+    let shown: Value = serde_json::from_str(&local.run(&DRY_RUN).await.done()).unwrap();
     assert_eq!(shown["shards"][0]["position"], format!("AFTER:{}/0", packed.sequence_number()));
     assert_eq!(shown["shards"][1]["position"], format!("AFTER:{}/7", records[two][0].0));
 }

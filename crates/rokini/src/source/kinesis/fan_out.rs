@@ -267,7 +267,7 @@ impl FanOutReader {
             Pushed::Exception(error) if error.code == ErrorCode::ResourceInUse => {
                 self.attempts.taken(now, &mut self.rng);
                 let reason = format!(
-                    "another reader subscribed for the same consumer: give each group a name of its own                      (`fan_out_consumer`): {}",
+                    "another reader subscribed for the same consumer: give each group a `fan_out_consumer` of its own: {}",
                     error.message
                 );
                 self.tell(Told::Refused, reason);

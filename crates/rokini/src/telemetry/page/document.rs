@@ -105,14 +105,14 @@ fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
         "why": judged.why,
         "position": own.map_or(row.position, |own| own.status.done).to_string(),
         "stored_at": row.checkpointed_at,
-        "lag_ms": own.map(|own| own.status.lag).or(told.map(|told| told.lag)).map(|lag| lag.as_millis() as u64),
+        "lag_ms": own.map(|own| own.status.lag).or_else(|| told.map(|told| told.lag)).map(|lag| lag.as_millis() as u64),
         "handled": own.map(|own| own.handled),
         "handling_ms": own.map(|own| own.handling.as_secs_f64() * 1000.0),
         "error": own.map_or_else(
             || told.and_then(|told| told.error.as_ref().map(|(error, _)| error.as_str())),
             |own| own.status.last_error.as_deref(),
         ),
-        "failures": own.map(|own| own.status.failures).or(told.map(|told| told.failures)),
+        "failures": own.map(|own| own.status.failures).or_else(|| told.map(|told| told.failures)),
         "record": own.map_or_else(|| told.and_then(|told| told.record), |own| own.status.handling)
             .map(|record| record.to_string()),
         "parked": own.map(|own| own.status.parked),
