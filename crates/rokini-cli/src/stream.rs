@@ -42,7 +42,7 @@ enum Command {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let command = async {
+    let command = Box::pin(async {
         match args.command {
             Command::List(args) => list::run(args, context).await,
             Command::Describe(args) => describe::run(args, context).await,
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             Command::Scale(args) => scale::run(args, context).await,
             Command::Delete(args) => delete::run(args, context).await,
         }
-    };
+    });
     // What was asked of the service before stands: only the wait for it ends.
     context.unless_stopped(command).await
 }

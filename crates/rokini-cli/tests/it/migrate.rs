@@ -158,7 +158,7 @@ async fn a_group_goes_on_where_the_kcl_stopped_and_the_kcl_where_the_group_did()
     }
     let import =
         ["import", "--from", "kcl", "--table", "back", "--stream", "orders", "--group", "h", "--yes"];
-    local.run(&DRY_RUN).await.done();
+    local.run(&import).await.done();
     assert_eq!(delivered(&local, "h", more.len()).await, more.into_iter().collect());
 }
 
@@ -186,7 +186,7 @@ async fn a_live_fleet_is_not_taken_over() {
         }
     });
     let import = ["import", "--from", "kcl", "--table", "app", "--stream", "orders", "--group", "g", "--yes"];
-    local.run(&DRY_RUN).await.refused(1, &["still write: java-worker", "next:", "--force"]);
+    local.run(&import).await.refused(1, &["still write: java-worker", "next:", "--force"]);
     local.run(&["group", "show", "g"]).await.refused(2, &["table `rokini` does not exist"]);
     let forced = local.run(&[&import[..], &["--force"]].concat()).await.done();
     assert!(forced.contains("java-worker"), "{forced}");
@@ -297,7 +297,7 @@ async fn rows_of_every_other_tool_are_read() {
             "import", "--from", tool, "--table", table, "--stream", "orders", "--group", tool, "--json",
             "--yes",
         ];
-        let shown: Value = serde_json::from_str(&local.run(&DRY_RUN).await.done()).unwrap();
+        let shown: Value = serde_json::from_str(&local.run(&import).await.done()).unwrap();
         let positions: Vec<&Value> =
             shown["shards"].as_array().unwrap().iter().map(|step| &step["position"]).collect();
         assert_eq!(positions, [&first, &after(1, 4), &after(2, 4)], "{tool}");
