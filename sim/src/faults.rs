@@ -20,10 +20,12 @@ pub enum FaultProfile {
     Rows,
     /// As `faulty`, and workers balance by different policies.
     Mixed,
+    /// As `faulty`, and workers read through the AWS SDK, by polling and by enhanced fan-out.
+    Sdk,
 }
 
 impl FaultProfile {
-    /// `rows` and `mixed` are for those who ask for them.
+    /// `rows`, `mixed` and `sdk` are for those who ask for them.
     pub(crate) fn draw(rng: &mut StdRng) -> Self {
         match rng.random_range(0..100) {
             0..25 => Self::Orderly,

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rokini::{Handle, ShardContext, ShardState};
-use rokini_history::{CallEnd, CallId, Delivery, Findings, History, Hold, Observed, Place, Process, Put};
-use rokini_lease::{LeaseRow, Position, Progress, SequenceNumber, WorkerId};
+use rokini_history::{
+    CallEnd, CallId, Delivery, ExtendedSequenceNumber, Findings, History, Hold, Observed, Place, Process, Put,
+};
+use rokini_lease::{LeaseRow, Position, Progress, WorkerId};
 use tokio::time::Instant;
 
 use crate::check::{Check, Violation};
@@ -134,7 +136,7 @@ impl Recorder {
     }
 
     /// A record was put.
-    pub(crate) fn put(&self, key: &str, number: u64, shard: &ShardRef, sequence: SequenceNumber) {
+    pub(crate) fn put(&self, key: &str, number: u64, shard: &ShardRef, sequence: ExtendedSequenceNumber) {
         let now = self.now();
         let mut state = self.state();
         state.digest.add(1, key, &[now]);
@@ -207,7 +209,7 @@ impl Recorder {
     }
 
     /// A record was given up by the failure policy.
-    pub(crate) fn given_up(&self, shard: &ShardRef, sequence: SequenceNumber) {
+    pub(crate) fn given_up(&self, shard: &ShardRef, sequence: ExtendedSequenceNumber) {
         let at = Duration::from_millis(self.now());
         self.state().history.give_up(&shard.name(), sequence, at);
     }
@@ -246,8 +248,11 @@ fn place(position: Position) -> Place {
         Position::AtTimestamp(millis) => {
             Place::Before(Duration::from_millis(millis.saturating_sub(BEGINNING_MILLIS)))
         }
-        Position::Sequence(number, Progress::Whole) => Place::After(number),
-        Position::Sequence(number, _) => Place::At(number),
+        Position::Sequence(number, Progress::Whole) => Place::After(ExtendedSequenceNumber::last(number)),
+        Position::Sequence(number, Progress::Through(sub)) => {
+            Place::After(ExtendedSequenceNumber::new(number, sub))
+        }
+        Position::Sequence(number, Progress::Nothing) => Place::At(number.into()),
         Position::ShardEnd => Place::End,
     }
 }
@@ -327,7 +332,7 @@ impl OpenCall {
     }
 
     /// A record reached the handler.
-    pub(crate) fn delivered(&self, key: &str, number: u64, sequence: SequenceNumber) {
+    pub(crate) fn delivered(&self, key: &str, number: u64, sequence: ExtendedSequenceNumber) {
         let now = self.recorder.now();
         let mut state = self.recorder.state();
         state.digest.add(4, key, &[self.call.index() as u64, number, now]);

@@ -213,7 +213,9 @@ impl Scenario {
         let world = &mut self.world;
         match step {
             Step::Wait(millis) => world.run_for(Duration::from_millis(*millis)).await,
-            Step::Put { stream, records, keys, seed } => world.put_many(*stream, *records, *keys, *seed),
+            Step::Put { stream, records, keys, seed, packed } => {
+                world.put_many(*stream, *records, *keys, *seed, *packed);
+            }
             Step::Join { worker, spec } => self.join(*worker, spec).await?,
             Step::Leave { worker } => world.leave(*worker),
             Step::Kill { worker } => world.kill(*worker),

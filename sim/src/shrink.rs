@@ -87,8 +87,9 @@ impl Shrinking<'_> {
 /// Plainer steps than this one, the plainest first.
 fn plainer(step: &Step) -> Vec<Step> {
     match step {
-        Step::Put { stream, records, keys, seed } if *records > 1 => {
-            let put = |records| Step::Put { stream: *stream, records, keys: *keys, seed: *seed };
+        Step::Put { stream, records, keys, seed, packed } if *records > 1 => {
+            let put =
+                |records| Step::Put { stream: *stream, records, keys: *keys, seed: *seed, packed: *packed };
             vec![put(1), put(records / 4), put(records / 2)]
         }
         Step::Join { worker, spec } => {

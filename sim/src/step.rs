@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::faults::{FaultProfile, StorePath};
 use crate::operator::OperatorCommand;
 use crate::stream::model::{ListingFault, ShardFault, StreamProfile};
-use crate::worker::{DeliveryMode, WorkerSpec};
+use crate::worker::{DeliveryMode, Readers, WorkerSpec};
 
 /// One thing that is done. Workers are named by the number they joined under, shards by a number that is taken modulo
 /// how many there are: a step means something whatever is left out before it.
@@ -21,8 +21,15 @@ use crate::worker::{DeliveryMode, WorkerSpec};
 pub enum Step {
     /// Nothing, for so many milliseconds.
     Wait(u64),
-    /// So many records under so many keys, drawn from the seed.
-    Put { stream: usize, records: u32, keys: u32, seed: u64 },
+    /// So many records under so many keys, drawn from the seed; several of one shard are put in one, if they are packed.
+    Put {
+        stream: usize,
+        records: u32,
+        keys: u32,
+        seed: u64,
+        #[serde(default)]
+        packed: bool,
+    },
     /// A worker joins under this number.
     Join { worker: u32, spec: Box<WorkerSpec> },
     /// It stops in order.
@@ -96,8 +103,19 @@ impl Script {
         };
         let keys = rng.random_range(1..=40);
         let mixed = profile != FaultProfile::Orderly && rng.random_bool(0.3);
-        let mut draw =
-            Draw { rng, profile, streams, keys, mixed, alive: Vec::new(), next: 0, steps: Vec::new() };
+        // By a generator of its own, so that a seed stays what it is.
+        let packed = StdRng::seed_from_u64(!seed).random_bool(0.3);
+        let mut draw = Draw {
+            rng,
+            profile,
+            streams,
+            keys,
+            mixed,
+            packed,
+            alive: Vec::new(),
+            next: 0,
+            steps: Vec::new(),
+        };
         draw.run();
         Self { seed, profile, shards, stream, steps: draw.steps }
     }
@@ -151,6 +169,8 @@ struct Draw {
     keys: u32,
     /// Workers differ in their settings.
     mixed: bool,
+    /// Producers pack records.
+    packed: bool,
     /// The workers that nothing ended so far: some of them may have crashed.
     alive: Vec<u32>,
     next: u32,
@@ -165,8 +185,9 @@ impl Draw {
         let rounds = self.rng.random_range(if churn { 60..150 } else { 5..40 });
         for _ in 0..rounds {
             for stream in 0..self.streams {
-                let (records, seed) = (self.rng.random_range(0..60), self.rng.random());
-                self.steps.push(Step::Put { stream, records, keys: self.keys, seed });
+                let (records, seed) = (self.rng.random_range(0..60), self.rng.random::<u64>());
+                let packed = self.packed && seed % 2 == 0;
+                self.steps.push(Step::Put { stream, records, keys: self.keys, seed, packed });
             }
             if churn {
                 self.churn();
@@ -204,6 +225,10 @@ impl Draw {
             ..WorkerSpec::default()
         };
         spec.handlers.fails = if faulty { 0.02 } else { 0.0 };
+        if self.profile == FaultProfile::Sdk {
+            let all = Readers::OF_SDK;
+            spec.readers = all[rng.random_range(0..all.len())];
+        }
         if self.mixed {
             let seconds = [6, 10, 20][rng.random_range(0..3)];
             spec.failover = Some(Duration::from_secs(seconds));

@@ -11,9 +11,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::{
     Balance, Batch, Consumer, DeadLetter, DeadLetterSink, Error, Event, EventKind, Handle, HandlerError,
-    OnFailure, Record, ShardContext, StartPosition,
+    OnFailure, Record, Retrieval, ShardContext, StartPosition,
 };
-use rokini_history::CallEnd;
+use rokini_history::{CallEnd, ExtendedSequenceNumber};
 use rokini_lease::{ClockSource, CountingStore, FaultTarget, FaultyStore, GroupId, StoreFault, WallClock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
@@ -50,6 +50,8 @@ pub struct WorkerSpec {
     pub handlers: HandlerProfile,
     /// How they get records, and what becomes of those that fail.
     pub delivery: DeliveryMode,
+    /// What reads its shards.
+    pub readers: Readers,
     /// How far its wall clock is ahead.
     pub skew: Duration,
     /// Vouches for unique names.
@@ -83,6 +85,7 @@ impl Default for WorkerSpec {
             faults: 0.0,
             handlers: HandlerProfile::default(),
             delivery: DeliveryMode::Batches,
+            readers: Readers::Model,
             skew: Duration::ZERO,
             unique_names: false,
             failover: None,
@@ -101,6 +104,25 @@ impl PartialEq for WorkerSpec {
     fn eq(&self, other: &Self) -> bool {
         serde_json::to_string(self).ok() == serde_json::to_string(other).ok()
     }
+}
+
+/// What reads the shards of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Readers {
+    /// A reader of the simulation's own, which asks the model: quicker by far.
+    Model,
+    /// The AWS SDK, by polling.
+    Polling,
+    /// The AWS SDK, by enhanced fan-out.
+    FanOut,
+    /// The AWS SDK, by polling until fan-out pays.
+    Auto,
+}
+
+impl Readers {
+    /// Those of the AWS SDK, so often as their ways are worth.
+    pub(crate) const OF_SDK: [Self; 5] = [Self::FanOut, Self::FanOut, Self::Polling, Self::Auto, Self::Model];
 }
 
 /// How handlers get records, and what becomes of those that fail.
@@ -270,10 +292,18 @@ impl SimWorker {
             .group(context.group.as_str())
             .worker(&name)
             .store(gated.clone())
-            .source(link.clone())
             .seed(rng.random())
             .wall_clock(WallClock::new(SharedClocks(Arc::clone(&clocks))))
             .unique_worker_names(spec.unique_names);
+        builder = match spec.readers {
+            Readers::Model => builder.source(link.clone()),
+            _ => builder.source(link.by_sdk(rng.random())?),
+        };
+        builder = match spec.readers {
+            Readers::Model | Readers::Polling => builder,
+            Readers::FanOut => builder.retrieval(Retrieval::FanOut),
+            Readers::Auto => builder.retrieval(Retrieval::Auto).allow_fan_out(true),
+        };
         if let Some(failover) = spec.failover {
             builder = builder.failover(failover).heartbeat(failover / 10);
         }
@@ -426,6 +456,11 @@ fn described(event: &Event) -> Option<String> {
     })
 }
 
+/// Where a user record stands in its shard.
+fn place_of(record: &Record) -> ExtendedSequenceNumber {
+    ExtendedSequenceNumber::new(record.sequence_number, record.sub_sequence_number.unwrap_or(0))
+}
+
 /// Keeps the records that the failure policy gives up.
 #[derive(Debug)]
 struct DeadLetters {
@@ -437,7 +472,7 @@ struct DeadLetters {
 impl DeadLetterSink for DeadLetters {
     async fn put(&self, letter: &DeadLetter) -> Result<(), Error> {
         let shard = ShardRef { stream: self.stream, shard: letter.shard.to_string() };
-        letter.records.iter().for_each(|record| self.recorder.given_up(&shard, record.sequence_number));
+        letter.records.iter().for_each(|record| self.recorder.given_up(&shard, place_of(record)));
         Ok(())
     }
 }
@@ -475,7 +510,7 @@ impl Handler {
             let parsed = text.rsplit_once('/').and_then(|(key, number)| Some((key, number.parse().ok()?)));
             match parsed {
                 Some((key, number)) => {
-                    call.delivered(key, number, record.sequence_number);
+                    call.delivered(key, number, place_of(record));
                     poisoned |= self.delivery == DeliveryMode::DeadLetters && number % 40 == 39;
                 }
                 None => self.recorder.violate(Check::Delivered, format!("an unknown record: {text}")),

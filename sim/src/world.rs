@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rokini::Error;
-use rokini_history::Cause;
+use rokini::{AggregateLimits, Aggregator, Error, StreamRecord, UserRecord};
+use rokini_history::{Cause, ExtendedSequenceNumber};
 use rokini_lease::{CountingStore, Counts, GroupId, GroupView, RowKey, ShardId};
 use tokio::sync::mpsc;
 use tokio::task::spawn;
@@ -140,9 +140,9 @@ impl World {
     fn put_at(&mut self, group: usize, key: &str, hash: Option<u128>) {
         let key = format!("{group}/{key}");
         let number = self.recorder.history(|history| history.next_number(&key));
-        match self.groups[group].stream.put(&key, format!("{key}/{number}"), hash) {
+        match self.groups[group].stream.put(&key, format!("{key}/{number}").into_bytes(), hash) {
             Ok((shard, sequence)) => {
-                self.recorder.put(&key, number, &ShardRef { stream: group, shard }, sequence);
+                self.recorder.put(&key, number, &ShardRef { stream: group, shard }, sequence.into());
             }
             Err(error) => self.recorder.violate(Check::Delivered, format!("a put failed: {error}")),
         }
@@ -152,16 +152,55 @@ impl World {
     pub fn put_random(&mut self, records: u32, keys: u32) {
         for group in 0..self.groups.len() {
             let seed = self.rng.random();
-            self.put_many(group, records, keys, seed);
+            self.put_many(group, records, keys, seed, false);
         }
     }
 
-    /// Puts so many records under so many keys of one stream.
-    pub(crate) fn put_many(&mut self, group: usize, records: u32, keys: u32, seed: u64) {
+    /// Puts so many records under so many keys of one stream, several in one if they are packed.
+    pub(crate) fn put_many(&mut self, group: usize, records: u32, keys: u32, seed: u64, packed: bool) {
         let mut rng = StdRng::seed_from_u64(seed);
+        if packed {
+            return self.put_packed(group, records, keys, &mut rng);
+        }
         for _ in 0..records {
             let key = format!("k{}", rng.random_range(0..keys));
             self.put(group, &key);
+        }
+    }
+
+    /// Puts user records as the Kinesis Producer Library does: those of one shard in aggregates.
+    fn put_packed(&mut self, group: usize, records: u32, keys: u32, rng: &mut StdRng) {
+        let mut limits = AggregateLimits::default();
+        limits.records = rng.random_range(2..30);
+        let mut aggregator = Aggregator::new(limits);
+        aggregator.set_shards(&self.groups[group].stream.shards().unwrap_or_default());
+        let mut numbers = BTreeMap::new();
+        for _ in 0..records {
+            let key = format!("{group}/k{}", rng.random_range(0..keys));
+            let next = numbers
+                .entry(key.clone())
+                .or_insert_with(|| self.recorder.history(|history| history.next_number(&key)));
+            let data = format!("{key}/{next}").into();
+            *next += 1;
+            let record = UserRecord { partition_key: key, explicit_hash_key: None, data };
+            for full in aggregator.push(record, Instant::now()) {
+                self.put_aggregate(group, &full);
+            }
+        }
+        aggregator.flush().iter().for_each(|last| self.put_aggregate(group, last));
+    }
+
+    fn put_aggregate(&mut self, group: usize, record: &StreamRecord) {
+        let put = self.groups[group].stream.put(&record.partition_key, record.data.to_vec(), None);
+        let (shard, sequence) = match put {
+            Ok(put) => put,
+            Err(error) => return self.recorder.violate(Check::Delivered, format!("a put failed: {error}")),
+        };
+        let shard = ShardRef { stream: group, shard };
+        for (sub, user) in (0..).zip(&record.user_records) {
+            let number = self.recorder.history(|history| history.next_number(&user.partition_key));
+            let place = ExtendedSequenceNumber::new(sequence, sub);
+            self.recorder.put(&user.partition_key, number, &shard, place);
         }
     }
 

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rokini_types::SequenceNumber;
-
 use crate::cause::{Excuse, Repeat, Repeats, Span};
 use crate::findings::{DETAILS, Disorder, Findings, PassedOver, StaleCall};
 use crate::order::{CERTAIN, Order};
-use crate::record::{CallEnd, CallId, Delivery, Hold, Observed, Place, Process, Put};
+use crate::record::{CallEnd, CallId, Delivery, ExtendedSequenceNumber, Hold, Observed, Place, Process, Put};
 
 /// Takes what happened in a run. See [`Findings`] for what comes out.
 ///
@@ -50,7 +48,7 @@ pub(crate) struct Key {
 
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    pub(crate) put: Option<(SequenceNumber, Duration)>,
+    pub(crate) put: Option<(ExtendedSequenceNumber, Duration)>,
     pub(crate) seen: Option<Seen>,
     /// It was delivered more than once, and not by a token: it is to be done in its order.
     again: bool,
@@ -68,7 +66,7 @@ pub(crate) struct Record {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
-    pub(crate) sequence: SequenceNumber,
+    pub(crate) sequence: ExtendedSequenceNumber,
     /// The latest hold that delivered it.
     pub(crate) hold: Hold,
 }
@@ -76,13 +74,13 @@ pub(crate) struct Seen {
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     /// Records that were put and are not done, with the time of their put.
-    pub(crate) waiting: BTreeMap<SequenceNumber, Duration>,
+    pub(crate) waiting: BTreeMap<ExtendedSequenceNumber, Duration>,
     /// The records that are remembered one by one.
-    records: BTreeMap<SequenceNumber, (Arc<str>, u64)>,
+    records: BTreeMap<ExtendedSequenceNumber, (Arc<str>, u64)>,
     /// Those that are done after one that is not.
-    beyond: BTreeMap<SequenceNumber, (Arc<str>, u64)>,
+    beyond: BTreeMap<ExtendedSequenceNumber, (Arc<str>, u64)>,
     /// The highest number handled.
-    pub(crate) reached: Option<SequenceNumber>,
+    pub(crate) reached: Option<ExtendedSequenceNumber>,
     deliveries: u64,
     /// The highest epoch that a call began under.
     epoch: Option<u64>,
@@ -261,7 +259,7 @@ impl History {
     }
 
     /// Takes a record that was given up by the failure policy: skipped, or confirmed by the sink for dead letters.
-    pub fn give_up(&mut self, shard: &Arc<str>, sequence: SequenceNumber, at: Duration) {
+    pub fn give_up(&mut self, shard: &Arc<str>, sequence: ExtendedSequenceNumber, at: Duration) {
         let known = self.shards.get(shard).and_then(|shard| shard.records.get(&sequence)).cloned();
         if let Some((key, number)) = known {
             self.done(shard, &key, number, None, at);
@@ -271,7 +269,7 @@ impl History {
     /// Takes a position that a worker stored. Everything up to it has to be done.
     pub fn stored(&mut self, name: &Arc<str>, place: Place, hold: Hold) {
         let Some(shard) = self.shards.get(name) else { return };
-        let covered = |(sequence, at): &(&SequenceNumber, &Duration)| place.covers(**sequence, **at);
+        let covered = |(sequence, at): &(&ExtendedSequenceNumber, &Duration)| place.covers(**sequence, **at);
         let Some((sequence, _)) = shard.waiting.iter().find(covered) else { return };
         if self.so_far.passed.len() < DETAILS
             && let Some((key, number)) = shard.records.get(sequence)

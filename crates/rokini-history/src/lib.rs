@@ -18,4 +18,4 @@ mod tests;
 pub use cause::{Cause, Excuse, Repeat};
 pub use findings::{Check, Disorder, Findings, LeftBehind, PassedOver, StaleCall, Violation};
 pub use history::{History, ShardState};
-pub use record::{CallEnd, CallId, Delivery, Hold, Observed, Place, Process, Put};
+pub use record::{CallEnd, CallId, Delivery, ExtendedSequenceNumber, Hold, Observed, Place, Process, Put};

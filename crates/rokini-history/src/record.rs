@@ -9,6 +9,36 @@ use rokini_types::SequenceNumber;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Process(pub usize);
 
+/// Where a user record stands in its shard, in the order of reading: a record of the stream can pack several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtendedSequenceNumber {
+    /// The sequence number of the record in the stream.
+    pub sequence: SequenceNumber,
+    /// Its place in that record, from 0; 0 where the record packs none.
+    pub sub: u64,
+}
+
+impl ExtendedSequenceNumber {
+    /// One of the user records that a record of the stream packs.
+    #[must_use]
+    pub fn new(sequence: SequenceNumber, sub: u64) -> Self {
+        Self { sequence, sub }
+    }
+
+    /// Behind everything that a record of the stream packs.
+    #[must_use]
+    pub fn last(sequence: SequenceNumber) -> Self {
+        Self { sequence, sub: u64::MAX }
+    }
+}
+
+/// A record of the stream that packs none, or the first that it packs.
+impl From<SequenceNumber> for ExtendedSequenceNumber {
+    fn from(sequence: SequenceNumber) -> Self {
+        Self { sequence, sub: 0 }
+    }
+}
+
 /// A record that the stream acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
@@ -19,7 +49,7 @@ pub struct Put {
     /// The shard that took it.
     pub shard: Arc<str>,
     /// Its sequence number.
-    pub sequence: SequenceNumber,
+    pub sequence: ExtendedSequenceNumber,
     /// When the acknowledgement came: from then on the record could be read.
     pub at: Duration,
 }
@@ -32,16 +62,16 @@ pub enum Place {
     /// What was put before this time is done, or was never asked for.
     Before(Duration),
     /// Everything before this record is done.
-    At(SequenceNumber),
+    At(ExtendedSequenceNumber),
     /// Everything up to this record is done.
-    After(SequenceNumber),
+    After(ExtendedSequenceNumber),
     /// Everything is done.
     End,
 }
 
 impl Place {
     /// Whether a record that was put at this time is done.
-    pub(crate) fn covers(self, sequence: SequenceNumber, put: Duration) -> bool {
+    pub(crate) fn covers(self, sequence: ExtendedSequenceNumber, put: Duration) -> bool {
         match self {
             Self::Beginning => false,
             Self::Before(time) => put < time,
@@ -66,7 +96,7 @@ pub struct Delivery {
     /// The number that the record says it has among those of its key.
     pub number: u64,
     /// Its sequence number.
-    pub sequence: SequenceNumber,
+    pub sequence: ExtendedSequenceNumber,
     /// When it was handled.
     pub at: Duration,
     /// How it was observed.

@@ -6,11 +6,17 @@ use proptest::prelude::*;
 use rokini_types::SequenceNumber;
 
 use crate::{
-    CallEnd, Cause, Check, Delivery, Excuse, Findings, History, Hold, Observed, Process, Put, Violation,
+    CallEnd, Cause, Check, Delivery, Excuse, ExtendedSequenceNumber, Findings, History, Hold, Observed,
+    Process, Put, Violation,
 };
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+/// A record of the stream that packs none.
+fn whole(sequence: u128) -> ExtendedSequenceNumber {
+    SequenceNumber::from(sequence).into()
 }
 
 fn broken(findings: &Findings, longest_wait: Duration) -> Vec<Check> {
@@ -27,7 +33,7 @@ mod in_calls {
     }
 
     fn put(history: &mut History, number: u64, at: Duration) {
-        let sequence = SequenceNumber::from(u128::from(number));
+        let sequence = whole(number.into());
         history.put(&Put { key: "k".into(), number, shard: shard(), sequence, at });
     }
 
@@ -41,7 +47,7 @@ mod in_calls {
                 shard: shard(),
                 key: "k".into(),
                 number: *number,
-                sequence: SequenceNumber::from(u128::from(*number)),
+                sequence: whole((*number).into()),
                 at,
                 observed: Observed::InCall(call),
             });
@@ -182,7 +188,7 @@ impl Default for Reader {
 
 impl Reader {
     fn put(&mut self, at: u64, shard: &str, sequence: u128, key: &str, number: u64) {
-        let sequence = SequenceNumber::from(sequence);
+        let sequence = whole(sequence);
         self.history.put(&Put { key: key.into(), number, shard: shard.into(), sequence, at: ms(at) });
     }
 
@@ -195,7 +201,7 @@ impl Reader {
             shard: shard.into(),
             key: key.into(),
             number,
-            sequence: SequenceNumber::from(sequence),
+            sequence: whole(sequence),
             at: ms(at),
             observed: Observed::InRound(self.round),
         });

@@ -2,7 +2,7 @@
 
 mod auth;
 mod backend;
-mod body;
+pub(crate) mod body;
 mod control;
 mod entry;
 mod garble;
@@ -17,6 +17,8 @@ mod subscription;
 
 pub(crate) use backend::Backend;
 pub(crate) use entry::Entry;
+#[cfg(feature = "dynamo")]
+pub(crate) use entry::RequestBody;
 pub(crate) use handler::Handler;
 pub(crate) use hosts::Hosts;
 pub(crate) use kinesis::KinesisHandler;

@@ -5,6 +5,7 @@ mod clock;
 mod dynamo;
 mod faults;
 mod http;
+mod in_process;
 mod journal;
 mod local;
 mod model;
@@ -22,6 +23,8 @@ pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "dynamo")]
 pub use dynamo::{Database, DynamoError, DynamoSettings, LocalDynamo, open_file};
 pub use faults::{Fault, FaultCall, FaultRule, Faults, InstalledRule};
+pub use http::body::ConnectionCut;
+pub use in_process::InProcess;
 pub use journal::CallRecord;
 pub use local::{LocalKinesis, LocalKinesisBuilder, StartError};
 pub use model::{Caller, Model, ModelRequest, Subscription, SubscriptionPoll};

@@ -137,10 +137,21 @@ impl Link {
     ) -> Result<R::Response, Error> {
         self.reach(shard).await?;
         let answer = self.stream.service.call(request).map_err(|error| refused(&error));
-        if let Some(gate) = &self.gate {
-            gate.after().await.map_err(|_| no_answer())?;
-        }
+        self.returned().await?;
         answer
+    }
+
+    /// The way back of an answer.
+    pub(super) async fn returned(&self) -> Result<(), Error> {
+        match &self.gate {
+            Some(gate) => gate.after().await.map_err(|_| no_answer()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether nothing comes through at present.
+    pub(super) fn is_black_hole(&self) -> bool {
+        self.state().black_hole
     }
 }
 

@@ -14,7 +14,7 @@ use rokini_local::wire::shapes::shard::{
 };
 use rokini_local::wire::shapes::stream::CreateStreamRequest;
 use rokini_local::wire::{ErrorCode, ServiceError, Timestamp};
-use rokini_local::{Clock, EndOfShard, LocalSettings, Model, Service};
+use rokini_local::{Clock, EndOfShard, Fault, FaultRule, InProcess, LocalSettings, Model, Service};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -76,6 +76,22 @@ pub enum ShardFault {
     Gone,
 }
 
+/// The calls that read a shard, and each event of a subscription.
+const READING: [&str; 4] = ["GetShardIterator", "GetRecords", "SubscribeToShard", "SubscribeToShardEvent"];
+
+impl ShardFault {
+    /// What the calls of the SDK meet.
+    fn of_call(self) -> Fault {
+        let error = |code| Fault::Error { code, message: "a fault of the run".to_owned(), status: None };
+        match self {
+            Self::Fails => error(ErrorCode::InternalFailure),
+            Self::Throttled => Fault::Throttle,
+            Self::Silent => Fault::HangBefore,
+            Self::Gone => error(ErrorCode::ResourceNotFound),
+        }
+    }
+}
+
 /// How the stream says something else about its shards than is so, for every worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,7 +100,7 @@ pub enum ListingFault {
     Late,
     /// Listings leave out every second open shard that came from others.
     InPart,
-    /// The end of a shard comes without its children.
+    /// The end of a shard comes without its children; to workers that read by the SDK, with them.
     NoChildren,
 }
 
@@ -123,6 +139,8 @@ type WrongListing = Option<(ListingFault, BTreeSet<ShardId>)>;
 #[derive(Debug, Clone)]
 pub struct SimStream {
     pub(super) service: Service,
+    /// The same by the protocol of the service.
+    pub(super) http: InProcess,
     name: Arc<str>,
     pub(super) changes: Arc<Changes>,
     faults: Arc<Mutex<BTreeMap<ShardId, ShardFault>>>,
@@ -146,6 +164,7 @@ impl SimStream {
         // The stream itself is there at once.
         service.with_model(|model, _| model.settings_mut().status_change = profile.status_change);
         Ok(Self {
+            http: InProcess::new(service.clone()),
             service,
             name: name.into(),
             changes: Arc::default(),
@@ -194,10 +213,10 @@ impl SimStream {
     pub fn put(
         &self,
         key: &str,
-        data: String,
+        data: Vec<u8>,
         hash: Option<u128>,
     ) -> Result<(String, SequenceNumber), ServiceError> {
-        let mut put = PutRecordRequest::new(data.into_bytes()).partition_key(key).stream_name(&*self.name);
+        let mut put = PutRecordRequest::new(data).partition_key(key).stream_name(&*self.name);
         put.explicit_hash_key = hash.map(|hash| hash.to_string());
         let answer = self.service.call(&put)?;
         self.touch();
@@ -255,6 +274,14 @@ impl SimStream {
             Some(fault) => drop(self.faults().insert(shard.clone(), fault)),
             None => drop(self.faults().remove(shard)),
         }
+        let rules = self.http.faults();
+        rules.clear();
+        for (shard, fault) in &*self.faults() {
+            for operation in READING {
+                rules
+                    .add(FaultRule::on(operation, fault.of_call()).stream(&*self.name).shard(shard.as_str()));
+            }
+        }
     }
 
     /// From now on the stream says something wrong about its shards; `None` ends it.
@@ -274,20 +301,26 @@ impl SimStream {
 
     /// The shards as workers are told of them.
     pub(super) fn listed(&self, mut shards: Vec<ShardDescription>) -> Vec<ShardDescription> {
-        match &*self.listing() {
-            Some((ListingFault::Late, known)) => shards.retain(|shard| known.contains(&shard.id)),
-            Some((ListingFault::InPart, _)) => {
-                let even = |id: &ShardId| id.as_str().bytes().last().is_none_or(|last| last % 2 == 0);
-                shards.retain(|shard| shard.closed || shard.parents.is_empty() || !even(&shard.id));
-            }
-            _ => {}
-        }
+        shards.retain(|shard| self.is_listed(shard.id.as_str(), shard.closed, !shard.parents.is_empty()));
         shards
+    }
+
+    /// Whether workers are told of a shard.
+    pub(super) fn is_listed(&self, shard: &str, closed: bool, has_parents: bool) -> bool {
+        match &*self.listing() {
+            Some((ListingFault::Late, known)) => known.iter().any(|known| known.as_str() == shard),
+            Some((ListingFault::InPart, _)) => {
+                let even = shard.bytes().last().is_none_or(|last| last % 2 == 0);
+                closed || !has_parents || !even
+            }
+            _ => true,
+        }
     }
 
     /// Every shard reads well again.
     pub fn heal(&self) {
         self.faults().clear();
+        self.http.faults().clear();
         *self.listing() = None;
     }
 

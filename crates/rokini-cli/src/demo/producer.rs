@@ -114,7 +114,7 @@ async fn put_all(
             let sequence: SequenceNumber = sequence.parse().map_err(|error| failed().because(&error))?;
             missing.remove(&key);
             // Nobody listens any more only when the run is over.
-            let _ = puts.send(Put { key, number, shard: shard.into(), sequence, at });
+            let _ = puts.send(Put { key, number, shard: shard.into(), sequence: sequence.into(), at });
         }
         if !missing.is_empty() {
             sleep(BACK_OFF).await;

@@ -35,6 +35,7 @@ fn parse(line: &[u8]) -> Option<(Line, u64)> {
 
 fn seen((process, line, number): (Process, Line, u64), round: &Round, start: Instant) -> Delivery {
     let Line { shard, epoch, sequence, key, .. } = line;
+    let sequence = sequence.into();
     let at = round.at.saturating_duration_since(start);
     let observed = Observed::InRound(round.number);
     Delivery { process, epoch, shard, key, number, sequence, at, observed }
@@ -60,7 +61,7 @@ mod tests {
             at: Duration::from_secs(1),
             shard: "shardId-000000000001".into(),
             epoch: 3,
-            sequence: SequenceNumber::from(4959),
+            sequence: SequenceNumber::from(4959).into(),
             key: "customer-007".into(),
             number: 12,
             observed: Observed::InRound(9),

@@ -8,7 +8,6 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN,
 };
 use http::{Request, Response, StatusCode, request};
-use hyper::body::Incoming;
 use rokini_wire::ErrorCode;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +17,8 @@ use crate::dynamo::backups::Backups;
 use crate::dynamo::upstream::Upstream;
 use crate::faults::{Fault, FaultCall, Faults};
 use crate::http::{
-    Body, BodyBreak, ConnectionCut, Entry, Handler, full_body, full_or_broken_body, read_body, signature,
-    target_header,
+    Body, BodyBreak, ConnectionCut, Entry, Handler, RequestBody, full_body, full_or_broken_body, read_body,
+    signature, target_header,
 };
 use crate::model::is_account;
 
@@ -43,7 +42,7 @@ pub(super) struct DynamoHandler {
 }
 
 impl Handler for DynamoHandler {
-    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, ConnectionCut> {
+    async fn handle(&self, request: Request<impl RequestBody>) -> Result<Response<Body>, ConnectionCut> {
         let (mut head, body) = request.into_parts();
         let asked = match self.entry.check(&head) {
             Ok((_, asked)) => asked,

@@ -11,7 +11,7 @@ use crate::faults::Fault;
 /// The connection is cut here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is cut on purpose")]
-pub(crate) struct ConnectionCut;
+pub struct ConnectionCut;
 
 /// Cuts the connection in the middle of a body. What was given to the connection before goes out first: hyper throws away
 /// what it has not written yet when a body fails.

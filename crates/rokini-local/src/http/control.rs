@@ -13,14 +13,13 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::faults::FaultRule;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, full_body};
-use crate::http::entry::read_body;
+use crate::http::entry::{RequestBody, read_body};
 
 pub(crate) const PREFIX: &str = "/_rokini/";
 
@@ -44,7 +43,12 @@ const MAX_RULES: usize = 1_000;
 
 /// Answers a control request; `path` is what follows the prefix. What changes something must be JSON and say so, which no form of a
 /// web page can.
-pub(crate) async fn answer(backend: &Backend, head: &Parts, path: &str, body: Incoming) -> Response<Body> {
+pub(crate) async fn answer(
+    backend: &Backend,
+    head: &Parts,
+    path: &str,
+    body: impl RequestBody,
+) -> Response<Body> {
     let json = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let json = json.is_some_and(|kind| kind.trim_start().starts_with("application/json"));
     if head.method == Method::POST && !json {

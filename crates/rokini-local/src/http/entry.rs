@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::Body;
 
 use crate::http::hosts::{HostFacts, Hosts};
 use crate::http::origins::{Asked, Origins};
@@ -40,11 +40,22 @@ impl Entry {
     }
 }
 
+/// The body of a request, from a connection or from a caller in process.
+pub(crate) trait RequestBody:
+    Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static
+{
+}
+
+impl<B> RequestBody for B where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static
+{
+}
+
 /// The body of a request.
 ///
 /// # Errors
 /// Why it could not be read.
-pub(crate) async fn read_body(body: Incoming, most: usize) -> Result<Bytes, String> {
+pub(crate) async fn read_body(body: impl RequestBody, most: usize) -> Result<Bytes, String> {
     match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) => Err(error.to_string()),

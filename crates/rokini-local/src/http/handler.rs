@@ -2,17 +2,16 @@
 
 use std::future::Future;
 
+use crate::http::body::{Body, ConnectionCut};
+use crate::http::entry::RequestBody;
 use http::header::HeaderName;
 use http::{HeaderMap, Request, Response};
-use hyper::body::Incoming;
-
-use crate::http::body::{Body, ConnectionCut};
 
 /// Answers one request, or has the connection cut.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
     fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<impl RequestBody>,
     ) -> impl Future<Output = Result<Response<Body>, ConnectionCut>> + Send;
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
-use hyper::body::Incoming;
 use rokini_wire::{
     AnyRequest, AnyResponse, Codec, DecodeError, ErrorCode, ServiceError, TARGET_PREFIX, events,
 };
@@ -17,7 +16,7 @@ use crate::http::auth::signature;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body, streaming_body};
 use crate::http::control;
-use crate::http::entry::{Entry, read_body};
+use crate::http::entry::{Entry, RequestBody, read_body};
 use crate::http::garble::garbled;
 use crate::http::handler::{Handler, target_header};
 use crate::http::hosts::HostFacts;
@@ -63,7 +62,7 @@ enum CallAnswer {
 }
 
 impl Handler for KinesisHandler {
-    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, ConnectionCut> {
+    async fn handle(&self, request: Request<impl RequestBody>) -> Result<Response<Body>, ConnectionCut> {
         let (head, body) = request.into_parts();
         let codec = codec_of(&head.headers);
         let (facts, asked) = match self.entry.check(&head) {
@@ -85,7 +84,7 @@ impl KinesisHandler {
         head: &request::Parts,
         facts: &HostFacts,
         codec: Codec,
-        body: Incoming,
+        body: impl RequestBody,
     ) -> Result<Response<Body>, ConnectionCut> {
         if let Some(path) = head.uri.path().strip_prefix(control::PREFIX) {
             return Ok(control::answer(&self.backend, head, path, body).await);

@@ -25,7 +25,7 @@ impl Default for Run {
 
 impl Run {
     fn put(&mut self, at: u64, shard: &str, sequence: u128, key: &str, number: u64) {
-        let sequence = SequenceNumber::from(sequence);
+        let sequence = SequenceNumber::from(sequence).into();
         self.history.put(&Put { key: key.into(), number, shard: shard.into(), sequence, at: ms(at) });
     }
 
@@ -38,7 +38,7 @@ impl Run {
             shard: shard.into(),
             key: key.into(),
             number,
-            sequence: SequenceNumber::from(sequence),
+            sequence: SequenceNumber::from(sequence).into(),
             at: ms(at),
             observed: Observed::InRound(self.round),
         });

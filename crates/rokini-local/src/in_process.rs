@@ -1,0 +1,56 @@
+//! The protocol without sockets, for a client in the same process and in virtual time.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Body;
+use tokio_util::sync::CancellationToken;
+
+use crate::faults::Faults;
+use crate::http::body::ConnectionCut;
+use crate::http::{Backend, Entry, Handler, Hosts, KinesisHandler, Origins};
+use crate::journal::Journal;
+use crate::service::Service;
+
+/// Answers the requests of an HTTP client in the same process as the endpoint of a [`LocalKinesis`](crate::LocalKinesis)
+/// answers them. Clones share everything.
+///
+/// Nothing is spawned and no socket is opened, so that under a paused clock of tokio time passes as it does for everything else.
+#[derive(Debug, Clone)]
+pub struct InProcess {
+    handler: KinesisHandler,
+}
+
+impl InProcess {
+    /// Answers from this model, whatever host name a request has.
+    #[must_use]
+    pub fn new(service: Service) -> Self {
+        let seed = service.with_model(|model, _| model.settings().seed);
+        let backend = Backend {
+            service,
+            faults: Faults::new(seed),
+            journal: Journal::default(),
+            stop: CancellationToken::new(),
+        };
+        let entry = Entry { hosts: Hosts::new(["*".to_owned()]), origins: Origins::default() };
+        Self { handler: KinesisHandler::new(backend, entry, false, seed) }
+    }
+
+    /// The faults of calls.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.handler.backend.faults
+    }
+
+    /// Answers one request. The body of the answer to SubscribeToShard goes on for as long as the subscription.
+    ///
+    /// # Errors
+    /// [`ConnectionCut`] where a fault has the connection cut: before an answer, or in its body.
+    pub async fn answer(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<impl Body<Data = Bytes, Error = ConnectionCut> + Send + Unpin + use<>>, ConnectionCut>
+    {
+        self.handler.handle(request.map(Full::new)).await
+    }
+}
