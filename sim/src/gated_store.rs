@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rokini_lease::{
     GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, LeaseUpdate, ListedPart, Listing,
-    ListingPart, Row, RowKey, RowOutcome, RowWrite, StoreError, StoreErrorKind, StoreOperation, WorkerId,
-    WorkerState, WorkerUpdate,
+    ListingPart, Position, Progress, Row, RowKey, RowOutcome, RowWrite, StoreError, StoreErrorKind,
+    StoreOperation, WorkerId, WorkerState, WorkerUpdate,
 };
 use tokio::sync::oneshot;
 use tokio::task::spawn;
@@ -43,6 +43,8 @@ pub enum StoreBug {
     ClaimsNeedlessly,
     /// Positions are stored lower than they are, under the conditions of a seek.
     LowersPositions,
+    /// A record of which a part is done is stored as done.
+    RoundsPositions,
     /// A row of a worker whose insert got no answer is taken to be there.
     AssumesJoined,
     /// Rows of other workers are read with a failover time of little more than a second.
@@ -209,6 +211,11 @@ fn with_bug(bug: Option<StoreBug>, update: &LeaseUpdate) -> LeaseUpdate {
     let mut update = update.clone();
     if let (Some(StoreBug::DropsPositions), LeaseUpdate::HandOver { position, .. }) = (bug, &mut update) {
         *position = None;
+    }
+    if let (Some(StoreBug::RoundsPositions), LeaseUpdate::Checkpoint { position, .. }) = (bug, &mut update)
+        && let Position::Sequence(sequence, Progress::Through(_)) = *position
+    {
+        *position = Position::after(sequence);
     }
     update
 }

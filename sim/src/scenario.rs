@@ -50,6 +50,8 @@ pub enum Mutant {
     ClaimsNeedlessly,
     /// Positions fall after they were stored.
     LowersPositions,
+    /// A record of which a part is done is stored as done.
+    RoundsPositions,
     /// An insert of a worker's row that failed is taken to have happened.
     AssumesJoined,
     /// A shard that is left to nobody is paused.
@@ -79,6 +81,7 @@ impl Mutant {
             Self::KeepsWorkers => StoreBug::KeepsWorkers,
             Self::ClaimsNeedlessly => StoreBug::ClaimsNeedlessly,
             Self::LowersPositions => StoreBug::LowersPositions,
+            Self::RoundsPositions => StoreBug::RoundsPositions,
             Self::AssumesJoined => StoreBug::AssumesJoined,
             Self::PausesWhatItLeaves => StoreBug::PausesWhatItLeaves,
             other => return other.apply_elsewhere(worker, spec),

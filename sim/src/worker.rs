@@ -448,6 +448,13 @@ fn described(event: &Event) -> Option<String> {
         Event { shard: Some(shard), kind: EventKind::ShardRestarted { error, .. }, .. } => {
             format!("restarts {shard}: {error}")
         }
+        Event { shard: Some(shard), kind: EventKind::Subscribed, .. } => format!("subscribes to {shard}"),
+        Event { shard: Some(shard), kind: EventKind::SubscriptionRefused { reason, .. }, .. } => {
+            format!("may not subscribe to {shard}: {reason}")
+        }
+        Event { shard: Some(shard), kind: EventKind::RetrievalChanged { to, .. }, .. } => {
+            format!("reads {shard} by {to}")
+        }
         Event { kind: EventKind::AuditFailed { error, .. }, .. } => format!("audit failed: {error}"),
         Event { kind: EventKind::OutageBegan { .. }, .. } => "pauses".to_owned(),
         Event { kind: EventKind::OutageEnded, .. } => "goes on".to_owned(),

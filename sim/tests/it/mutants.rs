@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use sim::{Check, FaultProfile, Mutant, Run, Script};
 
 /// What is broken, in which profile that shows, and the check that sees it.
-const MUTANTS: [(Mutant, FaultProfile, Check); 25] = [
+const MUTANTS: [(Mutant, FaultProfile, Check); 27] = [
     (Mutant::DropsRecords, FaultProfile::Orderly, Check::Delivered),
     (Mutant::DropsRecords, FaultProfile::Orderly, Check::Stored),
+    // Events of subscriptions.
+    (Mutant::DropsRecords, FaultProfile::Sdk, Check::Delivered),
+    (Mutant::RoundsPositions, FaultProfile::Faulty, Check::Stored),
     (Mutant::CheckpointsAtOnce, FaultProfile::Orderly, Check::Stored),
     (Mutant::CheckpointsAtOnce, FaultProfile::Faulty, Check::Delivered),
     (Mutant::SwapsRecords, FaultProfile::Orderly, Check::InOrder),
