@@ -156,8 +156,17 @@ impl Catalog {
     pub(crate) async fn begin(&self, stream: &OpenStream) -> Result<usize, Error> {
         let view = self.store.list(&self.group, Listing::All).await?;
         let at_start = stream.source.list_shards(at_start(&stream.start)).await?;
-        let roots = at_start.iter().map(|shard| shard.id.clone()).collect();
-        let listing = match self.ignore_order {
+        let roots: BTreeSet<ShardId> = at_start.iter().map(|shard| shard.id.clone()).collect();
+        let begun: BTreeSet<&ShardId> = view
+            .leases
+            .iter()
+            .map(|row| &row.key)
+            .filter(|key| key.stream == stream.id)
+            .map(|key| &key.shard)
+            .collect();
+        // Where others have leases, one without may have ended and been retired: only what came after it can tell.
+        let may_be_past = !begun.is_empty() && roots.iter().any(|root| !begun.contains(root));
+        let listing = match self.ignore_order || may_be_past {
             true => stream.source.list_shards(ShardSelection::All).await?,
             // What comes after a shard gets its lease when that one ends.
             false => at_start,
