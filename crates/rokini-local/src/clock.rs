@@ -77,6 +77,11 @@ impl ShiftedClock {
         Self { base, shift_millis: AtomicI64::new(0) }
     }
 
+    /// How far it is shifted, in milliseconds.
+    pub(crate) fn shifted_by(&self) -> i64 {
+        self.shift_millis.load(Ordering::SeqCst)
+    }
+
     /// Jumps by this many milliseconds, backwards if negative.
     pub(crate) fn shift(&self, millis: i64) {
         let _ = self

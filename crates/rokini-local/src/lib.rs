@@ -16,6 +16,7 @@ mod settings;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;
+mod wake_ups;
 
 pub use rokini_wire as wire;
 
@@ -27,7 +28,7 @@ pub use http::body::ConnectionCut;
 pub use in_process::InProcess;
 pub use journal::CallRecord;
 pub use local::{LocalKinesis, LocalKinesisBuilder, StartError};
-pub use model::{Caller, Model, ModelRequest, Subscription, SubscriptionPoll};
+pub use model::{Caller, Changed, Model, ModelRequest, Subscription, SubscriptionPoll};
 pub use service::Service;
 pub use settings::{EndOfShard, LocalSettings};
 #[cfg(feature = "data")]

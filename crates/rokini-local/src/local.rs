@@ -20,6 +20,9 @@ use crate::server::{Security, Server};
 use crate::service::Service;
 use crate::settings::LocalSettings;
 
+/// How often what retention has taken is forgotten also in streams that nobody uses.
+const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
+
 /// A Kinesis endpoint on the loopback interface. Dropping it cuts every connection and leaves no task behind.
 ///
 /// Any region and any credentials are accepted: a region has its own streams, and so has an access key id of twelve digits, which is
@@ -164,6 +167,14 @@ impl LocalKinesis {
         self.backend.journal.clear();
     }
 
+    /// Copies of the files in [`LocalKinesisBuilder::data`]'s directory that could not be read whole. What could be read of them is
+    /// there.
+    #[cfg(feature = "data")]
+    #[must_use]
+    pub fn set_aside(&self) -> &[std::path::PathBuf] {
+        self.backend.service.store().map_or(&[], crate::store::Store::set_aside)
+    }
+
     /// Stops accepting, lets requests under way finish for at most two seconds, and waits until every task has ended.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
@@ -277,7 +288,8 @@ impl LocalKinesisBuilder {
 
     /// Keeps the streams in this directory, which is created if absent, and starts with those already there. Every call that
     /// changes something is on disk before it is answered. What is changed in process by other ways than
-    /// [`Service::call`] is not kept. When the file cannot be written, every further change is refused until the next start.
+    /// [`Service::call`] and [`LocalKinesis::advance`] is not kept. What cannot be read of a file at the start is set aside beside it
+    /// and said in the log. When the files cannot be written, every further change is refused until the next start.
     #[cfg(feature = "data")]
     #[must_use]
     pub fn data(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
@@ -299,16 +311,8 @@ impl LocalKinesisBuilder {
     /// # Errors
     /// [`StartError`].
     pub async fn start(self) -> Result<LocalKinesis, StartError> {
-        let now = self.clock.now();
         #[cfg(feature = "data")]
-        let (store, kept) = match &self.data {
-            Some(directory) => crate::store::Store::open(directory, self.settings.clone(), now)?,
-            None => (None, None),
-        };
-        #[cfg(feature = "data")]
-        if let (Some(directory), Some(store), Some(model)) = (&self.data, &store, &self.model) {
-            store.replace(directory, model)?;
-        }
+        let (store, kept, shift_millis) = self.open_data()?;
         #[cfg(not(feature = "data"))]
         let kept = None;
         #[cfg(feature = "tls")]
@@ -326,8 +330,8 @@ impl LocalKinesisBuilder {
         let seed = model.settings().seed;
         let service = Service::new(model, clock);
         #[cfg(feature = "data")]
-        let service = service.with_store(store);
-        create_streams(&service, now, streams)?;
+        let service = service.with_store(store, shift_millis);
+        create_streams(&service, service.now(), streams)?;
         let listen = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let stop = CancellationToken::new();
@@ -335,8 +339,37 @@ impl LocalKinesisBuilder {
         let backend = Backend { service, faults, journal, stop: stop.clone() };
         let entry = Entry { hosts: Hosts::new(host_names), origins: Origins::new(cors_origins) };
         let handler = KinesisHandler::new(backend.clone(), entry, signed_only, seed);
-        let server = Server::start(listener, handler, security, stop).map_err(listen)?;
+        let cleaned = backend.service.clone();
+        let cleaning = async move {
+            loop {
+                tokio::time::sleep(CLEAN_UP_EVERY).await;
+                cleaned.clean_up();
+            }
+        };
+        let server = Server::start(listener, handler, security, stop.clone()).map_err(listen)?;
+        server.spawn(async move {
+            stop.run_until_cancelled(cleaning).await;
+        });
         Ok(LocalKinesis { backend, server, scheme })
+    }
+}
+
+#[cfg(feature = "data")]
+type OpenedData = (Option<crate::store::Store>, Option<Model>, i64);
+
+#[cfg(feature = "data")]
+impl LocalKinesisBuilder {
+    /// The store, the model in it, and how far the clock was shifted; a model that is given replaces it.
+    fn open_data(&self) -> Result<OpenedData, StartError> {
+        let Some(directory) = &self.data else { return Ok((None, None, 0)) };
+        let now = self.clock.now();
+        let (store, kept) = crate::store::Store::open(directory, self.settings.clone(), now)?;
+        if let Some(model) = &self.model {
+            store.replace(directory, now, model)?;
+            return Ok((Some(store), None, 0));
+        }
+        let shift_millis = kept.as_ref().map_or(0, |kept| kept.shift_millis);
+        Ok((Some(store), kept.map(|kept| kept.model), shift_millis))
     }
 }
 

@@ -7,6 +7,7 @@ mod account;
 mod billing;
 mod call_rates;
 mod caller;
+mod changed;
 mod channels;
 mod commitment;
 mod constraints;
@@ -15,6 +16,8 @@ mod consumers;
 mod distribution;
 mod encryption;
 mod errors;
+#[cfg(feature = "data")]
+mod kept;
 mod kms_keys;
 mod lifecycle;
 mod list_shards;
@@ -44,11 +47,15 @@ mod validation;
 
 pub use account::Model;
 pub use caller::Caller;
+pub use changed::Changed;
 pub(crate) use constraints::{fault_in_body, has_list_for_structure};
+#[cfg(feature = "data")]
+pub(crate) use kept::{Effect, KeptRecords, KeptState, LiveShards};
 pub use operations::ModelRequest;
 #[cfg(feature = "data")]
 pub(crate) use operations::changes_something;
 pub(crate) use operations::{CallModel, answer_any, target_of};
+pub(crate) use scope::StreamKey;
 pub(crate) use scope::is_account;
 #[cfg(feature = "dynamo")]
 pub(crate) use scope::partition_of;

@@ -89,6 +89,11 @@ impl Server {
         Ok(Self { address, stop, tasks, _cut: cut })
     }
 
+    /// Runs a task that ends with the stop, or is cut.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -4,11 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rokini_wire::shapes::consumer::SubscribeToShardRequest;
 use rokini_wire::{AnyRequest, AnyResponse, ServiceError, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, ShiftedClock};
-use crate::model::{CallModel, Caller, Model, ModelRequest, answer_any};
+#[cfg(feature = "data")]
+use crate::model::changes_something;
+use crate::model::{CallModel, Caller, Model, ModelRequest, StreamKey, Subscription, answer_any};
+#[cfg(feature = "data")]
+use crate::store::{Await, Live, Store};
+use crate::wake_ups::WakeUps;
 
 /// A shared [`Model`] that knows the time. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -20,10 +26,9 @@ pub struct Service {
 struct ServiceState {
     model: Mutex<Model>,
     clock: ShiftedClock,
-    /// Counts changes of the model and jumps of the clock.
-    changes: watch::Sender<u64>,
+    wake_ups: WakeUps,
     #[cfg(feature = "data")]
-    store: Option<crate::store::Store>,
+    store: Option<Store>,
 }
 
 impl Service {
@@ -34,20 +39,27 @@ impl Service {
         let shared = ServiceState {
             model: Mutex::new(model),
             clock,
-            changes: watch::Sender::new(0),
+            wake_ups: WakeUps::default(),
             #[cfg(feature = "data")]
             store: None,
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Keeps what is called from now on in a store. Without effect once the service is shared.
+    /// Keeps what is called from now on in a store, and goes on with the shift of the clock that was kept. Without effect once the
+    /// service is shared.
     #[cfg(feature = "data")]
-    pub(crate) fn with_store(mut self, store: Option<crate::store::Store>) -> Self {
+    pub(crate) fn with_store(mut self, store: Option<Store>, shift_millis: i64) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.store = store;
+            shared.clock.shift(shift_millis);
         }
         self
+    }
+
+    #[cfg(feature = "data")]
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.shared.store.as_ref()
     }
 
     /// The present time of its clock.
@@ -63,8 +75,19 @@ impl Service {
 
     /// Lets the time jump by this many milliseconds, backwards if negative.
     pub(crate) fn shift(&self, millis: i64) {
+        let model = self.shared.model.lock();
         self.shared.clock.shift(millis);
-        self.notify_changes();
+        #[cfg(feature = "data")]
+        if let Some(store) = self.store() {
+            store.add_shift(self.now(), self.shared.clock.shifted_by());
+        }
+        drop(model);
+        self.shared.wake_ups.wake_all();
+    }
+
+    /// How far the time was moved from that of its clock, in milliseconds.
+    pub(crate) fn shifted_by(&self) -> i64 {
+        self.shared.clock.shifted_by()
     }
 
     /// Answers a request as of now.
@@ -75,7 +98,8 @@ impl Service {
         self.call_as(&Caller::new(), request)
     }
 
-    /// [`Service::call`] by a caller of another account or region.
+    /// [`Service::call`] by a caller of another account or region. Where streams are kept in files, it blocks until what the answer
+    /// shows is on disk.
     ///
     /// # Errors
     /// Those of the operation; AccessDenied for what is another account's.
@@ -84,22 +108,49 @@ impl Service {
         caller: &Caller,
         request: &R,
     ) -> Result<R::Response, ServiceError> {
-        self.with_model(|model, now| {
+        let response = self.call_unsettled(caller, request)?;
+        #[cfg(feature = "data")]
+        if let Some(store) = self.store() {
+            judge(R::NAME, store.wait(awaited(R::NAME)))?;
+        }
+        Ok(response)
+    }
+
+    /// Answers a request; what it changed may still be on its way to the disk, for which [`Service::settled`] waits.
+    pub(crate) fn call_unsettled<R: ModelRequest>(
+        &self,
+        caller: &Caller,
+        request: &R,
+    ) -> Result<R::Response, ServiceError> {
+        self.with_call(|model, now| {
             #[cfg(feature = "data")]
-            if let Some(store) = &self.shared.store {
-                store.check_writable::<R>()?;
+            if let Some(store) = self.store().filter(|_| changes_something(R::NAME)) {
+                store.check_writable()?;
             }
             let response = model.call_as(caller, now, request)?;
             #[cfg(feature = "data")]
-            if let Some(store) = &self.shared.store {
+            if let Some(store) = self.store() {
                 // Under the lock: the store sees the calls in their order.
-                store.add(now, caller, model.settings(), request, &response)?;
+                store.add(now, model, &request.changed(&response));
             }
             Ok(response)
         })
     }
 
-    /// Answers a request of any operation but SubscribeToShard as of now.
+    /// Waits until what the answer to an operation shows is on disk, where streams are kept in files.
+    ///
+    /// # Errors
+    /// InternalFailure if what the operation changed cannot be kept.
+    pub(crate) async fn settled(&self, operation: &str) -> Result<(), ServiceError> {
+        #[cfg(feature = "data")]
+        if let Some(store) = self.store() {
+            return judge(operation, store.settled(awaited(operation)).await);
+        }
+        let _ = operation;
+        Ok(())
+    }
+
+    /// Answers a request of any operation but SubscribeToShard as of now, unsettled.
     pub(crate) fn call_any(
         &self,
         caller: &Caller,
@@ -108,8 +159,34 @@ impl Service {
         answer_any(&mut CallsAs { service: self, caller }, request)
     }
 
+    /// Begins a subscription.
+    pub(crate) fn subscribe_as(
+        &self,
+        caller: &Caller,
+        request: &SubscribeToShardRequest,
+    ) -> Result<Subscription, ServiceError> {
+        self.with_call(|model, now| model.subscribe_as(caller, now, request))
+    }
+
     /// Lends the model and the present time, for inspection and for changes no operation offers.
     pub fn with_model<T>(&self, visit: impl FnOnce(&mut Model, Timestamp) -> T) -> T {
+        let (result, changed, _) = self.lend(visit);
+        if changed {
+            self.shared.wake_ups.wake_all();
+        }
+        result
+    }
+
+    /// Lends the model for one call, and wakes those who wait for what it was about.
+    fn with_call<T>(&self, call: impl FnOnce(&mut Model, Timestamp) -> T) -> T {
+        let (result, changed, touched) = self.lend(call);
+        if changed {
+            self.shared.wake_ups.wake(&touched);
+        }
+        result
+    }
+
+    fn lend<T>(&self, visit: impl FnOnce(&mut Model, Timestamp) -> T) -> (T, bool, Vec<(StreamKey, u64)>) {
         // A panic in `visit` leaves the model as it was between two of its own steps: still worth serving.
         let mut model = self.shared.model.lock();
         // Read under the lock, so that time grows in the order of the calls.
@@ -117,23 +194,57 @@ impl Service {
         let before = model.version();
         let result = visit(&mut model, now);
         let changed = model.version() != before;
-        drop(model);
-        if changed {
-            self.notify_changes();
+        let touched = if changed { model.touched().to_vec() } else { Vec::new() };
+        (result, changed, touched)
+    }
+
+    /// Forgets what retention has taken, also from streams that nobody uses, and frees the files that only that needs. One stream at
+    /// a time, so that no call waits for all.
+    pub(crate) fn clean_up(&self) {
+        let keys = self.shared.model.lock().stream_keys();
+        #[cfg(feature = "data")]
+        let mut live = Live { next_stream: self.shared.model.lock().next_stream_id(), ..Live::default() };
+        for (id, key) in &keys {
+            let mut model = self.shared.model.lock();
+            model.trim_stream(self.now(), key);
+            #[cfg(feature = "data")]
+            if let Some(shards) = model.live_shards(*id, key) {
+                live.streams.insert(*id, shards);
+            }
+            let _ = id;
         }
-        result
+        #[cfg(feature = "data")]
+        if let Some(store) = self.store() {
+            store.reclaim(live);
+        }
     }
 
     /// Tells of changes of the model and jumps of the clock from now on.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.changes.subscribe()
+        self.shared.wake_ups.of_anything()
     }
 
-    /// Wakes those who wait for records, because the time or the model changed.
-    fn notify_changes(&self) {
-        self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
+    /// Tells of changes of one stream and jumps of the clock from now on.
+    pub(crate) fn changes_of(&self, stream: &StreamKey) -> watch::Receiver<()> {
+        self.shared.wake_ups.of_stream(stream)
     }
+}
+
+/// What an operation's answer waits for: what it shows must not be gone after a crash.
+#[cfg(feature = "data")]
+fn awaited(operation: &str) -> Await {
+    if changes_something(operation) || matches!(operation, "GetRecords" | "SubscribeToShardEvent") {
+        Await::Everything
+    } else {
+        Await::State
+    }
+}
+
+/// What cannot be kept fails what changes something. Everything else shows what is there.
+#[cfg(feature = "data")]
+fn judge(operation: &str, settled: Result<(), ServiceError>) -> Result<(), ServiceError> {
+    if changes_something(operation) { settled } else { Ok(()) }
 }
 
 /// Answers requests of any type by one caller.
@@ -144,6 +255,6 @@ struct CallsAs<'a> {
 
 impl CallModel for CallsAs<'_> {
     fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
-        self.service.call_as(self.caller, request)
+        self.service.call_unsettled(self.caller, request)
     }
 }

@@ -177,6 +177,8 @@ impl KinesisHandler {
                 self.backend.ask_until(wait, empty, || self.carry_out(&call)).await
             }
         };
+        let settled = service.settled(call.request.operation()).await;
+        let result = settled.and(result);
         journal.add(CallRecord {
             at: service.now(),
             operation: call.request.operation().to_owned(),
@@ -198,7 +200,7 @@ impl KinesisHandler {
         let service = &self.backend.service;
         match &call.request {
             AnyRequest::SubscribeToShard(request) => service
-                .with_model(|model, now| model.subscribe_as(&call.caller, now, request))
+                .subscribe_as(&call.caller, request)
                 .map(|subscription| CallAnswer::Events(Box::new(subscription))),
             request => {
                 partial_faults::carry_out(service, &call.caller, request, fault).map(CallAnswer::Response)

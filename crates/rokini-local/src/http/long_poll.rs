@@ -39,7 +39,9 @@ impl Backend {
         empty: impl Fn(&T) -> bool,
         ask: impl Fn() -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut changes = self.service.changes();
+        let stream = self.service.with_model(|model, now| model.stream_of_queue(now, arn));
+        // A queue that is not there is answered at once.
+        let mut changes = self.service.changes_of(&stream.unwrap_or_default());
         loop {
             // Seen before the model is asked: a change after the question wakes the wait.
             changes.borrow_and_update();

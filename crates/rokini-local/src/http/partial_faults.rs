@@ -39,8 +39,11 @@ fn put_without(
         index += 1;
         keep
     });
-    let mut response =
-        if kept.records.is_empty() { PutRecordsResponse::new([]) } else { service.call_as(caller, &kept)? };
+    let mut response = if kept.records.is_empty() {
+        PutRecordsResponse::new([])
+    } else {
+        service.call_unsettled(caller, &kept)?
+    };
     let mut written = response.records.into_iter();
     let failed = || PutRecordsResultEntry::new().error_code(code.clone()).error_message("Failed by a fault.");
     response.records = (0..request.records.len())

@@ -26,7 +26,7 @@ pub(crate) struct EventStream {
     subscription: Subscription,
     codec: Codec,
     caller: Option<String>,
-    changes: watch::Receiver<u64>,
+    changes: watch::Receiver<()>,
     phase: Phase,
 }
 
@@ -63,7 +63,7 @@ impl EventStream {
         codec: Codec,
         caller: Option<String>,
     ) -> Self {
-        let changes = backend.service.changes();
+        let changes = backend.service.changes_of(subscription.key());
         Self { backend, subscription, codec, caller, changes, phase: Phase::Start }
     }
 
@@ -105,6 +105,8 @@ impl EventStream {
                 }
             }
         };
+        // What is pushed must not be gone after a crash. What cannot be kept is there meanwhile.
+        let _ = self.backend.service.settled(EVENT).await;
         let codec = self.codec;
         let mut payload = codec.encode(&event);
         if faults.contains(&Fault::Garble) {

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use rokini_wire::shapes::stream::EmptyResponse;
-use rokini_wire::{DecodeError, ServiceError, Timestamp, cbor};
-use serde::{Deserialize, Serialize};
+use rokini_wire::{ServiceError, Timestamp};
 
 use crate::model::call_rates::CallRates;
 use crate::model::commitment::Commitment;
@@ -19,16 +18,14 @@ use crate::settings::LocalSettings;
 /// Every operation is a method that takes the present time and the request; [`Model::call`] takes a request of any type and
 /// also counts it against the rates of calls. The time may be anything that grows; the model keeps its promises (order within
 /// a shard above all) even if it is set back.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct Model {
-    #[serde(skip)]
     pub(super) settings: LocalSettings,
     pub(super) streams: Streams,
     pub(super) keys: KmsKeys,
     pub(super) commitments: BTreeMap<Scope, Commitment>,
     pub(super) next_subscription: u64,
     pub(super) next_queue: u64,
-    #[serde(skip)]
     pub(super) call_rates: CallRates,
     /// Counts changes that a subscription may be waiting for.
     version: u64,
@@ -42,26 +39,16 @@ impl Model {
         Self { settings, streams, ..Self::default() }
     }
 
-    /// Everything but the settings, to be restored later.
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<u8> {
-        cbor::encode(self)
+    /// The streams of every account and region, with their ids.
+    pub(crate) fn stream_keys(&self) -> Vec<(u64, StreamKey)> {
+        self.streams.all().map(|stream| (stream.id, stream.key())).collect()
     }
 
-    /// A model as it was when the snapshot was taken, under these settings. Account and region are those of the snapshot.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if this is no snapshot.
-    pub fn restore(snapshot: &[u8], settings: LocalSettings) -> Result<Self, DecodeError> {
-        let model: Self = cbor::decode(snapshot)?;
-        Ok(Self { settings, ..model })
-    }
-
-    /// Forgets what retention has taken from every stream.
-    #[cfg(feature = "data")]
-    pub(crate) fn trim_all(&mut self, now: Timestamp) {
-        self.streams.apply_all_due_changes(now);
-        self.streams.all_mut().for_each(|stream| stream.trim(now));
+    /// Forgets what retention has taken from a stream, which nobody may have used for long.
+    pub(crate) fn trim_stream(&mut self, now: Timestamp, key: &StreamKey) {
+        if let Ok(stream) = self.streams.keyed(now, key) {
+            stream.trim(now);
+        }
     }
 
     /// Whether there is a stream of this name in the model's own account and region.

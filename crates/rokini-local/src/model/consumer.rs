@@ -18,12 +18,13 @@ pub(crate) struct RegisteredConsumer {
     pub(crate) policy: Option<String>,
     /// When CREATING or DELETING ends.
     pub(crate) due: Timestamp,
-    /// The last subscription to each shard.
+    /// The last subscription to each shard. None outlives the process.
+    #[serde(skip)]
     pub(crate) subscriptions: BTreeMap<u32, ActiveSubscription>,
 }
 
 /// The subscription that owns a shard for a consumer.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct ActiveSubscription {
     pub(crate) id: u64,
     pub(crate) since: Timestamp,

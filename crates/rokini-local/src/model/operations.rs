@@ -1,7 +1,5 @@
 //! The table of operations: which method answers which request, how often it may be called, and what it is for.
 
-use std::borrow::Cow;
-
 use rokini_wire::shapes::account::*;
 use rokini_wire::shapes::channel::*;
 use rokini_wire::shapes::consumer::*;
@@ -15,10 +13,11 @@ use rokini_wire::{AnyRequest, AnyResponse, ErrorCode, Operation, ServiceError, T
 use crate::model::account::Model;
 use crate::model::call_rates::{CallRate, RateScope, per_account, per_stream};
 use crate::model::caller::Caller;
+use crate::model::changed::Changed;
 use crate::model::constraints;
 use crate::model::errors::limit_exceeded;
-use crate::model::put::written_records;
-use crate::model::receive::{received_letters, received_records};
+use crate::model::put::{written_record, written_records};
+use crate::model::receive::{handled, received};
 use crate::model::scope::StreamKey;
 use crate::model::subscription::Subscription;
 use crate::model::target::Target;
@@ -32,10 +31,10 @@ pub trait ModelRequest: Operation {
     /// As documented on the method of [`Model`] that bears the operation's name; LimitExceeded for too many calls.
     fn answer(&self, model: &mut Model, now: Timestamp) -> Result<Self::Response, ServiceError>;
 
-    /// The request that does the same to another model, given how this one was answered; `None` if nothing changed.
-    fn effect(&self, response: &Self::Response) -> Option<Cow<'_, Self>> {
+    /// What the call changed, given how it was answered.
+    fn changed(&self, response: &Self::Response) -> Changed {
         let _ = response;
-        changes_something(Self::NAME).then_some(Cow::Borrowed(self))
+        if changes_something(Self::NAME) { Changed::Other } else { Changed::Nothing }
     }
 }
 
@@ -72,6 +71,11 @@ impl Model {
         let answer = request.answer(self, now);
         self.streams.end_call();
         answer
+    }
+
+    /// The streams that the last call was about.
+    pub(crate) fn touched(&self) -> &[(StreamKey, u64)] {
+        self.streams.touched()
     }
 
     /// GetRecords by a caller, with another limit to the number of records, which may be 0.
@@ -152,7 +156,7 @@ enum Checked {
 
 macro_rules! operations {
     ($($name:ident: $method:ident($request:ident) $access:ident $checked:ident, $rate:expr,
-        |$r:ident| $target:expr $(=> $effect:ident)?;)+
+        |$r:ident| $target:expr $(=> |$answer:ident| $changed:expr)?;)+
     ) => {
         $(impl ModelRequest for $request {
             fn answer(&self, model: &mut Model, now: Timestamp) -> Result<Self::Response, ServiceError> {
@@ -164,8 +168,10 @@ macro_rules! operations {
                 model.$method(now, self)
             }
 
-            $(fn effect(&self, response: &Self::Response) -> Option<Cow<'_, Self>> {
-                $effect(self, response)
+            $(fn changed(&self, $answer: &Self::Response) -> Changed {
+                let $r = self;
+                let _ = $r;
+                $changed
             })?
         })+
 
@@ -209,9 +215,9 @@ macro_rules! operations {
 // monitoring ones on the developer guide's page of quotas. Operations on the data of a shard have rates of their own.
 operations! {
     AcknowledgeDeadLetterQueueRecords: acknowledge_dead_letter_queue_records(AcknowledgeDeadLetterQueueRecordsRequest) Write Model, None,
-        |r| Target::arn(&r.queue_arn);
+        |r| Target::arn(&r.queue_arn) => |a| handled(&r.queue_arn, a);
     AcknowledgeQueueRecords: acknowledge_queue_records(AcknowledgeQueueRecordsRequest) Write Model, None,
-        |r| Target::arn(&r.queue_arn);
+        |r| Target::arn(&r.queue_arn) => |a| handled(&r.queue_arn, a);
     AddTagsToStream: add_tags_to_stream(AddTagsToStreamRequest) Write Model, per_account(5),
         |r| Target::stream(&r.stream_name, &r.stream_arn);
     CreateChannel: create_channel(CreateChannelRequest) Write Model, per_account(5),
@@ -275,21 +281,21 @@ operations! {
     MergeShards: merge_shards(MergeShardsRequest) Write Model, per_account(5),
         |r| Target::stream(&r.stream_name, &r.stream_arn).shard(&r.shard_to_merge);
     PutRecord: put_record(PutRecordRequest) Write Itself, None,
-        |r| Target::stream(&r.stream_name, &r.stream_arn);
+        |r| Target::stream(&r.stream_name, &r.stream_arn) => |a| written_record(a);
     PutRecords: put_records(PutRecordsRequest) Write Itself, None,
-        |r| Target::stream(&r.stream_name, &r.stream_arn) => written_records;
+        |r| Target::stream(&r.stream_name, &r.stream_arn) => |a| written_records(a);
     PutResourcePolicy: put_resource_policy(PutResourcePolicyRequest) Write Model, None,
         |r| Target::arn(&r.resource_arn);
     ReceiveDeadLetterQueueRecords: receive_dead_letter_queue_records(ReceiveDeadLetterQueueRecordsRequest) Write Model, None,
-        |r| Target::arn(&r.queue_arn) => received_letters;
+        |r| Target::arn(&r.queue_arn) => |a| received(&r.queue_arn, a);
     ReceiveQueueRecords: receive_queue_records(ReceiveQueueRecordsRequest) Write Model, None,
-        |r| Target::arn(&r.queue_arn) => received_records;
+        |r| Target::arn(&r.queue_arn) => |a| received(&r.queue_arn, a);
     RegisterStreamConsumer: register_stream_consumer(RegisterStreamConsumerRequest) Write Model, per_account(5),
         |r| Target::arn(&r.stream_arn);
     RemoveTagsFromStream: remove_tags_from_stream(RemoveTagsFromStreamRequest) Write Model, per_account(5),
         |r| Target::stream(&r.stream_name, &r.stream_arn);
     RestoreDeadLetterQueueRecords: restore_dead_letter_queue_records(RestoreDeadLetterQueueRecordsRequest) Write Model, None,
-        |r| Target::arn(&r.queue_arn);
+        |r| Target::arn(&r.queue_arn) => |a| handled(&r.queue_arn, a);
     SplitShard: split_shard(SplitShardRequest) Write Model, per_account(5),
         |r| Target::stream(&r.stream_name, &r.stream_arn).shard(&r.shard_to_split);
     StartStreamEncryption: start_stream_encryption(StartStreamEncryptionRequest) Write Model, None,
@@ -305,13 +311,13 @@ operations! {
     UpdateChannel: update_channel(UpdateChannelRequest) Write Model, per_account(5),
         |_r| Target::default();
     UpdateDeadLetterQueueRecordsVisibility: update_dead_letter_queue_records_visibility(UpdateDeadLetterQueueRecordsVisibilityRequest) Write Model, None,
-        |r| Target::arn(&r.queue_arn);
+        |r| Target::arn(&r.queue_arn) => |a| handled(&r.queue_arn, a);
     UpdateMaxRecordSize: update_max_record_size(UpdateMaxRecordSizeRequest) Write Model, None,
         |r| Target::arn(&r.stream_arn);
     UpdateQueue: update_queue(UpdateQueueRequest) Write Model, None,
         |r| Target::arn(&r.queue_arn);
     UpdateQueueRecordsVisibility: update_queue_records_visibility(UpdateQueueRecordsVisibilityRequest) Write Model, None,
-        |r| Target::arn(&r.queue_arn);
+        |r| Target::arn(&r.queue_arn) => |a| handled(&r.queue_arn, a);
     UpdateShardCount: update_shard_count(UpdateShardCountRequest) Write Model, per_account(10),
         |r| Target::stream(&r.stream_name, &r.stream_arn);
     UpdateStreamMode: update_stream_mode(UpdateStreamModeRequest) Write Model, None,

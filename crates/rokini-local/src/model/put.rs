@@ -1,7 +1,5 @@
 //! Records come in.
 
-use std::borrow::Cow;
-
 use rokini_wire::shapes::record::{
     PutRecordRequest, PutRecordResponse, PutRecordsRequest, PutRecordsRequestEntry, PutRecordsResponse,
     PutRecordsResultEntry, Record,
@@ -9,6 +7,7 @@ use rokini_wire::shapes::record::{
 use rokini_wire::{EncryptionType, ErrorCode, SequenceNumber, ServiceError, Timestamp, partition_key_hash};
 
 use crate::model::account::Model;
+use crate::model::changed::Changed;
 use crate::model::errors::invalid_argument;
 use crate::model::sequence;
 use crate::model::shard::shard_id;
@@ -116,15 +115,13 @@ impl Model {
     }
 }
 
-/// Of a PutRecords call only the records that were written are repeated.
-pub(super) fn written_records<'a>(
-    request: &'a PutRecordsRequest,
-    response: &PutRecordsResponse,
-) -> Option<Cow<'a, PutRecordsRequest>> {
-    let mut written = response.records.iter().map(|result| result.sequence_number.is_some());
-    let mut effect = request.clone();
-    effect.records.retain(|_| written.next().unwrap_or(false));
-    (!effect.records.is_empty()).then_some(Cow::Owned(effect))
+pub(super) fn written_record(response: &PutRecordResponse) -> Changed {
+    Changed::Records(vec![response.sequence_number])
+}
+
+/// Those of a PutRecords call that were written.
+pub(super) fn written_records(response: &PutRecordsResponse) -> Changed {
+    Changed::Records(response.records.iter().filter_map(|result| result.sequence_number).collect())
 }
 
 fn put(

@@ -39,13 +39,18 @@ pub(crate) struct Queue {
     pub(crate) starts_at: Timestamp,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) policy: Option<String>,
+    // What each delivery changes is kept apart from what describes the queue.
     /// Offset of the first record never delivered, by shard. A shard that is not here has come since.
+    #[serde(skip)]
     pub(crate) next: BTreeMap<u32, u64>,
     /// Records delivered and not acknowledged.
+    #[serde(skip)]
     delivered: BTreeMap<Place, Delivery>,
     /// The same by when they are seen again.
+    #[serde(skip)]
     by_time: BTreeSet<(Timestamp, Place)>,
     /// Deliveries so far.
+    #[serde(skip)]
     pub(crate) deliveries: u64,
 }
 
@@ -240,7 +245,24 @@ impl Queue {
         Some(delivery)
     }
 
-    fn keep(&mut self, place: Place, delivery: Delivery) {
+    /// The records that are delivered and not acknowledged.
+    #[cfg(feature = "data")]
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.delivered.keys().copied()
+    }
+
+    /// The last delivery of a record that is not acknowledged.
+    pub(crate) fn delivery(&self, place: Place) -> Option<Delivery> {
+        self.delivered.get(&place).copied()
+    }
+
+    /// How many records are delivered and not acknowledged: hidden now, and of all of them those that are dead letters.
+    pub(crate) fn counts(&self, now: Timestamp) -> (usize, usize) {
+        (self.in_flight(now), self.delivered.values().filter(|delivery| delivery.dead).count())
+    }
+
+    /// Takes back a delivery that was kept elsewhere.
+    pub(crate) fn keep(&mut self, place: Place, delivery: Delivery) {
         self.by_time.insert((delivery.visible, place));
         self.delivered.insert(place, delivery);
     }
@@ -278,6 +300,17 @@ impl Queue {
             return Err(StaleHandle::OtherKind);
         }
         Ok(*delivery)
+    }
+
+    /// As [`Stream::pull_back`](crate::model::stream::Stream::pull_back).
+    #[cfg(feature = "data")]
+    pub(crate) fn pull_back(&mut self, by: Duration) {
+        self.due = self.due.minus(by);
+        self.by_time.clear();
+        for (place, delivery) in &mut self.delivered {
+            delivery.visible = delivery.visible.minus(by);
+            self.by_time.insert((delivery.visible, *place));
+        }
     }
 
     /// When a record that is hidden now is seen again, the first of all.

@@ -1,7 +1,6 @@
 //! The rates of a shard.
 
 use rokini_wire::Timestamp;
-use serde::{Deserialize, Serialize};
 
 const MIB: u64 = 1 << 20;
 
@@ -24,7 +23,7 @@ pub(crate) const FAN_OUT: Rate = Rate { calls: u64::MAX, bytes: 2 * MIB };
 
 /// Counts against a [`Rate`]. A second starts with the first use; one that took more bytes than its rate lasts until they
 /// are paid for, which is how a GetRecords answer of 10 MB blocks the shard for the documented five seconds.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RateLimiter {
     started: i64,
     calls: u64,
@@ -67,7 +66,7 @@ impl RateLimiter {
 
 /// What a shard holds ready for records larger than its rate of a second: 10 MiB, refilled with the rate, as AWS documents for
 /// large records. Smaller records go on meanwhile.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct BurstBucket {
     bytes: u64,
     filled: i64,
@@ -83,7 +82,8 @@ impl BurstBucket {
     const SIZE: u64 = 10 * MIB;
 
     pub(crate) fn fits(&mut self, now: Timestamp, bytes: u64) -> bool {
-        // A clock set back gives nothing until it has caught up, and a bucket is full soon.
+        // A clock set back must not stop the bucket from filling until it has caught up.
+        self.filled = self.filled.min(now.millis());
         let passed = u64::try_from(now.millis().saturating_sub(self.filled)).unwrap_or(0);
         let more = passed.saturating_mul(WRITE.bytes) / 1000;
         if more > 0 {

@@ -13,7 +13,7 @@ use crate::model::put::rate_exceeded;
 use crate::model::rate_limiter::{ITERATORS, READ};
 use crate::model::scope::StreamKey;
 use crate::model::sequence;
-use crate::model::shard::{Shard, shard_id, shard_number};
+use crate::model::shard::{Shard, offset_of, shard_id, shard_number, size};
 use crate::model::stream::Stream;
 use crate::model::token::{Token, TokenKind};
 use crate::model::validation::Validator;
@@ -206,19 +206,17 @@ pub(super) fn read(
     let mut bytes = 0;
     let mut records = Vec::new();
     for record in shard.records_from(from).take(max_records) {
-        let size = record.data.len() + record.partition_key.as_ref().map_or(0, |key| key.len());
+        let size = size(record);
         if bytes + size > max_bytes && !records.is_empty() {
             break;
         }
         bytes += size;
         records.push(record.clone());
     }
-    let next = from + records.len() as u64;
-    let unread = next < shard.next_offset();
-    let reached = records
-        .last()
-        .or_else(|| shard.records_from(next).next())
-        .and_then(|r| r.approximate_arrival_timestamp);
+    let next = records.last().map_or(from, |last| offset_of(last) + 1);
+    let following = shard.records_from(next).next();
+    let unread = following.is_some();
+    let reached = records.last().or(following).and_then(|record| record.approximate_arrival_timestamp);
     let behind = if unread { reached.map_or(0, |arrival| now.millis_since(arrival)) } else { 0 };
     ReadResult { records, bytes, next, behind, at_end: shard.closed.is_some() && !unread }
 }

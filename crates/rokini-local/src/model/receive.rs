@@ -1,7 +1,5 @@
 //! Records of a queue: received, acknowledged, hidden, restored.
 
-use std::borrow::Cow;
-
 use rokini_wire::shapes::queue::{
     AcknowledgeDeadLetterQueueRecordsRequest, AcknowledgeQueueRecordsRequest, EntriesResponse, FailedEntry,
     QueueRecord, ReceiptEntry, ReceiveDeadLetterQueueRecordsRequest, ReceiveQueueRecordsRequest,
@@ -12,8 +10,11 @@ use rokini_wire::shapes::record::Record;
 use rokini_wire::{ServiceError, Timestamp};
 
 use crate::model::account::Model;
+use crate::model::changed::Changed;
 use crate::model::errors::{invalid_argument, no_queue, resource_not_found};
 use crate::model::queue::{Letters, Place, Queue, StaleHandle};
+use crate::model::scope::StreamKey;
+use crate::model::shard::offset_of;
 use crate::model::stream::Stream;
 use crate::model::token::{Token, TokenKind};
 
@@ -208,6 +209,11 @@ impl Model {
         Ok(EntriesResponse::new(successful, failed))
     }
 
+    /// The stream of a queue.
+    pub(crate) fn stream_of_queue(&mut self, now: Timestamp, arn: &str) -> Option<StreamKey> {
+        self.streams.find_queue(now, arn).ok().map(|(stream, _)| stream.key())
+    }
+
     /// When a queue may have something to give that it has not now, if nothing is put and nothing changed.
     pub(crate) fn queue_wakes(&mut self, now: Timestamp, arn: &str) -> Option<Timestamp> {
         let (stream, id) = self.streams.find_queue(now, arn).ok()?;
@@ -215,20 +221,22 @@ impl Model {
     }
 }
 
-/// A receive without records changed nothing.
-pub(super) fn received_records<'a>(
-    request: &'a ReceiveQueueRecordsRequest,
-    response: &ReceiveResponse,
-) -> Option<Cow<'a, ReceiveQueueRecordsRequest>> {
-    (!response.queue_records.is_empty()).then_some(Cow::Borrowed(request))
+/// A receive changed the deliveries of what it gave.
+pub(super) fn received(queue_arn: &str, response: &ReceiveResponse) -> Changed {
+    let handles = response.queue_records.iter().map(|record| record.receipt_handle.clone()).collect();
+    Changed::Deliveries { queue_arn: queue_arn.to_owned(), handles }
 }
 
-/// The same of dead letters.
-pub(super) fn received_letters<'a>(
-    request: &'a ReceiveDeadLetterQueueRecordsRequest,
-    response: &ReceiveResponse,
-) -> Option<Cow<'a, ReceiveDeadLetterQueueRecordsRequest>> {
-    (!response.queue_records.is_empty()).then_some(Cow::Borrowed(request))
+/// What was said of deliveries changed those it succeeded with.
+pub(super) fn handled(queue_arn: &str, response: &EntriesResponse) -> Changed {
+    let handles = response.successful.iter().map(|entry| entry.receipt_handle.clone()).collect();
+    Changed::Deliveries { queue_arn: queue_arn.to_owned(), handles }
+}
+
+/// The record that a receipt handle of this model names.
+#[cfg(feature = "data")]
+pub(super) fn place_of(handle: &str, seed: u64) -> Option<Place> {
+    Token::open(handle, TokenKind::Receipt, seed).map(|token| (token.shard, token.offset))
 }
 
 fn receive_from(
@@ -274,6 +282,7 @@ fn receive_from(
             if !queue.has_room(now) {
                 break;
             }
+            offset = offset_of(record);
             received.push(give(queue, (*number, offset), record));
             offset += 1;
         }
@@ -283,8 +292,7 @@ fn receive_from(
 }
 
 fn record_at(stream: &Stream, (shard, offset): Place) -> Option<&Record> {
-    let shard = stream.shard(shard).filter(|shard| offset >= shard.oldest_offset())?;
-    shard.records_from(offset).next()
+    stream.shard(shard)?.record_at(offset)
 }
 
 fn after(now: Timestamp, secs: i32) -> Timestamp {

@@ -29,7 +29,7 @@ impl Scope {
 }
 
 /// Where a stream is and what it is called there.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct StreamKey {
     pub(crate) scope: Scope,
     pub(crate) name: String,

@@ -24,13 +24,23 @@ pub(crate) struct Shard {
     /// The second encoded in its sequence numbers; later than those of its parents.
     created: u64,
     pub(crate) closed: Option<Timestamp>,
+    /// In order of their offsets, which their numbers hold. Offsets may be missing where a file that kept them was damaged.
+    #[serde(skip)]
     records: VecDeque<Record>,
-    /// Offset of the oldest record kept.
+    /// Offset of the oldest record kept, or of the next one if there is none.
     oldest: u64,
+    /// Offset the next record gets.
+    next: u64,
+    /// Bytes written so far, partition keys included.
+    #[serde(skip)]
+    pub(crate) written_bytes: u64,
+    #[serde(skip)]
     pub(crate) reads: RateLimiter,
+    #[serde(skip)]
     writes: RateLimiter,
+    #[serde(skip)]
     pub(crate) iterators: RateLimiter,
-    #[serde(default)]
+    #[serde(skip)]
     burst: BurstBucket,
 }
 
@@ -47,6 +57,8 @@ impl Shard {
             closed: None,
             records: VecDeque::new(),
             oldest: FIRST_OFFSET,
+            next: FIRST_OFFSET,
+            written_bytes: 0,
             reads: RateLimiter::default(),
             writes: RateLimiter::default(),
             iterators: RateLimiter::default(),
@@ -56,7 +68,7 @@ impl Shard {
 
     /// Offset the next record gets.
     pub(crate) fn next_offset(&self) -> u64 {
-        self.oldest + self.records.len() as u64
+        self.next
     }
 
     /// Offset of the oldest record kept, or of the next one if there is none.
@@ -73,7 +85,10 @@ impl Shard {
         let last = self.records.back().and_then(|record| record.approximate_arrival_timestamp);
         let arrival = last.map_or(now, |last| last.max(now));
         let number = self.number_at(self.next_offset(), arrival);
-        self.records.push_back(record(number, arrival));
+        let record = record(number, arrival);
+        self.written_bytes += size(&record) as u64;
+        self.records.push_back(record);
+        self.next += 1;
         number
     }
 
@@ -96,30 +111,61 @@ impl Shard {
         while self.records.front().is_some_and(|record| record.approximate_arrival_timestamp < Some(horizon))
         {
             self.records.pop_front();
-            self.oldest += 1;
         }
+        self.oldest = self.records.front().map_or(self.next, offset_of);
     }
 
     /// The records from offset `from` on.
-    pub(crate) fn records_from(&self, from: u64) -> impl Iterator<Item = &Record> {
-        let skip = usize::try_from(from.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
-        self.records.range(skip.min(self.records.len())..)
+    pub(crate) fn records_from(&self, from: u64) -> impl DoubleEndedIterator<Item = &Record> {
+        let skip = match from.checked_sub(self.oldest) {
+            None => 0,
+            // Where no offset is missing, which is as good as always, the place is known.
+            Some(skip) if self.next - self.oldest == self.records.len() as u64 => {
+                usize::try_from(skip).unwrap_or(usize::MAX).min(self.records.len())
+            }
+            Some(_) => self.records.partition_point(|record| offset_of(record) < from),
+        };
+        self.records.range(skip..)
+    }
+
+    /// The record with this offset.
+    pub(crate) fn record_at(&self, offset: u64) -> Option<&Record> {
+        self.records_from(offset).next().filter(|record| offset_of(record) == offset)
+    }
+
+    /// The records kept.
+    pub(crate) fn count(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Takes back the records that were kept elsewhere, which are in order, and the offset the next one gets at least.
+    #[cfg(feature = "data")]
+    pub(crate) fn restore(&mut self, records: impl Iterator<Item = Record>, next: u64) {
+        let oldest = self.oldest;
+        self.records = records.filter(|record| offset_of(record) >= oldest).collect();
+        let after = self.records.back().map_or(self.oldest, |record| offset_of(record) + 1);
+        self.next = self.next.max(next).max(after);
+        self.oldest = self.records.front().map_or(self.next, offset_of);
     }
 
     /// Offset of the first record that arrived at `time` or later.
     pub(crate) fn offset_at_time(&self, time: Timestamp) -> u64 {
-        let before = |record: &Record| record.approximate_arrival_timestamp < Some(time);
-        self.oldest + self.records.partition_point(before) as u64
+        self.offset_after_all(|record| record.approximate_arrival_timestamp < Some(time))
     }
 
     /// Offset of the first record with this number or a greater one.
     pub(crate) fn offset_at(&self, number: SequenceNumber) -> u64 {
-        self.oldest + self.records.partition_point(|record| record.sequence_number < number) as u64
+        self.offset_after_all(|record| record.sequence_number < number)
     }
 
     /// Offset of the first record with a greater number.
     pub(crate) fn offset_after(&self, number: SequenceNumber) -> u64 {
-        self.oldest + self.records.partition_point(|record| record.sequence_number <= number) as u64
+        self.offset_after_all(|record| record.sequence_number <= number)
+    }
+
+    /// Offset of the first record that is not `before`.
+    fn offset_after_all(&self, before: impl FnMut(&Record) -> bool) -> u64 {
+        self.records.get(self.records.partition_point(before)).map_or(self.next, offset_of)
     }
 
     /// Whether a number with these parts could come from this shard.
@@ -138,7 +184,8 @@ impl Shard {
         self.number_in(next.saturating_sub(1), arrival_secs(last.max(now)) + 1)
     }
 
-    fn number_at(&self, offset: u64, arrived: Timestamp) -> SequenceNumber {
+    /// The number of the record with this offset that arrived then.
+    pub(crate) fn number_at(&self, offset: u64, arrived: Timestamp) -> SequenceNumber {
         self.number_in(offset, arrival_secs(arrived))
     }
 
@@ -171,6 +218,16 @@ impl Shard {
     pub(crate) fn parents(&self) -> impl Iterator<Item = u32> + use<> {
         self.parent.into_iter().chain(self.adjacent_parent)
     }
+}
+
+/// The offset a record's number holds.
+pub(crate) fn offset_of(record: &Record) -> u64 {
+    sequence::parse(record.sequence_number).map_or(0, |parts| parts.offset)
+}
+
+/// Bytes of a record as rates count them: its data and its key.
+pub(crate) fn size(record: &Record) -> usize {
+    record.data.len() + record.partition_key.as_ref().map_or(0, |key| key.len())
 }
 
 fn secs(time: Timestamp) -> u64 {

@@ -27,8 +27,9 @@ pub(crate) const DEFAULT_RECORD_KIB: i32 = 1024;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stream {
+    /// Tells it apart from every other stream there ever was.
+    pub(crate) id: u64,
     pub(crate) name: String,
-    #[serde(default)]
     pub(crate) scope: Scope,
     pub(crate) arn: String,
     pub(crate) created: Timestamp,
@@ -45,27 +46,23 @@ pub(crate) struct Stream {
     /// When UpdateStreamMode was called.
     pub(crate) mode_changes: Vec<Timestamp>,
     /// When StartStreamEncryption was called.
-    #[serde(default)]
     pub(crate) encryptions: Vec<Timestamp>,
     /// When StopStreamEncryption was called.
-    #[serde(default)]
     pub(crate) decryptions: Vec<Timestamp>,
-    #[serde(default)]
     pub(crate) policy: Option<String>,
     /// Whether the service chooses the shard of a record.
-    #[serde(default)]
     pub(crate) distributes: bool,
     /// Turns among the open shards while it does.
-    #[serde(default)]
     pub(crate) next_in_turn: u64,
     /// Throughput asked for, in MiB a second.
-    #[serde(default)]
     pub(crate) warm_mibps: Option<i32>,
     /// By their ids.
-    #[serde(default)]
     pub(crate) queues: BTreeMap<String, Queue>,
     #[serde(skip)]
     pub(crate) dry_runs: RateLimiter,
+    /// A change was completed since the stream was last kept.
+    #[serde(skip)]
+    pub(crate) came_due: bool,
     shards: BTreeMap<u32, Shard>,
     /// Open shards by their first hash key.
     open: BTreeMap<u128, u32>,
@@ -97,6 +94,7 @@ pub(crate) enum StreamChange {
 impl Stream {
     pub(crate) fn new(name: &str, scope: Scope, now: Timestamp, mode: StreamMode) -> Self {
         Self {
+            id: 0,
             name: name.to_owned(),
             arn: scope.arn(&format!("stream/{name}")),
             scope,
@@ -119,6 +117,7 @@ impl Stream {
             warm_mibps: None,
             queues: BTreeMap::new(),
             dry_runs: RateLimiter::default(),
+            came_due: false,
             shards: BTreeMap::new(),
             open: BTreeMap::new(),
             next_shard: 0,
@@ -175,6 +174,7 @@ impl Stream {
         self.queues.retain(|_, queue| queue.apply_due_changes(now));
         let Some((due, change)) = self.pending.take_if(|(due, _)| *due <= now) else { return true };
         self.status = StreamStatus::Active;
+        self.came_due = true;
         match change {
             StreamChange::Create { shards } => self.open_first_shards(due, shards),
             StreamChange::Delete => return false,
@@ -309,6 +309,35 @@ impl Stream {
     /// Shards in order of their ids, open and closed.
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.shards.values()
+    }
+
+    /// Number of the next shard there will be.
+    #[cfg(feature = "data")]
+    pub(crate) fn next_shard(&self) -> u32 {
+        self.next_shard
+    }
+
+    #[cfg(feature = "data")]
+    pub(crate) fn shards_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
+        self.shards.values_mut()
+    }
+
+    /// The clock was set back by so much while nobody looked: what is under way takes no longer for it.
+    #[cfg(feature = "data")]
+    pub(crate) fn pull_back(&mut self, now: Timestamp, by: Duration) {
+        if let Some((due, _)) = &mut self.pending {
+            *due = due.minus(by);
+        }
+        for consumer in self.consumers.values_mut() {
+            consumer.due = consumer.due.minus(by);
+        }
+        for queue in self.queues.values_mut() {
+            queue.pull_back(by);
+        }
+        let made = [&mut self.scalings, &mut self.mode_changes, &mut self.encryptions, &mut self.decryptions];
+        for time in made.into_iter().flatten() {
+            *time = (*time).min(now);
+        }
     }
 
     pub(crate) fn open_shards(&self) -> usize {

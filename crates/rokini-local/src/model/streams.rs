@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use rokini_wire::{ServiceError, StreamStatus, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use crate::model::caller::Caller;
 use crate::model::errors::{invalid_argument, no_consumer, no_queue, resource_not_found};
@@ -13,13 +12,16 @@ use crate::model::stream::Stream;
 use crate::model::validation::Validator;
 
 /// The streams of every account and region, by name. Whoever finds one here sees what has come due, and may use it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Streams {
     /// Where a caller is who does not say where.
     home: Scope,
     by_scope: BTreeMap<Scope, BTreeMap<String, Stream>>,
-    #[serde(skip)]
+    /// The id the next stream gets.
+    pub(crate) next_id: u64,
     call: CurrentCall,
+    /// What the last call was about, with the ids of the streams.
+    touched: Vec<(StreamKey, u64)>,
 }
 
 /// The call under way: who asks for what. Outside of calls nobody is asked.
@@ -37,6 +39,7 @@ impl Streams {
     /// What follows, until [`Streams::end_call`], is for this caller.
     pub(crate) fn begin_call(&mut self, caller: &Caller, action: &'static str) {
         self.call = CurrentCall { caller: caller.clone(), action: Some(action) };
+        self.touched.clear();
     }
 
     pub(crate) fn end_call(&mut self) {
@@ -60,7 +63,20 @@ impl Streams {
         StreamKey { scope: self.scope(), name: name.to_owned() }
     }
 
-    pub(crate) fn insert(&mut self, stream: Stream) {
+    /// The streams that the call under way, or else the last one, was about.
+    pub(crate) fn touched(&self) -> &[(StreamKey, u64)] {
+        &self.touched
+    }
+
+    /// Adds a stream, which gets an id that no other ever had.
+    pub(crate) fn insert(&mut self, mut stream: Stream) {
+        stream.id = self.next_id;
+        self.next_id += 1;
+        self.take_back(stream);
+    }
+
+    /// Adds a stream that has an id.
+    pub(crate) fn take_back(&mut self, stream: Stream) {
         self.by_scope.entry(stream.scope.clone()).or_default().insert(stream.name.clone(), stream);
     }
 
@@ -74,9 +90,19 @@ impl Streams {
         self.by_scope.get(&self.scope()).into_iter().flat_map(BTreeMap::values)
     }
 
+    /// The streams of every account and region.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Stream> {
+        self.by_scope.values().flat_map(BTreeMap::values)
+    }
+
     #[cfg(feature = "data")]
-    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
-        self.by_scope.values_mut().flat_map(BTreeMap::values_mut)
+    pub(crate) fn get_mut(&mut self, key: &StreamKey) -> Option<&mut Stream> {
+        self.by_scope.get_mut(&key.scope)?.get_mut(&key.name)
+    }
+
+    /// The stream of this name as it is, if it is there: nothing is done for it.
+    pub(crate) fn get(&self, key: &StreamKey) -> Option<&Stream> {
+        self.by_scope.get(&key.scope)?.get(&key.name)
     }
 
     fn apply_due_changes(&mut self, now: Timestamp, key: &StreamKey) {
@@ -101,7 +127,9 @@ impl Streams {
             return Err(self.unknown(key));
         }
         let streams = self.by_scope.get_mut(&key.scope);
-        streams.and_then(|streams| streams.get_mut(&key.name)).ok_or_else(|| not_found(key))
+        let stream = streams.and_then(|streams| streams.get_mut(&key.name)).ok_or_else(|| not_found(key))?;
+        touch(&mut self.touched, &self.call, key, stream.id);
+        Ok(stream)
     }
 
     /// Says where a stream is that was looked for in another region.
@@ -206,6 +234,7 @@ impl Streams {
         for stream in streams {
             stream.apply_due_changes(now);
             let Some(queue) = stream.queues.get(id) else { continue };
+            touch(&mut self.touched, &self.call, &stream.key(), stream.id);
             if let Some(action) = action {
                 authorise(queue.policy.as_deref(), &scope.account, &account, action, arn)?;
             }
@@ -250,6 +279,13 @@ impl Streams {
             }
             _ => Ok(parsed),
         }
+    }
+}
+
+/// Notes what a call is about.
+fn touch(touched: &mut Vec<(StreamKey, u64)>, call: &CurrentCall, key: &StreamKey, id: u64) {
+    if call.action.is_some() && touched.iter().all(|(_, known)| *known != id) {
+        touched.push((key.clone(), id));
     }
 }
 

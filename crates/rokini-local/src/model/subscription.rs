@@ -45,6 +45,10 @@ impl Subscription {
         &self.stream.name
     }
 
+    pub(crate) fn key(&self) -> &StreamKey {
+        &self.stream
+    }
+
     /// Name of the consumer.
     #[must_use]
     pub fn consumer(&self) -> &str {

@@ -10,6 +10,7 @@ mod fan_out;
 mod faults;
 mod kinesis;
 mod malformed;
+mod measure;
 mod mid_stream;
 mod safety;
 #[cfg(feature = "tls")]

@@ -38,9 +38,13 @@ pub(crate) async fn send(
 }
 
 pub(crate) fn kinesis(local: &LocalKinesis) -> aws_sdk_kinesis::Client {
+    kinesis_at(&local.endpoint_url())
+}
+
+pub(crate) fn kinesis_at(url: &str) -> aws_sdk_kinesis::Client {
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(local.endpoint_url())
+        .endpoint_url(url)
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::from_keys("local", "local", None))
         .retry_config(RetryConfig::disabled())

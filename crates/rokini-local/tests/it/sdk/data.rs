@@ -59,7 +59,7 @@ async fn a_restart_changes_nothing_and_retention_goes_on() {
     let at = client::iterator(&client::kinesis(&local), "shardId-000000000002").await;
     local.shutdown().await;
 
-    // Replayed from calls, then from the snapshot.
+    // From the log, then from the log that was begun anew.
     for _ in 0..2 {
         let local = builder(directory.path(), 0).start().await.unwrap();
         assert_eq!(visible(&local), before);
@@ -83,9 +83,12 @@ async fn a_cut_process_loses_nothing_it_answered() {
     let local = builder(directory.path(), 0).start().await.unwrap();
     fill(&local).await;
     let before = visible(&local);
-    // The file as a killed process leaves it: copied while it is open.
+    // The files as a killed process leaves them: copied while they are open.
     let copy = tempfile::tempdir().unwrap();
-    std::fs::copy(directory.path().join("kinesis.redb"), copy.path().join("kinesis.redb")).unwrap();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
     let local = builder(copy.path(), 0).start().await.unwrap();
     assert_eq!(visible(&local), before);
 }
@@ -109,15 +112,88 @@ async fn what_cannot_be_used_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let first = builder(directory.path(), 0).start().await.unwrap();
     let second = builder(directory.path(), 0).start().await.unwrap_err();
-    assert!(second.to_string().contains("kinesis.redb"), "in use: {second}");
-    assert!(second.to_string().contains("move the file away"), "what next: {second}");
+    assert!(second.to_string().contains("kinesis.lock"), "in use: {second}");
+    assert!(second.to_string().contains("give another directory"), "what next: {second}");
     drop(first);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let no_directory = builder(file.path(), 0).start().await.unwrap_err();
+    assert!(no_directory.to_string().contains("cannot open the streams kept in"), "{no_directory}");
+}
+
+/// Set in the process that is killed: its directory.
+pub(super) const KILLED_IN: &str = "ROKINI_TEST_KILLED_IN";
+
+/// Not a test of its own: what [`whatever_was_answered_before_a_kill_is_there`] starts and kills.
+#[tokio::test]
+async fn the_process_that_is_killed() {
+    let Ok(directory) = std::env::var(KILLED_IN) else { return };
+    let local = LocalKinesis::builder().data(&directory).stream("orders", 4).throughput_limits(false);
+    let local = local.start().await.unwrap();
+    let written = Path::new(&directory).join("endpoint.new");
+    std::fs::write(&written, local.endpoint_url()).unwrap();
+    std::fs::rename(&written, Path::new(&directory).join("endpoint")).unwrap();
+    std::future::pending::<()>().await;
+}
+
+/// The endpoint of another process, once it is there.
+pub(super) async fn endpoint_in(directory: &Path) -> String {
+    loop {
+        if let Ok(url) = std::fs::read_to_string(directory.join("endpoint")) {
+            return url;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_was_answered_before_a_kill_is_there() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(
-        directory.path().join("kinesis.redb"),
-        b"not a database, though long enough to be read as one",
-    )
-    .unwrap();
-    let broken = builder(directory.path(), 0).start().await.unwrap_err();
-    assert!(broken.to_string().contains("cannot open the streams kept in"), "{broken}");
+    let mut answered = std::collections::BTreeMap::new();
+    // Each process finds what the one before was killed over.
+    for round in 0..3 {
+        let mut process = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "sdk::data::the_process_that_is_killed"])
+            .env(KILLED_IN, directory.path())
+            .kill_on_drop(true)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let client = client::kinesis_at(&endpoint_in(directory.path()).await);
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1000);
+        for writer in 0..8 {
+            let (client, sender) = (client.clone(), sender.clone());
+            tokio::spawn(async move {
+                for i in 0.. {
+                    let data = format!("{round} {writer} {i}");
+                    let put = client.put_record().stream_name("orders").partition_key(&data);
+                    let Ok(answer) = put.data(Blob::new(data.clone())).send().await else { return };
+                    if sender.send((answer.sequence_number, data)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for _ in 0..200 {
+            answered.extend(receiver.recv().await);
+        }
+        // While eight calls are under way.
+        process.start_kill().unwrap();
+        while let Some(one) = receiver.recv().await {
+            answered.extend([one]);
+        }
+        process.wait().await.unwrap();
+        std::fs::remove_file(directory.path().join("endpoint")).unwrap();
+    }
+    let local = LocalKinesis::builder().data(directory.path()).start().await.unwrap();
+    assert_eq!(local.set_aside(), [] as [std::path::PathBuf; 0], "what was being written is no damage");
+    let kept = local.records_of("orders").unwrap();
+    let kept: std::collections::BTreeMap<String, String> = kept
+        .iter()
+        .map(|record| (record.sequence_number.to_string(), String::from_utf8(record.data.to_vec()).unwrap()))
+        .collect();
+    for (number, data) in &answered {
+        assert_eq!(kept.get(number), Some(data), "answered with {number}");
+    }
+    assert!(kept.len() - answered.len() <= 3 * 8, "and at most what was under way besides");
 }
