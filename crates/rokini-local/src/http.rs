@@ -11,6 +11,7 @@ mod hosts;
 mod kinesis;
 mod long_poll;
 mod origins;
+mod page;
 mod partial_faults;
 mod request_ids;
 mod subscription;

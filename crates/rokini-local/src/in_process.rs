@@ -10,6 +10,7 @@ use crate::faults::Faults;
 use crate::http::body::ConnectionCut;
 use crate::http::{Backend, Entry, Handler, Hosts, KinesisHandler, Origins};
 use crate::journal::Journal;
+use crate::readers::Readers;
 use crate::service::Service;
 
 /// Answers the requests of an HTTP client in the same process as the endpoint of a [`LocalKinesis`](crate::LocalKinesis)
@@ -30,6 +31,7 @@ impl InProcess {
             service,
             faults: Faults::new(seed),
             journal: Journal::default(),
+            readers: Readers::default(),
             stop: CancellationToken::new(),
         };
         let entry = Entry { hosts: Hosts::new(["*".to_owned()]), origins: Origins::default() };

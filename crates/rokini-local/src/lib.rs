@@ -9,6 +9,7 @@ mod in_process;
 mod journal;
 mod local;
 mod model;
+mod readers;
 mod server;
 mod service;
 mod settings;
@@ -29,6 +30,7 @@ pub use in_process::InProcess;
 pub use journal::CallRecord;
 pub use local::{LocalKinesis, LocalKinesisBuilder, StartError};
 pub use model::{Caller, Changed, Model, ModelRequest, Subscription, SubscriptionPoll};
+pub use readers::NotConsumed;
 pub use service::Service;
 pub use settings::{EndOfShard, LocalSettings};
 #[cfg(feature = "data")]

@@ -15,7 +15,8 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::faults::Faults;
 use crate::http::{Backend, Entry, Hosts, KinesisHandler, Origins};
 use crate::journal::{CallRecord, Journal};
-use crate::model::Model;
+use crate::model::{Model, shard_id};
+use crate::readers::{NotConsumed, Readers};
 use crate::server::{Security, Server};
 use crate::service::Service;
 use crate::settings::LocalSettings;
@@ -148,6 +149,46 @@ impl LocalKinesis {
     /// ResourceNotFound.
     pub fn records_of(&self, stream: &str) -> Result<Vec<Record>, ServiceError> {
         self.backend.service.with_model(|model, now| model.records_of(now, stream))
+    }
+
+    /// Waits until a reader has come past every record that a stream of the model's own account and region holds now.
+    ///
+    /// A reader that polls is known by its access key id, so give each group's client one of its own; it is past a record when it asks
+    /// for what follows, or was given the end of the shard. A reader by fan-out is known by the name of its consumer; it is past a
+    /// record when its connection took it. Whether what was read is processed, and where the reader's own position is stored, this
+    /// endpoint cannot know: a consumer that reads ahead asks before it has processed.
+    ///
+    /// # Errors
+    /// [`NotConsumed`] after `within`, also if there is no such stream or reader.
+    pub async fn wait_until_consumed(
+        &self,
+        stream: &str,
+        reader: &str,
+        within: Duration,
+    ) -> Result<(), NotConsumed> {
+        let Backend { service, readers, .. } = &self.backend;
+        let found = service.with_model(|model, now| model.ends_of(now, stream));
+        let mut moved = readers.moved();
+        let behind = || match &found {
+            Some((key, ends)) => readers.behind(reader, key, ends),
+            None => vec![0],
+        };
+        let done = async {
+            while !behind().is_empty() {
+                // The sender is here: it is never gone.
+                let _ = moved.changed().await;
+            }
+        };
+        if tokio::time::timeout(within, done).await.is_ok() {
+            return Ok(());
+        }
+        Err(NotConsumed {
+            stream: stream.to_owned(),
+            reader: reader.to_owned(),
+            shards: behind().into_iter().map(shard_id).collect(),
+            within,
+            seen: found.as_ref().map(|(key, _)| readers.of_stream(key)).unwrap_or_default(),
+        })
     }
 
     /// The faults that are applied to calls to the endpoint.
@@ -336,7 +377,8 @@ impl LocalKinesisBuilder {
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let stop = CancellationToken::new();
         let (faults, journal) = (Faults::new(seed), Journal::default());
-        let backend = Backend { service, faults, journal, stop: stop.clone() };
+        let readers = Readers::default();
+        let backend = Backend { service, faults, journal, readers, stop: stop.clone() };
         let entry = Entry { hosts: Hosts::new(host_names), origins: Origins::new(cors_origins) };
         let handler = KinesisHandler::new(backend.clone(), entry, signed_only, seed);
         let cleaned = backend.service.clone();

@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::faults::Faults;
 use crate::journal::Journal;
+use crate::readers::Readers;
 use crate::service::Service;
 
 /// The model with what stands around it. Clones share all of it.
@@ -12,6 +13,7 @@ pub(crate) struct Backend {
     pub(crate) service: Service,
     pub(crate) faults: Faults,
     pub(crate) journal: Journal,
+    pub(crate) readers: Readers,
     /// The server stops: ends subscriptions, and calls that hang.
     pub(crate) stop: CancellationToken,
 }

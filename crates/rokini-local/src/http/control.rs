@@ -5,12 +5,14 @@
 //! | `GET /_rokini/health` | answers once the server serves |
 //! | `GET`, `POST`, `DELETE /_rokini/faults` | lists the rules, adds one, takes all away |
 //! | `DELETE /_rokini/faults/ID` | takes one away |
+//! | `GET /_rokini/streams?stream=ID` | shows what is there, with the shards of one stream |
+//! | `GET /_rokini/records?stream=ID&shard=NUMBER&last=20` | shows the last records of a shard |
 //! | `GET`, `POST /_rokini/clock` | tells the time, moves it by `{"advance_millis": N}` |
 //! | `GET`, `DELETE /_rokini/calls` | lists the calls remembered, forgets them |
 //! | `POST /_rokini/limits` | turns rates on or off by `{"throughput_limits": true, "call_limits": true}`, either of which may be absent |
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,7 @@ use crate::faults::FaultRule;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, full_body};
 use crate::http::entry::{RequestBody, read_body};
+use crate::http::page;
 
 pub(crate) const PREFIX: &str = "/_rokini/";
 
@@ -56,6 +59,15 @@ pub(crate) async fn answer(
         return reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!({ "error": error }));
     }
     match read_body(body, MAX_BODY_BYTES).await {
+        Ok(_) if head.method == Method::GET && path == "streams" => {
+            reply(StatusCode::OK, &page::streams(backend, head.uri.query()))
+        }
+        Ok(_) if head.method == Method::GET && path == "records" => {
+            match page::records(backend, head.uri.query()) {
+                Some(records) => reply(StatusCode::OK, &records),
+                None => reply(StatusCode::NOT_FOUND, &json!({ "error": "no such stream and shard" })),
+            }
+        }
         Ok(body) => carry_out(backend, &head.method, path, &body),
         Err(why) => reply(StatusCode::BAD_REQUEST, &json!({ "error": why })),
     }
@@ -117,6 +129,10 @@ fn carry_out(backend: &Backend, method: &Method, path: &str, body: &Bytes) -> Re
 fn reply(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     let mut response = Response::new(full_body(serde_json::to_vec(value).unwrap_or_default().into()));
     *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

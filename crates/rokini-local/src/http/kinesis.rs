@@ -21,11 +21,14 @@ use crate::http::garble::garbled;
 use crate::http::handler::{Handler, target_header};
 use crate::http::hosts::HostFacts;
 use crate::http::long_poll;
+use crate::http::page;
 use crate::http::partial_faults;
 use crate::http::request_ids::RequestIds;
 use crate::http::subscription::{EventStream, frames};
 use crate::journal::CallRecord;
-use crate::model::{Caller, ResolvedTarget, Subscription, fault_in_body, has_list_for_structure, target_of};
+use crate::model::{
+    Caller, ResolvedTarget, Subscription, fault_in_body, has_list_for_structure, iterator_position, target_of,
+};
 
 /// Largest request: 10 MB of PutRecords data in base64, 500 partition keys in escaped JSON, and names.
 const MAX_BODY_BYTES: usize = 18 << 20;
@@ -86,6 +89,9 @@ impl KinesisHandler {
         codec: Codec,
         body: impl RequestBody,
     ) -> Result<Response<Body>, ConnectionCut> {
+        if let Some(answer) = page::answer(head) {
+            return Ok(answer);
+        }
         if let Some(path) = head.uri.path().strip_prefix(control::PREFIX) {
             return Ok(control::answer(&self.backend, head, path, body).await);
         }
@@ -177,6 +183,9 @@ impl KinesisHandler {
                 self.backend.ask_until(wait, empty, || self.carry_out(&call)).await
             }
         };
+        if call.faults.is_empty() {
+            self.note_position(&call, &result);
+        }
         let settled = service.settled(call.request.operation()).await;
         let result = settled.and(result);
         journal.add(CallRecord {
@@ -190,6 +199,18 @@ impl KinesisHandler {
             fault: !call.faults.is_empty(),
         });
         self.send(call, result).await
+    }
+
+    /// Remembers how far a reader is that polls.
+    fn note_position(&self, call: &DecodedCall, result: &Result<CallAnswer, ServiceError>) {
+        let AnyRequest::GetRecords(request) = &call.request else { return };
+        let Ok(CallAnswer::Response(AnyResponse::GetRecords(read))) = result else { return };
+        let Backend { service, readers, .. } = &self.backend;
+        let seed = service.with_model(|model, _| model.settings().seed);
+        if let Some((stream, shard, asked)) = iterator_position(&request.shard_iterator, seed) {
+            let offset = if read.next_shard_iterator.is_none() { u64::MAX } else { asked };
+            readers.note(call.access_key.as_deref().unwrap_or_default(), &stream, shard, offset);
+        }
     }
 
     fn carry_out(&self, call: &DecodedCall) -> Result<CallAnswer, ServiceError> {

@@ -86,6 +86,9 @@ impl EventStream {
         let (event, faults) = loop {
             // Seen before the model is asked: a change after the question wakes the wait.
             self.changes.borrow_and_update();
+            // Asked again, so the connection has taken what came before.
+            let (shard, offset) = self.subscription.position();
+            self.backend.readers.note(self.subscription.consumer(), self.subscription.key(), shard, offset);
             let subscription = &mut self.subscription;
             let (poll, now) = self
                 .backend

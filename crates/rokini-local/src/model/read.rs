@@ -1,5 +1,7 @@
 //! Iterators, and records going out.
 
+use std::collections::BTreeMap;
+
 use rokini_wire::shapes::consumer::StartingPosition;
 use rokini_wire::shapes::record::{
     GetRecordsRequest, GetRecordsResponse, GetShardIteratorRequest, GetShardIteratorResponse, Record,
@@ -69,6 +71,20 @@ impl Model {
         Ok(stream.shards().flat_map(|shard| shard.records_from(0)).cloned().collect())
     }
 
+    /// A stream of the model's own account and region and, of its shards that keep records, the offsets after the last ones.
+    pub(crate) fn ends_of(
+        &mut self,
+        now: Timestamp,
+        stream: &str,
+    ) -> Option<(StreamKey, BTreeMap<u32, u64>)> {
+        let key = self.streams.key(stream);
+        let stream = self.streams.keyed(now, &key).ok()?;
+        stream.trim(now);
+        let end = |shard: &Shard| Some((shard.number, offset_of(shard.records_from(0).next_back()?) + 1));
+        let ends = stream.shards().filter_map(end).collect();
+        Some((key, ends))
+    }
+
     /// Reads.
     ///
     /// # Errors
@@ -134,6 +150,7 @@ impl Model {
         if limited {
             shard.reads.charge(read.bytes as u64);
         }
+        shard.count_read(read.records.len(), read.bytes);
         let reported = match end_of_shard {
             EndOfShard::WithLastRecords => true,
             EndOfShard::AfterLastRecords => read.records.is_empty(),
@@ -165,6 +182,12 @@ impl Model {
         }
         Ok(token)
     }
+}
+
+/// The stream, shard and offset of an iterator that a model with this seed gave.
+pub(crate) fn iterator_position(iterator: &str, seed: u64) -> Option<(StreamKey, u32, u64)> {
+    let token = Token::open(iterator, TokenKind::Iterator, seed)?;
+    Some((StreamKey::from_text(&token.text)?, token.shard, token.offset))
 }
 
 fn invalid_iterator() -> ServiceError {

@@ -34,6 +34,11 @@ pub(crate) struct Shard {
     /// Bytes written so far, partition keys included.
     #[serde(skip)]
     pub(crate) written_bytes: u64,
+    /// Records given out so far, and their bytes.
+    #[serde(skip)]
+    pub(crate) read_records: u64,
+    #[serde(skip)]
+    pub(crate) read_bytes: u64,
     #[serde(skip)]
     pub(crate) reads: RateLimiter,
     #[serde(skip)]
@@ -59,6 +64,8 @@ impl Shard {
             oldest: FIRST_OFFSET,
             next: FIRST_OFFSET,
             written_bytes: 0,
+            read_records: 0,
+            read_bytes: 0,
             reads: RateLimiter::default(),
             writes: RateLimiter::default(),
             iterators: RateLimiter::default(),
@@ -90,6 +97,12 @@ impl Shard {
         self.records.push_back(record);
         self.next += 1;
         number
+    }
+
+    /// Counts what is given out, for people.
+    pub(crate) fn count_read(&mut self, records: usize, bytes: usize) {
+        self.read_records += records as u64;
+        self.read_bytes += bytes as u64;
     }
 
     /// Whether a record of this size may be written now.

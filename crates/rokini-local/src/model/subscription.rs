@@ -49,6 +49,11 @@ impl Subscription {
         &self.stream
     }
 
+    /// Its shard, and the offset of the next record.
+    pub(crate) fn position(&self) -> (u32, u64) {
+        (self.shard, self.offset)
+    }
+
     /// Name of the consumer.
     #[must_use]
     pub fn consumer(&self) -> &str {
@@ -181,6 +186,7 @@ impl Model {
             let until = subscription.next_idle_event.min(subscription.ends);
             return Ok(SubscriptionPoll::Wait(due.map_or(until, |due| until.min(due))));
         }
+        open.count_read(read.records.len(), read.bytes);
         let mut event = SubscribeToShardEvent::new(read.records, read.behind);
         if ended {
             event.child_shards = Some(stream.children_of(shard).map(Shard::describe_as_child).collect());

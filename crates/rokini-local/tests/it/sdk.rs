@@ -12,6 +12,7 @@ mod kinesis;
 mod malformed;
 mod measure;
 mod mid_stream;
+mod page;
 mod safety;
 #[cfg(feature = "tls")]
 mod tls;

@@ -13,7 +13,12 @@ use tokio::net::TcpStream;
 use super::client;
 
 /// The answer to a request with these headers and body, head and all.
-async fn ask(to: std::net::SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> String {
+pub(super) async fn ask(
+    to: std::net::SocketAddr,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> String {
     let mut socket = TcpStream::connect(to).await.unwrap();
     let mut request = format!("{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -30,8 +35,8 @@ async fn start(builder: LocalKinesisBuilder) -> LocalKinesis {
 }
 
 const LIST: (&str, &str) = ("X-Amz-Target", "Kinesis_20131202.ListStreams");
-const LOCALHOST: (&str, &str) = ("Host", "localhost");
-const JSON: (&str, &str) = ("Content-Type", "application/json");
+pub(super) const LOCALHOST: (&str, &str) = ("Host", "localhost");
+pub(super) const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 #[tokio::test]
 async fn only_host_names_that_are_known_are_answered() {
