@@ -1,6 +1,6 @@
 //! One worker's part in its group: join, send heartbeats, watch the others, take and give leases, leave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,6 +181,18 @@ impl Member {
         let stats = self.state.heartbeats.stats();
         let apart = self.state.heartbeat_interval() - self.state.config.heartbeat;
         HeartbeatStats { age: stats.age.saturating_sub(apart), ..stats }
+    }
+
+    /// Why the last heartbeat failed, for people; `None` where it was stored.
+    #[must_use]
+    pub fn heartbeat_error(&self) -> Option<String> {
+        self.state.heartbeats.error()
+    }
+
+    /// For how long the heartbeat counter of each worker has stood, as far as this one's looks showed it.
+    #[must_use]
+    pub fn silences(&self) -> BTreeMap<WorkerId, Duration> {
+        self.state.fleet.silences()
     }
 
     /// How many leases this worker holds.

@@ -36,7 +36,8 @@ pub(crate) struct MoveArgs {
 
 /// Empty a worker, before maintenance: it gives up its shards in order, and takes no more
 ///
-/// Its process goes on without work until it is stopped. Started anew it takes part again.
+/// Its process goes on without work until it is stopped. Started anew it takes part again, and so it does where the order is
+/// taken back (`rokini group undo`).
 #[derive(Debug, clap::Args)]
 #[command(after_help = DRAIN_EXAMPLES)]
 pub(crate) struct DrainArgs {

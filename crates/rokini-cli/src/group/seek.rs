@@ -38,7 +38,7 @@ pub(crate) struct Args {
 /// Take an order back: exactly that one, by its id, or the last
 ///
 /// Positions go back to where they stood before the order; those that were stored since are forgotten. A pause and its end
-/// are reversed. What takes an order back is an order too: undoing that repeats the first. `rokini group history` lists them.
+/// are reversed, a shard goes back to the worker it came from, and a drained worker takes part again. What takes an order back is an order too: undoing that repeats the first. `rokini group history` lists them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = UNDO_EXAMPLES)]
 pub(crate) struct UndoArgs {

@@ -112,6 +112,17 @@ async fn o13_shards_move_and_a_worker_is_emptied() {
     let shard = owned("a").await[0].clone();
     let moved = json(&local, &["move", "g", &shard, "b"]).await;
     assert_eq!(moved["done"], true);
+    // Taken back, and that too.
+    for (owner, other) in [("a", "b"), ("b", "a")] {
+        json(&local, &["undo", "g", "--dry-run"]).await;
+        assert!(owned(other).await.contains(&shard), "a dry run does nothing");
+        json(&local, &["undo", "g", "--yes"]).await;
+        until("the shard is back", async || owned(owner).await.contains(&shard)).await;
+    }
+    local
+        .run(&["group", "undo", "g", moved["order"].as_str().unwrap(), "--yes"])
+        .await
+        .refused(2, &["taken back"]);
     local.run(&["group", "move", "g", &shard, "nobody"]).await.refused(2, &["no live worker `nobody`"]);
 
     let drained = json(&local, &["drain", "g", "b"]).await;
@@ -120,6 +131,12 @@ async fn o13_shards_move_and_a_worker_is_emptied() {
     until("all of it", async || owned("a").await.len() == 4).await;
     let listed = json(&local, &["list"]).await;
     assert_eq!(listed["groups"][0]["workers"], 2, "it lives, without work");
+
+    // It takes part again, and is drained once more.
+    json(&local, &["undo", "g", "--yes"]).await;
+    until("its share again", async || owned("b").await.len() == 2).await;
+    json(&local, &["undo", "g", "--yes"]).await;
+    until("all of it again", async || owned("a").await.len() == 4).await;
 
     // Who is killed is not counted.
     b.signal(rustix::process::Signal::KILL);

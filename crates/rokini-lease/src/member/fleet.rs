@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -22,6 +23,8 @@ struct Known {
     rows: Arc<Vec<WorkerRow>>,
     /// Since when the rows of the dead are seen.
     fenced: BTreeMap<WorkerId, Instant>,
+    /// The heartbeat counters of the others, each with its first and its last look.
+    beats: BTreeMap<WorkerId, (u64, Instant, Instant)>,
 }
 
 impl FleetKnowledge {
@@ -53,8 +56,21 @@ impl FleetKnowledge {
             let before = std::mem::take(&mut known.fenced);
             known.fenced =
                 fenced.map(|row| (row.id.clone(), before.get(&row.id).copied().unwrap_or(now))).collect();
+            known.beats.retain(|id, _| merged.iter().any(|row| row.id == *id));
+            for row in rows {
+                let beat = known.beats.entry(row.id.clone()).or_insert((row.heartbeat, now, now));
+                *beat = (row.heartbeat, if beat.0 == row.heartbeat { beat.1 } else { now }, now);
+            }
             known.rows = Arc::new(merged);
         });
+    }
+
+    /// For how long each heartbeat counter has stood, from look to look.
+    pub(super) fn silences(&self) -> BTreeMap<WorkerId, Duration> {
+        let silence = |(id, (_, first, last)): (&WorkerId, &(u64, Instant, Instant))| {
+            (id.clone(), last.duration_since(*first))
+        };
+        self.with(|known| known.beats.iter().map(silence).collect())
     }
 
     /// Since when the row of this dead worker is seen.

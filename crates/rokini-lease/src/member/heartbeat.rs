@@ -126,7 +126,7 @@ async fn run(state: &MemberState, row: &mut OwnRow) {
                 return;
             }
             Err(error) => {
-                state.heartbeats.failed();
+                state.heartbeats.failed(&error);
                 tracing::debug!(worker = %state.me, %error, "a heartbeat failed");
                 if !outage && !state.is_heard() {
                     outage = true;

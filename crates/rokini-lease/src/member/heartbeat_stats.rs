@@ -21,6 +21,8 @@ pub struct HeartbeatStats {
 #[derive(Debug)]
 struct Counted {
     stats: HeartbeatStats,
+    /// Why the last one failed; `None` where it was stored.
+    error: Option<String>,
     /// When the last stored one was begun.
     last: Instant,
     /// Since when each was begun on time after the one before.
@@ -33,7 +35,12 @@ pub(super) struct HeartbeatCounter(Mutex<Counted>);
 impl HeartbeatCounter {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self(Mutex::new(Counted { stats: HeartbeatStats::default(), last: now, on_time_since: now }))
+        Self(Mutex::new(Counted {
+            stats: HeartbeatStats::default(),
+            error: None,
+            last: now,
+            on_time_since: now,
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, Counted> {
@@ -44,14 +51,21 @@ impl HeartbeatCounter {
     pub(super) fn stored(&self, begun: Instant, on_time: Duration) {
         let mut state = self.state();
         state.stats.stored += 1;
+        state.error = None;
         if begun - state.last > on_time {
             state.on_time_since = begun;
         }
         state.last = begun;
     }
 
-    pub(super) fn failed(&self) {
-        self.state().stats.failed += 1;
+    pub(super) fn failed(&self, error: &str) {
+        let mut state = self.state();
+        state.stats.failed += 1;
+        state.error = Some(error.to_owned());
+    }
+
+    pub(super) fn error(&self) -> Option<String> {
+        self.state().error.clone()
     }
 
     /// For how long heartbeats have been stored on time; none where the next one is late.

@@ -16,11 +16,12 @@ impl Operator {
     }
 
     /// Takes exactly this order back, the last one where none is named: positions go back to where they stood before it,
-    /// pauses and their ends are reversed. That is an order too, which can be taken back in its turn.
+    /// pauses and their ends are reversed, a shard goes back to the worker it came from, a drained worker takes part again.
+    /// That is an order too, which can be taken back in its turn.
     ///
     /// # Errors
-    /// [`OperatorError::Invalid`] where there is no such order, or it cannot be taken back: a later one set the same positions,
-    /// or it was about workers. As [`Operator::seek`] besides.
+    /// [`OperatorError::Invalid`] where there is no such order, or it cannot be taken back: a later one set the same positions
+    /// or moved the same shard, or the worker is gone. As [`Operator::seek`] besides.
     pub async fn undo(&self, order: Option<OrderId>, dry_run: bool) -> Result<SeekReport, OperatorError> {
         let view = self.list().await?;
         let order = find(&view, order)?.clone();
@@ -30,7 +31,17 @@ impl Operator {
                 order.id, later.id
             )));
         }
+        let mut report = SeekReport { dry_run, undoes: Some(order.clone()), ..SeekReport::default() };
+        if let Some(worker) = &order.worker {
+            report.order = self.undo_placement(&view, &order, worker, dry_run).await?;
+            return Ok(report);
+        }
         match order.kind {
+            OrderKind::Move | OrderKind::Drain => Err(OperatorError::Invalid(format!(
+                "order {} of an earlier release does not say about which worker it was ({}): move the shards back, or start \
+                 the worker anew",
+                order.id, order.what
+            ))),
             OrderKind::Seek | OrderKind::Undo => self.undo_positions(&view, &order, dry_run).await,
             OrderKind::Pause | OrderKind::Resume => {
                 if order.shards as usize > order.keys.len() {
@@ -43,17 +54,12 @@ impl Operator {
                     true => Scope::Group,
                     false => Scope::Leases(order.keys.clone()),
                 };
-                let mut report = SeekReport { dry_run, undoes: Some(order.clone()), ..SeekReport::default() };
                 if !dry_run {
                     let paused = order.kind == OrderKind::Resume;
                     report.order = self.set_paused(&scope, paused, Some(order.id)).await?.order;
                 }
                 Ok(report)
             }
-            OrderKind::Move | OrderKind::Drain => Err(OperatorError::Invalid(format!(
-                "order {} was about workers ({}): move the shards back, or start the worker anew",
-                order.id, order.what
-            ))),
         }
     }
 

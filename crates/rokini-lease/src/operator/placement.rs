@@ -5,7 +5,7 @@ use super::{Operator, TRIES};
 use crate::row::{GroupView, Notification, Order, OrderId, OrderKind, WorkerRow, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId, WorkerName};
-use crate::update::LeaseUpdate;
+use crate::update::{LeaseUpdate, WorkerUpdate};
 use crate::write::WriteOutcome;
 
 impl Operator {
@@ -17,13 +17,17 @@ impl Operator {
     /// [`OperatorError::UnknownLease`]; [`OperatorError::Moving`]; [`OperatorError::Store`].
     pub async fn move_lease(&self, key: &LeaseKey, to: &WorkerName) -> Result<OrderId, OperatorError> {
         let view = self.list().await?;
-        let target = worker(&view, to)?;
-        if target.state != WorkerState::Alive || !target.reads(&key.stream) {
-            return Err(OperatorError::Invalid(format!(
-                "worker `{to}` takes no lease of stream `{}`: it stops, or cannot read it",
-                key.stream
-            )));
-        }
+        self.claim_for(&view, key, to, None).await
+    }
+
+    async fn claim_for(
+        &self,
+        view: &GroupView,
+        key: &LeaseKey,
+        to: &WorkerName,
+        undoes: Option<OrderId>,
+    ) -> Result<OrderId, OperatorError> {
+        let target = taker(view, key, to)?;
         for _ in 0..TRIES {
             let row = self.store.lease(&self.group, key).await?;
             let row = row.ok_or_else(|| self.unknown(std::slice::from_ref(key)))?;
@@ -40,7 +44,8 @@ impl Operator {
             if let WriteOutcome::Applied { .. } = self.store.update_lease(&self.group, key, &claim).await? {
                 self.notify(&owner, Notification::Claimed(key.clone())).await;
                 let what = format!("from {} to {to}", owner.name);
-                let order = Order::new(self.next_order(&view), OrderKind::Move, what).about([key.clone()]);
+                let mut order = Order::new(self.next_order(view), OrderKind::Move, what).about([key.clone()]);
+                (order.undoes, order.worker) = (undoes, Some(owner.name));
                 let id = order.id;
                 self.remember(order).await?;
                 return Ok(id);
@@ -56,16 +61,111 @@ impl Operator {
     /// [`OperatorError::Invalid`] where there is no such worker; [`OperatorError::Store`].
     pub async fn drain(&self, name: &WorkerName) -> Result<(OrderId, WorkerId), OperatorError> {
         let view = self.list().await?;
-        let row = worker(&view, name)?;
+        self.drain_in(&view, name, None).await
+    }
+
+    async fn drain_in(
+        &self,
+        view: &GroupView,
+        name: &WorkerName,
+        undoes: Option<OrderId>,
+    ) -> Result<(OrderId, WorkerId), OperatorError> {
+        let row = worker(view, name)?;
         self.notify(&row.id, Notification::Drain).await;
         let held = view.leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id));
         let keys = held.map(|lease| lease.key.clone());
-        let order =
-            Order::new(self.next_order(&view), OrderKind::Drain, format!("worker {name}")).about(keys);
+        let mut order =
+            Order::new(self.next_order(view), OrderKind::Drain, format!("worker {name}")).about(keys);
+        (order.undoes, order.worker) = (undoes, Some(name.clone()));
         let id = order.id;
         self.remember(order).await?;
         Ok((id, row.id.clone()))
     }
+
+    /// Takes back an order about workers: a shard goes back to the worker it came from, a drained worker takes part again,
+    /// and one that takes part again is drained.
+    pub(super) async fn undo_placement(
+        &self,
+        view: &GroupView,
+        order: &Order,
+        name: &WorkerName,
+        dry_run: bool,
+    ) -> Result<Option<OrderId>, OperatorError> {
+        let key = order.keys.first().filter(|_| order.kind == OrderKind::Move);
+        if let Some(key) = key {
+            let is_later = |later: &&Order| later.id > order.id && later.keys.contains(key);
+            let moves = view.group.orders.iter().filter(|later| later.kind == OrderKind::Move);
+            if let Some(later) = moves.clone().find(is_later) {
+                return Err(OperatorError::Invalid(format!(
+                    "order {} cannot be taken back: order {} moved the shard since: undo that first",
+                    order.id, later.id
+                )));
+            }
+            taker(view, key, name)?;
+            return match dry_run {
+                true => Ok(None),
+                false => self.claim_for(view, key, name, Some(order.id)).await.map(Some),
+            };
+        }
+        match (order.kind, dry_run) {
+            (OrderKind::Drain, _) => self.undrain(view, order, name, dry_run).await,
+            (_, true) => worker(view, name).map(|_| None),
+            (_, false) => self.drain_in(view, name, Some(order.id)).await.map(|(id, _)| Some(id)),
+        }
+    }
+
+    /// A worker that was drained has ended its part for this incarnation. Told that this one is over, it joins anew with
+    /// another: it has no lease any more, so nothing is lost by that.
+    async fn undrain(
+        &self,
+        view: &GroupView,
+        order: &Order,
+        name: &WorkerName,
+        dry_run: bool,
+    ) -> Result<Option<OrderId>, OperatorError> {
+        let row = worker(view, name)?;
+        if row.state == WorkerState::Alive {
+            return Err(OperatorError::Invalid(format!("worker `{name}` takes part already")));
+        }
+        if view.leases.iter().any(|lease| lease.owner.as_ref() == Some(&row.id)) {
+            return Err(OperatorError::Invalid(format!(
+                "worker `{name}` still gives up its shards: take that back once it is done"
+            )));
+        }
+        if dry_run {
+            return Ok(None);
+        }
+        let mut seen = row.heartbeat;
+        for _ in 0..TRIES {
+            let fence = WorkerUpdate::Fence { seen };
+            match self.store.update_worker(&self.group, &row.id, &fence).await? {
+                WriteOutcome::Refused { current: Some(current) } if current.state != WorkerState::Fenced => {
+                    seen = current.heartbeat;
+                }
+                _ => {
+                    let what = format!("worker {name} takes part again");
+                    let mut undo = Order::new(self.next_order(view), OrderKind::Undo, what);
+                    (undo.undoes, undo.worker) = (Some(order.id), Some(name.clone()));
+                    let id = undo.id;
+                    self.remember(undo).await?;
+                    return Ok(Some(id));
+                }
+            }
+        }
+        Err(OperatorError::Invalid(format!("worker `{name}` changes all the time: try again")))
+    }
+}
+
+/// The worker of this name, if it takes leases of such a stream.
+fn taker<'a>(view: &'a GroupView, key: &LeaseKey, name: &WorkerName) -> Result<&'a WorkerRow, OperatorError> {
+    let row = worker(view, name)?;
+    if row.state == WorkerState::Alive && row.reads(&key.stream) {
+        return Ok(row);
+    }
+    Err(OperatorError::Invalid(format!(
+        "worker `{name}` takes no lease of stream `{}`: it stops, or cannot read it",
+        key.stream
+    )))
 }
 
 fn worker<'a>(view: &'a GroupView, name: &WorkerName) -> Result<&'a WorkerRow, OperatorError> {

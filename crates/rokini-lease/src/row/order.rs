@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::text::serde_as_text;
-use crate::types::{InvalidKey, LeaseKey};
+use crate::types::{InvalidKey, LeaseKey, WorkerName};
 
 /// The most orders that a group's row remembers.
 pub const ORDERS_LIMIT: usize = 20;
@@ -91,6 +91,8 @@ pub struct Order {
     pub keys: Vec<LeaseKey>,
     /// The order that it took back.
     pub undoes: Option<OrderId>,
+    /// The worker that had the shard before it was moved, or that was drained.
+    pub worker: Option<WorkerName>,
     /// What was ordered, for people.
     pub what: String,
 }
@@ -99,7 +101,7 @@ impl Order {
     /// An order that changed nothing yet.
     #[must_use]
     pub fn new(id: OrderId, kind: OrderKind, what: impl Into<String>) -> Self {
-        Self { id, kind, shards: 0, keys: Vec::new(), undoes: None, what: what.into() }
+        Self { id, kind, shards: 0, keys: Vec::new(), undoes: None, worker: None, what: what.into() }
     }
 
     /// The same, of these leases.
@@ -127,6 +129,9 @@ impl fmt::Display for Order {
         if let Some(undone) = self.undoes {
             write!(f, " undoes={undone}")?;
         }
+        if let Some(worker) = &self.worker {
+            write!(f, " worker={worker}")?;
+        }
         write!(f, " what={}", self.what)
     }
 }
@@ -148,6 +153,7 @@ impl FromStr for Order {
         let keys = text_of("keys").into_iter().flat_map(|keys| keys.split(','));
         order.keys = keys.map(str::parse).collect::<Result<_, _>>()?;
         order.undoes = text_of("undoes").map(str::parse).transpose()?;
+        order.worker = text_of("worker").map(WorkerName::new).transpose().map_err(|_| invalid())?;
         Ok(order)
     }
 }
@@ -162,6 +168,7 @@ mod tests {
         let keys = (0..20).map(|n| format!("s@1#{n}").parse().unwrap());
         let mut full = Order::new(OrderId(1), OrderKind::Undo, "x what=y=z").about(keys);
         full.undoes = Some(bare.id);
+        full.worker = Some(WorkerName::new("w-1").unwrap());
         assert_eq!((full.shards, full.keys.len()), (20, ORDER_KEYS_LIMIT));
         for order in [bare, full] {
             assert_eq!(order.to_string().parse(), Ok(order));

@@ -117,6 +117,13 @@ pub struct WorkerReport {
 }
 
 impl WorkerReport {
+    /// How long its counter may stand until it is called silent: two and a half of its intervals. `None` for a worker in
+    /// reserve, which has nothing to fail over and is seldom heard.
+    #[must_use]
+    pub fn silent_after(&self) -> Option<Duration> {
+        (self.interval <= self.failover).then(|| self.interval * 5 / 2)
+    }
+
     /// What it says of a shard that it holds: `None` where it does not say it, `Some(None)` where the shard is well.
     #[must_use]
     pub fn of_shard(&self, key: &LeaseKey) -> Option<Option<&ShardHealth>> {
