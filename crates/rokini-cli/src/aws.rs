@@ -1,17 +1,15 @@
 //! Region, profile and endpoints, and errors of AWS calls with the next step for people.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use aws_credential_types::provider::ProvideCredentials;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_types::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use rokini::{
     AwsOptions, ErrorKind, HttpOptions, KinesisSource, Settings, StreamDescription, StreamRef, StreamSource,
 };
 
-use crate::error::{CliError, Status};
+use crate::error::CliError;
 
 const HEADING: &str = "AWS options";
 const TABLES: &str = "aws dynamodb list-tables";
@@ -30,8 +28,8 @@ pub(crate) struct AwsArgs {
     endpoint_url: Option<String>,
 }
 
-/// How long the providers of credentials may take.
-const CREDENTIALS_WAIT: Duration = Duration::from_secs(5);
+/// So long a search for credentials may take that is made again.
+const QUICK_SEARCH: Duration = Duration::from_secs(1);
 
 /// The AWS configuration.
 #[derive(Debug, Clone)]
@@ -95,37 +93,19 @@ impl AwsArgs {
     }
 }
 
-/// Asks the providers of credentials once, in bounded time: a metadata service that does not answer would hold up each call
-/// for a minute. That there are none at all is said by the first call, with what it was about.
+/// That there are none at all is said by the first call, with what it was about, unless the search for them took its time: a
+/// call would search again.
 async fn check_credentials(config: &SdkConfig) -> Result<(), CliError> {
-    let Some(provider) = config.credentials_provider() else { return Ok(()) };
-    let problem = match tokio::time::timeout(CREDENTIALS_WAIT, provider.provide_credentials()).await {
-        Ok(Ok(_) | Err(CredentialsError::CredentialsNotLoaded(_))) => return Ok(()),
-        Ok(Err(error)) => credentials_problem(&error),
-        Err(_) => format!("no answer within {} s", CREDENTIALS_WAIT.as_secs()),
-    };
-    Err(CliError::new(Status::PERMISSION, "the AWS credentials could not be fetched")
-        .reason(format!("{problem}; tried {PROVIDERS}"))
-        .next(
-            "set `AWS_PROFILE`, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; without a metadata service \
-             `AWS_EC2_METADATA_DISABLED=true` says so at once",
-        ))
-}
-
-/// Where the SDK looks, in its order.
-const PROVIDERS: &str = "the environment, the profile of the shared files, a web identity token, the container's role, the \
-     instance's metadata service";
-
-/// What is wrong with credentials, in one line: the cause at the bottom says most.
-pub(crate) fn credentials_problem(error: &CredentialsError) -> String {
-    let mut deepest: &(dyn std::error::Error + 'static) = error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
+    let begun = Instant::now();
+    let Err(error) = rokini::check_credentials(config).await else { return Ok(()) };
+    let is_none = std::error::Error::source(&error).is_some();
+    if is_none && begun.elapsed() < QUICK_SEARCH {
+        return Ok(());
     }
-    match error {
-        CredentialsError::CredentialsNotLoaded(_) => format!("there are none; tried {PROVIDERS}"),
-        _ => deepest.to_string(),
-    }
+    Err(CliError::from(error).next(
+        "`rokini doctor` shows which provider fails; without a metadata service `AWS_EC2_METADATA_DISABLED=true` says so at \
+         once",
+    ))
 }
 
 /// Endpoints of single services, before those of the environment.

@@ -85,6 +85,8 @@ impl CliError {
         let mut next = Some(cause);
         while let Some(cause) = next {
             let text = cause.to_string();
+            // Some errors of the SDK put the answer behind, as a value of Rust.
+            let text = text.split_once(" Response {").map_or(text.as_str(), |(text, _)| text).to_owned();
             let says_nothing = SAYS_NOTHING.contains(&text.as_str());
             if !says_nothing
                 && !self.what.contains(&text)

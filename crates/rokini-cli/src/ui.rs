@@ -117,9 +117,12 @@ impl Ui {
     pub(crate) fn install_tracing(&self, traces: Option<&OtlpTraces>) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
-            // A conditional write that is refused is an everyday answer of DynamoDB, not a warning.
-            (false, 0) => "warn,dynoxide=error",
-            (false, 1) => "warn,dynoxide=error,rokini=info,rokini_lease=info,rokini_local=info",
+            // A conditional write that is refused is an everyday answer of DynamoDB, not a warning. What is wrong with
+            // credentials the commands say themselves, without the answer of a metadata service as a value of Rust.
+            (false, 0) => "warn,dynoxide=error,aws_config=error",
+            (false, 1) => {
+                "warn,dynoxide=error,aws_config=error,rokini=info,rokini_lease=info,rokini_local=info"
+            }
             (false, 2) => "info,rokini=debug,rokini_lease=debug,rokini_local=debug",
             (false, _) => "debug,rokini=trace,rokini_lease=trace,rokini_local=trace",
         };

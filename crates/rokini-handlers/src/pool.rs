@@ -62,10 +62,11 @@ impl<T: StdoutLines + Default> ChildPool<T> {
         if self.closed.is_cancelled() {
             return;
         }
-        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
-        while spares.len() < self.spawner.settings.spares {
+        let spares = || self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever watches hears of each process, and not under the lock.
+        while spares().len() < self.spawner.settings.spares {
             match self.spawner.spawn(Arc::default(), &[]) {
-                Ok(spare) => spares.push(spare),
+                Ok(spare) => spares().push(spare),
                 Err(_) => return,
             }
         }

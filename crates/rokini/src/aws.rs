@@ -1,5 +1,6 @@
 //! The AWS SDK set up: configuration, one bounded HTTP client, errors in our words.
 
+mod credentials;
 pub(crate) mod error;
 pub(crate) mod http;
 
@@ -11,6 +12,7 @@ use aws_config::timeout::TimeoutConfig;
 pub(crate) use aws_types::SdkConfig;
 use aws_types::region::Region;
 
+pub use self::credentials::{check_credentials, credentials_problem};
 use self::http::CONNECT;
 pub(crate) use self::http::HttpOptions;
 use crate::types::error::{Error, ErrorKind};

@@ -22,11 +22,11 @@ mod types;
 
 // What a program starts with.
 #[cfg(feature = "aws")]
-pub use aws::AwsOptions;
-#[cfg(feature = "aws")]
 pub use aws::error::explain_kinesis_error;
 #[cfg(feature = "aws")]
 pub use aws::http::{HttpOptions, Proxies, http_client};
+#[cfg(feature = "aws")]
+pub use aws::{AwsOptions, check_credentials, credentials_problem};
 pub use consumer::builder::ConsumerBuilder;
 pub use consumer::builder::stream::{Delivered, Deliveries};
 pub use consumer::handle::Handle;
@@ -92,7 +92,7 @@ pub use source::kinesis::KinesisSource;
 pub use source::selection::select_shards;
 pub use source::stream_source::{
     ConsumerState, FanOut, ReadResponse, RegisteredConsumer, ShardDescription, ShardEnd, ShardReader,
-    ShardSelection, SourceNotice, StreamDescription, StreamSource,
+    ShardSelection, SourceNotice, StreamDescription, StreamSource, SubscriptionCounts,
 };
 
 // Putting records.

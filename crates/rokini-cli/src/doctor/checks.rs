@@ -69,7 +69,7 @@ pub(super) async fn credentials(aws: &Aws) -> Check {
     };
     match timeout(CREDENTIALS_WAIT, provider.provide_credentials()).await {
         Err(_) => Check::fail(name, format!("no provider answered within {CREDENTIALS_WAIT:?}"), next),
-        Ok(Err(error)) => Check::fail(name, crate::aws::credentials_problem(&error), next),
+        Ok(Err(error)) => Check::fail(name, rokini::credentials_problem(&error), next),
         Ok(Ok(found)) => {
             let key = found.access_key_id();
             let shown = format!("{}…", key.chars().take(4).collect::<String>());

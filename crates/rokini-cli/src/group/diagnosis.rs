@@ -111,14 +111,12 @@ impl DiagnosisInput<'_> {
             );
         }
         if let Some(at) = self.view.group.paused_at {
-            return ShardDiagnosis::of(ShardState::Paused)
-                .why(format!("the group was paused at {}", format_time(at)))
-                .next(format!("`rokini group resume {group}`"));
+            let why = format!("the group was paused at {}", format_time(at));
+            return self.paused(lease, why, format!("`rokini group resume {group}`"));
         }
         if lease.paused {
-            return ShardDiagnosis::of(ShardState::Paused)
-                .why("this shard was paused on its own")
-                .next(format!("`rokini group resume {group} --shard {shard}`"));
+            let next = format!("`rokini group resume {group} --shard {shard}`");
+            return self.paused(lease, "this shard was paused on its own".to_owned(), next);
         }
         if let Some(parent) = self.unfinished_parent(lease) {
             return ShardDiagnosis::of(ShardState::Waiting)
@@ -128,6 +126,19 @@ impl DiagnosisInput<'_> {
         match &lease.owner {
             None => self.free(lease),
             Some(owner) => self.owned(lease, owner, lag),
+        }
+    }
+
+    /// A call that does not return does so whether or not anything is read: a pause does not hide it.
+    fn paused(&self, lease: &LeaseRow, why: String, next: String) -> ShardDiagnosis {
+        let stalled = self.observations.workers.told(lease).flatten().filter(|told| told.stalled.is_some());
+        let beneath = lease.owner.as_ref().zip(stalled).map(|(owner, told)| self.told(owner, told));
+        let paused = ShardDiagnosis::of(ShardState::Paused).next(next);
+        match beneath {
+            Some(ShardDiagnosis { why: Some(more), cause, .. }) => {
+                ShardDiagnosis { cause, ..paused.why(format!("{why}; besides, {more}")) }
+            }
+            _ => paused.why(why),
         }
     }
 
@@ -233,7 +244,8 @@ impl DiagnosisInput<'_> {
         let word = report.stalled.as_deref().unwrap_or_default();
         let cause = StallCause::from_name(word);
         let state = match cause {
-            Some(StallCause::Behind) => ShardState::Behind,
+            // Some of it is done.
+            Some(StallCause::Behind | StallCause::Parked) => ShardState::Behind,
             _ => ShardState::Stuck,
         };
         let error = report.error.as_ref().map(|(error, age)| (error.as_str(), *age));
@@ -399,6 +411,18 @@ mod tests {
         );
         assert_eq!((stuck.state, stuck.cause.as_deref()), (ShardState::Stuck, Some("failing")));
         assert!(stuck.next.unwrap().contains("dead_letter"));
+        let mut paused = held.clone();
+        paused.paused = true;
+        let paused = diagnosed(&[paused], Some(Liveness::Alive), &ShardLag::Millis(0), |view| {
+            view.workers[0].report.shards.push(report.clone())
+        });
+        assert_eq!(
+            (paused.state, paused.cause.as_deref()),
+            (ShardState::Paused, Some("failing")),
+            "{paused:?}"
+        );
+        report.stalled = Some("parked".to_owned());
+        assert_eq!(told(Some(report.clone())).state, ShardState::Behind);
         report.stalled = Some("of-later".to_owned());
         assert!(told(Some(report)).why.unwrap().contains("of-later"));
     }

@@ -141,7 +141,7 @@ fn changes(before: &GroupView, now: &GroupView) -> Vec<GroupEvent> {
         }
         let (was, is) = (stalled(before, &row.key), stalled(now, &row.key));
         match (was, is) {
-            (None, Some(cause)) => changes.push(of_shard("stalled", cause)),
+            (was, Some(cause)) if was.as_ref() != Some(&cause) => changes.push(of_shard("stalled", cause)),
             (Some(cause), None) => changes.push(of_shard("recovered", format!("it was {cause}"))),
             _ => {}
         }

@@ -41,6 +41,8 @@ struct LagRow {
     owner: Option<String>,
     lag_millis: Option<u64>,
     problem: Option<String>,
+    /// Why it makes no progress, where its worker says that.
+    cause: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
@@ -64,6 +66,7 @@ async fn lag(args: &Args, context: &Context) -> Result<Status, CliError> {
                 Some(ShardLag::Gone(why) | ShardLag::Unknown(why)) => Some(why.clone()),
                 _ => None,
             },
+            cause: workers.told(lease).flatten().and_then(|told| told.stalled.clone()),
         }
     });
     let mut rows: Vec<LagRow> = rows.collect();

@@ -50,15 +50,10 @@ impl Liveness {
 /// By worker.
 pub(crate) type WorkerLiveness = BTreeMap<WorkerId, Liveness>;
 
-/// A worker that says that its heartbeats are further apart than its failover time has nothing to fail over: it is not
-/// watched.
-fn is_in_reserve(row: &WorkerRow) -> bool {
-    row.report.interval > row.report.failover
-}
-
 /// How long a heartbeat of this worker is waited for: by its own interval, whatever this command's settings say.
 fn patience(row: &WorkerRow, heartbeat: Duration) -> Duration {
-    if is_in_reserve(row) { Duration::ZERO } else { heartbeat.max(row.report.interval) * 5 / 2 }
+    // One in reserve has nothing to fail over: it is not watched.
+    row.report.silent_after().map_or(Duration::ZERO, |silent| silent.max(heartbeat * 5 / 2))
 }
 
 /// What was seen of the workers of a group.
@@ -104,7 +99,8 @@ pub(crate) async fn watch(
         workers.iter().map(|row| (&row.id, patience(row, heartbeat))).collect();
     let may_come = |id: &WorkerId| patience.get(id).is_some_and(|patience| begun.elapsed() < *patience);
     let first: BTreeMap<&WorkerId, u64> = workers.iter().map(|row| (&row.id, row.heartbeat)).collect();
-    let liveness = workers.iter().map(|row| (row.id.clone(), Liveness::of(row, is_in_reserve(row))));
+    let liveness =
+        workers.iter().map(|row| (row.id.clone(), Liveness::of(row, row.report.silent_after().is_none())));
     let mut watched = WatchedWorkers { liveness: liveness.collect(), rows: workers.to_vec() };
     while watched.liveness.iter().any(|(id, liveness)| *liveness == Liveness::Silent && may_come(id)) {
         sleep(PAUSE).await;
@@ -135,6 +131,6 @@ mod tests {
         assert_eq!(patience(&row, seconds(1)), seconds(10));
         assert_eq!(patience(&row, seconds(6)), seconds(15), "the longer of both");
         row.report.interval = seconds(120);
-        assert!(is_in_reserve(&row) && patience(&row, seconds(1)).is_zero());
+        assert!(row.report.silent_after().is_none() && patience(&row, seconds(1)).is_zero());
     }
 }

@@ -1,184 +1,148 @@
-//! A real worker in trouble of each kind: ten seconds after it began, every outlet names the cause, and none another.
+//! Real workers in trouble of every kind at once: ten seconds after it began every outlet names the cause of each shard, and
+//! none another; ten seconds after it ended everything is well again, wherever one looks.
 
+mod outlets;
+mod place;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rokini_local::Fault;
 use rokini_local::wire::ErrorCode;
-use rokini_local::{Fault, FaultRule};
-use serde_json::Value;
 
-use crate::monitoring::Probe;
-use crate::support::{Local, Member};
+use self::outlets::{Expected, Outlets};
+use self::place::Place;
+use crate::pressure::{Pressure, promised};
 
-const SHARD: &str = "shardId-000000000000";
 /// How long after the beginning or the end every outlet is right.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Does with each record what its data says, once the file `well` is there all that it did not do so far.
-const PROGRAM: &str = r#"
-import json, os, sys, time
-for line in sys.stdin:
-    record = json.loads(line)
-    while record["data"] == "hang" and not os.path.exists("well"):
-        time.sleep(0.1)
-    if record["data"] == "fail" and not os.path.exists("well"):
-        print(json.dumps({"fail": record["token"], "error": "no such customer"}), flush=True)
-        continue
-    print(json.dumps({"ack": record["token"]}), flush=True)
-"#;
-
-/// What to do to the shard.
-enum Trouble {
-    /// Records with this data.
-    Put(&'static str),
-    /// This answers reads.
-    Reads(&'static str, Fault),
-}
-
+/// What is wrong with one shard of a group.
 struct Case {
-    cause: &'static str,
-    trouble: Trouble,
-    options: &'static [&'static str],
-    /// What `why` says, too.
-    says: &'static str,
+    group: &'static str,
+    /// Its number.
+    shard: usize,
+    expected: Expected,
+}
+
+/// A shard whose worker tells why it makes no progress, in these words among others.
+fn told(group: &'static str, shard: usize, cause: &'static str, says: &'static str) -> Case {
+    let state = if matches!(cause, "behind" | "parked") { "behind" } else { "stuck" };
+    Case { group, shard, expected: Expected { state, cause: Some(cause), says, on_page: None } }
+}
+
+/// A shard that does not move although nothing fails.
+fn stands(
+    group: &'static str,
+    shard: usize,
     state: &'static str,
+    says: &'static str,
+    on_page: Option<&'static str>,
+) -> Case {
+    Case { group, shard, expected: Expected { state, cause: None, says, on_page } }
 }
 
-async fn why(local: &Local) -> Value {
-    let ended = local.run(&["group", "why", "g", "--json"]).await;
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"))
+fn cases() -> Vec<Case> {
+    vec![
+        told("g", 0, "acks", "acknowledgements do not come"),
+        told("g", 1, "parked", "no such customer"),
+        told("g", 2, "behind", "faster than they are processed"),
+        told("g", 3, "denied", "GetRecords"),
+        told("g", 4, "position", "refuses its position"),
+        told("g", 5, "throttled", "throttled"),
+        told("g", 6, "reading", "does not answer"),
+        stands("g", 7, "paused", "paused on its own", Some("paused")),
+        told("fails", 0, "failing", "no such customer"),
+        told("halts", 0, "halted", "no such customer"),
+        told("posts", 0, "handler", "handler does not return"),
+        // At the end of a shard the handler waits for what is out.
+        told("merges", 1, "handler", "handler does not return"),
+        stands("merges", 2, "waiting", "it comes from shardId-000000000001", Some("waiting")),
+        stands("table", 0, "orphaned", "has no heartbeat", Some("paused")),
+        stands("dies", 0, "orphaned", "has no heartbeat", Some("orphaned")),
+        stands("nobody", 0, "free", "no worker of the group is alive", None),
+    ]
 }
 
-async fn drive(case: Case) {
-    let Some(python) = crate::handlers::support::python("json") else { return };
-    let local = Local::start(2).await;
-    std::fs::write(local.home().join("handle.py"), PROGRAM).unwrap();
-    let monitored =
-        ["--handler", "lines", "--set", "monitoring=prometheus", "--set", "monitoring_listen=127.0.0.1:0"];
-    let options = [&monitored[..], case.options].concat();
-    let mut member = crate::handlers::support::run(&local, &python, "w", &options, &["-u", "handle.py"], &[]);
-    let probe = Probe::of(&mut member).await;
-    probe.until_ready().await;
-    let well = why(&local).await;
-    assert_eq!((&well["moves"], well["shards"].as_array().unwrap().len()), (&true.into(), 0), "{well}");
-
-    let mut fault = None;
-    match &case.trouble {
-        Trouble::Put(data) => {
-            local.put_hashed("orders", [(0, (*data).to_owned()), (1, "ok".to_owned())]).await;
-        }
-        Trouble::Reads(operation, answer) => {
-            let rule = FaultRule::on(*operation, answer.clone()).shard(SHARD);
-            fault = Some(local.kinesis.faults().add(rule));
-            if *operation == "GetShardIterator" {
-                // Reading goes on with the iterator it has.
-                local.kinesis.advance(Duration::from_secs(301));
-            }
-        }
-    }
-    let begun = Instant::now();
-    // As somebody who is called then sees it.
-    tokio::time::sleep_until((begun + LIMIT).into()).await;
-    told(&local, &member, &probe, &case).await;
-
-    match fault {
-        Some(fault) => assert!(local.kinesis.faults().remove(fault)),
-        None => std::fs::write(local.home().join("well"), "").unwrap(),
-    }
-    let ended = Instant::now();
-    if case.cause == "halted" {
-        // Nobody but an operator ends that.
-        member.signal(rustix::process::Signal::KILL);
-        return;
-    }
-    tokio::time::sleep_until((ended + LIMIT).into()).await;
-    let well = why(&local).await;
-    assert_eq!((&well["moves"], probe.ready().await.0), (&true.into(), 200), "{}: {well}", case.cause);
-    assert_eq!(probe.value("rokini_shard_stalled", SHARD).await, 0.0);
-    assert_eq!(probe.value("rokini_events_total", "shard-recovered").await, 1.0);
-    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
-}
-
-/// Every outlet says it.
-async fn told(local: &Local, member: &Member, probe: &Probe, case: &Case) {
-    let cause = case.cause;
-    let found = why(local).await;
-    let shards = found["shards"].as_array().unwrap();
-    assert_eq!((&found["moves"], shards.len()), (&false.into(), 1), "{cause}: {found}\n{}", member.stderr());
-    assert_eq!((&shards[0]["shard"], &shards[0]["cause"]), (&SHARD.into(), &cause.into()), "{found}");
-    assert_eq!(shards[0]["state"], case.state, "{found}");
-    let sentence = shards[0]["why"].as_str().unwrap();
-    assert!(sentence.starts_with("w says: ") && sentence.contains(case.says), "{cause}: {sentence}");
-    assert!(!shards[0]["next"].as_str().unwrap().is_empty());
-    // The words of the cause, wherever it is said.
-    let words = sentence.split(": ").nth(2).unwrap().split(';').next().unwrap();
-    let (status, ready) = probe.get("/readyz").await;
-    assert!(status == 503 && ready.contains(words), "{cause}: {words}: {ready}");
-    assert_eq!(probe.value("rokini_shard_stalled", SHARD).await, 1.0, "{cause}");
-    let log = member.stderr();
-    let told: Vec<&str> = log.lines().filter(|line| line.contains("a shard makes no progress")).collect();
-    assert!(told.len() == 1 && told[0].contains(words), "{cause}: {words}: {log}");
-    let shown = local.run(&["group", "show", "g", "--json"]).await.done();
-    let shown: Value = serde_json::from_str(&shown).unwrap();
-    let lease = shown["leases"].as_array().unwrap().iter().find(|lease| lease["shard"] == SHARD).unwrap();
-    assert_eq!(lease["cause"], cause, "{lease}");
-}
-
-#[tokio::test]
-async fn o12_a_program_that_hangs_is_named_everywhere() {
-    let trouble = Trouble::Put("hang");
-    drive(Case {
-        cause: "acks",
-        trouble,
-        options: &[],
-        says: "acknowledgements do not come",
-        state: "stuck",
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn o12_a_handler_that_fails_is_named_everywhere() {
-    let trouble = Trouble::Put("fail");
-    drive(Case { cause: "failing", trouble, options: &[], says: "no such customer", state: "stuck" }).await;
-}
-
-#[tokio::test]
-async fn o12_a_shard_that_is_halted_is_named_everywhere() {
-    let options = &["--set", "on_failure=halt", "--set", "max_attempts=2"];
-    let trouble = Trouble::Put("fail");
-    drive(Case { cause: "halted", trouble, options, says: "no such customer", state: "stuck" }).await;
-}
-
-#[tokio::test]
-async fn o12_reads_that_are_denied_are_named_everywhere() {
-    let answer =
+async fn begin(place: &mut Place) {
+    let denied =
         Fault::Error { code: ErrorCode::AccessDenied, message: "not for you".to_owned(), status: None };
-    let trouble = Trouble::Reads("GetRecords", answer);
-    drive(Case { cause: "denied", trouble, options: &[], says: "GetRecords", state: "stuck" }).await;
+    let expired = Fault::Error { code: ErrorCode::ExpiredIterator, message: String::new(), status: None };
+    let refused = Fault::Error { code: ErrorCode::InvalidArgument, message: String::new(), status: None };
+    place.local.run(&["group", "pause", "g", "--shard", "7"]).await.done();
+    place.fault("GetRecords", 3, denied);
+    place.fault("GetRecords", 4, expired);
+    place.fault("GetShardIterator", 4, refused);
+    place.fault("GetRecords", 5, Fault::Throttle);
+    place.fault("GetRecords", 6, Fault::DropBefore);
+    place.put("g", 0, ["hang"]).await;
+    // Of one key, and of another one that goes on.
+    place.put("g", 1, ["fail", "ok"]).await;
+    place.put("g", 2, (0..80).map(|n| format!("slow {n}")).collect::<Vec<_>>()).await;
+    place.put("g", 7, ["ok"]).await;
+    for group in ["fails", "halts"] {
+        place.put(group, 0, ["fail"]).await;
+    }
+    for group in ["posts", "table", "dies", "nobody"] {
+        place.put(group, 0, ["ok"]).await;
+    }
+    place.throttle_table();
+    place.kill_one();
+}
+
+async fn end(place: &mut Place) {
+    place.troubles.heal(&place.local);
+    std::fs::write(place.local.home().join("well"), "").unwrap();
+    place.local.run(&["group", "resume", "g", "--shard", "7"]).await.done();
+    // Nobody but an operator ends that: past the record.
+    place.local.run(&["group", "seek", "halts", "--shard", "0", "--to", "latest", "--yes"]).await.done();
+    place.start_for_nobody().await;
 }
 
 #[tokio::test]
-async fn o12_reads_that_are_throttled_are_named_everywhere() {
-    let trouble = Trouble::Reads("GetRecords", Fault::Throttle);
-    drive(Case {
-        cause: "throttled",
-        trouble,
-        options: &["--set", "poll_ceiling=1s"],
-        says: "throttled",
-        state: "stuck",
-    })
-    .await;
+async fn o12_every_cause_is_named_everywhere_and_so_is_its_end() {
+    let Some(mut place) = Place::start().await else { return };
+    let mut groups: BTreeMap<&str, BTreeMap<String, Expected>> = BTreeMap::new();
+    for Case { group, shard, expected } in cases() {
+        groups.entry(group).or_default().insert(place::shard_id(shard), expected);
+    }
+    let well = BTreeMap::new();
+    for group in groups.keys().filter(|group| !matches!(**group, "merges" | "nobody")) {
+        let outlets = Outlets::of(&place, group).await;
+        outlets.are_right(&well).unwrap_or_else(|wrong| panic!("{group} at first: {wrong}"));
+    }
+
+    let pressure = Pressure::start();
+    let begun = Instant::now();
+    begin(&mut place).await;
+    until_right(&place, &groups, begun, &pressure).await;
+    eprintln!("every outlet right {:?} after it began", begun.elapsed());
+
+    let ended = Instant::now();
+    end(&mut place).await;
+    let groups = groups.keys().map(|group| (*group, well.clone())).collect();
+    until_right(&place, &groups, ended, &pressure).await;
+    eprintln!("every outlet right {:?} after it ended", ended.elapsed());
+    place.stop().await;
 }
 
-#[tokio::test]
-async fn o12_a_stream_that_does_not_answer_is_named_everywhere() {
-    let trouble = Trouble::Reads("GetRecords", Fault::DropBefore);
-    drive(Case {
-        cause: "reading",
-        trouble,
-        options: &["--set", "poll_ceiling=1s"],
-        says: "does not answer",
-        state: "stuck",
-    })
-    .await;
+/// Looks at all groups at the limit, as somebody who is called then. One whose command watches for longer has until it ends.
+async fn until_right(
+    place: &Place,
+    groups: &BTreeMap<&'static str, BTreeMap<String, Expected>>,
+    since: Instant,
+    pressure: &Pressure,
+) {
+    let at = since + promised(LIMIT, pressure.share());
+    let looks = groups.iter().map(async |(group, expected)| {
+        // The commands look for up to ten seconds whether a silent worker is alive.
+        if !place.is_silent(group) {
+            tokio::time::sleep_until(at.into()).await;
+        }
+        let outlets = Outlets::of(place, group).await;
+        outlets.are_right(expected).map_err(|wrong| format!("{group}: {wrong}"))
+    });
+    let wrong: Vec<String> =
+        futures::future::join_all(looks).await.into_iter().filter_map(Result::err).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

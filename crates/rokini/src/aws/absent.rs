@@ -10,6 +10,10 @@ pub(crate) struct HttpOptions;
 #[derive(Debug, Clone)]
 pub(crate) enum SdkConfig {}
 
+pub(crate) async fn check_credentials(aws: &SdkConfig) -> Result<(), Error> {
+    match *aws {}
+}
+
 pub(crate) fn complete(aws: SdkConfig, _: &HttpOptions) -> Result<SdkConfig, Error> {
     match aws {}
 }

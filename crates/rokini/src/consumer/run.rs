@@ -80,7 +80,8 @@ impl Consumer {
     /// # Errors
     /// What cannot pass by itself, with the same kinds as [`Error::kind`]:
     /// - at the start, [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) and
-    ///   [`ErrorKind::Permission`](crate::ErrorKind::Permission) at once, and what passes by itself
+    ///   [`ErrorKind::Permission`](crate::ErrorKind::Permission) at once, credentials that cannot be had among them
+    ///   ([`check_credentials`](crate::check_credentials), within 5 s), and what passes by itself
     ///   ([`Error::is_retryable`]) when it has not passed within a minute;
     /// - later only a second live worker of the same name.
     pub async fn run(self) -> Result<ShutdownReport, Error> {
@@ -207,6 +208,8 @@ impl Work {
         let wanted = control.sources.take_wanted();
         let opening: Vec<_> = wanted.into_iter().map(|source| (source, self.fork())).collect();
         async move {
+            // Without credentials each call would wait for its own, and nobody would be told why.
+            control.sources.check_credentials().await?;
             let (catalog, config) = (&control.catalog, &control.config);
             let open = |(source, rng)| open(catalog, source, &config.streams, config.retrieval, rng);
             let opening = opening.into_iter().map(open);

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini_lease::WallClock;
 
-use crate::aws::SdkConfig;
+use crate::aws::{SdkConfig, check_credentials};
 use crate::catalog::streams::apart;
 use crate::config::ConsumerConfig;
 use crate::source::stream_source::StreamSource;
@@ -30,6 +30,14 @@ impl Sources {
 
     pub(super) fn has_aws(&self) -> bool {
         self.aws.is_some()
+    }
+
+    /// Whether credentials can be had, where calls of AWS need some.
+    pub(super) async fn check_credentials(&self) -> Result<(), Error> {
+        match &self.aws {
+            Some(aws) => check_credentials(aws).await,
+            None => Ok(()),
+        }
     }
 
     /// Amazon Kinesis as the source of a stream.

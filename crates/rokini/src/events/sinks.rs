@@ -12,12 +12,30 @@ use super::event::Event;
 use super::table::{EventCode, EventKind, write_line};
 use crate::config::Monitoring;
 use crate::types::log_limiter::LogLimiter;
+use crate::types::stall::StallCause;
 
 /// Events a slow subscriber may be behind before it misses some.
 const KEPT: usize = 1024;
 
 /// What a limited line is about.
-type Subject = (EventCode, Option<StreamId>, Option<ShardId>, Option<Monitoring>);
+type Subject = (EventCode, Option<StreamId>, Option<ShardId>, Option<Detail>);
+
+/// What else tells one line from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Detail {
+    Service(Monitoring),
+    Cause(StallCause),
+}
+
+impl Detail {
+    fn of(kind: &EventKind) -> Option<Self> {
+        match kind {
+            EventKind::ExportFailed { service, .. } => Some(Self::Service(*service)),
+            EventKind::ShardStalled { cause, .. } => Some(Self::Cause(*cause)),
+            _ => None,
+        }
+    }
+}
 
 /// Writes a line for each event: the normal course at DEBUG, what needs attention as WARN. A failure that
 /// is retried gets one line in a while, with the number of those held back.
@@ -38,11 +56,7 @@ impl EventSink for Log {
             drop(limits);
             return write_line(&event.kind, event.stream.as_ref(), event.shard.as_ref(), None);
         }
-        let service = match &event.kind {
-            EventKind::ExportFailed { service, .. } => Some(*service),
-            _ => None,
-        };
-        let subject = (code, event.stream.clone(), event.shard.clone(), service);
+        let subject = (code, event.stream.clone(), event.shard.clone(), Detail::of(&event.kind));
         let more = limits.entry(subject).or_default().allow(Instant::now());
         drop(limits);
         if more.is_some() {

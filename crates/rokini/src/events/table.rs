@@ -400,7 +400,7 @@ events! {
     } = "stream-unable", warn, "this worker cannot read the stream, its shards go to others" { exception.message = %error, };
 
     /// This worker can read a stream again that it could not.
-    StreamAble = "stream-able", info, "this worker can read the stream again";
+    StreamAble = "stream-able", warn, "this worker can read the stream again";
 
     /// A shard that was asked for by another worker could not be handed over in time, because a handler or acks take
     /// longer: it is read on here, and stays for a while.
@@ -442,7 +442,7 @@ events! {
         { exception.message = %error, };
 
     /// Heartbeats arrive again, and handlers go on.
-    OutageEnded = "outage-ended", info, "heartbeats arrive again: handlers go on";
+    OutageEnded = "outage-ended", warn, "heartbeats arrive again: handlers go on";
 
     /// The worker rows have not been read for the failover time, or a listing of the leases that was due has failed for a
     /// minute: this worker neither notices deaths nor takes leases. Those it has go on.
@@ -453,7 +453,7 @@ events! {
         { exception.message = %error, };
 
     /// Worker rows and leases are read again.
-    CoordinationRecovered = "coordination-recovered", info, "coordination gets on again";
+    CoordinationRecovered = "coordination-recovered", warn, "coordination gets on again";
 
     /// The others declared this worker dead. It dropped its shards and joins again.
     Fenced = "fenced", warn, "this worker was declared dead by the others: it joins again";
@@ -467,8 +467,8 @@ events! {
     } = "export-failed", warn limited, "metrics could not be sent, trying again"
         { service = service.name(), exception.message = %error, };
 
-    /// A shard makes no progress. Emitted once, until [`EventKind::ShardRecovered`]; the shard's `rokini_shard_stalled`
-    /// is 1 and the worker not ready meanwhile.
+    /// A shard makes no progress. Emitted once for each cause in a row, until [`EventKind::ShardRecovered`]; the shard's
+    /// `rokini_shard_stalled` is 1 and the worker not ready meanwhile.
     ShardStalled {
         /// Why.
         cause: StallCause,
@@ -476,13 +476,13 @@ events! {
         lag: Duration,
     } = "shard-stalled", warn limited, "a shard makes no progress" { %cause, ?lag, };
 
-    /// A shard makes progress again.
+    /// A shard makes progress again, or is not this worker's any more, for example because it has ended.
     ShardRecovered {
         /// Why it made none, last.
         cause: StallCause,
         /// How long after [`EventKind::ShardStalled`].
         lasted: Duration,
-    } = "shard-recovered", info, "a shard makes progress again" { %cause, ?lasted, };
+    } = "shard-recovered", warn, "the stall of a shard is over" { %cause, ?lasted, };
 
     /// The consumer has stopped.
     Stopped = "stopped", debug, "stopped";

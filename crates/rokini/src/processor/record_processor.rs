@@ -30,7 +30,7 @@ use crate::types::failure::HandlerError;
 /// ```
 ///
 /// A method that returns an error, panics, or takes longer than `handler_timeout` is called again with the same
-/// records after a back-off of 100 ms doubling up to 30 s, on the same processor, for ever or as
+/// records after a back-off of 100 ms doubling up to 8 s, on the same processor, for ever or as
 /// [`OnFailure`](crate::OnFailure) says; other shards go on. A method that takes too long, and one that runs when the
 /// lease is lost or a shutdown's deadline comes, is dropped at an `await`. Code that blocks its thread without an `await`
 /// cannot be stopped: move it to `tokio::task::spawn_blocking`.

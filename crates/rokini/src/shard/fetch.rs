@@ -22,7 +22,7 @@ use crate::events::emitter::ShardEvents;
 use crate::events::table::EventKind;
 use crate::source::deaggregate::{Deaggregator, DroppedAggregates, MalformedAggregates, pass_over};
 use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, ShardSelection, SourceNotice};
-use crate::types::backoff::{DELIVERY, Retry};
+use crate::types::backoff::{COORDINATION, Retry};
 use crate::types::error::{Error, ErrorKind};
 use crate::types::record::Record;
 use crate::types::stall::ReadFailure;
@@ -124,7 +124,7 @@ impl Fetch {
             last_answer: 0,
             last_packed: 0,
             deaggregator: deaggregator(shard),
-            retry: Retry::new(DELIVERY, StdRng::from_rng(rng)),
+            retry: Retry::new(COORDINATION, StdRng::from_rng(rng)),
             missing_since: None,
             retrieval: RetrievalChoice::new(shard.resources.settings.retrieval, Instant::now()),
             opened_at: Position::TrimHorizon,
@@ -252,7 +252,9 @@ impl Fetch {
         };
         let packed = before_unpacking(reserved.bytes(), self.last_packed, self.last_answer);
         reader.reader.read_at_most(packed);
-        Ok((reader.reader.next().await?, reserved))
+        let read = reader.reader.next().await;
+        self.progress.subscribed(reader.reader.take_subscriptions());
+        Ok((read?, reserved))
     }
 
     /// From the records of the stream to user records, but for those that were done before reading began.
@@ -366,7 +368,7 @@ impl Fetch {
     }
 
     async fn failed(&mut self, error: &Error) {
-        let backoff = if error.is_retryable() { BESIDE_READER } else { DELIVERY };
+        let backoff = if error.is_retryable() { BESIDE_READER } else { COORDINATION };
         let retry_in = self.retry.failed_by(backoff);
         self.observe(None, error.kind() == ErrorKind::Throttled).await;
         if matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Data) {

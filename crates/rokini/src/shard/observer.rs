@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::source::stream_source::SubscriptionCounts;
+
 /// How large a batch is.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BatchSize {
@@ -17,6 +19,9 @@ pub(crate) trait ShardObserver: fmt::Debug + Send {
 
     /// A call of the record handler returned. `done`: what it was about, where it returned without an error.
     fn handled(&mut self, took: Duration, done: Option<BatchSize>);
+
+    /// Subscriptions began, or could not be had.
+    fn subscribed(&mut self, counts: SubscriptionCounts);
 
     /// Passes on what was only noted so far.
     fn flush(&mut self);

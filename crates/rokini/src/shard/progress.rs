@@ -16,7 +16,7 @@ use super::observer::{BatchSize, ShardObserver};
 use super::status::ShardStatus;
 use crate::catalog::streams::OpenStream;
 use crate::processor::shard_context::ShardContext;
-use crate::source::stream_source::ReadResponse;
+use crate::source::stream_source::{ReadResponse, SubscriptionCounts};
 use crate::types::shard_state::ShardState;
 use crate::types::stall::{ReadFailure, StallFacts};
 use call_progress::CallProgress;
@@ -69,7 +69,8 @@ pub(crate) struct ShardSnapshot {
 impl ShardSnapshot {
     /// What a stall is judged by. `lag_before`: see [`StallFacts`].
     pub(crate) fn stall_facts(&self, lag_before: Option<Duration>) -> StallFacts {
-        let ShardStatus { paused, state, since, last_handler_return, failures, lag, .. } = self.status;
+        let ShardStatus { paused, state, since, last_handler_return, failures, parked, lag, .. } =
+            self.status;
         let (unread, unreturned, over) = (self.unread, last_handler_return, self.over);
         let (failure, throttled, unmoved) = (self.failure, self.throttled, self.unmoved);
         StallFacts {
@@ -82,6 +83,7 @@ impl ShardSnapshot {
             unreturned,
             unmoved,
             failures,
+            parked,
             lag,
             lag_before,
             over,
@@ -206,6 +208,13 @@ impl ShardProgress {
     /// Whether the stream pushes the records from now on.
     pub(crate) fn set_fan_out(&self, on: bool) {
         self.state.lock().read.fan_out = on;
+    }
+
+    /// Subscriptions began, or could not be had.
+    pub(crate) fn subscribed(&self, counts: SubscriptionCounts) {
+        if counts != SubscriptionCounts::default() {
+            self.state.lock().observer.subscribed(counts);
+        }
     }
 
     /// Up to where everything is done: beyond the last record that is, where it is known that nothing lies in between.

@@ -106,6 +106,11 @@ pub trait ShardReader: Send + fmt::Debug {
         None
     }
 
+    /// What became of subscriptions since the last call, where the stream pushes. Default: nothing.
+    fn take_subscriptions(&mut self) -> SubscriptionCounts {
+        SubscriptionCounts::default()
+    }
+
     /// Nothing is asked of the reader for a while: it gives up what it holds with the stream. It keeps its place.
     fn rest(&mut self) {}
 
@@ -122,6 +127,16 @@ pub trait ShardReader: Send + fmt::Debug {
     /// by itself as long as that error asks for. It is cancel safe: a dropped call returns its records again with
     /// the next one. Not to be called again after the end.
     async fn next(&mut self) -> Result<ReadResponse, Error>;
+}
+
+/// What became of subscriptions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionCounts {
+    /// Those that began.
+    pub begun: u64,
+    /// Those that could not be had because there was another one of the consumer (`ResourceInUse`).
+    pub in_use: u64,
 }
 
 /// What one read brought.

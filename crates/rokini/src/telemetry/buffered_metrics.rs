@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::meter::Series;
 use super::metric::Metric;
 use crate::shard::observer::{BatchSize, ShardObserver};
+use crate::source::stream_source::SubscriptionCounts;
 
 /// Times kept at most.
 const KEPT: usize = u32::BITS as usize;
@@ -24,11 +25,13 @@ pub(crate) struct BufferedMetrics {
     /// In seconds.
     times: [f64; KEPT],
     series: Arc<Series>,
+    /// Of its stream.
+    stream: Option<Arc<Series>>,
 }
 
 impl BufferedMetrics {
-    pub(crate) fn new(on: bool, series: Arc<Series>) -> Self {
-        Self { on, records: 0, bytes: 0, kept: 0, reads: 0, times: [0.0; KEPT], series }
+    pub(crate) fn new(on: bool, series: Arc<Series>, stream: Option<Arc<Series>>) -> Self {
+        Self { on, records: 0, bytes: 0, kept: 0, reads: 0, times: [0.0; KEPT], series, stream }
     }
 
     fn add(&mut self, took: Duration, read: bool) {
@@ -55,6 +58,13 @@ impl ShardObserver for BufferedMetrics {
             self.bytes += size.bytes;
         }
         self.add(took, false);
+    }
+
+    fn subscribed(&mut self, counts: SubscriptionCounts) {
+        if let Some(stream) = &self.stream {
+            stream.count(Metric::Subscriptions, counts.begun);
+            stream.count(Metric::SubscriptionsInUse, counts.in_use);
+        }
     }
 
     fn flush(&mut self) {
@@ -112,6 +122,7 @@ mod tests {
         let mut buffered = BufferedMetrics::new(
             true,
             Arc::new(Series::new(&recorders, MetricScope::Shard, Vec::new(), |_| true)),
+            None,
         );
         let batch = BatchSize { records: 10, bytes: 1_000 };
         for call in 0..100 {

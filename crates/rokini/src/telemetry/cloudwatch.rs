@@ -55,6 +55,11 @@ impl Stat {
         Self { count: 1.0, sum: value, least: value, greatest: value }
     }
 
+    fn times(self, factor: f64) -> Self {
+        let Self { count, sum, least, greatest } = self;
+        Self { count, sum: sum * factor, least: least * factor, greatest: greatest * factor }
+    }
+
     fn add(&mut self, other: Self) {
         self.count += other.count;
         self.sum += other.sum;
@@ -150,39 +155,13 @@ impl CloudWatch {
 
     /// Adds what was recorded since the last collection.
     fn collect(&mut self) {
-        for (metric, key, stat) in self.seen.news(self.registry.snapshot()) {
-            for (place, mapping) in MAPPINGS.iter().enumerate() {
-                if mapping.metric == metric && mapping.level <= self.settings.cloudwatch_level {
-                    self.put(place, mapping, &key, stat);
-                }
+        let news = self.seen.news(self.registry.snapshot());
+        for (id, stat) in statistics(news, &self.settings) {
+            if let Some(known) = self.pending.get_mut(&id) {
+                known.add(stat);
+            } else if self.pending.len() < KEPT.max(self.seen.0.len() * 2) {
+                self.pending.insert(id, stat);
             }
-        }
-    }
-
-    fn put(&mut self, place: usize, mapping: &Mapping, key: &Key, stat: Stat) {
-        let wanted = |dimension: &Dimension| self.settings.cloudwatch_dimensions.contains(dimension);
-        let mut dimensions = Vec::new();
-        for dimension in mapping.dimensions.iter().copied().filter(wanted) {
-            let value = match dimension {
-                Dimension::Operation => Some(mapping.operation),
-                Dimension::Shard => label(key, "shard"),
-                Dimension::Stream => label(key, "stream"),
-                Dimension::Worker => label(key, "worker"),
-            };
-            dimensions.extend(value.map(|value| (dimension, value.to_owned())));
-        }
-        let factor = mapping.factor;
-        let stat = Stat {
-            count: stat.count,
-            sum: stat.sum * factor,
-            least: stat.least * factor,
-            greatest: stat.greatest * factor,
-        };
-        let id = Id { mapping: place, dimensions };
-        if let Some(known) = self.pending.get_mut(&id) {
-            known.add(stat);
-        } else if self.pending.len() < KEPT.max(self.seen.0.len() * 2) {
-            self.pending.insert(id, stat);
         }
     }
 
@@ -208,6 +187,41 @@ impl CloudWatch {
         }
         datum.build()
     }
+}
+
+/// One collection as statistic sets.
+fn statistics(news: Vec<(Metric, Key, Stat)>, settings: &Settings) -> BTreeMap<Id, Stat> {
+    let mut statistics: BTreeMap<Id, Stat> = BTreeMap::new();
+    for (metric, key, stat) in news {
+        for (place, mapping) in MAPPINGS.iter().enumerate() {
+            if mapping.metric != metric || mapping.level > settings.cloudwatch_level {
+                continue;
+            }
+            let (id, stat) = (id(place, mapping, &key, settings), stat.times(mapping.factor));
+            match statistics.get_mut(&id) {
+                // How many there are now: one number, of however many streams or shards.
+                Some(known) if mapping.sums() => *known = Stat::one(known.sum + stat.sum),
+                Some(known) => known.add(stat),
+                None => _ = statistics.insert(id, stat),
+            }
+        }
+    }
+    statistics
+}
+
+fn id(place: usize, mapping: &Mapping, key: &Key, settings: &Settings) -> Id {
+    let wanted = |dimension: &Dimension| settings.cloudwatch_dimensions.contains(dimension);
+    let mut dimensions = Vec::new();
+    for dimension in mapping.dimensions.iter().copied().filter(wanted) {
+        let value = match dimension {
+            Dimension::Operation => Some(mapping.operation),
+            Dimension::Shard => label(key, "shard"),
+            Dimension::Stream => label(key, "stream"),
+            Dimension::Worker => label(key, "worker"),
+        };
+        dimensions.extend(value.map(|value| (dimension, value.to_owned())));
+    }
+    Id { mapping: place, dimensions }
 }
 
 fn label<'k>(key: &'k Key, name: &str) -> Option<&'k str> {
@@ -307,6 +321,34 @@ mod tests {
         assert_eq!(counted(&mut seen, &registry), []);
         counter(99).increment(7);
         assert_eq!(counted(&mut seen, &registry), sent(99, 7.0));
+    }
+
+    #[test]
+    fn what_a_worker_has_of_several_streams_is_one_number() {
+        let (registry, mut seen) = (Registry::default(), Seen::default());
+        let metadata = metrics::Metadata::new("rokini", metrics::Level::INFO, None);
+        let gauge = |metric: Metric, of: [(&'static str, &'static str); 2], value: f64| {
+            let labels = of.map(|(name, value)| Label::new(name, value)).to_vec();
+            registry.register_gauge(&Key::from_parts(metric.name(), labels), &metadata).set(value);
+        };
+        for (stream, held, behind) in [("orders", 3.0, 2.0), ("returns", 4.0, 9.0)] {
+            gauge(Metric::LeasesHeld, [("stream", stream), ("worker", "w")], held);
+            gauge(Metric::Behind, [("stream", stream), ("shard", "0")], behind);
+        }
+        let mut settings = Settings::default();
+        let named = |statistics: &BTreeMap<Id, Stat>, operation: &str, name: &str| -> Vec<Stat> {
+            let is =
+                |id: &Id| MAPPINGS[id.mapping].name == name && MAPPINGS[id.mapping].operation == operation;
+            statistics.iter().filter(|(id, _)| is(id)).map(|(_, stat)| *stat).collect()
+        };
+        for _ in 0..2 {
+            let sent = statistics(seen.news(registry.snapshot()), &settings);
+            assert_eq!(named(&sent, "RenewAllLeases", "CurrentLeases"), [Stat::one(7.0)]);
+            // How far each shard is behind stays what it is.
+            let behind = Stat { count: 2.0, sum: 11_000.0, least: 2_000.0, greatest: 9_000.0 };
+            assert_eq!(named(&sent, "ApplicationTracker", "MillisBehindLatest"), [behind]);
+            settings.cloudwatch_dimensions = [Dimension::Operation].into();
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ struct Meters {
     worker: Option<(SharedString, Arc<Series>)>,
     /// Events before the worker had a name.
     early: Vec<EventCode>,
-    codes: BTreeMap<EventCode, Series>,
+    codes: BTreeMap<EventCode, Arc<Series>>,
     streams: BTreeMap<StreamId, Arc<Series>>,
     shards: BTreeMap<LeaseKey, Shard>,
     /// Gauges by shard, or by stream where shards have no label.
@@ -94,40 +94,43 @@ impl ConsumerMetrics {
     }
 
     /// The worker has a name, and with it its series.
-    fn joined(&self, meters: &mut Meters, name: &WorkerName) {
+    /// Gives back the codes of the events that came before, to be counted.
+    fn joined(&self, meters: &mut Meters, name: &WorkerName) -> Vec<EventCode> {
         if meters.worker.as_ref().is_some_and(|(known, _)| **known == *name.as_str()) {
-            return;
+            return Vec::new();
         }
         // A name made up anew: what was counted under the old one has ended.
-        if meters.worker.is_some()
-            && let Some(registry) = &self.registry
-        {
-            registry.clear();
+        if let Some((_, worker)) = &meters.worker {
+            worker.clear_gauges();
+            meters.streams.values().for_each(|series| series.clear_gauges());
+            meters.gauges.values().for_each(|series| ShardValues::departed().set(series));
+            if let Some(registry) = &self.registry {
+                registry.clear();
+            }
         }
         let early = std::mem::take(&mut meters.early);
         let name = SharedString::from(name.as_str().to_owned());
         let labels = self.labels(&name, None, None);
         let worker = Series::new(&self.recorders, MetricScope::Worker, labels, |_| true);
         *meters = Meters { worker: Some((name, Arc::new(worker))), ..Meters::default() };
-        for code in early {
-            self.count(meters, code);
-        }
+        early
     }
 
-    fn count(&self, meters: &mut Meters, code: EventCode) {
+    /// The series of a code; `None` before the worker has a name.
+    fn code_of(&self, meters: &mut Meters, code: EventCode) -> Option<Arc<Series>> {
         let Some((worker, _)) = &meters.worker else {
             // A start that does not succeed emits few.
             if meters.early.len() < 1_000 {
                 meters.early.push(code);
             }
-            return;
+            return None;
         };
         let series = meters.codes.entry(code).or_insert_with(|| {
             let mut labels = self.labels(worker, None, None);
             labels.push(Label::new("code", code.as_str()));
-            Series::new(&self.recorders, MetricScope::Code, labels, |_| true)
+            Arc::new(Series::new(&self.recorders, MetricScope::Code, labels, |_| true))
         });
-        series.count(Metric::Events, 1);
+        Some(Arc::clone(series))
     }
 
     pub(crate) fn worker(&self) -> Option<Arc<Series>> {
@@ -151,9 +154,7 @@ impl ConsumerMetrics {
     /// Forgets the streams that are not among these.
     pub(crate) fn keep_streams(&self, stays: impl Fn(&StreamId) -> bool) {
         let forget = |series: &Arc<Series>| {
-            for gauge in [Metric::LeasesHeld, Metric::Unheld, Metric::Holes, Metric::GroupLag] {
-                series.set(gauge, 0.0);
-            }
+            series.clear_gauges();
             series.forget(self.registry.as_deref());
         };
         keep(&mut self.meters.lock().streams, |stream, _| stays(stream), |series| series.labels(), forget);
@@ -161,7 +162,8 @@ impl ConsumerMetrics {
 
     /// Takes the numbers of a shard that this worker has from now on.
     pub(crate) fn observer(&self, key: &LeaseKey) -> Box<dyn ShardObserver> {
-        Box::new(BufferedMetrics::new(!self.recorders.is_empty(), self.shard(key)))
+        let (shard, stream) = (self.shard(key), self.stream(&key.stream));
+        Box::new(BufferedMetrics::new(!self.recorders.is_empty(), shard, stream))
     }
 
     fn shard(&self, key: &LeaseKey) -> Arc<Series> {
@@ -224,20 +226,25 @@ impl ConsumerMetrics {
 impl EventSink for ConsumerMetrics {
     fn event(&self, event: &Event) {
         let mut meters = self.meters.lock();
-        let meters = &mut *meters;
-        if let EventKind::Joined { worker } = &event.kind {
-            self.joined(meters, &worker.name);
+        let early = match &event.kind {
+            EventKind::Joined { worker } => self.joined(&mut meters, &worker.name),
+            _ => Vec::new(),
+        };
+        let codes = early.into_iter().chain([event.code()]);
+        let of_codes: Vec<_> = codes.filter_map(|code| self.code_of(&mut meters, code)).collect();
+        let key = event.stream.clone().zip(event.shard.clone());
+        let shard = key.and_then(|(stream, shard)| meters.shards.get(&LeaseKey::new(stream, shard)));
+        let of_shard = shard.map(|shard| Arc::clone(&shard.counts));
+        let counted = event.stream.as_ref().zip(stream_counter(&event.kind));
+        let of_stream =
+            counted.and_then(|(stream, metric)| Some((metric, self.stream_of(&mut meters, stream)?)));
+        // What recorders of the application do with a number is not done under our lock.
+        drop(meters);
+        of_codes.iter().for_each(|series| series.count(Metric::Events, 1));
+        if let Some(series) = of_shard {
+            count_for_shard(&series, &event.kind);
         }
-        self.count(meters, event.code());
-        let Some(stream) = &event.stream else { return };
-        if let Some(shard) = &event.shard
-            && let Some(found) = meters.shards.get(&LeaseKey::new(stream.clone(), shard.clone()))
-        {
-            count_for_shard(&found.counts, &event.kind);
-        }
-        if let Some(metric) = stream_counter(&event.kind)
-            && let Some(series) = self.stream_of(meters, stream)
-        {
+        if let Some((metric, series)) = of_stream {
             series.count(metric, 1);
         }
     }
@@ -297,4 +304,118 @@ fn keep<K: Ord, M>(
 fn stream_label(stream: &StreamId) -> &str {
     let text = stream.as_str();
     text.rsplit_once('@').map_or(text, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Unit};
+
+    use super::*;
+    use crate::telemetry::registry::Cell;
+
+    fn event(kind: EventKind) -> Event {
+        Event { at_millis: 0, stream: None, shard: None, kind }
+    }
+
+    fn joined(name: &str) -> Event {
+        event(EventKind::Joined { worker: format!("{name}#1").parse().unwrap() })
+    }
+
+    fn group() -> GroupId {
+        GroupId::new("g").unwrap()
+    }
+
+    /// The last value of each gauge by its worker, and what is left in the registry.
+    fn gauges(registry: &Registry) -> BTreeMap<(Metric, String), f64> {
+        let of = |(metric, series): (Metric, Vec<(Key, Cell)>)| {
+            series.into_iter().filter_map(move |(key, cell)| match cell {
+                Cell::Gauge(bits) => {
+                    let worker = key.labels().find(|label| label.key() == "worker").unwrap();
+                    let value = f64::from_bits(bits.load(std::sync::atomic::Ordering::Relaxed));
+                    Some(((metric, worker.value().to_owned()), value))
+                }
+                _ => None,
+            })
+        };
+        registry.snapshot().into_iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn series_of_a_name_that_was_made_up_end_with_it() {
+        let (own, of_application) = (Arc::new(Registry::default()), Arc::new(Registry::default()));
+        let mut recorders = Recorders::default();
+        recorders.add(Arc::clone(&of_application) as _);
+        let metrics = ConsumerMetrics::new(&group(), Some(Arc::clone(&own)), recorders, true);
+        let key: LeaseKey = "orders@1#shardId-000000000000".parse().unwrap();
+        let set = |name: &str| {
+            metrics.event(&joined(name));
+            metrics.worker().unwrap().set(Metric::Ready, 1.0);
+            metrics.stream(&key.stream).unwrap().set(Metric::GroupLag, 7.0);
+            let values = ShardValues { lag: 7.0, stalled: 1.0, ..ShardValues::default() };
+            metrics.set_shards([(key.clone(), values)].into_iter());
+        };
+        set("first");
+        set("second");
+        let of = |name: &str, metric| (metric, name.to_owned());
+        let own = gauges(&own);
+        assert!(own.keys().all(|(_, worker)| worker == "second"), "{own:?}");
+        let kept = gauges(&of_application);
+        for metric in [Metric::Ready, Metric::GroupLag, Metric::Lag, Metric::Stalled] {
+            assert_eq!(kept[&of("first", metric)], 0.0, "{metric:?}: nobody of that name is there");
+            assert!(kept[&of("second", metric)] > 0.0, "{metric:?}");
+        }
+    }
+
+    /// A recorder that asks the consumer something whenever it gets a number.
+    #[derive(Default)]
+    struct Curious(Arc<OnceLock<Arc<ConsumerMetrics>>>);
+
+    impl CounterFn for Curious {
+        fn increment(&self, _: u64) {
+            let metrics = self.0.get().unwrap();
+            assert!(metrics.meters.try_lock().is_some(), "called under a lock");
+        }
+
+        fn absolute(&self, _: u64) {}
+    }
+
+    impl Recorder for Curious {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(Arc::new(Self(Arc::clone(&self.0))))
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn events_are_counted_without_a_lock() {
+        let curious = Curious::default();
+        let known = Arc::clone(&curious.0);
+        let mut recorders = Recorders::default();
+        recorders.add(Arc::new(curious) as _);
+        let metrics = Arc::new(ConsumerMetrics::new(&group(), None, recorders, true));
+        known.set(Arc::clone(&metrics)).unwrap();
+        let key: LeaseKey = "orders@1#shardId-000000000000".parse().unwrap();
+        metrics.event(&joined("w"));
+        let _observer = metrics.observer(&key);
+        let ended = EventKind::Checkpointed { position: rokini_lease::Position::ShardEnd };
+        let of_shard =
+            |kind| Event { stream: Some(key.stream.clone()), shard: Some(key.shard.clone()), ..event(kind) };
+        metrics.event(&of_shard(ended));
+        metrics.event(&of_shard(EventKind::ShardEnded { children: Vec::new() }));
+    }
 }

@@ -31,6 +31,8 @@ pub struct HealthReason {
     pub restart: bool,
     /// The shard, where it is about one.
     pub shard: Option<(StreamId, ShardId)>,
+    /// Why a shard makes no progress.
+    pub cause: Option<StallCause>,
 }
 
 /// What is judged.
@@ -41,6 +43,8 @@ pub(crate) struct HealthFacts {
     pub(crate) unseen: Duration,
     pub(crate) valid: bool,
     pub(crate) heartbeat_age: Option<Duration>,
+    /// Why the last heartbeat failed.
+    pub(crate) heartbeat_error: Option<String>,
     /// What does not get on in coordination.
     pub(crate) stalled_coordination: Option<String>,
     pub(crate) stalled: Vec<StalledShard>,
@@ -58,6 +62,7 @@ impl Default for HealthFacts {
             unseen: Duration::ZERO,
             valid: false,
             heartbeat_age: None,
+            heartbeat_error: None,
             stalled_coordination: None,
             stalled: Vec::new(),
             idle_leases: 0,
@@ -84,8 +89,10 @@ pub(crate) const TASK_LATE: Duration = Duration::from_secs(90);
 impl Health {
     pub(crate) fn judge(facts: &HealthFacts) -> Self {
         let mut reasons = Vec::new();
-        let mut because = |code, restart, shard, message: String| {
-            reasons.push(HealthReason { code, message, restart, shard });
+        let mut because = |code, restart, stalled: Option<&StalledShard>, message: String| {
+            let shard = stalled.map(|stalled| (stalled.key.stream.clone(), stalled.key.shard.clone()));
+            let cause = stalled.map(|stalled| stalled.cause);
+            reasons.push(HealthReason { code, message, restart, shard, cause });
         };
         match facts.phase {
             Phase::Created => because("not-started", false, None, "the consumer does not run yet".to_owned()),
@@ -105,15 +112,17 @@ impl Health {
             let age = facts
                 .heartbeat_age
                 .map_or_else(String::new, |age| format!(" for {:.1} s", age.as_secs_f64()));
-            because("no-heartbeat", false, None, format!("heartbeats have not arrived{age}: handlers pause"));
+            let error = facts.heartbeat_error.as_ref().map_or_else(String::new, |error| format!("; {error}"));
+            let message = format!("heartbeats have not arrived{age}: handlers pause{error}");
+            because("no-heartbeat", false, None, message);
         }
         if let Some(message) = &facts.stalled_coordination {
             because("coordination-stalled", false, None, message.clone());
         }
-        for StalledShard { key, cause, lasting, error } in &facts.stalled {
-            let error = error.as_ref().map(|(error, age)| (error.as_str(), *age));
-            let message = cause.sentence(*lasting, error);
-            because("shard-stalled", false, Some((key.stream.clone(), key.shard.clone())), message);
+        for shard in &facts.stalled {
+            let error = shard.error.as_ref().map(|(error, age)| (error.as_str(), *age));
+            let message = shard.cause.sentence(shard.lasting, error);
+            because("shard-stalled", false, Some(shard), message);
         }
         if facts.idle_leases > 0 {
             let message = format!("{} leases are held and their shards not worked on", facts.idle_leases);
@@ -138,6 +147,7 @@ mod tests {
             unseen: Duration::from_secs(1),
             valid: true,
             heartbeat_age: Some(Duration::from_secs(1)),
+            heartbeat_error: None,
             stalled_coordination: None,
             stalled: Vec::new(),
             idle_leases: 0,

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -12,8 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::health::Health;
@@ -24,7 +24,8 @@ use super::scale::ScalingRecommendation;
 use crate::config::Settings;
 use crate::types::error::Error;
 
-/// Connections at once. A prober and a scraper need one each.
+/// Connections at once. A prober and a scraper need one each. One more than that ends the oldest that has no request, so
+/// that sockets which somebody only holds do not keep a probe from its answer.
 const CONNECTIONS: usize = 32;
 /// How long a connection may take for one request and its answer, and stay open between two.
 const CONNECTION: Duration = Duration::from_secs(60);
@@ -69,21 +70,18 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr
 
 /// Answers until it is dropped.
 pub(crate) async fn serve(listener: &TcpListener, site: &Arc<Site>) -> Infallible {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let (mut tasks, mut open) = (JoinSet::new(), Vec::new());
     loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            // Never closed.
-            return std::future::pending().await;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let site = Arc::clone(site);
-                connections.spawn(async move {
-                    let _ = timeout(CONNECTION, connection(stream, site)).await;
-                    drop(place);
+                while tasks.try_join_next().is_some() {}
+                make_room(&mut open);
+                let (site, busy) = (Arc::clone(site), Arc::<AtomicBool>::default());
+                let served = connection(stream, site, Arc::clone(&busy));
+                let task = tasks.spawn(async move {
+                    let _ = timeout(CONNECTION, served).await;
                 });
+                open.push(Connection { task, busy });
             }
             Err(error) => {
                 tracing::debug!(%error, "the monitoring listener could not accept a connection");
@@ -93,10 +91,31 @@ pub(crate) async fn serve(listener: &TcpListener, site: &Arc<Site>) -> Infallibl
     }
 }
 
-async fn connection(stream: TcpStream, site: Arc<Site>) {
+/// An open connection.
+struct Connection {
+    task: AbortHandle,
+    /// Whether a request is being answered.
+    busy: Arc<AtomicBool>,
+}
+
+/// Forgets those that ended, and ends one where there is no place for another.
+fn make_room(open: &mut Vec<Connection>) {
+    open.retain(|connection| !connection.task.is_finished());
+    if open.len() >= CONNECTIONS {
+        let idle = open.iter().position(|connection| !connection.busy.load(Ordering::Relaxed));
+        open.remove(idle.unwrap_or(0)).task.abort();
+    }
+}
+
+async fn connection(stream: TcpStream, site: Arc<Site>, busy: Arc<AtomicBool>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(answer(&request, &site).await) }
+        let (site, busy) = (Arc::clone(&site), Arc::clone(&busy));
+        async move {
+            busy.store(true, Ordering::Relaxed);
+            let answer = answer(&request, &site).await;
+            busy.store(false, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -168,6 +187,10 @@ fn health_json(health: &Health) -> String {
             json.push_str(",\"shard\":");
             text(&mut json, shard.as_str());
         }
+        if let Some(cause) = reason.cause {
+            json.push_str(",\"cause\":");
+            text(&mut json, cause.name());
+        }
         json.push('}');
     }
     json.push_str("]}\n");
@@ -206,6 +229,44 @@ mod tests {
     use crate::telemetry::health::HealthReason;
     use rokini_lease::{ShardId, StreamId};
 
+    #[tokio::test]
+    async fn healthz_answers_although_idle_sockets_are_held() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let (worker, group) = (Arc::default(), rokini_lease::GroupId::new("g").unwrap());
+        let metrics = crate::telemetry::consumer_metrics::ConsumerMetrics::new(
+            &group,
+            None,
+            crate::telemetry::recorders::Recorders::default(),
+            true,
+        );
+        let monitor = Arc::new(Monitor::new(worker, Arc::new(metrics), &Settings::default()));
+        let (listener, address) = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+        let site = Arc::new(Site { monitor, page: None, address });
+        let served = tokio::spawn(async move { serve(&listener, &site).await });
+        let ask = async || {
+            let mut probe = TcpStream::connect(address).await.unwrap();
+            probe.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let mut answer = [0; 12];
+            timeout(Duration::from_secs(2), probe.read_exact(&mut answer)).await.expect("an answer").unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            probe
+        };
+        let mut held = Vec::new();
+        for held_by_somebody in 0..4 * CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            if held_by_somebody % 2 == 0 {
+                stream.write_all(b"GET /healthz HTTP/1.1\r\nhost").await.unwrap();
+            }
+            held.push(stream);
+        }
+        for _ in 0..4 * CONNECTIONS {
+            // Kept alive by its client, who asks no more.
+            held.push(ask().await);
+        }
+        served.abort();
+    }
+
     #[test]
     fn reasons_are_json_whatever_they_say() {
         let shard = (StreamId::new("orders@1").unwrap(), ShardId::new("shardId-0").unwrap());
@@ -217,12 +278,13 @@ mod tests {
                 message: "a \"b\" \\ \n ä".to_owned(),
                 restart: false,
                 shard: Some(shard),
+                cause: Some(crate::types::stall::StallCause::Acks),
             }],
         };
         let json: serde_json::Value = serde_json::from_str(&health_json(&health)).unwrap();
         let expected = serde_json::json!({"live": true, "ready": false, "reasons": [{
             "code": "shard-stalled", "message": "a \"b\" \\ \n ä", "restart": false,
-            "stream": "orders@1", "shard": "shardId-0",
+            "stream": "orders@1", "shard": "shardId-0", "cause": "acks",
         }]});
         assert_eq!(json, expected);
         let scale =

@@ -50,6 +50,17 @@ impl Series {
         }
     }
 
+    /// Of what is not there any more: nothing.
+    pub(crate) fn clear_gauges(&self) {
+        for (_, handles) in &self.handles {
+            for handle in handles {
+                if let Handle::Gauge(gauge) = handle {
+                    gauge.set(0.0);
+                }
+            }
+        }
+    }
+
     pub(crate) fn record(&self, metric: Metric, value: f64) {
         for handle in self.handles(metric) {
             if let Handle::Histogram(histogram) = handle {

@@ -166,6 +166,13 @@ metrics! {
     /// The greatest lag of the stream that this worker knows of: that of its own shards and that of shards nobody
     /// has. The maximum over the workers is the lag of the group.
     GroupLag = "rokini_group_lag_seconds": Gauge, Stream, Seconds, Stable;
+    /// Shards of the stream that this worker has and whose records are pushed at present, by fan-out.
+    FanOutShards = "rokini_fan_out_shards": Gauge, Stream, Count, Stable;
+    /// Subscriptions of fan-out that began: one for each shard every five minutes, and one more after each that broke off.
+    Subscriptions = "rokini_subscriptions_total": Counter, Stream, Count, Stable;
+    /// Times that a shard could not be subscribed to because there was another subscription of the same consumer
+    /// (`ResourceInUse`). Once or twice after a shard has moved; more where two groups use one consumer.
+    SubscriptionsInUse = "rokini_subscriptions_in_use_total": Counter, Stream, Count, Stable;
     /// Heartbeats that were stored.
     Heartbeats = "rokini_heartbeats_total": Counter, Worker, Count, Stable;
     /// Heartbeats that failed: each is tried again.

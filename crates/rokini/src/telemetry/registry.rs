@@ -123,7 +123,7 @@ impl Cell {
     }
 
     /// Whether both are the same series, and not one that was forgotten and one that came in its place.
-    #[cfg(feature = "cloudwatch")]
+    #[cfg(any(feature = "cloudwatch", feature = "otlp"))]
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Counter(one), Self::Counter(other)) | (Self::Gauge(one), Self::Gauge(other)) => {

@@ -120,6 +120,7 @@ impl HoleMemory {
 struct ShardSample {
     key: LeaseKey,
     lag: Duration,
+    fan_out: bool,
     values: ShardValues,
     /// Why it makes no progress, and for how long.
     stalled: Option<(StallCause, Duration)>,
@@ -175,6 +176,7 @@ impl Sampler {
             unseen: Duration::ZERO,
             valid: member.as_ref().is_some_and(Member::is_valid),
             heartbeat_age: member.as_ref().map(|member| member.heartbeats().age),
+            heartbeat_error: member.as_ref().and_then(Member::heartbeat_error),
             stalled_coordination: self.judge_coordination(member.as_ref()),
             stalled: shards.into_iter().filter_map(stalled).collect(),
             idle_leases: self.idle_leases(member.as_ref(), now),
@@ -212,6 +214,10 @@ impl Sampler {
             samples.push(self.sample_shard(key.clone(), &snapshot, &mut memory, now));
             self.shards.insert(key, memory);
         }
+        // What left has no stall here any more; who has it now judges it anew.
+        for (key, mut memory) in before {
+            self.note_stall(&key, &mut memory, None, Duration::ZERO, now);
+        }
         samples
     }
 
@@ -241,7 +247,8 @@ impl Sampler {
         let stalled = memory.stalled.map(|(cause, since)| (cause, now.duration_since(since) + after));
         let error = snapshot.status.last_error.clone().zip(snapshot.status.last_error_age);
         let report = report(&key, &snapshot.status, stalled);
-        ShardSample { key, lag, values, stalled, error, report }
+        let fan_out = snapshot.status.fan_out;
+        ShardSample { key, lag, fan_out, values, stalled, error, report }
     }
 
     fn note_stall(
@@ -258,8 +265,13 @@ impl Sampler {
                 memory.stalled = Some((cause, now));
                 events.emit_for_shard(key, EventKind::ShardStalled { cause, lag });
             }
-            // One stall, whatever its causes.
-            (Some((_, since)), Some(cause)) => memory.stalled = Some((cause, since)),
+            // One stall; whoever was told of its cause is told of another one.
+            (Some((told, since)), Some(cause)) => {
+                memory.stalled = Some((cause, since));
+                if told != cause {
+                    events.emit_for_shard(key, EventKind::ShardStalled { cause, lag });
+                }
+            }
             (Some((cause, since)), None) => {
                 memory.stalled = None;
                 let lasted = now.duration_since(since);
@@ -298,22 +310,24 @@ impl Sampler {
         shards: &[ShardSample],
         streams: &BTreeMap<StreamId, StreamFacts>,
     ) -> ScalingRecommendation {
-        let mut held: BTreeMap<&StreamId, (usize, Duration)> = BTreeMap::new();
+        let mut held: BTreeMap<&StreamId, (usize, usize, Duration)> = BTreeMap::new();
         for shard in shards {
-            let (count, most) = held.entry(&shard.key.stream).or_default();
+            let (count, pushed, most) = held.entry(&shard.key.stream).or_default();
             *count += 1;
+            *pushed += usize::from(shard.fan_out);
             *most = (*most).max(shard.lag);
         }
         let now_millis = self.observed.clock.millis();
         let mut scale = ScalingRecommendation { workers, ..ScalingRecommendation::default() };
         for (id, facts) in streams {
-            let (held, lag) = held.get(id).copied().unwrap_or_default();
+            let (held, pushed, lag) = held.get(id).copied().unwrap_or_default();
             let unheld = facts.unheld.iter().filter_map(|row| self.observed.unowned.lag(row, now_millis));
             let lag = unheld.fold(lag, Duration::max);
             scale.shards += facts.active;
             scale.lag = scale.lag.max(lag);
             if let Some(series) = self.observed.metrics.stream(id) {
                 series.set(Metric::LeasesHeld, held as f64);
+                series.set(Metric::FanOutShards, pushed as f64);
                 series.set(Metric::Unheld, facts.unheld.len() as f64);
                 series.set(Metric::Holes, facts.holes as f64);
                 series.set(Metric::GroupLag, lag.as_secs_f64());

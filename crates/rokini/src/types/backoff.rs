@@ -6,9 +6,10 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rokini_types::Backoff;
 
-/// Handlers and callbacks of user code, and readers: a poison record costs two calls a minute.
-pub(crate) const DELIVERY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
-/// Writes and listings that others wait for.
+/// Handlers and callbacks of user code: a poison record costs ten calls a minute, and what is well again flows within ten
+/// seconds.
+pub(crate) const DELIVERY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(8));
+/// Writes and listings that others wait for, and reads that are refused: they flow again soon after somebody allows them.
 pub(crate) const COORDINATION: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// Failures in a row and the delays between them.

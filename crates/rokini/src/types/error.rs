@@ -82,7 +82,7 @@ impl fmt::Debug for Error {
         let mut shown = self.message.clone();
         let mut cause = StdError::source(self);
         while let Some(error) = cause {
-            let text = error.to_string();
+            let text = plain(&error.to_string()).to_owned();
             // Some errors repeat what lies below them.
             if !shown.ends_with(&text) {
                 write!(f, "\n  caused by: {text}")?;
@@ -121,13 +121,18 @@ impl From<StoreError> for Error {
     }
 }
 
+/// The text of an error without the answer that some errors of the SDK put behind it as a value of Rust, body and all.
+pub(crate) fn plain(text: &str) -> &str {
+    text.split_once(" Response {").map_or(text, |(plain, _)| plain.trim_end_matches('.'))
+}
+
 /// The message of an error and of what lies below it.
 pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = plain(&error.to_string()).to_owned();
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
-        text.push_str(&error.to_string());
+        text.push_str(plain(&error.to_string()));
         cause = error.source();
     }
     text
@@ -136,6 +141,13 @@ pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_of_the_sdk_are_not_dumped() {
+        let text = "error response from IMDS (code: 500). Response { status: StatusCode(500), body: SdkBody { inner: ... } }";
+        assert_eq!(plain(text), "error response from IMDS (code: 500)");
+        assert_eq!(plain("connection reset"), "connection reset");
+    }
 
     #[test]
     fn debug_is_a_report_for_people() {

@@ -13,6 +13,8 @@ pub enum StallCause {
     Handler,
     /// User code fails again and again.
     Failing,
+    /// Records fail again and again and are parked: their partition keys wait, others go on.
+    Parked,
     /// The stream has not answered for long.
     Reading,
     /// The stream's service refuses the reads for want of permission.
@@ -32,9 +34,10 @@ pub enum StallCause {
 }
 
 impl StallCause {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Handler,
         Self::Failing,
+        Self::Parked,
         Self::Reading,
         Self::Denied,
         Self::Throttled,
@@ -63,6 +66,9 @@ impl StallCause {
                 "mend the handler; `max_attempts` with `dead_letter` gives a record up that never succeeds, \
                  and `group seek SHARD --to after:RECORD` passes over it"
             }
+            Self::Parked => {
+                "mend the handler for that record; `max_attempts` with `dead_letter` gives a record up that never succeeds"
+            }
             Self::Reading => "check network, proxy and endpoint of that worker; others may be able to read",
             Self::Denied => {
                 "allow kinesis:GetRecords, kinesis:GetShardIterator and kinesis:ListShards on the stream to the worker"
@@ -83,6 +89,7 @@ impl StallCause {
         let seconds = lasting.as_secs_f64();
         let sentence = match self {
             Self::Behind => format!("its lag has grown for {seconds:.0} s: {self}"),
+            Self::Parked => format!("its oldest record has waited for {seconds:.0} s: {self}"),
             _ => format!("no progress for {seconds:.0} s: {self}"),
         };
         match error {
@@ -97,6 +104,7 @@ impl StallCause {
         match self {
             Self::Handler => "handler",
             Self::Failing => "failing",
+            Self::Parked => "parked",
             Self::Reading => "reading",
             Self::Denied => "denied",
             Self::Throttled => "throttled",
@@ -114,6 +122,7 @@ impl fmt::Display for StallCause {
         f.write_str(match self {
             Self::Handler => "its handler does not return",
             Self::Failing => "its handler fails again and again",
+            Self::Parked => "a record fails again and again and its partition key waits, others go on",
             Self::Reading => "the stream does not answer",
             Self::Denied => "its reads are not allowed",
             Self::Throttled => "its reads are throttled: others read the same shard",
@@ -159,6 +168,8 @@ pub(crate) struct StallFacts {
     pub(crate) unmoved: Duration,
     /// Failures of user code in a row.
     pub(crate) failures: u32,
+    /// Partition keys that wait for a record that fails.
+    pub(crate) parked: usize,
     pub(crate) lag: Duration,
     /// The lag [`WINDOW`] ago, where the shard was here then.
     pub(crate) lag_before: Option<Duration>,
@@ -203,7 +214,7 @@ pub(crate) fn judge(facts: &StallFacts, after: Duration, quiet: Duration) -> Opt
     }
     // User code may fail after the last record too.
     if facts.failures > 1 && facts.lag.max(facts.over.unwrap_or_default()) > after {
-        return Some(StallCause::Failing);
+        return Some(if facts.parked > 0 { StallCause::Parked } else { StallCause::Failing });
     }
     // What fails for good is known at once, and the rest by how long it lasts.
     let patience = match facts.failure {
@@ -253,6 +264,7 @@ mod tests {
             unreturned: Some(s(100)),
             unmoved: s(100),
             failures: 0,
+            parked: 0,
             lag: s(0),
             lag_before: Some(s(0)),
             over: None,
@@ -284,6 +296,18 @@ mod tests {
             (
                 StallFacts { state: ShardState::BackingOff, failures: 2, lag: s(6), ..fine },
                 Some(StallCause::Failing),
+            ),
+            (
+                StallFacts {
+                    state: ShardState::Reading,
+                    failures: 2,
+                    parked: 1,
+                    unmoved: s(1),
+                    lag: s(6),
+                    lag_before: Some(s(2)),
+                    ..fine
+                },
+                Some(StallCause::Parked),
             ),
             (
                 StallFacts {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rokini::{AwsOptions, ConsumerConfig, Error, KinesisSource, StreamSource};
+use rokini::lease::MemoryStore;
+use rokini::{AwsOptions, Consumer, ConsumerConfig, Error, KinesisSource, StreamSource};
 use rokini_local::{LocalDynamo, LocalKinesis};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::child;
 
@@ -40,6 +42,29 @@ async fn child_lists_tables() {
     println!("\n{MARK}{:?}", tables.unwrap().table_names());
 }
 
+#[tokio::test]
+#[ignore = "run by the others as a child"]
+async fn child_consumes() {
+    tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN).init();
+    let consume = async {
+        let aws = AwsOptions::default().load().await?;
+        let builder = Consumer::builder().group("g").stream("orders").aws(&aws);
+        // Only where it is about the table there is one.
+        let builder = match std::env::var_os("AWS_ENDPOINT_URL_DYNAMODB") {
+            Some(_) => builder,
+            None => builder.store(MemoryStore::new()),
+        };
+        let consumer = builder.for_each(|_| async { Ok(()) }).build().await?;
+        match tokio::time::timeout(Duration::from_secs(10), consumer.run()).await {
+            Ok(ended) => ended.map(|_| "stopped".to_owned()),
+            Err(_) => Ok("it tries again".to_owned()),
+        }
+    };
+    let result = consume.await;
+    println!("{result:?}");
+    answer(result);
+}
+
 struct Child {
     test: &'static str,
     environment: Vec<(&'static str, String)>,
@@ -51,18 +76,21 @@ fn run(test: &'static str, environment: &[(&'static str, &str)]) -> Child {
 }
 
 impl Child {
-    /// Runs it with nothing of this process's environment.
     async fn answer(self) -> String {
+        let text = self.output().await;
+        let line = text.lines().find_map(|line| line.strip_prefix(MARK));
+        line.unwrap_or_else(|| panic!("no answer in\n{text}")).to_owned()
+    }
+
+    /// All that it says, run with nothing of this process's environment.
+    async fn output(self) -> String {
         let mut command = tokio::process::Command::from(child::command(self.test));
         command.env_clear();
         // No profile of whoever runs the tests.
         command.env("HOME", "/nonexistent").envs(self.environment);
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.unwrap().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = text.lines().find_map(|line| line.strip_prefix(MARK));
-        line.unwrap_or_else(|| panic!("no answer in\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
-            .to_owned()
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 }
 
@@ -192,6 +220,61 @@ async fn a_metadata_service_that_never_answers_costs_seconds() {
         assert!(answer.starts_with(expected), "{answer}");
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
+}
+
+/// A service on this machine that answers every request with these bytes and then says nothing.
+async fn answering(answer: &'static [u8]) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+            held.push(stream);
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_consumer_says_within_5_s_that_it_gets_no_credentials_and_what_was_tried() {
+    let failing = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 6\r\n\r\nsecret";
+    for metadata in [answering(b"").await, answering(failing).await] {
+        let environment =
+            [REGION, ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*metadata), ("AWS_ENDPOINT_URL", NOWHERE)];
+        let started = Instant::now();
+        let said = run("aws::child_consumes", &environment).output().await;
+        // A process has to start, too.
+        assert!(started.elapsed() < Duration::from_secs(6), "{:?}: {said}", started.elapsed());
+        for wanted in [
+            "answer: Permission the AWS credentials could not be fetched: ",
+            "the environment, the profile of the shared files, a web identity token",
+        ] {
+            assert!(said.contains(wanted), "{wanted}: {said}");
+        }
+        assert!(!said.contains("SdkBody") && !said.contains("secret"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_says_within_10_s_that_an_endpoint_does_not_answer() {
+    let silent = answering(b"").await;
+    let keys = [REGION, KEY, SECRET];
+    let cases = [
+        ("AWS_ENDPOINT_URL_KINESIS", &*silent, "no answer in time from"),
+        ("AWS_ENDPOINT_URL_KINESIS", NOWHERE, "cannot be reached"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &*silent, "did not answer"),
+    ];
+    let looks = cases.iter().map(async |(variable, url, wanted)| {
+        let environment = [&keys[..], &[(*variable, *url)]].concat();
+        let said = run("aws::child_consumes", &environment).output().await;
+        assert!(said.contains("answer: it tries again"), "{said}");
+        let warned = said.lines().find(|line| line.contains("WARN") && line.contains(wanted));
+        assert!(warned.is_some_and(|line| line.contains(url)), "{url}: {said}");
+    });
+    futures::future::join_all(looks).await;
 }
 
 #[tokio::test]

@@ -29,8 +29,9 @@ use crate::types::stream_ref::StreamRef;
 /// How long one try of GetRecords may take: an answer has up to 10 MB.
 pub(super) const READ_ATTEMPT: Duration = Duration::from_secs(10);
 /// How long one try of another call may take, and all its tries together.
-const CONTROL_ATTEMPT: Duration = Duration::from_secs(5);
-const CONTROL_TOTAL: Duration = Duration::from_secs(20);
+const CONTROL_ATTEMPT: Duration = Duration::from_secs(4);
+/// An endpoint that does not answer is to be known within 10 s: somebody watches the start.
+const CONTROL_TOTAL: Duration = Duration::from_secs(9);
 const CONTROL_TRIES: u32 = 3;
 
 /// What calls about one stream need.

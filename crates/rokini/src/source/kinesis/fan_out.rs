@@ -30,7 +30,7 @@ use super::convert::{child_shard, records};
 use super::polling::{Polling, PollingReader, is_beyond, outcome, past_end};
 use super::stuck_reader::StuckReader;
 use super::wire::{Outcome, TakeBody};
-use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceNotice};
+use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceNotice, SubscriptionCounts};
 use crate::types::error::Error;
 
 const SUBSCRIBE_TO_SHARD: &str = "kinesis:SubscribeToShard";
@@ -74,6 +74,7 @@ pub(super) struct FanOutReader {
     /// What was told of a subscription that cannot be had, until one can.
     told: Option<Told>,
     notice: Option<SourceNotice>,
+    counts: SubscriptionCounts,
     rng: SmallRng,
 }
 
@@ -120,6 +121,7 @@ impl FanOutReader {
             behind_millis: 0,
             told: None,
             notice: None,
+            counts: SubscriptionCounts::default(),
             rng,
         };
         // Refuses what cannot be read.
@@ -174,6 +176,7 @@ impl FanOutReader {
         match called {
             Ok(Ok(body)) => {
                 self.attempts.subscribed(now);
+                self.counts.begun += 1;
                 self.subscription = Some(Subscription::new(body));
                 if self.poller.take().is_some() || self.told.is_some() {
                     self.notice = Some(SourceNotice::Subscribed);
@@ -222,6 +225,7 @@ impl FanOutReader {
     async fn refused(&mut self, error: SdkError<SubscribeToShardError, HttpResponse>, now: Instant) {
         match error.code().map(ErrorCode::from) {
             Some(ErrorCode::ResourceInUse) => {
+                self.counts.in_use += 1;
                 let told = match self.attempts.in_use(now, &mut self.rng) {
                     true => Told::Waits,
                     false => Told::Refused,
@@ -265,6 +269,7 @@ impl FanOutReader {
                 self.tell(Told::Waits, reason);
             }
             Pushed::Exception(error) if error.code == ErrorCode::ResourceInUse => {
+                self.counts.in_use += 1;
                 self.attempts.taken(now, &mut self.rng);
                 let reason = format!(
                     "another reader subscribed for the same consumer: give each group a `fan_out_consumer` of its own: {}",
@@ -372,6 +377,10 @@ impl FanOutReader {
 
 #[async_trait]
 impl ShardReader for FanOutReader {
+    fn take_subscriptions(&mut self) -> SubscriptionCounts {
+        std::mem::take(&mut self.counts)
+    }
+
     async fn ready(&mut self) {
         if self.next.is_none() && !self.ended {
             // An error is found again by `next`.

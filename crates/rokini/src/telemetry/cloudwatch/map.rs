@@ -3,7 +3,7 @@
 use aws_sdk_cloudwatch::types::StandardUnit;
 
 pub(super) use crate::config::choices::{CloudWatchDimension as Dimension, CloudWatchLevel as Level};
-use crate::telemetry::metric::{Metric, MetricKind, MetricUnit};
+use crate::telemetry::metric::{Metric, MetricKind, MetricScope, MetricUnit};
 
 /// A metric in CloudWatch.
 pub(super) struct Mapping {
@@ -88,6 +88,12 @@ impl Mapping {
             MetricUnit::Bytes => StandardUnit::Bytes,
             MetricUnit::Count => StandardUnit::Count,
         }
+    }
+
+    /// Whether values of several streams or shards make one together: those that say how many there are.
+    pub(super) fn sums(&self) -> bool {
+        let metric = self.metric;
+        self.is_gauge() && metric.unit() == MetricUnit::Count && metric.scope() != MetricScope::Worker
     }
 
     pub(super) fn is_gauge(&self) -> bool {

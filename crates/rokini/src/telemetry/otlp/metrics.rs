@@ -1,5 +1,6 @@
 //! The registry as OTLP metrics.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,7 +35,7 @@ pub(crate) struct OtlpMetrics {
     shown: String,
     headers: Vec<(String, String)>,
     interval: Duration,
-    begun_millis: u64,
+    starts: Starts,
 }
 
 impl fmt::Debug for OtlpMetrics {
@@ -58,8 +59,39 @@ impl OtlpMetrics {
             shown: endpoint(&settings.shown(ConfigKey::OtlpEndpoint).unwrap_or_default(), "metrics"),
             headers: settings.otlp_headers.clone(),
             interval: settings.otlp_interval,
-            begun_millis: now_millis,
+            starts: Starts { last: now_millis, series: BTreeMap::new() },
         })
+    }
+}
+
+/// When each series began, in milliseconds since the Unix epoch: a sum that begins anew needs a start of its own, or what it
+/// counts is taken for what the one before it had counted.
+#[derive(Debug)]
+struct Starts {
+    /// The last flush, or the beginning.
+    last: u64,
+    series: BTreeMap<(Metric, Key), (Cell, u64)>,
+}
+
+/// A metric with its series, each with its start.
+type Started = (Metric, Vec<(Key, Cell, u64)>);
+
+impl Starts {
+    /// What is new was not there at the last flush, so it began no earlier.
+    fn of(&mut self, snapshot: Vec<(Metric, Vec<(Key, Cell)>)>, now: u64) -> Vec<Started> {
+        let (before, last) = (std::mem::take(&mut self.series), std::mem::replace(&mut self.last, now));
+        let mut started = Vec::new();
+        for (metric, series) in snapshot {
+            let with_start = series.into_iter().map(|(key, cell)| {
+                let place = (metric, key);
+                let known = before.get(&place).filter(|(known, _)| known.is(&cell));
+                let start = known.map_or(last, |(_, start)| *start);
+                self.series.insert(place.clone(), (cell.clone(), start));
+                (place.1, cell, start)
+            });
+            started.push((metric, with_start.collect()));
+        }
+        started
     }
 }
 
@@ -82,29 +114,29 @@ fn attributes(key: &Key) -> Vec<KeyValue> {
 }
 
 /// Every series there is.
-fn request(registry: &Registry, begun: u64, now: u64) -> ExportMetricsServiceRequest {
+fn request(started: Vec<Started>, now: u64) -> ExportMetricsServiceRequest {
     let nanos = |millis: u64| millis.saturating_mul(1_000_000);
-    let number = |key: &Key, value| NumberDataPoint {
+    let number = |key: &Key, begun: u64, value| NumberDataPoint {
         attributes: attributes(key),
         start_time_unix_nano: nanos(begun),
         time_unix_nano: nanos(now),
         value: Some(value),
         ..NumberDataPoint::default()
     };
-    let point = |(key, cell): &(Key, Cell)| match cell {
+    let point = |(key, cell, begun): &(Key, Cell, u64)| match cell {
         Cell::Counter(value) => {
             let value = i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-            Point::Number(number(key, number_data_point::Value::AsInt(value)))
+            Point::Number(number(key, *begun, number_data_point::Value::AsInt(value)))
         }
         Cell::Gauge(bits) => {
             let value = f64::from_bits(bits.load(Ordering::Relaxed));
-            Point::Number(number(key, number_data_point::Value::AsDouble(value)))
+            Point::Number(number(key, *begun, number_data_point::Value::AsDouble(value)))
         }
         Cell::Histogram(buckets) => {
             let values = buckets.read();
             Point::Histogram(HistogramDataPoint {
                 attributes: attributes(key),
-                start_time_unix_nano: nanos(begun),
+                start_time_unix_nano: nanos(*begun),
                 time_unix_nano: nanos(now),
                 count: values.count(),
                 sum: Some(values.sum),
@@ -114,7 +146,7 @@ fn request(registry: &Registry, begun: u64, now: u64) -> ExportMetricsServiceReq
             })
         }
     };
-    let metrics = registry.snapshot().into_iter().filter(|(_, series)| !series.is_empty());
+    let metrics = started.into_iter().filter(|(_, series)| !series.is_empty());
     let metrics = metrics.map(|(metric, series)| whole(metric, series.iter().map(point).collect())).collect();
     let scope = InstrumentationScope {
         name: "rokini".to_owned(),
@@ -185,7 +217,8 @@ impl Exporter for OtlpMetrics {
         let failed = |why: String| {
             Error::new(ErrorKind::Retry, format!("metrics were not sent to {}: {why}", self.shown))
         };
-        let body = request(&self.registry, self.begun_millis, now_millis).encode_to_vec();
+        let started = self.starts.of(self.registry.snapshot(), now_millis);
+        let body = request(started, now_millis).encode_to_vec();
         let mut post = Request::post(&self.endpoint).header("content-type", "application/x-protobuf");
         for (name, value) in &self.headers {
             post = post.header(name, value);
@@ -196,5 +229,54 @@ impl Exporter for OtlpMetrics {
             status if status.is_success() => Ok(()),
             status => Err(failed(format!("it answered {status}"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::{Label, Recorder};
+
+    use super::*;
+
+    #[test]
+    fn a_series_that_is_made_anew_has_a_start_of_its_own() {
+        let registry = Registry::default();
+        let metadata = metrics::Metadata::new("rokini", metrics::Level::INFO, None);
+        let labels = |shard: &'static str| vec![Label::new("shard", shard)];
+        let count = |shard: &'static str, more| {
+            let key = Key::from_parts(Metric::RecordsProcessed.name(), labels(shard));
+            registry.register_counter(&key, &metadata).increment(more);
+        };
+        let mut starts = Starts { last: 1_000, series: BTreeMap::new() };
+        // Start in seconds, and value, of each shard.
+        let mut sent = |now: u64| -> Vec<(u64, i64)> {
+            let request = request(starts.of(registry.snapshot(), now), now);
+            let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
+            let Some(OtlpMetric { data: Some(metric::Data::Sum(sum)), .. }) = metrics.first() else {
+                return Vec::new();
+            };
+            let points = sum.data_points.iter();
+            points
+                .map(|point| {
+                    let Some(number_data_point::Value::AsInt(value)) = point.value else { panic!("a count") };
+                    assert_eq!(point.time_unix_nano, now * 1_000_000);
+                    (point.start_time_unix_nano / 1_000_000, value)
+                })
+                .collect()
+        };
+        count("0", 5);
+        assert_eq!(sent(2_000), [(1_000, 5)]);
+        count("0", 1);
+        assert_eq!(sent(3_000), [(1_000, 6)]);
+        // Back before the next flush, and with more than it had; another one is new.
+        registry.remove(Metric::RecordsProcessed, &labels("0"));
+        count("0", 9);
+        count("1", 2);
+        assert_eq!(sent(4_000), [(3_000, 9), (3_000, 2)]);
+        // Back after a flush without it.
+        registry.remove(Metric::RecordsProcessed, &labels("0"));
+        assert_eq!(sent(5_000), [(3_000, 2)]);
+        count("0", 1);
+        assert_eq!(sent(6_000), [(5_000, 1), (3_000, 2)]);
     }
 }

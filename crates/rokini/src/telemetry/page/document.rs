@@ -19,8 +19,8 @@ pub(super) struct Facts<'a> {
     pub(super) view: &'a GroupView,
     /// The rows of the workers as they were seen last, which is later than those of the view.
     pub(super) fleet: &'a [WorkerRow],
-    /// How long ago each worker's heartbeat counter was seen to move, at most.
-    pub(super) beats: &'a BTreeMap<WorkerId, Duration>,
+    /// For how long each worker's heartbeat counter was seen to stand.
+    pub(super) silences: &'a BTreeMap<WorkerId, Duration>,
     pub(super) own: &'a [OwnShard],
     /// Milliseconds since the Unix epoch, by this worker's clock.
     pub(super) now_millis: u64,
@@ -72,7 +72,7 @@ fn worker(facts: &Facts<'_>, row: &WorkerRow) -> Value {
             WorkerState::Leaving => "leaving",
             WorkerState::Fenced => "dead",
         },
-        "beat_ms": facts.beats.get(&row.id).map(|age| age.as_millis() as u64),
+        "beat_ms": facts.silences.get(&row.id).map(|age| age.as_millis() as u64),
         "failover_ms": row.report.failover.as_millis() as u64,
         "leases": leases.filter(|lease| !lease.position.is_shard_end()).count(),
         "host": row.process.as_ref().map(|process| process.host.as_str()),
@@ -103,6 +103,7 @@ fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
         "state": judged.state,
         "stands": judged.stands,
         "why": judged.why,
+        "cause": judged.cause.map(StallCause::name),
         "position": own.map_or(row.position, |own| own.status.done).to_string(),
         "stored_at": row.checkpointed_at,
         "lag_ms": own.map(|own| own.status.lag).or_else(|| told.map(|told| told.lag)).map(|lag| lag.as_millis() as u64),
@@ -130,34 +131,66 @@ struct Judged {
     /// Whether it does not get on although there may be something to do.
     stands: bool,
     why: Option<String>,
+    /// Why it makes no progress, as its worker says.
+    cause: Option<StallCause>,
 }
 
 fn stands(state: &'static str, why: impl Into<String>) -> Judged {
-    Judged { state, stands: true, why: Some(why.into()) }
+    Judged { state, stands: true, why: Some(why.into()), cause: None }
+}
+
+fn goes_on(state: &'static str, why: Option<String>) -> Judged {
+    Judged { state, stands: false, why, cause: None }
+}
+
+/// Paused by an operator. A call that does not return does so whether or not anything is read.
+fn paused(why: &str, beneath: Judged) -> Judged {
+    match (beneath.cause, beneath.why) {
+        (Some(cause), Some(more)) => {
+            Judged { cause: Some(cause), ..stands("paused", format!("{why}; besides: {more}")) }
+        }
+        _ => stands("paused", why),
+    }
 }
 
 fn judge(facts: &Facts<'_>, row: &LeaseRow, own: Option<&OwnShard>) -> Judged {
     if row.position.is_shard_end() {
-        return Judged { state: "ended", stands: false, why: None };
+        return goes_on("ended", None);
     }
+    let held = judge_held(facts, row, own);
     if facts.view.group.paused_at.is_some() {
-        return stands("paused", "an operator paused the group: `rokini group resume` ends that");
+        return paused("an operator paused the group: `rokini group resume` ends that", held);
     }
     if row.paused {
-        return stands("paused", "an operator paused this shard: `rokini group resume --shard` ends that");
+        return paused("an operator paused this shard: `rokini group resume --shard` ends that", held);
     }
+    held
+}
+
+fn judge_held(facts: &Facts<'_>, row: &LeaseRow, own: Option<&OwnShard>) -> Judged {
     if let Some(own) = own {
         return judge_own(own);
     }
     let Some(owner) = &row.owner else { return judge_free(facts, row) };
-    match facts.fleet.iter().find(|worker| worker.id == *owner).map(|worker| worker.state) {
-        None | Some(WorkerState::Fenced) => {
-            stands("orphaned", format!("its owner {} is dead: another worker takes it over", owner.name))
-        }
-        Some(_) if row.claim.is_some() => {
-            Judged { state: "moving", stands: false, why: Some("it goes to another worker".to_owned()) }
-        }
-        Some(_) => judge_told(told(facts, row)),
+    let name = &owner.name;
+    let Some(worker) =
+        facts.fleet.iter().find(|row| row.id == *owner).filter(|row| row.state != WorkerState::Fenced)
+    else {
+        return stands("orphaned", format!("its owner {name} is dead: another worker takes it over"));
+    };
+    let silence = facts.silences.get(owner).copied().unwrap_or_default();
+    if worker.report.silent_after().is_some_and(|after| silence > after) {
+        let seconds = silence.as_secs();
+        return stands(
+            "orphaned",
+            format!(
+                "its owner {name} has had no heartbeat for {seconds} s: it is dead, frozen, or cut off from the table"
+            ),
+        );
+    }
+    match &row.claim {
+        Some(_) => goes_on("moving", Some("it goes to another worker".to_owned())),
+        None => judge_told(told(facts, row)),
     }
 }
 
@@ -167,11 +200,9 @@ fn judge_free(facts: &Facts<'_>, row: &LeaseRow) -> Judged {
         facts.view.leases.iter().find(of_parent).is_some_and(|lease| !lease.position.is_shard_end())
     });
     match unfinished {
-        Some(parent) => Judged {
-            state: "waiting",
-            stands: true,
-            why: Some(format!("it comes from {parent}, which is not read to its end yet")),
-        },
+        Some(parent) => {
+            stands("waiting", format!("it comes from {parent}, which is not read to its end yet"))
+        }
         None => stands("free", "no worker has it"),
     }
 }
@@ -181,7 +212,7 @@ fn judge_own(own: &OwnShard) -> Judged {
     let state = status.state.name();
     if let Some((cause, lasting)) = own.stall {
         let error = status.last_error.as_deref().zip(status.last_error_age);
-        return stands(state, cause.sentence(lasting, error));
+        return Judged { cause: Some(cause), ..stands(state, cause.sentence(lasting, error)) };
     }
     if status.state == ShardState::Paused {
         return stands(state, "heartbeats do not arrive, so handlers wait");
@@ -191,20 +222,21 @@ fn judge_own(own: &OwnShard) -> Judged {
     }
     let parked = (status.parked > 0)
         .then(|| format!("{} partition keys wait for a record that fails; others go on", status.parked));
-    Judged { state, stands: false, why: parked }
+    goes_on(state, parked)
 }
 
 /// By what its owner said of it with its last heartbeat: nothing where it is well.
 fn judge_told(told: Option<&ShardHealth>) -> Judged {
-    let Some(cause) = told.and_then(|health| health.stalled.as_deref()) else {
-        return Judged { state: "reading", stands: false, why: None };
+    let Some(word) = told.and_then(|health| health.stalled.as_deref()) else {
+        return goes_on("reading", None);
     };
-    let sentence = told.zip(StallCause::from_name(cause)).map(|(health, cause)| {
+    let cause = StallCause::from_name(word);
+    let sentence = told.zip(cause).map(|(health, cause)| {
         let error = health.error.as_ref().map(|(error, age)| (error.as_str(), *age));
         cause.sentence(health.lasting, error)
     });
     // A cause of a later version.
-    stands("stalled", sentence.unwrap_or_else(|| format!("no progress: {cause}")))
+    Judged { cause, ..stands("stalled", sentence.unwrap_or_else(|| format!("no progress: {word}"))) }
 }
 
 #[cfg(test)]
@@ -232,7 +264,10 @@ mod tests {
             phase: "running",
             view: &view,
             fleet,
-            beats: &BTreeMap::from([(id("a"), Duration::from_millis(700))]),
+            silences: &BTreeMap::from([
+                (id("a"), Duration::from_millis(700)),
+                (id("d"), Duration::from_secs(3)),
+            ]),
             own: &[],
             now_millis: 5,
         };
@@ -244,7 +279,7 @@ mod tests {
         let mut stalled = ShardHealth::new(key("hangs"), "handling", Duration::from_secs(12));
         stalled.stalled = Some(StallCause::Handler.name().to_owned());
         stalled.lasting = Duration::from_secs(11);
-        let mut fleet = [WorkerRow::joining(id("a"), None), WorkerRow::joining(id("c"), None)];
+        let mut fleet = ["a", "c", "d"].map(|name| WorkerRow::joining(id(name), None));
         fleet[1].report.shards = vec![stalled.with_error("no answer", Duration::from_secs(2))];
         let owned = |shard: &str, by: &str| {
             let mut row = LeaseRow::new(key(shard), at(1));
@@ -253,6 +288,8 @@ mod tests {
         };
         let (mut moving, mut paused) = (owned("moving", "a"), owned("paused", "a"));
         (moving.claim, paused.paused) = (Some(id("b")), true);
+        let mut paused_hangs = owned("hangs", "c");
+        paused_hangs.paused = true;
         let child = LeaseRow::new(key("child"), Position::TrimHorizon);
         let leases = vec![
             owned("healthy", "a"),
@@ -263,6 +300,8 @@ mod tests {
             child.with_parents(vec![key("healthy").shard]),
             LeaseRow::new(key("free"), at(1)),
             LeaseRow::new(key("over"), Position::ShardEnd),
+            owned("silent", "d"),
+            paused_hangs,
         ];
         let shown = shown(leases, &fleet);
         let shards = shown["streams"][0]["shards"].as_array().unwrap();
@@ -277,6 +316,8 @@ mod tests {
             ("waiting", true),
             ("free", true),
             ("ended", false),
+            ("orphaned", true),
+            ("paused", true),
         ];
         assert_eq!(states, wanted.map(|(state, stands)| (state.to_owned(), stands)));
         for shard in shards.iter().filter(|shard| shard["stands"] == true) {
@@ -285,6 +326,9 @@ mod tests {
         let error = Some(("no answer", Duration::from_secs(2)));
         let said = StallCause::Handler.sentence(Duration::from_secs(11), error);
         assert_eq!((&shards[2]["why"], &shards[2]["lag_ms"]), (&Value::from(said), &Value::from(12_000)));
+        assert_eq!((&shards[2]["cause"], &shards[0]["cause"]), (&Value::from("handler"), &Value::Null));
+        assert!(shards[8]["why"].as_str().unwrap().contains("no heartbeat for 3 s"), "{}", shards[8]);
+        assert_eq!(shards[9]["cause"], "handler", "a pause does not hide it");
         assert_eq!(shown["workers"][0]["leases"], 3);
         assert_eq!(shown["workers"][0]["beat_ms"], 700);
     }

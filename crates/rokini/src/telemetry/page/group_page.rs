@@ -1,6 +1,6 @@
 //! What the page shows, and what keeps it up to date.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use parking_lot::Mutex;
-use rokini_lease::{GroupId, GroupView, LeaseStore, Listing, Member, WallClock, WorkerId, WorkerRow};
+use rokini_lease::{GroupId, GroupView, LeaseStore, Listing, Member, WallClock};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -47,8 +47,6 @@ pub(crate) struct Page {
     recent: Arc<RecentEvents>,
     /// The group as it was listed last for a page: workers list it seldom by themselves.
     listed: tokio::sync::Mutex<Option<(Instant, Arc<GroupView>)>>,
-    /// The heartbeat counter of each worker, and when it was seen to move last.
-    beats: Mutex<BTreeMap<WorkerId, (u64, Instant)>>,
     watching: Arc<AtomicUsize>,
 }
 
@@ -68,7 +66,6 @@ impl Page {
             clock,
             recent,
             listed: tokio::sync::Mutex::default(),
-            beats: Mutex::default(),
             watching: Arc::default(),
         }
     }
@@ -84,14 +81,14 @@ impl Page {
             OwnShard { status: shard.snapshot().status, stall: stalled.get(&key).copied(), handled, handling }
         });
         let own: Vec<_> = own.collect();
-        let beats = self.beats(&fleet);
+        let silences = member.as_ref().map(Member::silences).unwrap_or_default();
         document(&Facts {
             group: &self.group,
             me: member.as_ref().map(Member::id),
             phase: self.worker.phase().name(),
             view: &view,
             fleet: &fleet,
-            beats: &beats,
+            silences: &silences,
             own: &own,
             now_millis: self.clock.millis(),
         })
@@ -114,18 +111,6 @@ impl Page {
                 before.or_else(|| member.map(Member::snapshot)).unwrap_or_default()
             }
         }
-    }
-
-    fn beats(&self, fleet: &[WorkerRow]) -> BTreeMap<WorkerId, Duration> {
-        let (mut seen, now) = (self.beats.lock(), Instant::now());
-        seen.retain(|id, _| fleet.iter().any(|row| row.id == *id));
-        for row in fleet {
-            let beat = seen.entry(row.id.clone()).or_insert((row.heartbeat, now));
-            if beat.0 != row.heartbeat {
-                *beat = (row.heartbeat, now);
-            }
-        }
-        seen.iter().map(|(id, (_, at))| (id.clone(), now.duration_since(*at))).collect()
     }
 
     /// What keeps a page up to date, as server-sent events: the group every two seconds, and what happens as it happens,
