@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The page of a worker in headless Chromium, with axe-core: at 400, 1280 and 3840 pixels, light and dark, by keyboard.
+# The pages of a worker and of the local Kinesis in headless Chromium, with axe-core: at 400, 1280 and 3840 pixels, light and dark,
+# by keyboard.
 #
 #   .ci/page.sh [DIRECTORY]   also puts pictures there
 set -euo pipefail
@@ -30,12 +31,33 @@ trap cleanup EXIT
 (cd "$work" && npm install --silent --no-audit --no-fund playwright-core axe-core >/dev/null 2>&1) ||
   skip "npm cannot install playwright-core and axe-core"
 
-"$rokini" local --kinesis-port 0 --dynamodb-port 0 --stream orders:4 >"$work/local" 2>/dev/null &
+"$rokini" local --kinesis-port 0 --dynamodb-port 0 --stream orders:4 --stream kinds:1 >"$work/local" 2>/dev/null &
 running+=($!)
 until grep -q SECRET "$work/local"; do sleep 0.1; done
 # shellcheck disable=SC1091
 source "$work/local"
 "$rokini" stream split orders 0 >/dev/null
+# One record of each kind that the local Kinesis's page tells apart, of known bytes.
+node - "$AWS_ENDPOINT_URL_KINESIS" <<'EOF'
+const zlib = require('node:zlib');
+const crypto = require('node:crypto');
+const field = (number, data) => Buffer.concat([Buffer.from([(number << 3) | 2, data.length]), data]);
+const packed = (text) => field(3, Buffer.concat([Buffer.from([0x08, 0x00]), field(3, Buffer.from(text))]));
+const body = Buffer.concat([field(1, Buffer.from('ann')), packed('packed one'), packed('packed two')]);
+const kpl = Buffer.concat([Buffer.from([0xf3, 0x89, 0x9a, 0xc2]), body, crypto.createHash('md5').update(body).digest()]);
+const records = [Buffer.from('a plain line'), Buffer.from('{"order":7}'), Buffer.from([0x00, 0xff, 0x10]),
+  zlib.gzipSync('{"inside":true}'), kpl];
+(async () => {
+  for (const data of records) {
+    const answer = await fetch(process.argv[2], {
+      method: 'POST',
+      headers: { 'X-Amz-Target': 'Kinesis_20131202.PutRecord', 'Content-Type': 'application/x-amz-json-1.1' },
+      body: JSON.stringify({ StreamName: 'kinds', PartitionKey: 'k', Data: data.toString('base64') }),
+    });
+    if (!answer.ok) throw new Error(await answer.text());
+  }
+})();
+EOF
 "$rokini" put orders --random 100000 --rate 50 >/dev/null 2>&1 &
 running+=($!)
 "$rokini" consume orders --group billing --worker a --set monitoring_page=true --set monitoring_listen=127.0.0.1:0 \
@@ -43,4 +65,4 @@ running+=($!)
 running+=($!)
 until grep -q 'http://' "$work/consume"; do sleep 0.1; done
 url=$(grep -o 'http://[^ ]*' "$work/consume" | head -1)
-timeout 240 node .ci/page.mjs "${url%/}/" "$work" ${pictures:+"$(realpath "$pictures")"}
+timeout 480 node .ci/page.mjs "${url%/}/" "${AWS_ENDPOINT_URL_KINESIS%/}/" "$work" ${pictures:+"$(realpath "$pictures")"}
