@@ -14,7 +14,7 @@ use super::super::watching::is_dead;
 use super::Control;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::plan::{Move, active, plan_or_refuse};
-use crate::row::{GroupView, LeaseRow, Notification, WorkerRow, WorkerState};
+use crate::row::{GroupView, LeaseRow, Notification, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId};
 use crate::update::LeaseUpdate;
@@ -29,6 +29,7 @@ impl Control {
     /// Carries out this worker's part of the plan, and what `causes` says of the others' parts.
     pub(super) async fn assign(&mut self, view: &GroupView, causes: ListingCauses) -> Result<(), StoreError> {
         let (moves, refused) = plan_or_refuse(view, self.state.config.policy.agreed(&view.workers));
+        let moves = with_claims_on_the_dead(view, moves);
         if let Some(why) = refused.as_deref()
             && refused != self.refused
         {
@@ -78,7 +79,6 @@ impl Control {
 /// What this worker does for the plan.
 fn steps(state: &MemberState, view: &GroupView, moves: &[Move], causes: ListingCauses) -> Vec<Step> {
     let rows: BTreeMap<&LeaseKey, &LeaseRow> = view.leases.iter().map(|row| (&row.key, row)).collect();
-    let workers: BTreeMap<&WorkerId, &WorkerRow> = view.workers.iter().map(|row| (&row.id, row)).collect();
     let mut steps: Vec<Step> = Vec::new();
     for to_do in moves {
         let Some(row) = rows.get(&to_do.key) else { continue };
@@ -101,14 +101,29 @@ fn steps(state: &MemberState, view: &GroupView, moves: &[Move], causes: ListingC
             _ => {}
         }
     }
-    // What this worker has claimed and nobody can hand over any more.
-    let mine_to_take = active(view).filter(|row| {
-        let owner_alive = row.owner.as_ref().and_then(|id| workers.get(id));
-        row.claim.as_ref() == Some(&state.me)
-            && owner_alive.is_none_or(|row| row.state == WorkerState::Fenced)
-    });
-    steps.extend(mine_to_take.map(|row| Step::Acquire(row.clone())));
     steps
+}
+
+/// What somebody has claimed whose owner is dead goes to the claimer like a lease that nobody has: no hand-over brings it any
+/// more, and the claimer may look at the leases rarely.
+fn with_claims_on_the_dead(view: &GroupView, moves: Vec<Move>) -> Vec<Move> {
+    let state_of = |id: &WorkerId| view.workers.iter().find(|row| row.id == *id).map(|row| row.state);
+    let is_dead = |id: &WorkerId| match state_of(id) {
+        Some(state) => state == WorkerState::Fenced,
+        None => view.unreadable_workers().all(|unreadable| unreadable != id),
+    };
+    let mut moves: BTreeMap<LeaseKey, Move> =
+        moves.into_iter().map(|to_do| (to_do.key.clone(), to_do)).collect();
+    for row in active(view).filter(|row| row.owner.as_ref().is_none_or(is_dead)) {
+        let alive = |id: &&WorkerId| state_of(id) == Some(WorkerState::Alive);
+        let Some(claimer) = row.claim.as_ref().filter(alive) else { continue };
+        // Where the plan takes it for free, it has found that the claimer cannot read it.
+        if moves.get(&row.key).is_none_or(|to_do| to_do.from.is_some()) {
+            let (key, to) = (row.key.clone(), claimer.clone());
+            moves.insert(key.clone(), Move { key, from: None, to });
+        }
+    }
+    moves.into_values().collect()
 }
 
 /// Whether the owners of the leases to be acquired are dead, by consistent reads.

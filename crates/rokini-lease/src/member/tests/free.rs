@@ -100,3 +100,26 @@ async fn l12_a_worker_that_dies_again_and_again_never_holds_more_than_a_little()
         assert!(rows <= 10 + 6, "{rows} rows");
     }
 }
+
+/// Whoever declares the owner dead may be another one than the claimer, which looks at the leases rarely.
+#[tokio::test(start_paused = true)]
+async fn l3_what_somebody_has_claimed_of_a_worker_that_dies_is_had_by_it_soon() {
+    for claimer in [0, 1] {
+        let store = store_with(1).await;
+        let mut workers = Vec::new();
+        for name in ["a", "b", "c"] {
+            workers.push(Worker::join(&store, name).await.unwrap());
+        }
+        live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 60 * SECOND).await;
+        let owner = workers.iter().position(|worker| worker.leases.len() == 1).unwrap();
+        workers.remove(owner).die();
+        let by = workers[claimer].member.id().clone();
+        let row = store.lease(&group(), &key(0)).await.unwrap().unwrap();
+        let claim = LeaseUpdate::Claim { by: by.clone(), seen: row.epoch, over: None };
+        assert!(store.update_lease(&group(), &key(0), &claim).await.unwrap().is_applied());
+        // The failover time, two looks, and what else a take-over takes.
+        live_all(&mut workers.iter_mut().collect::<Vec<_>>(), 15 * SECOND).await;
+        let row = store.lease(&group(), &key(0)).await.unwrap().unwrap();
+        assert_eq!((row.owner, workers[claimer].leases.len()), (Some(by), 1), "claimed by {claimer}");
+    }
+}
