@@ -258,3 +258,47 @@ impl CallModel for CallsAs<'_> {
         self.service.call_unsettled(self.caller, request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rokini_wire::shapes::record::PutRecordRequest;
+    use rokini_wire::shapes::stream::CreateStreamRequest;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::settings::LocalSettings;
+
+    #[test]
+    fn only_those_are_woken_whom_a_call_concerns() {
+        let clock = ManualClock::new(Timestamp::from_secs(1_700_000_000));
+        let service = Service::new(Model::new(LocalSettings::default()), Arc::new(clock));
+        for name in ["orders", "payments"] {
+            service.call(&CreateStreamRequest::new(name).shard_count(1)).unwrap();
+        }
+        let keys = service.with_model(|model, _| model.stream_keys());
+        let mut orders = service.changes_of(&keys[0].1);
+        let mut payments = service.changes_of(&keys[1].1);
+        let mut anything = service.changes();
+        let mut woken = || {
+            let woken = [
+                orders.has_changed().unwrap(),
+                payments.has_changed().unwrap(),
+                anything.has_changed().unwrap(),
+            ];
+            orders.mark_unchanged();
+            payments.mark_unchanged();
+            anything.mark_unchanged();
+            woken
+        };
+        let put = |name: &str| {
+            let request = PutRecordRequest::new(b"x".to_vec()).partition_key("k").stream_name(name);
+            service.call(&request).unwrap();
+        };
+        put("payments");
+        assert_eq!(woken(), [false, true, true]);
+        put("orders");
+        assert_eq!(woken(), [true, false, true]);
+        service.advance(Duration::from_secs(1));
+        assert_eq!(woken(), [true; 3], "the time is everybody's");
+    }
+}

@@ -257,6 +257,56 @@ fn a_clock_that_was_set_back_delays_nothing() {
 }
 
 #[test]
+fn a_shard_that_came_due_before_the_time_was_moved_back_keeps_its_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let slow = LocalSettings { status_change: Duration::from_secs(60), ..settings() };
+    let service = start_with(directory.path(), NOON, slow.clone());
+    service.call(&create("orders")).unwrap();
+    service.advance(Duration::from_secs(61));
+    let split = SplitShardRequest::new("shardId-000000000000", (1_u128 << 127).to_string());
+    service.call(&split.stream_name("orders")).unwrap();
+    service.advance(Duration::from_secs(61));
+    let number = put(&service, "orders", "in a child");
+    service.shift(-48 * HOUR);
+    let later = put(&service, "orders", "later");
+    let copy = killed(directory.path());
+    let service = start_with(copy.path(), NOON, slow);
+    assert_eq!(records(&service, "orders"), [(number, b"in a child".to_vec()), (later, b"later".to_vec())]);
+}
+
+#[test]
+fn the_number_of_a_record_that_was_lost_is_not_given_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = start(directory.path(), NOON);
+    service.call(&create("orders")).unwrap();
+    put(&service, "orders", "first");
+    let lost = put(&service, "orders", "second");
+    let copy = killed(directory.path());
+    let file = segments(copy.path()).pop().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let service = start(copy.path(), NOON);
+    assert_eq!(records(&service, "orders").len(), 1);
+    assert!(put(&service, "orders", "third") > lost);
+}
+
+#[test]
+fn a_model_that_replaces_another_leaves_nothing_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(&start(directory.path(), NOON));
+    let (store, kept) =
+        Store::open_with(directory.path(), settings(), Timestamp::from_millis(NOON), 16 << 10).unwrap();
+    assert!(kept.is_some());
+    let mut model = Model::new(settings());
+    model.call(Timestamp::from_millis(NOON), &create("other")).unwrap();
+    store.replace(directory.path(), Timestamp::from_millis(NOON), &model).unwrap();
+    assert!(bytes_on_disk(directory.path()) < 32 << 10, "only the file it was written to is left");
+    drop(store);
+    assert_eq!(names(&start(directory.path(), NOON)), ["other"]);
+}
+
+#[test]
 fn the_time_goes_on_from_where_it_was_moved() {
     let directory = tempfile::tempdir().unwrap();
     let service = start(directory.path(), NOON);
@@ -277,9 +327,10 @@ fn files_hold_what_is_there_and_little_more() {
     let longer = IncreaseStreamRetentionPeriodRequest::new(8760).stream_name("long");
     service.call(&longer).unwrap();
     let mut most = 0;
+    let mut last = put(&service, "short", "first");
     for hour in 0..100 {
         for _ in 0..10 {
-            put(&service, "short", vec![7; 1_000]);
+            last = put(&service, "short", vec![7; 1_000]);
         }
         if hour % 10 == 0 {
             put(&service, "long", format!("hour {hour}"));
@@ -307,12 +358,11 @@ fn files_hold_what_is_there_and_little_more() {
     assert!(left < 30_000, "ten short records are left: {left} bytes");
     let kept = records(&service, "long");
     assert_eq!(kept.len(), 10);
-    let next = put(&service, "short", "new");
     drop(service);
     let again = start(directory.path(), NOON);
     assert_eq!(records(&again, "long"), kept);
-    assert_eq!(records(&again, "short").len(), 1);
-    assert!(put(&again, "short", "newer") > next, "numbers go on where all records were gone");
+    assert_eq!(records(&again, "short"), []);
+    assert!(put(&again, "short", "new") > last, "numbers go on where all records were gone");
 }
 
 #[test]

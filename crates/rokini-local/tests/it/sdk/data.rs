@@ -120,6 +120,20 @@ async fn what_cannot_be_used_says_so() {
     assert!(no_directory.to_string().contains("cannot open the streams kept in"), "{no_directory}");
 }
 
+#[tokio::test]
+async fn an_endpoint_that_is_dropped_frees_its_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(builder(directory.path(), 0).start().await.unwrap());
+    // Its tasks end when they are next asked.
+    tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        while builder(directory.path(), 0).start().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it is never freed");
+}
+
 /// Set in the process that is killed: its directory.
 pub(super) const KILLED_IN: &str = "ROKINI_TEST_KILLED_IN";
 
