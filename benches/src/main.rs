@@ -17,6 +17,7 @@ mod process;
 mod wire;
 
 use self::error::Result;
+use self::wire::Transport;
 
 #[derive(Parser)]
 struct Args {
@@ -103,22 +104,22 @@ enum What {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
         /// Only answers of this shape: `1 KB x 1,000`, `100 B x 10,000`, `1 MB x 10`, `1 KB x 10,000`,
-        /// `KPL 500 x 100 B x 100`.
+        /// `KPL 500 x 100 B x 100`, `fan-out 1 KB x 100`, `fan-out 1 KB x 1,000`, `fan-out 100 B x 10,000`. May be given several times.
         #[arg(long)]
-        shape: Option<String>,
+        shape: Vec<String>,
+        /// Only these rows, `stock SDK loop` for example. May be given several times.
+        #[arg(long)]
+        row: Vec<String>,
+        /// Only `plain` or only `tls`.
+        #[arg(long)]
+        only: Option<Transport>,
     },
     /// Serves prepared answers until the standard input closes.
     #[command(hide = true)]
     ServeCanned {
+        /// As in `wire`.
         #[arg(long)]
-        shards: u32,
-        #[arg(long)]
-        records: usize,
-        #[arg(long)]
-        size: usize,
-        /// User records of this size in each record, packed as the KPL does; 0 for none.
-        #[arg(long, default_value_t = 0)]
-        packed: usize,
+        shape: String,
     },
     /// Serves a stream `bench` and a DynamoDB until the standard input closes.
     #[command(hide = true)]
@@ -130,9 +131,10 @@ enum What {
 
 fn main() -> Result<()> {
     let what = Args::parse().what;
-    if let What::Wire { rounds, seconds, shape } = &what {
+    if let What::Wire { rounds, seconds, shape, row, only } = &what {
         // Each run has a thread and a runtime of its own.
-        println!("{}", wire::measure(*rounds, Duration::from_secs(*seconds), shape.as_deref())?);
+        let transports = only.map_or(vec![Transport::Plain, Transport::Tls], |only| vec![only]);
+        println!("{}", wire::measure(*rounds, Duration::from_secs(*seconds), shape, row, &transports)?);
         return Ok(());
     }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(what))
@@ -141,9 +143,7 @@ fn main() -> Result<()> {
 async fn run(what: What) -> Result<()> {
     match what {
         What::Wire { .. } => {}
-        What::ServeCanned { shards, records, size, packed } => {
-            wire::serve(shards, records, size, packed).await?;
-        }
+        What::ServeCanned { shape } => wire::serve(wire::shape(&shape)?).await?,
         What::Latency { shards, rate, seconds, retrieval } => {
             let time = Duration::from_secs(seconds);
             println!("{}", latency::measure(shards, rate, time, &retrieval).await?);

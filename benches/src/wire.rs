@@ -1,10 +1,12 @@
 //! What a record costs on its way from the socket to the handler: the consumer in both encodings, a loop of the stock SDK, and
 //! the bytes received and dropped, against prepared answers from another process.
 //!
-//! Answers of KPL aggregates are unpacked, in the loop of the stock SDK by prost and md-5.
+//! Answers of KPL aggregates are unpacked, in the loop of the stock SDK by prost and md-5. Shapes of fan-out come by
+//! SubscribeToShard, as fast as they are taken.
 
 mod prost_aggregate;
 mod server;
+mod shape;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -15,13 +17,14 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_kinesis::config::{BehaviorVersion, Region};
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition, SubscribeToShardEventStream};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_types::SdkConfig;
 use rokini::lease::MemoryStore;
 use rokini::{ConfigKey, Consumer, HttpOptions};
-use rokini_local::wire::{Codec, cbor};
+use rokini_local::wire::shapes::consumer::{StartingPosition as Start, SubscribeToShardRequest};
+use rokini_local::wire::{Codec, ShardIteratorType as From, cbor};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -31,42 +34,15 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use self::server::STREAM;
 pub(crate) use self::server::serve;
+use self::server::{CONSUMER, STREAM, event_length};
+use self::shape::{POLLERS, SHAPES, Shape};
+pub(crate) use self::shape::{Transport, shape};
 use crate::error::Result;
 use crate::process::{allocations, cpu_nanos, quantile};
 
 /// Before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Pollers of the loops, at once.
-const POLLERS: u32 = 4;
-
-/// How answers look.
-struct Shape {
-    name: &'static str,
-    records: usize,
-    size: usize,
-    /// User records of this size in each record, packed as the KPL does; 0 for none.
-    packed: usize,
-    /// Shards of the consumer: each brings 2 MB a second.
-    shards: u32,
-}
-
-impl Shape {
-    /// What the records of one answer come to: user records, and bytes of their data.
-    fn answer(&self) -> (u64, u64) {
-        let records = self.records * self.packed.max(1);
-        (records as u64, (records * self.size) as u64)
-    }
-}
-
-const SHAPES: [Shape; 5] = [
-    Shape { name: "1 KB x 1,000", records: 1_000, size: 1_024, packed: 0, shards: 200 },
-    Shape { name: "100 B x 10,000", records: 10_000, size: 100, packed: 0, shards: 200 },
-    Shape { name: "1 MB x 10", records: 10, size: 1_000_000, packed: 0, shards: 60 },
-    Shape { name: "1 KB x 10,000", records: 10_000, size: 1_024, packed: 0, shards: 60 },
-    Shape { name: "KPL 500 x 100 B x 100", records: 100, size: 100, packed: 500, shards: 60 },
-];
 
 /// What brings the records in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,16 +90,8 @@ struct Server {
 
 impl Server {
     async fn start(shape: &Shape) -> Result<Self> {
-        let arguments = [
-            ("--shards", shape.shards as usize),
-            ("--records", shape.records),
-            ("--size", shape.size),
-            ("--packed", shape.packed),
-        ];
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .arg("serve-canned")
-            .args(arguments.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]));
+        command.args(["serve-canned", "--shape", shape.name]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let mut lines =
             BufReader::new(child.stdout.take().ok_or("the child has no standard output")?).lines();
@@ -186,6 +154,57 @@ async fn sdk_loop(config: SdkConfig, shard: u32, seen: Arc<Seen>) -> Result<()> 
     Ok(())
 }
 
+async fn sdk_subscription(config: SdkConfig, shard: u32, seen: Arc<Seen>) -> Result<()> {
+    let client = aws_sdk_kinesis::Client::new(&config);
+    let from = StartingPosition::builder().r#type(ShardIteratorType::TrimHorizon).build()?;
+    let call = client.subscribe_to_shard().consumer_arn(CONSUMER).shard_id(format!("shardId-{shard:012}"));
+    let mut events = call.starting_position(from).send().await?.event_stream;
+    while let Some(event) = events.recv().await? {
+        if let SubscribeToShardEventStream::SubscribeToShardEvent(event) = event {
+            event.records.iter().for_each(|record| seen.touch(record.data.as_ref()));
+        }
+    }
+    Ok(())
+}
+
+/// Subscribes and receives, by hand, into one buffer.
+async fn receive_events(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    shard: u32,
+    shape: &Shape,
+    seen: &Seen,
+) -> Result<()> {
+    let start = Start::new(From::TrimHorizon);
+    let request = SubscribeToShardRequest::new(CONSUMER, format!("shardId-{shard:012}"), start);
+    stream.write_all(&request_by_hand("SubscribeToShard", &Codec::Cbor.encode(&request))).await?;
+    let mut buffer = vec![0; 256 << 10];
+    let ((records, bytes), length) = (shape.answer(), event_length(shape)?);
+    let mut left = length;
+    loop {
+        let mut read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        while read >= left {
+            read -= left;
+            left = length;
+            seen.bytes.fetch_add(bytes, Ordering::Relaxed);
+            seen.records.fetch_add(records, Ordering::Relaxed);
+        }
+        left -= read;
+    }
+}
+
+fn request_by_hand(operation: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: {}\r\nx-amz-target: Kinesis_20131202.{operation}\r\n\
+         content-length: {}\r\n\r\n",
+        cbor::CONTENT_TYPE,
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
 /// Asks and receives, by hand: the body goes into one buffer, and is counted as the data in it.
 async fn receive(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -194,14 +213,7 @@ async fn receive(
     seen: &Seen,
 ) -> Result<()> {
     let request = rokini_local::wire::shapes::record::GetRecordsRequest::new(format!("{shard:06}.{:012}", 0));
-    let body = Codec::Cbor.encode(&request);
-    let head = format!(
-        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: {}\r\nx-amz-target: Kinesis_20131202.GetRecords\r\n\
-         content-length: {}\r\n\r\n",
-        cbor::CONTENT_TYPE,
-        body.len()
-    );
-    let request = [head.as_bytes(), &body].concat();
+    let request = request_by_hand("GetRecords", &Codec::Cbor.encode(&request));
     let mut buffer = vec![0; 256 << 10];
     loop {
         stream.write_all(&request).await?;
@@ -242,12 +254,12 @@ async fn receive_loop(
 ) -> Result<()> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
-    match tls {
-        None => receive(stream, shard, shape, seen).await,
-        Some(tls) => {
-            let name = ServerName::try_from("localhost")?;
-            receive(tls.connect(name, stream).await?, shard, shape, seen).await
-        }
+    let name = ServerName::try_from("localhost")?;
+    match (tls, shape.fan_out) {
+        (None, false) => receive(stream, shard, shape, seen).await,
+        (None, true) => receive_events(stream, shard, shape, seen).await,
+        (Some(tls), false) => receive(tls.connect(name, stream).await?, shard, shape, seen).await,
+        (Some(tls), true) => receive_events(tls.connect(name, stream).await?, shard, shape, seen).await,
     }
 }
 
@@ -296,12 +308,17 @@ async fn run(
     let cost = match method {
         Method::Drop | Method::Sdk => {
             let mut loops = tokio::task::JoinSet::new();
+            let stock = server.stock(tls)?;
             for shard in 0..POLLERS {
                 let seen = Arc::clone(&seen);
                 if method == Method::Sdk {
-                    let config = server.stock(tls)?;
+                    let config = stock.clone();
                     loops.spawn(async move {
-                        sdk_loop(config, shard, seen).await.map_err(|error| error.to_string())
+                        let ended = match shape.fan_out {
+                            false => sdk_loop(config, shard, seen).await,
+                            true => sdk_subscription(config, shard, seen).await,
+                        };
+                        ended.map_err(|error| error.to_string())
                     });
                 } else {
                     let port = if tls { server.secret } else { server.plain };
@@ -323,6 +340,7 @@ async fn run(
                 .stream(STREAM)
                 .aws(&server.own(tls)?)
                 .store(MemoryStore::new())
+                .set(ConfigKey::Retrieval, if shape.fan_out { "fan_out" } else { "polling" })
                 .set(ConfigKey::Wire, wire);
             let touched = Arc::clone(&seen);
             let builder = if matches!(method, Method::Each(_)) {
@@ -351,25 +369,40 @@ async fn run(
     Ok(cost)
 }
 
-/// In turns, on one thread; medians. Prints a table of ratios as it goes.
-pub(crate) fn measure(rounds: usize, time: Duration, only: Option<&str>) -> Result<Value> {
+/// In turns, on one thread; medians. Prints a table of ratios as it goes. No names mean all.
+pub(crate) fn measure(
+    rounds: usize,
+    time: Duration,
+    shapes: &[String],
+    rows: &[String],
+    transports: &[Transport],
+) -> Result<Value> {
+    let shapes = match shapes {
+        [] => SHAPES.iter().collect(),
+        names => names.iter().map(|name| shape(name)).collect::<Result<Vec<_>>>()?,
+    };
+    let is_wanted = |row: &str| rows.is_empty() || rows.iter().any(|wanted| wanted == row);
+    let methods: Vec<_> = METHODS.into_iter().filter(|(name, _)| is_wanted(name)).collect();
     let mut found = BTreeMap::new();
-    for shape in SHAPES.iter().filter(|shape| only.is_none_or(|only| shape.name == only)) {
-        for tls in [false, true] {
+    for shape in shapes {
+        for transport in transports {
             let mut costs: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
             for _ in 0..rounds {
-                for (name, method) in METHODS {
+                for (name, method) in &methods {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                     let cost = runtime.block_on(async {
                         let server = Server::start(shape).await?;
-                        run(&server, shape, method, tls, time).await
+                        run(&server, shape, *method, *transport == Transport::Tls, time).await
                     })?;
-                    costs.entry(name).or_default().push(cost);
+                    costs.entry(*name).or_default().push(cost);
                 }
             }
-            let wire = if tls { "TLS" } else { "plain" };
-            found
-                .insert(format!("{}, {wire}", shape.name), table(&format!("{}, {wire}", shape.name), &costs));
+            let title = match transport {
+                Transport::Plain => format!("{}, plain", shape.name),
+                Transport::Tls => format!("{}, TLS", shape.name),
+            };
+            let measured = table(&title, &costs);
+            found.insert(title, measured);
         }
     }
     Ok(json!({ "bench": "wire", "rounds": rounds, "shapes": found }))
@@ -384,7 +417,7 @@ fn table(title: &str, costs: &BTreeMap<&str, Vec<Cost>>) -> Value {
         "{title:24} CPU-s/GB   ns/record   allocations/record   fewer than stock   times the floor   GB/s"
     );
     let mut rows = serde_json::Map::new();
-    for (name, _) in METHODS {
+    for (name, _) in METHODS.into_iter().filter(|(name, _)| costs.contains_key(name)) {
         let (cost, record) = (per_gb(name), median(name, |cost| cost.nanoseconds_per_record));
         let allocated = median(name, |cost| cost.allocations_per_record);
         let pace = median(name, |cost| cost.gb_per_second);

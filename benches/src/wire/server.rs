@@ -1,15 +1,21 @@
-//! A Kinesis of prepared answers, in a process of its own: it has the answers to GetRecords ready in both encodings, and
-//! writes only the numbers of the next page into them.
+//! A Kinesis of prepared answers, in a process of its own: it has the answers to GetRecords, or the events of SubscribeToShard,
+//! ready in both encodings, and writes only the numbers of the next page into them.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use rokini_local::wire::events;
+use rokini_local::wire::shapes::consumer::{SubscribeToShardEvent, SubscribeToShardRequest};
 use rokini_local::wire::shapes::record::{GetRecordsRequest, GetRecordsResponse, Record};
 use rokini_local::wire::{AggregateBuilder, Codec, SequenceNumber, Timestamp};
 use serde_json::{Value, json};
@@ -20,37 +26,53 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
+use super::shape::Shape;
 use crate::error::Result;
 
 /// The stream's name.
 pub(crate) const STREAM: &str = "bench";
+/// The ARN of the only registered consumer.
+pub(super) const CONSUMER: &str =
+    "arn:aws:kinesis:us-east-1:000000000000:stream/bench/consumer/bench:1700000000";
 /// What stands before the page in a sequence number, and the number of pages of a template.
 const PAGE: &str = "4959000000000000";
 const PAGE_DIGITS: usize = 12;
 /// What stands in a template for the next iterator: shard, page.
 const NEXT: &str = "000000.000000000000";
 
-/// An answer with the places of what is different in each.
+/// An answer or an event with the places of what is different in each.
 struct Template {
     body: Vec<u8>,
     pages: Vec<usize>,
-    next: usize,
+    /// Of the next iterator, in an answer.
+    next: Option<usize>,
 }
 
 impl Template {
-    fn new(codec: Codec, records: usize, size: usize, packed: usize) -> Result<Self> {
+    fn new(codec: Codec, shape: &Shape) -> Result<Self> {
         let now = std::time::UNIX_EPOCH.elapsed()?.as_millis() as i64;
-        let record = |number: usize| {
-            let sequence: SequenceNumber = format!("{PAGE}{number:040}").parse()?;
-            let data = if packed > 0 { aggregate(number, size, packed) } else { vec![b'x'; size] };
-            let record = Record::new(sequence, data).partition_key(format!("key-{:08}", number % 997));
+        let number = |number: usize| format!("{PAGE}{number:040}");
+        let record = |at: usize| {
+            let sequence: SequenceNumber = number(at).parse()?;
+            let packed = shape.packed > 0;
+            let data = if packed { aggregate(at, shape.size, shape.packed) } else { vec![b'x'; shape.size] };
+            let record = Record::new(sequence, data).partition_key(format!("key-{:08}", at % 997));
             Ok(record.approximate_arrival_timestamp(Timestamp::from_millis(now)))
         };
-        let records: Vec<Record> = (0..records).map(record).collect::<Result<_>>()?;
-        let answer = GetRecordsResponse::new(records).next_shard_iterator(NEXT).millis_behind_latest(1_000);
-        let body = codec.encode(&answer);
+        let records: Vec<Record> = (0..shape.records).map(record).collect::<Result<_>>()?;
+        let body = if shape.fan_out {
+            let mut event = SubscribeToShardEvent::new(records, 1_000);
+            event.continuation_sequence_number = Some(number(shape.records - 1));
+            let payload = codec.encode(&event).into();
+            let name = events::SUBSCRIBE_TO_SHARD_EVENT;
+            events::Frame::event(name, codec.content_type(), payload).to_bytes().to_vec()
+        } else {
+            let answer =
+                GetRecordsResponse::new(records).next_shard_iterator(NEXT).millis_behind_latest(1_000);
+            codec.encode(&answer)
+        };
         let pages = places(&body, PAGE.as_bytes()).map(|at| at + PAGE.len() - PAGE_DIGITS).collect();
-        let next = places(&body, NEXT.as_bytes()).next().ok_or("no iterator in the template")?;
+        let next = places(&body, NEXT.as_bytes()).next();
         Ok(Self { body, pages, next })
     }
 
@@ -60,10 +82,26 @@ impl Template {
         for at in &self.pages {
             body[*at..at + PAGE_DIGITS].copy_from_slice(digits.as_bytes());
         }
-        let next = format!("{shard:06}.{:0PAGE_DIGITS$}", page + 1);
-        body[self.next..self.next + NEXT.len()].copy_from_slice(next.as_bytes());
+        if let Some(at) = self.next {
+            let next = format!("{shard:06}.{:0PAGE_DIGITS$}", page + 1);
+            body[at..at + NEXT.len()].copy_from_slice(next.as_bytes());
+        }
         body
     }
+
+    /// A whole frame, with the checksum that it should have.
+    fn event(&self, page: u64) -> Vec<u8> {
+        let mut frame = self.answer(0, page);
+        if let Some((covered, checksum)) = frame.split_last_chunk_mut::<4>() {
+            *checksum = crc32fast::hash(covered).to_be_bytes();
+        }
+        frame
+    }
+}
+
+/// How long an event of this shape is in CBOR, on the wire.
+pub(super) fn event_length(shape: &Shape) -> Result<usize> {
+    Ok(Template::new(Codec::Cbor, shape)?.body.len())
 }
 
 /// An aggregate of so many user records of this size, with ten for each key.
@@ -92,23 +130,23 @@ struct Canned {
 }
 
 impl Canned {
+    fn template(&self, codec: Codec) -> &Template {
+        if codec == Codec::Json { &self.json } else { &self.cbor }
+    }
+
     fn answer(&self, operation: &str, codec: Codec, body: &[u8]) -> Result<Vec<u8>> {
         match operation {
             "GetRecords" => {
                 let request: GetRecordsRequest = codec.decode(body)?;
                 let (shard, page) = request.shard_iterator.split_once('.').ok_or("an iterator of others")?;
-                let template = if codec == Codec::Json { &self.json } else { &self.cbor };
-                Ok(template.answer(shard.parse()?, page.parse()?))
+                Ok(self.template(codec).answer(shard.parse()?, page.parse()?))
             }
             "GetShardIterator" => {
                 let request: Value = serde_json::from_slice(body)?;
                 let shard =
                     request["ShardId"].as_str().and_then(|id| id.rsplit('-').next()).ok_or("no shard")?;
                 let shard: u32 = shard.parse()?;
-                let page = match request["StartingSequenceNumber"].as_str() {
-                    Some(number) => number[PAGE.len() - PAGE_DIGITS..PAGE.len()].parse::<u64>()? + 1,
-                    None => 0,
-                };
+                let page = page_after(request["StartingSequenceNumber"].as_str())?;
                 Ok(serde_json::to_vec(
                     &json!({ "ShardIterator": format!("{shard:06}.{page:0PAGE_DIGITS$}") }),
                 )?)
@@ -131,32 +169,85 @@ impl Canned {
                 };
                 Ok(serde_json::to_vec(&json!({ "Shards": (0..self.shards).map(shard).collect::<Vec<_>>() }))?)
             }
+            "DescribeStreamConsumer" => Ok(serde_json::to_vec(&json!({ "ConsumerDescription": {
+                "ConsumerName": "bench", "ConsumerARN": CONSUMER, "ConsumerStatus": "ACTIVE",
+                "ConsumerCreationTimestamp": 1_700_000_000,
+                "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/bench",
+            }}))?),
             other => Err(format!("{other} is not canned").into()),
         }
     }
 }
 
-async fn respond(
+/// The page after the record with this number; the first without one.
+fn page_after(number: Option<&str>) -> Result<u64> {
+    match number {
+        Some(number) => {
+            let page = number.get(PAGE.len() - PAGE_DIGITS..PAGE.len()).ok_or("a number of others")?;
+            Ok(page.parse::<u64>()? + 1)
+        }
+        None => Ok(0),
+    }
+}
+
+/// Events without end, as fast as they are taken.
+struct Events {
     canned: Arc<Canned>,
-    request: Request<Incoming>,
-) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+    codec: Codec,
+    page: u64,
+    begun: bool,
+}
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
+        let frame = if std::mem::replace(&mut self.begun, true) {
+            self.page += 1;
+            Bytes::from(self.canned.template(self.codec).event(self.page - 1))
+        } else {
+            let payload = Bytes::from_static(b"{}");
+            events::Frame::event(events::INITIAL_RESPONSE, "application/json", payload).to_bytes()
+        };
+        Poll::Ready(Some(Ok(Frame::data(frame))))
+    }
+}
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+fn whole(body: Vec<u8>) -> Answer {
+    Response::new(Full::new(body.into()).boxed_unsync())
+}
+
+fn subscribed(canned: &Arc<Canned>, codec: Codec, body: &[u8]) -> Result<Answer> {
+    let request: SubscribeToShardRequest = codec.decode(body)?;
+    let page = page_after(request.starting_position.sequence_number.as_deref())?;
+    let events = Events { canned: Arc::clone(canned), codec, page, begun: false };
+    Ok(Response::new(events.boxed_unsync()))
+}
+
+async fn respond(canned: Arc<Canned>, request: Request<Incoming>) -> std::result::Result<Answer, Infallible> {
     let header = |name: &str| {
         request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
     let codec = Codec::from_content_type(&header("content-type"));
     let operation = header("x-amz-target").rsplit('.').next().unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let mut response = match canned.answer(&operation, codec, &body) {
-        Ok(body) => Response::new(Full::new(body.into())),
-        Err(error) => {
-            let mut refused = Response::new(Full::new(
-                format!(r#"{{"__type":"InternalFailure","message":"{error}"}}"#).into(),
-            ));
-            *refused.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
-            refused
-        }
+    let (answer, content_type) = match operation.as_str() {
+        "SubscribeToShard" => (subscribed(&canned, codec, &body), events::CONTENT_TYPE),
+        _ => (canned.answer(&operation, codec, &body).map(whole), codec.content_type()),
     };
-    if let Ok(value) = codec.content_type().parse() {
+    let mut response = answer.unwrap_or_else(|error| {
+        let mut refused =
+            whole(format!(r#"{{"__type":"InternalFailure","message":"{error}"}}"#).into_bytes());
+        *refused.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
+        refused
+    });
+    if let Ok(value) = content_type.parse() {
         response.headers_mut().insert("content-type", value);
     }
     Ok(response)
@@ -164,7 +255,7 @@ async fn respond(
 
 async fn serve_one(canned: Arc<Canned>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let service = service_fn(move |request| respond(Arc::clone(&canned), request));
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, canned: Arc<Canned>) {
@@ -185,15 +276,20 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, canned: Arc<Can
 }
 
 /// Serves until the standard input closes. Prints the two addresses and the certificate, on a line each.
-pub(crate) async fn serve(shards: u32, records: usize, size: usize, packed: usize) -> Result<()> {
-    let template = |codec| Template::new(codec, records, size, packed);
+pub(crate) async fn serve(shape: &Shape) -> Result<()> {
+    let template = |codec| Template::new(codec, shape);
+    let shards = shape.shards;
     let canned = Arc::new(Canned { shards, cbor: template(Codec::Cbor)?, json: template(Codec::Json)? });
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)?;
+    if shape.fan_out {
+        // As the service offers it, and as the stock SDK and Rokini take it for subscriptions.
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    }
     let (plain, secret) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
     println!("{}", plain.local_addr()?.port());
     println!("{}", secret.local_addr()?.port());
