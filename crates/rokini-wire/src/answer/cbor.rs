@@ -87,7 +87,9 @@ impl Reader<'_, '_> {
         let mut records = Vec::with_capacity(items.told().unwrap_or(most).min(most));
         while self.cursor.more(&mut items)? {
             self.spot.record = Some(records.len());
+            let begin = self.cursor.at();
             records.push(self.record()?);
+            self.cursor.touch_ahead(self.cursor.at() - begin);
         }
         self.spot.record = None;
         Ok(records)

@@ -153,25 +153,22 @@ impl Fetch {
             }
             self.report_gap(&fetched).await;
             Record::set_origin(&mut fetched.records, &key);
-            self.unpack(&mut fetched.records);
-            let (mut data, mut size) = (0, 0);
-            for record in &fetched.records {
-                data += record.data().len();
-                size += record.size();
-            }
-            self.last_answer = Record::memory_of(&fetched.records);
+            let packed = self.unpack(&mut fetched.records);
+            let weight = Record::weigh(&fetched.records);
+            self.last_answer = weight.memory;
+            self.last_packed = packed.unwrap_or(weight.memory);
             if let Some(reserved) = &mut reserved {
                 reserved.resize(self.last_answer);
             }
             // From here to the hand-over nothing waits: a reader that was replaced hands on nothing, any other all.
-            if !self.progress.answered(number, &fetched, size) {
+            if !self.progress.answered(number, &fetched, weight.size) {
                 return;
             }
             if fetched.records.is_empty() && fetched.end.is_none() {
                 continue;
             }
             let ended = fetched.end.is_some();
-            place.send(Response { fetched, bytes: data, reserved });
+            place.send(Response { fetched, bytes: weight.data, reserved });
             if ended {
                 return;
             }
@@ -257,10 +254,10 @@ impl Fetch {
         Ok((read?, reserved))
     }
 
-    /// From the records of the stream to user records, but for those that were done before reading began.
-    fn unpack(&mut self, records: &mut Vec<Record>) {
-        self.last_packed = Record::memory_of(records);
-        let Some(deaggregator) = &mut self.deaggregator else { return };
+    /// From the records of the stream to user records, but for those that were done before reading began. The memory that
+    /// they held before, where there were aggregates.
+    fn unpack(&mut self, records: &mut Vec<Record>) -> Option<usize> {
+        let deaggregator = self.deaggregator.as_mut()?;
         let hashes_count = self.stream.source.places_by_hash();
         let unpacked = deaggregator.unpack_where(hashes_count, std::mem::take(records));
         *records = unpacked.records;
@@ -277,6 +274,7 @@ impl Fetch {
             }
             None => {}
         }
+        unpacked.packed
     }
 
     /// A reader at the place after the last record handed on. Where fan-out cannot be begun, it polls.

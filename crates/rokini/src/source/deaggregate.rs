@@ -45,6 +45,8 @@ pub struct Unpacked {
     pub foreign: u64,
     /// What was left out because of such keys; `None` where nothing was.
     pub dropped: Option<DroppedAggregates>,
+    /// The memory that the records held before; `None` where no aggregate was among them, so that they are as they came.
+    pub(crate) packed: Option<usize>,
 }
 
 /// Stream records that begin as aggregates do and are none.
@@ -106,7 +108,7 @@ impl Deaggregator {
             return Unpacked { records, ..Unpacked::default() };
         }
         let data: Vec<&[u8]> = packed.iter().map(|at| records[*at].data()).collect();
-        let mut unpacked = Unpacked::default();
+        let mut unpacked = Unpacked { packed: Some(Record::weigh(&records).memory), ..Unpacked::default() };
         unpacked.records.reserve(self.expected.max(records.len()));
         let mut plain = 0;
         read_aggregates(&data, |number, aggregate| {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -46,24 +46,36 @@ pub struct RecordBuffer(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     bytes: Bytes,
-    /// Where the records come from. Each hold of a lease has an `Arc` of its own, by which its records are known.
-    origin: Option<Arc<LeaseKey>>,
+    /// Where the records come from. Each hold of a lease has an `Arc` of its own, by which its records are known. It is told
+    /// once for all records of an answer: a write to each of them would cost more than finding it in the answer.
+    origin: OnceLock<Arc<LeaseKey>>,
 }
 
 impl From<Bytes> for RecordBuffer {
     fn from(bytes: Bytes) -> Self {
-        Self(Arc::new(Shared { bytes, origin: None }))
+        Self(Arc::new(Shared { bytes, origin: OnceLock::new() }))
     }
 }
 
 impl RecordBuffer {
-    fn with_origin(&self, origin: Option<Arc<LeaseKey>>) -> Self {
-        Self(Arc::new(Shared { bytes: self.0.bytes.clone(), origin }))
+    fn with_origin(&self, origin: Arc<LeaseKey>) -> Self {
+        Self(Arc::new(Shared { bytes: self.0.bytes.clone(), origin: origin.into() }))
     }
 }
 
 /// What a buffer takes beside its bytes: its reference counts, and what the allocator adds.
 const BESIDE_BUFFER: usize = 128;
+
+/// What the records of an answer come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    /// The bytes of their data.
+    pub(crate) data: usize,
+    /// The bytes that count against the limits of a shard: data and keys.
+    pub(crate) size: usize,
+    /// The memory they hold: the buffers that have their data, each counted once, and themselves.
+    pub(crate) memory: usize,
+}
 
 /// From where to where in a buffer. Answers have 10 MB, so 32 bits reach far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +214,7 @@ impl Record {
     }
 
     fn origin(&self) -> Option<&Arc<LeaseKey>> {
-        self.buffer.0.origin.as_ref()
+        self.buffer.0.origin.get()
     }
 
     /// The same record with data and key of its own, for those that are kept: it holds no answer in memory.
@@ -217,7 +229,7 @@ impl Record {
             data: Part::new(data_at..bytes.len()),
             key: key.map_or(Part::NONE, |_| Part::new(0..hash_at)),
             hash_key: hash_key.map_or(Part::NONE, |_| Part::new(hash_at..data_at)),
-            buffer: RecordBuffer(Arc::new(Shared { bytes, origin: self.origin().cloned() })),
+            buffer: RecordBuffer(Arc::new(Shared { bytes, origin: self.buffer.0.origin.clone() })),
             ..self
         }
     }
@@ -228,40 +240,49 @@ impl Record {
         self.data().len() + key.end.saturating_sub(key.start)
     }
 
-    /// How much memory the records of an answer hold: the buffers that have their data, each counted once, and themselves.
-    pub(crate) fn memory_of(records: &[Self]) -> usize {
-        let mut before = None;
-        let buffers = records.iter().map(|record| {
-            let buffer = Some((record.bytes().as_ptr(), record.bytes().len()));
-            let is_another = buffer != before;
-            before = buffer;
-            if is_another { record.bytes().len() + BESIDE_BUFFER } else { 0 }
-        });
-        buffers.sum::<usize>() + size_of_val(records)
+    /// The memory that so many records hold which have one buffer of so many bytes.
+    pub(crate) fn memory_in_one(buffer: usize, records: usize) -> usize {
+        if records == 0 { 0 } else { buffer + BESIDE_BUFFER + records * size_of::<Self>() }
+    }
+
+    /// What the records of an answer come to, by one pass over them.
+    pub(crate) fn weigh(records: &[Self]) -> Weight {
+        let mut weight = Weight { memory: size_of_val(records), ..Weight::default() };
+        let mut before: Option<&RecordBuffer> = None;
+        for record in records {
+            weight.data += record.data().len();
+            weight.size += record.size();
+            if before.is_none_or(|before| !Arc::ptr_eq(&before.0, &record.buffer.0)) {
+                let place = |bytes: &Bytes| (bytes.as_ptr(), bytes.len());
+                let same = before.is_some_and(|before| place(&before.0.bytes) == place(record.bytes()));
+                weight.memory += if same { 0 } else { record.bytes().len() + BESIDE_BUFFER };
+                before = Some(&record.buffer);
+            }
+        }
+        weight
     }
 
     /// The same record as one of this shard. For tests of processors; a consumer does it by itself, whatever its
     /// source says.
     #[must_use]
     pub fn from_shard(mut self, shard: impl Into<Arc<LeaseKey>>) -> Self {
-        self.buffer = self.buffer.with_origin(Some(shard.into()));
+        self.buffer = self.buffer.with_origin(shard.into());
         self
     }
 
     /// The hold with this key delivers the records.
     pub(crate) fn set_origin(records: &mut [Self], key: &Arc<LeaseKey>) {
-        // Neighbours share their buffer before, and share it after.
-        let mut last: Option<(RecordBuffer, RecordBuffer)> = None;
+        // Neighbours share their buffer before, and share it after: a new one only where another hold had them.
+        let mut last: Option<(RecordBuffer, Option<RecordBuffer>)> = None;
         for record in records {
-            let known = last.as_ref().filter(|(before, _)| Arc::ptr_eq(&before.0, &record.buffer.0));
-            let buffer = match known {
-                Some((_, after)) => after.clone(),
-                None => record.buffer.with_origin(Some(Arc::clone(key))),
-            };
-            if known.is_none() {
-                last = Some((record.buffer.clone(), buffer.clone()));
+            if last.as_ref().is_none_or(|(before, _)| !Arc::ptr_eq(&before.0, &record.buffer.0)) {
+                let origin = record.buffer.0.origin.get_or_init(|| Arc::clone(key));
+                let another = (!Arc::ptr_eq(origin, key)).then(|| record.buffer.with_origin(Arc::clone(key)));
+                last = Some((record.buffer.clone(), another));
             }
-            record.buffer = buffer;
+            if let Some((_, Some(another))) = &last {
+                record.buffer = another.clone();
+            }
         }
     }
 

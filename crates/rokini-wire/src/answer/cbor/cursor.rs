@@ -6,6 +6,9 @@ use super::super::place::MAX_DEPTH;
 /// Why a string cannot be told as one place.
 pub(super) const IN_PIECES: &str = "a string in pieces";
 
+/// From which distance on the processor does not see by itself what is read next.
+const FAR: usize = 256;
+
 /// The head of an item.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Header {
@@ -59,6 +62,17 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn is_at_end(&self) -> bool {
         self.left() == 0
+    }
+
+    /// Items of about this length follow: asks for the beginning of the one after the next, so that it need not be waited for
+    /// then. What a body has between them is long, and read by nobody here.
+    #[inline]
+    pub(super) fn touch_ahead(&self, length: usize) {
+        if length >= FAR {
+            let ahead = self.at.saturating_add(2 * length);
+            std::hint::black_box(self.bytes.get(ahead).copied());
+            std::hint::black_box(self.bytes.get(ahead + 64).copied());
+        }
     }
 
     fn fault<T>(&self, what: &'static str) -> Result<T, Fault> {

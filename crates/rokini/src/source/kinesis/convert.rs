@@ -54,29 +54,25 @@ pub(super) fn records(answer: &RecordsAnswer, call: &ApiCall<'_>) -> Result<(Vec
     let mut bytes = 0;
     let mut records = Vec::with_capacity(answer.records.len());
     let buffer = RecordBuffer::from(answer.body.clone());
+    let mut before = None;
     for place in &answer.records {
-        let arrival =
-            place.arrival_millis.and_then(|millis| u64::try_from(millis).ok()).ok_or_else(|| {
-                let number = place.sequence_number;
-                call.malformed(format_args!("has no ApproximateArrivalTimestamp of record {number}"))
-            })?;
-        let record = Record::from_buffer(
-            place.sequence_number,
-            buffer.clone(),
-            place.data(),
-            place.partition_key(),
-            arrival,
-        );
+        let number = place.sequence_number;
+        let arrival = place.arrival_millis.and_then(|millis| u64::try_from(millis).ok());
+        let arrival = arrival.ok_or_else(|| {
+            call.malformed(format_args!("has no ApproximateArrivalTimestamp of record {number}"))
+        })?;
+        if let Some(before) = before.filter(|before| *before >= number) {
+            return Err(call.malformed(format_args!(
+                "has record {before} before record {number}, out of the order of the shard"
+            )));
+        }
+        before = Some(number);
+        let record =
+            Record::from_buffer(number, buffer.clone(), place.data(), place.partition_key(), arrival);
         bytes += record.size() as u64;
         records.push(record);
     }
-    match answer.records.windows(2).find(|two| two[0].sequence_number >= two[1].sequence_number) {
-        None => Ok((records, bytes)),
-        Some(two) => Err(call.malformed(format_args!(
-            "has record {} before record {}, out of the order of the shard",
-            two[0].sequence_number, two[1].sequence_number
-        ))),
-    }
+    Ok((records, bytes))
 }
 
 #[cfg(test)]

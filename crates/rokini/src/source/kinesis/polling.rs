@@ -214,7 +214,7 @@ impl PollingReader {
         let call = self.client.call(GET_RECORDS, Some(&self.shard));
         let (mut records, bytes) = records(&answer, &call)?;
         self.limiter.took(now, bytes);
-        self.batch.brought(records.len(), Record::memory_of(&records));
+        self.batch.brought(records.len(), Record::memory_in_one(answer.body.len(), records.len()));
         let next = answer.next_shard_iterator.filter(|token| !token.is_empty());
         let end = match (&next, answer.child_shards) {
             (Some(_), _) => EndClaim::None,
