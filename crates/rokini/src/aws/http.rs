@@ -1,6 +1,7 @@
 //! The HTTP client under every call: which connections there are, over which protocol, and when one is given up.
 
 mod connect;
+mod http1;
 mod idle;
 mod polling;
 mod proxies;

@@ -13,7 +13,7 @@ use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -31,6 +31,10 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_PROBES: u32 = 2;
 /// How long the other side may leave bytes unacknowledged (TCP_USER_TIMEOUT): the time limit of a read.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// What is received at once below TLS, which by itself asks for 4 KiB at a time: a call of the kernel for each quarter of a TLS
+/// record.
+const READ_AHEAD: usize = 64 << 10;
 
 /// An open connection, for HTTP to be spoken on.
 pub(super) type Io = Box<dyn Duplex>;
@@ -130,7 +134,8 @@ impl Dialer {
             Offer::Http1 => &self.http1,
             Offer::Http2 => &self.http2,
         };
-        let stream = tls.connect(server_name(url)?, io).await?;
+        let ahead = BufReader::with_capacity(READ_AHEAD, io);
+        let stream = tls.connect(server_name(url)?, ahead).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(Connected { io: Box::new(stream), is_http2, forwards: None, remote })
     }

@@ -9,20 +9,20 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
-use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION};
+use bytes::Bytes;
+use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
 use super::connect::{Connected, Dialer, Offer};
+use super::http1::Http1;
 use super::idle::IdleConnections;
+use crate::types::buffer_pool::BufferPool;
 
 /// Connections to one host. Without a bound one stall makes every waiting call open a connection of its own, and
 /// the pool does not recover from that (measured with 10,000 pollers: 15,000 sockets, a tenth of the rate; with
@@ -32,16 +32,13 @@ const CONNECTIONS_PER_HOST: usize = 64;
 /// A call that is given up sooner than that says nothing about its connection, nor about others: a stop, a pause.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// No answer of AWS is larger than about 15 MB. An endpoint that sends without end does not get all the memory.
-const MOST_BYTES: usize = 64 << 20;
-
 /// Where a connection leads: connections with the same are interchangeable.
 type OriginKey = (Scheme, Authority);
 
 pub(super) struct PollingPool {
     dialer: Dialer,
     origins: Mutex<HashMap<OriginKey, Arc<Origin>>>,
-    tasks: TaskTracker,
+    buffers: Arc<BufferPool>,
 }
 
 struct Origin {
@@ -51,7 +48,7 @@ struct Origin {
 }
 
 struct Connection {
-    sender: SendRequest<SdkBody>,
+    http: Http1,
     forwards: Option<Option<HeaderValue>>,
     metadata: Arc<dyn Fn() -> ConnectionMetadata + Send + Sync>,
 }
@@ -96,7 +93,7 @@ impl Drop for CallUnderWay<'_> {
 
 impl PollingPool {
     pub(super) fn new(dialer: Dialer) -> Arc<Self> {
-        Arc::new(Self { dialer, origins: Mutex::default(), tasks: TaskTracker::new() })
+        Arc::new(Self { dialer, origins: Mutex::default(), buffers: Arc::default() })
     }
 
     fn origin(&self, key: OriginKey) -> Arc<Origin> {
@@ -107,24 +104,29 @@ impl PollingPool {
     /// Sends a request and takes the whole answer. An answer that breaks off is one whose body fails.
     pub(super) async fn call(
         &self,
-        mut request: Request<SdkBody>,
+        request: Request<SdkBody>,
         connect_timeout: Duration,
     ) -> Result<Response<SdkBody>, ConnectorError> {
         let url = request.uri().clone();
         let (Some(scheme), Some(authority)) = (url.scheme().cloned(), url.authority().cloned()) else {
             return Err(ConnectorError::user(format!("`{url}` is no URL").into()));
         };
+        let (mut request, body) = request.into_parts();
+        let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
         let origin = self.origin((scheme, authority));
         let _place: OwnedSemaphorePermit = match Arc::clone(&origin.places).acquire_owned().await {
             Ok(place) => place,
             Err(closed) => return Err(ConnectorError::other(closed.into(), None)),
         };
         host(&mut request);
+        self.buffers.expire();
         loop {
             let idle = origin.idle().take(Instant::now());
             let (mut connection, number, opened, is_new) = match idle {
-                Some(idle) if idle.connection.sender.is_closed() => continue,
-                Some(idle) => (idle.connection, idle.number, idle.opened, false),
+                Some(mut idle) => match idle.connection.http.is_usable() {
+                    true => (idle.connection, idle.number, idle.opened, false),
+                    false => continue,
+                },
                 None => {
                     let number = origin.opened.fetch_add(1, Ordering::Relaxed);
                     let connection = self.open(&url, &origin, number, connect_timeout).await?;
@@ -132,29 +134,26 @@ impl PollingPool {
                 }
             };
             address(&mut request, &url, connection.forwards.as_ref());
-            if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
+            if let Some(capture) = request.extensions.get::<CaptureSmithyConnection>() {
                 let metadata = Arc::clone(&connection.metadata);
                 capture.set_connection_retriever(move || Some(metadata()));
             }
             let mut call = CallUnderWay { origin: &origin, heard: Instant::now(), ended: false };
-            let sent = connection.sender.try_send_request(request).await;
-            match sent {
+            let answered = connection.http.call(&request, &body, || call.heard = Instant::now()).await;
+            call.ended = true;
+            match answered {
                 Ok(response) => {
-                    let response = take_whole(response, &mut call).await;
-                    call.ended = true;
-                    if response.body().bytes().is_some() && !connection.sender.is_closed() {
+                    if connection.http.is_reusable() {
                         origin.idle().put(connection, number, opened, Instant::now());
                     }
-                    return Ok(response);
+                    return Ok(response.map(|body| match body {
+                        Ok(whole) => SdkBody::from(whole),
+                        Err(error) => SdkBody::from_body_1_x(BrokenOff(Some(error))),
+                    }));
                 }
-                Err(mut refused) => {
-                    call.ended = true;
-                    match refused.take_message() {
-                        // Closed by the server while it was idle, before any byte of the request was sent.
-                        Some(unsent) if !is_new => request = unsent,
-                        _ => return Err(failure(refused.into_error())),
-                    }
-                }
+                // Closed by the server while it was idle, before any byte of the request was sent.
+                Err(refused) if refused.unsent && !is_new => {}
+                Err(refused) => return Err(ConnectorError::io(refused.error.into())),
             }
         }
     }
@@ -167,12 +166,6 @@ impl PollingPool {
         limit: Duration,
     ) -> Result<Connection, ConnectorError> {
         let Connected { io, forwards, remote, .. } = self.dialer.connect(url, Offer::Http1, limit).await?;
-        let (sender, driver) = http1::handshake(TokioIo::new(io)).await.map_err(failure)?;
-        self.tasks.spawn(async move {
-            if let Err(error) = driver.await {
-                tracing::debug!(%error, "a connection ended");
-            }
-        });
         let (proxied, home) = (forwards.is_some(), Arc::downgrade(origin));
         let metadata = move || {
             let home = home.clone();
@@ -185,52 +178,12 @@ impl PollingPool {
             built.set_remote_addr(remote);
             built.build()
         };
-        Ok(Connection { sender, forwards, metadata: Arc::new(metadata) })
+        Ok(Connection {
+            http: Http1::new(io, Arc::clone(&self.buffers)),
+            forwards,
+            metadata: Arc::new(metadata),
+        })
     }
-}
-
-/// Reads a body to its end into one piece of memory of its size.
-async fn take_whole(response: Response<Incoming>, call: &mut CallUnderWay<'_>) -> Response<SdkBody> {
-    let (parts, mut body) = response.into_parts();
-    call.heard = Instant::now();
-    let whole = match collect(&parts.headers, &mut body, call).await {
-        Ok(whole) => SdkBody::from(whole),
-        Err(error) => SdkBody::from_body_1_x(BrokenOff(Some(error))),
-    };
-    Response::from_parts(parts, whole)
-}
-
-async fn collect(
-    headers: &HeaderMap,
-    body: &mut Incoming,
-    call: &mut CallUnderWay<'_>,
-) -> Result<Bytes, Box<dyn StdError + Send + Sync>> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let mut whole: Option<BytesMut> = None;
-    let mut first = Bytes::new();
-    while let Some(frame) = body.frame().await {
-        call.heard = Instant::now();
-        let Ok(data) = frame?.into_data() else { continue };
-        match &mut whole {
-            // Most answers are one frame, and need no copy.
-            None if first.is_empty() && (body.is_end_stream() || announced == Some(data.len())) => {
-                first = data;
-            }
-            None => {
-                let size = announced.unwrap_or_default().max(first.len() + data.len()).min(MOST_BYTES);
-                let buffer = whole.insert(BytesMut::with_capacity(size));
-                buffer.put(std::mem::take(&mut first));
-                buffer.put(data);
-            }
-            Some(buffer) => {
-                if buffer.len() + data.len() > MOST_BYTES {
-                    return Err(format!("the answer is larger than {MOST_BYTES} bytes").into());
-                }
-                buffer.put(data);
-            }
-        }
-    }
-    Ok(whole.map_or(first, BytesMut::freeze))
 }
 
 /// The body of an answer that did not arrive whole.
@@ -249,11 +202,11 @@ impl Body for BrokenOff {
 }
 
 /// The header that says which server is meant, where the request has none.
-pub(super) fn host(request: &mut Request<SdkBody>) {
-    if request.headers().contains_key(HOST) {
+pub(super) fn host(request: &mut Parts) {
+    if request.headers.contains_key(HOST) {
         return;
     }
-    let url = request.uri();
+    let url = &request.uri;
     let usual = match url.scheme_str() {
         Some("https") => Some(443),
         _ => Some(80),
@@ -265,31 +218,23 @@ pub(super) fn host(request: &mut Request<SdkBody>) {
         None => host.to_owned(),
     };
     if let Ok(value) = HeaderValue::from_str(&text) {
-        request.headers_mut().insert(HOST, value);
+        request.headers.insert(HOST, value);
     }
 }
 
 /// Names the target as a server takes it, or as a proxy that forwards takes it.
-pub(super) fn address(request: &mut Request<SdkBody>, url: &Uri, forwards: Option<&Option<HeaderValue>>) {
+pub(super) fn address(request: &mut Parts, url: &Uri, forwards: Option<&Option<HeaderValue>>) {
     match forwards {
         None => {
             let path = url.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-            *request.uri_mut() = Uri::from(path);
-            request.headers_mut().remove(PROXY_AUTHORIZATION);
+            request.uri = Uri::from(path);
+            request.headers.remove(PROXY_AUTHORIZATION);
         }
         Some(credentials) => {
-            *request.uri_mut() = url.clone();
+            request.uri = url.clone();
             if let Some(credentials) = credentials {
-                request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
+                request.headers.insert(PROXY_AUTHORIZATION, credentials.clone());
             }
         }
-    }
-}
-
-/// An error of HTTP as the SDK tells them apart.
-pub(super) fn failure(error: hyper::Error) -> ConnectorError {
-    match error.is_user() {
-        true => ConnectorError::user(error.into()),
-        false => ConnectorError::io(error.into()),
     }
 }

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::connect::{Connected, Dialer, Io, Offer};
-use super::polling::{failure, host};
+use super::polling::{address, host};
 
 /// Streams on one connection at most, whatever the server allows: one connection is one task, and so one core.
 const STREAMS: usize = 100;
@@ -121,7 +121,7 @@ impl StreamingPool {
     /// Sends a request; the body of its answer comes as it arrives.
     pub(super) async fn call(
         &self,
-        mut request: Request<SdkBody>,
+        request: Request<SdkBody>,
         connect_timeout: Duration,
     ) -> Result<Response<SdkBody>, ConnectorError> {
         let url = request.uri().clone();
@@ -141,7 +141,6 @@ impl StreamingPool {
                     None => match self.open(&url, &origin, connect_timeout).await? {
                         Opened::Shared(place) => place,
                         Opened::Single(connected) => {
-                            host(&mut request);
                             return self.call_alone(request, &url, *connected).await;
                         }
                     },
@@ -197,11 +196,14 @@ impl StreamingPool {
     /// Where the server speaks HTTP/1.1 only: a connection for this one call.
     async fn call_alone(
         &self,
-        mut request: Request<SdkBody>,
+        request: Request<SdkBody>,
         url: &Uri,
         connected: Connected,
     ) -> Result<Response<SdkBody>, ConnectorError> {
-        super::polling::address(&mut request, url, connected.forwards.as_ref());
+        let (mut parts, body) = request.into_parts();
+        host(&mut parts);
+        address(&mut parts, url, connected.forwards.as_ref());
+        let request = Request::from_parts(parts, body);
         let (mut sender, driver) = http1::handshake(TokioIo::new(connected.io)).await.map_err(failure)?;
         let driver = self.tasks.spawn(async move {
             if let Err(error) = driver.await {
@@ -217,6 +219,14 @@ impl StreamingPool {
 enum Opened {
     Shared(Place),
     Single(Box<Connected>),
+}
+
+/// An error of HTTP as the SDK tells them apart.
+fn failure(error: hyper::Error) -> ConnectorError {
+    match error.is_user() {
+        true => ConnectorError::user(error.into()),
+        false => ConnectorError::io(error.into()),
+    }
 }
 
 /// Asks a connection again and again whether it is alive, and ends it when it does not say so in time.

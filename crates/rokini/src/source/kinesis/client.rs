@@ -23,6 +23,7 @@ use crate::source::kinesis::convert::{millis, shard};
 use crate::source::kinesis::server_info::{ServerInfo, ServerInfoInterceptor};
 use crate::source::kinesis::wire::{RecordsProtocol, WireChoice};
 use crate::source::stream_source::{ShardDescription, StreamDescription};
+use crate::types::buffer_pool::BufferPool;
 use crate::types::error::Error;
 use crate::types::stream_ref::StreamRef;
 
@@ -46,6 +47,8 @@ pub(super) struct StreamClient {
     pub(super) wire: WireChoice,
     /// The same for subscriptions, which may be another server's.
     pub(super) subscription_wire: WireChoice,
+    /// For the events of subscriptions.
+    pub(super) buffers: Arc<BufferPool>,
     server: Arc<ServerInfo>,
     /// Whether the stream spreads records by itself, as it said last.
     spreads: AtomicBool,
@@ -79,6 +82,7 @@ impl StreamClient {
             json: records(Codec::Json),
             wire: WireChoice::new(wire),
             subscription_wire: WireChoice::new(wire),
+            buffers: Arc::default(),
             server,
             spreads: AtomicBool::new(false),
         })

@@ -19,7 +19,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rokini_lease::{Position, Progress, ShardId};
-use rokini_wire::{ErrorCode, RecordsAnswer, SequenceNumber};
+use rokini_wire::{Codec, ErrorCode, RecordsAnswer, SequenceNumber};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use attempts::Attempts;
@@ -174,10 +174,12 @@ impl FanOutReader {
         let called = timeout(CALL, self.call()).await;
         let now = Instant::now();
         match called {
-            Ok(Ok(body)) => {
+            Ok(Ok((body, codec))) => {
                 self.attempts.subscribed(now);
                 self.counts.begun += 1;
-                self.subscription = Some(Subscription::new(body));
+                // JSON is decoded in its own text, so that must be nobody else's.
+                let buffers = (codec == Codec::Cbor).then(|| Arc::clone(&self.client.buffers));
+                self.subscription = Some(Subscription::new(body, buffers));
                 if self.poller.take().is_some() || self.told.is_some() {
                     self.notice = Some(SourceNotice::Subscribed);
                 }
@@ -192,8 +194,8 @@ impl FanOutReader {
         }
     }
 
-    /// The body of the answer, which stays open.
-    async fn call(&self) -> Result<SdkBody, Box<SdkError<SubscribeToShardError, HttpResponse>>> {
+    /// The body of the answer, which stays open, and what it was asked for in.
+    async fn call(&self) -> Result<(SdkBody, Codec), Box<SdkError<SubscribeToShardError, HttpResponse>>> {
         let start = StartingPosition::builder();
         let start = match self.continuation.unwrap_or(self.place) {
             Position::AtTimestamp(millis) => start
@@ -218,7 +220,7 @@ impl FanOutReader {
         // That subscriptions come in JSON needs no telling: events are read in whichever encoding they are.
         self.client.subscription_wire.answered(codec, noted, Instant::now());
         sent?;
-        Ok(body.take().unwrap_or_else(SdkBody::empty))
+        Ok((body.take().unwrap_or_else(SdkBody::empty), codec))
     }
 
     /// The call was refused, or did not get through.

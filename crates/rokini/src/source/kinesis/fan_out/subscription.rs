@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_types::body::SdkBody;
@@ -12,6 +13,8 @@ use rokini_wire::events::{
 };
 use rokini_wire::{Codec, ExceptionBody, RecordsAnswer, ServiceError};
 use tokio::time::{Instant, timeout_at};
+
+use crate::types::buffer_pool::{BufferPool, PooledBuffer};
 
 /// After so long without a byte, while somebody waits for one, a subscription is given up: the service sends an event
 /// about every 5 s, also where there are no records.
@@ -54,8 +57,9 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(body: SdkBody) -> Self {
-        Self { body, buffer: FrameBuffer::default(), waiting: None }
+    /// Large events are gathered in `buffers`, if there are some; otherwise each has memory of its own.
+    pub(super) fn new(body: SdkBody, buffers: Option<Arc<BufferPool>>) -> Self {
+        Self { body, buffer: FrameBuffer { buffers, ..FrameBuffer::default() }, waiting: None }
     }
 
     /// Waits for the next thing. Cancel safe: what arrived stays, and a large event is announced again.
@@ -84,6 +88,7 @@ impl Subscription {
 
     /// The large event that was announced. Cancel safe.
     pub(super) async fn large(&mut self, length: usize) -> Pushed {
+        self.buffer.gather(length);
         while self.buffer.length < length {
             if let Err(over) = self.receive().await {
                 return over;
@@ -110,6 +115,9 @@ impl Subscription {
             Err(_) => return Err(Pushed::Broken(format!("nothing came for {} s", SILENCE.as_secs()))),
         };
         self.waiting = None;
+        if let Some(buffers) = &self.buffer.buffers {
+            buffers.expire();
+        }
         match received {
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
@@ -166,20 +174,84 @@ fn exception(frame: &Frame) -> ServiceError {
 /// Bytes that make no frame yet. A frame that came in one piece is not copied.
 #[derive(Debug, Default)]
 struct FrameBuffer {
+    /// A large frame that comes in many pieces. Each is copied as it comes, so that the memory it came in can be used again.
+    gathered: Option<Gathered>,
     pieces: VecDeque<Bytes>,
+    /// Of all that is here.
+    length: usize,
+    buffers: Option<Arc<BufferPool>>,
+}
+
+#[derive(Debug)]
+struct Gathered {
+    buffer: GatherBuffer,
     length: usize,
 }
 
+#[derive(Debug)]
+enum GatherBuffer {
+    Pooled(PooledBuffer),
+    Own(BytesMut),
+}
+
+impl Gathered {
+    fn is_whole(&self) -> bool {
+        self.here().len() >= self.length
+    }
+
+    fn here(&self) -> &[u8] {
+        match &self.buffer {
+            GatherBuffer::Pooled(buffer) => &buffer.bytes,
+            GatherBuffer::Own(buffer) => buffer,
+        }
+    }
+
+    /// Takes what belongs to the frame.
+    fn fill(&mut self, piece: &mut Bytes) {
+        let part = piece.split_to(piece.len().min(self.length - self.here().len()));
+        match &mut self.buffer {
+            GatherBuffer::Pooled(buffer) => buffer.bytes.extend_from_slice(&part),
+            GatherBuffer::Own(buffer) => buffer.extend_from_slice(&part),
+        }
+    }
+
+    fn freeze(self) -> Bytes {
+        match self.buffer {
+            GatherBuffer::Pooled(buffer) => buffer.freeze(),
+            GatherBuffer::Own(buffer) => buffer.freeze(),
+        }
+    }
+}
+
 impl FrameBuffer {
-    fn push(&mut self, piece: Bytes) {
+    fn push(&mut self, mut piece: Bytes) {
+        self.length += piece.len();
+        if let Some(gathered) = &mut self.gathered {
+            gathered.fill(&mut piece);
+        }
         if !piece.is_empty() {
-            self.length += piece.len();
             self.pieces.push_back(piece);
         }
     }
 
+    /// The next frame has this length: what comes of it is copied together at once.
+    fn gather(&mut self, length: usize) {
+        if self.gathered.is_some() || self.length >= length {
+            return;
+        }
+        let buffer = match &self.buffers {
+            Some(buffers) => GatherBuffer::Pooled(buffers.take(length)),
+            None => GatherBuffer::Own(BytesMut::with_capacity(length)),
+        };
+        let gathered = self.gathered.insert(Gathered { buffer, length });
+        self.pieces.drain(..).for_each(|mut piece| gathered.fill(&mut piece));
+    }
+
     /// The length of the next frame, once its beginning is here.
     fn next_length(&self) -> Option<usize> {
+        if let Some(gathered) = &self.gathered {
+            return Some(gathered.length);
+        }
         let mut length = [0; 4];
         if self.length < PRELUDE {
             return None;
@@ -192,8 +264,12 @@ impl FrameBuffer {
     /// The next frame, of this length, which is here.
     fn take(&mut self, length: usize) -> Result<Frame, String> {
         let length = length.max(PRELUDE).min(self.length);
+        if let Some(gathered) = self.gathered.take_if(|gathered| gathered.is_whole()) {
+            self.length -= gathered.length;
+            return frame(gathered.freeze());
+        }
         let in_one = self.pieces.front_mut().filter(|first| first.len() >= length);
-        let mut bytes = match in_one {
+        let bytes = match in_one {
             Some(first) => first.split_to(length),
             None => {
                 let mut whole = BytesMut::with_capacity(length);
@@ -213,10 +289,14 @@ impl FrameBuffer {
             self.pieces.pop_front();
         }
         self.length -= length;
-        match Frame::read(&mut bytes) {
-            Ok(Some(frame)) => Ok(frame),
-            Ok(None) => Err("an event-stream frame has an impossible length".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+        frame(bytes)
+    }
+}
+
+fn frame(mut bytes: Bytes) -> Result<Frame, String> {
+    match Frame::read(&mut bytes) {
+        Ok(Some(frame)) => Ok(frame),
+        Ok(None) => Err("an event-stream frame has an impossible length".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
