@@ -414,7 +414,7 @@ mod tests {
         let mut paused = held.clone();
         paused.paused = true;
         let paused = diagnosed(&[paused], Some(Liveness::Alive), &ShardLag::Millis(0), |view| {
-            view.workers[0].report.shards.push(report.clone())
+            view.workers[0].report.shards.push(report.clone());
         });
         assert_eq!(
             (paused.state, paused.cause.as_deref()),

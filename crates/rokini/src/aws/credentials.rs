@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_types::SdkConfig;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::SdkConfig;
 use crate::types::error::{Error, ErrorKind, plain};
 
 /// How long the providers of credentials may take. Those of a container or an instance answer within milliseconds, and what

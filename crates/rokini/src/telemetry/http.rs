@@ -243,7 +243,6 @@ mod tests {
         let monitor = Arc::new(Monitor::new(worker, Arc::new(metrics), &Settings::default()));
         let (listener, address) = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
         let site = Arc::new(Site { monitor, page: None, address });
-        let served = tokio::spawn(async move { serve(&listener, &site).await });
         let ask = async || {
             let mut probe = TcpStream::connect(address).await.unwrap();
             probe.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -252,19 +251,24 @@ mod tests {
             assert_eq!(&answer, b"HTTP/1.1 200");
             probe
         };
-        let mut held = Vec::new();
-        for held_by_somebody in 0..4 * CONNECTIONS {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            if held_by_somebody % 2 == 0 {
-                stream.write_all(b"GET /healthz HTTP/1.1\r\nhost").await.unwrap();
+        let probes = async {
+            let mut held = Vec::new();
+            for held_by_somebody in 0..4 * CONNECTIONS {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                if held_by_somebody % 2 == 0 {
+                    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost").await.unwrap();
+                }
+                held.push(stream);
             }
-            held.push(stream);
+            for _ in 0..4 * CONNECTIONS {
+                // Kept alive by its client, who asks no more.
+                held.push(ask().await);
+            }
+        };
+        tokio::select! {
+            never = serve(&listener, &site) => match never {},
+            () = probes => {}
         }
-        for _ in 0..4 * CONNECTIONS {
-            // Kept alive by its client, who asks no more.
-            held.push(ask().await);
-        }
-        served.abort();
     }
 
     #[test]
