@@ -120,7 +120,8 @@ impl World {
     async fn delete(&mut self, group: usize, operator: Operator) -> Result<(), OperatorError> {
         let well = self.recorder.incidents(|incidents, now| incidents.somebody_is_well(group, now));
         let rows = self.view(group).await.workers;
-        if !well || !rows.iter().any(|row| self.recorder.is_live(&row.id)) {
+        // One that has not sent a heartbeat yet has not joined.
+        if !well || !rows.iter().any(|row| row.heartbeat > 0 && self.recorder.is_live(&row.id)) {
             return Ok(());
         }
         operator.delete_group(self.hasty_operators).await?;

@@ -30,9 +30,7 @@ impl Operator {
     /// # Errors
     /// [`OperatorError::Alive`] without `force`; [`OperatorError::Store`].
     pub async fn delete_group(&self, force: bool) -> Result<DeleteReport, OperatorError> {
-        if !force {
-            self.wait_for_no_heartbeats().await?;
-        }
+        let judged = if force { None } else { Some(self.silent_workers().await?) };
         // As sets: a listing may lag behind and show what is gone.
         let (mut workers, mut leases, mut streams) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for _ in 0..TRIES {
@@ -45,6 +43,16 @@ impl Operator {
                     streams: streams.len(),
                     left: view.unreadable,
                 });
+            }
+            // Whoever came since was not watched.
+            let lives = |row: &&WorkerRow| {
+                let is_judged = judged.as_ref().is_none_or(|judged| judged.contains(&row.id));
+                row.state != WorkerState::Fenced && !is_judged
+            };
+            let alive: Vec<String> =
+                view.workers.iter().filter(lives).map(|row| row.id.name.to_string()).collect();
+            if !alive.is_empty() {
+                return Err(OperatorError::Alive { group: self.group.clone(), workers: alive.join(", ") });
             }
             // Workers first: whoever lives learns that it is over before its leases vanish.
             for row in view.workers {
@@ -82,6 +90,11 @@ impl Operator {
     /// # Errors
     /// [`OperatorError::Alive`]; [`OperatorError::Store`].
     pub async fn wait_for_no_heartbeats(&self) -> Result<(), OperatorError> {
+        self.silent_workers().await.map(drop)
+    }
+
+    /// The workers that are not fenced, once none of them has sent a heartbeat for its failover time.
+    async fn silent_workers(&self) -> Result<BTreeSet<WorkerId>, OperatorError> {
         let mut watch = FleetWatch::new(self.failover);
         let mut first: BTreeMap<WorkerId, u64> = BTreeMap::new();
         // Listings that are too far apart prove nothing.
@@ -103,7 +116,7 @@ impl Operator {
             }
             let silent: BTreeSet<WorkerId> = watch.silent_workers(Instant::now()).map(|(id, _)| id).collect();
             if workers.iter().all(|row| silent.contains(&row.id)) {
-                return Ok(());
+                return Ok(silent);
             }
             if begun.elapsed() > SILENCES * longest {
                 let workers = "the lease store answers too slowly to tell".to_owned();
