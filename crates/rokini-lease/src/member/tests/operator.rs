@@ -265,6 +265,25 @@ async fn a_group_is_deleted_whatever_its_failover_time_or_it_is_told_why_not() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn l4_whoever_joins_while_a_group_is_deleted_is_left_alone() {
+    let store = store_with(20).await;
+    Worker::join(&store, "a").await.unwrap().die();
+    let link = FaultyStore::new(store.clone(), 1);
+    link.chance(FaultTarget::Writes, StoreFault::DelayReply(SECOND / 2), 1.0);
+    let operator = operator(&link);
+    let joining = async {
+        sleep(14 * SECOND).await;
+        let mut b = Worker::join(&store, "b").await.unwrap();
+        b.live(20 * SECOND).await;
+        b
+    };
+    let (deleted, b) = tokio::join!(operator.delete_group(false), joining);
+    let error = deleted.unwrap_err();
+    assert!(error.to_string().contains("live workers (b)"), "{error}");
+    assert!(!b.fenced && view(&store).await.workers.iter().any(|row| row.id == *b.member.id()));
+}
+
 /// Removed by force and made anew before its holder hears of it: its epochs begin anew, too.
 #[tokio::test(start_paused = true)]
 async fn c5_a_lease_that_was_removed_and_made_anew_has_one_owner() {
