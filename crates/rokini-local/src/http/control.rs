@@ -68,7 +68,12 @@ pub(crate) async fn answer(
                 None => reply(StatusCode::NOT_FOUND, &json!({ "error": "no such stream and shard" })),
             }
         }
-        Ok(body) => carry_out(backend, &head.method, path, &body),
+        Ok(body) => {
+            let answer = carry_out(backend, &head.method, path, &body);
+            // Where the clock was moved to is on disk, if anything is. One that cannot be kept is moved all the same.
+            let _ = backend.service.settled(path).await;
+            answer
+        }
         Err(why) => reply(StatusCode::BAD_REQUEST, &json!({ "error": why })),
     }
 }
