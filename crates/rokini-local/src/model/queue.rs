@@ -252,6 +252,7 @@ impl Queue {
     }
 
     /// The last delivery of a record that is not acknowledged.
+    #[cfg(feature = "data")]
     pub(crate) fn delivery(&self, place: Place) -> Option<Delivery> {
         self.delivered.get(&place).copied()
     }

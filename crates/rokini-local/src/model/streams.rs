@@ -101,6 +101,7 @@ impl Streams {
     }
 
     /// The stream of this name as it is, if it is there: nothing is done for it.
+    #[cfg(feature = "data")]
     pub(crate) fn get(&self, key: &StreamKey) -> Option<&Stream> {
         self.by_scope.get(&key.scope)?.get(&key.name)
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use rokini_wire::shapes::queue::{
@@ -150,16 +150,21 @@ fn what_was_answered_is_there_however_the_process_ends() {
     }
 }
 
+/// A directory that was filled, and what was answered meanwhile.
+static FILLED: LazyLock<(tempfile::TempDir, BTreeSet<(SequenceNumber, Vec<u8>)>)> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    let answered = fill(&start(directory.path(), NOON));
+    (directory, answered)
+});
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn damage_costs_what_is_damaged_and_is_set_aside(
         which in 0.0..1.0_f64, place in 0.0..1.0_f64, length in 1..600_usize, cut: bool,
     ) {
-        let directory = tempfile::tempdir().unwrap();
-        let service = start(directory.path(), NOON);
-        let answered = fill(&service);
-        drop(service);
+        let (written, answered) = &*FILLED;
+        let directory = killed(written.path());
         let files = segments(directory.path());
         prop_assert!(files.len() > 3, "several segments");
         let file = &files[(which * files.len() as f64) as usize];
@@ -175,7 +180,7 @@ proptest! {
 
         let service = start(directory.path(), NOON);
         let there = all_records(&service);
-        prop_assert!(there.is_subset(&answered), "nothing is made up");
+        prop_assert!(there.is_subset(answered), "nothing is made up");
         let damaged = if cut { usize::MAX } else { length / 500 + 2 };
         prop_assert!(answered.len() - there.len() <= damaged, "{} are gone", answered.len() - there.len());
         let aside = service.store().unwrap().set_aside();
