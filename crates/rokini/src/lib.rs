@@ -73,6 +73,8 @@ pub use events::event::Event;
 pub use events::table::{EventCode, EventKind};
 pub use shard::status::ShardStatus;
 pub use telemetry::health::{Health, HealthReason};
+#[cfg(feature = "page")]
+pub use telemetry::page_server::GroupPage;
 pub use telemetry::scale::ScalingRecommendation;
 pub use types::phase::Phase;
 pub use types::shard_state::ShardState;

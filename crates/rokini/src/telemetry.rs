@@ -18,6 +18,8 @@ pub(crate) mod no_page;
 pub(crate) mod otlp;
 #[cfg(feature = "page")]
 pub(crate) mod page;
+#[cfg(feature = "page")]
+pub(crate) mod page_server;
 #[cfg(not(feature = "page"))]
 pub(crate) use no_page as page;
 #[cfg(feature = "prometheus")]

@@ -142,7 +142,7 @@ impl Runner {
         watchers.spawn(events.clone().supervise("unowned lag", unowned, |unowned| Box::pin(unowned.run())));
         if let Some(address) = http::address(&control.config) {
             let (listener, address) = http::bind(address).await?;
-            let site = Site { monitor: Arc::clone(&control.monitor), page, address };
+            let site = Site { monitor: Some(Arc::clone(&control.monitor)), page, address };
             let kept = (listener, Arc::new(site));
             let serve = events.clone().supervise("monitoring listener", kept, |(listener, site)| {
                 Box::pin(http::serve(listener, site))

@@ -40,7 +40,8 @@ const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOS
 /// What is served.
 #[derive(Debug)]
 pub(crate) struct Site {
-    pub(crate) monitor: Arc<Monitor>,
+    /// Of the worker that serves it, if one does.
+    pub(crate) monitor: Option<Arc<Monitor>>,
     pub(crate) page: Option<Arc<Page>>,
     /// Where.
     pub(crate) address: SocketAddr,
@@ -59,7 +60,7 @@ pub(crate) fn address(settings: &Settings) -> Option<SocketAddr> {
 pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let failed = |error: std::io::Error| {
         Error::configuration(format!(
-            "`monitoring_listen = {address}` cannot be listened at: choose another address or port"
+            "the address {address} (`monitoring_listen`) cannot be listened at: choose another address or port"
         ))
         .with_source(error)
     };
@@ -131,13 +132,14 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 
 async fn answer(request: &Request<Incoming>, site: &Site) -> Response<Body> {
-    let (method, path, monitor) = (request.method(), request.uri().path(), &site.monitor);
+    let (method, path) = (request.method(), request.uri().path());
     if let Some(page) = &site.page {
         let local = site.address.ip().is_loopback();
         if let Some(answer) = page::answer(page, method, path, request.headers(), local).await {
             return answer;
         }
     }
+    let Some(monitor) = &site.monitor else { return response(StatusCode::NOT_FOUND, TEXT, hint(site)) };
     let (status, content, body) = match path {
         _ if method != Method::GET && method != Method::HEAD => (StatusCode::NOT_FOUND, TEXT, hint(site)),
         "/healthz" => {
@@ -161,6 +163,9 @@ async fn answer(request: &Request<Incoming>, site: &Site) -> Response<Body> {
 }
 
 fn hint(site: &Site) -> String {
+    if site.monitor.is_none() {
+        return "GET / or /group.json\n".to_owned();
+    }
     let page = if site.page.is_some() { "/, /group.json, " } else { "" };
     format!("GET {page}/healthz, /readyz, /scale or /metrics\n")
 }
@@ -242,7 +247,7 @@ mod tests {
         );
         let monitor = Arc::new(Monitor::new(worker, Arc::new(metrics), &Settings::default()));
         let (listener, address) = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
-        let site = Arc::new(Site { monitor, page: None, address });
+        let site = Arc::new(Site { monitor: Some(monitor), page: None, address });
         let ask = async || {
             let mut probe = TcpStream::connect(address).await.unwrap();
             probe.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();

@@ -2,6 +2,7 @@
 
 mod answer;
 mod assets;
+mod changes;
 mod document;
 mod group_page;
 

@@ -1,6 +1,6 @@
 //! What the page shows, and what keeps it up to date.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use parking_lot::Mutex;
-use rokini_lease::{GroupId, GroupView, LeaseStore, Listing, Member, WallClock};
+use rokini_lease::{GroupId, GroupView, LeaseStore, Listing, Member, WallClock, WorkerId};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::changes::changes;
 use super::document::{Facts, OwnShard, document};
 
 use crate::config::Settings;
@@ -41,13 +42,22 @@ const LARGE_LISTING: Duration = Duration::from_secs(60);
 pub(crate) struct Page {
     group: GroupId,
     store: Arc<dyn LeaseStore>,
-    worker: Arc<WorkerState>,
-    monitor: Arc<Monitor>,
+    /// The worker that serves it; `None` where none of the group does.
+    own: Option<OwnWorker>,
     clock: WallClock,
     recent: Arc<RecentEvents>,
     /// The group as it was listed last for a page: workers list it seldom by themselves.
     listed: tokio::sync::Mutex<Option<(Instant, Arc<GroupView>)>>,
+    /// Where no worker tells it: the counter of each worker, and between which listings it stood.
+    beats: Mutex<BTreeMap<WorkerId, (u64, Instant, Instant)>>,
     watching: Arc<AtomicUsize>,
+}
+
+/// What the worker that serves a page knows by itself.
+#[derive(Debug)]
+struct OwnWorker {
+    worker: Arc<WorkerState>,
+    monitor: Arc<Monitor>,
 }
 
 impl Page {
@@ -58,34 +68,51 @@ impl Page {
         clock: WallClock,
         recent: Arc<RecentEvents>,
     ) -> Self {
+        Self::with(group, store, Some(OwnWorker { worker, monitor }), clock, recent)
+    }
+
+    /// The page of a group for a process that is none of its workers: it knows what the rows say.
+    pub(crate) fn of_rows(group: GroupId, store: Arc<dyn LeaseStore>, clock: WallClock) -> Self {
+        Self::with(group, store, None, clock, Arc::default())
+    }
+
+    fn with(
+        group: GroupId,
+        store: Arc<dyn LeaseStore>,
+        own: Option<OwnWorker>,
+        clock: WallClock,
+        recent: Arc<RecentEvents>,
+    ) -> Self {
         Self {
             group,
             store,
-            worker,
-            monitor,
+            own,
             clock,
             recent,
             listed: tokio::sync::Mutex::default(),
+            beats: Mutex::default(),
             watching: Arc::default(),
         }
     }
 
     /// The group as it is now, as JSON.
     pub(super) async fn document(&self) -> Value {
-        let member = self.worker.member();
+        let member = self.own.as_ref().and_then(|own| own.worker.member());
         let view = self.view(member.as_ref()).await;
-        let fleet = member.as_ref().map(Member::fleet).unwrap_or_default();
-        let stalled = self.monitor.stalled();
-        let own = self.worker.shards().into_iter().map(|(key, shard)| {
-            let (handled, handling) = shard.handled_so_far();
-            OwnShard { status: shard.snapshot().status, stall: stalled.get(&key).copied(), handled, handling }
-        });
-        let own: Vec<_> = own.collect();
-        let silences = member.as_ref().map(Member::silences).unwrap_or_default();
+        let fleet = match (&member, &self.own) {
+            (Some(member), _) => member.fleet(),
+            (None, Some(_)) => Arc::default(),
+            (None, None) => Arc::new(view.workers.clone()),
+        };
+        let own: Vec<_> = self.own.iter().flat_map(OwnWorker::shards).collect();
+        let silences = match &member {
+            Some(member) => member.silences(),
+            None => self.silences(),
+        };
         document(&Facts {
             group: &self.group,
             me: member.as_ref().map(Member::id),
-            phase: self.worker.phase().name(),
+            phase: self.own.as_ref().map_or("observing", |own| own.worker.phase().name()),
             view: &view,
             fleet: &fleet,
             silences: &silences,
@@ -104,13 +131,36 @@ impl Page {
             return Arc::clone(view);
         }
         match timeout(LISTING, self.store.list(&self.group, Listing::All)).await {
-            Ok(Ok(view)) => Arc::clone(&listed.insert((Instant::now(), Arc::new(view))).1),
+            Ok(Ok(view)) => {
+                if self.own.is_none() {
+                    self.note_beats(&view);
+                    if let Some((_, before)) = listed.as_ref() {
+                        self.recent.tell(changes(before, &view, self.clock.millis()));
+                    }
+                }
+                Arc::clone(&listed.insert((Instant::now(), Arc::new(view))).1)
+            }
             failed => {
                 tracing::debug!(?failed, "the page shows the group as it was listed before");
                 let before = listed.as_ref().map(|(_, view)| Arc::clone(view));
                 before.or_else(|| member.map(Member::snapshot)).unwrap_or_default()
             }
         }
+    }
+
+    fn note_beats(&self, view: &GroupView) {
+        let (mut beats, now) = (self.beats.lock(), Instant::now());
+        beats.retain(|id, _| view.workers.iter().any(|row| row.id == *id));
+        for row in &view.workers {
+            let beat = beats.entry(row.id.clone()).or_insert((row.heartbeat, now, now));
+            *beat = if beat.0 == row.heartbeat { (beat.0, beat.1, now) } else { (row.heartbeat, now, now) };
+        }
+    }
+
+    /// For how long each counter stood, from one listing to another.
+    fn silences(&self) -> BTreeMap<WorkerId, Duration> {
+        let beats = self.beats.lock();
+        beats.iter().map(|(id, (_, first, last))| (id.clone(), last.duration_since(*first))).collect()
     }
 
     /// What keeps a page up to date, as server-sent events: the group every two seconds, and what happens as it happens,
@@ -127,6 +177,17 @@ impl Page {
             let text = feed.next().await;
             Some((Bytes::from(text), feed))
         }))
+    }
+}
+
+impl OwnWorker {
+    fn shards(&self) -> Vec<OwnShard> {
+        let stalled = self.monitor.stalled();
+        let shards = self.worker.shards().into_iter().map(|(key, shard)| {
+            let (handled, handling) = shard.handled_so_far();
+            OwnShard { status: shard.snapshot().status, stall: stalled.get(&key).copied(), handled, handling }
+        });
+        shards.collect()
     }
 }
 
@@ -151,7 +212,7 @@ impl Feed {
                 return events
                     .iter()
                     .map(|(number, event)| {
-                        format!("id: {number}\nevent: happened\ndata: {}\n\n", happened(event))
+                        format!("id: {number}\nevent: happened\ndata: {}\n\n", event.shown())
                     })
                     .collect();
             }
@@ -177,15 +238,29 @@ impl Feed {
     }
 }
 
-fn happened(event: &Event) -> Value {
-    json!({
-        "at": event.at_millis,
-        "code": event.code().as_str(),
-        "text": event.kind.message(),
-        "stream": event.stream.as_ref().map(|stream| stream.as_str()),
-        "shard": event.shard.as_ref().map(|shard| shard.as_str()),
-        "detail": format!("{:?}", event.kind),
-    })
+/// Something that happened, as it is kept for pages.
+#[derive(Debug, Clone)]
+enum Happened {
+    /// In this worker.
+    Event(Event),
+    /// In the group, as two listings show it.
+    Change(Value),
+}
+
+impl Happened {
+    fn shown(&self) -> Value {
+        match self {
+            Self::Event(event) => json!({
+                "at": event.at_millis,
+                "code": event.code().as_str(),
+                "text": event.kind.message(),
+                "stream": event.stream.as_ref().map(|stream| stream.as_str()),
+                "shard": event.shard.as_ref().map(|shard| shard.as_str()),
+                "detail": format!("{:?}", event.kind),
+            }),
+            Self::Change(change) => change.clone(),
+        }
+    }
 }
 
 /// Counts an open page while it lives.
@@ -208,7 +283,7 @@ impl Drop for Watching {
 /// The last events, numbered from 0.
 #[derive(Debug, Default)]
 pub(crate) struct RecentEvents {
-    events: Mutex<(u64, VecDeque<Event>)>,
+    events: Mutex<(u64, VecDeque<Happened>)>,
     arrived: watch::Sender<()>,
 }
 
@@ -218,7 +293,7 @@ impl RecentEvents {
         Ok(settings.monitoring_page.then(Arc::default))
     }
 
-    fn since(&self, number: u64) -> Vec<(u64, Event)> {
+    fn since(&self, number: u64) -> Vec<(u64, Happened)> {
         let recent = self.events.lock();
         let (end, events) = &*recent;
         let first = end - events.len() as u64;
@@ -229,21 +304,33 @@ impl RecentEvents {
     }
 }
 
+impl RecentEvents {
+    fn tell(&self, changes: Vec<Value>) {
+        self.keep(changes.into_iter().map(Happened::Change));
+    }
+
+    fn keep(&self, happened: impl IntoIterator<Item = Happened>) {
+        {
+            let mut recent = self.events.lock();
+            let (end, events) = &mut *recent;
+            for happened in happened {
+                *end += 1;
+                events.push_back(happened);
+                if events.len() > KEPT {
+                    events.pop_front();
+                }
+            }
+        }
+        self.arrived.send_replace(());
+    }
+}
+
 impl EventSink for RecentEvents {
     fn event(&self, event: &Event) {
         // Several a second, which would push out all else.
         if event.code() == EventCode::Checkpointed {
             return;
         }
-        {
-            let mut recent = self.events.lock();
-            let (end, events) = &mut *recent;
-            *end += 1;
-            events.push_back(event.clone());
-            if events.len() > KEPT {
-                events.pop_front();
-            }
-        }
-        self.arrived.send_replace(());
+        self.keep([Happened::Event(event.clone())]);
     }
 }
