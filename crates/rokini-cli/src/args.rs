@@ -12,7 +12,7 @@ use rokini::lease::ShardId;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Write data and errors as JSON, one object a line
+    /// Write data as JSON, one object a line, and so what goes to standard error: errors, warnings, logs
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Write only errors to standard error
@@ -21,9 +21,21 @@ pub(crate) struct Global {
     /// Log more to standard error; twice for even more. `RUST_LOG` chooses in detail
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How standard error is written: lines for people, or a JSON object a line. Default: text; json with --json
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(crate) color: Color,
+}
+
+/// How standard error is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// A JSON object a line: log, event, info, warning, error
+    Json,
 }
 
 /// When to use colours.

@@ -13,9 +13,9 @@ use self::pipe_acks::PipeAcks;
 use crate::aws::Service;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::line::Format;
+use crate::line::{Format, LineStyle};
 use crate::output::{Output, refuse_closed_stdout};
-use crate::worker::run::{outcome, preflight, run_until_stopped};
+use crate::worker::run::{WorkerIdentity, outcome, preflight, run_until_stopped};
 use crate::worker::settings::{EffectiveSettings, Ineffective, read};
 
 const ONE_OUTPUT: &str =
@@ -82,7 +82,9 @@ async fn consume(
     let format = if context.json { Format::Json } else { Format::Text };
     let acks = output.taken().is_some().then(|| PipeAcks::start(output.clone()));
     let (ui, chaos) = (context.ui.clone(), args.chaos);
-    let lines = Lines { format, output: output.clone(), ui, chaos, acks };
+    let style = LineStyle::stdout(format);
+    let identity = WorkerIdentity::of(&effective.config);
+    let lines = Lines { style, output: output.clone(), ui, chaos, acks };
     let consumer = Consumer::builder()
         .config(effective.config)
         .aws(&aws.config)
@@ -91,13 +93,15 @@ async fn consume(
         .build()
         .await?;
     let report =
-        run_until_stopped(consumer, output.closed(), context).await.map_err(|error| match error.kind() {
-            // The stream and the table are checked by now, so it is a setting of this worker.
-            ErrorKind::Configuration => error.into(),
-            _ => aws.explain(error, Service::DynamoDb),
-        })?;
+        run_until_stopped(consumer, &identity, output.closed(), context).await.map_err(
+            |error| match error.kind() {
+                // The stream and the table are checked by now, so it is a setting of this worker.
+                ErrorKind::Configuration => error.into(),
+                _ => aws.explain(error, Service::DynamoDb),
+            },
+        )?;
     if let Some(failure) = output.failure().filter(|failure| !failure.reader_gone) {
         return Err(failure);
     }
-    outcome(&report, "flushed", context)
+    outcome(&report, &identity, "flushed", context)
 }

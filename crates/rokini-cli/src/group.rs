@@ -10,6 +10,7 @@ mod lag;
 mod list;
 mod liveness;
 mod observe;
+mod page;
 mod pause;
 mod placement;
 mod repeat;
@@ -52,6 +53,7 @@ enum Command {
     Why(why::Args),
     Audit(audit::Args),
     Events(events::Args),
+    Page(page::Args),
     Seek(seek::Args),
     Undo(seek::UndoArgs),
     History(history::Args),
@@ -63,8 +65,14 @@ enum Command {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
+    let command = match args.command {
+        // A signal is how it is ended.
+        Command::Page(args) => return Box::pin(page::run(args, context)).await,
+        command => command,
+    };
     let command = async {
-        match args.command {
+        match command {
+            Command::Page(args) => page::run(args, context).await,
             Command::List(args) => list::run(args, context).await,
             Command::Show(args) => show::run(args, context).await,
             Command::Lag(args) => lag::run(args, context).await,

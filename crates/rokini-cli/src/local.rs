@@ -4,7 +4,7 @@ mod program;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::output::Output;
 
 /// Serve Kinesis and DynamoDB on this machine until stopped
 ///
-/// They listen on the loopback interface only, and keep everything in memory unless --data names a directory. Any
+/// They listen on the loopback interface, unless --listen names another, and keep everything in memory unless --data names a directory. Any
 /// region and any credentials are accepted: each region has its own streams, and so has each access key id of twelve
 /// digits, which is an account. Standard output gets the variables that point AWS clients here, rokini
 /// included.
@@ -40,6 +40,10 @@ pub(crate) struct Args {
     /// The port of DynamoDB; 0 for any free one. Default: 8000, with a program any free one
     #[arg(long, value_name = "PORT")]
     dynamodb_port: Option<u16>,
+    /// The address to listen at. Another than the default is for containers, whose port others reach; names by which they do
+    /// are given by --host-name
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    listen: IpAddr,
     /// Make this stream at the start, unless it exists; may be given several times
     #[arg(long = "stream", value_name = "NAME:SHARDS", value_parser = stream)]
     streams: Vec<(String, i32)>,
@@ -70,7 +74,7 @@ pub(crate) struct Args {
     /// How long streams stay CREATING, UPDATING and DELETING, and consumers CREATING
     #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration_with_unit)]
     status_change: Duration,
-    /// Write the object of `--json` to this open file descriptor once both services answer, and close it: for scripts
+    /// Write the object of `--json` as a line to this open file descriptor once both services answer: for scripts
     #[arg(long, value_name = "FD")]
     ready_fd: Option<u32>,
     /// A program to run beside the services, and its arguments
@@ -119,7 +123,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let port = |given: Option<u16>, usual| given.unwrap_or(if with_program { 0 } else { usual });
     let (kinesis_port, dynamodb_port) = (port(args.kinesis_port, 4567), port(args.dynamodb_port, 8000));
     let mut kinesis = LocalKinesis::builder()
-        .bind(loopback(kinesis_port))
+        .bind(SocketAddr::new(args.listen, kinesis_port))
         .throughput_limits(!args.no_limits)
         .status_change(args.status_change)
         .region(&args.region)
@@ -143,7 +147,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         kinesis = kinesis.tls(pem(certificates)?, pem(key)?);
     }
     let kinesis = kinesis.start().await.map_err(|error| match error {
-        StartError::Listen { source, .. } => port_refused("Kinesis", "--kinesis-port", kinesis_port, &source),
+        StartError::Listen { source, .. } => {
+            port_refused("Kinesis", "--kinesis-port", SocketAddr::new(args.listen, kinesis_port), &source)
+        }
         StartError::Stream { name, source } => {
             CliError::usage(format!("the local Kinesis refuses the stream `{name}`")).because(&source)
         }
@@ -160,14 +166,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         None => Database::memory().map_err(|error| DynamoError::Open(error.to_string())),
     };
     let database = database.map_err(|error| unusable(args.data.as_deref(), &error))?;
-    let dynamo = LocalDynamo::serve_with(database, loopback(dynamodb_port), dynamo).await.map_err(
-        |error| match error {
-            DynamoError::Listen { source, .. } => {
-                port_refused("DynamoDB", "--dynamodb-port", dynamodb_port, &source)
-            }
+    let dynamo = LocalDynamo::serve_with(database, SocketAddr::new(args.listen, dynamodb_port), dynamo)
+        .await
+        .map_err(|error| match error {
+            DynamoError::Listen { source, .. } => port_refused(
+                "DynamoDB",
+                "--dynamodb-port",
+                SocketAddr::new(args.listen, dynamodb_port),
+                &source,
+            ),
             other => CliError::new(Status::FAILED, "cannot start the local DynamoDB").because(&other),
-        },
-    )?;
+        })?;
 
     let serving = Serving::new(&kinesis, &dynamo, &args.region);
     if let Some(descriptor) = args.ready_fd {
@@ -190,8 +199,9 @@ fn pem(path: &Path) -> Result<Vec<u8>, CliError> {
         .map_err(|error| CliError::usage(format!("`{}` cannot be read", path.display())).because(&error))
 }
 
-fn loopback(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
+/// The URL by which this machine reaches what listens at any address.
+fn from_here(url: &str) -> String {
+    url.replacen("://0.0.0.0:", "://127.0.0.1:", 1).replacen("://[::]:", "://[::1]:", 1)
 }
 
 fn unusable(directory: Option<&Path>, source: &(dyn std::error::Error + 'static)) -> CliError {
@@ -203,9 +213,13 @@ fn unusable(directory: Option<&Path>, source: &(dyn std::error::Error + 'static)
     }
 }
 
-fn port_refused(service: &str, flag: &str, port: u16, source: &io::Error) -> CliError {
-    let error = CliError::usage(format!("cannot serve {service} on 127.0.0.1:{port}")).because(source);
+fn port_refused(service: &str, flag: &str, address: SocketAddr, source: &io::Error) -> CliError {
+    let port = address.port();
+    let error = CliError::usage(format!("cannot serve {service} on {address}")).because(source);
     match source.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            error.next("`--listen` takes an address of this machine, or 0.0.0.0 for all of them")
+        }
         io::ErrorKind::AddrInUse => error.next(format!(
             "stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or choose another port: \
              `rokini local {flag} 0` takes any free one"
@@ -225,7 +239,7 @@ struct Serving {
 impl Serving {
     fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo, region: &str) -> Self {
         let listed = kinesis.model().call(&ListStreamsRequest::new().limit(10_000));
-        let (kinesis, dynamodb) = (kinesis.endpoint_url(), dynamo.endpoint_url());
+        let (kinesis, dynamodb) = (from_here(&kinesis.endpoint_url()), from_here(&dynamo.endpoint_url()));
         let variables = [
             ("AWS_ENDPOINT_URL_KINESIS", kinesis.clone()),
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.clone()),

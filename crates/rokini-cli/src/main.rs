@@ -6,6 +6,7 @@
 
 mod args;
 mod aws;
+mod compression;
 mod confirm;
 mod consume;
 mod context;
@@ -13,6 +14,7 @@ mod demo;
 mod doctor;
 mod error;
 mod group;
+mod json_log;
 mod line;
 mod local;
 mod manual;
@@ -20,6 +22,7 @@ mod migrate;
 mod output;
 mod position_text;
 mod put;
+mod record_dump;
 mod run;
 mod stop;
 mod stream;
@@ -69,8 +72,10 @@ Exit status:
 enum Command {
     Demo(demo::Args),
     Local(local::Args),
-    Put(put::Args),
-    Tail(tail::Args),
+    Put(Box<put::Args>),
+    Tail(Box<tail::Args>),
+    Dump(tail::DumpArgs),
+    Restore(put::RestoreArgs),
     Consume(Box<consume::Args>),
     Run(Box<run::Args>),
     Group(group::Args),
@@ -116,7 +121,7 @@ fn show_refusal(refusal: &clap::Error) -> ExitCode {
     let wants_json = std::env::args_os().any(|argument| argument == "--json");
     let is_help = refusal.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if wants_json && refusal.use_stderr() && !is_help {
-        let global = Global { json: true, quiet: false, verbose: 0, color: Color::Never };
+        let global = Global { json: true, quiet: false, verbose: 0, log_format: None, color: Color::Never };
         return Ui::new(&global).report(&usage_error(&refusal.to_string())).into();
     }
     // A reader that is gone needs no help.
@@ -160,8 +165,10 @@ async fn dispatch(command: Command, context: &Context) -> Result<Status, CliErro
     match command {
         Command::Demo(args) => demo::run(args, context).await,
         Command::Local(args) => local::run(args, context).await,
-        Command::Put(args) => put::run(args, context).await,
-        Command::Tail(args) => tail::run(args, context).await,
+        Command::Put(args) => Box::pin(put::run(*args, context)).await,
+        Command::Tail(args) => Box::pin(tail::run(*args, context)).await,
+        Command::Dump(args) => Box::pin(tail::dump(args, context)).await,
+        Command::Restore(args) => Box::pin(put::restore(args, context)).await,
         Command::Consume(args) => Box::pin(consume::run(*args, context)).await,
         Command::Run(args) => Box::pin(run::run(*args, context)).await,
         Command::Group(args) => group::run(args, context).await,
@@ -201,7 +208,8 @@ mod tests {
         let own = ["help", "config", "set", "print-config", "chaos"];
         for option in consume.get_arguments().filter_map(|argument| argument.get_long()) {
             let is_global =
-                ["json", "quiet", "verbose", "color", "region", "profile", "endpoint-url"].contains(&option);
+                ["json", "quiet", "verbose", "log-format", "color", "region", "profile", "endpoint-url"]
+                    .contains(&option);
             let key = option.replace('-', "_").parse::<rokini::ConfigKey>();
             assert!(own.contains(&option) || is_global || key.is_ok(), "{option}");
         }

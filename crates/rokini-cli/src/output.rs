@@ -39,13 +39,15 @@ impl Output {
     }
 
     fn to(writer: impl Write + Send + 'static) -> Result<Self, CliError> {
-        let (texts, waiting) = mpsc::channel(WAITING);
+        let (texts, mut waiting) = mpsc::channel(WAITING);
         let closed = CancellationToken::new();
         let output = Self { texts, closed, failure: Arc::default(), flushed: Arc::default() };
         let (closed, failure) = (output.closed.clone(), Arc::clone(&output.failure));
         let total = Arc::clone(&output.flushed);
         let write = move || {
-            if let Err(error) = write_all(writer, waiting, &total) {
+            // Both outlive the failure's being told: who waits learns why as soon as they go.
+            let mut unflushed = Vec::new();
+            if let Err(error) = write_all(writer, &mut waiting, &mut unflushed, &total) {
                 let _ = failure.set((error.kind(), error.to_string()));
                 closed.cancel();
             }
@@ -121,14 +123,19 @@ impl Output {
 }
 
 /// Writes what waits, flushes once for all of it, then tells those who wait.
-fn write_all(mut writer: impl Write, mut waiting: mpsc::Receiver<Text>, total: &AtomicU64) -> io::Result<()> {
-    let (mut unflushed, mut written) = (Vec::new(), 0_u64);
+fn write_all(
+    mut writer: impl Write,
+    waiting: &mut mpsc::Receiver<Text>,
+    unflushed: &mut Vec<(oneshot::Sender<u64>, u64)>,
+    total: &AtomicU64,
+) -> io::Result<()> {
+    let mut written = 0_u64;
     while let Some(text) = waiting.blocking_recv() {
         let mut next = Some(text);
         while let Some(Text { bytes, flushed }) = next {
+            unflushed.push((flushed, written + bytes.len() as u64));
             writer.write_all(&bytes)?;
             written += bytes.len() as u64;
-            unflushed.push((flushed, written));
             next = waiting.try_recv().ok();
         }
         writer.flush()?;
@@ -236,6 +243,28 @@ mod tests {
         for n in 1..=3 {
             assert_eq!(output.write_through(b"line\n".to_vec()).await.unwrap(), 5 * n as u64);
             assert_eq!(*pipe.flushed.lock().unwrap(), 5 * n);
+        }
+    }
+
+    /// Fails as a full disk does.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_disk_is_never_taken_for_a_reader_that_went_away() {
+        for _ in 0..500 {
+            let output = Output::to(Full).unwrap();
+            let refused = output.write(b"line\n".to_vec()).await.unwrap_err();
+            assert!(!refused.reader_gone && refused.status == Status::FAILED, "{refused:?}");
         }
     }
 

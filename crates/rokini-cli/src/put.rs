@@ -1,32 +1,35 @@
-//! `rokini put`: puts records into a stream.
+//! `rokini put`: puts records into a stream. `rokini restore`: those of a dump.
 
 mod input;
+mod job;
 mod pack;
 mod queue;
+mod restore;
 mod send;
 
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use rokini::{StreamRef, UserRecord};
-use serde_json::json;
-use tokio::sync::mpsc;
+use rokini::StreamRef;
 
 use crate::aws::AwsArgs;
+use crate::compression::Decompress;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
-use crate::text::count;
-use input::Input;
-use pack::{LINGER, Packer};
-use queue::Queue;
-use send::{Accepted, Sender};
+use input::{Input, KeyChoice, LineFile};
+use job::{Job, put};
+pub(crate) use restore::{Args as RestoreArgs, run as restore};
 
 /// Put records into a stream
 ///
-/// Each argument is the data of a record. Without arguments each line of standard input is one, and with --random the
-/// data are made up. With --key all records have that partition key and are put in their order; without it each gets a
-/// random one. Records that the stream refuses for its limits are put again. With --json standard output gets an object
-/// for each record accepted: shard, sequence, key, bytes, and sub_sequence where it is in an aggregate.
+/// Each argument is the data of a record. Without arguments each line of standard input or of a file is one, without its line
+/// feed; with --random the data are made up. With --key all records have that partition key and are put in their order; with
+/// --keyless they have none, for streams that spread records by themselves (AUTO); otherwise each gets a random one. Records
+/// that the stream refuses for its limits are put again. One that is too large for the stream is named, and what stands
+/// before it is put. With --json standard output gets an object for each record accepted: shard, sequence, key, bytes, and
+/// sub_sequence where it is in an aggregate.
+///
+/// With --replay the records of a dump are put with their keys, as far apart in time as they came to their stream.
 ///
 /// With --aggregate records of one shard are packed into aggregates of up to 50 KB, as the Kinesis Producer Library (KPL)
 /// does it: a shard takes many more records a second then. Consumers have to unpack them, as Rokini and the KCL do. What
@@ -38,9 +41,24 @@ pub(crate) struct Args {
     stream: StreamRef,
     /// The data of the records; without any, the lines of standard input
     data: Vec<String>,
+    /// Read the lines of this file, in place of standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "random"])]
+    from_file: Option<PathBuf>,
+    /// Put the records of this dump, each as long after the first as it was; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "random", "from_file", "key", "keyless", "aggregate"])]
+    replay: Option<PathBuf>,
+    /// So many times as fast, with --replay
+    #[arg(long, value_name = "FACTOR", requires = "replay", default_value_t = 1.0, value_parser = speed)]
+    speed: f64,
+    /// What becomes of compressed input
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Decompress::Auto, conflicts_with_all = ["data", "random"])]
+    decompress: Decompress,
     /// The partition key of all records. Default: a random one for each, so that they spread over all shards
     #[arg(long, short, value_name = "KEY", value_parser = key)]
     key: Option<String>,
+    /// Put records without partition keys, into a stream whose RecordDistributionStrategy is AUTO
+    #[arg(long, conflicts_with_all = ["key", "aggregate"])]
+    keyless: bool,
     /// Put N records with made-up data
     #[arg(long, value_name = "N", conflicts_with = "data")]
     random: Option<u64>,
@@ -65,10 +83,19 @@ const EXAMPLES: &str = "\
 Examples:
   rokini put orders hello world
   rokini put orders --key customer-7 < events.jsonl  # in order, all on one shard
+  rokini put orders --from-file events.jsonl.gz      # unpacked on the way
   tail -f app.log | rokini put logs
   rokini put orders --random 10000 --size 512 --rate 500
   rokini put orders --random 1000000 --aggregate     # many small records, packed
+  rokini put orders --replay orders.jsonl.gz --speed 10
   rokini put orders hello --json                     # shows the sequence number";
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if speed.is_finite() && speed > 0.0 => Ok(speed),
+        _ => Err("expected a number greater than 0, such as `2` or `0.5`".to_owned()),
+    }
+}
 
 /// Limit of Kinesis: 1 to 256 characters.
 fn key(text: &str) -> Result<String, String> {
@@ -79,204 +106,27 @@ fn key(text: &str) -> Result<String, String> {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let aws = args.aws.load().await?;
-    let (source, described) = tokio::select! {
-        opened = aws.open(&args.stream) => opened?,
-        () = context.stop.requested() => return Ok(context.stop.status()),
+    let key = match (args.key, args.keyless) {
+        (Some(key), _) => KeyChoice::Fixed(key),
+        (None, true) => KeyChoice::None,
+        (None, false) => KeyChoice::Random,
     };
-    tracing::debug!(stream = %described.id, "the stream exists");
-    let packer = Packer::new(aws.clone(), args.aggregate.then_some(source)).await?;
-    let sender = Sender::new(aws, args.stream.clone())?;
-    let output = if context.json { Some(Output::stdout()?) } else { None };
-    let input = match (args.random, args.data.is_empty()) {
-        (Some(count), _) => Input::random(count, args.size),
-        (None, false) => Input::arguments(args.data),
-        (None, true) => {
-            if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-                context.ui.info("each line becomes a record; Ctrl-D ends the input");
-            }
-            Input::stdin()
-        }
+    let stdin_is_input =
+        args.random.is_none() && args.data.is_empty() && args.from_file.is_none() && args.replay.is_none();
+    let input = match (args.random, args.replay) {
+        (Some(count), _) => Input::Random { count, size: args.size },
+        (None, Some(dump)) => Input::Dump(LineFile::new(Some(dump), args.decompress), Some(args.speed)),
+        (None, None) if !args.data.is_empty() => Input::Arguments(args.data),
+        (None, None) => Input::Lines(LineFile::new(args.from_file, args.decompress)),
     };
+    if stdin_is_input && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        context.ui.info("each line becomes a record; Ctrl-D ends the input");
+    }
     // Made-up keys have no order among each other.
-    let keys_may_share = args.unordered || (args.aggregate && args.key.is_none());
-    let queue = Queue::new(keys_may_share);
-    let records = input.start(args.key, args.rate);
-    let mut put = Put { sender, output, records, packer, queue, counts: Counts::new() };
-    let result = put.run(context).await;
-    context.ui.progress_done();
-    put.summary(&args.stream, context);
-    match result? {
-        End::Everything => Ok(Status::DONE),
-        End::Interrupted => Ok(context.stop.status()),
-    }
-}
-
-struct Put {
-    sender: Sender,
-    /// Gets a line for each record that was accepted.
-    output: Option<Output>,
-    records: mpsc::Receiver<Result<UserRecord, CliError>>,
-    packer: Packer,
-    queue: Queue,
-    counts: Counts,
-}
-
-enum End {
-    Everything,
-    Interrupted,
-}
-
-impl Put {
-    async fn run(&mut self, context: &Context) -> Result<End, CliError> {
-        let mut more = true;
-        loop {
-            let filled = tokio::select! {
-                biased;
-                () = context.stop.requested() => None,
-                filled = self.fill(&mut more) => Some(filled),
-            };
-            match filled {
-                None => return Ok(End::Interrupted),
-                // What was read before the input failed is put first.
-                Some(Err(error)) => {
-                    self.take_packed(true);
-                    while !self.queue.is_empty() && !context.stop.token().is_cancelled() {
-                        self.send(context).await?;
-                    }
-                    return Err(error);
-                }
-                Some(Ok(())) => {}
-            }
-            if self.queue.is_empty() {
-                return Ok(End::Everything);
-            }
-            self.send(context).await?;
-        }
-    }
-
-    fn take_packed(&mut self, all: bool) {
-        self.packer.take(all).into_iter().for_each(|record| self.queue.push(record.into()));
-    }
-
-    /// Waits for a record, and a moment longer for those that come right after.
-    async fn fill(&mut self, more: &mut bool) -> Result<(), CliError> {
-        let linger = tokio::time::sleep(LINGER);
-        tokio::pin!(linger);
-        while *more && !self.queue.is_full() {
-            let next = if self.queue.is_empty() && self.packer.waiting() == 0 {
-                self.records.recv().await
-            } else if self.queue.fills_a_request() {
-                match self.records.try_recv() {
-                    Ok(next) => Some(next),
-                    Err(mpsc::error::TryRecvError::Empty) => break,
-                    Err(mpsc::error::TryRecvError::Disconnected) => None,
-                }
-            } else {
-                tokio::select! {
-                    next = self.records.recv() => next,
-                    () = &mut linger => break,
-                }
-            };
-            match next {
-                Some(record) => {
-                    self.packer.push(record?).into_iter().for_each(|record| self.queue.push(record.into()));
-                }
-                None => *more = false,
-            }
-        }
-        // What is not full may fill up while a full request is on its way.
-        self.take_packed(!*more || !self.queue.fills_a_request());
-        Ok(())
-    }
-
-    async fn send(&mut self, context: &Context) -> Result<(), CliError> {
-        let request = self.queue.next_request();
-        let mut sent = self.sender.send(request).await?;
-        self.queue.put_back(sent.refused);
-        let again = self.packer.repack(&mut sent.accepted).await?;
-        again.into_iter().for_each(|record| self.queue.push(record.into()));
-        self.counts.add(&sent.accepted);
-        if let Some(output) = &self.output {
-            let mut lines = Vec::new();
-            sent.accepted.iter().for_each(|accepted| write_lines(accepted, &mut lines));
-            match output.write(lines).await {
-                // The records matter more than the list of them.
-                Err(error) if error.reader_gone => self.output = None,
-                written => written?,
-            }
-        }
-        self.counts.progress(context);
-        if let Some(pause) = sent.pause {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = context.stop.requested() => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn summary(&self, stream: &StreamRef, context: &Context) {
-        let Counts { records, bytes, refused_at_first: refused, .. } = self.counts;
-        let seconds = self.counts.started.elapsed().as_secs_f64();
-        let refused =
-            if refused > 0 { format!(", {refused} of them refused at first") } else { String::new() };
-        let left = match self.queue.len() + self.packer.waiting() {
-            0 => String::new(),
-            left => format!("; {} more read but not put", count(left, "record")),
-        };
-        let (records, bytes) = (count(records, "record"), count(bytes, "byte"));
-        context
-            .ui
-            .info(format_args!("put {records} ({bytes}) into `{stream}` in {seconds:.1} s{refused}{left}"));
-    }
-}
-
-/// A line for each record of users in it.
-fn write_lines(Accepted { entry, shard, sequence }: &Accepted, lines: &mut Vec<u8>) {
-    let several = entry.record.user_records.len() > 1;
-    for (sub, record) in entry.record.user_records.iter().enumerate() {
-        let mut line = json!({
-            "shard": shard, "sequence": sequence, "key": record.partition_key, "bytes": record.data.len(),
-        });
-        if several {
-            line["sub_sequence"] = sub.into();
-        }
-        lines.extend(line.to_string().into_bytes());
-        lines.push(b'\n');
-    }
-}
-
-struct Counts {
-    started: Instant,
-    shown: Instant,
-    records: u64,
-    bytes: u64,
-    /// Of these records.
-    refused_at_first: u64,
-}
-
-impl Counts {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { started: now, shown: now, records: 0, bytes: 0, refused_at_first: 0 }
-    }
-
-    fn add(&mut self, accepted: &[Accepted]) {
-        for Accepted { entry, .. } in accepted {
-            let records = &entry.record.user_records;
-            self.records += records.len() as u64;
-            self.bytes += records.iter().map(|record| record.data.len() as u64).sum::<u64>();
-            self.refused_at_first += if entry.refusals > 0 { records.len() as u64 } else { 0 };
-        }
-    }
-
-    fn progress(&mut self, context: &Context) {
-        if self.shown.elapsed() > Duration::from_millis(200) {
-            self.shown = Instant::now();
-            let rate = self.records as f64 / self.started.elapsed().as_secs_f64();
-            let records = count(self.records, "record");
-            context.ui.progress(format_args!("{records} put, {rate:.0} a second"));
-        }
-    }
+    let keys_may_share = args.unordered || (args.aggregate && key == KeyChoice::Random);
+    let output = if context.json { Some(Output::stdout()?) } else { None };
+    let job =
+        Job { stream: args.stream, aggregate: args.aggregate, key, rate: args.rate, keys_may_share, output };
+    let (_, ended) = put(&args.aws, job, input, context).await?;
+    ended
 }

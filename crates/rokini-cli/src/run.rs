@@ -28,7 +28,7 @@ use crate::aws::Service;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
-use crate::worker::run::{outcome, preflight, run_until_stopped};
+use crate::worker::run::{WorkerIdentity, outcome, preflight, run_until_stopped};
 use crate::worker::settings::{EffectiveSettings, read};
 
 /// How long the last output of processes is waited for at the end.
@@ -103,6 +103,7 @@ async fn run_handler(
     let sources = handler::sources(kind, &aws, streams).await?;
     // The handler ends what takes too long: it knows whether a process is to be ended with the call.
     let mut config = effective.config;
+    let identity = WorkerIdentity::of(&config);
     config.set(ConfigKey::HandlerTimeout, "unlimited")?;
     if kind == HandlerKind::Multilang {
         config.set(ConfigKey::AutoCheckpoint, "false")?;
@@ -112,7 +113,7 @@ async fn run_handler(
     let handler = Handler::new(prepared, sources, &shared)?;
     let result = async {
         let consumer = handler.attach(builder).build().await?;
-        run_until_stopped(consumer, &CancellationToken::new(), context).await
+        run_until_stopped(consumer, &identity, &CancellationToken::new(), context).await
     };
     let result = result.await;
     handler.close().await;
@@ -124,5 +125,5 @@ async fn run_handler(
         ErrorKind::Configuration => error.into(),
         _ => aws.explain(error, Service::DynamoDb),
     })?;
-    outcome(&report, "done", context)
+    outcome(&report, &identity, "done", context)
 }

@@ -1,40 +1,55 @@
-//! `rokini tail`: follows a stream without leases, and stores nothing.
+//! `rokini tail`: follows a stream without leases, and stores nothing. `rokini dump`: the same into a file.
 
+mod decode;
+mod dump;
 mod follow;
 mod lineage;
+mod merge;
+mod read_loop;
+mod select;
+mod stats;
 
-use rokini::lease::{Position, Progress};
-use rokini::{ShardDescription, ShardSelection, StartPosition, StreamRef, StreamSource};
+use rokini::StartPosition;
 
+pub(crate) use self::dump::{Args as DumpArgs, run as dump};
 use self::follow::{FollowOptions, Follower};
-use crate::args::{STARTS, ShardName};
-use crate::aws::{Aws, AwsArgs, Service};
+use self::select::{ReadArgs, select, start_help};
+use crate::aws::AwsArgs;
+use crate::compression::Decompress;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::line::Format;
+use crate::line::{Format, LineStyle};
 use crate::output::Output;
-use crate::text::first_names;
 
 /// Follow a stream without leases
 ///
 /// Writes the records of all shards to standard output as they come. It belongs to no group and stores nothing. Shards
 /// that come from a split or merge are read after those they came from. The records of a shard are in order, those of
-/// different shards as they arrive. Aggregates of the Kinesis Producer Library are unpacked. Reads count against the 5 reads a second that all consumers of a shard share.
+/// different shards as they arrive. Aggregates of the Kinesis Producer Library are unpacked. Reads count against the 5 reads
+/// a second that all consumers of a shard share.
+///
+/// It ends with status 0 after -n records, at the newest record with --no-follow, by an interrupt, and when the reader of
+/// standard output goes away. It ends with an error when records may come that it does not read: the stream was deleted, no
+/// shard goes on from one that ended, a shard was past its retention before it was read.
+///
+/// On a terminal, control characters in text are written as `\xNN`, so that no record can steer it. With --decompress auto
+/// data packed by gzip or Zstandard are shown unpacked; what a subscription of CloudWatch Logs sends becomes one line for each
+/// log event, and has log_group, log_stream and log_time in JSON.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The stream: its name, or its ARN
-    stream: StreamRef,
+    #[command(flatten)]
+    reading: ReadArgs,
     /// Where to start
     #[arg(long, alias = "start", value_name = "POSITION", default_value = "latest", allow_hyphen_values = true,
           long_help = start_help())]
     from: StartPosition,
-    /// Only this shard, by its id or its number, without those that come from it; may be given several times
-    #[arg(long = "shard", value_name = "ID")]
-    shards: Vec<ShardName>,
     /// How to write records. Default: text. --json is the same as --format json
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// What becomes of compressed data
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Decompress::None)]
+    decompress: Decompress,
     /// Write aggregates as they came, not their user records
     #[arg(long)]
     packed: bool,
@@ -48,12 +63,11 @@ pub(crate) struct Args {
     /// Stop when the newest record of every shard is read, instead of waiting for more
     #[arg(long)]
     no_follow: bool,
+    /// At the end, say to standard error what was read: records, bytes and lag of each shard
+    #[arg(long, conflicts_with = "quiet")]
+    stats: bool,
     #[command(flatten)]
     aws: AwsArgs,
-}
-
-fn start_help() -> String {
-    format!("Where to start: {STARTS}")
 }
 
 const EXAMPLES: &str = "\
@@ -61,6 +75,8 @@ Examples:
   rokini tail orders                                  # what is put from now on
   rokini tail orders --from -10m --json               # from ten minutes ago on
   rokini tail orders --from trim_horizon --no-follow  # all records kept
+  rokini tail logs --decompress auto                  # a subscription of CloudWatch Logs
+  rokini tail orders --from -1h --no-follow --stats > /dev/null
   rokini tail orders --from trim_horizon --shard 3 -n 1 --format hex";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
@@ -79,66 +95,30 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     }
     let aws = args.aws.load().await?;
     let stop = &context.stop;
-    let follower = tokio::select! {
-        follower = prepare(&args, &aws, format) => follower?,
+    let selection = tokio::select! {
+        selection = select(&args.reading, args.from, &aws) => selection?,
         () = stop.requested() => return Ok(stop.status()),
     };
-    let output = Output::stdout()?;
-    tokio::select! {
-        ended = follower.run(&output, context) => ended.map(|()| Status::DONE),
-        // A signal is how `tail` is ended.
-        () = stop.requested() => Ok(Status::DONE),
-        () = output.closed().cancelled() => Ok(Status::DONE),
-    }
-}
-
-/// Finds out where to start, and with which shards.
-async fn prepare(args: &Args, aws: &Aws, format: Format) -> Result<Follower, CliError> {
-    let (source, described) = aws.open(&args.stream).await?;
-    let start = args.from.resolve(described.now_millis);
-    start.check(described.now_millis)?;
-    let (at, selection) = match start {
-        StartPosition::TrimHorizon => (Position::TrimHorizon, ShardSelection::TrimHorizon),
-        StartPosition::Latest => (Position::AtTimestamp(described.now_millis), ShardSelection::Latest),
-        StartPosition::AtTimestamp(millis) => {
-            (Position::AtTimestamp(millis), ShardSelection::AtTimestamp(millis))
-        }
-        StartPosition::AtSequence(number) => (Position::at(number), ShardSelection::All),
-        StartPosition::AfterSequence(number) => (Position::after(number), ShardSelection::All),
-        StartPosition::AfterUserRecord(number, sub) => {
-            (Position::Sequence(number, Progress::Through(sub)), ShardSelection::All)
-        }
-        other => return Err(CliError::usage(format!("reading cannot start at {other}"))),
-    };
-    if matches!(at, Position::Sequence(..)) && args.shards.len() != 1 {
-        return Err(CliError::usage("a sequence number belongs to one shard")
-            .next(format!("name it: `rokini tail {} --from {start} --shard ID`", args.stream)));
-    }
-    let selection = if args.shards.is_empty() { selection } else { ShardSelection::All };
-    let listed = source.list_shards(selection).await.map_err(|error| aws.explain(error, Service::Kinesis))?;
-    let shards = if args.shards.is_empty() { listed } else { named_shards(args, &listed)? };
-    Ok(Follower::new(
-        source,
+    let mut follower = Follower::new(
+        selection,
         FollowOptions {
-            shards,
-            at,
-            descend: args.shards.is_empty(),
-            format,
+            style: LineStyle::stdout(format),
+            decompress: args.decompress,
             packed: args.packed,
             sequence_numbers: args.sequence_numbers,
             count: args.count,
             to_tips: args.no_follow,
         },
-    ))
-}
-
-fn named_shards(args: &Args, listed: &[ShardDescription]) -> Result<Vec<ShardDescription>, CliError> {
-    let named = args.shards.iter().map(|name| {
-        listed.iter().find(|shard| name.names(&shard.id)).cloned().ok_or_else(|| {
-            let known = first_names(listed.iter().map(|shard| &shard.id));
-            CliError::usage(format!("stream `{}` has no shard `{name}`", args.stream))
-                .next(format!("its shards are {known}"))
-        })
-    });
-    named.collect()
+    );
+    let output = Output::stdout()?;
+    let ended = tokio::select! {
+        ended = follower.run(&output, context) => ended,
+        // A signal is how `tail` is ended.
+        () = stop.requested() => follower.unread(),
+        () = output.closed().cancelled() => output.failure().map_or(Ok(()), Err),
+    };
+    if args.stats {
+        follower.stats.show(context);
+    }
+    ended.map(|()| Status::DONE)
 }

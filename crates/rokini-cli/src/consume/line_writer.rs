@@ -4,7 +4,7 @@ use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
 
 use super::chaos::Chaos;
 use super::pipe_acks::PipeAcks;
-use crate::line::{Format, Origin};
+use crate::line::{LineStyle, Origin, Payload};
 use crate::output::Output;
 use crate::ui::Ui;
 
@@ -14,7 +14,7 @@ const CHUNK: usize = 256 << 10;
 /// What the writers of all shards share.
 #[derive(Debug, Clone)]
 pub(super) struct Lines {
-    pub(super) format: Format,
+    pub(super) style: LineStyle,
     pub(super) output: Output,
     pub(super) ui: Ui,
     pub(super) chaos: bool,
@@ -41,7 +41,7 @@ impl RecordProcessor for LineWriter {
         if let Some(chaos) = &mut self.chaos {
             chaos.apply().await?;
         }
-        let Lines { format, output, ui, acks, .. } = &self.lines;
+        let Lines { style, output, ui, acks, .. } = &self.lines;
         let (shard, epoch) = (batch.shard().clone(), batch.epoch().0);
         let origin = Origin { shard: shard.shard_id().as_str(), lease: Some((self.worker.as_str(), epoch)) };
         let records = batch.clone();
@@ -49,7 +49,7 @@ impl RecordProcessor for LineWriter {
         // The lengths of the lines that are not written yet.
         let (mut lines, mut ends, mut flushed) = (Vec::new(), Vec::new(), 0_usize);
         for (index, record) in records.iter().enumerate() {
-            format.write(record, origin, &mut lines);
+            style.write(record, Payload::of(record), origin, &mut lines);
             ends.push(lines.len() as u64);
             if lines.len() < CHUNK && index + 1 < records.len() {
                 continue;

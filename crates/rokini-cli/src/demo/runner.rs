@@ -462,7 +462,18 @@ fn worker_command(environment: &Environment, plan: &RunPlan) -> Result<WorkerCom
         ("--heartbeat", millis(schedule.heartbeat())),
         ("--shutdown-deadline", millis(HAND_OVER)),
     ];
-    let fixed = ["consume", STREAM, "--json", "--group", GROUP, "--table", TABLE, "--create-table"];
+    let fixed = [
+        "consume",
+        STREAM,
+        "--json",
+        "--log-format",
+        "text",
+        "--group",
+        GROUP,
+        "--table",
+        TABLE,
+        "--create-table",
+    ];
     let fixed = fixed.into_iter().map(str::to_owned);
     let timing = timing.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
     // Handlers that take time and fail, and positions that are stored often: most kills then fall between two of the steps

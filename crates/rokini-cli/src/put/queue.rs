@@ -25,10 +25,11 @@ impl Entry {
     }
 
     /// What its order counts among: its key, or its shard where it is an aggregate for one, whose keys are all of that shard.
-    fn order_key(&self) -> String {
+    /// `None` for a record without a key, which has no order.
+    fn order_key(&self) -> Option<String> {
         match &self.record.shard {
-            Some(shard) => shard.to_string(),
-            None => self.record.partition_key.clone(),
+            Some(shard) => Some(shard.to_string()),
+            None => Some(self.record.partition_key.clone()).filter(|key| !key.is_empty()),
         }
     }
 }
@@ -87,7 +88,7 @@ impl Queue {
         for entry in self.waiting.drain(..) {
             let fits =
                 request.is_empty() || (request.len() < MOST_RECORDS && bytes + entry.len() <= MOST_BYTES);
-            let in_turn = self.keys_may_share || keys.insert(entry.order_key());
+            let in_turn = self.keys_may_share || entry.order_key().is_none_or(|key| keys.insert(key));
             if fits && in_turn {
                 bytes += entry.len();
                 request.push(entry);
@@ -148,6 +149,15 @@ mod tests {
         assert_eq!(data(&queue.next_request()), ["2", "6"]);
         assert_eq!(data(&queue.next_request()), ["4"]);
         assert!(queue.next_request().is_empty());
+    }
+
+    #[test]
+    fn records_without_a_key_share_a_request() {
+        let mut queue = Queue::new(false);
+        for (key, data) in [("", "1"), ("", "2"), ("a", "3"), ("a", "4")] {
+            queue.push(entry(key, data));
+        }
+        assert_eq!(data(&queue.next_request()), ["1", "2", "3"]);
     }
 
     #[test]

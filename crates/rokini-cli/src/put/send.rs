@@ -36,6 +36,15 @@ pub(super) struct Sender {
     last_accepted: Instant,
 }
 
+/// What a stream takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes of data and key of a record. 1 MiB where the stream does not say it: such servers know no other limit.
+    pub(super) record_bytes: usize,
+    /// Whether it takes records without a partition key.
+    pub(super) takes_keyless: bool,
+}
+
 /// A record that the stream has.
 pub(super) struct Accepted {
     pub(super) entry: Entry,
@@ -66,12 +75,34 @@ impl Sender {
         Ok(Self { aws, stream, client, rejected_requests: 0, last_accepted: Instant::now() })
     }
 
+    /// What the stream takes.
+    pub(super) async fn limits(&self) -> Result<Limits, CliError> {
+        let call = self.client.describe_stream_summary();
+        let call = match self.stream.arn() {
+            Some(arn) => call.stream_arn(arn),
+            None => call.stream_name(self.stream.name()),
+        };
+        let answer = Box::pin(call.send()).await.map_err(|error| {
+            let region = self.aws.region();
+            let action = "kinesis:DescribeStreamSummary";
+            let error = rokini::explain_kinesis_error(error, action, &self.stream, region);
+            self.aws.explain(error, Service::Kinesis)
+        })?;
+        let summary = answer.stream_description_summary.as_ref();
+        let kib = summary.and_then(|summary| summary.max_record_size_in_kib);
+        let kib = kib.and_then(|kib| usize::try_from(kib).ok()).filter(|kib| *kib > 0).unwrap_or(1024);
+        let strategy = summary.and_then(|summary| summary.record_distribution_strategy.as_ref());
+        let takes_keyless = strategy.is_some_and(|strategy| strategy.as_str() == "AUTO");
+        Ok(Limits { record_bytes: kib << 10, takes_keyless })
+    }
+
     /// Sends one request.
     pub(super) async fn send(&mut self, entries: Vec<Entry>) -> Result<Sent, CliError> {
         let request = entries.iter().map(|Entry { record, .. }| {
             let data = Blob::from_maybe_shared(record.data.clone());
+            let key = Some(record.partition_key.clone()).filter(|key| !key.is_empty());
             PutRecordsRequestEntry::builder()
-                .partition_key(&record.partition_key)
+                .set_partition_key(key)
                 .set_explicit_hash_key(record.explicit_hash_key.map(|hash| hash.to_string()))
                 .data(data)
                 .build()

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use rokini::lease::{DynamoStore, GroupId, LeaseStore};
-use rokini::{Consumer, Event, EventKind, ShutdownReport, StreamRef};
+use rokini::{ConfigKey, Consumer, ConsumerConfig, Event, EventKind, ShutdownReport, StreamRef};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +11,7 @@ use super::settings::EffectiveSettings;
 use crate::aws::{Aws, Service};
 use crate::context::Context;
 use crate::error::{CliError, Status};
+use crate::ui::Lifecycle;
 
 /// Asks once for the streams and the table, so that a mistake shows at once.
 pub(crate) async fn preflight(
@@ -33,9 +34,37 @@ pub(crate) async fn preflight(
     }
 }
 
+/// Which worker of which group it is about.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerIdentity {
+    group: String,
+    worker: String,
+}
+
+impl WorkerIdentity {
+    /// As the settings name it.
+    pub(crate) fn of(config: &ConsumerConfig) -> Self {
+        let text = |key| config.text(key).unwrap_or_default();
+        Self { group: text(ConfigKey::Group), worker: text(ConfigKey::Worker) }
+    }
+
+    fn lifecycle(&self, code: &'static str, message: impl Into<String>) -> Lifecycle<'_> {
+        Lifecycle {
+            code,
+            group: &self.group,
+            worker: &self.worker,
+            stream: None,
+            shard: None,
+            message: message.into(),
+            warns: false,
+        }
+    }
+}
+
 /// Runs until a signal comes, or until `ended`, for example because the reader of standard output went away.
 pub(crate) async fn run_until_stopped(
     consumer: Consumer,
+    identity: &WorkerIdentity,
     ended: &CancellationToken,
     context: &Context,
 ) -> Result<ShutdownReport, rokini::Error> {
@@ -44,7 +73,9 @@ pub(crate) async fn run_until_stopped(
     let mut run = pin!(consumer.run());
     let mut stopping = pin!(async {
         tokio::select! {
-            () = context.stop.requested() => context.ui.info("stopping: handing the shards over"),
+            () = context.stop.requested() => {
+                context.ui.lifecycle(&identity.lifecycle("stopping", "stopping: handing the shards over"));
+            }
             () = ended.cancelled() => {}
         }
         handle.stop().await
@@ -59,7 +90,7 @@ pub(crate) async fn run_until_stopped(
         tokio::select! {
             biased;
             event = event => match event {
-                Ok(event) => show_event(&event, context),
+                Ok(event) => show_event(&event, identity, context),
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => events = None,
             },
@@ -71,43 +102,40 @@ pub(crate) async fn run_until_stopped(
 }
 
 /// Says when the worker joins, and when shards come and go. What fails and is tried again, the library logs.
-fn show_event(event: &Event, context: &Context) {
-    let ui = &context.ui;
-    match event {
-        Event { kind: EventKind::MonitoringStarted { address }, .. } => {
-            ui.info(format_args!("answers probes and scrapers at http://{address}"));
+fn show_event(event: &Event, identity: &WorkerIdentity, context: &Context) {
+    let message = match &event.kind {
+        EventKind::MonitoringStarted { address } => {
+            format!("answers probes and scrapers at http://{address}")
         }
-        Event { kind: EventKind::Joined { worker }, .. } => {
-            ui.info(format_args!("joined the group as `{}`", worker.name));
-        }
-        Event { shard: Some(shard), kind: EventKind::ShardStarted { epoch, position, .. }, .. } => {
-            ui.info(format_args!("{shard}: started at {position} (epoch {epoch})"));
-        }
-        Event { shard: Some(shard), kind: EventKind::HandedOver { to: Some(to), .. }, .. } => {
-            ui.info(format_args!("{shard}: handed over to `{}`", to.name));
-        }
-        Event { shard: Some(shard), kind: EventKind::HandedOver { to: None, .. }, .. } => {
-            ui.info(format_args!("{shard}: given back, for any worker to take"));
-        }
-        Event { shard: Some(shard), kind: EventKind::ShardEnded { children, .. }, .. } => {
+        EventKind::Joined { worker } => format!("joined the group as `{}`", worker.name),
+        EventKind::ShardStarted { epoch, position, .. } => format!("started at {position} (epoch {epoch})"),
+        EventKind::HandedOver { to: Some(to), .. } => format!("handed over to `{}`", to.name),
+        EventKind::HandedOver { to: None, .. } => "given back, for any worker to take".to_owned(),
+        EventKind::ShardEnded { children, .. } => {
             let children: Vec<_> = children.iter().map(|id| id.as_str()).collect();
-            ui.info(format_args!("{shard}: read to its end; goes on in {}", children.join(", ")));
+            format!("read to its end; goes on in {}", children.join(", "))
         }
-        Event { shard: Some(shard), kind: EventKind::LeaseLost { cause, .. }, .. } => {
-            ui.warn(format_args!("{shard}: the lease is lost: {cause}"));
-        }
-        _ => {}
-    }
+        EventKind::LeaseLost { cause, .. } => format!("the lease is lost: {cause}"),
+        _ => return,
+    };
+    context.ui.lifecycle(&Lifecycle {
+        stream: event.stream.as_ref().map(|id| id.as_str()),
+        shard: event.shard.as_ref().map(|id| id.as_str()),
+        warns: matches!(event.kind, EventKind::LeaseLost { .. }),
+        ..identity.lifecycle(event.code().as_str(), message)
+    });
 }
 
 /// What the command says of how it stopped. `unfinished`: what is the matter with records that are not done.
 pub(crate) fn outcome(
     report: &ShutdownReport,
+    identity: &WorkerIdentity,
     unfinished: &str,
     context: &Context,
 ) -> Result<Status, CliError> {
     if report.is_clean() {
-        context.ui.info(format_args!("stopped after {:.1} s", report.took.as_secs_f64()));
+        let message = format!("stopped after {:.1} s", report.took.as_secs_f64());
+        context.ui.lifecycle(&identity.lifecycle("stopped", message));
         return Ok(Status::DONE);
     }
     let unclean = report.shards.iter().filter(|shard| shard.stored != shard.done || !is_clean(&shard.end));

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use yaml_rust2::{Yaml, YamlLoader};
 
-use crate::support::{Endpoints, Local};
+use crate::support::{Endpoints, Local, Member};
 
 fn file(name: &str) -> String {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy")).join(name);
@@ -120,6 +121,145 @@ async fn manifests_set_what_is_a_setting_and_ask_for_what_answers() {
     let rust = image.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
     let wanted = env!("CARGO_PKG_RUST_VERSION").rsplit_once('.').unwrap().0;
     assert!(rust.starts_with(wanted), "{rust}");
+}
+
+/// The words of an instruction of a Dockerfile in its JSON form.
+fn words(image: &str, instruction: &str) -> Vec<String> {
+    let line = image.lines().find_map(|line| line.strip_prefix(instruction)).unwrap();
+    serde_json::from_str(line.trim()).unwrap()
+}
+
+/// Starts what an image or a composition starts, on free ports.
+async fn starts(words: &[String], host: &str) {
+    let ports = ["--kinesis-port", "0", "--dynamodb-port", "0", "--json"];
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(ports).collect();
+    let mut served = Member::spawn(nowhere().rokini(&words));
+    served.until("the object", |served| !served.lines().is_empty()).await;
+    let told: Value = serde_json::from_str(&served.lines()[0]).unwrap();
+    let url = told["kinesis"].as_str().unwrap();
+    // It listens at every address, and says one by which it is reached from here.
+    let address = url.strip_prefix("http://").unwrap();
+    assert!(address.starts_with("127.0.0.1:"), "{url}");
+    let asked = |host: String, address: String| async move {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /_rokini/health HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(asked(host.to_owned(), address.to_owned()).await, "200", "{words:?}");
+    assert_eq!(served.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn images_and_compositions_start_a_local_kinesis() {
+    let image = file("static/Dockerfile");
+    let rust = image.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
+    let wanted = env!("CARGO_PKG_RUST_VERSION").rsplit_once('.').unwrap().0;
+    assert!(rust.starts_with(&format!("{wanted}-alpine")), "{rust}");
+    let (_, last) = image.rsplit_once("\nFROM ").unwrap();
+    assert!(
+        last.starts_with("scratch\n") && image.contains("--locked") && image.contains("STOPSIGNAL SIGTERM")
+    );
+    let user = last.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
+    let numbers: Vec<u32> = user.split(':').map(|id| id.parse().unwrap()).collect();
+    assert!(numbers.iter().all(|id| *id > 0), "not the superuser: {user}");
+    assert_eq!(words(last, "ENTRYPOINT "), ["/rokini"]);
+    starts(&words(last, "CMD "), "localhost").await;
+
+    let composed = documents("local/compose.yaml");
+    let services = &composed[0]["services"];
+    let (kinesis, worker) = (&services["kinesis"], &services["worker"]);
+    assert_eq!(kinesis["build"]["dockerfile"].as_str(), Some("deploy/static/Dockerfile"));
+    let command: Vec<String> =
+        kinesis["command"].as_vec().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect();
+    starts(&command, "kinesis").await;
+    for published in kinesis["ports"].as_vec().unwrap() {
+        let published = published.as_str().unwrap();
+        assert!(published.starts_with("127.0.0.1:"), "not for everybody: {published}");
+    }
+    let environment = worker["environment"].as_hash().unwrap();
+    let value = |name: &str| environment[&Yaml::String(name.to_owned())].as_str().unwrap();
+    assert_eq!(value("AWS_ENDPOINT_URL_KINESIS"), "http://kinesis:4567");
+    assert_eq!(value("AWS_ENDPOINT_URL_DYNAMODB"), "http://kinesis:8000");
+}
+
+/// Whether a program that checks a language's files is here and takes this one.
+async fn checks(program: &str, arguments: &[&str], name: &str) {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy")).join(name);
+    match tokio::process::Command::new(program).args(arguments).arg(&path).output().await {
+        Ok(output) => {
+            let said = format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            assert!(output.status.success() && !said.contains("error"), "{program} {name}: {said}");
+        }
+        Err(error) => crate::skipped(format!("{program} does not run: {error}")),
+    }
+}
+
+#[tokio::test]
+async fn examples_of_testcontainers_start_what_there_is() {
+    let examples = ["KinesisTest.java", "test_kinesis.py", "kinesis_test.go", "kinesis.test.mjs"];
+    for example in examples {
+        let name = format!("local/testcontainers/{example}");
+        let text = file(&name);
+        let from = text.find("\"local\"").or_else(|| text.find("'local'")).unwrap();
+        let command = text[from..].split([')', ']', '}']).next().unwrap().replace('\'', "\"");
+        let command: Vec<String> = serde_json::from_str(&format!("[{command}]")).unwrap();
+        starts(&command, "any.example").await;
+        assert!(text.contains("rokini:static") && text.contains("4567") && text.contains("8000"), "{name}");
+    }
+    let name = |example: &str| format!("local/testcontainers/{example}");
+    checks("node", &["--check"], &name("kinesis.test.mjs")).await;
+    checks(
+        "python3",
+        &["-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())"],
+        &name("test_kinesis.py"),
+    )
+    .await;
+    checks("gofmt", &["-l", "-e"], &name("kinesis_test.go")).await;
+}
+
+#[tokio::test]
+async fn the_action_starts_it_and_hands_on_its_variables() {
+    let action = &documents("local/github-action/action.yml")[0];
+    assert_eq!(action["runs"]["using"].as_str(), Some("composite"));
+    let steps = action["runs"]["steps"].as_vec().unwrap();
+    assert!(steps.iter().all(|step| step["shell"].as_str() == Some("bash")));
+    let script = steps[1]["run"].as_str().unwrap();
+    if tokio::process::Command::new("jq").arg("--version").output().await.is_err() {
+        return crate::skipped("jq is not here");
+    }
+    let directory = tempfile::TempDir::new().unwrap();
+    let run = |streams: &'static str, arguments: &'static str| {
+        let mut bash = tokio::process::Command::new("bash");
+        bash.args(["-c", script]).env("RUNNER_TEMP", directory.path());
+        bash.env("GITHUB_ENV", directory.path().join("env")).env("ROKINI", env!("CARGO_BIN_EXE_rokini"));
+        bash.env("STREAMS", streams).env("ARGUMENTS", arguments);
+        bash.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        bash.stderr(std::process::Stdio::piped());
+        bash
+    };
+    let started = run("orders:2 logs", "--kinesis-port 0 --dynamodb-port 0").status().await.unwrap();
+    assert!(started.success());
+    let variables = std::fs::read_to_string(directory.path().join("env")).unwrap();
+    let value = |name: &str| {
+        let line = variables.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap();
+        line.to_owned()
+    };
+    let process = value("KINESIS_LOCAL_PID").parse().unwrap();
+    let endpoints = Endpoints::new(value("AWS_ENDPOINT_URL_KINESIS"), value("AWS_ENDPOINT_URL_DYNAMODB"));
+    let put = endpoints.run(&["put", "logs", "hello"]).await;
+    let process = rustix::process::Pid::from_raw(process).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    put.done();
+    let refused = run("orders:none", "").output().await.unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("orders:4"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -15,10 +15,13 @@ mod causes;
 mod consume;
 mod demo;
 mod deployment;
+mod dumps;
 mod fleet;
 mod group;
+mod group_page;
 mod handlers;
 mod independent;
+mod json_document;
 mod local;
 mod migrate;
 mod monitoring;
@@ -27,12 +30,15 @@ mod otlp;
 mod pipes;
 mod pressure;
 mod processes;
+mod put_input;
 mod put_tail;
 mod refusals;
 mod settings;
 mod soak;
 mod stream;
 mod support;
+mod tail;
+mod talk;
 
 /// Held by a test that measures how a fleet of processes reacts: two fleets would slow each other down.
 fn one_fleet() -> std::sync::MutexGuard<'static, ()> {

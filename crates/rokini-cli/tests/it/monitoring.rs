@@ -25,7 +25,7 @@ impl Probe {
     pub async fn of(member: &mut Member) -> Self {
         let found = |member: &Member| {
             let said = member.stderr();
-            let address = said.split("http://").nth(1)?.split_whitespace().next()?;
+            let address = said.split("http://").nth(1)?.split([' ', '"', '\n']).next()?;
             Some(address.to_owned())
         };
         member.until("the address", |member| found(member).is_some()).await;

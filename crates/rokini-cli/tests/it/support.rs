@@ -275,3 +275,12 @@ pub(crate) fn dynamodb(endpoints: &Endpoints) -> aws_sdk_dynamodb::Client {
         .http_client(rokini::http_client().unwrap());
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
+
+/// Puts records of any bytes under the key `k`, in their order.
+pub async fn put_data(endpoints: &Endpoints, stream: &str, data: impl IntoIterator<Item = Vec<u8>>) {
+    let client = crate::fleet::kinesis(endpoints);
+    for data in data {
+        let put = client.put_record().stream_name(stream).partition_key("k").data(Blob::new(data));
+        put.send().await.unwrap();
+    }
+}
