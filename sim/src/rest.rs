@@ -148,11 +148,26 @@ impl World {
         all
     }
 
+    /// Waits until every record is done; `false` where that takes long and nothing more comes to be done. To search a backlog for
+    /// the records that fail for ever takes its time.
+    async fn complete_or_stuck(&mut self) -> bool {
+        let waiting = |world: &Self| world.recorder.history(|history| history.findings().waiting);
+        let mut complete = self.complete(PATIENCE).await;
+        while !complete {
+            let before = waiting(self);
+            complete = self.complete(PATIENCE / 4).await;
+            if !complete && waiting(self) >= before {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Every check of a run: completes it, watches it rest, stops it. `bound` is the longest unexplained wait
     /// of a record.
     pub async fn check_all(&mut self, bound: Duration) -> Summary {
         let records = self.recorder.history(|history| history.so_far().put);
-        let complete = self.complete(PATIENCE).await;
+        let complete = self.complete_or_stuck().await;
         self.check_that_all_run().await;
         if complete {
             self.check_rest(REST).await;

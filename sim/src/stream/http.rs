@@ -168,6 +168,6 @@ impl Body for Shareable {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }
