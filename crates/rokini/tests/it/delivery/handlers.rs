@@ -214,7 +214,12 @@ async fn c11_shard_that_cannot_be_read_changes_nothing_for_the_others() {
             _ => {}
         }
     }
-    assert!(*pauses.last().unwrap() > Duration::from_secs(15), "it backs off: {pauses:?}");
+    // To five seconds at most, so that it flows again soon after somebody allows it.
+    let longest = *pauses.last().unwrap();
+    assert!(
+        Duration::from_secs(3) < longest && longest <= Duration::from_secs(5),
+        "it backs off: {pauses:?}"
+    );
     let status = running.handle.status();
     assert!(status.shards[1].last_error.is_some() && status.shards[0].last_error.is_none());
     stream.break_shard(1, None);
