@@ -151,7 +151,9 @@ fn what_was_answered_is_there_however_the_process_ends() {
 }
 
 /// A directory that was filled, and what was answered meanwhile.
-static FILLED: LazyLock<(tempfile::TempDir, BTreeSet<(SequenceNumber, Vec<u8>)>)> = LazyLock::new(|| {
+type Filled = (tempfile::TempDir, BTreeSet<(SequenceNumber, Vec<u8>)>);
+
+static FILLED: LazyLock<Filled> = LazyLock::new(|| {
     let directory = tempfile::tempdir().unwrap();
     let answered = fill(&start(directory.path(), NOON));
     (directory, answered)
