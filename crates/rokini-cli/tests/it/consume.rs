@@ -50,6 +50,28 @@ async fn a_record_is_a_line_and_json_says_where_it_comes_from() {
     assert_eq!(plain.stop().await, Some(0));
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn p5_a_worker_has_as_many_threads_as_there_are_cores() {
+    let local = Local::start(40).await;
+    let mut member = local.consume("orders", "quiet", "w1", &[]);
+    member.until("all shards", |member| member.stderr().matches("started at").count() == 40).await;
+    let status = format!("/proc/{}/status", member.id().as_raw_nonzero());
+    let threads = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap();
+        line.trim().parse::<usize>().unwrap()
+    };
+    // The first one beside them. Those that looked up names or files end 10 s after their work.
+    let most = std::thread::available_parallelism().unwrap().get() + 1;
+    let begun = Instant::now();
+    while threads() > most {
+        assert!(begun.elapsed() < LONGEST_WAIT, "{} threads for {most} at most", threads());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(member.stop().await, Some(0));
+}
+
 #[tokio::test]
 async fn a_start_before_the_stream_was_made_is_its_beginning() {
     let local = Local::start(2).await;

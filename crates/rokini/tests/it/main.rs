@@ -21,6 +21,7 @@ mod delivery;
 mod docs;
 mod examples;
 mod harness;
+mod idle;
 #[cfg(feature = "json")]
 mod interfaces;
 mod network;
