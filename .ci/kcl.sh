@@ -33,8 +33,9 @@ POM
     || [[ -n "$(find "$scratch" -name 'amazon_kclpy*.tar.gz')" ]] || skip "pip has no amazon_kclpy: $(tail -n 1 "$scratch/pip.log")"
   tar -xzf "$scratch"/amazon_kclpy*.tar.gz -C "$scratch" --strip-components=1 --wildcards '*/amazon_kclpy'
   if [[ -z "${ROKINI:-}" ]]; then
-    cargo build --workspace --bin rokini
+    # The tests have built it, where they ran before.
     ROKINI=${CARGO_TARGET_DIR:-$PWD/target}/debug/rokini
+    [[ -x "$ROKINI" ]] || cargo build --quiet --workspace --bin rokini
   fi
   export ROKINI scratch
   export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_EC2_METADATA_DISABLED=true
