@@ -164,6 +164,13 @@ impl Incidents {
         }
     }
 
+    /// Whether what the stream says about its shards has been right for a while.
+    pub(crate) fn is_told_right(&self, stream: usize, now: Millis) -> bool {
+        let of = |scope: &Scope| *scope == Scope::Stream(stream);
+        !self.open.values().any(|(_, scope)| of(scope))
+            && !self.closed.iter().any(|(scope, _, to)| of(scope) && *to > now)
+    }
+
     /// All of that ends, and nothing fails from now on.
     pub(crate) fn healed(&mut self, now: Millis) {
         self.healed.get_or_insert(now);
@@ -195,7 +202,9 @@ impl Incidents {
     pub(crate) fn may_be_fenced(&self, worker: u32, now: Millis) -> bool {
         let Some(log) = self.workers.get(&worker) else { return true };
         let recent = |end: &Option<Millis>| end.is_none_or(|end| end + 2 * log.failover + TAKING >= now);
-        log.ended.is_some() || log.troubles.iter().any(|(kind, _, end)| kind.silences() && recent(end))
+        // One in reserve that cannot read its mailbox does not hear that it is asked for a heartbeat.
+        let silences = |kind: &Trouble| kind.silences() || *kind == Trouble::Table(StorePath::Reads);
+        log.ended.is_some() || log.troubles.iter().any(|(kind, _, end)| silences(kind) && recent(end))
     }
 
     /// Whether its credentials ever lacked the right to write.

@@ -266,9 +266,9 @@ impl Serving {
         })
     }
 
-    /// Writes the object to a descriptor that whoever started this process opened.
+    /// Writes the object to a descriptor that whoever started this process opened, at the end where that is a file.
     fn tell(&self, descriptor: u32) -> Result<(), CliError> {
-        let opened = std::fs::OpenOptions::new().write(true).open(format!("/dev/fd/{descriptor}"));
+        let opened = std::fs::OpenOptions::new().append(true).open(format!("/dev/fd/{descriptor}"));
         opened.and_then(|mut file| writeln!(file, "{}", self.json())).map_err(|error| {
             CliError::usage(format!("`--ready-fd {descriptor}` cannot be written to")).because(&error).next(
                 "give the number of a descriptor that is open for writing, such as `--ready-fd 3 3>ready`",

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use self::calls::notify;
 use self::state::MemberState;
 use crate::clock::WallClock;
 use crate::error::LostCause;
@@ -38,6 +39,11 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod watching;
+
+/// For so long a worker that leaves tries to send notifications that failed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(100);
 
 pub use ability::StreamAbility;
 pub use config::MemberConfig;
@@ -131,9 +137,11 @@ impl Member {
         self.state.note_leases_left();
         self.stop();
         let remove = async {
+            // Those to whom it left something know of it before it is gone: nobody sends it again then.
+            let _ = tokio::time::timeout(LAST_WORDS, send_kept_notifications(&self.state)).await;
             while let Err(error) = self.state.end_row().await {
                 tracing::debug!(error = %error, "could not remove the worker row, trying again");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(RETRY).await;
             }
         };
         if tokio::time::timeout_at(deadline, remove).await.is_err() {
@@ -199,5 +207,19 @@ impl Member {
     #[must_use]
     pub fn held(&self) -> usize {
         self.state.held_count()
+    }
+}
+
+/// Sends what could not be sent when it was due, until all of it is.
+async fn send_kept_notifications(state: &MemberState) {
+    loop {
+        for (to, notification) in state.outbox.take() {
+            // What fails again is kept again.
+            notify(state, &to, notification).await;
+        }
+        if state.outbox.is_empty() {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }

@@ -17,7 +17,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Move a shard to another worker
 ///
 /// Its owner finishes what it has in hand, stores the position and hands the shard over. The worker that gets it must live.
-/// When workers come or go, the group spreads its shards anew.
+/// The group goes on spreading its shards: where workers then differ by two or more, it moves one back within half a minute.
+/// To empty a worker, use `group drain`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = MOVE_EXAMPLES)]
 pub(crate) struct MoveArgs {

@@ -213,12 +213,22 @@ async function refresh() {
 
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 
+// A few bytes can be many gigabytes unpacked: so much of them is shown.
+const MOST_UNPACKED = 1 << 20;
+// And packed in themselves again and again.
+const MOST_LAYERS = 3;
+
 // What stands in front is what arrived, also where only the beginning is here.
 async function gunzip(bytes) {
   const parts = [];
+  let length = 0;
   const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip')).getReader();
   try {
-    for (let read = await reader.read(); !read.done; read = await reader.read()) parts.push(read.value);
+    for (let read = await reader.read(); !read.done && length < MOST_UNPACKED; read = await reader.read()) {
+      parts.push(read.value);
+      length += read.value.length;
+    }
+    await reader.cancel();
   } catch {
     // The end is not here.
   }
@@ -235,11 +245,11 @@ function hex(bytes) {
   return lines.join('\n') + (bytes.length > 1024 ? '\n…' : '');
 }
 
-async function decode(bytes, whole) {
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
+async function decode(bytes, whole, layers = 0) {
+  if (layers < MOST_LAYERS && bytes[0] === 0x1f && bytes[1] === 0x8b) {
     const inside = await gunzip(bytes);
     if (inside.length) {
-      const [kind, text] = await decode(inside, false);
+      const [kind, text] = await decode(inside, false, layers + 1);
       return [`gzip, ${kind}`, text];
     }
   }
