@@ -162,7 +162,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     })?;
     let database = match &args.data {
         // The directory is there by now.
-        Some(directory) => open_file(&directory.join("dynamodb.sqlite")),
+        Some(directory) => open_database(&directory.join("dynamodb.sqlite"), context),
         None => Database::memory().map_err(|error| DynamoError::Open(error.to_string())),
     };
     let database = database.map_err(|error| unusable(args.data.as_deref(), &error))?;
@@ -204,11 +204,36 @@ fn from_here(url: &str) -> String {
     url.replacen("://0.0.0.0:", "://127.0.0.1:", 1).replacen("://[::]:", "://[::1]:", 1)
 }
 
+/// Nobody else has the directory by now, so that what cannot be opened is damaged: it is set aside, and the streams are served.
+fn open_database(file: &Path, context: &Context) -> Result<Database, DynamoError> {
+    let error = match open_file(file) {
+        Ok(database) => return Ok(database),
+        Err(error) => error,
+    };
+    let named = |number: u32| PathBuf::from(format!("{}.damaged-{number}", file.display()));
+    let Some(aside) = (1..=99).map(named).find(|aside| !aside.exists()) else { return Err(error) };
+    if std::fs::rename(file, &aside).is_err() {
+        return Err(error);
+    }
+    for beside in ["-wal", "-shm"] {
+        // They belong to it, where there are any.
+        let _ =
+            std::fs::rename(format!("{}{beside}", file.display()), format!("{}{beside}", aside.display()));
+    }
+    let said = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    context.ui.warn(format_args!(
+        "the tables in `{}` cannot be read ({said}): the file is set aside as `{}`, and DynamoDB begins empty",
+        file.display(),
+        aside.display()
+    ));
+    open_file(file)
+}
+
 fn unusable(directory: Option<&Path>, source: &(dyn std::error::Error + 'static)) -> CliError {
     match directory {
         Some(directory) => CliError::usage(format!("the data in `{}` cannot be used", directory.display()))
             .because(source)
-            .next("stop another `rokini local` that uses it, or name another `--data` directory"),
+            .next("stop another `rokini local` that uses it, make room on its disk, or name another `--data` directory"),
         None => CliError::new(Status::FAILED, "cannot open a database in memory").because(source),
     }
 }

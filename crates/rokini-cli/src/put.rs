@@ -47,9 +47,9 @@ pub(crate) struct Args {
     /// Put the records of this dump, each as long after the first as it was; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "random", "from_file", "key", "keyless", "aggregate"])]
     replay: Option<PathBuf>,
-    /// So many times as fast, with --replay
-    #[arg(long, value_name = "FACTOR", requires = "replay", default_value_t = 1.0, value_parser = speed)]
-    speed: f64,
+    /// So many times as fast, with --replay [default: 1]
+    #[arg(long, value_name = "FACTOR", value_parser = speed)]
+    speed: Option<f64>,
     /// What becomes of compressed input
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = Decompress::Auto, conflicts_with_all = ["data", "random"])]
     decompress: Decompress,
@@ -106,6 +106,10 @@ fn key(text: &str) -> Result<String, String> {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
+    if args.speed.is_some() && args.replay.is_none() {
+        return Err(CliError::usage("`--speed` has no effect without `--replay`")
+            .next("name a dump by `--replay FILE`, or limit the rate by `--rate`"));
+    }
     let key = match (args.key, args.keyless) {
         (Some(key), _) => KeyChoice::Fixed(key),
         (None, true) => KeyChoice::None,
@@ -115,7 +119,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         args.random.is_none() && args.data.is_empty() && args.from_file.is_none() && args.replay.is_none();
     let input = match (args.random, args.replay) {
         (Some(count), _) => Input::Random { count, size: args.size },
-        (None, Some(dump)) => Input::Dump(LineFile::new(Some(dump), args.decompress), Some(args.speed)),
+        (None, Some(dump)) => {
+            Input::Dump(LineFile::new(Some(dump), args.decompress), Some(args.speed.unwrap_or(1.0)))
+        }
         (None, None) if !args.data.is_empty() => Input::Arguments(args.data),
         (None, None) => Input::Lines(LineFile::new(args.from_file, args.decompress)),
     };

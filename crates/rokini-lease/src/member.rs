@@ -165,6 +165,10 @@ impl Member {
     /// How the coordination of this worker gets on.
     #[must_use]
     pub fn coordination(&self) -> CoordinationHealth {
+        // A worker that gives up its shards neither looks nor lists any more: nothing of it is overdue.
+        if self.state.leaving.is_cancelled() {
+            return CoordinationHealth::default();
+        }
         self.state.health.health()
     }
 

@@ -330,7 +330,7 @@ impl LocalKinesisBuilder {
     /// Keeps the streams in this directory, which is created if absent, and starts with those already there. Every call that
     /// changes something is on disk before it is answered. What is changed in process by other ways than
     /// [`Service::call`] and [`LocalKinesis::advance`] is not kept. What cannot be read of a file at the start is set aside beside it
-    /// and said in the log. When the files cannot be written, every further change is refused until the next start.
+    /// and said in the log. When the files cannot be written, every further change and read of records is refused until the next start.
     #[cfg(feature = "data")]
     #[must_use]
     pub fn data(mut self, directory: impl Into<std::path::PathBuf>) -> Self {

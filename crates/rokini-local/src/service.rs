@@ -140,7 +140,7 @@ impl Service {
     /// Waits until what the answer to an operation shows is on disk, where streams are kept in files.
     ///
     /// # Errors
-    /// InternalFailure if what the operation changed cannot be kept.
+    /// InternalFailure if what the operation changed or shows cannot be kept.
     pub(crate) async fn settled(&self, operation: &str) -> Result<(), ServiceError> {
         #[cfg(feature = "data")]
         if let Some(store) = self.store() {
@@ -234,17 +234,20 @@ impl Service {
 /// What an operation's answer waits for: what it shows must not be gone after a crash.
 #[cfg(feature = "data")]
 fn awaited(operation: &str) -> Await {
-    if changes_something(operation) || matches!(operation, "GetRecords" | "SubscribeToShardEvent") {
-        Await::Everything
-    } else {
-        Await::State
-    }
+    if changes_something(operation) || shows_records(operation) { Await::Everything } else { Await::State }
 }
 
-/// What cannot be kept fails what changes something. Everything else shows what is there.
+/// Whether an answer holds records: a consumer that has read one goes on after it, so it must be there after a crash.
+#[cfg(feature = "data")]
+fn shows_records(operation: &str) -> bool {
+    matches!(operation, "GetRecords" | "SubscribeToShardEvent")
+}
+
+/// What cannot be kept fails what changes something, and what would show records that are gone at the next start. Everything else
+/// shows what is there.
 #[cfg(feature = "data")]
 fn judge(operation: &str, settled: Result<(), ServiceError>) -> Result<(), ServiceError> {
-    if changes_something(operation) { settled } else { Ok(()) }
+    if changes_something(operation) || shows_records(operation) { settled } else { Ok(()) }
 }
 
 /// Answers requests of any type by one caller.

@@ -167,13 +167,14 @@ impl DiagnosisInput<'_> {
         };
         let stream = self.name_of(&lease.key.stream);
         if workers.is_empty() {
-            return free
-                .why("no worker of the group is alive")
-                .next(format!("start one, such as `rokini consume {stream} --group {}`", self.group));
+            return free.why("no worker of the group is alive").next(format!(
+                "start its program, such as `rokini run {stream} --group {}` with your handler",
+                self.group
+            ));
         }
         if readers.is_empty() {
             return free.why(format!("no live worker reads stream `{stream}`")).next(format!(
-                "start one that does, such as `rokini consume {stream} --group {}`",
+                "start one that does, such as `rokini run {stream} --group {}` with your handler",
                 self.group
             ));
         }

@@ -250,6 +250,9 @@ impl Lines {
             explicit_hash_key.map_err(|_| wrong("`hash_key` is not a hash".to_owned()))?;
         let data = dumped.data().map_err(wrong)?.into();
         let partition_key = dumped.key.unwrap_or_default();
+        if partition_key.chars().count() > 256 {
+            return Err(wrong("`key` has more than 256 characters".to_owned()));
+        }
         Ok((UserRecord { partition_key, explicit_hash_key, data }, at_millis))
     }
 
@@ -360,8 +363,14 @@ mod tests {
             ("k", Some(7), &b"x"[..])
         );
         assert_eq!(at % 1000, 250);
-        for (from, to) in [("2026", "x"), ("\"7\"", "\"seven\""), ("eA==", "?"), ("\"data\"", "\"payload\"")]
-        {
+        let long = format!("\"{}\"", "k".repeat(257));
+        for (from, to) in [
+            ("2026", "x"),
+            ("\"7\"", "\"seven\""),
+            ("eA==", "?"),
+            ("\"data\"", "\"payload\""),
+            ("\"k\"", &long),
+        ] {
             let wrong = String::from_utf8(line.to_vec()).unwrap().replace(from, to);
             assert!(
                 read.dumped(wrong.as_bytes()).unwrap_err().what.contains("not a record of a dump"),

@@ -17,7 +17,9 @@ use crate::output::Output;
 ///
 /// What `rokini dump` wrote, with the partition keys, explicit hash keys and data that it has, as fast as the stream takes
 /// them; `rokini put --replay` keeps the time between them. The stream has to be there, with any number of shards. Records
-/// of one key keep their order. They get new sequence numbers and times. A line that is no record of a dump, or is too large
+/// of one key keep their order. They get new sequence numbers and times. A KPL aggregate goes as it is to the shard of its own
+/// key: into a stream with other shards than it came from, its user records may lie in another shard than those of their key
+/// elsewhere. A line that is no record of a dump, or is too large
 /// for the stream, is named, and what stands before it is put.
 ///
 /// With --json standard output gets one object at the end: stream, file, records, bytes, retried and seconds.

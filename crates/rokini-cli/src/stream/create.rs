@@ -6,7 +6,7 @@ use aws_sdk_kinesis::types::{StreamMode, StreamModeDetails};
 use rokini::StreamRef;
 use serde_json::json;
 
-use super::stream_client::StreamClient;
+use super::stream_client::{CREATE_STREAM, StreamClient};
 use crate::aws::AwsArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         details.map_err(|error| CliError::new(Status::DEFECT, "cannot make the request").because(&error))?;
     let call = kinesis.client.create_stream().stream_name(kinesis.stream.name()).stream_mode_details(details);
     let call = call.set_shard_count((!args.on_demand).then_some(args.shards));
-    Box::pin(call.send()).await.map_err(|error| kinesis.explain(error, "kinesis:CreateStream"))?;
+    Box::pin(call.send()).await.map_err(|error| kinesis.explain(error, CREATE_STREAM))?;
     let mut summary = kinesis.until_active(context).await?;
     if let Some(hours) = args.retention.filter(|hours| *hours > summary.retention_period_hours) {
         let call = kinesis.client.increase_stream_retention_period().retention_period_hours(hours);

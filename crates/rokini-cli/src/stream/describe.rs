@@ -1,5 +1,6 @@
 //! `rokini stream describe`.
 
+use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{Shard, StreamDescriptionSummary, StreamMode};
 use rokini::StreamRef;
 use serde_json::{Value, json};
@@ -105,8 +106,13 @@ fn as_json(summary: &StreamDescriptionSummary, shards: &[Shard]) -> Value {
     json!({
         "stream": summary.stream_name, "arn": summary.stream_arn, "status": summary.stream_status.as_str(),
         "mode": mode(summary), "retention_hours": summary.retention_period_hours,
-        "created_millis": summary.stream_creation_timestamp.to_millis().ok(),
+        "created_millis": nearest_millis(&summary.stream_creation_timestamp),
         "open_shards": summary.open_shard_count, "consumers": summary.consumer_count,
         "shards": shards.collect::<Vec<_>>(),
     })
+}
+
+/// Times come as decimal numbers, which a binary one is a little less than now and then.
+fn nearest_millis(time: &DateTime) -> i64 {
+    time.secs().saturating_mul(1_000).saturating_add(i64::from((time.subsec_nanos() + 500_000) / 1_000_000))
 }

@@ -19,6 +19,8 @@ use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::text::first_names;
 
+pub(super) const CREATE_STREAM: &str = "kinesis:CreateStream";
+
 type HttpResponse = aws_sdk_kinesis::config::http::HttpResponse;
 
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -72,7 +74,9 @@ impl StreamClient {
         let code = error.code().unwrap_or_default().to_owned();
         if REFUSALS.contains(&code.as_str()) {
             let said = error.message().unwrap_or("no reason was given").to_owned();
-            let status = if code == "ResourceInUseException" { Status::UNAVAILABLE } else { Status::USAGE };
+            // A stream that changes can be asked again later; one that is there stays there.
+            let later = code == "ResourceInUseException" && action != CREATE_STREAM;
+            let status = if later { Status::UNAVAILABLE } else { Status::USAGE };
             return CliError::new(
                 status,
                 format!("{action} on stream `{}` was refused ({code})", self.stream),

@@ -108,8 +108,10 @@ impl EventStream {
                 }
             }
         };
-        // What is pushed must not be gone after a crash. What cannot be kept is there meanwhile.
-        let _ = self.backend.service.settled(EVENT).await;
+        // What is pushed must not be gone after a crash.
+        if let Err(error) = self.backend.service.settled(EVENT).await {
+            return Some(self.fail(&error));
+        }
         let codec = self.codec;
         let mut payload = codec.encode(&event);
         if faults.contains(&Fault::Garble) {

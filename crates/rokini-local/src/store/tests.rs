@@ -7,14 +7,16 @@ use rokini_wire::shapes::queue::{
     AcknowledgeQueueRecordsRequest, CreateQueueRequest, QueueStartingPosition, QueueStreamConfiguration,
     ReceiptEntry, ReceiveQueueRecordsRequest,
 };
-use rokini_wire::shapes::record::{PutRecordRequest, PutRecordsRequest, PutRecordsRequestEntry};
+use rokini_wire::shapes::record::{
+    GetRecordsRequest, GetShardIteratorRequest, PutRecordRequest, PutRecordsRequest, PutRecordsRequestEntry,
+};
 use rokini_wire::shapes::shard::SplitShardRequest;
 use rokini_wire::shapes::stream::{
     CreateStreamRequest, DeleteStreamRequest, DescribeStreamSummaryRequest,
     IncreaseStreamRetentionPeriodRequest, ListStreamsRequest, StreamModeDetails,
 };
 use rokini_wire::shapes::tags::AddTagsToStreamRequest;
-use rokini_wire::{SequenceNumber, StreamStatus};
+use rokini_wire::{SequenceNumber, ShardIteratorType, StreamStatus};
 use std::time::Duration;
 
 use super::*;
@@ -84,13 +86,19 @@ fn once_a_call_was_not_kept_nothing_is_changed_any_more() {
     let directory = tempfile::tempdir().unwrap();
     let first = start(directory.path(), NOON);
     first.call(&create("orders")).unwrap();
+    put(&first, "orders", "kept");
     // Every write to it fails as to a full disk.
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     first.store().unwrap().send(Task::WriteInto(full));
     assert_eq!(first.call(&create("lost")).unwrap_err().code, ErrorCode::InternalFailure);
     let error = first.call(&create("later")).unwrap_err();
     assert!(error.message.contains("start anew"), "{error}");
-    assert_eq!(names(&first), ["lost", "orders"], "and what is there can be read");
+    assert_eq!(names(&first), ["lost", "orders"], "and what is there is listed");
+    // A record that is gone at the next start must not be read: whoever did would go on after it.
+    let begin = GetShardIteratorRequest::new("shardId-000000000000", ShardIteratorType::TrimHorizon);
+    let iterator = first.call(&begin.stream_name("orders")).unwrap().shard_iterator.unwrap();
+    let error = first.call(&GetRecordsRequest::new(iterator)).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InternalFailure);
     drop(first);
     let second = start(directory.path(), NOON);
     assert_eq!(names(&second), ["orders"]);

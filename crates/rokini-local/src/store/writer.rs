@@ -135,7 +135,7 @@ fn append(log: &mut Log, board: &Board, last: u64, effects: &[(Timestamp, Effect
     match log.append(effects) {
         Ok(()) => board.set(Progress { kept: last, broken: false }),
         Err(error) => {
-            tracing::error!(%error, "could not store a call; changes are refused until the next start");
+            tracing::error!(%error, "could not store a call; changes and reads of records are refused until the next start");
             board.set(Progress { broken: true, ..before });
         }
     }

@@ -1,6 +1,7 @@
 //! Reads of the store that are throttled, slow, or fail.
 
 use super::*;
+use crate::CoordinationHealth;
 use crate::store::CountingStore;
 
 /// Every listing of the leases fails, and two of three looks at the workers.
@@ -53,6 +54,15 @@ async fn l13_throttled_reads_delay_no_fencing_that_worker_rows_prove_and_cost_no
     assert_eq!(counts_of(&workers), [5, 5, 5, 5]);
     assert_eq!(workers[0].member.coordination().listing_overdue, None);
     assert!(counting.worker(&group(), &id).await.unwrap().is_none(), "and cleared up after");
+}
+
+#[tokio::test(start_paused = true)]
+async fn l13_a_worker_that_gave_up_its_shards_is_not_overdue() {
+    let mut a = Worker::join(&store_with(1).await, "a").await.unwrap();
+    a.live(SECOND).await;
+    a.member.begin_leave();
+    a.live(60 * SECOND).await;
+    assert_eq!(a.member.coordination(), CoordinationHealth::default());
 }
 
 fn counts_of(workers: &[Worker]) -> Vec<usize> {
