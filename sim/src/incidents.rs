@@ -219,10 +219,10 @@ impl Incidents {
         self.workers.get(&worker).is_some_and(|log| !log.troubles.is_empty() || log.flaky)
     }
 
-    /// Whether some worker of the stream is well, and has been for a while.
-    pub(crate) fn somebody_is_well(&self, stream: usize, now: Millis) -> bool {
-        let of = self.workers.values().filter(|log| log.stream == stream);
-        of.flat_map(WorkerLog::well).any(|(from, to)| from < now && to > now)
+    /// Whether the worker is well, and has been for a while.
+    pub(crate) fn is_well(&self, worker: u32, now: Millis) -> bool {
+        let spans = self.workers.get(&worker).map(WorkerLog::well).unwrap_or_default();
+        spans.into_iter().any(|(from, to)| from < now && to > now)
     }
 
     /// What explains that records came again, and that they waited.

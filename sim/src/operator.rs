@@ -118,10 +118,11 @@ impl World {
 
     /// A group that lives is not deleted.
     async fn delete(&mut self, group: usize, operator: Operator) -> Result<(), OperatorError> {
-        let well = self.recorder.incidents(|incidents, now| incidents.somebody_is_well(group, now));
         let rows = self.view(group).await.workers;
         // One that has not sent a heartbeat yet has not joined.
-        if !well || !rows.iter().any(|row| row.heartbeat > 0 && self.recorder.is_live(&row.id)) {
+        let joined = rows.iter().filter(|row| row.heartbeat > 0);
+        let mut live = joined.filter_map(|row| self.recorder.live_worker(&row.id));
+        if !live.any(|worker| self.recorder.incidents(|incidents, now| incidents.is_well(worker, now))) {
             return Ok(());
         }
         operator.delete_group(self.hasty_operators).await?;

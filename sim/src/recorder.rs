@@ -168,10 +168,10 @@ impl Recorder {
         self.state().incarnations.insert(id.clone(), worker);
     }
 
-    /// Whether the process of this row lives.
-    pub(crate) fn is_live(&self, id: &WorkerId) -> bool {
+    /// The worker whose row this is, if its process lives.
+    pub(crate) fn live_worker(&self, id: &WorkerId) -> Option<u32> {
         let state = self.state();
-        state.incarnations.get(id).is_some_and(|worker| state.live.contains_key(worker))
+        state.incarnations.get(id).copied().filter(|worker| state.live.contains_key(worker))
     }
 
     /// The row of a worker cannot be read from now on, or can again.
