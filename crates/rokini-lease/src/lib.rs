@@ -35,7 +35,9 @@ pub use member::{
     CoordinationHealth, HandedOver, HeartbeatStats, JoinError, Lease, Member, MemberConfig, MemberEvent,
     MemberEvents, StreamAbility, Validity,
 };
-pub use operator::{DeleteReport, Operator, OperatorError, PauseReport, Scope, SeekReport, SeekStep};
+pub use operator::{
+    DeleteReport, Operator, OperatorError, PauseReport, Scope, SeekReport, SeekStep, SilentWorkers,
+};
 pub use plan::{AssignmentPolicy, CustomAssignment, Move, PLAN_VERSION, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use process::ProcessIdentity;

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use self::calls::notify;
+use self::calls::send_outbox;
 use self::state::MemberState;
 use crate::clock::WallClock;
 use crate::error::LostCause;
@@ -40,11 +40,6 @@ mod state;
 mod tests;
 mod watching;
 
-/// For so long a worker that leaves tries to send notifications that failed.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Between two tries.
-const RETRY: Duration = Duration::from_millis(100);
-
 pub use ability::StreamAbility;
 pub use config::MemberConfig;
 pub use control_health::CoordinationHealth;
@@ -52,6 +47,11 @@ pub use events::{MemberEvent, MemberEvents};
 pub use heartbeat_stats::HeartbeatStats;
 pub use join::JoinError;
 pub use lease::{HandedOver, Lease, Validity};
+
+/// For so long a worker that leaves tries to send notifications that failed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// A worker that takes part in a group. Clones are handles to the same.
 #[derive(Clone)]
@@ -138,7 +138,7 @@ impl Member {
         self.stop();
         let remove = async {
             // Those to whom it left something know of it before it is gone: nobody sends it again then.
-            let _ = tokio::time::timeout(LAST_WORDS, send_kept_notifications(&self.state)).await;
+            let _ = tokio::time::timeout(LAST_WORDS, send_last_notifications(&self.state)).await;
             while let Err(error) = self.state.end_row().await {
                 tracing::debug!(error = %error, "could not remove the worker row, trying again");
                 tokio::time::sleep(RETRY).await;
@@ -214,16 +214,8 @@ impl Member {
     }
 }
 
-/// Sends what could not be sent when it was due, until all of it is.
-async fn send_kept_notifications(state: &MemberState) {
-    loop {
-        for (to, notification) in state.outbox.take() {
-            // What fails again is kept again.
-            notify(state, &to, notification).await;
-        }
-        if state.outbox.is_empty() {
-            return;
-        }
+async fn send_last_notifications(state: &MemberState) {
+    while !send_outbox(state).await {
         tokio::time::sleep(RETRY).await;
     }
 }

@@ -19,6 +19,7 @@ mod placement;
 mod report;
 mod seek;
 
+pub use delete::SilentWorkers;
 pub use report::{DeleteReport, OperatorError, PauseReport, Scope, SeekReport, SeekStep};
 
 /// How often a write is tried again because the lease changed hands meanwhile.

@@ -48,12 +48,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     confirm(context, args.yes, &action, &next).await?;
     context.ui.progress("watching whether workers are alive ...");
     let operator = handle.operator();
-    let dead = if args.force { Ok(()) } else { operator.wait_for_no_heartbeats().await };
+    let watched = if args.force { Ok(None) } else { operator.wait_for_no_heartbeats().await.map(Some) };
     context.ui.progress_done();
-    dead.map_err(|error| handle.refusal(error))?;
+    let watched = watched.map_err(|error| handle.refusal(error))?;
     // Before the rows, which say that they are the group's own.
     let consumers = if args.keep_consumers { Vec::new() } else { deregister(&handle).await? };
-    let deleted = operator.delete_group(true).await;
+    let deleted = match &watched {
+        Some(silent) => operator.delete_watched(silent).await,
+        None => operator.delete_group(true).await,
+    };
     let report = deleted.map_err(|error| handle.refusal(error))?;
     for row in &report.left {
         context.ui.warn(format_args!("not deleted: {row}"));

@@ -40,6 +40,20 @@ pub(super) async fn notify(state: &MemberState, worker: &WorkerId, notification:
     }
 }
 
+/// Sends what could not be sent when it was due: one after the other, so that a store that does not answer is asked once. Whether
+/// nothing is left.
+pub(super) async fn send_outbox(state: &MemberState) -> bool {
+    let mut kept = state.outbox.take().into_iter();
+    for (to, notification) in kept.by_ref() {
+        // What fails again is kept again.
+        if !notify(state, &to, notification).await {
+            break;
+        }
+    }
+    kept.for_each(|(to, notification)| state.outbox.keep(to, notification));
+    state.outbox.is_empty()
+}
+
 /// Leaves a notification in a worker's mailbox. Whether it is there, and its worker takes part.
 pub(super) async fn tell(
     state: &MemberState,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::evidence::Evidence;
 use self::free_leases::FreeLeases;
 use self::inbox::Inbox;
-use super::calls::{notify, pass_over_unreadable};
+use super::calls::{pass_over_unreadable, send_outbox};
 use super::state::MemberState;
 use crate::error::StoreError;
 use crate::pace::PAGE_ROWS;
@@ -76,6 +76,16 @@ async fn run(state: &Arc<MemberState>, rng: &mut StdRng) {
         }
     }
     control.leave().await;
+    // Whoever gets a shard from it hears of it only by its notification.
+    loop {
+        tokio::select! {
+            biased;
+            () = state.stopped.cancelled() => return,
+            () = state.work.arrived() => {}
+            () = sleep_until(control.outbox_due), if !state.outbox.is_empty() => {}
+        }
+        control.send_outbox(Instant::now()).await;
+    }
 }
 
 struct Control {
@@ -127,20 +137,14 @@ impl Control {
         }
     }
 
-    /// One after the other, so that a store that does not answer is asked once.
     async fn send_outbox(&mut self, now: Instant) {
         if now < self.outbox_due || self.state.outbox.is_empty() {
             return;
         }
-        let mut kept = self.state.outbox.take().into_iter();
         self.outbox_due = now + OUTBOX_REST;
-        for (to, notification) in kept.by_ref() {
-            if !notify(&self.state, &to, notification).await {
-                self.outbox_due = Instant::now() + self.state.pace().look();
-                break;
-            }
+        if !send_outbox(&self.state).await {
+            self.outbox_due = Instant::now() + self.state.pace().look();
         }
-        kept.for_each(|(to, notification)| self.state.outbox.keep(to, notification));
     }
 
     async fn read_inbox(&mut self, now: Instant) {

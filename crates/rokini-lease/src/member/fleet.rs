@@ -23,8 +23,8 @@ struct Known {
     rows: Arc<Vec<WorkerRow>>,
     /// Since when the rows of the dead are seen.
     fenced: BTreeMap<WorkerId, Instant>,
-    /// The heartbeat counters of the others, each with its first and its last look.
-    beats: BTreeMap<WorkerId, (u64, Instant, Instant)>,
+    /// For how long each heartbeat counter had stood at the last look at it.
+    silences: BTreeMap<WorkerId, Duration>,
 }
 
 impl FleetKnowledge {
@@ -37,8 +37,14 @@ impl FleetKnowledge {
         self.with(|known| Arc::clone(&known.rows))
     }
 
-    /// Takes in the rows that a look showed at `now`.
-    pub(super) fn saw(&self, look: &Look, rows: &[WorkerRow], now: Instant) {
+    /// Takes in the rows that a look showed at `now`, and what the watch made of them.
+    pub(super) fn saw(
+        &self,
+        look: &Look,
+        rows: &[WorkerRow],
+        silences: BTreeMap<WorkerId, Duration>,
+        now: Instant,
+    ) {
         self.with(|known| {
             let mut merged: Vec<WorkerRow> = match look {
                 Look::Whole => Vec::new(),
@@ -56,21 +62,14 @@ impl FleetKnowledge {
             let before = std::mem::take(&mut known.fenced);
             known.fenced =
                 fenced.map(|row| (row.id.clone(), before.get(&row.id).copied().unwrap_or(now))).collect();
-            known.beats.retain(|id, _| merged.iter().any(|row| row.id == *id));
-            for row in rows {
-                let beat = known.beats.entry(row.id.clone()).or_insert((row.heartbeat, now, now));
-                *beat = (row.heartbeat, if beat.0 == row.heartbeat { beat.1 } else { now }, now);
-            }
+            known.silences = silences;
             known.rows = Arc::new(merged);
         });
     }
 
-    /// For how long each heartbeat counter has stood, from look to look.
+    /// For how long each heartbeat counter had stood at the last look at it.
     pub(super) fn silences(&self) -> BTreeMap<WorkerId, Duration> {
-        let silence = |(id, (_, first, last)): (&WorkerId, &(u64, Instant, Instant))| {
-            (id.clone(), last.duration_since(*first))
-        };
-        self.with(|known| known.beats.iter().map(silence).collect())
+        self.with(|known| known.silences.clone())
     }
 
     /// Since when the row of this dead worker is seen.

@@ -131,7 +131,7 @@ impl Watching {
         let (state, pace, whole) = (Arc::clone(&self.state), self.state.pace(), *look == Look::Whole);
         self.block.learn(look, rows, now);
         self.watch.observe(rows, whole, now);
-        state.fleet.saw(look, rows, now);
+        state.fleet.saw(look, rows, self.watch.silences(), now);
         match rows.iter().find(|row| row.id == state.me) {
             Some(mine) if !mine.mailbox.is_empty() => {
                 // Its reply brings them, and takes them out.

@@ -19,18 +19,35 @@ const LISTING_INTERVAL: Duration = Duration::from_millis(500);
 /// For how many failover times the silence of a group is waited for.
 const SILENCES: u32 = 5;
 
+/// The workers that were watched until each had been silent for its failover time: those, and no others, may be taken for dead.
+#[derive(Debug, Clone, Default)]
+pub struct SilentWorkers(BTreeSet<WorkerId>);
+
 impl Operator {
     /// Removes everything the group has in the store: positions, start positions, workers. A group of the same name
     /// begins anew afterwards.
     ///
-    /// Watches workers that do not say that they are dead for the failover time: the longer of the caller's and the one on
-    /// the worker's row. `force` does not: workers
-    /// that live then lose everything, and begin anew when they join again.
+    /// Watches workers that do not say that they are dead, as [`Operator::wait_for_no_heartbeats`] does, and ends where somebody
+    /// joins meanwhile. `force` does not: workers that live then lose everything, and begin anew when they join again.
     ///
     /// # Errors
     /// [`OperatorError::Alive`] without `force`; [`OperatorError::Store`].
     pub async fn delete_group(&self, force: bool) -> Result<DeleteReport, OperatorError> {
-        let judged = if force { None } else { Some(self.silent_workers().await?) };
+        if force {
+            return self.delete(None).await;
+        }
+        self.delete_watched(&self.wait_for_no_heartbeats().await?).await
+    }
+
+    /// As [`Operator::delete_group`], of a group whose workers were watched before.
+    ///
+    /// # Errors
+    /// [`OperatorError::Alive`] where a worker is there that was not watched; [`OperatorError::Store`].
+    pub async fn delete_watched(&self, silent: &SilentWorkers) -> Result<DeleteReport, OperatorError> {
+        self.delete(Some(silent)).await
+    }
+
+    async fn delete(&self, silent: Option<&SilentWorkers>) -> Result<DeleteReport, OperatorError> {
         // As sets: a listing may lag behind and show what is gone.
         let (mut workers, mut leases, mut streams) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for _ in 0..TRIES {
@@ -46,8 +63,7 @@ impl Operator {
             }
             // Whoever came since was not watched.
             let lives = |row: &&WorkerRow| {
-                let is_judged = judged.as_ref().is_none_or(|judged| judged.contains(&row.id));
-                row.state != WorkerState::Fenced && !is_judged
+                row.state != WorkerState::Fenced && silent.is_some_and(|silent| !silent.0.contains(&row.id))
             };
             let alive: Vec<String> =
                 view.workers.iter().filter(lives).map(|row| row.id.name.to_string()).collect();
@@ -84,17 +100,12 @@ impl Operator {
         Ok(())
     }
 
-    /// Returns once no worker that is not fenced has sent a heartbeat for its failover time; fails as soon as one does. For
-    /// what has to be done before [`Operator::delete_group`], which does the same without `force`.
+    /// Returns once no worker that is not fenced has sent a heartbeat for its failover time, the longer of the caller's and the
+    /// one on its row; fails as soon as one does. For what has to be done before [`Operator::delete_watched`].
     ///
     /// # Errors
     /// [`OperatorError::Alive`]; [`OperatorError::Store`].
-    pub async fn wait_for_no_heartbeats(&self) -> Result<(), OperatorError> {
-        self.silent_workers().await.map(drop)
-    }
-
-    /// The workers that are not fenced, once none of them has sent a heartbeat for its failover time.
-    async fn silent_workers(&self) -> Result<BTreeSet<WorkerId>, OperatorError> {
+    pub async fn wait_for_no_heartbeats(&self) -> Result<SilentWorkers, OperatorError> {
         let mut watch = FleetWatch::new(self.failover);
         let mut first: BTreeMap<WorkerId, u64> = BTreeMap::new();
         // Listings that are too far apart prove nothing.
@@ -116,7 +127,7 @@ impl Operator {
             }
             let silent: BTreeSet<WorkerId> = watch.silent_workers(Instant::now()).map(|(id, _)| id).collect();
             if workers.iter().all(|row| silent.contains(&row.id)) {
-                return Ok(silent);
+                return Ok(SilentWorkers(silent));
             }
             if begun.elapsed() > SILENCES * longest {
                 let workers = "the lease store answers too slowly to tell".to_owned();

@@ -22,6 +22,8 @@ use crate::types::WorkerId;
 pub(crate) struct FleetWatch {
     failover: Duration,
     seen: BTreeMap<WorkerId, SeenHeartbeat>,
+    /// The last look.
+    looked: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -31,8 +33,8 @@ struct SeenHeartbeat {
     limit: Duration,
     /// A worker in reserve that was not asked for anything.
     unasked: bool,
-    /// Whether the last look showed it.
-    in_sight: bool,
+    /// The last look that showed it.
+    looked: Instant,
 }
 
 impl SeenHeartbeat {
@@ -43,13 +45,13 @@ impl SeenHeartbeat {
         let standing = before.filter(|before| before.value == row.heartbeat);
         // Of the silence of one that nobody waited for, nothing counts.
         let since = standing.filter(|before| unasked || !before.unasked).map_or(now, |before| before.since);
-        Self { value: row.heartbeat, since, limit, unasked, in_sight: true }
+        Self { value: row.heartbeat, since, limit, unasked, looked: now }
     }
 }
 
 impl FleetWatch {
     pub(crate) fn new(failover: Duration) -> Self {
-        Self { failover, seen: BTreeMap::new() }
+        Self { failover, seen: BTreeMap::new(), looked: None }
     }
 
     /// Takes in rows that arrived at `now`, `whole` where they are all there are. Stamping at arrival, not at the request,
@@ -62,9 +64,14 @@ impl FleetWatch {
         }
         if !whole {
             before.retain(|id, _| rows.iter().all(|row| row.id != *id));
-            before.values_mut().for_each(|seen| seen.in_sight = false);
             self.seen.append(&mut before);
         }
+        self.looked = Some(now);
+    }
+
+    /// For how long each heartbeat counter had stood when it was last looked at.
+    pub(crate) fn silences(&self) -> BTreeMap<WorkerId, Duration> {
+        self.seen.iter().map(|(id, seen)| (id.clone(), seen.looked - seen.since)).collect()
     }
 
     /// The workers of the last look, other than `me`, whose heartbeat counter did not move for their failover time, with
@@ -97,7 +104,7 @@ impl FleetWatch {
     }
 
     fn others(&self, me: &WorkerId) -> impl Iterator<Item = (&WorkerId, &SeenHeartbeat)> {
-        self.seen.iter().filter(move |(id, seen)| *id != me && seen.in_sight)
+        self.seen.iter().filter(move |(id, seen)| *id != me && Some(seen.looked) == self.looked)
     }
 }
 

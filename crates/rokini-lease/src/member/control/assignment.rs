@@ -1,6 +1,6 @@
 //! Carries out this worker's part of the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::super::watching::is_dead;
 use super::Control;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::plan::{Move, active, plan_or_refuse};
-use crate::row::{GroupView, LeaseRow, Notification, WorkerState};
+use crate::row::{GroupView, LeaseRow, Notification, WorkerRow, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId};
 use crate::update::LeaseUpdate;
@@ -107,15 +107,13 @@ fn steps(state: &MemberState, view: &GroupView, moves: &[Move], causes: ListingC
 /// What somebody has claimed whose owner is dead goes to the claimer like a lease that nobody has: no hand-over brings it any
 /// more, and the claimer may look at the leases rarely.
 fn with_claims_on_the_dead(view: &GroupView, moves: Vec<Move>) -> Vec<Move> {
-    let state_of = |id: &WorkerId| view.workers.iter().find(|row| row.id == *id).map(|row| row.state);
-    let is_dead = |id: &WorkerId| match state_of(id) {
-        Some(state) => state == WorkerState::Fenced,
-        None => view.unreadable_workers().all(|unreadable| unreadable != id),
-    };
+    let workers: BTreeMap<&WorkerId, &WorkerRow> = view.workers.iter().map(|row| (&row.id, row)).collect();
+    let unreadable: BTreeSet<&WorkerId> = view.unreadable_workers().collect();
+    let is_dead = |id: &WorkerId| !unreadable.contains(id) && is_dead(workers.get(id).copied());
     let mut moves: BTreeMap<LeaseKey, Move> =
         moves.into_iter().map(|to_do| (to_do.key.clone(), to_do)).collect();
     for row in active(view).filter(|row| row.owner.as_ref().is_none_or(is_dead)) {
-        let alive = |id: &&WorkerId| state_of(id) == Some(WorkerState::Alive);
+        let alive = |id: &&WorkerId| workers.get(id).is_some_and(|row| row.state == WorkerState::Alive);
         let Some(claimer) = row.claim.as_ref().filter(alive) else { continue };
         // Where the plan takes it for free, it has found that the claimer cannot read it.
         if moves.get(&row.key).is_none_or(|to_do| to_do.from.is_some()) {

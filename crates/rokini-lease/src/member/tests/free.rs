@@ -101,6 +101,30 @@ async fn l12_a_worker_that_dies_again_and_again_never_holds_more_than_a_little()
     }
 }
 
+/// A worker that is drained lives on: it does not end by sending what it could not send.
+#[tokio::test(start_paused = true)]
+async fn l3_whoever_gets_the_shards_of_a_drained_worker_hears_of_them_though_its_notifications_fail_at_first()
+{
+    for stops in [false, true] {
+        let store = store_with(4).await;
+        let link = FaultyStore::new(store.clone(), 1);
+        let mut a = Worker::join_with(&link, "a", config()).await.unwrap();
+        let mut b = Worker::join(&store, "b").await.unwrap();
+        live_all(&mut [&mut a, &mut b], 60 * SECOND).await;
+        assert_eq!(counts(&[&a, &b]), [2, 2]);
+        link.chance(StoreOperation::Notify, StoreFault::FailBefore, 1.0);
+        a.member.begin_leave();
+        live_all(&mut [&mut a, &mut b], SECOND / 2).await;
+        assert_eq!((a.leases.len(), b.leases.len()), (0, 2), "handed over, and nobody knows");
+        link.heal();
+        if stops {
+            a.member.leave(Instant::now() + 5 * SECOND).await;
+        }
+        b.live(5 * SECOND).await;
+        assert_eq!(b.leases.len(), 4, "stops: {stops}");
+    }
+}
+
 /// Whoever declares the owner dead may be another one than the claimer, which looks at the leases rarely.
 #[tokio::test(start_paused = true)]
 async fn l3_what_somebody_has_claimed_of_a_worker_that_dies_is_had_by_it_soon() {
