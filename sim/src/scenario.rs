@@ -12,7 +12,7 @@ use crate::gated_store::{SHORT_FAILOVER, StoreBug};
 use crate::process_gate::CrashPoint;
 use crate::step::{Script, Step};
 use crate::stream::link::ReaderBug;
-use crate::worker::{DeliveryMode, WorkerSpec};
+use crate::worker::WorkerSpec;
 use crate::world::{SimError, Summary, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,9 +20,6 @@ const SECOND: Duration = Duration::from_secs(1);
 const ORDERLY_BOUND: Duration = Duration::from_secs(15);
 /// With faults calls fail one by one all the time, and handlers with them, so that back-offs add up.
 const FAULTY_BOUND: Duration = Duration::from_secs(25);
-/// Where records that fail for ever are searched for, those behind them wait for the search: seven halvings of a hundred records,
-/// each tried three times with a pause, are half a minute, and one search may come after the other.
-const SEARCHING_BOUND: Duration = Duration::from_secs(60);
 
 /// A broken variant of a run: a check must see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -199,7 +196,7 @@ impl Scenario {
         if self.mutant == Some(Mutant::LeakedTask) {
             tokio::task::spawn(std::future::pending::<()>());
         }
-        let bound = bound_of(&script);
+        let bound = if script.profile == FaultProfile::Orderly { ORDERLY_BOUND } else { FAULTY_BOUND };
         let Summary { records: put, longest_wait, causes, violations, digest } = world.check_all(bound).await;
         world.recorder.note(&format!("put {put}, repeated {causes:?}"));
         let (workers, log) = (world.started(), world.recorder.log());
@@ -287,17 +284,6 @@ impl Scenario {
             }
         }
         Ok(())
-    }
-}
-
-/// The longest unexplained wait of a record.
-fn bound_of(script: &Script) -> Duration {
-    let searches =
-        |step: &Step| matches!(step, Step::Join { spec, .. } if spec.delivery == DeliveryMode::DeadLetters);
-    match script.profile {
-        FaultProfile::Orderly => ORDERLY_BOUND,
-        _ if script.steps.iter().any(searches) => SEARCHING_BOUND,
-        _ => FAULTY_BOUND,
     }
 }
 
