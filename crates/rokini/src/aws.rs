@@ -1,5 +1,6 @@
 //! The AWS SDK set up: configuration, one bounded HTTP client, errors in our words.
 
+pub(crate) mod buffer_pool;
 mod credentials;
 pub(crate) mod error;
 pub(crate) mod http;

@@ -1,8 +1,6 @@
 //! The words that every other room uses: errors, names, failures, delays. Knows none of the rooms above it.
 
 pub(crate) mod backoff;
-#[cfg(feature = "aws")]
-pub(crate) mod buffer_pool;
 pub(crate) mod dead_letter_target;
 pub(crate) mod duration;
 pub(crate) mod error;

@@ -18,7 +18,7 @@ use httparse::{EMPTY_HEADER, ParserConfig, Status};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::connect::Io;
-use crate::types::buffer_pool::{BufferPool, LARGE};
+use crate::aws::buffer_pool::{BufferPool, LARGE};
 
 /// What is received at once before it is known how long the body is.
 const PIECE: usize = 8 << 10;

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::connect::{Connected, Dialer, Offer};
 use super::http1::Http1;
 use super::idle::IdleConnections;
-use crate::types::buffer_pool::BufferPool;
+use crate::aws::buffer_pool::BufferPool;
 
 /// Connections to one host. Without a bound one stall makes every waiting call open a connection of its own, and
 /// the pool does not recover from that (measured with 10,000 pollers: 15,000 sockets, a tenth of the rate; with

@@ -16,6 +16,7 @@ use aws_types::SdkConfig;
 use rokini_lease::{ShardId, StreamId};
 use rokini_wire::Codec;
 
+use crate::aws::buffer_pool::BufferPool;
 use crate::aws::error::{ApiCall, from_sdk};
 use crate::aws::{self, HttpOptions};
 use crate::config::Wire;
@@ -23,7 +24,6 @@ use crate::source::kinesis::convert::{millis, shard};
 use crate::source::kinesis::server_info::{ServerInfo, ServerInfoInterceptor};
 use crate::source::kinesis::wire::{RecordsProtocol, WireChoice};
 use crate::source::stream_source::{ShardDescription, StreamDescription};
-use crate::types::buffer_pool::BufferPool;
 use crate::types::error::Error;
 use crate::types::stream_ref::StreamRef;
 

@@ -14,7 +14,7 @@ use rokini_wire::events::{
 use rokini_wire::{Codec, ExceptionBody, RecordsAnswer, ServiceError};
 use tokio::time::{Instant, timeout_at};
 
-use crate::types::buffer_pool::{BufferPool, PooledBuffer};
+use crate::aws::buffer_pool::{BufferPool, PooledBuffer};
 
 /// After so long without a byte, while somebody waits for one, a subscription is given up: the service sends an event
 /// about every 5 s, also where there are no records.
