@@ -51,6 +51,43 @@ pub(super) struct NoAnswer {
     pub(super) unsent: bool,
 }
 
+impl From<io::Error> for NoAnswer {
+    /// What is wrong with an answer that begins.
+    fn from(error: io::Error) -> Self {
+        Self { error, unsent: false }
+    }
+}
+
+/// What of a request has not gone out yet.
+struct Unsent {
+    /// With the body, where that is small.
+    head: Bytes,
+    body: Bytes,
+    /// Whether some of it went out.
+    begun: bool,
+}
+
+impl Unsent {
+    fn new(request: &Parts, body: &Bytes) -> Self {
+        let mut head = head_of(request, body.len());
+        let mut rest = Bytes::new();
+        if body.len() <= SMALL {
+            head.extend_from_slice(body);
+        } else {
+            rest = body.clone();
+        }
+        Self { head: head.freeze(), body: rest, begun: false }
+    }
+
+    fn next(&mut self) -> &mut Bytes {
+        if self.head.is_empty() { &mut self.body } else { &mut self.head }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.body.is_empty()
+    }
+}
+
 /// Where the end of a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Length {
@@ -91,24 +128,11 @@ impl Http1 {
         mut heard: impl FnMut(),
     ) -> Result<Response<Result<Bytes, BoxError>>, NoAnswer> {
         self.reusable = false;
-        let mut unsent = head_of(request, body.len());
-        let mut rest = Bytes::new();
-        if body.len() <= SMALL {
-            unsent.extend_from_slice(body);
-        } else {
-            rest = body.clone();
-        }
-        self.exchange(&mut unsent.freeze(), &mut rest).await?;
-        heard();
-        let answered = async {
-            let (head, keeps) = self.head().await?;
-            let bodiless = request.method == Method::HEAD
-                || matches!(head.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            let length = if bodiless { Length::Told(0) } else { length(head.headers())? };
-            Ok((head, keeps && rest.is_empty(), length))
-        };
-        let (head, keeps, length) =
-            answered.await.map_err(|error: io::Error| NoAnswer { error, unsent: false })?;
+        let mut unsent = Unsent::new(request, body);
+        let (head, keeps) = self.head(&mut unsent, &mut heard).await?;
+        let bodiless = request.method == Method::HEAD
+            || matches!(head.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let length = if bodiless { Length::Told(0) } else { length(head.headers())? };
         let body = match length {
             // JSON is decoded in its own text, so that must be nobody else's.
             Length::Told(length) if (LARGE..=TRUSTED).contains(&length) && !is_json(head.headers()) => {
@@ -119,34 +143,38 @@ impl Http1 {
             Length::Chunked => self.chunked(&mut heard).await,
             Length::Untold => self.until_closed(&mut heard).await,
         };
-        self.reusable = keeps && length != Length::Untold && body.is_ok() && self.received.is_empty();
+        // What was not sent to its end, and what came beyond the answer, would be taken for part of the next call.
+        self.reusable = keeps
+            && unsent.is_empty()
+            && length != Length::Untold
+            && body.is_ok()
+            && self.received.is_empty();
         Ok(head.map(|()| body.map_err(Into::into)))
     }
 
-    /// Sends, and receives the beginning of the answer: a server may refuse what it has not read to its end.
-    async fn exchange(&mut self, head: &mut Bytes, body: &mut Bytes) -> Result<(), NoAnswer> {
-        let (mut begun, mut broken) = (false, None);
+    /// Sends, and receives something: a server may answer what it has not read to its end.
+    async fn exchange(&mut self, unsent: &mut Unsent) -> Result<(), NoAnswer> {
+        let mut broken = None;
         std::future::poll_fn(|cx| {
             while broken.is_none() {
-                let next = if head.is_empty() { &mut *body } else { &mut *head };
-                let io = Pin::new(&mut self.io);
-                let sent = if next.is_empty() {
+                let (is_all, io) = (unsent.is_empty(), Pin::new(&mut self.io));
+                let sent = if is_all {
                     io.poll_flush(cx).map_ok(|()| None)
                 } else {
-                    io.poll_write(cx, next).map_ok(Some)
+                    io.poll_write(cx, unsent.next()).map_ok(Some)
                 };
                 match sent {
                     Poll::Pending | Poll::Ready(Ok(None)) => break,
                     Poll::Ready(Ok(Some(0))) => broken = Some(io::ErrorKind::WriteZero.into()),
                     Poll::Ready(Ok(Some(sent))) => {
-                        begun = true;
-                        next.advance(sent);
+                        unsent.begun = true;
+                        unsent.next().advance(sent);
                     }
                     Poll::Ready(Err(error)) => broken = Some(error),
                 }
             }
             match self.poll_receive(cx) {
-                Poll::Pending if broken.is_some() && !begun => Poll::Ready(Ok(0)),
+                Poll::Pending if broken.is_some() && !unsent.begun => Poll::Ready(Ok(0)),
                 received => received,
             }
         })
@@ -156,7 +184,7 @@ impl Http1 {
             (0, None) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed before the answer")),
             _ => Ok(()),
         })
-        .map_err(|error| NoAnswer { error, unsent: !begun })
+        .map_err(|error| NoAnswer { error, unsent: !unsent.begun })
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -176,23 +204,34 @@ impl Http1 {
         }
     }
 
-    /// The head of the answer, and whether the connection goes on after it.
-    async fn head(&mut self) -> io::Result<(Response<()>, bool)> {
+    /// The head of the answer, and whether the connection goes on after it. The request goes out meanwhile.
+    async fn head(
+        &mut self,
+        unsent: &mut Unsent,
+        heard: &mut impl FnMut(),
+    ) -> Result<(Response<()>, bool), NoAnswer> {
+        let mut passed = 0;
         loop {
             match parse_head(&self.received)? {
-                // Nobody asked for what these say.
+                // Nobody asked for what these say, but a server may send them before it reads on.
                 Some((length, head, _)) if head.status().is_informational() => {
                     if head.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        return Err(invalid("an answer switches protocols"));
+                        return Err(invalid("an answer switches protocols").into());
                     }
                     self.received.advance(length);
+                    passed += length;
                 }
                 Some((length, head, keeps)) => {
                     self.received.advance(length);
                     return Ok((head, keeps));
                 }
-                None if self.received.len() > MOST_HEAD => return Err(invalid("a head without an end")),
-                None => self.more().await?,
+                None if passed + self.received.len() > MOST_HEAD => {
+                    return Err(invalid("a head without an end").into());
+                }
+                None => {
+                    self.exchange(unsent).await?;
+                    heard();
+                }
             }
         }
     }
@@ -248,8 +287,7 @@ impl Http1 {
                 return Err(invalid("a chunk is longer than it says"));
             }
         }
-        // Trailers, of which nobody asks for any.
-        while !self.line(end_of_line).await? {}
+        self.line(end_of_trailers).await?;
         Ok(whole.freeze())
     }
 
@@ -286,6 +324,15 @@ impl Http1 {
 fn end_of_line(received: &[u8]) -> io::Result<Option<(usize, bool)>> {
     let Some(end) = received.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
     Ok(Some((end + 1, matches!(&received[..end], b"" | b"\r"))))
+}
+
+/// The lines after the last chunk, of which nobody asks for any but the empty one at their end.
+fn end_of_trailers(received: &[u8]) -> io::Result<Option<(usize, ())>> {
+    match httparse::parse_headers(received, &mut [EMPTY_HEADER; MOST_HEADERS]) {
+        Ok(Status::Complete((end, _))) => Ok(Some((end, ()))),
+        Ok(Status::Partial) => Ok(None),
+        Err(_) => Err(invalid("no end of the chunks")),
+    }
 }
 
 fn head_of(request: &Parts, length: usize) -> BytesMut {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
@@ -141,6 +143,60 @@ async fn a_server_may_refuse_a_body_that_it_does_not_read() {
     let answered = answered.ok().unwrap();
     assert_eq!((answered.status().as_u16(), answered.body().as_deref().ok()), (413, Some(&b"no"[..])));
     assert!(!http.is_reusable());
+}
+
+#[tokio::test]
+async fn what_did_not_go_out_is_no_part_of_the_next_call() {
+    // Small enough to go out with the head, but not all at once.
+    let (client, mut server) = duplex(512);
+    let mut http = Http1::new(Box::new(client), Arc::default());
+    let (parts, body) = (request(Method::POST), Bytes::from(vec![b'x'; SMALL]));
+    let serve = async {
+        read_head(&mut server).await;
+        server.write_all(b"HTTP/1.1 429 Slow Down\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
+    };
+    let (answered, ()) = tokio::join!(http.call(&parts, &body, || {}), serve);
+    assert_eq!(answered.ok().unwrap().status().as_u16(), 429);
+    assert!(!http.is_reusable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_on_after_news_that_is_no_answer() {
+    for news in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 102 Processing\r\nA: b\r\n\r\n", "HTTP/1.1 2"] {
+        let (client, mut server) = duplex(4_096);
+        let mut http = Http1::new(Box::new(client), Arc::default());
+        let (parts, body) = (request(Method::POST), Bytes::from(vec![b'x'; 1 << 20]));
+        let serve = async {
+            read_head(&mut server).await;
+            server.write_all(news.as_bytes()).await.unwrap();
+            let mut received = vec![0; 1 << 20];
+            server.read_exact(&mut received).await.unwrap();
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            let begun = if news.ends_with("\r\n\r\n") { 0 } else { news.len() };
+            server.write_all(&answer.as_bytes()[begun..]).await.unwrap();
+        };
+        let both = async { tokio::join!(http.call(&parts, &body, || {}), serve) };
+        let (answered, ()) = tokio::time::timeout(Duration::from_secs(5), both).await.expect("an answer");
+        assert_eq!(answered.ok().unwrap().into_body().unwrap(), "ok", "{news:?}");
+        assert!(http.is_reusable());
+    }
+}
+
+#[tokio::test]
+async fn lines_without_end_are_no_answer() {
+    let news = "HTTP/1.1 102 Processing\r\n\r\n".repeat(10_000);
+    let error = answer_in(1 << 10, news.as_bytes(), false).await.unwrap_err();
+    assert!(error.contains("a head without an end"), "{error}");
+    let trailers = "T: x\r\n".repeat(99) + &format!("U: {}", "x".repeat(1 << 20));
+    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{trailers}");
+    let (_, body, again) = answer_in(1 << 10, answer.as_bytes(), false).await.unwrap();
+    assert!(!again && body.unwrap_err().contains("a line without an end"));
+    let many = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{}\r\n",
+        "T: x\r\n".repeat(10_000)
+    );
+    let (_, body, again) = answer_in(1 << 10, many.as_bytes(), false).await.unwrap();
+    assert!(!again && body.unwrap_err().contains("no end of the chunks"));
 }
 
 #[tokio::test]
