@@ -37,9 +37,11 @@ pub(crate) struct PooledBuffer {
 }
 
 impl BufferPool {
-    /// An empty buffer with room for so many bytes.
+    /// An empty buffer with room for so many bytes, and for at most half as many more or [`GRAIN`]: what is in use counts by
+    /// its bytes against the budget of the worker, and the rest of it nowhere.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> PooledBuffer {
-        let fits = |kept: &Kept| (bytes..=bytes.saturating_mul(4)).contains(&kept.bytes.capacity());
+        let most = bytes.saturating_add(bytes / 2).max(bytes.next_multiple_of(GRAIN));
+        let fits = |kept: &Kept| (bytes..=most).contains(&kept.bytes.capacity());
         let kept = {
             let mut free = self.0.lock();
             free.iter().rposition(fits).map(|at| free.remove(at).bytes)
@@ -124,7 +126,8 @@ mod tests {
         drop(part);
         assert_eq!(filled(&pool, (1 << 20) - 9).as_ptr(), at);
         // Not for what is much smaller, and not for what does not fit.
-        assert_ne!(filled(&pool, 1 << 10).as_ptr(), at);
+        assert_ne!(filled(&pool, 600 << 10).as_ptr(), at);
+        assert_eq!(filled(&pool, 700 << 10).as_ptr(), at);
         assert_ne!(filled(&pool, (1 << 20) + 1).as_ptr(), at);
     }
 
