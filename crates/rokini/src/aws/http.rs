@@ -105,19 +105,13 @@ impl HttpOptions {
     /// # Errors
     /// [`ErrorKind::Configuration`] when TLS cannot be set up.
     pub fn client(&self) -> Result<SharedHttpClient, Error> {
-        let dialer = Dialer::new(&self.proxies, &self.trusted)?;
-        Ok(SharedHttpClient::new(Client {
-            polling: PollingPool::new(dialer.clone()),
-            streaming: StreamingPool::new(dialer),
-        }))
+        Ok(SharedHttpClient::new(Client::new(self)?))
     }
 
     /// The connector alone, for requests that are not the AWS SDK's.
+    #[cfg(any(test, feature = "otlp"))]
     pub(crate) fn connector(&self, connect_timeout: Duration) -> Result<SharedHttpConnector, Error> {
-        let dialer = Dialer::new(&self.proxies, &self.trusted)?;
-        let client =
-            Client { polling: PollingPool::new(dialer.clone()), streaming: StreamingPool::new(dialer) };
-        Ok(client.connector(Some(connect_timeout), None))
+        Ok(Client::new(self)?.connector(Some(connect_timeout), None))
     }
 }
 
@@ -142,6 +136,11 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
+    fn new(options: &HttpOptions) -> Result<Self, Error> {
+        let dialer = Dialer::new(&options.proxies, &options.trusted)?;
+        Ok(Self { polling: PollingPool::new(dialer.clone()), streaming: StreamingPool::new(dialer) })
+    }
+
     fn connector(
         &self,
         connect_timeout: Option<Duration>,
