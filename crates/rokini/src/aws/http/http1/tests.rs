@@ -229,6 +229,13 @@ async fn a_request_that_was_not_begun_can_go_out_elsewhere() {
     assert!(!http.is_usable());
     let refused = http.call(&request(Method::POST), &Bytes::from_static(b"x"), || {}).await.err().unwrap();
     assert!(refused.unsent);
+    // Nor does it wait for an answer where only sending is over.
+    let (open, _server) = duplex(4_096);
+    let (closed, server) = duplex(4_096);
+    drop(server);
+    let mut http = Http1::new(Box::new(tokio::io::join(open, closed)), Arc::default());
+    let refused = http.call(&request(Method::POST), &Bytes::from_static(b"x"), || {}).await.err().unwrap();
+    assert!(refused.unsent);
     // Of one that went out nobody knows what became of it.
     let (client, mut server) = duplex(4_096);
     let mut http = Http1::new(Box::new(client), Arc::default());
