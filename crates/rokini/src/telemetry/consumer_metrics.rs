@@ -93,8 +93,7 @@ impl ConsumerMetrics {
         labels
     }
 
-    /// The worker has a name, and with it its series.
-    /// Gives back the codes of the events that came before, to be counted.
+    /// The worker has a name, and with it its series. Gives back the codes of the events that came before, to be counted.
     fn joined(&self, meters: &mut Meters, name: &WorkerName) -> Vec<EventCode> {
         if meters.worker.as_ref().is_some_and(|(known, _)| **known == *name.as_str()) {
             return Vec::new();

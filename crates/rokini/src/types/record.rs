@@ -291,13 +291,13 @@ impl Record {
         self.origin().is_some_and(|origin| Arc::ptr_eq(origin, key))
     }
 
-    /// The stream it comes from; `None` before a consumer has delivered it.
+    /// The stream it comes from; `None` before a consumer has delivered it or another record with its [`RecordBuffer`].
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.origin().map(|origin| &origin.stream)
     }
 
-    /// The shard it comes from; `None` before a consumer has delivered it.
+    /// The shard it comes from; `None` before a consumer has delivered it or another record with its [`RecordBuffer`].
     #[must_use]
     pub fn shard_id(&self) -> Option<&ShardId> {
         self.origin().map(|origin| &origin.shard)
