@@ -149,6 +149,23 @@ impl Running {
         .await
     }
 
+    /// One that logs its records one by one, each stored, until one with this text comes, for which it takes for ever.
+    pub async fn until_text(builder: ConsumerBuilder, log: &Log, text: &str) -> Self {
+        let (log, text) = (log.clone(), text.to_owned());
+        let builder = builder.checkpoint_interval(Duration::ZERO).batch_max_records(1);
+        Self::start(builder.for_each_batch(move |batch: Batch| {
+            let (log, hangs) = (log.clone(), batch.records()[0].data() == text.as_bytes());
+            async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                log.add(&batch);
+                Ok(())
+            }
+        }))
+        .await
+    }
+
     pub async fn stop(self) -> ShutdownReport {
         let report = self.handle.shutdown(Duration::from_secs(20)).await;
         let returned = self.run.await.unwrap().unwrap();

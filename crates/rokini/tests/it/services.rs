@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_types::SdkConfig;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -20,12 +19,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use prost::Message;
-use rokini::lease::{HashRange, MemoryStore, Position, Progress, SequenceNumber, ShardId, StreamId};
-use rokini::{
-    ConfigKey, Consumer, ConsumerBuilder, ConsumerConfig, Error, Event, EventCode, Metric, OtlpTraces,
-    ReadResponse, Record, ShardDescription, ShardReader, ShardSelection, StreamDescription, StreamSource,
-};
+use rokini::lease::MemoryStore;
+use rokini::{ConfigKey, ConsumerBuilder, ConsumerConfig, Event, EventCode, Metric, OtlpTraces};
 use tokio::net::TcpListener;
+
+use crate::harness;
+use crate::stream::Stream;
 
 /// Path, headers, body without its compression.
 type Got = (String, BTreeMap<String, String>, Vec<u8>);
@@ -88,64 +87,10 @@ const RECORDS: u64 = 12_345;
 const SIZE: u64 = 7;
 
 /// So many shards with `RECORDS` records among them, then nothing more.
-#[derive(Debug, Clone)]
-struct Source(usize);
-
-fn shard(number: usize) -> ShardId {
-    ShardId::new(format!("shardId-{number:012}")).unwrap()
-}
-
-#[async_trait]
-impl StreamSource for Source {
-    async fn describe(&self) -> Result<StreamDescription, Error> {
-        let id = StreamId::new("orders@1700000000000").unwrap();
-        let (name, retention) = ("orders".to_owned(), Duration::from_secs(86_400));
-        Ok(StreamDescription { name, id, now_millis: 1_700_000_100_000, retention })
-    }
-
-    async fn list_shards(&self, _: ShardSelection) -> Result<Vec<ShardDescription>, Error> {
-        let width = u128::MAX / self.0 as u128;
-        let range = |n: usize| HashRange {
-            start: width * n as u128,
-            end: if n + 1 == self.0 { u128::MAX } else { width * (n as u128 + 1) - 1 },
-        };
-        let describe = |n| ShardDescription {
-            id: shard(n),
-            parents: Vec::new(),
-            hash_range: Some(range(n)),
-            closed: false,
-        };
-        Ok((0..self.0).map(describe).collect())
-    }
-
-    async fn open(&self, id: &ShardId, at: &Position) -> Result<Box<dyn ShardReader>, Error> {
-        let number = (0..self.0).find(|n| shard(*n) == *id).unwrap() as u64;
-        let (shards, from) = (self.0 as u64, u64::from(matches!(at, Position::Sequence(_, Progress::Whole))));
-        let mine = if from > 0 { 0 } else { RECORDS / shards + u64::from(number < RECORDS % shards) };
-        Ok(Box::new(Reader { left: mine }))
-    }
-}
-
-#[derive(Debug)]
-struct Reader {
-    left: u64,
-}
-
-#[async_trait]
-impl ShardReader for Reader {
-    async fn next(&mut self) -> Result<ReadResponse, Error> {
-        if self.left == 0 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        let count = self.left.min(1_000);
-        let record = |n: u64| {
-            let sequence = SequenceNumber::from(u128::from(RECORDS * 2 - self.left + n));
-            Record::new(sequence, "key", vec![b'x'; SIZE as usize], 1_700_000_000_000)
-        };
-        let records = (0..count).map(record).collect();
-        self.left -= count;
-        Ok(ReadResponse { records, took: Some(Duration::from_millis(5)), ..ReadResponse::default() })
-    }
+fn stream(shards: usize) -> Stream {
+    let stream = Stream::new(shards).per_read(1_000).took(Duration::from_millis(5));
+    (0..RECORDS as usize).for_each(|n| _ = stream.put_bytes(n % shards, &[b'x'; SIZE as usize]));
+    stream
 }
 
 fn aws(endpoint: SocketAddr) -> SdkConfig {
@@ -161,15 +106,11 @@ fn aws(endpoint: SocketAddr) -> SdkConfig {
 /// Counts the records that reach the handler: a shard that begins anew brings its own again.
 fn builder(shards: usize, count: &Arc<AtomicU64>) -> ConsumerBuilder {
     let count = Arc::clone(count);
-    Consumer::builder()
-        .group("billing")
-        .worker("w")
-        .source(Source(shards))
-        .store(MemoryStore::new())
-        .for_each_batch(move |batch| {
-            count.fetch_add(batch.len() as u64, Ordering::SeqCst);
-            async { Ok(()) }
-        })
+    let consumer = harness::builder(&stream(shards), MemoryStore::new(), "w").group("billing");
+    consumer.for_each_batch(move |batch| {
+        count.fetch_add(batch.len() as u64, Ordering::SeqCst);
+        async { Ok(()) }
+    })
 }
 
 /// Runs until every record is processed, and stops. What it told.

@@ -46,6 +46,8 @@ struct State {
     per_read: usize,
     /// Between two reads at the tip.
     poll: Duration,
+    /// How long reads say that they took.
+    took: Option<Duration>,
     /// Listings from a time show every shard.
     all_at_start: bool,
     /// Ends do not name children.
@@ -88,6 +90,7 @@ impl Stream {
             next: 1,
             per_read: 100,
             poll: POLL,
+            took: None,
             all_at_start: false,
             silent_end: false,
             spreads: false,
@@ -147,6 +150,12 @@ impl Stream {
     /// Reads at the tip wait this long.
     pub fn poll(self, poll: Duration) -> Self {
         self.state().poll = poll;
+        self
+    }
+
+    /// Reads say that they took this long.
+    pub fn took(self, took: Duration) -> Self {
+        self.state().took = Some(took);
         self
     }
 
@@ -442,7 +451,8 @@ impl Reader {
         };
         let end = (last && shard.closed.is_some()).then(|| ShardEnd { children: children() });
         let behind = shard.records.get(self.cursor).map_or(0, |next| state.now() - next.arrival_millis);
-        Ok(Some(ReadResponse { records, millis_behind_latest: behind, end, ..ReadResponse::default() }))
+        let took = state.took;
+        Ok(Some(ReadResponse { records, millis_behind_latest: behind, end, took, ..ReadResponse::default() }))
     }
 }
 
@@ -463,8 +473,11 @@ impl ShardReader for Reader {
         if let Some(fetched) = self.take()? {
             return Ok(fetched);
         }
-        let poll = self.stream.state().poll;
+        let (poll, took) = {
+            let state = self.stream.state();
+            (state.poll, state.took)
+        };
         sleep(poll).await;
-        Ok(self.take()?.unwrap_or_default())
+        Ok(self.take()?.unwrap_or(ReadResponse { took, ..ReadResponse::default() }))
     }
 }

@@ -46,20 +46,8 @@ async fn a3_a_kill_at_every_user_record_resumes_exactly() {
     for done in 1..count {
         let (stream, store, log) = (Stream::new(1), MemoryStore::new(), Log::default());
         let (texts, positions) = mixed(&stream);
-        let (stop_at, seen) = (texts[done].clone(), log.clone());
-        // One by one, each stored, until one takes for ever.
-        let consumer = builder(&stream, store.clone(), "a").checkpoint_interval(Duration::ZERO);
-        let running = Running::start(consumer.batch_max_records(1).for_each_batch(move |batch: Batch| {
-            let (seen, hangs) = (seen.clone(), batch.records()[0].data() == stop_at.as_bytes());
-            async move {
-                if hangs {
-                    std::future::pending::<()>().await;
-                }
-                seen.add(&batch);
-                Ok(())
-            }
-        }))
-        .await;
+        let consumer = builder(&stream, store.clone(), "a");
+        let running = Running::until_text(consumer, &log, &texts[done]).await;
         until_position(&store, positions[done - 1]).await;
         running.kill().await;
         assert_eq!(log.texts(), texts[..done], "before the kill at {}", positions[done - 1]);

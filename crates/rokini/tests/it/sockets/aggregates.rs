@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use rokini::Retrieval;
 use rokini::lease::{MemoryStore, Position, Progress};
-use rokini::{Batch, Retrieval};
 use rokini_local::wire::shapes::record::PutRecordRequest;
 use rokini_wire::AggregateBuilder;
 
@@ -39,19 +39,8 @@ async fn hands_over(first: Retrieval, second: Retrieval) {
     let put = place.kinesis.model().call(&request).unwrap();
     let done = Position::Sequence(put.sequence_number, Progress::Through(DONE as u64 - 1));
 
-    let (seen, stop_at) = (log.clone(), texts[DONE].clone());
-    let worker = place.consumer(store.clone(), "a").failover(FAILOVER).checkpoint_interval(Duration::ZERO);
-    let hangs = worker.batch_max_records(1).for_each_batch(move |batch: Batch| {
-        let (seen, hangs) = (seen.clone(), batch.records()[0].data() == stop_at.as_bytes());
-        async move {
-            if hangs {
-                std::future::pending::<()>().await;
-            }
-            seen.add(&batch);
-            Ok(())
-        }
-    });
-    let killed = Running::start(hangs).await;
+    let worker = place.consumer(store.clone(), "a").failover(FAILOVER);
+    let killed = Running::until_text(worker, &log, &texts[DONE]).await;
     within(Duration::from_secs(20), &log, DONE, &what).await;
     until_position(&store, done).await;
     killed.kill().await;
