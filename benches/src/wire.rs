@@ -44,6 +44,9 @@ use crate::process::{allocations, cpu_nanos, quantile};
 /// Before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
 
+/// The buffer of the loops that receive and drop.
+const RECEIVED_AT_ONCE: usize = 256 << 10;
+
 /// What brings the records in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
@@ -76,8 +79,13 @@ impl Seen {
     /// As a handler does that looks at each record.
     fn touch(&self, data: &[u8]) {
         std::hint::black_box(data.first());
-        self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
-        self.records.fetch_add(1, Ordering::Relaxed);
+        self.add((1, data.len() as u64));
+    }
+
+    /// So many records with so many bytes.
+    fn add(&self, (records, bytes): (u64, u64)) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.records.fetch_add(records, Ordering::Relaxed);
     }
 }
 
@@ -167,6 +175,19 @@ async fn sdk_subscription(config: SdkConfig, shard: u32, seen: Arc<Seen>) -> Res
     Ok(())
 }
 
+/// Receives by hand what one shard brings.
+async fn receive(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    shard: u32,
+    shape: &Shape,
+    seen: &Seen,
+) -> Result<()> {
+    match shape.fan_out {
+        false => receive_answers(stream, shard, shape, seen).await,
+        true => receive_events(stream, shard, shape, seen).await,
+    }
+}
+
 /// Subscribes and receives, by hand, into one buffer.
 async fn receive_events(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -177,8 +198,8 @@ async fn receive_events(
     let start = Start::new(From::TrimHorizon);
     let request = SubscribeToShardRequest::new(CONSUMER, format!("shardId-{shard:012}"), start);
     stream.write_all(&request_by_hand("SubscribeToShard", &Codec::Cbor.encode(&request))).await?;
-    let mut buffer = vec![0; 256 << 10];
-    let ((records, bytes), length) = (shape.answer(), event_length(shape)?);
+    let mut buffer = vec![0; RECEIVED_AT_ONCE];
+    let length = event_length(shape)?;
     let mut left = length;
     loop {
         let mut read = stream.read(&mut buffer).await?;
@@ -188,8 +209,7 @@ async fn receive_events(
         while read >= left {
             read -= left;
             left = length;
-            seen.bytes.fetch_add(bytes, Ordering::Relaxed);
-            seen.records.fetch_add(records, Ordering::Relaxed);
+            seen.add(shape.answer());
         }
         left -= read;
     }
@@ -206,7 +226,7 @@ fn request_by_hand(operation: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Asks and receives, by hand: the body goes into one buffer, and is counted as the data in it.
-async fn receive(
+async fn receive_answers(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     shard: u32,
     shape: &Shape,
@@ -214,7 +234,7 @@ async fn receive(
 ) -> Result<()> {
     let request = rokini_local::wire::shapes::record::GetRecordsRequest::new(format!("{shard:06}.{:012}", 0));
     let request = request_by_hand("GetRecords", &Codec::Cbor.encode(&request));
-    let mut buffer = vec![0; 256 << 10];
+    let mut buffer = vec![0; RECEIVED_AT_ONCE];
     loop {
         stream.write_all(&request).await?;
         let mut filled = 0;
@@ -239,9 +259,7 @@ async fn receive(
                 read => left -= read,
             }
         }
-        let (records, bytes) = shape.answer();
-        seen.bytes.fetch_add(bytes, Ordering::Relaxed);
-        seen.records.fetch_add(records, Ordering::Relaxed);
+        seen.add(shape.answer());
     }
 }
 
@@ -255,11 +273,9 @@ async fn receive_loop(
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost")?;
-    match (tls, shape.fan_out) {
-        (None, false) => receive(stream, shard, shape, seen).await,
-        (None, true) => receive_events(stream, shard, shape, seen).await,
-        (Some(tls), false) => receive(tls.connect(name, stream).await?, shard, shape, seen).await,
-        (Some(tls), true) => receive_events(tls.connect(name, stream).await?, shard, shape, seen).await,
+    match tls {
+        None => receive(stream, shard, shape, seen).await,
+        Some(tls) => receive(tls.connect(name, stream).await?, shard, shape, seen).await,
     }
 }
 
@@ -310,24 +326,17 @@ async fn run(
             let mut loops = tokio::task::JoinSet::new();
             let stock = server.stock(tls)?;
             for shard in 0..POLLERS {
-                let seen = Arc::clone(&seen);
-                if method == Method::Sdk {
-                    let config = stock.clone();
-                    loops.spawn(async move {
-                        let ended = match shape.fan_out {
-                            false => sdk_loop(config, shard, seen).await,
-                            true => sdk_subscription(config, shard, seen).await,
-                        };
-                        ended.map_err(|error| error.to_string())
-                    });
-                } else {
-                    let port = if tls { server.secret } else { server.plain };
-                    let tls = if tls { Some(connector(&server.pem)?) } else { None };
-                    let received = async move {
-                        receive_loop(port, tls, shard, shape, &seen).await.map_err(|error| error.to_string())
+                let (stock, seen) = (stock.clone(), Arc::clone(&seen));
+                let port = if tls { server.secret } else { server.plain };
+                let tls = if tls { Some(connector(&server.pem)?) } else { None };
+                loops.spawn(async move {
+                    let ended = match (method, shape.fan_out) {
+                        (Method::Sdk, false) => sdk_loop(stock, shard, seen).await,
+                        (Method::Sdk, true) => sdk_subscription(stock, shard, seen).await,
+                        _ => receive_loop(port, tls, shard, shape, &seen).await,
                     };
-                    loops.spawn(received);
-                }
+                    ended.map_err(|error| error.to_string())
+                });
             }
             tokio::select! {
                 cost = between(&seen, time) => cost,
