@@ -330,7 +330,8 @@ impl LocalKinesisBuilder {
     /// Keeps the streams in this directory, which is created if absent, and starts with those already there. Every call that
     /// changes something is on disk before it is answered. What is changed in process by other ways than
     /// [`Service::call`] and [`LocalKinesis::advance`] is not kept. What cannot be read of a file at the start is set aside beside it
-    /// and said in the log. When the files cannot be written, every further change and read of records is refused until the next start.
+    /// and said in the log. When the files cannot be written, every further change is refused until the next start, and so is every read
+    /// of records if some are not on disk. Where nothing can be written at the start, what is there is served, and changes are refused.
     #[cfg(feature = "data")]
     #[must_use]
     pub fn data(mut self, directory: impl Into<std::path::PathBuf>) -> Self {

@@ -23,7 +23,7 @@ use rokini_wire::{ErrorCode, ServiceError, Timestamp};
 use crate::model::{Changed, Effect, KeptRecords, KeptState, Model};
 use crate::settings::LocalSettings;
 use crate::store::log::{Log, SEGMENT_BYTES};
-use crate::store::writer::{Board, Task};
+use crate::store::writer::{Board, Progress, Task};
 
 pub use error::DataError;
 pub(crate) use log::Live;
@@ -85,13 +85,27 @@ impl Store {
         let records = std::mem::take(&mut loaded.records);
         let kept = loaded.state.last_seen.is_some();
         let (model, orphans) = rebuild(&loaded.state, records, settings, now);
-        loaded.set_aside_orphans(directory, &orphans).map_err(failed)?;
-        let log = Log::begin(directory, loaded.segments, loaded.state, segment_bytes).map_err(failed)?;
         let board = Arc::new(Board::default());
-        let (tasks, thread) = writer::start(log, board.clone()).map_err(failed)?;
+        let started = loaded
+            .set_aside_orphans(directory, &orphans)
+            .and_then(|()| Log::begin(directory, loaded.next, loaded.segments, loaded.state, segment_bytes))
+            .and_then(|log| writer::start(log, board.clone()));
+        let (tasks, thread) = match started {
+            Ok((tasks, thread)) => (Some(tasks), Some(thread)),
+            Err(error) if !kept => return Err(failed(error)),
+            Err(error) => {
+                let shown = directory.display();
+                tracing::error!(
+                    %error,
+                    "nothing can be written to `{shown}`: what is there is served, and changes are refused until the next start"
+                );
+                board.break_down();
+                (None, None)
+            }
+        };
         let store = Self {
-            tasks: Some(tasks),
-            thread: Some(thread),
+            tasks,
+            thread,
             board,
             last: AtomicU64::new(0),
             last_state: AtomicU64::new(0),
@@ -112,11 +126,9 @@ impl Store {
     /// [`DataError`] if the files cannot be written.
     pub(crate) fn replace(&self, directory: &Path, at: Timestamp, model: &Model) -> Result<(), DataError> {
         self.give(at, model.all_effects(), true);
-        let broken = self.board.wait(self.last.load(Ordering::Relaxed)).broken;
-        if broken {
-            return Err(DataError::new("rewrite", MAKE_ROOM, directory, "the files could not be written"));
-        }
-        Ok(())
+        let not_written =
+            |_| DataError::new("rewrite", MAKE_ROOM, directory, "the files could not be written");
+        self.wait(Await::Everything).map_err(not_written)
     }
 
     /// Asked before a call that changes something is carried out.
@@ -137,7 +149,10 @@ impl Store {
 
     /// Keeps how far the clock is shifted.
     pub(crate) fn add_shift(&self, at: Timestamp, shift_millis: i64) {
-        self.give(at, vec![Effect::Clock { shift_millis }], true);
+        // A clock that cannot be kept is moved all the same, and leaves readable what is on disk.
+        if !self.board.now().broken {
+            self.give(at, vec![Effect::Clock { shift_millis }], true);
+        }
     }
 
     fn give(&self, at: Timestamp, effects: Vec<Effect>, state: bool) {
@@ -170,7 +185,8 @@ impl Store {
     /// # Errors
     /// InternalFailure if it cannot be written: calls took effect, but only until the end of the process.
     pub(crate) fn wait(&self, what: Await) -> Result<(), ServiceError> {
-        if self.board.wait(self.awaited(what)).broken { Err(unwritable()) } else { Ok(()) }
+        let number = self.awaited(what);
+        judge(number, self.board.wait(number))
     }
 
     /// [`Store::wait`] without blocking.
@@ -178,7 +194,8 @@ impl Store {
     /// # Errors
     /// As [`Store::wait`].
     pub(crate) async fn settled(&self, what: Await) -> Result<(), ServiceError> {
-        if self.board.settled(self.awaited(what)).await.broken { Err(unwritable()) } else { Ok(()) }
+        let number = self.awaited(what);
+        judge(number, self.board.settled(number).await)
     }
 }
 
@@ -190,6 +207,10 @@ impl Drop for Store {
             let _ = thread.join();
         }
     }
+}
+
+fn judge(number: u64, progress: Progress) -> Result<(), ServiceError> {
+    if progress.kept >= number { Ok(()) } else { Err(unwritable()) }
 }
 
 fn unwritable() -> ServiceError {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use rokini_wire::{Timestamp, cbor};
+use serde::{Deserialize, Serialize};
 
 use crate::model::Effect;
 
@@ -11,25 +12,50 @@ const MARK: [u8; 4] = *b"RKN\x01";
 /// The mark, the length of the body, and the checksum of length and body.
 const HEAD: usize = MARK.len() + 4 + 4;
 
+/// The number of a file that nothing is added to any more, and its bytes.
+pub(super) type FileLength = (u64, u64);
+
 /// What stands at a place in a file.
 #[derive(Debug)]
 pub(super) enum Piece {
     /// An effect, the time it took place, and where.
     Frame(Timestamp, Effect, Range<usize>),
+    /// The files that are needed beside the one it stands in, and where.
+    Files(Vec<FileLength>, Range<usize>),
     /// Nothing that can be read.
     Damaged(Range<usize>),
     /// The beginning of a frame at the end of the file: what a process that ended was writing, and never answered.
     Torn(usize),
 }
 
-/// Adds a frame.
+/// What is in a frame.
+enum Content {
+    Effect(Timestamp, Effect),
+    Files(Vec<FileLength>),
+}
+
+/// A list of files, as it is encoded: unlike an effect, which is an array.
+#[derive(Serialize, Deserialize)]
+struct Files {
+    needed: Vec<FileLength>,
+}
+
+/// Adds a frame with an effect.
 pub(super) fn write(to: &mut Vec<u8>, at: Timestamp, effect: &Effect) {
-    let body = cbor::encode(&(at, effect));
+    write_body(to, &cbor::encode(&(at, effect)));
+}
+
+/// Adds a frame that says which files are needed beside this one, so that one is missed that is not there, or was cut.
+pub(super) fn write_files(to: &mut Vec<u8>, needed: Vec<FileLength>) {
+    write_body(to, &cbor::encode(&Files { needed }));
+}
+
+fn write_body(to: &mut Vec<u8>, body: &[u8]) {
     // A call is limited to far less.
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
     to.extend(MARK);
     to.extend(length);
-    to.extend(checksum(length, &body).to_le_bytes());
+    to.extend(checksum(length, body).to_le_bytes());
     to.extend(body);
 }
 
@@ -48,9 +74,12 @@ pub(super) fn pieces(bytes: &[u8]) -> impl Iterator<Item = Piece> {
             return None;
         }
         let begin = at;
-        if let Some((time, effect, end)) = frame_at(bytes, begin) {
+        if let Some((content, end)) = frame_at(bytes, begin) {
             at = end;
-            return Some(Piece::Frame(time, effect, begin..end));
+            return Some(match content {
+                Content::Effect(time, effect) => Piece::Frame(time, effect, begin..end),
+                Content::Files(needed) => Piece::Files(needed, begin..end),
+            });
         }
         at = (begin + 1..bytes.len())
             .find(|next| bytes[*next..].starts_with(&MARK) && frame_at(bytes, *next).is_some())
@@ -72,7 +101,7 @@ fn body_range(bytes: &[u8]) -> Option<Range<usize>> {
     Some(HEAD..HEAD.checked_add(usize::try_from(length).ok()?)?)
 }
 
-fn frame_at(bytes: &[u8], begin: usize) -> Option<(Timestamp, Effect, usize)> {
+fn frame_at(bytes: &[u8], begin: usize) -> Option<(Content, usize)> {
     let bytes = &bytes[begin..];
     let body = body_range(bytes).filter(|_| bytes.starts_with(&MARK))?;
     let length: [u8; 4] = bytes[MARK.len()..].first_chunk().copied()?;
@@ -82,8 +111,11 @@ fn frame_at(bytes: &[u8], begin: usize) -> Option<(Timestamp, Effect, usize)> {
     if checksum(length, body) != expected {
         return None;
     }
-    let (at, effect) = cbor::decode(body).ok()?;
-    Some((at, effect, begin + end))
+    let content = match cbor::decode(body) {
+        Ok((at, effect)) => Content::Effect(at, effect),
+        Err(_) => Content::Files(cbor::decode::<Files>(body).ok()?.needed),
+    };
+    Some((content, begin + end))
 }
 
 #[cfg(test)]
@@ -104,7 +136,7 @@ mod tests {
         for piece in pieces(bytes) {
             match piece {
                 Piece::Frame(_, Effect::StreamGone { id }, _) => ids.push(id),
-                Piece::Frame(..) => panic!("another effect"),
+                Piece::Frame(..) | Piece::Files(..) => panic!("another effect"),
                 Piece::Damaged(_) => damaged += 1,
                 Piece::Torn(_) => torn = true,
             }

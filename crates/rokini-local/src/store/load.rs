@@ -1,13 +1,14 @@
 //! Reads the files. What cannot be read is set aside, and everything else is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Effect, KeptRecords, KeptState};
 use crate::store::error::DataError;
-use crate::store::frame::{self, Piece};
+use crate::store::frame::{self, FileLength, Piece};
 use crate::store::log::{self, Segment};
 
 /// Held by the one process that uses a directory.
@@ -22,10 +23,18 @@ const SKIPPED_NUMBERS: u64 = 1 << 32;
 pub(super) struct Loaded {
     pub(super) lock: File,
     pub(super) segments: BTreeMap<u64, Segment>,
+    /// No file has this number or a greater one.
+    pub(super) next: u64,
     pub(super) state: KeptState,
     pub(super) records: KeptRecords,
     /// Copies of the files with something in them that could not be read.
     pub(super) set_aside: Vec<PathBuf>,
+    /// The files that were needed as of the last place that says so.
+    needed: Vec<FileLength>,
+    /// Those that are there, as they were found.
+    found: BTreeMap<u64, u64>,
+    /// Calls that were answered may be lost.
+    lost: bool,
 }
 
 /// Reads a directory, which is created if absent.
@@ -43,28 +52,30 @@ pub(super) fn load(directory: &Path) -> Result<Loaded, DataError> {
             "it has the format of Rokini 0.1, which stored calls; this version stores what they changed",
         ));
     }
-    let listed = std::fs::read_dir(directory).map_err(failed)?;
-    let mut numbers: Vec<u64> = Vec::new();
-    for entry in listed {
-        numbers.extend(log::number_of(&entry.map_err(failed)?.path()));
-    }
-    numbers.sort_unstable();
-    let last = numbers.last().copied();
     let mut loaded = Loaded {
         lock,
         segments: BTreeMap::new(),
+        next: 1,
         state: KeptState::default(),
         records: KeptRecords::new(),
         set_aside: Vec::new(),
+        needed: Vec::new(),
+        found: BTreeMap::new(),
+        lost: false,
     };
-    for number in numbers {
-        let path = log::path(directory, number);
-        let segment = loaded.read_segment(&path, Some(number) == last).map_err(|error| {
+    let numbers = loaded.list(directory).map_err(failed)?;
+    for number in &numbers {
+        let path = log::path(directory, *number);
+        let unreadable = |error| {
             DataError::new("read", "make it readable, or move it away to begin without it", &path, error)
-        })?;
-        loaded.segments.insert(number, segment);
+        };
+        let bytes = std::fs::read(&path).map_err(unreadable)?;
+        loaded.found.insert(*number, bytes.len() as u64);
+        let segment = loaded.take_in(&path, &bytes, numbers.last() == Some(number));
+        loaded.segments.extend(segment.map(|segment| (*number, segment)));
     }
-    if !loaded.set_aside.is_empty() {
+    loaded.miss_files(directory);
+    if loaded.lost {
         loaded.state.skip_numbers(SKIPPED_NUMBERS);
     }
     Ok(loaded)
@@ -73,6 +84,8 @@ pub(super) fn load(directory: &Path) -> Result<Loaded, DataError> {
 fn lock(path: &Path) -> Result<File, DataError> {
     const NEXT: &str = "end whatever else has it open, or give another directory";
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    // One that is there can be locked on a disk that takes no writing.
+    let file = file.or_else(|error| File::open(path).map_err(|_| error));
     let file = file.map_err(|error| DataError::new("lock", NEXT, path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -84,10 +97,29 @@ fn lock(path: &Path) -> Result<File, DataError> {
 }
 
 impl Loaded {
-    fn read_segment(&mut self, path: &Path, is_last: bool) -> io::Result<Segment> {
-        let bytes = std::fs::read(path)?;
+    /// The numbers of the files.
+    fn list(&mut self, directory: &Path) -> io::Result<BTreeSet<u64>> {
+        let mut numbers = BTreeSet::new();
+        for entry in std::fs::read_dir(directory)? {
+            let path = entry?.path();
+            let Some(number) = log::number_of(&path) else { continue };
+            self.next = self.next.max(number.saturating_add(1));
+            if path.is_file() {
+                numbers.insert(number);
+            } else {
+                tracing::warn!("`{}` is no file, and is passed over", path.display());
+                self.lost = true;
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// What is in a file; `None` if that is nothing, and then there is no such file any more.
+    fn take_in(&mut self, path: &Path, bytes: &[u8], is_last: bool) -> Option<Segment> {
         let (mut segment, mut readable, mut unread) = (Segment::default(), Vec::new(), 0);
-        for piece in frame::pieces(&bytes) {
+        // A file begins with what was said before.
+        let mut torn = bytes.is_empty().then_some(0);
+        for piece in frame::pieces(bytes) {
             match piece {
                 Piece::Frame(at, effect, place) => {
                     segment.count(&effect, place.len() as u64);
@@ -98,6 +130,7 @@ impl Loaded {
                             self.records.clear();
                             self.segments.values_mut().for_each(Segment::forget_records);
                             segment.forget_records();
+                            self.needed.clear();
                         }
                         Effect::Records { stream, shard, records } => {
                             self.records.entry((stream, shard)).or_default().extend(records);
@@ -105,31 +138,51 @@ impl Loaded {
                         _ => {}
                     }
                 }
-                Piece::Torn(from) if is_last => {
-                    tracing::info!(file = %path.display(), "cut off what was being written when the process ended");
-                    OpenOptions::new().write(true).open(path)?.set_len(from as u64)?;
+                Piece::Files(needed, place) => {
+                    segment.count_bytes(place.len() as u64);
+                    self.needed = needed;
+                    readable.push(place);
                 }
-                Piece::Torn(from) => unread += bytes.len() - from,
+                Piece::Torn(from) => torn = Some(from),
                 Piece::Damaged(place) => unread += place.len(),
             }
         }
-        if unread > 0 {
-            let aside = set_aside(path)?;
-            tracing::warn!(
-                "{unread} of {} bytes of `{}` cannot be read. The file is set aside as `{}`; everything else in it is there.",
-                bytes.len(),
-                path.display(),
-                aside.display()
-            );
-            self.set_aside.push(aside);
-            replace(path, readable.into_iter().map(|place| &bytes[place]))?;
+        match torn {
+            Some(from) if is_last => {
+                self.lost = true;
+                cut_off(path, from, bytes.len() - from);
+            }
+            Some(from) => unread += bytes.len() - from,
+            None => {}
         }
-        Ok(segment)
+        if unread > 0 || (bytes.is_empty() && !is_last) {
+            self.lost = true;
+            self.set_aside.extend(set_aside_rest(path, bytes, unread, &readable));
+        }
+        (!readable.is_empty()).then_some(segment)
+    }
+
+    /// Says which files are gone or were cut, since nothing in the others would show it.
+    fn miss_files(&mut self, directory: &Path) {
+        for (number, bytes) in &self.needed {
+            let shown = log::path(directory, *number);
+            let shown = shown.display();
+            match self.found.get(number) {
+                None => tracing::warn!("`{shown}` is not there: the {bytes} bytes in it are lost"),
+                Some(found) if found < bytes => {
+                    tracing::warn!(
+                        "`{shown}` was cut from {bytes} to {found} bytes: what is missing is lost"
+                    );
+                }
+                Some(_) => continue,
+            }
+            self.lost = true;
+        }
     }
 
     /// Also sets aside the files with records of streams that damage made unknown, before they are deleted as not needed.
     pub(super) fn set_aside_orphans(&mut self, directory: &Path, orphans: &[(u64, u32)]) -> io::Result<()> {
-        if self.set_aside.is_empty() {
+        if !self.lost {
             return Ok(());
         }
         for (number, segment) in &self.segments {
@@ -160,12 +213,67 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-fn replace<'a>(path: &Path, frames: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    for frame in frames {
-        file.write_all(frame)?;
+/// Sets a file aside, and leaves of it what can be read. On a disk that takes no writing it stays as it is.
+fn set_aside_rest(path: &Path, bytes: &[u8], unread: usize, readable: &[Range<usize>]) -> Option<PathBuf> {
+    let frames = || readable.iter().map(|place| &bytes[place.clone()]);
+    let moved = set_aside(path).and_then(|aside| {
+        replace(path, frames()).inspect_err(|_| drop(std::fs::remove_file(&aside)))?;
+        Ok(aside)
+    });
+    let (length, shown) = (bytes.len(), path.display());
+    match moved {
+        Ok(aside) => {
+            tracing::warn!(
+                "{unread} of {length} bytes of `{shown}` cannot be read. The file is set aside as `{}`; everything else in it is \
+                 there.",
+                aside.display()
+            );
+            Some(aside)
+        }
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "{unread} of {length} bytes of `{shown}` cannot be read, and it cannot be set aside; everything else in it is there"
+            );
+            None
+        }
     }
-    file.sync_all()?;
-    std::fs::rename(&new, path)
+}
+
+/// Replaces a file by one of these frames, or by none.
+fn replace<'a>(path: &Path, frames: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+    let mut frames = frames.peekable();
+    if frames.peek().is_none() {
+        return std::fs::remove_file(path);
+    }
+    let new = path.with_extension("new");
+    let write = || {
+        let mut file = File::create(&new)?;
+        for frame in frames {
+            file.write_all(frame)?;
+        }
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    };
+    write().inspect_err(|_| drop(std::fs::remove_file(&new)))
+}
+
+/// Takes the beginning of a call from the end of the last file. Only what was being written as the process ended looks like that,
+/// unless somebody else cut the file.
+fn cut_off(path: &Path, from: usize, length: usize) {
+    let cut = if from == 0 {
+        std::fs::remove_file(path)
+    } else {
+        OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(from as u64))
+    };
+    let shown = path.display();
+    match cut {
+        Ok(()) => tracing::warn!(
+            "`{shown}` ended with {length} bytes of a call that was being written as the process ended, and never answered: they \
+             are cut off. If the process ended otherwise, the file was cut, and a call that was answered is lost."
+        ),
+        Err(error) => {
+            tracing::warn!(%error, "the last {length} bytes of `{shown}` are no whole call, and cannot be cut off")
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rokini_wire::Timestamp;
 
 use crate::model::{Effect, KeptState, LiveShards};
-use crate::store::frame::{self, Piece};
+use crate::store::frame::{self, FileLength, Piece};
 
 /// A segment this large is followed by a new one.
 pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
@@ -56,9 +56,14 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// Counts a frame with no effect in it.
+    pub(super) fn count_bytes(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
     /// Counts a frame of so many bytes.
     pub(super) fn count(&mut self, effect: &Effect, bytes: u64) {
-        self.bytes += bytes;
+        self.count_bytes(bytes);
         if let Effect::Records { stream, shard, records } = effect {
             let known = self.records.entry((*stream, *shard)).or_default();
             known.0 = known.0.max(records.last().map_or(0, |last| last.0));
@@ -96,15 +101,15 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Goes on in a new segment behind those that were read.
+    /// Goes on in a new segment of this number, behind those that were read.
     pub(super) fn begin(
         directory: &Path,
+        number: u64,
         closed: BTreeMap<u64, Segment>,
         state: KeptState,
         segment_bytes: u64,
     ) -> io::Result<Self> {
-        let number = closed.last_key_value().map_or(1, |(last, _)| last + 1);
-        let (file, current) = create(directory, number, &state)?;
+        let (file, current) = create(directory, number, lengths(&closed), &state)?;
         Ok(Self { directory: directory.to_owned(), file, number, current, closed, state, segment_bytes })
     }
 
@@ -145,7 +150,9 @@ impl Log {
 
     /// A segment that cannot be begun now is begun later: the present one grows meanwhile.
     fn rotate(&mut self) {
-        match create(&self.directory, self.number + 1, &self.state) {
+        let mut needed = lengths(&self.closed);
+        needed.push((self.number, self.current.bytes));
+        match create(&self.directory, self.number + 1, needed, &self.state) {
             Ok((file, current)) => {
                 self.file = file;
                 self.closed.insert(self.number, std::mem::replace(&mut self.current, current));
@@ -158,7 +165,7 @@ impl Log {
     /// Deletes the segments whose records are gone, and writes anew what little is left in others.
     pub(super) fn reclaim(&mut self, live: &Live) {
         self.state.retain(|stream| live.has_stream(stream));
-        let mut rewritten = 0;
+        let (mut gone, mut rewritten) = (Vec::new(), 0);
         for (number, segment) in self.closed.clone() {
             let left = segment.live_bytes(live);
             let small = left < segment.bytes / 2 || segment.bytes < SMALL_BYTES;
@@ -172,9 +179,27 @@ impl Log {
                     continue;
                 }
             }
-            remove(&self.directory, number);
             self.closed.remove(&number);
+            gone.push((number, segment));
         }
+        if gone.is_empty() {
+            return;
+        }
+        // Said before it is done, so that a file that is not there is missed if it should be.
+        if let Err(error) = self.note_needed() {
+            tracing::warn!(%error, "could not delete files of the streams that are not needed any more; trying on");
+            self.closed.extend(gone);
+            return;
+        }
+        gone.iter().for_each(|(number, _)| remove(&self.directory, *number));
+    }
+
+    fn note_needed(&mut self) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        frame::write_files(&mut bytes, lengths(&self.closed));
+        self.write(&bytes)?;
+        self.current.count_bytes(bytes.len() as u64);
+        Ok(())
     }
 
     /// Writes the records of a segment that are still there behind the others.
@@ -220,10 +245,21 @@ impl Segment {
     }
 }
 
-fn create(directory: &Path, number: u64, state: &KeptState) -> io::Result<(File, Segment)> {
+fn lengths(closed: &BTreeMap<u64, Segment>) -> Vec<FileLength> {
+    closed.iter().map(|(number, segment)| (*number, segment.bytes)).collect()
+}
+
+fn create(
+    directory: &Path,
+    number: u64,
+    needed: Vec<FileLength>,
+    state: &KeptState,
+) -> io::Result<(File, Segment)> {
     let path = path(directory, number);
     let at = state.last_seen.unwrap_or(Timestamp::from_millis(0));
     let (mut bytes, mut segment) = (Vec::new(), Segment::default());
+    frame::write_files(&mut bytes, needed);
+    segment.count_bytes(bytes.len() as u64);
     for effect in state.to_effects() {
         let begin = bytes.len();
         frame::write(&mut bytes, at, &effect);
@@ -258,5 +294,6 @@ pub(super) fn path(directory: &Path, number: u64) -> PathBuf {
 /// The number in a segment's name; `None` for other files.
 pub(super) fn number_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_suffix(ENDING)?.strip_suffix('.')?;
-    name.parse().ok()
+    // `7.log` is none of ours.
+    name.parse().ok().filter(|number| format!("{number:08}") == name)
 }

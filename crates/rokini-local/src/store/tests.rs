@@ -57,6 +57,11 @@ fn records(service: &Service, stream: &str) -> Vec<(SequenceNumber, Vec<u8>)> {
     records.into_iter().map(|record| (record.sequence_number, record.data.to_vec())).collect()
 }
 
+fn split(service: &Service, stream: &str) {
+    let request = SplitShardRequest::new("shardId-000000000000", (1_u128 << 127).to_string());
+    service.call(&request.stream_name(stream)).unwrap();
+}
+
 fn names(service: &Service) -> Vec<String> {
     service.call(&ListStreamsRequest::default()).unwrap().stream_names
 }
@@ -129,9 +134,7 @@ fn fill(service: &Service) -> BTreeSet<(SequenceNumber, Vec<u8>)> {
     let mut answered = BTreeSet::new();
     for i in 0..60_u32 {
         if i == 30 {
-            let split = SplitShardRequest::new("shardId-000000000000", (1_u128 << 127).to_string())
-                .stream_name("orders");
-            service.call(&split).unwrap();
+            split(service, "orders");
         }
         for stream in ["orders", "payments"] {
             let data = format!("{stream} {i} {}", "x".repeat(500));
@@ -177,7 +180,8 @@ proptest! {
         let directory = killed(written.path());
         let files = segments(directory.path());
         prop_assert!(files.len() > 3, "several segments");
-        let file = &files[(which * files.len() as f64) as usize];
+        let index = (which * files.len() as f64) as usize;
+        let (file, is_last) = (&files[index], index + 1 == files.len());
         let mut bytes = fs::read(file).unwrap();
         let from = (place * bytes.len() as f64) as usize;
         if cut {
@@ -200,7 +204,7 @@ proptest! {
         }
         // No number is given a second time, and what is put now is read behind everything.
         let new = put(&service, "payments", "new");
-        if !aside.is_empty() {
+        if !aside.is_empty() || !is_last {
             prop_assert!(answered.iter().all(|(number, _)| *number != new));
         }
         let payments = records(&service, "payments");
@@ -212,9 +216,114 @@ proptest! {
     }
 }
 
+/// What is done, and what is said in the log meanwhile.
+fn heard<T>(run: impl FnOnce() -> T) -> (T, String) {
+    let said = tempfile::NamedTempFile::new().unwrap();
+    let file = said.reopen().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(file)).with_ansi(false).finish();
+    let done = tracing::subscriber::with_default(subscriber, run);
+    (done, fs::read_to_string(said.path()).unwrap())
+}
+
+#[test]
+fn a_file_that_is_gone_or_was_cut_is_missed() {
+    let (written, answered) = &*FILLED;
+    let emptied = |file: &Path| fs::write(file, "").unwrap();
+    let removed = |file: &Path| fs::remove_file(file).unwrap();
+    // Where a call ends, so that nothing of what is left shows it.
+    let cut = |file: &Path| {
+        let bytes = fs::read(file).unwrap();
+        let marks = bytes.windows(4).enumerate().filter(|(_, bytes)| *bytes == b"RKN\x01");
+        let last = marks.map(|(at, _)| at).last().unwrap();
+        fs::write(file, &bytes[..last]).unwrap();
+    };
+    let replaced = |file: &Path| {
+        fs::remove_file(file).unwrap();
+        fs::create_dir(file).unwrap();
+    };
+    let ways: [(&dyn Fn(&Path), &str); 4] = [
+        (&emptied, "to 0 bytes"),
+        (&removed, "is not there"),
+        (&cut, "was cut from"),
+        (&replaced, "is no file, and is passed over"),
+    ];
+    for (damage, expected) in ways {
+        let directory = killed(written.path());
+        let file = segments(directory.path()).remove(1);
+        damage(&file);
+        let (service, said) = heard(|| start(directory.path(), NOON));
+        let named = format!("`{}` ", file.display());
+        assert!(said.contains(expected) && said.contains(&named), "{expected}: {said}");
+        let there = all_records(&service);
+        assert!(there.is_subset(answered) && there.len() < answered.len(), "{expected}");
+        for stream in ["orders", "payments"] {
+            let new = put(&service, stream, "new");
+            assert!(answered.iter().all(|(number, _)| *number != new), "{expected}: {new} is given again");
+        }
+        let there = all_records(&service);
+        drop(service);
+        let (again, said) = heard(|| start(directory.path(), NOON));
+        assert!(!said.contains("lost"), "said once: {said}");
+        assert_eq!(all_records(&again), there, "{expected}");
+    }
+}
+
+#[test]
+fn files_that_are_not_needed_any_more_are_not_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = start(directory.path(), NOON);
+    fill(&service);
+    service.advance(Duration::from_secs(25 * 3600));
+    let before = segments(directory.path()).len();
+    for _ in 0..5 {
+        service.clean_up();
+    }
+    put(&service, "orders", "after");
+    assert!(segments(directory.path()).len() < before, "files were deleted");
+    let copy = killed(directory.path());
+    drop(service);
+    for place in [copy.path(), directory.path()] {
+        let (_, said) = heard(|| start(place, NOON + 25 * HOUR));
+        assert_eq!(said, "");
+    }
+}
+
+#[test]
+fn a_cut_of_the_last_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = start(directory.path(), NOON);
+    service.call(&create("orders")).unwrap();
+    put(&service, "orders", "first");
+    let cut = put(&service, "orders", "second");
+    let copy = killed(directory.path());
+    let file = segments(copy.path()).pop().unwrap();
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    let (service, said) = heard(|| start(copy.path(), NOON));
+    assert!(said.contains("WARN") && said.contains(&format!("`{}` ended with", file.display())), "{said}");
+    assert_eq!(records(&service, "orders").len(), 1);
+    assert!(put(&service, "orders", "third") > cut, "its number is not given again");
+}
+
+#[test]
+fn what_was_refused_takes_nothing_from_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = start(directory.path(), NOON);
+    let answered = fill(&service);
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    service.store().unwrap().send(Task::WriteInto(full));
+    for stream in ["orders", "payments"] {
+        service.call(&DeleteStreamRequest::new().stream_name(stream)).unwrap_err();
+    }
+    // There is room again.
+    service.store().unwrap().send(Task::WriteInto(tempfile::tempfile().unwrap()));
+    service.clean_up();
+    drop(service);
+    assert_eq!(all_records(&start(directory.path(), NOON)), answered);
+}
+
 #[test]
 fn a_reader_passes_over_what_is_gone() {
-    use rokini_wire::shapes::record::{GetRecordsRequest, GetShardIteratorRequest};
     let directory = tempfile::tempdir().unwrap();
     let service = start(directory.path(), NOON);
     service.call(&create("orders")).unwrap();
@@ -229,8 +338,7 @@ fn a_reader_passes_over_what_is_gone() {
     fs::write(file, bytes).unwrap();
     let service = start(directory.path(), NOON);
     put(&service, "orders", "fourth");
-    let split = SplitShardRequest::new("shardId-000000000000", (1_u128 << 127).to_string());
-    service.call(&split.stream_name("orders")).unwrap();
+    split(&service, "orders");
     let from = GetShardIteratorRequest::new("shardId-000000000000", "TRIM_HORIZON").stream_name("orders");
     let mut iterator = service.call(&from).unwrap().shard_iterator;
     let mut read = Vec::new();
@@ -242,19 +350,24 @@ fn a_reader_passes_over_what_is_gone() {
     assert_eq!(read, [b"first".to_vec(), b"third".to_vec(), b"fourth".to_vec()], "to the end of the shard");
 }
 
-#[test]
-fn a_clock_that_was_set_back_delays_nothing() {
+/// A stream whose changes take a minute, with a record from before its split and one from after; nothing but the latter's call has
+/// seen that the split came due.
+fn with_a_split_come_due() -> (tempfile::TempDir, LocalSettings, Service, [SequenceNumber; 2]) {
     let directory = tempfile::tempdir().unwrap();
     let slow = LocalSettings { status_change: Duration::from_secs(60), ..settings() };
     let service = start_with(directory.path(), NOON, slow.clone());
     service.call(&create("orders")).unwrap();
     service.advance(Duration::from_secs(61));
     let first = put(&service, "orders", "before");
-    let split = SplitShardRequest::new("shardId-000000000000", (1_u128 << 127).to_string());
-    service.call(&split.stream_name("orders")).unwrap();
+    split(&service, "orders");
     service.advance(Duration::from_secs(61));
-    // The split came due, unseen by any call but this one, which writes to a child.
     let second = put(&service, "orders", "in a child");
+    (directory, slow, service, [first, second])
+}
+
+#[test]
+fn a_clock_that_was_set_back_delays_nothing() {
+    let (directory, slow, service, [first, second]) = with_a_split_come_due();
     service.call(&create("payments")).unwrap();
     drop(service);
 
@@ -273,20 +386,13 @@ fn a_clock_that_was_set_back_delays_nothing() {
 
 #[test]
 fn a_shard_that_came_due_before_the_time_was_moved_back_keeps_its_records() {
-    let directory = tempfile::tempdir().unwrap();
-    let slow = LocalSettings { status_change: Duration::from_secs(60), ..settings() };
-    let service = start_with(directory.path(), NOON, slow.clone());
-    service.call(&create("orders")).unwrap();
-    service.advance(Duration::from_secs(61));
-    let split = SplitShardRequest::new("shardId-000000000000", (1_u128 << 127).to_string());
-    service.call(&split.stream_name("orders")).unwrap();
-    service.advance(Duration::from_secs(61));
-    let number = put(&service, "orders", "in a child");
+    let (directory, slow, service, [first, second]) = with_a_split_come_due();
     service.shift(-48 * HOUR);
-    let later = put(&service, "orders", "later");
+    let third = put(&service, "orders", "later");
     let copy = killed(directory.path());
     let service = start_with(copy.path(), NOON, slow);
-    assert_eq!(records(&service, "orders"), [(number, b"in a child".to_vec()), (later, b"later".to_vec())]);
+    let kept = [(first, b"before".to_vec()), (second, b"in a child".to_vec()), (third, b"later".to_vec())];
+    assert_eq!(records(&service, "orders"), kept);
 }
 
 #[test]

@@ -63,6 +63,11 @@ impl Board {
         reached.map_or(Progress { kept: 0, broken: true }, |progress| *progress)
     }
 
+    /// Nothing will be on disk any more.
+    pub(super) fn break_down(&self) {
+        self.set(Progress { broken: true, ..self.now() });
+    }
+
     fn set(&self, progress: Progress) {
         *self.progress.lock() = progress;
         self.moved.notify_all();
@@ -85,7 +90,7 @@ struct Alive<'a>(&'a Board);
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.set(Progress { broken: true, ..self.0.now() });
+            self.0.break_down();
         }
     }
 }
@@ -114,6 +119,8 @@ fn run(mut log: Log, tasks: &Receiver<Task>, board: &Board) {
                 }
                 append(&mut log, board, last, &together);
             }
+            // What is still there, as the model knows it, may hang on a call that is not kept.
+            Task::Reclaim(_) if board.now().broken => {}
             Task::Reclaim(live) => log.reclaim(&live),
             #[cfg(test)]
             Task::WriteInto(file) => log.write_into(file),
@@ -128,15 +135,14 @@ fn run(mut log: Log, tasks: &Receiver<Task>, board: &Board) {
 }
 
 fn append(log: &mut Log, board: &Board, last: u64, effects: &[(Timestamp, Effect)]) {
-    let before = board.now();
-    if before.broken {
+    if board.now().broken {
         return;
     }
     match log.append(effects) {
         Ok(()) => board.set(Progress { kept: last, broken: false }),
         Err(error) => {
             tracing::error!(%error, "could not store a call; changes and reads of records are refused until the next start");
-            board.set(Progress { broken: true, ..before });
+            board.break_down();
         }
     }
 }
