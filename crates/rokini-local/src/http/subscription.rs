@@ -164,9 +164,15 @@ impl EventStream {
     /// The exception, which is the last frame.
     fn fail(&mut self, error: &ServiceError) -> Result<Bytes, ConnectionCut> {
         self.phase = Phase::Ended;
-        self.record_call(0, Some(error.code.clone()), false);
+        // The common error of every call is another one within a subscription, and clients know it by that name alone.
+        let code = match &error.code {
+            ErrorCode::InternalFailure => ErrorCode::InternalFailureException,
+            code => code.clone(),
+        };
         let payload = self.codec.encode(&ExceptionBody { message: &error.message }).into();
-        Ok(Frame::exception(error.code.as_str(), self.codec.content_type(), payload).to_bytes())
+        let frame = Frame::exception(code.as_str(), self.codec.content_type(), payload).to_bytes();
+        self.record_call(0, Some(code), false);
+        Ok(frame)
     }
 
     fn faults(&self) -> Vec<Fault> {

@@ -8,6 +8,8 @@ mod data;
 mod dynamo;
 mod fan_out;
 mod faults;
+#[cfg(feature = "data")]
+mod full_disk;
 mod kinesis;
 mod malformed;
 mod measure;
