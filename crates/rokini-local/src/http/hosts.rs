@@ -29,6 +29,9 @@ const AWS_SUFFIXES: [&str; 15] = [
     "on.aws",
 ];
 
+/// The first labels of the host names of Kinesis, after `control-` or `data-`.
+const SERVICES: [&str; 4] = ["kinesis", "kinesis-fips", "kinesis-queues", "kinesis-queues-fips"];
+
 /// The host names that are answered.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts {
@@ -73,7 +76,8 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// `kinesis.REGION.SUFFIX`, with ids before it, and `control-`, `data-`, `-queues` and `-fips` in its first label.
+/// `kinesis.REGION.SUFFIX`, with ids before it, and `control-`, `data-`, `-queues` and `-fips` in its first label. What others can have
+/// under a name of AWS's, such as a bucket `kinesis-x`, is none.
 fn of_aws(name: &str) -> Option<HostFacts> {
     let suffix = AWS_SUFFIXES.iter().find(|suffix| name.ends_with(&format!(".{suffix}")))?;
     let labels: Vec<&str> = name.strip_suffix(suffix)?.trim_end_matches('.').split('.').collect();
@@ -81,11 +85,21 @@ fn of_aws(name: &str) -> Option<HostFacts> {
     let (service, ids) = before.split_last()?;
     let service =
         service.strip_prefix("control-").or_else(|| service.strip_prefix("data-")).unwrap_or(service);
-    if !service.starts_with("kinesis") {
+    if !SERVICES.contains(&service) || !is_region(region) {
         return None;
     }
     let account = ids.iter().find(|id| is_account(id)).map(|id| (*id).to_owned());
     Some(HostFacts { account, region: Some((*region).to_owned()) })
+}
+
+/// At least two words and a number, as in `us-gov-west-1`; that of a service, as in `s3-us-west-2`, is none.
+fn is_region(label: &str) -> bool {
+    let Some((words, number)) = label.rsplit_once('-') else { return false };
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphabetic());
+    words.contains('-')
+        && words.split('-').all(is_word)
+        && !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -132,6 +146,12 @@ mod tests {
             "kinesis:4567",
             "127.0.0.1.evil.example",
             "kinesis.amazonaws.com.evil.example",
+            "kinesis-x.s3.amazonaws.com",
+            "kinesis.s3.amazonaws.com",
+            "kinesis-x.s3.us-east-1.amazonaws.com",
+            "kinesis.s3-website-us-east-1.amazonaws.com",
+            "kinesis-x.eu-west-1.amazonaws.com",
+            "kinesis.s3-us-west-2.amazonaws.com",
         ] {
             assert!(of(&none, host).is_err() && of(&any, host).is_ok(), "{host}");
         }
