@@ -1,6 +1,7 @@
 //! What time it is. The only file that may ask the operating system.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +17,10 @@ pub(crate) fn http_date(time: Timestamp) -> String {
     let since = Duration::from_secs(u64::try_from(time.secs()).unwrap_or(0).min(LAST_SECOND));
     httpdate::fmt_http_date(UNIX_EPOCH + since)
 }
+
+/// The times a clock can be moved to, in milliseconds: from 1970 to the beginning of the year 9999. Every time that is counted from them, a
+/// year of retention included, has a date of four digits in every time zone, as RFC 3339 and the clients' languages want it.
+pub(crate) const MOVABLE: RangeInclusive<i64> = 0..=253_370_764_800_000;
 
 /// A wall clock.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -82,11 +87,16 @@ impl ShiftedClock {
         self.shift_millis.load(Ordering::SeqCst)
     }
 
-    /// Jumps by this many milliseconds, backwards if negative.
+    /// Jumps by this many milliseconds, backwards if negative, as far as [`MOVABLE`] reaches.
     pub(crate) fn shift(&self, millis: i64) {
-        let _ = self
-            .shift_millis
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |shift| Some(shift.saturating_add(millis)));
+        let base = self.base.now().millis();
+        let shifted = |shift: i64| {
+            let now = base.saturating_add(shift);
+            // A clock that stands outside is not moved the other way.
+            let (first, last) = (now.min(*MOVABLE.start()), now.max(*MOVABLE.end()));
+            Some(now.saturating_add(millis).clamp(first, last).saturating_sub(base))
+        };
+        let _ = self.shift_millis.fetch_update(Ordering::SeqCst, Ordering::SeqCst, shifted);
     }
 }
 
@@ -100,6 +110,23 @@ impl Clock for ShiftedClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_is_moved_no_further_than_dates_go() {
+        for start in [0, 1_700_000_000_000] {
+            let clock = ShiftedClock::new(Arc::new(ManualClock::new(Timestamp::from_millis(start))));
+            for (by, expected) in [
+                (i64::MAX, 253_370_764_800_000),
+                (1, 253_370_764_800_000),
+                (-1, 253_370_764_799_999),
+                (i64::MIN, 0),
+                (start, start),
+            ] {
+                clock.shift(by);
+                assert_eq!(clock.now().millis(), expected, "from {start} by {by}");
+            }
+        }
+    }
 
     #[test]
     fn every_time_has_a_date() {

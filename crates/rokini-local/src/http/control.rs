@@ -18,6 +18,7 @@ use http::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::clock::MOVABLE;
 use crate::faults::FaultRule;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, full_body};
@@ -98,6 +99,13 @@ fn carry_out(backend: &Backend, method: &Method, path: &str, body: &Bytes) -> Re
         (&Method::GET, "clock") => reply(StatusCode::OK, &clock()),
         (&Method::POST, "clock") => match serde_json::from_slice::<ClockChange>(body) {
             Ok(ClockChange { advance_millis }) => {
+                let wanted = backend.service.now().millis().saturating_add(advance_millis);
+                if !MOVABLE.contains(&wanted) {
+                    let (first, last) = (MOVABLE.start(), MOVABLE.end());
+                    let error =
+                        format!("the clock can be moved to {first}..={last} ms, the years 1970 to 9998");
+                    return reply(StatusCode::BAD_REQUEST, &json!({ "error": error }));
+                }
                 backend.service.shift(advance_millis);
                 reply(StatusCode::OK, &clock())
             }

@@ -31,6 +31,9 @@ impl Entry {
             )
         })?;
         let asked = self.origins.check(head).map_err(|origin| {
+            if origin.is_empty() {
+                return "A web page of another site may not fetch this.".to_owned();
+            }
             format!(
                 "The web page `{origin}` may not use this endpoint. Start with `--cors-origin {origin}` \
                  (`LocalKinesisBuilder::cors_origin`) to let it."

@@ -1,16 +1,20 @@
 //! Web pages: which may use the endpoint from a browser. None, unless asked for.
 //!
-//! A browser says in `Origin` which page asks. Programs that are no browsers send none.
+//! A browser says in `Origin` which page asks, and where it leaves that out, in `Sec-Fetch-Site` whether it is one of another site.
+//! Programs that are no browsers send neither.
 
 use std::sync::Arc;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue,
-    ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HeaderName,
+    HeaderValue, ORIGIN, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// The origins that may ask, such as `http://localhost:3000`; `*` is any.
 #[derive(Debug, Clone, Default)]
@@ -35,9 +39,11 @@ impl Origins {
     /// Who asks.
     ///
     /// # Errors
-    /// The origin, if it may not.
+    /// The origin, if it may not; empty if the browser leaves it out.
     pub(crate) fn check(&self, head: &Parts) -> Result<Asked, String> {
-        let Some(origin) = head.headers.get(ORIGIN) else { return Ok(Asked::ByNone) };
+        let Some(origin) = head.headers.get(ORIGIN) else {
+            return if is_fetched_by_another_site(head) { Err(String::new()) } else { Ok(Asked::ByNone) };
+        };
         let text = origin.to_str().unwrap_or_default();
         // A page that this endpoint serves asks for itself.
         let own = head.uri.host().map(str::to_owned).or_else(|| {
@@ -50,6 +56,14 @@ impl Origins {
         }
         Err(text.to_owned())
     }
+}
+
+/// An image, a script or a form of another site's page, or of one on another port: they bear no `Origin` where they only get
+/// something. Following a link is no such thing: who follows it looks at this endpoint's page, and the other one does not see it.
+fn is_fetched_by_another_site(head: &Parts) -> bool {
+    let site = head.headers.get(FETCH_SITE).is_some_and(|site| site == "cross-site" || site == "same-site");
+    let navigates = head.headers.get(FETCH_MODE).is_some_and(|mode| mode == "navigate");
+    site && !(navigates && head.method == Method::GET)
 }
 
 impl Asked {
@@ -90,6 +104,24 @@ mod tests {
     fn head(origin: &str) -> Parts {
         let request = http::Request::options("/").header("host", "localhost:4567").header(ORIGIN, origin);
         request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn what_another_site_fetches_is_refused_and_a_link_is_not() {
+        let none = Origins::default();
+        let of = |method: &str, site: &str, mode: &str| {
+            let request = http::Request::builder().method(method).uri("/_rokini/faults");
+            let request = request.header(FETCH_SITE, site).header(FETCH_MODE, mode);
+            none.check(&request.body(()).unwrap().into_parts().0).is_ok()
+        };
+        for method in ["GET", "POST", "DELETE"] {
+            for site in ["cross-site", "same-site"] {
+                assert!(!of(method, site, "no-cors"), "{method} {site}");
+                assert_eq!(of(method, site, "navigate"), method == "GET", "{method} {site}");
+            }
+            // Its own page, and an address that somebody typed.
+            assert!(of(method, "same-origin", "cors") && of(method, "none", "navigate"), "{method}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use rokini_local::wire::StreamMode;
 use rokini_local::wire::shapes::record::PutRecordRequest;
 use rokini_local::wire::shapes::stream::{CreateStreamRequest, StreamModeDetails};
-use rokini_local::{LocalKinesis, LocalKinesisBuilder};
+use rokini_local::{Fault, FaultRule, LocalKinesis, LocalKinesisBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -48,6 +48,7 @@ async fn only_host_names_that_are_known_are_answered() {
         ("127.0.0.1", true, true),
         ("123456789012.data-kinesis.us-east-1.amazonaws.com", true, true),
         ("kinesis", false, true),
+        ("kinesis-x.s3.amazonaws.com", false, false),
         ("rebound.example", false, false),
     ] {
         for (endpoint, expected) in [(&local, by_default), (&named, when_named)] {
@@ -105,6 +106,48 @@ async fn control_takes_only_what_no_form_can_send() {
     let large = format!(r#"{{"advance_millis":1000{}}}"#, " ".repeat(70_000));
     let answer = ask(local.address(), "POST /_rokini/clock", &[LOCALHOST, JSON], &large).await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[tokio::test]
+async fn taking_away_needs_no_body_and_no_page_can() {
+    let local = start(LocalKinesis::builder()).await;
+    let rule = FaultRule::on("ListStreams", Fault::Throttle);
+    let call = async |method: &str, path: &str, header: (&str, &str)| {
+        ask(local.address(), &format!("{method} /_rokini/{path}"), &[LOCALHOST, JSON, header], "{}").await
+    };
+    local.faults().add(rule.clone());
+    // What a page asks for by a script bears its origin; what it has the browser fetch, which cannot be a DELETE, says so at least.
+    for header in [("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site")] {
+        for (method, path) in
+            [("DELETE", "faults"), ("DELETE", "calls"), ("POST", "limits"), ("GET", "calls")]
+        {
+            let answer = call(method, path, header).await;
+            assert!(answer.starts_with("HTTP/1.1 403"), "{method} {path}: {answer}");
+        }
+    }
+    assert_eq!(local.faults().list().len(), 1);
+    let bare = ask(local.address(), "DELETE /_rokini/faults", &[LOCALHOST], "").await;
+    assert!(bare.starts_with("HTTP/1.1 200"), "{bare}");
+    assert_eq!(local.faults().list().len(), 0);
+}
+
+#[tokio::test]
+async fn the_clock_stays_where_times_can_be_written() {
+    let local = start(LocalKinesis::builder()).await;
+    for too_far in [253_402_300_799_000_i64, i64::MAX, i64::MIN, -10_000_000_000_000] {
+        let body = format!(r#"{{"advance_millis":{too_far}}}"#);
+        let answer = ask(local.address(), "POST /_rokini/clock", &[LOCALHOST, JSON], &body).await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("1970 to 9998"), "{answer}");
+    }
+    // In process there is nobody to tell: it goes as far as it can.
+    local.advance(Duration::MAX);
+    local.put("orders", "k", "x").unwrap();
+    let client = client::kinesis(&local);
+    let at = client::iterator(&client, "shardId-000000000000").await;
+    let read = client.get_records().shard_iterator(at).send().await.unwrap();
+    let arrived = read.records()[0].approximate_arrival_timestamp().unwrap();
+    let text = arrived.fmt(aws_sdk_kinesis::primitives::DateTimeFormat::DateTime).unwrap();
+    assert!(text.starts_with("9999-01-01T00:00:"), "{text}");
 }
 
 #[tokio::test]
