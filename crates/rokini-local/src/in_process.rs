@@ -17,6 +17,35 @@ use crate::service::Service;
 /// answers them. Clones share everything.
 ///
 /// Nothing is spawned and no socket is opened, so that under a paused clock of tokio time passes as it does for everything else.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use bytes::Bytes;
+/// use http_body_util::BodyExt;
+/// use rokini_local::wire::Timestamp;
+/// use rokini_local::{Fault, FaultRule, InProcess, LocalSettings, ManualClock, Model, Service};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+/// # runtime.block_on(async {
+/// let clock = ManualClock::new(Timestamp::from_secs(1_700_000_000));
+/// let kinesis = InProcess::new(Service::new(Model::new(LocalSettings::default()), Arc::new(clock)));
+/// kinesis.faults().add(FaultRule::on("ListStreams", Fault::DropAfter).times(1));
+/// let ask = |operation: &str, body: &'static str| {
+///     let request = http::Request::post("http://kinesis/")
+///         .header("x-amz-target", format!("Kinesis_20131202.{operation}"))
+///         .header("content-type", "application/x-amz-json-1.1");
+///     kinesis.answer(request.body(Bytes::from_static(body.as_bytes())).unwrap())
+/// };
+///
+/// assert_eq!(ask("CreateStream", r#"{"StreamName":"orders","ShardCount":2}"#).await?.status(), 200);
+/// assert!(ask("ListStreams", "{}").await.is_err(), "the answer is lost");
+/// let answer = ask("ListStreams", "{}").await?.into_body().collect().await?.to_bytes();
+/// assert!(String::from_utf8_lossy(&answer).contains(r#""StreamNames":["orders"]"#));
+/// # Ok::<(), rokini_local::ConnectionCut>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct InProcess {
     handler: KinesisHandler,
