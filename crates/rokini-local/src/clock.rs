@@ -20,7 +20,7 @@ pub(crate) fn http_date(time: Timestamp) -> String {
 
 /// The times a clock can be moved to, in milliseconds: from 1970 to the beginning of the year 9999. Every time that is counted from them, a
 /// year of retention included, has a date of four digits in every time zone, as RFC 3339 and the clients' languages want it.
-pub(crate) const MOVABLE: RangeInclusive<i64> = 0..=253_370_764_800_000;
+const MOVABLE: RangeInclusive<i64> = 0..=253_370_764_800_000;
 
 /// A wall clock.
 pub trait Clock: fmt::Debug + Send + Sync {
