@@ -75,6 +75,9 @@ pub(crate) struct Args {
     #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration_with_unit)]
     status_change: Duration,
     /// Write the object of `--json` as a line to this open file descriptor once both services answer: for scripts
+    ///
+    /// It is a pipe, a terminal or a file, which is added to; a socket cannot be opened again by its number. It stays open
+    /// until this command ends, and a program after `--` has it too: read one line from it, and not to its end.
     #[arg(long, value_name = "FD")]
     ready_fd: Option<u32>,
     /// A program to run beside the services, and its arguments
@@ -291,12 +294,13 @@ impl Serving {
         })
     }
 
-    /// Writes the object to a descriptor that whoever started this process opened, at the end where that is a file.
+    /// Writes the object to a descriptor that whoever started this process opened, at the end where that is a file. It is opened anew by
+    /// its path: to take over a number that somebody else opened is unsafe in Rust, since nothing proves that it is nobody's.
     fn tell(&self, descriptor: u32) -> Result<(), CliError> {
         let opened = std::fs::OpenOptions::new().append(true).open(format!("/dev/fd/{descriptor}"));
         opened.and_then(|mut file| writeln!(file, "{}", self.json())).map_err(|error| {
             CliError::usage(format!("`--ready-fd {descriptor}` cannot be written to")).because(&error).next(
-                "give the number of a descriptor that is open for writing, such as `--ready-fd 3 3>ready`",
+                "give the number of a descriptor that is open for writing, such as `--ready-fd 3 3>ready`, and no socket",
             )
         })
     }

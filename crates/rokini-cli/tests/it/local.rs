@@ -199,4 +199,12 @@ async fn scripts_learn_by_a_descriptor_that_it_serves() {
         .run(&["local", "--ready-fd", "99", "--", "true"])
         .await
         .refused(2, &["`--ready-fd 99`", "next: "]);
+    // A socket in place of standard input.
+    let (_ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let place = nowhere();
+    let mut refused = place.rokini(&["local", "--ready-fd", "0", "--", "true"]);
+    refused.stdin(std::os::fd::OwnedFd::from(theirs)).stderr(std::process::Stdio::piped());
+    let refused = refused.output().await.unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && said.contains("and no socket"), "{said}");
 }
