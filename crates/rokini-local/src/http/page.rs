@@ -22,7 +22,9 @@ const RECORDS: (usize, usize) = (20, 100);
 fn asset(path: &str) -> Option<(&'static str, &'static str)> {
     Some(match path {
         "/" => ("text/html; charset=utf-8", include_str!("page/page.html")),
-        "/page.css" => ("text/css; charset=utf-8", include_str!("page/page.css")),
+        "/page.css" => {
+            ("text/css; charset=utf-8", concat!(include_str!("page/base.css"), include_str!("page/page.css")))
+        }
         "/page.js" => ("text/javascript; charset=utf-8", include_str!("page/page.js")),
         _ => return None,
     })

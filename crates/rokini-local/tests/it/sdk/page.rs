@@ -30,6 +30,9 @@ async fn it_is_served_to_browsers_and_to_no_other_site() {
         for outside in ["http://", "https://", "//cdn"] {
             assert!(!answer.contains(&format!("=\"{outside}")), "{path} asks elsewhere");
         }
+        let parts: &[&str] =
+            if path == "/page.css" { &["color-scheme: light dark", "label.line"] } else { &[] };
+        assert!(parts.iter().all(|part| answer.contains(part)), "what pages share, and its own: {answer}");
         let rebound = ask(local.address(), &format!("GET {path}"), &[("Host", "rebound.example")], "").await;
         assert!(rebound.starts_with("HTTP/1.1 403"), "{rebound}");
     }
