@@ -18,6 +18,8 @@ mod encryption;
 mod errors;
 #[cfg(feature = "data")]
 mod kept;
+#[cfg(feature = "data")]
+mod kept_state;
 mod kms_keys;
 mod lifecycle;
 mod list_shards;
@@ -51,7 +53,7 @@ pub use caller::Caller;
 pub use changed::Changed;
 pub(crate) use constraints::{fault_in_body, has_list_for_structure};
 #[cfg(feature = "data")]
-pub(crate) use kept::{Effect, KeptRecords, KeptState, LiveShards};
+pub(crate) use kept_state::{Effect, KeptRecords, KeptState, LiveShards};
 pub use operations::ModelRequest;
 #[cfg(feature = "data")]
 pub(crate) use operations::changes_something;

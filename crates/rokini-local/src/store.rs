@@ -7,6 +7,7 @@ mod error;
 mod frame;
 mod load;
 mod log;
+mod mend;
 #[cfg(test)]
 mod tests;
 mod writer;
