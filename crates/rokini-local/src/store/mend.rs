@@ -84,7 +84,7 @@ pub(super) fn cut_off(path: &Path, from: usize, length: usize) {
              are cut off. If the process ended otherwise, the file was cut, and a call that was answered is lost."
         ),
         Err(error) => {
-            tracing::warn!(%error, "the last {length} bytes of `{shown}` are no whole call, and cannot be cut off")
+            tracing::warn!(%error, "the last {length} bytes of `{shown}` are no whole call, and cannot be cut off");
         }
     }
 }

@@ -225,6 +225,9 @@ fn heard<T>(run: impl FnOnce() -> T) -> (T, String) {
     (done, fs::read_to_string(said.path()).unwrap())
 }
 
+/// What is done to a file.
+type Damage = fn(&Path);
+
 #[test]
 fn a_file_that_is_gone_or_was_cut_is_missed() {
     let (written, answered) = &*FILLED;
@@ -234,18 +237,18 @@ fn a_file_that_is_gone_or_was_cut_is_missed() {
     let cut = |file: &Path| {
         let bytes = fs::read(file).unwrap();
         let marks = bytes.windows(4).enumerate().filter(|(_, bytes)| *bytes == b"RKN\x01");
-        let last = marks.map(|(at, _)| at).last().unwrap();
+        let last = marks.map(|(at, _)| at).next_back().unwrap();
         fs::write(file, &bytes[..last]).unwrap();
     };
     let replaced = |file: &Path| {
         fs::remove_file(file).unwrap();
         fs::create_dir(file).unwrap();
     };
-    let ways: [(&dyn Fn(&Path), &str); 4] = [
-        (&emptied, "to 0 bytes"),
-        (&removed, "is not there"),
-        (&cut, "was cut from"),
-        (&replaced, "is no file, and is passed over"),
+    let ways: [(Damage, &str); 4] = [
+        (emptied, "to 0 bytes"),
+        (removed, "is not there"),
+        (cut, "was cut from"),
+        (replaced, "is no file, and is passed over"),
     ];
     for (damage, expected) in ways {
         let directory = killed(written.path());
