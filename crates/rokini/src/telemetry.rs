@@ -7,6 +7,7 @@ pub(crate) mod consumer_metrics;
 pub(crate) mod export;
 pub(crate) mod exporters;
 mod fleet;
+pub(crate) mod group_changes;
 pub(crate) mod health;
 pub(crate) mod http;
 mod meter;

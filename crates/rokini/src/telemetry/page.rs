@@ -2,7 +2,6 @@
 
 mod answer;
 mod assets;
-mod changes;
 mod document;
 mod group_page;
 

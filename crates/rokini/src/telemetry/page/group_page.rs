@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::changes::changes;
 use super::document::{Facts, OwnShard, document};
 
 use crate::config::Settings;
@@ -21,6 +20,7 @@ use crate::events::emitter::EventSink;
 use crate::events::event::Event;
 use crate::events::table::EventCode;
 use crate::shard::worker_state::WorkerState;
+use crate::telemetry::group_changes::{GroupChange, group_changes};
 use crate::telemetry::monitor::Monitor;
 use crate::types::error::Error;
 
@@ -135,7 +135,9 @@ impl Page {
                 if self.own.is_none() {
                     self.note_beats(&view);
                     if let Some((_, before)) = listed.as_ref() {
-                        self.recent.tell(changes(before, &view, self.clock.millis()));
+                        let now = self.clock.millis();
+                        let changes = group_changes(before, &view);
+                        self.recent.tell(changes.iter().map(|change| event(change, now)).collect());
                     }
                 }
                 Arc::clone(&listed.insert((Instant::now(), Arc::new(view))).1)
@@ -178,6 +180,23 @@ impl Page {
             Some((Bytes::from(text), feed))
         }))
     }
+}
+
+/// A change in the form of an event.
+fn event(change: &GroupChange, at_millis: u64) -> Value {
+    let GroupChange { code, key, worker, what } = change;
+    let text = match worker {
+        Some(worker) if key.is_none() => format!("{worker} {what}"),
+        _ => what.clone(),
+    };
+    json!({
+        "at": at_millis,
+        "code": code,
+        "text": text,
+        "stream": key.as_ref().map(|key| key.stream.as_str()),
+        "shard": key.as_ref().map(|key| key.shard.as_str()),
+        "detail": "",
+    })
 }
 
 impl OwnWorker {
