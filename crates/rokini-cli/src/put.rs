@@ -2,6 +2,8 @@
 
 mod input;
 mod job;
+mod line_file;
+mod pace;
 mod pack;
 mod queue;
 mod restore;
@@ -16,8 +18,9 @@ use crate::compression::Decompress;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
-use input::{Input, KeyChoice, LineFile};
+use input::{Input, KeyChoice};
 use job::{Job, put};
+use line_file::LineFile;
 pub(crate) use restore::{Args as RestoreArgs, run as restore};
 
 /// Put records into a stream
@@ -120,10 +123,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let input = match (args.random, args.replay) {
         (Some(count), _) => Input::Random { count, size: args.size },
         (None, Some(dump)) => {
-            Input::Dump(LineFile::new(Some(dump), args.decompress), Some(args.speed.unwrap_or(1.0)))
+            Input::Dump(LineFile::new(Some(dump), Some(args.decompress)), Some(args.speed.unwrap_or(1.0)))
         }
         (None, None) if !args.data.is_empty() => Input::Arguments(args.data),
-        (None, None) => Input::Lines(LineFile::new(args.from_file, args.decompress)),
+        (None, None) => Input::Lines(LineFile::new(args.from_file, Some(args.decompress))),
     };
     if stdin_is_input && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         context.ui.info("each line becomes a record; Ctrl-D ends the input");

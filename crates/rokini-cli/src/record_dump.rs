@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use rokini::lease::{HashRange, ShardId};
-use rokini::{Record, format_time};
+use rokini::{Record, StartPosition, UserRecord, format_time};
 use serde::{Deserialize, Serialize};
 
 /// A record in a dump. `docs/JSON.md` describes it.
@@ -44,10 +44,24 @@ impl DumpedRecord {
         }
     }
 
+    /// A line as a record to put, and when the stream took it, in milliseconds since the Unix epoch. One that was put without
+    /// a key has an empty one.
+    ///
     /// # Errors
-    /// When it is not base64.
-    pub(crate) fn data(&self) -> Result<Vec<u8>, String> {
-        STANDARD.decode(&self.data).map_err(|error| format!("`data` is not base64: {error}"))
+    /// What is wrong with the line.
+    pub(crate) fn parse(line: &[u8]) -> Result<(UserRecord, u64), String> {
+        let dumped: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let Ok(StartPosition::AtTimestamp(at_millis)) = dumped.time.parse() else {
+            return Err(format!("`time` is {}, not a time such as 2026-01-31T12:00:00.000Z", dumped.time));
+        };
+        let explicit_hash_key = dumped.hash_key.as_deref().map(str::parse).transpose();
+        let explicit_hash_key = explicit_hash_key.map_err(|_| "`hash_key` is not a hash".to_owned())?;
+        let data = STANDARD.decode(&dumped.data).map_err(|error| format!("`data` is not base64: {error}"))?;
+        let partition_key = dumped.key.unwrap_or_default();
+        if partition_key.chars().count() > 256 {
+            return Err("`key` has more than 256 characters".to_owned());
+        }
+        Ok((UserRecord { partition_key, explicit_hash_key, data: data.into() }, at_millis))
     }
 }
 
@@ -71,8 +85,30 @@ mod tests {
         for range in [None, Some(HashRange { start: 0, end: u128::MAX / 2 })] {
             assert_eq!(DumpedRecord::of(&record, &shard, range).hash_key, None);
         }
-        assert_eq!(dumped.data().unwrap(), b"x");
         let keyless = Record::without_key("5".parse().unwrap(), b"x", 0);
         assert_eq!(DumpedRecord::of(&keyless, &shard, Some(half)).key, None);
+    }
+
+    #[test]
+    fn lines_of_a_dump_are_records_with_their_times() {
+        let line = br#"{"time":"2026-01-31T12:00:00.250Z","shard":"s","sequence":"1","key":"k","hash_key":"7","data":"eA=="}"#;
+        let (record, at) = DumpedRecord::parse(line).unwrap();
+        assert_eq!(
+            (record.partition_key.as_str(), record.explicit_hash_key, &record.data[..]),
+            ("k", Some(7), &b"x"[..])
+        );
+        assert_eq!(at % 1000, 250);
+        let long = format!("\"{}\"", "k".repeat(257));
+        for (from, to, said) in [
+            ("2026", "x", "`time`"),
+            ("\"7\"", "\"seven\"", "`hash_key`"),
+            ("eA==", "?", "`data`"),
+            ("\"data\"", "\"payload\"", "`data`"),
+            ("\"k\"", &long, "`key`"),
+        ] {
+            let wrong = String::from_utf8(line.to_vec()).unwrap().replace(from, to);
+            let why = DumpedRecord::parse(wrong.as_bytes()).unwrap_err();
+            assert!(why.contains(said), "{wrong}: {why}");
+        }
     }
 }

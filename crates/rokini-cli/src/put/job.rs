@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::input::{Input, KeyChoice, Terms};
 use super::pack::{LINGER, Packer};
 use super::queue::Queue;
-use super::send::{Accepted, Limits, Sender};
+use super::send::{Accepted, Limits, SendError, Sender};
 use crate::aws::AwsArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
@@ -55,12 +55,16 @@ pub(super) async fn put(
     let packer = Packer::new(aws.clone(), aggregate.then_some(source)).await?;
     let Limits { record_bytes, takes_keyless } = limits;
     let terms = Terms { key, most_bytes: record_bytes, takes_keyless, rate };
+    let is_dump = matches!(input, Input::Dump(..));
     let records = input.start(terms)?;
     let queue = Queue::new(keys_may_share);
     let mut put = Put { sender, output, records, packer, queue, counts: Counts::new() };
     let result = put.run(context).await;
     context.ui.progress_done();
     put.summary(&stream, context);
+    if is_dump && put.counts.records == 0 && matches!(result, Ok(End::Everything)) {
+        context.ui.warn("the dump has no record at all: did whatever wrote it end well?");
+    }
     let ended = result.map(|end| match end {
         End::Everything => Status::DONE,
         End::Interrupted => context.stop.status(),
@@ -148,7 +152,16 @@ impl Put {
 
     async fn send(&mut self, context: &Context) -> Result<(), CliError> {
         let request = self.queue.next_request();
-        let mut sent = self.sender.send(request).await?;
+        let records: usize = request.iter().map(|entry| entry.record.user_records.len()).sum();
+        let mut sent = match self.sender.send(request).await {
+            Ok(sent) => sent,
+            Err(SendError { error, may_have_arrived }) => {
+                if may_have_arrived {
+                    self.counts.unknown += records as u64;
+                }
+                return Err(error);
+            }
+        };
         self.queue.put_back(sent.refused);
         let again = self.packer.repack(&mut sent.accepted).await?;
         again.into_iter().for_each(|record| self.queue.push(record.into()));
@@ -173,18 +186,22 @@ impl Put {
     }
 
     fn summary(&self, stream: &StreamRef, context: &Context) {
-        let Counts { records, bytes, refused_at_first: refused, .. } = self.counts;
+        let Counts { records, bytes, refused_at_first: refused, unknown, .. } = self.counts;
         let seconds = self.counts.started.elapsed().as_secs_f64();
         let refused =
             if refused > 0 { format!(", {refused} of them refused at first") } else { String::new() };
+        let unknown = match unknown {
+            0 => String::new(),
+            unknown => format!("; whether {} more arrived is not known", count(unknown, "record")),
+        };
         let left = match self.queue.len() + self.packer.waiting() {
             0 => String::new(),
             left => format!("; {} more read but not put", count(left, "record")),
         };
         let (records, bytes) = (count(records, "record"), count(bytes, "byte"));
-        context
-            .ui
-            .info(format_args!("put {records} ({bytes}) into `{stream}` in {seconds:.1} s{refused}{left}"));
+        context.ui.info(format_args!(
+            "put {records} ({bytes}) into `{stream}` in {seconds:.1} s{refused}{unknown}{left}"
+        ));
     }
 }
 
@@ -211,12 +228,14 @@ pub(super) struct Counts {
     pub(super) bytes: u64,
     /// Of these records.
     pub(super) refused_at_first: u64,
+    /// Besides these, those of a request that got no answer: the stream may have taken them.
+    pub(super) unknown: u64,
 }
 
 impl Counts {
     fn new() -> Self {
         let now = Instant::now();
-        Self { started: now, shown: now, records: 0, bytes: 0, refused_at_first: 0 }
+        Self { started: now, shown: now, records: 0, bytes: 0, refused_at_first: 0, unknown: 0 }
     }
 
     fn add(&mut self, accepted: &[Accepted]) {

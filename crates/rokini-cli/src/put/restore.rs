@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use rokini::StreamRef;
 use serde::Serialize;
 
-use super::input::{Input, KeyChoice, LineFile};
+use super::input::{Input, KeyChoice};
 use super::job::{Job, put};
+use super::line_file::LineFile;
 use crate::aws::AwsArgs;
-use crate::compression::Decompress;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
@@ -22,7 +22,7 @@ use crate::output::Output;
 /// elsewhere. A line that is no record of a dump, or is too large
 /// for the stream, is named, and what stands before it is put.
 ///
-/// With --json standard output gets one object at the end: stream, file, records, bytes, retried and seconds.
+/// With --json standard output gets one object at the end: stream, file, records, bytes, retried, unknown and seconds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -52,6 +52,8 @@ struct Summary {
     bytes: u64,
     /// Records that the stream refused at first.
     retried: u64,
+    /// Records besides these that may have been put: their request got no answer.
+    unknown: u64,
     seconds: f64,
 }
 
@@ -66,12 +68,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         keys_may_share: false,
         output: None,
     };
-    let input = Input::Dump(LineFile::new(Some(args.file), Decompress::Auto), None);
+    let input = Input::Dump(LineFile::new(Some(args.file), None), None);
     let (counts, ended) = put(&args.aws, job, input, context).await?;
     if context.json {
         let seconds = (counts.started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
         let (records, bytes, retried) = (counts.records, counts.bytes, counts.refused_at_first);
-        Output::stdout()?.json(&Summary { stream, file, records, bytes, retried, seconds }).await?;
+        let unknown = counts.unknown;
+        let summary = Summary { stream, file, records, bytes, retried, unknown, seconds };
+        Output::stdout()?.json(&summary).await?;
     }
     ended
 }

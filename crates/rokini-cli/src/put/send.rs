@@ -10,7 +10,7 @@ use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use rand::Rng;
-use rokini::StreamRef;
+use rokini::{ErrorKind, StreamRef};
 use rokini_types::Backoff;
 
 use super::queue::Entry;
@@ -67,6 +67,20 @@ pub(super) struct Sent {
     pub(super) pause: Option<Duration>,
 }
 
+/// Why a request failed.
+pub(super) struct SendError {
+    pub(super) error: CliError,
+    /// Whether it got no answer: the stream may have taken its records.
+    pub(super) may_have_arrived: bool,
+}
+
+impl From<CliError> for SendError {
+    /// An answer, or none was asked for.
+    fn from(error: CliError) -> Self {
+        Self { error, may_have_arrived: false }
+    }
+}
+
 impl Sender {
     pub(super) fn new(aws: Aws, stream: StreamRef) -> Result<Self, CliError> {
         let timeouts =
@@ -97,7 +111,7 @@ impl Sender {
     }
 
     /// Sends one request.
-    pub(super) async fn send(&mut self, entries: Vec<Entry>) -> Result<Sent, CliError> {
+    pub(super) async fn send(&mut self, entries: Vec<Entry>) -> Result<Sent, SendError> {
         let request = entries.iter().map(|Entry { record, .. }| {
             let data = Blob::from_maybe_shared(record.data.clone());
             let key = Some(record.partition_key.clone()).filter(|key| !key.is_empty());
@@ -125,10 +139,12 @@ impl Sender {
             Err(error) => {
                 let region = self.aws.region();
                 let error = rokini::explain_kinesis_error(error, "kinesis:PutRecords", &self.stream, region);
-                return Err(self.aws.explain(error, Service::Kinesis));
+                let may_have_arrived = error.kind() == ErrorKind::Retry;
+                let error = self.aws.explain(error, Service::Kinesis);
+                return Err(SendError { error, may_have_arrived });
             }
         };
-        self.pause_or_give_up(sent, reason)
+        Ok(self.pause_or_give_up(sent, reason)?)
     }
 
     /// Decides how long to wait before the refused records are put again, or that it is no use.

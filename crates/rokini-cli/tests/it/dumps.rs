@@ -112,6 +112,42 @@ async fn a_replay_keeps_the_time_between_records() {
 }
 
 #[tokio::test]
+async fn what_may_have_arrived_is_said() {
+    let local = Local::start(1).await;
+    let line = "{\"time\":\"2026-01-31T12:00:00.000Z\",\"shard\":\"s\",\"sequence\":\"1\",\"key\":\"k\",\"data\":\"MQ==\"}\n";
+    std::fs::write(local.home().join("dump"), line).unwrap();
+    let rule = local.kinesis.faults().add(FaultRule::on("PutRecords", Fault::DropAfter));
+    let cut = local.run(&["restore", "orders", "dump", "--json", "--log-format", "text"]).await;
+    assert_eq!(cut.status, Some(4), "{cut:?}");
+    assert!(cut.stderr.contains("put 0 records (0 bytes) into `orders`"), "{}", cut.stderr);
+    assert!(cut.stderr.contains("whether 1 record more arrived is not known"), "{}", cut.stderr);
+    let summary: Value = serde_json::from_str(&cut.stdout).unwrap();
+    assert_eq!((&summary["records"], &summary["unknown"]), (&0.into(), &1.into()), "{summary}");
+    assert!(local.kinesis.faults().remove(rule));
+    assert!(!records(&local, "orders").await.is_empty(), "it did arrive");
+
+    // What was refused did not.
+    let fault = Fault::Error { code: ErrorCode::AccessDenied, message: "no".to_owned(), status: None };
+    local.kinesis.faults().add(FaultRule::on("PutRecords", fault));
+    let denied = local.run(&["restore", "orders", "dump"]).await;
+    denied.refused(3, &["put 0 records"]);
+    assert!(!denied.stderr.contains("not known"), "{}", denied.stderr);
+}
+
+#[tokio::test]
+async fn an_empty_dump_is_said_and_a_missing_one_is_named() {
+    let local = Local::start(1).await;
+    for command in [&["restore", "orders", "-"][..], &["put", "orders", "--replay", "-"]] {
+        let empty = local.run_with_input(command, "").await;
+        assert_eq!(empty.status, Some(0), "{empty:?}");
+        assert!(empty.stderr.contains("warning: the dump has no record"), "{}", empty.stderr);
+    }
+    let missing = local.run(&["restore", "orders", "nosuch"]).await;
+    missing.refused(1, &["error: cannot read nosuch", "next: check the name"]);
+    assert!(!missing.stderr.contains("--decompress"), "{}", missing.stderr);
+}
+
+#[tokio::test]
 async fn what_is_no_dump_is_named_by_its_line() {
     let local = Local::start(1).await;
     let good = "{\"time\":\"2026-01-31T12:00:00.000Z\",\"shard\":\"s\",\"sequence\":\"1\",\"key\":\"k\",\"data\":\"MQ==\"}\n";
