@@ -32,6 +32,7 @@ mod text_table;
 mod ui;
 mod worker;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -98,9 +99,13 @@ fn main() -> ExitCode {
     if let Some(translated) = run::multilang_arguments(&arguments) {
         arguments = translated;
     }
+    let given = arguments.clone();
     let cli = match Cli::try_parse_from(std::iter::once(own_name).chain(arguments)) {
-        Ok(cli) => cli,
-        Err(refusal) => return show_refusal(&refusal),
+        Ok(mut cli) => {
+            cli.global.json |= matches!(&cli.command, Command::Tail(args) if args.is_json());
+            cli
+        }
+        Err(refusal) => return show_refusal(&refusal, &given),
     };
     let ui = Ui::new(&cli.global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -117,16 +122,29 @@ fn main() -> ExitCode {
 }
 
 /// Shows help or the version on standard output, or what is wrong with the arguments on standard error.
-fn show_refusal(refusal: &clap::Error) -> ExitCode {
-    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+fn show_refusal(refusal: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let is_help = refusal.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-    if wants_json && refusal.use_stderr() && !is_help {
+    if refusal.use_stderr() && !is_help && wants_json(arguments) {
         let global = Global { json: true, quiet: false, verbose: 0, log_format: None, color: Color::Never };
         return Ui::new(&global).report(&usage_error(&refusal.to_string())).into();
     }
     // A reader that is gone needs no help.
     let _ = refusal.print();
     u8::try_from(refusal.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// Whether arguments that were not understood ask for JSON on standard error. What follows `--` is another program's.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let mut before = "";
+    for argument in arguments.iter().take_while(|argument| *argument != "--") {
+        let argument = argument.to_str().unwrap_or_default();
+        let (option, value) = argument.split_once('=').unwrap_or((before, argument));
+        if argument == "--json" || (["--log-format", "--format"].contains(&option) && value == "json") {
+            return true;
+        }
+        before = argument;
+    }
+    false
 }
 
 /// The paragraphs of a message about arguments: what is wrong first, then a tip, the usage, and where help is.
@@ -198,6 +216,25 @@ mod tests {
         assert_eq!(error.status, Status::USAGE);
         assert!(error.what.starts_with("invalid value 'yesterday' for '--from"), "{}", error.what);
         assert!(error.next.unwrap().contains("'--help'"));
+    }
+
+    #[test]
+    fn arguments_that_are_not_understood_may_still_ask_for_json() {
+        let wants = |line: &str| wants_json(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in
+            ["tail s --json", "--log-format json tail", "put s --log-format=json", "tail --format json"]
+        {
+            assert!(wants(line), "{line}");
+        }
+        for line in [
+            "tail s",
+            "tail json",
+            "--log-format text tail json",
+            "put s -- --json",
+            "local -- x --format=json",
+        ] {
+            assert!(!wants(line), "{line}");
+        }
     }
 
     #[test]

@@ -79,6 +79,13 @@ Examples:
   rokini tail orders --from -1h --no-follow --stats > /dev/null
   rokini tail orders --from trim_horizon --shard 3 -n 1 --format hex";
 
+impl Args {
+    /// Whether its format is the same as `--json`.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Some(Format::Json)
+    }
+}
+
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let format = match (args.format, context.json) {
         (Some(format), true) if format != Format::Json => {

@@ -35,10 +35,10 @@ mod put_tail;
 mod refusals;
 mod settings;
 mod soak;
+mod standard_error;
 mod stream;
 mod support;
 mod tail;
-mod talk;
 
 /// Held by a test that measures how a fleet of processes reacts: two fleets would slow each other down.
 fn one_fleet() -> std::sync::MutexGuard<'static, ()> {

@@ -53,8 +53,18 @@ async fn all_of_standard_error_is_json_where_that_is_asked_for() {
         assert!(started["stream"].as_str().unwrap().starts_with("orders"), "{started}");
         assert!(objects.iter().any(|object| object["log"]["target"].is_string()), "{objects:#?}");
     }
-    let refused = local.run(&["tail", "nope", "--log-format", "json"]).await;
-    assert_eq!(objects(&refused.stderr)[0]["error"]["status"], 2);
+    for arguments in [
+        &["tail", "nope", "--log-format", "json"][..],
+        &["tail", "nope", "--format", "json"],
+        // What is wrong with the arguments themselves.
+        &["tail", "orders", "--from", "yesterday", "--log-format", "json"],
+        &["tail", "orders", "--from", "yesterday", "--log-format=json"],
+        &["tail", "orders", "--from", "yesterday", "--format", "json"],
+        &["--json", "nonsense"],
+    ] {
+        let refused = local.run(arguments).await;
+        assert_eq!(objects(&refused.stderr)[0]["error"]["status"], 2, "{arguments:?}");
+    }
     // And for people, with data as JSON.
     let put = local.run(&["put", "orders", "x", "--json", "--log-format", "text"]).await;
     assert!(put.stderr.starts_with("put 1 record"), "{}", put.stderr);
