@@ -53,7 +53,7 @@ impl FromStr for RowKey {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let invalid = || InvalidKey::new("row key", text);
+        let invalid = || InvalidKey::new("a row key", text);
         if text == "group" {
             return Ok(Self::Group);
         }

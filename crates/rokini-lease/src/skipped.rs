@@ -59,7 +59,7 @@ impl FromStr for SkippedRecords {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidKey::new("list of skipped records", text);
+        let invalid = || InvalidKey::new("a list of skipped records", text);
         let (count, last) = text.split_once(':').ok_or_else(invalid)?;
         let mut skipped = Self::default();
         for record in last.split(',').filter(|record| !record.is_empty()) {

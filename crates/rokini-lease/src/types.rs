@@ -123,7 +123,7 @@ impl fmt::Debug for Incarnation {
 
 /// A text in a stored row, or a stored key, that is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a {what}: `{given}`")]
+#[error("not {what}: `{given}`")]
 pub struct InvalidKey {
     what: &'static str,
     given: String,
@@ -171,7 +171,7 @@ impl FromStr for WorkerId {
             let incarnation = Incarnation(u64::from_str_radix(incarnation, 16).ok()?);
             Some(Self { name: WorkerName::new(name).ok()?, incarnation })
         };
-        parse().ok_or_else(|| InvalidKey::new("worker id", text))
+        parse().ok_or_else(|| InvalidKey::new("a worker id", text))
     }
 }
 
@@ -211,7 +211,7 @@ impl FromStr for LeaseKey {
             let (stream, shard) = text.split_once('#')?;
             Some(Self::new(StreamId::new(stream).ok()?, ShardId::new(shard).ok()?))
         };
-        parse().ok_or_else(|| InvalidKey::new("lease key", text))
+        parse().ok_or_else(|| InvalidKey::new("a lease key", text))
     }
 }
 
@@ -259,7 +259,7 @@ impl FromStr for HashRange {
             let (start, end) = text.split_once('-')?;
             Some(Self { start: start.parse().ok()?, end: end.parse().ok()? })
         };
-        parse().ok_or_else(|| InvalidKey::new("hash range", text))
+        parse().ok_or_else(|| InvalidKey::new("a hash range", text))
     }
 }
 

@@ -410,7 +410,7 @@ async fn show(
         match args.dry_run {
             true => context.ui.info("this was a dry run: nothing was done"),
             false => context.ui.info(format_args!(
-                "start the workers of the group: `rokini consume {} --group {}`, or your own",
+                "start the workers of the group, such as `rokini run {} --group {}` with your handler",
                 described.name, args.group
             )),
         }

@@ -1,8 +1,14 @@
 //! What handlers in other processes do, for people.
 
+use std::time::Duration;
+
 use rokini_handlers::{HandlerEvent, HandlerObserver};
 
 use crate::ui::Ui;
+
+fn again(retry_in: Duration) -> String {
+    if retry_in.is_zero() { "again at once".to_owned() } else { format!("again in {retry_in:.1?}") }
+}
 
 /// Shows their output and their ends on standard error.
 #[derive(Debug)]
@@ -21,8 +27,9 @@ impl HandlerObserver for ShowEvents {
             }
             HandlerEvent::StartFailed { shard, error, retry_in } => {
                 ui.warn(format_args!(
-                    "{}: the handler does not start: {error}; again in {retry_in:?}",
-                    of(shard)
+                    "{}: the handler does not start: {error}; {}",
+                    of(shard),
+                    again(*retry_in)
                 ));
             }
             HandlerEvent::Exited { pid, shard, status, asked: false } => {
@@ -33,8 +40,9 @@ impl HandlerObserver for ShowEvents {
             }
             HandlerEvent::Unavailable { shard, error, retry_in } => {
                 ui.warn(format_args!(
-                    "{}: the service takes no records: {error}; again in {retry_in:?}",
-                    of(shard)
+                    "{}: the service takes no records: {error}; {}",
+                    of(shard),
+                    again(*retry_in)
                 ));
             }
             HandlerEvent::EndNotCheckpointed { shard, times } => {

@@ -52,7 +52,7 @@ impl FromStr for FanOutConsumer {
         let owned = text.strip_prefix(OWNED);
         match owned.or_else(|| text.strip_prefix(ADOPTED)) {
             Some(name) if !name.is_empty() => Ok(Self { name: name.to_owned(), owned: owned.is_some() }),
-            _ => Err(InvalidKey::new("fan-out consumer", text)),
+            _ => Err(InvalidKey::new("a fan-out consumer", text)),
         }
     }
 }

@@ -34,7 +34,7 @@ impl FromStr for OrderId {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| InvalidKey::new("order", text))
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| InvalidKey::new("an order", text))
     }
 }
 
@@ -140,7 +140,7 @@ impl FromStr for Order {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let invalid = || InvalidKey::new("order", text);
+        let invalid = || InvalidKey::new("an order", text);
         let (words, what) = text.split_once(" what=").ok_or_else(invalid)?;
         let word = |name: &str| {
             words.split(' ').filter_map(|word| word.split_once('=')).find(|(found, _)| *found == name)

@@ -88,7 +88,7 @@ impl FromStr for ShardHealth {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let invalid = || InvalidKey::new("shard health", text);
+        let invalid = || InvalidKey::new("a shard health", text);
         // The error is the rest of the text, whatever it says.
         let (words, error) = match text.split_once(" error=") {
             Some((words, error)) => (words, Some(error)),

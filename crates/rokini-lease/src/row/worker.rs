@@ -241,7 +241,7 @@ impl FromStr for WorkerState {
             "alive" => Ok(Self::Alive),
             "leaving" => Ok(Self::Leaving),
             "fenced" => Ok(Self::Fenced),
-            _ => Err(InvalidKey::new("worker state", text)),
+            _ => Err(InvalidKey::new("a worker state", text)),
         }
     }
 }
@@ -259,7 +259,7 @@ impl FromStr for PlanId {
             let (policy, version) = text.rsplit_once('@')?;
             Some(Self { policy: policy.to_owned(), version: version.parse().ok()? })
         };
-        parse().ok_or_else(|| InvalidKey::new("plan", text))
+        parse().ok_or_else(|| InvalidKey::new("a plan", text))
     }
 }
 
@@ -278,7 +278,7 @@ impl fmt::Display for Notification {
 impl FromStr for Notification {
     type Err = InvalidKey;
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let invalid = || InvalidKey::new("notification", text);
+        let invalid = || InvalidKey::new("a notification", text);
         if text == "group" {
             return Ok(Self::GroupChanged);
         }

@@ -153,7 +153,7 @@ events! {
         /// When it is called again; `None` when it is not.
         retry_in: Option<Duration>,
     } = "handler-failed", warn limited, "a handler failed"
-        { ?call, first = first.map(display), failures, ?retry_in, exception.message = %failure, };
+        { ?call, first = first.map(display), failures, retry_in = retry_in.map(debug), exception.message = %failure, };
 
     /// One of several records fails: it is searched for by calls with fewer and fewer of them.
     Bisecting {
