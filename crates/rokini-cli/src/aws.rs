@@ -1,6 +1,6 @@
 //! Region, profile and endpoints, and errors of AWS calls with the next step for people.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use aws_types::SdkConfig;
@@ -84,12 +84,15 @@ impl AwsArgs {
         let config = options.load().await.map_err(|error| {
             CliError::from(error).next("`export AWS_REGION=us-east-1`, or give `--region`")
         })?;
-        if endpoints.is_empty() {
-            return Ok(Aws { config, http });
-        }
-        let others = config.clone();
-        let config = config.into_builder().service_config(Endpoints { endpoints, others }).build();
-        Ok(Aws { config, http })
+        let config = if endpoints.is_empty() {
+            config
+        } else {
+            let others = config.clone();
+            config.into_builder().service_config(Endpoints { endpoints, others }).build()
+        };
+        let aws = Aws { config, http };
+        aws.check_endpoints()?;
+        Ok(aws)
     }
 }
 
@@ -148,6 +151,22 @@ impl Aws {
         set.or_else(|| self.config.endpoint_url().map(str::to_owned))
     }
 
+    /// A URL that is none says so at once, and not as a service that cannot be reached.
+    fn check_endpoints(&self) -> Result<(), CliError> {
+        for service in [Service::Kinesis, Service::DynamoDb] {
+            if let Some(url) = self.endpoint(service).filter(|url| host_of(url).is_none()) {
+                let (name, variable) = (service.id(), service.id().to_uppercase());
+                return Err(CliError::usage(format!("the endpoint of {name} is `{url}`, which is no URL")).next(
+                    format!(
+                        "give one such as `http://127.0.0.1:4567`: by `--endpoint-url`, `AWS_ENDPOINT_URL` or \
+                         `AWS_ENDPOINT_URL_{variable}`"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a service is one on this machine, which costs nothing and may be changed freely.
     pub(crate) fn is_local(&self, service: Service) -> bool {
         self.endpoint(service).is_some_and(|url| is_loopback(&url))
@@ -204,14 +223,36 @@ impl Aws {
 
 /// Whether a URL names this machine.
 fn is_loopback(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_this =
+        |host: &str| host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    host_of(url).is_some_and(is_this)
+}
+
+/// The host that a URL of HTTP or HTTPS names, without the brackets of an IPv6 address. `None` for what is no such URL.
+fn host_of(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return None;
+    }
+    let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+    let (host, port) = match host.strip_prefix('[') {
+        Some(v6) => {
+            let (v6, port) = v6.split_once(']')?;
+            v6.parse::<Ipv6Addr>().ok()?;
+            (v6, port)
+        }
+        None => {
+            let (host, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if host.is_empty() || !host.bytes().all(is_name) {
+                return None;
+            }
+            (host, port)
+        }
     };
-    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    let has_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    has_port.then_some(host)
 }
 
 #[cfg(test)]
@@ -239,6 +280,33 @@ mod tests {
             "http://[2001:db8::1]",
         ] {
             assert!(!is_loopback(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_a_url_of_http() {
+        for (url, host) in [
+            ("http://localhost:4567", "localhost"),
+            ("HTTPS://kinesis.eu-west-1.amazonaws.com/", "kinesis.eu-west-1.amazonaws.com"),
+            ("http://my_container", "my_container"),
+            ("http://user:secret@[::1]:8000/x?y", "::1"),
+        ] {
+            assert_eq!(host_of(url), Some(host), "{url}");
+        }
+        for url in [
+            "",
+            "nonsense",
+            "localhost:4567",
+            "http://",
+            "http:///x",
+            "http://x y",
+            "ftp://localhost",
+            "http://localhost:99999",
+            "http://localhost:port",
+            "http://[::1",
+            "http://[host]",
+        ] {
+            assert_eq!(host_of(url), None, "{url}");
         }
     }
 }

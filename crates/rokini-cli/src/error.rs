@@ -87,7 +87,7 @@ impl CliError {
             let text = cause.to_string();
             // Some errors of the SDK put the answer behind, as a value of Rust.
             let text = text.split_once(" Response {").map_or(text.as_str(), |(text, _)| text).to_owned();
-            let says_nothing = SAYS_NOTHING.contains(&text.as_str());
+            let says_nothing = SAYS_NOTHING.contains(&text.as_str()) || was_taken_for_a_defect(cause);
             if !says_nothing
                 && !self.what.contains(&text)
                 && self.why.last().is_none_or(|last| !last.contains(&text))
@@ -116,6 +116,13 @@ impl CliError {
         error.reader_gone = kind == io::ErrorKind::BrokenPipe;
         error
     }
+}
+
+/// An answer that nothing is known about at first, by itself. Whoever caught it knows what it means, and its cause has the
+/// service's own words.
+fn was_taken_for_a_defect(cause: &(dyn StdError + 'static)) -> bool {
+    let defect = cause.downcast_ref::<rokini::Error>().filter(|error| error.kind() == ErrorKind::Bug);
+    defect.is_some_and(|error| error.source().is_some())
 }
 
 impl From<rokini::Error> for CliError {
@@ -149,6 +156,17 @@ mod tests {
             (error.what.as_str(), error.why),
             ("cannot describe", vec!["no answer: connection refused".into()])
         );
+    }
+
+    #[test]
+    fn what_is_explained_above_is_no_defect() {
+        let service = rokini::Error::new(ErrorKind::Data, "the number is invalid");
+        let unknown = || rokini::Error::new(ErrorKind::Bug, "should not happen: please report it");
+        let known = rokini::Error::new(ErrorKind::Data, "the position is of another shard");
+        let error = CliError::from(known.with_source(unknown().with_source(service)));
+        assert_eq!(error.why, ["the number is invalid"]);
+        let error = CliError::usage("it is refused").because(&unknown());
+        assert_eq!(error.why, ["should not happen: please report it"], "where nothing else is known");
     }
 
     #[test]

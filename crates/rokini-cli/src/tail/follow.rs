@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::decode::payloads;
 use super::lineage::Lineage;
 use super::read_loop::{PAUSE, ReadLoop, Update, UpdateKind};
+use super::select::{Selection, no_start};
 use super::stats::Stats;
 use crate::aws::{Aws, Service};
 use crate::compression::{Compression, Decompress};
@@ -22,18 +23,6 @@ use crate::error::{CliError, Status};
 use crate::line::{LineStyle, Origin};
 use crate::output::Output;
 use crate::text::first_names;
-
-/// What to read.
-#[derive(Debug)]
-pub(super) struct Selection {
-    pub(super) aws: Aws,
-    pub(super) source: KinesisSource,
-    pub(super) shards: Vec<ShardDescription>,
-    /// Where these shards start; those that come later start at their oldest record.
-    pub(super) at: Position,
-    /// All shards that the stream has, where those are to be followed too that come from these.
-    pub(super) listed: Option<Vec<ShardDescription>>,
-}
 
 /// How far to read, and what is shown.
 #[derive(Debug)]
@@ -139,6 +128,7 @@ impl Follower {
                     self.ended(shard, end.children, context).await?;
                     self.start(Position::TrimHorizon, &sender, &mut tasks);
                 }
+                UpdateKind::NoStart(at, error) => return Err(no_start(&shard, at, &error)),
                 UpdateKind::Gone(error) => {
                     context.ui.warn(format_args!("shard {shard} cannot be read any further: {error}"));
                     self.lost.unread.insert(shard.clone());

@@ -8,9 +8,9 @@ use rokini::{KinesisSource, Record, ShardDescription, ShardSelection, StreamSour
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::follow::Selection;
 use super::lineage::Lineage;
 use super::read_loop::{ReadLoop, Update, UpdateKind};
+use super::select::{Selection, no_start};
 use crate::aws::{Aws, Service};
 use crate::context::Context;
 use crate::error::{CliError, Status};
@@ -116,6 +116,7 @@ impl Merge {
                     head.records = response.records.into();
                 }
                 Some(UpdateKind::Retrying(error)) => context.ui.warn(error),
+                Some(UpdateKind::NoStart(at, error)) => return Err(no_start(&shard, at, &error)),
                 Some(UpdateKind::Gone(error) | UpdateKind::Failed(error)) => {
                     return Err(self.aws.explain(error, Service::Kinesis));
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rokini::lease::{Position, ShardId};
-use rokini::{Deaggregator, ErrorKind, KinesisSource, ReadResponse, ShardReader, StreamSource};
+use rokini::{Deaggregator, ErrorKind, KinesisSource, ReadResponse, StreamSource};
 use rokini_types::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -19,6 +19,8 @@ pub(super) struct Update {
 #[derive(Debug)]
 pub(super) enum UpdateKind {
     Read(ReadResponse),
+    /// The shard cannot be read from where it was to begin.
+    NoStart(Position, rokini::Error),
     /// The shard cannot be read any more.
     Gone(rokini::Error),
     /// A read failed and is tried again; reported once for several failures in a row.
@@ -49,11 +51,12 @@ impl ReadLoop {
             Err(error) => return self.report(UpdateKind::Failed(error)).await,
         };
         let mut failures = 0_u32;
+        let mut begun = !matches!(at, Position::Sequence(..));
         loop {
             if let Some(bytes) = self.answer_bytes {
                 reader.read_at_most(bytes);
             }
-            let mut response = match next(&mut *reader).await {
+            let mut response = match reader.next().await {
                 Ok(response) => response,
                 Err(error) if error.is_retryable() => {
                     failures = failures.saturating_add(1);
@@ -64,12 +67,15 @@ impl ReadLoop {
                     sleep(PAUSE.delay(failures)).await;
                     continue;
                 }
+                Err(error) if error.kind() == ErrorKind::Data && !begun => {
+                    return self.report(UpdateKind::NoStart(at, error)).await;
+                }
                 Err(error) if error.kind() == ErrorKind::Data => {
                     return self.report(UpdateKind::Gone(error)).await;
                 }
                 Err(error) => return self.report(UpdateKind::Failed(error)).await,
             };
-            failures = 0;
+            (failures, begun) = (0, true);
             if let Some(deaggregator) = &mut self.deaggregator {
                 response.records = deaggregator.unpack(response.records).records;
             }
@@ -87,8 +93,4 @@ impl ReadLoop {
         // The receiver is gone once enough was written.
         let _ = self.updates.send(Update { shard: self.shard.clone(), kind }).await;
     }
-}
-
-async fn next(reader: &mut dyn ShardReader) -> Result<ReadResponse, rokini::Error> {
-    reader.next().await
 }

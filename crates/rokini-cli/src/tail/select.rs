@@ -1,15 +1,14 @@
 //! What to read: the stream, its shards, and where to start.
 
-use rokini::lease::{Position, Progress};
-use rokini::{ShardDescription, ShardSelection, StartPosition, StreamRef, StreamSource};
+use rokini::lease::{Position, Progress, ShardId};
+use rokini::{KinesisSource, ShardDescription, ShardSelection, StartPosition, StreamRef, StreamSource};
 
-use super::follow::Selection;
 use crate::args::{STARTS, ShardName};
 use crate::aws::{Aws, Service};
 use crate::error::CliError;
 use crate::text::first_names;
 
-/// What to read.
+/// What to read, as it was asked for.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReadArgs {
     /// The stream: its name, or its ARN
@@ -17,6 +16,18 @@ pub(super) struct ReadArgs {
     /// Only this shard, by its id or its number, without those that come from it; may be given several times
     #[arg(long = "shard", value_name = "ID")]
     pub(super) shards: Vec<ShardName>,
+}
+
+/// What to read, as it was found.
+#[derive(Debug)]
+pub(super) struct Selection {
+    pub(super) aws: Aws,
+    pub(super) source: KinesisSource,
+    pub(super) shards: Vec<ShardDescription>,
+    /// Where these shards start; those that come later start at their oldest record.
+    pub(super) at: Position,
+    /// All shards that the stream has, where those are to be followed too that come from these.
+    pub(super) listed: Option<Vec<ShardDescription>>,
 }
 
 pub(super) fn start_help() -> String {
@@ -55,6 +66,13 @@ pub(super) async fn select(args: &ReadArgs, from: StartPosition, aws: &Aws) -> R
     // After the other listing: what is made between the two is new to it.
     let shards = list(selection).await?;
     Ok(Selection { aws: aws.clone(), source, shards, at, listed: Some(all) })
+}
+
+/// The shard has no such position.
+pub(super) fn no_start(shard: &ShardId, at: Position, error: &rokini::Error) -> CliError {
+    CliError::usage(format!("shard {shard} cannot be read from {at}")).because(error).next(format!(
+        "take the number from a record of this shard: `rokini tail STREAM --shard {shard} --json` shows them"
+    ))
 }
 
 fn named_shards(args: &ReadArgs, listed: &[ShardDescription]) -> Result<Vec<ShardDescription>, CliError> {

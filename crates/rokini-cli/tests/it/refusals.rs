@@ -42,6 +42,42 @@ async fn no_such_stream() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_no_url() {
+    let local = Local::start(1).await;
+    for url in ["nonsense", "localhost:4567", "http://", "ftp://localhost", "http://localhost:99999"] {
+        for (variable, service, command) in [
+            ("AWS_ENDPOINT_URL_KINESIS", "Kinesis", STREAM_COMMANDS[1]),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "DynamoDB", TABLE_COMMANDS[1]),
+        ] {
+            let mut command = local.rokini(command);
+            command.env(variable, url);
+            let said = format!("error: the endpoint of {service} is `{url}`, which is no URL");
+            Ended::of(command).await.refused(2, &[&said, "next: give one such as", variable]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_position_of_another_shard() {
+    let local = Local::start(2).await;
+    let put = local.put_evenly("orders", (0..4).map(|n| n.to_string())).await;
+    let (_, of_other) = put.iter().find(|(shard, _)| shard.ends_with('1')).unwrap();
+    let at = format!("at:{of_other}");
+    for command in ["tail", "dump"] {
+        let refused = local.run(&[command, "orders", "--shard", "0", "--from", &at]).await;
+        refused.refused(
+            2,
+            &[
+                &format!("error: shard shardId-000000000000 cannot be read from AT:{of_other}"),
+                "why: ",
+                "next: take the number",
+            ],
+        );
+        assert!(!refused.stderr.contains("report"), "{}", refused.stderr);
+    }
+}
+
+#[tokio::test]
 async fn wrong_region() {
     let local = Local::start(1).await;
     let arn = "arn:aws:kinesis:eu-west-1:000000000000:stream/orders";

@@ -192,8 +192,8 @@ impl PollingReader {
             }
             Position::Sequence(..) => {
                 let message = format!(
-                    "position {place} is none of shard `{shard}`: it belongs to another shard or stream; move the \
-                     group to a position of this stream"
+                    "position {place} is none of shard `{shard}`: it belongs to another shard or stream; begin at \
+                     a position of this one"
                 );
                 Error::new(ErrorKind::Data, message).with_source(refused)
             }
