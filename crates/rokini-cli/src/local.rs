@@ -207,11 +207,12 @@ fn from_here(url: &str) -> String {
     url.replacen("://0.0.0.0:", "://127.0.0.1:", 1).replacen("://[::]:", "://[::1]:", 1)
 }
 
-/// Nobody else has the directory by now, so that what cannot be opened is damaged: it is set aside, and the streams are served.
+/// What is damaged is set aside, and the streams are served. What cannot be opened for another reason, such as a full disk, stays
+/// as it is.
 fn open_database(file: &Path, context: &Context) -> Result<Database, DynamoError> {
     let error = match open_file(file) {
-        Ok(database) => return Ok(database),
-        Err(error) => error,
+        Err(error @ DynamoError::Damaged(_)) => error,
+        opened => return opened,
     };
     let named = |number: u32| PathBuf::from(format!("{}.damaged-{number}", file.display()));
     let Some(aside) = (1..=99).map(named).find(|aside| !aside.exists()) else { return Err(error) };
@@ -223,9 +224,8 @@ fn open_database(file: &Path, context: &Context) -> Result<Database, DynamoError
         let _ =
             std::fs::rename(format!("{}{beside}", file.display()), format!("{}{beside}", aside.display()));
     }
-    let said = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
     context.ui.warn(format_args!(
-        "the tables in `{}` cannot be read ({said}): the file is set aside as `{}`, and DynamoDB begins empty",
+        "the tables in `{}` cannot be read ({error}): the file is set aside as `{}`, and DynamoDB begins empty",
         file.display(),
         aside.display()
     ));

@@ -43,6 +43,9 @@ pub enum DynamoError {
     /// The database could not be opened.
     #[error("cannot open the DynamoDB database: {0}")]
     Open(String),
+    /// The file is no database, or what is in it cannot be read.
+    #[error("the DynamoDB database is damaged: {0}")]
+    Damaged(String),
     /// The address could not be bound.
     #[error(
         "the local DynamoDB cannot listen on {address}: choose another address, or port 0 for any free one"
@@ -228,12 +231,17 @@ impl LocalDynamo {
 /// Opens a database kept in a file, created if absent.
 ///
 /// # Errors
-/// [`DynamoError::Open`].
+/// [`DynamoError::Damaged`], [`DynamoError::Open`].
 pub fn open_file(path: &Path) -> Result<Database, DynamoError> {
     let text = path
         .to_str()
         .ok_or_else(|| DynamoError::Open(format!("the path `{}` is not Unicode", path.display())))?;
-    Database::new(text).map_err(|error| DynamoError::Open(error.to_string()))
+    Database::new(text).map_err(|error| {
+        let said = error.to_string();
+        // SQLite's words for SQLITE_CORRUPT, and dynoxide's for SQLITE_NOTADB: neither hands out the code.
+        let is_damaged = said.contains("malformed") || said.contains("not a valid SQLite database");
+        if is_damaged { DynamoError::Damaged(said) } else { DynamoError::Open(said) }
+    })
 }
 
 /// A listener that nobody finds: the database's own server lets any web page in, so it listens on a loopback address of its own

@@ -60,6 +60,58 @@ async fn streams_and_positions_outlive_it_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn damaged_tables_are_set_aside_and_the_streams_are_served() {
+    let data = tempfile::TempDir::new().unwrap();
+    let file = data.path().join("dynamodb.sqlite");
+    let directory = data.path().to_str().unwrap();
+    let arguments = [&ANY_PORTS[..], &["--stream", "orders:1", "--json", "--data", directory]].concat();
+    let random: Vec<u8> = (0..20_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    // The first start makes them; then they are cut off, then they are anything.
+    for (run, damage) in ["none", "truncated", "random"].into_iter().enumerate() {
+        match damage {
+            "truncated" => {
+                let whole = std::fs::metadata(&file).unwrap().len();
+                let opened = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+                opened.set_len(whole / 2 + 100).unwrap();
+            }
+            "random" => std::fs::write(&file, &random).unwrap(),
+            _ => {}
+        }
+        let damaged = std::fs::read(&file).unwrap_or_default();
+        let mut server = Member::spawn(nowhere().rokini(&arguments));
+        server.until("the object", |server| !server.lines().is_empty()).await;
+        let told: Value = serde_json::from_str(&server.lines()[0]).unwrap();
+        let url = |name: &str| told[name].as_str().unwrap().to_owned();
+        let endpoints = Endpoints::new(url("kinesis"), url("dynamodb"));
+        // Streams, and tables that can be used.
+        endpoints.run(&["put", "orders", damage]).await.done();
+        let mut member = endpoints.consume("orders", damage, "w", &[]);
+        member.until("all records", |member| member.data().len() == run + 1).await;
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+        let groups = endpoints.run(&["group", "list", "--json"]).await.done();
+        let groups: Value = serde_json::from_str(&groups).unwrap();
+        assert_eq!(groups["groups"].as_array().unwrap().len(), 1, "DynamoDB begins empty: {groups}");
+        assert_eq!(server.stop().await, Some(0));
+        if run > 0 {
+            let aside = format!("{}.damaged-{run}", file.display());
+            assert!(server.stderr().contains(&format!("set aside as `{aside}`")), "{}", server.stderr());
+            assert!(std::fs::read(aside).unwrap() == damaged, "to the byte");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tables_that_cannot_be_opened_for_another_reason_stay() {
+    let data = tempfile::TempDir::new().unwrap();
+    // SQLite cannot open a directory.
+    std::fs::create_dir(data.path().join("dynamodb.sqlite")).unwrap();
+    let directory = data.path().to_str().unwrap();
+    let ended = nowhere().run(&[&ANY_PORTS[..], &["--data", directory]].concat()).await;
+    ended.refused(2, &["error: the data in", "next: "]);
+    assert!(data.path().join("dynamodb.sqlite").is_dir());
+}
+
+#[tokio::test]
 async fn prints_lines_to_copy() {
     let mut server = Member::spawn(nowhere().rokini(&ANY_PORTS));
     server.until("the lines", |server| server.lines().len() == 6).await;
