@@ -83,6 +83,13 @@ pub(crate) fn duration_with_unit(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How often something is shown again: without a pause it would do nothing else.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration_with_unit(text)?;
+    let least = Duration::from_millis(100);
+    if interval < least { Err(format!("expected {least:?} at least")) } else { Ok(interval) }
+}
+
 /// A shard as people name it: by its id, or by its number, as in `3` for `shardId-000000000003`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ShardName(String);
@@ -116,6 +123,14 @@ impl fmt::Display for ShardName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn something_is_shown_again_after_a_pause() {
+        assert_eq!(interval("100ms"), Ok(Duration::from_millis(100)));
+        for text in ["0s", "0", "99ms", "5"] {
+            assert!(interval(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn shards_are_named_by_id_or_number() {

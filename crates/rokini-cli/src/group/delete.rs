@@ -1,13 +1,15 @@
 //! `rokini group delete`.
 
+use rokini::lease::{Listing, OperatorError};
 use rokini::{KinesisSource, Settings, StreamSource};
 
 use super::group_handle::{GroupArgs, GroupHandle};
+use super::liveness;
 use crate::aws::Service;
 use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::text::count;
+use crate::text::{count, first_names};
 
 /// Delete everything a group has in the table: positions, start positions, workers
 ///
@@ -50,7 +52,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let operator = handle.operator();
     let watched = if args.force { Ok(None) } else { operator.wait_for_no_heartbeats().await.map(Some) };
     context.ui.progress_done();
-    let watched = watched.map_err(|error| handle.refusal(error))?;
+    let watched = match watched {
+        Ok(watched) => watched,
+        // The first that was seen ends the watch.
+        Err(OperatorError::Alive { workers, .. }) => {
+            return Err(handle.live_workers(&alive(&handle, workers).await?));
+        }
+        Err(error) => return Err(handle.refusal(error)),
+    };
     // Before the rows, which say that they are the group's own.
     let consumers = if args.keep_consumers { Vec::new() } else { deregister(&handle).await? };
     let deleted = match &watched {
@@ -74,6 +83,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let text = || format!("{deregistered}deleted group {group}: {leases}, {streams}, {workers}\n");
     context.show(&shown, text).await?;
     Ok(if report.left.is_empty() { Status::DONE } else { Status::FAILED })
+}
+
+/// The names of all that live, of which one was seen.
+async fn alive(handle: &GroupHandle, seen: String) -> Result<String, CliError> {
+    let rows = handle.table.list(&handle.group, Listing::Workers).await?.workers;
+    let watched = liveness::watch(&handle.table, &handle.group, &rows).await?;
+    let alive: Vec<&str> = watched.alive().map(|id| id.name.as_str()).collect();
+    Ok(if alive.is_empty() { seen } else { first_names(alive.into_iter()) })
 }
 
 /// Takes back what the group registered for fan-out. The consumers, as `<stream>/<name>`.

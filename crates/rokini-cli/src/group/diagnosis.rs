@@ -58,9 +58,9 @@ impl ShardState {
         }
     }
 
-    /// Whether it does not move although it is not finished.
+    /// Whether it does not move although it is not finished. One that is handed over moves soon, or its owner says why not.
     pub(crate) fn stands_still(self) -> bool {
-        !matches!(self, Self::Reading | Self::Behind | Self::Ended)
+        !matches!(self, Self::Reading | Self::Behind | Self::Moving | Self::Ended)
     }
 }
 
@@ -203,13 +203,17 @@ impl DiagnosisInput<'_> {
             }
             Some(Liveness::Alive | Liveness::Leaving) => {}
         }
+        let age = lag.and_then(ShardLag::millis).unwrap_or(0);
+        let told = self.observations.workers.told(lease);
+        // A hand-over waits for a handler that hangs, too.
+        if let Some(report) = told.flatten().filter(|report| report.stalled.is_some()) {
+            return self.told(owner, report);
+        }
         if let Some(claim) = &lease.claim {
             return ShardDiagnosis::of(ShardState::Moving)
                 .why(format!("{name} hands it over to {} when its handler is done", claim.name));
         }
-        let age = lag.and_then(ShardLag::millis).unwrap_or(0);
-        match self.observations.workers.told(lease) {
-            Some(Some(report)) if report.stalled.is_some() => return self.told(owner, report),
+        match told {
             Some(_) if age > BEHIND_MILLIS => {
                 return ShardDiagnosis::of(ShardState::Behind).why(format!(
                     "{name} gets on with it; its oldest record that is not done came {} ago",
@@ -273,6 +277,8 @@ impl DiagnosisInput<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::liveness::WatchedWorkers;
     use super::*;
     use rokini::lease::{Epoch, Position, WorkerRow};
@@ -361,12 +367,18 @@ mod tests {
             assert_eq!(diagnosis.state, state, "{leases:?}");
             assert!(diagnosis.why.as_deref().unwrap_or_default().contains(why), "{diagnosis:?}");
             assert_eq!(diagnosis.why.is_some(), !why.is_empty(), "{diagnosis:?}");
-            assert!(
-                diagnosis.next.is_some() || !state.stands_still() || state == ShardState::Moving,
-                "{diagnosis:?}"
-            );
+            assert!(diagnosis.next.is_some() || !state.stands_still(), "{diagnosis:?}");
         }
         let caught_up = ShardLag::Millis(0);
+        // What keeps it from being handed over says its owner.
+        let claimed = change(&held, &|row| row.claim = Some(id("x")));
+        let hangs = diagnosed(std::slice::from_ref(&claimed), alive, &caught_up, |view| {
+            let mut report = ShardHealth::new(claimed.key.clone(), "handling", Duration::ZERO);
+            report.stalled = Some("handler".to_owned());
+            view.workers[0].report = WorkerRow::joining(id("w"), None).report;
+            view.workers[0].report.shards.push(report);
+        });
+        assert_eq!((hangs.state, hangs.cause.as_deref()), (ShardState::Stuck, Some("handler")));
         let full = diagnosed(&[free.clone(), lease("b", Some("w"))], alive, &caught_up, |view| {
             view.workers[0].max_leases = Some(1);
         });
@@ -396,7 +408,7 @@ mod tests {
             })
         };
         assert_eq!(told(None).state, ShardState::Reading);
-        let seconds = std::time::Duration::from_secs;
+        let seconds = Duration::from_secs;
         let mut report = ShardHealth::new(held.key.clone(), "handling", seconds(90));
         assert_eq!(told(Some(report.clone())).state, ShardState::Behind);
         report.stalled = Some("failing".to_owned());

@@ -116,8 +116,8 @@ impl GroupArgs {
                 table.aws.region()
             ))
             .next(format!(
-                "check name, table and region (`rokini group list` shows the groups), or start a worker: `rokini consume \
-                 STREAM --group {group}`"
+                "check name, table and region (`rokini group list` shows the groups), or start a worker: `rokini run \
+                 STREAM --group {group}` with your handler"
             )));
         }
         Ok(GroupHandle { table, group, view, scope: ScopeArgs::default() })
@@ -199,15 +199,18 @@ impl GroupHandle {
         Ok(Scope::Leases(keys(&self.leases()?)))
     }
 
+    /// The refusal of what needs a group without live workers.
+    pub(crate) fn live_workers(&self, names: &str) -> CliError {
+        CliError::new(Status::FAILED, format!("group `{}` has live workers: {names}", self.group))
+            .next("stop them first; with `--force` they lose their leases and start anew")
+    }
+
     /// Adds the next step to the refusal of an order.
     pub(crate) fn refusal(&self, error: OperatorError) -> CliError {
         let group = &self.group;
         match error {
             OperatorError::Store(error) => self.table.explain(error),
-            OperatorError::Alive { workers, .. } => {
-                CliError::new(Status::FAILED, format!("group `{group}` has live workers: {workers}"))
-                    .next("stop them first; with `--force` they lose their leases and start anew")
-            }
+            OperatorError::Alive { workers, .. } => self.live_workers(&workers),
             error @ OperatorError::Moving(_) => CliError::new(Status::UNAVAILABLE, error.to_string())
                 .next("run the same command again: what it has done so far stays done"),
             error => CliError::usage(error.to_string())

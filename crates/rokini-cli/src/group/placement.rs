@@ -6,6 +6,7 @@ use rokini::lease::{GroupView, Listing, WorkerName, WorkerState};
 use tokio::time::{Instant, sleep};
 
 use super::group_handle::{GroupArgs, GroupHandle};
+use super::liveness::{self, Liveness};
 use crate::args::ShardName;
 use crate::context::Context;
 use crate::error::{CliError, Status};
@@ -70,6 +71,7 @@ pub(crate) async fn move_shard(args: MoveArgs, context: &Context) -> Result<Stat
     handle.scope.stream = args.stream;
     handle.scope.shards = vec![args.shard];
     let key = handle.leases()?[0].key.clone();
+    refuse_silent(&handle, &args.worker, "takes no shard").await?;
     let operator = handle.operator();
     let order = operator.move_lease(&key, &args.worker).await.map_err(|error| handle.refusal(error))?;
     let done = wait(&handle, args.wait.wait, |view| {
@@ -83,6 +85,7 @@ pub(crate) async fn move_shard(args: MoveArgs, context: &Context) -> Result<Stat
 
 pub(crate) async fn drain(args: DrainArgs, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
+    refuse_silent(&handle, &args.worker, "gives up no shard in order").await?;
     let (order, worker) =
         handle.operator().drain(&args.worker).await.map_err(|error| handle.refusal(error))?;
     let held = handle.view.leases.iter().filter(|row| row.owner.as_ref() == Some(&worker)).count();
@@ -93,6 +96,26 @@ pub(crate) async fn drain(args: DrainArgs, context: &Context) -> Result<Status, 
     let done = done.await?;
     let of = format!("{} of {}", count(held, "shard"), args.worker);
     tell(context, &handle, order, done, &format!("gave {of} to others"), &format!("asked for {of}")).await
+}
+
+/// A worker that sends no heartbeat carries out no order. Those that the group does not have the order itself refuses.
+async fn refuse_silent(handle: &GroupHandle, name: &WorkerName, so: &str) -> Result<(), CliError> {
+    let rows: Vec<_> = handle.view.workers.iter().filter(|row| row.id.name == *name).cloned().collect();
+    let watched = liveness::watch(&handle.table, &handle.group, &rows).await?;
+    let silent = !watched.liveness.is_empty()
+        && watched.liveness.values().all(|liveness| matches!(liveness, Liveness::Silent | Liveness::Fenced));
+    if !silent {
+        return Ok(());
+    }
+    let group = &handle.group;
+    Err(CliError::new(
+        Status::FAILED,
+        format!("worker `{name}` has no heartbeat, so it {so}: it is dead, frozen, or cut off from the table"),
+    )
+    .next(format!(
+        "a live worker takes its shards over within the failover time: `rokini group show {group}` shows whether there \
+         is one"
+    )))
 }
 
 async fn wait(

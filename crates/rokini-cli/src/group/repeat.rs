@@ -13,7 +13,7 @@ use crate::output::Output;
 pub(super) struct WatchArgs {
     /// Show it again every so often, 2s unless said, until interrupted
     #[arg(long, value_name = "EVERY", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
-          value_parser = crate::args::duration_with_unit)]
+          value_parser = crate::args::interval)]
     watch: Option<Duration>,
 }
 

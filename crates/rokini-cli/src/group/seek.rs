@@ -326,14 +326,12 @@ fn text(report: &SeekReport, effects: &[SeekEffect], colors: bool) -> String {
         let what = report.undoes.as_ref().map(|order| format!("{} {}", order.kind.name(), order.what));
         return what.map(|what| format!("takes back: {what}\n")).unwrap_or_default();
     }
-    let mut table = TextTable::new(["SHARD", "FROM", "TO", "WHAT"]);
+    // In words, which are broken over lines: columns for both times would be cut in 80 columns.
+    let mut table = TextTable::new(["SHARD", "WHAT"]);
     for (step, effect) in report.steps.iter().zip(effects) {
-        table.row([
-            step.key.shard.to_string(),
-            position_text::of(&step.from.to_string()),
-            position_text::of(&step.to.to_string()),
-            effect.to_string(),
-        ]);
+        let place = |position: Position| position_text::of(&position.to_string());
+        let moves = format!("from {} to {}, {effect}", place(step.from), place(step.to));
+        table.row([step.key.shard.to_string(), moves]);
     }
     table.text(colors)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rokini::lease::{LeaseRow, Position, SeekStep};
+use rokini::lease::{LeaseRow, Position, SeekStep, StreamId};
 use serde::Serialize;
 
 use crate::text::span;
@@ -14,6 +14,16 @@ pub(super) struct StreamClock {
     pub(super) now_millis: u64,
     /// `Duration::MAX` where it is not known.
     pub(super) retention: Duration,
+}
+
+impl StreamClock {
+    /// The time of the oldest record that a stream can have: none is kept for longer than its retention, and none is older than
+    /// the stream. Where the retention is not known, the second alone.
+    fn oldest_millis(self, stream: &StreamId) -> u64 {
+        let made = stream.as_str().rsplit_once('@').and_then(|(_, millis)| millis.parse().ok());
+        let retention = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
+        self.now_millis.saturating_sub(retention).max(made.unwrap_or(0))
+    }
 }
 
 /// Where a seek goes.
@@ -48,9 +58,8 @@ impl SeekEffect {
         clock: StreamClock,
         arrival: Option<u64>,
     ) -> Self {
-        let oldest = u64::try_from(clock.retention.as_millis()).ok();
-        let oldest = oldest.filter(|_| clock.retention != Duration::MAX);
-        let oldest = oldest.map(|retention| clock.now_millis.saturating_sub(retention));
+        let floor = clock.oldest_millis(&step.key.stream);
+        let oldest = Some(floor).filter(|_| clock.retention != Duration::MAX);
         let metadata = lease.map(|lease| lease.metadata);
         let from = match step.from {
             Position::AtTimestamp(millis) => Some(millis),
@@ -79,7 +88,8 @@ impl SeekEffect {
             Some(std::cmp::Ordering::Equal) => Direction::Nowhere,
             None => Direction::Unknown,
         };
-        let over_millis = from.zip(to).map(|(from, to)| from.abs_diff(to));
+        // There is nothing to come again or to be skipped before the oldest record.
+        let over_millis = from.zip(to).map(|(from, to)| from.max(floor).abs_diff(to.max(floor)));
         let rate = metadata.and_then(|known| known.bytes_per_second);
         let about_bytes = over_millis.zip(rate).map(|(millis, rate)| rate.saturating_mul(millis) / 1000);
         Self { direction, over_millis, about_bytes }
@@ -159,6 +169,15 @@ mod tests {
         ] {
             let (step, lease) = step(from, to).await;
             assert_eq!(SeekEffect::of(&step, Some(&lease), clock, arrival).to_string(), said, "{from} {to}");
+        }
+        // A time before there was anything.
+        let (mut long_ago, lease) = step(seven, Position::AtTimestamp(NOW - 30 * 24 * HOUR)).await;
+        for (stream, said) in [
+            ("s@1".to_owned(), "back 23h: records come again, about 82 MB"),
+            (format!("s@{}", NOW - HOUR - 32_000), "back 32s: records come again, about 32 KB"),
+        ] {
+            long_ago.key.stream = stream.parse().unwrap();
+            assert_eq!(SeekEffect::of(&long_ago, Some(&lease), clock, None).to_string(), said);
         }
         let (step, mut lease) = step(seven, Position::AtTimestamp(NOW)).await;
         lease.metadata.record_arrival_millis = None;

@@ -58,6 +58,7 @@ async fn o13_an_order_is_taken_back_as_one_and_leaves_the_rest_alone() {
     for bad in ["after:123", "at:123"] {
         let bad = local.run(&["group", "seek", "g", "--shard", "0", "--to", bad, "--yes"]).await;
         bad.refused(2, &["cannot have record 123", "next:"]);
+        assert!(!bad.stderr.contains("report it"), "{}", bad.stderr);
     }
     assert_eq!(leases(&local).await, stood);
 
@@ -135,6 +136,9 @@ async fn o13_shards_move_and_a_worker_is_emptied() {
     // It takes part again, and is drained once more.
     json(&local, &["undo", "g", "--yes"]).await;
     until("its share again", async || owned("b").await.len() == 2).await;
+    // Whoever deletes the group learns of both.
+    let delete = local.run(&["group", "delete", "g", "--yes"]).await;
+    delete.refused(1, &["error: group `g` has live workers: a, b", "next: stop them first"]);
     json(&local, &["undo", "g", "--yes"]).await;
     until("all of it again", async || owned("a").await.len() == 4).await;
 
@@ -143,6 +147,13 @@ async fn o13_shards_move_and_a_worker_is_emptied() {
     b.ended().await;
     let listed = json(&local, &["list"]).await;
     assert_eq!(listed["groups"][0]["workers"], 1, "{listed}");
+    // And is given no order, which it would not carry out.
+    let shard = owned("a").await[0].clone();
+    let orders = json(&local, &["history", "g"]).await["orders"].clone();
+    for order in [&["group", "drain", "g", "b"][..], &["group", "move", "g", &shard, "b"]] {
+        local.run(order).await.refused(1, &["error: worker `b` has no heartbeat", "next: "]);
+    }
+    assert_eq!(json(&local, &["history", "g"]).await["orders"], orders);
     until_well(&mut a).await;
 }
 

@@ -171,7 +171,9 @@ fn taker<'a>(view: &'a GroupView, key: &LeaseKey, name: &WorkerName) -> Result<&
 fn worker<'a>(view: &'a GroupView, name: &WorkerName) -> Result<&'a WorkerRow, OperatorError> {
     let there = |row: &&WorkerRow| row.id.name == *name && row.state != WorkerState::Fenced;
     view.workers.iter().filter(there).max_by_key(|row| row.heartbeat).ok_or_else(|| {
-        let known: Vec<&str> = view.workers.iter().map(|row| row.id.name.as_str()).collect();
-        OperatorError::Invalid(format!("the group has no live worker `{name}`: it has {}", known.join(", ")))
+        let live = view.workers.iter().filter(|row| row.state != WorkerState::Fenced);
+        let known: Vec<&str> = live.map(|row| row.id.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        OperatorError::Invalid(format!("the group has no live worker `{name}`: it has {known}"))
     })
 }
