@@ -1,21 +1,22 @@
 //! `rokini local`: Kinesis and DynamoDB on this machine, until stopped.
 
+mod database;
 mod program;
+mod serving;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rokini_local::wire::shapes::stream::ListStreamsRequest;
-use rokini_local::{Database, DynamoError, DynamoSettings, LocalDynamo, LocalKinesis, StartError, open_file};
-use serde_json::json;
+use rokini_local::{Database, DynamoError, DynamoSettings, LocalDynamo, LocalKinesis, StartError};
 
 use crate::args::duration_with_unit;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use crate::output::Output;
+use database::open_database;
+use serving::Serving;
 
 /// Serve Kinesis and DynamoDB on this machine until stopped
 ///
@@ -202,36 +203,6 @@ fn pem(path: &Path) -> Result<Vec<u8>, CliError> {
         .map_err(|error| CliError::usage(format!("`{}` cannot be read", path.display())).because(&error))
 }
 
-/// The URL by which this machine reaches what listens at any address.
-fn from_here(url: &str) -> String {
-    url.replacen("://0.0.0.0:", "://127.0.0.1:", 1).replacen("://[::]:", "://[::1]:", 1)
-}
-
-/// What is damaged is set aside, and the streams are served. What cannot be opened for another reason, such as a full disk, stays
-/// as it is.
-fn open_database(file: &Path, context: &Context) -> Result<Database, DynamoError> {
-    let error = match open_file(file) {
-        Err(error @ DynamoError::Damaged(_)) => error,
-        opened => return opened,
-    };
-    let named = |number: u32| PathBuf::from(format!("{}.damaged-{number}", file.display()));
-    let Some(aside) = (1..=99).map(named).find(|aside| !aside.exists()) else { return Err(error) };
-    if std::fs::rename(file, &aside).is_err() {
-        return Err(error);
-    }
-    for beside in ["-wal", "-shm"] {
-        // They belong to it, where there are any.
-        let _ =
-            std::fs::rename(format!("{}{beside}", file.display()), format!("{}{beside}", aside.display()));
-    }
-    context.ui.warn(format_args!(
-        "the tables in `{}` cannot be read ({error}): the file is set aside as `{}`, and DynamoDB begins empty",
-        file.display(),
-        aside.display()
-    ));
-    open_file(file)
-}
-
 fn unusable(directory: Option<&Path>, source: &(dyn std::error::Error + 'static)) -> CliError {
     match directory {
         Some(directory) => CliError::usage(format!("the data in `{}` cannot be used", directory.display()))
@@ -253,72 +224,6 @@ fn port_refused(service: &str, flag: &str, address: SocketAddr, source: &io::Err
              `rokini local {flag} 0` takes any free one"
         )),
         _ => error.next(format!("choose another port: `rokini local {flag} 0` takes any free one")),
-    }
-}
-
-/// What runs, and how clients find it.
-struct Serving {
-    kinesis: String,
-    dynamodb: String,
-    streams: Vec<String>,
-    variables: [(&'static str, String); 6],
-}
-
-impl Serving {
-    fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo, region: &str) -> Self {
-        let listed = kinesis.model().call(&ListStreamsRequest::new().limit(10_000));
-        let (kinesis, dynamodb) = (from_here(&kinesis.endpoint_url()), from_here(&dynamo.endpoint_url()));
-        let variables = [
-            ("AWS_ENDPOINT_URL_KINESIS", kinesis.clone()),
-            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.clone()),
-            ("AWS_REGION", region.to_owned()),
-            // The one that boto3 and the AWS CLI read.
-            ("AWS_DEFAULT_REGION", region.to_owned()),
-            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-        ];
-        Self {
-            kinesis,
-            dynamodb,
-            streams: listed.map(|listed| listed.stream_names).unwrap_or_default(),
-            variables,
-        }
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let environment: serde_json::Map<_, _> =
-            self.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
-        json!({
-            "kinesis": self.kinesis, "dynamodb": self.dynamodb,
-            "streams": self.streams, "environment": environment,
-        })
-    }
-
-    /// Writes the object to a descriptor that whoever started this process opened, at the end where that is a file. It is opened anew by
-    /// its path: to take over a number that somebody else opened is unsafe in Rust, since nothing proves that it is nobody's.
-    fn tell(&self, descriptor: u32) -> Result<(), CliError> {
-        let opened = std::fs::OpenOptions::new().append(true).open(format!("/dev/fd/{descriptor}"));
-        opened.and_then(|mut file| writeln!(file, "{}", self.json())).map_err(|error| {
-            CliError::usage(format!("`--ready-fd {descriptor}` cannot be written to")).because(&error).next(
-                "give the number of a descriptor that is open for writing, such as `--ready-fd 3 3>ready`, and no socket",
-            )
-        })
-    }
-
-    async fn announce(&self, context: &Context) -> Result<(), CliError> {
-        let output = Output::stdout()?;
-        if context.json {
-            return output.json(&self.json()).await;
-        }
-        let lines = self.variables.iter().map(|(name, value)| format!("export {name}={value}\n"));
-        output.write(lines.collect::<String>().into_bytes()).await?;
-        context.ui.info(
-            "serving Kinesis and DynamoDB until stopped (Ctrl-C); copy the lines above into other terminals",
-        );
-        if self.streams.is_empty() {
-            context.ui.info("there is no stream yet: `rokini stream create orders --shards 4` makes one");
-        }
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::time::Duration;
 
 /// A number of things with its noun: `1 shard`, `2 shards`.
 pub(crate) fn count(number: impl Display, noun: &str) -> String {
@@ -22,6 +23,11 @@ pub(crate) fn first_names(names: impl Iterator<Item = impl Display>) -> String {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
+}
+
+/// A length of time in seconds, to the millisecond: for JSON.
+pub(crate) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// A length of time for people.

@@ -12,6 +12,7 @@ use crate::aws::AwsArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
+use crate::text::seconds;
 
 /// Put the records of a dump into a stream
 ///
@@ -71,7 +72,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let input = Input::Dump(LineFile::new(Some(args.file), None), None);
     let (counts, ended) = put(&args.aws, job, input, context).await?;
     if context.json {
-        let seconds = (counts.started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        let seconds = seconds(counts.started.elapsed());
         let (records, bytes, retried) = (counts.records, counts.bytes, counts.refused_at_first);
         let unknown = counts.unknown;
         let summary = Summary { stream, file, records, bytes, retried, unknown, seconds };

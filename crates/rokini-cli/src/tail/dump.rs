@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;
 use crate::record_dump::DumpedRecord;
-use crate::text::count;
+use crate::text::{count, seconds};
 
 /// Write the records of a stream to a file, from which `restore` and `put --replay` put them again
 ///
@@ -100,7 +100,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         Ok(whole) => whole,
         Err(error) => return Err(target.unfinished(error)),
     };
-    summary.seconds = (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    summary.seconds = seconds(begun.elapsed());
     if !whole {
         let kept = target.part().map(|part| format!("; they are in {}", part.display())).unwrap_or_default();
         context.ui.warn(format_args!("interrupted after {}{kept}", count(summary.records, "record")));

@@ -8,7 +8,7 @@ use rokini::{ReadResponse, Record, format_time};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::text::{count, span};
+use crate::text::{count, seconds, span};
 use crate::text_table::TextTable;
 
 /// What was read, in all and of each shard.
@@ -60,10 +60,10 @@ impl Stats {
     pub(super) fn show(&self, context: &Context) {
         let records: u64 = self.shards.values().map(|shard| shard.records).sum();
         let bytes: u64 = self.shards.values().map(|shard| shard.bytes).sum();
-        let seconds = self.started.elapsed().as_secs_f64();
+        let elapsed = self.started.elapsed();
         if context.ui.is_json() {
             let shards = self.shards.iter().map(|(id, stats)| (id.as_str(), stats)).collect();
-            let seconds = (seconds * 1000.0).round() / 1000.0;
+            let seconds = seconds(elapsed);
             return context.ui.object("stats", &Summary { records, bytes, seconds, shards });
         }
         let mut table = TextTable::new(["SHARD", "RECORDS", "BYTES", "LAG", "NEWEST"]);
@@ -72,6 +72,7 @@ impl Stats {
             let newest = stats.newest.clone().unwrap_or_else(|| "-".to_owned());
             table.row([id.to_string(), stats.records.to_string(), stats.bytes.to_string(), lag, newest]);
         }
+        let seconds = elapsed.as_secs_f64();
         let rate = records as f64 / seconds.max(0.001);
         let all = format!(
             "{} ({}) in {seconds:.1} s, {rate:.0} a second",

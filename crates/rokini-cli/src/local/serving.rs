@@ -1,0 +1,82 @@
+//! What is served, and how whoever starts it learns of that.
+
+use std::io::Write;
+
+use rokini_local::wire::shapes::stream::ListStreamsRequest;
+use rokini_local::{LocalDynamo, LocalKinesis};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::Output;
+
+/// What runs, and how clients find it.
+pub(super) struct Serving {
+    kinesis: String,
+    dynamodb: String,
+    streams: Vec<String>,
+    pub(super) variables: [(&'static str, String); 6],
+}
+
+impl Serving {
+    pub(super) fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo, region: &str) -> Self {
+        let listed = kinesis.model().call(&ListStreamsRequest::new().limit(10_000));
+        let (kinesis, dynamodb) = (from_here(&kinesis.endpoint_url()), from_here(&dynamo.endpoint_url()));
+        let variables = [
+            ("AWS_ENDPOINT_URL_KINESIS", kinesis.clone()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.clone()),
+            ("AWS_REGION", region.to_owned()),
+            // The one that boto3 and the AWS CLI read.
+            ("AWS_DEFAULT_REGION", region.to_owned()),
+            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ];
+        Self {
+            kinesis,
+            dynamodb,
+            streams: listed.map(|listed| listed.stream_names).unwrap_or_default(),
+            variables,
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let environment: serde_json::Map<_, _> =
+            self.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+        json!({
+            "kinesis": self.kinesis, "dynamodb": self.dynamodb,
+            "streams": self.streams, "environment": environment,
+        })
+    }
+
+    /// Writes the object to a descriptor that whoever started this process opened, at the end where that is a file. It is opened anew by
+    /// its path: to take over a number that somebody else opened is unsafe in Rust, since nothing proves that it is nobody's.
+    pub(super) fn tell(&self, descriptor: u32) -> Result<(), CliError> {
+        let opened = std::fs::OpenOptions::new().append(true).open(format!("/dev/fd/{descriptor}"));
+        opened.and_then(|mut file| writeln!(file, "{}", self.json())).map_err(|error| {
+            CliError::usage(format!("`--ready-fd {descriptor}` cannot be written to")).because(&error).next(
+                "give the number of a descriptor that is open for writing, such as `--ready-fd 3 3>ready`, and no socket",
+            )
+        })
+    }
+
+    pub(super) async fn announce(&self, context: &Context) -> Result<(), CliError> {
+        let output = Output::stdout()?;
+        if context.json {
+            return output.json(&self.json()).await;
+        }
+        let lines = self.variables.iter().map(|(name, value)| format!("export {name}={value}\n"));
+        output.write(lines.collect::<String>().into_bytes()).await?;
+        context.ui.info(
+            "serving Kinesis and DynamoDB until stopped (Ctrl-C); copy the lines above into other terminals",
+        );
+        if self.streams.is_empty() {
+            context.ui.info("there is no stream yet: `rokini stream create orders --shards 4` makes one");
+        }
+        Ok(())
+    }
+}
+
+/// The URL by which this machine reaches what listens at any address.
+fn from_here(url: &str) -> String {
+    url.replacen("://0.0.0.0:", "://127.0.0.1:", 1).replacen("://[::]:", "://[::1]:", 1)
+}
