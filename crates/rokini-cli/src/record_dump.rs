@@ -78,7 +78,7 @@ mod tests {
         let dumped = DumpedRecord::of(&record, &shard, Some(half));
         assert_eq!(dumped.hash_key.as_deref(), Some("170141183460469231731687303715884105728"));
         assert_eq!(
-            serde_json::to_string(&DumpedRecord { hash_key: None, ..dumped.clone() }).unwrap(),
+            serde_json::to_string(&DumpedRecord { hash_key: None, ..dumped }).unwrap(),
             "{\"time\":\"2023-11-14T22:13:20.123Z\",\"shard\":\"shardId-000000000001\",\"sequence\":\"5\",\"key\":\"a\",\
              \"data\":\"eA==\"}"
         );
