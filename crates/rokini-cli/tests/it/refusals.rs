@@ -345,7 +345,7 @@ async fn no_such_group_stream_or_shard() {
         &[
             "error: table `rokini` in region `us-east-1` has no group `nope`",
             "next: check name, table and region (`rokini group list` shows the groups), or start a worker: `rokini \
-             consume STREAM --group nope`",
+             run STREAM --group nope` with your handler",
         ],
     );
     local
