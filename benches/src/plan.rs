@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng};
 use rokini_lease::{
-    AssignmentPolicy, GroupView, HashRange, LeaseKey, LeaseRow, Position, ShardId, StreamId, WorkerId,
-    WorkerName, WorkerRow, WorkerState, plan,
+    AssignmentPolicy, GroupView, HashRange, Incarnation, LeaseKey, LeaseRow, Position, ShardId, StreamId,
+    WorkerId, WorkerName, WorkerRow, WorkerState, plan,
 };
 
 use crate::error::Result;
@@ -20,7 +20,10 @@ fn fleet(leases: usize, workers: usize, streams: usize) -> Result<GroupView> {
     let mut rng = StdRng::seed_from_u64(1);
     let mut view = GroupView::default();
     for n in 0..workers {
-        let id = WorkerId::start(WorkerName::new(format!("orders-7d9f8b6c5-{n:05}"))?, &mut rng);
+        let id = WorkerId::new(
+            WorkerName::new(format!("orders-7d9f8b6c5-{n:05}"))?,
+            Incarnation::new(rng.random()),
+        );
         view.workers.push(WorkerRow::joining(id, None));
     }
     for n in 0..leases {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use rokini_lease::{
-    GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, ListedPart, Listing, ListingPart,
+    GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseUpdate, Listing, ListingPage, ListingQuery,
     MemoryStore, Row, RowKey, RowOutcome, RowWrite, StoreError, StoreErrorKind, StreamId,
 };
 use tokio::time::Instant;
@@ -175,7 +175,7 @@ impl LeaseStore for CheckedStore {
         Ok(view)
     }
 
-    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+    async fn list_part(&self, group: &GroupId, part: &ListingQuery) -> Result<ListingPage, StoreError> {
         let listed = self.store.list_part(group, part).await?;
         self.pay(listed.view.workers.len() + listed.view.leases.len())?;
         Ok(listed)

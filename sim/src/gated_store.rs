@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rokini_lease::{
-    GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, LeaseUpdate, ListedPart, Listing,
-    ListingPart, Position, Progress, Row, RowKey, RowOutcome, RowWrite, StoreError, StoreErrorKind,
+    GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, LeaseUpdate, Listing, ListingPage,
+    ListingQuery, Position, Progress, Row, RowKey, RowOutcome, RowWrite, StoreError, StoreErrorKind,
     StoreOperation, WorkerId, WorkerState, WorkerUpdate,
 };
 use tokio::sync::oneshot;
@@ -242,7 +242,7 @@ impl<S: LeaseStore + Clone> LeaseStore for GatedStore<S> {
         Ok(view)
     }
 
-    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+    async fn list_part(&self, group: &GroupId, part: &ListingQuery) -> Result<ListingPage, StoreError> {
         if self.has_bug(StoreBug::ClaimsNeedlessly) {
             return Ok(part.of(self.list(group, part.whole()).await?));
         }

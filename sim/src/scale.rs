@@ -15,7 +15,6 @@ use rokini_lease::{
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet, spawn};
 use tokio::time::{Instant, sleep};
-use tokio_util::task::TaskTracker;
 
 use crate::gated_store::GatedStore;
 use crate::process_gate::ProcessGate;
@@ -45,7 +44,7 @@ pub struct Scale {
 
 /// A part of a run.
 #[derive(Debug, Clone)]
-pub struct Phase {
+pub struct ConsumerPhase {
     /// Which.
     pub name: &'static str,
     /// Virtual time until every lease was held by a live worker.
@@ -59,7 +58,7 @@ pub struct Phase {
     pub counts: Counts,
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for ConsumerPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -88,7 +87,7 @@ struct Fleet {
 ///
 /// # Errors
 /// What kept it from running.
-pub fn scale(scale: Scale, seed: u64) -> Result<Vec<Phase>, SimError> {
+pub fn scale(scale: Scale, seed: u64) -> Result<Vec<ConsumerPhase>, SimError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(async {
         let mut fleet = Fleet::new(scale, seed)?;
@@ -148,7 +147,12 @@ impl Fleet {
         Ok(())
     }
 
-    async fn phase(&mut self, name: &'static str, joins: usize, kills: usize) -> Result<Phase, SimError> {
+    async fn phase(
+        &mut self,
+        name: &'static str,
+        joins: usize,
+        kills: usize,
+    ) -> Result<ConsumerPhase, SimError> {
         let (begun, counts) = (Instant::now(), self.store.snapshot());
         for _ in 0..joins {
             self.join()?;
@@ -175,17 +179,17 @@ impl Fleet {
         };
         let counts = self.store.snapshot() - &counts;
         let moves = counts.of(StoreOperation::Acquire) + counts.of(StoreOperation::HandOver);
-        Ok(Phase { name, owned: owned.unwrap_or(balanced), balanced, moves, counts })
+        Ok(ConsumerPhase { name, owned: owned.unwrap_or(balanced), balanced, moves, counts })
     }
 
-    async fn quiet(&mut self) -> Result<Phase, SimError> {
+    async fn quiet(&mut self) -> Result<ConsumerPhase, SimError> {
         // The last looks after the last moves.
         sleep(Duration::from_secs(60)).await;
         let counts = self.store.snapshot();
         sleep(self.scale.quiet).await;
         let counts = self.store.snapshot() - &counts;
         let moves = counts.of(StoreOperation::Acquire) + counts.of(StoreOperation::HandOver);
-        Ok(Phase { name: "quiet", owned: Duration::ZERO, balanced: Duration::ZERO, moves, counts })
+        Ok(ConsumerPhase { name: "quiet", owned: Duration::ZERO, balanced: Duration::ZERO, moves, counts })
     }
 
     fn join(&mut self) -> Result<(), SimError> {
@@ -197,8 +201,8 @@ impl Fleet {
         let name = WorkerName::new(format!("w{number:04}"))?;
         // A rolling start: within a second.
         let wait = Duration::from_millis(self.rng.random_range(0..1_000));
-        let (group, rng) = (self.group.clone(), StdRng::from_rng(&mut self.rng));
-        let running = spawn(work(store, group, name.clone(), rng, wait));
+        let (group, seed) = (self.group.clone(), self.rng.random());
+        let running = spawn(work(store, group, name.clone(), seed, wait));
         self.workers.insert(name, (gate, running));
         Ok(())
     }
@@ -226,16 +230,14 @@ async fn work(
     store: GatedStore<Store>,
     group: GroupId,
     name: WorkerName,
-    rng: StdRng,
+    seed: u64,
     wait: Duration,
 ) -> Result<(), JoinError> {
     sleep(wait).await;
-    let tracker = TaskTracker::new();
     let mut config = MemberConfig::default();
     config.process = None;
     let clock = WallClock::from_fn(|| 0);
-    let (_member, mut events) =
-        Member::join(Arc::new(store), group, name, config, clock, rng, &tracker).await?;
+    let (_member, mut events) = Member::join(Arc::new(store), group, name, config, clock, seed).await?;
     let mut leases = JoinSet::new();
     loop {
         tokio::select! {

@@ -6,7 +6,7 @@ mod outstanding;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rokini::lease::{LostCause, SequenceNumber};
+use rokini::lease::{LeaseLostReason, SequenceNumber};
 use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
 use tokio::time::timeout;
 
@@ -202,7 +202,7 @@ impl RecordProcessor for LinesProcessor {
         Ok(())
     }
 
-    async fn lease_lost(&mut self, _: &ShardContext, _: LostCause) {
+    async fn lease_lost(&mut self, _: &ShardContext, _: LeaseLostReason) {
         if let Some(child) = self.child.take() {
             child.kill(KillReason::GivenUp);
         }

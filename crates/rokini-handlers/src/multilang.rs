@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rokini::lease::LostCause;
+use rokini::lease::LeaseLostReason;
 use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
 use rokini_types::Backoff;
 use tokio::time::sleep;
@@ -285,7 +285,7 @@ impl RecordProcessor for MultiLangProcessor {
         said.map_err(|failure| failure.to_string().into())
     }
 
-    async fn lease_lost(&mut self, _: &ShardContext, _: LostCause) {
+    async fn lease_lost(&mut self, _: &ShardContext, _: LeaseLostReason) {
         let Some(mut conversation) = self.conversation.lock().await.take() else { return };
         let lost = message::bare(Action::LeaseLost);
         // It is ended in any case.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use rokini_lease::conformance::{Report, Suite};
+use rokini_lease::conformance::{ConformanceSuite, Report};
 use rokini_lease::{
     GroupId, GroupView, LeaseStore, Listing, Row, RowKey, RowOutcome, RowWrite, StoreError, StoreErrorKind,
 };
@@ -97,7 +97,7 @@ impl LeaseStore for JsonFileStore {
 /// Runs the suite, with few races: each of their writes writes the whole file.
 async fn run(directory: &Path) -> Report {
     let store = JsonFileStore::new(&directory.join("leases.json"));
-    Suite::new(Arc::new(store)).races(20).sequences(8).listed(50).run().await
+    ConformanceSuite::new(Arc::new(store)).races(20).sequences(8).listed(50).run().await
 }
 
 #[tokio::main(flavor = "current_thread")]

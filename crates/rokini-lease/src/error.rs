@@ -87,7 +87,7 @@ impl StdError for StoreError {
 /// Why a lease is not (or no longer) held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum LostCause {
+pub enum LeaseLostReason {
     /// This worker was silent for longer than the failover time and was declared dead.
     Fenced,
     /// Another process works under this worker's incarnation, such as a copy of the machine it runs on: both stop.
@@ -102,7 +102,7 @@ pub enum LostCause {
     Stopped,
 }
 
-impl fmt::Display for LostCause {
+impl fmt::Display for LeaseLostReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Fenced => "this worker was declared dead after its heartbeats did not arrive",
@@ -121,7 +121,7 @@ impl fmt::Display for LostCause {
 pub enum LeaseError {
     /// The lease is not held any more: nothing was stored. Stop working on it.
     #[error("the lease is lost: {0}")]
-    Lost(LostCause),
+    Lost(LeaseLostReason),
     /// The position is lower than one already stored under this hold.
     #[error("position {given} is behind {stored}, which is stored already")]
     Behind {

@@ -30,22 +30,22 @@ pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};
 pub use clock::{ClockSource, WallClock};
 pub use cost::{CapacityUnits, FleetShape};
 pub use duty::{duty_rank, interval_number, stable_hash};
-pub use error::{LeaseError, LostCause, StoreError, StoreErrorKind};
+pub use error::{LeaseError, LeaseLostReason, StoreError, StoreErrorKind};
 pub use member::{
-    CoordinationHealth, HandedOver, HeartbeatStats, JoinError, Lease, Member, MemberConfig, MemberEvent,
-    MemberEvents, StreamAbility, Validity,
+    CoordinationHealth, HandedOver, HeartbeatStats, JoinError, Lease, LeaseValidity, Member, MemberConfig,
+    MemberEvent, MemberEvents, StreamAbility,
 };
 pub use operator::{
-    DeleteReport, Operator, OperatorError, PauseReport, Scope, SeekReport, SeekStep, SilentWorkers,
+    DeleteReport, Operator, OperatorError, PauseReport, Scope, SeekChange, SeekReport, SilentWorkers,
 };
 pub use plan::{AssignmentPolicy, CustomAssignment, Move, PLAN_VERSION, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use process::ProcessIdentity;
 pub use retire::retirable;
 pub use row::{
-    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, Notification, ORDER_KEYS_LIMIT,
-    ORDERS_LIMIT, Order, OrderId, OrderKind, PendingPosition, PlanId, ROW_FORMAT, Row, RowKey, ShardHealth,
-    StreamRow, UnreadableRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, ORDER_KEYS_LIMIT, ORDERS_LIMIT,
+    OperatorOrder, OrderId, OrderKind, PendingPosition, PlanId, ROW_FORMAT, Row, RowKey, ShardHealth,
+    StreamRow, UnreadableRow, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
 };
 pub use skipped::SkippedRecords;
 #[cfg(feature = "dynamo")]
@@ -53,8 +53,8 @@ pub use store::DynamoStore;
 #[cfg(feature = "conformance")]
 pub use store::conformance;
 pub use store::{
-    BillingMode, CountingStore, Counts, FaultTarget, FaultyStore, LeaseStore, LeaseStoreExt, ListedPart,
-    Listing, ListingPart, MemoryStore, StoreFault, StoreOperation,
+    BillingMode, CountingStore, Counts, FaultTarget, FaultyStore, LeaseStore, LeaseStoreExt, Listing,
+    ListingPage, ListingQuery, MemoryStore, StoreFault, StoreOperation,
 };
 pub use supervise::{panic_message, supervise};
 pub use types::{

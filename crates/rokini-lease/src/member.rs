@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use self::calls::send_outbox;
 use self::state::MemberState;
 use crate::clock::WallClock;
-use crate::error::LostCause;
+use crate::error::LeaseLostReason;
 use crate::row::{GroupView, ShardHealth, WorkerRow};
 use crate::store::LeaseStore;
 use crate::types::{GroupId, StreamId, WorkerId, WorkerName};
@@ -46,7 +46,7 @@ pub use control_health::CoordinationHealth;
 pub use events::{MemberEvent, MemberEvents};
 pub use heartbeat_stats::HeartbeatStats;
 pub use join::JoinError;
-pub use lease::{HandedOver, Lease, Validity};
+pub use lease::{HandedOver, Lease, LeaseValidity};
 
 /// For so long a worker that leaves tries to send notifications that failed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -57,6 +57,7 @@ const RETRY: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Member {
     state: Arc<MemberState>,
+    tasks: TaskTracker,
 }
 
 impl fmt::Debug for Member {
@@ -66,10 +67,12 @@ impl fmt::Debug for Member {
 }
 
 impl Member {
-    /// Joins the group: inserts the worker row and starts the heartbeat and the watch on `tracker`.
+    /// Joins the group: inserts the worker row and starts the tasks for the heartbeat and the watch.
     ///
     /// Where a predecessor of the same name left a row, waits until it is certain that it is dead: the failover
     /// time, or two heartbeats where its death is proven or promised.
+    ///
+    /// `seed` begins the member's randomness, its incarnation among it: draw it at random for each start.
     ///
     /// # Errors
     /// [`JoinError::DuplicateName`] when the predecessor lives, [`JoinError::Config`] when the settings
@@ -80,18 +83,20 @@ impl Member {
         name: WorkerName,
         config: MemberConfig,
         clock: WallClock,
-        mut rng: StdRng,
-        tracker: &TaskTracker,
+        seed: u64,
     ) -> Result<(Self, MemberEvents), JoinError> {
         config.check().map_err(JoinError::Config)?;
+        let mut rng = StdRng::seed_from_u64(seed);
         let mut calls = heartbeat::CallValues::new(clock.clone(), StdRng::from_rng(&mut rng));
         let joined = join::join(&*store, &group, &name, &config, &mut calls, &mut rng).await?;
         let (state, events) = MemberState::new(store, group, joined.me, config, clock, joined.begun);
-        tracker.spawn(heartbeat::supervised(Arc::clone(&state), calls));
-        tracker.spawn(watching::supervised(Arc::clone(&state)));
-        tracker.spawn(control::supervised(Arc::clone(&state), rng));
+        let tasks = TaskTracker::new();
+        tasks.spawn(heartbeat::supervised(Arc::clone(&state), calls));
+        tasks.spawn(watching::supervised(Arc::clone(&state)));
+        tasks.spawn(control::supervised(Arc::clone(&state), rng));
+        tasks.close();
         let events = MemberEvents::new(Arc::clone(&state), events);
-        Ok((Self { state }, events))
+        Ok((Self { state, tasks }, events))
     }
 
     /// This incarnation.
@@ -147,12 +152,15 @@ impl Member {
         if tokio::time::timeout_at(deadline, remove).await.is_err() {
             tracing::warn!(worker = %self.state.me, "the worker row could not be removed in time");
         }
+        if tokio::time::timeout_at(deadline, self.tasks.wait()).await.is_err() {
+            tracing::warn!(worker = %self.state.me, "tasks of the worker had not ended at the deadline");
+        }
     }
 
     /// Ends the heartbeat and loses every lease, at once. Writes nothing: the others take this worker for dead in time.
     pub fn stop(&self) {
         self.begin_leave();
-        self.state.stop(LostCause::Stopped);
+        self.state.stop(LeaseLostReason::Stopped);
     }
 
     /// The rows of the workers as this one's looks showed them last, in the order of their ids: in a fleet of up to 12 at

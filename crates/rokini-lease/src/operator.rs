@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::WallClock;
-use crate::row::{GroupView, LeaseRow, Notification, WorkerState};
+use crate::row::{GroupView, LeaseRow, WorkerNotification, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::{GroupId, LeaseKey, WorkerId};
 use crate::update::WorkerUpdate;
@@ -19,8 +19,7 @@ mod placement;
 mod report;
 mod seek;
 
-pub use delete::SilentWorkers;
-pub use report::{DeleteReport, OperatorError, PauseReport, Scope, SeekReport, SeekStep};
+pub use report::{DeleteReport, OperatorError, PauseReport, Scope, SeekChange, SeekReport, SilentWorkers};
 
 /// How often a write is tried again because the lease changed hands meanwhile.
 pub(super) const TRIES: usize = 10;
@@ -73,7 +72,7 @@ impl Operator {
             }
             if self.store.delete_lease(&self.group, key, row.epoch).await? {
                 if let Some(owner) = &row.owner {
-                    self.notify(owner, Notification::Changed(key.clone())).await;
+                    self.notify(owner, WorkerNotification::Changed(key.clone())).await;
                 }
                 return Ok(row);
             }
@@ -116,12 +115,12 @@ impl Operator {
             !view.workers.iter().any(|row| row.id == **id && row.state == WorkerState::Fenced)
         };
         if let Some(owner) = row.owner.as_ref().filter(alive) {
-            self.notify(owner, Notification::Changed(row.key.clone())).await;
+            self.notify(owner, WorkerNotification::Changed(row.key.clone())).await;
         }
     }
 
     /// A hint, so a failure is no error.
-    pub(super) async fn notify(&self, worker: &WorkerId, notification: Notification) {
+    pub(super) async fn notify(&self, worker: &WorkerId, notification: WorkerNotification) {
         if let Err(error) =
             self.store.update_worker(&self.group, worker, &WorkerUpdate::Notify(notification)).await
         {

@@ -6,16 +6,16 @@
 mod custom;
 mod even;
 mod fleet;
-mod line;
 mod policy;
+mod takers;
 #[cfg(test)]
 mod tests;
 mod weighted;
 
 use fleet::{Fleet, Placement};
 pub(crate) use fleet::{active, died_young};
-pub(crate) use line::may_take;
 pub use policy::{AssignmentPolicy, CustomAssignment};
+pub(crate) use takers::may_take;
 
 use crate::row::GroupView;
 use crate::types::{LeaseKey, WorkerId};

@@ -16,9 +16,9 @@ mod worker;
 
 pub use group::{FanOutConsumer, GroupRow, StreamRow};
 pub use lease::{CheckpointMetadata, LeaseRow, PendingPosition};
-pub use order::{ORDER_KEYS_LIMIT, ORDERS_LIMIT, Order, OrderId, OrderKind};
+pub use order::{ORDER_KEYS_LIMIT, ORDERS_LIMIT, OperatorOrder, OrderId, OrderKind};
 pub use shard_health::ShardHealth;
-pub use worker::{Notification, PlanId, ROW_FORMAT, WorkerLoad, WorkerReport, WorkerRow, WorkerState};
+pub use worker::{PlanId, ROW_FORMAT, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState};
 
 /// Names a row within its group.
 ///

@@ -20,6 +20,6 @@ pub use counting::{CountingStore, Counts};
 pub use dynamo::DynamoStore;
 pub use ext::LeaseStoreExt;
 pub use faults::{FaultTarget, FaultyStore, StoreFault};
-pub use listing::{ListedPart, Listing, ListingPart};
+pub use listing::{Listing, ListingPage, ListingQuery};
 pub use memory::MemoryStore;
 pub use operation::StoreOperation;

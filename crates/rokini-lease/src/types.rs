@@ -103,9 +103,10 @@ name!(
 pub struct Incarnation(u64);
 
 impl Incarnation {
-    /// A fresh incarnation out of the given randomness.
-    pub fn random(rng: &mut impl rand::Rng) -> Self {
-        Self(rng.random())
+    /// The incarnation of this number, which is drawn at random at each start of a worker.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
     }
 }
 
@@ -145,9 +146,10 @@ pub struct WorkerId {
 }
 
 impl WorkerId {
-    /// A new incarnation of `name`.
-    pub fn start(name: WorkerName, rng: &mut impl rand::Rng) -> Self {
-        Self { name, incarnation: Incarnation::random(rng) }
+    /// This incarnation of `name`.
+    #[must_use]
+    pub const fn new(name: WorkerName, incarnation: Incarnation) -> Self {
+        Self { name, incarnation }
     }
 }
 

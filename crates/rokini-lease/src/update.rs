@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, FanOutConsumer, GroupRow, LeaseRow, Notification, Order, OrderId, PendingPosition,
-    StreamRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, FanOutConsumer, GroupRow, LeaseRow, OperatorOrder, OrderId, PendingPosition,
+    StreamRow, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, ShardId, StreamId, WorkerId};
 
@@ -254,7 +254,7 @@ pub enum GroupUpdate {
     /// Go on.
     Resume,
     /// Remember these orders in place of those that are remembered.
-    Remember(Vec<Order>),
+    Remember(Vec<OperatorOrder>),
 }
 
 impl GroupUpdate {
@@ -337,7 +337,7 @@ pub enum WorkerUpdate {
         seen: u64,
     },
     /// Leave a notification. Refused when fenced, and when the mailbox is full.
-    Notify(Notification),
+    Notify(WorkerNotification),
 }
 
 impl WorkerUpdate {

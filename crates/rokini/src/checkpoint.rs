@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rokini_lease::{
-    CheckpointMetadata, Lease, LeaseError, LostCause, PendingPosition, Position, SequenceNumber, ShardId,
-    SkippedRecords, StoreError,
+    CheckpointMetadata, Lease, LeaseError, LeaseLostReason, PendingPosition, Position, SequenceNumber,
+    ShardId, SkippedRecords, StoreError,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -64,7 +64,7 @@ struct State {
     waiting: Vec<(Position, oneshot::Sender<Result<(), Error>>)>,
     /// The final write is about to come: no more writes by the clock.
     frozen: bool,
-    closed: Option<Option<LostCause>>,
+    closed: Option<Option<LeaseLostReason>>,
     /// Positions are for this process only: user code can store none.
     memory_only: bool,
     /// First phases of checkpoints in two phases, to be stored at once and in this order.
@@ -210,7 +210,7 @@ impl Checkpointer {
         }
     }
 
-    fn closed(&self, cause: Option<LostCause>) -> Error {
+    fn closed(&self, cause: Option<LeaseLostReason>) -> Error {
         let why = match cause {
             Some(cause) => format!("its lease is lost: {cause}"),
             None => "this worker does not work on it any more".to_owned(),
@@ -255,7 +255,7 @@ impl Checkpointer {
     }
 
     /// Nothing can be stored any more; whoever waits is told. The first cause stays.
-    pub(crate) fn close(&self, cause: Option<LostCause>) {
+    pub(crate) fn close(&self, cause: Option<LeaseLostReason>) {
         self.state.lock().closed.get_or_insert(cause);
         self.refuse(|| self.closed(cause));
         let preparing = std::mem::take(&mut self.state.lock().preparing);

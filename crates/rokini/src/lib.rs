@@ -77,14 +77,14 @@ pub use telemetry::health::{Health, HealthReason};
 #[cfg(feature = "page")]
 pub use telemetry::page_server::GroupPage;
 pub use telemetry::scale::ScalingRecommendation;
-pub use types::phase::Phase;
+pub use types::phase::ConsumerPhase;
 pub use types::shard_state::ShardState;
 pub use types::stall::StallCause;
 
 // Metrics and traces.
 /// The recorders that [`ConsumerBuilder::recorder`] takes.
 pub use metrics;
-pub use telemetry::metric::{Metric, MetricKind, MetricScope, MetricUnit, Stability};
+pub use telemetry::metric::{Metric, MetricKind, MetricScope, MetricStability, MetricUnit};
 #[cfg(feature = "otlp")]
 pub use telemetry::otlp::OtlpTraces;
 
@@ -95,7 +95,7 @@ pub use source::kinesis::KinesisSource;
 pub use source::selection::select_shards;
 pub use source::stream_source::{
     ConsumerState, FanOut, ReadResponse, RegisteredConsumer, ShardDescription, ShardEnd, ShardReader,
-    ShardSelection, SourceNotice, StreamDescription, StreamSource, SubscriptionCounts,
+    ShardSelection, SourceEvent, StreamDescription, StreamSource, SubscriptionCounts,
 };
 
 // Putting records.

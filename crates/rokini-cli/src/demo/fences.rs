@@ -44,14 +44,12 @@ impl Fences {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
 
     use super::*;
 
     #[test]
     fn a_death_is_new_once_by_its_row_or_its_absence_or_a_successor() {
-        let incarnation = |n: u64| Incarnation::random(&mut StdRng::seed_from_u64(n));
+        let incarnation = Incarnation::new;
         let rows = |rows: &[(u64, bool)]| -> BTreeMap<Incarnation, bool> {
             rows.iter().map(|(n, fenced)| (incarnation(*n), *fenced)).collect()
         };

@@ -66,7 +66,7 @@ pub(crate) struct RunPlan {
 
 /// Which part of the run it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum ConsumerPhase {
     /// The schedule goes on.
     Acting,
     /// No more records; the rest is being handled until then at the latest.
@@ -85,7 +85,7 @@ pub(crate) struct Runner {
     outputs: WorkerOutputs,
     history: RunHistory,
     rates: Rates,
-    phase: Phase,
+    phase: ConsumerPhase,
     actions_done: usize,
     now: String,
     events: Vec<RunEvent>,
@@ -128,7 +128,7 @@ impl Runner {
             outputs: WorkerOutputs::new(),
             history: RunHistory::new(plan.schedule.failover()),
             rates: Rates::default(),
-            phase: Phase::Acting,
+            phase: ConsumerPhase::Acting,
             actions_done: 0,
             now: "The workers start and share the shards.".to_owned(),
             events: Vec::new(),
@@ -256,7 +256,7 @@ impl Runner {
     }
 
     fn next_action(&self) -> Option<(Duration, Action)> {
-        let acting = self.phase == Phase::Acting;
+        let acting = self.phase == ConsumerPhase::Acting;
         self.plan.schedule.actions().get(self.actions_done).copied().filter(|_| acting)
     }
 
@@ -337,7 +337,7 @@ impl Runner {
                 EndedBy::Stop if !status.success() => {
                     self.failures.push(format!("{name} did not stop cleanly ({status})."));
                 }
-                EndedBy::Stop if self.phase == Phase::Acting => {
+                EndedBy::Stop if self.phase == ConsumerPhase::Acting => {
                     self.note("stopped", format!("{name} has handed over its shards and ended."));
                 }
                 EndedBy::Stop | EndedBy::Kill => {}
@@ -349,13 +349,13 @@ impl Runner {
     /// Goes to the next phase when the present one is over.
     fn advance(&mut self) -> Result<(), CliError> {
         match self.phase {
-            Phase::Draining(until) => {
+            ConsumerPhase::Draining(until) => {
                 let handled = self.puts.is_none() && self.history.records().is_complete();
                 if handled && (self.interrupted || self.ends_are_stored()) || Instant::now() >= until {
                     self.end()?;
                 }
             }
-            Phase::Ending(until) if Instant::now() >= until => {
+            ConsumerPhase::Ending(until) if Instant::now() >= until => {
                 for process in self.fleet.processes() {
                     if self.fleet.state(process) == State::Stopping {
                         self.failures.push(format!(
@@ -367,7 +367,7 @@ impl Runner {
                     }
                 }
             }
-            Phase::Acting | Phase::Ending(_) => {}
+            ConsumerPhase::Acting | ConsumerPhase::Ending(_) => {}
         }
         Ok(())
     }
@@ -381,7 +381,7 @@ impl Runner {
 
     fn drain(&mut self, at_most: Duration) {
         self.quiet_now();
-        self.phase = Phase::Draining(Instant::now() + at_most);
+        self.phase = ConsumerPhase::Draining(Instant::now() + at_most);
     }
 
     /// Ends the producer after the request under way.
@@ -392,11 +392,11 @@ impl Runner {
 
     /// Asks all workers to stop.
     fn end(&mut self) -> Result<(), CliError> {
-        if matches!(self.phase, Phase::Ending(_)) {
+        if matches!(self.phase, ConsumerPhase::Ending(_)) {
             return Ok(());
         }
         self.quiet_now();
-        self.phase = Phase::Ending(Instant::now() + STOP);
+        self.phase = ConsumerPhase::Ending(Instant::now() + STOP);
         self.now = "All workers stop.".to_owned();
         for process in self.fleet.frozen().collect::<Vec<_>>() {
             self.signal(process, Fleet::resume)?;
@@ -422,7 +422,7 @@ impl Runner {
     fn fail(&mut self, failure: String) {
         self.note("failure", failure.clone());
         self.failures.push(failure);
-        if self.phase == Phase::Acting {
+        if self.phase == ConsumerPhase::Acting {
             self.now = "Something failed: the workers handle the rest and stop.".to_owned();
             self.drain(DRAIN_INTERRUPTED);
         }
@@ -434,7 +434,7 @@ impl Runner {
             "interrupt",
             "Interrupted: the workers stop. A second interrupt ends the demo at once.".to_owned(),
         );
-        if self.phase == Phase::Acting {
+        if self.phase == ConsumerPhase::Acting {
             self.now = "Interrupted: the workers handle the rest and stop.".to_owned();
             self.drain(DRAIN_INTERRUPTED);
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use rokini::lease::{
-    LeaseRow, OrderId, Position, Progress, Scope, SeekReport, SeekStep, SequenceNumber, StreamRow, WallClock,
+    LeaseRow, OrderId, Position, Progress, Scope, SeekChange, SeekReport, SequenceNumber, StreamRow,
+    WallClock,
 };
 use rokini::{ErrorKind, KinesisSource, StartPosition, StreamDescription, StreamSource};
 use serde::Serialize;
@@ -262,7 +263,7 @@ const RECORD_WAIT: Duration = Duration::from_secs(15);
 /// What each step means. Without targets (to take an order back) the host's clock counts, and only times that rows tell.
 fn effects(handle: &GroupHandle, report: &SeekReport, targets: &[Target]) -> Vec<SeekEffect> {
     let here = StreamClock { now_millis: WallClock::system().millis(), retention: Duration::MAX };
-    let effect = |step: &SeekStep| {
+    let effect = |step: &SeekChange| {
         let lease = handle.view.leases.iter().find(|row| row.key == step.key);
         let named = |target: &&Target| match &target.scope {
             Scope::Leases(keys) => keys.contains(&step.key),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rokini::lease::{LeaseRow, Position, SeekStep, StreamId};
+use rokini::lease::{LeaseRow, Position, SeekChange, StreamId};
 use serde::Serialize;
 
 use crate::text::span;
@@ -53,7 +53,7 @@ pub(super) struct SeekEffect {
 impl SeekEffect {
     /// `lease`: as it stood. `arrival`: when the record that is sought arrived.
     pub(super) fn of(
-        step: &SeekStep,
+        step: &SeekChange,
         lease: Option<&LeaseRow>,
         clock: StreamClock,
         arrival: Option<u64>,
@@ -127,7 +127,7 @@ mod tests {
     const HOUR: u64 = 3_600_000;
 
     /// A step as an operator reports it.
-    async fn step(from: Position, to: Position) -> (SeekStep, LeaseRow) {
+    async fn step(from: Position, to: Position) -> (SeekChange, LeaseRow) {
         use rokini::lease::{GroupId, LeaseStoreExt, MemoryStore, Operator, WallClock};
         let store = MemoryStore::new();
         let group = GroupId::new("g").unwrap();

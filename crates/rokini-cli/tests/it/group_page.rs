@@ -87,7 +87,7 @@ async fn the_page_shows_a_group_from_outside_also_when_nobody_is_left_in_it() {
     let request = format!("GET /events HTTP/1.1\r\nhost: {address}\r\n\r\n");
     events.write_all(request.as_bytes()).await.unwrap();
     let (mut seen, mut part) = (String::new(), [0; 4096]);
-    while !(seen.contains("goes to next") && seen.contains("next takes part")) {
+    while !(seen.contains("goes from w to next") && seen.contains("next takes part")) {
         let read = tokio::time::timeout(LONGEST_WAIT, events.read(&mut part)).await.unwrap().unwrap();
         assert!(read > 0, "{seen}");
         seen.push_str(&String::from_utf8_lossy(&part[..read]));

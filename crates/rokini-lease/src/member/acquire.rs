@@ -7,7 +7,7 @@ use super::hold_table::OwnRow;
 use super::state::MemberState;
 use crate::error::StoreError;
 use crate::position::Position;
-use crate::row::{LeaseRow, Notification};
+use crate::row::{LeaseRow, WorkerNotification};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId};
 use crate::update::LeaseUpdate;
@@ -36,7 +36,7 @@ async fn take_child(state: &Arc<MemberState>, child: &LeaseRow) -> Result<(), St
         Some(owner) if *owner == state.me => take_up(state, row).await,
         // It may wait there for this end, where an operator set both back.
         Some(owner) => {
-            notify(state, owner, Notification::Changed(row.key.clone())).await;
+            notify(state, owner, WorkerNotification::Changed(row.key.clone())).await;
             Ok(())
         }
     }
@@ -76,7 +76,7 @@ pub(super) async fn assign(
     if !state.is_valid() || !parents_are_done(state, row).await? {
         return Ok(Assigned::Waits);
     }
-    if !tell(state, to, Notification::Assigned(row.key.clone())).await? {
+    if !tell(state, to, WorkerNotification::Assigned(row.key.clone())).await? {
         return Ok(Assigned::Refused);
     }
     let update = acquisition(state, row, to.clone());

@@ -2,7 +2,7 @@
 
 use super::state::MemberState;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::row::{LeaseRow, Notification, WorkerState};
+use crate::row::{LeaseRow, WorkerNotification, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId};
 use crate::update::{LeaseUpdate, WorkerUpdate};
@@ -25,7 +25,7 @@ pub(super) async fn update_lease(
 
 /// Leaves a notification in a worker's mailbox. It is only a hint, so a failure is no error: it is sent again later where
 /// that may still help. Returns whether the store answered.
-pub(super) async fn notify(state: &MemberState, worker: &WorkerId, notification: Notification) -> bool {
+pub(super) async fn notify(state: &MemberState, worker: &WorkerId, notification: WorkerNotification) -> bool {
     let update = WorkerUpdate::Notify(notification.clone());
     match state.store.update_worker(&state.group, worker, &update).await {
         Ok(_) => true,
@@ -58,7 +58,7 @@ pub(super) async fn send_outbox(state: &MemberState) -> bool {
 pub(super) async fn tell(
     state: &MemberState,
     worker: &WorkerId,
-    notification: Notification,
+    notification: WorkerNotification,
 ) -> Result<bool, StoreError> {
     let update = WorkerUpdate::Notify(notification);
     let outcome = state.store.update_worker(&state.group, worker, &update).await?;

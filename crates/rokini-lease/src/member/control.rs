@@ -15,8 +15,8 @@ use super::calls::{pass_over_unreadable, send_outbox};
 use super::state::MemberState;
 use crate::error::StoreError;
 use crate::pace::PAGE_ROWS;
-use crate::row::{GroupView, Notification, UnreadableRow};
-use crate::store::{LeaseStore, Listing, ListingPart};
+use crate::row::{GroupView, UnreadableRow, WorkerNotification};
+use crate::store::{LeaseStore, Listing, ListingQuery};
 use crate::supervise::supervise;
 use crate::types::LeaseKey;
 use crate::watch::{ListingCauses, ListingSchedule};
@@ -161,9 +161,9 @@ impl Control {
     }
 
     /// Whoever moves a lease to this worker says so before it does.
-    fn is_settled(&self, notification: &Notification) -> bool {
+    fn is_settled(&self, notification: &WorkerNotification) -> bool {
         match notification {
-            Notification::Assigned(key) => self.state.hold(key).is_some(),
+            WorkerNotification::Assigned(key) => self.state.hold(key).is_some(),
             _ => true,
         }
     }
@@ -174,7 +174,8 @@ impl Control {
         }
         self.own_due = now + OWN_REST;
         for key in std::mem::take(&mut self.own) {
-            if pass_over_unreadable(self.check_row(&Notification::Changed(key.clone())).await).is_err() {
+            if pass_over_unreadable(self.check_row(&WorkerNotification::Changed(key.clone())).await).is_err()
+            {
                 self.own_due = now + self.state.pace().look();
                 self.own.insert(key);
             }
@@ -183,7 +184,7 @@ impl Control {
 
     async fn read_page(&mut self) {
         let from = self.schedule.begin(Instant::now());
-        let part = ListingPart::Page { from, rows: PAGE_ROWS };
+        let part = ListingQuery::Page { from, rows: PAGE_ROWS };
         let result = match self.state.store.list_part(&self.state.group, &part).await {
             Err(error) => Err(error),
             Ok(page) => match self.schedule.read(page.view, page.next, Instant::now()) {
@@ -217,7 +218,7 @@ impl Control {
         let view = self.state.set_view(view);
         for key in behind {
             // As a rule the listing is, but the lease may have been deleted and made anew.
-            pass_over_unreadable(self.check_row(&Notification::Changed(key)).await)?;
+            pass_over_unreadable(self.check_row(&WorkerNotification::Changed(key)).await)?;
         }
         self.reconcile(&view).await?;
         self.assign(&view, causes).await?;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::state::{MemberState, StateEvent};
 use crate::clock::{ClockReading, WallClock};
 use crate::duty::stable_hash;
-use crate::error::LostCause;
+use crate::error::LeaseLostReason;
 use crate::row::{WorkerLoad, WorkerRow, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::supervise::supervise;
@@ -110,7 +110,7 @@ async fn run(state: &MemberState, row: &mut OwnRow) {
                 next = begun + state.heartbeat_interval();
             }
             Ok(Sent::Dead) => {
-                state.stop(LostCause::Fenced);
+                state.stop(LeaseLostReason::Fenced);
                 state.emit(StateEvent::Fenced);
                 return;
             }
@@ -120,7 +120,7 @@ async fn run(state: &MemberState, row: &mut OwnRow) {
                     "another process sends heartbeats under this incarnation, such as a copy of this machine: both stop"
                 );
                 // Before anything else: what is stopped for good cannot do harm.
-                state.stop(LostCause::SharedIncarnation);
+                state.stop(LeaseLostReason::SharedIncarnation);
                 stop_the_other(state, *found).await;
                 state.emit(StateEvent::SharedIncarnation);
                 return;

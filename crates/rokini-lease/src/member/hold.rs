@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::error::LostCause;
+use crate::error::LeaseLostReason;
 use crate::position::Position;
 use crate::row::{LeaseRow, PendingPosition};
 use crate::types::{Epoch, LeaseKey, StreamId, WorkerId};
@@ -26,7 +26,7 @@ pub(super) struct Hold {
     pub(super) pause: watch::Sender<Pause>,
     /// Checkpoints of one lease go out one after the other.
     pub(super) writing: tokio::sync::Mutex<()>,
-    pub(super) lost: watch::Sender<Option<LostCause>>,
+    pub(super) lost: watch::Sender<Option<LeaseLostReason>>,
     pub(super) yielding: watch::Sender<Option<YieldRequest>>,
     /// After a hand-over that was not done in its time.
     rest: Mutex<Rest>,
@@ -126,12 +126,12 @@ impl Hold {
         self.caught_up.fetch_max(until, Ordering::Relaxed);
     }
 
-    pub(super) fn lost(&self) -> Option<LostCause> {
+    pub(super) fn lost(&self) -> Option<LeaseLostReason> {
         *self.lost.borrow()
     }
 
     /// The first cause stays.
-    pub(super) fn set_lost(&self, cause: LostCause) {
+    pub(super) fn set_lost(&self, cause: LeaseLostReason) {
         self.lost.send_if_modified(|lost| lost.replace(cause).is_none_or(|first| *lost == Some(first)));
     }
 

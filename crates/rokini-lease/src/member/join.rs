@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rand::Rng as _;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep};
 
@@ -10,7 +11,7 @@ use super::heartbeat::CallValues;
 use crate::clock::ClockReading;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::process::ProcessIdentity;
-use crate::row::{Notification, WorkerRow, WorkerState};
+use crate::row::{WorkerNotification, WorkerRow, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::{GroupId, Incarnation, WorkerId, WorkerName};
 use crate::update::WorkerUpdate;
@@ -57,7 +58,7 @@ pub(super) async fn join(
     calls: &mut CallValues,
     rng: &mut StdRng,
 ) -> Result<Joined, JoinError> {
-    let mut me = WorkerId::start(name.clone(), rng);
+    let mut me = WorkerId::new(name.clone(), Incarnation::new(rng.random()));
     let mut found = namesakes(store, group, &me).await?;
     loop {
         wait_for_death(store, group, config, found).await?;
@@ -71,7 +72,7 @@ pub(super) async fn join(
         };
         if !insert(store, group, &row).await? {
             // A process with the same randomness has it, such as a copy of this machine.
-            me = WorkerId::start(name.clone(), rng);
+            me = WorkerId::new(name.clone(), Incarnation::new(rng.random()));
             found = namesakes(store, group, &me).await?;
             continue;
         }
@@ -161,7 +162,7 @@ async fn wait_for_death(
             }
             if namesake.row.mailbox.is_empty() {
                 // Whoever lives answers with a heartbeat as soon as it looks, long before the next one is due.
-                let ask = WorkerUpdate::Notify(Notification::GroupChanged);
+                let ask = WorkerUpdate::Notify(WorkerNotification::GroupChanged);
                 store.update_worker(group, &namesake.row.id, &ask).await?;
             }
             if namesake.silent_since.elapsed() < silence(&namesake.row, config)

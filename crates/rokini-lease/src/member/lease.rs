@@ -12,9 +12,9 @@ use super::acquire::take_children;
 use super::calls::{notify, update_lease};
 use super::hold::Hold;
 use super::state::MemberState;
-use crate::error::{LeaseError, LostCause, StoreError, StoreErrorKind};
+use crate::error::{LeaseError, LeaseLostReason, StoreError, StoreErrorKind};
 use crate::position::Position;
-use crate::row::{CheckpointMetadata, LeaseRow, Notification, PendingPosition, WorkerState};
+use crate::row::{CheckpointMetadata, LeaseRow, PendingPosition, WorkerNotification, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{Epoch, LeaseKey, WorkerId};
 use crate::update::{LeaseUpdate, PENDING_STATE_LIMIT};
@@ -59,12 +59,12 @@ impl Drop for Lease {
 
 /// Whether a worker may use a lease. Cheap to clone; for tasks beside the one that has the lease.
 #[derive(Clone)]
-pub struct Validity {
+pub struct LeaseValidity {
     state: Arc<MemberState>,
     hold: Arc<Hold>,
 }
 
-impl Validity {
+impl LeaseValidity {
     /// Whether the lease may be used now, as [`Lease::is_valid`].
     #[must_use]
     pub fn is_valid(&self) -> bool {
@@ -83,9 +83,9 @@ impl Validity {
     }
 }
 
-impl fmt::Debug for Validity {
+impl fmt::Debug for LeaseValidity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Validity").field(&self.is_valid()).finish()
+        f.debug_tuple("LeaseValidity").field(&self.is_valid()).finish()
     }
 }
 
@@ -128,8 +128,8 @@ impl Lease {
     /// Whether this lease may be used, for other tasks. Its waits are for heartbeats: they know nothing of the loss of
     /// this lease alone.
     #[must_use]
-    pub fn validity(&self) -> Validity {
-        Validity { state: Arc::clone(&self.state), hold: Arc::clone(&self.hold) }
+    pub fn validity(&self) -> LeaseValidity {
+        LeaseValidity { state: Arc::clone(&self.state), hold: Arc::clone(&self.hold) }
     }
 
     /// This worker's ability to read the stream, for those who find out.
@@ -142,7 +142,7 @@ impl Lease {
     ///
     /// # Errors
     /// Why the lease is lost, once it is.
-    pub async fn until_valid(&self) -> Result<(), LostCause> {
+    pub async fn until_valid(&self) -> Result<(), LeaseLostReason> {
         tokio::select! {
             biased;
             cause = self.lost() => Err(cause),
@@ -151,14 +151,14 @@ impl Lease {
     }
 
     /// Resolves once the lease is lost. Cancel safe.
-    pub async fn lost(&self) -> LostCause {
+    pub async fn lost(&self) -> LeaseLostReason {
         let mut lost = self.hold.lost.subscribe();
         loop {
             if let Some(cause) = *lost.borrow_and_update() {
                 return cause;
             }
             if lost.changed().await.is_err() {
-                return LostCause::Stopped;
+                return LeaseLostReason::Stopped;
             }
         }
     }
@@ -358,7 +358,9 @@ impl Lease {
         };
         self.write_until_settled(&update).await?;
         match &to {
-            Some(to) => drop(notify(&self.state, to, Notification::Assigned(self.hold.key.clone())).await),
+            Some(to) => {
+                let _ = notify(&self.state, to, WorkerNotification::Assigned(self.hold.key.clone())).await;
+            }
             // The claimer is gone: without it nobody would take the lease before the next regular reconciliation.
             None => {
                 self.state.left_unassigned(&self.hold.key);
@@ -437,15 +439,15 @@ impl Lease {
     /// The condition did not hold: the lease is somebody else's, or at another epoch.
     fn refused(&self, current: Option<&LeaseRow>) -> LeaseError {
         let cause = match current {
-            None => LostCause::Deleted,
+            None => LeaseLostReason::Deleted,
             Some(row) if row.owner.as_ref() == Some(&self.state.me) => {
                 if row.epoch == self.hold.epoch {
                     // Still held: the stored position is ahead, so another process writes as this worker.
                     return LeaseError::Behind { given: self.hold.stored(), stored: row.position };
                 }
-                LostCause::Seek
+                LeaseLostReason::Seek
             }
-            Some(_) => LostCause::Taken,
+            Some(_) => LeaseLostReason::Taken,
         };
         self.state.lose(&self.hold, cause);
         LeaseError::Lost(cause)

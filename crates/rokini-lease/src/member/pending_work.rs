@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::row::Notification;
+use crate::row::WorkerNotification;
 use crate::types::LeaseKey;
 use crate::watch::ListingCauses;
 
 /// What the control loop is to do next.
 #[derive(Debug, Default)]
 pub(super) struct PendingWork {
-    pub(super) notifications: BTreeSet<Notification>,
+    pub(super) notifications: BTreeSet<WorkerNotification>,
     /// Leases of its own whose rows are to be read: their tasks ended.
     pub(super) own: BTreeSet<LeaseKey>,
     /// All leases are to be listed, for this.
@@ -59,7 +59,7 @@ impl WorkQueue {
         });
     }
 
-    pub(super) fn notifications_arrived(&self, notifications: BTreeSet<Notification>) {
+    pub(super) fn notifications_arrived(&self, notifications: BTreeSet<WorkerNotification>) {
         if !notifications.is_empty() {
             self.add(|work| work.notifications.extend(notifications));
         }

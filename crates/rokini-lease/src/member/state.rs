@@ -23,9 +23,9 @@ use super::outbox::Outbox;
 use super::pending_work::WorkQueue;
 use super::shard_healths::ShardHealths;
 use crate::clock::{ClockReading, WallClock};
-use crate::error::{LostCause, StoreError};
+use crate::error::{LeaseLostReason, StoreError};
 use crate::pace::Pace;
-use crate::row::{GroupRow, GroupView, LeaseRow, Notification, WorkerReport, WorkerRow, WorkerState};
+use crate::row::{GroupRow, GroupView, LeaseRow, WorkerNotification, WorkerReport, WorkerRow, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
 use crate::update::WorkerUpdate;
@@ -281,7 +281,7 @@ impl MemberState {
     /// What is held now is left behind, and what was given to this worker and not taken up.
     pub(super) fn note_leases_left(&self) {
         self.holds().iter().for_each(|hold| self.left_unassigned(&hold.key));
-        for key in self.work.take().notifications.iter().filter_map(Notification::lease_given) {
+        for key in self.work.take().notifications.iter().filter_map(WorkerNotification::lease_given) {
             self.left_unassigned(key);
         }
     }
@@ -291,7 +291,7 @@ impl MemberState {
         if let Some(row) = self.store.worker(&self.group, &self.me).await? {
             row.mailbox
                 .iter()
-                .filter_map(Notification::lease_given)
+                .filter_map(WorkerNotification::lease_given)
                 .for_each(|key| self.left_unassigned(key));
         }
         self.store.delete_worker(&self.group, &self.me).await?;
@@ -299,7 +299,7 @@ impl MemberState {
         let workers = self.store.list(&self.group, Listing::Workers).await?.workers;
         let others = workers.iter().filter(|row| row.state == WorkerState::Alive && row.id != self.me);
         if let Some(other) = others.min_by_key(|row| row.load.leases) {
-            let tell = WorkerUpdate::Notify(Notification::Changed(key));
+            let tell = WorkerUpdate::Notify(WorkerNotification::Changed(key));
             self.store.update_worker(&self.group, &other.id, &tell).await?;
         }
         Ok(())
@@ -497,7 +497,7 @@ impl MemberState {
     }
 
     /// A lease was found to be somebody else's, or at another epoch.
-    pub(super) fn lose(&self, hold: &Hold, cause: LostCause) {
+    pub(super) fn lose(&self, hold: &Hold, cause: LeaseLostReason) {
         self.give_up(hold);
         hold.set_lost(cause);
     }
@@ -519,7 +519,7 @@ impl MemberState {
     }
 
     /// The end of this member: nothing it granted may be used any more.
-    pub(super) fn stop(&self, cause: LostCause) {
+    pub(super) fn stop(&self, cause: LeaseLostReason) {
         self.stopped.cancel();
         for hold in self.holds() {
             self.lose(&hold, cause);

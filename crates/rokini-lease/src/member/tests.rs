@@ -4,16 +4,16 @@ use crate::store::LeaseStoreExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::task::TaskTracker;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::task::TaskTracker;
 
 use super::{JoinError, Lease, Member, MemberConfig, MemberEvent, MemberEvents};
 use crate::Scope;
 use crate::clock::WallClock;
-use crate::error::LostCause;
+use crate::error::LeaseLostReason;
 use crate::position::Position;
 use crate::row::{CheckpointMetadata, LeaseRow, WorkerState};
 use crate::store::{FaultTarget, FaultyStore, LeaseStore, Listing, MemoryStore, StoreFault, StoreOperation};
@@ -86,9 +86,7 @@ impl Worker {
         seed: u64,
     ) -> Result<Self, JoinError> {
         let (store, name) = (Arc::new(store.clone()), WorkerName::new(name).unwrap());
-        let rng = StdRng::seed_from_u64(seed);
-        let (member, events) =
-            Member::join(store, group(), name, config, clock, rng, &TaskTracker::new()).await?;
+        let (member, events) = Member::join(store, group(), name, config, clock, seed).await?;
         Ok(Self { member, events, leases: BTreeMap::new(), fenced: false, panics: Vec::new() })
     }
 
@@ -308,7 +306,7 @@ async fn c5_a_stale_owner_may_not_use_its_lease_nor_store_a_position() {
     let error = lease.checkpoint(at(5), CheckpointMetadata::default()).await.unwrap_err();
     assert!(error.to_string().contains("lost"), "{error}");
     let cause = timeout(2 * SECOND, lease.lost()).await.unwrap();
-    assert!(matches!(cause, LostCause::Taken | LostCause::Fenced));
+    assert!(matches!(cause, LeaseLostReason::Taken | LeaseLostReason::Fenced));
     assert!(!lease.is_valid());
     a.live(2 * SECOND).await;
     assert!(a.fenced, "the heartbeat tells it that it is dead");
@@ -400,7 +398,7 @@ async fn a_seek_restarts_the_shard_from_there_and_refuses_a_checkpoint_in_flight
     a.leases[&key(0)].checkpoint(at(9), CheckpointMetadata::default()).await.unwrap();
     let seen = a.leases[&key(0)].epoch();
     store.update_lease(&group(), &key(0), &LeaseUpdate::Seek { seen, to: at(3), order: None }).await.unwrap();
-    let note = crate::row::Notification::Changed(key(0));
+    let note = crate::row::WorkerNotification::Changed(key(0));
     store.update_worker(&group(), a.member.id(), &WorkerUpdate::Notify(note)).await.unwrap();
     assert!(a.leases[&key(0)].checkpoint(at(10), CheckpointMetadata::default()).await.is_err());
     a.live(2 * SECOND).await;

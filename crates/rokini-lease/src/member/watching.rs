@@ -10,8 +10,8 @@ use super::calls::notify;
 use super::state::MemberState;
 use crate::error::StoreError;
 use crate::pace::{BLOCK, STANDBYS};
-use crate::row::{Notification, WorkerRow, WorkerState};
-use crate::store::{LeaseStore, LeaseStoreExt, Listing, ListingPart};
+use crate::row::{WorkerNotification, WorkerRow, WorkerState};
+use crate::store::{LeaseStore, LeaseStoreExt, Listing, ListingQuery};
 use crate::supervise::supervise;
 use crate::types::WorkerId;
 use crate::update::WorkerUpdate;
@@ -120,7 +120,7 @@ impl Watching {
         let view = match look {
             Look::Whole => store.list(group, Listing::Workers).await?,
             Look::Block { after, until } => {
-                let part = ListingPart::Workers { after: after.clone(), until: until.clone() };
+                let part = ListingQuery::Workers { after: after.clone(), until: until.clone() };
                 store.list_part(group, &part).await?.view
             }
         };
@@ -136,7 +136,7 @@ impl Watching {
             Some(mine) if !mine.mailbox.is_empty() => {
                 // Its reply brings them, and takes them out.
                 state.request_heartbeat();
-                if mine.mailbox.contains(&Notification::GroupChanged) {
+                if mine.mailbox.contains(&WorkerNotification::GroupChanged) {
                     self.block.look_around();
                 }
             }
@@ -202,7 +202,7 @@ impl Watching {
         let left: Vec<WorkerRow> = before.iter().filter(|row| !dead.contains(&row.id)).cloned().collect();
         let new = WatchedBlock::sentinels(&left).into_iter().filter(|id| !old.contains(id));
         for id in new.filter(|id| *id != self.state.me) {
-            notify(&self.state, &id, Notification::GroupChanged).await;
+            notify(&self.state, &id, WorkerNotification::GroupChanged).await;
         }
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::report::{DeleteReport, OperatorError};
+use super::report::{DeleteReport, OperatorError, SilentWorkers};
 use super::{Operator, TRIES};
 use crate::pace::is_in_reserve;
-use crate::row::{Notification, WorkerRow, WorkerState};
+use crate::row::{WorkerNotification, WorkerRow, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::types::WorkerId;
 use crate::update::WorkerUpdate;
@@ -18,10 +18,6 @@ use crate::watch::FleetWatch;
 const LISTING_INTERVAL: Duration = Duration::from_millis(500);
 /// For how many failover times the silence of a group is waited for.
 const SILENCES: u32 = 5;
-
-/// The workers that were watched until each had been silent for its failover time: those, and no others, may be taken for dead.
-#[derive(Debug, Clone, Default)]
-pub struct SilentWorkers(BTreeSet<WorkerId>);
 
 impl Operator {
     /// Removes everything the group has in the store: positions, start positions, workers. A group of the same name
@@ -94,7 +90,7 @@ impl Operator {
     async fn ask_those_in_reserve(&self) -> Result<(), OperatorError> {
         let workers = self.store.list(&self.group, Listing::Workers).await?.workers;
         for row in workers.iter().filter(|row| is_in_reserve(row.report.interval, row.report.failover)) {
-            let ask = WorkerUpdate::Notify(Notification::GroupChanged);
+            let ask = WorkerUpdate::Notify(WorkerNotification::GroupChanged);
             self.store.update_worker(&self.group, &row.id, &ask).await?;
         }
         Ok(())

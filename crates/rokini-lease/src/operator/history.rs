@@ -2,7 +2,7 @@
 
 use super::Operator;
 use super::report::{OperatorError, Scope, SeekReport};
-use crate::row::{GroupView, LeaseRow, ORDERS_LIMIT, Order, OrderId, OrderKind};
+use crate::row::{GroupView, LeaseRow, ORDERS_LIMIT, OperatorOrder, OrderId, OrderKind};
 use crate::store::LeaseStoreExt;
 use crate::update::GroupUpdate;
 
@@ -11,7 +11,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`OperatorError::Store`].
-    pub async fn history(&self) -> Result<Vec<Order>, OperatorError> {
+    pub async fn history(&self) -> Result<Vec<OperatorOrder>, OperatorError> {
         Ok(self.store.group(&self.group).await?.orders)
     }
 
@@ -66,7 +66,7 @@ impl Operator {
     async fn undo_positions(
         &self,
         view: &GroupView,
-        order: &Order,
+        order: &OperatorOrder,
         dry_run: bool,
     ) -> Result<SeekReport, OperatorError> {
         let leases: Vec<&LeaseRow> = view.leases.iter().filter(|row| row.order == Some(order.id)).collect();
@@ -81,7 +81,7 @@ impl Operator {
             return Err(OperatorError::Invalid(format!("order {} cannot be taken back: {why}", order.id)));
         }
         let mut new =
-            Order::new(self.next_order(view), OrderKind::Undo, format!("takes back {}", order.what));
+            OperatorOrder::new(self.next_order(view), OrderKind::Undo, format!("takes back {}", order.what));
         new.undoes = Some(order.id);
         let mut report = self.seek_each(view, leases, |row| row.previous, new, dry_run).await?;
         report.undoes = Some(order.clone());
@@ -95,7 +95,7 @@ impl Operator {
     }
 
     /// Adds an order that was carried out to those that are remembered.
-    pub(super) async fn remember(&self, order: Order) -> Result<(), OperatorError> {
+    pub(super) async fn remember(&self, order: OperatorOrder) -> Result<(), OperatorError> {
         let mut orders = self.store.group(&self.group).await?.orders;
         orders.push(order);
         let excess = orders.len().saturating_sub(ORDERS_LIMIT);
@@ -105,7 +105,7 @@ impl Operator {
     }
 }
 
-fn find(view: &GroupView, id: Option<OrderId>) -> Result<&Order, OperatorError> {
+fn find(view: &GroupView, id: Option<OrderId>) -> Result<&OperatorOrder, OperatorError> {
     let orders = &view.group.orders;
     let found = match id {
         Some(id) => orders.iter().find(|order| order.id == id),

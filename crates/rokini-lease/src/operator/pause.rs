@@ -2,7 +2,7 @@
 
 use super::Operator;
 use super::report::{OperatorError, PauseReport, Scope};
-use crate::row::{Notification, Order, OrderId, OrderKind, WorkerState};
+use crate::row::{OperatorOrder, OrderId, OrderKind, WorkerNotification, WorkerState};
 use crate::store::{LeaseStore, LeaseStoreExt, Listing};
 use crate::update::{GroupUpdate, LeaseUpdate};
 use crate::write::WriteOutcome;
@@ -43,7 +43,7 @@ impl Operator {
             self.store.update_group(&self.group, &update).await?;
             let workers = self.store.list(&self.group, Listing::Workers).await?.workers;
             for worker in workers.iter().filter(|row| row.state == WorkerState::Alive) {
-                self.notify(&worker.id, Notification::GroupChanged).await;
+                self.notify(&worker.id, WorkerNotification::GroupChanged).await;
             }
         } else {
             for row in self.select(&view, scope)? {
@@ -64,7 +64,7 @@ impl Operator {
         if let Some(id) = report.order {
             let what = if *scope == Scope::Group { "the group" } else { "single shards" };
             let kind = if paused { OrderKind::Pause } else { OrderKind::Resume };
-            let mut order = Order::new(id, kind, what).about(report.changed.iter().cloned());
+            let mut order = OperatorOrder::new(id, kind, what).about(report.changed.iter().cloned());
             order.undoes = undoes;
             self.remember(order).await?;
         }

@@ -2,7 +2,7 @@
 
 use super::report::OperatorError;
 use super::{Operator, TRIES};
-use crate::row::{GroupView, Notification, Order, OrderId, OrderKind, WorkerRow, WorkerState};
+use crate::row::{GroupView, OperatorOrder, OrderId, OrderKind, WorkerNotification, WorkerRow, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId, WorkerName};
 use crate::update::{LeaseUpdate, WorkerUpdate};
@@ -42,9 +42,10 @@ impl Operator {
             let (by, over) = (target.id.clone(), row.claim.clone());
             let claim = LeaseUpdate::Claim { by, seen: row.epoch, over };
             if let WriteOutcome::Applied { .. } = self.store.update_lease(&self.group, key, &claim).await? {
-                self.notify(&owner, Notification::Claimed(key.clone())).await;
+                self.notify(&owner, WorkerNotification::Claimed(key.clone())).await;
                 let what = format!("from {} to {to}", owner.name);
-                let mut order = Order::new(self.next_order(view), OrderKind::Move, what).about([key.clone()]);
+                let mut order =
+                    OperatorOrder::new(self.next_order(view), OrderKind::Move, what).about([key.clone()]);
                 (order.undoes, order.worker) = (undoes, Some(owner.name));
                 let id = order.id;
                 self.remember(order).await?;
@@ -71,11 +72,11 @@ impl Operator {
         undoes: Option<OrderId>,
     ) -> Result<(OrderId, WorkerId), OperatorError> {
         let row = worker(view, name)?;
-        self.notify(&row.id, Notification::Drain).await;
+        self.notify(&row.id, WorkerNotification::Drain).await;
         let held = view.leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id));
         let keys = held.map(|lease| lease.key.clone());
         let mut order =
-            Order::new(self.next_order(view), OrderKind::Drain, format!("worker {name}")).about(keys);
+            OperatorOrder::new(self.next_order(view), OrderKind::Drain, format!("worker {name}")).about(keys);
         (order.undoes, order.worker) = (undoes, Some(name.clone()));
         let id = order.id;
         self.remember(order).await?;
@@ -87,13 +88,13 @@ impl Operator {
     pub(super) async fn undo_placement(
         &self,
         view: &GroupView,
-        order: &Order,
+        order: &OperatorOrder,
         name: &WorkerName,
         dry_run: bool,
     ) -> Result<Option<OrderId>, OperatorError> {
         let key = order.keys.first().filter(|_| order.kind == OrderKind::Move);
         if let Some(key) = key {
-            let is_later = |later: &&Order| later.id > order.id && later.keys.contains(key);
+            let is_later = |later: &&OperatorOrder| later.id > order.id && later.keys.contains(key);
             let moves = view.group.orders.iter().filter(|later| later.kind == OrderKind::Move);
             if let Some(later) = moves.clone().find(is_later) {
                 return Err(OperatorError::Invalid(format!(
@@ -119,7 +120,7 @@ impl Operator {
     async fn undrain(
         &self,
         view: &GroupView,
-        order: &Order,
+        order: &OperatorOrder,
         name: &WorkerName,
         dry_run: bool,
     ) -> Result<Option<OrderId>, OperatorError> {
@@ -144,7 +145,7 @@ impl Operator {
                 }
                 _ => {
                     let what = format!("worker {name} takes part again");
-                    let mut undo = Order::new(self.next_order(view), OrderKind::Undo, what);
+                    let mut undo = OperatorOrder::new(self.next_order(view), OrderKind::Undo, what);
                     (undo.undoes, undo.worker) = (Some(order.id), Some(name.clone()));
                     let id = undo.id;
                     self.remember(undo).await?;

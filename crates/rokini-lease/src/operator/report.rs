@@ -1,8 +1,10 @@
 //! What an operator asks for, and what comes of it.
 
+use std::collections::BTreeSet;
+
 use crate::error::StoreError;
 use crate::position::Position;
-use crate::row::{Order, OrderId, UnreadableRow};
+use crate::row::{OperatorOrder, OrderId, UnreadableRow};
 use crate::types::{GroupId, LeaseKey, StreamId, WorkerId};
 
 /// The leases that a command is for.
@@ -20,7 +22,7 @@ pub enum Scope {
 /// What a seek does, or would do, to one lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SeekStep {
+pub struct SeekChange {
     /// The lease.
     pub key: LeaseKey,
     /// The position it had.
@@ -40,11 +42,11 @@ pub struct SeekReport {
     /// Whether nothing was to be written.
     pub dry_run: bool,
     /// The leases, parents before their children.
-    pub steps: Vec<SeekStep>,
+    pub steps: Vec<SeekChange>,
     /// The order, by which it can be taken back; `None` where nothing was written.
     pub order: Option<OrderId>,
     /// The order that it takes back.
-    pub undoes: Option<Order>,
+    pub undoes: Option<OperatorOrder>,
 }
 
 /// What a pause or its end came to.
@@ -111,3 +113,7 @@ pub enum OperatorError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// The workers that were watched until each had been silent for its failover time: those, and no others, may be taken for dead.
+#[derive(Debug, Clone, Default)]
+pub struct SilentWorkers(pub(super) BTreeSet<WorkerId>);

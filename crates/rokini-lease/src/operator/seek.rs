@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lineage::parents_first;
-use super::report::{OperatorError, Scope, SeekReport, SeekStep};
+use super::report::{OperatorError, Scope, SeekChange, SeekReport};
 use super::{Operator, TRIES};
 use crate::position::Position;
-use crate::row::{GroupView, LeaseRow, Notification, Order, OrderId, OrderKind, WorkerState};
+use crate::row::{GroupView, LeaseRow, OperatorOrder, OrderId, OrderKind, WorkerNotification, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::LeaseKey;
 use crate::update::LeaseUpdate;
@@ -51,7 +51,7 @@ impl Operator {
         let leases = view.leases.iter().filter(|row| positions.contains_key(&row.key)).collect();
         let to: BTreeSet<String> = positions.values().map(ToString::to_string).collect();
         let what = format!("to {}", to.into_iter().collect::<Vec<_>>().join(", "));
-        let order = Order::new(self.next_order(&view), OrderKind::Seek, what);
+        let order = OperatorOrder::new(self.next_order(&view), OrderKind::Seek, what);
         self.seek_each(&view, leases, |row| positions.get(&row.key).copied(), order, dry_run).await
     }
 
@@ -67,8 +67,11 @@ impl Operator {
                 "there is no seek to undo: no position was set yet".to_owned(),
             ));
         }
-        let order =
-            Order::new(self.next_order(&view), OrderKind::Undo, "takes back the last seek of each shard");
+        let order = OperatorOrder::new(
+            self.next_order(&view),
+            OrderKind::Undo,
+            "takes back the last seek of each shard",
+        );
         self.seek_each(&view, leases, |row| row.previous, order, dry_run).await
     }
 
@@ -77,7 +80,7 @@ impl Operator {
         view: &GroupView,
         leases: Vec<&LeaseRow>,
         to: impl Fn(&LeaseRow) -> Option<Position>,
-        order: Order,
+        order: OperatorOrder,
         dry_run: bool,
     ) -> Result<SeekReport, OperatorError> {
         let mut report = SeekReport { dry_run, ..SeekReport::default() };
@@ -85,7 +88,7 @@ impl Operator {
         for row in parents_first(&leases) {
             let Some(to) = to(row) else { continue };
             let (from, owner) = (row.position, row.owner.clone());
-            let mut step = SeekStep { key: row.key.clone(), from, to, owner, written: false };
+            let mut step = SeekChange { key: row.key.clone(), from, to, owner, written: false };
             if !dry_run && (row.owner.is_some() || from != to) {
                 step = self.seek_one(view, row, to, order.id).await?;
             }
@@ -96,7 +99,7 @@ impl Operator {
             let first = report.steps.iter().find(|step| step.written && step.owner.is_none());
             let alive = view.workers.iter().find(|row| row.state == WorkerState::Alive);
             if let Some((worker, step)) = alive.zip(first) {
-                self.notify(&worker.id, Notification::Changed(step.key.clone())).await;
+                self.notify(&worker.id, WorkerNotification::Changed(step.key.clone())).await;
             }
         }
         let written = report.steps.iter().filter(|step| step.written).map(|step| step.key.clone());
@@ -114,11 +117,11 @@ impl Operator {
         row: &LeaseRow,
         to: Position,
         order: OrderId,
-    ) -> Result<SeekStep, OperatorError> {
+    ) -> Result<SeekChange, OperatorError> {
         let mut row = row.clone();
         let mut uncertain: Option<LeaseRow> = None;
         for _ in 0..TRIES {
-            let step = |from: &LeaseRow, owner| SeekStep {
+            let step = |from: &LeaseRow, owner| SeekChange {
                 key: from.key.clone(),
                 from: from.position,
                 to,

@@ -1,17 +1,15 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 
 use super::*;
 use crate::position::Position;
 use crate::row::{LeaseRow, WorkerRow, WorkerState};
-use crate::types::{ShardId, StreamId, WorkerName};
+use crate::types::{Incarnation, ShardId, StreamId, WorkerName};
 
 fn worker(n: usize) -> WorkerId {
     let name = WorkerName::new(format!("w{n:03}")).unwrap();
-    WorkerId::start(name, &mut StdRng::seed_from_u64(n as u64))
+    WorkerId::new(name, Incarnation::new(n as u64))
 }
 
 fn key(n: usize) -> LeaseKey {

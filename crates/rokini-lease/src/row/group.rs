@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::order::Order;
+use super::order::OperatorOrder;
 use crate::position::Position;
 use crate::text::serde_as_text;
 use crate::types::{InvalidKey, StreamId};
@@ -66,5 +66,5 @@ pub struct GroupRow {
     pub paused_at: Option<u64>,
     /// What operators ordered, the latest last: the last 20 orders.
     #[serde(default)]
-    pub orders: Vec<Order>,
+    pub orders: Vec<OperatorOrder>,
 }

@@ -80,7 +80,7 @@ impl OrderKind {
 /// TRIM_HORIZON`. Words that a reader does not know are passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Order {
+pub struct OperatorOrder {
     /// Which one.
     pub id: OrderId,
     /// What kind of order.
@@ -97,7 +97,7 @@ pub struct Order {
     pub what: String,
 }
 
-impl Order {
+impl OperatorOrder {
     /// An order that changed nothing yet.
     #[must_use]
     pub fn new(id: OrderId, kind: OrderKind, what: impl Into<String>) -> Self {
@@ -117,9 +117,9 @@ impl Order {
     }
 }
 
-serde_as_text!(OrderId, Order);
+serde_as_text!(OrderId, OperatorOrder);
 
-impl fmt::Display for Order {
+impl fmt::Display for OperatorOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "id={} kind={} shards={}", self.id, self.kind.name(), self.shards)?;
         if !self.keys.is_empty() {
@@ -136,7 +136,7 @@ impl fmt::Display for Order {
     }
 }
 
-impl FromStr for Order {
+impl FromStr for OperatorOrder {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
@@ -164,9 +164,9 @@ mod tests {
 
     #[test]
     fn orders_have_a_text_form() {
-        let bare = Order::new(OrderId(0x19a), OrderKind::Pause, "the group");
+        let bare = OperatorOrder::new(OrderId(0x19a), OrderKind::Pause, "the group");
         let keys = (0..20).map(|n| format!("s@1#{n}").parse().unwrap());
-        let mut full = Order::new(OrderId(1), OrderKind::Undo, "x what=y=z").about(keys);
+        let mut full = OperatorOrder::new(OrderId(1), OrderKind::Undo, "x what=y=z").about(keys);
         full.undoes = Some(bare.id);
         full.worker = Some(WorkerName::new("w-1").unwrap());
         assert_eq!((full.shards, full.keys.len()), (20, ORDER_KEYS_LIMIT));
@@ -174,7 +174,7 @@ mod tests {
             assert_eq!(order.to_string().parse(), Ok(order));
         }
         for bad in ["", "id=1 kind=dance shards=0 what=x", "kind=seek what=x", "id=x kind=seek what="] {
-            assert!(bad.parse::<Order>().is_err(), "{bad}");
+            assert!(bad.parse::<OperatorOrder>().is_err(), "{bad}");
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum WorkerState {
 /// costs time until the next reconciliation, never safety.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Notification {
+pub enum WorkerNotification {
     /// Another worker has put its claim on this lease of yours.
     Claimed(LeaseKey),
     /// This lease was moved to you.
@@ -40,7 +40,7 @@ pub enum Notification {
     Drain,
 }
 
-impl Notification {
+impl WorkerNotification {
     /// The lease that was moved to the worker, if this says so.
     pub(crate) fn lease_given(&self) -> Option<&LeaseKey> {
         match self {
@@ -168,7 +168,7 @@ pub struct WorkerRow {
     pub load: WorkerLoad,
     /// Notifications for it that it has not read yet.
     #[serde(default)]
-    pub mailbox: BTreeSet<Notification>,
+    pub mailbox: BTreeSet<WorkerNotification>,
     /// The streams it reads; `None` for all of the group's. No lease of another stream falls to it.
     pub streams: Option<BTreeSet<StreamId>>,
     /// The most leases it takes; `None` for no limit.
@@ -222,7 +222,7 @@ impl WorkerRow {
     }
 }
 
-serde_as_text!(WorkerState, Notification, PlanId);
+serde_as_text!(WorkerState, WorkerNotification, PlanId);
 
 impl fmt::Display for WorkerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -263,7 +263,7 @@ impl FromStr for PlanId {
     }
 }
 
-impl fmt::Display for Notification {
+impl fmt::Display for WorkerNotification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Claimed(key) => write!(f, "claimed:{key}"),
@@ -275,7 +275,7 @@ impl fmt::Display for Notification {
     }
 }
 
-impl FromStr for Notification {
+impl FromStr for WorkerNotification {
     type Err = InvalidKey;
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
         let invalid = || InvalidKey::new("a notification", text);

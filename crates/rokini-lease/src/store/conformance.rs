@@ -3,10 +3,10 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! use rokini_lease::{MemoryStore, conformance::Suite};
+//! use rokini_lease::{MemoryStore, conformance::ConformanceSuite};
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
 //! # runtime.block_on(async {
-//! let report = Suite::new(Arc::new(MemoryStore::new())).races(20).run().await;
+//! let report = ConformanceSuite::new(Arc::new(MemoryStore::new())).races(20).run().await;
 //! assert!(report.applied > 0 && report.refused > 0);
 //! # });
 //! ```
@@ -30,9 +30,9 @@ mod sequences;
 mod suite;
 mod unreadable;
 
-pub use suite::{Report, Suite};
+pub use suite::{ConformanceSuite, Report};
 
-impl Suite {
+impl ConformanceSuite {
     /// Runs everything.
     ///
     /// # Panics
@@ -53,7 +53,7 @@ impl Suite {
 /// Runs the suite with its defaults.
 ///
 /// # Panics
-/// As [`Suite::run`].
+/// As [`ConformanceSuite::run`].
 pub async fn run(store: Arc<dyn LeaseStore>) -> Report {
-    Suite::new(store).run().await
+    ConformanceSuite::new(store).run().await
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::listing::{ListedPart, Listing, ListingPart};
+use super::listing::{Listing, ListingPage, ListingQuery};
 use crate::error::StoreError;
 use crate::row::{GroupView, Row, RowKey};
 use crate::types::GroupId;
@@ -52,7 +52,7 @@ pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Lists a part of the group's rows by one small call. May lag behind writes.
     ///
     /// The default lists the whole and picks the part: right, and dear. A store that can read less overrides it.
-    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+    async fn list_part(&self, group: &GroupId, part: &ListingQuery) -> Result<ListingPage, StoreError> {
         Ok(part.of(self.list(group, part.whole()).await?))
     }
 
@@ -75,7 +75,7 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
         (**self).list(group, listing).await
     }
 
-    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+    async fn list_part(&self, group: &GroupId, part: &ListingQuery) -> Result<ListingPage, StoreError> {
         (**self).list_part(group, part).await
     }
 

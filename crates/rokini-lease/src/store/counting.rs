@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::contract::LeaseStore;
-use super::listing::{ListedPart, Listing, ListingPart};
+use super::listing::{Listing, ListingPage, ListingQuery};
 use super::operation::StoreOperation;
 use crate::error::StoreError;
 use crate::row::{GroupView, Row, RowKey};
@@ -243,7 +243,7 @@ impl<S: LeaseStore> LeaseStore for CountingStore<S> {
         })
     }
 
-    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+    async fn list_part(&self, group: &GroupId, part: &ListingQuery) -> Result<ListingPage, StoreError> {
         self.count(part.whole(), self.inner.list_part(group, part).await, |part| {
             CallCost::listing(size::view(group, &part.view))
         })

@@ -17,7 +17,7 @@ use self::failure::Place;
 use self::items::LayoutRow;
 use self::partition::Partitions;
 use super::contract::LeaseStore;
-use super::listing::{ListedPart, Listing, ListingPart};
+use super::listing::{Listing, ListingPage, ListingQuery};
 use crate::error::StoreError;
 use crate::row::{GroupView, Row, RowKey};
 use crate::store::billing_mode::BillingMode;
@@ -203,9 +203,9 @@ impl LeaseStore for DynamoStore {
         Ok(view)
     }
 
-    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+    async fn list_part(&self, group: &GroupId, part: &ListingQuery) -> Result<ListingPage, StoreError> {
         match part {
-            ListingPart::Workers { after, until } => {
+            ListingQuery::Workers { after, until } => {
                 let mut parts = self.partitions.all(&self.calls, group).await?;
                 if parts.is_empty() {
                     parts.push(group.into());
@@ -217,9 +217,9 @@ impl LeaseStore for DynamoStore {
                 let mut view = GroupView::default();
                 parts.try_collect::<Vec<_>>().await?.into_iter().for_each(|part| view.append(part));
                 view.sort();
-                Ok(ListedPart { view, next: None })
+                Ok(ListingPage { view, next: None })
             }
-            ListingPart::Page { from, rows } => self.page(group, from.as_ref(), *rows).await,
+            ListingQuery::Page { from, rows } => self.page(group, from.as_ref(), *rows).await,
         }
     }
 
@@ -280,7 +280,7 @@ impl DynamoStore {
         group: &GroupId,
         from: Option<&PageToken>,
         rows: u32,
-    ) -> Result<ListedPart, StoreError> {
+    ) -> Result<ListingPage, StoreError> {
         let (number, after) = from.and_then(|from| from.as_str().split_once(' ')).unwrap_or(("0", ""));
         let number: usize = number.parse().unwrap_or(0);
         let spread = match number {
@@ -291,7 +291,7 @@ impl DynamoStore {
             None => group.into(),
             Some(number) => match spread.into_iter().nth(number) {
                 Some(partition) => partition,
-                None => return Ok(ListedPart::default()),
+                None => return Ok(ListingPage::default()),
             },
         };
         let page = self.calls.page(&partition, after, rows).await?;
@@ -306,7 +306,7 @@ impl DynamoStore {
                 (number < count).then(|| PageToken::new(format!("{} ", number + 1)))
             }
         };
-        Ok(ListedPart { view: page.view, next })
+        Ok(ListingPage { view: page.view, next })
     }
 
     async fn insert(&self, group: &GroupId, row: &Row, write: &RowWrite) -> Result<RowOutcome, StoreError> {

@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::contract::LeaseStore;
-use super::listing::{ListedPart, Listing, ListingPart};
+use super::listing::{Listing, ListingPage, ListingQuery};
 use super::operation::StoreOperation;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::row::{GroupView, Row, RowKey};
@@ -323,7 +323,7 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
         })
     }
 
-    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+    async fn list_part(&self, group: &GroupId, part: &ListingQuery) -> Result<ListingPage, StoreError> {
         if self.may_be_stale(part.whole().into()) {
             return Ok(part.of(self.list(group, part.whole()).await?));
         }

@@ -24,7 +24,7 @@ impl Listing {
 
 /// A part of a listing, read by one small call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListingPart {
+pub enum ListingQuery {
     /// The worker rows with ids after one and up to another; `None` without a bound.
     Workers {
         /// The last id before the part.
@@ -43,14 +43,14 @@ pub enum ListingPart {
 
 /// What a part of a listing returned.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct ListedPart {
+pub struct ListingPage {
     /// The rows of the part.
     pub view: GroupView,
     /// Where the next page begins; `None` after the last one.
     pub next: Option<PageToken>,
 }
 
-impl ListingPart {
+impl ListingQuery {
     /// The listing that has all of its rows.
     #[must_use]
     pub fn whole(&self) -> Listing {
@@ -62,7 +62,7 @@ impl ListingPart {
 
     /// Picks the part from the whole. Pages go by the order of keys.
     #[must_use]
-    pub fn of(&self, view: GroupView) -> ListedPart {
+    pub fn of(&self, view: GroupView) -> ListingPage {
         match self {
             Self::Workers { after, until } => {
                 let mut view = view;
@@ -70,14 +70,14 @@ impl ListingPart {
                     after.as_ref().is_none_or(|after| row.id > *after)
                         && until.as_ref().is_none_or(|until| row.id <= *until)
                 });
-                ListedPart { view, next: None }
+                ListingPage { view, next: None }
             }
             Self::Page { from, rows } => page(view, from.as_ref(), *rows as usize),
         }
     }
 }
 
-fn page(view: GroupView, from: Option<&PageToken>, count: usize) -> ListedPart {
+fn page(view: GroupView, from: Option<&PageToken>, count: usize) -> ListingPage {
     let (group, unreadable) = (view.group, view.unreadable);
     let leases = view.leases.into_iter().map(Row::from);
     let streams = view.streams.into_iter().map(Row::from);
@@ -90,7 +90,7 @@ fn page(view: GroupView, from: Option<&PageToken>, count: usize) -> ListedPart {
     if from.is_none() {
         (view.group, view.unreadable) = (group, unreadable);
     }
-    ListedPart { view, next: last }
+    ListingPage { view, next: last }
 }
 
 #[cfg(test)]
@@ -125,7 +125,7 @@ mod tests {
         for rows in 1..10 {
             let (mut all, mut from, mut pages) = (GroupView::default(), None, 0);
             loop {
-                let page = ListingPart::Page { from, rows }.of(view());
+                let page = ListingQuery::Page { from, rows }.of(view());
                 all.append(page.view);
                 pages += 1;
                 from = page.next;
@@ -141,7 +141,7 @@ mod tests {
     fn a_part_of_the_workers_goes_from_one_id_to_another() {
         let ids = |after: Option<u64>, until: Option<u64>| {
             let id = |n| worker(n).id;
-            let part = ListingPart::Workers { after: after.map(id), until: until.map(id) };
+            let part = ListingQuery::Workers { after: after.map(id), until: until.map(id) };
             part.of(view()).view.workers.iter().map(|row| row.id.name.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(ids(None, None), ["w0", "w1", "w2"]);

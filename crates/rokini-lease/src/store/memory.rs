@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::contract::LeaseStore;
-use super::listing::{ListedPart, Listing, ListingPart};
+use super::listing::{Listing, ListingPage, ListingQuery};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::row::{GroupView, Row, RowKey, UnreadableRow};
 use crate::types::{GroupId, PageToken};
@@ -77,17 +77,17 @@ impl LeaseStore for MemoryStore {
         }))
     }
 
-    async fn list_part(&self, group: &GroupId, part: &ListingPart) -> Result<ListedPart, StoreError> {
+    async fn list_part(&self, group: &GroupId, part: &ListingQuery) -> Result<ListingPage, StoreError> {
         Ok(self.with(group, |group| match part {
-            ListingPart::Workers { .. } => part.of(group.view(group.workers())),
-            ListingPart::Page { from, rows } => {
+            ListingQuery::Workers { .. } => part.of(group.view(group.workers())),
+            ListingQuery::Page { from, rows } => {
                 let from: Option<RowKey> = from.as_ref().and_then(|from| from.as_str().parse().ok());
                 let rest = (from.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
                 let mut rest = group.rows.range::<RowKey, _>(rest).peekable();
                 let page: Vec<(&RowKey, &Row)> = rest.by_ref().take((*rows).max(1) as usize).collect();
                 let last = rest.peek().and_then(|_| page.last());
                 let next = last.map(|(key, _)| PageToken::new(key.to_string()));
-                ListedPart { next, view: group.view(page.into_iter()) }
+                ListingPage { next, view: group.view(page.into_iter()) }
             }
         }))
     }

@@ -110,18 +110,16 @@ impl FleetWatch {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
 
     use super::*;
-    use crate::row::Notification;
-    use crate::types::WorkerName;
+    use crate::row::WorkerNotification;
+    use crate::types::{Incarnation, WorkerName};
 
     const FAILOVER: Duration = Duration::from_secs(10);
     const SECOND: Duration = Duration::from_secs(1);
 
     fn row(name: &str, heartbeat: u64) -> WorkerRow {
-        let id = WorkerId::start(WorkerName::new(name).unwrap(), &mut StdRng::seed_from_u64(1));
+        let id = WorkerId::new(WorkerName::new(name).unwrap(), Incarnation::new(1));
         WorkerRow { heartbeat, ..WorkerRow::joining(id, None) }
     }
 
@@ -180,7 +178,7 @@ mod tests {
                 let mut row = row("a", 7);
                 row.report.interval = 120 * SECOND;
                 if s >= asked {
-                    row.mailbox.insert(Notification::GroupChanged);
+                    row.mailbox.insert(WorkerNotification::GroupChanged);
                 }
                 Some(row)
             }

@@ -5,14 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use rokini_lease::{
     CapacityUnits, CheckpointMetadata, CountingStore, FleetShape, Member, MemberConfig, MemberEvent,
     StoreOperation, WallClock, WorkerName,
 };
 use tokio::time::{Instant, sleep};
-use tokio_util::task::TaskTracker;
 
 use self::fleet::{Fleet, SECOND, Spent, at_rest, group, position};
 
@@ -223,10 +220,10 @@ const END: &str = "<!-- counted: end -->";
 async fn k1_a_stored_position_is_one_write() {
     let fleet = Fleet::new(1).await;
     let store = CountingStore::new(fleet.store.clone());
-    let (name, rng) = (WorkerName::new("w").unwrap(), StdRng::seed_from_u64(1));
-    let (clock, tracker) = (WallClock::from_fn(|| 1_700_000_000_123), TaskTracker::new());
+    let name = WorkerName::new("w").unwrap();
+    let clock = WallClock::from_fn(|| 1_700_000_000_123);
     let link = Arc::new(store.clone());
-    let joined = Member::join(link, group(), name, MemberConfig::default(), clock, rng, &tracker);
+    let joined = Member::join(link, group(), name, MemberConfig::default(), clock, 1);
     let (_member, mut events) = joined.await.unwrap();
     let Some(MemberEvent::Granted(lease)) = events.recv().await else { panic!("a lease is granted") };
     let before = store.snapshot();

@@ -12,9 +12,7 @@ pub(crate) fn rank(stream: &StreamId, me: &WorkerId, workers: &[WorkerRow]) -> u
 mod tests {
     use std::collections::BTreeSet;
 
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
-    use rokini_lease::WorkerName;
+    use rokini_lease::{Incarnation, WorkerName};
 
     use super::*;
 
@@ -23,8 +21,7 @@ mod tests {
     }
 
     fn workers(count: usize) -> Vec<WorkerRow> {
-        let mut rng = StdRng::seed_from_u64(3);
-        let mut id = |n| WorkerId::start(WorkerName::new(format!("w{n}")).unwrap(), &mut rng);
+        let id = |n| WorkerId::new(WorkerName::new(format!("w{n}")).unwrap(), Incarnation::new(n as u64));
         (0..count).map(|n| WorkerRow::joining(id(n), None)).collect()
     }
 

@@ -17,7 +17,7 @@ use crate::events::sinks::Subscribers;
 use crate::events::table::EventKind;
 use crate::shard::worker_state::WorkerState;
 use crate::telemetry::monitor::Monitor;
-use crate::types::phase::Phase;
+use crate::types::phase::ConsumerPhase;
 
 /// When a consumer is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Control {
 
     /// The consumer is over. The first report stays.
     pub(super) fn finished(&self, report: ShutdownReport) {
-        self.worker.set_phase(Phase::Stopped);
+        self.worker.set_phase(ConsumerPhase::Stopped);
         let first = self.report.send_if_modified(|first| {
             let is_first = first.is_none();
             first.get_or_insert(report);

@@ -15,7 +15,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::scale::ScalingRecommendation;
 use crate::types::duration::LONGEST;
 use crate::types::error::{Error, ErrorKind};
-use crate::types::phase::Phase;
+use crate::types::phase::ConsumerPhase;
 use crate::types::shard_state::ShardState;
 
 mod streams;
@@ -47,7 +47,7 @@ impl Handle {
             }
             sooner
         });
-        if self.control.worker.phase() == Phase::Created {
+        if self.control.worker.phase() == ConsumerPhase::Created {
             return ShutdownReport::default();
         }
         let mut report = self.control.report.subscribe();

@@ -30,7 +30,7 @@ use crate::telemetry::page::Page;
 use crate::telemetry::sampler::Sampler;
 use crate::telemetry::unowned_lag::UnownedReader;
 use crate::types::error::{Error, ErrorKind};
-use crate::types::phase::Phase;
+use crate::types::phase::ConsumerPhase;
 
 /// The most of a shutdown's deadline that is kept for the store once handlers are given up.
 const STORE_TIME: Duration = Duration::from_secs(1);
@@ -177,7 +177,7 @@ struct Work {
 impl Work {
     async fn run(mut self) -> Result<ShutdownReport, Error> {
         let control = Arc::clone(&self.control);
-        control.worker.set_phase(Phase::Starting);
+        control.worker.set_phase(ConsumerPhase::Starting);
         let opened = tokio::select! {
             biased;
             stop = control.stop_after(None) => return Ok(report_of(stop)),
@@ -226,7 +226,6 @@ impl Work {
         let joining = Joining {
             catalog: &control.catalog,
             clock: &self.resources.clock,
-            tracker: &self.resources.tracker,
             name: &name,
             member: member_config(&control.config, self.policy.clone(), streams),
         };
@@ -249,7 +248,7 @@ impl Work {
         let (member, mut events) = joined;
         let control = Arc::clone(&self.control);
         control.worker.set_member(Some(member.clone()));
-        control.worker.set_phase(Phase::Running);
+        control.worker.set_phase(ConsumerPhase::Running);
         control.events.emit(EventKind::Joined { worker: member.id().clone() });
         let syncing = self.sync_shards(&member);
         let mut stop: Option<Stop> = None;
@@ -261,7 +260,7 @@ impl Work {
                 biased;
                 newer = control.stop_after(stop) => {
                     stop = Some(newer);
-                    control.worker.set_phase(Phase::Stopping);
+                    control.worker.set_phase(ConsumerPhase::Stopping);
                     member.begin_leave();
                     tasks.stop();
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{CheckpointMetadata, Lease, LeaseError, LeaseKey, LostCause, WorkerId};
+use rokini_lease::{CheckpointMetadata, Lease, LeaseError, LeaseKey, LeaseLostReason, WorkerId};
 use tokio::task::{Id, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -192,6 +192,6 @@ async fn foreign(
     match lease.hand_over(None, CheckpointMetadata::default()).await {
         Ok(handed_over) => TaskOutcome::HandedOver { to: handed_over.to },
         Err(LeaseError::Lost(cause)) => TaskOutcome::Lost(cause),
-        Err(_) => TaskOutcome::Lost(LostCause::Stopped),
+        Err(_) => TaskOutcome::Lost(LeaseLostReason::Stopped),
     }
 }

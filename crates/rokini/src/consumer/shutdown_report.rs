@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rokini_lease::{Epoch, LostCause, Position, SequenceNumber, ShardId, StreamId, WorkerId};
+use rokini_lease::{Epoch, LeaseLostReason, Position, SequenceNumber, ShardId, StreamId, WorkerId};
 
 use crate::shard::progress::ShardProgress;
 use crate::shard::task::TaskOutcome;
@@ -63,7 +63,7 @@ pub enum ShardStop {
         handling: Option<SequenceNumber>,
     },
     /// The lease was lost meanwhile.
-    Lost(LostCause),
+    Lost(LeaseLostReason),
 }
 
 impl ShardReport {

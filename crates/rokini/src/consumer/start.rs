@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng};
 use rokini_lease::{
     AssignmentPolicy, JoinError, LeaseStore, Member, MemberConfig, MemberEvents, StreamId, WallClock,
     WorkerName,
 };
 use tokio::time::{Instant, sleep};
-use tokio_util::task::TaskTracker;
 
 use crate::catalog::leases::Catalog;
 use crate::catalog::streams::OpenStream;
@@ -54,7 +53,6 @@ pub(super) async fn open(
 pub(super) struct Joining<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) clock: &'a WallClock,
-    pub(super) tracker: &'a TaskTracker,
     pub(super) name: &'a WorkerName,
     pub(super) member: MemberConfig,
 }
@@ -66,8 +64,7 @@ impl Joining<'_> {
             let store: Arc<dyn LeaseStore> = Arc::clone(&self.catalog.store);
             let (group, clock) = (self.catalog.group.clone(), self.clock.clone());
             let (name, member) = (self.name.clone(), self.member.clone());
-            let rng = StdRng::from_rng(&mut rng);
-            let joining = Member::join(store, group, name, member, clock, rng, self.tracker);
+            let joining = Member::join(store, group, name, member, clock, rng.random());
             async {
                 joining.await.map_err(|error| match error {
                     JoinError::Store(error) => Error::from(error),

@@ -7,7 +7,7 @@ use rokini_lease::{GroupId, GroupView, HashRange, Position, StreamId, WorkerId};
 
 use crate::catalog::streams::OpenStream;
 use crate::shard::status::ShardStatus;
-use crate::types::phase::Phase;
+use crate::types::phase::ConsumerPhase;
 
 /// How a worker stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Status {
     /// This worker; `None` before it has joined.
     pub worker: Option<WorkerId>,
     /// How far it is in its life.
-    pub phase: Phase,
+    pub phase: ConsumerPhase,
     /// The streams that are read, in the order of their ids; none before the start position is stored.
     pub streams: Vec<StreamStatus>,
     /// Whether [`Handle::pause`](super::handle::Handle::pause) holds.

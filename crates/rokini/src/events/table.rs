@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rokini_lease::{Epoch, HashRange, LostCause, Position, SequenceNumber, ShardId, StreamId, WorkerId};
+use rokini_lease::{
+    Epoch, HashRange, LeaseLostReason, Position, SequenceNumber, ShardId, StreamId, WorkerId,
+};
 use tracing::field::display;
 
 use crate::config::{Monitoring, Retrieval};
@@ -348,7 +350,7 @@ events! {
     /// A shard was lost: this worker stopped working on it and stored nothing more.
     LeaseLost {
         /// Why.
-        cause: LostCause,
+        cause: LeaseLostReason,
     } = "lease-lost", warn, "lost a shard" { %cause, };
 
     /// The work on a shard ended in a way it should not, and begins anew.

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures::FutureExt;
-use rokini_lease::{LostCause, panic_message};
+use rokini_lease::{LeaseLostReason, panic_message};
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -23,7 +23,7 @@ type Call<'a, T = Result<(), HandlerError>> = Pin<Box<dyn Future<Output = T> + S
 pub(crate) trait ErasedProcessor: Send {
     fn init<'a>(&'a mut self, shard: &'a ShardContext) -> Call<'a>;
     fn process(&mut self, batch: Batch) -> Call<'_>;
-    fn lease_lost<'a>(&'a mut self, shard: &'a ShardContext, cause: LostCause) -> Call<'a, ()>;
+    fn lease_lost<'a>(&'a mut self, shard: &'a ShardContext, cause: LeaseLostReason) -> Call<'a, ()>;
     fn shard_ended<'a>(&'a mut self, shard: &'a ShardContext) -> Call<'a>;
     fn shutdown_requested<'a>(&'a mut self, shard: &'a ShardContext) -> Call<'a>;
 }
@@ -49,7 +49,7 @@ impl<P: RecordProcessor> ErasedProcessor for P {
         Box::pin(call.instrument(span))
     }
 
-    fn lease_lost<'a>(&'a mut self, shard: &'a ShardContext, cause: LostCause) -> Call<'a, ()> {
+    fn lease_lost<'a>(&'a mut self, shard: &'a ShardContext, cause: LeaseLostReason) -> Call<'a, ()> {
         Box::pin(RecordProcessor::lease_lost(self, shard, cause))
     }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use rokini_lease::LostCause;
+use rokini_lease::LeaseLostReason;
 
 use super::batch::Batch;
 use super::shard_context::ShardContext;
@@ -52,7 +52,11 @@ pub trait RecordProcessor: Send + 'static {
     /// Called when the lease is lost while this processor has it. Nothing can be stored any more; another worker
     /// may have the shard already. Called once, also when it fails. A `process` call that runs then sees
     /// [`Batch::cancelled`] and has 5 s to return.
-    fn lease_lost(&mut self, shard: &ShardContext, cause: LostCause) -> impl Future<Output = ()> + Send {
+    fn lease_lost(
+        &mut self,
+        shard: &ShardContext,
+        cause: LeaseLostReason,
+    ) -> impl Future<Output = ()> + Send {
         let _ = (shard, cause);
         async {}
     }

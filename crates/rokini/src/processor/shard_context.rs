@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use rokini_lease::{Epoch, GroupId, Lease, LeaseKey, Position, ShardId, StreamId, Validity, WorkerId};
+use rokini_lease::{Epoch, GroupId, Lease, LeaseKey, LeaseValidity, Position, ShardId, StreamId, WorkerId};
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpointer;
@@ -29,7 +29,7 @@ struct ShardHold {
     checkpoints: Checkpointer,
     acks: Arc<AckQueue>,
     cancelled: CancellationToken,
-    validity: Validity,
+    validity: LeaseValidity,
     restart: RestartRequest,
 }
 

@@ -1,4 +1,4 @@
-//! Carries records through user code, as the flow says: its steps become calls, their ends become events, positions
+//! Carries records through user code, as the scheduler says: its steps become calls, their ends become events, positions
 //! and what others see of the shard.
 
 use std::future::pending;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{LeaseKey, LostCause, Position};
+use rokini_lease::{LeaseKey, LeaseLostReason, Position};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
@@ -21,7 +21,7 @@ use super::observer::BatchSize;
 use crate::dead_letter::DeadLetter;
 use crate::delivery::acks::TokenIssuer;
 use crate::delivery::event::DeliveryEvent;
-use crate::delivery::flow::{DeliveryStep, Flow};
+use crate::delivery::scheduler::{DeliveryStep, Scheduler};
 use crate::delivery::tracker::Hold;
 use crate::events::table::EventKind;
 use crate::processor::batch::Batch;
@@ -47,7 +47,7 @@ pub(super) enum End {
     Drained,
     /// Time is up while a handler runs.
     Abandoned,
-    Lost(LostCause),
+    Lost(LeaseLostReason),
     /// User code wants to begin anew at the stored position.
     Restarted(String),
     Broken(String),
@@ -99,7 +99,7 @@ pub(super) struct Dispatcher<'a> {
     shard: &'a HeldShard,
     responses: mpsc::Receiver<Response>,
     drain: &'a Drain,
-    flow: Flow,
+    scheduler: Scheduler,
     processors: Vec<LaneProcessor<'a>>,
     calls: Calls<'a>,
     end: Option<ShardEnd>,
@@ -118,7 +118,7 @@ impl<'a> Dispatcher<'a> {
         rng: &mut StdRng,
     ) -> Self {
         let (position, now) = (shard.progress.context.position(), Instant::now());
-        let flow = Flow::new(shard.resources.settings.delivery, position, StdRng::from_rng(rng));
+        let scheduler = Scheduler::new(shard.resources.settings.delivery, position, StdRng::from_rng(rng));
         let calls = Calls::new(lanes.len());
         let processor = |(context, slot): &'a mut (ShardContext, Slot)| LaneProcessor {
             context,
@@ -131,7 +131,7 @@ impl<'a> Dispatcher<'a> {
         };
         let processors = lanes.iter_mut().map(processor).collect();
         let (end, delivered) = (None, None);
-        Self { shard, responses, drain, flow, processors, calls, end, position, delivered }
+        Self { shard, responses, drain, scheduler, processors, calls, end, position, delivered }
     }
 
     pub(super) async fn run(mut self) -> End {
@@ -141,7 +141,7 @@ impl<'a> Dispatcher<'a> {
         loop {
             let draining = self.drain.is_on();
             let valid = self.shard.lease.is_valid();
-            self.flow.expire(now);
+            self.scheduler.expire(now);
             if draining {
                 self.leave(now);
             } else {
@@ -179,23 +179,23 @@ impl<'a> Dispatcher<'a> {
     /// How the work ended, once nothing of it is left.
     fn end_of_work(&mut self, draining: bool) -> Option<End> {
         let current = self.shard.progress.context.is_current();
-        if !self.calls.is_empty() || self.flow.awaits_acks() && current {
+        if !self.calls.is_empty() || self.scheduler.awaits_acks() && current {
             return None;
         }
         if draining {
             return Some(End::Drained);
         }
         let all_ended = self.processors.iter().all(|processor| processor.stage == ProcessorStage::Ended);
-        if self.flow.is_handed_out() && all_ended { self.end.take().map(End::Ended) } else { None }
+        if self.scheduler.is_handed_out() && all_ended { self.end.take().map(End::Ended) } else { None }
     }
 
     /// Waits for the next thing that happens, and takes it in.
     async fn wait(&mut self, draining: bool, valid: bool, now: Instant) -> Option<End> {
         let HeldShard { progress, lease, .. } = self.shard;
         let validity = lease.validity();
-        let due = if valid && !draining { self.due(now) } else { self.flow.ack_deadline() };
+        let due = if valid && !draining { self.due(now) } else { self.scheduler.ack_deadline() };
         let wakes = async { if let Some(due) = due { sleep_until(due).await } else { pending().await } };
-        let (wants_more, halted) = (!draining && self.flow.wants_more(), self.flow.is_halted());
+        let (wants_more, halted) = (!draining && self.scheduler.wants_more(), self.scheduler.is_halted());
         tokio::select! {
             biased;
             () = self.drain.until(!draining) => {}
@@ -204,13 +204,13 @@ impl<'a> Dispatcher<'a> {
             valid = lease.until_valid(), if !valid && !draining => if let Err(cause) = valid {
                 return Some(End::Lost(cause));
             },
-            () = progress.until_delivery_resumed(), if halted => self.flow.resume(Instant::now()),
+            () = progress.until_delivery_resumed(), if halted => self.scheduler.resume(Instant::now()),
             response = self.responses.recv(), if wants_more => match response {
                 Some(Response { fetched, bytes, reserved }) => {
                     let (hold, now) = (reserved.map(|reserved| Box::new(reserved) as Hold), Instant::now());
-                    self.flow.add(fetched.records, bytes, fetched.millis_behind_latest, hold, now);
+                    self.scheduler.add(fetched.records, bytes, fetched.millis_behind_latest, hold, now);
                     if fetched.end.is_some() {
-                        self.flow.end();
+                        self.scheduler.end();
                         self.end = fetched.end;
                     }
                 }
@@ -225,7 +225,7 @@ impl<'a> Dispatcher<'a> {
 
     /// Begins what can begin: neither while this worker may not use its leases, nor once it is to stop.
     fn begin(&mut self, now: Instant) {
-        let ended = self.flow.is_handed_out();
+        let ended = self.scheduler.is_handed_out();
         for lane in 0..self.processors.len() {
             let processor = &self.processors[lane];
             if let Some(job) = processor.beside_records(ended)
@@ -235,7 +235,7 @@ impl<'a> Dispatcher<'a> {
             }
         }
         let checkpoints = self.shard.progress.context.checkpoints();
-        while let Some(step) = self.flow.next(now, || checkpoints.requested()) {
+        while let Some(step) = self.scheduler.next(now, || checkpoints.requested()) {
             match step {
                 DeliveryStep::CallHandler { lane, call, records, attempt } => {
                     let tokens = TokenIssuer { call, records, taken: self.token_flag(lane) };
@@ -243,7 +243,11 @@ impl<'a> Dispatcher<'a> {
                 }
                 DeliveryStep::DeadLetter { lane, records, failure, attempts, age } => {
                     let Some(sink) = self.shard.resources.dead_letter.clone() else {
-                        self.flow.dead_lettered(lane, Err("there is no dead-letter sink".to_owned()), now);
+                        self.scheduler.dead_lettered(
+                            lane,
+                            Err("there is no dead-letter sink".to_owned()),
+                            now,
+                        );
                         continue;
                     };
                     let letter = Box::new(self.dead_letter(records, failure, attempts, age));
@@ -263,7 +267,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn start_batch(&mut self, lane: usize, tokens: TokenIssuer, attempt: u32, now: Instant) {
-        let taken = self.flow.slice(&tokens.records);
+        let taken = self.scheduler.slice(&tokens.records);
         let records = &taken.records[taken.range.clone()];
         // What user code may say is done: with all that is before it, so not what a call has got while another one
         // runs, or while a key is parked.
@@ -336,7 +340,7 @@ impl<'a> Dispatcher<'a> {
             processor.running = (job.kind(), now, size);
             if !matches!(job, Job::Process(_) | Job::DeadLetter(..)) {
                 // Records whose tokens fail meanwhile wait until the processor is back.
-                self.flow.close(lane);
+                self.scheduler.close(lane);
             }
             self.calls.start(&self.shard.resources, processor.context, lane, slot, job);
         }
@@ -353,12 +357,12 @@ impl<'a> Dispatcher<'a> {
             JobKind::Process => {
                 let result = result.map(|()| processor.taken.load(Ordering::Acquire));
                 let succeeded = result.is_ok();
-                self.flow.returned(lane, result, now, || progress.context.checkpoints().requested());
-                let well = succeeded && !self.flow.has_failed();
+                self.scheduler.returned(lane, result, now, || progress.context.checkpoints().requested());
+                let well = succeeded && !self.scheduler.has_failed();
                 return progress.handled(now.duration_since(begun), succeeded.then_some(size), well, now);
             }
             JobKind::DeadLetter => {
-                return self.flow.dead_lettered(lane, result.map_err(|error| error.to_string()), now);
+                return self.scheduler.dead_lettered(lane, result.map_err(|error| error.to_string()), now);
             }
             JobKind::Create => HandlerCall::Create,
             JobKind::Init => HandlerCall::Init,
@@ -379,7 +383,7 @@ impl<'a> Dispatcher<'a> {
             Err(failure) => self.failed(lane, call, failure, now),
         }
         if matches!(self.processors[lane].stage, ProcessorStage::Ready | ProcessorStage::Ended) {
-            self.flow.open(lane);
+            self.scheduler.open(lane);
         }
     }
 
@@ -395,10 +399,10 @@ impl<'a> Dispatcher<'a> {
         self.shard.events.emit(EventKind::HandlerFailed { call, failure, first: None, failures, retry_in });
     }
 
-    /// What the flow reports, as events.
+    /// What the scheduler reports, as events.
     fn report(&mut self) {
         let HeldShard { progress, events, lease, .. } = self.shard;
-        for event in self.flow.take_events() {
+        for event in self.scheduler.take_events() {
             events.emit(match event {
                 DeliveryEvent::Failed { failure, first, failures, retry_in } => {
                     progress.failed(failures, failure.to_string());
@@ -433,20 +437,20 @@ impl<'a> Dispatcher<'a> {
             if self.drain.is_on() {
                 ack.outcome = ack.outcome.when_leaving();
             }
-            self.flow.acked(ack, Instant::now());
+            self.scheduler.acked(ack, Instant::now());
         }
     }
 
     fn due(&self, now: Instant) -> Option<Instant> {
         // A call that is not next any more is not waited for: its time may be long past.
-        let ended = self.flow.is_handed_out();
+        let ended = self.scheduler.is_handed_out();
         let processors = self.processors.iter().filter(|processor| processor.beside_records(ended).is_some());
-        processors.filter_map(|processor| processor.due).chain(self.flow.due(now)).min()
+        processors.filter_map(|processor| processor.due).chain(self.scheduler.due(now)).min()
     }
 
     /// Before any call gets to run.
     fn save_position(&mut self) {
-        let position = self.flow.position();
+        let position = self.scheduler.position();
         let moved = (position > self.position).then_some(position);
         let delivered = self.delivered.take().max(moved);
         if delivered.is_some() {
@@ -458,7 +462,7 @@ impl<'a> Dispatcher<'a> {
 
     /// What others see of the shard.
     fn show(&self, draining: bool, valid: bool) {
-        let flow = &self.flow;
+        let scheduler = &self.scheduler;
         let stage = |wanted| self.processors.iter().any(|processor| processor.stage == wanted);
         let running = !self.calls.is_empty();
         let state = if draining {
@@ -468,23 +472,23 @@ impl<'a> Dispatcher<'a> {
                 true if !running => ShardState::BackingOff,
                 _ => ShardState::Starting,
             }
-        } else if flow.is_halted() {
+        } else if scheduler.is_halted() {
             ShardState::Halted
-        } else if flow.is_handed_out() && !flow.awaits_acks() && !running {
+        } else if scheduler.is_handed_out() && !scheduler.awaits_acks() && !running {
             // Its processors are about to learn of its end again.
             ShardState::BackingOff
         } else if running {
-            let first = flow.first_open().map(|record| record.sequence_number);
-            return self.shard.progress.handling(first, flow.parked_keys());
+            let first = scheduler.first_open().map(|record| record.sequence_number);
+            return self.shard.progress.handling(first, scheduler.parked_keys());
         } else if !valid {
             ShardState::Paused
-        } else if flow.has_failed() {
+        } else if scheduler.has_failed() {
             ShardState::BackingOff
-        } else if flow.awaits_acks() {
+        } else if scheduler.awaits_acks() {
             ShardState::AwaitingAcks
         } else {
             ShardState::Reading
         };
-        self.shard.progress.show(state, flow.parked_keys());
+        self.shard.progress.show(state, scheduler.parked_keys());
     }
 }

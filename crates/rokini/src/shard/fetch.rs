@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::poll_immediate;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Position, Validity};
+use rokini_lease::{LeaseValidity, Position};
 use rokini_types::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,7 +21,7 @@ use crate::catalog::streams::{OpenStream, is_same};
 use crate::events::emitter::ShardEvents;
 use crate::events::table::EventKind;
 use crate::source::deaggregate::{Deaggregator, DroppedAggregates, MalformedAggregates, pass_over};
-use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, ShardSelection, SourceNotice};
+use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, ShardSelection, SourceEvent};
 use crate::types::backoff::{COORDINATION, Retry};
 use crate::types::error::{Error, ErrorKind};
 use crate::types::record::Record;
@@ -81,7 +81,7 @@ pub(super) struct Fetch {
     progress: Arc<ShardProgress>,
     events: ShardEvents,
     stream: Arc<OpenStream>,
-    validity: Validity,
+    validity: LeaseValidity,
     responses: mpsc::Sender<Response>,
     budget: Arc<ShardBudget>,
     /// The memory that the last answer took.
@@ -320,22 +320,22 @@ impl Fetch {
         self.events.emit(EventKind::RetrievalChanged { to: to.into(), reason, usd_per_month });
     }
 
-    async fn report(&mut self, notice: SourceNotice, reader: &mut Option<OpenReader>) {
+    async fn report(&mut self, notice: SourceEvent, reader: &mut Option<OpenReader>) {
         match notice {
-            SourceNotice::Subscribed => self.progress.set_fan_out(true),
-            SourceNotice::SubscriptionWaits { .. } | SourceNotice::SubscriptionRefused { .. } => {
+            SourceEvent::Subscribed => self.progress.set_fan_out(true),
+            SourceEvent::SubscriptionWaits { .. } | SourceEvent::SubscriptionRefused { .. } => {
                 self.progress.set_fan_out(false);
             }
             _ => {}
         }
         self.events.emit(match notice {
-            SourceNotice::AskedInJson { reason } => EventKind::AskedInJson { reason },
-            SourceNotice::AskedInCbor => EventKind::AskedInCbor,
-            SourceNotice::EndRefuted => EventKind::EndRefuted,
-            SourceNotice::Subscribed => EventKind::Subscribed,
-            SourceNotice::SubscriptionWaits { reason } => EventKind::SubscriptionWaits { reason },
-            SourceNotice::SubscriptionRefused { reason } => EventKind::SubscriptionRefused { reason },
-            SourceNotice::ConsumerGone => {
+            SourceEvent::AskedInJson { reason } => EventKind::AskedInJson { reason },
+            SourceEvent::AskedInCbor => EventKind::AskedInCbor,
+            SourceEvent::EndRefuted => EventKind::EndRefuted,
+            SourceEvent::Subscribed => EventKind::Subscribed,
+            SourceEvent::SubscriptionWaits { reason } => EventKind::SubscriptionWaits { reason },
+            SourceEvent::SubscriptionRefused { reason } => EventKind::SubscriptionRefused { reason },
+            SourceEvent::ConsumerGone => {
                 let Some(consumer) = reader.take().and_then(|open| open.consumer) else { return };
                 self.stream.forget_consumer(&consumer).await;
                 EventKind::ConsumerGone { consumer: consumer.to_string() }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rokini_lease::Lease;
 
-use super::probe::StreamProbe;
 use super::progress::ShardProgress;
 use super::resources::ShardResources;
+use super::stream_probe::StreamProbe;
 use crate::catalog::streams::OpenStream;
 use crate::events::emitter::ShardEvents;
 use crate::events::table::EventKind;

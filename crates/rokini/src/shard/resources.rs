@@ -13,8 +13,8 @@ use crate::catalog::leases::Catalog;
 use crate::config::{KplHashRange, OnDataLoss, Retrieval, Settings};
 use crate::dead_letter::DeadLetterSink;
 use crate::delivery::failure_policy::FailurePolicy;
-use crate::delivery::flow::DeliverySettings;
 use crate::delivery::lane::BatchLimits;
+use crate::delivery::scheduler::DeliverySettings;
 use crate::processor::factory::Factory;
 
 #[derive(Debug)]

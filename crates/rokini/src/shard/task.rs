@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::{join_all, join5};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rokini_lease::{Lease, LeaseError, LeaseRow, LostCause, Position, SequenceNumber, WorkerId};
+use rokini_lease::{Lease, LeaseError, LeaseLostReason, LeaseRow, Position, SequenceNumber, WorkerId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,7 @@ pub(crate) enum TaskOutcome {
     /// Every record is done, and that is stored.
     Finished,
     /// Lost to another worker, or to an operator.
-    Lost(LostCause),
+    Lost(LeaseLostReason),
     /// User code wants to begin anew at the stored position: the lease is granted anew.
     Restarted(String),
     /// Ended in a way it should not: the lease is granted anew.
@@ -378,7 +378,11 @@ async fn give_up(shard: HeldShard) {
     }
 }
 
-async fn lost(shard: &HeldShard, processors: Vec<(ShardContext, Slot)>, cause: LostCause) -> TaskOutcome {
+async fn lost(
+    shard: &HeldShard,
+    processors: Vec<(ShardContext, Slot)>,
+    cause: LeaseLostReason,
+) -> TaskOutcome {
     report_loss(&shard.progress, &shard.events, processors, cause).await
 }
 
@@ -387,7 +391,7 @@ async fn report_loss(
     progress: &ShardProgress,
     events: &ShardEvents,
     processors: Vec<(ShardContext, Slot)>,
-    cause: LostCause,
+    cause: LeaseLostReason,
 ) -> TaskOutcome {
     progress.context.checkpoints().close(Some(cause));
     events.emit(EventKind::LeaseLost { cause });

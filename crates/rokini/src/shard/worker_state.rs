@@ -9,7 +9,7 @@ use rokini_lease::{LeaseKey, Member, StreamId};
 use tokio::sync::watch;
 
 use super::progress::ShardProgress;
-use crate::types::phase::Phase;
+use crate::types::phase::ConsumerPhase;
 
 /// The shards of a worker, by lease.
 pub(crate) type HeldShards = BTreeMap<LeaseKey, Arc<ShardProgress>>;
@@ -21,14 +21,14 @@ pub(crate) struct WorkerState {
 }
 
 struct State {
-    phase: Phase,
+    phase: ConsumerPhase,
     member: Option<Member>,
     shards: HeldShards,
 }
 
 impl Default for WorkerState {
     fn default() -> Self {
-        let state = State { phase: Phase::Created, member: None, shards: BTreeMap::new() };
+        let state = State { phase: ConsumerPhase::Created, member: None, shards: BTreeMap::new() };
         Self { state: Mutex::new(state), left: watch::Sender::default() }
     }
 }
@@ -40,18 +40,18 @@ impl fmt::Debug for WorkerState {
 }
 
 impl WorkerState {
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> ConsumerPhase {
         self.state.lock().phase
     }
 
-    pub(crate) fn set_phase(&self, phase: Phase) {
+    pub(crate) fn set_phase(&self, phase: ConsumerPhase) {
         self.state.lock().phase = phase;
     }
 
     /// Runs this unless the consumer has been started; the start waits until it has returned.
     pub(crate) fn before_start<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
         let state = self.state.lock();
-        (state.phase == Phase::Created).then(run)
+        (state.phase == ConsumerPhase::Created).then(run)
     }
 
     /// `None` before the worker has joined its group, and while it joins anew.

@@ -151,7 +151,7 @@ pub struct ReadResponse {
     /// How long the stream took to answer, without the pause before; `None` where the source does not know.
     pub took: Option<std::time::Duration>,
     /// What the source found out, for an event.
-    pub notice: Option<SourceNotice>,
+    pub notice: Option<SourceEvent>,
     /// Up to where the shard is read with these records, where that is known beyond the last of them: nothing lies in
     /// between.
     pub read_to: Option<Position>,
@@ -160,7 +160,7 @@ pub struct ReadResponse {
 /// What a source found out about its stream or endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SourceNotice {
+pub enum SourceEvent {
     /// The endpoint does not take CBOR: records are asked for in JSON from now on.
     AskedInJson {
         /// What it answered to CBOR.

@@ -65,13 +65,11 @@ pub(crate) fn drop_outdated(streams: &mut BTreeMap<StreamId, StreamFacts>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::SeedableRng;
-    use rokini_lease::{LeaseKey, Position, ShardId, WorkerId, WorkerName, WorkerRow};
+    use rokini_lease::{Incarnation, LeaseKey, Position, ShardId, WorkerId, WorkerName, WorkerRow};
 
     #[test]
     fn a_shard_is_unheld_when_no_live_worker_has_it() {
-        let mut rng = rand::rngs::StdRng::seed_from_u64(1);
-        let mut worker = |name: &str| WorkerId::start(WorkerName::new(name).unwrap(), &mut rng);
+        let worker = |name: &str| WorkerId::new(WorkerName::new(name).unwrap(), Incarnation::new(1));
         let (here, dead, gone) = (worker("here"), worker("dead"), worker("gone"));
         let stream = StreamId::new("orders@1").unwrap();
         let lease = |number: u32, owner: Option<&WorkerId>| {

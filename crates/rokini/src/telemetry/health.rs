@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rokini_lease::{LeaseKey, ShardId, StreamId};
 
-use crate::types::phase::Phase;
+use crate::types::phase::ConsumerPhase;
 use crate::types::stall::StallCause;
 
 /// How a worker stands, for probes.
@@ -38,7 +38,7 @@ pub struct HealthReason {
 /// What is judged.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HealthFacts {
-    pub(crate) phase: Phase,
+    pub(crate) phase: ConsumerPhase,
     /// How long ago the worker was sampled last.
     pub(crate) unseen: Duration,
     pub(crate) valid: bool,
@@ -58,7 +58,7 @@ impl Default for HealthFacts {
     /// Of a consumer that does not run yet.
     fn default() -> Self {
         Self {
-            phase: Phase::Created,
+            phase: ConsumerPhase::Created,
             unseen: Duration::ZERO,
             valid: false,
             heartbeat_age: None,
@@ -95,20 +95,22 @@ impl Health {
             reasons.push(HealthReason { code, message, restart, shard, cause });
         };
         match facts.phase {
-            Phase::Created => because("not-started", false, None, "the consumer does not run yet".to_owned()),
-            Phase::Starting => {
+            ConsumerPhase::Created => {
+                because("not-started", false, None, "the consumer does not run yet".to_owned());
+            }
+            ConsumerPhase::Starting => {
                 because("starting", false, None, "the consumer has not joined its group yet".to_owned());
             }
-            Phase::Running => {}
-            Phase::Stopping => because("stopping", false, None, "the consumer stops".to_owned()),
-            Phase::Stopped => because("stopped", true, None, "the consumer has stopped".to_owned()),
+            ConsumerPhase::Running => {}
+            ConsumerPhase::Stopping => because("stopping", false, None, "the consumer stops".to_owned()),
+            ConsumerPhase::Stopped => because("stopped", true, None, "the consumer has stopped".to_owned()),
         }
         if facts.unseen > UNSEEN {
             let message =
                 format!("nothing ran in this process for {:?}: is the runtime blocked?", facts.unseen);
             because("blocked", true, None, message);
         }
-        if facts.phase == Phase::Running && !facts.valid {
+        if facts.phase == ConsumerPhase::Running && !facts.valid {
             let age = facts
                 .heartbeat_age
                 .map_or_else(String::new, |age| format!(" for {:.1} s", age.as_secs_f64()));
@@ -143,7 +145,7 @@ mod tests {
 
     fn facts() -> HealthFacts {
         HealthFacts {
-            phase: Phase::Running,
+            phase: ConsumerPhase::Running,
             unseen: Duration::from_secs(1),
             valid: true,
             heartbeat_age: Some(Duration::from_secs(1)),
@@ -164,9 +166,9 @@ mod tests {
         let stalled = vec![StalledShard { key, cause: StallCause::Handler, lasting, error: None }];
         for (facts, live, ready, code) in [
             (facts(), true, true, ""),
-            (HealthFacts { phase: Phase::Starting, ..facts() }, true, false, "starting"),
-            (HealthFacts { phase: Phase::Stopping, ..facts() }, true, false, "stopping"),
-            (HealthFacts { phase: Phase::Stopped, ..facts() }, false, false, "stopped"),
+            (HealthFacts { phase: ConsumerPhase::Starting, ..facts() }, true, false, "starting"),
+            (HealthFacts { phase: ConsumerPhase::Stopping, ..facts() }, true, false, "stopping"),
+            (HealthFacts { phase: ConsumerPhase::Stopped, ..facts() }, false, false, "stopped"),
             (HealthFacts { unseen: Duration::from_secs(11), ..facts() }, false, false, "blocked"),
             (
                 HealthFacts { stalled_coordination: Some("no look".to_owned()), ..facts() },

@@ -41,7 +41,7 @@ pub enum MetricScope {
 /// What may change about a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Stability {
+pub enum MetricStability {
     /// Name, labels, unit and meaning stay.
     Stable,
     /// May change with a minor version, which the changelog says.
@@ -90,8 +90,8 @@ macro_rules! metrics {
 
             /// What may change about it.
             #[must_use]
-            pub const fn stability(self) -> Stability {
-                match self { $(Self::$variant => Stability::$stability),+ }
+            pub const fn stability(self) -> MetricStability {
+                match self { $(Self::$variant => MetricStability::$stability),+ }
             }
 
             const fn doc(self) -> &'static str {

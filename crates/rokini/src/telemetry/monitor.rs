@@ -15,7 +15,7 @@ use super::health::{Health, HealthFacts};
 use super::scale::ScalingRecommendation;
 use crate::config::{Monitoring, Settings};
 use crate::shard::worker_state::WorkerState;
-use crate::types::phase::Phase;
+use crate::types::phase::ConsumerPhase;
 #[cfg(feature = "page")]
 use crate::types::stall::StallCause;
 
@@ -52,7 +52,7 @@ impl Monitor {
     pub(crate) fn health(&self) -> Health {
         let (last, phase) = (self.last.lock().clone(), self.worker.phase());
         let unseen = match phase {
-            Phase::Created | Phase::Stopped => Duration::ZERO,
+            ConsumerPhase::Created | ConsumerPhase::Stopped => Duration::ZERO,
             _ => last.at.elapsed(),
         };
         Health::judge(&HealthFacts { phase, unseen, ..last.facts })

@@ -3,7 +3,7 @@
 /// How far a consumer is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Phase {
+pub enum ConsumerPhase {
     /// Built, not running yet.
     Created,
     /// Finds its stream, its start position and its group.
@@ -16,7 +16,7 @@ pub enum Phase {
     Stopped,
 }
 
-impl Phase {
+impl ConsumerPhase {
     /// The name, such as `running`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -8,8 +8,9 @@ mod stream;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
-use rand::SeedableRng;
-use rokini::lease::{Epoch, GroupId, LeaseKey, SequenceNumber, ShardId, StreamId, WorkerId, WorkerName};
+use rokini::lease::{
+    Epoch, GroupId, Incarnation, LeaseKey, SequenceNumber, ShardId, StreamId, WorkerId, WorkerName,
+};
 use rokini::{AwsOptions, DeadLetter, DeadLetterEntry, HandlerFailure, Record};
 
 async fn aws(endpoint: &str) -> SdkConfig {
@@ -25,8 +26,7 @@ fn record(number: u128, key: &str, data: impl Into<Vec<u8>>) -> Record {
 fn letter(records: Vec<Record>) -> DeadLetter {
     let lease =
         LeaseKey::new(StreamId::new("orders@17").unwrap(), ShardId::new("shardId-000000000003").unwrap());
-    let mut rng = rand::rngs::StdRng::seed_from_u64(1);
-    let worker = WorkerId::start(WorkerName::new("w").unwrap(), &mut rng);
+    let worker = WorkerId::new(WorkerName::new("w").unwrap(), Incarnation::new(1));
     let failure = HandlerFailure::Panic("no such customer".to_owned());
     DeadLetter::new(GroupId::new("billing").unwrap(), lease, worker, Epoch(3), records, failure)
 }

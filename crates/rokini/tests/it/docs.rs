@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rokini::{ConfigKey, ConsumerConfig, EventCode, Metric, MetricKind, MetricScope, Stability};
+use rokini::{ConfigKey, ConsumerConfig, EventCode, Metric, MetricKind, MetricScope, MetricStability};
 
 const INTRODUCTION: &str = "\
 # Settings
@@ -88,7 +88,7 @@ fn metrics_page() -> String {
                 MetricKind::Gauge => "gauge",
                 _ => "histogram",
             };
-            let evolving = if metric.stability() == Stability::Stable { "" } else { " *May change.*" };
+            let evolving = if metric.stability() == MetricStability::Stable { "" } else { " *May change.*" };
             let (name, otlp, help) = (metric.name(), metric.otlp_name(), metric.help());
             writeln!(page, "| `{name}` | {kind} | `{otlp}` | {help}{evolving} |").unwrap();
         }

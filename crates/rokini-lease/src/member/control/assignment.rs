@@ -14,7 +14,7 @@ use super::super::watching::is_dead;
 use super::Control;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::plan::{Move, active, plan_or_refuse};
-use crate::row::{GroupView, LeaseRow, Notification, WorkerRow, WorkerState};
+use crate::row::{GroupView, LeaseRow, WorkerNotification, WorkerRow, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId};
 use crate::update::LeaseUpdate;
@@ -200,7 +200,7 @@ async fn claim(
             hold.claimed(to);
         }
     } else {
-        notify(state, &from, Notification::Claimed(row.key)).await;
+        notify(state, &from, WorkerNotification::Claimed(row.key)).await;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::row::Notification;
+use crate::row::WorkerNotification;
 use crate::types::LeaseKey;
 
 /// After these waits a row is read again; then it is given up, for listings to find.
@@ -19,7 +19,7 @@ const AGAIN: [Duration; 5] = [
 ];
 
 #[derive(Debug, Default)]
-pub(super) struct Inbox(BTreeMap<Notification, Unread>);
+pub(super) struct Inbox(BTreeMap<WorkerNotification, Unread>);
 
 #[derive(Debug)]
 struct Unread {
@@ -28,7 +28,7 @@ struct Unread {
 }
 
 impl Inbox {
-    pub(super) fn add(&mut self, notifications: BTreeSet<Notification>, now: Instant) {
+    pub(super) fn add(&mut self, notifications: BTreeSet<WorkerNotification>, now: Instant) {
         for notification in notifications {
             self.0.insert(notification, Unread { due: now, tries: 0 });
         }
@@ -36,19 +36,19 @@ impl Inbox {
 
     /// Leases that were moved to this worker and that it has not taken up.
     pub(super) fn leases_given(&self) -> impl Iterator<Item = &LeaseKey> {
-        self.0.keys().filter_map(Notification::lease_given)
+        self.0.keys().filter_map(WorkerNotification::lease_given)
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0.values().map(|unread| unread.due).min()
     }
 
-    pub(super) fn due(&self, now: Instant) -> Vec<Notification> {
+    pub(super) fn due(&self, now: Instant) -> Vec<WorkerNotification> {
         self.0.iter().filter(|(_, unread)| unread.due <= now).map(|(key, _)| key.clone()).collect()
     }
 
     /// The row was read, or could not be.
-    pub(super) fn read(&mut self, notification: &Notification, settled: bool, now: Instant) {
+    pub(super) fn read(&mut self, notification: &WorkerNotification, settled: bool, now: Instant) {
         let Some(unread) = self.0.get_mut(notification) else { return };
         match AGAIN.get(unread.tries).filter(|_| !settled) {
             Some(wait) => (unread.due, unread.tries) = (now + *wait, unread.tries + 1),
@@ -64,10 +64,10 @@ mod tests {
     #[tokio::test]
     async fn l13_a_row_is_read_until_it_says_so_and_not_for_ever() {
         let (mut inbox, mut now) = (Inbox::default(), Instant::now());
-        let note = Notification::Assigned("s#1".parse().unwrap());
-        inbox.add([note.clone(), Notification::GroupChanged].into(), now);
+        let note = WorkerNotification::Assigned("s#1".parse().unwrap());
+        inbox.add([note.clone(), WorkerNotification::GroupChanged].into(), now);
         assert_eq!(inbox.due(now).len(), 2);
-        inbox.read(&Notification::GroupChanged, true, now);
+        inbox.read(&WorkerNotification::GroupChanged, true, now);
         let mut reads = 0;
         while let Some(due) = inbox.next_due() {
             now = due;

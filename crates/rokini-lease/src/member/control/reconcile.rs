@@ -10,8 +10,8 @@ use super::super::hold_table::OwnRow;
 use super::super::state::MemberState;
 use super::super::watching::is_dead;
 use super::Control;
-use crate::error::{LostCause, StoreError};
-use crate::row::{GroupView, LeaseRow, Notification, WorkerState};
+use crate::error::{LeaseLostReason, StoreError};
+use crate::row::{GroupView, LeaseRow, WorkerNotification, WorkerState};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId};
 
@@ -40,7 +40,7 @@ impl Control {
     pub(super) async fn reconcile(&self, view: &GroupView) -> Result<(), StoreError> {
         let state = &self.state;
         if view.group.paused_at.is_some() != state.is_group_paused() {
-            self.check_row(&Notification::GroupChanged).await?;
+            self.check_row(&WorkerNotification::GroupChanged).await?;
         }
         let mut doubtful: BTreeSet<&LeaseKey> = BTreeSet::new();
         let mut seen: BTreeSet<&LeaseKey> = BTreeSet::new();
@@ -66,21 +66,23 @@ impl Control {
         let holds = state.holds();
         doubtful.extend(holds.iter().map(|hold| &hold.key).filter(|key| !seen.contains(*key)));
         for key in doubtful {
-            pass_over_unreadable(self.check_row(&Notification::Changed(key.clone())).await)?;
+            pass_over_unreadable(self.check_row(&WorkerNotification::Changed(key.clone())).await)?;
         }
         Ok(())
     }
 
     /// Reads the row that a notification is about.
-    pub(super) async fn check_row(&self, notification: &Notification) -> Result<(), StoreError> {
+    pub(super) async fn check_row(&self, notification: &WorkerNotification) -> Result<(), StoreError> {
         let key = match notification {
-            Notification::Claimed(key) | Notification::Assigned(key) | Notification::Changed(key) => key,
-            Notification::GroupChanged => {
+            WorkerNotification::Claimed(key)
+            | WorkerNotification::Assigned(key)
+            | WorkerNotification::Changed(key) => key,
+            WorkerNotification::GroupChanged => {
                 self.state.set_group(&self.state.store.group(&self.state.group).await?);
                 return Ok(());
             }
             // As when it stops: it gives up what it has, and takes no more. Its process goes on until it is stopped.
-            Notification::Drain => {
+            WorkerNotification::Drain => {
                 self.state.leaving.cancel();
                 self.state.request_heartbeat();
                 return Ok(());
@@ -99,7 +101,7 @@ impl Control {
             }
             // Its owner may have left it behind.
             Some(LeaseRow { owner: Some(owner), position, .. })
-                if matches!(notification, Notification::Changed(_)) && !position.is_shard_end() =>
+                if matches!(notification, WorkerNotification::Changed(_)) && !position.is_shard_end() =>
             {
                 if is_dead(self.state.store.worker(&self.state.group, &owner).await?.as_ref()) {
                     self.state.request_reconcile();
@@ -114,7 +116,7 @@ impl Control {
 /// Whether a hold still stands by a row that is not older than it, and whether somebody asks for it.
 fn check_hold(state: &MemberState, hold: &Hold, row: Option<&LeaseRow>, alive: impl Fn(&WorkerId) -> bool) {
     let cause = match row {
-        None => LostCause::Deleted,
+        None => LeaseLostReason::Deleted,
         Some(row) if row.owner.as_ref() == Some(&state.me) && row.epoch == hold.epoch => {
             hold.pause
                 .send_if_modified(|pause| std::mem::replace(&mut pause.lease, row.paused) != row.paused);
@@ -125,11 +127,11 @@ fn check_hold(state: &MemberState, hold: &Hold, row: Option<&LeaseRow>, alive: i
         }
         // Epochs only grow: this row is another one, made after the one that was held was deleted.
         Some(row) if row.epoch <= hold.epoch => {
-            state.lose(hold, LostCause::Deleted);
+            state.lose(hold, LeaseLostReason::Deleted);
             return state.forget_given_up(&hold.key);
         }
-        Some(row) if row.owner.as_ref() == Some(&state.me) => LostCause::Seek,
-        Some(_) => LostCause::Taken,
+        Some(row) if row.owner.as_ref() == Some(&state.me) => LeaseLostReason::Seek,
+        Some(_) => LeaseLostReason::Taken,
     };
     state.lose(hold, cause);
 }

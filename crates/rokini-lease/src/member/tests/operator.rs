@@ -52,7 +52,7 @@ async fn o1_a_seek_of_a_running_fleet_and_its_undoing_are_not_overwritten() {
     assert!(report.steps.iter().all(|step| step.owner.is_some()));
     for lease in workers.iter().flat_map(|worker| worker.leases.values()) {
         lease.checkpoint(at(10), CheckpointMetadata::default()).await.unwrap_err();
-        assert_eq!(lease.lost().await, LostCause::Seek);
+        assert_eq!(lease.lost().await, LeaseLostReason::Seek);
     }
     live(&mut workers, 2 * SECOND).await;
     for lease in workers.iter().flat_map(|worker| worker.leases.values()) {
@@ -336,5 +336,5 @@ async fn an_operator_retires_ended_leases_and_others_only_by_force() {
     assert!(matches!(operator.retire(&key(1), false).await, Err(OperatorError::UnknownLease { .. })));
     operator.retire(&key(0), true).await.unwrap();
     let lost = timeout(SECOND + SECOND / 10, a.leases[&key(0)].lost()).await.unwrap();
-    assert_eq!(lost, LostCause::Deleted);
+    assert_eq!(lost, LeaseLostReason::Deleted);
 }

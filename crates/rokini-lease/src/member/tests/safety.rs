@@ -168,7 +168,13 @@ fn copy_of(worker: &Worker, store: &MemoryStore, clock: WallClock, seed: u64) ->
     TaskTracker::new().spawn(heartbeat::supervised(Arc::clone(&state), calls));
     TaskTracker::new().spawn(control::supervised(Arc::clone(&state), StdRng::seed_from_u64(seed)));
     let events = MemberEvents::new(Arc::clone(&state), events);
-    Worker { member: Member { state }, events, leases: BTreeMap::new(), fenced: false, panics: Vec::new() }
+    Worker {
+        member: Member { state, tasks: TaskTracker::new() },
+        events,
+        leases: BTreeMap::new(),
+        fenced: false,
+        panics: Vec::new(),
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use crate::position::{Position, Progress};
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, OrderId, PendingPosition, PlanId, ShardHealth, StreamRow,
-    WorkerLoad, WorkerReport, WorkerRow,
+    CheckpointMetadata, LeaseRow, OrderId, PendingPosition, PlanId, ShardHealth, StreamRow, WorkerLoad,
+    WorkerNotification, WorkerReport, WorkerRow,
 };
-use crate::types::{HashRange, LeaseKey, ShardId, StreamId, WorkerId, WorkerName};
+use crate::types::{HashRange, Incarnation, LeaseKey, ShardId, StreamId, WorkerId, WorkerName};
 use rokini_types::SequenceNumber;
 
 pub(super) fn rng(seed: u64, part: u64) -> SmallRng {
@@ -21,7 +21,7 @@ pub(super) fn rng(seed: u64, part: u64) -> SmallRng {
 }
 
 pub(super) fn worker_id(name: &str, rng: &mut SmallRng) -> WorkerId {
-    WorkerId::start(WorkerName::new(name).expect("a valid name"), rng)
+    WorkerId::new(WorkerName::new(name).expect("a valid name"), Incarnation::new(rng.random()))
 }
 
 pub(super) fn shard(index: u32) -> ShardId {
@@ -49,10 +49,10 @@ pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
         heartbeat: 7,
         load: WorkerLoad { leases: u32::MAX },
         mailbox: [
-            Notification::Claimed(lease_key(1)),
-            Notification::Assigned(lease_key(2)),
-            Notification::Changed(lease_key(3)),
-            Notification::GroupChanged,
+            WorkerNotification::Claimed(lease_key(1)),
+            WorkerNotification::Assigned(lease_key(2)),
+            WorkerNotification::Changed(lease_key(3)),
+            WorkerNotification::GroupChanged,
         ]
         .into(),
         streams: Some([stream("orders"), stream("orders-2")].into()),

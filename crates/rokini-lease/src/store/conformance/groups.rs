@@ -2,7 +2,7 @@
 
 use super::fixtures::{self, full_lease, full_worker, lease_key, shard, stream, stream_row, worker_id};
 use super::listings::eventually;
-use super::suite::Suite;
+use super::suite::ConformanceSuite;
 use crate::position::Position;
 use crate::row::{GroupView, LeaseRow};
 use crate::store::ext::LeaseStoreExt;
@@ -10,12 +10,12 @@ use crate::store::listing::Listing;
 use crate::types::{Epoch, LeaseKey};
 use crate::update::{GroupUpdate, LeaseUpdate, WorkerUpdate};
 
-pub(super) async fn run(suite: &Suite) {
+pub(super) async fn run(suite: &ConformanceSuite) {
     groups_apart(suite).await;
     streams_apart(suite).await;
 }
 
-async fn groups_apart(suite: &Suite) {
+async fn groups_apart(suite: &ConformanceSuite) {
     let store = &suite.store;
     // One name is the beginning of the other.
     let (mine, theirs) = (suite.group("apart"), suite.group("apart-2"));
@@ -56,7 +56,7 @@ async fn groups_apart(suite: &Suite) {
     eventually(store, &mine, Listing::All, &left, "a listing shows no other group's rows").await;
 }
 
-async fn streams_apart(suite: &Suite) {
+async fn streams_apart(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("streams"));
     let id = worker_id("w", &mut fixtures::rng(suite.seed, 6));
     let old = LeaseKey::new(stream("orders"), shard(0));

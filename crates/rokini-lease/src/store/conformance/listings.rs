@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fixtures::{self, full_lease, full_worker, lease_key, stream, stream_row, worker_id};
-use super::suite::Suite;
+use super::suite::ConformanceSuite;
 use crate::position::Position;
 use crate::row::{GroupView, LeaseRow};
 use crate::store::contract::LeaseStore;
@@ -48,7 +48,7 @@ fn difference(listed: &GroupView, expected: &GroupView) -> String {
         })
 }
 
-pub(super) async fn run(suite: &Suite) {
+pub(super) async fn run(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("listings"));
     let rng = &mut fixtures::rng(suite.seed, 7);
     let empty = store.list(&group, Listing::All).await.expect("a listing");

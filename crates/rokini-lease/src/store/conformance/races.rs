@@ -8,10 +8,10 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::fixtures::{self, lease_key, sequence, worker_id};
-use super::suite::Suite;
+use super::suite::ConformanceSuite;
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, LeaseRow, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, HashRange, WorkerId};
 use crate::update::{LeaseUpdate, MAILBOX_LIMIT, WorkerUpdate};
@@ -20,19 +20,19 @@ use crate::write::WriteOutcome;
 /// How many fight.
 const WORKERS: u32 = 8;
 
-pub(super) async fn run(suite: &Suite) {
+pub(super) async fn run(suite: &ConformanceSuite) {
     inserts(suite).await;
     acquisitions(suite).await;
     checkpoints(suite).await;
     notifications(suite).await;
 }
 
-fn contenders(suite: &Suite, part: u64) -> Vec<WorkerId> {
+fn contenders(suite: &ConformanceSuite, part: u64) -> Vec<WorkerId> {
     let rng = &mut fixtures::rng(suite.seed, part);
     (0..WORKERS).map(|index| worker_id(&format!("w{index}"), rng)).collect()
 }
 
-async fn inserts(suite: &Suite) {
+async fn inserts(suite: &ConformanceSuite) {
     let group = suite.group("race-inserts");
     for round in 0..20 {
         let mut tasks = JoinSet::new();
@@ -53,7 +53,7 @@ async fn inserts(suite: &Suite) {
     }
 }
 
-async fn acquisitions(suite: &Suite) {
+async fn acquisitions(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("race-acquisitions"));
     let key = lease_key(0);
     store.insert_lease(&group, &LeaseRow::new(key.clone(), Position::TrimHorizon)).await.expect("an insert");
@@ -94,7 +94,7 @@ async fn acquisitions(suite: &Suite) {
     assert_eq!(row.epoch, Epoch(u64::from(suite.races)), "every epoch was won by someone");
 }
 
-async fn checkpoints(suite: &Suite) {
+async fn checkpoints(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("race-checkpoints"));
     let owner = worker_id("w", &mut fixtures::rng(suite.seed, 10));
     let row = LeaseRow { owner: Some(owner.clone()), ..LeaseRow::new(lease_key(0), Position::TrimHorizon) };
@@ -126,7 +126,7 @@ async fn checkpoints(suite: &Suite) {
 }
 
 /// Notifications arrive between heartbeats: each comes out with exactly one heartbeat, or is still there.
-async fn notifications(suite: &Suite) {
+async fn notifications(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("race-notifications"));
     let id = worker_id("w", &mut fixtures::rng(suite.seed, 11));
     store.insert_worker(&group, &WorkerRow::joining(id.clone(), None)).await.expect("an insert");
@@ -137,7 +137,8 @@ async fn notifications(suite: &Suite) {
             (Arc::clone(store), group.clone(), id.clone(), suite.lost_replies);
         tasks.spawn(async move {
             for index in 0..each {
-                let update = WorkerUpdate::Notify(Notification::Assigned(lease_key(writer * each + index)));
+                let update =
+                    WorkerUpdate::Notify(WorkerNotification::Assigned(lease_key(writer * each + index)));
                 match store.update_worker(&group, &id, &update).await {
                     Ok(outcome) => {
                         assert!(outcome.is_applied(), "a notification for a live worker with room applies");
@@ -149,7 +150,7 @@ async fn notifications(suite: &Suite) {
             }
         });
     }
-    let mut got: Vec<Notification> = Vec::new();
+    let mut got: Vec<WorkerNotification> = Vec::new();
     let mut seen = 0;
     while !tasks.is_empty() {
         if let Some(done) = tasks.try_join_next() {
@@ -178,7 +179,7 @@ async fn notifications(suite: &Suite) {
     got.extend(left);
     // Where replies are lost, the mailbox of a lost heartbeat is lost, and a notification may come twice: it is a hint.
     if !suite.lost_replies {
-        let distinct: BTreeSet<Notification> = got.iter().cloned().collect();
+        let distinct: BTreeSet<WorkerNotification> = got.iter().cloned().collect();
         assert_eq!(distinct.len(), (each * WORKERS) as usize, "every notification arrives");
         assert_eq!(got.len(), distinct.len(), "no notification comes twice");
     }

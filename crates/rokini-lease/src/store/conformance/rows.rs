@@ -4,13 +4,13 @@ use crate::store::ext::LeaseStoreExt;
 use std::fmt::Debug;
 
 use super::fixtures::{self, full_lease, full_worker, lease_key, stream, stream_row, worker_id};
-use super::suite::Suite;
+use super::suite::ConformanceSuite;
 use bytes::Bytes;
 
 use crate::error::StoreError;
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, Order, OrderId, OrderKind,
+    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, OperatorOrder, OrderId, OrderKind,
     PendingPosition, StreamRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::store::listing::Listing;
@@ -18,7 +18,7 @@ use crate::types::Epoch;
 use crate::update::{GroupUpdate, LeaseUpdate, StreamUpdate, WorkerUpdate};
 use crate::write::WriteOutcome;
 
-pub(super) async fn run(suite: &Suite) {
+pub(super) async fn run(suite: &ConformanceSuite) {
     nothing_is_there(suite).await;
     inserts(suite).await;
     updates_of_missing_rows(suite).await;
@@ -27,7 +27,7 @@ pub(super) async fn run(suite: &Suite) {
     the_consumer_of_a_stream(suite).await;
 }
 
-async fn nothing_is_there(suite: &Suite) {
+async fn nothing_is_there(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("nothing"));
     let id = worker_id("nobody", &mut fixtures::rng(suite.seed, 1));
     assert_eq!(store.worker(&group, &id).await.expect("a read"), None, "a missing worker reads as none");
@@ -57,7 +57,7 @@ fn check_insert<R: Debug + Clone + PartialEq>(
     assert_eq!(read.expect("a read").as_ref(), Some(row), "a row reads as it was written");
 }
 
-async fn inserts(suite: &Suite) {
+async fn inserts(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("inserts"));
     let rng = &mut fixtures::rng(suite.seed, 2);
     let (first, second) = (worker_id("first", rng), worker_id("second-@/._", rng));
@@ -91,7 +91,7 @@ async fn inserts(suite: &Suite) {
     );
 }
 
-async fn updates_of_missing_rows(suite: &Suite) {
+async fn updates_of_missing_rows(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("missing"));
     let rng = &mut fixtures::rng(suite.seed, 3);
     let id = worker_id("nobody", rng);
@@ -105,7 +105,7 @@ async fn updates_of_missing_rows(suite: &Suite) {
             report: WorkerReport::default(),
         },
         WorkerUpdate::Fence { seen: 0 },
-        WorkerUpdate::Notify(crate::row::Notification::Assigned(lease_key(0))),
+        WorkerUpdate::Notify(crate::row::WorkerNotification::Assigned(lease_key(0))),
     ];
     for update in workers {
         let outcome = store.update_worker(&group, &id, &update).await.expect("an update");
@@ -163,7 +163,7 @@ async fn updates_of_missing_rows(suite: &Suite) {
     );
 }
 
-async fn deletions(suite: &Suite) {
+async fn deletions(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("deletions"));
     let id = worker_id("leaver", &mut fixtures::rng(suite.seed, 4));
     store.insert_worker(&group, &full_worker(id.clone())).await.expect("an insert");
@@ -203,7 +203,7 @@ async fn deletions(suite: &Suite) {
     assert!(delete(3).await.expect("a deletion"), "the deletion of a lease is idempotent");
 }
 
-async fn the_consumer_of_a_stream(suite: &Suite) {
+async fn the_consumer_of_a_stream(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("consumer"));
     let id = stream("orders");
     let row = stream_row(id.clone(), Position::TrimHorizon);
@@ -228,14 +228,14 @@ async fn the_consumer_of_a_stream(suite: &Suite) {
     assert_eq!(read.and_then(|row| row.consumer), Some(named("other", false)), "what was seen is replaced");
 }
 
-async fn the_group_itself(suite: &Suite) {
+async fn the_group_itself(suite: &ConformanceSuite) {
     let (store, group) = (&suite.store, suite.group("itself"));
     assert_eq!(
         store.group(&group).await.expect("a read"),
         GroupRow::default(),
         "a group begins as the default"
     );
-    let order = Order::new(OrderId(7), OrderKind::Seek, "to where it was, said \"so\"");
+    let order = OperatorOrder::new(OrderId(7), OrderKind::Seek, "to where it was, said \"so\"");
     let update = GroupUpdate::Remember(vec![order.clone()]);
     let row = store.update_group(&group, &update).await.expect("an update");
     assert_eq!(row.orders, [order], "a group's row remembers orders");

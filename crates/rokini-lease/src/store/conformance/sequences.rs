@@ -11,10 +11,10 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 
 use super::fixtures::{self, lease_key, position, shard, stream, worker_id};
-use super::suite::{Report, Suite};
+use super::suite::{ConformanceSuite, Report};
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, LeaseRow, Notification, OrderId, PendingPosition, ShardHealth, WorkerLoad,
+    CheckpointMetadata, LeaseRow, OrderId, PendingPosition, ShardHealth, WorkerLoad, WorkerNotification,
     WorkerReport, WorkerRow, WorkerState,
 };
 use crate::skipped::SkippedRecords;
@@ -36,7 +36,7 @@ impl UpdateCounts {
     }
 }
 
-pub(super) async fn run(suite: &Suite) -> Report {
+pub(super) async fn run(suite: &ConformanceSuite) -> Report {
     let mut counts = UpdateCounts::default();
     let rng = &mut fixtures::rng(suite.seed, 8);
     let group = suite.group("sequences");
@@ -61,7 +61,7 @@ pub(super) async fn run(suite: &Suite) -> Report {
 /// Compares an outcome with the model's and returns the row as it is now. `took_effect` is the update's own
 /// judgement of the row before it.
 fn compare<R: Debug + Clone + PartialEq>(
-    suite: &Suite,
+    suite: &ConformanceSuite,
     update: &impl Debug,
     row: &R,
     model: Option<R>,
@@ -96,7 +96,7 @@ fn compare<R: Debug + Clone + PartialEq>(
 }
 
 async fn leases(
-    suite: &Suite,
+    suite: &ConformanceSuite,
     group: &GroupId,
     index: u32,
     ids: &[WorkerId],
@@ -179,7 +179,13 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
     }
 }
 
-async fn workers(suite: &Suite, group: &GroupId, index: u32, rng: &mut SmallRng, counts: &mut UpdateCounts) {
+async fn workers(
+    suite: &ConformanceSuite,
+    group: &GroupId,
+    index: u32,
+    rng: &mut SmallRng,
+    counts: &mut UpdateCounts,
+) {
     let id = worker_id(&format!("w{index}"), rng);
     let mut row = WorkerRow::joining(id.clone(), None);
     suite.store.insert_worker(group, &row).await.expect("an insert");
@@ -215,9 +221,9 @@ fn worker_update(row: &WorkerRow, step: u32, rng: &mut SmallRng) -> (&'static st
         _ => {
             let key = lease_key(rng.random_range(0..MAILBOX_LIMIT as u32 * 2));
             let note = match rng.random_range(0..3) {
-                0 => Notification::Claimed(key),
-                1 => Notification::Assigned(key),
-                _ => Notification::Changed(key),
+                0 => WorkerNotification::Claimed(key),
+                1 => WorkerNotification::Assigned(key),
+                _ => WorkerNotification::Changed(key),
             };
             ("Notify", WorkerUpdate::Notify(note))
         }

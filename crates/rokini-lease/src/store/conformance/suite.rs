@@ -12,7 +12,7 @@ use crate::types::GroupId;
 
 /// The suite with its sizes.
 #[derive(Debug, Clone)]
-pub struct Suite {
+pub struct ConformanceSuite {
     pub(super) store: Arc<dyn LeaseStore>,
     pub(super) seed: u64,
     pub(super) sequences: u32,
@@ -43,7 +43,7 @@ pub struct Report {
     pub refused: u64,
 }
 
-impl Suite {
+impl ConformanceSuite {
     /// The suite on a store. It writes to groups whose names begin with `conformance-` and the seed, and
     /// expects them to be empty.
     #[must_use]

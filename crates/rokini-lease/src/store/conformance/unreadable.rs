@@ -2,10 +2,10 @@
 
 use super::fixtures::{self, full_worker, lease_key, worker_id};
 use super::listings::eventually;
-use super::suite::Suite;
+use super::suite::ConformanceSuite;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::position::Position;
-use crate::row::{LeaseRow, Notification, RowKey};
+use crate::row::{LeaseRow, RowKey, WorkerNotification};
 use crate::store::ext::LeaseStoreExt;
 use crate::store::listing::Listing;
 use crate::update::{LeaseUpdate, WorkerUpdate};
@@ -16,7 +16,7 @@ fn invalid<T: std::fmt::Debug>(result: Result<T, StoreError>, sentence: &str) {
     assert_eq!(error.kind(), StoreErrorKind::InvalidRow, "{sentence}: {error}");
 }
 
-pub(super) async fn run(suite: &Suite) {
+pub(super) async fn run(suite: &ConformanceSuite) {
     let Some(damage) = &suite.damage else { return };
     let (store, group) = (&suite.store, suite.group("unreadable"));
     let id = worker_id("newer", &mut fixtures::rng(suite.seed, 9));
@@ -51,7 +51,7 @@ pub(super) async fn run(suite: &Suite) {
 
     invalid(store.lease(&group, &lease_key(1)).await, "reading it is an error");
     invalid(store.worker(&group, &id).await, "reading it is an error");
-    let note = WorkerUpdate::Notify(Notification::GroupChanged);
+    let note = WorkerUpdate::Notify(WorkerNotification::GroupChanged);
     if let Ok(outcome) = store.update_worker(&group, &id, &note).await {
         assert_eq!(outcome, WriteOutcome::Refused { current: None }, "what cannot be read is not changed");
     }

@@ -3,7 +3,9 @@
 
 use std::fmt::Display;
 
-use crate::row::{GroupRow, GroupView, LeaseRow, Notification, Row, StreamRow, WorkerReport, WorkerRow};
+use crate::row::{
+    GroupRow, GroupView, LeaseRow, Row, StreamRow, WorkerNotification, WorkerReport, WorkerRow,
+};
 use crate::types::{GroupId, ShardId, StreamId};
 
 /// A text attribute.
@@ -50,7 +52,7 @@ pub(super) fn view(of: &GroupId, view: &GroupView) -> u64 {
 }
 
 pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {
-    let texts: usize = row.mailbox.iter().map(|one| Notification::to_string(one).len()).sum();
+    let texts: usize = row.mailbox.iter().map(|one| WorkerNotification::to_string(one).len()).sum();
     let mailbox = if texts == 0 { 0 } else { "mailbox".len() + 3 + texts };
     let process = row.process.as_ref().map_or(0, |process| {
         text("host", &process.host)

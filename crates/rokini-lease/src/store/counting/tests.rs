@@ -2,7 +2,7 @@ use super::*;
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, StreamRow, WorkerLoad,
+    CheckpointMetadata, GroupRow, LeaseRow, PendingPosition, StreamRow, WorkerLoad, WorkerNotification,
     WorkerReport, WorkerRow, WorkerState,
 };
 use crate::store::ext::LeaseStoreExt;
@@ -22,7 +22,7 @@ fn worker() -> WorkerRow {
     let process = ProcessIdentity { host: "boot-1".to_owned(), pid: 77, started: 1200 };
     WorkerRow {
         heartbeat: 1234,
-        mailbox: [Notification::Assigned("s#1".parse().unwrap())].into(),
+        mailbox: [WorkerNotification::Assigned("s#1".parse().unwrap())].into(),
         streams: Some([StreamId::new("s").unwrap(), StreamId::new("orders").unwrap()].into()),
         max_leases: Some(120),
         ..WorkerRow::joining(id(), Some(process))

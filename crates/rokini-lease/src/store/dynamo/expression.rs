@@ -292,13 +292,11 @@ impl Expression {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::WorkerName;
-    use rand::SeedableRng;
+    use crate::types::{Incarnation, WorkerName};
 
     #[test]
     fn a_hand_over_is_one_write_with_its_conditions() {
-        let mut rng = rand::rngs::SmallRng::seed_from_u64(1);
-        let owner = WorkerId::start(WorkerName::new("a").unwrap(), &mut rng);
+        let owner = WorkerId::new(WorkerName::new("a").unwrap(), Incarnation::new(1));
         let expression = lease(&LeaseUpdate::HandOver {
             owner,
             epoch: Epoch(4),
@@ -324,7 +322,7 @@ mod tests {
     fn every_name_and_value_given_is_used() {
         // DynamoDB refuses an expression with a name or value that it does not mention.
         let expression =
-            worker(&WorkerUpdate::Notify(crate::row::Notification::Assigned("s#1".parse().unwrap())));
+            worker(&WorkerUpdate::Notify(crate::row::WorkerNotification::Assigned("s#1".parse().unwrap())));
         let text = format!("{} {}", expression.condition(), expression.update());
         for placeholder in expression.names.keys().chain(expression.values.keys()) {
             assert!(text.contains(placeholder.as_str()), "{placeholder} is not in {text}");

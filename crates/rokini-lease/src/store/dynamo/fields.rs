@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 
 use super::attributes::{Item, MAILBOX, ROW};
-use crate::row::{Notification, UnreadableRow};
+use crate::row::{UnreadableRow, WorkerNotification};
 
 /// A stored row that this version cannot read.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -160,7 +160,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The mailbox. One that cannot be read is from a newer version: notifications are only hints.
-    pub(super) fn notifications(&self) -> Result<BTreeSet<Notification>, Unreadable> {
+    pub(super) fn notifications(&self) -> Result<BTreeSet<WorkerNotification>, Unreadable> {
         match self.item.get(MAILBOX) {
             None => Ok(BTreeSet::new()),
             Some(AttributeValue::Ss(texts)) => {

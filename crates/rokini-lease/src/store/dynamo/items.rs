@@ -18,8 +18,8 @@ use super::fields::{Fields, Unreadable};
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, GroupRow, LeaseRow, Notification, PendingPosition, Row, RowKey, ShardHealth,
-    StreamRow, WorkerLoad, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, GroupRow, LeaseRow, PendingPosition, Row, RowKey, ShardHealth, StreamRow, WorkerLoad,
+    WorkerNotification, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, HashRange};
 
@@ -64,7 +64,10 @@ impl StoredRow for WorkerRow {
             put(MAX_LEASES, number(limit));
         }
         if !self.mailbox.is_empty() {
-            put(MAILBOX, AttributeValue::Ss(self.mailbox.iter().map(Notification::to_string).collect()));
+            put(
+                MAILBOX,
+                AttributeValue::Ss(self.mailbox.iter().map(WorkerNotification::to_string).collect()),
+            );
         }
         if let Some(process) = &self.process {
             put(HOST, text(&process.host));

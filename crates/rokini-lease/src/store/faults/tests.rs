@@ -1,18 +1,18 @@
 use crate::row::{LeaseRow, WorkerRow};
 use crate::store::ext::LeaseStoreExt;
-use crate::types::{Epoch, WorkerId};
+use crate::types::{Epoch, Incarnation, WorkerId};
 use crate::update::{LeaseUpdate, WorkerUpdate};
 use crate::write::WriteOutcome;
 use tokio::time::Instant;
 
 use super::*;
 use crate::position::Position;
-use crate::row::{Notification, WorkerLoad, WorkerReport, WorkerState};
+use crate::row::{WorkerLoad, WorkerNotification, WorkerReport, WorkerState};
 use crate::store::memory::MemoryStore;
 use crate::types::WorkerName;
 
 fn id(name: &str) -> WorkerId {
-    WorkerId::start(WorkerName::new(name).unwrap(), &mut SmallRng::seed_from_u64(1))
+    WorkerId::new(WorkerName::new(name).unwrap(), Incarnation::new(1))
 }
 
 fn group() -> GroupId {
@@ -79,7 +79,7 @@ async fn a_retry_recognises_its_first_try() {
     let worker = WorkerRow::joining(id("w"), None);
     let inserted = store.insert_worker(&group(), &worker).await.unwrap();
     assert_eq!(inserted, WriteOutcome::Applied { before: None, after: worker });
-    let notify = WorkerUpdate::Notify(Notification::Assigned(lease().key));
+    let notify = WorkerUpdate::Notify(WorkerNotification::Assigned(lease().key));
     assert!(store.update_worker(&group(), &id("w"), &notify).await.unwrap().is_applied());
     let heartbeat = WorkerUpdate::Heartbeat {
         seen: 0,

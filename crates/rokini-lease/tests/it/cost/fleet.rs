@@ -4,15 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use rokini_lease::{
     CheckpointMetadata, CountingStore, Counts, FaultyStore, FleetShape, GroupId, HashRange, Lease, LeaseKey,
     LeaseRow, LeaseStore, LeaseStoreExt, Listing, Member, MemberConfig, MemberEvent, MemberEvents,
     MemoryStore, Position, ShardId, StreamId, StreamRow, WallClock, WorkerName,
 };
 use tokio::time::{Instant, sleep};
-use tokio_util::task::TaskTracker;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 type Store = CountingStore<MemoryStore>;
@@ -60,7 +57,6 @@ impl Worker {
 /// Workers on one store.
 pub(super) struct Fleet {
     pub(super) store: MemoryStore,
-    tracker: TaskTracker,
     pub(super) workers: Vec<Worker>,
     /// The counts of those that are gone.
     gone: Vec<Store>,
@@ -150,8 +146,7 @@ impl Fleet {
             let row = LeaseRow::new(key(n), position(1)).with_hash_range(range);
             store.insert_lease(&group(), &row).await.unwrap();
         }
-        let (tracker, workers) = (TaskTracker::new(), Vec::new());
-        Self { store, tracker, workers, gone: Vec::new(), joined: 0 }
+        Self { store, workers: Vec::new(), gone: Vec::new(), joined: 0 }
     }
 
     pub(super) async fn join(&mut self) {
@@ -164,8 +159,7 @@ impl Fleet {
         let (store, clock) = (Arc::new(link.clone()), WallClock::from_fn(|| 1_700_000_000_123));
         let mut config = MemberConfig::default();
         config.streams = Some([stream()].into());
-        let rng = StdRng::seed_from_u64(n);
-        let joined = Member::join(store, group(), name(n), config, clock, rng, &self.tracker);
+        let joined = Member::join(store, group(), name(n), config, clock, n);
         let (member, events) = joined.await.unwrap();
         let held = Arc::default();
         tokio::spawn(work(events, Arc::clone(&held)));

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use rokini_lease::CountingStore;
-use rokini_lease::conformance::Suite;
+use rokini_lease::conformance::ConformanceSuite;
 
 use super::dynalite::Dynalite;
 use super::proxy::{Proxy, ProxyAction};
@@ -14,7 +14,7 @@ async fn the_dynamo_store_keeps_the_contract() {
     let store = CountingStore::new(server.store().await);
     let started = std::time::Instant::now();
     let client = server.client();
-    let suite = Suite::new(Arc::new(store.clone())).damage(move |group, key| {
+    let suite = ConformanceSuite::new(Arc::new(store.clone())).damage(move |group, key| {
         let client = client.clone();
         async move {
             // A newer version's, or somebody's by hand.
@@ -46,7 +46,7 @@ async fn servers_that_refuse_without_the_item_are_asked_for_it() {
         ProxyAction::Forward
     })
     .await;
-    Suite::new(Arc::new(store(&proxy.address))).seed(2).races(20).listed(20).run().await;
+    ConformanceSuite::new(Arc::new(store(&proxy.address))).seed(2).races(20).listed(20).run().await;
 }
 
 /// Every fifth reply to a write is lost on the way, and the SDK tries again.
@@ -63,7 +63,7 @@ async fn c13_the_contract_holds_over_a_link_that_loses_replies() {
         }
     })
     .await;
-    Suite::new(Arc::new(store(&proxy.address)))
+    ConformanceSuite::new(Arc::new(store(&proxy.address)))
         .lost_replies(true)
         .races(20)
         .sequences(8)
@@ -94,6 +94,6 @@ async fn another_server_keeps_the_contract() {
     let store = CountingStore::new(store(&endpoint).create_table(true));
     // The groups of an earlier run may be there.
     let seed = std::process::id().into();
-    Suite::new(Arc::new(store.clone())).seed(seed).races(200).listed(50).run().await;
+    ConformanceSuite::new(Arc::new(store.clone())).seed(seed).races(200).listed(50).run().await;
     eprintln!("{endpoint} in {:?}: {}", started.elapsed(), store.snapshot());
 }

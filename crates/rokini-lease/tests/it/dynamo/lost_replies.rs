@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use rokini_lease::{
-    CheckpointMetadata, DynamoStore, Epoch, LeaseStoreExt, LeaseUpdate, Notification, Position,
-    StoreErrorKind, StreamRow, WorkerLoad, WorkerReport, WorkerState, WorkerUpdate, WriteOutcome,
+    CheckpointMetadata, DynamoStore, Epoch, LeaseStoreExt, LeaseUpdate, Position, StoreErrorKind, StreamRow,
+    WorkerLoad, WorkerNotification, WorkerReport, WorkerState, WorkerUpdate, WriteOutcome,
 };
 
 use super::proxy::{Proxy, ProxyAction};
@@ -124,7 +124,7 @@ async fn c13_the_lost_reply_of_every_lease_update_is_settled() {
 
 #[tokio::test]
 async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
-    let note = WorkerUpdate::Notify(Notification::Assigned(lease("s-0").key));
+    let note = WorkerUpdate::Notify(WorkerNotification::Assigned(lease("s-0").key));
     let beat = WorkerUpdate::Heartbeat {
         seen: 0,
         call: 1,
@@ -207,7 +207,7 @@ async fn a_retry_that_finds_its_first_try_unapplied_keeps_the_mailbox() {
     .await;
     let store = super::server::store(&proxy.address);
     store.insert_worker(&group(), &worker("w")).await.unwrap();
-    let note = Notification::Assigned(lease("s-0").key);
+    let note = WorkerNotification::Assigned(lease("s-0").key);
     store.update_worker(&group(), &id("w"), &WorkerUpdate::Notify(note.clone())).await.unwrap();
     let beat = WorkerUpdate::Heartbeat {
         seen: 0,

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use rokini_lease::conformance::Suite;
+use rokini_lease::conformance::ConformanceSuite;
 use rokini_lease::{DynamoStore, GroupView, LeaseStore, LeaseStoreExt, Listing, StoreErrorKind};
 
 use super::server::{Server, TABLE, group, lease, store, worker};
@@ -15,8 +15,13 @@ fn spread(server: &Server, count: u16) -> DynamoStore {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_spread_over_several_partition_keys_keeps_the_contract() {
     let server = Server::with_table().await;
-    let report =
-        Suite::new(Arc::new(spread(&server, 3))).seed(3).races(50).sequences(8).listed(50).run().await;
+    let report = ConformanceSuite::new(Arc::new(spread(&server, 3)))
+        .seed(3)
+        .races(50)
+        .sequences(8)
+        .listed(50)
+        .run()
+        .await;
     assert!(report.applied > 100, "{report:?}");
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use rokini_lease::conformance::Suite;
+use rokini_lease::conformance::ConformanceSuite;
 use rokini_lease::{
     CheckpointMetadata, Epoch, GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt,
     LeaseUpdate, Listing, Position, ShardId, StoreErrorKind, StreamId, WorkerLoad, WorkerReport, WorkerState,
@@ -24,7 +24,7 @@ async fn x1_five_actions_on_a_table_made_beforehand_are_enough() {
         false => ProxyAction::refuse("AccessDeniedException"),
     })
     .await;
-    Suite::new(Arc::new(store(&proxy.address))).races(20).sequences(8).listed(20).run().await;
+    ConformanceSuite::new(Arc::new(store(&proxy.address))).races(20).sequences(8).listed(20).run().await;
     let mut seen = proxy.seen();
     seen.sort();
     seen.dedup();

@@ -52,7 +52,7 @@ pub(crate) struct Protocol {
 /// What could be wrong with the protocol: the model has to notice each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// Validity counts from the answer to a heartbeat instead of its start.
+    /// LeaseValidity counts from the answer to a heartbeat instead of its start.
     ValidFromTheAnswer,
     /// A checkpoint's condition has neither owner nor epoch in it.
     CheckpointWithoutEpoch,

@@ -4,11 +4,9 @@
 //! one that the real `plan` makes. No notification is ever read, so that all of this works without any: losing
 //! them costs time only. Time passes by one tick a round, and nobody joins.
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use rokini_lease::{
-    AssignmentPolicy, GroupView, LeaseKey, LeaseRow, Position, ShardId, StreamId, WorkerId, WorkerName,
-    WorkerRow, WorkerState, plan,
+    AssignmentPolicy, GroupView, Incarnation, LeaseKey, LeaseRow, Position, ShardId, StreamId, WorkerId,
+    WorkerName, WorkerRow, WorkerState, plan,
 };
 
 use super::protocol::{Fate, Flaw, Protocol};
@@ -62,7 +60,7 @@ impl Plans {
 }
 
 fn id(n: usize) -> WorkerId {
-    WorkerId::start(WorkerName::new(format!("w{n}")).unwrap(), &mut StdRng::seed_from_u64(1))
+    WorkerId::new(WorkerName::new(format!("w{n}")).unwrap(), Incarnation::new(1))
 }
 
 fn key(n: usize) -> LeaseKey {

@@ -68,11 +68,10 @@ pub(crate) fn takes_effect(_write: WorkerWrite, fenced: bool, beat_stands: bool)
 }
 
 mod as_the_stores_do {
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
     use rokini_lease::{
-        CheckpointMetadata, Epoch, LeaseKey, LeaseUpdate, MAILBOX_LIMIT, Notification, Position, ShardId,
-        StreamId, WorkerId, WorkerLoad, WorkerName, WorkerReport, WorkerRow, WorkerState, WorkerUpdate,
+        CheckpointMetadata, Epoch, Incarnation, LeaseKey, LeaseUpdate, MAILBOX_LIMIT, Position, ShardId,
+        StreamId, WorkerId, WorkerLoad, WorkerName, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
+        WorkerUpdate,
     };
 
     use super::{LeaseRow, LeaseWrite, Ordering, WorkerWrite, takes_effect, write};
@@ -81,7 +80,7 @@ mod as_the_stores_do {
     const ORDERS: [Ordering; 3] = [Ordering::Less, Ordering::Equal, Ordering::Greater];
 
     fn id(n: u8) -> WorkerId {
-        WorkerId::start(WorkerName::new(format!("w{n}")).unwrap(), &mut StdRng::seed_from_u64(1))
+        WorkerId::new(WorkerName::new(format!("w{n}")).unwrap(), Incarnation::new(1))
     }
 
     fn key(shard: &str) -> LeaseKey {
@@ -182,8 +181,8 @@ mod as_the_stores_do {
 
     #[test]
     fn the_worker_table_is_what_the_stores_run() {
-        let full: Vec<Notification> =
-            (0..MAILBOX_LIMIT).map(|n| Notification::Assigned(key(&n.to_string()))).collect();
+        let full: Vec<WorkerNotification> =
+            (0..MAILBOX_LIMIT).map(|n| WorkerNotification::Assigned(key(&n.to_string()))).collect();
         for (state, seen, mailbox) in [WorkerState::Alive, WorkerState::Leaving, WorkerState::Fenced]
             .into_iter()
             .flat_map(|state| [3, 4].map(|seen| (state, seen)))
@@ -211,7 +210,7 @@ mod as_the_stores_do {
             assert_eq!(after.as_ref().is_some(), takes_effect(WorkerWrite::Fence, fenced, stands));
             assert!(after.is_none_or(|after| after.heartbeat == 4 && after.state == WorkerState::Fenced));
             // A notification leaves alone what the other two look at.
-            let notified = WorkerUpdate::Notify(Notification::Assigned(key("x"))).apply(&row);
+            let notified = WorkerUpdate::Notify(WorkerNotification::Assigned(key("x"))).apply(&row);
             assert!(notified.is_none_or(|notified| (notified.heartbeat, notified.state) == (4, state)));
         }
     }

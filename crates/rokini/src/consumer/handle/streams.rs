@@ -8,7 +8,7 @@ use crate::consumer::start::open;
 use crate::events::table::EventKind;
 use crate::source::stream_source::StreamSource;
 use crate::types::error::{Error, ErrorKind};
-use crate::types::phase::Phase;
+use crate::types::phase::ConsumerPhase;
 use crate::types::stream_ref::{StreamRef, tell_apart};
 
 impl Handle {
@@ -51,7 +51,7 @@ impl Handle {
         control.streams.admit(source.as_ref())?;
         let opened =
             open(&control.catalog, source, &[], control.config.retrieval, control.sources.fork()).await?;
-        if control.worker.phase() >= Phase::Stopping {
+        if control.worker.phase() >= ConsumerPhase::Stopping {
             return Err(Error::new(
                 ErrorKind::Configuration,
                 "the consumer stops: start another one to read streams",

@@ -1,13 +1,10 @@
 use super::*;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rokini_lease::{SequenceNumber, WorkerName};
+use rokini_lease::{Incarnation, SequenceNumber, WorkerName};
 
 pub(crate) fn letter(group: &str, attempts: u32, records: Vec<Record>) -> DeadLetter {
-    let mut rng = StdRng::seed_from_u64(u64::from(attempts));
     let lease =
         LeaseKey::new(StreamId::new("orders@17").unwrap(), ShardId::new("shardId-000000000003").unwrap());
-    let worker = WorkerId::start(WorkerName::new("w").unwrap(), &mut rng);
+    let worker = WorkerId::new(WorkerName::new("w").unwrap(), Incarnation::new(u64::from(attempts)));
     let group = GroupId::new(group).unwrap();
     let failure = HandlerFailure::Error("no".to_owned());
     let mut letter = DeadLetter::new(group, lease, worker, Epoch::default(), records, failure);

@@ -30,7 +30,7 @@ use super::convert::{child_shard, records};
 use super::polling::{Polling, PollingReader, is_beyond, outcome, past_end};
 use super::stuck_reader::StuckReader;
 use super::wire::{Outcome, TakeBody};
-use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceNotice, SubscriptionCounts};
+use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceEvent, SubscriptionCounts};
 use crate::types::error::Error;
 
 const SUBSCRIBE_TO_SHARD: &str = "kinesis:SubscribeToShard";
@@ -73,7 +73,7 @@ pub(super) struct FanOutReader {
     behind_millis: u64,
     /// What was told of a subscription that cannot be had, until one can.
     told: Option<Told>,
-    notice: Option<SourceNotice>,
+    notice: Option<SourceEvent>,
     counts: SubscriptionCounts,
     rng: SmallRng,
 }
@@ -181,7 +181,7 @@ impl FanOutReader {
                 let buffers = (codec == Codec::Cbor).then(|| Arc::clone(&self.client.buffers));
                 self.subscription = Some(Subscription::new(body, buffers));
                 if self.poller.take().is_some() || self.told.is_some() {
-                    self.notice = Some(SourceNotice::Subscribed);
+                    self.notice = Some(SourceEvent::Subscribed);
                 }
                 self.told = None;
             }
@@ -302,9 +302,9 @@ impl FanOutReader {
         if self.told < Some(told) {
             self.told = Some(told);
             self.notice = Some(match told {
-                Told::Waits => SourceNotice::SubscriptionWaits { reason },
-                Told::Refused => SourceNotice::SubscriptionRefused { reason },
-                Told::Gone => SourceNotice::ConsumerGone,
+                Told::Waits => SourceEvent::SubscriptionWaits { reason },
+                Told::Refused => SourceEvent::SubscriptionRefused { reason },
+                Told::Gone => SourceEvent::ConsumerGone,
             });
         }
     }

@@ -25,7 +25,7 @@ use crate::source::kinesis::poll_schedule::PollSchedule;
 use crate::source::kinesis::rate_limiter::RateLimiter;
 use crate::source::kinesis::stuck_reader::StuckReader;
 use crate::source::kinesis::wire::Outcome;
-use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceNotice};
+use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, SourceEvent};
 use crate::types::error::{Error, ErrorKind};
 use crate::types::record::Record;
 use crate::types::start_position::StartPosition;
@@ -83,7 +83,7 @@ pub(crate) struct PollingReader {
     /// How far the last answer that said so was behind the tip.
     behind_millis: u64,
     /// What is to be told with the next answer.
-    notice: Option<SourceNotice>,
+    notice: Option<SourceEvent>,
     schedule: PollSchedule,
     limiter: RateLimiter,
     batch: AdaptiveBatch,
@@ -263,7 +263,7 @@ impl PollingReader {
             EndClaim::Unconfirmed => {
                 let end = self.listed_end().await?;
                 if end.is_none() {
-                    self.notice = Some(SourceNotice::EndRefuted);
+                    self.notice = Some(SourceEvent::EndRefuted);
                 }
                 end
             }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, FaultTarget, FaultyStore, LeaseRow, LeaseStore, LeaseStoreExt, LeaseUpdate, Listing,
-    LostCause, MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation, WorkerUpdate,
+    CountingStore, FaultTarget, FaultyStore, LeaseLostReason, LeaseRow, LeaseStore, LeaseStoreExt,
+    LeaseUpdate, Listing, MemoryStore, Position, SequenceNumber, StoreFault, StoreOperation, WorkerUpdate,
 };
 use rokini::{Batch, Event, EventKind, HandlerError, RecordProcessor, ShardContext, ShardState, ShardStop};
 use tokio::time::{Instant, advance, sleep};
@@ -126,7 +126,7 @@ impl RecordProcessor for Order {
         Ok(())
     }
 
-    async fn lease_lost(&mut self, _: &ShardContext, _: LostCause) {
+    async fn lease_lost(&mut self, _: &ShardContext, _: LeaseLostReason) {
         assert!(!self.over);
         self.over = true;
     }
@@ -313,7 +313,7 @@ async fn c6_fenced_worker_drops_its_shards_is_told_why_and_joins_again() {
     until_leases(&inner, |rows| held_by(rows, "w1") == 1).await;
     let told: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
     let lost = |event: &Event| {
-        matches!(event, Event { kind: EventKind::LeaseLost { cause: LostCause::Fenced, .. }, .. })
+        matches!(event, Event { kind: EventKind::LeaseLost { cause: LeaseLostReason::Fenced, .. }, .. })
     };
     assert!(told.iter().any(lost) && told.iter().any(|event| event.kind == EventKind::Fenced), "{told:?}");
     stream.put_each(2, "a");
@@ -385,7 +385,7 @@ impl RecordProcessor for Waits {
         Ok(())
     }
 
-    async fn lease_lost(&mut self, _: &ShardContext, cause: LostCause) {
+    async fn lease_lost(&mut self, _: &ShardContext, cause: LeaseLostReason) {
         self.1.lock().unwrap().push(format!("lost {cause:?}"));
     }
 }
@@ -436,7 +436,7 @@ async fn g1_worker_that_is_fenced_while_it_stops_still_reports() {
     until_leases(&inner, |rows| held_by(rows, "w2") == 2).await;
     link.outage(false);
     let report = stopping.await.unwrap();
-    let lost = |end: &ShardStop| matches!(end, ShardStop::Lost(LostCause::Fenced));
+    let lost = |end: &ShardStop| matches!(end, ShardStop::Lost(LeaseLostReason::Fenced));
     assert!(report.shards.iter().any(|shard| shard.shard == shard_id(0) && lost(&shard.end)), "{report:?}");
     assert_eq!(first.run.await.unwrap().unwrap(), report);
     second.stop().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rokini::lease::{LeaseStoreExt, LeaseUpdate, LostCause, MemoryStore, Position, SequenceNumber};
+use rokini::lease::{LeaseLostReason, LeaseStoreExt, LeaseUpdate, MemoryStore, Position, SequenceNumber};
 use rokini::{
     Batch, ConfigKey, ErrorKind, Event, EventKind, HandlerCall, HandlerError, RecordProcessor, ShardContext,
     ShardState,
@@ -170,7 +170,7 @@ impl RecordProcessor for Chatty {
         Ok(())
     }
 
-    async fn lease_lost(&mut self, shard: &ShardContext, _: LostCause) {
+    async fn lease_lost(&mut self, shard: &ShardContext, _: LeaseLostReason) {
         self.say("lost", shard);
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prometheus_parse::{Scrape, Value};
 use rokini::lease::{
-    FaultyStore, LeaseStore, LeaseStoreExt, LostCause, MemoryStore, StoreFault, StoreOperation,
+    FaultyStore, LeaseLostReason, LeaseStore, LeaseStoreExt, MemoryStore, StoreFault, StoreOperation,
 };
 use rokini::{
     Batch, ConfigKey, ConsumerBuilder, ErrorKind, Event, EventCode, EventKind, Handle, HandlerError, Metric,
@@ -300,8 +300,9 @@ async fn r1_a_hole_in_the_hash_range_shows_until_it_is_mended() {
     until("the hole", || value(&handle, Metric::Holes, "orders") == Some(1.0)).await;
     assert_eq!(reasons(&handle), ["hash-range-hole"]);
     until("mended", || value(&handle, Metric::Holes, "orders") == Some(0.0) && handle.health().ready).await;
-    let lost =
-        |event| matches!(event, Event { kind: EventKind::LeaseLost { cause: LostCause::Deleted, .. }, .. });
+    let lost = |event| {
+        matches!(event, Event { kind: EventKind::LeaseLost { cause: LeaseLostReason::Deleted, .. }, .. })
+    };
     assert!(std::iter::from_fn(|| events.try_recv().ok()).any(lost));
     assert_eq!(value(&handle, Metric::LeasesLost, "orders"), Some(1.0));
     running.stop().await;

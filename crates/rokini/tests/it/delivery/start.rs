@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini::lease::{
-    CountingStore, FaultyStore, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, Listing, LostCause,
+    CountingStore, FaultyStore, LeaseKey, LeaseLostReason, LeaseRow, LeaseStore, LeaseStoreExt, Listing,
     MemoryStore, Position, RowKey, SequenceNumber, StoreFault, StoreOperation, StreamId,
 };
 use rokini::{ErrorKind, Event, EventKind, StartPosition};
@@ -227,7 +227,7 @@ async fn r1_audit_finds_and_mends_a_hole() {
     let mut events = running.handle.events();
     let begun = Instant::now();
     assert!(store.delete_lease(&group(), &rows[1].key, rows[1].epoch).await.unwrap());
-    let lost = EventKind::LeaseLost { cause: LostCause::Deleted };
+    let lost = EventKind::LeaseLost { cause: LeaseLostReason::Deleted };
     let is_lost = |event: Event| about_shard(&event, &stream, 1) && event.kind == lost;
     while !is_lost(events.recv().await.unwrap()) {}
     stream.put(1, "a");

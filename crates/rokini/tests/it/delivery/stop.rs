@@ -8,7 +8,7 @@ use rokini::lease::{
     StoreFault, StoreOperation,
 };
 use rokini::{
-    Batch, ErrorKind, HandlerError, Phase, RecordProcessor, ShardContext, ShardStop, StartPosition,
+    Batch, ConsumerPhase, ErrorKind, HandlerError, RecordProcessor, ShardContext, ShardStop, StartPosition,
 };
 use tokio::time::{Instant, sleep};
 
@@ -119,7 +119,7 @@ async fn g1_shutdown_returns_at_once_without_leases_during_the_start_and_before_
     let (stream, store) = (Stream::new(1), MemoryStore::new());
     let consumer = builder(&stream, store.clone(), "w").for_each(|_| async { Ok(()) }).build().await.unwrap();
     let handle = consumer.handle();
-    assert_eq!(handle.status().phase, Phase::Created);
+    assert_eq!(handle.status().phase, ConsumerPhase::Created);
     assert!(handle.shutdown(Duration::from_secs(60)).await.shards.is_empty());
     assert!(consumer.run().await.unwrap().shards.is_empty());
     assert_eq!(stream.calls(Op::Read), 0);
@@ -128,7 +128,7 @@ async fn g1_shutdown_returns_at_once_without_leases_during_the_start_and_before_
     stream.fail(Op::Describe, ErrorKind::Retry, 1_000);
     let running = Running::logging(builder(&stream, store.clone(), "w"), &Log::default()).await;
     sleep(Duration::from_secs(2)).await;
-    assert_eq!(running.handle.status().phase, Phase::Starting);
+    assert_eq!(running.handle.status().phase, ConsumerPhase::Starting);
     let begun = Instant::now();
     assert!(running.stop().await.shards.is_empty());
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -354,7 +354,7 @@ async fn dropping_the_run_stops_all_work_at_once() {
     log.until_count(1).await;
     running.run.abort();
     assert!(running.run.await.unwrap_err().is_cancelled());
-    assert_eq!(running.handle.status().phase, Phase::Stopped);
+    assert_eq!(running.handle.status().phase, ConsumerPhase::Stopped);
     let begun = Instant::now();
     assert!(running.handle.shutdown(Duration::from_secs(9)).await.shards.is_empty());
     assert_eq!(begun.elapsed(), Duration::ZERO);

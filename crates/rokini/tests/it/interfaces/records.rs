@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use rokini::lease::{FaultyStore, MemoryStore, Operator, Position, Scope, SequenceNumber};
 use rokini::{
-    ConfigKey, ConsumerBuilder, Deliveries, ErrorKind, Event, EventKind, OnFailure, Phase, Record, ShardState,
+    ConfigKey, ConsumerBuilder, ConsumerPhase, Deliveries, ErrorKind, Event, EventKind, OnFailure, Record,
+    ShardState,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -117,7 +118,7 @@ async fn c1_dropping_the_stream_stops_in_order_and_the_rest_comes_to_the_success
         }
         // Held by the program while the shard leaves: dropped, they are no failures either.
         drop(kept);
-        while handle.status().phase != Phase::Stopped {
+        while handle.status().phase != ConsumerPhase::Stopped {
             sleep(Duration::from_millis(10)).await;
         }
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());

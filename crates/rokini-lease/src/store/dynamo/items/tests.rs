@@ -1,6 +1,6 @@
 use super::super::attributes::LAST_DATE;
 use super::*;
-use crate::row::{FanOutConsumer, Order, OrderId, OrderKind, PlanId, ShardHealth};
+use crate::row::{FanOutConsumer, OperatorOrder, OrderId, OrderKind, PlanId, ShardHealth};
 use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerId};
 use bytes::Bytes;
 use rokini_types::SequenceNumber;
@@ -23,8 +23,11 @@ fn workers() -> [WorkerRow; 2] {
         heartbeat: 1234,
         state: WorkerState::Leaving,
         load: WorkerLoad { leases: 3 },
-        mailbox: [Notification::Assigned(key_of("shardId-1")), Notification::Claimed(key_of("shardId-2"))]
-            .into(),
+        mailbox: [
+            WorkerNotification::Assigned(key_of("shardId-1")),
+            WorkerNotification::Claimed(key_of("shardId-2")),
+        ]
+        .into(),
         streams: Some([StreamId::new("orders@1700000000123").unwrap()].into()),
         max_leases: Some(12),
         version: "1.2.3".to_owned(),
@@ -87,7 +90,7 @@ fn stream() -> StreamRow {
 fn items() -> Vec<Item> {
     let workers = workers().into_iter().map(|row| row.item(&group()));
     let leases = leases().into_iter().map(|row| row.item(&group()));
-    let orders = vec![Order::new(OrderId(0x19a), OrderKind::Seek, "to TRIM_HORIZON")];
+    let orders = vec![OperatorOrder::new(OrderId(0x19a), OrderKind::Seek, "to TRIM_HORIZON")];
     let group_row = GroupRow { paused_at: Some(1_700_000_000_123), orders }.item(&group());
     workers.chain(leases).chain([stream().item(&group()), group_row]).collect()
 }
@@ -172,7 +175,7 @@ fn attributes_and_rows_of_newer_versions_are_passed_over() {
     let [worker, _] = workers();
     let mut item = worker.item(&group());
     item.insert("zone".to_owned(), text("eu-west-1a"));
-    let mut mailbox = worker.mailbox.iter().map(Notification::to_string).collect::<Vec<_>>();
+    let mut mailbox = worker.mailbox.iter().map(WorkerNotification::to_string).collect::<Vec<_>>();
     mailbox.push("sing:a#b".to_owned());
     item.insert(MAILBOX.to_owned(), AttributeValue::Ss(mailbox));
     assert_eq!(Listed::read(&item), Ok(Listed::Row(worker.into())));

@@ -26,7 +26,7 @@ async fn open(bench: &Bench, at: Position) -> Box<dyn ShardReader> {
 }
 
 /// Reads for so long; the data and the notices that came.
-async fn read_for(reader: &mut dyn ShardReader, time: Duration) -> (Vec<String>, Vec<SourceNotice>) {
+async fn read_for(reader: &mut dyn ShardReader, time: Duration) -> (Vec<String>, Vec<SourceEvent>) {
     let (mut seen, mut notices, end) = (Vec::new(), Vec::new(), Instant::now() + time);
     while let Ok(answer) = tokio::time::timeout_at(end, reader.next()).await {
         let fetched = answer.unwrap();
@@ -136,7 +136,7 @@ async fn a_shard_that_another_worker_had_a_moment_ago_is_polled_until_it_can_be_
             let fetched = bounded(async {
                 loop {
                     let fetched = new.next().await.unwrap();
-                    if fetched.notice == Some(SourceNotice::Subscribed) {
+                    if fetched.notice == Some(SourceEvent::Subscribed) {
                         subscribed = Some(begun.elapsed());
                     }
                     if !fetched.records.is_empty() {
@@ -171,7 +171,7 @@ async fn who_loses_its_subscription_to_another_reader_says_so_and_polls() {
     let (seen, notices) = read_for(&mut *reader, Duration::from_secs(4)).await;
     assert_eq!(seen, ["b"]);
     assert!(
-        matches!(&notices[..], [SourceNotice::SubscriptionRefused { reason }] if reason.contains("fan_out_consumer")),
+        matches!(&notices[..], [SourceEvent::SubscriptionRefused { reason }] if reason.contains("fan_out_consumer")),
         "{notices:?}"
     );
     assert_eq!(bench.calls(SUBSCRIBE).len(), 2);
@@ -268,10 +268,10 @@ async fn exceptions_in_a_subscription_are_told_and_the_shard_is_read_on() {
         bench.put(0, "b");
         let (seen, notices) = read_for(&mut *reader, Duration::from_secs(3)).await;
         assert_eq!(seen, ["b"], "{code}");
-        let refused = notices.iter().any(|notice| matches!(notice, SourceNotice::SubscriptionRefused { .. }));
+        let refused = notices.iter().any(|notice| matches!(notice, SourceEvent::SubscriptionRefused { .. }));
         assert_eq!(refused, told, "{code}: {notices:?}");
         let (_, notices) = read_for(&mut *reader, Duration::from_secs(40)).await;
-        assert_eq!(notices, [SourceNotice::Subscribed], "{code}");
+        assert_eq!(notices, [SourceEvent::Subscribed], "{code}");
     }
 }
 
@@ -285,7 +285,7 @@ async fn a_consumer_that_was_deregistered_is_told_once_and_the_shard_is_polled()
     assert!(!bench.source().deregister_consumer("g").await.unwrap());
     bench.put(0, "b");
     let (seen, notices) = read_for(&mut *reader, Duration::from_secs(120)).await;
-    assert_eq!((seen, notices), (vec!["b".to_owned()], vec![SourceNotice::ConsumerGone]));
+    assert_eq!((seen, notices), (vec!["b".to_owned()], vec![SourceEvent::ConsumerGone]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -340,7 +340,7 @@ async fn no_permission_to_subscribe_is_told_and_the_shard_is_polled() {
     bench.put(0, "a");
     let (seen, notices) = read_for(&mut *reader, Duration::from_secs(60)).await;
     assert_eq!(seen, ["a"]);
-    let [SourceNotice::SubscriptionRefused { reason }] = &notices[..] else { panic!("{notices:?}") };
+    let [SourceEvent::SubscriptionRefused { reason }] = &notices[..] else { panic!("{notices:?}") };
     assert!(reason.contains("kinesis:SubscribeToShard") && reason.contains("IAM policy"), "{reason}");
     assert!(bench.calls(SUBSCRIBE).len() < 10, "it backs off");
 }

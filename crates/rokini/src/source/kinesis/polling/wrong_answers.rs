@@ -43,7 +43,7 @@ async fn a5_no_answer_ends_an_open_shard() {
                 instead(&bench, end);
                 let fetched = bounded(reader.next()).await.unwrap();
                 assert_eq!((fetched.end, fetched.records.len()), (None, 0), "{end}");
-                refuted += usize::from(fetched.notice == Some(SourceNotice::EndRefuted));
+                refuted += usize::from(fetched.notice == Some(SourceEvent::EndRefuted));
             }
             assert_eq!(refuted, times / 2, "{end}, {times} times");
             bench.put(0, "b");
@@ -208,7 +208,7 @@ async fn an_endpoint_without_cbor_is_asked_in_json_after_one_try() {
     bench.put(0, "a");
     reader.next().await.unwrap_err();
     let fetched = bounded(reader.next()).await.unwrap();
-    let told = Some(SourceNotice::AskedInJson { reason: "HTTP 415".to_owned() });
+    let told = Some(SourceEvent::AskedInJson { reason: "HTTP 415".to_owned() });
     assert_eq!((data(&fetched), fetched.notice), (vec!["a".to_owned()], told));
     for _ in 0..20 {
         assert_eq!(bounded(reader.next()).await.unwrap().notice, None);

@@ -7,7 +7,7 @@ use rokini_wire::Codec;
 use tokio::time::Instant;
 
 use crate::config::Wire;
-use crate::source::stream_source::SourceNotice;
+use crate::source::stream_source::SourceEvent;
 
 /// How long an endpoint that took no CBOR is asked in JSON before CBOR is tried again: it may be another server by then.
 const TRY_AGAIN: Duration = Duration::from_secs(3_600);
@@ -76,7 +76,7 @@ impl WireChoice {
         codec: Codec,
         outcome: Outcome,
         now: Instant,
-    ) -> Option<SourceNotice> {
+    ) -> Option<SourceEvent> {
         let mut state = self.0.lock();
         let (next, notice) = match (&*state, codec, outcome) {
             (
@@ -85,7 +85,7 @@ impl WireChoice {
                 Outcome::Understood,
             ) => (State::Proven, None),
             (State::Json { .. }, Codec::Cbor, Outcome::Understood) => {
-                (State::Proven, Some(SourceNotice::AskedInCbor))
+                (State::Proven, Some(SourceEvent::AskedInCbor))
             }
             (State::Untested | State::Proven, Codec::Cbor, Outcome::Refused(why)) => {
                 (State::Doubted { why, sure: true }, None)
@@ -98,7 +98,7 @@ impl WireChoice {
             }
             (State::Doubted { why, .. }, Codec::Json, Outcome::Understood)
             | (State::Retested { why }, Codec::Cbor, Outcome::Refused(_) | Outcome::Unclear(_)) => {
-                let notice = SourceNotice::AskedInJson { reason: why.clone() };
+                let notice = SourceEvent::AskedInJson { reason: why.clone() };
                 (State::Json { until: now + TRY_AGAIN }, Some(notice))
             }
             // It was not for the encoding.

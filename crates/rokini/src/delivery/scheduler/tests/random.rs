@@ -46,7 +46,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
 /// Runs a scenario until nothing more happens.
 fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
     let limits = BatchLimits { records: scenario.per_batch, ..ALL };
-    let mut flow = flow(DeliverySettings {
+    let mut scheduler = scheduler(DeliverySettings {
         limits,
         window_records: scenario.window,
         ..settings(scenario.lanes, scenario.policy)
@@ -63,18 +63,22 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
     // Poison that is tried for ever ends the run, after many tries.
     for _ in 0..20_000 {
         let mut moved = false;
-        while flow.wants_more() && read < scenario.plans.len() {
+        while scheduler.wants_more() && read < scenario.plans.len() {
             let count = rng.random_range(1..=5).min(scenario.plans.len() - read);
             let keys: Vec<String> =
                 scenario.plans[read..read + count].iter().map(|plan| plan.key.to_string()).collect();
-            add(&mut flow, records(read as u64, &keys.iter().map(String::as_str).collect::<Vec<_>>()), now);
+            add(
+                &mut scheduler,
+                records(read as u64, &keys.iter().map(String::as_str).collect::<Vec<_>>()),
+                now,
+            );
             read += count;
             moved = true;
         }
         if read == scenario.plans.len() {
-            flow.end();
+            scheduler.end();
         }
-        while let Some(step) = flow.next(now, nothing) {
+        while let Some(step) = scheduler.next(now, nothing) {
             moved = true;
             let (lane, call, records, to_sink) = match step {
                 DeliveryStep::CallHandler { lane, call, records, .. } => {
@@ -99,9 +103,9 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
                 if confirmed {
                     given_up.extend(&records);
                 }
-                flow.dead_lettered(lane, if confirmed { Ok(()) } else { Err("full".to_owned()) }, now);
+                scheduler.dead_lettered(lane, if confirmed { Ok(()) } else { Err("full".to_owned()) }, now);
             } else if scenario.tokens {
-                flow.returned(lane, Ok(true), now, nothing);
+                scheduler.returned(lane, Ok(true), now, nothing);
                 tokens.extend(records.iter().map(|number| (call, *number, true)));
             } else {
                 let failing: Vec<u64> =
@@ -113,7 +117,12 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
                 if failing.is_empty() {
                     done.extend(&records);
                 }
-                flow.returned(lane, if failing.is_empty() { Ok(false) } else { Err(no()) }, now, nothing);
+                scheduler.returned(
+                    lane,
+                    if failing.is_empty() { Ok(false) } else { Err(no()) },
+                    now,
+                    nothing,
+                );
             }
         }
         if !tokens.is_empty() && rng.random_bool(0.7) {
@@ -126,10 +135,11 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
                 done.push(number);
             }
             let outcome = if fails { AckOutcome::Failed(no()) } else { AckOutcome::Done };
-            flow.acked(Ack { call, records: RecordRanges::from(RecordRange::one(number)), outcome }, now);
+            scheduler
+                .acked(Ack { call, records: RecordRanges::from(RecordRange::one(number)), outcome }, now);
             moved = true;
         }
-        for event in flow.take_events() {
+        for event in scheduler.take_events() {
             if let DeliveryEvent::Skipped { records, .. } = event {
                 prop_assert_eq!(scenario.policy.then, OnFailure::Skip);
                 given_up.extend(records.iter().map(|sequence| {
@@ -141,11 +151,11 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
         let prefix =
             (0..).take_while(|number| done.contains(number) || given_up.contains(number)).count() as u64;
         let expected = if prefix == 0 { Position::TrimHorizon } else { after(prefix) };
-        prop_assert_eq!(flow.position(), expected);
+        prop_assert_eq!(scheduler.position(), expected);
         prop_assert!(expected >= position);
         position = expected;
         if !moved {
-            match flow.due(now) {
+            match scheduler.due(now) {
                 Some(due) => now = due,
                 None if !tokens.is_empty() => {}
                 None => break,
@@ -163,8 +173,12 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
         }
     }
     let stuck = matches!(scenario.policy.then, OnFailure::Retry | OnFailure::Halt);
-    if !stuck || !(0..scenario.plans.len() as u64).any(|number| poison(&number)) && !flow.is_halted() {
-        prop_assert!(flow.is_handed_out() && !flow.awaits_acks(), "nothing is left behind: {:?}", flow);
+    if !stuck || !(0..scenario.plans.len() as u64).any(|number| poison(&number)) && !scheduler.is_halted() {
+        prop_assert!(
+            scheduler.is_handed_out() && !scheduler.awaits_acks(),
+            "nothing is left behind: {:?}",
+            scheduler
+        );
         prop_assert_eq!(done.len() + given_up.len(), scenario.plans.len());
     }
     if scenario.policy.bisect && !matches!(scenario.policy.then, OnFailure::Retry) {

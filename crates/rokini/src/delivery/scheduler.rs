@@ -62,7 +62,7 @@ struct LaneState {
 
 /// The records of one hold of a shard, from taken up to done.
 #[derive(Debug)]
-pub(crate) struct Flow {
+pub(crate) struct Scheduler {
     settings: DeliverySettings,
     tracker: Tracker,
     lanes: Vec<LaneState>,
@@ -75,7 +75,7 @@ pub(crate) struct Flow {
     rng: StdRng,
 }
 
-impl Flow {
+impl Scheduler {
     pub(crate) fn new(settings: DeliverySettings, start: Position, rng: StdRng) -> Self {
         let lane = |_| LaneState { lane: Lane::default(), open: false, running: None, sink_failures: 0 };
         Self {

@@ -31,7 +31,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
 
 /// User code that fails at random, and the records it has.
 struct UserCode {
-    flow: Flow,
+    scheduler: Scheduler,
     rng: StdRng,
     keys: Vec<u8>,
     read: usize,
@@ -49,16 +49,16 @@ impl UserCode {
     }
 
     fn read(&mut self, now: Instant) -> bool {
-        if !self.flow.wants_more() || self.read == self.keys.len() {
+        if !self.scheduler.wants_more() || self.read == self.keys.len() {
             return false;
         }
         let count = self.rng.random_range(1..=5).min(self.keys.len() - self.read);
         let keys: Vec<String> = self.keys[self.read..self.read + count].iter().map(u8::to_string).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        add(&mut self.flow, records(self.read as u64, &keys), now);
+        add(&mut self.scheduler, records(self.read as u64, &keys), now);
         self.read += count;
         if self.read == self.keys.len() {
-            self.flow.end();
+            self.scheduler.end();
         }
         true
     }
@@ -66,7 +66,7 @@ impl UserCode {
     /// Begins what can begin. A record is delivered first only once all before it of its key are done or delivered.
     fn begin(&mut self, now: Instant) -> Result<bool, TestCaseError> {
         let mut begun = false;
-        while let Some(step) = self.flow.next(now, nothing) {
+        while let Some(step) = self.scheduler.next(now, nothing) {
             begun = true;
             let DeliveryStep::CallHandler { lane, call, records, .. } = step else {
                 if let DeliveryStep::DeadLetter { lane, .. } = step {
@@ -83,10 +83,17 @@ impl UserCode {
                     let before = (0..number).filter(|before| self.keys[*before as usize] == key);
                     for before in before {
                         let in_hand = self.running.values().any(|(_, has, _)| has.contains(&before));
-                        let fine = self.flow.tracker.is_done(before)
-                            || self.flow.unacked.is_in_flight(before)
+                        let fine = self.scheduler.tracker.is_done(before)
+                            || self.scheduler.unacked.is_in_flight(before)
                             || in_hand;
-                        prop_assert!(fine, "{} before {} of key {}: {:?}", number, before, key, self.flow);
+                        prop_assert!(
+                            fine,
+                            "{} before {} of key {}: {:?}",
+                            number,
+                            before,
+                            key,
+                            self.scheduler
+                        );
                     }
                 }
             }
@@ -102,18 +109,18 @@ impl UserCode {
         };
         if to_sink {
             let result = if self.fails(0.5) { Err("full".to_owned()) } else { Ok(()) };
-            self.flow.dead_lettered(lane, result, now);
+            self.scheduler.dead_lettered(lane, result, now);
         } else if self.fails(0.2) {
-            self.flow.returned(lane, Err(no()), now, nothing);
+            self.scheduler.returned(lane, Err(no()), now, nothing);
         } else if self.rng.random_bool(0.2) {
-            self.flow.returned(lane, Ok(false), now, nothing);
+            self.scheduler.returned(lane, Ok(false), now, nothing);
         } else {
             self.tokens.extend(numbers.into_iter().map(|number| (call, number)));
             // Some are used before the call returned.
             while self.rng.random_bool(0.2) {
                 self.use_one(now);
             }
-            self.flow.returned(lane, Ok(true), now, nothing);
+            self.scheduler.returned(lane, Ok(true), now, nothing);
         }
         true
     }
@@ -130,7 +137,8 @@ impl UserCode {
             _ => AckOutcome::Done,
         };
         self.tokens.swap_remove(index);
-        self.flow.acked(Ack { call, records: RecordRanges::from(RecordRange::one(number)), outcome }, now);
+        self.scheduler
+            .acked(Ack { call, records: RecordRanges::from(RecordRange::one(number)), outcome }, now);
         true
     }
 }
@@ -139,7 +147,7 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
     let limits = BatchLimits { records: scenario.per_batch, ..ALL };
     let settings = settings(scenario.lanes, scenario.policy);
     let mut user = UserCode {
-        flow: flow(DeliverySettings {
+        scheduler: scheduler(DeliverySettings {
             limits,
             window_records: scenario.window,
             ack_timeout: Some(LIMIT),
@@ -156,28 +164,35 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
     let mut now = Instant::now();
     for step in 0..5_000 {
         user.calm = step > 400;
-        user.flow.expire(now);
-        let _ = user.flow.take_events();
-        if user.flow.is_halted() {
-            user.flow.resume(now);
+        user.scheduler.expire(now);
+        let _ = user.scheduler.take_events();
+        if user.scheduler.is_halted() {
+            user.scheduler.resume(now);
         }
         let mut moved = user.read(now);
         moved |= user.begin(now)?;
-        let due = user.flow.due(now);
-        prop_assert!(due.is_none_or(|due| due > now), "what is due can begin: {:?}", user.flow);
+        let due = user.scheduler.due(now);
+        prop_assert!(due.is_none_or(|due| due > now), "what is due can begin: {:?}", user.scheduler);
         moved |= user.rng.random_bool(0.7) && user.end_one(now);
         moved |= user.rng.random_bool(0.5) && user.use_one(now);
         if !moved {
-            match user.flow.due(now) {
+            match user.scheduler.due(now) {
                 Some(due) if user.running.is_empty() => now = now.max(due),
-                None if user.flow.is_handed_out() && !user.flow.awaits_acks() => break,
+                None if user.scheduler.is_handed_out() && !user.scheduler.awaits_acks() => break,
                 _ => {}
             }
         }
         now += Duration::from_millis(user.rng.random_range(0..30));
     }
-    prop_assert!(user.flow.is_handed_out() && !user.flow.awaits_acks(), "all is done: {:?}", user.flow);
-    prop_assert_eq!((user.flow.position(), user.flow.parked_keys()), (after(scenario.keys.len() as u64), 0));
+    prop_assert!(
+        user.scheduler.is_handed_out() && !user.scheduler.awaits_acks(),
+        "all is done: {:?}",
+        user.scheduler
+    );
+    prop_assert_eq!(
+        (user.scheduler.position(), user.scheduler.parked_keys()),
+        (after(scenario.keys.len() as u64), 0)
+    );
     Ok(())
 }
 
@@ -195,28 +210,29 @@ proptest! {
 #[tokio::test(start_paused = true)]
 async fn c1_parked_key_keeps_its_order_when_its_tokens_are_late() {
     let policy = FailurePolicy { park: true, ..FailurePolicy::default() };
-    let mut flow = flow(DeliverySettings { ack_timeout: Some(LIMIT), ..settings(1, policy) });
+    let mut scheduler = scheduler(DeliverySettings { ack_timeout: Some(LIMIT), ..settings(1, policy) });
     let mut now = Instant::now();
-    add(&mut flow, records(0, &["k", "k", "k"]), now);
-    assert_eq!(numbers(flow.next(now, nothing)), [0, 1, 2]);
-    flow.returned(0, Ok(true), now, nothing);
-    flow.acked(Ack { call: 1, records: RecordRange::one(0).into(), outcome: AckOutcome::Failed(no()) }, now);
-    add(&mut flow, records(3, &["k"]), now);
+    add(&mut scheduler, records(0, &["k", "k", "k"]), now);
+    assert_eq!(numbers(scheduler.next(now, nothing)), [0, 1, 2]);
+    scheduler.returned(0, Ok(true), now, nothing);
+    scheduler
+        .acked(Ack { call: 1, records: RecordRange::one(0).into(), outcome: AckOutcome::Failed(no()) }, now);
+    add(&mut scheduler, records(3, &["k"]), now);
     now += LIMIT;
-    flow.expire(now);
+    scheduler.expire(now);
     let mut order = Vec::new();
-    while flow.position() != after(4) {
-        let batch = numbers(flow.next(now, nothing));
+    while scheduler.position() != after(4) {
+        let batch = numbers(scheduler.next(now, nothing));
         if batch.is_empty() {
-            now = flow.due(now).unwrap();
+            now = scheduler.due(now).unwrap();
             continue;
         }
         // The record that may be the reason is delivered alone.
         let fails = batch == [1] && !order.contains(&1);
         order.extend(batch);
-        flow.returned(0, if fails { Err(no()) } else { Ok(false) }, now, nothing);
+        scheduler.returned(0, if fails { Err(no()) } else { Ok(false) }, now, nothing);
     }
     let last = |number| order.iter().rposition(|seen| *seen == number).unwrap();
     assert!(order.iter().position(|seen| *seen == 3) > Some(last(1).max(last(2))), "{order:?}");
-    assert_eq!(flow.parked_keys(), 0);
+    assert_eq!(scheduler.parked_keys(), 0);
 }

@@ -7,7 +7,7 @@ use rokini_lease::{Position, SequenceNumber};
 use rokini_types::Backoff;
 use tokio::time::Instant;
 
-use super::{Flow, RunningBatch};
+use super::{RunningBatch, Scheduler};
 use crate::delivery::acks::{Ack, AckOutcome};
 use crate::delivery::event::DeliveryEvent;
 use crate::delivery::failed_batch::{BatchStage, FailedBatch};
@@ -22,7 +22,7 @@ use crate::types::failure::HandlerFailure;
 /// what is down.
 const BISECT_PAUSE: Duration = Duration::from_millis(100);
 
-impl Flow {
+impl Scheduler {
     /// A call returned: `Ok(true)` where its tokens were taken. Acks that came before it are to be handed in before
     /// it.
     pub(crate) fn returned(

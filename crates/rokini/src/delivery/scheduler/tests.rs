@@ -26,10 +26,10 @@ fn settings(lanes: usize, policy: FailurePolicy) -> DeliverySettings {
     }
 }
 
-fn flow(settings: DeliverySettings) -> Flow {
-    let mut flow = Flow::new(settings, Position::TrimHorizon, StdRng::seed_from_u64(1));
-    (0..settings.lanes).for_each(|lane| flow.open(lane));
-    flow
+fn scheduler(settings: DeliverySettings) -> Scheduler {
+    let mut scheduler = Scheduler::new(settings, Position::TrimHorizon, StdRng::seed_from_u64(1));
+    (0..settings.lanes).for_each(|lane| scheduler.open(lane));
+    scheduler
 }
 
 /// Records with these keys; the first has the sequence number `from` + 1.
@@ -40,9 +40,9 @@ fn records(from: u64, keys: &[&str]) -> Vec<Record> {
     keys.iter().enumerate().map(record).collect()
 }
 
-fn add(flow: &mut Flow, records: Vec<Record>, now: Instant) {
+fn add(scheduler: &mut Scheduler, records: Vec<Record>, now: Instant) {
     let bytes = records.iter().map(|record| record.data().len()).sum();
-    flow.add(records, bytes, 0, None, now);
+    scheduler.add(records, bytes, 0, None, now);
 }
 
 fn after(number: u64) -> Position {
