@@ -10,8 +10,8 @@ use rand::distr::{Distribution, StandardUniform};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rokini::{
-    Balance, Batch, Consumer, DeadLetter, DeadLetterSink, Error, Event, EventKind, Handle, HandlerError,
-    OnFailure, Record, Retrieval, ShardContext, StartPosition,
+    Balance, Batch, Consumer, ConsumerBuilder, DeadLetter, DeadLetterSink, Error, Event, EventKind, Handle,
+    HandlerError, OnFailure, Record, Retrieval, ShardContext, StartPosition,
 };
 use rokini_history::{CallEnd, ExtendedSequenceNumber};
 use rokini_lease::{ClockSource, CountingStore, FaultTarget, FaultyStore, GroupId, StoreFault, WallClock};
@@ -253,6 +253,40 @@ fn add_faults(store: &FaultyStore<CountingStore<CheckedStore>>, link: &Link, cha
     link.fail(chance);
 }
 
+/// The settings that a worker is to have, other than its endpoints.
+fn with_settings(mut builder: ConsumerBuilder, spec: &WorkerSpec, recorder: &Recorder) -> ConsumerBuilder {
+    builder = match spec.readers {
+        Readers::Model | Readers::Polling => builder,
+        Readers::FanOut => builder.retrieval(Retrieval::FanOut),
+        Readers::Auto => builder.retrieval(Retrieval::Auto).allow_fan_out(true),
+    };
+    if let Some(failover) = spec.failover {
+        builder = builder.failover(failover).heartbeat(failover / 10);
+    }
+    if let Some(start) = spec.start {
+        builder = builder.start(start);
+    }
+    if let Some(most) = spec.max_leases {
+        builder = builder.max_leases(most);
+    }
+    if spec.by_throughput {
+        builder = builder.balance(Balance::Throughput);
+    }
+    if let Some(interval) = spec.checkpoint_interval {
+        builder = builder.checkpoint_interval(interval);
+    }
+    match spec.delivery {
+        DeliveryMode::Batches => builder,
+        DeliveryMode::Lanes => builder.concurrency(3),
+        DeliveryMode::Acks => builder.concurrency(2).max_outstanding_records(100),
+        DeliveryMode::Park => builder.park(true),
+        DeliveryMode::DeadLetters => builder
+            .on_failure(OnFailure::DeadLetter)
+            .max_attempts(3)
+            .dead_letter_sink(DeadLetters { stream: spec.stream, recorder: recorder.clone() }),
+    }
+}
+
 impl SimWorker {
     pub(crate) async fn start(
         number: u32,
@@ -299,37 +333,7 @@ impl SimWorker {
             Readers::Model => builder.source(link.clone()),
             _ => builder.source(link.by_sdk(rng.random())?),
         };
-        builder = match spec.readers {
-            Readers::Model | Readers::Polling => builder,
-            Readers::FanOut => builder.retrieval(Retrieval::FanOut),
-            Readers::Auto => builder.retrieval(Retrieval::Auto).allow_fan_out(true),
-        };
-        if let Some(failover) = spec.failover {
-            builder = builder.failover(failover).heartbeat(failover / 10);
-        }
-        if let Some(start) = spec.start {
-            builder = builder.start(start);
-        }
-        if let Some(most) = spec.max_leases {
-            builder = builder.max_leases(most);
-        }
-        if spec.by_throughput {
-            builder = builder.balance(Balance::Throughput);
-        }
-        if let Some(interval) = spec.checkpoint_interval {
-            builder = builder.checkpoint_interval(interval);
-        }
-        builder = match spec.delivery {
-            DeliveryMode::Batches => builder,
-            DeliveryMode::Lanes => builder.concurrency(3),
-            DeliveryMode::Acks => builder.concurrency(2).max_outstanding_records(100),
-            DeliveryMode::Park => builder.park(true),
-            DeliveryMode::DeadLetters => builder
-                .on_failure(OnFailure::DeadLetter)
-                .max_attempts(3)
-                .dead_letter_sink(DeadLetters { stream: spec.stream, recorder: context.recorder.clone() }),
-        };
-        let consumer = builder
+        let consumer = with_settings(builder, spec, context.recorder)
             .for_each_batch(move |batch| {
                 let handler = handler.clone();
                 async move { handler.handle(batch).await }

@@ -31,6 +31,7 @@ const THREADS: &str = "there is no pool of threads: one shard never waits for an
 const LOGGED: &str = "what takes long is seen in `rokini group why` and in metrics, after `stall_after`";
 
 /// What a property means.
+#[allow(clippy::too_many_lines, reason = "one table")]
 pub(super) fn meaning(key: &str) -> Meaning {
     use ConfigKey::{AuditInterval, Group, Worker};
     use Meaning::{Millis, NoEffect, Own, Set, Unknown, Warn};

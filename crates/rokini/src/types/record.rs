@@ -241,6 +241,7 @@ impl Record {
     }
 
     /// The memory that so many records hold which have one buffer of so many bytes.
+    #[cfg(feature = "aws")]
     pub(crate) fn memory_in_one(buffer: usize, records: usize) -> usize {
         if records == 0 { 0 } else { buffer + BESIDE_BUFFER + records * size_of::<Self>() }
     }
