@@ -51,13 +51,13 @@ impl StreamSource for MemorySource {
         let id = StreamId::new("bench@1")
             .map_err(|error| Error::new(rokini::ErrorKind::Bug, error.to_string()))?;
         let retention = Duration::from_secs(86_400);
-        Ok(StreamDescription { name: "bench".to_owned(), id, now_millis: 1, retention })
+        Ok(StreamDescription::new("bench", id, 1, retention))
     }
 
     async fn list_shards(&self, _: ShardSelection) -> std::result::Result<Vec<ShardDescription>, Error> {
         let id =
             ShardId::new("shard-0").map_err(|error| Error::new(rokini::ErrorKind::Bug, error.to_string()))?;
-        Ok(vec![ShardDescription { id, parents: Vec::new(), hash_range: None, closed: false }])
+        Ok(vec![ShardDescription::new(id, Vec::new())])
     }
 
     async fn open(&self, _: &ShardId, _: &Position) -> std::result::Result<Box<dyn ShardReader>, Error> {
@@ -80,7 +80,7 @@ impl ShardReader for Reader {
             self.1 += 1;
             record.sequence_number = SequenceNumber::from(self.1 as u128);
         }
-        Ok(ReadResponse { records, ..ReadResponse::default() })
+        Ok(ReadResponse::new(records, 0))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Measures. Each command prints one JSON object; the endpoints run in a process of their own, so that the figures are
 //! the consumer's.
+#![cfg_attr(test, allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside"))]
 #![allow(clippy::print_stdout, reason = "a command-line tool")]
 
 use std::time::Duration;

@@ -47,20 +47,15 @@ impl StreamSource for Source {
     async fn describe(&self) -> std::result::Result<StreamDescription, Error> {
         let id = StreamId::new("orders@1700000000000").map_err(bug)?;
         let retention = Duration::from_secs(86_400);
-        Ok(StreamDescription { name: "orders".to_owned(), id, now_millis: 1_700_000_000_000, retention })
+        Ok(StreamDescription::new("orders", id, 1_700_000_000_000, retention))
     }
 
     async fn list_shards(&self, _: ShardSelection) -> std::result::Result<Vec<ShardDescription>, Error> {
         let width = u128::MAX / self.shards as u128;
         let describe = |n: usize| {
             let end = if n + 1 == self.shards { u128::MAX } else { width * (n as u128 + 1) - 1 };
-            let hash_range = Some(HashRange { start: width * n as u128, end });
-            Ok(ShardDescription {
-                id: shard(n).map_err(bug)?,
-                parents: Vec::new(),
-                hash_range,
-                closed: false,
-            })
+            let range = HashRange { start: width * n as u128, end };
+            Ok(ShardDescription::new(shard(n).map_err(bug)?, Vec::new()).hash_range(range))
         };
         (0..self.shards).map(describe).collect()
     }
@@ -115,7 +110,9 @@ impl ShardReader for Reader {
             self.next += 1;
             record.sequence_number = SequenceNumber::from(self.next);
         }
-        Ok(ReadResponse { records, took: Some(Duration::from_millis(1)), ..ReadResponse::default() })
+        let mut response = ReadResponse::new(records, 0);
+        response.took = Some(Duration::from_millis(1));
+        Ok(response)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A run injects faults into a fleet for a while, ends them, and then applies each [`Check`]. That each check can see
 //! what it looks for is shown by broken variants ([`Mutant`]): `tests/it/mutants.rs` has at least one for each.
+#![cfg_attr(test, allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside"))]
 
 mod check;
 mod checked_store;

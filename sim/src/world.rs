@@ -180,9 +180,9 @@ impl World {
             let next = numbers
                 .entry(key.clone())
                 .or_insert_with(|| self.recorder.history(|history| history.next_number(&key)));
-            let data = format!("{key}/{next}").into();
+            let data = format!("{key}/{next}");
             *next += 1;
-            let record = UserRecord { partition_key: key, explicit_hash_key: None, data };
+            let record = UserRecord::new(key, data);
             for full in aggregator.push(record, Instant::now()) {
                 self.put_aggregate(group, &full);
             }

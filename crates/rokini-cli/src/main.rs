@@ -3,6 +3,7 @@
 //!
 //! Data go to standard output, all else to standard error. Nothing here calls `exit`: every way out returns a status from
 //! `main`.
+#![cfg_attr(test, allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside"))]
 
 mod args;
 mod aws;

@@ -61,7 +61,9 @@ impl DumpedRecord {
         if partition_key.chars().count() > 256 {
             return Err("`key` has more than 256 characters".to_owned());
         }
-        Ok((UserRecord { partition_key, explicit_hash_key, data: data.into() }, at_millis))
+        let mut record = UserRecord::new(partition_key, data);
+        record.explicit_hash_key = explicit_hash_key;
+        Ok((record, at_millis))
     }
 }
 

@@ -1,3 +1,4 @@
+#![cfg_attr(test, allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside"))]
 #![doc = include_str!("../README.md")]
 
 mod batch_event;

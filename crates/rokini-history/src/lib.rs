@@ -5,6 +5,7 @@
 //! inside the handlers sees calls begin and end ([`Observed::InCall`]). One that reads the workers' output through a
 //! pipe each sees only records, and of two records from different pipes it cannot always tell which was written first
 //! ([`Observed::InRound`]).
+#![cfg_attr(test, allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside"))]
 
 mod cause;
 mod findings;

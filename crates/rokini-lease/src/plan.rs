@@ -26,6 +26,7 @@ pub const PLAN_VERSION: u32 = 2;
 
 /// A lease that is to go to another worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Move {
     /// The lease.
     pub key: LeaseKey,
@@ -33,6 +34,14 @@ pub struct Move {
     pub from: Option<WorkerId>,
     /// The worker that should.
     pub to: WorkerId,
+}
+
+impl Move {
+    /// The lease goes from the one to the other.
+    #[must_use]
+    pub fn new(key: LeaseKey, from: Option<WorkerId>, to: WorkerId) -> Self {
+        Self { key, from, to }
+    }
 }
 
 /// The moves that spread the active leases over the workers that take part.

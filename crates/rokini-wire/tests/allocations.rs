@@ -1,4 +1,5 @@
 //! What reading an answer allocates. An allocator of its own counts that, so this is a program of its own.
+#![allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside")]
 #![allow(unsafe_code, reason = "an allocator is unsafe to implement, and there is no other way to count")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

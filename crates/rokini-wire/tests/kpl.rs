@@ -4,6 +4,7 @@
 //! `aggregates.js make 7` (aws-kinesis-agg of npm) and `MakeAggregates.java 7` (amazon-kinesis-aggregator 1.0.3 of Maven). What
 //! is written here is read by the first two in this test, where Python and Node with their package indexes are to be had, and
 //! by the KCL's own `AggregatorUtil` with `ReadAggregates.java`, by hand.
+#![allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -12,6 +12,7 @@ use crate::source::stream_source::ShardDescription;
 
 /// A record to be put, alone or in an aggregate.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserRecord {
     /// The partition key: 1 to 256 characters.
     pub partition_key: String,
@@ -22,6 +23,18 @@ pub struct UserRecord {
 }
 
 impl UserRecord {
+    /// A record whose partition key decides about its shard.
+    #[must_use]
+    pub fn new(partition_key: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        Self { partition_key: partition_key.into(), explicit_hash_key: None, data: data.into() }
+    }
+
+    /// With another hash than that of its key.
+    #[must_use]
+    pub fn explicit_hash_key(self, hash: u128) -> Self {
+        Self { explicit_hash_key: Some(hash), ..self }
+    }
+
     fn hash(&self) -> u128 {
         effective_hash(&self.partition_key, self.explicit_hash_key)
     }
@@ -68,20 +81,16 @@ pub struct StreamRecord {
 /// its time is put as it is, without an aggregate around it.
 ///
 /// ```
-/// use bytes::Bytes;
 /// use rokini::{Aggregator, Deaggregator, Record, ShardDescription, UserRecord};
 /// use rokini::lease::{HashRange, ShardId};
 /// use tokio::time::Instant;
 ///
 /// let mut aggregator = Aggregator::default();
-/// let hash_range = Some(HashRange { start: 0, end: u128::MAX });
-/// let id = ShardId::new("shardId-000000000000")?;
-/// aggregator.set_shards(&[ShardDescription { id, parents: Vec::new(), hash_range, closed: false }]);
+/// let shard = ShardDescription::new(ShardId::new("shardId-000000000000")?, Vec::new());
+/// aggregator.set_shards(&[shard.hash_range(HashRange { start: 0, end: u128::MAX })]);
 ///
 /// for text in ["one", "two"] {
-///     let data = Bytes::from(text);
-///     let record = UserRecord { partition_key: "key".to_owned(), explicit_hash_key: None, data };
-///     assert!(aggregator.push(record, Instant::now()).is_empty(), "it waits for more");
+///     assert!(aggregator.push(UserRecord::new("key", text), Instant::now()).is_empty(), "it waits for more");
 /// }
 /// let put = aggregator.flush().remove(0);
 ///

@@ -353,12 +353,11 @@ pub(super) fn unreadable(what: &str) -> Error {
 
 fn described(shard: &Shard) -> Result<ShardDescription, Error> {
     let parents = shard.parent_shard_id.iter().chain(&shard.adjacent_parent_shard_id);
-    Ok(ShardDescription {
-        id: id(&shard.shard_id)?,
-        parents: parents.map(|parent| id(parent)).collect::<Result<_, _>>()?,
-        hash_range: range(&shard.hash_key_range),
-        closed: shard.sequence_number_range.ending_sequence_number.is_some(),
-    })
+    let parents = parents.map(|parent| id(parent)).collect::<Result<_, _>>()?;
+    let mut described = ShardDescription::new(id(&shard.shard_id)?, parents);
+    described.hash_range = range(&shard.hash_key_range);
+    described.closed = shard.sequence_number_range.ending_sequence_number.is_some();
+    Ok(described)
 }
 
 pub(super) fn id(text: &str) -> Result<ShardId, Error> {

@@ -142,12 +142,11 @@ impl ShardReader for Reader {
         self.ended = answer.next_shard_iterator.is_none();
         self.iterator = answer.next_shard_iterator;
         let child = |child: ChildShard| {
-            Ok(ShardDescription {
-                id: id(&child.shard_id)?,
-                parents: child.parent_shards.iter().map(|parent| id(parent)).collect::<Result<_, Error>>()?,
-                hash_range: range(&child.hash_key_range),
-                closed: false,
-            })
+            let parents =
+                child.parent_shards.iter().map(|parent| id(parent)).collect::<Result<_, Error>>()?;
+            let mut described = ShardDescription::new(id(&child.shard_id)?, parents);
+            described.hash_range = range(&child.hash_key_range);
+            Ok(described)
         };
         let children = answer.child_shards.unwrap_or_default().into_iter().map(child);
         let end: Option<Vec<ShardDescription>> =
@@ -157,11 +156,9 @@ impl ShardReader for Reader {
             end.filter(|_| fault != Some(ListingFault::NoChildren)).or_else(|| self.ended.then(Vec::new));
         // Only a defect waits here.
         self.apply_bug(&mut records).await;
-        Ok(ReadResponse {
-            records,
-            millis_behind_latest: answer.millis_behind_latest.unwrap_or_default() as u64,
-            end: end.map(|children| ShardEnd { children }),
-            ..ReadResponse::default()
-        })
+        let behind = answer.millis_behind_latest.unwrap_or_default() as u64;
+        let mut response = ReadResponse::new(records, behind);
+        response.end = end.map(ShardEnd::new);
+        Ok(response)
     }
 }

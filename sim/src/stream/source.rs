@@ -23,12 +23,9 @@ impl StreamSource for Link {
         let summary = self.call(None, &request).await?.stream_description_summary;
         let created = summary.stream_creation_timestamp.millis();
         let name = self.stream().name();
-        Ok(StreamDescription {
-            name: name.to_owned(),
-            id: StreamId::new(format!("{name}@{created}")).map_err(|_| unreadable("a usable name"))?,
-            now_millis: self.stream().now_millis(),
-            retention: Duration::from_secs(24 * 3600),
-        })
+        let id = StreamId::new(format!("{name}@{created}")).map_err(|_| unreadable("a usable name"))?;
+        let retention = Duration::from_secs(24 * 3600);
+        Ok(StreamDescription::new(name, id, self.stream().now_millis(), retention))
     }
 
     async fn list_shards(&self, which: ShardSelection) -> Result<Vec<ShardDescription>, Error> {

@@ -1,4 +1,5 @@
 //! Fleets in virtual time: seeds, and what shows that the checks can see.
+#![allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

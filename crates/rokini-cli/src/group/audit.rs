@@ -171,7 +171,7 @@ mod tests {
     }
 
     fn open(shard: &str) -> ShardDescription {
-        ShardDescription { id: shard.parse().unwrap(), parents: Vec::new(), hash_range: None, closed: false }
+        ShardDescription::new(shard.parse().unwrap(), Vec::new())
     }
 
     #[test]

@@ -122,12 +122,7 @@ mod tests {
             let mut row = LeaseRow::new(key, Position::TrimHorizon);
             row.paused = true;
             view.leases.push(row);
-            view.streams.push(StreamRow {
-                id,
-                name: "any".to_owned(),
-                start: Position::TrimHorizon,
-                consumer: None,
-            });
+            view.streams.push(StreamRow::new(id, "any", Position::TrimHorizon));
         }
         let warnings = still_paused(&group, &view, &Scope::Group);
         let command =

@@ -359,12 +359,8 @@ async fn write(
     let writes = stream::iter(writes.collect::<Vec<_>>()).buffer_unordered(CONCURRENT);
     writes.try_collect::<Vec<()>>().await.map_err(explain)?;
     // Last: a group without it is not complete, and the same command completes it.
-    let row = StreamRow {
-        id: described.id.clone(),
-        name: described.name.clone(),
-        start: start.unwrap_or(Position::TrimHorizon),
-        consumer: None,
-    };
+    let start = start.unwrap_or(Position::TrimHorizon);
+    let row = StreamRow::new(described.id.clone(), &described.name, start);
     store.insert_stream(&args.group, &row).await.map_err(explain)?;
     Ok(())
 }

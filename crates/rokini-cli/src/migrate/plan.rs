@@ -225,12 +225,8 @@ mod tests {
     }
 
     fn stream() -> StreamDescription {
-        StreamDescription {
-            name: "s".to_owned(),
-            id: "s@1700000000123".parse().unwrap(),
-            now_millis: 1_700_000_100_000,
-            retention: Duration::from_secs(86_400),
-        }
+        let (id, retention) = ("s@1700000000123".parse().unwrap(), Duration::from_secs(86_400));
+        StreamDescription::new("s", id, 1_700_000_100_000, retention)
     }
 
     /// `id` or `id<parent<parent`.
@@ -238,7 +234,7 @@ mod tests {
         let shard = |word: &str| {
             let mut parts = word.split('<').map(id);
             let id = parts.next().unwrap();
-            ShardDescription { id, parents: parts.collect(), hash_range: None, closed: false }
+            ShardDescription::new(id, parts.collect())
         };
         text.split_whitespace().map(shard).collect()
     }

@@ -133,7 +133,7 @@ impl Terms {
             KeyChoice::Random => random_key(),
             KeyChoice::None => String::new(),
         };
-        UserRecord { partition_key, explicit_hash_key: None, data }
+        UserRecord::new(partition_key, data)
     }
 
     /// Bytes of the key of a record that brings none along.

@@ -52,8 +52,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn records_come_when_they_are_due() {
-        let record =
-            || UserRecord { partition_key: "k".to_owned(), explicit_hash_key: None, data: Bytes::new() };
+        let record = || UserRecord::new("k", Bytes::new());
         let (sender, timed) = mpsc::channel(8);
         for due in [0, 500, 400, 2_000] {
             sender.send(Ok((record(), Some(Duration::from_millis(due))))).await.unwrap();

@@ -119,8 +119,7 @@ mod tests {
     use rokini::UserRecord;
 
     fn entry(key: &str, data: impl Into<Bytes>) -> Entry {
-        let (partition_key, data) = (key.to_owned(), data.into());
-        StreamRecord::from(UserRecord { partition_key, explicit_hash_key: None, data }).into()
+        StreamRecord::from(UserRecord::new(key, data)).into()
     }
 
     fn data(entries: &[Entry]) -> Vec<&str> {

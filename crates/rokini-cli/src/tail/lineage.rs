@@ -115,16 +115,12 @@ mod tests {
     use super::*;
 
     fn shard(id: &str, parents: &[&str]) -> ShardDescription {
-        ShardDescription {
-            id: id.parse().unwrap(),
-            parents: parents.iter().map(|id| id.parse().unwrap()).collect(),
-            hash_range: None,
-            closed: false,
-        }
+        let parents = parents.iter().map(|id| id.parse().unwrap());
+        ShardDescription::new(id.parse().unwrap(), parents.collect())
     }
 
     fn ranged(id: &str, parents: &[&str], start: u128, end: u128) -> ShardDescription {
-        ShardDescription { hash_range: Some(HashRange { start, end }), ..shard(id, parents) }
+        shard(id, parents).hash_range(HashRange { start, end })
     }
 
     fn ready(lineage: &mut Lineage) -> Vec<String> {

@@ -1,4 +1,5 @@
 //! The binary as users run it: real processes against endpoints on loopback.
+#![allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

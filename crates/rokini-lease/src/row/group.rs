@@ -12,6 +12,7 @@ use crate::types::{InvalidKey, StreamId};
 
 /// The row of a stream: what the group decided about it once, for all its workers.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StreamRow {
     /// The stream.
     pub id: StreamId,
@@ -21,6 +22,14 @@ pub struct StreamRow {
     pub start: Position,
     /// Under which name the group is registered with the stream for enhanced fan-out; `None` where it never was.
     pub consumer: Option<FanOutConsumer>,
+}
+
+impl StreamRow {
+    /// A stream that the group begins to read at `start`, without a registration.
+    #[must_use]
+    pub fn new(id: StreamId, name: impl Into<String>, start: Position) -> Self {
+        Self { id, name: name.into(), start, consumer: None }
+    }
 }
 
 /// A registration for enhanced fan-out. The text form (what stores keep) is `owned:<name>` or `adopted:<name>`.

@@ -89,6 +89,7 @@ impl Default for PlanId {
 /// The default is what a row of version 1 stands for: that release's default settings, and nothing known beyond.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Hash)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct WorkerReport {
     /// The version of the row, [`ROW_FORMAT`] in this release.
     pub format: u32,
@@ -153,6 +154,7 @@ impl Default for WorkerReport {
 
 /// The row of a worker incarnation.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct WorkerRow {
     /// Who.
     pub id: WorkerId,

@@ -2,6 +2,7 @@
 
 /// How a DynamoDB table that is made is paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum BillingMode {
     /// By request. Nothing to size, nothing to pay while idle.
     #[default]

@@ -46,6 +46,7 @@ pub enum StoreFault {
 
 /// The calls that a fault is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FaultTarget {
     /// Every call but `init`.
     All,

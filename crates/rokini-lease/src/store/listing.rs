@@ -43,11 +43,20 @@ pub enum ListingQuery {
 
 /// What a part of a listing returned.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct ListingPage {
     /// The rows of the part.
     pub view: GroupView,
     /// Where the next page begins; `None` after the last one.
     pub next: Option<PageToken>,
+}
+
+impl ListingPage {
+    /// These rows, and where the next page begins.
+    #[must_use]
+    pub fn new(view: GroupView, next: Option<PageToken>) -> Self {
+        Self { view, next }
+    }
 }
 
 impl ListingQuery {

@@ -6,6 +6,7 @@ use crate::write::RowWrite;
 
 /// What a caller asks a store for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum StoreOperation {
     /// Check of the table.
     Init,

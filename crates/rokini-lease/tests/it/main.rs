@@ -1,4 +1,5 @@
 //! The protocol and its stores from outside.
+#![allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

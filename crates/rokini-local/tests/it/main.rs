@@ -1,4 +1,5 @@
 //! The local Kinesis as its clients see it.
+#![allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

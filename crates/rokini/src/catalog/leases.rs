@@ -107,8 +107,7 @@ impl Catalog {
                         true => Position::TrimHorizon,
                         false => self.resolve(source, &stream).await?,
                     };
-                    self.store_start(StreamRow { id: stream.id, name: stream.name, start, consumer: None })
-                        .await?
+                    self.store_start(StreamRow::new(stream.id, stream.name, start)).await?
                 }
             }
         };

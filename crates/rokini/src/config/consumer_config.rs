@@ -25,6 +25,7 @@ use crate::types::stream_ref::StreamRef;
 
 /// Where the value of a setting comes from. The later of two wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum ConfigOrigin {
     /// Not set anywhere.
     Default,

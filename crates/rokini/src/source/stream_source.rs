@@ -75,6 +75,7 @@ pub trait FanOut: fmt::Debug + Send + Sync {
 
 /// A consumer that is registered with a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RegisteredConsumer {
     /// Its ARN.
     pub arn: String,
@@ -82,8 +83,17 @@ pub struct RegisteredConsumer {
     pub state: ConsumerState,
 }
 
+impl RegisteredConsumer {
+    /// The consumer of this ARN, in this state.
+    #[must_use]
+    pub fn new(arn: impl Into<String>, state: ConsumerState) -> Self {
+        Self { arn: arn.into(), state }
+    }
+}
+
 /// The state of a registered consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConsumerState {
     /// It is being made.
     Creating,
@@ -141,6 +151,7 @@ pub struct SubscriptionCounts {
 
 /// What one read brought.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ReadResponse {
     /// The records, in order.
     pub records: Vec<Record>,
@@ -155,6 +166,14 @@ pub struct ReadResponse {
     /// Up to where the shard is read with these records, where that is known beyond the last of them: nothing lies in
     /// between.
     pub read_to: Option<Position>,
+}
+
+impl ReadResponse {
+    /// These records, so far behind the tip of the shard, in milliseconds; everything else as by default.
+    #[must_use]
+    pub fn new(records: Vec<Record>, millis_behind_latest: u64) -> Self {
+        Self { records, millis_behind_latest, ..Self::default() }
+    }
 }
 
 /// What a source found out about its stream or endpoint.
@@ -188,13 +207,23 @@ pub enum SourceEvent {
 
 /// The end of a closed shard.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ShardEnd {
     /// The shards that came from it. Empty where the stream did not say: ask the listing then.
     pub children: Vec<ShardDescription>,
 }
 
+impl ShardEnd {
+    /// The end of a shard from which these came.
+    #[must_use]
+    pub fn new(children: Vec<ShardDescription>) -> Self {
+        Self { children }
+    }
+}
+
 /// A stream as it stands.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct StreamDescription {
     /// The name.
     pub name: String,
@@ -206,8 +235,22 @@ pub struct StreamDescription {
     pub retention: std::time::Duration,
 }
 
+impl StreamDescription {
+    /// The stream of this name and [`id`](Self::id), by its clock and with its retention.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        id: StreamId,
+        now_millis: u64,
+        retention: std::time::Duration,
+    ) -> Self {
+        Self { name: name.into(), id, now_millis, retention }
+    }
+}
+
 /// A shard as the listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ShardDescription {
     /// Its id.
     pub id: ShardId,
@@ -217,6 +260,26 @@ pub struct ShardDescription {
     pub hash_range: Option<HashRange>,
     /// Whether it takes no more records.
     pub closed: bool,
+}
+
+impl ShardDescription {
+    /// An open shard that came from these, whose hash range is not known.
+    #[must_use]
+    pub fn new(id: ShardId, parents: Vec<ShardId>) -> Self {
+        Self { id, parents, hash_range: None, closed: false }
+    }
+
+    /// With the partition-key hashes it takes.
+    #[must_use]
+    pub fn hash_range(self, range: HashRange) -> Self {
+        Self { hash_range: Some(range), ..self }
+    }
+
+    /// One that takes no more records.
+    #[must_use]
+    pub fn closed(self) -> Self {
+        Self { closed: true, ..self }
+    }
 }
 
 /// Which shards to list.

@@ -1,6 +1,7 @@
 //! The library as programs use it: on the paused clock, over sockets, and in processes of its own.
 //!
 //! One binary for all of it: linking the AWS SDK takes longer than most of these tests.
+#![allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -342,8 +342,7 @@ impl State {
 
     fn open_shard(&mut self, parents: Vec<ShardId>, range: HashRange, opened: u64) -> usize {
         let number = self.shards.len();
-        let description =
-            ShardDescription { id: shard_id(number), parents, hash_range: Some(range), closed: false };
+        let description = ShardDescription::new(shard_id(number), parents).hash_range(range);
         self.shards.push(Shard { description, opened, closed: None, records: Vec::new() });
         number
     }
@@ -365,7 +364,7 @@ impl StreamSource for Stream {
             let state = self.called(Op::Describe)?;
             (state.now(), state.name.to_owned())
         };
-        Ok(StreamDescription { name, id: self.id(), now_millis, retention: RETENTION })
+        Ok(StreamDescription::new(name, self.id(), now_millis, RETENTION))
     }
 
     fn reference(&self) -> Option<&StreamRef> {
@@ -449,10 +448,11 @@ impl Reader {
             };
             state.shards.iter().filter(mine).map(|child| child.description.clone()).collect()
         };
-        let end = (last && shard.closed.is_some()).then(|| ShardEnd { children: children() });
+        let end = (last && shard.closed.is_some()).then(|| ShardEnd::new(children()));
         let behind = shard.records.get(self.cursor).map_or(0, |next| state.now() - next.arrival_millis);
-        let took = state.took;
-        Ok(Some(ReadResponse { records, millis_behind_latest: behind, end, took, ..ReadResponse::default() }))
+        let mut response = ReadResponse::new(records, behind);
+        (response.end, response.took) = (end, state.took);
+        Ok(Some(response))
     }
 }
 
@@ -478,6 +478,8 @@ impl ShardReader for Reader {
             (state.poll, state.took)
         };
         sleep(poll).await;
-        Ok(self.take()?.unwrap_or(ReadResponse { took, ..ReadResponse::default() }))
+        let mut empty = ReadResponse::default();
+        empty.took = took;
+        Ok(self.take()?.unwrap_or(empty))
     }
 }

@@ -133,12 +133,7 @@ impl Spent {
 impl Fleet {
     pub(super) async fn new(leases: u32) -> Self {
         let store = MemoryStore::new();
-        let row = StreamRow {
-            id: stream(),
-            name: "orders".to_owned(),
-            start: Position::TrimHorizon,
-            consumer: None,
-        };
+        let row = StreamRow::new(stream(), "orders", Position::TrimHorizon);
         store.insert_stream(&group(), &row).await.unwrap();
         for n in 0..leases {
             let width = u128::MAX / u128::from(leases);

@@ -177,15 +177,13 @@ async fn c13_the_lost_reply_of_every_worker_update_is_settled() {
 async fn c13_the_lost_reply_of_a_stream_row_is_settled() {
     for retries in [true, false] {
         let link = Link::new(retries).await;
-        let name = "orders".to_owned();
-        let row =
-            StreamRow { id: "orders@1".parse().unwrap(), name, start: Position::TrimHorizon, consumer: None };
+        let row = StreamRow::new("orders@1".parse().unwrap(), "orders", Position::TrimHorizon);
         link.lose();
         let outcome = link.store.insert_stream(&group(), &row).await.unwrap();
         assert_eq!(outcome, WriteOutcome::Applied { before: None, after: row.clone() });
         link.check("PutItem", retries);
         // Another worker's decision stands, with the reply lost or not.
-        let other = StreamRow { start: Position::AtTimestamp(1), ..row.clone() };
+        let other = StreamRow::new(row.id.clone(), "orders", Position::AtTimestamp(1));
         link.lose();
         let outcome = link.store.insert_stream(&group(), &other).await.unwrap();
         assert_eq!(outcome, WriteOutcome::Refused { current: Some(row) });

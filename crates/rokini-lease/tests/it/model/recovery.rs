@@ -78,7 +78,9 @@ fn planned(index: usize, ids: &[WorkerId], keys: &[LeaseKey]) -> [Option<Move>; 
     let mut view = GroupView::default();
     for id in ids {
         let state = [WorkerState::Fenced, WorkerState::Alive, WorkerState::Leaving][digit(3)];
-        view.workers.push(WorkerRow { state, ..WorkerRow::joining(id.clone(), None) });
+        let mut row = WorkerRow::joining(id.clone(), None);
+        row.state = state;
+        view.workers.push(row);
     }
     for key in keys {
         let mut anybody = || digit(ids.len() + 1).checked_sub(1).map(|n| ids[n].clone());

@@ -188,12 +188,9 @@ mod as_the_stores_do {
             .flat_map(|state| [3, 4].map(|seen| (state, seen)))
             .flat_map(|(state, seen)| [&[][..], &full[..]].map(|mailbox| (state, seen, mailbox)))
         {
-            let row = WorkerRow {
-                heartbeat: 4,
-                state,
-                mailbox: mailbox.iter().cloned().collect(),
-                ..WorkerRow::joining(id(0), None)
-            };
+            let mut row = WorkerRow::joining(id(0), None);
+            (row.heartbeat, row.state) = (4, state);
+            row.mailbox = mailbox.iter().cloned().collect();
             let (fenced, stands) = (state == WorkerState::Fenced, seen == 4);
             let beat = WorkerUpdate::Heartbeat {
                 seen,
