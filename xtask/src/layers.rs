@@ -29,11 +29,25 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
     let text = fs::read_to_string(root.join("xtask/layers.txt"))
         .map_err(|error| format!("xtask/layers.txt: {error}"))?;
     let table = Table::parse(&text)?;
-    let mut found = Vec::new();
+    let mut found = unnamed(root, &table)?;
     for rules in &table.crates {
         found.extend(Package::read(root, &rules.folder)?.check(rules, &table));
     }
     Ok(found)
+}
+
+/// Folders of crates that the table does not name: nobody would read them.
+fn unnamed(root: &Path, table: &Table) -> Result<Vec<String>, String> {
+    let entries = fs::read_dir(root.join("crates")).map_err(|error| format!("crates: {error}"))?;
+    let mut folders: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join("Cargo.toml").exists())
+        .map(|entry| format!("crates/{}", entry.file_name().to_string_lossy()))
+        .filter(|folder| !table.crates.iter().any(|rules| rules.folder == *folder))
+        .map(|folder| format!("{folder}: xtask/layers.txt does not name this crate"))
+        .collect();
+    folders.sort();
+    Ok(folders)
 }
 
 /// A module file.

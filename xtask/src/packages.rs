@@ -158,7 +158,7 @@ pub(crate) fn features(_: &[String]) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::Manifest;
+    use super::{Manifest, root};
 
     fn manifest(text: &str) -> Manifest {
         let folder = std::env::temp_dir().join(format!("rokini-manifest-{}", std::process::id()));
@@ -186,6 +186,37 @@ mod tests {
         );
         assert_eq!((manifest.name(), manifest.features()), ("a", vec!["b"]));
         std::fs::remove_dir_all(&manifest.folder).unwrap();
+    }
+
+    #[test]
+    fn the_table_of_features_on_the_front_page_is_whole() {
+        let manifest = Manifest::all().unwrap().into_iter().find(|one| one.name() == "rokini").unwrap();
+        let page = std::fs::read_to_string(manifest.folder.join("README.md")).unwrap();
+        let default = manifest.table("features").find(|(feature, _)| *feature == "default").unwrap().1;
+        let expected = |feature: &&str| {
+            let is_default = if default.contains(&format!("\"{feature}\"")) { "yes " } else { "" };
+            format!("| `{feature}` | {is_default}| ")
+        };
+        let lines = page.lines().filter(|line| line.starts_with("| `"));
+        let mut features = manifest.features();
+        features.sort_unstable();
+        let mut shown: Vec<&str> = lines.clone().filter_map(|line| line.split('`').nth(1)).collect();
+        shown.sort_unstable();
+        assert_eq!(shown, features);
+        for feature in &features {
+            assert!(lines.clone().any(|line| line.starts_with(&expected(feature))), "{}", expected(feature));
+        }
+    }
+
+    #[test]
+    fn every_fuzz_target_runs_nightly() {
+        let targets = std::fs::read_dir(root().join("crates/rokini-wire/fuzz/fuzz_targets")).unwrap();
+        let mut targets: Vec<String> = targets
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        targets.sort();
+        let workflow = std::fs::read_to_string(root().join(".github/workflows/nightly.yml")).unwrap();
+        assert!(workflow.contains(&format!("target: [{}]", targets.join(", "))), "{targets:?}");
     }
 
     #[test]

@@ -73,7 +73,12 @@ pub(crate) const STARTS: &str = "trim_horizon (the oldest record kept), latest (
      2026-01-31T12:00:00Z or a Unix time in seconds or milliseconds, a time ago such as -10m, or at:N or after:N with a \
      sequence number, or after:N:S with the number of a user record in an aggregate too";
 
-/// A duration with its unit, such as `250ms`: for options where a bare number could as well be milliseconds.
+/// A duration, in seconds where it has no unit.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    rokini::parse_duration(text).map_err(|_| "expected a duration such as `10s`, `250ms` or `2m`".to_owned())
+}
+
+/// A duration with its unit, such as `250ms`: for options where a bare number could as well be milliseconds, or hours.
 pub(crate) fn duration_with_unit(text: &str) -> Result<Duration, String> {
     match rokini::parse_duration(text) {
         Ok(duration) if duration.is_zero() || text.ends_with(|c: char| c.is_ascii_alphabetic()) => {

@@ -116,11 +116,16 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kpl")
 }
 
+/// Past the harness, which swallows what a test that passes prints.
+fn skipped(reason: &str) {
+    let _ = std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes());
+}
+
 /// Runs it with this standard input; `None`, with the reason on standard error, where that does not go well.
 fn output(command: &mut Command, input: &str) -> Option<String> {
     let shown = format!("{command:?}");
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = spawned.map_err(|error| eprintln!("skipped: {shown}: {error}")).ok()?;
+    let mut child = spawned.map_err(|error| skipped(&format!("{shown}: {error}"))).ok()?;
     let (mut stdin, input) = (child.stdin.take()?, input.to_owned());
     let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
     let output = child.wait_with_output().ok()?;
@@ -128,7 +133,7 @@ fn output(command: &mut Command, input: &str) -> Option<String> {
     if !output.status.success() {
         let reason =
             String::from_utf8_lossy(&output.stderr).lines().rev().take(3).collect::<Vec<_>>().join(" | ");
-        eprintln!("skipped: {shown}: {reason}");
+        skipped(&format!("{shown}: {reason}"));
         return None;
     }
     Some(String::from_utf8(output.stdout).unwrap())

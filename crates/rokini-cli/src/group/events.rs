@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, short, conflicts_with = "length")]
     follow: bool,
     /// For how long to watch
-    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = crate::args::duration_with_unit)]
+    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = crate::args::duration)]
     length: Duration,
 }
 

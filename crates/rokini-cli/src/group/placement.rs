@@ -54,7 +54,7 @@ pub(crate) struct DrainArgs {
 #[derive(Debug, clap::Args)]
 struct WaitArgs {
     /// How long to wait until it is done; 0 gives the order and ends
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::args::duration_with_unit)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::args::duration)]
     wait: Duration,
 }
 

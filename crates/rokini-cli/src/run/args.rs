@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use rokini_handlers::HttpFormat;
 
-use crate::args::duration_with_unit;
+use crate::args::duration;
 use crate::worker::args::WorkerArgs;
 
 /// Run a handler in any language as a worker of a group: a record is done when the handler says so
@@ -105,10 +105,10 @@ pub(super) struct HandlerArgs {
     #[arg(long, value_name = "N", help_heading = HEADING)]
     pub(super) spares: Option<usize>,
     /// How long a process may take until it is ready. Default: 60s
-    #[arg(long, value_name = "DURATION", value_parser = duration_with_unit, help_heading = HEADING)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = HEADING)]
     pub(super) start_timeout: Option<Duration>,
     /// How long a process may take to end once it was asked to, before it is ended by force. Default: 5s
-    #[arg(long, value_name = "DURATION", value_parser = duration_with_unit, help_heading = HEADING)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = HEADING)]
     pub(super) stop_timeout: Option<Duration>,
     /// --handler lambda: the name that the function is told. Default: the group
     #[arg(long, value_name = "NAME", help_heading = HEADING)]

@@ -121,7 +121,7 @@ impl DynamoStore {
 
     /// Spreads the workers and leases of each group over this many partition keys, `<group>#0` and on, instead of
     /// the one of the group's name. For groups so large that one key would run hot: DynamoDB gives a key 1,000 write
-    /// units and 3,000 read units a second, and every worker writes once a second and reads all workers' rows.
+    /// units and 3,000 read units a second, and positions, heartbeats and looks at other workers' rows all go to it.
     ///
     /// Fixed when a group begins, and stored: a store with another number is refused
     /// ([`StoreErrorKind::Configuration`](crate::StoreErrorKind)), one without a number takes the stored one.
