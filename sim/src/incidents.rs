@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rokini_history::{Cause, Excuse, Process};
+use rokini_history::{Cause, ExpectedRepeat, Process};
 
 use crate::faults::StorePath;
 use crate::shard_ref::{Millis, ShardRef};
@@ -30,7 +30,7 @@ const STALLED: Millis = 150_000;
 
 /// What one worker suffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Trouble {
+pub(crate) enum Disturbance {
     /// A part of its way to the table fails.
     Table(StorePath),
     /// It reads nothing of the stream.
@@ -41,7 +41,7 @@ pub(crate) enum Trouble {
     Unreadable,
 }
 
-impl Trouble {
+impl Disturbance {
     /// The others come to take the worker for dead.
     fn silences(self) -> bool {
         match self {
@@ -70,7 +70,7 @@ struct WorkerLog {
     started: Millis,
     ended: Option<Millis>,
     killed: bool,
-    troubles: Vec<(Trouble, Millis, Option<Millis>)>,
+    troubles: Vec<(Disturbance, Millis, Option<Millis>)>,
 }
 
 /// See the head of the file.
@@ -111,7 +111,7 @@ impl Scope {
 /// What the history is to know.
 #[derive(Debug, Default)]
 pub(crate) struct Explained {
-    pub(crate) excuses: Vec<Excuse>,
+    pub(crate) excuses: Vec<ExpectedRepeat>,
     /// When records of these shards may wait.
     pub(crate) waits: Vec<(Arc<str>, Duration, Duration)>,
 }
@@ -138,7 +138,7 @@ impl Incidents {
         }
     }
 
-    pub(crate) fn trouble(&mut self, worker: u32, trouble: Trouble, on: bool, now: Millis) {
+    pub(crate) fn trouble(&mut self, worker: u32, trouble: Disturbance, on: bool, now: Millis) {
         let Some(log) = self.workers.get_mut(&worker) else { return };
         let open = log.troubles.iter_mut().find(|(kind, _, end)| *kind == trouble && end.is_none());
         match (open, on) {
@@ -203,14 +203,15 @@ impl Incidents {
         let Some(log) = self.workers.get(&worker) else { return true };
         let recent = |end: &Option<Millis>| end.is_none_or(|end| end + 2 * log.failover + TAKING >= now);
         // One in reserve that cannot read its mailbox does not hear that it is asked for a heartbeat.
-        let silences = |kind: &Trouble| kind.silences() || *kind == Trouble::Table(StorePath::Reads);
+        let silences = |kind: &Disturbance| kind.silences() || *kind == Disturbance::Table(StorePath::Reads);
         log.ended.is_some() || log.troubles.iter().any(|(kind, _, end)| silences(kind) && recent(end))
     }
 
     /// Whether its credentials ever lacked the right to write.
     pub(crate) fn was_denied(&self, worker: u32) -> bool {
-        let denied =
-            |(kind, ..): &(Trouble, Millis, Option<Millis>)| *kind == Trouble::Table(StorePath::Permission);
+        let denied = |(kind, ..): &(Disturbance, Millis, Option<Millis>)| {
+            *kind == Disturbance::Table(StorePath::Permission)
+        };
         self.workers.get(&worker).is_some_and(|log| log.troubles.iter().any(denied))
     }
 
@@ -235,7 +236,14 @@ impl Incidents {
             let at = Duration::from_millis(*at);
             let (since, from, to) = (Duration::ZERO, at, at + Duration::from_secs(10));
             let shard = Some(shard.name());
-            explained.excuses.push(Excuse { cause: Cause::Seek, process: None, shard, since, from, to });
+            explained.excuses.push(ExpectedRepeat {
+                cause: Cause::Seek,
+                process: None,
+                shard,
+                since,
+                from,
+                to,
+            });
         }
         for (shard, owners) in &self.owners {
             let waits = self.waits(shard, owners, now);
@@ -248,16 +256,16 @@ impl Incidents {
         explained
     }
 
-    fn excuses(&self, number: u32, log: &WorkerLog, now: Millis, excuses: &mut Vec<Excuse>) {
+    fn excuses(&self, number: u32, log: &WorkerLog, now: Millis, excuses: &mut Vec<ExpectedRepeat>) {
         let process = Some(Process(number as usize));
         let mut excuse = |cause, since, from, to| {
             let [since, from, to] = [since, from, to].map(Duration::from_millis);
-            excuses.push(Excuse { cause, process, shard: None, since, from, to });
+            excuses.push(ExpectedRepeat { cause, process, shard: None, since, from, to });
         };
         if let Some(ended) = log.ended.filter(|_| log.killed) {
             excuse(Cause::Crash, log.stored_before(ended, now), ended, ended);
         }
-        for (from, to) in log.spans(now, Trouble::keeps_positions_back) {
+        for (from, to) in log.spans(now, Disturbance::keeps_positions_back) {
             if to - from >= SHORT {
                 excuse(Cause::Fence, log.stored_before(from, now), from, to + TAKING);
             }
@@ -306,7 +314,7 @@ impl Incidents {
         let failover = self.longest_failover(log.stream);
         if let Some(ended) = log.ended.filter(|ended| *ended <= end) {
             // While its row cannot be read nobody can tell that it is dead.
-            let unreadable = log.troubles.iter().filter(|(kind, ..)| *kind == Trouble::Unreadable);
+            let unreadable = log.troubles.iter().filter(|(kind, ..)| *kind == Disturbance::Unreadable);
             let readable = unreadable.map(|(_, _, to)| to.unwrap_or(now)).max().unwrap_or_default();
             waits.push((ended.max(begin), readable.min(end + BACK)));
             let from = ended.max(begin).max(readable);
@@ -320,7 +328,7 @@ impl Incidents {
             }
             let limit = if kind.silences() {
                 self.taken_over(log.stream, Some(number), from, failover)
-            } else if *kind == Trouble::Stream {
+            } else if *kind == Disturbance::Stream {
                 self.taken_over(log.stream, Some(number), from, STALLED)
             } else if kind.holds_up() {
                 to
@@ -368,7 +376,7 @@ impl Incidents {
 
 impl WorkerLog {
     /// The spans of the troubles of a kind, those that touch as one.
-    fn spans(&self, now: Millis, kind: impl Fn(Trouble) -> bool) -> Vec<(Millis, Millis)> {
+    fn spans(&self, now: Millis, kind: impl Fn(Disturbance) -> bool) -> Vec<(Millis, Millis)> {
         let mut spans: Vec<(Millis, Millis)> = self
             .troubles
             .iter()
@@ -391,7 +399,7 @@ impl WorkerLog {
     fn stored_before(&self, at: Millis, now: Millis) -> Millis {
         let slack = if self.flaky || !self.troubles.is_empty() { FLAKY_CHECKPOINT } else { CHECKPOINT };
         let (mut needed, mut end) = (CHECKPOINT_INTERVAL + slack, at);
-        for (from, to) in self.spans(now, Trouble::keeps_positions_back).into_iter().rev() {
+        for (from, to) in self.spans(now, Disturbance::keeps_positions_back).into_iter().rev() {
             if from >= end {
                 continue;
             }

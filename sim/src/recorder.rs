@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use rokini::{Handle, ShardContext, ShardState};
 use rokini_history::{
-    CallEnd, CallId, Delivery, ExtendedSequenceNumber, Findings, History, Hold, Observed, Place, Process, Put,
+    CallEnd, CallId, Delivery, ExtendedSequenceNumber, Findings, History, Observed, ObservedHold, Place,
+    Process, Put,
 };
 use rokini_lease::{LeaseRow, Position, Progress, WorkerId};
 use tokio::time::Instant;
 
 use crate::check::{Check, Violation};
-use crate::incidents::{Incidents, Trouble};
+use crate::incidents::{Disturbance, Incidents};
 use crate::shard_ref::{Millis, ShardRef};
 use crate::stream::model::BEGINNING_MILLIS;
 
@@ -179,7 +180,7 @@ impl Recorder {
         let now = self.now();
         let mut state = self.state();
         if let Some(worker) = state.incarnations.get(id).copied() {
-            state.incidents.trouble(worker, Trouble::Unreadable, on, now);
+            state.incidents.trouble(worker, Disturbance::Unreadable, on, now);
         }
     }
 
@@ -203,7 +204,7 @@ impl Recorder {
             state.history.sought(&shard.name(), place(after.position), after.epoch.0, at);
         } else if after.position > before.position {
             let by = process(number(&state, before).unwrap_or(u32::MAX));
-            let hold = Hold { process: by, epoch: before.epoch.0, at, call: None };
+            let hold = ObservedHold { process: by, epoch: before.epoch.0, at, call: None };
             state.history.stored(&shard.name(), place(after.position), hold);
         }
     }

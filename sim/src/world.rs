@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::check::{Check, Violation};
 use crate::checked_store::CheckedStore;
 use crate::faults::StorePath;
-use crate::incidents::{Incidents, Scope, Trouble};
+use crate::incidents::{Disturbance, Incidents, Scope};
 use crate::process_gate::CrashPoint;
 use crate::recorder::Recorder;
 use crate::shard_ref::ShardRef;
@@ -312,7 +312,7 @@ impl World {
         worker.ways.gate.crash_in(calls, at);
     }
 
-    fn trouble(&self, number: u32, trouble: Trouble, on: bool) {
+    fn trouble(&self, number: u32, trouble: Disturbance, on: bool) {
         self.recorder.note(&format!("w{number} {trouble:?}: {on}"));
         self.recorder.incidents(|incidents, now| incidents.trouble(number, trouble, on, now));
     }
@@ -321,21 +321,21 @@ impl World {
     pub fn freeze(&mut self, number: u32, on: bool) {
         let Some(worker) = self.workers.get(&number) else { return };
         worker.ways.gate.freeze(on);
-        self.trouble(number, Trouble::Frozen, on);
+        self.trouble(number, Disturbance::Frozen, on);
     }
 
     /// A part of a worker's way to the table fails, or works again.
     pub fn fail_table(&mut self, number: u32, path: StorePath, on: bool) {
         let Some(worker) = self.workers.get(&number) else { return };
         worker.ways.fail_table(path, on);
-        self.trouble(number, Trouble::Table(path), on);
+        self.trouble(number, Disturbance::Table(path), on);
     }
 
     /// A worker cannot reach the stream, or can again.
     pub fn fail_stream(&mut self, number: u32, on: bool) {
         let Some(worker) = self.workers.get(&number) else { return };
         worker.ways.link.black_hole(on);
-        self.trouble(number, Trouble::Stream, on);
+        self.trouble(number, Disturbance::Stream, on);
     }
 
     /// A worker's wall clock jumps, and with it the clock that goes on in suspension if that is what happened.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::record::{CallEnd, CallId, Hold, Process};
+use crate::record::{CallEnd, CallId, ObservedHold, Process};
 
 /// A span of time, both ends included.
 pub(crate) type Span = (Duration, Duration);
@@ -36,7 +36,7 @@ pub enum Cause {
 /// handled under a later one, if the time between the two deliveries touches the time of the excuse, and if what came
 /// again is not so old that its position had to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excuse {
+pub struct ExpectedRepeat {
     /// Why.
     pub cause: Cause,
     /// The worker that held the shard under the lower epoch; any worker if it is `None`.
@@ -51,7 +51,7 @@ pub struct Excuse {
     pub to: Duration,
 }
 
-impl Excuse {
+impl ExpectedRepeat {
     fn explains(&self, repeat: &Repeat) -> bool {
         let (before, again) = (&repeat.before, &repeat.again);
         // The hold that ended is the one of the lower epoch, in whatever order the two were observed. One hold handles a
@@ -81,18 +81,18 @@ pub struct Repeat {
     /// Its number.
     pub number: u64,
     /// The hold that had handled it.
-    pub before: Hold,
+    pub before: ObservedHold,
     /// Since when its position could be stored.
     pub storable: Option<Duration>,
     /// The hold that handled it again.
-    pub again: Hold,
+    pub again: ObservedHold,
     /// The number of records.
     pub count: u64,
 }
 
 impl Repeat {
     fn is_like(&self, other: &Self) -> bool {
-        let same = |one: &Hold, other: &Hold| {
+        let same = |one: &ObservedHold, other: &ObservedHold| {
             (one.process, one.epoch, one.call) == (other.process, other.epoch, other.call)
         };
         self.shard == other.shard
@@ -106,7 +106,7 @@ impl Repeat {
 #[derive(Debug, Default)]
 pub(crate) struct Repeats {
     repeats: Vec<Repeat>,
-    excuses: Vec<Excuse>,
+    excuses: Vec<ExpectedRepeat>,
     calls: Vec<Option<CallEnd>>,
 }
 
@@ -120,7 +120,7 @@ impl Repeats {
         self.calls[call.0] = Some(end);
     }
 
-    pub(crate) fn excuse(&mut self, excuse: Excuse) {
+    pub(crate) fn excuse(&mut self, excuse: ExpectedRepeat) {
         self.excuses.push(excuse);
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cause::{Cause, Repeat};
-use crate::record::{Hold, Process};
+use crate::record::{ObservedHold, Process};
 
 /// Violations of one kind that are kept in detail.
 pub(crate) const DETAILS: usize = 20;
@@ -47,7 +47,7 @@ pub struct PassedOver {
     /// The number of the record.
     pub number: u64,
     /// The hold that stored the position.
-    pub hold: Hold,
+    pub hold: ObservedHold,
 }
 
 /// A shard with records that are not done.
@@ -71,7 +71,7 @@ pub struct Disorder {
     /// The number of the record.
     pub number: u64,
     /// The hold that handled it.
-    pub hold: Hold,
+    pub hold: ObservedHold,
 }
 
 /// A call that began under an older epoch than one before it.
@@ -80,7 +80,7 @@ pub struct StaleCall {
     /// The shard.
     pub shard: Arc<str>,
     /// The hold of the call.
-    pub hold: Hold,
+    pub hold: ObservedHold,
     /// The highest epoch that a call had begun under.
     pub after: u64,
 }
@@ -115,7 +115,7 @@ pub struct Findings {
     /// Records handled that were never put so.
     pub unknown: u64,
     /// The first ones of them: key, number and the hold that handled it.
-    pub unknown_records: Vec<(Arc<str>, u64, Hold)>,
+    pub unknown_records: Vec<(Arc<str>, u64, ObservedHold)>,
     /// Calls under an older epoch than one before them.
     pub stale_calls: Vec<StaleCall>,
     /// When the first record was handled.
@@ -132,7 +132,7 @@ impl Findings {
     /// `name` says what a worker is called.
     #[must_use]
     pub fn violations(&self, longest_wait: Duration, name: &dyn Fn(Process) -> String) -> Vec<Violation> {
-        let by = |hold: &Hold| {
+        let by = |hold: &ObservedHold| {
             format!("{} under epoch {} at {}", name(hold.process), hold.epoch, Seconds(hold.at))
         };
         let mut violations = Vec::new();

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cause::{Excuse, Repeat, Repeats, Span};
+use crate::cause::{ExpectedRepeat, Repeat, Repeats, Span};
 use crate::findings::{DETAILS, Disorder, Findings, PassedOver, StaleCall};
 use crate::order::{CERTAIN, Order};
-use crate::record::{CallEnd, CallId, Delivery, ExtendedSequenceNumber, Hold, Observed, Place, Process, Put};
+use crate::record::{
+    CallEnd, CallId, Delivery, ExtendedSequenceNumber, Observed, ObservedHold, Place, Process, Put,
+};
 
 /// Takes what happened in a run. See [`Findings`] for what comes out.
 ///
@@ -68,7 +70,7 @@ pub(crate) struct Record {
 pub(crate) struct Seen {
     pub(crate) sequence: ExtendedSequenceNumber,
     /// The latest hold that delivered it.
-    pub(crate) hold: Hold,
+    pub(crate) hold: ObservedHold,
 }
 
 #[derive(Debug, Default)]
@@ -172,7 +174,7 @@ impl History {
         if let Some(after) = state.epoch.filter(|after| epoch < *after)
             && self.so_far.stale_calls.len() < DETAILS
         {
-            let hold = Hold { process, epoch, at, call: Some(call) };
+            let hold = ObservedHold { process, epoch, at, call: Some(call) };
             self.so_far.stale_calls.push(StaleCall { shard: Arc::clone(shard), hold, after });
         }
         state.epoch = state.epoch.max(Some(epoch));
@@ -267,7 +269,7 @@ impl History {
     }
 
     /// Takes a position that a worker stored. Everything up to it has to be done.
-    pub fn stored(&mut self, name: &Arc<str>, place: Place, hold: Hold) {
+    pub fn stored(&mut self, name: &Arc<str>, place: Place, hold: ObservedHold) {
         let Some(shard) = self.shards.get(name) else { return };
         let covered = |(sequence, at): &(&ExtendedSequenceNumber, &Duration)| place.covers(**sequence, **at);
         let Some((sequence, _)) = shard.waiting.iter().find(covered) else { return };
@@ -404,7 +406,7 @@ impl History {
     }
 
     /// Takes something after which records may be handled again.
-    pub fn excuse(&mut self, excuse: Excuse) {
+    pub fn excuse(&mut self, excuse: ExpectedRepeat) {
         self.repeats.excuse(excuse);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cause::Span;
 use crate::findings::{DETAILS, Findings, LeftBehind};
 use crate::history::{History, Record};
-use crate::record::Hold;
+use crate::record::ObservedHold;
 
 impl History {
     /// What is proven so far.
@@ -72,7 +72,7 @@ impl History {
 }
 
 impl Findings {
-    pub(crate) fn add_unknown(&mut self, key: &Arc<str>, number: u64, hold: Hold) {
+    pub(crate) fn add_unknown(&mut self, key: &Arc<str>, number: u64, hold: ObservedHold) {
         self.unknown += 1;
         if self.unknown_records.len() < DETAILS {
             self.unknown_records.push((Arc::clone(key), number, hold));

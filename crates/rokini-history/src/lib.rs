@@ -16,7 +16,9 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use cause::{Cause, Excuse, Repeat};
+pub use cause::{Cause, ExpectedRepeat, Repeat};
 pub use findings::{Check, Disorder, Findings, LeftBehind, PassedOver, StaleCall, Violation};
 pub use history::{History, ShardState};
-pub use record::{CallEnd, CallId, Delivery, ExtendedSequenceNumber, Hold, Observed, Place, Process, Put};
+pub use record::{
+    CallEnd, CallId, Delivery, ExtendedSequenceNumber, Observed, ObservedHold, Place, Process, Put,
+};

@@ -140,7 +140,7 @@ pub enum CallEnd {
 
 /// A worker's hold of a shard, as one delivery shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hold {
+pub struct ObservedHold {
     /// The worker.
     pub process: Process,
     /// The epoch of the hold.
@@ -152,11 +152,11 @@ pub struct Hold {
 }
 
 impl Delivery {
-    pub(crate) fn hold(&self) -> Hold {
+    pub(crate) fn hold(&self) -> ObservedHold {
         let call = match self.observed {
             Observed::InCall(call) | Observed::ByToken(call) => Some(call),
             Observed::InRound(_) => None,
         };
-        Hold { process: self.process, epoch: self.epoch, at: self.at, call }
+        ObservedHold { process: self.process, epoch: self.epoch, at: self.at, call }
     }
 }

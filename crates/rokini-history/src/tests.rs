@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use rokini_types::SequenceNumber;
 
 use crate::{
-    CallEnd, Cause, Check, Delivery, Excuse, ExtendedSequenceNumber, Findings, History, Hold, Observed,
-    Process, Put, Violation,
+    CallEnd, Cause, Check, Delivery, ExpectedRepeat, ExtendedSequenceNumber, Findings, History, Observed,
+    ObservedHold, Process, Put, Violation,
 };
 
 fn ms(millis: u64) -> Duration {
@@ -110,7 +110,7 @@ mod in_calls {
             history.excuse(excuse);
             (history.findings().causes, violated(&history))
         };
-        let excuse = Excuse {
+        let excuse = ExpectedRepeat {
             cause: Cause::Crash,
             process: Some(Process(1)),
             shard: None,
@@ -119,9 +119,9 @@ mod in_calls {
             to: ms(500),
         };
         assert_eq!(excused(excuse.clone()), (BTreeMap::from([(Cause::Crash, 1)]), vec![]));
-        let elsewhere = Excuse { shard: Some("other".into()), ..excuse };
+        let elsewhere = ExpectedRepeat { shard: Some("other".into()), ..excuse };
         assert_eq!(excused(elsewhere).1, vec![Check::Once]);
-        let another = Excuse {
+        let another = ExpectedRepeat {
             cause: Cause::Fence,
             process: Some(Process(2)),
             shard: None,
@@ -130,7 +130,7 @@ mod in_calls {
             to: ms(500),
         };
         assert_eq!(excused(another).1, vec![Check::Once]);
-        let seek = Excuse {
+        let seek = ExpectedRepeat {
             cause: Cause::Seek,
             process: None,
             shard: Some(shard()),
@@ -145,7 +145,14 @@ mod in_calls {
     fn a_hold_that_goes_on_has_no_excuse() {
         let mut history = history(1, &[(1, &[0], CallEnd::Done), (1, &[0], CallEnd::Done)]);
         let (cause, process) = (Cause::Fence, Some(Process(1)));
-        history.excuse(Excuse { cause, process, shard: None, since: ms(0), from: ms(0), to: ms(9_000) });
+        history.excuse(ExpectedRepeat {
+            cause,
+            process,
+            shard: None,
+            since: ms(0),
+            from: ms(0),
+            to: ms(9_000),
+        });
         assert_eq!(violated(&history), vec![Check::Once]);
     }
 
@@ -209,7 +216,7 @@ impl Reader {
 
     fn killed(&mut self, process: usize, at: u64) {
         let (cause, process) = (Cause::Crash, Some(Process(process)));
-        self.history.excuse(Excuse {
+        self.history.excuse(ExpectedRepeat {
             cause,
             process,
             shard: None,
@@ -223,7 +230,7 @@ impl Reader {
     fn fenced(&mut self, process: usize, at: u64) {
         let (cause, process) = (Cause::Fence, Some(Process(process)));
         let (from, to) = (ms(at.saturating_sub(2_000)), ms(at + 60_000));
-        self.history.excuse(Excuse { cause, process, shard: None, since: ms(0), from, to });
+        self.history.excuse(ExpectedRepeat { cause, process, shard: None, since: ms(0), from, to });
     }
 
     fn findings(&self) -> Findings {
@@ -407,7 +414,7 @@ fn a_line_may_come_before_the_acknowledgement() {
 
 #[test]
 fn every_violation_is_a_sentence() {
-    let hold = |process, epoch, at| Hold { process: Process(process), epoch, at: ms(at), call: None };
+    let hold = |process, epoch, at| ObservedHold { process: Process(process), epoch, at: ms(at), call: None };
     let mut reader = Reader::default();
     for n in 0..3 {
         reader.put(1_500, "a", 10 + u128::from(n), "k", n);

@@ -12,7 +12,7 @@ mod takers;
 mod tests;
 mod weighted;
 
-use fleet::{Fleet, Placement};
+use fleet::{Placement, PlanInput};
 pub(crate) use fleet::{active, died_young};
 pub use policy::{AssignmentPolicy, CustomAssignment};
 pub(crate) use takers::may_take;
@@ -62,7 +62,7 @@ pub fn plan(view: &GroupView, policy: &AssignmentPolicy) -> Vec<Move> {
 
 /// The plan, and why the result of the user's own policy was refused, if it was.
 pub(crate) fn plan_or_refuse(view: &GroupView, policy: &AssignmentPolicy) -> (Vec<Move>, Option<String>) {
-    let fleet = Fleet::of(view);
+    let fleet = PlanInput::of(view);
     if fleet.workers.is_empty() {
         return (Vec::new(), None);
     }

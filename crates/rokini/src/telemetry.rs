@@ -10,7 +10,6 @@ mod fleet;
 pub(crate) mod group_changes;
 pub(crate) mod health;
 pub(crate) mod http;
-mod meter;
 pub(crate) mod metric;
 pub(crate) mod monitor;
 #[cfg(not(feature = "page"))]
@@ -21,6 +20,7 @@ pub(crate) mod otlp;
 pub(crate) mod page;
 #[cfg(feature = "page")]
 pub(crate) mod page_server;
+mod series;
 #[cfg(not(feature = "page"))]
 pub(crate) use no_page as page;
 #[cfg(feature = "prometheus")]

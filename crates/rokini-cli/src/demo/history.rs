@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rokini_history::{Cause, Delivery, Excuse, History, Process, Put};
+use rokini_history::{Cause, Delivery, ExpectedRepeat, History, Process, Put};
 
 use super::moves::{Move, MoveCause, Moves};
 
@@ -101,6 +101,6 @@ impl RunHistory {
     /// What a worker could not store since then may come again in this time.
     fn excuse(&mut self, cause: Cause, process: Process, since: Duration, from: Duration, to: Duration) {
         let since = since.saturating_sub(UNSTORED);
-        self.records.excuse(Excuse { cause, process: Some(process), shard: None, since, from, to });
+        self.records.excuse(ExpectedRepeat { cause, process: Some(process), shard: None, since, from, to });
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::even;
-use super::fleet::{Fleet, Placement};
+use super::fleet::{Placement, PlanInput};
 use super::policy::CustomAssignment;
 use crate::row::GroupView;
 use crate::types::{LeaseKey, WorkerId};
 
 /// The worker for each lease, and why the policy's result was refused, if it was.
 pub(super) fn spread(
-    fleet: &Fleet<'_>,
+    fleet: &PlanInput<'_>,
     view: &GroupView,
     policy: &CustomAssignment,
 ) -> (Vec<Option<usize>>, Option<String>) {
@@ -25,7 +25,10 @@ pub(super) fn spread(
 }
 
 /// The fleet as if every named lease were where it should be.
-fn assigned<'a>(fleet: &Fleet<'a>, wanted: &BTreeMap<LeaseKey, WorkerId>) -> Result<Fleet<'a>, String> {
+fn assigned<'a>(
+    fleet: &PlanInput<'a>,
+    wanted: &BTreeMap<LeaseKey, WorkerId>,
+) -> Result<PlanInput<'a>, String> {
     let index: BTreeMap<&WorkerId, usize> =
         fleet.workers.iter().enumerate().map(|(n, row)| (&row.id, n)).collect();
     let mut result = fleet.clone();

@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::fleet::{Fleet, Placement};
+use super::fleet::{Placement, PlanInput};
 
 /// The worker for each lease; `None` where none is left to have it.
-pub(super) fn spread(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
+pub(super) fn spread(fleet: &PlanInput<'_>) -> Vec<Option<usize>> {
     let mut plan = EvenPlan::new(fleet);
     plan.enforce_limits();
     plan.place_unassigned();
@@ -20,7 +20,7 @@ pub(super) fn spread(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
 }
 
 /// The same, but what somebody has stays there.
-pub(super) fn place(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
+pub(super) fn place(fleet: &PlanInput<'_>) -> Vec<Option<usize>> {
     let mut plan = EvenPlan::new(fleet);
     plan.place_unassigned();
     plan.assigned()
@@ -55,7 +55,7 @@ struct LeaseStep {
 }
 
 struct EvenPlan<'a> {
-    fleet: &'a Fleet<'a>,
+    fleet: &'a PlanInput<'a>,
     loads: Vec<usize>,
     limits: Vec<usize>,
     leases: Vec<BTreeMap<usize, StreamLeases>>,
@@ -63,7 +63,7 @@ struct EvenPlan<'a> {
 }
 
 impl<'a> EvenPlan<'a> {
-    fn new(fleet: &'a Fleet<'a>) -> Self {
+    fn new(fleet: &'a PlanInput<'a>) -> Self {
         let workers = fleet.workers.len();
         let mut plan = Self {
             fleet,
@@ -217,7 +217,7 @@ impl<'a> EvenPlan<'a> {
 }
 
 /// Workers of equal numbers are joined by streams that both read, directly or over others.
-fn parts(fleet: &Fleet<'_>) -> Vec<usize> {
+fn parts(fleet: &PlanInput<'_>) -> Vec<usize> {
     let mut parts: Vec<usize> = (0..fleet.workers.len()).collect();
     for readers in &fleet.readers {
         let Some(least) = readers.iter().map(|worker| parts[*worker]).min() else { continue };

@@ -8,7 +8,7 @@ use crate::types::{StreamId, WorkerId};
 
 /// The workers that take part and the leases that are to be spread over them.
 #[derive(Clone)]
-pub(super) struct Fleet<'a> {
+pub(super) struct PlanInput<'a> {
     pub(super) workers: Vec<&'a WorkerRow>,
     pub(super) leases: Vec<Lease<'a>>,
     /// For each stream the workers that read it.
@@ -37,7 +37,7 @@ pub(super) enum Placement {
     },
 }
 
-impl<'a> Fleet<'a> {
+impl<'a> PlanInput<'a> {
     pub(super) fn of(view: &'a GroupView) -> Self {
         let workers: Vec<&WorkerRow> =
             view.workers.iter().filter(|row| row.state == WorkerState::Alive).collect();

@@ -5,7 +5,7 @@
 //! thresholds keep small changes from moving anything: moves begin only where one of them is worth [`START`] of
 //! the mean load, and then go on while one is worth [`STOP`] of it.
 
-use super::fleet::{Fleet, Placement};
+use super::fleet::{Placement, PlanInput};
 
 /// What the first move must lower the higher of two loads by, as a part of the mean load: 15 %.
 const START: f64 = 0.15;
@@ -15,7 +15,7 @@ const STOP: f64 = 0.05;
 const IDLE: f64 = 1024.0;
 
 /// The worker for each lease; `None` where none is left to have it.
-pub(super) fn spread(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
+pub(super) fn spread(fleet: &PlanInput<'_>) -> Vec<Option<usize>> {
     let mut plan = WeightedPlan::new(fleet);
     plan.place();
     plan.enforce_limits();
@@ -24,7 +24,7 @@ pub(super) fn spread(fleet: &Fleet<'_>) -> Vec<Option<usize>> {
 }
 
 struct WeightedPlan<'a> {
-    fleet: &'a Fleet<'a>,
+    fleet: &'a PlanInput<'a>,
     weights: Vec<f64>,
     holder: Vec<Option<usize>>,
     loads: Vec<f64>,
@@ -41,7 +41,7 @@ struct Step {
 }
 
 impl<'a> WeightedPlan<'a> {
-    fn new(fleet: &'a Fleet<'a>) -> Self {
+    fn new(fleet: &'a PlanInput<'a>) -> Self {
         let workers = fleet.workers.len();
         Self {
             fleet,
@@ -160,7 +160,7 @@ impl<'a> WeightedPlan<'a> {
 }
 
 /// What each lease weighs. One whose throughput is not known yet weighs as much as the mean of the others.
-fn weights(fleet: &Fleet<'_>) -> Vec<f64> {
+fn weights(fleet: &PlanInput<'_>) -> Vec<f64> {
     let known = |lease: &super::fleet::Lease<'_>| lease.row.metadata.bytes_per_second.map(|rate| rate as f64);
     let rates: Vec<f64> = fleet.leases.iter().filter_map(known).collect();
     let mean = if rates.is_empty() { 0.0 } else { rates.iter().sum::<f64>() / rates.len() as f64 };

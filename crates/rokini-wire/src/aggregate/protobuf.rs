@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What is wrong at which byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct ParseFault {
     pub(super) what: &'static str,
     pub(super) at: usize,
 }
@@ -34,7 +34,7 @@ impl<'a> Fields<'a> {
 
     /// The next field: its number and value; `None` at the end.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Value)>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<(u64, Value)>, ParseFault> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
@@ -52,21 +52,21 @@ impl<'a> Fields<'a> {
                         self.at += length;
                         Value::Bytes(start..self.at)
                     }
-                    _ => return Err(Fault { what: "a length beyond the end", at }),
+                    _ => return Err(ParseFault { what: "a length beyond the end", at }),
                 }
             }
             5 => self.pass(4)?,
-            _ => return Err(Fault { what: "a field of no type that is known", at: begin }),
+            _ => return Err(ParseFault { what: "a field of no type that is known", at: begin }),
         };
         match tag >> 3 {
-            0 => Err(Fault { what: "a field with the number 0", at: begin }),
+            0 => Err(ParseFault { what: "a field with the number 0", at: begin }),
             number => Ok(Some((number, value))),
         }
     }
 
-    fn pass(&mut self, length: usize) -> Result<Value, Fault> {
+    fn pass(&mut self, length: usize) -> Result<Value, ParseFault> {
         if length > self.bytes.len() - self.at {
-            return Err(Fault { what: "cut off", at: self.at });
+            return Err(ParseFault { what: "cut off", at: self.at });
         }
         self.at += length;
         Ok(Value::Other)
@@ -74,7 +74,7 @@ impl<'a> Fields<'a> {
 
     /// A number of seven bits a byte, the lowest first.
     #[inline(always)]
-    fn number(&mut self) -> Result<u64, Fault> {
+    fn number(&mut self) -> Result<u64, ParseFault> {
         // Nearly all have one byte.
         match self.bytes.get(self.at) {
             Some(byte) if *byte < 0x80 => {
@@ -85,12 +85,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn long_number(&mut self) -> Result<u64, Fault> {
+    fn long_number(&mut self) -> Result<u64, ParseFault> {
         let begin = self.at;
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let Some(byte) = self.bytes.get(self.at) else {
-                return Err(Fault { what: "cut off", at: begin });
+                return Err(ParseFault { what: "cut off", at: begin });
             };
             self.at += 1;
             number |= u64::from(byte & 0x7f) << shift;
@@ -100,11 +100,11 @@ impl<'a> Fields<'a> {
                 return if fits {
                     Ok(number)
                 } else {
-                    Err(Fault { what: "a number beyond 64 bits", at: begin })
+                    Err(ParseFault { what: "a number beyond 64 bits", at: begin })
                 };
             }
         }
-        Err(Fault { what: "a number beyond 64 bits", at: begin })
+        Err(ParseFault { what: "a number beyond 64 bits", at: begin })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use super::layout::{CHECK_SUM, MAGIC, field};
-use super::protobuf::{Fault, Fields, Value};
+use super::protobuf::{Fields, ParseFault, Value};
 use crate::answer::Place;
 use crate::md5::{md5_each, partition_key_hash};
 
@@ -116,8 +116,8 @@ pub enum AggregateError {
     },
 }
 
-impl From<Fault> for AggregateError {
-    fn from(fault: Fault) -> Self {
+impl From<ParseFault> for AggregateError {
+    fn from(fault: ParseFault) -> Self {
         Self::Message { what: fault.what, at: fault.at }
     }
 }
@@ -223,7 +223,7 @@ impl Aggregate {
                 (field::PARTITION_KEY, Value::Bytes(range)) => {
                     if std::str::from_utf8(&data[range.clone()]).is_err() {
                         return Err(
-                            Fault { what: "a partition key that is no UTF-8", at: range.start }.into()
+                            ParseFault { what: "a partition key that is no UTF-8", at: range.start }.into()
                         );
                     }
                     self.partition_keys.push(Place::new(range.start, range.end));
@@ -261,7 +261,7 @@ impl Aggregate {
 
 /// Tags, which nothing uses, are passed over with all that is not known. Of a field that comes twice the last one counts.
 #[inline]
-fn record(data: &[u8], range: Range<usize>) -> Result<Entry, Fault> {
+fn record(data: &[u8], range: Range<usize>) -> Result<Entry, ParseFault> {
     let at = range.start;
     let mut fields = Fields::new(data, range);
     let (mut partition_key, mut hash_key, mut place) = (None, None, None);
@@ -276,9 +276,9 @@ fn record(data: &[u8], range: Range<usize>) -> Result<Entry, Fault> {
     // No table is so long: what is beyond 32 bits is beyond it either way.
     let index = |index: u64| u32::try_from(index).unwrap_or(u32::MAX);
     Ok(Entry {
-        data: place.ok_or(Fault { what: "a user record without data", at })?,
+        data: place.ok_or(ParseFault { what: "a user record without data", at })?,
         partition_key: index(
-            partition_key.ok_or(Fault { what: "a user record without a partition key", at })?,
+            partition_key.ok_or(ParseFault { what: "a user record without a partition key", at })?,
         ),
         hash_key: hash_key.map(index),
     })

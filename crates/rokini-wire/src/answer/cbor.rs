@@ -5,7 +5,7 @@ mod cursor;
 use bytes::Bytes;
 
 use self::cursor::{Cursor, Header};
-use super::error::{AnswerError, Fault, Spot};
+use super::error::{AnswerError, ParseFault, Spot};
 use super::place::{Members, Place, RecordPlace, RecordsAnswer, sequence_number};
 use crate::cbor::decode;
 
@@ -35,7 +35,7 @@ struct Reader<'a, 'b> {
 }
 
 impl Reader<'_, '_> {
-    fn answer(&mut self) -> Result<RecordsAnswer, Fault> {
+    fn answer(&mut self) -> Result<RecordsAnswer, ParseFault> {
         let mut answer = RecordsAnswer::default();
         let mut records = None;
         let mut members = self.cursor.map()?;
@@ -63,7 +63,7 @@ impl Reader<'_, '_> {
                     let at = self.cursor.at();
                     let value = self.cursor.skip()?;
                     answer.child_shards =
-                        decode(value).map_err(|_| Fault { what: "no list of child shards", at })?;
+                        decode(value).map_err(|_| ParseFault { what: "no list of child shards", at })?;
                 }
                 _ => {
                     self.cursor.skip()?;
@@ -74,14 +74,14 @@ impl Reader<'_, '_> {
         let whole = self.cursor.is_at_end();
         let at = self.cursor.at();
         if !whole {
-            return Err(Fault { what: "goes on after its end", at });
+            return Err(ParseFault { what: "goes on after its end", at });
         }
         self.spot.member = Some("Records");
-        answer.records = records.ok_or(Fault { what: "missing", at })?;
+        answer.records = records.ok_or(ParseFault { what: "missing", at })?;
         Ok(answer)
     }
 
-    fn records(&mut self) -> Result<Vec<RecordPlace>, Fault> {
+    fn records(&mut self) -> Result<Vec<RecordPlace>, ParseFault> {
         let mut items = self.cursor.array()?;
         let most = self.cursor.left() / RECORD_LEAST;
         let mut records = Vec::with_capacity(items.told().unwrap_or(most).min(most));
@@ -95,7 +95,7 @@ impl Reader<'_, '_> {
         Ok(records)
     }
 
-    fn record(&mut self) -> Result<RecordPlace, Fault> {
+    fn record(&mut self) -> Result<RecordPlace, ParseFault> {
         self.spot.member = None;
         let begin = self.cursor.at();
         let mut record = Members::default();
@@ -112,7 +112,8 @@ impl Reader<'_, '_> {
                     self.spot.member = Some("SequenceNumber");
                     let at = self.cursor.at();
                     let digits = self.cursor.text()?;
-                    let number = sequence_number(digits).ok_or(Fault { what: "no sequence number", at })?;
+                    let number =
+                        sequence_number(digits).ok_or(ParseFault { what: "no sequence number", at })?;
                     record.sequence_number = Some(number);
                 }
                 b"PartitionKey" => {
@@ -131,36 +132,37 @@ impl Reader<'_, '_> {
         self.spot.member = None;
         record.record().map_err(|lacks| {
             self.spot.member = Some(lacks);
-            Fault { what: "missing", at: begin }
+            ParseFault { what: "missing", at: begin }
         })
     }
 
-    fn key(&mut self) -> Result<Place, Fault> {
+    fn key(&mut self) -> Result<Place, ParseFault> {
         let at = self.cursor.at();
         let text = self.cursor.text()?;
         if std::str::from_utf8(text).is_err() {
-            return Err(Fault { what: "no UTF-8", at });
+            return Err(ParseFault { what: "no UTF-8", at });
         }
         let (length, end) = (text.len(), self.cursor.at());
         Ok(Place::new(end - length, end))
     }
 
-    fn string(&mut self) -> Result<Option<String>, Fault> {
+    fn string(&mut self) -> Result<Option<String>, ParseFault> {
         if self.cursor.null() {
             return Ok(None);
         }
         let at = self.cursor.at();
-        let text = std::str::from_utf8(self.cursor.text()?).map_err(|_| Fault { what: "no UTF-8", at })?;
+        let text =
+            std::str::from_utf8(self.cursor.text()?).map_err(|_| ParseFault { what: "no UTF-8", at })?;
         Ok(Some(text.to_owned()))
     }
 
-    fn integer(&mut self) -> Result<Option<i64>, Fault> {
+    fn integer(&mut self) -> Result<Option<i64>, ParseFault> {
         if self.cursor.null() { Ok(None) } else { self.cursor.integer().map(Some) }
     }
 
     /// Tag 1 around an integer of milliseconds, as the service writes it; the tag may be missing. A number with a fraction
     /// is of seconds.
-    fn millis(&mut self) -> Result<i64, Fault> {
+    fn millis(&mut self) -> Result<i64, ParseFault> {
         let at = self.cursor.at();
         let time = match self.cursor.header()? {
             Header::Tag(1) => self.cursor.header()?,
@@ -171,9 +173,13 @@ impl Reader<'_, '_> {
             Header::Float(secs) => {
                 let millis = (secs * 1_000.0).round();
                 // Beyond 2^53 a float no longer counts milliseconds; nothing real is there.
-                if millis.abs() < 9.0e15 { Ok(millis as i64) } else { Err(Fault { what: "no time", at }) }
+                if millis.abs() < 9.0e15 {
+                    Ok(millis as i64)
+                } else {
+                    Err(ParseFault { what: "no time", at })
+                }
             }
-            _ => Err(Fault { what: "no time", at }),
+            _ => Err(ParseFault { what: "no time", at }),
         }
     }
 }

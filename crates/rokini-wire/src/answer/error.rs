@@ -48,14 +48,14 @@ pub(super) struct Spot {
 }
 
 impl Spot {
-    pub(super) fn error(&self, fault: Fault) -> AnswerError {
+    pub(super) fn error(&self, fault: ParseFault) -> AnswerError {
         AnswerError { what: fault.what, at: Some(fault.at), record: self.record, member: self.member }
     }
 }
 
 /// What is wrong at which byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct ParseFault {
     pub(super) what: &'static str,
     pub(super) at: usize,
 }

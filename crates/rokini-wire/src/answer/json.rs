@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use self::cursor::Cursor;
 use self::decimal::Decimal;
-use super::error::{AnswerError, Fault, Spot};
+use super::error::{AnswerError, ParseFault, Spot};
 use super::place::{Members, Place, RecordPlace, RecordsAnswer, sequence_number};
 
 /// What begins an answer with one record, at least: how much room for records is worth reserving.
@@ -33,7 +33,7 @@ struct Reader<'a, 'b> {
 }
 
 impl Reader<'_, '_> {
-    fn answer(&mut self) -> Result<RecordsAnswer, Fault> {
+    fn answer(&mut self) -> Result<RecordsAnswer, ParseFault> {
         let mut answer = RecordsAnswer::default();
         let mut records = None;
         let mut first = true;
@@ -62,7 +62,7 @@ impl Reader<'_, '_> {
                     self.spot.member = Some("ChildShards");
                     let (start, end) = self.cursor.skip()?;
                     answer.child_shards = serde_json::from_slice(self.cursor.part(start, end))
-                        .map_err(|_| Fault { what: "no list of child shards", at: start })?;
+                        .map_err(|_| ParseFault { what: "no list of child shards", at: start })?;
                 }
                 _ => {
                     self.cursor.skip()?;
@@ -73,14 +73,14 @@ impl Reader<'_, '_> {
         let whole = self.cursor.is_at_end();
         let at = self.cursor.at();
         if !whole {
-            return Err(Fault { what: "goes on after its end", at });
+            return Err(ParseFault { what: "goes on after its end", at });
         }
         self.spot.member = Some("Records");
-        answer.records = records.ok_or(Fault { what: "missing", at })?;
+        answer.records = records.ok_or(ParseFault { what: "missing", at })?;
         Ok(answer)
     }
 
-    fn records(&mut self) -> Result<Vec<RecordPlace>, Fault> {
+    fn records(&mut self) -> Result<Vec<RecordPlace>, ParseFault> {
         self.cursor.open(b'[', "expected a list")?;
         let mut records = Vec::new();
         let mut first = true;
@@ -98,7 +98,7 @@ impl Reader<'_, '_> {
         Ok(records)
     }
 
-    fn record(&mut self) -> Result<RecordPlace, Fault> {
+    fn record(&mut self) -> Result<RecordPlace, ParseFault> {
         self.spot.member = None;
         let begin = self.cursor.at();
         let mut record = Members::default();
@@ -118,7 +118,7 @@ impl Reader<'_, '_> {
                     let (start, end) = self.cursor.text()?;
                     let number = sequence_number(self.cursor.part(start, end));
                     record.sequence_number =
-                        Some(number.ok_or(Fault { what: "no sequence number", at: start })?);
+                        Some(number.ok_or(ParseFault { what: "no sequence number", at: start })?);
                 }
                 b"PartitionKey" => {
                     self.spot.member = Some("PartitionKey");
@@ -136,34 +136,34 @@ impl Reader<'_, '_> {
         self.spot.member = None;
         record.record().map_err(|lacks| {
             self.spot.member = Some(lacks);
-            Fault { what: "missing", at: begin }
+            ParseFault { what: "missing", at: begin }
         })
     }
 
-    fn key(&mut self) -> Result<Place, Fault> {
+    fn key(&mut self) -> Result<Place, ParseFault> {
         let (start, end) = self.cursor.text()?;
         match std::str::from_utf8(self.cursor.part(start, end)) {
             Ok(_) => Ok(Place::new(start, end)),
-            Err(_) => Err(Fault { what: "no UTF-8", at: start }),
+            Err(_) => Err(ParseFault { what: "no UTF-8", at: start }),
         }
     }
 
-    fn string(&mut self) -> Result<Option<String>, Fault> {
+    fn string(&mut self) -> Result<Option<String>, ParseFault> {
         if self.cursor.null()? {
             return Ok(None);
         }
         let (start, end) = self.cursor.text()?;
         let text = std::str::from_utf8(self.cursor.part(start, end));
-        text.map(|text| Some(text.to_owned())).map_err(|_| Fault { what: "no UTF-8", at: start })
+        text.map(|text| Some(text.to_owned())).map_err(|_| ParseFault { what: "no UTF-8", at: start })
     }
 
     /// A number times ten to the power of `scale`, rounded to the nearest whole.
-    fn number(&mut self, scale: i32) -> Result<Option<i64>, Fault> {
+    fn number(&mut self, scale: i32) -> Result<Option<i64>, ParseFault> {
         if self.cursor.null()? {
             return Ok(None);
         }
         let (start, end) = self.cursor.number()?;
         let value = Decimal::parse(self.cursor.part(start, end)).and_then(|value| value.scaled(scale));
-        value.map(Some).ok_or(Fault { what: "a number out of range", at: start })
+        value.map(Some).ok_or(ParseFault { what: "a number out of range", at: start })
     }
 }

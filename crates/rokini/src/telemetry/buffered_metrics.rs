@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::meter::Series;
 use super::metric::Metric;
+use super::series::Series;
 use crate::shard::observer::{BatchSize, ShardObserver};
 use crate::source::stream_source::SubscriptionCounts;
 

@@ -10,10 +10,10 @@ use rokini_lease::{GroupId, LeaseKey, ShardId, StreamId, WorkerName};
 use tokio::time::Instant;
 
 use super::buffered_metrics::BufferedMetrics;
-use super::meter::{Series, ShardValues};
 use super::metric::{Metric, MetricKind, MetricScope};
 use super::recorders::Recorders;
 use super::registry::Registry;
+use super::series::{Series, ShardValues};
 use crate::events::emitter::EventSink;
 use crate::events::event::Event;
 use crate::events::table::{EventCode, EventKind};

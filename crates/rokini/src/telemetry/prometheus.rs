@@ -101,9 +101,9 @@ fn number(text: &mut String, value: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::meter::Series;
     use crate::telemetry::metric::{Metric, MetricKind, MetricScope};
     use crate::telemetry::recorders::Recorders;
+    use crate::telemetry::series::Series;
     use metrics::Label;
     use prometheus_parse::{Scrape, Value};
     use std::sync::Arc;

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rokini_history::{Disorder, Hold, LeftBehind, Repeat};
+use rokini_history::{Disorder, LeftBehind, ObservedHold, Repeat};
 
 use super::*;
 
@@ -150,7 +150,7 @@ fn chaos_excuses_silence_up_to_a_limit_and_nothing_else() {
 
 #[test]
 fn what_broke_is_shown_in_detail() {
-    let hold = |process, epoch, at| Hold { process: Process(process), epoch, at: ms(at), call: None };
+    let hold = |process, epoch, at| ObservedHold { process: Process(process), epoch, at: ms(at), call: None };
     let (shard, key): (Arc<str>, Arc<str>) = ("shardId-000000000002".into(), "customer-007".into());
     let left = LeftBehind { shard: Arc::clone(&shard), count: 3, oldest: ms(1500) };
     let late =

@@ -1,6 +1,6 @@
 //! The items of CBOR, one after the other (RFC 8949).
 
-use super::super::error::Fault;
+use super::super::error::ParseFault;
 use super::super::place::MAX_DEPTH;
 
 /// Why a string cannot be told as one place.
@@ -76,12 +76,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn fault<T>(&self, what: &'static str) -> Result<T, Fault> {
-        Err(Fault { what, at: self.at })
+    fn fault<T>(&self, what: &'static str) -> Result<T, ParseFault> {
+        Err(ParseFault { what, at: self.at })
     }
 
     #[inline]
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], ParseFault> {
         match self.bytes[self.at..].get(..length) {
             Some(taken) => {
                 self.at += length;
@@ -91,7 +91,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn array_of<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    fn array_of<const N: usize>(&mut self) -> Result<[u8; N], ParseFault> {
         match self.bytes[self.at..].first_chunk::<N>() {
             Some(chunk) => {
                 self.at += N;
@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub(super) fn header(&mut self) -> Result<Header, Fault> {
+    pub(super) fn header(&mut self) -> Result<Header, ParseFault> {
         let at = self.at;
         let [first] = self.array_of()?;
         let (major, minor) = (first >> 5, first & 31);
@@ -113,12 +113,12 @@ impl<'a> Cursor<'a> {
             26 => Some(u64::from(u32::from_be_bytes(self.array_of()?))),
             27 => Some(u64::from_be_bytes(self.array_of()?)),
             31 => None,
-            _ => return Err(Fault { what: "a reserved length", at }),
+            _ => return Err(ParseFault { what: "a reserved length", at }),
         };
         let length = || match argument {
             None => Ok(None),
             // More items or bytes than there are bytes left cannot come.
-            Some(told) => usize::try_from(told).map(Some).map_err(|_| Fault { what: "cut off", at }),
+            Some(told) => usize::try_from(told).map(Some).map_err(|_| ParseFault { what: "cut off", at }),
         };
         Ok(match (major, argument) {
             (0, Some(value)) => i64::try_from(value).map_or(Header::Huge, Header::Integer),
@@ -138,15 +138,15 @@ impl<'a> Cursor<'a> {
                 27 => Header::Float(f64::from_bits(value)),
                 _ => Header::Simple,
             },
-            _ => return Err(Fault { what: "an item without a length", at }),
+            _ => return Err(ParseFault { what: "an item without a length", at }),
         })
     }
 
-    fn expected<T>(&self, at: usize, what: &'static str) -> Result<T, Fault> {
-        Err(Fault { what, at })
+    fn expected<T>(&self, at: usize, what: &'static str) -> Result<T, ParseFault> {
+        Err(ParseFault { what, at })
     }
 
-    pub(super) fn map(&mut self) -> Result<Items, Fault> {
+    pub(super) fn map(&mut self) -> Result<Items, ParseFault> {
         let at = self.at;
         match self.header()? {
             Header::Map(items) => Ok(Items(items)),
@@ -154,7 +154,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(super) fn array(&mut self) -> Result<Items, Fault> {
+    pub(super) fn array(&mut self) -> Result<Items, ParseFault> {
         let at = self.at;
         match self.header()? {
             Header::Array(items) => Ok(Items(items)),
@@ -164,7 +164,7 @@ impl<'a> Cursor<'a> {
 
     /// Whether another item (pair, in a map) comes; takes the break that says that none does.
     #[inline]
-    pub(super) fn more(&mut self, items: &mut Items) -> Result<bool, Fault> {
+    pub(super) fn more(&mut self, items: &mut Items) -> Result<bool, ParseFault> {
         match &mut items.0 {
             Some(left) => {
                 let more = *left > 0;
@@ -183,7 +183,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub(super) fn text(&mut self) -> Result<&'a [u8], Fault> {
+    pub(super) fn text(&mut self) -> Result<&'a [u8], ParseFault> {
         let at = self.at;
         // Names, and most texts: the length is in the first byte.
         if let Some(first @ 0x60..=0x77) = self.bytes.get(at) {
@@ -203,7 +203,7 @@ impl<'a> Cursor<'a> {
 
     /// From where to where a byte string is.
     #[inline]
-    pub(super) fn bytes(&mut self) -> Result<(usize, usize), Fault> {
+    pub(super) fn bytes(&mut self) -> Result<(usize, usize), ParseFault> {
         let at = self.at;
         match self.header()? {
             Header::Bytes(Some(length)) => {
@@ -216,7 +216,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(super) fn integer(&mut self) -> Result<i64, Fault> {
+    pub(super) fn integer(&mut self) -> Result<i64, ParseFault> {
         let at = self.at;
         match self.header()? {
             Header::Integer(value) => Ok(value),
@@ -233,13 +233,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over one value, and returns it.
-    pub(super) fn skip(&mut self) -> Result<&'a [u8], Fault> {
+    pub(super) fn skip(&mut self) -> Result<&'a [u8], ParseFault> {
         let start = self.at;
         self.skip_within(0)?;
         Ok(&self.bytes[start..self.at])
     }
 
-    fn skip_within(&mut self, depth: usize) -> Result<(), Fault> {
+    fn skip_within(&mut self, depth: usize) -> Result<(), ParseFault> {
         let at = self.at;
         if depth >= MAX_DEPTH {
             return self.fault("nested too deeply");
@@ -271,7 +271,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next piece of a string that began at `begin`.
-    fn piece(&mut self, begin: usize, bytes: bool) -> Result<Option<&'a [u8]>, Fault> {
+    fn piece(&mut self, begin: usize, bytes: bool) -> Result<Option<&'a [u8]>, ParseFault> {
         match (self.header()?, bytes) {
             (Header::Break, _) => Ok(None),
             (Header::Bytes(Some(length)), true) | (Header::Text(Some(length)), false) => {
@@ -295,7 +295,7 @@ fn half(bits: u16) -> f64 {
 }
 
 /// The same value with every string in one piece.
-pub(super) fn in_one_piece(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) fn in_one_piece(bytes: &[u8]) -> Result<Vec<u8>, ParseFault> {
     let mut cursor = Cursor::new(bytes);
     let mut whole = Vec::with_capacity(bytes.len());
     copy(&mut cursor, &mut whole, 0)?;
@@ -303,7 +303,7 @@ pub(super) fn in_one_piece(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     Ok(whole)
 }
 
-fn copy(from: &mut Cursor<'_>, to: &mut Vec<u8>, depth: usize) -> Result<(), Fault> {
+fn copy(from: &mut Cursor<'_>, to: &mut Vec<u8>, depth: usize) -> Result<(), ParseFault> {
     let begin = from.at;
     if depth >= MAX_DEPTH {
         return from.fault("nested too deeply");

@@ -1,7 +1,7 @@
 //! The tokens of JSON, one after the other (RFC 8259). Texts are unescaped where they stand: no escape is shorter than
 //! what it means.
 
-use super::super::error::Fault;
+use super::super::error::ParseFault;
 use super::super::place::MAX_DEPTH;
 
 #[derive(Debug)]
@@ -27,8 +27,8 @@ impl<'a> Cursor<'a> {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
-    fn fault<T>(&self, what: &'static str) -> Result<T, Fault> {
-        Err(Fault { what: if self.left() == 0 { "cut off" } else { what }, at: self.at })
+    fn fault<T>(&self, what: &'static str) -> Result<T, ParseFault> {
+        Err(ParseFault { what: if self.left() == 0 { "cut off" } else { what }, at: self.at })
     }
 
     #[inline]
@@ -44,7 +44,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the bracket that begins an object or a list.
-    pub(super) fn open(&mut self, bracket: u8, what: &'static str) -> Result<(), Fault> {
+    pub(super) fn open(&mut self, bracket: u8, what: &'static str) -> Result<(), ParseFault> {
         if self.peek() != Some(bracket) {
             return self.fault(what);
         }
@@ -54,7 +54,7 @@ impl<'a> Cursor<'a> {
 
     /// Whether another member or item comes; takes the comma before it, or the bracket that says that none does.
     #[inline]
-    pub(super) fn more(&mut self, bracket: u8, first: &mut bool) -> Result<bool, Fault> {
+    pub(super) fn more(&mut self, bracket: u8, first: &mut bool) -> Result<bool, ParseFault> {
         let first = std::mem::take(first);
         match self.peek() {
             Some(byte) if byte == bracket => {
@@ -72,7 +72,7 @@ impl<'a> Cursor<'a> {
 
     /// The name of a member, and its colon.
     #[inline]
-    pub(super) fn name(&mut self) -> Result<(usize, usize), Fault> {
+    pub(super) fn name(&mut self) -> Result<(usize, usize), ParseFault> {
         let name = self.text()?;
         if self.peek() != Some(b':') {
             return self.fault("expected a colon");
@@ -82,14 +82,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a null, if one comes.
-    pub(super) fn null(&mut self) -> Result<bool, Fault> {
+    pub(super) fn null(&mut self) -> Result<bool, ParseFault> {
         match self.peek() {
             Some(b'n') => self.literal(b"null").map(|()| true),
             _ => Ok(false),
         }
     }
 
-    fn literal(&mut self, literal: &[u8]) -> Result<(), Fault> {
+    fn literal(&mut self, literal: &[u8]) -> Result<(), ParseFault> {
         if !self.bytes[self.at..].starts_with(literal) {
             return self.fault("expected a value");
         }
@@ -99,7 +99,7 @@ impl<'a> Cursor<'a> {
 
     /// From where to where a text is, unescaped.
     #[inline]
-    pub(super) fn text(&mut self) -> Result<(usize, usize), Fault> {
+    pub(super) fn text(&mut self) -> Result<(usize, usize), ParseFault> {
         self.open(b'"', "expected text")?;
         let start = self.at;
         while let Some(&byte) = self.bytes.get(self.at) {
@@ -116,7 +116,7 @@ impl<'a> Cursor<'a> {
         self.fault("cut off")
     }
 
-    fn unescape(&mut self, start: usize) -> Result<(usize, usize), Fault> {
+    fn unescape(&mut self, start: usize) -> Result<(usize, usize), ParseFault> {
         let mut end = self.at;
         while let Some(&byte) = self.bytes.get(self.at) {
             match byte {
@@ -144,7 +144,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// What the escape here means, and how long it is.
-    fn escape(&self) -> Result<(char, usize), Fault> {
+    fn escape(&self) -> Result<(char, usize), ParseFault> {
         let simple = |character| Ok((character, 2));
         match self.bytes.get(self.at + 1) {
             Some(b'"') => simple('"'),
@@ -157,11 +157,11 @@ impl<'a> Cursor<'a> {
             Some(b't') => simple('\t'),
             Some(b'u') => self.unicode_escape(),
             Some(_) => self.fault("an unknown escape"),
-            None => Err(Fault { what: "cut off", at: self.bytes.len() }),
+            None => Err(ParseFault { what: "cut off", at: self.bytes.len() }),
         }
     }
 
-    fn unicode_escape(&self) -> Result<(char, usize), Fault> {
+    fn unicode_escape(&self) -> Result<(char, usize), ParseFault> {
         let unit = |at: usize| {
             let digits = self.bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
             let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
@@ -181,7 +181,7 @@ impl<'a> Cursor<'a> {
 
     /// From where to where the bytes are that a text in base64 stands for.
     #[inline]
-    pub(super) fn base64(&mut self) -> Result<(usize, usize), Fault> {
+    pub(super) fn base64(&mut self) -> Result<(usize, usize), ParseFault> {
         self.open(b'"', "expected text")?;
         let start = self.at;
         let Some(length) = memchr::memchr(b'"', &self.bytes[start..]) else {
@@ -197,12 +197,12 @@ impl<'a> Cursor<'a> {
         }
         match base64_simd::STANDARD.decode_inplace(&mut self.bytes[start..end]) {
             Ok(decoded) => Ok((start, start + decoded.len())),
-            Err(_) => Err(Fault { what: "no base64", at: start }),
+            Err(_) => Err(ParseFault { what: "no base64", at: start }),
         }
     }
 
     /// From where to where a number is.
-    pub(super) fn number(&mut self) -> Result<(usize, usize), Fault> {
+    pub(super) fn number(&mut self) -> Result<(usize, usize), ParseFault> {
         self.peek();
         let start = self.at;
         let sign = self.bytes.get(self.at) == Some(&b'-');
@@ -237,14 +237,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over one value, as it is; from where to where.
-    pub(super) fn skip(&mut self) -> Result<(usize, usize), Fault> {
+    pub(super) fn skip(&mut self) -> Result<(usize, usize), ParseFault> {
         self.peek();
         let start = self.at;
         self.skip_within(0)?;
         Ok((start, self.at))
     }
 
-    fn skip_within(&mut self, depth: usize) -> Result<(), Fault> {
+    fn skip_within(&mut self, depth: usize) -> Result<(), ParseFault> {
         if depth >= MAX_DEPTH {
             return self.fault("nested too deeply");
         }
@@ -276,7 +276,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn skip_text(&mut self) -> Result<(), Fault> {
+    fn skip_text(&mut self) -> Result<(), ParseFault> {
         self.open(b'"', "expected text")?;
         while let Some(&byte) = self.bytes.get(self.at) {
             match byte {

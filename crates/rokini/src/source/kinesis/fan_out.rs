@@ -72,7 +72,7 @@ pub(super) struct FanOutReader {
     ended: bool,
     behind_millis: u64,
     /// What was told of a subscription that cannot be had, until one can.
-    told: Option<Told>,
+    told: Option<SubscriptionProblem>,
     notice: Option<SourceEvent>,
     counts: SubscriptionCounts,
     rng: SmallRng,
@@ -80,7 +80,7 @@ pub(super) struct FanOutReader {
 
 /// What was told of a subscription that cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
+enum SubscriptionProblem {
     Waits,
     Refused,
     Gone,
@@ -189,7 +189,7 @@ impl FanOutReader {
             Err(_) => {
                 self.attempts.failed(now, &mut self.rng);
                 let reason = format!("no answer to {SUBSCRIBE_TO_SHARD} within {} s", CALL.as_secs());
-                self.tell(Told::Refused, reason);
+                self.tell(SubscriptionProblem::Refused, reason);
             }
         }
     }
@@ -229,8 +229,8 @@ impl FanOutReader {
             Some(ErrorCode::ResourceInUse) => {
                 self.counts.in_use += 1;
                 let told = match self.attempts.in_use(now, &mut self.rng) {
-                    true => Told::Waits,
-                    false => Told::Refused,
+                    true => SubscriptionProblem::Waits,
+                    false => SubscriptionProblem::Refused,
                 };
                 let reason = match error.message() {
                     Some(message) => format!("{} ({message})", ErrorCode::ResourceInUse),
@@ -246,7 +246,7 @@ impl FanOutReader {
                     self.attempts.wait(now, POLLED);
                 }
                 let error = self.client.error(error, SUBSCRIBE_TO_SHARD, Some(&self.shard));
-                self.tell(Told::Refused, error.to_string());
+                self.tell(SubscriptionProblem::Refused, error.to_string());
             }
         }
     }
@@ -256,7 +256,7 @@ impl FanOutReader {
         self.attempts.failed(now, &mut self.rng);
         // Polling finds out whether the shard is there.
         if let Ok(None) = self.client.consumer_by_arn(&self.consumer).await {
-            self.tell(Told::Gone, String::new());
+            self.tell(SubscriptionProblem::Gone, String::new());
         }
     }
 
@@ -268,7 +268,7 @@ impl FanOutReader {
             Pushed::End | Pushed::Event(_) => {}
             Pushed::Broken(reason) => {
                 tracing::debug!(shard = %self.shard, reason, "a subscription broke off");
-                self.tell(Told::Waits, reason);
+                self.tell(SubscriptionProblem::Waits, reason);
             }
             Pushed::Exception(error) if error.code == ErrorCode::ResourceInUse => {
                 self.counts.in_use += 1;
@@ -277,14 +277,14 @@ impl FanOutReader {
                     "another reader subscribed for the same consumer: give each group a `fan_out_consumer` of its own: {}",
                     error.message
                 );
-                self.tell(Told::Refused, reason);
+                self.tell(SubscriptionProblem::Refused, reason);
             }
             Pushed::Exception(error) if error.code == ErrorCode::ResourceNotFound => {
                 self.not_found(now).await;
             }
             Pushed::Exception(error) => {
                 self.attempts.failed(now, &mut self.rng);
-                self.tell(Told::Refused, format!("{}: {}", error.code, error.message));
+                self.tell(SubscriptionProblem::Refused, format!("{}: {}", error.code, error.message));
             }
         }
     }
@@ -298,13 +298,13 @@ impl FanOutReader {
     }
 
     /// Tells why there is no subscription: once, unless it turns out to be worse.
-    fn tell(&mut self, told: Told, reason: String) {
+    fn tell(&mut self, told: SubscriptionProblem, reason: String) {
         if self.told < Some(told) {
             self.told = Some(told);
             self.notice = Some(match told {
-                Told::Waits => SourceEvent::SubscriptionWaits { reason },
-                Told::Refused => SourceEvent::SubscriptionRefused { reason },
-                Told::Gone => SourceEvent::ConsumerGone,
+                SubscriptionProblem::Waits => SourceEvent::SubscriptionWaits { reason },
+                SubscriptionProblem::Refused => SourceEvent::SubscriptionRefused { reason },
+                SubscriptionProblem::Gone => SourceEvent::ConsumerGone,
             });
         }
     }
