@@ -182,7 +182,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             other => CliError::new(Status::FAILED, "cannot start the local DynamoDB").because(&other),
         })?;
 
-    let serving = Serving::new(&kinesis, &dynamo, &args.region);
+    let serving = Serving::new(&kinesis, &dynamo);
     if let Some(descriptor) = args.ready_fd {
         serving.tell(descriptor)?;
     }

@@ -21,15 +21,17 @@ pub use dynoxide::Database;
 use crate::dynamo::backups::Backups;
 use crate::dynamo::handler::DynamoHandler;
 use crate::dynamo::upstream::Upstream;
+use crate::environment::{reachable, variables};
 use crate::faults::Faults;
 use crate::http::{Entry, Hosts, Origins};
-use crate::server::{SHUTDOWN_GRACE, Security, Server};
+use crate::server::{ConnectionLimits, SHUTDOWN_GRACE, Security, Server};
 
 /// A DynamoDB endpoint on the loopback interface. Dropping it stops the server.
 ///
 /// Any region and any credentials are accepted: ARNs are those of the caller's region, and tables are the same in all. Reads are always strongly consistent and nothing is throttled.
 pub struct LocalDynamo {
     database: Database,
+    region: String,
     /// Stands before the database's own server.
     front: Server,
     stop: DropGuard,
@@ -191,12 +193,14 @@ impl LocalDynamo {
             upstream,
             backups: Backups::default(),
             faults,
-            entry: Entry { hosts: Hosts::new(host_names), origins: Origins::new(cors_origins) },
-            home: (region, account),
+            entry: Entry::new(Hosts::new(host_names), Origins::new(cors_origins)),
+            home: (region.clone(), account),
             stop: front_stop.clone(),
         };
-        let front = Server::start(listener, handler, Security::default(), front_stop).map_err(listen)?;
-        Ok(Self { database, front, stop: stop.drop_guard(), server })
+        let limits = ConnectionLimits::default();
+        let front =
+            Server::start(listener, handler, Security::default(), limits, front_stop).map_err(listen)?;
+        Ok(Self { database, region, front, stop: stop.drop_guard(), server })
     }
 
     /// Where it listens.
@@ -205,10 +209,17 @@ impl LocalDynamo {
         self.front.address()
     }
 
-    /// The URL to give to a client.
+    /// The URL to give to a client on this machine.
     #[must_use]
     pub fn endpoint_url(&self) -> String {
-        format!("http://{}", self.address())
+        format!("http://{}", reachable(self.address()))
+    }
+
+    /// The variables by which AWS clients in another process find it, as [`LocalKinesis::environment`](crate::LocalKinesis::environment)
+    /// gives those for Kinesis; where both are set, the one for the endpoint comes on top.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        variables("AWS_ENDPOINT_URL_DYNAMODB", self.endpoint_url(), &self.region)
     }
 
     /// The database itself, to look at or to change without HTTP.

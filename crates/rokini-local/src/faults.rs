@@ -96,7 +96,7 @@ pub struct FaultRule {
     /// Name of the operation, as in `GetRecords`. `SubscribeToShardEvent` is each event pushed to a subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// Name of the stream.
+    /// Name of the stream, in whichever account and region; or its ARN, or that of a queue, for that one alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
     /// Id of the shard.
@@ -140,7 +140,7 @@ impl FaultRule {
         Self { operation: Some(operation.into()), ..Self::always(fault) }
     }
 
-    /// Only for this stream.
+    /// Only for the streams of this name, or for the stream or queue with this ARN.
     #[must_use]
     pub fn stream(self, name: impl Into<String>) -> Self {
         Self { stream: Some(name.into()), ..self }
@@ -179,7 +179,7 @@ impl FaultRule {
     fn matches(&self, call: &FaultCall<'_>) -> bool {
         let same = |wanted: &Option<String>, got: Option<&str>| wanted.is_none() || wanted.as_deref() == got;
         same(&self.operation, Some(call.operation))
-            && same(&self.stream, call.stream)
+            && (same(&self.stream, call.stream) || same(&self.stream, call.stream_arn))
             && same(&self.shard, call.shard)
             && same(&self.caller, call.caller)
     }
@@ -193,6 +193,8 @@ pub struct FaultCall<'a> {
     pub operation: &'a str,
     /// Name of the stream.
     pub stream: Option<&'a str>,
+    /// ARN of the stream, or of the queue.
+    pub stream_arn: Option<&'a str>,
     /// Id of the shard.
     pub shard: Option<&'a str>,
     /// Access key id of the caller.
@@ -203,7 +205,7 @@ impl<'a> FaultCall<'a> {
     /// A call of an operation, of which nothing else is known.
     #[must_use]
     pub const fn new(operation: &'a str) -> Self {
-        Self { operation, stream: None, shard: None, caller: None }
+        Self { operation, stream: None, stream_arn: None, shard: None, caller: None }
     }
 }
 
@@ -312,6 +314,7 @@ mod tests {
     const READ: FaultCall<'static> = FaultCall {
         operation: "GetRecords",
         stream: Some("s"),
+        stream_arn: Some("arn:aws:kinesis:eu-west-1:222222222222:stream/s"),
         shard: Some("shardId-000000000001"),
         caller: Some("me"),
     };
@@ -325,6 +328,8 @@ mod tests {
             (FaultRule::on("PutRecord", fault()), false),
             (FaultRule::always(fault()).stream("s"), true),
             (FaultRule::always(fault()).stream("t"), false),
+            (FaultRule::always(fault()).stream("arn:aws:kinesis:eu-west-1:222222222222:stream/s"), true),
+            (FaultRule::always(fault()).stream("arn:aws:kinesis:eu-west-1:333333333333:stream/s"), false),
             (FaultRule::always(fault()).shard("shardId-000000000001"), true),
             (FaultRule::always(fault()).shard("shardId-000000000002"), false),
             (FaultRule::always(fault()).caller("me"), true),

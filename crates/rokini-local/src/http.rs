@@ -18,7 +18,7 @@ mod subscription;
 
 pub(crate) use backend::Backend;
 pub(crate) use entry::Entry;
-#[cfg(feature = "dynamo")]
+#[cfg(any(feature = "dynamo", test))]
 pub(crate) use entry::RequestBody;
 pub(crate) use handler::Handler;
 pub(crate) use hosts::Hosts;
@@ -29,6 +29,5 @@ pub(crate) use origins::Origins;
 pub(crate) use {
     auth::signature,
     body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body},
-    entry::read_body,
     handler::target_header,
 };

@@ -63,8 +63,8 @@ impl InProcess {
             readers: Readers::default(),
             stop: CancellationToken::new(),
         };
-        let entry = Entry { hosts: Hosts::new(["*".to_owned()]), origins: Origins::default() };
-        Self { handler: KinesisHandler::new(backend, entry, false, seed) }
+        let entry = Entry::new(Hosts::new(["*".to_owned()]), Origins::default());
+        Self { handler: KinesisHandler::new(backend, entry, false) }
     }
 
     /// The faults of calls.

@@ -25,6 +25,8 @@ pub struct CallRecord {
     pub caller: Option<String>,
     /// Name of the stream.
     pub stream: Option<String>,
+    /// ARN of the stream, which says in whose account and in which region it is, or of the queue.
+    pub stream_arn: Option<String>,
     /// Id of the shard.
     pub shard: Option<String>,
     /// Records written or read.
@@ -56,7 +58,9 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn add(&self, mut call: CallRecord) {
-        for name in [&mut call.stream, &mut call.shard, &mut call.caller].into_iter().flatten() {
+        for name in
+            [&mut call.stream, &mut call.stream_arn, &mut call.shard, &mut call.caller].into_iter().flatten()
+        {
             shorten(name);
         }
         let mut calls = self.calls.lock();

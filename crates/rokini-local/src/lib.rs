@@ -1,9 +1,12 @@
 #![cfg_attr(test, allow(clippy::too_many_lines, clippy::excessive_nesting, reason = "tests aside"))]
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "client")]
+mod client;
 mod clock;
 #[cfg(feature = "dynamo")]
 mod dynamo;
+mod environment;
 mod faults;
 mod http;
 mod in_process;
@@ -20,6 +23,8 @@ mod store;
 mod tls;
 mod wake_ups;
 
+#[cfg(feature = "client")]
+pub use aws_sdk_kinesis;
 pub use rokini_wire as wire;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -12,12 +12,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::environment::{reachable, variables};
 use crate::faults::Faults;
 use crate::http::{Backend, Entry, Hosts, KinesisHandler, Origins};
 use crate::journal::{CallRecord, Journal};
 use crate::model::{Model, shard_id};
 use crate::readers::{NotConsumed, Readers};
-use crate::server::{Security, Server};
+use crate::server::{ConnectionLimits, Security, Server};
 use crate::service::Service;
 use crate::settings::LocalSettings;
 
@@ -110,10 +111,29 @@ impl LocalKinesis {
         self.server.address()
     }
 
-    /// The URL to give to a client.
+    /// The URL to give to a client on this machine.
     #[must_use]
     pub fn endpoint_url(&self) -> String {
-        format!("{}://{}", self.scheme, self.server.address())
+        format!("{}://{}", self.scheme, reachable(self.server.address()))
+    }
+
+    /// The variables by which AWS clients in another process find it, without an option of theirs: where Kinesis is, the region under
+    /// both of its names, and credentials. [`LocalDynamo::environment`](crate::LocalDynamo::environment) has the one for DynamoDB.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// let kinesis = rokini_local::LocalKinesis::builder().stream("orders", 1).start().await?;
+    /// let mut tests = std::process::Command::new("pytest");
+    /// tests.envs(kinesis.environment());
+    /// # Ok::<(), rokini_local::StartError>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        let region = self.model().with_model(|model, _| model.settings().region.clone());
+        variables("AWS_ENDPOINT_URL_KINESIS", self.endpoint_url(), &region)
     }
 
     /// The model behind the endpoint, to call and to inspect in process.
@@ -380,8 +400,8 @@ impl LocalKinesisBuilder {
         let (faults, journal) = (Faults::new(seed), Journal::default());
         let readers = Readers::default();
         let backend = Backend { service, faults, journal, readers, stop: stop.clone() };
-        let entry = Entry { hosts: Hosts::new(host_names), origins: Origins::new(cors_origins) };
-        let handler = KinesisHandler::new(backend.clone(), entry, signed_only, seed);
+        let entry = Entry::new(Hosts::new(host_names), Origins::new(cors_origins));
+        let handler = KinesisHandler::new(backend.clone(), entry, signed_only);
         let cleaned = backend.service.clone();
         let cleaning = async move {
             loop {
@@ -389,7 +409,8 @@ impl LocalKinesisBuilder {
                 cleaned.clean_up();
             }
         };
-        let server = Server::start(listener, handler, security, stop.clone()).map_err(listen)?;
+        let limits = ConnectionLimits::default();
+        let server = Server::start(listener, handler, security, limits, stop.clone()).map_err(listen)?;
         server.spawn(async move {
             stop.run_until_cancelled(cleaning).await;
         });

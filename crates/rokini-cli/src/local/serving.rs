@@ -15,22 +15,16 @@ pub(super) struct Serving {
     kinesis: String,
     dynamodb: String,
     streams: Vec<String>,
-    pub(super) variables: [(&'static str, String); 6],
+    pub(super) variables: Vec<(&'static str, String)>,
 }
 
 impl Serving {
-    pub(super) fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo, region: &str) -> Self {
+    pub(super) fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo) -> Self {
         let listed = kinesis.model().call(&ListStreamsRequest::new().limit(10_000));
-        let (kinesis, dynamodb) = (from_here(&kinesis.endpoint_url()), from_here(&dynamo.endpoint_url()));
-        let variables = [
-            ("AWS_ENDPOINT_URL_KINESIS", kinesis.clone()),
-            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.clone()),
-            ("AWS_REGION", region.to_owned()),
-            // The one that boto3 and the AWS CLI read.
-            ("AWS_DEFAULT_REGION", region.to_owned()),
-            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-        ];
+        let [endpoint, rest @ ..] = kinesis.environment();
+        let [beside, ..] = dynamo.environment();
+        let (kinesis, dynamodb) = (endpoint.1.clone(), beside.1.clone());
+        let variables = [endpoint, beside].into_iter().chain(rest).collect();
         Self {
             kinesis,
             dynamodb,
@@ -74,9 +68,4 @@ impl Serving {
         }
         Ok(())
     }
-}
-
-/// The URL by which this machine reaches what listens at any address.
-fn from_here(url: &str) -> String {
-    url.replacen("://0.0.0.0:", "://127.0.0.1:", 1).replacen("://[::]:", "://[::1]:", 1)
 }

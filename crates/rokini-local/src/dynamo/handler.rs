@@ -17,8 +17,8 @@ use crate::dynamo::backups::Backups;
 use crate::dynamo::upstream::Upstream;
 use crate::faults::{Fault, FaultCall, Faults};
 use crate::http::{
-    Body, BodyBreak, ConnectionCut, Entry, Handler, RequestBody, full_body, full_or_broken_body, read_body,
-    signature, target_header,
+    Body, BodyBreak, ConnectionCut, Entry, Handler, RequestBody, full_body, full_or_broken_body, signature,
+    target_header,
 };
 use crate::model::is_account;
 
@@ -53,7 +53,7 @@ impl Handler for DynamoHandler {
         }
         // What a browser wants to know is answered here.
         head.headers.remove(ORIGIN);
-        let body = read_body(body, MAX_BODY_BYTES).await.map_err(|_| ConnectionCut)?;
+        let body = self.entry.read_body(body, MAX_BODY_BYTES).await.map_err(|_| ConnectionCut)?;
         let mut response = self.answer(head, body).await?;
         response.headers_mut().remove(ACCESS_CONTROL_ALLOW_ORIGIN);
         asked.mark(response.headers_mut());

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::faults::FaultRule;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, full_body};
-use crate::http::entry::{RequestBody, read_body};
+use crate::http::entry::{Entry, RequestBody};
 use crate::http::page;
 
 pub(crate) const PREFIX: &str = "/_rokini/";
@@ -48,6 +48,7 @@ const MAX_RULES: usize = 1_000;
 /// web page can.
 pub(crate) async fn answer(
     backend: &Backend,
+    entry: &Entry,
     head: &Parts,
     path: &str,
     body: impl RequestBody,
@@ -58,7 +59,7 @@ pub(crate) async fn answer(
         let error = "send the body with `Content-Type: application/json` (`curl --json`)";
         return reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!({ "error": error }));
     }
-    match read_body(body, MAX_BODY_BYTES).await {
+    match entry.read_body(body, MAX_BODY_BYTES).await {
         Ok(_) if head.method == Method::GET && path == "streams" => {
             reply(StatusCode::OK, &page::streams(backend, head.uri.query()))
         }

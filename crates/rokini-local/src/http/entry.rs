@@ -13,14 +13,32 @@ use crate::http::origins::{Asked, Origins};
 /// How long the body of a request may take: a PutRecords call of 10 MB over 2 Mbit a second.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Who may ask: by which host name, and from which web pages.
-#[derive(Debug, Clone, Default)]
+/// Who may ask, by which host name and from which web pages, and for how long.
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) hosts: Hosts,
     pub(crate) origins: Origins,
+    /// How long the body of a request may take.
+    pub(crate) body_timeout: Duration,
 }
 
 impl Entry {
+    pub(crate) fn new(hosts: Hosts, origins: Origins) -> Self {
+        Self { hosts, origins, body_timeout: BODY_TIMEOUT }
+    }
+
+    /// The body of a request.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub(crate) async fn read_body(&self, body: impl RequestBody, most: usize) -> Result<Bytes, String> {
+        match tokio::time::timeout(self.body_timeout, Limited::new(body, most).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("it did not arrive within {:?}", self.body_timeout)),
+        }
+    }
+
     /// # Errors
     /// Why the request is refused, for people, with the option that would let it pass.
     pub(crate) fn check(&self, head: &Parts) -> Result<(HostFacts, Asked), String> {
@@ -52,16 +70,4 @@ pub(crate) trait RequestBody:
 impl<B> RequestBody for B where
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static
 {
-}
-
-/// The body of a request.
-///
-/// # Errors
-/// Why it could not be read.
-pub(crate) async fn read_body(body: impl RequestBody, most: usize) -> Result<Bytes, String> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("it did not arrive within {} seconds", BODY_TIMEOUT.as_secs())),
-    }
 }

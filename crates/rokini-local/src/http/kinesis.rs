@@ -16,7 +16,7 @@ use crate::http::auth::signature;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body, streaming_body};
 use crate::http::control;
-use crate::http::entry::{Entry, RequestBody, read_body};
+use crate::http::entry::{Entry, RequestBody};
 use crate::http::garble::garbled;
 use crate::http::handler::{Handler, target_header};
 use crate::http::hosts::HostFacts;
@@ -27,7 +27,8 @@ use crate::http::request_ids::RequestIds;
 use crate::http::subscription::{EventStream, frames};
 use crate::journal::CallRecord;
 use crate::model::{
-    Caller, ResolvedTarget, Subscription, fault_in_body, has_list_for_structure, iterator_position, target_of,
+    Caller, ResolvedTarget, Scope, Subscription, fault_in_body, has_list_for_structure, iterator_position,
+    target_of,
 };
 
 /// Largest request: 10 MB of PutRecords data in base64, 500 partition keys in escaped JSON, and names.
@@ -43,6 +44,10 @@ pub(crate) struct KinesisHandler {
     pub(crate) entry: Entry,
     /// Whether unsigned requests are refused.
     pub(crate) signed_only: bool,
+    /// Opens iterators and tokens.
+    seed: u64,
+    /// Where a caller is who does not say where.
+    home: Scope,
     pub(crate) ids: Arc<RequestIds>,
 }
 
@@ -93,9 +98,9 @@ impl KinesisHandler {
             return Ok(answer);
         }
         if let Some(path) = head.uri.path().strip_prefix(control::PREFIX) {
-            return Ok(control::answer(&self.backend, head, path, body).await);
+            return Ok(control::answer(&self.backend, &self.entry, head, path, body).await);
         }
-        let body = read_body(body, MAX_BODY_BYTES).await.map_err(|why| {
+        let body = self.entry.read_body(body, MAX_BODY_BYTES).await.map_err(|why| {
             let message = format!("The request body could not be read: {why}");
             ServiceError::new(ErrorCode::Serialization, message)
         });
@@ -105,8 +110,9 @@ impl KinesisHandler {
         }
     }
 
-    pub(crate) fn new(backend: Backend, entry: Entry, signed_only: bool, seed: u64) -> Self {
-        Self { backend, entry, signed_only, ids: Arc::new(RequestIds::new(seed)) }
+    pub(crate) fn new(backend: Backend, entry: Entry, signed_only: bool) -> Self {
+        let (seed, home) = backend.service.with_model(|model, _| (model.settings().seed, model.home()));
+        Self { backend, entry, signed_only, seed, home, ids: Arc::new(RequestIds::new(seed)) }
     }
 
     fn refuse(&self, codec: Codec, message: String) -> Response<Body> {
@@ -132,11 +138,11 @@ impl KinesisHandler {
         let request = AnyRequest::decode(operation, codec, body)
             .ok_or_else(|| unknown_operation(operation))?
             .map_err(|error| unreadable(error, operation, codec, body))?;
-        let seed = self.backend.service.with_model(|model, _| model.settings().seed);
-        let target = target_of(&request).resolve(seed);
+        let target = target_of(&request).resolve(self.seed, &caller.scope(&self.home));
         let faults = self.backend.faults.decide(&FaultCall {
             operation: request.operation(),
-            stream: target.stream.as_deref(),
+            stream: target.name(),
+            stream_arn: target.arn.as_deref(),
             shard: target.shard.as_deref(),
             caller: access_key.as_deref(),
         });
@@ -192,7 +198,8 @@ impl KinesisHandler {
             at: service.now(),
             operation: call.request.operation().to_owned(),
             caller: call.access_key.clone(),
-            stream: call.target.stream.clone(),
+            stream: call.target.name().map(str::to_owned),
+            stream_arn: call.target.arn.clone(),
             shard: call.target.shard.clone(),
             records: result.as_ref().map_or(0, records_in),
             error: result.as_ref().err().map(|error| error.code.clone()),
@@ -205,11 +212,9 @@ impl KinesisHandler {
     fn note_position(&self, call: &DecodedCall, result: &Result<CallAnswer, ServiceError>) {
         let AnyRequest::GetRecords(request) = &call.request else { return };
         let Ok(CallAnswer::Response(AnyResponse::GetRecords(read))) = result else { return };
-        let Backend { service, readers, .. } = &self.backend;
-        let seed = service.with_model(|model, _| model.settings().seed);
-        if let Some((stream, shard, asked)) = iterator_position(&request.shard_iterator, seed) {
+        if let Some((stream, shard, asked)) = iterator_position(&request.shard_iterator, self.seed) {
             let offset = if read.next_shard_iterator.is_none() { u64::MAX } else { asked };
-            readers.note(call.access_key.as_deref().unwrap_or_default(), &stream, shard, offset);
+            self.backend.readers.note(call.access_key.as_deref().unwrap_or_default(), &stream, shard, offset);
         }
     }
 
@@ -305,7 +310,7 @@ fn fault_error(fault: &Fault, target: &ResolvedTarget) -> Option<ServiceError> {
         Fault::Error { code, message, .. } => Some(ServiceError::new(code.clone(), message.clone())),
         Fault::Throttle => {
             let shard = target.shard.as_deref().unwrap_or("shardId-000000000000");
-            let stream = target.stream.as_deref().unwrap_or_default();
+            let stream = target.name().unwrap_or_default();
             let message = format!("Rate exceeded for shard {shard} in stream {stream}.");
             Some(ServiceError::new(ErrorCode::ProvisionedThroughputExceeded, message))
         }

@@ -176,10 +176,11 @@ impl EventStream {
     }
 
     fn faults(&self) -> Vec<Fault> {
-        let shard = self.subscription.shard();
+        let (shard, arn) = (self.subscription.shard(), self.subscription.key().arn());
         self.backend.faults.decide(&FaultCall {
             operation: EVENT,
             stream: Some(self.subscription.stream()),
+            stream_arn: Some(&arn),
             shard: Some(&shard),
             caller: self.caller.as_deref(),
         })
@@ -192,6 +193,7 @@ impl EventStream {
             operation: EVENT.to_owned(),
             caller: self.caller.clone(),
             stream: Some(self.subscription.stream().to_owned()),
+            stream_arn: Some(self.subscription.key().arn()),
             shard: Some(self.subscription.shard()),
             records,
             error,

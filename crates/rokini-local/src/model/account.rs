@@ -39,6 +39,11 @@ impl Model {
         Self { settings, streams, ..Self::default() }
     }
 
+    /// The account and region of callers who do not say theirs.
+    pub(crate) fn home(&self) -> Scope {
+        self.streams.home.clone()
+    }
+
     /// The streams of every account and region, with their ids.
     pub(crate) fn stream_keys(&self) -> Vec<(u64, StreamKey)> {
         self.streams.all().map(|stream| (stream.id, stream.key())).collect()
@@ -63,7 +68,7 @@ impl Model {
         &self.settings
     }
 
-    /// Changes settings. What is under way keeps the durations it began with; account and region are fixed from the
+    /// Changes settings. What is under way keeps the durations it began with; account, region and seed are fixed from the
     /// start.
     pub fn settings_mut(&mut self) -> &mut LocalSettings {
         &mut self.settings

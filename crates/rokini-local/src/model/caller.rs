@@ -1,6 +1,6 @@
 //! Who calls: what decides in which account and region a name is looked up, and what is allowed.
 
-use crate::model::scope::is_account;
+use crate::model::scope::{Scope, is_account};
 
 /// Who makes a call. What is not said is that of the model: its own account and region.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +20,15 @@ impl Caller {
     #[must_use]
     pub fn account(self, id: &str) -> Self {
         Self { account: is_account(id).then(|| id.to_owned()), ..self }
+    }
+
+    /// Where the caller is; `home` says what the caller does not.
+    pub(crate) fn scope(&self, home: &Scope) -> Scope {
+        let Self { account, region } = self;
+        if account.is_none() && region.is_none() {
+            return home.clone();
+        }
+        Scope::new(account.as_deref().unwrap_or(&home.account), region.as_deref().unwrap_or(&home.region))
     }
 
     /// Calls an endpoint of this region, such as `eu-west-1`. ARNs of other regions are not found there.

@@ -222,7 +222,7 @@ impl Model {
         validator.finish()?;
         self.streams.apply_all_due_changes(now);
         let after = match &request.next_token {
-            Some(text) => Some(self.open_token(now, text, TokenKind::StreamPage)?.text),
+            Some(text) => Some(self.name_in_token(now, text, TokenKind::StreamPage)?),
             None => request.exclusive_start_stream_name.clone(),
         };
         let limit = usize::try_from(request.limit.unwrap_or(100)).unwrap_or(100).min(PAGE_SIZE);
@@ -234,7 +234,8 @@ impl Model {
         let names: Vec<String> = page.iter().map(|stream| stream.name.clone()).collect();
         let summaries: Vec<StreamSummary> = page.iter().map(|stream| stream.summary()).collect();
         let mut response = ListStreamsResponse::new(names, has_more_streams).stream_summaries(summaries);
-        response.next_token = last.map(|stream| self.page_token(now, TokenKind::StreamPage, &stream.name));
+        response.next_token =
+            last.map(|stream| self.page_token(now, TokenKind::StreamPage, &stream.key().to_text()));
         Ok(response)
     }
 

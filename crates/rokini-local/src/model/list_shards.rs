@@ -98,6 +98,18 @@ impl Model {
         })
     }
 
+    /// The name a page of the caller's streams or queues starts after. Another account's token, or another region's, is none.
+    pub(super) fn name_in_token(
+        &self,
+        now: Timestamp,
+        text: &str,
+        kind: TokenKind,
+    ) -> Result<String, ServiceError> {
+        let token = self.open_token(now, text, kind)?;
+        let key = StreamKey::from_text(&token.text).filter(|key| key.scope == self.streams.scope());
+        key.map(|key| key.name).ok_or_else(invalid_token)
+    }
+
     /// Opens a page token, which lives for [`LocalSettings::token_life`](crate::LocalSettings::token_life).
     pub(super) fn open_token(
         &self,

@@ -18,7 +18,7 @@ use crate::model::constraints;
 use crate::model::errors::limit_exceeded;
 use crate::model::put::{written_record, written_records};
 use crate::model::receive::{handled, received};
-use crate::model::scope::StreamKey;
+use crate::model::scope::{Scope, StreamKey};
 use crate::model::subscription::Subscription;
 use crate::model::target::Target;
 
@@ -118,21 +118,22 @@ impl Model {
     ) -> Result<(), ServiceError> {
         let Some(rate) = rate.filter(|_| self.settings.limits_calls()) else { return Ok(()) };
         let scope = self.streams.scope();
-        let stream = match rate.scope {
-            RateScope::Account => String::new(),
-            // What names no stream that is there has nothing to share.
-            RateScope::Stream => match target.resolve(self.settings.seed).stream {
-                Some(name) if self.streams.contains(now, &self.streams.key(&name)) => name,
+        let key = match rate.scope {
+            RateScope::Account => StreamKey { scope, name: String::new() },
+            // What names no stream that is there, or one that this region cannot know, has nothing to share. A stream's rate is
+            // shared by all accounts that may use it.
+            RateScope::Stream => match target.resolve(self.settings.seed, &scope).key {
+                Some(key) if self.streams.is_here(&key.scope) && self.streams.contains(now, &key) => key,
                 _ => return Ok(()),
             },
         };
-        let account = scope.account.clone();
-        if self.call_rates.allow(now, operation, StreamKey { scope, name: stream.clone() }, rate) {
+        if self.call_rates.allow(now, operation, &key, rate) {
             return Ok(());
         }
+        let StreamKey { scope: Scope { account, .. }, name } = &key;
         Err(limit_exceeded(match rate.scope {
             RateScope::Account => format!("Rate exceeded for account {account}."),
-            RateScope::Stream => format!("Rate exceeded for stream {stream} under account {account}."),
+            RateScope::Stream => format!("Rate exceeded for stream {name} under account {account}."),
         }))
     }
 }

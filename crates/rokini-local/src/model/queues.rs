@@ -168,8 +168,7 @@ impl Model {
     ) -> Result<ListQueuesResponse, ServiceError> {
         let wanted = request.stream_filter.as_deref().unwrap_or_default();
         let page = request.next_token.as_ref();
-        let page = page.map(|text| self.open_token(now, text, TokenKind::QueuePage)).transpose()?;
-        let after = page.map(|token| token.text);
+        let after = page.map(|text| self.name_in_token(now, text, TokenKind::QueuePage)).transpose()?;
         self.streams.apply_all_due_changes(now);
         let mut all: BTreeMap<&str, (&Stream, &Queue)> = BTreeMap::new();
         for stream in self.streams.own().filter(|stream| passes(wanted, stream)) {
@@ -181,6 +180,7 @@ impl Model {
         let last = page.last().filter(|_| rest.next().is_some()).map(|(name, _)| (*name).to_owned());
         let summaries = page.iter().map(|(_, (stream, queue))| queue.summary(&stream.arn, stream.created));
         let mut response = ListQueuesResponse::new(summaries.collect::<Vec<_>>());
+        let last = last.map(|name| self.streams.key(&name).to_text());
         response.next_token = last.map(|last| self.page_token(now, TokenKind::QueuePage, &last));
         Ok(response)
     }

@@ -49,6 +49,11 @@ impl RateLimiter {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
+    /// Whether the second it counted is over, for a rate of calls alone.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        now.millis() >= self.started.saturating_add(1000) || now.millis() < self.started
+    }
+
     /// When the present second ends.
     pub(crate) fn reopens_at(&self, rate: Rate) -> Timestamp {
         let paid_for =

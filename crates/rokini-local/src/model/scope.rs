@@ -36,6 +36,10 @@ pub(crate) struct StreamKey {
 }
 
 impl StreamKey {
+    pub(crate) fn arn(&self) -> String {
+        self.scope.arn(&format!("stream/{}", self.name))
+    }
+
     /// As tokens hold it. Neither part of a scope has a slash in it, nor has a name.
     pub(crate) fn to_text(&self) -> String {
         format!("{}/{}/{}", self.scope.account, self.scope.region, self.name)

@@ -205,6 +205,12 @@ impl Stream {
         if self.status == StreamStatus::Creating { self.must_be_active() } else { Ok(()) }
     }
 
+    /// Fails while the stream comes or goes.
+    pub(crate) fn must_stand(&self) -> Result<(), ServiceError> {
+        let stands = !matches!(self.status, StreamStatus::Creating | StreamStatus::Deleting);
+        if stands { Ok(()) } else { self.must_be_active() }
+    }
+
     /// When the change under way is complete.
     pub(crate) fn due(&self) -> Option<Timestamp> {
         self.pending.as_ref().map(|(due, _)| *due)

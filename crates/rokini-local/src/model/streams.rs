@@ -15,7 +15,7 @@ use crate::model::validation::Validator;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Streams {
     /// Where a caller is who does not say where.
-    home: Scope,
+    pub(crate) home: Scope,
     by_scope: BTreeMap<Scope, BTreeMap<String, Stream>>,
     /// The id the next stream gets.
     pub(crate) next_id: u64,
@@ -48,14 +48,7 @@ impl Streams {
 
     /// The account and region of the caller.
     pub(crate) fn scope(&self) -> Scope {
-        let Caller { account, region } = &self.call.caller;
-        if account.is_none() && region.is_none() {
-            return self.home.clone();
-        }
-        Scope::new(
-            account.as_deref().unwrap_or(&self.home.account),
-            region.as_deref().unwrap_or(&self.home.region),
-        )
+        self.call.caller.scope(&self.home)
     }
 
     /// A stream of the caller's own.
@@ -274,12 +267,16 @@ impl Streams {
     /// The parts of an ARN that an endpoint of the caller's region can know; none if it is no ARN of Kinesis.
     pub(crate) fn arn_here<'a>(&self, arn: &'a str) -> Result<Option<Arn<'a>>, ServiceError> {
         let parsed = Arn::parse(arn);
-        match (&parsed, &self.call.caller.region) {
-            (Some(found), Some(region)) if *found.scope.region != **region => {
-                Err(resource_not_found(format!("{arn} not found: the request is for {region}.")))
-            }
-            _ => Ok(parsed),
+        if parsed.as_ref().is_some_and(|found| !self.is_here(&found.scope)) {
+            let region = self.scope().region;
+            return Err(resource_not_found(format!("{arn} not found: the request is for {region}.")));
         }
+        Ok(parsed)
+    }
+
+    /// Whether an endpoint of the caller's region can know what is there. A caller who does not say a region may name any.
+    pub(crate) fn is_here(&self, scope: &Scope) -> bool {
+        self.call.caller.region.as_ref().is_none_or(|region| *scope.region == **region)
     }
 }
 

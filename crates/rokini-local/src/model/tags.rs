@@ -24,26 +24,28 @@ impl Model {
     /// Sets tags on a stream.
     ///
     /// # Errors
-    /// ResourceNotFound, InvalidArgument, Validation.
+    /// ResourceNotFound, ResourceInUse while the stream is CREATING or DELETING, InvalidArgument, Validation.
     pub fn add_tags_to_stream(
         &mut self,
         now: Timestamp,
         request: &AddTagsToStreamRequest,
     ) -> Result<EmptyResponse, ServiceError> {
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
+        stream.must_stand()?;
         add(&mut stream.tags, &request.tags)
     }
 
     /// Removes tags from a stream.
     ///
     /// # Errors
-    /// ResourceNotFound, InvalidArgument, Validation.
+    /// ResourceNotFound, ResourceInUse while the stream is CREATING or DELETING, InvalidArgument, Validation.
     pub fn remove_tags_from_stream(
         &mut self,
         now: Timestamp,
         request: &RemoveTagsFromStreamRequest,
     ) -> Result<EmptyResponse, ServiceError> {
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
+        stream.must_stand()?;
         remove(&mut stream.tags, &request.tag_keys)
     }
 
@@ -70,25 +72,25 @@ impl Model {
     /// Sets tags on a stream, consumer or queue.
     ///
     /// # Errors
-    /// ResourceNotFound, InvalidArgument, Validation.
+    /// ResourceNotFound, ResourceInUse while the stream is CREATING or DELETING, InvalidArgument, Validation.
     pub fn tag_resource(
         &mut self,
         now: Timestamp,
         request: &TagResourceRequest,
     ) -> Result<EmptyResponse, ServiceError> {
-        add(self.tags_of(now, &request.resource_arn)?, &request.tags)
+        add(self.changeable_tags_of(now, &request.resource_arn)?, &request.tags)
     }
 
     /// Removes tags from a stream, consumer or queue.
     ///
     /// # Errors
-    /// ResourceNotFound, InvalidArgument, Validation.
+    /// ResourceNotFound, ResourceInUse while the stream is CREATING or DELETING, InvalidArgument, Validation.
     pub fn untag_resource(
         &mut self,
         now: Timestamp,
         request: &UntagResourceRequest,
     ) -> Result<EmptyResponse, ServiceError> {
-        remove(self.tags_of(now, &request.resource_arn)?, &request.tag_keys)
+        remove(self.changeable_tags_of(now, &request.resource_arn)?, &request.tag_keys)
     }
 
     /// Lists the tags of a stream, consumer or queue.
@@ -103,6 +105,14 @@ impl Model {
         let tags = self.tags_of(now, &request.resource_arn)?;
         let tags: Vec<Tag> = tags.iter().map(describe).collect();
         Ok(ListTagsForResourceResponse::new().tags(tags))
+    }
+
+    /// Consumers and queues carry tags in every state, streams only while they stand.
+    fn changeable_tags_of(&mut self, now: Timestamp, arn: &str) -> Result<&mut Tags, ServiceError> {
+        if let Some(Resource::Stream(_)) = self.streams.arn_here(arn)?.map(|arn| arn.resource) {
+            self.streams.find_by_arn(now, arn)?.must_stand()?;
+        }
+        self.tags_of(now, arn)
     }
 
     fn tags_of(&mut self, now: Timestamp, arn: &str) -> Result<&mut Tags, ServiceError> {

@@ -1,5 +1,6 @@
 //! What a request is for: needed by faults, inspection and rates before it is carried out.
 
+use crate::model::scope::{Arn, Resource, Scope, StreamKey};
 use crate::model::shard::{shard_id, shard_number};
 use crate::model::token::{Token, TokenKind};
 
@@ -15,11 +16,25 @@ pub(crate) struct Target<'a> {
     next_token: Option<&'a str>,
 }
 
-/// Name of a stream and id of a shard.
+/// What a request is about, in which account and region, and the id of the shard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ResolvedTarget {
-    pub(crate) stream: Option<String>,
+    /// A stream, or a queue by its id.
+    pub(crate) key: Option<StreamKey>,
+    pub(crate) arn: Option<String>,
     pub(crate) shard: Option<String>,
+}
+
+impl ResolvedTarget {
+    fn stream(key: Option<StreamKey>, shard: Option<String>) -> Self {
+        let arn = key.as_ref().map(StreamKey::arn);
+        Self { key, arn, shard }
+    }
+
+    /// The name of the stream, or the id of the queue.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.key.as_ref().map(|key| &*key.name)
+    }
 }
 
 impl<'a> Target<'a> {
@@ -50,21 +65,28 @@ impl<'a> Target<'a> {
         Self { next_token: next_token.as_deref(), ..self }
     }
 
-    /// The stream's name and the shard's id, as far as the request tells them. The seed opens iterators and tokens.
-    pub(crate) fn resolve(self, seed: u64) -> ResolvedTarget {
+    /// What a caller in this account and region means, as far as the request tells it. The seed opens iterators and tokens.
+    pub(crate) fn resolve(self, seed: u64, home: &Scope) -> ResolvedTarget {
         let open = |text: Option<&str>, kind| text.and_then(|text| Token::open(text, kind, seed));
-        // What a token is for ends with the stream's name.
-        let name = |text: &str| text.rsplit('/').next().map(str::to_owned);
         if let Some(token) = open(self.shard_iterator, TokenKind::Iterator) {
-            return ResolvedTarget { stream: name(&token.text), shard: Some(shard_id(token.shard)) };
+            return ResolvedTarget::stream(StreamKey::from_text(&token.text), Some(shard_id(token.shard)));
         }
         if let Some(token) = open(self.next_token, TokenKind::ShardPage) {
-            return ResolvedTarget { stream: name(&token.text), shard: None };
+            // What the page is filtered by stands before the stream.
+            let key = token.text.split_once('/').and_then(|(_, key)| StreamKey::from_text(key));
+            return ResolvedTarget::stream(key, None);
         }
-        let by_arn =
-            self.arn.and_then(|arn| arn.split_once(":stream/").or_else(|| arn.split_once(":queue/")));
-        let by_arn = by_arn.map(|(_, rest)| rest.split_once('/').map_or(rest, |(name, _)| name));
         let shard = self.shard_id.map(|id| shard_number(id).map_or_else(|| id.to_owned(), shard_id));
-        ResolvedTarget { stream: self.stream_name.or(by_arn).map(str::to_owned), shard }
+        // A name is the caller's, an ARN says whose it is. Where both are given and disagree, the call fails.
+        let named = |name: &str, scope| StreamKey { scope, name: name.to_owned() };
+        match self.arn.and_then(Arn::parse) {
+            Some(Arn { scope, resource: Resource::Queue(id) }) => {
+                ResolvedTarget { arn: self.arn.map(str::to_owned), key: Some(named(id, scope)), shard }
+            }
+            Some(Arn { scope, resource: Resource::Stream(stream) | Resource::Consumer { stream, .. } }) => {
+                ResolvedTarget::stream(Some(named(stream, scope)), shard)
+            }
+            _ => ResolvedTarget::stream(self.stream_name.map(|name| named(name, home.clone())), shard),
+        }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rokini_local::Caller;
+use rokini_local::wire::shapes::account::*;
 use rokini_local::wire::shapes::queue::*;
 use rokini_local::wire::shapes::record::*;
 use rokini_local::wire::shapes::stream::*;
@@ -417,4 +419,77 @@ fn queue_17_shards_that_come_later_are_delivered_whole() {
     }
     assert_eq!(ids.len(), 20);
     assert_eq!(code(rig.call(&mode(StreamMode::Provisioned))), ErrorCode::ResourceInUse);
+}
+
+/// guide: at most 120,000 records of a queue are in flight. Choice: more are not given until one is acknowledged or visible again; no
+/// error says so.
+#[test]
+fn queue_18_records_in_flight_are_limited() {
+    let mut rig = on_demand(None);
+    rig.model.settings_mut().throughput_limits = false;
+    let arn = queue(&mut rig);
+    let most = 120_000;
+    for first in (0..most + 500).step_by(500) {
+        let entry = |n: usize| PutRecordsRequestEntry::new(vec![1]).partition_key((first + n).to_string());
+        rig.call(&PutRecordsRequest::new((0..500).map(entry).collect::<Vec<_>>()).stream_name(STREAM))
+            .unwrap();
+    }
+    let hide = ReceiveQueueRecordsRequest::new(&arn).visibility_timeout_seconds(43_200);
+    let (mut given, mut last) = (0, Vec::new());
+    loop {
+        let records = rig.call(&hide).unwrap().queue_records;
+        if records.is_empty() {
+            break;
+        }
+        given += records.len();
+        last = records;
+    }
+    assert_eq!(given, most);
+    acknowledge(&mut rig, &arn, receipts(&last[..3]));
+    assert_eq!(rig.call(&hide).unwrap().queue_records.len(), 3, "there is room for three");
+    rig.secs(43_200);
+    assert_eq!(rig.call(&hide).unwrap().queue_records.len(), 10, "all are visible again");
+}
+
+/// guide: a queue has a policy of its own, by which another account receives from it. Choice: that of its stream does not count.
+#[test]
+fn queue_19_a_queues_policy_lets_another_account_receive() {
+    let mut rig = on_demand(None);
+    let arn = queue(&mut rig);
+    put(&mut rig, 1);
+    let policy = |resource: &str, action: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"222222222222"}},"Action":"{action}","Resource":"{resource}"}}]}}"#
+        )
+    };
+    let other = Caller::new().account("222222222222").region("us-east-1");
+    let receive = ReceiveQueueRecordsRequest::new(&arn);
+    let outcome = |rig: &mut Rig| rig.model.call_as(&other, rig.now, &receive);
+    for (resource, action) in
+        [(ARN, "kinesis:ReceiveQueueRecords"), (&*arn, "kinesis:AcknowledgeQueueRecords")]
+    {
+        rig.call(&PutResourcePolicyRequest::new(resource, policy(resource, action))).unwrap();
+        assert_eq!(code(outcome(&mut rig)), ErrorCode::AccessDenied, "{resource} {action}");
+    }
+    rig.call(&PutResourcePolicyRequest::new(&arn, policy(&arn, "kinesis:ReceiveQueueRecords"))).unwrap();
+    let received = outcome(&mut rig).unwrap().queue_records;
+    assert_eq!(received.len(), 1);
+    let acknowledge = AcknowledgeQueueRecordsRequest::new(&arn, receipts(&received));
+    assert_eq!(code(rig.model.call_as(&other, rig.now, &acknowledge)), ErrorCode::AccessDenied);
+}
+
+/// Choice: a token of ListQueues is for the account and region it was made in.
+#[test]
+fn queue_20_a_page_of_queues_belongs_to_its_account() {
+    let mut rig = on_demand(None);
+    for name in ["a", "b"] {
+        rig.call(&CreateQueueRequest::new(name, [QueueStreamConfiguration::new(ARN)])).unwrap();
+    }
+    let token = rig.call(&ListQueuesRequest::new().max_results(1)).unwrap().next_token.unwrap();
+    let follow = ListQueuesRequest::new().next_token(token);
+    for other in [Caller::new().account("222222222222"), Caller::new().region("eu-west-1")] {
+        assert_eq!(code(rig.model.call_as(&other, rig.now, &follow)), ErrorCode::InvalidArgument);
+    }
+    let rest = rig.call(&follow).unwrap().queue_summaries;
+    assert_eq!(rest.iter().map(|queue| &*queue.queue_name).collect::<Vec<_>>(), ["b"]);
 }

@@ -18,7 +18,7 @@ use rokini_local::{Caller, LocalSettings};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::fidelity::{HALF, Rig, STREAM, by_name, code, entry, shard};
+use crate::fidelity::{HALF, Rig, STREAM, by_name, code, entry, numbers, shard};
 
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
 const OTHER: &str = "222222222222";
@@ -682,4 +682,204 @@ fn statement_42_small_records_go_on_after_a_large_one() {
     rig.secs(9);
     rig.put("small");
     rig.call(&nine).unwrap();
+}
+
+/// Choice: the rate of an operation for a stream is shared by all accounts that may use the stream, and no stream of the same name is
+/// charged for it.
+#[test]
+fn statement_43_a_streams_rate_is_its_own() {
+    let mut rig = Rig::new(1);
+    rig.model.settings_mut().call_limits = true;
+    let (now, other) = (rig.now, Caller::new().account(OTHER).region("us-east-1"));
+    rig.model.call_as(&other, now, &CreateStreamRequest::new(STREAM).shard_count(1)).unwrap();
+    rig.call(&PutResourcePolicyRequest::new(ARN, policy("kinesis:ListStreamConsumers"))).unwrap();
+    let (mine, theirs) = (ARN, "arn:aws:kinesis:us-east-1:222222222222:stream/orders");
+    for _ in 0..5 {
+        rig.model.call_as(&other, now, &ListStreamConsumersRequest::new(mine)).unwrap();
+    }
+    let more = rig.model.call_as(&other, now, &ListStreamConsumersRequest::new(mine)).unwrap_err();
+    assert_eq!(more.code, ErrorCode::LimitExceeded);
+    assert!(more.message.contains("stream orders under account 000000000000"), "{more}");
+    assert_eq!(code(rig.call(&ListStreamConsumersRequest::new(mine))), ErrorCode::LimitExceeded);
+    rig.model.call_as(&other, now, &ListStreamConsumersRequest::new(theirs)).unwrap();
+}
+
+/// kinesalite: what is no sequence number, or tells of a time that has not come, is no order. Choice: one of another shard or stream is
+/// taken, and orders nothing.
+#[test]
+fn statement_44_an_order_is_a_number_of_the_past() {
+    let mut rig = Rig::new(2);
+    let keyed = |hash: u128| put("x").partition_key("k").explicit_hash_key(hash.to_string());
+    let before = rig.call(&keyed(0)).unwrap().sequence_number;
+    let after = rig.call(&keyed(0).sequence_number_for_ordering(before.to_string())).unwrap();
+    assert!(after.sequence_number > before);
+    let foreign = rig.call(&keyed(HALF)).unwrap().sequence_number.to_string();
+    rig.call(&keyed(0).sequence_number_for_ordering(foreign)).unwrap();
+    rig.secs(3600);
+    let later = rig.call(&keyed(0)).unwrap().sequence_number.to_string();
+    rig.now = rig.now.minus(Duration::from_secs(1800));
+    for wrong in [&*later, "1", "forty-two", "", "0"] {
+        let error = rig.call(&keyed(0).sequence_number_for_ordering(wrong)).unwrap_err();
+        assert!(matches!(error.code, ErrorCode::InvalidArgument | ErrorCode::Validation), "{wrong}: {error}");
+    }
+}
+
+/// API: AddTagsToStream, RemoveTagsFromStream, TagResource and UntagResource list ResourceInUseException, "the resource must be in the
+/// ACTIVE state". Choice: that means not while a stream comes or goes; while it is UPDATING tags can be changed.
+#[test]
+fn statement_45_tags_wait_for_a_stream() {
+    let tags = || BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+    let mut rig = Rig::empty(LocalSettings::default());
+    rig.model.settings_mut().status_change = Duration::from_secs(10);
+    let outcomes = |rig: &mut Rig| {
+        [
+            rig.call(&AddTagsToStreamRequest::new(tags()).stream_name(STREAM)).err(),
+            rig.call(&TagResourceRequest::new(ARN, tags())).err(),
+            rig.call(&RemoveTagsFromStreamRequest::new(["team".to_owned()]).stream_name(STREAM)).err(),
+            rig.call(&UntagResourceRequest::new(ARN, ["team".to_owned()])).err(),
+        ]
+        .map(|error| error.map(|error| error.code))
+    };
+    rig.call(&CreateStreamRequest::new(STREAM).shard_count(1).tags(tags())).unwrap();
+    assert_eq!(outcomes(&mut rig), [const { Some(ErrorCode::ResourceInUse) }; 4], "CREATING");
+    let told = rig.call(&ListTagsForStreamRequest::new().stream_name(STREAM)).unwrap().tags;
+    assert_eq!(told.len(), 1, "those it was created with are told");
+    rig.secs(10);
+    rig.split(0, HALF).unwrap();
+    assert_eq!(outcomes(&mut rig), [const { None }; 4], "UPDATING");
+    rig.secs(10);
+    rig.call(&DeleteStreamRequest::new().stream_name(STREAM)).unwrap();
+    assert_eq!(outcomes(&mut rig), [const { Some(ErrorCode::ResourceInUse) }; 4], "DELETING");
+}
+
+/// API: the retention and monitoring operations list ResourceInUseException, "the resource must be in the ACTIVE state".
+#[test]
+fn statement_46_no_change_while_a_stream_comes_or_goes() {
+    let mut rig = Rig::empty(LocalSettings::default());
+    rig.model.settings_mut().status_change = Duration::from_secs(10);
+    let outcomes = |rig: &mut Rig| {
+        [
+            code(rig.call(&IncreaseStreamRetentionPeriodRequest::new(48).stream_name(STREAM))),
+            code(rig.call(&EnableEnhancedMonitoringRequest::new([MetricsName::All]).stream_name(STREAM))),
+            code(rig.call(&DisableEnhancedMonitoringRequest::new([MetricsName::All]).stream_name(STREAM))),
+        ]
+    };
+    rig.create(STREAM, 1).unwrap();
+    assert_eq!(outcomes(&mut rig), [const { ErrorCode::ResourceInUse }; 3], "CREATING");
+    rig.secs(10);
+    rig.call(&IncreaseStreamRetentionPeriodRequest::new(36).stream_name(STREAM)).unwrap();
+    rig.call(&DeleteStreamRequest::new().stream_name(STREAM)).unwrap();
+    assert_eq!(outcomes(&mut rig), [const { ErrorCode::ResourceInUse }; 3], "DELETING");
+    let shorter = DecreaseStreamRetentionPeriodRequest::new(24).stream_name(STREAM);
+    assert_eq!(code(rig.call(&shorter)), ErrorCode::ResourceInUse);
+}
+
+/// kinesalite: "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis." Choice: so for SubscribeToShard.
+#[test]
+fn statement_47_the_future_is_no_position() {
+    let mut rig = Rig::new(1);
+    let consumer = rig.consumer("c").unwrap().consumer_arn;
+    let soon = rig.now.plus(Duration::from_millis(1));
+    let at = rig.iterator_request(0, ShardIteratorType::AtTimestamp);
+    let error = rig.call(&at.clone().timestamp(soon)).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidArgument);
+    assert!(error.message.contains("cannot be greater than the currentTimestampInMillis"), "{error}");
+    let start = StartingPosition::new(ShardIteratorType::AtTimestamp);
+    let subscribe = SubscribeToShardRequest::new(consumer, shard(0), start.timestamp(soon));
+    assert_eq!(code(rig.model.subscribe_to_shard(rig.now, &subscribe)), ErrorCode::InvalidArgument);
+    rig.call(&at.timestamp(rig.now)).unwrap();
+}
+
+/// API, NextToken of ListShards: "You cannot specify this parameter with StreamName": the token says which stream. Choice: a token is
+/// good for its operation, and for a caller who may use its stream; that of a deleted stream is not for its successor.
+#[test]
+fn statement_48_a_page_of_shards_belongs_to_its_stream() {
+    let mut rig = Rig::new(2);
+    let token = rig.list(&by_name().max_results(1)).unwrap().next_token.unwrap();
+    let follow = ListShardsRequest::new().next_token(&token);
+    assert_eq!(numbers(&rig.list(&follow).unwrap()), [1]);
+    let together = by_name().next_token(&token);
+    assert_eq!(code(rig.list(&together)), ErrorCode::InvalidArgument);
+    let other = Caller::new().account(OTHER).region("us-east-1");
+    assert_eq!(code(rig.model.call_as(&other, rig.now, &follow)), ErrorCode::AccessDenied);
+    let streams = ListStreamsRequest::new().next_token(&token);
+    assert_eq!(code(rig.call(&streams)), ErrorCode::InvalidArgument, "another operation's");
+    rig.secs(1);
+    rig.call(&DeleteStreamRequest::new().stream_name(STREAM)).unwrap();
+    rig.create(STREAM, 2).unwrap();
+    assert_eq!(code(rig.list(&follow)), ErrorCode::InvalidArgument);
+}
+
+/// Choice: a token of ListStreams is for the account and region it was made in.
+#[test]
+fn statement_49_a_page_of_streams_belongs_to_its_account() {
+    let mut rig = Rig::new(1);
+    rig.create("payments", 1).unwrap();
+    let token = rig.call(&ListStreamsRequest::new().limit(1)).unwrap().next_token.unwrap();
+    let follow = ListStreamsRequest::new().next_token(token);
+    for other in [Caller::new().account(OTHER), Caller::new().region("eu-west-1")] {
+        assert_eq!(code(rig.model.call_as(&other, rig.now, &follow)), ErrorCode::InvalidArgument);
+    }
+    assert_eq!(rig.call(&follow).unwrap().stream_names, ["payments"]);
+}
+
+/// guide: a registered consumer has a policy of its own, by which another account subscribes to shards.
+#[test]
+fn statement_50_a_consumers_policy_lets_another_account_subscribe() {
+    let mut rig = Rig::new(1);
+    let consumer = rig.consumer("c").unwrap().consumer_arn;
+    let other = Caller::new().account(OTHER).region("us-east-1");
+    let start = StartingPosition::new(ShardIteratorType::Latest);
+    let subscribe = SubscribeToShardRequest::new(consumer.clone(), shard(0), start);
+    rig.call(&PutResourcePolicyRequest::new(ARN, policy("kinesis:SubscribeToShard"))).unwrap();
+    let outcome = |rig: &mut Rig| rig.model.subscribe_as(&other, rig.now, &subscribe).map(drop);
+    assert_eq!(code(outcome(&mut rig)), ErrorCode::AccessDenied, "the stream's policy is not the consumer's");
+    let wrong = policy("kinesis:DescribeStreamConsumer").replace(ARN, &consumer);
+    rig.call(&PutResourcePolicyRequest::new(&consumer, wrong)).unwrap();
+    assert_eq!(code(outcome(&mut rig)), ErrorCode::AccessDenied, "another action");
+    let right = policy("kinesis:SubscribeToShard").replace(ARN, &consumer);
+    rig.call(&PutResourcePolicyRequest::new(&consumer, right)).unwrap();
+    outcome(&mut rig).unwrap();
+    rig.call(&DeleteResourcePolicyRequest::new(&consumer)).unwrap();
+    assert_eq!(code(rig.call(&GetResourcePolicyRequest::new(&consumer))), ErrorCode::ResourceNotFound);
+    rig.secs(10);
+    assert_eq!(code(outcome(&mut rig)), ErrorCode::AccessDenied, "it is gone");
+}
+
+/// Choice: enabled again before the earliest end, a commitment goes on as if it had not been ended; after its end a new day begins.
+#[test]
+fn statement_51_a_commitment_can_be_enabled_again() {
+    let mut rig = Rig::empty(LocalSettings::default());
+    let start = rig.now;
+    advantage(&mut rig, BillingCommitmentStatus::Enabled);
+    rig.hours(1);
+    advantage(&mut rig, BillingCommitmentStatus::Disabled);
+    rig.hours(1);
+    let again = advantage(&mut rig, BillingCommitmentStatus::Enabled);
+    assert_eq!((again.status, again.started_at), (BillingCommitmentStatus::Enabled, Some(start)));
+    rig.hours(48);
+    let ended = advantage(&mut rig, BillingCommitmentStatus::Disabled);
+    assert_eq!((ended.status, ended.ended_at), (BillingCommitmentStatus::Disabled, Some(rig.now)));
+    rig.hours(1);
+    let anew = advantage(&mut rig, BillingCommitmentStatus::Enabled);
+    assert_eq!((anew.started_at, anew.ended_at), (Some(rig.now), None));
+    assert_eq!(anew.earliest_allowed_end_at, Some(rig.now.plus(Duration::from_secs(86_400))));
+}
+
+/// API, UpdateStreamWarmThroughput: it "sets the status of the stream to UPDATING", "You can continue to read and write data to your
+/// stream while its status is UPDATING", and it lists ResourceInUseException.
+#[test]
+fn statement_52_warm_throughput_waits_for_changes() {
+    let mut rig = on_demand(None);
+    rig.model.settings_mut().status_change = Duration::from_secs(10);
+    advantage(&mut rig, BillingCommitmentStatus::Enabled);
+    let warm = |mibps: i32| UpdateStreamWarmThroughputRequest::new(mibps).stream_name(STREAM);
+    rig.call(&warm(6)).unwrap();
+    assert_eq!(rig.status(), StreamStatus::Updating);
+    assert_eq!(code(rig.call(&warm(8))), ErrorCode::ResourceInUse);
+    rig.call(&put("x").partition_key("k")).unwrap();
+    assert_eq!(rig.summary().open_shard_count, 4, "not yet");
+    rig.secs(10);
+    assert_eq!((rig.status(), rig.summary().open_shard_count), (StreamStatus::Active, 6));
+    rig.call(&warm(8)).unwrap();
 }

@@ -95,6 +95,40 @@ async fn delays_and_jumps_let_a_call_pass() {
     assert!(error.is_expired_iterator_exception(), "{error:?}");
 }
 
+/// Streams of one name in two accounts: a rule by ARN sees one of them, and the journal tells them apart.
+#[tokio::test]
+async fn a_rule_by_arn_is_for_one_account() {
+    use super::safety::{LOCALHOST, ask};
+    let local = LocalKinesis::builder().start().await.unwrap();
+    let call = async |account: &str, operation: &str, body: &str| {
+        let target = format!("Kinesis_20131202.{operation}");
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential={account}/20260101/eu-west-1/kinesis/aws4_request, SignedHeaders=host, Signature=abc"
+        );
+        let headers = [
+            LOCALHOST,
+            ("X-Amz-Target", &*target),
+            ("Authorization", &*signed),
+            ("X-Amz-Date", "20260101T000000Z"),
+        ];
+        ask(local.address(), "POST /", &headers, body).await
+    };
+    let arn = |account: &str| format!("arn:aws:kinesis:eu-west-1:{account}:stream/orders");
+    let (mine, theirs) = ("111111111111", "222222222222");
+    local.faults().add(FaultRule::on("DescribeStreamSummary", Fault::Throttle).stream(arn(theirs)));
+    for (account, faults) in [(mine, 0), (theirs, 1)] {
+        call(account, "CreateStream", r#"{"StreamName":"orders","ShardCount":1}"#).await;
+        let answer = call(account, "DescribeStreamSummary", r#"{"StreamName":"orders"}"#).await;
+        assert_eq!(answer.contains("ProvisionedThroughputExceeded"), faults == 1, "{account}: {answer}");
+    }
+    // By ARN from elsewhere it is their stream too.
+    let body = format!(r#"{{"StreamARN":"{}"}}"#, arn(theirs));
+    assert!(call(mine, "DescribeStreamSummary", &body).await.contains("ProvisionedThroughputExceeded"));
+    let asked = local.calls().into_iter().filter(|call| call.operation == "DescribeStreamSummary");
+    let asked: Vec<_> = asked.map(|call| (call.stream.unwrap(), call.stream_arn.unwrap())).collect();
+    assert_eq!(asked, [arn(mine), arn(theirs), arn(theirs)].map(|arn| ("orders".to_owned(), arn)));
+}
+
 #[tokio::test]
 async fn answers_can_be_empty_or_fail_in_part() {
     let (local, client) = rig().await;

@@ -194,6 +194,7 @@ async fn a_list_and_a_null_are_answered_in_the_words_of_the_service() {
             "Value null at 'data'",
         ),
         ("CreateStream", r#"{"StreamName":"x","ShardCount":1,"Unknown":{"a":1}}"#, "", ""),
+        ("DescribeStreamSummary", r#"{"StreamName":"x","StreamARN":null}"#, "StreamDescriptionSummary", ""),
     ] {
         let answer = client::send(&mut to, operation, json, body).await;
         let said = answer.into_body().collect().await.unwrap().to_bytes();
