@@ -1,6 +1,7 @@
 //! `rokini local`: Kinesis and DynamoDB on this machine, until stopped.
 
 mod database;
+mod descendants;
 mod program;
 mod serving;
 
@@ -26,7 +27,8 @@ use serving::Serving;
 /// included.
 ///
 /// With `-- PROGRAM ARGUMENTS` the program runs with those variables set, on ports that are free, and this command ends
-/// with it, with its exit status: for test suites, `rokini local --stream orders:4 -- pytest`.
+/// with it, with its exit status: for test suites, `rokini local --stream orders:4 -- pytest`. On Linux whatever the program
+/// started and left running ends with it too: by SIGTERM, and after five seconds by SIGKILL.
 ///
 /// Kinesis answers as AWS does, its rate limits included. Its endpoint has more paths: /_rokini/faults lists (GET), adds
 /// (POST) and removes (DELETE) faults that calls meet; /_rokini/clock shows the time of the service and moves it on, so

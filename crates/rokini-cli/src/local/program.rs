@@ -10,8 +10,10 @@ use tokio::process::{Child, Command};
 
 use crate::context::Context;
 use crate::error::{CliError, Status};
+use crate::local::descendants::Descendants;
 
-/// Runs `command` with the variables, and returns its exit status. A signal that ends this command ends it first.
+/// Runs `command` with the variables, and returns its exit status. A signal that ends this command ends it first; what it leaves
+/// running is ended after it.
 pub(super) async fn run(
     command: &[OsString],
     variables: &[(&'static str, String)],
@@ -20,19 +22,29 @@ pub(super) async fn run(
     let Some((program, arguments)) = command.split_first() else { return Ok(Status::DONE) };
     let mut made = Command::new(program);
     made.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
+    let mut descendants = Descendants::adopt()
+        .map_err(|error| CliError::new(Status::FAILED, "cannot take over processes").because(&error))?;
     // Nothing is left running where this process ends at once.
     let mut child = made.kill_on_drop(true).spawn().map_err(|error| {
         CliError::usage(format!("`{}` cannot be run", program.display()))
             .because(&error)
             .next("what follows `--` is a program and its arguments, such as `-- pytest -x`")
     })?;
-    let ended = tokio::select! {
-        ended = child.wait() => ended,
-        () = context.stop.requested() => {
-            pass_on(&child, context.stop.status());
-            child.wait().await
+    let id = child.id();
+    let ended = async {
+        tokio::select! {
+            ended = child.wait() => ended,
+            () = context.stop.requested() => {
+                pass_on(&child, context.stop.status());
+                child.wait().await
+            }
         }
     };
+    let ended = tokio::select! {
+        ended = ended => ended,
+        never = descendants.reap(id) => match never {},
+    };
+    descendants.end().await;
     let ended = ended
         .map_err(|error| CliError::new(Status::FAILED, "cannot wait for the program").because(&error))?;
     Ok(status_of(ended))

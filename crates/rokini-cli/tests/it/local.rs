@@ -225,6 +225,113 @@ async fn a_signal_ends_the_program_and_nothing_is_left_running() {
     assert!(rustix::process::test_kill_process(child).is_err(), "the program is gone");
 }
 
+/// A process is there, as a zombie too.
+fn is_there(id: &str) -> bool {
+    rustix::process::test_kill_process(rustix::process::Pid::from_raw(id.parse().unwrap()).unwrap()).is_ok()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_the_program_leaves_running_ends_with_it() {
+    // One that ends when asked, below another one in a session of its own; one that has to be killed.
+    let polite = "setsid sh -c 'sleep 1000 & echo $!; wait' & sleep 0.3; exit 0";
+    let stubborn = "(trap '' TERM; while :; do sleep 0.05; done) & echo $!; exit 3";
+    for (script, status) in [(polite, 0), (stubborn, 3)] {
+        let ended = nowhere().run(&["local", "--", "/bin/sh", "-c", script]).await;
+        assert_eq!(ended.status, Some(status), "{}", ended.stderr);
+        let left = ended.stdout.trim();
+        assert!(!left.is_empty() && !is_there(left), "{script}: {left} is there");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_ends_while_the_program_runs_is_no_zombie() {
+    // The orphan's parent ends before it; it ends, and the program asks whether it is gone.
+    let script = "id=$(sh -c 'sleep 0.2 >/dev/null & echo $!'); \
+        for _ in $(seq 200); do kill -0 $id 2>/dev/null || exit 0; sleep 0.05; done; exit 1";
+    let ended = nowhere().run(&["local", "--", "/bin/sh", "-c", script]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_second_signal_leaves_nothing_either() {
+    let script = "trap 'echo told' TERM; sleep 1000 & echo $!; echo $$; while :; do sleep 0.05; done";
+    let mut server = Member::spawn(nowhere().rokini(&["local", "--", "/bin/sh", "-c", script]));
+    server.until("both", |server| server.lines().len() == 2).await;
+    server.signal(Signal::TERM);
+    server.until("that it was told", |server| server.lines().len() == 3).await;
+    // Signals that follow at once mean the same one.
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().await, Some(128 + 15));
+    // They were killed; whoever takes them over sees to the rest.
+    let gone = async {
+        while server.lines()[..2].iter().any(|id| is_there(id)) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(crate::support::LONGEST_WAIT, gone).await.expect("both end");
+}
+
+#[tokio::test]
+async fn without_descriptors_it_waits_and_says_so_once() {
+    let rokini = env!("CARGO_BIN_EXE_rokini");
+    let script = format!("ulimit -n 40; exec {rokini} local --kinesis-port 0 --dynamodb-port 0 --json");
+    let environment = nowhere();
+    let mut shell = tokio::process::Command::new("/bin/sh");
+    shell.args(["-c", &script]).env_clear();
+    let command = environment.rokini(&[]);
+    shell.envs(command.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    shell.stderr(std::process::Stdio::piped()).kill_on_drop(true);
+    let mut server = Member::spawn(shell);
+    server.until("the object", |server| !server.lines().is_empty()).await;
+    let told: Value = serde_json::from_str(&server.lines()[0]).unwrap();
+    let url = |name: &str| told[name].as_str().unwrap().to_owned();
+    let endpoints = Endpoints::new(url("kinesis"), url("dynamodb"));
+    let address = endpoints.kinesis.trim_start_matches("http://").to_owned();
+    let mut silent = Vec::new();
+    for _ in 0..60 {
+        silent.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    let said = |server: &Member| server.stderr().matches("could not accept a connection").count();
+    server.until("the warning", |server| said(server) > 0).await;
+    // A second of trying, ten times.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(said(&server), 1, "{}", server.stderr());
+    drop(silent);
+    endpoints.run(&["stream", "create", "orders"]).await.done();
+    assert_eq!(server.stop().await, Some(0));
+}
+
+/// The test that docs/LOCAL.md has to copy, as it says.
+#[tokio::test]
+async fn the_python_test_of_the_documentation_passes() {
+    let document = include_str!("../../../../docs/LOCAL.md");
+    let (_, rest) = document.split_once("```python\n").unwrap();
+    let (program, _) = rest.split_once("```").unwrap();
+    let there = tokio::process::Command::new("python3").args(["-c", "import boto3, pytest"]).output().await;
+    if !there.is_ok_and(|output| output.status.success()) {
+        return crate::skipped("python3 with boto3 and pytest is not there");
+    }
+    let place = nowhere();
+    std::fs::write(place.home().join("test_orders.py"), program).unwrap();
+    let mut command = place.rokini(&["local", "--", "python3", "-m", "pytest", "-q", "test_orders.py"]);
+    // Where Python is found, and what its launcher wants; nothing that says where AWS is.
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env_remove("AWS_EC2_METADATA_DISABLED");
+    if let Some(home) = std::env::var_os("HOME") {
+        command
+            .env("HOME", home)
+            .env("AWS_CONFIG_FILE", "/absent")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/absent");
+    }
+    let ended = crate::support::Ended::of(command).await;
+    assert_eq!(ended.status, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("1 passed"), "{}", ended.stdout);
+}
+
 #[tokio::test]
 async fn scripts_learn_by_a_descriptor_that_it_serves() {
     let rokini = env!("CARGO_BIN_EXE_rokini");
