@@ -3,6 +3,8 @@
 # consumes a stream that is split meanwhile, and is killed; `rokini import`; Rokini goes on: nothing is lost, and nothing comes
 # twice but what the KCL had not checkpointed; `rokini export`, and the KCL goes on from there, with nothing lost or repeated.
 #
+# RETRIEVAL=FANOUT has the KCL subscribe to shards instead of polling them; it registers `billing` as its consumer.
+#
 # Three minutes, of which the KCL's two starts take two; eleven at most, downloads included. Exit status 77: skipped, and the reason is printed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -105,7 +107,7 @@ initialPositionInStream = TRIM_HORIZON
 regionName = us-east-1
 kinesisEndpoint = $AWS_ENDPOINT_URL_KINESIS
 dynamoDBEndpoint = $AWS_ENDPOINT_URL_DYNAMODB
-retrievalMode = POLLING
+retrievalMode = ${RETRIEVAL:-POLLING}
 idleTimeBetweenReadsInMillis = 250
 maxRecords = 100
 failoverTimeMillis = 5000

@@ -1,8 +1,8 @@
-//! Other people's clients against the local endpoint: boto3 and the AWS SDK for JavaScript, which speak JSON, and the AWS
-//! SDK for Java, which speaks CBOR.
+//! Other people's clients against the local endpoint: boto3, the AWS CLI and the AWS SDKs for JavaScript and Go, which speak JSON,
+//! and the AWS SDK for Java, which speaks CBOR. They are given the variables that are printed, and no option.
 //!
 //! A client that is not there is skipped, and the reason printed. Python needs `boto3`; the JavaScript SDK is installed by npm
-//! into the target directory once, the Java SDK by Maven.
+//! into the target directory once, the Java SDK by Maven, the AWS CLI by pip, and the Go SDK by Go itself.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,17 +11,16 @@ use rokini_local::LocalKinesis;
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/clients");
 const JAVASCRIPT_SDK: &str = "@aws-sdk/client-kinesis@3.1143.0";
+const AWS_CLI: &str = "awscli==1.46.3";
 
 /// Runs a script against a fresh endpoint; the model's lock is never held meanwhile.
 async fn run(mut command: Command) -> Output {
     let local = LocalKinesis::builder().throughput_limits(false).start().await.unwrap();
     command
-        .env("AWS_ENDPOINT_URL_KINESIS", local.endpoint_url())
-        .env("AWS_ACCESS_KEY_ID", "local")
-        .env("AWS_SECRET_ACCESS_KEY", "local")
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_DEFAULT_REGION", "us-east-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true");
+        .envs(local.environment())
+        // Nothing of whoever runs the tests.
+        .env("AWS_CONFIG_FILE", "/absent")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/absent");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     local.shutdown().await;
     output
@@ -48,15 +47,24 @@ async fn boto3() {
 /// What Kinesis has learned since 2025, asked by the newest boto3: queues, dry runs, keyless records, policies, regions.
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_of_today() {
-    let new =
-        "import boto3, sys; sys.exit(not hasattr(boto3.client('kinesis', 'us-east-1'), 'create_queue'))";
-    let there = Command::new("python3").args(["-c", new]).output();
-    if !there.is_ok_and(|output| output.status.success()) {
+    if !knows_queues() {
         crate::skipped("python3 with a boto3 that knows queues is not there");
         return;
     }
     let mut command = Command::new("python3");
     command.arg(Path::new(HERE).join("today.py"));
+    passed(&run(command).await);
+}
+
+/// A queue, worked on by processes that are killed. `QUEUE_RECORDS` says by how many records.
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_queue_consumers() {
+    if !knows_queues() {
+        crate::skipped("python3 with a boto3 that knows queues is not there");
+        return;
+    }
+    let mut command = Command::new("python3");
+    command.arg(Path::new(HERE).join("queue_consumer.py"));
     passed(&run(command).await);
 }
 
@@ -91,6 +99,43 @@ async fn java_sdk() {
     let mut command = Command::new("java");
     command.arg("-cp").arg(jars.join("*")).arg(Path::new(HERE).join("Smoke.java"));
     passed(&run(command).await);
+}
+
+/// The AWS SDK for Go, built from the modules that `go.sum` names.
+#[tokio::test(flavor = "multi_thread")]
+async fn go_sdk() {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-smoke");
+    let name = program.display().to_string();
+    if !installs("go", &["build", "-o", &name, "."], &Path::new(HERE).join("go")) {
+        return;
+    }
+    passed(&run(Command::new(program)).await);
+}
+
+/// The AWS CLI of PyPI, in an environment of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_cli() {
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("awscli");
+    if !environment.join("bin/aws").exists() {
+        let name = environment.display().to_string();
+        let pip = environment.join("bin/pip").display().to_string();
+        let made = installs("python3", &["-m", "venv", &name], Path::new(HERE));
+        if !made || !installs(&pip, &["install", "--quiet", AWS_CLI], Path::new(HERE)) {
+            return;
+        }
+    }
+    let mut command = Command::new("bash");
+    command.arg(Path::new(HERE).join("smoke.sh"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", environment.join("bin").display()));
+    passed(&run(command).await);
+}
+
+fn knows_queues() -> bool {
+    let new =
+        "import boto3, sys; sys.exit(not hasattr(boto3.client('kinesis', 'us-east-1'), 'create_queue'))";
+    let there = Command::new("python3").args(["-c", new]).output();
+    there.is_ok_and(|output| output.status.success())
 }
 
 /// The directory with the JavaScript SDK.

@@ -1,7 +1,6 @@
 // What a program with the AWS SDK for Java does with a stream. It speaks CBOR, and HTTP/2 with prior knowledge for fan-out.
 
 import java.math.BigInteger;
-import java.net.URI;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -29,10 +28,9 @@ class Smoke {
     };
 
     public static void main(String[] arguments) throws Exception {
-        URI endpoint = URI.create(System.getenv("AWS_ENDPOINT_URL_KINESIS"));
-        try (KinesisClient kinesis = KinesisClient.builder().endpointOverride(endpoint)
+        try (KinesisClient kinesis = KinesisClient.builder()
                 .overrideConfiguration(o -> o.addExecutionInterceptor(LISTENER)).build();
-             KinesisAsyncClient pushing = KinesisAsyncClient.builder().endpointOverride(endpoint).build()) {
+             KinesisAsyncClient pushing = KinesisAsyncClient.create()) {
             List<SdkBytes> read = putAndRead(kinesis);
             push(kinesis, pushing, read);
             refusals(kinesis);

@@ -13,7 +13,7 @@ import {
   waitUntilStreamExists,
 } from "@aws-sdk/client-kinesis";
 
-const client = new KinesisClient({ endpoint: process.env.AWS_ENDPOINT_URL_KINESIS });
+const client = new KinesisClient({});
 const send = (command) => client.send(command);
 
 await send(new CreateStreamCommand({ StreamName: "orders", ShardCount: 1 }));
