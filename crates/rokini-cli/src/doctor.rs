@@ -3,15 +3,17 @@
 mod access;
 mod check;
 mod checks;
+mod cost;
 mod host;
 mod policy;
+mod stream_facts;
 
 use std::path::PathBuf;
 
 use rokini::{ConfigKey, ConsumerConfig, StreamRef};
 
 use self::check::{Check, CheckStatus};
-use self::policy::Needs;
+use self::policy::{KmsKey, Needs};
 use crate::args::environment;
 use crate::aws::{AwsArgs, Service};
 use crate::context::Context;
@@ -40,6 +42,9 @@ pub(crate) struct Args {
     /// How many workers the cost is worked out for
     #[arg(long, value_name = "N", default_value_t = 2)]
     workers: u32,
+    /// The KMS key of the stream, by its ARN or id, where it is encrypted by one of your own: for --policy and --terraform
+    #[arg(long, value_name = "KEY")]
+    kms_key: Option<KmsKey>,
     /// Print the IAM policy that workers of this configuration need
     #[arg(long, conflicts_with = "terraform")]
     policy: bool,
@@ -54,7 +59,7 @@ const EXAMPLES: &str = "\
 Examples:
   rokini doctor orders --group billing
   rokini doctor orders --group billing --policy > policy.json
-  rokini doctor --config worker.toml --terraform
+  rokini doctor --config worker.toml --terraform --kms-key 1234abcd-12ab-34cd-56ef-1234567890ab
   rokini doctor orders --group billing --json | jq '.checks[] | select(.status != \"ok\")'";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
@@ -64,7 +69,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 async fn doctor(args: Args, context: &Context) -> Result<Status, CliError> {
     let config = config(&args)?;
     let aws = args.aws.load_unchecked(None, None, Vec::new()).await?;
-    let needs = Needs::of(&config, aws.region(), aws.is_local(Service::DynamoDb));
+    let needs = Needs::of(&config, aws.region(), aws.is_local(Service::DynamoDb), args.kms_key.as_ref());
     if args.policy || args.terraform {
         let text = if args.policy { needs.policy() } else { needs.terraform(&config.table) };
         Output::stdout()?.write(text.into_bytes()).await?;
@@ -76,12 +81,17 @@ async fn doctor(args: Args, context: &Context) -> Result<Status, CliError> {
     let usable = credentials.status != CheckStatus::Fail;
     checks.push(credentials);
     checks.extend(checks::endpoints(&aws));
+    let mut streams = Vec::new();
     if usable {
-        checks.extend(access::stream(&config, &aws).await);
+        let (of_streams, facts) = Box::pin(access::streams(&config, &aws)).await;
+        streams = facts;
+        checks.extend(of_streams);
         checks.extend(Box::pin(access::table(&config, &aws)).await);
         checks.extend(access::group(&config, &aws).await);
     }
-    checks.push(checks::cost(&config, args.workers));
+    let has_table = checks.iter().any(|check| check.name == "table-layout");
+    checks.extend(needs.untried(has_table || aws.is_local(Service::DynamoDb)));
+    checks.push(cost::cost(&config, args.workers, &streams));
     show(&checks, context).await
 }
 

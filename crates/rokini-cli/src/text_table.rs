@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 const COLUMNS: usize = 80;
 /// What the last column has at least.
 const LAST: usize = 20;
+/// What another column has at least, where it has more.
+const LEAST: usize = 8;
 
-/// Columns of text under a heading. Lines have 80 columns at most: the last column is broken at words, and the widest of the
-/// others is cut in its middle, as far as that is needed.
+/// Columns of text under a heading. Lines have 80 columns at most: the last column is broken at words, or within one that is
+/// longer than it, and the widest of the others are cut in their middle, as far as that is needed.
 #[derive(Debug)]
 pub(crate) struct TextTable<const N: usize> {
     heading: [&'static str; N],
@@ -72,9 +74,12 @@ impl<const N: usize> TextTable<N> {
             |widths: &[usize; N]| (widths.iter().sum::<usize>() + 2 * (N - 1)).saturating_sub(self.limit);
         let last = widths[N - 1];
         widths[N - 1] = last.saturating_sub(over(&widths)).max(LAST.min(last));
-        if let Some(widest) = (0..N - 1).max_by_key(|n| widths[*n]) {
-            let least = self.heading[widest].len().max(8).min(widths[widest]);
-            widths[widest] = widths[widest].saturating_sub(over(&widths)).max(least);
+        // The widest first, as far as what is left of it can be told from others.
+        for _ in 0..N - 1 {
+            let spare = |n: usize| widths[n].saturating_sub(self.heading[n].len().max(LEAST));
+            let Some(widest) = (0..N - 1).max_by_key(|n| spare(*n)) else { break };
+            let spared = over(&widths).min(spare(widest));
+            widths[widest] -= spared;
         }
         widths
     }
@@ -91,7 +96,7 @@ fn cut(text: &str, width: usize) -> String {
     chars[..front].iter().chain(&['…']).chain(&chars[length - back..]).collect()
 }
 
-/// A text in lines of this width; a word that is longer has a line of its own.
+/// A text in lines of this width; a word that is longer is broken where a line ends.
 fn words(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -100,7 +105,14 @@ fn words(text: &str, width: usize) -> Vec<String> {
                 line.push(' ');
                 line.push_str(word);
             }
-            _ => lines.push(word.to_owned()),
+            _ => {
+                let letters: Vec<char> = word.chars().collect();
+                let parts = letters.chunks(width.max(1)).map(|part| part.iter().collect());
+                lines.extend(parts);
+                if word.is_empty() {
+                    lines.push(String::new());
+                }
+            }
         }
     }
     lines
@@ -142,5 +154,15 @@ mod tests {
         assert_eq!(said.join(" ").replace("stuck ", ""), why, "{text}");
         assert!(text.contains("orders-") && text.contains("internal-17"), "{text}");
         assert_eq!(table.unlimited().text(false).lines().count(), 2);
+
+        // Two long names, and a word that is longer than any line.
+        let mut table = TextTable::new(["SHARD", "LAG", "OWNER", "STREAM", "WHY"]);
+        let url = format!("https://{}/", "x".repeat(150));
+        let stream = "a-stream-with-a-very-long-name-that-nobody-would-give@1700000000000";
+        table.row(["shardId-000000000000".into(), "3s".into(), owner.into(), stream.into(), url.clone()]);
+        let text = table.text(false);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let said: String = text.lines().skip(1).map(|line| line.split("  ").last().unwrap().trim()).collect();
+        assert_eq!(said, url, "{text}");
     }
 }

@@ -44,7 +44,7 @@ pub use position::{InvalidPosition, Position, Progress};
 pub use process::ProcessIdentity;
 pub use retire::retirable;
 pub use row::{
-    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, LeaseRow, ORDER_KEYS_LIMIT, ORDERS_LIMIT,
+    CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, HealthSummary, LeaseRow, LeaseSet, ORDERS_LIMIT,
     OperatorOrder, OrderId, OrderKind, PendingPosition, PlanId, ROW_FORMAT, Row, RowKey, ShardHealth,
     StreamRow, UnreadableRow, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
 };

@@ -187,7 +187,7 @@ impl Member {
     }
 
     /// What the heartbeats say of the shards from now on: of those that are behind or make no progress, the worst first. The
-    /// first 8 are told, and how many there are besides. A stall that begins or ends is told at once, in place of the next
+    /// first 8 are told one by one, the others in short, by cause. A stall that begins or ends is told at once, in place of the next
     /// regular heartbeat; everything else with that.
     pub fn report_shards(&self, reports: Vec<ShardHealth>) {
         if self.state.shard_healths.set(reports, self.state.heartbeat_interval()) {

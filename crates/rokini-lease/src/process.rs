@@ -14,6 +14,9 @@ pub struct ProcessIdentity {
     pub pid: u32,
     /// When the process started, in the host's own unit: a reused process id differs in it.
     pub started: u64,
+    /// What the host is called, for people; `None` where it is not known.
+    #[serde(default)]
+    pub host_name: Option<String>,
 }
 
 impl ProcessIdentity {
@@ -21,7 +24,7 @@ impl ProcessIdentity {
     #[must_use]
     pub fn current() -> Option<Self> {
         let pid = std::process::id();
-        Some(Self { host: host()?, pid, started: running_since(&stat(pid).ok()?)? })
+        Some(Self { host: host()?, pid, started: running_since(&stat(pid).ok()?)?, host_name: host_name() })
     }
 
     /// Whether the marked process is proven to be gone. `false` where nothing can be proven: on another host,
@@ -50,6 +53,11 @@ fn host() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let space = std::fs::read_link("/proc/self/ns/pid").ok()?;
     Some(format!("{}/{}", boot.trim(), space.display()))
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// When the process started, in clock ticks since the boot: field 22 of `/proc/<pid>/stat`. The second field

@@ -5,18 +5,23 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::position::Position;
 use crate::text::serde_as_text;
 use crate::types::{InvalidKey, LeaseKey, StreamId, WorkerId};
 
 mod group;
+mod health_summary;
 mod lease;
+mod lease_set;
 mod order;
 mod shard_health;
 mod worker;
 
 pub use group::{FanOutConsumer, GroupRow, StreamRow};
+pub use health_summary::HealthSummary;
 pub use lease::{CheckpointMetadata, LeaseRow, PendingPosition};
-pub use order::{ORDER_KEYS_LIMIT, ORDERS_LIMIT, OperatorOrder, OrderId, OrderKind};
+pub use lease_set::LeaseSet;
+pub use order::{ORDERS_LIMIT, OperatorOrder, OrderId, OrderKind};
 pub use shard_health::ShardHealth;
 pub use worker::{PlanId, ROW_FORMAT, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState};
 
@@ -187,6 +192,22 @@ impl UnreadableRow {
 }
 
 impl GroupView {
+    /// Until when whatever arrived in a shard is done: milliseconds since the Unix epoch. As the row of the lease says, or, of
+    /// an idle shard, whose position is not stored again, the row of its owner. `None` where nobody knows.
+    #[must_use]
+    pub fn done_until(&self, lease: &LeaseRow) -> Option<u64> {
+        let stored = match lease.position {
+            Position::Sequence(..) => {
+                lease.metadata.record_arrival_millis.max(lease.metadata.caught_up_millis)
+            }
+            Position::AtTimestamp(millis) => Some(millis),
+            // An owner leaves out shards that it never read.
+            Position::TrimHorizon | Position::ShardEnd => return None,
+        };
+        let owner = self.workers.iter().find(|row| Some(&row.id) == lease.owner.as_ref());
+        stored.max(owner.and_then(|owner| owner.report.caught_up.get(&lease.key.stream)).copied())
+    }
+
     /// The leases whose rows cannot be read.
     pub fn unreadable_leases(&self) -> impl Iterator<Item = &LeaseKey> {
         self.unreadable.iter().filter_map(|row| match &row.key {
@@ -219,5 +240,31 @@ impl GroupView {
         self.workers.sort_by(|a, b| a.id.cmp(&b.id));
         self.leases.sort_by(|a, b| a.key.cmp(&b.key));
         self.streams.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_shard_is_done_until_when_its_owner_says() {
+        let mut lease = LeaseRow::new("s@1#a".parse().unwrap(), Position::after(7_u128.into()));
+        lease.owner = Some("w#1".parse().unwrap());
+        lease.metadata.record_arrival_millis = Some(100);
+        let mut view = GroupView::default();
+        assert_eq!(view.done_until(&lease), Some(100), "nobody says more");
+        view.workers.push(WorkerRow::joining("w#1".parse().unwrap(), None));
+        view.workers.push(WorkerRow::joining("x#1".parse().unwrap(), None));
+        view.workers[1].report.caught_up.insert(lease.key.stream.clone(), 9_999);
+        assert_eq!(view.done_until(&lease), Some(100), "another worker says nothing of it");
+        view.workers[0].report.caught_up.insert(lease.key.stream.clone(), 5_000);
+        assert_eq!(view.done_until(&lease), Some(5_000));
+        lease.metadata.caught_up_millis = Some(6_000);
+        assert_eq!(view.done_until(&lease), Some(6_000), "what is stored is later");
+        lease.position = Position::AtTimestamp(300);
+        assert_eq!(view.done_until(&lease), Some(5_000));
+        lease.position = Position::TrimHorizon;
+        assert_eq!(view.done_until(&lease), None);
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use crate::position::Position;
 use crate::row::{
-    CheckpointMetadata, FanOutConsumer, GroupRow, LeaseRow, OperatorOrder, OrderId, PendingPosition,
-    StreamRow, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, FanOutConsumer, GroupRow, LeaseRow, ORDERS_LIMIT, OperatorOrder, OrderId,
+    PendingPosition, StreamRow, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, ShardId, StreamId, WorkerId};
 
@@ -242,7 +242,7 @@ impl LeaseRow {
     }
 }
 
-/// A write on the row of the group itself. It has no condition: the last operator is right.
+/// A write on the row of the group itself. Pauses have no condition: the last operator is right.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GroupUpdate {
@@ -253,26 +253,35 @@ pub enum GroupUpdate {
     },
     /// Go on.
     Resume,
-    /// Remember these orders in place of those that are remembered.
-    Remember(Vec<OperatorOrder>),
+    /// Remember this order, and the 19 before it. Refused where one of its id or a later one is remembered.
+    Remember(OperatorOrder),
 }
 
 impl GroupUpdate {
-    /// The row after this update.
+    /// The row after this update, or `None` where its condition does not hold.
     #[must_use]
-    pub fn apply(&self, row: &GroupRow) -> GroupRow {
+    pub fn apply(&self, row: &GroupRow) -> Option<GroupRow> {
+        let mut next = row.clone();
         match self {
             // Since when it stands still, not when that was last asked for.
-            Self::Pause { at } => GroupRow { paused_at: row.paused_at.or(Some(*at)), ..row.clone() },
-            Self::Resume => GroupRow { paused_at: None, ..row.clone() },
-            Self::Remember(orders) => GroupRow { orders: orders.clone(), ..row.clone() },
+            Self::Pause { at } => next.paused_at = row.paused_at.or(Some(*at)),
+            Self::Resume => next.paused_at = None,
+            Self::Remember(order) => {
+                row.orders.iter().all(|known| known.id < order.id).then_some(())?;
+                next.orders.push(order.clone());
+                next.orders.drain(..next.orders.len().saturating_sub(ORDERS_LIMIT));
+            }
         }
+        Some(next)
     }
 
     /// Whether this row shows that the update took effect although its reply was lost.
     #[must_use]
     pub fn took_effect(&self, row: &GroupRow) -> bool {
-        self.apply(row) == *row
+        match self {
+            Self::Pause { .. } | Self::Resume => self.apply(row).as_ref() == Some(row),
+            Self::Remember(order) => row.orders.contains(order),
+        }
     }
 }
 

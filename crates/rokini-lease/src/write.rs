@@ -11,7 +11,7 @@ use crate::update::{GroupUpdate, LeaseUpdate, StreamUpdate, WorkerUpdate};
 pub enum RowWrite {
     /// Insert this row. Refused when one of its key exists, whatever that says.
     Insert(Row),
-    /// Change the group's own row, and make it where there is none. Never refused.
+    /// Change the group's own row under the update's condition, and make it where there is none.
     UpdateGroup(GroupUpdate),
     /// Change this lease under the update's condition. Refused where there is none.
     UpdateLease(LeaseKey, LeaseUpdate),
@@ -69,8 +69,8 @@ impl RowWrite {
     pub fn apply(&self, row: Option<&Row>) -> RowOutcome {
         let after = match (self, row) {
             (Self::Insert(new), None) => Some(new.clone()),
-            (Self::UpdateGroup(update), Some(Row::Group(row))) => Some(update.apply(row).into()),
-            (Self::UpdateGroup(update), None) => Some(update.apply(&GroupRow::default()).into()),
+            (Self::UpdateGroup(update), Some(Row::Group(row))) => update.apply(row).map(Row::from),
+            (Self::UpdateGroup(update), None) => update.apply(&GroupRow::default()).map(Row::from),
             (Self::UpdateLease(_, update), Some(Row::Lease(row))) => update.apply(row).map(Row::from),
             (Self::UpdateStream(_, update), Some(Row::Stream(row))) => update.apply(row).map(Row::from),
             (Self::UpdateWorker(_, update), Some(Row::Worker(row))) => update.apply(row).map(Row::from),

@@ -85,6 +85,8 @@ pub use types::stall::StallCause;
 // Metrics and traces.
 /// The recorders that [`ConsumerBuilder::recorder`] takes.
 pub use metrics;
+#[cfg(feature = "cloudwatch")]
+pub use telemetry::cloudwatch::cloudwatch_metrics;
 pub use telemetry::metric::{Metric, MetricKind, MetricScope, MetricStability, MetricUnit};
 #[cfg(feature = "otlp")]
 pub use telemetry::otlp::OtlpTraces;

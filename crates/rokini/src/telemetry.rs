@@ -2,7 +2,7 @@
 
 pub(crate) mod buffered_metrics;
 #[cfg(feature = "cloudwatch")]
-mod cloudwatch;
+pub(crate) mod cloudwatch;
 pub(crate) mod consumer_metrics;
 pub(crate) mod export;
 pub(crate) mod exporters;

@@ -5,28 +5,57 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::types::ShardIteratorType;
-use rokini::lease::{DynamoStore, LeaseStore, Listing, WallClock};
-use rokini::{ConsumerConfig, KinesisSource, Settings, StreamRef, StreamSource};
+use rokini::lease::{DynamoStore, GroupView, LeaseRow, LeaseStore, Listing, WallClock};
+use rokini::{
+    ConsumerConfig, KinesisSource, Retrieval, Settings, StreamDescription, StreamRef, StreamSource,
+};
 use tokio::time::{Instant, timeout};
 
-use super::check::{Check, CheckStatus};
+use super::check::{CALL_WAIT, Check, CheckStatus};
+use super::policy::DESCRIBE_CONSUMER;
+use super::stream_facts::StreamFacts;
 use crate::aws::{Aws, Service};
 use crate::error::CliError;
 
-/// How long one call may take.
-const CALL_WAIT: Duration = Duration::from_secs(10);
 /// Clocks that differ by this much are told; by 5 minutes, AWS refuses what is signed.
 const CLOCKS_DIFFER: u64 = 2_000;
 const CLOCKS_REFUSED: u64 = 300_000;
 /// The key of a row that is never there.
 const NOBODY: &str = "rokini-doctor#nothing";
 
-pub(super) async fn stream(config: &ConsumerConfig, aws: &Aws) -> Vec<Check> {
-    let mut checks = Vec::new();
+/// What is to be said of each stream, and what those are that answer.
+pub(super) async fn streams(config: &ConsumerConfig, aws: &Aws) -> (Vec<Check>, Vec<StreamFacts>) {
+    let (mut checks, mut streams) = (Vec::new(), Vec::new());
+    let client = aws_sdk_kinesis::Client::new(&aws.config);
     for stream in &config.streams {
         checks.extend(one_stream(stream, aws).await);
+        if let Some(facts) = StreamFacts::ask(&client, stream).await {
+            checks.extend(facts.checks(config));
+            if config.retrieval != Retrieval::Polling {
+                checks.push(consumer(config, &facts, aws).await);
+            }
+            streams.push(facts);
+        }
     }
-    checks
+    (checks, streams)
+}
+
+/// Whether the group's own registration may be looked at, and what it is.
+async fn consumer(config: &ConsumerConfig, stream: &StreamFacts, aws: &Aws) -> Check {
+    let client = aws_sdk_kinesis::Client::new(&aws.config);
+    let name = config.fan_out_consumer.clone().or_else(|| config.group.as_ref().map(ToString::to_string));
+    let name = name.unwrap_or_else(|| NOBODY.replace('#', "-"));
+    let describe = client.describe_stream_consumer().stream_arn(&stream.arn).consumer_name(&name);
+    match call(DESCRIBE_CONSUMER, describe.send(), Service::Kinesis, aws).await {
+        Ok(answer) => {
+            let status = answer.consumer_description().map(|described| described.consumer_status().as_str());
+            Check::ok(DESCRIBE_CONSUMER, format!("{name} is registered, {}", status.unwrap_or("?")))
+        }
+        Err(check) if check.what.contains("does not exist") => {
+            Check::ok(DESCRIBE_CONSUMER, format!("{name} is not registered yet: the first worker does that"))
+        }
+        Err(check) => check,
+    }
 }
 
 async fn one_stream(stream: &StreamRef, aws: &Aws) -> Vec<Check> {
@@ -237,36 +266,40 @@ pub(super) async fn group(config: &ConsumerConfig, aws: &Aws) -> Vec<Check> {
     if view.leases.is_empty() {
         return vec![Check::ok("group", format!("{group} is new: it begins at {}", start(config)))];
     }
-    let now = WallClock::system().millis();
-    let open = view.leases.iter().filter(|row| !row.position.is_shard_end());
-    let behind = open.clone().filter_map(|row| {
-        let known = row.metadata.record_arrival_millis.max(row.metadata.caught_up_millis)?;
-        Some(now.saturating_sub(known))
-    });
-    let oldest = behind.max().unwrap_or_default();
-    let what =
-        format!("{} shards; the furthest is done up to {} ago", open.count(), crate::text::span(oldest));
     let mut checks = Vec::new();
     for stream in &config.streams {
         let source = KinesisSource::new(&aws.config, stream.clone(), &Settings::default(), rand::random());
         let Ok(source) = source else { continue };
         let Ok(Ok(described)) = timeout(CALL_WAIT, source.describe()).await else { continue };
-        let kept = u64::try_from(described.retention.as_millis()).unwrap_or(u64::MAX);
-        checks.push(match oldest {
-            _ if oldest > kept => Check::fail(
-                "retention",
-                format!("{what}, and the stream keeps {} h: records may be lost", kept / 3_600_000),
-                "`rokini group why` says what holds it up; raise the retention",
-            ),
-            _ if oldest > kept / 2 => Check::warn(
-                "retention",
-                format!("{what}, and the stream keeps {} h", kept / 3_600_000),
-                "`rokini group why` says what holds it up; raise the retention in time",
-            ),
-            _ => Check::ok("retention", what.clone()),
-        });
+        checks.push(retention(&view, &described));
     }
     checks
+}
+
+/// How far the shards of a stream are done, against how long it keeps records.
+fn retention(view: &GroupView, stream: &StreamDescription) -> Check {
+    let of_stream = |row: &&LeaseRow| row.key.stream == stream.id && !row.position.is_shard_end();
+    let open = view.leases.iter().filter(of_stream);
+    let behind = open.clone().filter_map(|row| Some(stream.now_millis.saturating_sub(view.done_until(row)?)));
+    let (oldest, shards) = (behind.max(), crate::text::count(open.count(), "shard"));
+    let (kept, hours) = (stream.retention.as_millis(), stream.retention.as_secs() / 3600);
+    let Some(oldest) = oldest else {
+        return Check::ok("retention", format!("{shards}, of which none was read yet"));
+    };
+    let what = format!("{shards}; the furthest behind is done up to {} ago", crate::text::span(oldest));
+    match u128::from(oldest) {
+        age if age > kept => Check::fail(
+            "retention",
+            format!("{what}, and the stream keeps {hours} h: records may be lost"),
+            "`rokini group why` says what holds it up; raise the retention",
+        ),
+        age if age > kept / 2 => Check::warn(
+            "retention",
+            format!("{what}, and the stream keeps {hours} h"),
+            "`rokini group why` says what holds it up; raise the retention in time",
+        ),
+        _ => Check::ok("retention", what),
+    }
 }
 
 fn start(config: &ConsumerConfig) -> String {
@@ -339,4 +372,41 @@ fn failed(action: &str, error: CliError) -> Check {
 fn silent(action: &str) -> Check {
     let next = "check network, proxy and `AWS_ENDPOINT_URL...` settings";
     Check::fail(action, format!("no answer within {CALL_WAIT:?}"), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rokini::lease::{Position, WorkerRow};
+
+    const NOW: u64 = 1_700_000_000_000;
+    const HOUR: u64 = 3_600_000;
+
+    #[test]
+    fn retention_is_judged_by_stream_and_by_what_owners_say() {
+        let lease = |key: &str, done: u64| {
+            let mut lease = LeaseRow::new(key.parse().unwrap(), Position::after(7_u128.into()));
+            lease.metadata.record_arrival_millis = Some(NOW - done);
+            lease.owner = Some("w#1".parse().unwrap());
+            lease
+        };
+        let stream = |id: &str| {
+            StreamDescription::new("any", id.parse().unwrap(), NOW, Duration::from_secs(24 * 3600))
+        };
+        let mut view = GroupView::default();
+        view.workers.push(WorkerRow::joining("w#1".parse().unwrap(), None));
+        // The last record of an idle shard is two days old; one of another stream is half a day behind.
+        view.leases =
+            vec![lease("idle@1#a", 48 * HOUR), lease("late@1#a", 13 * HOUR), lease("late@1#b", HOUR)];
+        view.workers[0].report.caught_up.insert("idle@1".parse().unwrap(), NOW - 2_000);
+        view.leases.push(LeaseRow::new("fresh@1#a".parse().unwrap(), Position::TrimHorizon));
+        let judged = |view: &GroupView, id: &str| retention(view, &stream(id));
+        let idle = judged(&view, "idle@1");
+        assert_eq!((idle.status, idle.what.contains("up to 2.0s ago")), (CheckStatus::Ok, true), "{idle:?}");
+        let late = judged(&view, "late@1");
+        assert_eq!((late.status, late.what.contains("2 shards")), (CheckStatus::Warn, true), "{late:?}");
+        assert_eq!(judged(&view, "fresh@1").status, CheckStatus::Ok);
+        view.workers.clear();
+        assert_eq!(judged(&view, "idle@1").status, CheckStatus::Fail, "nobody says that nothing came");
+    }
 }

@@ -1,6 +1,11 @@
 //! One thing that was looked at.
 
+use std::time::Duration;
+
 use serde::Serialize;
+
+/// How long a check may wait for one call.
+pub(super) const CALL_WAIT: Duration = Duration::from_secs(10);
 
 /// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

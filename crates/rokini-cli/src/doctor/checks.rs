@@ -2,9 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
+use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
 use aws_credential_types::provider::ProvideCredentials;
 use rokini::ConsumerConfig;
-use rokini::lease::{CapacityUnits, FleetShape, WallClock};
+use rokini::lease::WallClock;
 use tokio::time::timeout;
 
 use super::check::Check;
@@ -72,7 +74,7 @@ pub(super) async fn credentials(aws: &Aws) -> Check {
         Ok(Err(error)) => Check::fail(name, rokini::credentials_problem(&error), next),
         Ok(Ok(found)) => {
             let key = found.access_key_id();
-            let shown = format!("{}…", key.chars().take(4).collect::<String>());
+            let shown = format!("{}… {}", key.chars().take(4).collect::<String>(), origin(&found));
             match found.expiry().map(|at| at.duration_since(SystemTime::from(WallTime::now()))) {
                 None => Check::ok(name, format!("key {shown}, without an end")),
                 Some(Ok(left)) => {
@@ -115,18 +117,30 @@ pub(super) fn endpoints(aws: &Aws) -> Vec<Check> {
     checks
 }
 
-/// What DynamoDB costs, by the formulas of `docs/COST.md`.
-pub(super) fn cost(config: &ConsumerConfig, workers: u32) -> Check {
-    let leases = workers.saturating_mul(10).max(1);
-    let rest = FleetShape { workers, leases }.cost_at_rest().per_month().usd();
-    let busy =
-        CapacityUnits::of_positions(leases, config.checkpoint_interval.max(Duration::from_millis(100)));
-    let busy = busy.per_month().usd();
-    Check::ok(
-        "cost",
-        format!(
-            "about {rest:.2} USD a month for coordination of {workers} workers, and up to {busy:.2} for the positions of \
-             {leases} busy shards (DynamoDB on demand, us-east-1); the stream's own price comes on top"
-        ),
-    )
+/// Who gave the credentials, as far as they say so.
+fn origin(credentials: &Credentials) -> String {
+    let features = credentials.get_property::<Vec<Feature>>();
+    let names: Vec<&str> = features.into_iter().flatten().filter_map(provider).collect();
+    if names.is_empty() { "of an own provider".to_owned() } else { format!("of {}", names.join(", ")) }
+}
+
+fn provider(feature: &Feature) -> Option<&'static str> {
+    Some(match feature {
+        Feature::CredentialsEnvVars => "the environment",
+        Feature::CredentialsProfile
+        | Feature::CredentialsProfileSourceProfile
+        | Feature::CredentialsProfileNamedProvider => "the profile",
+        Feature::CredentialsEnvVarsStsWebIdToken
+        | Feature::CredentialsProfileStsWebIdToken
+        | Feature::CredentialsStsAssumeRoleWebId => "a web identity token",
+        Feature::CredentialsStsAssumeRole | Feature::CredentialsStsAssumeRoleSaml => "an assumed role",
+        Feature::CredentialsStsFederationToken | Feature::CredentialsStsSessionToken => "a session token",
+        Feature::CredentialsProfileSso | Feature::CredentialsSso => "single sign-on",
+        Feature::CredentialsProfileLogin | Feature::CredentialsLogin => "a login",
+        Feature::CredentialsProfileProcess | Feature::CredentialsProcess => "a process of the profile",
+        Feature::CredentialsHttp => "the container's role",
+        Feature::CredentialsImds => "the instance's metadata service",
+        Feature::CredentialsCode => "the program",
+        _ => return None,
+    })
 }

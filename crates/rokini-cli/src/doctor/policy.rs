@@ -1,7 +1,11 @@
 //! What a configuration needs of AWS, and how that is said in IAM and Terraform. Pure.
 
+use std::str::FromStr;
+
 use rokini::{ConsumerConfig, DeadLetterTarget, Monitoring, Retrieval, StreamRef};
 use serde_json::{Value, json};
+
+use super::check::Check;
 
 /// Actions of one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +15,34 @@ pub(super) struct Statement {
     pub(super) resources: Vec<String>,
 }
 
+/// A key of KMS, by its ARN or its id. Policies know no aliases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KmsKey(String);
+
+impl FromStr for KmsKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let id =
+            text.strip_prefix("arn:").map_or(Some(text), |arn| arn.split_once(":key/").map(|(_, id)| id));
+        let is_id =
+            |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if id.is_some_and(is_id) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("give the ARN or the id of the key: `aws kms describe-key --key-id ALIAS` shows both".to_owned())
+    }
+}
+
+impl KmsKey {
+    fn arn(&self, region: &str) -> String {
+        match self.0.starts_with("arn:") {
+            true => self.0.clone(),
+            false => arn("kms", region, &format!("key/{}", self.0)),
+        }
+    }
+}
+
 /// Everything that workers of a configuration call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Needs(pub(super) Vec<Statement>);
@@ -18,9 +50,11 @@ pub(super) struct Needs(pub(super) Vec<Statement>);
 /// To read a stream.
 pub(super) const STREAM_ACTIONS: [&str; 4] =
     ["kinesis:DescribeStreamSummary", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"];
+/// Whether a consumer is registered.
+pub(super) const DESCRIBE_CONSUMER: &str = "kinesis:DescribeStreamConsumer";
 /// To read it by enhanced fan-out. It is polled too, while a subscription cannot be had.
 const FAN_OUT_ACTIONS: [&str; 3] =
-    ["kinesis:DescribeStreamConsumer", "kinesis:RegisterStreamConsumer", "kinesis:SubscribeToShard"];
+    [DESCRIBE_CONSUMER, "kinesis:RegisterStreamConsumer", "kinesis:SubscribeToShard"];
 /// To coordinate over the table, which was made beforehand.
 pub(super) const TABLE_ACTIONS: [&str; 6] = [
     "dynamodb:DeleteItem",
@@ -32,8 +66,9 @@ pub(super) const TABLE_ACTIONS: [&str; 6] = [
 ];
 
 impl Needs {
-    /// `makes_table`: where nobody says so, a table on this machine is made.
-    pub(super) fn of(config: &ConsumerConfig, region: &str, makes_table: bool) -> Self {
+    /// `makes_table`: where nobody says so, a table on this machine is made. `key`: of the streams, where they are encrypted by
+    /// one of their owner's.
+    pub(super) fn of(config: &ConsumerConfig, region: &str, makes_table: bool, key: Option<&KmsKey>) -> Self {
         let mut statements = Vec::new();
         let streams: Vec<String> = match config.streams.as_slice() {
             [] => vec![arn("kinesis", region, "stream/STREAM")],
@@ -50,6 +85,10 @@ impl Needs {
             statements.push(Statement { sid: "ReadByFanOut", actions, resources });
         }
         statements.insert(0, Statement { sid, actions, resources: streams });
+        if let Some(key) = key {
+            let (sid, actions) = ("DecryptTheStream", vec!["kms:Decrypt"]);
+            statements.push(Statement { sid, actions, resources: vec![key.arn(region)] });
+        }
         if !config.broadcast {
             let mut actions = TABLE_ACTIONS.to_vec();
             if config.create_table || makes_table {
@@ -77,6 +116,26 @@ impl Needs {
             statements.push(Statement { sid, actions, resources: vec!["*".to_owned()] });
         }
         Self(statements)
+    }
+
+    /// What cannot be tried without writing something or paying for it. `has_table`: whether one has to be made.
+    pub(super) fn untried(&self, has_table: bool) -> Vec<Check> {
+        let tried = |action: &&str| {
+            let has = |actions: &[&str]| actions.contains(action);
+            has(&STREAM_ACTIONS)
+                || has(&TABLE_ACTIONS)
+                || *action == DESCRIBE_CONSUMER
+                || (has_table && *action == "dynamodb:CreateTable")
+        };
+        let actions = self.0.iter().flat_map(|statement| statement.actions.iter().copied());
+        let warn = |action: &str| {
+            Check::warn(
+                action,
+                "needed, and not tried: that would write, or be billed",
+                "see that the policy allows it: `rokini doctor --policy` prints the whole policy",
+            )
+        };
+        actions.filter(|action| !tried(action)).map(warn).collect()
     }
 
     fn document(&self) -> Value {
@@ -157,7 +216,7 @@ mod tests {
     use super::*;
 
     fn needs(toml: &str) -> Needs {
-        Needs::of(&ConsumerConfig::from_toml_str(toml).unwrap(), "eu-central-1", false)
+        Needs::of(&ConsumerConfig::from_toml_str(toml).unwrap(), "eu-central-1", false, None)
     }
 
     #[test]
@@ -189,6 +248,40 @@ mod tests {
         {
             assert!(pushed.0[1].actions.contains(&format!("kinesis:{action}").as_str()), "{action}");
         }
+    }
+
+    #[test]
+    fn a_key_of_the_stream_is_in_the_policy() {
+        let config = ConsumerConfig::from_toml_str("stream = \"orders\"").unwrap();
+        let arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab";
+        for (key, resource) in [(arn, arn), ("1234abcd-12ab", "arn:aws:kms:eu-central-1:*:key/1234abcd-12ab")]
+        {
+            let needs = Needs::of(&config, "eu-central-1", false, Some(&key.parse().unwrap()));
+            let decrypts = needs.0.iter().find(|statement| statement.actions == ["kms:Decrypt"]).unwrap();
+            assert_eq!(decrypts.resources, [resource]);
+            assert!(needs.terraform("t").contains("kms:Decrypt"));
+        }
+        for bad in ["", "alias/mine", "arn:aws:kms:us-east-1:123456789012:alias/mine", "arn:aws:kms:x:key/"] {
+            assert!(bad.parse::<KmsKey>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_named() {
+        let untried = |toml: &str, has_table| {
+            needs(toml).untried(has_table).into_iter().map(|check| check.name).collect::<Vec<_>>()
+        };
+        assert_eq!(untried("stream = \"orders\"\ngroup = \"g\"", true), [""; 0]);
+        let all = "stream = \"orders\"\ngroup = \"g\"\ncreate_table = true\nretrieval = \"fan_out\"\n\
+                   dead_letter = \"kinesis:dead\"\nmonitoring = \"cloudwatch\"";
+        let wanted = [
+            "kinesis:RegisterStreamConsumer",
+            "kinesis:SubscribeToShard",
+            "kinesis:PutRecords",
+            "cloudwatch:PutMetricData",
+        ];
+        assert_eq!(untried(all, true), wanted);
+        assert!(untried(all, false).contains(&"dynamodb:CreateTable".to_owned()));
     }
 
     #[test]

@@ -72,11 +72,19 @@ pub(crate) struct ShardDiagnosis {
     pub(crate) next: Option<String>,
     /// The code of the cause that its worker tells, as in events and metrics.
     pub(crate) cause: Option<String>,
+    /// What else its worker tells of the stall.
+    pub(crate) told: Option<ShardHealth>,
 }
 
 impl ShardDiagnosis {
     fn of(state: ShardState) -> Self {
-        Self { state, why: None, next: None, cause: None }
+        Self { state, why: None, next: None, cause: None, told: None }
+    }
+
+    /// Whether it moves, is finished, or is about to move. One that is far behind and catches up does; one whose worker tells a
+    /// cause does not, even where some of it is done. Readiness of its worker is judged the same way.
+    pub(crate) fn moves(&self) -> bool {
+        !self.state.stands_still() && self.cause.is_none()
     }
 
     fn why(mut self, why: impl Into<String>) -> Self {
@@ -132,11 +140,11 @@ impl DiagnosisInput<'_> {
     /// A call that does not return does so whether or not anything is read: a pause does not hide it.
     fn paused(&self, lease: &LeaseRow, why: String, next: String) -> ShardDiagnosis {
         let stalled = self.observations.workers.told(lease).flatten().filter(|told| told.stalled.is_some());
-        let beneath = lease.owner.as_ref().zip(stalled).map(|(owner, told)| self.told(owner, told));
+        let beneath = lease.owner.as_ref().zip(stalled).map(|(owner, told)| self.told(owner, &told));
         let paused = ShardDiagnosis::of(ShardState::Paused).next(next);
         match beneath {
-            Some(ShardDiagnosis { why: Some(more), cause, .. }) => {
-                ShardDiagnosis { cause, ..paused.why(format!("{why}; besides, {more}")) }
+            Some(ShardDiagnosis { why: Some(more), cause, told, .. }) => {
+                ShardDiagnosis { cause, told, ..paused.why(format!("{why}; besides, {more}")) }
             }
             _ => paused.why(why),
         }
@@ -206,7 +214,7 @@ impl DiagnosisInput<'_> {
         let age = lag.and_then(ShardLag::millis).unwrap_or(0);
         let told = self.observations.workers.told(lease);
         // A hand-over waits for a handler that hangs, too.
-        if let Some(report) = told.flatten().filter(|report| report.stalled.is_some()) {
+        if let Some(report) = told.iter().flatten().find(|report| report.stalled.is_some()) {
             return self.told(owner, report);
         }
         if let Some(claim) = &lease.claim {
@@ -262,8 +270,11 @@ impl DiagnosisInput<'_> {
         if let Some(record) = &report.record {
             why += &format!("; the first record in hand is {record}");
         }
-        let diagnosis =
-            ShardDiagnosis { cause: report.stalled.clone(), ..ShardDiagnosis::of(state).why(why) };
+        let diagnosis = ShardDiagnosis {
+            cause: report.stalled.clone(),
+            told: Some(report.clone()),
+            ..ShardDiagnosis::of(state).why(why)
+        };
         match cause {
             Some(cause) => diagnosis.next(cause.next_step()),
             None => diagnosis.next(format!("the log and events of {} say more", owner.name)),
@@ -436,6 +447,10 @@ mod tests {
         );
         report.stalled = Some("parked".to_owned());
         assert_eq!(told(Some(report.clone())).state, ShardState::Behind);
+        assert!(!told(Some(report.clone())).moves(), "a partition key waits");
+        report.stalled = None;
+        let catches_up = told(Some(report.clone()));
+        assert!(catches_up.moves() && catches_up.state == ShardState::Behind, "{catches_up:?}");
         report.stalled = Some("of-later".to_owned());
         assert!(told(Some(report)).why.unwrap().contains("of-later"));
     }

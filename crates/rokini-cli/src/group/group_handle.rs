@@ -211,6 +211,17 @@ impl GroupHandle {
         match error {
             OperatorError::Store(error) => self.table.explain(error),
             OperatorError::Alive { workers, .. } => self.live_workers(&workers),
+            OperatorError::Partly { order, written, of, source } => {
+                let failed = self.refusal(*source);
+                let mut error = CliError::new(
+                    failed.status,
+                    format!("order {order} changed {written} of {of} shards, then it failed"),
+                );
+                error.why = std::iter::once(failed.what).chain(failed.why).collect();
+                error.next(format!(
+                    "run the same command again to do the rest, or take back what is done: `rokini group undo {group} {order}`"
+                ))
+            }
             error @ OperatorError::Moving(_) => CliError::new(Status::UNAVAILABLE, error.to_string())
                 .next("run the same command again: what it has done so far stays done"),
             error => CliError::usage(error.to_string())

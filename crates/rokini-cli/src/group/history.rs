@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             kind: order.kind.name(),
             what: order.what.clone(),
             shards: order.shards,
-            leases: order.keys.iter().map(ToString::to_string).collect(),
+            leases: order.leases.iter().map(|key| key.to_string()).collect(),
             undoes: order.undoes.map(|id| id.to_string()),
             undone_by: orders
                 .iter()

@@ -66,7 +66,7 @@ async fn lag(args: &Args, context: &Context) -> Result<Status, CliError> {
                 Some(ShardLag::Gone(why) | ShardLag::Unknown(why)) => Some(why.clone()),
                 _ => None,
             },
-            cause: workers.told(lease).flatten().and_then(|told| told.stalled.clone()),
+            cause: workers.told(lease).flatten().and_then(|told| told.stalled),
         }
     });
     let mut rows: Vec<LagRow> = rows.collect();

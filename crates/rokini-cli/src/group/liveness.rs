@@ -79,7 +79,7 @@ impl WatchedWorkers {
 
     /// What the owner of a shard says of it: `None` where it does not live, or does not say it, and `Some(None)` where the
     /// shard is well.
-    pub(super) fn told(&self, lease: &LeaseRow) -> Option<Option<&ShardHealth>> {
+    pub(super) fn told(&self, lease: &LeaseRow) -> Option<Option<ShardHealth>> {
         let owner = lease.owner.as_ref()?;
         if !matches!(self.liveness.get(owner), Some(Liveness::Alive | Liveness::Leaving)) {
             return None;

@@ -33,7 +33,7 @@ impl Observations {
     /// What the rows alone say: the lag as far as workers tell it, and whoever was not declared dead is alive.
     pub(super) fn of_rows(handle: &GroupHandle) -> Self {
         let workers = WatchedWorkers::of_rows(&handle.view.workers);
-        let told = |row: &LeaseRow| Some((row.key.clone(), ShardLag::told(workers.told(row)?)));
+        let told = |row: &LeaseRow| Some((row.key.clone(), ShardLag::told(workers.told(row)?.as_ref())));
         let lags = handle.view.leases.iter().filter_map(told).collect();
         Self { workers, lags, now_millis: WallClock::system().millis() }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rokini::lease::{GroupId, GroupView, LeaseKey, OrderId, Scope, StreamId};
+use rokini::lease::{GroupId, GroupView, LeaseKey, PauseReport, Scope, StreamId};
 
 use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
 use crate::context::Context;
@@ -17,7 +17,16 @@ use crate::error::{CliError, Status};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
+    order: OrderArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct OrderArgs {
+    #[command(flatten)]
     group: ScopedGroupArgs,
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -34,22 +43,32 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ResumeArgs {
     #[command(flatten)]
-    group: ScopedGroupArgs,
+    order: OrderArgs,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    let handle = args.group.open().await?;
+    let handle = args.order.group.open().await?;
     let scope = handle.order_scope()?;
-    let done = handle.operator().pause(&scope).await.map_err(|error| handle.refusal(error))?;
-    report(&handle, &scope, "paused", done.order, context).await?;
+    let operator = handle.operator();
+    let done = match args.order.dry_run {
+        true => operator.pause_plan(&scope, true).await,
+        false => operator.pause(&scope).await,
+    };
+    let done = done.map_err(|error| handle.refusal(error))?;
+    report(&handle, &scope, &done, (true, args.order.dry_run), context).await?;
     Ok(Status::DONE)
 }
 
 pub(crate) async fn resume(args: ResumeArgs, context: &Context) -> Result<Status, CliError> {
-    let handle = args.group.open().await?;
+    let handle = args.order.group.open().await?;
     let scope = handle.order_scope()?;
-    let done = handle.operator().resume(&scope).await.map_err(|error| handle.refusal(error))?;
-    report(&handle, &scope, "resumed", done.order, context).await?;
+    let operator = handle.operator();
+    let done = match args.order.dry_run {
+        true => operator.pause_plan(&scope, false).await,
+        false => operator.resume(&scope).await,
+    };
+    let done = done.map_err(|error| handle.refusal(error))?;
+    report(&handle, &scope, &done, (false, args.order.dry_run), context).await?;
     for warning in still_paused(&handle.group, &handle.view, &scope) {
         context.ui.warn(warning);
     }
@@ -85,25 +104,38 @@ fn still_paused(group: &GroupId, view: &GroupView, resumed: &Scope) -> Vec<Strin
 async fn report(
     handle: &GroupHandle,
     scope: &Scope,
-    done: &str,
-    order: Option<OrderId>,
+    report: &PauseReport,
+    (paused, dry_run): (bool, bool),
     context: &Context,
 ) -> Result<(), CliError> {
+    let done = if paused { "paused" } else { "resumed" };
     let (group, shards) = (&handle.group, keys(&handle.leases()?));
     let has_several = handle.view.streams.len() > 1;
     let names: Vec<_> = shards.iter().map(ToString::to_string).collect();
     let names = (*scope != Scope::Group).then_some(names);
-    let shown =
-        serde_json::json!({ "group": group.to_string(), done: true, "leases": names, "order": order });
-    let line = |key: &LeaseKey| match has_several {
-        true => format!("{done} {} of stream {}\n", key.shard, key.stream),
-        false => format!("{done} {}\n", key.shard),
+    let shown = serde_json::json!({
+        "group": group.to_string(), done: !dry_run, "leases": names, "order": report.order, "dry_run": dry_run,
+    });
+    let said = |is_change: bool| match (is_change, dry_run, paused) {
+        (true, true, true) => "would pause",
+        (true, true, false) => "would resume",
+        (false, true, true) => "paused already:",
+        (false, true, false) => "not paused:",
+        (_, false, _) => done,
+    };
+    let line = |key: &LeaseKey| {
+        let of = if has_several { format!(" of stream {}", key.stream) } else { String::new() };
+        format!("{} {}{of}\n", said(report.changed.contains(key)), key.shard)
     };
     let text = || match scope {
-        Scope::Group => format!("{done} group {group}\n"),
+        Scope::Group => format!("{} group {group}\n", said(report.group)),
         _ => shards.iter().map(line).collect(),
     };
-    context.show(&shown, text).await
+    context.show(&shown, text).await?;
+    if dry_run && !context.json {
+        context.ui.info("this was a dry run: nothing was done");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rokini::lease::{GroupView, Listing, WorkerName, WorkerState};
+use rokini::lease::{
+    GroupView, LeaseKey, LeaseRow, Listing, OrderId, WorkerId, WorkerName, WorkerRow, WorkerState,
+};
 use tokio::time::{Instant, sleep};
 
 use super::group_handle::{GroupArgs, GroupHandle};
@@ -53,6 +55,9 @@ pub(crate) struct DrainArgs {
 
 #[derive(Debug, clap::Args)]
 struct WaitArgs {
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
     /// How long to wait until it is done; 0 gives the order and ends
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::args::duration)]
     wait: Duration,
@@ -73,6 +78,14 @@ pub(crate) async fn move_shard(args: MoveArgs, context: &Context) -> Result<Stat
     let key = handle.leases()?[0].key.clone();
     refuse_silent(&handle, &args.worker, "takes no shard").await?;
     let operator = handle.operator();
+    let from = operator.move_plan(&key, &args.worker).await.map_err(|error| handle.refusal(error))?;
+    if let Some(warning) = uneven(&handle.view, &from, &args.worker) {
+        context.ui.warn(warning);
+    }
+    if args.wait.dry_run {
+        let said = format!("would move {} from {} to {}", key.shard, from.name, args.worker);
+        return tell_plan(context, &handle, &said, &[key]).await;
+    }
     let order = operator.move_lease(&key, &args.worker).await.map_err(|error| handle.refusal(error))?;
     let done = wait(&handle, args.wait.wait, |view| {
         let owner = view.leases.iter().find(|row| row.key == key).and_then(|row| row.owner.as_ref());
@@ -86,6 +99,12 @@ pub(crate) async fn move_shard(args: MoveArgs, context: &Context) -> Result<Stat
 pub(crate) async fn drain(args: DrainArgs, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
     refuse_silent(&handle, &args.worker, "gives up no shard in order").await?;
+    if args.wait.dry_run {
+        let (worker, keys) =
+            handle.operator().drain_plan(&args.worker).await.map_err(|error| handle.refusal(error))?;
+        let said = format!("would empty {} of {}", worker.name, count(keys.len(), "shard"));
+        return tell_plan(context, &handle, &said, &keys).await;
+    }
     let (order, worker) =
         handle.operator().drain(&args.worker).await.map_err(|error| handle.refusal(error))?;
     let held = handle.view.leases.iter().filter(|row| row.owner.as_ref() == Some(&worker)).count();
@@ -98,12 +117,59 @@ pub(crate) async fn drain(args: DrainArgs, context: &Context) -> Result<Status, 
     tell(context, &handle, order, done, &format!("gave {of} to others"), &format!("asked for {of}")).await
 }
 
+/// What the group does about it where workers that read the shard's stream then differ by more than one shard.
+fn uneven(view: &GroupView, from: &WorkerId, to: &WorkerName) -> Option<String> {
+    let moved = |row: &WorkerRow, held: usize| match &row.id {
+        id if id == from => held.saturating_sub(1),
+        id if id.name == *to => held + 1,
+        _ => held,
+    };
+    let has = |row: &WorkerRow| {
+        let active = |lease: &&LeaseRow| !lease.position.is_shard_end();
+        view.leases.iter().filter(active).filter(|lease| lease.owner.as_ref() == Some(&row.id)).count()
+    };
+    let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive);
+    let held: Vec<(usize, &WorkerName)> = alive.map(|row| (moved(row, has(row)), &row.id.name)).collect();
+    let (most, least) = (held.iter().max()?, held.iter().min()?);
+    (most.0 >= least.0 + 2 && most.1 == to).then(|| {
+        format!(
+            "{} then has {} and {} has {}: within half a minute the group moves one back; `rokini group drain` empties a \
+             worker for good",
+            most.1,
+            count(most.0, "shard"),
+            least.1,
+            count(least.0, "shard")
+        )
+    })
+}
+
+/// What an order would do.
+async fn tell_plan(
+    context: &Context,
+    handle: &GroupHandle,
+    said: &str,
+    keys: &[LeaseKey],
+) -> Result<Status, CliError> {
+    let leases: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    let (group, order) = (handle.group.to_string(), None::<OrderId>);
+    let shown = serde_json::json!({
+        "group": group, "order": order, "done": false, "dry_run": true, "leases": leases,
+    });
+    context.show(&shown, || format!("{said}\n")).await?;
+    if !context.json {
+        context.ui.info("this was a dry run: nothing was done");
+    }
+    Ok(Status::DONE)
+}
+
 /// A worker that sends no heartbeat carries out no order. Those that the group does not have the order itself refuses.
 async fn refuse_silent(handle: &GroupHandle, name: &WorkerName, so: &str) -> Result<(), CliError> {
     let rows: Vec<_> = handle.view.workers.iter().filter(|row| row.id.name == *name).cloned().collect();
     let watched = liveness::watch(&handle.table, &handle.group, &rows).await?;
-    let silent = !watched.liveness.is_empty()
-        && watched.liveness.values().all(|liveness| matches!(liveness, Liveness::Silent | Liveness::Fenced));
+    // Whoever comes meanwhile is watched, too.
+    let mut named = watched.liveness.iter().filter(|(id, _)| id.name == *name).peekable();
+    let silent = named.peek().is_some()
+        && named.all(|(_, liveness)| matches!(liveness, Liveness::Silent | Liveness::Fenced));
     if !silent {
         return Ok(());
     }
@@ -138,13 +204,14 @@ async fn wait(
 async fn tell(
     context: &Context,
     handle: &GroupHandle,
-    order: rokini::lease::OrderId,
+    order: OrderId,
     done: bool,
     said: &str,
     asked: &str,
 ) -> Result<Status, CliError> {
     let group = &handle.group;
-    let shown = serde_json::json!({ "group": group.to_string(), "order": order, "done": done });
+    let shown =
+        serde_json::json!({ "group": group.to_string(), "order": order, "done": done, "dry_run": false });
     context.show(&shown, || format!("{}\n", if done { said } else { asked })).await?;
     if !done && !context.json {
         context.ui.warn(format_args!(
@@ -152,4 +219,36 @@ async fn tell(
         ));
     }
     Ok(if done { Status::DONE } else { Status::FAILED })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rokini::lease::Position;
+
+    #[test]
+    fn a_move_that_the_group_takes_back_is_warned_of() {
+        let id = |name: &str| -> WorkerId { format!("{name}#1").parse().unwrap() };
+        let view = |held: &[(&str, usize)]| {
+            let mut view = GroupView::default();
+            for (name, leases) in held {
+                view.workers.push(WorkerRow::joining(id(name), None));
+                for _ in 0..*leases {
+                    let key = format!("s@1#{}", view.leases.len()).parse().unwrap();
+                    let mut lease = LeaseRow::new(key, Position::TrimHorizon);
+                    lease.owner = Some(id(name));
+                    view.leases.push(lease);
+                }
+            }
+            view
+        };
+        let warned = |held: &[(&str, usize)]| uneven(&view(held), &id("a"), &id("b").name);
+        assert!(warned(&[("a", 2), ("b", 2)]).unwrap().contains("b then has 3 shards and a has 1 shard"));
+        assert_eq!(warned(&[("a", 2), ("b", 1)]), None, "they only change places");
+        assert_eq!(warned(&[("a", 3), ("b", 1)]), None);
+        assert!(warned(&[("a", 2), ("b", 2), ("c", 1)]).unwrap().contains("a has 1 shard"));
+        let mut ended = view(&[("a", 2), ("b", 2)]);
+        ended.leases[3].position = Position::ShardEnd;
+        assert_eq!(uneven(&ended, &id("a"), &id("b").name), None, "what is read to its end is no load");
+    }
 }

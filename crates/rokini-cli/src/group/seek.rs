@@ -264,14 +264,13 @@ const RECORD_WAIT: Duration = Duration::from_secs(15);
 fn effects(handle: &GroupHandle, report: &SeekReport, targets: &[Target]) -> Vec<SeekEffect> {
     let here = StreamClock { now_millis: WallClock::system().millis(), retention: Duration::MAX };
     let effect = |step: &SeekChange| {
-        let lease = handle.view.leases.iter().find(|row| row.key == step.key);
         let named = |target: &&Target| match &target.scope {
             Scope::Leases(keys) => keys.contains(&step.key),
             _ => false,
         };
         let target = targets.iter().find(named);
         let clock = target.map_or(here, |target| target.clock);
-        SeekEffect::of(step, lease, clock, target.and_then(|target| target.arrival))
+        SeekEffect::of(step, &handle.view, clock, target.and_then(|target| target.arrival))
     };
     report.steps.iter().map(effect).collect()
 }

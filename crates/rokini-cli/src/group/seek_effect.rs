@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rokini::lease::{LeaseRow, Position, SeekChange, StreamId};
+use rokini::lease::{GroupView, LeaseRow, Position, SeekChange, StreamId};
 use serde::Serialize;
 
 use crate::text::span;
@@ -34,7 +34,7 @@ pub(super) enum Direction {
     Back,
     /// Records are skipped.
     Forward,
-    /// To where it stands.
+    /// To where it stands, or to a time since which nothing came.
     Nowhere,
     /// It cannot be told.
     Unknown,
@@ -51,27 +51,18 @@ pub(super) struct SeekEffect {
 }
 
 impl SeekEffect {
-    /// `lease`: as it stood. `arrival`: when the record that is sought arrived.
-    pub(super) fn of(
-        step: &SeekChange,
-        lease: Option<&LeaseRow>,
-        clock: StreamClock,
-        arrival: Option<u64>,
-    ) -> Self {
+    /// `view`: the group as it stood. `arrival`: when the record that is sought arrived.
+    pub(super) fn of(step: &SeekChange, view: &GroupView, clock: StreamClock, arrival: Option<u64>) -> Self {
         let floor = clock.oldest_millis(&step.key.stream);
         let oldest = Some(floor).filter(|_| clock.retention != Duration::MAX);
-        let metadata = lease.map(|lease| lease.metadata);
-        let from = match step.from {
-            Position::AtTimestamp(millis) => Some(millis),
-            Position::TrimHorizon => oldest,
-            // What is done is known up to here, by the records or because nothing was behind.
-            _ => metadata.and_then(|known| known.record_arrival_millis.max(known.caught_up_millis)),
-        };
+        let lease = view.leases.iter().find(|row| row.key == step.key);
+        let stands = StandsAt::of(step.from, lease, view, oldest);
         let to = match step.to {
             Position::AtTimestamp(millis) => Some(millis),
             Position::TrimHorizon => oldest,
             _ => arrival,
         };
+        let from = stands.against(to);
         let by_time = || from.zip(to).map(|(from, to)| to.cmp(&from));
         let order = match (step.from, step.to) {
             (from, to) if from == to => Some(std::cmp::Ordering::Equal),
@@ -90,9 +81,39 @@ impl SeekEffect {
         };
         // There is nothing to come again or to be skipped before the oldest record.
         let over_millis = from.zip(to).map(|(from, to)| from.max(floor).abs_diff(to.max(floor)));
-        let rate = metadata.and_then(|known| known.bytes_per_second);
+        let rate = lease.and_then(|lease| lease.metadata.bytes_per_second);
         let about_bytes = over_millis.zip(rate).map(|(millis, rate)| rate.saturating_mul(millis) / 1000);
         Self { direction, over_millis, about_bytes }
+    }
+}
+
+/// Where a shard stands in time, in milliseconds since the Unix epoch, as far as that is known.
+#[derive(Debug, Clone, Copy)]
+struct StandsAt {
+    /// When the last record that is done arrived.
+    last_record: Option<u64>,
+    /// Until when whatever arrived is done: in between nothing came.
+    done_until: Option<u64>,
+}
+
+impl StandsAt {
+    fn of(from: Position, lease: Option<&LeaseRow>, view: &GroupView, oldest: Option<u64>) -> Self {
+        let known = lease.map(|lease| lease.metadata).unwrap_or_default();
+        let stored = known.record_arrival_millis.max(known.caught_up_millis);
+        let done_until = lease.and_then(|lease| view.done_until(lease));
+        let (last_record, done_until) = match from {
+            Position::TrimHorizon => (oldest, oldest),
+            Position::AtTimestamp(millis) => (Some(millis), done_until.or(Some(millis))),
+            Position::Sequence(..) => (known.record_arrival_millis, done_until),
+            Position::ShardEnd => (stored, stored),
+        };
+        Self { last_record: last_record.or(done_until), done_until }
+    }
+
+    /// The time that another one is before or after; that itself where it lies in between.
+    fn against(self, to: Option<u64>) -> Option<u64> {
+        let (first, last) = self.last_record.zip(self.done_until)?;
+        Some(to.unwrap_or(last).clamp(first.min(last), last))
     }
 }
 
@@ -103,7 +124,7 @@ impl fmt::Display for SeekEffect {
         match self.direction {
             Direction::Back => write!(f, "back{over}: records come again{bytes}"),
             Direction::Forward => write!(f, "forward{over}: records are skipped{bytes}"),
-            Direction::Nowhere => f.write_str("begins anew where it stands"),
+            Direction::Nowhere => f.write_str("no record comes again, and none is skipped"),
             Direction::Unknown => f.write_str("whether records come again is not known"),
         }
     }
@@ -153,7 +174,7 @@ mod tests {
             (seven, nine, Some(NOW), "forward 60m: records are skipped, about 3 MB"),
             (seven, nine, None, "forward: records are skipped"),
             (nine, seven, Some(NOW - 2 * HOUR), "back 60m: records come again, about 3 MB"),
-            (seven, seven, None, "begins anew where it stands"),
+            (seven, seven, None, "no record comes again, and none is skipped"),
             (
                 Position::TrimHorizon,
                 Position::AtTimestamp(NOW),
@@ -168,20 +189,54 @@ mod tests {
             ),
         ] {
             let (step, lease) = step(from, to).await;
-            assert_eq!(SeekEffect::of(&step, Some(&lease), clock, arrival).to_string(), said, "{from} {to}");
+            assert_eq!(SeekEffect::of(&step, &of(&lease), clock, arrival).to_string(), said, "{from} {to}");
         }
         // A time before there was anything.
-        let (mut long_ago, lease) = step(seven, Position::AtTimestamp(NOW - 30 * 24 * HOUR)).await;
+        let (mut long_ago, mut lease) = step(seven, Position::AtTimestamp(NOW - 30 * 24 * HOUR)).await;
         for (stream, said) in [
             ("s@1".to_owned(), "back 23h: records come again, about 82 MB"),
             (format!("s@{}", NOW - HOUR - 32_000), "back 32s: records come again, about 32 KB"),
         ] {
             long_ago.key.stream = stream.parse().unwrap();
-            assert_eq!(SeekEffect::of(&long_ago, Some(&lease), clock, None).to_string(), said);
+            lease.key = long_ago.key.clone();
+            assert_eq!(SeekEffect::of(&long_ago, &of(&lease), clock, None).to_string(), said);
         }
         let (step, mut lease) = step(seven, Position::AtTimestamp(NOW)).await;
         lease.metadata.record_arrival_millis = None;
-        let effect = SeekEffect::of(&step, Some(&lease), clock, None);
+        let effect = SeekEffect::of(&step, &of(&lease), clock, None);
         assert_eq!((effect.direction, effect.over_millis), (Direction::Unknown, None));
+    }
+
+    fn of(lease: &LeaseRow) -> GroupView {
+        GroupView { leases: vec![lease.clone()], ..GroupView::default() }
+    }
+
+    /// Nothing is stored of it, but its owner says that nothing came.
+    #[tokio::test]
+    async fn o13_a_seek_of_an_idle_shard_goes_by_what_its_owner_says() {
+        let clock = StreamClock { now_millis: NOW, retention: Duration::from_secs(86_400) };
+        let seven = Position::after("7".parse().unwrap());
+        let (an_hour, idle) = (NOW - HOUR, "no record comes again, and none is skipped");
+        for (from, to, said) in [
+            // The last record came an hour ago, and everything is done until now.
+            (seven, Position::AtTimestamp(NOW - HOUR / 2), idle),
+            (seven, Position::AtTimestamp(NOW), idle),
+            (seven, Position::AtTimestamp(NOW - 2 * HOUR), "back 60m: records come again, about 3 MB"),
+            (seven, Position::AtTimestamp(NOW + 90_000), "forward 90s: records are skipped, about 90 KB"),
+            (Position::AtTimestamp(an_hour), Position::AtTimestamp(NOW), idle),
+            (
+                Position::AtTimestamp(an_hour),
+                Position::AtTimestamp(NOW - 2 * HOUR),
+                "back 60m: records come again, about 3 MB",
+            ),
+        ] {
+            let (mut step, mut lease) = step(from, Position::TrimHorizon).await;
+            step.to = to;
+            lease.owner = Some("w#1".parse().unwrap());
+            let mut view = of(&lease);
+            view.workers.push(rokini::lease::WorkerRow::joining("w#1".parse().unwrap(), None));
+            view.workers[0].report.caught_up.insert(lease.key.stream.clone(), NOW);
+            assert_eq!(SeekEffect::of(&step, &view, clock, None).to_string(), said, "{from} {to}");
+        }
     }
 }

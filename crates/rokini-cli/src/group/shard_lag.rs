@@ -75,7 +75,7 @@ pub(crate) async fn measure(
             _ if lease.position.is_shard_end() => ShardLag::Ended,
             // Reads would take from those of the owner, who knows better.
             Some(Ok(stream)) => match workers.told(lease) {
-                Some(told) => ShardLag::told(told),
+                Some(told) => ShardLag::told(told.as_ref()),
                 None => measure_shard(&client, stream, lease).await,
             },
             Some(Err(lag)) => lag.clone(),

@@ -18,7 +18,7 @@ use crate::text_table::TextTable;
 
 /// Show everything about a group: shard, owner, epoch, position, lag, state, and why it does not move
 ///
-/// Reads the group's rows, watches for the time of two heartbeats which workers are alive, and finds out how far each shard
+/// Reads the group's rows, watches for two and a half heartbeats at most which workers are alive, and finds out how far each shard
 /// is behind (as `rokini group lag` does). Why a shard makes no progress its worker says, with its heartbeat. Tables show
 /// the last digits of positions, --json all of them.
 ///
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Only read the rows: without the lag, and every worker that was not declared dead counts as alive
     #[arg(long)]
     quick: bool,
-    /// Also epochs, positions, and when they were stored, beyond 80 columns
+    /// Also epochs, positions and when they were stored, and where workers run, beyond 80 columns
     #[arg(long, short)]
     wide: bool,
     #[command(flatten)]
@@ -99,6 +99,8 @@ struct Worker {
     leases: usize,
     version: String,
     process: Option<u32>,
+    /// What the host of the process is called.
+    host: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,7 +153,20 @@ impl Worker {
             leases: leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id)).count(),
             version: row.version.clone(),
             process: row.process.as_ref().map(|process| process.pid),
+            host: row.process.as_ref().and_then(|process| process.host_name.clone()),
         }
+    }
+}
+
+impl Worker {
+    fn cells(&self) -> [String; 5] {
+        [
+            self.name.clone(),
+            self.state.name().to_owned(),
+            self.leases.to_string(),
+            self.heartbeat.to_string(),
+            self.version.clone(),
+        ]
     }
 }
 
@@ -227,17 +242,11 @@ impl Group {
 
     fn tables(&self, wide: bool, colors: bool) -> String {
         let mut text = String::new();
-        let mut workers = TextTable::new(["WORKER", "STATE", "LEASES", "HEARTBEAT", "VERSION"]);
-        for worker in &self.workers {
-            workers.row([
-                worker.name.clone(),
-                worker.state.name().to_owned(),
-                worker.leases.to_string(),
-                worker.heartbeat.to_string(),
-                worker.version.clone(),
-            ]);
-        }
-        text += &if self.workers.is_empty() { "no workers\n".to_owned() } else { workers.text(colors) };
+        text += &match (self.workers.is_empty(), wide) {
+            (true, _) => "no workers\n".to_owned(),
+            (false, true) => self.wide_workers(colors),
+            (false, false) => self.narrow_workers(colors),
+        };
         if let Some(at) = &self.paused_at {
             text += &format!("\nthe group has been paused since {at}\n");
         }
@@ -250,6 +259,28 @@ impl Group {
             text += &if wide { wide_table(leases, colors) } else { narrow_table(leases, colors) };
         }
         text
+    }
+}
+
+impl Group {
+    fn narrow_workers(&self, colors: bool) -> String {
+        let mut table = TextTable::new(["WORKER", "STATE", "LEASES", "HEARTBEAT", "VERSION"]);
+        for worker in &self.workers {
+            table.row(worker.cells());
+        }
+        table.text(colors)
+    }
+
+    fn wide_workers(&self, colors: bool) -> String {
+        let mut table =
+            TextTable::new(["WORKER", "STATE", "LEASES", "HEARTBEAT", "VERSION", "HOST", "PROCESS"]);
+        for worker in &self.workers {
+            let [name, state, leases, heartbeat, version] = worker.cells();
+            let host = worker.host.clone().unwrap_or_else(|| "-".to_owned());
+            let process = worker.process.map_or_else(|| "-".to_owned(), |process| process.to_string());
+            table.row([name, state, leases, heartbeat, version, host, process]);
+        }
+        table.unlimited().text(colors)
     }
 }
 

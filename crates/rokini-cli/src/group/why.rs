@@ -1,8 +1,11 @@
 //! `rokini group why`: what does not move, and what to do about it.
 
+use std::time::Duration;
+
+use rokini::lease::LeaseRow;
 use serde::Serialize;
 
-use super::diagnosis::{DiagnosisInput, ShardState};
+use super::diagnosis::{DiagnosisInput, ShardDiagnosis, ShardState};
 use super::group_handle::{ScopedGroupArgs, keys};
 use super::observe::observe;
 use crate::context::Context;
@@ -10,9 +13,10 @@ use crate::error::{CliError, Status};
 
 /// Show why shards of a group do not move, and what to do next
 ///
-/// Reads the group's rows, watches for the time of two heartbeats which workers are alive, and reads from the stream how
-/// far each shard is behind. Shows only shards that do not move or are behind, unless --shard names them. The exit status
-/// is 1 if there is any such shard, or if the lag of one is not known.
+/// Reads the group's rows, and watches for two and a half heartbeats at most which workers are alive. Why a shard makes no
+/// progress and how far it is behind its worker tells, with its heartbeat; only shards that no live worker has are read. Shows
+/// the shards that do not move or are behind, unless --shard names them. The exit status is 1 if one does not move, or if
+/// the lag of one is not known; a shard that is behind and catches up moves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -34,6 +38,36 @@ struct Reason {
     next: Option<String>,
     /// As in events and metrics, where the worker tells it.
     cause: Option<String>,
+    /// For how long it has made no progress, as its worker tells.
+    lasting_millis: Option<u64>,
+    /// What failed last, and how long ago.
+    error: Option<String>,
+    error_age_millis: Option<u64>,
+    /// The first record of those that are in hand.
+    record: Option<String>,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Reason {
+    fn new(lease: &LeaseRow, diagnosis: &ShardDiagnosis) -> Self {
+        let told = diagnosis.told.as_ref();
+        let error = told.and_then(|told| told.error.as_ref());
+        Self {
+            stream: lease.key.stream.to_string(),
+            shard: lease.key.shard.to_string(),
+            state: diagnosis.state,
+            why: diagnosis.why.clone(),
+            next: diagnosis.next.clone(),
+            cause: diagnosis.cause.clone(),
+            lasting_millis: told.map(|told| millis(told.lasting)),
+            error: error.map(|(text, _)| text.clone()),
+            error_age_millis: error.map(|(_, age)| millis(*age)),
+            record: told.and_then(|told| told.record).map(|record| record.to_string()),
+        }
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
@@ -46,19 +80,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         DiagnosisInput { group: handle.group.as_str(), view: &handle.view, observations: &observations };
     let leases = handle.view.leases.iter().filter(|row| wanted.contains(&row.key));
     let diagnosed: Vec<_> = leases.map(|lease| (lease, input.diagnose(lease))).collect();
-    let is_slow = |state: ShardState| state.stands_still() || state == ShardState::Behind;
-    let shown = diagnosed.iter().filter(|(_, diagnosis)| named || is_slow(diagnosis.state));
-    let reasons: Vec<Reason> = shown
-        .map(|(lease, diagnosis)| Reason {
-            stream: lease.key.stream.to_string(),
-            shard: lease.key.shard.to_string(),
-            state: diagnosis.state,
-            why: diagnosis.why.clone(),
-            next: diagnosis.next.clone(),
-            cause: diagnosis.cause.clone(),
-        })
-        .collect();
-    let any = diagnosed.iter().any(|(_, diagnosis)| is_slow(diagnosis.state));
+    let is_shown =
+        |diagnosis: &ShardDiagnosis| named || !diagnosis.moves() || diagnosis.state == ShardState::Behind;
+    let shown = diagnosed.iter().filter(|(_, diagnosis)| is_shown(diagnosis));
+    let reasons: Vec<Reason> = shown.map(|(lease, diagnosis)| Reason::new(lease, diagnosis)).collect();
+    let any = diagnosed.iter().any(|(_, diagnosis)| !diagnosis.moves());
     let shown = serde_json::json!({ "group": handle.group.to_string(), "moves": !any, "shards": reasons });
     let text = || {
         let mut text = String::new();

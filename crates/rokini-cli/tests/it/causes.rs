@@ -58,7 +58,7 @@ fn cases() -> Vec<Case> {
         // At the end of a shard the handler waits for what is out.
         told("merges", 1, "handler", "handler does not return"),
         stands("merges", 2, "waiting", "it comes from shardId-000000000001", Some("waiting")),
-        stands("table", 0, "orphaned", "has no heartbeat", Some("paused")),
+        stands("table", 0, "orphaned", "has no heartbeat", Some("orphaned")),
         stands("dies", 0, "orphaned", "has no heartbeat", Some("orphaned")),
         stands("nobody", 0, "free", "no worker of the group is alive", None),
     ]
@@ -73,7 +73,7 @@ async fn begin(place: &mut Place) {
     place.fault("GetRecords", 3, denied);
     place.fault("GetRecords", 4, expired);
     place.fault("GetShardIterator", 4, refused);
-    place.fault("GetRecords", 5, Fault::Throttle);
+    place.read_too(5);
     place.fault("GetRecords", 6, Fault::DropBefore);
     place.put("g", 0, ["hang"]).await;
     // Of one key, and of another one that goes on.
@@ -92,6 +92,7 @@ async fn begin(place: &mut Place) {
 
 async fn end(place: &mut Place) {
     place.troubles.heal(&place.local);
+    place.read_alone();
     std::fs::write(place.local.home().join("well"), "").unwrap();
     place.local.run(&["group", "resume", "g", "--shard", "7"]).await.done();
     // Nobody but an operator ends that: past the record.

@@ -20,7 +20,7 @@ async fn get(address: &str, host: &str, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-async fn group(address: &str) -> Value {
+pub async fn group(address: &str) -> Value {
     let (status, body) = get(address, address, "/group.json").await;
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).unwrap()

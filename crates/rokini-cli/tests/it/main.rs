@@ -40,6 +40,7 @@ mod standard_error;
 mod stream;
 mod support;
 mod tail;
+mod told;
 
 /// Held by a test that measures how a fleet of processes reacts: two fleets would slow each other down.
 fn one_fleet() -> std::sync::MutexGuard<'static, ()> {

@@ -1,13 +1,15 @@
 //! What was ordered, and taking it back.
 
-use super::Operator;
 use super::report::{OperatorError, Scope, SeekReport};
+use super::{Operator, TRIES};
 use crate::row::{GroupView, LeaseRow, ORDERS_LIMIT, OperatorOrder, OrderId, OrderKind};
 use crate::store::LeaseStoreExt;
+use crate::types::LeaseKey;
 use crate::update::GroupUpdate;
+use crate::write::WriteOutcome;
 
 impl Operator {
-    /// The last orders, the latest last. Of two that are given within the same moment one may be missing: it acts all the same.
+    /// The last 20 orders, the latest last. One that fails midway is among them.
     ///
     /// # Errors
     /// [`OperatorError::Store`].
@@ -25,7 +27,10 @@ impl Operator {
     pub async fn undo(&self, order: Option<OrderId>, dry_run: bool) -> Result<SeekReport, OperatorError> {
         let view = self.list().await?;
         let order = find(&view, order)?.clone();
-        if let Some(later) = view.group.orders.iter().find(|later| later.undoes == Some(order.id)) {
+        // What an undoing that failed midway has left is taken back now.
+        let is_left = view.leases.iter().any(|row| row.order == Some(order.id));
+        let undoing = view.group.orders.iter().find(|later| later.undoes == Some(order.id));
+        if let Some(later) = undoing.filter(|_| !is_left) {
             return Err(OperatorError::Invalid(format!(
                 "order {} was taken back already, by {}: undo that to have it again",
                 order.id, later.id
@@ -44,20 +49,18 @@ impl Operator {
             ))),
             OrderKind::Seek | OrderKind::Undo => self.undo_positions(&view, &order, dry_run).await,
             OrderKind::Pause | OrderKind::Resume => {
-                if order.shards as usize > order.keys.len() {
+                if !order.names_all() {
                     return Err(OperatorError::Invalid(format!(
                         "order {} changed {} shards, more than are remembered: pause or resume them by name",
                         order.id, order.shards
                     )));
                 }
-                let scope = match order.keys.is_empty() {
+                let scope = match order.leases.is_empty() {
                     true => Scope::Group,
-                    false => Scope::Leases(order.keys.clone()),
+                    false => Scope::Leases(order.leases.iter().collect()),
                 };
-                if !dry_run {
-                    let paused = order.kind == OrderKind::Resume;
-                    report.order = self.set_paused(&scope, paused, Some(order.id)).await?.order;
-                }
+                let paused = order.kind == OrderKind::Resume;
+                report.order = self.set_paused(&scope, paused, Some(order.id), dry_run).await?.order;
                 Ok(report)
             }
         }
@@ -69,16 +72,20 @@ impl Operator {
         order: &OperatorOrder,
         dry_run: bool,
     ) -> Result<SeekReport, OperatorError> {
+        let refused = |why: &str| {
+            Err(OperatorError::Invalid(format!("order {} cannot be taken back: {why}", order.id)))
+        };
+        if let Some(later) = later_order(view, order) {
+            return refused(&format!("order {later} set positions of it since: undo that first"));
+        }
+        let is_there = |key: &LeaseKey| view.leases.iter().any(|row| row.key == *key);
+        if order.leases.iter().any(|key| !is_there(&key)) {
+            return refused("some of its leases are gone");
+        }
+        // Fewer than it was about where it failed midway.
         let leases: Vec<&LeaseRow> = view.leases.iter().filter(|row| row.order == Some(order.id)).collect();
-        if leases.len() < order.shards as usize {
-            let later =
-                view.leases.iter().filter(|row| order.keys.contains(&row.key)).filter_map(|row| row.order);
-            let later: Vec<String> = later.filter(|id| *id > order.id).map(|id| id.to_string()).collect();
-            let why = match later.first() {
-                Some(later) => format!("order {later} set positions of it since: undo that first"),
-                None => "some of its leases are gone".to_owned(),
-            };
-            return Err(OperatorError::Invalid(format!("order {} cannot be taken back: {why}", order.id)));
+        if leases.is_empty() {
+            return refused("it failed before it set a position; name an earlier order to take that back");
         }
         let mut new =
             OperatorOrder::new(self.next_order(view), OrderKind::Undo, format!("takes back {}", order.what));
@@ -94,15 +101,40 @@ impl Operator {
         OrderId(self.clock.millis().max(last + 1))
     }
 
-    /// Adds an order that was carried out to those that are remembered.
-    pub(super) async fn remember(&self, order: OperatorOrder) -> Result<(), OperatorError> {
-        let mut orders = self.store.group(&self.group).await?.orders;
-        orders.push(order);
-        let excess = orders.len().saturating_sub(ORDERS_LIMIT);
-        orders.drain(..excess);
-        self.store.update_group(&self.group, &GroupUpdate::Remember(orders)).await?;
-        Ok(())
+    /// Adds an order to those that are remembered, before its first write: what fails midway can be taken back. Its id is a
+    /// later one where somebody else gave an order meanwhile.
+    pub(super) async fn remember(&self, mut order: OperatorOrder) -> Result<OperatorOrder, OperatorError> {
+        let mut failure = None;
+        for _ in 0..TRIES {
+            match self.store.update_group(&self.group, &GroupUpdate::Remember(order.clone())).await {
+                Ok(WriteOutcome::Applied { .. }) => return Ok(order),
+                Ok(WriteOutcome::Refused { current }) => {
+                    let known = current.map(|row| row.orders).unwrap_or_default();
+                    // By an earlier try.
+                    if known.contains(&order) {
+                        return Ok(order);
+                    }
+                    let last = known.iter().map(|order| order.id.0).max().unwrap_or(order.id.0);
+                    order.id = OrderId(self.clock.millis().max(last + 1));
+                }
+                Err(error) if error.is_ambiguous() => failure = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(failure.map_or_else(
+            || OperatorError::Invalid("others give orders to the group all the time: try again".to_owned()),
+            OperatorError::from,
+        ))
     }
+}
+
+/// A later order than this one that set a position which this one was about; one that takes this one back is none.
+fn later_order(view: &GroupView, order: &OperatorOrder) -> Option<OrderId> {
+    let undoes =
+        |id: OrderId| view.group.orders.iter().any(|later| later.id == id && later.undoes == Some(order.id));
+    // Of leases that are not named, any may have been one of its own.
+    let concerned = view.leases.iter().filter(|row| !order.names_all() || order.leases.contains(&row.key));
+    concerned.filter_map(|row| row.order).find(|id| *id > order.id && !undoes(*id))
 }
 
 fn find(view: &GroupView, id: Option<OrderId>) -> Result<&OperatorOrder, OperatorError> {

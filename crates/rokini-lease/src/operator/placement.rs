@@ -2,7 +2,9 @@
 
 use super::report::OperatorError;
 use super::{Operator, TRIES};
-use crate::row::{GroupView, OperatorOrder, OrderId, OrderKind, WorkerNotification, WorkerRow, WorkerState};
+use crate::row::{
+    GroupView, LeaseRow, OperatorOrder, OrderId, OrderKind, WorkerNotification, WorkerRow, WorkerState,
+};
 use crate::store::LeaseStoreExt;
 use crate::types::{LeaseKey, WorkerId, WorkerName};
 use crate::update::{LeaseUpdate, WorkerUpdate};
@@ -20,6 +22,31 @@ impl Operator {
         self.claim_for(&view, key, to, None).await
     }
 
+    /// The worker that [`Operator::move_lease`] would ask for the lease. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Operator::move_lease`].
+    pub async fn move_plan(&self, key: &LeaseKey, to: &WorkerName) -> Result<WorkerId, OperatorError> {
+        let view = self.list().await?;
+        let target = taker(&view, key, to)?;
+        self.giver(key, &target.id).await.map(|(_, owner)| owner)
+    }
+
+    /// The lease as it stands, and its owner, who is to hand it over to another worker.
+    async fn giver(&self, key: &LeaseKey, to: &WorkerId) -> Result<(LeaseRow, WorkerId), OperatorError> {
+        let row = self.store.lease(&self.group, key).await?;
+        let row = row.ok_or_else(|| self.unknown(std::slice::from_ref(key)))?;
+        match row.owner.clone() {
+            None => Err(OperatorError::Invalid(format!(
+                "nobody has lease `{key}`, so nobody can hand it over: a live worker takes it by itself"
+            ))),
+            Some(owner) if owner == *to => {
+                Err(OperatorError::Invalid(format!("worker `{}` has lease `{key}` already", to.name)))
+            }
+            Some(owner) => Ok((row, owner)),
+        }
+    }
+
     async fn claim_for(
         &self,
         view: &GroupView,
@@ -29,16 +56,7 @@ impl Operator {
     ) -> Result<OrderId, OperatorError> {
         let target = taker(view, key, to)?;
         for _ in 0..TRIES {
-            let row = self.store.lease(&self.group, key).await?;
-            let row = row.ok_or_else(|| self.unknown(std::slice::from_ref(key)))?;
-            let Some(owner) = row.owner.clone() else {
-                return Err(OperatorError::Invalid(format!(
-                    "nobody has lease `{key}`, so nobody can hand it over: a live worker takes it by itself"
-                )));
-            };
-            if owner == target.id {
-                return Err(OperatorError::Invalid(format!("worker `{to}` has lease `{key}` already")));
-            }
+            let (row, owner) = self.giver(key, &target.id).await?;
             let (by, over) = (target.id.clone(), row.claim.clone());
             let claim = LeaseUpdate::Claim { by, seen: row.epoch, over };
             if let WriteOutcome::Applied { .. } = self.store.update_lease(&self.group, key, &claim).await? {
@@ -47,9 +65,7 @@ impl Operator {
                 let mut order =
                     OperatorOrder::new(self.next_order(view), OrderKind::Move, what).about([key.clone()]);
                 (order.undoes, order.worker) = (undoes, Some(owner.name));
-                let id = order.id;
-                self.remember(order).await?;
-                return Ok(id);
+                return Ok(self.remember(order).await?.id);
             }
         }
         Err(OperatorError::Moving(key.clone()))
@@ -65,6 +81,17 @@ impl Operator {
         self.drain_in(&view, name, None).await
     }
 
+    /// The worker that [`Operator::drain`] would empty, and the leases that it has. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Operator::drain`].
+    pub async fn drain_plan(&self, name: &WorkerName) -> Result<(WorkerId, Vec<LeaseKey>), OperatorError> {
+        let view = self.list().await?;
+        let id = worker(&view, name)?.id.clone();
+        let held = held(&view, &id).collect();
+        Ok((id, held))
+    }
+
     async fn drain_in(
         &self,
         view: &GroupView,
@@ -73,14 +100,10 @@ impl Operator {
     ) -> Result<(OrderId, WorkerId), OperatorError> {
         let row = worker(view, name)?;
         self.notify(&row.id, WorkerNotification::Drain).await;
-        let held = view.leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id));
-        let keys = held.map(|lease| lease.key.clone());
-        let mut order =
-            OperatorOrder::new(self.next_order(view), OrderKind::Drain, format!("worker {name}")).about(keys);
+        let mut order = OperatorOrder::new(self.next_order(view), OrderKind::Drain, format!("worker {name}"))
+            .about(held(view, &row.id));
         (order.undoes, order.worker) = (undoes, Some(name.clone()));
-        let id = order.id;
-        self.remember(order).await?;
-        Ok((id, row.id.clone()))
+        Ok((self.remember(order).await?.id, row.id.clone()))
     }
 
     /// Takes back an order about workers: a shard goes back to the worker it came from, a drained worker takes part again,
@@ -92,9 +115,9 @@ impl Operator {
         name: &WorkerName,
         dry_run: bool,
     ) -> Result<Option<OrderId>, OperatorError> {
-        let key = order.keys.first().filter(|_| order.kind == OrderKind::Move);
-        if let Some(key) = key {
-            let is_later = |later: &&OperatorOrder| later.id > order.id && later.keys.contains(key);
+        let key = order.leases.iter().next().filter(|_| order.kind == OrderKind::Move);
+        if let Some(key) = &key {
+            let is_later = |later: &&OperatorOrder| later.id > order.id && later.leases.contains(key);
             let moves = view.group.orders.iter().filter(|later| later.kind == OrderKind::Move);
             if let Some(later) = moves.clone().find(is_later) {
                 return Err(OperatorError::Invalid(format!(
@@ -147,14 +170,18 @@ impl Operator {
                     let what = format!("worker {name} takes part again");
                     let mut undo = OperatorOrder::new(self.next_order(view), OrderKind::Undo, what);
                     (undo.undoes, undo.worker) = (Some(order.id), Some(name.clone()));
-                    let id = undo.id;
-                    self.remember(undo).await?;
-                    return Ok(Some(id));
+                    return Ok(Some(self.remember(undo).await?.id));
                 }
             }
         }
         Err(OperatorError::Invalid(format!("worker `{name}` changes all the time: try again")))
     }
+}
+
+/// The leases that a worker has.
+fn held<'a>(view: &'a GroupView, id: &'a WorkerId) -> impl Iterator<Item = LeaseKey> + 'a {
+    let held = view.leases.iter().filter(move |lease| lease.owner.as_ref() == Some(id));
+    held.map(|lease| lease.key.clone())
 }
 
 /// The worker of this name, if it takes leases of such a stream.

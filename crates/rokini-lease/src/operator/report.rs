@@ -49,13 +49,15 @@ pub struct SeekReport {
     pub undoes: Option<OperatorOrder>,
 }
 
-/// What a pause or its end came to.
+/// What a pause or its end came to, or would come to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PauseReport {
-    /// The order; `None` where nothing was to be changed.
+    /// The order; `None` where nothing was to be changed, and in a dry run.
     pub order: Option<OrderId>,
-    /// The leases that were changed; empty where it is about the group.
+    /// Whether the pause of the group as a whole is changed.
+    pub group: bool,
+    /// The leases that are changed; empty where it is about the group.
     pub changed: Vec<LeaseKey>,
 }
 
@@ -109,6 +111,19 @@ pub enum OperatorError {
     /// The lease changed hands too often meanwhile.
     #[error("lease `{0}` changes hands all the time: try again")]
     Moving(LeaseKey),
+    /// It failed after it had changed some of its leases. [`Operator::undo`](super::Operator::undo) takes these back, and the
+    /// same command does the rest.
+    #[error("order {order} changed {written} of {of} leases, then failed: {source}")]
+    Partly {
+        /// The order.
+        order: OrderId,
+        /// How many leases it changed.
+        written: usize,
+        /// How many it was about.
+        of: usize,
+        /// Why it failed.
+        source: Box<OperatorError>,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

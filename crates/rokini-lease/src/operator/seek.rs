@@ -17,12 +17,14 @@ impl Operator {
     /// before. Each lease keeps the position it had, for [`Operator::undo_seek`].
     ///
     /// Ended shards begin anew too, before their children where both are in the scope. `LATEST` is
-    /// [`Position::AtTimestamp`] with the stream's time. Leases that were written before an error stay so: the same
-    /// command can be given again.
+    /// [`Position::AtTimestamp`] with the stream's time. The order is remembered before the first lease is written, and
+    /// leases that were written before an error or the end of this process stay so: [`Operator::undo`] takes them back, and
+    /// the same command can be given again.
     ///
     /// # Errors
     /// [`OperatorError::Invalid`] for the end of a shard, and for a sequence number with more than one lease;
-    /// [`OperatorError::UnknownLease`]; [`OperatorError::Moving`]; [`OperatorError::Store`].
+    /// [`OperatorError::UnknownLease`]; [`OperatorError::Moving`]; [`OperatorError::Store`]; [`OperatorError::Partly`] with
+    /// one of these.
     pub async fn seek(
         &self,
         scope: &Scope,
@@ -83,14 +85,25 @@ impl Operator {
         order: OperatorOrder,
         dry_run: bool,
     ) -> Result<SeekReport, OperatorError> {
-        let mut report = SeekReport { dry_run, ..SeekReport::default() };
         // Parents first: a child that is sought waits for a parent that has begun anew, not for one at its end.
-        for row in parents_first(&leases) {
-            let Some(to) = to(row) else { continue };
+        let targets: Vec<(&LeaseRow, Position)> =
+            parents_first(&leases).into_iter().filter_map(|row| Some((row, to(row)?))).collect();
+        let is_change = |row: &LeaseRow, to: Position| row.owner.is_some() || row.position != to;
+        let changes = targets.iter().filter(|(row, to)| is_change(row, *to)).map(|(row, _)| row.key.clone());
+        let mut order = order.about(changes);
+        let mut report = SeekReport { dry_run, ..SeekReport::default() };
+        if !dry_run && order.shards > 0 {
+            order = self.remember(order).await?;
+            report.order = Some(order.id);
+        }
+        for (row, to) in targets {
             let (from, owner) = (row.position, row.owner.clone());
             let mut step = SeekChange { key: row.key.clone(), from, to, owner, written: false };
-            if !dry_run && (row.owner.is_some() || from != to) {
-                step = self.seek_one(view, row, to, order.id).await?;
+            if !dry_run && is_change(row, to) {
+                step = match self.seek_one(view, row, to, order.id).await {
+                    Ok(step) => step,
+                    Err(error) => return Err(partly(&order, &report, error)),
+                };
             }
             report.steps.push(step);
         }
@@ -101,12 +114,6 @@ impl Operator {
             if let Some((worker, step)) = alive.zip(first) {
                 self.notify(&worker.id, WorkerNotification::Changed(step.key.clone())).await;
             }
-        }
-        let written = report.steps.iter().filter(|step| step.written).map(|step| step.key.clone());
-        let order = order.about(written);
-        if order.shards > 0 {
-            report.order = Some(order.id);
-            self.remember(order).await?;
         }
         Ok(report)
     }
@@ -154,6 +161,19 @@ impl Operator {
             row = current;
         }
         Err(OperatorError::Moving(row.key))
+    }
+}
+
+/// What is said of an order that failed after it had set positions.
+fn partly(order: &OperatorOrder, report: &SeekReport, error: OperatorError) -> OperatorError {
+    match report.steps.iter().filter(|step| step.written).count() {
+        0 => error,
+        written => OperatorError::Partly {
+            order: order.id,
+            written,
+            of: order.shards as usize,
+            source: Box::new(error),
+        },
     }
 }
 

@@ -5,13 +5,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::lease_set::LeaseSet;
 use crate::text::serde_as_text;
 use crate::types::{InvalidKey, LeaseKey, WorkerName};
 
 /// The most orders that a group's row remembers.
 pub const ORDERS_LIMIT: usize = 20;
-/// The most leases of an order that are named.
-pub const ORDER_KEYS_LIMIT: usize = 16;
+/// The most bytes that the names of an order's leases take in the group's row, which every full listing reads: 1 KB, enough for
+/// any number of shards in a row and for about 200 that are not.
+const ORDER_LEASES_LIMIT: usize = 1024;
 
 /// One order of an operator: when it was given, in milliseconds since the Unix epoch by the operator's clock, and later than
 /// those before it. Its text form is that number in hexadecimal.
@@ -76,7 +78,7 @@ impl OrderKind {
 
 /// An order as the group's row remembers it.
 ///
-/// Its text form is words and, as the rest of it, what was ordered: `id=19a kind=seek shards=2 keys=s@1#a,s@1#b what=to
+/// Its text form is words and, as the rest of it, what was ordered: `id=19a kind=seek shards=4 leases=s@1#0-3 what=to
 /// TRIM_HORIZON`. Words that a reader does not know are passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -85,10 +87,11 @@ pub struct OperatorOrder {
     pub id: OrderId,
     /// What kind of order.
     pub kind: OrderKind,
-    /// How many shards it changed.
+    /// How many shards it was to change. One that failed midway changed fewer.
     pub shards: u32,
-    /// The first of them, up to 16. Empty where the order is about the group.
-    pub keys: Vec<LeaseKey>,
+    /// These shards, as far as a row has room: all of them, unless hundreds that are no neighbours. Empty where the order is
+    /// about the group.
+    pub leases: LeaseSet,
     /// The order that it took back.
     pub undoes: Option<OrderId>,
     /// The worker that had the shard before it was moved, or that was drained.
@@ -101,19 +104,30 @@ impl OperatorOrder {
     /// An order that changed nothing yet.
     #[must_use]
     pub fn new(id: OrderId, kind: OrderKind, what: impl Into<String>) -> Self {
-        Self { id, kind, shards: 0, keys: Vec::new(), undoes: None, worker: None, what: what.into() }
+        Self {
+            id,
+            kind,
+            shards: 0,
+            leases: LeaseSet::default(),
+            undoes: None,
+            worker: None,
+            what: what.into(),
+        }
     }
 
     /// The same, of these leases.
     #[must_use]
     pub fn about(mut self, keys: impl IntoIterator<Item = LeaseKey>) -> Self {
-        for key in keys {
-            self.shards += 1;
-            if self.keys.len() < ORDER_KEYS_LIMIT {
-                self.keys.push(key);
-            }
-        }
+        let leases: LeaseSet = keys.into_iter().collect();
+        self.shards = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+        self.leases = leases.within(ORDER_LEASES_LIMIT);
         self
+    }
+
+    /// Whether every lease that it is about is named.
+    #[must_use]
+    pub fn names_all(&self) -> bool {
+        self.leases.len() >= self.shards as usize
     }
 }
 
@@ -122,9 +136,8 @@ serde_as_text!(OrderId, OperatorOrder);
 impl fmt::Display for OperatorOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "id={} kind={} shards={}", self.id, self.kind.name(), self.shards)?;
-        if !self.keys.is_empty() {
-            let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
-            write!(f, " keys={}", keys.join(","))?;
+        if !self.leases.is_empty() {
+            write!(f, " leases={}", self.leases)?;
         }
         if let Some(undone) = self.undoes {
             write!(f, " undoes={undone}")?;
@@ -150,8 +163,7 @@ impl FromStr for OperatorOrder {
         let kind = OrderKind::ALL.into_iter().find(|known| known.name() == kind).ok_or_else(invalid)?;
         let mut order = Self::new(text_of("id").ok_or_else(invalid)?.parse()?, kind, what);
         order.shards = text_of("shards").unwrap_or("0").parse().map_err(|_| invalid())?;
-        let keys = text_of("keys").into_iter().flat_map(|keys| keys.split(','));
-        order.keys = keys.map(str::parse).collect::<Result<_, _>>()?;
+        order.leases = text_of("leases").unwrap_or_default().parse()?;
         order.undoes = text_of("undoes").map(str::parse).transpose()?;
         order.worker = text_of("worker").map(WorkerName::new).transpose().map_err(|_| invalid())?;
         Ok(order)
@@ -166,11 +178,14 @@ mod tests {
     fn orders_have_a_text_form() {
         let bare = OperatorOrder::new(OrderId(0x19a), OrderKind::Pause, "the group");
         let keys = (0..20).map(|n| format!("s@1#{n}").parse().unwrap());
+        let many = (0..900).map(|n| format!("s@1#shardId-{:012}", n * 2).parse().unwrap());
         let mut full = OperatorOrder::new(OrderId(1), OrderKind::Undo, "x what=y=z").about(keys);
         full.undoes = Some(bare.id);
         full.worker = Some(WorkerName::new("w-1").unwrap());
-        assert_eq!((full.shards, full.keys.len()), (20, ORDER_KEYS_LIMIT));
-        for order in [bare, full] {
+        assert!(full.shards == 20 && full.names_all());
+        let many = OperatorOrder::new(OrderId(2), OrderKind::Pause, "single shards").about(many);
+        assert!(many.shards == 900 && !many.names_all() && many.leases.len() > 200, "{many}");
+        for order in [bare, full, many] {
             assert_eq!(order.to_string().parse(), Ok(order));
         }
         for bad in ["", "id=1 kind=dance shards=0 what=x", "kind=seek what=x", "id=x kind=seek what="] {

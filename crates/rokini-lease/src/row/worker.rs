@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::health_summary::HealthSummary;
 use super::shard_health::ShardHealth;
 use crate::process::ProcessIdentity;
 use crate::text::{millis, optional_millis, serde_as_text};
@@ -111,10 +112,12 @@ pub struct WorkerReport {
     /// the Unix epoch. What tells an idle shard, whose position is not stored again, from one that was not read.
     pub caught_up: BTreeMap<StreamId, u64>,
     /// The shards it holds that are behind or make no progress, the worst first. From version 3 of the row on, those that
-    /// are not here are well, as far as `untold` says.
+    /// are neither here nor in `summaries` are well, as far as `untold` says.
     pub shards: Vec<ShardHealth>,
-    /// How many more shards there would be something to say of: a row has room for 8.
+    /// How many more shards there is something to say of: a row has room for 8.
     pub untold: u32,
+    /// These in short, as far as a row has room.
+    pub summaries: Vec<HealthSummary>,
 }
 
 impl WorkerReport {
@@ -127,12 +130,14 @@ impl WorkerReport {
 
     /// What it says of a shard that it holds: `None` where it does not say it, `Some(None)` where the shard is well.
     #[must_use]
-    pub fn of_shard(&self, key: &LeaseKey) -> Option<Option<&ShardHealth>> {
-        match self.shards.iter().find(|report| report.key == *key) {
-            Some(report) => Some(Some(report)),
-            None if self.format >= 3 && self.untold == 0 => Some(None),
-            None => None,
+    pub fn of_shard(&self, key: &LeaseKey) -> Option<Option<ShardHealth>> {
+        let told = self.shards.iter().find(|health| health.key == *key).cloned();
+        if let Some(health) = told.or_else(|| self.summaries.iter().find_map(|summary| summary.of_shard(key)))
+        {
+            return Some(Some(health));
         }
+        let summarized: usize = self.summaries.iter().map(|summary| summary.leases.len()).sum();
+        (self.format >= 3 && self.untold as usize <= summarized).then_some(None)
     }
 }
 
@@ -148,6 +153,7 @@ impl Default for WorkerReport {
             caught_up: BTreeMap::new(),
             shards: Vec::new(),
             untold: 0,
+            summaries: Vec::new(),
         }
     }
 }

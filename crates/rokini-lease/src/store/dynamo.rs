@@ -231,10 +231,7 @@ impl LeaseStore for DynamoStore {
         let key = write.key();
         match write {
             RowWrite::Insert(row) => self.insert(group, row, write).await,
-            RowWrite::UpdateGroup(update) => {
-                let after = self.calls.update_group(&group.into(), update).await?;
-                Ok(RowOutcome::Stored { before: None, after: after.into() })
-            }
+            RowWrite::UpdateGroup(update) => Ok(self.calls.update_group(&group.into(), update).await?.into()),
             RowWrite::UpdateLease(_, update) => {
                 let part = self.partition(group, &key).await?;
                 self.calls.update(&part, write, expression::lease(update)).await

@@ -115,17 +115,13 @@ pub trait LeaseStoreExt: LeaseStore {
         write_as(self, group, RowWrite::UpdateStream(id.clone(), update.clone()))
     }
 
-    /// Changes the group's own row, and makes it where there is none. Returns it as it is then.
+    /// Changes the group's own row under the update's condition, and makes it where there is none.
     fn update_group(
         &self,
         group: &GroupId,
         update: &GroupUpdate,
-    ) -> impl Future<Output = Result<GroupRow, StoreError>> + Send {
-        let write = RowWrite::UpdateGroup(update.clone());
-        async move {
-            let outcome = write_as::<_, GroupRow>(self, group, write).await?;
-            outcome.applied().ok_or_else(|| broken(&RowKey::Group))
-        }
+    ) -> impl Future<Output = Result<WriteOutcome<GroupRow>, StoreError>> + Send {
+        write_as(self, group, RowWrite::UpdateGroup(update.clone()))
     }
 
     /// Removes a worker row, if it exists. An incarnation whose row is gone counts as dead.

@@ -99,6 +99,27 @@ impl Seen {
     }
 }
 
+/// How many metrics, as CloudWatch bills them, a group of this shape sends at most: a name with each value of its dimensions is
+/// one.
+#[must_use]
+pub fn cloudwatch_metrics(settings: &Settings, workers: u64, streams: u64, shards: u64) -> u64 {
+    let of = |mapping: &Mapping| {
+        let wanted =
+            mapping.dimensions.iter().filter(|dimension| settings.cloudwatch_dimensions.contains(dimension));
+        let has_shards = wanted.clone().any(|dimension| *dimension == Dimension::Shard);
+        let values = wanted.map(|dimension| match dimension {
+            Dimension::Operation => 1,
+            Dimension::Shard => shards,
+            // A shard is of one stream.
+            Dimension::Stream if has_shards => 1,
+            Dimension::Stream => streams,
+            Dimension::Worker => workers,
+        });
+        values.product::<u64>()
+    };
+    MAPPINGS.iter().filter(|mapping| mapping.level <= settings.cloudwatch_level).map(of).sum()
+}
+
 /// What is new, and what to remember.
 fn since(last: Option<&Last>, cell: Cell) -> (Option<Stat>, Option<Last>) {
     let (before, sum_before) = last.map_or((0, 0.0), |last| (last.count, last.sum));
@@ -289,6 +310,28 @@ mod tests {
     fn counted(seen: &mut Seen, registry: &Registry) -> Vec<(String, f64)> {
         let news = seen.news(registry.snapshot()).into_iter();
         news.map(|(_, key, stat)| (label(&key, "shard").unwrap().to_owned(), stat.sum)).collect()
+    }
+
+    #[test]
+    fn metrics_are_counted_as_they_are_billed() {
+        use crate::config::{CloudWatchDimension, CloudWatchLevel};
+        let mut settings = Settings::default();
+        let of = |settings: &Settings, dimension: &[Dimension]| {
+            let level = settings.cloudwatch_level;
+            let is_one = |mapping: &&Mapping| mapping.level <= level && mapping.dimensions == dimension;
+            MAPPINGS.iter().filter(is_one).count() as u64
+        };
+        let (shard, worker) = (of(&settings, map::SHARD), of(&settings, map::WORKER));
+        let others = of(&settings, map::STREAM) + of(&settings, map::GROUP);
+        assert_eq!(cloudwatch_metrics(&settings, 3, 2, 100), shard * 100 + worker * 3 + others);
+        settings.cloudwatch_dimensions = [CloudWatchDimension::Operation, CloudWatchDimension::Stream].into();
+        let streams = of(&settings, map::SHARD) + of(&settings, map::STREAM);
+        assert_eq!(
+            cloudwatch_metrics(&settings, 3, 2, 100),
+            streams * 2 + of(&settings, map::WORKER) + of(&settings, map::GROUP)
+        );
+        settings.cloudwatch_level = CloudWatchLevel::None;
+        assert_eq!(cloudwatch_metrics(&settings, 3, 2, 100), 0);
     }
 
     #[test]

@@ -93,19 +93,36 @@ fn of_lease(
     if !old.position.is_shard_end() && row.position.is_shard_end() {
         change("ended", "is read to its end".to_owned());
     }
-    match (stalled(before, &row.key), stalled(now, &row.key)) {
-        (was, Some(cause)) if was != Some(cause) => {
+    match (progress(before, old), progress(now, row)) {
+        (was, Progress::None(cause)) if was != Progress::None(cause.clone()) => {
             change("stalled", format!("makes no progress: {cause}"));
         }
-        (Some(cause), None) => change("recovered", format!("makes progress again; it was: {cause}")),
+        (Progress::None(cause), Progress::Some) => {
+            change("recovered", format!("makes progress again; it was: {cause}"));
+        }
         _ => {}
     }
 }
 
-/// The cause that the owner of a shard tells.
-fn stalled<'a>(view: &'a GroupView, key: &LeaseKey) -> Option<&'a str> {
-    let mut reports = view.workers.iter().flat_map(|row| &row.report.shards);
-    reports.find(|report| report.key == *key)?.stalled.as_deref()
+/// What the owner of a shard tells of it.
+#[derive(PartialEq)]
+enum Progress {
+    /// It makes progress, or nobody has it.
+    Some,
+    /// It makes none, for this cause.
+    None(String),
+    /// Its owner does not say.
+    Untold,
+}
+
+fn progress(view: &GroupView, row: &LeaseRow) -> Progress {
+    let Some(owner) = view.workers.iter().find(|worker| Some(&worker.id) == row.owner.as_ref()) else {
+        return Progress::Some;
+    };
+    match owner.report.of_shard(&row.key) {
+        Some(told) => told.and_then(|health| health.stalled).map_or(Progress::Some, Progress::None),
+        None => Progress::Untold,
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +162,28 @@ mod tests {
         assert_eq!(codes(&now, &other_cause), ["recovered"]);
         now.workers.remove(0);
         assert!(codes(&before, &now).contains(&"left"));
+    }
+
+    #[test]
+    fn a_stall_that_the_row_has_no_room_for_is_neither_over_nor_new() {
+        let mut told = GroupView::default();
+        told.workers.push(WorkerRow::joining("w#1".parse().unwrap(), None));
+        told.leases.push(LeaseRow::new("s@1#a".parse().unwrap(), Position::TrimHorizon));
+        told.leases[0].owner = Some("w#1".parse().unwrap());
+        let mut summarized = told.clone();
+        let mut report = ShardHealth::new(told.leases[0].key.clone(), "handling", Duration::ZERO);
+        report.stalled = Some("handler".to_owned());
+        told.workers[0].report.shards.push(report);
+        let report = &mut summarized.workers[0].report;
+        report.untold = 1;
+        let mut untold = summarized.clone();
+        summarized.workers[0].report.summaries =
+            vec!["stalled=handler lasting=1 lag=1 leases=s@1#:a".parse().unwrap()];
+        assert_eq!(group_changes(&told, &summarized), []);
+        assert_eq!(group_changes(&summarized, &told), []);
+        assert_eq!(group_changes(&told, &untold), [], "nobody says that it is over");
+        untold.workers[0].report.untold = 0;
+        assert_eq!(group_changes(&summarized, &untold)[0].code, "recovered");
     }
 
     #[test]

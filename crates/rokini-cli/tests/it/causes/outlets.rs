@@ -147,6 +147,13 @@ impl Outlets {
         {
             last.insert(text(&event["shard"]), event);
         }
+        let told: BTreeSet<&str> = expected
+            .iter()
+            .filter(|(_, expected)| expected.cause.is_some())
+            .map(|(shard, _)| shard.as_str())
+            .collect();
+        let silent: Vec<&&str> = told.iter().filter(|shard| !last.contains_key(**shard)).collect();
+        ensure!(silent.is_empty(), "`events` told nothing of {silent:?}");
         for (shard, event) in &last {
             let cause = expected.get(*shard).and_then(|expected| expected.cause);
             let told = text(&event["what"]).strip_prefix("makes no progress: ");
@@ -179,6 +186,17 @@ impl OfWorker {
             ensure!(message.contains(&said(shard)), "/readyz does not say {}: {reason}", said(shard));
         }
         ensure!(reasons == stalled, "/readyz names {reasons:?}, not {stalled:?}");
+        // A series for each shard that stalls, and those of the worker: none is right because it is not there.
+        for (name, shard) in stalled
+            .keys()
+            .map(|shard| ("rokini_shard_stalled", *shard))
+            .chain([("rokini_ready", ""), ("rokini_worker_valid", "")])
+        {
+            ensure!(
+                self.metrics.contains_key(&(name.to_owned(), shard.to_owned())),
+                "/metrics has no {name} {shard}"
+            );
+        }
         for ((name, shard), value) in &self.metrics {
             let wanted = match name.as_str() {
                 "rokini_shard_stalled" => f64::from(u8::from(stalled.contains_key(shard.as_str()))),
@@ -197,7 +215,15 @@ impl OfWorker {
         expected: &BTreeMap<String, Expected>,
         said: impl Fn(&str) -> String,
     ) -> Result<(), String> {
-        for stream in list(&self.page["streams"]) {
+        let streams = list(&self.page["streams"]);
+        let shown: BTreeSet<&str> = streams
+            .iter()
+            .flat_map(|stream| list(&stream["shards"]))
+            .map(|shard| text(&shard["id"]))
+            .collect();
+        let missing: Vec<&String> = expected.keys().filter(|shard| !shown.contains(shard.as_str())).collect();
+        ensure!(!shown.is_empty() && missing.is_empty(), "the page does not show {missing:?}: {}", self.page);
+        for stream in streams {
             for shard in list(&stream["shards"]) {
                 let id = text(&shard["id"]);
                 let Some(expected) = expected.get(id) else {

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::types::ShardIteratorType;
 use rokini_local::{Database, Fault, FaultRule, Faults, LocalDynamo, LocalKinesis};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -72,8 +74,10 @@ pub(super) struct Place {
     workers: BTreeMap<&'static str, (Member, Probe)>,
     /// The worker that is killed.
     dying: Member,
-    /// `group events` of the group with most.
-    events: Member,
+    /// `group events` of each group.
+    events: BTreeMap<&'static str, Member>,
+    /// Reads a shard as hard as it may, as another group would.
+    other_reader: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Place {
@@ -123,9 +127,10 @@ impl Place {
             }
             ready.insert(group, (member, probe));
         }
-        let events = Member::spawn(local.rokini(&["group", "events", "g", "--follow", "--json"]));
+        let follow = |group| Member::spawn(local.rokini(&["group", "events", group, "--follow", "--json"]));
+        let events = STREAMS.map(|(group, _)| (group, follow(group))).into();
         let troubles = Troubles { kinesis: Vec::new(), dynamo: faults };
-        let place = Self { local, troubles, workers: ready, dying, events };
+        let place = Self { local, troubles, workers: ready, dying, events, other_reader: None };
         place.until_all_shards_are_read().await;
         Some(place)
     }
@@ -154,7 +159,7 @@ impl Place {
     }
 
     pub(super) fn events(&self, group: &str) -> Vec<Value> {
-        let lines = if group == "g" { self.events.lines() } else { Vec::new() };
+        let lines = self.events[group].lines();
         lines.iter().map(|line| serde_json::from_str(line).expect("every line is JSON")).collect()
     }
 
@@ -196,7 +201,36 @@ impl Place {
         for (group, (member, _)) in &mut self.workers {
             assert_eq!(member.stop().await, Some(0), "{group}: {}", member.stderr());
         }
-        self.events.signal(Signal::INT);
+        for events in self.events.values() {
+            events.signal(Signal::INT);
+        }
+    }
+
+    /// Another group reads a shard of `g`: its five reads a second are used up.
+    pub(super) fn read_too(&mut self, shard: usize) {
+        let client = kinesis(&self.local);
+        self.other_reader = Some(tokio::spawn(async move {
+            let iterator = client.get_shard_iterator().stream_name("g").shard_id(shard_id(shard));
+            let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap();
+            let iterator = iterator.shard_iterator.unwrap();
+            loop {
+                let reads = (0..6).map(|_| {
+                    // It does not wait as one that is polite would.
+                    let once = aws_sdk_kinesis::Config::builder().retry_config(RetryConfig::disabled());
+                    let read = client.get_records().shard_iterator(&iterator).limit(1);
+                    read.customize().config_override(once).send()
+                });
+                futures::future::join_all(reads).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }));
+    }
+
+    pub(super) fn read_alone(&mut self) {
+        if let Some(reader) = self.other_reader.take() {
+            assert!(!reader.is_finished(), "the other reader reads on until it is told to stop");
+            reader.abort();
+        }
     }
 }
 

@@ -71,6 +71,120 @@ async fn o1_a_seek_of_a_running_fleet_and_its_undoing_are_not_overwritten() {
     assert!(view(&store).await.leases.iter().all(|row| row.position == at(6)), "undone twice is redone");
 }
 
+/// Whoever gave it, and whatever ended it: what it did so far is an order, and is taken back as one.
+#[tokio::test(start_paused = true)]
+async fn o13_a_seek_that_fails_midway_is_remembered_and_taken_back() {
+    let set = |rows: &[LeaseRow]| rows.iter().filter(|row| row.position == Position::AtTimestamp(5)).count();
+    for dropped in [false, true] {
+        let store = store_with(5).await;
+        let link = FaultyStore::new(store.clone(), 1);
+        let (failing, operator) = (operator(&link), operator(&store));
+        let to = Position::AtTimestamp(5);
+        let order = if dropped {
+            // A signal ends the command, while a write is on its way.
+            link.chance(StoreOperation::Seek, StoreFault::Delay(SECOND), 1.0);
+            let seek = failing.seek(&Scope::Group, to, false);
+            timeout(SECOND * 5 / 2, seek).await.unwrap_err();
+            operator.history().await.unwrap()[0].id
+        } else {
+            link.chance(StoreOperation::Seek, StoreFault::DelayReply(SECOND), 1.0);
+            let outage = async {
+                sleep(SECOND * 3 / 2).await;
+                link.outage(true);
+            };
+            let (failed, ()) = tokio::join!(failing.seek(&Scope::Group, to, false), outage);
+            let failed = failed.unwrap_err();
+            let OperatorError::Partly { order, written, of, .. } = failed else { panic!("{failed}") };
+            assert_eq!((written, of), (2, 5));
+            order
+        };
+        assert_eq!(set(&view(&store).await.leases), 2);
+        let history = operator.history().await.unwrap();
+        assert_eq!((history.len(), history[0].id, history[0].shards), (1, order, 5));
+
+        let undone = operator.undo(Some(order), false).await.unwrap();
+        assert_eq!(undone.steps.iter().filter(|step| step.written).count(), 2, "{undone:?}");
+        assert_eq!(set(&view(&store).await.leases), 0);
+        let again = operator.undo(Some(order), false).await.unwrap_err();
+        assert!(again.to_string().contains("taken back already"), "{again}");
+    }
+}
+
+/// One that wrote nothing is told of, and hides no order before it.
+#[tokio::test(start_paused = true)]
+async fn o13_a_seek_that_set_nothing_and_an_undoing_that_fails_midway() {
+    let store = store_with(4).await;
+    let link = FaultyStore::new(store.clone(), 1);
+    let (failing, operator) = (operator(&link), operator(&store));
+    let order = operator.seek(&Scope::Group, Position::AtTimestamp(5), false).await.unwrap().order.unwrap();
+    link.next(StoreOperation::Seek, StoreFault::FailBefore, 1);
+    failing.seek(&Scope::Group, Position::AtTimestamp(9), false).await.unwrap_err();
+    let nothing = operator.undo(None, false).await.unwrap_err().to_string();
+    assert!(nothing.contains("before it set a position"), "{nothing}");
+
+    link.chance(StoreOperation::Seek, StoreFault::DelayReply(SECOND), 1.0);
+    let outage = async {
+        sleep(SECOND * 3 / 2).await;
+        link.outage(true);
+    };
+    let (failed, ()) = tokio::join!(failing.undo(Some(order), false), outage);
+    assert!(matches!(failed, Err(OperatorError::Partly { written: 2, of: 4, .. })), "{failed:?}");
+    let rest = operator.undo(Some(order), false).await.unwrap();
+    assert_eq!(rest.steps.len(), 2);
+    assert!(view(&store).await.leases.iter().all(|row| row.position == Position::TrimHorizon));
+
+    // A later order on one of its shards has to be taken back before it.
+    let first = operator.seek(&Scope::Group, Position::AtTimestamp(5), false).await.unwrap().order.unwrap();
+    let one = Scope::Leases(vec![key(1)]);
+    let later = operator.seek(&one, Position::AtTimestamp(7), false).await.unwrap().order.unwrap();
+    let refused = operator.undo(Some(first), false).await.unwrap_err().to_string();
+    assert!(refused.contains(&format!("order {later} set positions")), "{refused}");
+}
+
+/// Both read the row before either writes it.
+#[tokio::test(start_paused = true)]
+async fn o13_of_orders_given_at_once_none_is_lost() {
+    let store = store_with(6).await;
+    let link = FaultyStore::new(store.clone(), 1);
+    link.chance(FaultTarget::Reads, StoreFault::DelayReply(SECOND), 1.0);
+    link.chance(StoreOperation::UpdateGroup, StoreFault::Retry, 0.5);
+    link.chance(StoreOperation::UpdateGroup, StoreFault::LoseReply, 0.3);
+    let seeks = (0..6).map(async |shard| {
+        let scope = Scope::Leases(vec![key(shard)]);
+        operator(&link).seek(&scope, Position::AtTimestamp(shard as u64), false).await.unwrap().order.unwrap()
+    });
+    let mut given = futures::future::join_all(seeks).await;
+    given.sort();
+    given.dedup();
+    let remembered: Vec<_> = operator(&store).history().await.unwrap().iter().map(|order| order.id).collect();
+    assert_eq!((given.len(), &given), (6, &remembered));
+    for (shard, order) in view(&store).await.leases.iter().zip(0..) {
+        assert!(given.contains(&shard.order.unwrap()), "{order}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn o13_a_pause_of_many_shards_is_taken_back_and_leaves_those_paused_before() {
+    let store = store_with(40).await;
+    let operator = operator(&store);
+    let keys = |range: std::ops::Range<usize>| Scope::Leases(range.map(key).collect());
+    operator.pause(&keys(3..5)).await.unwrap();
+    let plan = operator.pause_plan(&keys(0..30), true).await.unwrap();
+    assert_eq!((plan.changed.len(), plan.order), (28, None));
+    assert_eq!(
+        view(&store).await.leases.iter().filter(|row| row.paused).count(),
+        2,
+        "a plan changes nothing"
+    );
+    let order = operator.pause(&keys(0..30)).await.unwrap().order;
+    operator.undo(order, true).await.unwrap();
+    assert_eq!(view(&store).await.leases.iter().filter(|row| row.paused).count(), 30);
+    operator.undo(order, false).await.unwrap();
+    let paused: Vec<LeaseKey> =
+        view(&store).await.leases.into_iter().filter(|row| row.paused).map(|row| row.key).collect();
+    assert_eq!(paused, [key(3), key(4)]);
+}
+
 /// A lost reply must not make the position of before unknown: the seek is found done, not done again.
 #[tokio::test(start_paused = true)]
 async fn o1_a_seek_whose_reply_is_lost_is_made_once() {

@@ -43,8 +43,12 @@ pub(super) fn sequence(number: u64) -> SequenceNumber {
 
 /// A worker row with every attribute set.
 pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
-    let process =
-        ProcessIdentity { host: "boot-1/net:[4026531840]".to_owned(), pid: 4_000_000, started: u64::MAX };
+    let process = ProcessIdentity {
+        host: "boot-1/net:[4026531840]".to_owned(),
+        pid: 4_000_000,
+        started: u64::MAX,
+        host_name: Some("ip-10-0-0-1.ec2.internal".to_owned()),
+    };
     WorkerRow {
         heartbeat: 7,
         load: WorkerLoad { leases: u32::MAX },
@@ -71,6 +75,9 @@ pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
                     .with_error("it said \"no\": error=7", Duration::ZERO),
             ],
             untold: 2,
+            summaries: vec![
+                "stalled=handler lasting=7 lag=9000 leases=orders@1#2-3".parse().expect("a summary"),
+            ],
         },
         ..WorkerRow::joining(id, Some(process))
     }

@@ -236,24 +236,36 @@ async fn the_group_itself(suite: &ConformanceSuite) {
         "a group begins as the default"
     );
     let order = OperatorOrder::new(OrderId(7), OrderKind::Seek, "to where it was, said \"so\"");
-    let update = GroupUpdate::Remember(vec![order.clone()]);
-    let row = store.update_group(&group, &update).await.expect("an update");
-    assert_eq!(row.orders, [order], "a group's row remembers orders");
-    let row = store.update_group(&group, &GroupUpdate::Remember(Vec::new())).await.expect("an update");
-    assert_eq!(row, GroupRow::default(), "and forgets them");
+    let update = async |update: GroupUpdate| store.update_group(&group, &update).await.expect("an update");
+    let row = update(GroupUpdate::Remember(order.clone())).await.applied().expect("no condition is broken");
+    assert_eq!(row.orders, std::slice::from_ref(&order), "a group's row remembers orders");
+    let another = OperatorOrder::new(OrderId(7), OrderKind::Pause, "the group");
+    for late in [another, OperatorOrder::new(OrderId(6), OrderKind::Pause, "the group")] {
+        let refused = update(GroupUpdate::Remember(late)).await;
+        assert_eq!(refused, WriteOutcome::Refused { current: Some(row.clone()) }, "an id is taken once");
+    }
+    let paused_too = update(GroupUpdate::Pause { at: 1 }).await.applied().map(|row| row.orders);
+    assert_eq!(paused_too.as_deref(), Some(&[order][..]), "a pause leaves them");
+    for id in 8..40 {
+        update(GroupUpdate::Remember(OperatorOrder::new(OrderId(id), OrderKind::Seek, "on"))).await;
+    }
+    let ids: Vec<u64> =
+        store.group(&group).await.expect("a read").orders.iter().map(|order| order.id.0).collect();
+    assert_eq!(ids, (20..40).collect::<Vec<_>>(), "the last 20 orders are remembered");
+    store.delete_group(&group).await.expect("a deletion");
     let paused = GroupRow { paused_at: Some(1_700_000_000_123), ..GroupRow::default() };
     for at in [1_700_000_000_123, 1_700_000_009_999] {
-        let row = store.update_group(&group, &GroupUpdate::Pause { at }).await.expect("an update");
-        assert_eq!(row, paused, "a group is paused since it was first paused");
+        let row = update(GroupUpdate::Pause { at }).await.applied();
+        assert_eq!(row.as_ref(), Some(&paused), "a group is paused since it was first paused");
         assert_eq!(store.group(&group).await.expect("a read"), paused, "a read sees the group's row");
     }
     let view = GroupView { group: paused, ..GroupView::default() };
     super::listings::eventually(store, &group, Listing::All, &view, "a listing shows the group's row").await;
     for _ in 0..2 {
-        let row = store.update_group(&group, &GroupUpdate::Resume).await.expect("an update");
-        assert_eq!(row, GroupRow::default(), "a resumed group is as the default");
+        let row = update(GroupUpdate::Resume).await.applied();
+        assert_eq!(row, Some(GroupRow::default()), "a resumed group is as the default");
     }
-    store.update_group(&group, &GroupUpdate::Pause { at: 7 }).await.expect("an update");
+    update(GroupUpdate::Pause { at: 7 }).await;
     for _ in 0..2 {
         store.delete_group(&group).await.expect("the deletion of a group's row is idempotent");
         let row = store.group(&group).await.expect("a read");

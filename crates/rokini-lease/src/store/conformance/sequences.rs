@@ -243,6 +243,9 @@ fn some_report(rng: &mut SmallRng) -> WorkerReport {
             })
             .collect(),
         untold: rng.random_range(0..3),
+        summaries: (0..rng.random_range(0..3))
+            .map(|n| format!("lag={} leases=orders@1#{n}", n * 1000).parse().expect("a summary"))
+            .collect(),
         ..WorkerReport::default()
     }
 }

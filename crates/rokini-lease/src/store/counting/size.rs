@@ -58,6 +58,7 @@ pub(super) fn worker(group: &GroupId, row: &WorkerRow) -> u64 {
         text("host", &process.host)
             + number("process_id", process.pid.into())
             + number("process_started", process.started)
+            + process.host_name.as_ref().map_or(0, |name| text("host_name", name))
     });
     key(group, "worker#", &row.id.to_string())
         + number("beat", row.heartbeat)
@@ -83,6 +84,7 @@ fn report(report: &WorkerReport) -> u64 {
         + if report.unable.is_empty() { 0 } else { list("unable", &report.unable) }
         + if report.shards.is_empty() { 0 } else { list("shards", &report.shards) }
         + if report.untold == 0 { 0 } else { number("shards_untold", report.untold.into()) }
+        + if report.summaries.is_empty() { 0 } else { list("shards_summarized", &report.summaries) }
         + if caught_up == 0 { 0 } else { "caught_up".len() as u64 + 3 + caught_up }
 }
 
@@ -127,4 +129,5 @@ pub(super) fn group(group: &GroupId, row: &GroupRow) -> u64 {
     key(group, "group", "")
         + row.paused_at.map_or(0, |_| text("paused_at", TIME))
         + if row.orders.is_empty() { 0 } else { list("orders", &row.orders) }
+        + row.orders.last().map_or(0, |order| number("last_order", order.id.0))
 }

@@ -19,7 +19,7 @@ fn group() -> GroupId {
 }
 
 fn worker() -> WorkerRow {
-    let process = ProcessIdentity { host: "boot-1".to_owned(), pid: 77, started: 1200 };
+    let process = ProcessIdentity { host: "boot-1".to_owned(), pid: 77, started: 1200, host_name: None };
     WorkerRow {
         heartbeat: 1234,
         mailbox: [WorkerNotification::Assigned("s#1".parse().unwrap())].into(),

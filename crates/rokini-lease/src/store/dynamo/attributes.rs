@@ -26,6 +26,7 @@ pub(super) const MAILBOX: &str = "mailbox";
 pub(super) const STREAMS: &str = "streams";
 pub(super) const MAX_LEASES: &str = "max_leases";
 pub(super) const HOST: &str = "host";
+pub(super) const HOST_NAME: &str = "host_name";
 pub(super) const PROCESS_ID: &str = "process_id";
 pub(super) const PROCESS_STARTED: &str = "process_started";
 pub(super) const VERSION: &str = "version";
@@ -45,6 +46,8 @@ pub(super) const CAUGHT_UP: &str = "caught_up";
 /// Texts, see [`ShardHealth`](crate::row::ShardHealth).
 pub(super) const SHARDS: &str = "shards";
 pub(super) const UNTOLD: &str = "shards_untold";
+/// Texts, see [`HealthSummary`](crate::row::HealthSummary).
+pub(super) const SUMMARIES: &str = "shards_summarized";
 
 pub(super) const OWNER: &str = "owner";
 pub(super) const EPOCH: &str = "epoch";
@@ -72,6 +75,8 @@ pub(super) const PAUSED: &str = "paused";
 
 pub(super) const PAUSED_AT: &str = "paused_at";
 pub(super) const ORDERS: &str = "orders";
+/// The id of the last of them: what conditions compare.
+pub(super) const LAST_ORDER: &str = "last_order";
 
 pub(super) const NAME: &str = "name";
 pub(super) const START: &str = "start";

@@ -12,13 +12,15 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempts::Attempts;
-use super::attributes::{GROUP, GROUP_ROW, Item, LEASE_PREFIX, Partition, ROW, WORKER_PREFIX, key, text};
+use super::attributes::{
+    GROUP, GROUP_ROW, Item, LEASE_PREFIX, ORDERS, Partition, ROW, WORKER_PREFIX, key, text,
+};
 use super::expression::{self, Expression};
 use super::failure::Place;
 use super::fields::Unreadable;
 use super::items::{LayoutRow, Listed, StoredRow};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::row::{GroupRow, GroupView, Row, RowKey};
+use crate::row::{GroupRow, GroupView, ORDERS_LIMIT, Row, RowKey};
 use crate::store::listing::Listing;
 use crate::types::{Epoch, GroupId, WorkerId};
 use crate::update::GroupUpdate;
@@ -331,13 +333,14 @@ impl Calls {
         }
     }
 
-    /// Changes the group's own row, which needs no condition.
+    /// Changes the group's own row under the update's condition, and makes it where there is none.
     pub(super) async fn update_group(
         &self,
         group: &Partition,
         update: &GroupUpdate,
-    ) -> Result<GroupRow, StoreError> {
+    ) -> Result<WriteOutcome<GroupRow>, StoreError> {
         let change = expression::group(update);
+        let condition = change.condition();
         let write = self.begin();
         let result = self
             .client
@@ -345,19 +348,46 @@ impl Calls {
             .table_name(&self.place.table)
             .set_key(Some(key(group, GROUP_ROW)))
             .update_expression(change.update())
+            .set_condition_expression((!condition.is_empty()).then_some(condition))
             .set_expression_attribute_names(Some(change.names))
             .set_expression_attribute_values((!change.values.is_empty()).then_some(change.values))
             .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .customize()
             .interceptor(write.attempts.clone())
             .send()
             .await;
-        match result {
-            Ok(output) => self.read(&output.attributes.unwrap_or_default()),
-            Err(error) => {
-                let error = self.place.failure("UpdateItem", error);
-                Err(error.may_have_applied(write.attempts.uncertain()))
+        match answer!(self, "UpdateItem", UpdateItemError, result) {
+            Answer::Done(item) => {
+                self.forget_orders(group, &item).await;
+                let after = self.read(&item).map_err(|error| error.may_have_applied(true))?;
+                Ok(WriteOutcome::Applied { before: None, after })
             }
+            Answer::Refused(item) => {
+                self.refused(&write, group, GROUP_ROW, item, |row| update.took_effect(row)).await
+            }
+            Answer::Failed(error) => Err(error.may_have_applied(write.attempts.uncertain())),
+        }
+    }
+
+    /// Removes the orders that are too many to be kept. Readers pass over them, so one that stays for now is no harm.
+    async fn forget_orders(&self, group: &Partition, item: &Item) {
+        let orders = item.get(ORDERS).and_then(|orders| orders.as_l().ok()).map_or(0, Vec::len);
+        let Some(excess) = orders.checked_sub(ORDERS_LIMIT).filter(|excess| *excess > 0) else { return };
+        let change = expression::forget(orders, excess);
+        let forgotten = self
+            .client
+            .update_item()
+            .table_name(&self.place.table)
+            .set_key(Some(key(group, GROUP_ROW)))
+            .update_expression(change.update())
+            .condition_expression(change.condition())
+            .set_expression_attribute_names(Some(change.names))
+            .set_expression_attribute_values(Some(change.values))
+            .send()
+            .await;
+        if let Err(error) = forgotten {
+            tracing::debug!(%error, "old orders stay in the row of the group for now");
         }
     }
 

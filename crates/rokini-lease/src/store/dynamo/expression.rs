@@ -7,9 +7,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
     BYTES_PER_SECOND, CALL, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH, FAN_OUT,
-    HEARTBEAT, LEASES, MAILBOX, ORDER, ORDERS, OWNER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE,
-    POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, blob, list, number, text,
-    time,
+    HEARTBEAT, LAST_ORDER, LEASES, MAILBOX, ORDER, ORDERS, OWNER, PAUSED, PAUSED_AT, PENDING_POSITION,
+    PENDING_STATE, POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, blob, list,
+    number, text, time,
 };
 use super::items;
 use crate::position::Position;
@@ -67,6 +67,15 @@ impl Expression {
     fn set_first(mut self, attribute: &str, value: AttributeValue) -> Self {
         let (name, value) = (self.name(attribute), self.value(format!(":{attribute}"), value));
         self.set.push(format!("{name} = if_not_exists({name}, {value})"));
+        self
+    }
+
+    /// Adds to the end of a list, and makes it where there is none.
+    fn append(mut self, attribute: &str, values: AttributeValue) -> Self {
+        let name = self.name(attribute);
+        let none = self.value(format!(":no_{attribute}"), AttributeValue::L(Vec::new()));
+        let values = self.value(format!(":{attribute}"), values);
+        self.set.push(format!("{name} = list_append(if_not_exists({name}, {none}), {values})"));
         self
     }
 
@@ -238,8 +247,22 @@ pub(super) fn group(update: &GroupUpdate) -> Expression {
     match update {
         GroupUpdate::Pause { at } => expression.set_first(PAUSED_AT, time(*at)),
         GroupUpdate::Resume => expression.remove(PAUSED_AT),
-        GroupUpdate::Remember(orders) => expression.put(ORDERS, (!orders.is_empty()).then(|| list(orders))),
+        GroupUpdate::Remember(order) => expression
+            .when_absent(LAST_ORDER)
+            .when(LAST_ORDER, "<", number(order.id.0))
+            .either()
+            .append(ORDERS, list([order]))
+            .set(LAST_ORDER, number(order.id.0)),
     }
+}
+
+/// Forgets the first of so many orders, while there are so many.
+pub(super) fn forget(orders: usize, excess: usize) -> Expression {
+    let mut expression = Expression::default();
+    let (name, value) = (expression.name(ORDERS), expression.value(":many".to_owned(), number(orders)));
+    expression.condition.push(format!("size({name}) = {value}"));
+    expression.remove.extend((0..excess).map(|n| format!("{name}[{n}]")));
+    expression
 }
 
 pub(super) fn stream(update: &StreamUpdate) -> Expression {

@@ -119,6 +119,17 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Those of a list of names that can be read.
+    pub(super) fn readable<T: FromStr>(&self, name: &'static str) -> Result<Vec<T>, Unreadable> {
+        match self.item.get(name) {
+            None => Ok(Vec::new()),
+            Some(AttributeValue::L(values)) => {
+                Ok(values.iter().filter_map(|value| value.as_s().ok()?.parse().ok()).collect())
+            }
+            Some(_) => Err(self.wrong(name, "expected a list of names")),
+        }
+    }
+
     pub(super) fn optional_number<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, Unreadable> {
         self.item.contains_key(name).then(|| self.number(name)).transpose()
     }

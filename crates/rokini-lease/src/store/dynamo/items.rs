@@ -8,18 +8,19 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
     AGE, BYTES_PER_SECOND, CALL, CAUGHT_UP, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH,
-    FAILOVER, FAN_OUT, FORMAT, GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, INTERVAL, Item, LAYOUT_ROW,
-    LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, ORDER, ORDERS, OWNER, PARENTS, PARTITIONS, PAUSED,
-    PAUSED_AT, PENDING_POSITION, PENDING_STATE, PLAN, POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED,
-    Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, UNABLE,
-    UNTOLD, VERSION, WORKER_PREFIX, blob, key, list, map, millis, number, text, time,
+    FAILOVER, FAN_OUT, FORMAT, GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, HOST_NAME, INTERVAL, Item,
+    LAST_ORDER, LAYOUT_ROW, LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, ORDER, ORDERS, OWNER, PARENTS,
+    PARTITIONS, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PLAN, POSITION, PREVIOUS, PROCESS_ID,
+    PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS, SKIPPED, START, STATE, STREAM_PREFIX,
+    STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX, blob, key, list, map, millis, number, text,
+    time,
 };
 use super::fields::{Fields, Unreadable};
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
-    CheckpointMetadata, GroupRow, LeaseRow, PendingPosition, Row, RowKey, ShardHealth, StreamRow, WorkerLoad,
-    WorkerNotification, WorkerReport, WorkerRow, WorkerState,
+    CheckpointMetadata, GroupRow, LeaseRow, ORDERS_LIMIT, OperatorOrder, PendingPosition, Row, RowKey,
+    ShardHealth, StreamRow, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
 };
 use crate::types::{Epoch, HashRange};
 
@@ -73,6 +74,9 @@ impl StoredRow for WorkerRow {
             put(HOST, text(&process.host));
             put(PROCESS_ID, number(process.pid));
             put(PROCESS_STARTED, number(process.started));
+            if let Some(name) = &process.host_name {
+                put(HOST_NAME, text(name));
+            }
         }
     }
 
@@ -98,7 +102,7 @@ impl StoredRow for WorkerRow {
 }
 
 /// The attributes of what a worker says of itself, with `None` for those that are left out.
-pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeValue>); 9] {
+pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeValue>); 10] {
     [
         (FORMAT, Some(number(report.format))),
         (INTERVAL, Some(millis(report.interval))),
@@ -109,18 +113,23 @@ pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeV
         (CAUGHT_UP, (!report.caught_up.is_empty()).then(|| map(&report.caught_up))),
         (SHARDS, (!report.shards.is_empty()).then(|| list(&report.shards))),
         (UNTOLD, (report.untold > 0).then(|| number(report.untold))),
+        (SUMMARIES, (!report.summaries.is_empty()).then(|| list(&report.summaries))),
     ]
 }
 
 fn process(fields: &Fields<'_>) -> Result<Option<ProcessIdentity>, Unreadable> {
     let Some(host) = fields.optional_text(HOST)? else { return Ok(None) };
     let (pid, started) = (fields.number(PROCESS_ID)?, fields.number(PROCESS_STARTED)?);
-    Ok(Some(ProcessIdentity { host: host.to_owned(), pid, started }))
+    let host_name = fields.lenient(fields.optional_text(HOST_NAME)).map(str::to_owned);
+    Ok(Some(ProcessIdentity { host: host.to_owned(), pid, started, host_name }))
 }
 
 /// A row of version 1 has none of it.
 fn read_report(fields: &Fields<'_>) -> WorkerReport {
     let old = WorkerReport::default();
+    let (shards, untold) = (fields.list::<ShardHealth>(SHARDS), fields.optional_number(UNTOLD));
+    // What cannot be read is not told, and then the rest says nothing of the others.
+    let is_told = shards.is_ok() && untold.is_ok();
     WorkerReport {
         format: fields.lenient(fields.optional_number(FORMAT)).unwrap_or(old.format),
         interval: fields.lenient(fields.millis(INTERVAL)).unwrap_or(old.interval),
@@ -129,12 +138,9 @@ fn read_report(fields: &Fields<'_>) -> WorkerReport {
         age: fields.lenient(fields.optional_number(AGE)).map(Duration::from_secs),
         unable: fields.lenient(fields.list(UNABLE)).map(BTreeSet::from_iter).unwrap_or_default(),
         caught_up: fields.lenient(fields.map(CAUGHT_UP)),
-        shards: fields.lenient(fields.list(SHARDS)).unwrap_or_default(),
-        // What cannot be read is not told.
-        untold: match (fields.list::<ShardHealth>(SHARDS), fields.optional_number(UNTOLD)) {
-            (Ok(_), Ok(untold)) => untold.unwrap_or_default(),
-            _ => 1,
-        },
+        shards: fields.lenient(shards).unwrap_or_default(),
+        untold: if is_told { fields.lenient(untold).unwrap_or_default() } else { 1 },
+        summaries: fields.lenient(fields.list(SUMMARIES)).filter(|_| is_told).unwrap_or_default(),
     }
 }
 
@@ -278,11 +284,16 @@ impl StoredRow for GroupRow {
         if !self.orders.is_empty() {
             item.insert(ORDERS.to_owned(), list(&self.orders));
         }
+        if let Some(last) = self.orders.last() {
+            item.insert(LAST_ORDER.to_owned(), number(last.id.0));
+        }
     }
 
     fn read(item: &Item) -> Result<Self, Unreadable> {
         let fields = Fields::of(item)?;
-        let orders = fields.lenient(fields.list(ORDERS)).unwrap_or_default();
+        // One of a later release that cannot be read leaves the others.
+        let mut orders: Vec<OperatorOrder> = fields.lenient(fields.readable(ORDERS));
+        orders.drain(..orders.len().saturating_sub(ORDERS_LIMIT));
         Ok(Self { paused_at: fields.time(PAUSED_AT)?, orders })
     }
 }

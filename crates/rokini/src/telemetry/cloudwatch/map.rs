@@ -16,10 +16,10 @@ pub(super) struct Mapping {
     pub(super) dimensions: &'static [Dimension],
 }
 
-const SHARD: &[Dimension] = &[Dimension::Operation, Dimension::Shard, Dimension::Stream];
-const WORKER: &[Dimension] = &[Dimension::Operation, Dimension::Worker];
-const STREAM: &[Dimension] = &[Dimension::Operation, Dimension::Stream];
-const GROUP: &[Dimension] = &[Dimension::Operation];
+pub(super) const SHARD: &[Dimension] = &[Dimension::Operation, Dimension::Shard, Dimension::Stream];
+pub(super) const WORKER: &[Dimension] = &[Dimension::Operation, Dimension::Worker];
+pub(super) const STREAM: &[Dimension] = &[Dimension::Operation, Dimension::Stream];
+pub(super) const GROUP: &[Dimension] = &[Dimension::Operation];
 
 /// The operation of metrics that the KCL does not have.
 const OWN: &str = "Rokini";

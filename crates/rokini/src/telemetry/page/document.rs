@@ -75,7 +75,7 @@ fn worker(facts: &Facts<'_>, row: &WorkerRow) -> Value {
         "beat_ms": facts.silences.get(&row.id).map(|age| age.as_millis() as u64),
         "failover_ms": row.report.failover.as_millis() as u64,
         "leases": leases.filter(|lease| !lease.position.is_shard_end()).count(),
-        "host": row.process.as_ref().map(|process| process.host.as_str()),
+        "host": row.process.as_ref().and_then(|process| process.host_name.as_deref()),
         "pid": row.process.as_ref().map(|process| process.pid),
         "version": row.version,
         "unable": unable,
@@ -87,6 +87,13 @@ fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
         facts.own.iter().find(|own| own.status.stream == row.key.stream && own.status.shard == row.key.shard);
     let judged = judge(facts, row, own);
     let told = if own.is_none() { told(facts, row) } else { None };
+    // What its owner says is well is behind by less than two seconds.
+    let lag = match (own, &told) {
+        (Some(own), _) => Some(own.status.lag),
+        (None, Some(told)) => Some(told.as_ref().map_or(Duration::ZERO, |health| health.lag)),
+        (None, None) => None,
+    };
+    let told = told.as_ref().and_then(Option::as_ref);
     let range = row.hash_range.as_ref();
     // A share of all hash keys: 53 bits of it are more than a screen has.
     let share = |key: u128| key as f64 / u128::MAX as f64;
@@ -106,7 +113,7 @@ fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
         "cause": judged.cause.map(StallCause::name),
         "position": own.map_or(row.position, |own| own.status.done).to_string(),
         "stored_at": row.checkpointed_at,
-        "lag_ms": own.map(|own| own.status.lag).or_else(|| told.map(|told| told.lag)).map(|lag| lag.as_millis() as u64),
+        "lag_ms": lag.map(|lag| lag.as_millis() as u64),
         "handled": own.map(|own| own.handled),
         "handling_ms": own.map(|own| own.handling.as_secs_f64() * 1000.0),
         "error": own.map_or_else(
@@ -120,10 +127,22 @@ fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
     })
 }
 
-/// What the owner of a shard that this worker does not have says of it.
-fn told<'a>(facts: &Facts<'a>, row: &LeaseRow) -> Option<&'a ShardHealth> {
-    let owner = facts.fleet.iter().find(|worker| Some(&worker.id) == row.owner.as_ref())?;
-    owner.report.of_shard(&row.key).flatten()
+/// What the owner of a shard that this worker does not have says of it: `None` where it does not say it or is not heard,
+/// `Some(None)` where the shard is well.
+fn told(facts: &Facts<'_>, row: &LeaseRow) -> Option<Option<ShardHealth>> {
+    let owner = row.owner.as_ref().and_then(|owner| live(facts, owner))?;
+    silent_for(facts, owner).is_none().then(|| owner.report.of_shard(&row.key))?
+}
+
+/// The row of a worker that was not declared dead.
+fn live<'a>(facts: &Facts<'a>, id: &WorkerId) -> Option<&'a WorkerRow> {
+    facts.fleet.iter().find(|row| row.id == *id).filter(|row| row.state != WorkerState::Fenced)
+}
+
+/// For how long no heartbeat has come, where it is too long.
+fn silent_for(facts: &Facts<'_>, worker: &WorkerRow) -> Option<Duration> {
+    let silence = facts.silences.get(&worker.id).copied().unwrap_or_default();
+    worker.report.silent_after().filter(|after| silence > *after).map(|_| silence)
 }
 
 struct Judged {
@@ -169,17 +188,14 @@ fn judge(facts: &Facts<'_>, row: &LeaseRow, own: Option<&OwnShard>) -> Judged {
 
 fn judge_held(facts: &Facts<'_>, row: &LeaseRow, own: Option<&OwnShard>) -> Judged {
     if let Some(own) = own {
-        return judge_own(own);
+        return judge_own(facts, own);
     }
     let Some(owner) = &row.owner else { return judge_free(facts, row) };
     let name = &owner.name;
-    let Some(worker) =
-        facts.fleet.iter().find(|row| row.id == *owner).filter(|row| row.state != WorkerState::Fenced)
-    else {
+    let Some(worker) = live(facts, owner) else {
         return stands("orphaned", format!("its owner {name} is dead: another worker takes it over"));
     };
-    let silence = facts.silences.get(owner).copied().unwrap_or_default();
-    if worker.report.silent_after().is_some_and(|after| silence > after) {
+    if let Some(silence) = silent_for(facts, worker) {
         let seconds = silence.as_secs();
         return stands(
             "orphaned",
@@ -188,9 +204,15 @@ fn judge_held(facts: &Facts<'_>, row: &LeaseRow, own: Option<&OwnShard>) -> Judg
             ),
         );
     }
-    match &row.claim {
-        Some(_) => goes_on("moving", Some("it goes to another worker".to_owned())),
-        None => judge_told(told(facts, row)),
+    let told = told(facts, row).flatten();
+    // A hand-over waits for a handler that hangs, too.
+    let stalled = told.as_ref().is_some_and(|health| health.stalled.is_some());
+    match row.claim.as_ref().filter(|_| !stalled) {
+        Some(claim) => {
+            let why = format!("{name} hands it over to {} when its handler is done", claim.name);
+            goes_on("moving", Some(why))
+        }
+        None => judge_told(told.as_ref()),
     }
 }
 
@@ -207,7 +229,7 @@ fn judge_free(facts: &Facts<'_>, row: &LeaseRow) -> Judged {
     }
 }
 
-fn judge_own(own: &OwnShard) -> Judged {
+fn judge_own(facts: &Facts<'_>, own: &OwnShard) -> Judged {
     let status = &own.status;
     let state = status.state.name();
     if let Some((cause, lasting)) = own.stall {
@@ -215,20 +237,33 @@ fn judge_own(own: &OwnShard) -> Judged {
         return Judged { cause: Some(cause), ..stands(state, cause.sentence(lasting, error)) };
     }
     if status.state == ShardState::Paused {
-        return stands(state, "heartbeats do not arrive, so handlers wait");
+        let name = facts.me.map_or("this worker", |me| me.name.as_str());
+        let why = format!(
+            "{name} has it, but has no heartbeat: it is cut off from the table, so its handlers wait"
+        );
+        return stands("orphaned", why);
     }
     if status.paused {
         return stands("paused", "this worker was told to pause");
     }
     let parked = (status.parked > 0)
         .then(|| format!("{} partition keys wait for a record that fails; others go on", status.parked));
-    goes_on(state, parked)
+    goes_on(state, parked.or_else(|| catching_up(status.lag)))
+}
+
+/// From this lag on a shard is called behind, as commands do.
+const BEHIND: Duration = Duration::from_secs(60);
+
+fn catching_up(lag: Duration) -> Option<String> {
+    (lag > BEHIND)
+        .then(|| format!("it gets on; its oldest record that is not done came {} s ago", lag.as_secs()))
 }
 
 /// By what its owner said of it with its last heartbeat: nothing where it is well.
 fn judge_told(told: Option<&ShardHealth>) -> Judged {
     let Some(word) = told.and_then(|health| health.stalled.as_deref()) else {
-        return goes_on("reading", None);
+        let behind = told.and_then(|health| catching_up(health.lag));
+        return goes_on(if behind.is_some() { "behind" } else { "reading" }, behind);
     };
     let cause = StallCause::from_name(word);
     let sentence = told.zip(cause).map(|(health, cause)| {
@@ -280,7 +315,8 @@ mod tests {
         stalled.stalled = Some(StallCause::Handler.name().to_owned());
         stalled.lasting = Duration::from_secs(11);
         let mut fleet = ["a", "c", "d"].map(|name| WorkerRow::joining(id(name), None));
-        fleet[1].report.shards = vec![stalled.with_error("no answer", Duration::from_secs(2))];
+        let behind = ShardHealth::new(key("catches-up"), "handling", Duration::from_secs(90));
+        fleet[1].report.shards = vec![stalled.with_error("no answer", Duration::from_secs(2)), behind];
         let owned = |shard: &str, by: &str| {
             let mut row = LeaseRow::new(key(shard), at(1));
             row.owner = Some(id(by));
@@ -290,6 +326,8 @@ mod tests {
         (moving.claim, paused.paused) = (Some(id("b")), true);
         let mut paused_hangs = owned("hangs", "c");
         paused_hangs.paused = true;
+        let mut claimed_hangs = owned("hangs", "c");
+        claimed_hangs.claim = Some(id("b"));
         let child = LeaseRow::new(key("child"), Position::TrimHorizon);
         let leases = vec![
             owned("healthy", "a"),
@@ -302,6 +340,8 @@ mod tests {
             LeaseRow::new(key("over"), Position::ShardEnd),
             owned("silent", "d"),
             paused_hangs,
+            claimed_hangs,
+            owned("catches-up", "c"),
         ];
         let shown = shown(leases, &fleet);
         let shards = shown["streams"][0]["shards"].as_array().unwrap();
@@ -318,6 +358,8 @@ mod tests {
             ("ended", false),
             ("orphaned", true),
             ("paused", true),
+            ("stalled", true),
+            ("behind", false),
         ];
         assert_eq!(states, wanted.map(|(state, stands)| (state.to_owned(), stands)));
         for shard in shards.iter().filter(|shard| shard["stands"] == true) {
@@ -326,6 +368,11 @@ mod tests {
         let error = Some(("no answer", Duration::from_secs(2)));
         let said = StallCause::Handler.sentence(Duration::from_secs(11), error);
         assert_eq!((&shards[2]["why"], &shards[2]["lag_ms"]), (&Value::from(said), &Value::from(12_000)));
+        assert_eq!(
+            (&shards[0]["lag_ms"], &shards[8]["lag_ms"]),
+            (&0.into(), &Value::Null),
+            "a dead one says nothing"
+        );
         assert_eq!((&shards[2]["cause"], &shards[0]["cause"]), (&Value::from("handler"), &Value::Null));
         assert!(shards[8]["why"].as_str().unwrap().contains("no heartbeat for 3 s"), "{}", shards[8]);
         assert_eq!(shards[9]["cause"], "handler", "a pause does not hide it");

@@ -1,5 +1,5 @@
 'use strict';
-// Shows what the worker says. Nothing is kept but the last minutes of the charts, and nothing is ever sent.
+// Shows what a worker says, or the rows of the group where none serves the page. Nothing is kept but the last minutes of the charts, and nothing is ever sent.
 const byId = (id) => document.getElementById(id);
 const ROWS = 500;
 const POINTS = 150;
@@ -170,17 +170,19 @@ function workers(group) {
       element('td', worker.state + unable, worker.state === 'alive' && !unable ? {} : { class: 'bad' }),
       element('td', String(worker.leases)),
       element('td', worker.beat_ms === null ? '–' : `${span(worker.beat_ms)} ago`, late ? { class: 'bad' } : {}),
-      element('td', worker.pid ? `${worker.pid}` : '–'), element('td', worker.version));
+      element('td', [worker.pid, worker.host].filter(Boolean).join(' on ') || '–'), element('td', worker.version));
     return row;
   }));
 }
 
-// From one document to the next: what the shards that this worker had in both of them handled.
+// What the worker that serves the page knows of its own shards by itself; without one, what all owners say of theirs.
 function measure(group) {
+  const lags = shardsOf(group).filter(({ shard }) => (group.worker ? shard.handled !== null : shard.lag_ms !== null));
+  if (lags.length > 0) charts.lag.push(Math.max(...lags.map(({ shard }) => shard.lag_ms ?? 0)));
+  // From one document to the next: what the shards that it had in both of them handled.
   const now = new Map(shardsOf(group).filter(({ shard }) => shard.handled !== null)
     .map(({ stream, shard }) => [`${stream.id} ${shard.id} ${shard.epoch}`, shard]));
-  charts.lag.push(Math.max(0, ...[...now.values()].map((shard) => shard.lag_ms ?? 0)));
-  if (before && group.at > before.at) {
+  if (group.worker && before && group.at > before.at) {
     let records = 0;
     let handling = 0;
     for (const [key, shard] of now) {
@@ -196,12 +198,15 @@ function measure(group) {
   for (const points of Object.values(charts)) if (points.length > POINTS) points.shift();
 }
 
-function drawCharts() {
-  const shown = [
-    ['Greatest lag', charts.lag, (value) => span(value)],
-    ['Records a second', charts.rate, (value) => value.toFixed(value < 10 ? 1 : 0)],
-    ['Handler, time a record', charts.handler, (value) => `${value.toFixed(value < 10 ? 2 : 0)} ms`],
-  ];
+function drawCharts(group) {
+  byId('chart-title').textContent = group.worker ? `${group.worker}, the last minutes` : 'The group, the last minutes';
+  byId('events-title').textContent = group.worker ? `Events of ${group.worker}` : 'Events of the group';
+  const shown = [['Greatest lag', charts.lag, (value) => span(value)]];
+  // Rows do not say what their owners handle.
+  if (group.worker) {
+    shown.push(['Records a second', charts.rate, (value) => value.toFixed(value < 10 ? 1 : 0)],
+      ['Handler, time a record', charts.handler, (value) => `${value.toFixed(value < 10 ? 2 : 0)} ms`]);
+  }
   byId('charts').replaceChildren(...shown.map(([name, points, text]) => {
     const figure = element('figure', null);
     const last = points.length ? text(points[points.length - 1]) : '–';
@@ -229,7 +234,7 @@ function draw() {
   why(latest);
   rows(latest);
   workers(latest);
-  drawCharts();
+  drawCharts(latest);
 }
 
 function happened(event) {
@@ -262,6 +267,6 @@ source.addEventListener('group', (event) => {
 });
 source.addEventListener('happened', (event) => happened(JSON.parse(event.data)));
 source.addEventListener('error', () => {
-  byId('summary').textContent = 'the worker does not answer; trying again';
+  byId('summary').textContent = 'no answer; trying again';
   byId('summary').className = 'bad';
 });

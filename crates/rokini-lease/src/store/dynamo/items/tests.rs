@@ -18,7 +18,12 @@ fn key_of(shard: &str) -> LeaseKey {
 }
 
 fn workers() -> [WorkerRow; 2] {
-    let process = ProcessIdentity { host: "boot-1".to_owned(), pid: 77, started: 123_456 };
+    let process = ProcessIdentity {
+        host: "boot-1".to_owned(),
+        pid: 77,
+        started: 123_456,
+        host_name: Some("node-7".to_owned()),
+    };
     let full = WorkerRow {
         heartbeat: 1234,
         state: WorkerState::Leaving,
@@ -45,6 +50,7 @@ fn workers() -> [WorkerRow; 2] {
                     .with_error("no room", Duration::from_millis(900)),
             ],
             untold: 1,
+            summaries: vec!["stalled=handler lasting=7 lag=9000 leases=orders@1#2-3".parse().unwrap()],
         },
         ..WorkerRow::joining(id("orders-7d9f", 1), Some(process))
     };
