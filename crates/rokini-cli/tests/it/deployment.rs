@@ -38,12 +38,29 @@ async fn x1_policies_are_what_the_doctor_says() {
     let printed = nowhere().run(&["doctor", "orders", "--group", "billing", "--policy"]).await.done();
     let needed = actions(&serde_json::from_str(&printed).unwrap());
     assert_eq!(actions(&serde_json::from_str(&file("iam/worker.json")).unwrap()), needed);
+    // Each further mode has a file of its own.
+    for (name, more) in [
+        ("worker-fan-out", &["ROKINI_RETRIEVAL=fan_out"][..]),
+        ("worker-cloudwatch", &["ROKINI_MONITORING=cloudwatch"]),
+        ("worker-dead-letters", &["ROKINI_DEAD_LETTER=kinesis:dead-orders"]),
+    ] {
+        let endpoints = nowhere();
+        let mut command = endpoints.rokini(&["doctor", "orders", "--group", "billing", "--policy"]);
+        command.envs(more.iter().map(|setting| setting.split_once('=').unwrap()));
+        let printed = crate::support::Ended::of(command).await.done().replace(":us-east-1:", ":*:");
+        let printed: Value = serde_json::from_str(&printed).unwrap();
+        let kept: Value = serde_json::from_str(&file(&format!("iam/{name}.json"))).unwrap();
+        assert_eq!(kept, printed, "{name}: {printed:#}");
+    }
     let terraform = file("terraform/main.tf");
     for action in needed.iter().flatten() {
         assert_eq!(terraform.matches(&format!("\"{action}\"")).count(), 1, "{action}");
     }
     let operator = actions(&serde_json::from_str(&file("iam/operator.json")).unwrap());
-    assert_eq!(operator[0], needed[0]);
+    assert!(operator[0].is_superset(&needed[0]), "{operator:?}");
+    // Deleting a group takes its registration back.
+    let more: Vec<&str> = operator[0].difference(&needed[0]).map(String::as_str).collect();
+    assert_eq!(more, ["kinesis:DeregisterStreamConsumer", "kinesis:DescribeStreamConsumer"]);
     assert!(operator[1].contains("dynamodb:Scan") && !operator[1].contains("dynamodb:CreateTable"));
     // The same table everywhere.
     let printed = nowhere().run(&["doctor", "orders", "--group", "billing", "--terraform"]).await.done();
@@ -94,17 +111,6 @@ async fn manifests_set_what_is_a_setting_and_ask_for_what_answers() {
             assert_eq!(container[probe]["httpGet"]["path"].as_str(), Some(path), "{name}");
         }
     }
-    let kinds: Vec<String> = documents("kubernetes/worker.yaml")
-        .iter()
-        .map(|one| one["kind"].as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(kinds, ["Deployment", "PodDisruptionBudget", "Service"]);
-    let scaler = &documents("kubernetes/scaler.yaml")[0]["spec"]["triggers"][0];
-    assert_eq!(scaler["metricType"].as_str(), Some("AverageValue"));
-    let scale = &scaler["metadata"];
-    assert!(scale["url"].as_str().unwrap().ends_with("/scale"));
-    assert_eq!(scale["valueLocation"].as_str(), Some("desired_workers"));
-
     let task: Value = serde_json::from_str(&file("ecs/task-definition.json")).unwrap();
     let container = &task["containerDefinitions"][0];
     assert!(container["stopTimeout"].as_u64().unwrap() >= 35);
@@ -121,6 +127,52 @@ async fn manifests_set_what_is_a_setting_and_ask_for_what_answers() {
     let rust = image.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
     let wanted = env!("CARGO_PKG_RUST_VERSION").rsplit_once('.').unwrap().0;
     assert!(rust.starts_with(wanted), "{rust}");
+}
+
+/// What KEDA asks has to answer also while no worker is ready, which is when there are too few.
+#[test]
+fn the_scaler_reaches_the_workers_whichever_way_they_are_deployed() {
+    let scaler = &documents("kubernetes/scaler.yaml")[0]["spec"];
+    let trigger = &scaler["triggers"][0];
+    assert_eq!(trigger["metricType"].as_str(), Some("AverageValue"));
+    assert_eq!(trigger["metadata"]["valueLocation"].as_str(), Some("desired_workers"));
+    let url = trigger["metadata"]["url"].as_str().unwrap();
+    let (host, port) = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.strip_suffix("/scale"))
+        .and_then(|rest| rest.split_once(':'))
+        .unwrap();
+    // KEDA runs in a namespace of its own.
+    let service = host.strip_suffix(".NAMESPACE.svc").unwrap();
+    for (file, kind) in [("worker", "Deployment"), ("statefulset", "StatefulSet")] {
+        let documents = documents(&format!("kubernetes/{file}.yaml"));
+        let named = |kind: &str, name: &str| {
+            let of_kind = documents.iter().filter(|one| one["kind"].as_str() == Some(kind));
+            of_kind.into_iter().find(|one| one["metadata"]["name"].as_str() == Some(name)).unwrap()
+        };
+        let target = scaler["scaleTargetRef"]["name"].as_str().unwrap();
+        let workload = &named(kind, target)["spec"];
+        let (labels, pod) = (&workload["template"]["metadata"]["labels"], &workload["template"]["spec"]);
+        let monitoring = &named("Service", service)["spec"];
+        assert_eq!(monitoring["publishNotReadyAddresses"].as_bool(), Some(true), "{file}");
+        assert_eq!(&monitoring["selector"], labels, "{file}");
+        let of_service = &monitoring["ports"][0];
+        assert_eq!(of_service["port"].as_i64(), port.parse().ok(), "{file}");
+        let of_pod = &pod["containers"][0]["ports"][0];
+        assert_eq!(of_service["targetPort"], of_pod["name"], "{file}");
+        let budget = &named("PodDisruptionBudget", target)["spec"];
+        assert_eq!(
+            (&budget["selector"]["matchLabels"], budget["maxUnavailable"].as_i64()),
+            (labels, Some(1))
+        );
+        if kind == "StatefulSet" {
+            let headless = &named("Service", workload["serviceName"].as_str().unwrap())["spec"];
+            assert_eq!((headless["clusterIP"].as_str(), &headless["selector"]), (Some("None"), labels));
+        }
+    }
+    let text = file("kubernetes/scaler.yaml");
+    assert_eq!(scaler["scaleTargetRef"]["kind"].as_str(), Some("Deployment"));
+    assert!(text.contains("# StatefulSet for statefulset.yaml.") && text.contains("Replace NAMESPACE"));
 }
 
 /// The words of an instruction of a Dockerfile in its JSON form.
@@ -301,6 +353,82 @@ async fn a_doctor_finds_the_one_action_that_is_missing() {
     let shown = local.run(&["group", "list", "--json"]).await.done();
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["groups"].as_array().unwrap().len(), 1, "{shown}");
+}
+
+/// What it says failed.
+fn failed(ended: &crate::support::Ended) -> Vec<(String, String)> {
+    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let checks = found["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "fail");
+    checks
+        .map(|check| {
+            let text = |member: &str| check[member].as_str().unwrap().to_owned();
+            (text("name"), text("next"))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_doctor_finds_each_action_on_the_table_that_is_denied() {
+    use rokini_local::wire::ErrorCode;
+    use rokini_local::{Database, Fault, FaultRule, Faults, LocalDynamo, LocalKinesis};
+    let kinesis = LocalKinesis::builder().stream("orders", 2).start().await.unwrap();
+    let faults = Faults::new(1);
+    let database = Database::memory().unwrap();
+    let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+    let dynamo = LocalDynamo::with_faults(database, address, faults.clone()).await.unwrap();
+    let endpoints = Endpoints::new(kinesis.endpoint_url(), dynamo.endpoint_url());
+    let local = Local { kinesis, dynamo, endpoints };
+    let mut member = local.consume("orders", "g", "w", &[]);
+    member.until("its shards", |member| member.stderr().matches("started at").count() == 2).await;
+    assert_eq!(member.stop().await, Some(0));
+
+    let doctor = ["doctor", "orders", "--group", "g", "--json"];
+    assert_eq!(failed(&local.run(&doctor).await), []);
+    for operation in ["GetItem", "Query", "UpdateItem", "DeleteItem", "PutItem", "DescribeTable"] {
+        let fault =
+            Fault::Error { code: ErrorCode::AccessDenied, message: "not for you".to_owned(), status: None };
+        let rule = faults.add(FaultRule::on(operation, fault));
+        let ended = local.run(&doctor).await;
+        if operation == "DescribeTable" {
+            // Workers do without it.
+            let warned: Value = serde_json::from_str(&ended.stdout).unwrap();
+            let warned = warned["checks"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|check| check["name"] == "dynamodb:DescribeTable");
+            assert_eq!((ended.status, &warned.unwrap()["status"]), (Some(0), &"warn".into()), "{ended:?}");
+        } else {
+            let found = failed(&ended);
+            assert_eq!((ended.status, found.len()), (Some(1), 1), "{operation}: {ended:?}");
+            assert_eq!(found[0].0, format!("dynamodb:{operation}"));
+            assert!(found[0].1.contains("--policy"), "{found:?}");
+        }
+        assert!(faults.remove(rule));
+    }
+    // What cannot be tried is named, and whose the credentials are.
+    let pushed = [&doctor[..], &["--config", "worker.toml"]].concat();
+    let toml = "retrieval = \"fan_out\"\nmonitoring = \"cloudwatch\"\n";
+    std::fs::write(local.home().join("worker.toml"), toml).unwrap();
+    let said: Value = serde_json::from_str(&local.run(&pushed).await.done()).unwrap();
+    let status = |name: &str| {
+        let checks = said["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["name"] == name);
+        check.unwrap_or_else(|| panic!("{name}: {said:#}"))
+    };
+    for name in ["kinesis:RegisterStreamConsumer", "kinesis:SubscribeToShard", "cloudwatch:PutMetricData"] {
+        assert_eq!(status(name)["status"], "warn", "{name}");
+    }
+    for (name, words) in [
+        ("credentials", "of the environment"),
+        ("consumers", "0 of 20"),
+        ("kinesis:DescribeStreamConsumer", "not registered yet"),
+        ("cost", "the stream's 2 shards"),
+        ("retention", "2 shards"),
+    ] {
+        assert_eq!(status(name)["status"], "ok", "{}", status(name));
+        assert!(status(name)["what"].as_str().unwrap().contains(words), "{}", status(name));
+    }
 }
 
 #[tokio::test]
