@@ -1,11 +1,11 @@
-// Drives the pages of a worker and of the local Kinesis in headless Chromium:
-//   node page.mjs URL_OF_WORKER URL_OF_KINESIS DIRECTORY [DIRECTORY_FOR_PICTURES]
+// Drives the pages of a worker, of `group page`, and of the local Kinesis in headless Chromium:
+//   node page.mjs URL_OF_WORKER URL_OF_GROUP URL_OF_KINESIS DIRECTORY [DIRECTORY_FOR_PICTURES]
 // DIRECTORY has node_modules with playwright-core and axe-core.
 import { createRequire } from 'node:module';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 
-const [worker, kinesis, directory, pictures] = process.argv.slice(2);
+const [worker, group, kinesis, directory, pictures] = process.argv.slice(2);
 const require = createRequire(`${directory}/`);
 const { chromium } = require('playwright-core');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
@@ -29,6 +29,24 @@ async function onWorker(page, name) {
   assert.equal(await page.evaluate(() => document.activeElement.tagName), 'BUTTON');
   // By pointer: a piece of the strip.
   await page.click('.bar span >> nth=-1');
+  assert.equal(await page.isVisible('#why'), true);
+}
+
+// A group of three shards: one is paused, one waits for acknowledgements that do not come, one is well.
+async function onGroup(page, name) {
+  const states = () => page.$$eval('#shard-rows tr', (rows) => rows.map((row) => row.children[2].textContent).sort());
+  await page.waitForFunction(() => /2 do not move/.test(document.querySelector('#summary').textContent));
+  assert.deepEqual(await states(), ['paused', 'reading', 'stalled'], name);
+  const rows = await page.textContent('#shard-rows');
+  assert.ok(rows.includes('an operator paused this shard') && rows.includes('acknowledgements do not come'), `${name}: ${rows}`);
+  // No worker serves it: what only one would know is not shown, and nothing is said in the name of one.
+  assert.equal(await page.textContent('#chart-title'), 'The group, the last minutes');
+  assert.equal(await page.textContent('#events-title'), 'Events of the group');
+  const charts = await page.$$eval('#charts figcaption', (captions) => captions.map((caption) => caption.textContent));
+  assert.equal(charts.length, 1, `${name}: ${charts}`);
+  // That of the shard which stalls, not 0.
+  assert.match(charts[0], /^Greatest lag: [1-9][\d.]* (s|min|h)$/, name);
+  await page.click('.bar span.bad >> nth=0');
   assert.equal(await page.isVisible('#why'), true);
 }
 
@@ -82,7 +100,7 @@ async function onKinesis(page, name) {
   await page.waitForFunction(() => document.querySelectorAll('#record-rows tr').length > 0);
 }
 
-for (const [which, url, act] of [['page', worker, onWorker], ['local', kinesis, onKinesis]]) {
+for (const [which, url, act] of [['page', worker, onWorker], ['group', group, onGroup], ['local', kinesis, onKinesis]]) {
   for (const [width, height] of [[400, 800], [1280, 900], [3840, 2160]]) {
     for (const colorScheme of ['light', 'dark']) {
       const name = `${which}-${width}-${colorScheme}`;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The pages of a worker and of the local Kinesis in headless Chromium, with axe-core: at 400, 1280 and 3840 pixels, light and dark,
+# The pages of a worker, of `group page` and of the local Kinesis in headless Chromium, with axe-core: at 400, 1280 and 3840 pixels, light and dark,
 # by keyboard.
 #
 #   .ci/page.sh [DIRECTORY]   also puts pictures there
@@ -31,7 +31,7 @@ trap cleanup EXIT
 (cd "$work" && npm install --silent --no-audit --no-fund playwright-core axe-core >/dev/null 2>&1) ||
   skip "npm cannot install playwright-core and axe-core"
 
-"$rokini" local --kinesis-port 0 --dynamodb-port 0 --stream orders:4 --stream kinds:1 >"$work/local" 2>/dev/null &
+"$rokini" local --kinesis-port 0 --dynamodb-port 0 --stream orders:4 --stream kinds:1 --stream stuck:3 >"$work/local" 2>/dev/null &
 running+=($!)
 until grep -q SECRET "$work/local"; do sleep 0.1; done
 # shellcheck disable=SC1091
@@ -65,4 +65,16 @@ running+=($!)
 running+=($!)
 until grep -q 'http://' "$work/consume"; do sleep 0.1; done
 url=$(grep -o 'http://[^ ]*' "$work/consume" | head -1)
-timeout 480 node .ci/page.mjs "${url%/}/" "${AWS_ENDPOINT_URL_KINESIS%/}/" "$work" ${pictures:+"$(realpath "$pictures")"}
+
+# A group in trouble: shard 0 has a record that nobody acknowledges, shard 1 is paused, shard 2 is well.
+"$rokini" run stuck --group stuck --worker b --handler lines -- sh -c 'while read -r _; do :; done' >/dev/null 2>"$work/run" &
+running+=($!)
+until [[ $(grep -c 'started at' "$work/run") == 3 ]]; do sleep 0.1; done
+# This key's hash begins with 0c.
+"$rokini" put stuck --key a "a record" >/dev/null
+"$rokini" group pause stuck --shard 1 >/dev/null
+"$rokini" group page stuck --listen 127.0.0.1:0 --json >"$work/page" 2>/dev/null &
+running+=($!)
+until grep -q url "$work/page"; do sleep 0.1; done
+observed=$(grep -o 'http://[^"]*' "$work/page")
+timeout 480 node .ci/page.mjs "${url%/}/" "${observed%/}/" "${AWS_ENDPOINT_URL_KINESIS%/}/" "$work" ${pictures:+"$(realpath "$pictures")"}
