@@ -1,7 +1,5 @@
 //! Checks that ask the services: each permission by a call that reads, or by a write whose condition can never hold.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::types::ShardIteratorType;
@@ -376,6 +374,8 @@ fn silent(action: &str) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use rokini::lease::{Position, WorkerRow};
 
