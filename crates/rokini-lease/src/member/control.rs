@@ -240,7 +240,7 @@ impl Control {
         if let Ok(Ok(view)) = timeout(limit, listing).await {
             self.state.set_successors(&view.workers);
         }
-        self.inbox.leases_given().for_each(|key| self.state.left_unassigned(key));
+        self.inbox.leases_entrusted().for_each(|key| self.state.left_unassigned(key));
         for hold in self.state.holds() {
             hold.request_yield(None);
         }

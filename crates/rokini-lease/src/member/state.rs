@@ -31,6 +31,9 @@ use crate::types::{Epoch, GroupId, LeaseKey, StreamId, WorkerId};
 use crate::update::WorkerUpdate;
 use crate::watch::ListingCauses;
 
+/// So many of the leases it leaves to nobody a worker that ends tells of.
+const LEFT_TOLD: usize = 4;
+
 /// What a member tells the consumer it works for; [`MemberEvent`](crate::MemberEvent) is what the consumer sees.
 #[derive(Debug)]
 pub(super) enum StateEvent {
@@ -65,8 +68,8 @@ pub(super) struct MemberState {
     /// Leases that this worker asked others for, and until when it waits for them.
     expected: Mutex<BTreeMap<LeaseKey, Instant>>,
     look_requested: Notify,
-    /// A lease that this worker left to nobody in particular, of however many.
-    left_unassigned: Mutex<Option<LeaseKey>>,
+    /// Leases that this worker left to nobody in particular: some of them, since each makes who is told list them all.
+    left_unassigned: Mutex<BTreeSet<LeaseKey>>,
     outage: AtomicBool,
     pub(super) outbox: Outbox,
     heartbeat_requested: Notify,
@@ -275,13 +278,16 @@ impl MemberState {
 
     /// This lease is left to nobody in particular.
     pub(super) fn left_unassigned(&self, key: &LeaseKey) {
-        lock(&self.left_unassigned).get_or_insert_with(|| key.clone());
+        let mut left = lock(&self.left_unassigned);
+        if left.len() < LEFT_TOLD {
+            left.insert(key.clone());
+        }
     }
 
     /// What is held now is left behind, and what was given to this worker and not taken up.
     pub(super) fn note_leases_left(&self) {
         self.holds().iter().for_each(|hold| self.left_unassigned(&hold.key));
-        for key in self.work.take().notifications.iter().filter_map(WorkerNotification::lease_given) {
+        for key in self.work.take().notifications.iter().filter_map(WorkerNotification::lease_entrusted) {
             self.left_unassigned(key);
         }
     }
@@ -291,16 +297,21 @@ impl MemberState {
         if let Some(row) = self.store.worker(&self.group, &self.me).await? {
             row.mailbox
                 .iter()
-                .filter_map(WorkerNotification::lease_given)
+                .filter_map(WorkerNotification::lease_entrusted)
                 .for_each(|key| self.left_unassigned(key));
         }
         self.store.delete_worker(&self.group, &self.me).await?;
-        let Some(key) = lock(&self.left_unassigned).clone() else { return Ok(()) };
+        let left = lock(&self.left_unassigned).clone();
+        if left.is_empty() {
+            return Ok(());
+        }
         let workers = self.store.list(&self.group, Listing::Workers).await?.workers;
         let others = workers.iter().filter(|row| row.state == WorkerState::Alive && row.id != self.me);
         if let Some(other) = others.min_by_key(|row| row.load.leases) {
-            let tell = WorkerUpdate::Notify(WorkerNotification::Changed(key));
-            self.store.update_worker(&self.group, &other.id, &tell).await?;
+            for key in left {
+                let tell = WorkerUpdate::Notify(WorkerNotification::Changed(key));
+                self.store.update_worker(&self.group, &other.id, &tell).await?;
+            }
         }
         Ok(())
     }
@@ -512,9 +523,12 @@ impl MemberState {
         if dropped_while_held {
             self.give_up(hold);
         }
-        // What still names this worker, or names it again, gets a task now.
+        // What still names this worker, or names it again, gets a task now; one that leaves takes nothing up.
         if dropped_while_held || hold.lost().is_some() {
             self.work.check_own(hold.key.clone());
+            if self.leaving.is_cancelled() {
+                self.left_unassigned(&hold.key);
+            }
         }
     }
 

@@ -42,10 +42,11 @@ pub enum WorkerNotification {
 }
 
 impl WorkerNotification {
-    /// The lease that was moved to the worker, if this says so.
-    pub(crate) fn lease_given(&self) -> Option<&LeaseKey> {
+    /// The lease that is left to nobody if the worker ends before it acts on this: one that was moved to it, or one that an
+    /// operator changed and of which nobody else is told.
+    pub(crate) fn lease_entrusted(&self) -> Option<&LeaseKey> {
         match self {
-            Self::Assigned(key) => Some(key),
+            Self::Assigned(key) | Self::Changed(key) => Some(key),
             _ => None,
         }
     }

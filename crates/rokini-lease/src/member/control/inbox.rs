@@ -34,9 +34,9 @@ impl Inbox {
         }
     }
 
-    /// Leases that were moved to this worker and that it has not taken up.
-    pub(super) fn leases_given(&self) -> impl Iterator<Item = &LeaseKey> {
-        self.0.keys().filter_map(WorkerNotification::lease_given)
+    /// Leases that are left to nobody if this worker ends now.
+    pub(super) fn leases_entrusted(&self) -> impl Iterator<Item = &LeaseKey> {
+        self.0.keys().filter_map(WorkerNotification::lease_entrusted)
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {

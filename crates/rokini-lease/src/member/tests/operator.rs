@@ -452,3 +452,30 @@ async fn an_operator_retires_ended_leases_and_others_only_by_force() {
     let lost = timeout(SECOND + SECOND / 10, a.leases[&key(0)].lost()).await.unwrap();
     assert_eq!(lost, LeaseLostReason::Deleted);
 }
+
+/// What it has names it again, at the operator's position; and of a lease that nobody has, only the leaver was told.
+#[tokio::test(start_paused = true)]
+async fn l2_leases_that_an_operator_moved_under_a_worker_that_leaves_are_taken_by_the_next() {
+    for cut_off in [false, true] {
+        let store = store_with(5).await;
+        let link = FaultyStore::new(store.clone(), 1);
+        let config = MemberConfig { process: None, ..MemberConfig::default() };
+        let mut leaver = Worker::join_with(&link, "a", config).await.unwrap();
+        leaver.live(5 * SECOND).await;
+        leaver.leases.remove(&key(4)).unwrap().finish(Vec::new()).await.unwrap();
+        leaver.live(15 * SECOND).await;
+        let mut next = Worker::join(&store, "b").await.unwrap();
+        next.live(SECOND / 2).await;
+        link.outage(cut_off);
+        leaver.member.begin_leave();
+        operator(&store).seek(&Scope::Group, Position::TrimHorizon, false).await.unwrap();
+        next.live(2 * SECOND).await;
+        link.outage(false);
+        for lease in std::mem::take(&mut leaver.leases).into_values() {
+            lease.hand_over(None, CheckpointMetadata::default()).await.unwrap_err();
+        }
+        leaver.member.leave(Instant::now() + SECOND).await;
+        next.live(5 * SECOND).await;
+        assert_eq!(next.leases.len(), 5, "cut off: {cut_off}");
+    }
+}
