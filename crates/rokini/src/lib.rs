@@ -74,6 +74,7 @@ pub use events::event::Event;
 pub use events::table::{EventCode, EventKind};
 pub use shard::status::ShardStatus;
 pub use telemetry::group_changes::{GroupChange, group_changes};
+pub use telemetry::handler_stats::HandlerStats;
 pub use telemetry::health::{Health, HealthReason};
 #[cfg(feature = "page")]
 pub use telemetry::page_server::GroupPage;

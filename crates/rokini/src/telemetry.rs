@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod exporters;
 mod fleet;
 pub(crate) mod group_changes;
+pub(crate) mod handler_stats;
 pub(crate) mod health;
 pub(crate) mod http;
 pub(crate) mod metric;

@@ -24,6 +24,7 @@ use crate::shard::resources::{ShardResources, ShardSettings};
 use crate::shard::worker_state::WorkerState;
 use crate::telemetry::consumer_metrics::ConsumerMetrics;
 use crate::telemetry::exporters::exporters;
+use crate::telemetry::handler_stats::{HandlerMetrics, HandlerStatsSource};
 use crate::telemetry::monitor::Monitor;
 use crate::telemetry::page::{Page, RecentEvents};
 use crate::telemetry::recorders::Recorders;
@@ -43,6 +44,7 @@ pub(super) struct Parts {
     /// How the group spreads its leases.
     pub(super) policy: rokini_lease::AssignmentPolicy,
     pub(super) recorders: Recorders,
+    pub(super) handler_stats: Option<HandlerStatsSource>,
     pub(super) aws: Option<SdkConfig>,
     pub(super) http: HttpOptions,
     pub(super) clock: WallClock,
@@ -60,6 +62,7 @@ pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
         dead_letter,
         policy,
         recorders,
+        handler_stats,
         aws,
         http,
         clock,
@@ -114,6 +117,7 @@ pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
         events: events.clone(),
         metrics: Arc::clone(&metrics),
         monitor: Arc::clone(&monitor),
+        handler: handler_stats.map(HandlerMetrics::new),
     });
     let control = Arc::new(Control {
         config,

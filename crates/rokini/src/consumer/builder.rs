@@ -26,6 +26,7 @@ use crate::processor::factory::Factory;
 use crate::processor::record_processor::RecordProcessor;
 use crate::processor::shard_context::ShardContext;
 use crate::source::stream_source::StreamSource;
+use crate::telemetry::handler_stats::{HandlerStats, HandlerStatsSource};
 use crate::telemetry::recorders::Recorders;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::failure::{HandlerError, OnFailure};
@@ -48,6 +49,7 @@ pub struct ConsumerBuilder {
     clock: WallClock,
     policy: Option<AssignmentPolicy>,
     recorders: Recorders,
+    handler_stats: Option<HandlerStatsSource>,
     wrong: Option<Error>,
 }
 
@@ -234,6 +236,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// What a handler in other processes says of itself, asked once a second and given out as metrics
+    /// ([`MetricScope::Handler`](crate::MetricScope)).
+    pub fn handler_stats(mut self, stats: impl Fn() -> HandlerStats + Send + Sync + 'static) -> Self {
+        self.handler_stats = Some(HandlerStatsSource(Arc::new(stats)));
+        self
+    }
+
     /// Gives the metrics to this recorder too, whatever [`ConfigKey::Monitoring`] says. The library itself never
     /// installs a global recorder, so several consumers of a process can have one each, or share one: their series
     /// differ in their labels. A recorder keeps the series of shards that left; their gauges become 0.
@@ -300,6 +309,7 @@ impl ConsumerBuilder {
             dead_letter,
             policy,
             recorders: self.recorders,
+            handler_stats: self.handler_stats,
             aws,
             http: self.http,
             clock: self.clock,

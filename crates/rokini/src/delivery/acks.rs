@@ -29,15 +29,16 @@ pub(crate) enum AckOutcome {
     Failed(HandlerFailure),
     /// It dropped the token, and said nothing.
     Dropped,
-    /// It did not look at the records: they come again, and that is no failure of theirs.
-    GivenBack,
+    /// It did not look at the records: they come again, and that is no failure of theirs. With what keeps it from taking
+    /// any, where it says so.
+    GivenBack(Option<Box<str>>),
 }
 
 impl AckOutcome {
     /// In a shard that leaves this worker, a token that is dropped gives its records back.
     pub(crate) fn when_leaving(self) -> Self {
         match self {
-            Self::Dropped => Self::GivenBack,
+            Self::Dropped => Self::GivenBack(None),
             other => other,
         }
     }
@@ -155,7 +156,14 @@ impl AckToken {
     /// failure. For handlers that hand records to something which cannot take them at present, such as a process that
     /// does not start or a service that asks for patience.
     pub fn give_back(mut self) {
-        self.settle(AckOutcome::GivenBack);
+        self.settle(AckOutcome::GivenBack(None));
+    }
+
+    /// As [`AckToken::give_back`], with what keeps the handler from taking records. It is no failure of the record, but once
+    /// it has lasted for `stall_after` the shard counts as stalled for [`StallCause::Unavailable`](crate::StallCause::Unavailable),
+    /// with these words, until a call returns and leaves nothing that was given back.
+    pub fn give_back_because(mut self, error: impl Into<HandlerError>) {
+        self.settle(AckOutcome::GivenBack(Some(with_causes(&*error.into()).into())));
     }
 
     fn settle(&mut self, outcome: AckOutcome) {

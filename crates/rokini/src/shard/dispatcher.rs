@@ -19,7 +19,7 @@ use super::fetch::Response;
 use super::held_shard::HeldShard;
 use super::observer::BatchSize;
 use crate::dead_letter::DeadLetter;
-use crate::delivery::acks::TokenIssuer;
+use crate::delivery::acks::{AckOutcome, TokenIssuer};
 use crate::delivery::event::DeliveryEvent;
 use crate::delivery::scheduler::{DeliveryStep, Scheduler};
 use crate::delivery::tracker::Hold;
@@ -436,6 +436,9 @@ impl<'a> Dispatcher<'a> {
         for mut ack in self.shard.progress.context.acks().take() {
             if self.drain.is_on() {
                 ack.outcome = ack.outcome.when_leaving();
+            }
+            if let AckOutcome::GivenBack(Some(error)) = &ack.outcome {
+                self.shard.progress.unavailable(error.as_ref().to_owned());
             }
             self.scheduler.acked(ack, Instant::now());
         }

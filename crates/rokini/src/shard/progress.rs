@@ -58,6 +58,8 @@ pub(crate) struct ShardSnapshot {
     pub(crate) failure: Option<ReadFailure>,
     /// How long ago a read was throttled, last.
     pub(crate) throttled: Option<Duration>,
+    /// Whether user code takes no records at present.
+    pub(crate) unavailable: bool,
     /// The time since a record was done, last.
     pub(crate) unmoved: Duration,
     /// For how long everything is read of a closed shard of which everything is done.
@@ -72,7 +74,7 @@ impl ShardSnapshot {
         let ShardStatus { paused, state, since, last_handler_return, failures, parked, lag, .. } =
             self.status;
         let (unread, unreturned, over) = (self.unread, last_handler_return, self.over);
-        let (failure, throttled, unmoved) = (self.failure, self.throttled, self.unmoved);
+        let Self { failure, throttled, unavailable, unmoved, .. } = *self;
         StallFacts {
             paused,
             state,
@@ -83,6 +85,7 @@ impl ShardSnapshot {
             unreturned,
             unmoved,
             failures,
+            unavailable,
             parked,
             lag,
             lag_before,
@@ -168,7 +171,8 @@ impl ShardProgress {
         };
         let unread = now.duration_since(read.lag.last_heard());
         let (failure, throttled, over) = (read.failure, ago(read.throttled), read.lag.over(now));
-        ShardSnapshot { status, unread, failure, throttled, unmoved, over, retention }
+        let unavailable = calls.unavailable;
+        ShardSnapshot { status, unread, failure, throttled, unavailable, unmoved, over, retention }
     }
 
     /// What is stored together with this position.
@@ -248,7 +252,7 @@ impl ShardProgress {
         state.read.settle(done);
         let failed = state.read.failure.is_some();
         let current = state.read.answered(reader, fetched, bytes, stream_millis, now);
-        if failed && current && state.calls.failures == 0 {
+        if failed && current && state.calls.failures == 0 && !state.calls.unavailable {
             // It was the read's.
             state.calls.last_error = None;
         }
@@ -362,6 +366,11 @@ impl ShardProgress {
 
     pub(crate) fn failed(&self, failures: u32, error: String) {
         self.state.lock().calls.failed(failures, error, Instant::now());
+    }
+
+    /// User code takes no records at present, and says why.
+    pub(crate) fn unavailable(&self, error: String) {
+        self.state.lock().calls.unavailable(error, Instant::now());
     }
 
     pub(crate) fn given_up(&self, skipped: usize, dead_lettered: usize) {

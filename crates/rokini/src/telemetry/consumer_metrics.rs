@@ -36,6 +36,7 @@ pub(crate) struct ConsumerMetrics {
 #[derive(Debug, Default)]
 struct Meters {
     worker: Option<(SharedString, Arc<Series>)>,
+    handler: Option<Arc<Series>>,
     /// Events before the worker had a name.
     early: Vec<EventCode>,
     codes: BTreeMap<EventCode, Arc<Series>>,
@@ -101,6 +102,7 @@ impl ConsumerMetrics {
         // A name made up anew: what was counted under the old one has ended.
         if let Some((_, worker)) = &meters.worker {
             worker.clear_gauges();
+            meters.handler.iter().for_each(|series| series.clear_gauges());
             meters.streams.values().for_each(|series| series.clear_gauges());
             meters.gauges.values().for_each(|series| ShardValues::departed().set(series));
             if let Some(registry) = &self.registry {
@@ -134,6 +136,18 @@ impl ConsumerMetrics {
 
     pub(crate) fn worker(&self) -> Option<Arc<Series>> {
         self.meters.lock().worker.as_ref().map(|(_, series)| Arc::clone(series))
+    }
+
+    /// The series of the processes of a handler; `None` before the worker has a name.
+    pub(crate) fn handler(&self) -> Option<Arc<Series>> {
+        let mut meters = self.meters.lock();
+        let Meters { worker, handler, .. } = &mut *meters;
+        let (worker, _) = worker.as_ref()?;
+        let series = handler.get_or_insert_with(|| {
+            let labels = self.labels(worker, None, None);
+            Arc::new(Series::new(&self.recorders, MetricScope::Handler, labels, |_| true))
+        });
+        Some(Arc::clone(series))
     }
 
     fn stream_of(&self, meters: &mut Meters, stream: &StreamId) -> Option<Arc<Series>> {

@@ -34,6 +34,8 @@ pub enum MetricScope {
     Stream,
     /// The worker. Labels `group`, `worker`.
     Worker,
+    /// The processes of a handler, or the service that it is: [`HandlerStats`](crate::HandlerStats). Labels `group`, `worker`.
+    Handler,
     /// Each [`EventCode`](crate::EventCode). Labels `group`, `worker`, `code`.
     Code,
 }
@@ -200,6 +202,25 @@ metrics! {
     BufferedBytes = "rokini_buffered_bytes": Gauge, Worker, Bytes, Stable;
     /// Shards that have records to do and whose next read waits until there is room in `memory_budget`.
     ReadsWaiting = "rokini_reads_waiting": Gauge, Worker, Count, Evolving;
+    /// Processes that run, those that wait for a shard among them.
+    HandlerProcesses = "rokini_handler_processes": Gauge, Handler, Count, Stable;
+    /// Processes that were started.
+    HandlerStarts = "rokini_handler_starts_total": Counter, Handler, Count, Stable;
+    /// Tries to start a process that failed, or that was not ready in time: each is tried again.
+    HandlerStartFailures = "rokini_handler_start_failures_total": Counter, Handler, Count, Stable;
+    /// Processes that ended by themselves although nobody had asked them to.
+    HandlerExits = "rokini_handler_exits_total": Counter, Handler, Count, Stable;
+    /// Processes that were ended by force: they took too long, broke the protocol, or worked on what left this worker.
+    HandlerKills = "rokini_handler_kills_total": Counter, Handler, Count, Stable;
+    /// Lines of output of processes that were held back, and not shown.
+    HandlerSuppressedLines = "rokini_handler_suppressed_lines_total": Counter, Handler, Count, Stable;
+    /// Times that the service took no records: they wait.
+    HandlerUnavailable = "rokini_handler_unavailable_total": Counter, Handler, Count, Stable;
+    /// Resident memory of the processes and of all in their process groups. Linux only, every 5 s.
+    HandlerMemory = "rokini_handler_resident_bytes": Gauge, Handler, Bytes, Stable;
+    /// CPU time that they used since the worker began, of those that ended too up to when they were looked at last. Linux only,
+    /// every 5 s.
+    HandlerCpu = "rokini_handler_cpu_seconds": Gauge, Handler, Seconds, Stable;
     /// Events, by their code.
     Events = "rokini_events_total": Counter, Code, Count, Stable;
 }
@@ -217,7 +238,7 @@ impl Metric {
         match self.scope() {
             MetricScope::Shard => &["group", "stream", "shard", "worker"],
             MetricScope::Stream => &["group", "stream", "worker"],
-            MetricScope::Worker => &["group", "worker"],
+            MetricScope::Worker | MetricScope::Handler => &["group", "worker"],
             MetricScope::Code => &["group", "worker", "code"],
         }
     }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::consumer_metrics::ConsumerMetrics;
 use super::fleet::{self, StreamFacts};
+use super::handler_stats::HandlerMetrics;
 use super::health::{self, Health, HealthFacts, StalledShard};
 use super::metric::Metric;
 use super::monitor::{Monitor, WorkerSnapshot};
@@ -48,6 +49,8 @@ pub(crate) struct Observed {
     pub(crate) events: Events,
     pub(crate) metrics: Arc<ConsumerMetrics>,
     pub(crate) monitor: Arc<Monitor>,
+    /// Where the handler says something of itself.
+    pub(crate) handler: Option<HandlerMetrics>,
 }
 
 /// Samples, and remembers what it needs of the samples before.
@@ -170,6 +173,9 @@ impl Sampler {
         let scale = self.sample_lags(workers, &shards, &streams);
         if member.is_some() {
             self.observed.metrics.keep_streams(|stream| streams.contains_key(stream));
+        }
+        if let Some(handler) = &mut self.observed.handler {
+            handler.sample(&self.observed.metrics);
         }
         let facts = HealthFacts {
             phase: self.observed.worker.phase(),

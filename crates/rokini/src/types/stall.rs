@@ -13,6 +13,8 @@ pub enum StallCause {
     Handler,
     /// User code fails again and again.
     Failing,
+    /// User code cannot take records at present, such as a program that does not start or a service that is down: they wait.
+    Unavailable,
     /// Records fail again and again and are parked: their partition keys wait, others go on.
     Parked,
     /// The stream has not answered for long.
@@ -34,9 +36,10 @@ pub enum StallCause {
 }
 
 impl StallCause {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Handler,
         Self::Failing,
+        Self::Unavailable,
         Self::Parked,
         Self::Reading,
         Self::Denied,
@@ -65,6 +68,9 @@ impl StallCause {
             Self::Failing => {
                 "mend the handler; `max_attempts` with `dead_letter` gives a record up that never succeeds, \
                  and `group seek SHARD --to after:RECORD` passes over it"
+            }
+            Self::Unavailable => {
+                "see why the program does not start, or the service takes nothing; the records wait, and none is given up for it"
             }
             Self::Parked => {
                 "mend the handler for that record; `max_attempts` with `dead_letter` gives a record up that never succeeds"
@@ -104,6 +110,7 @@ impl StallCause {
         match self {
             Self::Handler => "handler",
             Self::Failing => "failing",
+            Self::Unavailable => "unavailable",
             Self::Parked => "parked",
             Self::Reading => "reading",
             Self::Denied => "denied",
@@ -122,6 +129,7 @@ impl fmt::Display for StallCause {
         f.write_str(match self {
             Self::Handler => "its handler does not return",
             Self::Failing => "its handler fails again and again",
+            Self::Unavailable => "its handler cannot take records",
             Self::Parked => "a record fails again and again and its partition key waits, others go on",
             Self::Reading => "the stream does not answer",
             Self::Denied => "its reads are not allowed",
@@ -168,6 +176,8 @@ pub(crate) struct StallFacts {
     pub(crate) unmoved: Duration,
     /// Failures of user code in a row.
     pub(crate) failures: u32,
+    /// Whether user code takes no records at present.
+    pub(crate) unavailable: bool,
     /// Partition keys that wait for a record that fails.
     pub(crate) parked: usize,
     pub(crate) lag: Duration,
@@ -211,6 +221,9 @@ pub(crate) fn judge(facts: &StallFacts, after: Duration, quiet: Duration) -> Opt
         // Heartbeats do not arrive, or the shard leaves: neither is about this shard.
         ShardState::Paused | ShardState::Draining => return None,
         _ => {}
+    }
+    if facts.unavailable && facts.lag > after {
+        return Some(StallCause::Unavailable);
     }
     // User code may fail after the last record too.
     if facts.failures > 1 && facts.lag.max(facts.over.unwrap_or_default()) > after {
@@ -264,6 +277,7 @@ mod tests {
             unreturned: Some(s(100)),
             unmoved: s(100),
             failures: 0,
+            unavailable: false,
             parked: 0,
             lag: s(0),
             lag_before: Some(s(0)),
@@ -291,6 +305,16 @@ mod tests {
             (StallFacts { paused: true, ..handling }, Some(StallCause::Handler)),
             // One call after the other.
             (StallFacts { unreturned: Some(s(1)), ..handling }, None),
+            // In short calls, which give everything back.
+            (
+                StallFacts { state: ShardState::BackingOff, unavailable: true, lag: s(6), ..fine },
+                Some(StallCause::Unavailable),
+            ),
+            (
+                StallFacts { unreturned: Some(s(0)), unavailable: true, lag: s(6), ..handling },
+                Some(StallCause::Unavailable),
+            ),
+            (StallFacts { state: ShardState::BackingOff, unavailable: true, lag: s(4), ..fine }, None),
             // The reading waits for the handler.
             (StallFacts { unread: s(60), since: s(2), ..handling }, None),
             (

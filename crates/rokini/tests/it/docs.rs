@@ -74,6 +74,7 @@ fn metrics_page() -> String {
         (MetricScope::Shard, "For each shard of the worker"),
         (MetricScope::Stream, "For each stream"),
         (MetricScope::Worker, "For the worker"),
+        (MetricScope::Handler, "For handlers in other processes"),
         (MetricScope::Code, "For each event code"),
     ];
     for (scope, title) in scopes {

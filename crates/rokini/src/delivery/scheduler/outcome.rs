@@ -227,7 +227,7 @@ impl Scheduler {
             AckOutcome::Dropped => {
                 Some(HandlerFailure::Error("an ack token was dropped without an ack".to_owned()))
             }
-            AckOutcome::GivenBack => None,
+            AckOutcome::GivenBack(_) => None,
         };
         let mut running = self.lanes.iter_mut().filter_map(|state| state.running.as_mut());
         match running.find(|running| running.call == call) {

@@ -16,6 +16,8 @@ pub(super) struct CallProgress {
     pub(super) handling: Option<SequenceNumber>,
     /// In a row.
     pub(super) failures: u32,
+    /// It takes no records at present, and said why.
+    pub(super) unavailable: bool,
     /// What failed last, user code or a read, and when.
     pub(super) last_error: Option<(String, Instant)>,
     /// How far records are done, as looked at last.
@@ -39,6 +41,7 @@ impl CallProgress {
             last_return: None,
             handling: None,
             failures: 0,
+            unavailable: false,
             last_error: None,
             done: None,
             looked: now,
@@ -63,6 +66,7 @@ impl CallProgress {
         if well {
             self.handling = None;
             self.failures = 0;
+            self.unavailable = false;
             self.last_error = None;
         }
     }
@@ -77,8 +81,14 @@ impl CallProgress {
         now.duration_since(self.moved)
     }
 
+    pub(super) fn unavailable(&mut self, error: String, now: Instant) {
+        self.unavailable = true;
+        self.last_error = Some((error, now));
+    }
+
     pub(super) fn failed(&mut self, failures: u32, error: String, now: Instant) {
         self.failures = failures;
+        self.unavailable = false;
         self.last_error = Some((error, now));
         if self.state == ShardState::Handling {
             self.last_return = Some(now);

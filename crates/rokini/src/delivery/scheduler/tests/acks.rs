@@ -78,7 +78,7 @@ async fn records_that_one_call_gave_back_one_by_one_come_again_together() {
         |number, outcome| Ack { call: 1, records: RecordRanges::from(RecordRange::one(number)), outcome };
     scheduler.acked(ack(1, AckOutcome::Done), now);
     for number in [0, 2, 3] {
-        scheduler.acked(ack(number, AckOutcome::GivenBack), now);
+        scheduler.acked(ack(number, AckOutcome::GivenBack(None)), now);
     }
     add(&mut scheduler, records(4, &["e"]), now);
     let due = scheduler.due(now).unwrap();

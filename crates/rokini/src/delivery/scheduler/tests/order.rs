@@ -133,7 +133,7 @@ impl UserCode {
         let (call, number) = self.tokens[index];
         let outcome = match self.rng.random_range(0..10) {
             0..3 if !self.calm => AckOutcome::Failed(no()),
-            3 if !self.calm => AckOutcome::GivenBack,
+            3 if !self.calm => AckOutcome::GivenBack(None),
             _ => AckOutcome::Done,
         };
         self.tokens.swap_remove(index);
