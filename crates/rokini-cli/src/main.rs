@@ -96,6 +96,10 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == run::EXEC_CHILD) {
         return run::exec_child(arguments.into_iter().skip(1));
     }
+    if arguments.first().is_some_and(|first| first == run::KEEP_GROUPS) {
+        rokini_handlers::keep_groups(std::io::stdin().lock());
+        return ExitCode::SUCCESS;
+    }
     // What launchers of KCL applications call in place of a JVM.
     if let Some(translated) = run::multilang_arguments(&arguments) {
         arguments = translated;

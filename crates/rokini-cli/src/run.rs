@@ -13,13 +13,13 @@ mod process;
 use std::time::Duration;
 
 use rokini::{ConfigKey, Consumer, ErrorKind, HttpOptions, Monitoring, OtlpTraces};
-use rokini_handlers::{HandlerContext, KclApplication};
+use rokini_handlers::{HandlerContext, KclApplication, reap_orphans};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::args::Args;
 use self::args::{HandlerArgs, HandlerKind};
-pub(crate) use self::exec_child::{EXEC_CHILD, exec_child};
+pub(crate) use self::exec_child::{EXEC_CHILD, KEEP_GROUPS, exec_child};
 use self::files::Files;
 use self::handler::Handler;
 pub(crate) use self::java::multilang_arguments;
@@ -56,11 +56,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 }
 
 fn kind_of(handler: &HandlerArgs) -> Result<HandlerKind, CliError> {
-    let by_file = handler.properties.is_some().then_some(HandlerKind::Multilang);
+    let by_file = (handler.properties.is_some() || handler.multilang).then_some(HandlerKind::Multilang);
     let kind = handler.handler.or(by_file).ok_or_else(|| {
         CliError::usage("no kind of handler is named")
             .next("`rokini run STREAM --group NAME --handler lines -- PROGRAM`; `rokini run --help` shows all kinds")
     })?;
+    if kind == HandlerKind::Lines && handler.start_timeout.is_some() {
+        return Err(CliError::usage("`--start-timeout` has no effect with `--handler lines`").next(
+            "remove it: a program gets records as soon as it runs, and `handler_timeout` bounds how long it may be silent",
+        ));
+    }
     if let Some((option, of)) = handler.misplaced(kind) {
         return Err(CliError::usage(format!("`{option}` has no effect with `--handler {}`", kind.name()))
             .next(format!("remove it; it is for `--handler {}`", of.name())));
@@ -86,7 +91,7 @@ async fn run_handler(
     if aws.as_ref().is_ok_and(|aws| aws.is_local(Service::DynamoDb)) {
         effective.set_default(ConfigKey::CreateTable, "true")?;
     }
-    ineffective::set_defaults(kind, &mut effective)?;
+    ineffective::set_defaults(kind, files.application.is_some(), &mut effective)?;
     effective.check()?;
     if args.worker.print_config {
         Output::stdout()?.write(effective.render(context.json)).await?;
@@ -109,13 +114,19 @@ async fn run_handler(
         config.set(ConfigKey::AutoCheckpoint, "false")?;
     }
     let shared = HandlerContext::new(rand::random()).observer(ShowEvents(context.ui.clone()));
+    let is_measured = !config.monitoring.is_empty();
     let builder = Consumer::builder().config(config).aws(&aws.config).http(aws.http.clone());
     let handler = Handler::new(prepared, sources, &shared)?;
     let result = async {
         let consumer = handler.attach(builder).build().await?;
         run_until_stopped(consumer, &identity, &CancellationToken::new(), context).await
     };
-    let result = result.await;
+    let result = tokio::select! {
+        result = result => result,
+        never = handler.measure(), if is_measured => match never {},
+        // Nobody else reaps what processes leave to process 1.
+        never = reap_orphans(&shared.tracker), if std::process::id() == 1 => match never {},
+    };
     handler.close().await;
     shared.tracker.close();
     // A process that somebody else started from a handler may keep its output open.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::context::HandlerContext;
 use crate::event::{Events, HandlerEvent, KillReason, OutputStream};
+use crate::keeper::Keeper;
 use crate::output::{LineReader, OutputLimiter};
 use crate::settings::ProcessSettings;
 
@@ -51,6 +52,7 @@ pub(crate) struct Spawner {
     pub(crate) settings: Arc<ProcessSettings>,
     pub(crate) events: Events,
     pub(crate) tracker: TaskTracker,
+    keeper: Arc<OnceLock<Option<Keeper>>>,
 }
 
 /// What is known of a process by those who watch it.
@@ -97,7 +99,8 @@ pub(crate) struct Child<T> {
 impl Spawner {
     pub(crate) fn new(settings: ProcessSettings, context: &HandlerContext) -> Self {
         let events = Events::new(context.observer.clone());
-        Self { settings: Arc::new(settings), events, tracker: context.tracker.clone() }
+        let (settings, keeper) = (Arc::new(settings), Arc::default());
+        Self { settings, events, tracker: context.tracker.clone(), keeper }
     }
 
     /// Starts a process.
@@ -112,8 +115,15 @@ impl Spawner {
         let mut command = Command::new(program);
         command.args(words).envs(settings.environment.iter().cloned()).envs(environment.iter().cloned());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let keeper = self.keeper.get_or_init(|| {
+            Keeper::start(&settings.keeper).unwrap_or_else(|error| {
+                tracing::warn!(%error, "nothing ends what processes have started if this one is killed");
+                None
+            })
+        });
         let mut child = command.spawn()?;
         let pid = child.id().unwrap_or_default();
+        keeper.iter().for_each(|keeper| keeper.began(pid));
         let (ended, watching) = watch::channel(None);
         let process = Arc::new(Process {
             pid,
@@ -139,8 +149,13 @@ impl Spawner {
                 stdout.closed();
             });
         }
-        let reaped = Arc::clone(&process);
-        self.tracker.spawn(async move { reap(child, &reaped).await });
+        let (reaped, keeper) = (Arc::clone(&process), Arc::clone(&self.keeper));
+        self.tracker.spawn(async move {
+            reap(child, &reaped).await;
+            if let Some(Some(keeper)) = keeper.get() {
+                keeper.ended(reaped.pid);
+            }
+        });
         Ok(Child { process, ended: watching, stdin, stdout })
     }
 }

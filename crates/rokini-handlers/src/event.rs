@@ -1,10 +1,17 @@
 //! What happens to handlers in other processes, for whoever watches.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fmt;
 use std::process::ExitStatus;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use rokini::HandlerStats;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+use crate::usage::{self, Usage, UsageMeter};
 
 /// Which of its streams a process wrote to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,26 +134,6 @@ pub trait HandlerObserver: Send + Sync + 'static {
     fn event(&self, event: &HandlerEvent);
 }
 
-/// How often what happened, since the handlers were made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HandlerCounts {
-    /// Processes that were started.
-    pub started: u64,
-    /// Tries to start one that failed.
-    pub start_failures: u64,
-    /// Processes that ended.
-    pub exited: u64,
-    /// Of these, those that ended by themselves although nobody had asked them to.
-    pub exited_unasked: u64,
-    /// Processes that were ended by force.
-    pub killed: u64,
-    /// Lines of output that were held back.
-    pub suppressed_lines: u64,
-    /// Times that a service took no records.
-    pub unavailable: u64,
-}
-
 /// Counts events, and tells an observer.
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Inner>);
@@ -154,51 +141,79 @@ pub(crate) struct Events(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     observer: Option<Arc<dyn HandlerObserver>>,
-    counts: [AtomicU64; 7],
+    noted: Mutex<Noted>,
+}
+
+#[derive(Default)]
+struct Noted {
+    stats: HandlerStats,
+    running: BTreeSet<u32>,
 }
 
 impl Events {
     pub(crate) fn new(observer: Option<Arc<dyn HandlerObserver>>) -> Self {
-        Self(Arc::new(Inner { observer, counts: Default::default() }))
+        Self(Arc::new(Inner { observer, noted: Mutex::default() }))
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn emit(&self, event: &HandlerEvent) {
-        let add = |index: usize, more: u64| {
-            self.0.counts[index].fetch_add(more, Ordering::Relaxed);
-        };
-        match event {
-            HandlerEvent::Started { .. } => add(0, 1),
-            HandlerEvent::StartFailed { .. } => add(1, 1),
-            HandlerEvent::Exited { asked, .. } => {
-                add(2, 1);
-                add(3, u64::from(!asked));
-            }
-            HandlerEvent::Killed { .. } => add(4, 1),
-            HandlerEvent::OutputSuppressed { lines, .. } => add(5, *lines),
-            HandlerEvent::Unavailable { .. } => add(6, 1),
-            HandlerEvent::Output { .. } | HandlerEvent::EndNotCheckpointed { .. } => {}
-        }
+        self.noted().note(event);
         if let Some(observer) = &self.0.observer {
             observer.event(event);
         }
     }
 
-    pub(crate) fn counts(&self) -> HandlerCounts {
-        let count = |index: usize| self.0.counts[index].load(Ordering::Relaxed);
-        HandlerCounts {
-            started: count(0),
-            start_failures: count(1),
-            exited: count(2),
-            exited_unasked: count(3),
-            killed: count(4),
-            suppressed_lines: count(5),
-            unavailable: count(6),
+    pub(crate) fn stats(&self) -> HandlerStats {
+        self.noted().stats
+    }
+
+    /// Looks again and again at what the processes use of the machine. Never returns.
+    pub(crate) async fn measure(&self, tracker: &TaskTracker) -> Infallible {
+        let mut meter = UsageMeter::default();
+        loop {
+            let groups = self.noted().running.clone();
+            let looked = tracker.spawn_blocking(move || (meter.look(&groups), meter)).await;
+            // It ends by a panic only, and the meter with it.
+            let (usage, kept) = looked.unwrap_or_default();
+            meter = kept;
+            self.noted().used(usage);
+            sleep(usage::EVERY).await;
         }
+    }
+}
+
+impl Noted {
+    fn used(&mut self, usage: Usage) {
+        self.stats.resident_bytes = usage.resident_bytes;
+        self.stats.cpu = self.stats.cpu.max(usage.cpu);
+    }
+
+    fn note(&mut self, event: &HandlerEvent) {
+        let stats = &mut self.stats;
+        match event {
+            HandlerEvent::Started { pid } => {
+                stats.started += 1;
+                self.running.insert(*pid);
+            }
+            HandlerEvent::StartFailed { .. } => stats.start_failures += 1,
+            HandlerEvent::Exited { pid, asked, .. } => {
+                stats.exited += u64::from(!asked);
+                self.running.remove(pid);
+            }
+            HandlerEvent::Killed { .. } => stats.killed += 1,
+            HandlerEvent::OutputSuppressed { lines, .. } => stats.suppressed_lines += lines,
+            HandlerEvent::Unavailable { .. } => stats.unavailable += 1,
+            HandlerEvent::Output { .. } | HandlerEvent::EndNotCheckpointed { .. } => {}
+        }
+        stats.running = self.running.len() as u64;
     }
 }
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Events").field(&self.counts()).finish()
+        f.debug_tuple("Events").field(&self.stats()).finish()
     }
 }

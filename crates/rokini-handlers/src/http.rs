@@ -19,7 +19,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rokini::{Batch, Error, ErrorKind, HandlerError, RecordProcessor, ShardContext};
+use rokini::{Batch, Error, ErrorKind, HandlerError, HandlerStats, RecordProcessor, ShardContext};
 use rokini_types::Backoff;
 use tokio::time::timeout;
 use tokio_rustls::rustls::crypto::ring;
@@ -27,13 +27,13 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 pub use self::push::HttpFormat;
 use self::push::Push;
-use self::response::{Answer, read_response, with_causes};
+use self::response::{Answer, is_emulator, read_response, with_causes};
 use self::secrets::SecretFile;
 use crate::batch_event::answer::Outcome;
 use crate::batch_event::deliver::{Delivered, Invoked, deliver, failed, give_back, idempotency_key};
 use crate::batch_event::kinesis_event::{EventSource, LARGEST_EVENT};
 use crate::context::HandlerContext;
-use crate::event::{Events, HandlerCounts, HandlerEvent};
+use crate::event::{Events, HandlerEvent};
 use crate::pause::{self, Pause};
 
 /// What an answer may be long at most: it names records, it does not bring any.
@@ -140,8 +140,8 @@ impl HttpPush {
 
     /// What happened so far.
     #[must_use]
-    pub fn counts(&self) -> HandlerCounts {
-        self.0.events.counts()
+    pub fn stats(&self) -> HandlerStats {
+        self.0.events.stats()
     }
 }
 
@@ -213,7 +213,8 @@ impl Shared {
             let (head, body) = response.into_parts();
             let body = Limited::new(body, LARGEST_ANSWER).collect().await;
             let body = body.map_err(|error| Answer::Failed(format!("the answer broke off: {error}")))?;
-            Ok(read_response(head.status, &head.headers, &body.to_bytes(), push.records))
+            let (body, emulator) = (body.to_bytes(), is_emulator(self.url.path()));
+            Ok(read_response(head.status, &head.headers, &body, push.records, emulator))
         };
         let answer = match self.settings.timeout {
             Some(limit) => timeout(limit, exchange)
@@ -283,7 +284,7 @@ impl HttpProcessor {
                 Invoked::Answered(Outcome::From(index, error)) => return failed(batch, done + index, error),
                 Invoked::Answered(Outcome::Failed(error)) => return failed(batch, done, error),
                 Invoked::NotTaken(wait, error) => {
-                    give_back(batch, done);
+                    give_back(batch, done, &error);
                     return Delivered::NotTaken(wait, error);
                 }
             }
@@ -313,7 +314,9 @@ impl RecordProcessor for HttpProcessor {
             }
             Delivered::NotTaken(asked, error) => {
                 self.refusals = self.refusals.saturating_add(1);
-                let retry_in = asked.max(UNAVAILABLE.delay(self.refusals));
+                // What it asks for, where it asks for something: it knows how long its trouble lasts.
+                let own = UNAVAILABLE.delay(if asked.is_zero() { self.refusals } else { 1 });
+                let retry_in = asked.max(own);
                 self.pause.begin(retry_in);
                 self.shared.events.emit(&HandlerEvent::Unavailable { shard: Some(shard), error, retry_in });
                 Ok(())

@@ -4,11 +4,12 @@ mod functions;
 mod runtime_api;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
+use rokini::{Batch, HandlerError, HandlerStats, RecordProcessor, ShardContext};
 
 pub use self::functions::FunctionSettings;
 use self::functions::Functions;
@@ -18,7 +19,6 @@ use crate::batch_event::deliver::{Delivered, Invoked, deliver};
 use crate::batch_event::kinesis_event::{EventSource, LARGEST_EVENT};
 use crate::child::Spawner;
 use crate::context::HandlerContext;
-use crate::event::HandlerCounts;
 use crate::pause::{Pause, give_back};
 use crate::pool::StartFailures;
 use crate::settings::ProcessSettings;
@@ -76,8 +76,15 @@ impl Lambda {
 
     /// What happened so far.
     #[must_use]
-    pub fn counts(&self) -> HandlerCounts {
-        self.functions.spawner.events.counts()
+    pub fn stats(&self) -> HandlerStats {
+        self.functions.spawner.events.stats()
+    }
+
+    /// Looks every 5 s at what the processes use of the machine, for [`stats`](Self::stats). Never returns: whoever wants to
+    /// know has it run beside the consumer.
+    pub async fn measure(&self) -> Infallible {
+        let spawner = &self.functions.spawner;
+        spawner.events.measure(&spawner.tracker).await
     }
 }
 

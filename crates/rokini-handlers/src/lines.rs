@@ -3,18 +3,19 @@
 mod message;
 mod outstanding;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rokini::lease::{LeaseLostReason, SequenceNumber};
-use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
+use rokini::{Batch, HandlerError, HandlerStats, RecordProcessor, ShardContext};
 use tokio::time::timeout;
 
 use self::message::write_record;
 use self::outstanding::Outstanding;
 use crate::child::{Child, Spawner, StdoutLines};
 use crate::context::HandlerContext;
-use crate::event::{HandlerCounts, KillReason};
+use crate::event::KillReason;
 use crate::pause::{Pause, give_back};
 use crate::pool::{ChildPool, StartFailures};
 use crate::settings::ProcessSettings;
@@ -60,8 +61,15 @@ impl Lines {
 
     /// What happened so far.
     #[must_use]
-    pub fn counts(&self) -> HandlerCounts {
-        self.pool.spawner().events.counts()
+    pub fn stats(&self) -> HandlerStats {
+        self.pool.spawner().events.stats()
+    }
+
+    /// Looks every 5 s at what the processes use of the machine, for [`stats`](Self::stats). Never returns: whoever wants to
+    /// know has it run beside the consumer.
+    pub async fn measure(&self) -> Infallible {
+        let spawner = self.pool.spawner();
+        spawner.events.measure(&spawner.tracker).await
     }
 }
 
@@ -176,7 +184,7 @@ impl RecordProcessor for LinesProcessor {
         if let Err(error) = self.ready().await {
             let retry_in = self.failures.failed(self.pool.spawner(), &self.shard, &error);
             self.pause.begin(retry_in);
-            give_back(&batch);
+            batch.ack_token().give_back_because(error);
             return Ok(());
         }
         let waits = self.one_by_one.is_some() || batch.attempt() > 1;

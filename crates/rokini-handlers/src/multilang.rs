@@ -10,12 +10,13 @@ mod properties;
 mod settings;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rokini::lease::LeaseLostReason;
-use rokini::{Batch, HandlerError, RecordProcessor, ShardContext};
+use rokini::{Batch, HandlerError, HandlerStats, RecordProcessor, ShardContext};
 use rokini_types::Backoff;
 use tokio::time::sleep;
 
@@ -26,7 +27,7 @@ use self::message::Action;
 pub use self::settings::MultiLangSettings;
 use crate::child::Spawner;
 use crate::context::HandlerContext;
-use crate::event::{HandlerCounts, HandlerEvent};
+use crate::event::HandlerEvent;
 use crate::pool::ChildPool;
 use crate::settings::ProcessSettings;
 
@@ -94,8 +95,15 @@ impl MultiLang {
 
     /// What happened so far.
     #[must_use]
-    pub fn counts(&self) -> HandlerCounts {
-        self.0.pool.spawner().events.counts()
+    pub fn stats(&self) -> HandlerStats {
+        self.0.pool.spawner().events.stats()
+    }
+
+    /// Looks every 5 s at what the processes use of the machine, for [`stats`](Self::stats). Never returns: whoever wants to
+    /// know has it run beside the consumer.
+    pub async fn measure(&self) -> Infallible {
+        let spawner = self.0.pool.spawner();
+        spawner.events.measure(&spawner.tracker).await
     }
 }
 

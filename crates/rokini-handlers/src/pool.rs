@@ -13,8 +13,8 @@ use crate::child::{Child, Spawner, StdoutLines};
 use crate::event::HandlerEvent;
 
 /// Between tries to start a process. Long enough that a program that cannot start costs next to nothing, short enough that
-/// one that can again is noticed within the half of a minute.
-const RESTART: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
+/// one that can again is noticed within ten seconds.
+const RESTART: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(8));
 
 /// Processes that wait for a shard.
 pub(crate) struct ChildPool<T> {

@@ -12,6 +12,9 @@ pub struct ProcessSettings {
     /// A program in front of it that ends in becoming it, such as one that has the kernel end it with this process.
     /// Default: none.
     pub launcher: Vec<OsString>,
+    /// A program that is started beside them and ends their process groups when this process is killed, with all that they
+    /// started: it does what [`keep_groups`](crate::keep_groups) does with its standard input. Default: none.
+    pub keeper: Vec<OsString>,
     /// Variables of its environment besides those of this process.
     pub environment: Vec<(String, String)>,
     /// How long it may take until it is ready. Default 60 s.
@@ -35,6 +38,7 @@ impl ProcessSettings {
         Self {
             command: command.into_iter().map(Into::into).collect(),
             launcher: Vec::new(),
+            keeper: Vec::new(),
             environment: Vec::new(),
             start_timeout: Duration::from_secs(60),
             batch_timeout: Some(Duration::from_secs(300)),

@@ -101,6 +101,9 @@ pub(super) struct HandlerArgs {
     /// What kind of handler it is
     #[arg(long, value_enum, value_name = "KIND", help_heading = HEADING)]
     pub(super) handler: Option<HandlerKind>,
+    /// What people write who know `--multilang` from launchers: `--handler multilang`
+    #[arg(long, hide = true, conflicts_with = "handler", help_heading = HEADING)]
+    pub(super) multilang: bool,
     /// How many processes are started before a shard needs them. Default: 1
     #[arg(long, value_name = "N", help_heading = HEADING)]
     pub(super) spares: Option<usize>,

@@ -100,8 +100,7 @@ impl EventSourceMapping {
                 "AT_TIMESTAMP" => {
                     let at = all.get("StartingPositionTimestamp").filter(|at| !is_empty(at));
                     let at = at.ok_or_else(|| wrong("StartingPositionTimestamp", &Value::Null))?;
-                    let at = at.as_str().map_or_else(|| at.to_string(), str::to_owned);
-                    self.set(ConfigKey::Start, at);
+                    self.set(ConfigKey::Start, timestamp(at)?);
                 }
                 _ => return Err(wrong(field, value)),
             },
@@ -198,6 +197,31 @@ impl EventSourceMapping {
     }
 }
 
+/// As text, or in seconds since the Unix epoch, with a fraction where the AWS CLI shows one.
+fn timestamp(at: &Value) -> Result<String, CliError> {
+    if let Some(text) = at.as_str() {
+        return Ok(text.to_owned());
+    }
+    let wrong = || wrong("StartingPositionTimestamp", at);
+    let millis = (at.as_f64().ok_or_else(wrong)? * 1_000.0).round();
+    // Exact up to the year 287396.
+    let is_time = (0.0..9.0e15).contains(&millis);
+    is_time.then(|| rokini::format_time(millis as u64)).ok_or_else(wrong)
+}
+
+/// Where services of a partition are.
+fn domain(partition: &str) -> &'static str {
+    match partition {
+        "aws-cn" => "amazonaws.com.cn",
+        "aws-iso" => "c2s.ic.gov",
+        "aws-iso-b" => "sc2s.sgov.gov",
+        "aws-iso-e" => "cloud.adc-e.uk",
+        "aws-iso-f" => "csp.hci.ic.gov",
+        "aws-eusc" => "amazonaws.eu",
+        _ => "amazonaws.com",
+    }
+}
+
 fn number(field: &str, value: &Value) -> Result<u64, CliError> {
     value.as_u64().ok_or_else(|| wrong(field, value))
 }
@@ -205,8 +229,8 @@ fn number(field: &str, value: &Value) -> Result<u64, CliError> {
 fn dead_letter(arn: &str) -> Result<String, CliError> {
     let parts: Vec<&str> = arn.split(':').collect();
     match parts.as_slice() {
-        ["arn", _, "sqs", region, account, name] => {
-            Ok(format!("sqs:https://sqs.{region}.amazonaws.com/{account}/{name}"))
+        ["arn", partition, "sqs", region, account, name] => {
+            Ok(format!("sqs:https://sqs.{region}.{}/{account}/{name}", domain(partition)))
         }
         ["arn", _, "kinesis", ..] => Ok(format!("kinesis:{arn}")),
         _ => Err(CliError::usage(format!("`{arn}` cannot be a destination here"))
@@ -250,6 +274,28 @@ mod tests {
         assert_eq!(setting(&mapping, ConfigKey::MaxFailureAge), None);
         assert_eq!(mapping.function_name.as_deref(), Some("bill"));
         assert!(mapping.reports_failures && mapping.warnings.is_empty(), "{mapping:?}");
+    }
+
+    #[test]
+    fn m3_times_have_their_fraction_and_queues_are_where_their_partition_is() {
+        for (at, start) in [
+            ("1541139109.5", "2018-11-02T06:11:49.500Z"),
+            ("1541139109", "2018-11-02T06:11:49.000Z"),
+            ("\"2018-11-02T06:11:49.5Z\"", "2018-11-02T06:11:49.5Z"),
+        ] {
+            let json =
+                format!("{{\"StartingPosition\":\"AT_TIMESTAMP\",\"StartingPositionTimestamp\":{at}}}");
+            let mapping = EventSourceMapping::read(&json).unwrap();
+            assert_eq!(setting(&mapping, ConfigKey::Start), Some(start));
+            assert!(start.parse::<rokini::StartPosition>().is_ok(), "{start}");
+        }
+        for (arn, url) in [
+            ("arn:aws:sqs:eu-west-1:1:q", "sqs:https://sqs.eu-west-1.amazonaws.com/1/q"),
+            ("arn:aws-cn:sqs:cn-north-1:1:q", "sqs:https://sqs.cn-north-1.amazonaws.com.cn/1/q"),
+            ("arn:aws-us-gov:sqs:us-gov-west-1:1:q", "sqs:https://sqs.us-gov-west-1.amazonaws.com/1/q"),
+        ] {
+            assert_eq!(dead_letter(arn).unwrap(), url);
+        }
     }
 
     #[test]

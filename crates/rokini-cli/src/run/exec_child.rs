@@ -13,6 +13,15 @@ pub(super) fn launcher() -> Vec<OsString> {
     this.map(|this| vec![this.into_os_string(), EXEC_CHILD.into(), parent.into()]).unwrap_or_default()
 }
 
+/// The first argument of the program that ends what processes have started, when this one is killed. For this program only.
+pub(crate) const KEEP_GROUPS: &str = "keep-groups";
+
+/// The words of that program.
+pub(super) fn keeper() -> Vec<OsString> {
+    let this = std::env::current_exe().ok();
+    this.map(|this| vec![this.into_os_string(), KEEP_GROUPS.into()]).unwrap_or_default()
+}
+
 /// What a shell returns for a program that is not there.
 const NOT_FOUND: u8 = 127;
 

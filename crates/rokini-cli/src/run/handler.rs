@@ -1,6 +1,7 @@
 //! The handler in its kind.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use rokini::{ConsumerBuilder, StreamRef};
 use rokini_handlers::{
@@ -64,7 +65,9 @@ pub(super) fn prepare(
             let application = files.application.as_ref();
             let command = application.map(|application| application.command.as_slice());
             let process = process_settings(args, kind, command, None)?;
-            let multilang = application.map(|application| application.multilang.clone()).unwrap_or_default();
+            let mut multilang =
+                application.map(|application| application.multilang.clone()).unwrap_or_default();
+            multilang.message_timeout = limit;
             Ok(Prepared::MultiLang(process, multilang))
         }
     }
@@ -101,6 +104,7 @@ pub(super) async fn sources(
     Ok(sources)
 }
 
+#[derive(Clone)]
 pub(super) enum Handler {
     Lines(Lines),
     Lambda(Lambda),
@@ -127,23 +131,35 @@ impl Handler {
     }
 
     pub(super) fn attach(&self, builder: ConsumerBuilder) -> ConsumerBuilder {
-        match self {
+        match self.clone() {
             Self::Lines(lines) => {
-                let lines = lines.clone();
-                builder.processor(move |shard| lines.processor(shard))
+                let stats = lines.clone();
+                builder.handler_stats(move || stats.stats()).processor(move |shard| lines.processor(shard))
             }
             Self::Lambda(lambda) => {
-                let lambda = lambda.clone();
-                builder.processor(move |shard| lambda.processor(shard))
+                let stats = lambda.clone();
+                builder.handler_stats(move || stats.stats()).processor(move |shard| lambda.processor(shard))
             }
             Self::Http(http) => {
-                let http = http.clone();
-                builder.processor(move |shard| http.processor(shard))
+                let stats = http.clone();
+                builder.handler_stats(move || stats.stats()).processor(move |shard| http.processor(shard))
             }
             Self::MultiLang(multilang) => {
-                let multilang = multilang.clone();
-                builder.processor(move |shard| multilang.processor(shard))
+                let stats = multilang.clone();
+                builder
+                    .handler_stats(move || stats.stats())
+                    .processor(move |shard| multilang.processor(shard))
             }
+        }
+    }
+
+    /// Looks at what processes use of the machine. Never returns.
+    pub(super) async fn measure(&self) -> Infallible {
+        match self {
+            Self::Lines(lines) => lines.measure().await,
+            Self::Lambda(lambda) => lambda.measure().await,
+            Self::Http(_) => std::future::pending().await,
+            Self::MultiLang(multilang) => multilang.measure().await,
         }
     }
 

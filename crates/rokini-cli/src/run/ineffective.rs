@@ -28,9 +28,9 @@ const MULTILANG: Ineffective = Ineffective {
         (ConfigKey::OnFailure, CHECKPOINTS),
         (ConfigKey::MaxAttempts, CHECKPOINTS),
         (ConfigKey::MaxFailureAge, CHECKPOINTS),
+        (ConfigKey::Bisect, CHECKPOINTS),
         (ConfigKey::Park, CHECKPOINTS),
         (ConfigKey::DeadLetter, CHECKPOINTS),
-        (ConfigKey::HandlerTimeout, "`timeoutInSeconds` of the properties is the limit of a KCL application"),
     ],
     instead: "it acts with `--handler lines`, `lambda` and `http`",
 };
@@ -42,9 +42,14 @@ pub(super) fn of(kind: HandlerKind) -> Ineffective {
     }
 }
 
-/// Defaults that a kind has of its own.
-pub(super) fn set_defaults(kind: HandlerKind, effective: &mut EffectiveSettings) -> Result<(), CliError> {
-    if kind != HandlerKind::Multilang {
+/// Defaults that a kind has of its own. `by_properties`: whether those of a KCL application say how it is run, and so that
+/// nothing limits it where they do not.
+pub(super) fn set_defaults(
+    kind: HandlerKind,
+    by_properties: bool,
+    effective: &mut EffectiveSettings,
+) -> Result<(), CliError> {
+    if !by_properties {
         effective.set_default(ConfigKey::HandlerTimeout, "5m")?;
     }
     if kind == HandlerKind::Lambda {

@@ -7,7 +7,7 @@ use rokini_handlers::{HandlerEvent, HandlerObserver};
 use crate::ui::Ui;
 
 fn again(retry_in: Duration) -> String {
-    if retry_in.is_zero() { "again at once".to_owned() } else { format!("again in {retry_in:.1?}") }
+    if retry_in.is_zero() { "again after a pause".to_owned() } else { format!("again in {retry_in:.1?}") }
 }
 
 /// Shows their output and their ends on standard error.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rokini_handlers::ProcessSettings;
 
 use super::args::{HandlerArgs, HandlerKind};
-use super::exec_child::launcher;
+use super::exec_child::{keeper, launcher};
 use crate::error::CliError;
 
 /// How the processes of a handler are started. `by_file`: a command out of a file.
@@ -30,6 +30,7 @@ pub(super) fn process_settings(
     require_program(Path::new(program))?;
     let mut settings = ProcessSettings::new(command);
     settings.launcher = launcher();
+    settings.keeper = keeper();
     settings.batch_timeout = batch_timeout;
     settings.spares = handler.spares.unwrap_or(settings.spares);
     settings.start_timeout = handler.start_timeout.unwrap_or(settings.start_timeout);

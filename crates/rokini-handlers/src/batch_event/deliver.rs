@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rokini::{Batch, HandlerError, Record};
+use sha2::{Digest as _, Sha256};
 
 use super::answer::Outcome;
 use super::kinesis_event::{Event, EventSource, events};
@@ -46,7 +47,7 @@ where
             }
             Invoked::Answered(Outcome::Failed(error)) => return failed(batch, range.start, error),
             Invoked::NotTaken(wait, error) => {
-                give_back(batch, range.start);
+                give_back(batch, range.start, &error);
                 return Delivered::NotTaken(wait, error);
             }
         }
@@ -63,24 +64,67 @@ pub(crate) fn failed(batch: Batch, done: usize, error: String) -> Delivered {
     Delivered::Settled(Err(error.into()))
 }
 
-/// The first records are done, the others come again.
-pub(crate) fn give_back(batch: Batch, done: usize) {
+/// The first records are done, the others come again, because of this.
+pub(crate) fn give_back(batch: Batch, done: usize, error: &str) {
     if done == 0 {
-        return batch.ack_token().give_back();
+        return batch.ack_token().give_back_because(error);
     }
     for (index, (_, token)) in batch.into_acks().enumerate() {
-        if index < done { token.ack() } else { token.give_back() }
+        if index < done { token.ack() } else { token.give_back_because(error) }
     }
 }
 
-/// A key that is the same whenever the same records are delivered.
+/// A key that is the same whenever the same records are delivered to the same group, and another one whenever any of them
+/// differs: first and last alone would be the same with a record in between and without.
 pub(crate) fn idempotency_key(batch: &Batch, records: &[Record]) -> String {
-    let number = |record: Option<&Record>| {
-        record.map_or_else(String::new, |record| match record.sub_sequence_number {
-            Some(sub) => format!("{}.{sub}", record.sequence_number),
-            None => record.sequence_number.to_string(),
-        })
+    let shard = batch.shard();
+    format!("{}/{}/{}/{}", shard.group(), shard.stream(), shard.shard_id(), numbers(records))
+}
+
+/// First and last number, how many there are, and a digest of all of them.
+fn numbers(records: &[Record]) -> String {
+    let number = |record: &Record| match record.sub_sequence_number {
+        Some(sub) => format!("{}.{sub}", record.sequence_number),
+        None => record.sequence_number.to_string(),
     };
-    let (first, last) = (number(records.first()), number(records.last()));
-    format!("{}/{}/{first}-{last}", batch.shard().stream(), batch.shard().shard_id())
+    let (first, last) = (records.first().map(number), records.last().map(number));
+    let mut digest = Sha256::new();
+    for record in records {
+        digest.update(number(record));
+        digest.update(b"\n");
+    }
+    // 96 bits: nobody makes two batches of one digest by accident, and whoever writes the numbers is Kinesis.
+    let digest =
+        digest.finalize().iter().take(12).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    format!("{}-{}/{}-{digest}", first.unwrap_or_default(), last.unwrap_or_default(), records.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_records_have_another_key_and_the_same_ones_the_same() {
+        let records = |numbers: &[(u128, Option<u64>)]| {
+            let record = |&(number, sub): &(u128, Option<u64>)| {
+                let mut record = Record::new(number.into(), "k", "d", 0);
+                record.sub_sequence_number = sub;
+                record
+            };
+            super::numbers(&numbers.iter().map(record).collect::<Vec<_>>())
+        };
+        let all = [
+            records(&[(1, None), (2, None), (3, None)]),
+            records(&[(1, None), (3, None)]),
+            records(&[(1, None), (2, Some(0)), (3, None)]),
+            records(&[(1, None), (2, Some(1)), (3, None)]),
+            records(&[(1, None), (2, None), (2, None), (3, None)]),
+            records(&[(12, None), (3, None)]),
+            records(&[]),
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len(), "{all:?}");
+        assert_eq!(all[0], records(&[(1, None), (2, None), (3, None)]));
+        assert!(all[0].starts_with("1-3/3-"), "{}", all[0]);
+    }
 }

@@ -18,20 +18,33 @@ pub(super) enum Answer {
     NotTaken(Option<Duration>, String),
 }
 
+/// Whether Lambda's runtime interface emulator answers there.
+pub(super) fn is_emulator(path: &str) -> bool {
+    let function = path.split_once("/2015-03-31/functions/").map(|(_, rest)| rest);
+    function.is_some_and(|rest| rest.ends_with("/invocations"))
+}
+
+/// `emulator`: whether the answer is that of the runtime interface emulator, which has a form of its own for what went wrong.
 pub(super) fn read_response(
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
     records: &[Record],
+    emulator: bool,
 ) -> Answer {
+    let text = String::from_utf8_lossy(&body[..body.len().min(300)]).trim().to_owned();
     if status.is_success() {
-        // The emulator of Lambda's runtime interface answers 200 also where the function failed.
+        // The emulator answers 200 also where the function failed, and where it was ended because it took too long.
         return match function_error(body) {
             Some(error) => Answer::Failed(error),
+            None if emulator && text.starts_with("Task timed out after ") => Answer::Failed(text),
             None => Answer::Outcome(read_answer(body, records)),
         };
     }
-    let text = String::from_utf8_lossy(&body[..body.len().min(300)]).trim().to_owned();
+    if emulator && status == StatusCode::BAD_REQUEST && text.is_empty() {
+        // It takes one call at a time, and says no more than this to another one.
+        return Answer::NotTaken(None, "the function works on another event".to_owned());
+    }
     let what = if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") };
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -76,7 +89,31 @@ mod tests {
             map.insert(*name, value.parse().unwrap());
         }
         let records = [Record::new(7_u128.into(), "k", "d", 0), Record::new(8_u128.into(), "k", "d", 0)];
-        read_response(StatusCode::from_u16(status).unwrap(), &map, body.as_bytes(), &records)
+        read_response(StatusCode::from_u16(status).unwrap(), &map, body.as_bytes(), &records, false)
+    }
+
+    #[test]
+    fn m3_the_emulator_says_in_its_own_form_that_a_function_took_too_long_or_is_busy() {
+        let read = |status: StatusCode, body: &str, emulator| {
+            read_response(status, &HeaderMap::new(), body.as_bytes(), &[], emulator)
+        };
+        let late = "Task timed out after 3.00 seconds";
+        assert_eq!(read(StatusCode::OK, late, true), Answer::Failed(late.to_owned()));
+        assert_eq!(
+            read(StatusCode::OK, "\"Task timed out after all\"", true),
+            Answer::Outcome(Outcome::Done)
+        );
+        assert!(matches!(read(StatusCode::BAD_REQUEST, "", true), Answer::NotTaken(None, _)));
+        assert!(matches!(read(StatusCode::BAD_REQUEST, "no", true), Answer::Failed(_)));
+        assert!(matches!(read(StatusCode::BAD_REQUEST, "", false), Answer::Failed(_)));
+        for (path, emulator) in [
+            ("/2015-03-31/functions/function/invocations", true),
+            ("/behind/a/proxy/2015-03-31/functions/bill/invocations", true),
+            ("/2015-03-31/functions/function", false),
+            ("/invocations", false),
+        ] {
+            assert_eq!(is_emulator(path), emulator, "{path}");
+        }
     }
 
     #[test]

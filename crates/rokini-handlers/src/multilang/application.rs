@@ -120,7 +120,11 @@ impl KclApplication {
             }
             "callProcessRecordsEvenForEmptyRecordList" => read.empty_calls = boolean(key, value)?,
             "timeoutInSeconds" => {
-                self.multilang.message_timeout = Some(Duration::from_secs(number(key, value)?));
+                // 0 is unset.
+                if let seconds @ 1.. = number(key, value)? {
+                    self.multilang.message_timeout = Some(Duration::from_secs(seconds));
+                    self.set(ConfigKey::HandlerTimeout, format!("{seconds}s"));
+                }
             }
             "shutdownGraceMillis" => {
                 if let millis @ 1.. = number(key, value)? {
@@ -285,6 +289,7 @@ mod tests {
             (ConfigKey::ShutdownDeadline, "9000ms"),
             (ConfigKey::MaxLeases, "unlimited"),
             (ConfigKey::AuditInterval, "5000ms"),
+            (ConfigKey::HandlerTimeout, "7s"),
         ] {
             assert_eq!(setting(&application, key), Some(value), "{key}");
         }
