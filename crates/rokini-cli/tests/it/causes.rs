@@ -55,6 +55,8 @@ fn cases() -> Vec<Case> {
         told("fails", 0, "failing", "no such customer"),
         told("halts", 0, "halted", "no such customer"),
         told("posts", 0, "handler", "handler does not return"),
+        told("busy", 0, "unavailable", "HTTP 503"),
+        told("starts", 0, "unavailable", "ended before it got a record"),
         // At the end of a shard the handler waits for what is out.
         told("merges", 1, "handler", "handler does not return"),
         stands("merges", 2, "waiting", "it comes from shardId-000000000001", Some("waiting")),
@@ -83,7 +85,7 @@ async fn begin(place: &mut Place) {
     for group in ["fails", "halts"] {
         place.put(group, 0, ["fail"]).await;
     }
-    for group in ["posts", "table", "dies", "nobody"] {
+    for group in ["posts", "busy", "starts", "table", "dies", "nobody"] {
         place.put(group, 0, ["ok"]).await;
     }
     place.throttle_table();

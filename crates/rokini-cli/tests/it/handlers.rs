@@ -3,6 +3,7 @@
 mod examples;
 mod http;
 mod kcl;
+mod kills;
 mod lambda;
 mod lines;
 pub mod support;

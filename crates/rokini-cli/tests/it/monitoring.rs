@@ -284,6 +284,79 @@ async fn o2_with_all_workers_stopped_the_lag_of_every_shard_is_told_and_so_is_it
     assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
 }
 
+/// Dies, hangs, floods and burns, once each.
+const TROUBLE: &str = r#"
+import json, os, sys, time
+def once(name):
+    try:
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL)); return True
+    except FileExistsError:
+        return False
+for line in sys.stdin:
+    record = json.loads(line)
+    data = record["data"]
+    if data == "die" and once("died"): os._exit(3)
+    if data == "hang" and once("hung"): time.sleep(1000)
+    if data == "flood": sys.stderr.write("x\n" * 5000)
+    if data == "burn":
+        # In a process of its own, too.
+        os.system(sys.executable + " -c 'import time\nwhile time.process_time() < 6: pass'")
+    print(record["token"], flush=True)
+"#;
+
+#[tokio::test]
+async fn m4_what_processes_of_handlers_do_and_use_is_in_the_metrics() {
+    let Some(python) = crate::handlers::support::python("json") else { return };
+    let local = Local::start(1).await;
+    std::fs::write(local.home().join("trouble.py"), TROUBLE).unwrap();
+    let options = [&["--handler", "lines", "--set", "handler_timeout=2s"][..], &MONITORED].concat();
+    let mut member =
+        crate::handlers::support::run(&local, &python, "w", &options, &["-u", "trouble.py"], &[]);
+    let probe = Probe::of(&mut member).await;
+    let put = async |data: &str| {
+        local.put_hashed("orders", [(0, data.to_owned())]).await;
+    };
+    let until = async |metric: &str, wanted: &dyn Fn(f64) -> bool| {
+        let begun = Instant::now();
+        loop {
+            let value = probe.value(metric, "").await;
+            if wanted(value) {
+                return value;
+            }
+            assert!(begun.elapsed() < LONGEST_WAIT, "{metric} is {value}\n{}", member.stderr());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // A spare, before there is any record, and what it needs.
+    until("rokini_handler_processes", &|running| running >= 1.0).await;
+    until("rokini_handler_resident_bytes", &|bytes| bytes > 1e6).await;
+    put("die").await;
+    assert_eq!(until("rokini_handler_exits_total", &|exits| exits > 0.0).await, 1.0);
+    put("hang").await;
+    until("rokini_handler_kills_total", &|kills| kills > 0.0).await;
+    put("flood").await;
+    until("rokini_handler_suppressed_lines_total", &|lines| lines >= 1_000.0).await;
+    let before = probe.value("rokini_handler_cpu_seconds", "").await;
+    put("burn").await;
+    until("rokini_handler_cpu_seconds", &|seconds| seconds > before + 1.0).await;
+    let started = probe.value("rokini_handler_starts_total", "").await;
+    assert!(started >= 3.0, "{started}");
+    assert_eq!(probe.value("rokini_handler_unavailable_total", "").await, 0.0);
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+
+    // Nobody listens there.
+    let arguments = ["run", "orders", "--group", "h", "--handler", "http", "--url", "http://127.0.0.1:1/"];
+    let mut member = Member::spawn(local.rokini(&[&arguments[..], &MONITORED].concat()));
+    let probe = Probe::of(&mut member).await;
+    let begun = Instant::now();
+    while probe.value("rokini_handler_unavailable_total", "").await < 2.0 {
+        assert!(begun.elapsed() < LONGEST_WAIT, "{}", member.stderr());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(probe.value("rokini_handler_processes", "").await, 0.0);
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+}
+
 #[tokio::test]
 async fn o7_probes_follow_the_worker_and_scale_is_json() {
     let local = Local::start(4).await;

@@ -38,11 +38,13 @@ for line in sys.stdin:
 const THROTTLED: &str = "throttled";
 
 /// The groups with the streams that they read, and how many shards these have.
-const STREAMS: [(&str, i32); 8] = [
+const STREAMS: [(&str, i32); 10] = [
     ("g", 8),
     ("fails", 1),
     ("halts", 1),
     ("posts", 1),
+    ("busy", 1),
+    ("starts", 1),
     ("merges", 2),
     ("table", 1),
     ("dies", 1),
@@ -107,13 +109,15 @@ impl Place {
         let survivor = monitored(&quick);
         let mut workers = BTreeMap::from([
             ("dies", local.consume("dies", "dies", "survivor", &survivor)),
-            ("posts", post(&local).await),
+            ("posts", post(&local, "posts", Service::Silent).await),
+            ("busy", post(&local, "busy", Service::Busy).await),
         ]);
-        let lines: [(&str, &[&str]); 5] = [
+        let lines: [(&str, &[&str]); 6] = [
             ("g", &["--set", "park=true"]),
             ("fails", &[]),
             ("halts", &["--set", "on_failure=halt", "--set", "max_attempts=2"]),
             ("merges", &[]),
+            ("starts", &[]),
             ("table", &[]),
         ];
         for (group, options) in lines {
@@ -258,7 +262,11 @@ fn lines_worker(local: &Local, python: &Path, group: &str, options: &[&str]) -> 
     let arguments = ["run", group, "--group", group, "--worker", "w", "--handler", "lines"];
     let start = ["--start", "trim_horizon", "--"];
     let mut command = local.rokini(&[&arguments[..], &monitored(options), &start].concat());
-    command.arg(python).args(["-u", "handle.py"]);
+    if group == "starts" {
+        command.args(["/bin/sh", "-c", "[ -e well ] || exit 3; exec \"$0\" -u handle.py"]).arg(python);
+    } else {
+        command.arg(python).args(["-u", "handle.py"]);
+    }
     if group == "table" {
         command.env("AWS_ACCESS_KEY_ID", THROTTLED);
     }
@@ -268,8 +276,17 @@ fn lines_worker(local: &Local, python: &Path, group: &str, options: &[&str]) -> 
     Member::spawn(command)
 }
 
-/// A worker that sends records to a service, which answers none until the file `well` is there.
-async fn post(local: &Local) -> Member {
+/// What a service does until the file `well` is there.
+#[derive(Debug, Clone, Copy)]
+enum Service {
+    /// It answers nothing.
+    Silent,
+    /// It asks for patience.
+    Busy,
+}
+
+/// A worker that sends records to a service.
+async fn post(local: &Local, group: &'static str, service: Service) -> Member {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/records", listener.local_addr().unwrap());
     let well = local.home().join("well");
@@ -279,18 +296,20 @@ async fn post(local: &Local) -> Member {
             tokio::spawn(async move {
                 let mut asked = [0; 16 << 10];
                 if stream.read(&mut asked).await.is_ok_and(|read| read > 0) {
-                    while !well.exists() {
+                    while matches!(service, Service::Silent) && !well.exists() {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                     // The rest of the request.
                     let rest = Duration::from_millis(100);
                     while matches!(tokio::time::timeout(rest, stream.read(&mut asked)).await, Ok(Ok(1..))) {}
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                    let _ = stream.write_all(answer).await;
+                    let status = if well.exists() { "200 OK" } else { "503 Busy\r\nretry-after: 1" };
+                    let answer =
+                        format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes()).await;
                 }
             });
         }
     });
-    let arguments = ["run", "posts", "--group", "posts", "--worker", "w", "--handler", "http", "--url", &url];
+    let arguments = ["run", group, "--group", group, "--worker", "w", "--handler", "http", "--url", &url];
     Member::spawn(local.rokini(&[&arguments[..], &monitored(&[])].concat()))
 }

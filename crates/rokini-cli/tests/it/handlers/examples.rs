@@ -65,6 +65,48 @@ async fn the_function_bills_every_record() {
     }
 }
 
+/// Node's runtime client is built by its installation; where it is not there, one in a few lines calls the same function.
+const NODE_CLIENT: &str = r#"
+const api = `http://${process.env.AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation/`;
+const { handler } = require(process.argv[2]);
+(async () => {
+  for (;;) {
+    const next = await fetch(api + 'next');
+    const awsRequestId = next.headers.get('lambda-runtime-aws-request-id');
+    const result = await handler(await next.json(), { awsRequestId });
+    await fetch(`${api}${awsRequestId}/response`, { method: 'POST', body: JSON.stringify(result) });
+  }
+})();
+"#;
+
+#[tokio::test]
+async fn functions_in_node_and_go_bill_every_record() {
+    let folder = tempfile::tempdir().unwrap();
+    if found("node", &["-e", "require.resolve('aws-lambda-ric')"]) {
+        let start = format!(
+            "cd {EXAMPLES} && exec node $(node -p \"require.resolve('aws-lambda-ric/bin/index.mjs')\") function.handler"
+        );
+        bills_all(&["--handler", "lambda", "--", "sh", "-c", &start]).await;
+    } else if found("node", &["-e", "fetch"]) {
+        let client = folder.path().join("client.js");
+        std::fs::write(&client, NODE_CLIENT).unwrap();
+        let (client, function) = (client.to_str().unwrap(), format!("{EXAMPLES}/function.js"));
+        bills_all(&["--handler", "lambda", "--", "node", client, &function]).await;
+    }
+    if !found("go", &["version"]) {
+        return;
+    }
+    let bootstrap = folder.path().join("bootstrap");
+    let mut build = std::process::Command::new("go");
+    build.args(["build", "-o"]).arg(&bootstrap).arg(".").current_dir(format!("{EXAMPLES}/go"));
+    let built = build.output().unwrap();
+    if !built.status.success() {
+        let said = String::from_utf8_lossy(&built.stderr).into_owned();
+        return crate::skipped(format_args!("`go build` does not work here: {said}"));
+    }
+    bills_all(&["--handler", "lambda", "--", bootstrap.to_str().unwrap()]).await;
+}
+
 #[tokio::test]
 async fn services_bill_every_record() {
     for (interpreter, check, program) in

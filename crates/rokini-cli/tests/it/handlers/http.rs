@@ -1,20 +1,23 @@
 //! `run --handler http`: records to a service by POST.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::support::{LONGEST_WAIT, Local, Member};
 
@@ -27,52 +30,117 @@ struct Asked {
     body: Vec<u8>,
 }
 
-type Answers = dyn Fn(usize, &Asked) -> (u16, &'static str, String) + Send + Sync;
+/// What a service does with a request.
+#[derive(Debug, Clone, Default)]
+struct Reply {
+    status: u16,
+    retry_after: &'static str,
+    body: String,
+    /// How long it takes.
+    delay: Duration,
+    /// It closes the connection in its place, after so much of the answer.
+    cut_after: Option<usize>,
+}
+
+impl From<(u16, &'static str, String)> for Reply {
+    fn from((status, retry_after, body): (u16, &'static str, String)) -> Self {
+        Self { status, retry_after, body, ..Self::default() }
+    }
+}
+
+type Answers = dyn Fn(usize, &Asked) -> Reply + Send + Sync;
+
+/// What a service saw of those who use it.
+#[derive(Debug, Default)]
+struct Seen {
+    asked: Mutex<Vec<Asked>>,
+    connections: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+}
 
 struct Service {
     url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    seen: Arc<Seen>,
 }
 
+async fn answer(request: Request<Incoming>, seen: &Seen, answers: &Answers) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let at_once = seen.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+    seen.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    let asked = Asked { at: Instant::now(), headers: head.headers, version: head.version, body };
+    let reply = {
+        // Under one lock, so that each request has a number of its own.
+        let mut all = seen.asked.lock().unwrap();
+        let reply = answers(all.len(), &asked);
+        all.push(asked);
+        reply
+    };
+    tokio::time::sleep(reply.delay).await;
+    seen.at_once.fetch_sub(1, Ordering::SeqCst);
+    let mut response = Response::builder().status(reply.status.max(200));
+    if !reply.retry_after.is_empty() {
+        response = response.header("Retry-After", reply.retry_after);
+    }
+    let whole = Bytes::from(reply.body);
+    let parts = match reply.cut_after {
+        None => vec![Ok(Frame::data(whole))],
+        Some(length) => {
+            response = response.header("Content-Length", whole.len());
+            vec![Ok(Frame::data(whole.slice(..length))), Err(std::io::Error::other("cut"))]
+        }
+    };
+    response.body(StreamBody::new(futures::stream::iter(parts))).unwrap()
+}
+
+type Body = StreamBody<futures::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::io::Error>>>>;
+
 impl Service {
-    /// Answers the n-th request by status, `Retry-After` and body.
-    async fn start(answer: Arc<Answers>) -> Self {
+    /// Answers the n-th request, over TLS where there is a configuration for it.
+    async fn with<R: Into<Reply>>(
+        tls: Option<ServerConfig>,
+        answers: impl Fn(usize, &Asked) -> R + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/records", listener.local_addr().unwrap());
-        let asked = Arc::<Mutex<Vec<Asked>>>::default();
-        let all = Arc::clone(&asked);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}/records", listener.local_addr().unwrap());
+        let tls = tls.map(|tls| TlsAcceptor::from(Arc::new(tls)));
+        let seen = Arc::<Seen>::default();
+        let answers: Arc<Answers> = Arc::new(move |number, asked| answers(number, asked).into());
+        let noted = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (all, answer) = (Arc::clone(&all), Arc::clone(&answer));
+                noted.connections.fetch_add(1, Ordering::SeqCst);
+                let (seen, answers, tls) = (Arc::clone(&noted), Arc::clone(&answers), tls.clone());
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let (all, answer) = (Arc::clone(&all), Arc::clone(&answer));
-                    async move {
-                        let (head, body) = request.into_parts();
-                        let body = body.collect().await.unwrap().to_bytes().to_vec();
-                        let asked =
-                            Asked { at: Instant::now(), headers: head.headers, version: head.version, body };
-                        let number = all.lock().unwrap().len();
-                        let (status, retry_after, body) = answer(number, &asked);
-                        all.lock().unwrap().push(asked);
-                        let mut response = Response::builder().status(status);
-                        if !retry_after.is_empty() {
-                            response = response.header("Retry-After", retry_after);
-                        }
-                        Ok::<_, Infallible>(response.body(Full::new(Bytes::from(body))).unwrap())
-                    }
+                    let (seen, answers) = (Arc::clone(&seen), Arc::clone(&answers));
+                    async move { Ok::<_, Infallible>(answer(request, &seen, &*answers).await) }
                 });
                 tokio::spawn(async move {
-                    let _ = auto::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let server = auto::Builder::new(TokioExecutor::new());
+                    // Whoever goes away in the middle is no error here.
+                    match tls {
+                        None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                drop(server.serve_connection(TokioIo::new(stream), service).await);
+                            }
+                        }
+                    }
                 });
             }
         });
-        Self { url, asked }
+        Self { url, seen }
+    }
+
+    /// Answers the n-th request by status, `Retry-After` and body, or in full.
+    async fn start<R: Into<Reply>>(answers: impl Fn(usize, &Asked) -> R + Send + Sync + 'static) -> Self {
+        Self::with(None, answers).await
     }
 
     fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        self.seen.asked.lock().unwrap().clone()
     }
 
     async fn until(&self, member: &Member, wanted: impl Fn(&[Asked]) -> bool) -> Vec<Asked> {
@@ -99,10 +167,24 @@ fn data(asked: &Asked) -> Vec<String> {
     data.collect()
 }
 
+fn push_to(local: &Local, group: &str, url: &str, more: &[&str]) -> Member {
+    let arguments = ["run", "orders", "--group", group, "--worker", "w", "--handler", "http", "--url", url];
+    let mut command = local.rokini(&[&arguments, more].concat());
+    let root = local.home().join("root.pem");
+    if root.exists() {
+        command.env("SSL_CERT_FILE", root);
+    }
+    Member::spawn(command)
+}
+
 fn push(local: &Local, service: &Service, more: &[&str]) -> Member {
-    let arguments =
-        ["run", "orders", "--group", "g", "--worker", "w", "--handler", "http", "--url", &service.url];
-    Member::spawn(local.rokini(&[&arguments, more].concat()))
+    push_to(local, "g", &service.url, more)
+}
+
+/// The data that were done, in the order of the requests: those of requests that were answered well.
+fn done(asked: &[Asked], well: impl Fn(usize) -> bool) -> Vec<String> {
+    let well = asked.iter().enumerate().filter(|(number, _)| well(*number));
+    well.flat_map(|(_, asked)| data(asked)).collect()
 }
 
 #[tokio::test]
@@ -110,11 +192,11 @@ async fn a_service_that_asks_for_patience_gets_it_and_loses_nothing() {
     let local = Local::start(1).await;
     let data_put: Vec<String> = (0..50).map(|n| n.to_string()).collect();
     local.put_hashed("orders", data_put.iter().map(|data| (0, data.clone()))).await;
-    let service = Service::start(Arc::new(|number, _: &Asked| match number {
+    let service = Service::start(|number, _: &Asked| match number {
         0..=2 => (503, "1", String::new()),
         3 => (429, "", "slow down".to_owned()),
         _ => (204, "", String::new()),
-    }))
+    })
     .await;
     // No record is given up because the service has no time.
     let mut member = push(&local, &service, &["--set", "on_failure=skip", "--set", "max_attempts=1"]);
@@ -144,7 +226,7 @@ async fn a_service_that_asks_for_patience_gets_it_and_loses_nothing() {
 async fn m3_partial_failures_failures_and_broken_answers_are_tried_again_in_order() {
     let local = Local::start(1).await;
     local.put_hashed("orders", (0..10).map(|n| (0, n.to_string()))).await;
-    let service = Service::start(Arc::new(|number, asked: &Asked| match number {
+    let service = Service::start(|number, asked: &Asked| match number {
         0 => {
             let event: Value = serde_json::from_slice(&asked.body).unwrap();
             let failed = event["Records"][4]["kinesis"]["sequenceNumber"].as_str().unwrap();
@@ -154,7 +236,7 @@ async fn m3_partial_failures_failures_and_broken_answers_are_tried_again_in_orde
         // As the emulator of Lambda's runtime interface says that a function failed.
         2 => (200, "", "{\"errorType\":\"ValueError\",\"errorMessage\":\"no\"}".to_owned()),
         _ => (200, "", String::new()),
-    }))
+    })
     .await;
     let mut member = push(&local, &service, &[]);
     let asked = service.until(&member, |asked| asked.len() > 3).await;
@@ -176,7 +258,7 @@ async fn cloud_events_headers_from_files_and_http2() {
     for (format, requests) in
         [("cloudevents-binary", 2), ("cloudevents-structured", 2), ("cloudevents-batch", 1)]
     {
-        let service = Service::start(Arc::new(|_, _: &Asked| (200, "", String::new()))).await;
+        let service = Service::start(|_, _: &Asked| (200, "", String::new())).await;
         let more =
             ["--format", format, "--bearer-token-file", "token", "--header-file", "headers", "--http2"];
         let arguments = ["run", "orders", "--group", format, "--handler", "http", "--url", &service.url];
@@ -219,4 +301,168 @@ async fn cloud_events_headers_from_files_and_http2() {
             }
         }
     }
+}
+
+/// A function that was ended for want of time has done nothing, and one that is busy has seen nothing.
+#[tokio::test]
+async fn m3_the_runtime_interface_emulator_loses_nothing_when_its_function_takes_too_long_or_is_busy() {
+    let local = Local::start(1).await;
+    let all: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    local.put_hashed("orders", all.iter().map(|data| (0, data.clone()))).await;
+    let service = Service::start(|number, _: &Asked| match number {
+        0 => (200, "", "Task timed out after 3.00 seconds".to_owned()),
+        1..=3 => (400, "", String::new()),
+        _ => (200, "", "null".to_owned()),
+    })
+    .await;
+    let url = service.url.replace("/records", "/2015-03-31/functions/function/invocations");
+    // Of two tries one is used up by the time limit, and none by what was not taken.
+    let more = ["--set", "on_failure=skip", "--set", "max_attempts=2", "--set", "bisect=false"];
+    let mut member = push_to(&local, "g", &url, &more);
+    let asked = service.until(&member, |asked| asked.len() > 4).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert_eq!(done(&asked, |number| number == 4), all);
+    let attempts: Vec<_> = asked.iter().map(|asked| asked.headers["rokini-attempt"].clone()).collect();
+    assert_eq!(attempts, ["1", "2", "2", "2", "2"]);
+    let said = member.stderr();
+    assert!(
+        said.contains("Task timed out after 3.00 seconds") && said.contains("works on another event"),
+        "{said}"
+    );
+    assert!(!said.contains("skipped"), "{said}");
+}
+
+/// A service that does the work of a key once.
+#[tokio::test]
+async fn two_groups_at_one_service_do_not_hide_each_others_records() {
+    let local = Local::start(1).await;
+    let all: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    local.put_hashed("orders", all.iter().map(|data| (0, data.clone()))).await;
+    let service = Service::start(|_, _: &Asked| (200, "", String::new())).await;
+    for group in ["g", "other"] {
+        let before = service.asked().len();
+        let mut member = push_to(&local, group, &service.url, &[]);
+        service.until(&member, |asked| done(asked, |number| number >= before).len() >= all.len()).await;
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    }
+    let asked = service.asked();
+    let keys: BTreeSet<_> =
+        asked.iter().map(|asked| asked.headers["idempotency-key"].to_str().unwrap().to_owned()).collect();
+    assert_eq!(keys.len(), asked.len(), "{keys:?}");
+    assert!(keys.iter().filter(|key| key.starts_with("g/orders@")).count() > 0, "{keys:?}");
+    assert!(keys.iter().filter(|key| key.starts_with("other/orders@")).count() > 0, "{keys:?}");
+}
+
+#[tokio::test]
+async fn connections_are_kept_and_several_requests_at_once_are_for_several_keys() {
+    let local = Local::start(1).await;
+    let slow = |delay| move |_, _: &Asked| Reply { delay: Duration::from_millis(delay), ..Reply::default() };
+    let service = Service::start(slow(0)).await;
+    let all: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    local.put_hashed("orders", all.iter().map(|data| (0, data.clone()))).await;
+    let small = ["--set", "batch_max_records=10"];
+    let mut member = push(&local, &service, &small);
+    let asked = service.until(&member, |asked| done(asked, |_| true).len() >= 200).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert_eq!(done(&asked, |_| true), all);
+    assert!(asked.len() >= 20 && asked[0].version == hyper::Version::HTTP_11);
+    let seen = &service.seen;
+    let counts = (seen.connections.load(Ordering::SeqCst), seen.most_at_once.load(Ordering::SeqCst));
+    assert_eq!(counts, (1, 1), "connections, and requests at once");
+
+    // Four at once, and those of each key one after the other.
+    let service = Service::start(slow(50)).await;
+    let mut member =
+        push_to(&local, "four", &service.url, &[&small[..], &["--set", "concurrency=4"]].concat());
+    let asked = service.until(&member, |asked| done(asked, |_| true).len() >= 200).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert_eq!(done(&asked, |_| true).into_iter().collect::<BTreeSet<_>>(), all.into_iter().collect());
+    let most = service.seen.most_at_once.load(Ordering::SeqCst);
+    assert!((2..=4).contains(&most), "{most} at once");
+    assert!(service.seen.connections.load(Ordering::SeqCst) <= 4);
+}
+
+#[tokio::test]
+async fn https_is_spoken_with_the_roots_of_the_system_and_with_no_one_else() {
+    let local = Local::start(1).await;
+    local.put_hashed("orders", [(0, "a".to_owned())]).await;
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let tls = || {
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth();
+        let mut config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config
+    };
+    let ok = |_, _: &Asked| (200, "", String::new());
+    // Of a root that is not theirs.
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(local.home().join("root.pem"), other.cert.pem()).unwrap();
+    let service = Service::with(Some(tls()), ok).await;
+    let mut member = push(&local, &service, &[]);
+    member.until("a refusal", |member| member.stderr().contains("certificate")).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert!(service.asked().is_empty(), "nothing goes to somebody unknown");
+
+    std::fs::write(local.home().join("root.pem"), made.cert.pem()).unwrap();
+    let mut member = push(&local, &service, &[]);
+    let asked = service.until(&member, |asked| !asked.is_empty()).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert_eq!((data(&asked[0]), asked[0].version), (vec!["a".to_owned()], hyper::Version::HTTP_2));
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_or_breaks_off_is_a_failure_and_tried_again_in_order() {
+    let local = Local::start(1).await;
+    let all: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    local.put_hashed("orders", all.iter().map(|data| (0, data.clone()))).await;
+    let service = Service::start(|number, _: &Asked| match number {
+        0 => Reply { delay: Duration::from_secs(600), ..Reply::default() },
+        1 | 2 => Reply { body: "x".repeat(1000), cut_after: Some(500 * (number - 1)), ..Reply::default() },
+        _ => Reply::default(),
+    })
+    .await;
+    let more = ["--set", "handler_timeout=1s"];
+    let mut member = push(&local, &service, &more);
+    let asked = service.until(&member, |asked| asked.len() > 3).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    for (number, asked) in asked.iter().enumerate() {
+        assert_eq!(
+            (data(asked), asked.headers["rokini-attempt"].to_str().unwrap()),
+            (all.clone(), &*(number + 1).to_string())
+        );
+    }
+    // What follows within a second of it is counted in the log, not told.
+    assert!(member.stderr().contains("no answer within 1s"), "{}", member.stderr());
+}
+
+/// A minute of 503 would be as good, and nobody waits for it: eight seconds are four doublings.
+#[tokio::test]
+async fn a_service_that_is_down_for_all_shards_is_not_stormed_and_gets_everything_in_order() {
+    let local = Local::start(4).await;
+    let put = local.put_evenly("orders", (0..200).map(|n| format!("{n:03}"))).await;
+    let begun = Instant::now();
+    let is_well = move |asked: &Asked| asked.at.duration_since(begun) >= Duration::from_secs(8);
+    let service = Service::start(move |_, asked: &Asked| match is_well(asked) {
+        true => (200, "", String::new()),
+        false => (503, "", "down".to_owned()),
+    })
+    .await;
+    let more = ["--set", "batch_max_records=10", "--set", "on_failure=skip", "--set", "max_attempts=1"];
+    let mut member = push(&local, &service, &more);
+    let well = |asked: &[Asked]| asked.iter().filter(|asked| is_well(asked)).flat_map(data).count();
+    let asked = service.until(&member, |asked| well(asked) >= put.len()).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    let refused = asked.iter().filter(|asked| !is_well(asked)).count();
+    eprintln!("{refused} requests while it was down for 8 s, of 4 shards");
+    assert!((4..=4 * 6).contains(&refused), "{refused} requests in 8 s");
+    let mut done = BTreeMap::<String, Vec<String>>::new();
+    for asked in asked.iter().filter(|asked| is_well(asked)) {
+        let shard = asked.headers["rokini-shard"].to_str().unwrap().to_owned();
+        done.entry(shard).or_default().extend(data(asked));
+    }
+    assert_eq!(done.len(), 4);
+    assert!(done.values().all(|data| data.is_sorted() && data.len() == 50), "{done:?}");
 }

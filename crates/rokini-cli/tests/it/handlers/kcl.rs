@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::support::{QUICK, handled, kill_handlers, put, python, run, until_handled, until_none_runs};
+use super::support::{
+    QUICK, Sent, assert_order, handled, kill_handlers, put, python, run, until_handled, until_none_runs,
+};
 use crate::support::{Endpoints, Local, Member};
 
 /// The part of amazon_kclpy that applications use, for machines without it: the protocol in a few lines.
@@ -27,7 +29,7 @@ def serve(app):
         action = message["action"]
         if action == "initialize": app.initialize(message["shardId"], message["sequenceNumber"])
         elif action == "processRecords":
-            records = [(base64.b64decode(r["data"]).decode(), r["sequenceNumber"]) for r in message["records"]]
+            records = [(base64.b64decode(r["data"]).decode(), r["sequenceNumber"], r.get("subSequenceNumber")) for r in message["records"]]
             app.process_records(records, Checkpointer())
         elif action == "shardEnded": app.shard_ended(Checkpointer())
         elif action == "shutdownRequested": app.shutdown_requested(Checkpointer())
@@ -45,16 +47,20 @@ class App:
         self.shard, self.calls = shard, 0
         sys.stderr.write("initialized at %s\n" % sequence)
         if trick == "init" and os.path.exists("broken"): os._exit(4)
+        if trick == "init-hang" and os.path.exists("broken"): time.sleep(1000)
     def process_records(self, records, checkpointer):
         self.calls += 1
         print("a line of log where it should not be")
-        for data, sequence in records:
+        for data, sequence, sub in records:
             if trick == "hang" and data == "poison" and not os.path.exists("once"):
                 open("once", "w").close(); time.sleep(1000)
             if trick == "random" and random.random() < 0.002: os._exit(9)
+            time.sleep(float(os.environ.get("SLOW", "0")))
             out.write("%s %s\n" % (self.shard, data))
+            if trick == "kpl" and data == "000009" and not os.path.exists("once"):
+                checkpointer.checkpoint(sequence, sub); open("once", "w").close(); os._exit(9)
         # Not after each batch: what was not checkpointed comes again.
-        if self.calls % 3 == 0 and trick != "refused": checkpointer.checkpoint()
+        if self.calls % 3 == 0 and trick not in ("refused", "kpl"): checkpointer.checkpoint()
         if trick == "refused":
             said = []
             for sequence, sub in [("9" * 56, 0), ("seven", 0), (records[-1][1], -1)]:
@@ -74,9 +80,23 @@ if os.environ.get("CLIENT") == "amazon_kclpy":
     class Processor(processor.RecordProcessorBase):
         def initialize(self, i): app.initialize(i.shard_id, i.sequence_number)
         def process_records(self, i):
-            app.process_records([(r.binary_data.decode(), r.sequence_number) for r in i.records], i.checkpointer)
+            records = [(r.binary_data.decode(), r.sequence_number, r.sub_sequence_number) for r in i.records]
+            app.process_records(records, i.checkpointer)
         def lease_lost(self, i): pass
         def shard_ended(self, i): app.shard_ended(i.checkpointer)
+        def shutdown_requested(self, i): app.shutdown_requested(i.checkpointer)
+    kcl.KCLProcess(Processor()).run()
+elif os.environ.get("CLIENT") == "amazon_kclpy.v2":
+    from amazon_kclpy import kcl
+    from amazon_kclpy.v2 import processor
+    app = App()
+    class Processor(processor.RecordProcessorBase):
+        def initialize(self, i): app.initialize(i.shard_id, i.sequence_number)
+        def process_records(self, i):
+            records = [(r.binary_data.decode(), r.sequence_number, r.sub_sequence_number) for r in i.records]
+            app.process_records(records, i.checkpointer)
+        def shutdown(self, i):
+            if i.reason == "TERMINATE": app.shard_ended(i.checkpointer)
         def shutdown_requested(self, i): app.shutdown_requested(i.checkpointer)
     kcl.KCLProcess(Processor()).run()
 else:
@@ -84,7 +104,7 @@ else:
     serve(App())
 "#;
 
-fn write(endpoints: &Endpoints) {
+pub(super) fn write(endpoints: &Endpoints) {
     std::fs::write(endpoints.home().join("client.py"), CLIENT).unwrap();
     std::fs::write(endpoints.home().join("app.py"), APPLICATION).unwrap();
 }
@@ -104,14 +124,12 @@ fn start(
 async fn whatever_dies(client: &str, python: &std::path::Path) {
     let local = Local::start(2).await;
     write(&local);
-    let mut data = BTreeSet::new();
+    let mut sent = Sent::default();
     for round in 0..5_u64 {
         let options = [&["--handler", "multilang", "--set", "batch_max_records=20"][..], &QUICK].concat();
         let environment = [("TRICK", "random"), ("CLIENT", client)];
         let mut member = run(&local, python, &format!("w{round}"), &options, &["-u", "app.py"], &environment);
-        let more: BTreeSet<String> = (0..200).map(|n| format!("{round}-{n}")).collect();
-        local.put_evenly("orders", more.iter().cloned()).await;
-        data.extend(more);
+        sent.put(&local, (0..200).map(|n| format!("{round}-{n}"))).await;
         sleep(Duration::from_millis(800 + 200 * round)).await;
         match round {
             0 => kill_handlers(&local),
@@ -128,7 +146,7 @@ async fn whatever_dies(client: &str, python: &std::path::Path) {
             _ => {}
         }
         if round != 1 && round != 3 {
-            until_handled(&local, &member, &data).await;
+            until_handled(&local, &member, &sent.all()).await;
             member.signal(Signal::TERM);
         }
         member.ended().await;
@@ -136,11 +154,12 @@ async fn whatever_dies(client: &str, python: &std::path::Path) {
     }
     let mut last =
         run(&local, python, "last", &["--handler", "multilang"], &["-u", "app.py"], &[("CLIENT", client)]);
-    until_handled(&local, &last, &data).await;
+    until_handled(&local, &last, &sent.all()).await;
     last.until("a child", |last| last.stderr().contains("initialized at")).await;
     assert_eq!(last.stop().await, Some(0), "{}", last.stderr());
     assert!(last.stderr().contains("shutdown requested"), "{}", last.stderr());
     until_none_runs(&local).await;
+    assert_order(&local, &sent, "whatever dies");
 }
 
 #[tokio::test]
@@ -155,8 +174,147 @@ async fn m2_applications_of_amazon_kclpy_run_unmodified() {
     whatever_dies("amazon_kclpy", &python).await;
 }
 
+/// Processors of version 2, which know one `shutdown` with a reason.
+#[tokio::test]
+async fn m2_processors_of_version_2_run_unmodified() {
+    let Some(python) = python("amazon_kclpy") else { return };
+    whatever_dies("amazon_kclpy.v2", &python).await;
+}
+
+/// The KPL packs many user records into one record: a checkpoint in the middle of it counts, and what comes after it comes again.
+#[tokio::test]
+async fn m2_user_records_of_an_aggregate_are_checkpointed_one_by_one() {
+    for client in ["own", "amazon_kclpy"] {
+        let local = Local::start(1).await;
+        let Some(python) = python(if client == "own" { "json" } else { client }) else { continue };
+        write(&local);
+        let data: BTreeSet<String> = (0..30).map(|n| format!("{n:06}")).collect();
+        let lines: String = data.iter().map(|data| format!("{data}\n")).collect();
+        local.run_with_input(&["put", "orders", "-k", "k", "--aggregate"], &lines).await.done();
+        let environment = [("TRICK", "kpl"), ("CLIENT", client)];
+        let mut member =
+            run(&local, &python, "w", &["--handler", "multilang"], &["-u", "app.py"], &environment);
+        until_handled(&local, &member, &data).await;
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+        // Ten before its end and twenty after it: nothing twice, nothing left out.
+        assert_eq!(handled(&local).into_values().collect::<Vec<_>>(), [1; 30], "{client}");
+        until_none_runs(&local).await;
+    }
+}
+
+/// A worker that stands still loses its shards to another one, and a child that stands still its life.
+#[tokio::test]
+async fn m1_m4_a_frozen_worker_and_a_frozen_child_lose_nothing() {
+    let Some(python) = python("json") else { return };
+    let local = Local::start(2).await;
+    write(&local);
+    let (mut sent, more) = (Sent::default(), [&QUICK[..], &["--set", "handler_timeout=2s"]].concat());
+    let mut frozen = start(&local, &python, "frozen", "", &more);
+    sent.put(&local, (0..200).map(|n| format!("0-{n}"))).await;
+    until_handled(&local, &frozen, &sent.all()).await;
+    for pid in super::support::running(&local) {
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+    }
+    sent.put(&local, (0..200).map(|n| format!("1-{n}"))).await;
+    until_handled(&local, &frozen, &sent.all()).await;
+    assert!(frozen.stderr().contains("did not answer within 2s"), "{}", frozen.stderr());
+
+    frozen.signal(Signal::STOP);
+    sent.put(&local, (0..200).map(|n| format!("2-{n}"))).await;
+    let mut other = start(&local, &python, "other", "", &more);
+    until_handled(&local, &other, &sent.all()).await;
+    frozen.signal(Signal::CONT);
+    frozen.until("the loss", |frozen| frozen.stderr().contains("the lease is lost")).await;
+    sent.put(&local, (0..100).map(|n| format!("3-{n}"))).await;
+    until_handled(&local, &other, &sent.all()).await;
+    for member in [&mut frozen, &mut other] {
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    }
+    until_none_runs(&local).await;
+    assert_order(&local, &sent, "frozen");
+}
+
+/// The launcher, the properties, the application and the producer that amazon_kclpy brings, as they are: nothing but the programs
+/// in `PATH` is of this test.
+#[tokio::test]
+async fn m2_the_samples_of_amazon_kclpy_run_unmodified_by_its_launcher() {
+    let Some(python) = python("amazon_kclpy.kcl, samples, boto3") else { return };
+    let found = std::process::Command::new(&python)
+        .args(["-c", "import os, samples; print(os.path.dirname(samples.__file__))"])
+        .output()
+        .unwrap();
+    let samples = std::path::PathBuf::from(String::from_utf8(found.stdout).unwrap().trim());
+    let kinesis = rokini_local::LocalKinesis::builder().stream("kclpysample", 2).start().await.unwrap();
+    let dynamo = rokini_local::LocalDynamo::in_memory().await.unwrap();
+    let endpoints = Endpoints::new(kinesis.endpoint_url(), dynamo.endpoint_url());
+    let bin = endpoints.home().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    // Where an installation puts it.
+    let application = bin.join("sample_kclpy_app.py");
+    std::fs::copy(samples.join("sample_kclpy_app.py"), &application).unwrap();
+    std::fs::set_permissions(&application, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(&python, bin.join("python")).unwrap();
+    let rokini = endpoints.rokini(&[]);
+    std::os::unix::fs::symlink(rokini.as_std().get_program(), bin.join("java")).unwrap();
+    let path = std::env::join_paths(
+        std::iter::once(bin.clone())
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    );
+    let path = path.unwrap();
+    let of_rokini: Vec<_> = rokini
+        .as_std()
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect();
+    let command = |program: &std::path::Path| {
+        let mut command = tokio::process::Command::new(program);
+        command.env_clear().envs(of_rokini.iter().cloned()).env("PATH", &path).current_dir(endpoints.home());
+        command.envs(std::env::var_os("PYTHONPATH").map(|value| ("PYTHONPATH", value)));
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+        command.stderr(std::process::Stdio::piped()).kill_on_drop(true);
+        command
+    };
+    let mut put = command(&python);
+    put.arg(samples.join("sample_kinesis_wordputter.py")).args(["--stream", "kclpysample"]);
+    put.args(["-w", "cat", "-w", "dog", "-w", "bird", "-w", "lobster"]);
+    crate::support::Ended::of(put).await.done();
+
+    let mut helper = command(&python);
+    helper
+        .arg(samples.join("amazon_kclpy_helper.py"))
+        .args(["--print_command", "--java"])
+        .arg(bin.join("java"));
+    helper.arg("--properties").arg(samples.join("sample.properties"));
+    let printed = crate::support::Ended::of(helper).await.done();
+    let words: Vec<&str> = printed.split_whitespace().collect();
+    assert!(words.contains(&"software.amazon.kinesis.multilang.MultiLangDaemon"), "{printed}");
+    let mut daemon = command(std::path::Path::new(words[0]));
+    daemon.args(&words[1..]);
+    let mut member = Member::spawn(daemon);
+    let begun = Instant::now();
+    loop {
+        let shown = endpoints.run(&["group", "show", "PythonKCLSample", "--json"]).await;
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap_or_default();
+        let leases = shown["leases"].as_array().cloned().unwrap_or_default();
+        let after =
+            |lease: &serde_json::Value| lease["position"].as_str().unwrap_or_default().starts_with("AFTER:");
+        if leases.len() == 2 && leases.iter().any(after) {
+            break;
+        }
+        assert!(begun.elapsed() < crate::support::LONGEST_WAIT, "{shown}\n{}", member.stderr());
+        sleep(Duration::from_millis(200)).await;
+    }
+    // It writes its log without line ends, so all of it comes at the end.
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    let said = member.stderr();
+    for word in ["cat", "dog", "bird", "lobster"] {
+        assert!(said.contains(&format!("Record (Partition Key: {word}, ")), "{word}: {said}");
+    }
+    assert!(said.contains("Shutdown has been requested, checkpointing."), "{said}");
+}
+
 /// An application of aws-kcl for Node.
-const NODE: &str = r#"
+pub(super) const NODE: &str = r#"
 const fs = require('fs');
 fs.appendFileSync('pids', process.pid + '\n');
 const app = {
@@ -177,22 +335,25 @@ const app = {
 require('aws-kcl')(app).run();
 "#;
 
-#[tokio::test]
-async fn m2_applications_of_aws_kcl_run_unmodified() {
+/// The Node of this machine; `None`, said aloud, where there is none that has aws-kcl.
+pub(super) fn node() -> Option<std::path::PathBuf> {
     let code = "require.resolve('aws-kcl'); console.log(process.execPath)";
     let found = std::process::Command::new("node").args(["-e", code]).output().ok();
-    let node =
-        found.filter(|found| found.status.success()).map(|found| String::from_utf8(found.stdout).unwrap());
-    let Some(node) = node else {
-        return crate::skipped("there is no node that has aws-kcl (`NODE_PATH` may say where)");
-    };
+    let found = found.filter(|found| found.status.success());
+    if found.is_none() {
+        crate::skipped("there is no node that has aws-kcl (`NODE_PATH` may say where)");
+    }
+    found.map(|found| String::from_utf8(found.stdout).unwrap().trim().into())
+}
+
+#[tokio::test]
+async fn m2_applications_of_aws_kcl_run_unmodified() {
+    let Some(node) = node() else { return };
     let local = Local::start(2).await;
     std::fs::write(local.home().join("app.js"), NODE).unwrap();
     let path = std::env::var("NODE_PATH").unwrap_or_default();
     let options = ["--handler", "multilang", "--set", "batch_max_records=20"];
-    let start = |worker| {
-        run(&local, std::path::Path::new(node.trim()), worker, &options, &["app.js"], &[("NODE_PATH", &path)])
-    };
+    let start = |worker| run(&local, &node, worker, &options, &["app.js"], &[("NODE_PATH", &path)]);
     let data: BTreeSet<String> = (0..300).map(|n| n.to_string()).collect();
     let mut first = start("w1");
     local.put_evenly("orders", data.iter().cloned()).await;
@@ -290,6 +451,45 @@ async fn m2_an_end_that_is_not_checkpointed_is_an_error_that_says_so_and_blocks_
     let said = member.stderr();
     assert!(said.contains("call `checkpoint()` without a sequence number in `shardEnded`"), "{said}");
     assert!(said.contains("did not checkpoint the end of the shard, 3 times in a row"), "{said}");
+}
+
+/// Without properties, too: `handler_timeout` is its limit.
+#[tokio::test]
+async fn m4_a_child_that_hangs_is_ended_without_properties_too() {
+    let local = Local::start(1).await;
+    let Some(python) = python("json") else { return };
+    write(&local);
+    local.put_hashed("orders", ["a", "poison", "b"].map(|data| (0, data.to_owned()))).await;
+    let mut member = start(&local, &python, "w", "hang", &["--set", "handler_timeout=1s"]);
+    until_handled(&local, &member, &["a", "poison", "b"].map(str::to_owned).into()).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert!(member.stderr().contains("did not answer within 1s"), "{}", member.stderr());
+    until_none_runs(&local).await;
+    let shown =
+        local.run(&["run", "orders", "-g", "g", "--handler", "multilang", "--print-config", "--", "/bin/sh"]);
+    assert!(shown.await.done().contains("handler_timeout = \"5m\""), "as for every handler");
+}
+
+/// It hangs, or ends, in `initialize`, until somebody mends it.
+#[tokio::test]
+async fn m4_a_child_that_fails_in_initialize_is_started_again_and_no_record_pays() {
+    for trick in ["init", "init-hang"] {
+        let local = Local::start(1).await;
+        let Some(python) = python("json") else { return };
+        write(&local);
+        std::fs::write(local.home().join("broken"), "").unwrap();
+        let data = put(&local, 20).await;
+        let mut member = start(&local, &python, "w", trick, &["--start-timeout", "1s"]);
+        member.until("two failures", |member| member.stderr().matches("does not start").count() >= 2).await;
+        assert!(handled(&local).is_empty());
+        std::fs::remove_file(local.home().join("broken")).unwrap();
+        until_handled(&local, &member, &data).await;
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+        let said = member.stderr();
+        let wanted = if trick == "init" { "exit status: 4" } else { "did not initialize within 1s" };
+        assert!(said.contains(wanted), "{said}");
+        until_none_runs(&local).await;
+    }
 }
 
 #[tokio::test]

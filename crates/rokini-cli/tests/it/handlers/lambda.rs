@@ -4,11 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-use tokio::time::sleep;
-
-use super::support::{QUICK, handled, kill_handlers, put, python, run, until_handled, until_none_runs};
-use crate::support::{Endpoints, Local, Member};
+use super::support::{handled, put, python, run, until_handled, until_none_runs};
+use crate::support::{Endpoints, LONGEST_WAIT, Local, Member};
 
 /// A runtime client in a few lines, for machines without one of AWS's.
 const CLIENT: &str = r#"
@@ -41,6 +38,7 @@ import base64, os, random, time
 trick = os.environ.get("TRICK", "")
 with open("pids", "a") as pids: pids.write("%d\n" % os.getpid())
 if trick == "init" and os.path.exists("broken"): raise ImportError("no such module")
+if trick == "slow-init" and os.path.exists("broken"): time.sleep(1000)
 out = open("handled", "a", buffering=1)
 def handler(event, context):
     print("invoked", context.aws_request_id, context.invoked_function_arn, context.function_name)
@@ -54,11 +52,12 @@ def handler(event, context):
             if trick == "exit": os._exit(7)
             if trick == "hang": time.sleep(1000)
         if trick == "random" and random.random() < 0.002: os._exit(9)
+        time.sleep(float(os.environ.get("SLOW", "0")))
         out.write("%s %s\n" % (shard, data))
     return {"batchItemFailures": []}
 "#;
 
-fn write(endpoints: &Endpoints) {
+pub(super) fn write(endpoints: &Endpoints) {
     std::fs::write(endpoints.home().join("client.py"), CLIENT).unwrap();
     std::fs::write(endpoints.home().join("app.py"), FUNCTION).unwrap();
 }
@@ -137,42 +136,157 @@ async fn m3_functions_run_unmodified_by_awslambdaric() {
 
 #[tokio::test]
 async fn m4_a_function_that_cannot_start_costs_no_record_and_is_started_once_it_can() {
+    for (trick, said) in [("init", "no such module"), ("slow-init", "was not ready within 1s")] {
+        let local = Local::start(1).await;
+        let Some(python) = python("json") else { return };
+        write(&local);
+        std::fs::write(local.home().join("broken"), "").unwrap();
+        let data = put(&local, 20).await;
+        let policy = ["--set", "on_failure=skip", "--set", "max_attempts=1", "--set", "bisect=false"];
+        let more = [&policy[..], &["--start-timeout", "1s"]].concat();
+        let mut member = start(&local, &python, "w", trick, &OWN, &more);
+        member.until("two failures", |member| member.stderr().matches(said).count() >= 2).await;
+        std::fs::remove_file(local.home().join("broken")).unwrap();
+        until_handled(&local, &member, &data).await;
+        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+        until_none_runs(&local).await;
+    }
+}
+
+/// A function of Powertools, whose batch processor goes on after a record that fails and reports it.
+const POWERTOOLS: &str = r#"
+import os
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+with open("pids", "a") as pids: pids.write("%d\n" % os.getpid())
+processor = BatchProcessor(event_type=EventType.KinesisDataStreams)
+out = open("handled", "a", buffering=1)
+def bill(record):
+    data = record.kinesis.data_as_text()
+    if data == "poison": raise ValueError("no such customer")
+    out.write("x %s\n" % data)
+def handler(event, context):
+    return process_partial_response(event=event, record_handler=bill, processor=processor, context=context)
+"#;
+
+#[tokio::test]
+async fn m3_the_batch_processor_of_powertools_finds_its_poison_record() {
+    let Some(python) = python("awslambdaric, aws_lambda_powertools") else { return };
     let local = Local::start(1).await;
-    let Some(python) = python("json") else { return };
-    write(&local);
-    std::fs::write(local.home().join("broken"), "").unwrap();
-    let data = put(&local, 20).await;
-    let more = ["--set", "on_failure=skip", "--set", "max_attempts=1", "--set", "bisect=false"];
-    let mut member = start(&local, &python, "w", "init", &OWN, &more);
-    member.until("two failures", |member| member.stderr().matches("no such module").count() >= 2).await;
-    std::fs::remove_file(local.home().join("broken")).unwrap();
-    until_handled(&local, &member, &data).await;
+    std::fs::write(local.home().join("app.py"), POWERTOOLS).unwrap();
+    let data: Vec<String> = (0..60).map(|n| if n == 37 { "poison".into() } else { format!("{n}") }).collect();
+    local.put_hashed("orders", data.iter().map(|data| (0, data.clone()))).await;
+    let more =
+        ["on_failure=dead_letter", "max_attempts=2", "dead_letter=file:dead.jsonl", "batch_max_records=20"];
+    let more: Vec<&str> = more.into_iter().flat_map(|setting| ["--set", setting]).collect();
+    let mut member = start(&local, &python, "w", "", &AWS, &more);
+    until_handled(&local, &member, &data.into_iter().filter(|data| data != "poison").collect()).await;
+    let dead = || std::fs::read_to_string(local.home().join("dead.jsonl")).unwrap_or_default();
+    let begun = Instant::now();
+    while dead().is_empty() {
+        assert!(begun.elapsed() < LONGEST_WAIT, "{}", member.stderr());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert_eq!(dead().lines().count(), 1, "{}", dead());
+    assert!(dead().contains("\"text\":\"poison\""), "{}", dead());
     until_none_runs(&local).await;
 }
 
+/// Notes what the context says, as the client of AWS makes it of headers.
+const CONTEXT: &str = r#"
+import json, os, time
+with open("pids", "a") as pids: pids.write("%d\n" % os.getpid())
+def handler(event, context):
+    remaining = context.get_remaining_time_in_millis()
+    with open("contexts", "a") as out:
+        out.write(json.dumps({"id": context.aws_request_id, "remaining": remaining, "arn": context.invoked_function_arn,
+            "name": context.function_name, "version": context.function_version, "memory": context.memory_limit_in_mb,
+            "group": context.log_group_name, "trace": os.environ.get("_X_AMZN_TRACE_ID"), "env": os.environ["AWS_REGION"],
+            "init": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], "handler": os.environ["_HANDLER"]}) + "\n")
+    with open("handled", "a") as out: out.writelines("x %s\n" % r["kinesis"]["sequenceNumber"] for r in event["Records"])
+"#;
+
 #[tokio::test]
-async fn m1_kills_of_function_daemon_and_both_lose_nothing() {
-    let local = Local::start(2).await;
-    let Some(python) = python("json") else { return };
-    write(&local);
-    let mut data = BTreeSet::new();
-    for round in 0..4_u64 {
-        let mut member = start(&local, &python, &format!("w{round}"), "random", &OWN, &QUICK);
-        let more: BTreeSet<String> = (0..300).map(|n| format!("{round}-{n}")).collect();
-        local.put_evenly("orders", more.iter().cloned()).await;
-        data.extend(more);
-        sleep(Duration::from_millis(500 + 250 * round)).await;
-        if round % 2 == 1 {
-            kill_handlers(&local);
+async fn m3_the_context_says_what_is_so() {
+    let Some(python) = python("awslambdaric") else { return };
+    let local = Local::start(1).await;
+    std::fs::write(local.home().join("app.py"), CONTEXT).unwrap();
+    let put = local.put_hashed("orders", (0..40).map(|n| (0, n.to_string()))).await;
+    let more = ["--set", "handler_timeout=7s", "--set", "batch_max_records=10", "--function-name", "bill"];
+    let mut member = start(&local, &python, "w", "", &AWS, &more);
+    until_handled(&local, &member, &put.into_iter().map(|(_, sequence)| sequence).collect()).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    let contexts = std::fs::read_to_string(local.home().join("contexts")).unwrap();
+    let contexts: Vec<serde_json::Value> =
+        contexts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(contexts.len() >= 4, "{contexts:?}");
+    let described = crate::fleet::kinesis(&local).describe_stream_summary().stream_name("orders").send();
+    let stream = described.await.unwrap().stream_description_summary().unwrap().stream_arn().to_owned();
+    let arn = stream.replace("kinesis", "lambda").replace("stream/orders", "function:bill");
+    let (mut ids, mut traces) = (BTreeSet::new(), BTreeSet::new());
+    for context in &contexts {
+        let remaining = context["remaining"].as_u64().unwrap();
+        assert!((1..=7_000).contains(&remaining), "{context}");
+        assert_eq!(context["arn"], arn.as_str(), "{context}");
+        for (field, wanted) in [
+            ("name", "bill"),
+            ("version", "$LATEST"),
+            ("group", "/aws/lambda/bill"),
+            ("env", "us-east-1"),
+            ("init", "on-demand"),
+            ("handler", "app.handler"),
+        ] {
+            assert_eq!(context[field], wanted, "{context}");
         }
-        member.signal(if round == 3 { Signal::TERM } else { Signal::KILL });
-        member.ended().await;
-        until_none_runs(&local).await;
+        assert_eq!(context["memory"].to_string().trim_matches('"'), "128", "{context}");
+        let trace = context["trace"].as_str().unwrap();
+        assert!(trace.starts_with("Root=1-") && trace.ends_with(";Sampled=0"), "{context}");
+        ids.insert(context["id"].as_str().unwrap());
+        traces.insert(trace);
     }
-    let mut last = start(&local, &python, "last", "random", &OWN, &QUICK);
-    until_handled(&local, &last, &data).await;
-    assert_eq!(last.stop().await, Some(0), "{}", last.stderr());
+    assert_eq!((ids.len(), traces.len()), (contexts.len(), contexts.len()), "each has its own");
+}
+
+/// From the file that the AWS CLI writes to dead letters: poison is found and given up, and everything else is done.
+#[tokio::test]
+async fn m3_an_event_source_mapping_runs_from_its_file() {
+    let Some(python) = python("json") else { return };
+    let local = Local::start(1).await;
+    write(&local);
+    let described = crate::fleet::kinesis(&local).describe_stream_summary().stream_name("orders").send();
+    let arn = described.await.unwrap().stream_description_summary().unwrap().stream_arn().to_owned();
+    let mapping = serde_json::json!({
+        "UUID": "a1", "StartingPosition": "TRIM_HORIZON", "BatchSize": 20, "ParallelizationFactor": 2, "EventSourceArn": arn,
+        "FunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:bill", "State": "Enabled", "LastModified": 1.5,
+        "MaximumRetryAttempts": 1, "BisectBatchOnFunctionError": true, "MaximumRecordAgeInSeconds": -1,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"], "TumblingWindowInSeconds": 0,
+    });
+    std::fs::write(local.home().join("mapping.json"), mapping.to_string()).unwrap();
+    let data: Vec<String> = (0..60).map(|n| if n == 37 { "poison".into() } else { format!("{n}") }).collect();
+    local.put_hashed("orders", data.iter().map(|data| (0, data.clone()))).await;
+    let arguments = [
+        "run",
+        "--group",
+        "g",
+        "--worker",
+        "w",
+        "--handler",
+        "lambda",
+        "--event-source-mapping",
+        "mapping.json",
+        "--",
+    ];
+    let mut command = local.rokini(&arguments);
+    command.arg(&python).args(OWN).env("TRICK", "partial");
+    let mut member = Member::spawn(command);
+    until_handled(&local, &member, &data.into_iter().filter(|data| data != "poison").collect()).await;
+    member.until("the record given up", |member| member.stderr().contains("skipped")).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert!(member.stderr().contains(":function:bill bill"), "{}", member.stderr());
+    assert!(!handled(&local).contains_key("poison"));
+    let shown = local.run(&["group", "show", "g", "--json"]).await.done();
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert!(shown["leases"][0]["position"].as_str().unwrap().starts_with("AFTER:"), "{shown}");
 }
 
 /// Lambda itself could not give it to a function: its event has 6 MB at most.

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::time::sleep;
 
-use super::support::{QUICK, handled, kill_handlers, put, until_handled, until_none_runs};
-use crate::support::{Endpoints, Local, Member};
+use super::support::{handled, put, running, until_handled, until_none_runs};
+use crate::support::{Endpoints, LONGEST_WAIT, Local, Member};
 
 /// Handles a record by appending it to `handled`. What it does besides comes from its environment.
 const PROGRAM: &str = r#"
 import json, os, random, sys, time
 trick = os.environ.get("TRICK", "")
 once = os.environ.get("ONCE", "")
+slow = float(os.environ.get("SLOW", "0"))
 def first_time():
     try:
         os.close(os.open(once, os.O_CREAT | os.O_EXCL)); return True
@@ -43,13 +43,18 @@ for line in sys.stdin:
         print("debug: handling", record["token"], "x" * 300)
         print('{"level":"info"}')
         sys.stderr.write("noise\n" * 20)
+    time.sleep(slow)
     handled.write("%s %s\n" % (record["shard"], data))
     print(json.dumps({"ack": record["token"]}) if count % 2 else record["token"], flush=True)
 "#;
 
+pub(super) fn write(endpoints: &Endpoints) {
+    std::fs::write(endpoints.home().join("bill.py"), PROGRAM).unwrap();
+}
+
 /// Writes the program, where there is a Python.
 fn program(endpoints: &Endpoints) -> Option<PathBuf> {
-    std::fs::write(endpoints.home().join("bill.py"), PROGRAM).unwrap();
+    write(endpoints);
     super::support::python("json")
 }
 
@@ -70,36 +75,6 @@ async fn m1_a_program_that_crashes_again_and_again_loses_nothing() {
     until_handled(&local, &member, &data).await;
     assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
     assert!(member.stderr().contains("ended by itself"), "{}", member.stderr());
-    until_none_runs(&local).await;
-}
-
-/// The handler, the daemon, or both, at random moments.
-#[tokio::test]
-async fn m1_kills_at_random_moments_lose_nothing_and_leave_no_process() {
-    let local = Local::start(2).await;
-    let Some(python) = program(&local) else { return };
-    let mut data = BTreeSet::new();
-    for round in 0..4 {
-        let mut member = run(&local, &python, &format!("w{round}"), "random", &QUICK);
-        let more: BTreeSet<String> = (0..400).map(|n| format!("{round}-{n}")).collect();
-        local.put_evenly("orders", more.iter().cloned()).await;
-        data.extend(more);
-        sleep(Duration::from_millis(400 + 300 * round)).await;
-        match round {
-            0 | 2 => member.signal(Signal::KILL),
-            1 => {
-                kill_handlers(&local);
-                sleep(Duration::from_millis(300)).await;
-                member.signal(Signal::KILL);
-            }
-            _ => member.signal(Signal::TERM),
-        }
-        member.ended().await;
-        until_none_runs(&local).await;
-    }
-    let mut last = run(&local, &python, "last", "random", &QUICK);
-    until_handled(&local, &last, &data).await;
-    assert_eq!(last.stop().await, Some(0), "{}", last.stderr());
     until_none_runs(&local).await;
 }
 
@@ -163,6 +138,39 @@ async fn m4_noise_is_shown_at_a_bounded_rate_and_confirms_nothing() {
     assert!(handled(&local).values().all(|times| *times == 1));
 }
 
+/// It collects, and answers from the last to the first, some one by one and some together.
+#[tokio::test]
+async fn m1_tokens_may_come_in_any_order() {
+    let local = Local::start(1).await;
+    let Some(python) = super::support::python("json") else { return };
+    let program = r#"
+import json, sys
+def answer(kept):
+    with open("handled", "a") as out: out.writelines("x %s\n" % record["data"] for record in kept)
+    tokens = [record["token"] for record in reversed(kept)]
+    for token in tokens[:3]: print(token)
+    print(json.dumps({"ack": tokens[3:]}), flush=True)
+kept = []
+for line in sys.stdin:
+    kept.append(json.loads(line))
+    if len(kept) == 10: answer(kept); kept = []
+answer(kept)
+"#;
+    std::fs::write(local.home().join("collects.py"), program).unwrap();
+    let data = put(&local, 95).await;
+    let mut member =
+        super::support::run(&local, &python, "w", &["--handler", "lines"], &["-u", "collects.py"], &[]);
+    member.until("its shard", |member| member.stderr().contains("started at")).await;
+    let most = data.iter().take(90).cloned().collect();
+    until_handled(&local, &member, &most).await;
+    // The rest is answered at the end of its input.
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert_eq!(handled(&local), data.into_iter().map(|data| (data, 1)).collect());
+    let shown = local.run(&["group", "lag", "g", "--json"]).await.done();
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["shards"][0]["lag_millis"], 0, "all of it is stored: {shown}");
+}
+
 /// A program that cannot start takes no record with it, whatever the policy, and is started once it can.
 #[tokio::test]
 async fn m4_a_program_that_does_not_start_costs_no_record() {
@@ -177,6 +185,110 @@ async fn m4_a_program_that_does_not_start_costs_no_record() {
     until_handled(&local, &member, &data).await;
     assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
     assert!(!member.stderr().contains("skipped"), "{}", member.stderr());
+}
+
+/// What a program has started in turn ends with the worker too, however that ends; here it hangs and hears of nothing.
+#[tokio::test]
+async fn m4_a_worker_that_is_killed_leaves_no_process_behind_whatever_its_program_started() {
+    let local = Local::start(1).await;
+    let Some(python) = program(&local) else { return };
+    local.put_hashed("orders", [(0, "poison".to_owned())]).await;
+    let command = format!("{} -u bill.py; :", python.display());
+    let arguments = ["run", "orders", "--group", "g", "--handler", "lines", "--", "/bin/sh", "-c", &command];
+    let mut command = local.rokini(&arguments);
+    command.env("TRICK", "hang").env("ONCE", local.home().join("once"));
+    let mut member = Member::spawn(command);
+    member.until("its shard", |member| member.stderr().contains("started at")).await;
+    let begun = Instant::now();
+    // That of the shard, and a spare.
+    while !local.home().join("once").exists() || running(&local).len() < 2 {
+        assert!(begun.elapsed() < LONGEST_WAIT, "{}", member.stderr());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    member.signal(Signal::KILL);
+    member.ended().await;
+    until_none_runs(&local).await;
+}
+
+/// A worker in a space of processes of its own, where it is process 1, and so inherits what its program leaves in a group
+/// that is not the program's.
+#[tokio::test]
+async fn m4_process_1_reaps_what_programs_leave_to_it() {
+    let space = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    let possible = std::process::Command::new("unshare").args(space).arg("true").status();
+    if !possible.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        return crate::skipped(format_args!(
+            "`unshare {}` does not work here: {possible:?}",
+            space.join(" ")
+        ));
+    }
+    let local = Local::start(1).await;
+    let Some(python) = super::support::python("json") else { return };
+    let program = r#"
+import json, os, sys
+for line in sys.stdin:
+    if os.fork() == 0:
+        # The middle one ends at once, so that the last one has nobody but process 1.
+        if os.fork() == 0:
+            os.setsid()
+            os._exit(0)
+        os._exit(0)
+    os.wait()
+    print(json.loads(line)["token"], flush=True)
+    names = [name for name in os.listdir("/proc") if name.isdigit()]
+    stats = [open("/proc/%s/stat" % name).read() for name in names if os.path.exists("/proc/%s/stat" % name)]
+    sys.stderr.write("ended and not reaped: %d\n" % sum(") Z 1 " in stat for stat in stats))
+"#;
+    std::fs::write(local.home().join("leaves.py"), program).unwrap();
+    let inside = local.rokini(&["run", "orders", "--group", "g", "--handler", "lines", "--"]);
+    let mut command = tokio::process::Command::new("unshare");
+    command.args(space).arg(inside.as_std().get_program()).args(inside.as_std().get_args());
+    command.arg(&python).args(["-u", "leaves.py"]).current_dir(local.home()).env_clear();
+    command.envs(inside.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped()).kill_on_drop(true);
+    let mut member = Member::spawn(command);
+    local.put_hashed("orders", (0..20).map(|n| (0, n.to_string()))).await;
+    let left = |member: &Member| {
+        let said = member.stderr();
+        let last = said.lines().rfind(|line| line.contains("ended and not reaped: "))?;
+        last.rsplit(' ').next()?.parse::<u32>().ok()
+    };
+    member.until("some that are not reaped", |member| left(member).is_some_and(|left| left >= 15)).await;
+    // Those of the last two looks are left: one a second, and each look is 5 s after the one before.
+    let begun = Instant::now();
+    while left(&member).is_none_or(|left| left > 12) {
+        assert!(begun.elapsed() < LONGEST_WAIT, "{}", member.stderr());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        local.put_hashed("orders", [(0, "again".to_owned())]).await;
+    }
+}
+
+/// It takes no notice of the end of its input, nor of SIGTERM.
+#[tokio::test]
+async fn m4_a_program_that_does_not_stop_is_ended_by_force_within_its_time() {
+    let local = Local::start(1).await;
+    let Some(python) = super::support::python("json") else { return };
+    let program = r#"
+import json, os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with open("pids", "a") as pids: pids.write("%d\n" % os.getpid())
+for line in sys.stdin:
+    print(json.loads(line)["token"], flush=True)
+    open("handled", "a").write("x %s\n" % json.loads(line)["data"])
+time.sleep(1000)
+"#;
+    std::fs::write(local.home().join("stays.py"), program).unwrap();
+    let data = put(&local, 5).await;
+    let options = ["--handler", "lines", "--stop-timeout", "500ms"];
+    let mut member = super::support::run(&local, &python, "w", &options, &["-u", "stays.py"], &[]);
+    until_handled(&local, &member, &data).await;
+    let begun = Instant::now();
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    // The spare and the one of the shard, each with its second between SIGTERM and SIGKILL.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(member.stderr().contains("did not end within 500ms"), "{}", member.stderr());
+    until_none_runs(&local).await;
 }
 
 #[tokio::test]
@@ -195,6 +307,10 @@ async fn o14_what_cannot_act_is_refused() {
     let run = ["run", "orders", "-g", "g", "--handler"];
     for (more, said) in [
         (&["lines", "--url", "http://x", "--", "sh"][..], &["`--url` has no effect", "--handler http"][..]),
+        (
+            &["lines", "--start-timeout", "5s", "--", "sh"],
+            &["`--start-timeout` has no effect", "handler_timeout"],
+        ),
         (&["lambda", "--http2", "--", "sh"], &["`--http2` has no effect", "--handler http"]),
         (&["http", "--url", "http://x", "--spares", "2"], &["--spares", "runs by itself"]),
         (&["http", "--url", "http://x", "--", "sh"], &["a program", "runs by itself"]),
@@ -208,6 +324,7 @@ async fn o14_what_cannot_act_is_refused() {
             &["multilang", "--set", "concurrency=4", "--", "sh"],
             &["concurrency", "one process for each shard"],
         ),
+        (&["multilang", "--set", "bisect=false", "--", "sh"], &["bisect", "checkpoints"]),
         (&["multilang", "--set", "on_failure=skip", "--", "sh"], &["on_failure", "checkpoints"]),
         (
             &["multilang", "--event-source-mapping", "x", "--", "sh"],

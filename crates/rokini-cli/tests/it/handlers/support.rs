@@ -42,18 +42,54 @@ pub fn run(
     Member::spawn(command)
 }
 
-/// Data with how often they were handled: the second word of each line of `handled`.
-pub fn handled(endpoints: &Endpoints) -> BTreeMap<String, usize> {
+/// What was handled, in the order of its time: the second word of each line of `handled`.
+fn handled_in_order(endpoints: &Endpoints) -> Vec<String> {
     let text = std::fs::read_to_string(endpoints.home().join("handled")).unwrap_or_default();
-    let mut handled = BTreeMap::new();
     // A line that a kill cut off was not handled.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    for line in whole.lines() {
-        if let Some((_, data)) = line.split_once(' ') {
-            *handled.entry(data.to_owned()).or_default() += 1;
-        }
+    whole.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect()
+}
+
+/// Data with how often they were handled.
+pub fn handled(endpoints: &Endpoints) -> BTreeMap<String, usize> {
+    let mut handled = BTreeMap::new();
+    for data in handled_in_order(endpoints) {
+        *handled.entry(data).or_default() += 1;
     }
     handled
+}
+
+/// What was put to each shard, in its order.
+#[derive(Debug, Default)]
+pub struct Sent(BTreeMap<String, Vec<String>>);
+
+impl Sent {
+    /// Puts records to all shards evenly.
+    pub async fn put(&mut self, local: &Local, data: impl IntoIterator<Item = String>) {
+        let data: Vec<String> = data.into_iter().collect();
+        let places = local.put_evenly("orders", data.iter().cloned()).await;
+        for ((shard, _), data) in places.into_iter().zip(data) {
+            self.0.entry(shard).or_default().push(data);
+        }
+    }
+
+    pub fn all(&self) -> BTreeSet<String> {
+        self.0.values().flatten().cloned().collect()
+    }
+}
+
+/// The first time of each record comes after the first time of each one before it in its shard.
+pub fn assert_order(endpoints: &Endpoints, sent: &Sent, what: &str) {
+    let mut first = BTreeMap::new();
+    for (at, data) in handled_in_order(endpoints).into_iter().enumerate() {
+        first.entry(data).or_insert(at);
+    }
+    for (shard, data) in &sent.0 {
+        let handled: Vec<_> = data.iter().filter_map(|data| Some((*first.get(data)?, data))).collect();
+        if let Some(pair) = handled.windows(2).find(|pair| pair[0].0 > pair[1].0) {
+            panic!("{what}: {} of {shard} was handled before {}", pair[1].1, pair[0].1);
+        }
+    }
 }
 
 pub async fn until_handled(endpoints: &Endpoints, member: &Member, what: &BTreeSet<String>) {

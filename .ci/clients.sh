@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs the tests of handlers with the clients that people have: amazon_kclpy (without its jars), awslambdaric, Powertools and boto3
+# from PyPI, aws-kcl from npm, in a directory that is removed afterwards.
+#
+# Exit status 77: skipped, and the reason is printed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+skip() { printf 'skipped: %s\n' "$1"; exit 77; }
+for needed in python3 pip node npm tar; do
+  command -v "$needed" >/dev/null 2>&1 || skip "$needed is not installed"
+done
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+
+timeout 240 pip install --quiet --target "$scratch/py" awslambdaric==4.2.2 aws-lambda-powertools boto3 >"$scratch/pip.log" 2>&1 \
+  || skip "pip cannot install the clients: $(tail -n 1 "$scratch/pip.log")"
+# Its installation would fetch the jars: only the source is wanted, with the samples.
+pip download --quiet --no-deps --no-binary :all: -d "$scratch" amazon_kclpy==3.2.0 >"$scratch/pip.log" 2>&1 \
+  || [[ -n "$(find "$scratch" -maxdepth 1 -name 'amazon_kclpy*.tar.gz')" ]] \
+  || skip "pip has no amazon_kclpy: $(tail -n 1 "$scratch/pip.log")"
+tar -xzf "$scratch"/amazon_kclpy*.tar.gz -C "$scratch/py" --strip-components=1 --wildcards '*/amazon_kclpy' '*/samples'
+npm install --prefix "$scratch" --ignore-scripts --no-audit --no-fund --loglevel=error aws-kcl@2.3.2 >"$scratch/npm.log" 2>&1 \
+  || skip "npm cannot install aws-kcl: $(tail -n 1 "$scratch/npm.log")"
+
+export PYTHONPATH="$scratch/py" NODE_PATH="$scratch/node_modules"
+cargo test --workspace --test it -- handlers:: --nocapture 2>&1 | tee "$scratch/test.log"
+# All of them are there now: a test that misses one has not looked where they are. What needs another installation may be left out.
+if sed -n 's/^skipped: //p' "$scratch/test.log" | grep -E 'kclpy|awslambdaric|powertools|aws-kcl'; then
+  printf 'failed: these were skipped although their clients are there\n' >&2
+  exit 1
+fi
