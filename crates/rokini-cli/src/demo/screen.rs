@@ -1,9 +1,10 @@
 //! The live table on a terminal.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use crossterm::cursor::{Hide, MoveTo, Show};
-use crossterm::style::{Attribute, Print, SetAttribute};
+use crossterm::style::{Attribute, Color, Print, SetAttribute, SetForegroundColor};
 use crossterm::terminal::{
     BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
     LeaveAlternateScreen, size,
@@ -25,9 +26,22 @@ enum Style {
     Plain,
     Strong,
     Faint,
+    /// What should not be.
+    Bad,
+    /// In the colour of the worker of this number.
+    Worker(usize),
 }
 
-type Line = (Style, String);
+/// As in the picture of a run: told apart on a light and on a dark ground.
+const COLORS: [Color; 6] =
+    [Color::Blue, Color::DarkYellow, Color::Green, Color::Magenta, Color::Cyan, Color::Red];
+
+/// Pieces, one after the other.
+type Line = Vec<(Style, String)>;
+
+fn line(style: Style, text: impl Into<String>) -> Line {
+    vec![(style, text.into())]
+}
 
 /// Gives the terminal back as it was when dropped.
 #[derive(Debug)]
@@ -51,17 +65,22 @@ impl Screen {
             queue!(bytes, EnterAlternateScreen, Hide, Clear(ClearType::All))?;
             self.entered = true;
         }
-        for (n, (style, text)) in frame(snapshot, events, width.into(), height.into()).into_iter().enumerate()
-        {
-            let attribute = match style {
-                _ if !self.styled => Attribute::Reset,
-                Style::Plain => Attribute::Reset,
-                Style::Strong => Attribute::Bold,
-                Style::Faint => Attribute::Dim,
-            };
-            let row = u16::try_from(n).unwrap_or(u16::MAX);
-            queue!(bytes, MoveTo(0, row), SetAttribute(attribute), Print(text))?;
-            queue!(bytes, SetAttribute(Attribute::Reset), Clear(ClearType::UntilNewLine))?;
+        for (n, line) in frame(snapshot, events, width.into(), height.into()).into_iter().enumerate() {
+            queue!(bytes, MoveTo(0, u16::try_from(n).unwrap_or(u16::MAX)))?;
+            for (style, text) in line {
+                match style {
+                    _ if !self.styled => {}
+                    Style::Plain => {}
+                    Style::Strong => queue!(bytes, SetAttribute(Attribute::Bold))?,
+                    Style::Faint => queue!(bytes, SetAttribute(Attribute::Dim))?,
+                    Style::Bad => {
+                        queue!(bytes, SetAttribute(Attribute::Bold), SetForegroundColor(Color::Red))?;
+                    }
+                    Style::Worker(n) => queue!(bytes, SetForegroundColor(COLORS[n % COLORS.len()]))?,
+                }
+                queue!(bytes, Print(text), SetAttribute(Attribute::Reset))?;
+            }
+            queue!(bytes, Clear(ClearType::UntilNewLine))?;
         }
         queue!(bytes, Clear(ClearType::FromCursorDown), EndSynchronizedUpdate)?;
         Ok(bytes)
@@ -91,68 +110,125 @@ impl Drop for Screen {
 
 /// A snapshot as lines. The oldest events give way when the terminal is low.
 fn frame(snapshot: &Snapshot, events: &[RunEvent], width: usize, height: usize) -> Vec<Line> {
-    let mut lines = vec![title(snapshot, width), (Style::Plain, String::new())];
-    let Snapshot { produced, processed, duplicates, order_violations, .. } = snapshot;
-    lines.push((
-        Style::Plain,
-        format!(
-            "  produced {}   handled {}   handled twice {}   out of order {}",
-            Count(*produced),
-            Count(*processed),
-            Count(*duplicates),
-            Count(*order_violations)
-        ),
-    ));
-    lines.push((Style::Plain, String::new()));
-    lines.push((
+    let columns = Columns::within(width);
+    let blank = || line(Style::Plain, "");
+    let mut lines = vec![title(snapshot, width), blank()];
+    lines.extend(counts(snapshot, width));
+    lines.push(blank());
+    lines.push(line(
         Style::Strong,
-        format!(
-            "  {:>5}  {:<12}{:>6}  {:<14}{:>10}{:>12}",
-            "shard", "owner", "epoch", "position", "lag", "records/s"
-        ),
+        columns.row("shard", "owner", "epoch", "position", "lag", "records/s").concat(),
     ));
-    lines.extend(snapshot.shards.iter().map(shard_line));
-    lines.push((Style::Plain, String::new()));
+    lines.extend(snapshot.shards.iter().map(|shard| shard_line(shard, snapshot, columns)));
+    lines.push(blank());
     lines.extend(worker_lines(snapshot, width));
-    lines.push((Style::Plain, String::new()));
-    lines.push((Style::Strong, format!("  now   {}", snapshot.now)));
-    lines.push((
-        Style::Plain,
-        snapshot.next.as_ref().map(|next| format!("  next  {next}")).unwrap_or_default(),
-    ));
-    lines.push((Style::Plain, String::new()));
+    lines.push(blank());
+    lines.push(line(Style::Strong, format!("  now   {}", snapshot.now)));
+    let next = snapshot.next.as_ref().map(|next| format!("  next  {next}"));
+    lines.push(line(Style::Plain, next.unwrap_or_default()));
+    lines.push(blank());
     let room = height.saturating_sub(lines.len() + 1);
     let recent = &events[events.len().saturating_sub(room)..];
     lines.extend(
         recent
             .iter()
-            .map(|event| (Style::Plain, format!("  {:>5}  {}", Clock(event.at).to_string(), event.text))),
+            .map(|event| line(Style::Plain, format!("  {:>5}  {}", Clock(event.at).to_string(), event.text))),
     );
     lines.truncate(height);
-    for (_, text) in &mut lines {
-        if let Some((end, _)) = text.char_indices().nth(width) {
-            text.truncate(end);
-        }
-    }
+    lines.iter_mut().for_each(|line| cut(line, width));
     lines
 }
 
-fn title(snapshot: &Snapshot, width: usize) -> Line {
-    let left = "rokini demo   worker processes of one group on an embedded Kinesis";
-    let right = format!("{} of {}", Clock(snapshot.at.min(snapshot.end)), Clock(snapshot.end));
-    let gap = width.min(80).saturating_sub(left.len() + right.len()).max(1);
-    (Style::Strong, format!("{left}{:gap$}{right}", ""))
+/// Takes away what is beyond the width.
+fn cut(line: &mut Line, width: usize) {
+    let mut left = width;
+    for (_, text) in line {
+        match text.char_indices().nth(left) {
+            Some((end, _)) => {
+                text.truncate(end);
+                left = 0;
+            }
+            None => left -= text.chars().count(),
+        }
+    }
 }
 
-fn shard_line(line: &ShardLine) -> Line {
-    let ShardLine { shard, owner, epoch, position, finished, lag, records_per_second } = line;
-    let owner = owner.as_deref().filter(|_| !finished).unwrap_or("-");
-    let start =
-        format!("  {:>5}  {owner:<12}{epoch:>6}  {:<14}", shard_number(shard), shown_position(position));
-    if *finished {
-        return (Style::Faint, start.trim_end().to_owned());
+fn title(snapshot: &Snapshot, width: usize) -> Line {
+    let left = match width {
+        70.. => "rokini demo   worker processes of one group on an embedded Kinesis",
+        _ => "rokini demo",
+    };
+    let right = format!("{} of {}", Clock(snapshot.at.min(snapshot.end)), Clock(snapshot.end));
+    let gap = width.min(80).saturating_sub(left.len() + right.len()).max(1);
+    line(Style::Strong, format!("{left}{:gap$}{right}", ""))
+}
+
+/// What was done, in one line where there is room.
+fn counts(snapshot: &Snapshot, width: usize) -> Vec<Line> {
+    let Snapshot { produced, processed, duplicates, order_violations, .. } = snapshot;
+    let mut done =
+        line(Style::Plain, format!("  produced {}   handled {}", Count(*produced), Count(*processed)));
+    let style = if *order_violations > 0 { Style::Bad } else { Style::Plain };
+    let twice = (Style::Plain, format!("handled twice {}", Count(*duplicates)));
+    let disorder = (style, format!("   out of order {}", Count(*order_violations)));
+    if width < 70 {
+        return vec![done, vec![(Style::Plain, "  ".to_owned()), twice, disorder]];
     }
-    (Style::Plain, format!("{start}{:>10}{records_per_second:>12}", Seconds(*lag).to_string()))
+    done.extend([(Style::Plain, "   ".to_owned()), twice, disorder]);
+    vec![done]
+}
+
+/// Which columns of the table of shards there is room for. What a shard does stays longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Columns {
+    position: bool,
+    epoch: bool,
+    /// The width of the owner.
+    owner: usize,
+}
+
+impl Columns {
+    fn within(width: usize) -> Self {
+        Self { position: width >= 65, epoch: width >= 49, owner: if width >= 43 { 12 } else { 9 } }
+    }
+
+    /// The cells of a row: before the owner, the owner, and behind it.
+    fn row(
+        self,
+        shard: impl fmt::Display,
+        owner: &str,
+        epoch: impl fmt::Display,
+        position: &str,
+        lag: impl fmt::Display,
+        rate: impl fmt::Display,
+    ) -> [String; 3] {
+        let mut rest = String::new();
+        if self.epoch {
+            rest += &format!("{epoch:>6}");
+        }
+        if self.position {
+            rest += &format!("  {position:<14}");
+        }
+        rest += &format!("{lag:>10}{rate:>12}");
+        let owner: String = owner.chars().take(self.owner).collect();
+        [format!("  {shard:>5}  "), format!("{owner:<width$}", width = self.owner), rest]
+    }
+}
+
+fn shard_line(shard: &ShardLine, snapshot: &Snapshot, columns: Columns) -> Line {
+    let owner = shard.owner.as_deref().filter(|_| !shard.finished).unwrap_or("-");
+    let number = shard_number(&shard.shard).to_string();
+    let position = shown_position(&shard.position);
+    if shard.finished {
+        let row = columns.row(number, owner, shard.epoch, &position, "", "").concat();
+        return line(Style::Faint, row.trim_end());
+    }
+    let lag = Seconds(shard.lag).to_string();
+    let [before, owner, rest] =
+        columns.row(number, owner, shard.epoch, &position, lag, shard.records_per_second);
+    let name = shard.owner.as_deref();
+    let place = snapshot.workers.iter().position(|worker| Some(worker.name.as_str()) == name);
+    vec![(Style::Plain, before), (place.map_or(Style::Plain, Style::Worker), owner), (Style::Plain, rest)]
 }
 
 /// A stored position in few letters.
@@ -174,19 +250,22 @@ fn shown_position(position: &str) -> String {
 
 fn worker_lines(snapshot: &Snapshot, width: usize) -> Vec<Line> {
     let columns = (width.min(80) / 26).max(1);
-    let cell = |worker: &WorkerLine| {
-        let what = match (worker.state, worker.shards) {
-            ("running", 1) => "1 shard".to_owned(),
-            ("running", shards) => format!("{shards} shards"),
-            (state, _) => state.to_owned(),
+    let cell = |(place, worker): &(usize, &WorkerLine)| -> Line {
+        let (style, what) = match (worker.state, worker.shards) {
+            ("running", 1) => (Style::Plain, "1 shard".to_owned()),
+            ("running", shards) => (Style::Plain, format!("{shards} shards")),
+            (state, _) => (Style::Bad, state.to_owned()),
         };
-        format!("  {:<11}{what:<13}", worker.name)
+        let name = (Style::Worker(*place), format!("{:<11}", worker.name));
+        vec![(Style::Plain, "  ".to_owned()), name, (style, format!("{what:<13}"))]
     };
-    snapshot
-        .workers
-        .chunks(columns)
-        .map(|row| (Style::Plain, row.iter().map(cell).collect::<String>().trim_end().to_owned()))
-        .collect()
+    let workers: Vec<(usize, &WorkerLine)> = snapshot.workers.iter().enumerate().collect();
+    let mut lines: Vec<Line> =
+        workers.chunks(columns).map(|row| row.iter().flat_map(cell).collect()).collect();
+    for (_, last) in lines.iter_mut().filter_map(|line| line.last_mut()) {
+        last.truncate(last.trim_end().len());
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -235,7 +314,8 @@ mod tests {
     }
 
     fn texts(lines: &[Line]) -> String {
-        lines.iter().map(|(_, text)| format!("{text}\n")).collect()
+        let text = |line: &Line| line.iter().map(|(_, text)| text.as_str()).collect::<String>();
+        lines.iter().map(|line| format!("{}\n", text(line))).collect()
     }
 
     #[test]
@@ -266,9 +346,49 @@ rokini demo   worker processes of one group on an embedded Kinesis  0:23 of 1:00
     fn a_small_terminal_shows_the_latest_and_nothing_beyond_its_size() {
         let lines = frame(&snapshot(), &events(30), 40, 20);
         assert!(lines.len() <= 20);
-        assert!(lines.iter().all(|(_, text)| text.chars().count() <= 40));
+        assert!(texts(&lines).lines().all(|text| text.chars().count() <= 40));
         assert!(texts(&lines).ends_with("event 29\n"), "{}", texts(&lines));
         assert_eq!(frame(&snapshot(), &events(30), 80, 5).len(), 5);
+    }
+
+    #[test]
+    fn what_shards_do_stays_in_40_columns_and_15_lines() {
+        let expected = "\
+rokini demo                 0:23 of 1:00
+
+  produced 4,600   handled 4,583
+  handled twice 0   out of order 0
+
+  shard  owner           lag   records/s
+      0  -
+      1  worker-1     0.08 s          51
+      2  -            0.08 s          51
+
+  worker-1   2 shards
+  worker-2   1 shard
+  worker-3   killed
+  worker-4   0 shards
+
+";
+        assert_eq!(texts(&frame(&snapshot(), &events(30), 40, 15)), expected);
+        let wide = texts(&frame(&snapshot(), &[], 50, 15));
+        assert!(wide.contains("epoch") && !wide.contains("position"), "{wide}");
+    }
+
+    #[test]
+    fn workers_have_colours_and_without_them_nothing_is_lost() {
+        let drawn = |styled| {
+            let mut screen = Screen::new(styled);
+            let bytes = screen.draw(&snapshot(), &[]).unwrap();
+            screen.leave().unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        let (with, without) = (drawn(true), drawn(false));
+        let mut blue = String::new();
+        crossterm::Command::write_ansi(&SetForegroundColor(COLORS[0]), &mut blue).unwrap();
+        // The owner of a shard, and the worker itself.
+        assert_eq!(with.matches(&format!("{blue}worker-1")).count(), 2, "{with:?}");
+        assert!(!without.contains(&blue) && without.contains("worker-1"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod fleet;
 mod group;
 mod group_page;
 mod handlers;
+mod help;
 mod independent;
 mod json_document;
 mod local;

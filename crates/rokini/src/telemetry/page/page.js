@@ -217,10 +217,12 @@ function drawCharts(group) {
     svg.setAttribute('preserveAspectRatio', 'none');
     svg.setAttribute('role', 'img');
     svg.setAttribute('aria-label', `${name}: now ${last}, at most ${points.length ? text(most) : '–'} in the time shown`);
+    // One value is a line too.
+    const drawn = points.length === 1 ? [points[0], points[0]] : points;
     const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
-    const x = (index) => (100 * index) / Math.max(points.length - 1, 1);
+    const x = (index) => (100 * index) / Math.max(drawn.length - 1, 1);
     const y = (value) => 96 - (most > 0 ? (92 * value) / most : 0);
-    path.setAttribute('d', points.map((value, index) => `${index ? 'L' : 'M'}${x(index).toFixed(2)} ${y(value).toFixed(2)}`).join(''));
+    path.setAttribute('d', drawn.map((value, index) => `${index ? 'L' : 'M'}${x(index).toFixed(2)} ${y(value).toFixed(2)}`).join(''));
     svg.append(path);
     figure.append(svg);
     return figure;
