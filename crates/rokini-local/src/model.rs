@@ -46,12 +46,11 @@ mod subscription;
 mod tags;
 mod target;
 mod token;
-mod validation;
 
 pub use account::Model;
 pub use caller::Caller;
 pub use changed::Changed;
-pub(crate) use constraints::{fault_in_body, has_list_for_structure};
+pub(crate) use constraints::{fault_in_body, has_list_for_structure, lower_first};
 #[cfg(feature = "data")]
 pub(crate) use kept_state::{Effect, KeptRecords, KeptState, LiveShards};
 pub use operations::ModelRequest;

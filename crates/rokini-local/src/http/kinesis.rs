@@ -28,7 +28,7 @@ use crate::http::subscription::{EventStream, frames};
 use crate::journal::CallRecord;
 use crate::model::{
     Caller, ResolvedTarget, Scope, Subscription, fault_in_body, has_list_for_structure, iterator_position,
-    target_of,
+    lower_first, target_of,
 };
 
 /// Largest request: 10 MB of PutRecords data in base64, 500 partition keys in escaped JSON, and names.
@@ -341,17 +341,14 @@ fn codec_of(headers: &HeaderMap) -> Codec {
 
 /// An error in the words of the service; it names members with a small first letter.
 fn unreadable(error: DecodeError, operation: &str, codec: Codec, body: &[u8]) -> ServiceError {
-    if let Some(fault) = fault_in_body(operation, body).filter(|_| codec == Codec::Json) {
+    if let Some(fault) = fault_in_body(operation, codec, body) {
         return fault;
     }
     match error {
         DecodeError::Missing(member) => {
-            let mut letters = member.chars();
-            let first = letters.next().map(|letter| letter.to_ascii_lowercase());
-            let member: String = first.into_iter().chain(letters).collect();
             let message = format!(
-                "1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be \
-                 null"
+                "1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null",
+                lower_first(&member)
             );
             ServiceError::new(ErrorCode::Validation, message)
         }
@@ -363,11 +360,7 @@ fn unreadable(error: DecodeError, operation: &str, codec: Codec, body: &[u8]) ->
 /// large to be read twice.
 fn check_structures(operation: &str, codec: Codec, body: &[u8]) -> Result<(), ServiceError> {
     const LARGEST: usize = 64 << 10;
-    let list = match codec {
-        Codec::Json => body.len() <= LARGEST && has_list_for_structure(operation, body),
-        _ => body.first().is_some_and(|first| first >> 5 == 4),
-    };
-    if list {
+    if body.len() <= LARGEST && has_list_for_structure(operation, codec, body) {
         return Err(ServiceError::new(ErrorCode::Serialization, "Start of list found where not expected"));
     }
     Ok(())

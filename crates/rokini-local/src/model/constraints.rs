@@ -1,14 +1,14 @@
 //! What the service model says about the members of a request, checked and reported as the service does.
 //!
-//! The trimmed model in `service-model/kinesis.json` is read once, when the first request is checked. Operations on records are
-//! called too often for this and check their members themselves; a test compares.
+//! The trimmed model in `service-model/kinesis.json` is read once, when the first request is checked. Records are too many and too large
+//! to be looked at this way: `put.rs` checks them itself, and a test here compares.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::OnceLock;
 
 use regex_lite::Regex;
-use rokini_wire::{ErrorCode, ServiceError};
+use rokini_wire::{Codec, ErrorCode, ServiceError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -55,20 +55,93 @@ fn model() -> &'static ServiceModel {
 
 /// Fails as the service does if a member of the request breaks its constraint.
 pub(crate) fn check<R: Serialize>(operation: &str, request: &R) -> Result<(), ServiceError> {
-    let value = serde_json::to_value(request).unwrap_or_default();
-    report(&failures(operation, &value))
+    report(&failures_but(operation, request, &[]))
 }
 
-/// The same for a body that cannot be read as its request: members that must be there and are not. `None` if that is not why.
-pub(crate) fn fault_in_body(operation: &str, body: &[u8]) -> Option<ServiceError> {
-    let value: Value = serde_json::from_slice(body).ok()?;
-    report(&failures(operation, &value)).err()
+/// What is wrong with a request, but for these members, which the operation checks itself.
+pub(crate) fn failures_but<R: Serialize>(operation: &str, request: &R, left_out: &[&str]) -> Vec<String> {
+    failures(operation, &serde_json::to_value(request).unwrap_or_default(), left_out)
 }
 
-/// Whether a list stands in a JSON body where a structure belongs.
-pub(crate) fn has_list_for_structure(operation: &str, body: &[u8]) -> bool {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
-    input_of(operation).is_some_and(|shape| list_for_structure(shape, &value))
+/// What is wrong with a value of a shape, such as a record among others.
+pub(crate) fn failures_of<V: Serialize>(shape: &str, value: &V, place: Place<'_>) -> Vec<String> {
+    let mut failures = Vec::new();
+    if let Some(shape) = model().shapes.get(shape) {
+        check_value(shape, &serde_json::to_value(value).unwrap_or_default(), &place, &mut failures);
+    }
+    failures
+}
+
+/// [`check`] for a body that cannot be read as its request: members that must be there and are not. `None` if that is not why.
+pub(crate) fn fault_in_body(operation: &str, codec: Codec, body: &[u8]) -> Option<ServiceError> {
+    report(&failures(operation, &value_of(codec, body)?, &[])).err()
+}
+
+/// Whether a list stands in a body where a structure belongs.
+pub(crate) fn has_list_for_structure(operation: &str, codec: Codec, body: &[u8]) -> bool {
+    let Some(input) = input_of(operation) else { return false };
+    // Most operations have no structure within, GetRecords above all, and records in CBOR come too often to be read twice.
+    if !input.members.values().any(|name| holds_structures(name))
+        || (operation, codec) == ("PutRecords", Codec::Cbor)
+    {
+        return match codec {
+            Codec::Cbor => body.first().is_some_and(|first| first >> 5 == 4),
+            _ => body.trim_ascii_start().first() == Some(&b'['),
+        };
+    }
+    value_of(codec, body).is_some_and(|value| list_for_structure(input, &value))
+}
+
+fn holds_structures(name: &str) -> bool {
+    let Some(shape) = model().shapes.get(name) else { return false };
+    shape.kind == "structure" || shape.member.as_deref().is_some_and(holds_structures)
+}
+
+/// What a body holds, of either kind, as far as constraints can be about it.
+fn value_of(codec: Codec, body: &[u8]) -> Option<Value> {
+    if codec == Codec::Json {
+        return serde_json::from_slice(body).ok();
+    }
+    ciborium::from_reader(body).ok().map(plain)
+}
+
+/// A value of CBOR as one of JSON. What data and times are is of no concern to any constraint.
+fn plain(value: ciborium::Value) -> Value {
+    use ciborium::Value as Cbor;
+    match value {
+        Cbor::Integer(number) => i64::try_from(number).map_or(Value::Null, Value::from),
+        Cbor::Float(number) => number.into(),
+        Cbor::Text(text) => text.into(),
+        Cbor::Bool(bool) => bool.into(),
+        Cbor::Bytes(_) => Value::from(""),
+        Cbor::Tag(_, inner) => plain(*inner),
+        Cbor::Array(items) => items.into_iter().map(plain).collect(),
+        Cbor::Map(entries) => {
+            let named = |(name, value): (Cbor, Cbor)| Some((name.into_text().ok()?, plain(value)));
+            Value::Object(entries.into_iter().filter_map(named).collect())
+        }
+        _ => Value::Null,
+    }
+}
+
+/// Where a value stands in a request, in the words of the service: `records.3.member.partitionKey`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    Request,
+    Member(&'a Place<'a>, &'a str),
+    /// Of a list, counted from 0.
+    Item(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request => Ok(()),
+            Self::Member(Place::Request, name) => f.write_str(&lower_first(name)),
+            Self::Member(within, name) => write!(f, "{within}.{}", lower_first(name)),
+            Self::Item(within, number) => write!(f, "{within}.{}.member", number + 1),
+        }
+    }
 }
 
 fn list_for_structure(shape: &Shape, value: &Value) -> bool {
@@ -91,36 +164,43 @@ fn input_of(operation: &str) -> Option<&'static Shape> {
     model().shapes.get(model().operations.get(operation)?.input.as_ref()?)
 }
 
-fn failures(operation: &str, value: &Value) -> Vec<String> {
+fn failures(operation: &str, value: &Value, left_out: &[&str]) -> Vec<String> {
     let mut failures = Vec::new();
     if let Some(shape) = input_of(operation) {
-        check_members(shape, value, "", &mut failures);
+        check_members(shape, value, &Place::Request, left_out, &mut failures);
     }
-    failures.truncate(MAX_FAILURES);
     failures
 }
 
-fn report(failures: &[String]) -> Result<(), ServiceError> {
+/// The failures as one error, if there are any.
+pub(crate) fn report(failures: &[String]) -> Result<(), ServiceError> {
     if failures.is_empty() {
         return Ok(());
     }
+    let failures = &failures[..failures.len().min(MAX_FAILURES)];
     let plural = if failures.len() == 1 { "" } else { "s" };
     let message = format!("{} validation error{plural} detected: {}", failures.len(), failures.join("; "));
     Err(ServiceError::new(ErrorCode::Validation, message))
 }
 
-fn check_members(shape: &Shape, value: &Value, prefix: &str, failures: &mut Vec<String>) {
-    for (name, inner) in &shape.members {
-        let path = format!("{prefix}{}", lower_first(name));
+fn check_members(
+    shape: &Shape,
+    value: &Value,
+    within: &Place<'_>,
+    left_out: &[&str],
+    failures: &mut Vec<String>,
+) {
+    for (name, inner) in shape.members.iter().filter(|(name, _)| !left_out.contains(&name.as_str())) {
+        let place = Place::Member(within, name);
         match value.get(name).filter(|value| !value.is_null()) {
             Some(value) => {
                 if let Some(inner) = model().shapes.get(inner) {
-                    check_value(inner, value, &path, failures);
+                    check_value(inner, value, &place, failures);
                 }
             }
             None if shape.required.contains(name) => {
                 failures.push(format!(
-                    "Value null at '{path}' failed to satisfy constraint: Member must not be null"
+                    "Value null at '{place}' failed to satisfy constraint: Member must not be null"
                 ));
             }
             None => {}
@@ -128,26 +208,26 @@ fn check_members(shape: &Shape, value: &Value, prefix: &str, failures: &mut Vec<
     }
 }
 
-fn check_value(shape: &Shape, value: &Value, path: &str, failures: &mut Vec<String>) {
+fn check_value(shape: &Shape, value: &Value, place: &Place<'_>, failures: &mut Vec<String>) {
     for rule in broken_rules(shape, value) {
         failures.push(format!(
-            "Value '{}' at '{path}' failed to satisfy constraint: Member must {rule}",
+            "Value '{}' at '{place}' failed to satisfy constraint: Member must {rule}",
             shown(value)
         ));
     }
     let inner = |name: &Option<String>| name.as_ref().and_then(|name| model().shapes.get(name));
     match (shape.kind.as_str(), value) {
-        ("structure", value) => check_members(shape, value, &format!("{path}."), failures),
+        ("structure", value) => check_members(shape, value, place, &[], failures),
         ("list", Value::Array(items)) => {
             let Some(member) = inner(&shape.member) else { return };
             if member.kind == "structure" {
-                for (i, item) in items.iter().enumerate() {
-                    check_value(member, item, &format!("{path}.{}.member", i + 1), failures);
+                for (number, item) in items.iter().enumerate() {
+                    check_value(member, item, &Place::Item(place, number), failures);
                 }
             } else if items.iter().any(|item| !broken_rules(member, item).is_empty()) {
                 let rules = all_rules(member);
                 failures.push(format!(
-                    "Value '{}' at '{path}' failed to satisfy constraint: Member must satisfy constraint: [{rules}]",
+                    "Value '{}' at '{place}' failed to satisfy constraint: Member must satisfy constraint: [{rules}]",
                     shown(value)
                 ));
             }
@@ -161,7 +241,7 @@ fn check_value(shape: &Shape, value: &Value, path: &str, failures: &mut Vec<Stri
             for (what, broken) in [("Map keys", keys), ("Map value", values)] {
                 if let Some(broken) = broken {
                     failures.push(format!(
-                        "Value '{}' at '{path}' failed to satisfy constraint: {what} must satisfy constraint: [{}]",
+                        "Value '{}' at '{place}' failed to satisfy constraint: {what} must satisfy constraint: [{}]",
                         shown(value),
                         all_rules(broken)
                     ));
@@ -228,7 +308,8 @@ fn fits(shape: &Shape, pattern: &str, text: &str) -> bool {
     compiled.as_ref().is_none_or(|compiled| compiled.is_match(text))
 }
 
-fn lower_first(name: &str) -> String {
+/// The service names members with a small first letter.
+pub(crate) fn lower_first(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
 }
@@ -272,7 +353,7 @@ mod tests {
     fn what_is_broken_is_reported_together() {
         let value = json!({ "QueueName": "a b", "QueueAttributes": {
             "VisibilityTimeoutSeconds": 43201, "DeadLetterConfiguration": { "TargetType": "SQS" } } });
-        let failures = failures("CreateQueue", &value);
+        let failures = failures("CreateQueue", &value, &[]);
         let told = failures.join("\n");
         for part in [
             "Value 'a b' at 'queueName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+",
@@ -287,8 +368,32 @@ mod tests {
 
     #[test]
     fn a_list_is_no_structure() {
-        let list = |body: &str| has_list_for_structure("ListShards", body.as_bytes());
+        let list = |body: &str| {
+            let found = has_list_for_structure("ListShards", Codec::Json, body.as_bytes());
+            assert_eq!(has_list_for_structure("ListShards", Codec::Cbor, &cbor(body)), found, "{body}");
+            found
+        };
         assert!(list(r#"["orders"]"#) && list(r#"{"ShardFilter":["AT_LATEST"]}"#));
         assert!(!list(r#"{"ShardFilter":{"Type":"AT_LATEST"},"Unknown":[1]}"#));
+    }
+
+    /// A body of JSON in CBOR.
+    fn cbor(json: &str) -> Vec<u8> {
+        let mut body = Vec::new();
+        ciborium::into_writer(&serde_json::from_str::<Value>(json).unwrap(), &mut body).unwrap();
+        body
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_both_encodings() {
+        for body in ["{}", r#"{"ShardToSplit":"a b"}"#, r#"{"ShardToSplit":null,"NewStartingHashKey":"-1"}"#]
+        {
+            let json = fault_in_body("SplitShard", Codec::Json, body.as_bytes()).unwrap();
+            assert_eq!(json.code, ErrorCode::Validation);
+            assert_eq!(fault_in_body("SplitShard", Codec::Cbor, &cbor(body)), Some(json), "{body}");
+        }
+        let whole = r#"{"ShardToSplit":"shardId-000000000000","NewStartingHashKey":"1"}"#;
+        assert_eq!(fault_in_body("SplitShard", Codec::Cbor, &cbor(whole)), None);
+        assert_eq!(fault_in_body("SplitShard", Codec::Cbor, b"\xff"), None);
     }
 }

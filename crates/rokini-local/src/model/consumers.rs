@@ -20,7 +20,6 @@ use crate::model::scope::StreamKey;
 use crate::model::stream::Stream;
 use crate::model::tags::check_tags;
 use crate::model::token::{Token, TokenKind};
-use crate::model::validation::Validator;
 
 /// Most consumers of a stream in state CREATING, as the service documents.
 const MAX_CREATING: usize = 5;
@@ -37,9 +36,6 @@ impl Model {
         request: &RegisterStreamConsumerRequest,
     ) -> Result<RegisterStreamConsumerResponse, ServiceError> {
         let name = &request.consumer_name;
-        let mut validator = Validator::default();
-        validator.name(name, "consumerName");
-        validator.finish()?;
         let due = self.due(now);
         check_tags(request.tags.as_ref().unwrap_or(&BTreeMap::new()))?;
         let stream = self.streams.find_by_arn(now, &request.stream_arn)?;
@@ -131,9 +127,6 @@ impl Model {
         now: Timestamp,
         request: &ListStreamConsumersRequest,
     ) -> Result<ListStreamConsumersResponse, ServiceError> {
-        let mut validator = Validator::default();
-        validator.range(request.max_results.unwrap_or(1), "maxResults", 1..=10_000);
-        validator.finish()?;
         let token = request.next_token.as_ref();
         let token = token.map(|text| self.open_token(now, text, TokenKind::ConsumerPage)).transpose()?;
         let limit = usize::try_from(request.max_results.unwrap_or(100)).unwrap_or(100).min(100);

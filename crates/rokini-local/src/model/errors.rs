@@ -29,3 +29,10 @@ pub(crate) fn validation(message: impl Into<String>) -> ServiceError {
 pub(crate) fn no_consumer(name: &str) -> ServiceError {
     resource_not_found(format!("Consumer {name} not found."))
 }
+
+/// One member that breaks a rule which the service model does not have.
+pub(crate) fn failed(value: &str, member: &str, rule: &str) -> ServiceError {
+    validation(format!(
+        "1 validation error detected: {value} at '{member}' failed to satisfy constraint: Member must {rule}"
+    ))
+}

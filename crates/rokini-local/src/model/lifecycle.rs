@@ -17,7 +17,6 @@ use crate::model::shard::{Shard, shard_number};
 use crate::model::stream::{ON_DEMAND_SHARDS, Stream, StreamChange};
 use crate::model::tags;
 use crate::model::token::{Token, TokenKind};
-use crate::model::validation::Validator;
 
 /// Most shards of DescribeStream and streams of ListStreams in an answer, as the service documents.
 const PAGE_SIZE: usize = 100;
@@ -37,16 +36,6 @@ impl Model {
         let name = &request.stream_name;
         let mode =
             request.stream_mode_details.as_ref().map_or(StreamMode::Provisioned, |d| d.stream_mode.clone());
-        let mut validator = Validator::default();
-        validator.name(name, "streamName");
-        validator.one_of(&mode, "streamModeDetails.streamMode", StreamMode::KNOWN);
-        if let Some(count) = request.shard_count {
-            validator.range(count, "shardCount", 1..=i32::MAX);
-        }
-        if let Some(kib) = request.max_record_size_in_kib {
-            validator.range(kib, "maxRecordSizeInKiB", 1024..=10240);
-        }
-        validator.finish()?;
         tags::check_tags(request.tags.as_ref().unwrap_or(&BTreeMap::new()))?;
         let key = self.streams.key(name);
         self.streams.apply_all_due_changes(now);
@@ -134,12 +123,6 @@ impl Model {
         now: Timestamp,
         request: &DescribeStreamRequest,
     ) -> Result<DescribeStreamResponse, ServiceError> {
-        let mut validator = Validator::default();
-        validator.range(request.limit.unwrap_or(1), "limit", 1..=10_000);
-        if let Some(id) = &request.exclusive_start_shard_id {
-            validator.name(id, "exclusiveStartShardId");
-        }
-        validator.finish()?;
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         let after = match &request.exclusive_start_shard_id {
             None => None,
@@ -214,12 +197,6 @@ impl Model {
         now: Timestamp,
         request: &ListStreamsRequest,
     ) -> Result<ListStreamsResponse, ServiceError> {
-        let mut validator = Validator::default();
-        validator.range(request.limit.unwrap_or(1), "limit", 1..=10_000);
-        if let Some(name) = &request.exclusive_start_stream_name {
-            validator.name(name, "exclusiveStartStreamName");
-        }
-        validator.finish()?;
         self.streams.apply_all_due_changes(now);
         let after = match &request.next_token {
             Some(text) => Some(self.name_in_token(now, text, TokenKind::StreamPage)?),

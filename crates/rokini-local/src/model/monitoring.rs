@@ -8,10 +8,6 @@ use rokini_wire::shapes::stream::{
 use rokini_wire::{MetricsName, ServiceError, Timestamp};
 
 use crate::model::account::Model;
-use crate::model::validation::Validator;
-
-/// Most metrics in a call, as the service model says.
-const MAX_METRICS: usize = 7;
 
 impl Model {
     /// Turns shard-level metrics on.
@@ -52,22 +48,6 @@ impl Model {
         named: &[MetricsName],
         change: impl FnOnce(&mut BTreeSet<MetricsName>, BTreeSet<MetricsName>),
     ) -> Result<EnhancedMonitoringResponse, ServiceError> {
-        let mut validator = Validator::default();
-        if named.is_empty() {
-            validator.fail("[]", "shardLevelMetrics", "have length greater than or equal to 1");
-        }
-        if named.len() > MAX_METRICS {
-            let shown = format_args!("[{} metrics]", named.len());
-            validator.fail(
-                shown,
-                "shardLevelMetrics",
-                format_args!("have length less than or equal to {MAX_METRICS}"),
-            );
-        }
-        for metric in named {
-            validator.one_of(metric, "shardLevelMetrics", MetricsName::KNOWN);
-        }
-        validator.finish()?;
         let stream = self.streams.find(now, name, arn)?;
         stream.must_be_active()?;
         let named = if named.contains(&MetricsName::All) { MetricsName::KNOWN } else { named };

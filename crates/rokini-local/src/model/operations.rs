@@ -45,7 +45,7 @@ pub(crate) trait CallModel {
 
 impl Model {
     /// Answers a request of any type as of `now`, and counts it against the rates of calls; the methods named like operations
-    /// answer without counting.
+    /// answer without counting, and most of them without checking members by the service model.
     ///
     /// # Errors
     /// As documented on the method of the operation; LimitExceeded for too many calls.
@@ -151,7 +151,7 @@ pub(crate) enum Access {
 enum Checked {
     /// By the service model, before anything else.
     Model,
-    /// By the operation itself, which is called too often.
+    /// By the operation, which leaves records out of that or knows better than the model.
     Itself,
 }
 
@@ -261,7 +261,7 @@ operations! {
         |r| Target::arn(&r.stream_arn).shard_iterator(&r.shard_iterator);
     GetResourcePolicy: get_resource_policy(GetResourcePolicyRequest) Read Model, None,
         |r| Target::arn(&r.resource_arn);
-    GetShardIterator: get_shard_iterator(GetShardIteratorRequest) Read Itself, None,
+    GetShardIterator: get_shard_iterator(GetShardIteratorRequest) Read Model, None,
         |r| Target::stream(&r.stream_name, &r.stream_arn).shard(&r.shard_id);
     IncreaseStreamRetentionPeriod: increase_stream_retention_period(IncreaseStreamRetentionPeriodRequest) Write Model, per_stream(5),
         |r| Target::stream(&r.stream_name, &r.stream_arn);

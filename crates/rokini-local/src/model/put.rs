@@ -4,15 +4,17 @@ use rokini_wire::shapes::record::{
     PutRecordRequest, PutRecordResponse, PutRecordsRequest, PutRecordsRequestEntry, PutRecordsResponse,
     PutRecordsResultEntry, Record,
 };
-use rokini_wire::{EncryptionType, ErrorCode, SequenceNumber, ServiceError, Timestamp, partition_key_hash};
+use rokini_wire::{
+    Blob, EncryptionType, ErrorCode, Operation, SequenceNumber, ServiceError, Timestamp, partition_key_hash,
+};
 
 use crate::model::account::Model;
 use crate::model::changed::Changed;
-use crate::model::errors::invalid_argument;
+use crate::model::constraints::{self, Place};
+use crate::model::errors::{failed, invalid_argument};
 use crate::model::sequence;
 use crate::model::shard::shard_id;
 use crate::model::stream::Stream;
-use crate::model::validation::Validator;
 
 /// Most records in a PutRecords call, as the service documents.
 const MAX_RECORDS: usize = 500;
@@ -32,9 +34,10 @@ impl Model {
         let mut entry = PutRecordsRequestEntry::new(request.data.clone());
         entry.partition_key.clone_from(&request.partition_key);
         entry.explicit_hash_key.clone_from(&request.explicit_hash_key);
-        let mut validator = Validator::default();
-        check_entry(&mut validator, &entry, "");
-        validator.finish()?;
+        // How large the data may be the stream says.
+        let mut without = request.clone();
+        without.data = Blob::default();
+        constraints::check(PutRecordRequest::NAME, &without)?;
         let limited = self.settings.throughput_limits;
         let stream = self.streams.find_readable(now, &request.stream_name, &request.stream_arn)?;
         check_placement(stream, &entry, "")?;
@@ -67,21 +70,8 @@ impl Model {
         now: Timestamp,
         request: &PutRecordsRequest,
     ) -> Result<PutRecordsResponse, ServiceError> {
-        let mut validator = Validator::default();
         let count = request.records.len();
-        if count == 0 {
-            validator.fail("[]", "records", "have length greater than or equal to 1");
-        } else if count > MAX_RECORDS {
-            validator.fail(
-                format_args!("[{count} records]"),
-                "records",
-                "have length less than or equal to 500",
-            );
-        }
-        for (i, entry) in request.records.iter().enumerate() {
-            check_entry(&mut validator, entry, &format!("records.{}.member.", i + 1));
-        }
-        validator.finish()?;
+        constraints::report(&failures(request))?;
         let bytes: usize = request.records.iter().map(size).sum();
         if bytes > MAX_BYTES {
             return Err(invalid_argument(format!("Records size exceeds 10 MB limit: {bytes} bytes.")));
@@ -182,9 +172,7 @@ fn check_placement(
         return Ok(());
     }
     if entry.partition_key.is_none() {
-        let mut validator = Validator::default();
-        validator.null(&format!("{prefix}partitionKey"));
-        return validator.finish();
+        return Err(failed("Value null", &format!("{prefix}partitionKey"), "not be null"));
     }
     hash_key(entry).map(drop)
 }
@@ -203,13 +191,43 @@ fn size(entry: &PutRecordsRequestEntry) -> usize {
     entry.data.len() + entry.partition_key.as_ref().map_or(0, |key| key.len())
 }
 
-fn check_entry(validator: &mut Validator, entry: &PutRecordsRequestEntry, prefix: &str) {
-    if let Some(key) = &entry.partition_key {
-        validator.length(key, &format!("{prefix}partitionKey"), 1..=256);
+/// What the service model has to say about a PutRecords request. It is asked only about records that are not plainly as they should be.
+fn failures(request: &PutRecordsRequest) -> Vec<String> {
+    let records = Place::Member(&Place::Request, "Records");
+    let mut without = PutRecordsRequest::new(Vec::new());
+    without.stream_name.clone_from(&request.stream_name);
+    without.stream_arn.clone_from(&request.stream_arn);
+    without.stream_id.clone_from(&request.stream_id);
+    without.dry_run = request.dry_run;
+    let count = request.records.len();
+    let mut found = constraints::failures_but(PutRecordsRequest::NAME, &without, &["Records"]);
+    if count == 0 || count > MAX_RECORDS {
+        let shown = if count == 0 { "[]".to_owned() } else { format!("[{count} records]") };
+        let rule = if count == 0 { "greater than or equal to 1" } else { "less than or equal to 500" };
+        found.push(format!(
+            "Value '{shown}' at '{records}' failed to satisfy constraint: Member must have length {rule}"
+        ));
     }
-    if let Some(hash) = &entry.explicit_hash_key {
-        validator.hash_key(hash, &format!("{prefix}explicitHashKey"));
+    for (number, entry) in request.records.iter().enumerate().filter(|(_, entry)| !is_plain(entry)) {
+        let mut entry = entry.clone();
+        entry.data = Blob::default();
+        found.extend(constraints::failures_of(
+            "PutRecordsRequestEntry",
+            &entry,
+            Place::Item(&records, number),
+        ));
     }
+    found
+}
+
+/// Whether the keys of a record are as the model wants them; in doubt not.
+fn is_plain(entry: &PutRecordsRequestEntry) -> bool {
+    let key = |key: &std::sync::Arc<str>| (1..=256).contains(&key.len());
+    let hash = |hash: &String| {
+        let digits = hash.len() <= 39 && hash.bytes().all(|b| b.is_ascii_digit());
+        digits && !hash.is_empty() && (hash == "0" || !hash.starts_with('0'))
+    };
+    entry.partition_key.as_ref().is_none_or(key) && entry.explicit_hash_key.as_ref().is_none_or(hash)
 }
 
 fn check_size(stream: &Stream, entry: &PutRecordsRequestEntry, member: &str) -> Result<(), ServiceError> {
@@ -217,13 +235,8 @@ fn check_size(stream: &Stream, entry: &PutRecordsRequestEntry, member: &str) -> 
     if size(entry) <= most {
         return Ok(());
     }
-    let mut validator = Validator::default();
-    validator.fail(
-        "java.nio.HeapByteBuffer",
-        member,
-        format_args!("have length less than or equal to {most}"),
-    );
-    validator.finish()
+    let rule = format!("have length less than or equal to {most}");
+    Err(failed("Value 'java.nio.HeapByteBuffer'", member, &rule))
 }
 
 fn hash_key(entry: &PutRecordsRequestEntry) -> Result<u128, ServiceError> {
@@ -247,4 +260,48 @@ fn check_ordering(now: Timestamp, stream: &Stream, text: &str) -> Result<(), Ser
         "ExclusiveMinimumSequenceNumber {text} used in PutRecord on {} is invalid.",
         stream.label()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is taken for plain without the service model is so by it.
+    #[test]
+    fn keys_are_judged_as_the_service_model_judges_them() {
+        let long = |n: usize| "x".repeat(n);
+        let keys = [
+            None,
+            Some(String::new()),
+            Some("k".into()),
+            Some("é".repeat(200)),
+            Some(long(256)),
+            Some(long(257)),
+        ];
+        let digits = |n: usize| format!("1{}", "0".repeat(n - 1));
+        let hashes = ["", "0", "00", "01", "7", "-1", "+1", "1 ", "x", "٣"];
+        let hashes =
+            hashes.into_iter().map(str::to_owned).chain([digits(39), digits(40)]).map(Some).chain([None]);
+        for (key, hash) in hashes.flat_map(|hash| keys.clone().map(|key| (key, hash.clone()))) {
+            let mut entry = PutRecordsRequestEntry::new(vec![1]);
+            entry.partition_key = key.map(Into::into);
+            entry.explicit_hash_key = hash;
+            let by_model = constraints::failures_of("PutRecordsRequestEntry", &entry, Place::Request);
+            assert!(!is_plain(&entry) || by_model.is_empty(), "{entry:?}: {by_model:?}");
+            let told = failures(&PutRecordsRequest::new(vec![entry.clone()]).stream_name("s"));
+            assert_eq!(told.len(), by_model.len(), "{entry:?}");
+            let whole = constraints::failures_but(
+                PutRecordsRequest::NAME,
+                &PutRecordsRequest::new(vec![entry.clone()]).stream_name("s"),
+                &[],
+            );
+            assert_eq!(told, whole, "{entry:?}");
+        }
+        for count in [0, 1, 500, 501] {
+            let request =
+                PutRecordsRequest::new(vec![PutRecordsRequestEntry::new(vec![]); count]).stream_name("a b");
+            let whole = constraints::failures_but(PutRecordsRequest::NAME, &request, &[]);
+            assert_eq!(failures(&request).len(), whole.len(), "{count}");
+        }
+    }
 }

@@ -6,10 +6,11 @@ use rokini_wire::shapes::consumer::StartingPosition;
 use rokini_wire::shapes::record::{
     GetRecordsRequest, GetRecordsResponse, GetShardIteratorRequest, GetShardIteratorResponse, Record,
 };
-use rokini_wire::{ErrorCode, ServiceError, ShardIteratorType, Timestamp};
+use rokini_wire::{ErrorCode, Operation, ServiceError, ShardIteratorType, Timestamp};
 
 use crate::clock::http_date;
 use crate::model::account::Model;
+use crate::model::constraints;
 use crate::model::errors::{invalid_argument, resource_not_found};
 use crate::model::put::rate_exceeded;
 use crate::model::rate_limiter::{ITERATORS, READ};
@@ -18,7 +19,6 @@ use crate::model::sequence;
 use crate::model::shard::{Shard, offset_of, shard_id, shard_number, size};
 use crate::model::stream::Stream;
 use crate::model::token::{Token, TokenKind};
-use crate::model::validation::Validator;
 use crate::settings::EndOfShard;
 
 /// Most records in an answer, as the service documents.
@@ -36,10 +36,6 @@ impl Model {
         now: Timestamp,
         request: &GetShardIteratorRequest,
     ) -> Result<GetShardIteratorResponse, ServiceError> {
-        let mut validator = Validator::default();
-        validator.name(&request.shard_id, "shardId");
-        validator.one_of(&request.shard_iterator_type, "shardIteratorType", ShardIteratorType::KNOWN);
-        validator.finish()?;
         let (seed, limited) = (self.settings.seed, self.settings.throughput_limits);
         let stream = self.streams.find_readable(now, &request.stream_name, &request.stream_arn)?;
         let mut start = StartingPosition::new(request.shard_iterator_type.clone());
@@ -104,11 +100,10 @@ impl Model {
         request: &GetRecordsRequest,
         max_records: usize,
     ) -> Result<GetRecordsResponse, ServiceError> {
-        let mut validator = Validator::default();
-        validator.length(&request.shard_iterator, "shardIterator", 1..=512);
         let limit = request.limit.unwrap_or(MAX_RECORDS);
-        validator.range(limit, "limit", 1..=i32::MAX);
-        validator.finish()?;
+        // The model lets no more through either, but the documentation says with which error.
+        let left_out: &[&str] = if limit > MAX_RECORDS { &["Limit"] } else { &[] };
+        constraints::report(&constraints::failures_but(GetRecordsRequest::NAME, request, left_out))?;
         if limit > MAX_RECORDS {
             return Err(invalid_argument(format!(
                 "Limit {limit} is greater than the most allowed, {MAX_RECORDS}."

@@ -9,7 +9,6 @@ use crate::model::errors::invalid_argument;
 use crate::model::scale::must_be_provisioned;
 use crate::model::shard::{Shard, shard_id};
 use crate::model::stream::{Stream, StreamChange};
-use crate::model::validation::Validator;
 
 impl Model {
     /// Splits a shard. The stream is UPDATING, and its parent stays open, for
@@ -22,10 +21,6 @@ impl Model {
         now: Timestamp,
         request: &SplitShardRequest,
     ) -> Result<EmptyResponse, ServiceError> {
-        let mut validator = Validator::default();
-        validator.name(&request.shard_to_split, "shardToSplit");
-        validator.hash_key(&request.new_starting_hash_key, "newStartingHashKey");
-        validator.finish()?;
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         must_be_provisioned(stream, "SplitShard")?;
         let number = stream.find_shard(&request.shard_to_split)?;
@@ -57,10 +52,6 @@ impl Model {
         now: Timestamp,
         request: &MergeShardsRequest,
     ) -> Result<EmptyResponse, ServiceError> {
-        let mut validator = Validator::default();
-        validator.name(&request.shard_to_merge, "shardToMerge");
-        validator.name(&request.adjacent_shard_to_merge, "adjacentShardToMerge");
-        validator.finish()?;
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         must_be_provisioned(stream, "MergeShards")?;
         let one = stream.find_shard(&request.shard_to_merge)?;

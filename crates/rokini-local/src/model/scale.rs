@@ -6,12 +6,11 @@ use rokini_wire::shapes::stream::{
     DescribeLimitsRequest, DescribeLimitsResponse, EmptyResponse, UpdateMaxRecordSizeRequest,
     UpdateShardCountRequest, UpdateShardCountResponse, UpdateStreamModeRequest,
 };
-use rokini_wire::{ErrorCode, ScalingType, ServiceError, StreamMode, Timestamp};
+use rokini_wire::{ErrorCode, ServiceError, StreamMode, Timestamp};
 
 use crate::model::account::Model;
 use crate::model::errors::{invalid_argument, limit_exceeded, resource_in_use};
 use crate::model::stream::{Stream, StreamChange};
-use crate::model::validation::Validator;
 
 /// Most calls of UpdateShardCount for a stream in 24 hours, as the service documents.
 const MAX_SCALINGS: usize = 10;
@@ -33,10 +32,6 @@ impl Model {
         request: &UpdateShardCountRequest,
     ) -> Result<UpdateShardCountResponse, ServiceError> {
         let target = request.target_shard_count;
-        let mut validator = Validator::default();
-        validator.range(target, "targetShardCount", 1..=i32::MAX);
-        validator.one_of(&request.scaling_type, "scalingType", ScalingType::KNOWN);
-        validator.finish()?;
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         must_be_provisioned(stream, "UpdateShardCount")?;
         stream.must_be_active()?;
@@ -82,9 +77,6 @@ impl Model {
         request: &UpdateStreamModeRequest,
     ) -> Result<EmptyResponse, ServiceError> {
         let mode = &request.stream_mode_details.stream_mode;
-        let mut validator = Validator::default();
-        validator.one_of(mode, "streamModeDetails.streamMode", StreamMode::KNOWN);
-        validator.finish()?;
         let stream = self.streams.find_by_arn(now, &request.stream_arn)?;
         stream.must_be_active()?;
         let since = now.minus(DAY);
@@ -123,9 +115,6 @@ impl Model {
         request: &UpdateMaxRecordSizeRequest,
     ) -> Result<EmptyResponse, ServiceError> {
         let kib = request.max_record_size_in_kib;
-        let mut validator = Validator::default();
-        validator.range(kib, "maxRecordSizeInKiB", 1024..=10_240);
-        validator.finish()?;
         let stream = self.streams.find(now, &None, &request.stream_arn)?;
         stream.must_be_active()?;
         let key = stream.key();

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use rokini_wire::{ServiceError, StreamStatus, Timestamp};
 
 use crate::model::caller::Caller;
-use crate::model::errors::{invalid_argument, no_consumer, no_queue, resource_not_found};
+use crate::model::errors::{failed, invalid_argument, no_consumer, no_queue, resource_not_found};
 use crate::model::policy::authorise;
 use crate::model::scope::{Arn, Resource, Scope, StreamKey};
 use crate::model::stream::Stream;
-use crate::model::validation::Validator;
 
 /// The streams of every account and region, by name. Whoever finds one here sees what has come due, and may use it.
 #[derive(Debug, Clone, Default)]
@@ -239,11 +238,6 @@ impl Streams {
 
     /// Which stream names and ARNs mean.
     fn resolve(&self, name: Option<&str>, arn: Option<&str>) -> Result<StreamKey, ServiceError> {
-        if let Some(name) = name {
-            let mut validator = Validator::default();
-            validator.name(name, "streamName");
-            validator.finish()?;
-        }
         match (name, arn.map(|arn| self.key_in_arn(arn)).transpose()?) {
             (Some(name), Some(key)) if name != key.name => Err(invalid_argument(format!(
                 "StreamName {name} and StreamARN {} do not match.",
@@ -292,7 +286,5 @@ fn not_found(key: &StreamKey) -> ServiceError {
 }
 
 fn malformed(arn: &str, member: &str, pattern: &str) -> ServiceError {
-    let mut validator = Validator::default();
-    validator.fail(arn, member, format_args!("satisfy regular expression pattern: {pattern}"));
-    validator.finish().err().unwrap_or_else(|| invalid_argument(format!("Invalid {member}.")))
+    failed(&format!("Value '{arn}'"), member, &format!("satisfy regular expression pattern: {pattern}"))
 }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use rokini_wire::shapes::consumer::{SubscribeToShardEvent, SubscribeToShardRequest};
-use rokini_wire::{ConsumerStatus, ServiceError, ShardIteratorType, Timestamp};
+use rokini_wire::{ConsumerStatus, Operation, ServiceError, Timestamp};
 
 use crate::model::account::Model;
+use crate::model::constraints;
 use crate::model::consumer::ActiveSubscription;
 use crate::model::errors::{no_consumer, resource_in_use, resource_not_found};
 use crate::model::rate_limiter::{FAN_OUT, RateLimiter};
 use crate::model::read::{find_start, read};
 use crate::model::scope::StreamKey;
 use crate::model::shard::{Shard, shard_id};
-use crate::model::validation::Validator;
 use crate::settings::EndOfShard;
 
 /// How long a subscription owns its shard before another may take it over, as the service documents.
@@ -93,10 +93,7 @@ impl Model {
         request: &SubscribeToShardRequest,
     ) -> Result<Subscription, ServiceError> {
         let start = &request.starting_position;
-        let mut validator = Validator::default();
-        validator.name(&request.shard_id, "shardId");
-        validator.one_of(&start.kind, "startingPosition.type", ShardIteratorType::KNOWN);
-        validator.finish()?;
+        constraints::check(SubscribeToShardRequest::NAME, request)?;
         let life = self.settings.subscription_life;
         let idle = self.settings.idle_event;
         let limited = self.settings.throughput_limits;

@@ -13,7 +13,6 @@ use rokini_wire::{ServiceError, Timestamp};
 use crate::model::account::Model;
 use crate::model::errors::{invalid_argument, no_consumer, no_queue};
 use crate::model::scope::Resource;
-use crate::model::validation::Validator;
 
 /// Most tags of a stream, consumer or queue, as the service documents.
 const MAX_TAGS: usize = 50;
@@ -46,7 +45,7 @@ impl Model {
     ) -> Result<EmptyResponse, ServiceError> {
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         stream.must_stand()?;
-        remove(&mut stream.tags, &request.tag_keys)
+        Ok(remove(&mut stream.tags, &request.tag_keys))
     }
 
     /// Lists the tags of a stream in order of their keys.
@@ -58,9 +57,6 @@ impl Model {
         now: Timestamp,
         request: &ListTagsForStreamRequest,
     ) -> Result<ListTagsForStreamResponse, ServiceError> {
-        let mut validator = Validator::default();
-        validator.range(request.limit.unwrap_or(1), "limit", 1..=50);
-        validator.finish()?;
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         let after = request.exclusive_start_tag_key.as_ref();
         let mut rest = stream.tags.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
@@ -90,7 +86,7 @@ impl Model {
         now: Timestamp,
         request: &UntagResourceRequest,
     ) -> Result<EmptyResponse, ServiceError> {
-        remove(self.changeable_tags_of(now, &request.resource_arn)?, &request.tag_keys)
+        Ok(remove(self.changeable_tags_of(now, &request.resource_arn)?, &request.tag_keys))
     }
 
     /// Lists the tags of a stream, consumer or queue.
@@ -154,12 +150,6 @@ fn is_legal(text: &str) -> bool {
 
 /// Tags as the service accepts them.
 pub(super) fn check_tags(tags: &Tags) -> Result<(), ServiceError> {
-    let mut validator = Validator::default();
-    for (key, value) in tags {
-        validator.length(key, "tags.member.key", 1..=128);
-        validator.length(value, "tags.member.value", 0..=256);
-    }
-    validator.finish()?;
     if tags.iter().any(|(key, value)| !is_legal(key) || !is_legal(value) || key.starts_with("aws:")) {
         return Err(invalid_argument(
             "Some tags contain invalid characters. Valid characters: Unicode letters, digits, white space, _ . / = + - @ :. \
@@ -175,12 +165,7 @@ pub(super) fn check_tags(tags: &Tags) -> Result<(), ServiceError> {
     Ok(())
 }
 
-fn remove(tags: &mut Tags, keys: &[String]) -> Result<EmptyResponse, ServiceError> {
-    let mut validator = Validator::default();
-    for key in keys {
-        validator.length(key, "tagKeys.member", 1..=128);
-    }
-    validator.finish()?;
+fn remove(tags: &mut Tags, keys: &[String]) -> EmptyResponse {
     tags.retain(|key, _| !keys.contains(key));
-    Ok(EmptyResponse::new())
+    EmptyResponse::new()
 }

@@ -15,6 +15,6 @@ mod malformed;
 mod measure;
 mod mid_stream;
 mod page;
-mod safety;
+pub(crate) mod safety;
 #[cfg(feature = "tls")]
 mod tls;

@@ -20,12 +20,16 @@ const IGNORED: [(&str, &str); 6] = [
     ("UpdateChannel.*", "there is no channel to change"),
 ];
 
-/// Members that shapes know and the model never looks at, with the reason.
-const UNUSED: [(&str, &str); 4] = [
-    ("channel_name", "channels are refused"),
-    ("service_execution_role_arn", "channels are refused"),
-    ("stream_id", "reserved by the service"),
-    ("wait_time_seconds", "the endpoint waits, not the model"),
+/// Members that shapes know and the operation never looks at, with the reason. `*` stands for any operation.
+const UNUSED: [(&str, &str, &str); 8] = [
+    ("*", "stream_id", "reserved by the service"),
+    ("CreateChannel", "channel_name", "channels are refused"),
+    ("CreateChannel", "service_execution_role_arn", "channels are refused"),
+    ("ListChannels", "max_results", "there are none"),
+    ("ListChannels", "stream_filter", "there are none"),
+    ("ReceiveDeadLetterQueueRecords", "wait_time_seconds", "the endpoint waits, not the model"),
+    ("ReceiveQueueRecords", "wait_time_seconds", "the endpoint waits, not the model"),
+    ("UpdateShardCount", "scaling_type", "there is one, which the service model checks"),
 ];
 
 #[derive(Deserialize)]
@@ -115,48 +119,129 @@ fn every_member_of_a_request_is_read_or_listed_as_ignored() {
     }
 }
 
-/// A coarse look: the name of the field stands somewhere in the model's code.
-#[test]
-fn every_member_that_is_read_is_used_or_listed_as_unused() {
+/// The model's code, the table of operations apart: what a request is about says nothing of whether it is carried out.
+fn code() -> String {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model");
-    let code: String = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
-        .collect();
-    let model = checked_in();
-    let mut unused = BTreeSet::new();
-    let mut structures: Vec<&str> = model.operations.values().filter_map(|op| op.input.as_deref()).collect();
-    let mut seen = BTreeSet::new();
-    while let Some(name) = structures.pop() {
-        let channel =
-            name.contains("Channel") || name.starts_with("S3") || name.contains("DestinationConfig");
-        if !seen.insert(name) || channel {
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some() && !path.ends_with("operations.rs"));
+    files.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// Whether a word stands in a code, after one of these.
+fn has_word(code: &str, before: &[&str], word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| {
+        let begins = before.iter().any(|before| code[..at].ends_with(before));
+        let after = code[at + word.len()..].chars().next();
+        begins && !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+/// The functions that take a request of this type, each with the name it has there.
+fn functions<'a>(code: &'a str, request: &str) -> Vec<(&'a str, &'a str)> {
+    let mut found = Vec::new();
+    // A function goes from its `fn` to the next.
+    let mut starts: Vec<usize> = code.match_indices("fn ").map(|(at, _)| at).collect();
+    starts.push(code.len());
+    for pair in starts.windows(2) {
+        let function = &code[pair[0]..pair[1]];
+        let Some((signature, body)) = function.split_once('{') else { continue };
+        let typed = format!(": &{request}");
+        let Some(at) = signature
+            .find(&typed)
+            .filter(|at| !signature[at + typed.len()..].starts_with(|c: char| c.is_alphanumeric()))
+        else {
             continue;
-        }
-        for (member, shape) in &model.shapes[name].members {
-            let inner = &model.shapes[shape];
-            let inner = if inner.kind == "list" { inner.member.as_deref().unwrap() } else { shape };
-            if model.shapes[inner].kind == "structure" {
-                structures.push(inner);
+        };
+        let name = signature[..at].rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+        found.push((name, body));
+    }
+    found
+}
+
+/// Whether a function uses a field: by its name, or by taking the request apart.
+fn uses(name: &str, body: &str, request: &str, field: &str) -> bool {
+    let apart = body.split_once(&format!("let {request} {{")).and_then(|(_, rest)| rest.split_once('}'));
+    has_word(body, &[&format!("{name}.")], field)
+        || apart.is_some_and(|(fields, _)| has_word(fields, &[" ", "\n"], field))
+}
+
+#[test]
+fn every_member_of_a_request_is_used_by_its_operation_or_listed_as_unused() {
+    let (code, model) = (code(), checked_in());
+    let (mut unused, mut operations) = (BTreeSet::new(), 0);
+    for (name, operation) in &model.operations {
+        let Some(input) = &operation.input else { continue };
+        let request = format!("{name}Request");
+        let functions = functions(&code, &request);
+        let members = &model.shapes[input].members;
+        operations += usize::from(!functions.is_empty());
+        for member in members.keys() {
+            if is_ignored(&format!("{name}.{member}")) {
+                continue;
             }
-            let field = match member.as_str() {
-                "Type" => "kind".to_owned(),
-                other => field_name(other),
-            };
-            let used = code.match_indices(&field).any(|(at, _)| {
-                let before = code[..at].chars().next_back();
-                let after = code[at + field.len()..].chars().next();
-                let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-                matches!(before, Some('.' | ' ' | '{')) && !word(after)
-            });
-            if !used {
-                unused.insert(field);
+            let field = field_name(member);
+            if !functions.iter().any(|(named, body)| uses(named, body, &request, &field)) {
+                unused.insert((name.clone(), field));
             }
         }
     }
-    let listed: BTreeSet<_> = UNUSED.iter().map(|(field, _)| (*field).to_owned()).collect();
-    let silent: Vec<_> = unused.difference(&listed).collect();
+    assert!(operations > 40, "the functions of {operations} operations were found");
+    let listed = |name: &str, field: &str| {
+        UNUSED
+            .iter()
+            .any(|(operation, unused, _)| *unused == field && (*operation == "*" || *operation == name))
+    };
+    let silent: Vec<_> = unused.iter().filter(|(name, field)| !listed(name, field)).collect();
     assert!(silent.is_empty(), "neither used nor listed: {silent:?}");
+    let named = UNUSED.iter().filter(|(operation, ..)| *operation != "*");
+    let used: Vec<_> = named
+        .filter(|(operation, field, _)| !unused.contains(&((*operation).to_owned(), (*field).to_owned())))
+        .collect();
+    assert!(used.is_empty(), "listed as unused, and used: {used:?}");
+}
+
+/// Members of structures within requests, by a coarser look: the name of the field stands somewhere in the model's code.
+#[test]
+fn every_member_within_a_request_is_used() {
+    let (code, model) = (code(), checked_in());
+    let inner = |shape: &str| {
+        let shape = model.shapes[shape].member.as_deref().unwrap_or(shape).to_owned();
+        (model.shapes[&shape].kind == "structure").then_some(shape)
+    };
+    let inputs = model.operations.values().filter_map(|operation| operation.input.as_deref());
+    let mut structures: Vec<String> = inputs
+        .flat_map(|input| model.shapes[input].members.values())
+        .filter_map(|shape| inner(shape))
+        .collect();
+    let (mut seen, mut unused) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(name) = structures.pop() {
+        let channel =
+            name.contains("Channel") || name.starts_with("S3") || name.contains("DestinationConfig");
+        if channel || !seen.insert(name.clone()) {
+            continue;
+        }
+        for (member, shape) in &model.shapes[&name].members {
+            structures.extend(inner(shape));
+            let field = if member == "Type" { "kind".to_owned() } else { field_name(member) };
+            if !has_word(&code, &[".", " ", "{"], &field) {
+                unused.insert(format!("{name}.{field}"));
+            }
+        }
+    }
+    assert!(seen.len() > 5 && unused.is_empty(), "not used: {unused:?}");
+}
+
+/// Every operation has an answer over HTTP, be it an error of its own.
+#[tokio::test]
+async fn every_operation_is_known_over_http() {
+    use crate::sdk::safety::{LOCALHOST, ask};
+    let local = rokini_local::LocalKinesis::builder().start().await.unwrap();
+    for name in OPERATIONS.iter().copied().chain(["GetRecordsOfTomorrow"]) {
+        let target = format!("Kinesis_20131202.{name}");
+        let answer = ask(local.address(), "POST /", &[LOCALHOST, ("X-Amz-Target", &target)], "{}").await;
+        let unknown = answer.contains("UnknownOperationException");
+        assert_eq!(unknown, name == "GetRecordsOfTomorrow", "{name}: {answer}");
+    }
 }
 
 /// `StreamARN` is `stream_arn`, `MaxRecordSizeInKiB` is `max_record_size_in_kib`.

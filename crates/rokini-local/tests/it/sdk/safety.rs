@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::client;
 
 /// The answer to a request with these headers and body, head and all.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     to: std::net::SocketAddr,
     line: &str,
     headers: &[(&str, &str)],
@@ -35,7 +35,7 @@ async fn start(builder: LocalKinesisBuilder) -> LocalKinesis {
 }
 
 const LIST: (&str, &str) = ("X-Amz-Target", "Kinesis_20131202.ListStreams");
-pub(super) const LOCALHOST: (&str, &str) = ("Host", "localhost");
+pub(crate) const LOCALHOST: (&str, &str) = ("Host", "localhost");
 pub(super) const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 #[tokio::test]
