@@ -454,3 +454,30 @@ fn create_streams(service: &Service, now: Timestamp, streams: Vec<(String, i32)>
     service.with_model(|model, _| *model.settings_mut() = settings);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
+    use super::*;
+
+    /// Records that are kept, without a look that would forget any.
+    fn kept(local: &LocalKinesis) -> u64 {
+        let overview = local.model().with_model(|model, now| serde_json::to_value(model.overview(now, None)));
+        overview.unwrap()["streams"][0]["records"].as_u64().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_retention_has_taken_is_forgotten_in_streams_that_nobody_uses() {
+        let start = Timestamp::from_secs(1_700_000_000);
+        let local = LocalKinesis::builder().virtual_time(start).stream("orders", 1).start().await.unwrap();
+        local.put("orders", "k", "x").unwrap();
+        tokio::time::sleep(2 * CLEAN_UP_EVERY).await;
+        assert_eq!(kept(&local), 1);
+        local.advance(Duration::from_secs(24 * 3600 + 1));
+        assert_eq!(kept(&local), 1, "it is still there");
+        tokio::time::sleep(CLEAN_UP_EVERY + Duration::from_secs(1)).await;
+        assert_eq!(kept(&local), 0);
+        local.shutdown().await;
+    }
+}
