@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 mod documented;
+mod fidelity;
 mod layers;
 mod lines;
 mod packages;
@@ -53,6 +54,12 @@ const TASKS: &[Task] = &[
         help: "tries the commands that documents show",
         run: documented::task,
     },
+    Task {
+        name: "fidelity",
+        arguments: "",
+        help: "the tests that docs/LOCAL.md names, held against those there are",
+        run: fidelity,
+    },
     Task { name: "loc", arguments: "", help: "lines by crate, those of tests apart", run: lines::task },
     Task {
         name: "features",
@@ -97,6 +104,11 @@ fn help() -> String {
         format!("\n  cargo xtask {:<20} {}", format!("{} {}", task.name, task.arguments), task.help)
     };
     format!("The tasks of this repository:\n{}", TASKS.iter().map(task).collect::<String>())
+}
+
+fn fidelity(_: &[String]) -> Outcome {
+    let wrong = fidelity::wrong()?;
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\nerror: ")) }
 }
 
 fn ci(arguments: &[String]) -> Outcome {

@@ -88,7 +88,7 @@ fn is_id(word: &str) -> bool {
 }
 
 /// The names of the functions that an attribute makes tests.
-fn tests(tokens: &[Token]) -> Vec<String> {
+pub(crate) fn tests(tokens: &[Token]) -> Vec<String> {
     let (mut names, mut at, mut is_test) = (Vec::new(), 0, false);
     while let Some(token) = tokens.get(at) {
         if let Some(end) = attribute(tokens, at) {
