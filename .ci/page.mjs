@@ -67,6 +67,14 @@ async function onKinesis(page, name) {
   await page.keyboard.press('Escape');
   assert.equal(await page.isHidden('#records'), true);
 
+  // The stream with a consumer and a queue.
+  const jobs = await page.locator('#stream option', { hasText: 'jobs' }).getAttribute('value');
+  await page.selectOption('#stream', jobs);
+  const cells = (rows) => page.$$eval(`${rows} tr`, (all) => all.map((one) => [...one.cells].map((cell) => cell.textContent)));
+  await page.waitForFunction(() => document.querySelector('#queue-rows').textContent.includes('work'));
+  assert.deepEqual(await cells('#consumer-rows'), [['archive', 'ACTIVE', '–']], name);
+  assert.deepEqual(await cells('#queue-rows'), [['work', 'ACTIVE', '2', '1', '0']], name);
+
   const orders = await page.locator('#stream option', { hasText: 'orders' }).getAttribute('value');
   await page.selectOption('#stream', orders);
   await page.waitForFunction(() => document.querySelectorAll('#shard-rows tr').length === 6);

@@ -37,7 +37,7 @@ until grep -q SECRET "$work/local"; do sleep 0.1; done
 # shellcheck disable=SC1091
 source "$work/local"
 "$rokini" stream split orders 0 >/dev/null
-# One record of each kind that the local Kinesis's page tells apart, of known bytes.
+# One record of each kind that the local Kinesis's page tells apart, of known bytes; and a consumer and a queue.
 node - "$AWS_ENDPOINT_URL_KINESIS" <<'EOF'
 const zlib = require('node:zlib');
 const crypto = require('node:crypto');
@@ -48,14 +48,26 @@ const kpl = Buffer.concat([Buffer.from([0xf3, 0x89, 0x9a, 0xc2]), body, crypto.c
 const records = [Buffer.from('a plain line'), Buffer.from('{"order":7}'), Buffer.from([0x00, 0xff, 0x10]),
   zlib.gzipSync('{"inside":true}'), kpl];
 (async () => {
-  for (const data of records) {
+  const ask = async (operation, body) => {
     const answer = await fetch(process.argv[2], {
       method: 'POST',
-      headers: { 'X-Amz-Target': 'Kinesis_20131202.PutRecord', 'Content-Type': 'application/x-amz-json-1.1' },
-      body: JSON.stringify({ StreamName: 'kinds', PartitionKey: 'k', Data: data.toString('base64') }),
+      headers: { 'X-Amz-Target': `Kinesis_20131202.${operation}`, 'Content-Type': 'application/x-amz-json-1.1' },
+      body: JSON.stringify(body),
     });
-    if (!answer.ok) throw new Error(await answer.text());
+    const said = await answer.text();
+    if (!answer.ok) throw new Error(said);
+    return said ? JSON.parse(said) : {};
+  };
+  for (const data of records) {
+    await ask('PutRecord', { StreamName: 'kinds', PartitionKey: 'k', Data: data.toString('base64') });
   }
+  // A stream with a consumer and a queue, one of whose three records is in flight.
+  await ask('CreateStream', { StreamName: 'jobs', StreamModeDetails: { StreamMode: 'ON_DEMAND' } });
+  const StreamARN = (await ask('DescribeStreamSummary', { StreamName: 'jobs' })).StreamDescriptionSummary.StreamARN;
+  await ask('RegisterStreamConsumer', { StreamARN, ConsumerName: 'archive' });
+  const { QueueDescription } = await ask('CreateQueue', { QueueName: 'work', StreamConfigurationList: [{ StreamARN }] });
+  for (const key of ['a', 'b', 'c']) await ask('PutRecord', { StreamName: 'jobs', PartitionKey: key, Data: 'QUFBQQ==' });
+  await ask('ReceiveQueueRecords', { QueueARN: QueueDescription.QueueARN, Limit: 1, VisibilityTimeoutSeconds: 43200 });
 })();
 EOF
 "$rokini" put orders --random 100000 --rate 50 >/dev/null 2>&1 &

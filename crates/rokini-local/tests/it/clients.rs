@@ -7,15 +7,19 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use rokini_local::LocalKinesis;
+use rokini_local::{LocalKinesis, LocalKinesisBuilder};
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/clients");
 const JAVASCRIPT_SDK: &str = "@aws-sdk/client-kinesis@3.1143.0";
 const AWS_CLI: &str = "awscli==1.46.3";
 
 /// Runs a script against a fresh endpoint; the model's lock is never held meanwhile.
-async fn run(mut command: Command) -> Output {
-    let local = LocalKinesis::builder().throughput_limits(false).start().await.unwrap();
+async fn run(command: Command) -> Output {
+    run_on(LocalKinesis::builder().throughput_limits(false), command).await
+}
+
+async fn run_on(builder: LocalKinesisBuilder, mut command: Command) -> Output {
+    let local = builder.start().await.unwrap();
     command
         .envs(local.environment())
         // Nothing of whoever runs the tests.
@@ -66,6 +70,20 @@ async fn boto3_queue_consumers() {
     let mut command = Command::new("python3");
     command.arg(Path::new(HERE).join("queue_consumer.py"));
     passed(&run(command).await);
+}
+
+/// What docs/LOCAL.md says of this one beside others.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_questions_of_the_comparison() {
+    if !knows_queues() {
+        crate::skipped("python3 with a boto3 that knows queues is not there");
+        return;
+    }
+    let mut command = Command::new("python3");
+    command.arg(Path::new(HERE).join("questions.py")).arg("--all");
+    let output = run_on(LocalKinesis::builder(), command).await;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
