@@ -1,6 +1,6 @@
 //! The store of a run: checks every write that takes effect.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -21,6 +21,8 @@ pub struct CheckedStore {
     recorder: Recorder,
     /// Groups in which an operator moves positions now.
     lowerable: Arc<Mutex<BTreeSet<GroupId>>>,
+    /// Leases that were deleted, and whether the whole group was sought since.
+    retired: Arc<Mutex<BTreeMap<(GroupId, LeaseKey), bool>>>,
     /// Rows that nobody can read.
     unreadable: Arc<Mutex<BTreeSet<(GroupId, RowKey)>>>,
     throttle: Arc<Mutex<Option<Bucket>>>,
@@ -40,6 +42,7 @@ impl CheckedStore {
             store: MemoryStore::new(),
             recorder,
             lowerable: Arc::default(),
+            retired: Arc::default(),
             unreadable: Arc::default(),
             throttle: Arc::default(),
         }
@@ -48,6 +51,16 @@ impl CheckedStore {
     /// From now on positions of this group may fall, because an operator moves them.
     pub fn allow_lower_positions(&self, group: GroupId) {
         self.lowerable.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
+    }
+
+    /// An operator sets the positions of the whole group: a lease that was deleted before and is made again begins there too.
+    pub(crate) fn seek_whole(&self, group: &GroupId) {
+        let mut retired = self.retired();
+        retired.iter_mut().filter(|((of, _), _)| of == group).for_each(|(_, sought)| *sought = true);
+    }
+
+    fn retired(&self) -> MutexGuard<'_, BTreeMap<(GroupId, LeaseKey), bool>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on no position may fall.
@@ -201,10 +214,17 @@ impl LeaseStore for CheckedStore {
                 after.position.is_shard_end() && !before.position.is_shard_end()
             }
             (RowWrite::Insert(Row::Lease(row)), RowOutcome::Stored { before: None, .. }) => {
-                self.recorder.stored(row, row, false);
+                let retired = self.retired().remove(&(group.clone(), row.key.clone()));
+                match retired {
+                    Some(sought) => self.recorder.made_anew(row, sought),
+                    None => self.recorder.stored(row, row, false),
+                }
                 false
             }
-            (RowWrite::DeleteLease(..), _) => true,
+            (RowWrite::DeleteLease(key, _), _) => {
+                self.retired().insert((group.clone(), key.clone()), false);
+                true
+            }
             _ => false,
         };
         // While the stream says something wrong about its shards nobody can know the children of one; at rest all have leases.

@@ -70,6 +70,9 @@ impl World {
         let done = match command {
             OperatorCommand::Seek | OperatorCommand::Undo => {
                 let lowered = self.groups[group].id.clone();
+                if one.is_none() && command == OperatorCommand::Seek {
+                    self.store.inner().seek_whole(&lowered);
+                }
                 self.store.inner().allow_lower_positions(lowered);
                 let done = self.seek(&operator, &scope, command, &mut rng).await;
                 self.store.inner().forbid_lower_positions();

@@ -41,6 +41,8 @@ struct State {
     /// Whose rows of workers are whose.
     incarnations: BTreeMap<WorkerId, u32>,
     incidents: Incidents,
+    /// Whether the wall clock of a worker ever was another one.
+    clocks_differ: bool,
 }
 
 #[derive(Debug)]
@@ -207,6 +209,22 @@ impl Recorder {
             let hold = ObservedHold { process: by, epoch: before.epoch.0, at, call: None };
             state.history.stored(&shard.name(), place(after.position), hold);
         }
+    }
+
+    /// The wall clock of a worker is not that of the others from now on.
+    pub(crate) fn clocks_differ(&self) {
+        self.state().clocks_differ = true;
+    }
+
+    /// A lease that was deleted is in the table again. Epochs begin with the time, so they grow as long as clocks do.
+    pub(crate) fn made_anew(&self, row: &LeaseRow, sought: bool) {
+        if let Some(shard) = ShardRef::of(&row.key) {
+            let mut state = self.state();
+            if state.clocks_differ {
+                state.history.made_anew(&shard.name());
+            }
+        }
+        self.stored(row, row, sought);
     }
 
     /// A record was given up by the failure policy.

@@ -306,6 +306,9 @@ impl SimWorker {
         if let Some(bug) = spec.reader_bug {
             link.set_bug(bug);
         }
+        if !spec.skew.is_zero() {
+            context.recorder.clocks_differ();
+        }
         let clocks = Arc::new(WorkerClocks {
             recorder: context.recorder.clone(),
             ahead: AtomicI64::new(spec.skew.as_millis() as i64),

@@ -343,6 +343,7 @@ impl World {
         let Some(worker) = self.workers.get(&number) else { return };
         self.recorder
             .note(&format!("w{number}: the wall clock jumps by {millis} ms, suspended: {suspended}"));
+        self.recorder.clocks_differ();
         worker.clocks.jump(millis, suspended);
     }
 

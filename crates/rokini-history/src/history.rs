@@ -187,6 +187,12 @@ impl History {
         self.shards.get(shard).is_none_or(|shard| Some(epoch) > shard.epoch)
     }
 
+    /// The lease of the shard was deleted and is made anew by clocks that cannot be trusted: its epochs may begin lower than they
+    /// were.
+    pub fn made_anew(&mut self, shard: &Arc<str>) {
+        self.shards.entry(Arc::clone(shard)).or_default().epoch = None;
+    }
+
     /// Takes that a handler call ends.
     pub fn end(&mut self, call: CallId, end: CallEnd, at: Duration) {
         self.repeats.end(call, end);
