@@ -59,7 +59,7 @@ const EXAMPLES: &str = "\
 Examples:
   rokini doctor orders --group billing
   rokini doctor orders --group billing --policy > policy.json
-  rokini doctor --config worker.toml --terraform --kms-key 1234abcd-12ab-34cd-56ef-1234567890ab
+  rokini doctor --config worker.toml --terraform
   rokini doctor orders --group billing --json | jq '.checks[] | select(.status != \"ok\")'";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
