@@ -334,6 +334,9 @@ async fn m4_what_processes_of_handlers_do_and_use_is_in_the_metrics() {
     assert_eq!(until("rokini_handler_exits_total", &|exits| exits > 0.0).await, 1.0);
     put("hang").await;
     until("rokini_handler_kills_total", &|kills| kills > 0.0).await;
+    // How many were held back is told with the next line that is shown.
+    put("flood").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     put("flood").await;
     until("rokini_handler_suppressed_lines_total", &|lines| lines >= 1_000.0).await;
     let before = probe.value("rokini_handler_cpu_seconds", "").await;

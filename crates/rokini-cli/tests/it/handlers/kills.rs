@@ -183,6 +183,8 @@ async fn kills(kind: Kind, target: Target, seed: u64, times: u32) {
         }
     }
     until_handled(&scene.local, &member, &sent.all()).await;
+    // Everything may be done before the last worker runs.
+    member.until("a shard", |member| member.stderr().contains("started at")).await;
     assert_eq!(member.stop().await, Some(0), "seed {seed}: {}", member.stderr());
     until_none_runs(&scene.local).await;
     assert_order(&scene.local, &sent, &format!("{kind:?} {target:?} seed {seed}"));
