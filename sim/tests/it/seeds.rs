@@ -2,8 +2,10 @@
 
 use sim::{Cause, FaultProfile, Report, Script};
 
+use crate::side_by_side;
+
 fn run_all(seeds: impl Iterator<Item = u64>) -> Vec<Report> {
-    seeds.map(|seed| checked(sim::run(seed).unwrap())).collect()
+    side_by_side(&seeds.collect::<Vec<_>>(), |seed| checked(sim::run(*seed).unwrap()))
 }
 
 fn checked(report: Report) -> Report {
