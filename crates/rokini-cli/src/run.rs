@@ -13,7 +13,7 @@ mod process;
 use std::time::Duration;
 
 use rokini::{ConfigKey, Consumer, ErrorKind, HttpOptions, Monitoring, OtlpTraces};
-use rokini_handlers::{HandlerContext, KclApplication, reap_orphans};
+use rokini_handlers::{HandlerContext, KclApplication};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -125,12 +125,11 @@ async fn run_handler(
         result = result => result,
         never = handler.measure(), if is_measured => match never {},
         // Nobody else reaps what processes leave to process 1.
-        never = reap_orphans(&shared.tracker), if std::process::id() == 1 => match never {},
+        never = shared.reap_orphans(), if std::process::id() == 1 => match never {},
     };
     handler.close().await;
-    shared.tracker.close();
     // A process that somebody else started from a handler may keep its output open.
-    let _ = timeout(LAST_OUTPUT, shared.tracker.wait()).await;
+    let _ = timeout(LAST_OUTPUT, shared.ended()).await;
     let report = result.map_err(|error| match error.kind() {
         // The stream and the table are checked by now, so it is a setting of this worker.
         ErrorKind::Configuration => error.into(),

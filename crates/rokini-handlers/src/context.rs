@@ -1,5 +1,6 @@
 //! What handlers in other processes share.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use rokini::lease::WallClock;
 use tokio_util::task::TaskTracker;
 
 use crate::event::HandlerObserver;
+use crate::orphans::reap_orphans;
 
 /// What handlers in other processes need of the program that they are part of.
 #[derive(Clone, Default)]
@@ -14,8 +16,8 @@ use crate::event::HandlerObserver;
 pub struct HandlerContext {
     /// Who watches. Default: nobody.
     pub observer: Option<Arc<dyn HandlerObserver>>,
-    /// Where tasks run: those that read the output of processes and reap them. A program waits for them at its end.
-    pub tracker: TaskTracker,
+    /// Where tasks run: those that read the output of processes and reap them.
+    pub(crate) tracker: TaskTracker,
     /// For deadlines that functions are told. Default: the host's clock.
     pub clock: WallClock,
     /// The seed of request ids. Two consumers must not have the same.
@@ -34,6 +36,18 @@ impl HandlerContext {
     pub fn observer(mut self, observer: impl HandlerObserver) -> Self {
         self.observer = Some(Arc::new(observer));
         self
+    }
+
+    /// Waits until the last output of processes is read and they are reaped, for a program at its end: once handlers are closed.
+    pub async fn ended(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// Reaps children of this process that have ended and that nobody waits for, such as those that a handler left behind. For a
+    /// program that is process 1, beside everything else: it never returns. Linux only.
+    pub async fn reap_orphans(&self) -> Infallible {
+        reap_orphans(&self.tracker).await
     }
 }
 

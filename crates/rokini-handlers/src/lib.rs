@@ -25,5 +25,4 @@ pub use keeper::keep_groups;
 pub use lambda::{FunctionSettings, Lambda, LambdaProcessor};
 pub use lines::{Lines, LinesProcessor};
 pub use multilang::{KclApplication, MultiLang, MultiLangProcessor, MultiLangSettings};
-pub use orphans::reap_orphans;
 pub use settings::ProcessSettings;

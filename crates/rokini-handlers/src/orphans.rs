@@ -13,9 +13,8 @@ use crate::usage::Stat;
 /// Between two looks. What has ended by two of them is waited for by nobody: own processes are reaped at once.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Reaps children of this process that have ended and that nobody waits for, such as those that a handler left behind. For a
-/// program that is process 1, beside everything else: it never returns. `tracker`: where it reads files. Linux only.
-pub async fn reap_orphans(tracker: &TaskTracker) -> Infallible {
+/// See [`HandlerContext::reap_orphans`](crate::HandlerContext::reap_orphans). `tracker`: where it reads files.
+pub(crate) async fn reap_orphans(tracker: &TaskTracker) -> Infallible {
     let mut before = BTreeSet::new();
     loop {
         let looked = tracker.spawn_blocking(ended_children).await.unwrap_or_default();
