@@ -14,6 +14,7 @@ pub(crate) async fn check_credentials(aws: &SdkConfig) -> Result<(), Error> {
     match *aws {}
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "as where there is AWS")]
 pub(crate) fn complete(aws: SdkConfig, _: &HttpOptions) -> Result<SdkConfig, Error> {
     match aws {}
 }

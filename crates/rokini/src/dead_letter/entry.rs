@@ -16,10 +16,12 @@ const FAILURE_KEPT: usize = 4 << 10;
 
 /// Kept free for what differs between two letters with one record, so that its parts do not: the failure (each byte can
 /// take 6 in JSON), and below 400 bytes of worker, epoch, attempts and first failure.
+#[cfg(any(feature = "aws", test))]
 const RESERVE: usize = 6 * FAILURE_KEPT + (1 << 10);
 
 /// The least a limit can be: every entry without its data is shorter. Names have up to 255 bytes each, a partition
 /// key up to 256 characters, each of which can take 6 bytes in JSON, as can each byte of a failure's text.
+#[cfg(any(feature = "aws", test))]
 pub(super) const LIMIT_LEAST: usize = 64 << 10;
 
 /// A record that was given up, as the file, the stream and the queue of dead letters keep it: one JSON object.
@@ -136,6 +138,7 @@ impl DeadLetterEntry {
     }
 
     /// What is the same in whatever letter the record is.
+    #[cfg(any(feature = "aws", test))]
     fn of_record(letter: &DeadLetter, record: &Record) -> Self {
         Self {
             worker: String::new(),
@@ -209,6 +212,7 @@ pub(super) fn whole(letter: &DeadLetter, record: &Record) -> Result<String, Erro
 /// A record as JSON objects of at most `limit` bytes each, [`LIMIT_LEAST`] or more. Which of the data are in which
 /// depends on record and limit alone: parts out of two letters with one record, of which a FIFO queue may keep some of
 /// the one and some of the other, are together the data.
+#[cfg(any(feature = "aws", test))]
 pub(super) fn parts(letter: &DeadLetter, record: &Record, limit: usize) -> Result<Vec<String>, Error> {
     // JSON is never shorter than the data in it.
     let mut entry = DeadLetterEntry::without_data(letter, record);

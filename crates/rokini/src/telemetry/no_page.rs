@@ -21,6 +21,7 @@ pub(crate) enum Page {}
 pub(crate) enum RecentEvents {}
 
 impl Page {
+    #[allow(clippy::needless_pass_by_value, reason = "as where there is a page")]
     pub(crate) fn new(
         _: (GroupId, Arc<dyn LeaseStore>),
         _: Arc<WorkerState>,
