@@ -154,6 +154,7 @@ impl Stream {
     }
 
     /// Reads say that they took this long.
+    #[allow(dead_code, reason = "only tests of metrics ask")]
     pub fn took(self, took: Duration) -> Self {
         self.state().took = Some(took);
         self
