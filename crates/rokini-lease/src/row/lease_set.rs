@@ -10,6 +10,8 @@ use crate::types::{InvalidKey, LeaseKey, ShardId, StreamId};
 /// What the shards of Kinesis are called, before their number of [`DIGITS`] digits.
 const PREFIX: &str = "shardId-";
 const DIGITS: usize = 12;
+/// The longest range that a text may have, far more than a stream has shards: a set is gone through lease by lease.
+const LONGEST_RANGE: u64 = 1_000_000;
 
 /// A set of leases, in the order of their streams.
 ///
@@ -186,7 +188,7 @@ impl Shards {
         };
         let (first, last) = (number(first)?, number(last)?);
         let after = self.ranges.last_key_value().is_none_or(|(_, end)| end + 1 < first);
-        (after && first <= last).then(|| _ = self.ranges.insert(first, last))
+        (after && first <= last && last - first < LONGEST_RANGE).then(|| _ = self.ranges.insert(first, last))
     }
 }
 
@@ -241,6 +243,7 @@ mod tests {
             "s#07",
             "s#1-2-3",
             "s#9999999999999",
+            "s#0-999999999999",
         ] {
             assert!(bad.parse::<LeaseSet>().is_err(), "{bad}");
         }

@@ -152,14 +152,7 @@ mod tests {
     use super::*;
     use crate::position::Position;
     use crate::row::LeaseRow;
-
-    const SECOND: Duration = Duration::from_secs(1);
-    const PACE: Pace = Pace {
-        heartbeat: Duration::from_secs(4),
-        failover: Duration::from_secs(10),
-        reconcile: Duration::from_secs(30),
-        look: crate::pace::LOOK,
-    };
+    use crate::watch::testing::{PACE, SECOND};
 
     fn page(n: usize) -> GroupView {
         let row = LeaseRow::new(format!("s#{n:03}").parse().unwrap(), Position::TrimHorizon);

@@ -122,18 +122,7 @@ impl LoadWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-    const PACE: Pace = Pace {
-        heartbeat: Duration::from_secs(4),
-        failover: Duration::from_secs(10),
-        reconcile: Duration::from_secs(30),
-        look: crate::pace::LOOK,
-    };
-
-    fn fleet(count: u64) -> Vec<WorkerRow> {
-        (0..count).map(|n| WorkerRow::joining(format!("w{n:05}#{n:016x}").parse().unwrap(), None)).collect()
-    }
+    use crate::watch::testing::{PACE, SECOND, fleet};
 
     #[tokio::test]
     async fn the_dead_are_cleared_up_after_by_one_after_the_other() {

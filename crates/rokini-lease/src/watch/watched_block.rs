@@ -119,18 +119,7 @@ fn bounds(place: usize, fleet: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-    const PACE: Pace = Pace {
-        heartbeat: Duration::from_secs(4),
-        failover: Duration::from_secs(10),
-        reconcile: Duration::from_secs(30),
-        look: crate::pace::LOOK,
-    };
-
-    fn fleet(count: u64) -> Vec<WorkerRow> {
-        (0..count).map(|n| WorkerRow::joining(format!("w{n:05}#{n:016x}").parse().unwrap(), None)).collect()
-    }
+    use crate::watch::testing::{PACE, SECOND, fleet};
 
     fn within(look: &Look, row: &WorkerRow) -> bool {
         match look {

@@ -51,36 +51,22 @@ async fn boto3() {
 /// What Kinesis has learned since 2025, asked by the newest boto3: queues, dry runs, keyless records, policies, regions.
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_of_today() {
-    if !knows_queues() {
-        crate::skipped("python3 with a boto3 that knows queues is not there");
-        return;
-    }
-    let mut command = Command::new("python3");
-    command.arg(Path::new(HERE).join("today.py"));
+    let Some(command) = of_today("today.py") else { return };
     passed(&run(command).await);
 }
 
 /// A queue, worked on by processes that are killed. `QUEUE_RECORDS` says by how many records.
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_queue_consumers() {
-    if !knows_queues() {
-        crate::skipped("python3 with a boto3 that knows queues is not there");
-        return;
-    }
-    let mut command = Command::new("python3");
-    command.arg(Path::new(HERE).join("queue_consumer.py"));
+    let Some(command) = of_today("queue_consumer.py") else { return };
     passed(&run(command).await);
 }
 
 /// What docs/LOCAL.md says of this one beside others.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_questions_of_the_comparison() {
-    if !knows_queues() {
-        crate::skipped("python3 with a boto3 that knows queues is not there");
-        return;
-    }
-    let mut command = Command::new("python3");
-    command.arg(Path::new(HERE).join("questions.py")).arg("--all");
+    let Some(mut command) = of_today("questions.py") else { return };
+    command.arg("--all");
     let output = run_on(LocalKinesis::builder(), command).await;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -147,6 +133,17 @@ async fn aws_cli() {
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", environment.join("bin").display()));
     passed(&run(command).await);
+}
+
+/// A script for a boto3 that knows queues, where that is there.
+fn of_today(script: &str) -> Option<Command> {
+    if !knows_queues() {
+        crate::skipped("python3 with a boto3 that knows queues is not there");
+        return None;
+    }
+    let mut command = Command::new("python3");
+    command.arg(Path::new(HERE).join(script));
+    Some(command)
 }
 
 fn knows_queues() -> bool {

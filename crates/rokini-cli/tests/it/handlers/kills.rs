@@ -77,7 +77,7 @@ impl Service {
 }
 
 /// A stream, its handler, and what was sent.
-struct Scene {
+struct KilledHandlers {
     local: Local,
     kind: Kind,
     python: PathBuf,
@@ -85,7 +85,7 @@ struct Scene {
     started: u32,
 }
 
-impl Scene {
+impl KilledHandlers {
     /// `None`, said aloud, where something is missing.
     async fn new(kind: Kind) -> Option<Self> {
         let interpreter = match kind {
@@ -160,35 +160,35 @@ impl Scene {
 async fn kills(kind: Kind, target: Target, seed: u64, times: u32) {
     eprintln!("{kind:?} {target:?} seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let Some(mut scene) = Scene::new(kind).await else { return };
+    let Some(mut handlers) = KilledHandlers::new(kind).await else { return };
     let mut sent = Sent::default();
-    let mut member = scene.start();
+    let mut member = handlers.start();
     for time in 0..times {
-        sent.put(&scene.local, (0..200).map(|n| format!("{time}-{n:03}"))).await;
+        sent.put(&handlers.local, (0..200).map(|n| format!("{time}-{n:03}"))).await;
         sleep(Duration::from_millis(rng.random_range(0..1_200))).await;
         match target {
-            Target::Handler => scene.kill_handler().await,
-            Target::Daemon => scene.kill_daemon(&mut member).await,
+            Target::Handler => handlers.kill_handler().await,
+            Target::Daemon => handlers.kill_daemon(&mut member).await,
             Target::Both => {
-                scene.kill_handler().await;
+                handlers.kill_handler().await;
                 sleep(Duration::from_millis(rng.random_range(0..300))).await;
-                scene.kill_daemon(&mut member).await;
+                handlers.kill_daemon(&mut member).await;
             }
         }
         if !matches!(target, Target::Daemon) {
-            scene.restart_service().await;
+            handlers.restart_service().await;
         }
         if !matches!(target, Target::Handler) {
-            member = scene.start();
+            member = handlers.start();
         }
     }
-    until_handled(&scene.local, &member, &sent.all()).await;
+    until_handled(&handlers.local, &member, &sent.all()).await;
     // Everything may be done before the last worker runs.
     member.until("a shard", |member| member.stderr().contains("started at")).await;
     assert_eq!(member.stop().await, Some(0), "seed {seed}: {}", member.stderr());
-    until_none_runs(&scene.local).await;
-    assert_order(&scene.local, &sent, &format!("{kind:?} {target:?} seed {seed}"));
-    let (records, handled) = (sent.all().len(), handled(&scene.local).values().sum::<usize>());
+    until_none_runs(&handlers.local).await;
+    assert_order(&handlers.local, &sent, &format!("{kind:?} {target:?} seed {seed}"));
+    let (records, handled) = (sent.all().len(), handled(&handlers.local).values().sum::<usize>());
     eprintln!(
         "{kind:?} {target:?} seed {seed}: {records} records, lost 0, out of order 0, {} repeated",
         handled - records
