@@ -21,6 +21,7 @@ use crate::output::Output;
 use input::{Input, KeyChoice};
 use job::{Job, put};
 use line_file::LineFile;
+use pack::Packing;
 pub(crate) use restore::{Args as RestoreArgs, run as restore};
 
 /// Put records into a stream
@@ -32,7 +33,8 @@ pub(crate) use restore::{Args as RestoreArgs, run as restore};
 /// before it is put. With --json standard output gets an object for each record accepted: shard, sequence, key, bytes, and
 /// sub_sequence where it is in an aggregate.
 ///
-/// With --replay the records of a dump are put with their keys, as far apart in time as they came to their stream.
+/// With --replay the records of a dump are put with their keys, as far apart in time as they came to their stream, and as
+/// `rokini restore` puts them.
 ///
 /// With --aggregate records of one shard are packed into aggregates of up to 50 KB, as the Kinesis Producer Library (KPL)
 /// does it: a shard takes many more records a second then. Consumers have to unpack them, as Rokini and the KCL do. What
@@ -133,9 +135,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     }
     // Made-up keys have no order among each other.
     let keys_may_share = args.unordered || (args.aggregate && key == KeyChoice::Random);
+    let packing = match (&input, args.aggregate) {
+        (Input::Dump(..), _) => Packing::Cut,
+        (_, true) => Packing::Aggregate,
+        (_, false) => Packing::AsTheyAre,
+    };
     let output = if context.json { Some(Output::stdout()?) } else { None };
-    let job =
-        Job { stream: args.stream, aggregate: args.aggregate, key, rate: args.rate, keys_may_share, output };
+    let job = Job { stream: args.stream, packing, key, rate: args.rate, keys_may_share, output };
     let (_, ended) = put(&args.aws, job, input, context).await?;
     ended
 }

@@ -161,6 +161,14 @@ impl Aggregator {
         before.into_values().filter_map(|mut gone| gone.close()).collect()
     }
 
+    /// The shard that a record with the keys of this one lands in, as the shards stand; `None` where that is not known.
+    #[must_use]
+    pub fn shard_of(&self, record: &UserRecord) -> Option<&ShardId> {
+        let hash = record.hash();
+        let (_, shard) = self.shards.range(hash..).next()?;
+        (shard.range.start <= hash).then_some(&shard.id)
+    }
+
     /// Takes a user record, and returns what is full with it: in this order it is to be put.
     pub fn push(&mut self, record: UserRecord, now: Instant) -> Vec<StreamRecord> {
         let hash = record.hash();

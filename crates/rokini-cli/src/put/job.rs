@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::input::{Input, KeyChoice, Terms};
-use super::pack::{LINGER, Packer};
+use super::pack::{LINGER, Packer, Packing};
 use super::queue::Queue;
 use super::send::{Accepted, Limits, SendError, Sender};
 use crate::aws::AwsArgs;
@@ -19,7 +19,7 @@ use crate::text::count;
 /// What to put, and how.
 pub(super) struct Job {
     pub(super) stream: StreamRef,
-    pub(super) aggregate: bool,
+    pub(super) packing: Packing,
     pub(super) key: KeyChoice,
     pub(super) rate: Option<u32>,
     /// Whether records of one key may be in one request.
@@ -35,7 +35,7 @@ pub(super) async fn put(
     input: Input,
     context: &Context,
 ) -> Result<(Counts, Result<Status, CliError>), CliError> {
-    let Job { stream, aggregate, key, rate, keys_may_share, output } = job;
+    let Job { stream, packing, key, rate, keys_may_share, output } = job;
     let aws = aws.load().await?;
     let open = async {
         let (source, _) = aws.open(&stream).await?;
@@ -52,8 +52,10 @@ pub(super) async fn put(
             .reason("its RecordDistributionStrategy is not AUTO")
             .next("leave out `--keyless`, or `aws kinesis update-stream-record-distribution-strategy`"));
     }
-    let packer = Packer::new(aws.clone(), aggregate.then_some(source)).await?;
     let Limits { record_bytes, takes_keyless } = limits;
+    // Where the stream places records by itself, no shard is a key's own.
+    let packing = if takes_keyless && packing == Packing::Cut { Packing::AsTheyAre } else { packing };
+    let packer = Packer::new(aws.clone(), source, packing, record_bytes).await?;
     let terms = Terms { key, most_bytes: record_bytes, takes_keyless, rate };
     let is_dump = matches!(input, Input::Dump(..));
     let records = input.start(terms)?;
@@ -62,14 +64,18 @@ pub(super) async fn put(
     let result = put.run(context).await;
     context.ui.progress_done();
     put.summary(&stream, context);
-    if is_dump && put.counts.records == 0 && matches!(result, Ok(End::Everything)) {
-        context.ui.warn("the dump has no record at all: did whatever wrote it end well?");
-    }
-    let ended = result.map(|end| match end {
-        End::Everything => Status::DONE,
-        End::Interrupted => context.stop.status(),
+    let ended = result.and_then(|end| match end {
+        End::Everything if is_dump && put.counts.records == 0 => Err(empty_dump()),
+        End::Everything => Ok(Status::DONE),
+        End::Interrupted => Ok(context.stop.status()),
     });
     Ok((put.counts, ended))
+}
+
+/// What wrote it into a pipe may have failed: nothing but this tells.
+fn empty_dump() -> CliError {
+    CliError::new(Status::FAILED, "the dump has no record at all")
+        .next("check that whatever wrote it ended well; `rokini dump` writes such a one of a stream without records")
 }
 
 struct Put {

@@ -24,13 +24,13 @@ impl Entry {
         self.record.partition_key.len() + self.record.data.len()
     }
 
-    /// What its order counts among: its key, or its shard where it is an aggregate for one, whose keys are all of that shard.
-    /// `None` for a record without a key, which has no order.
-    fn order_key(&self) -> Option<String> {
-        match &self.record.shard {
-            Some(shard) => Some(shard.to_string()),
-            None => Some(self.record.partition_key.clone()).filter(|key| !key.is_empty()),
-        }
+    /// What its order counts among: the keys of what is in it. Without a key a record has no order.
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.record
+            .user_records
+            .iter()
+            .map(|record| record.partition_key.as_str())
+            .filter(|key| !key.is_empty())
     }
 }
 
@@ -79,16 +79,23 @@ impl Queue {
         self.waiting.len() >= MOST_RECORDS || self.bytes >= MOST_BYTES
     }
 
-    /// Takes out what goes into the next request: the first record, and every later one that fits and whose key
-    /// no record before it has that stays here or goes along.
+    /// Takes out what goes into the next request: the first record, and every later one that fits and none of whose keys a
+    /// record before it has that stays here or goes along.
     pub(super) fn next_request(&mut self) -> Vec<Entry> {
-        let mut keys = HashSet::new();
+        let mut keys = HashSet::<String>::new();
         let (mut request, mut bytes) = (Vec::new(), 0);
         let mut rest = VecDeque::with_capacity(self.waiting.len());
         for entry in self.waiting.drain(..) {
             let fits =
                 request.is_empty() || (request.len() < MOST_RECORDS && bytes + entry.len() <= MOST_BYTES);
-            let in_turn = self.keys_may_share || entry.order_key().is_none_or(|key| keys.insert(key));
+            let in_turn = self.keys_may_share || entry.keys().all(|key| !keys.contains(key));
+            if !self.keys_may_share {
+                for key in entry.keys() {
+                    if !keys.contains(key) {
+                        keys.insert(key.to_owned());
+                    }
+                }
+            }
             if fits && in_turn {
                 bytes += entry.len();
                 request.push(entry);
@@ -127,15 +134,22 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_has_one_aggregate_in_a_request() {
+    fn an_aggregate_waits_for_each_of_its_keys() {
         let mut queue = Queue::new(false);
-        for (key, shard, data) in [("a", "s1", "1"), ("b", "s1", "2"), ("c", "s2", "3")] {
-            let mut entry = entry(key, data);
-            entry.record.shard = Some(shard.parse().unwrap());
+        for (keys, data) in
+            [(&["a"][..], "1"), (&["b", "c"], "2"), (&["d", "a"], "3"), (&["d"], "4"), (&["e"], "5")]
+        {
+            let mut entry = entry(keys[0], data);
+            entry.record.user_records = keys.iter().map(|key| UserRecord::new(*key, "")).collect();
             queue.push(entry);
         }
-        assert_eq!(data(&queue.next_request()), ["1", "3"]);
-        assert_eq!(data(&queue.next_request()), ["2"]);
+        assert_eq!(data(&queue.next_request()), ["1", "2", "5"]);
+        assert_eq!(
+            data(&queue.next_request()),
+            ["3"],
+            "a record of `d` stays behind the aggregate that has one before it"
+        );
+        assert_eq!(data(&queue.next_request()), ["4"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::input::{Input, KeyChoice};
 use super::job::{Job, put};
 use super::line_file::LineFile;
+use super::pack::Packing;
 use crate::aws::AwsArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
@@ -18,12 +19,12 @@ use crate::text::seconds;
 ///
 /// What `rokini dump` wrote, with the partition keys, explicit hash keys and data that it has, as fast as the stream takes
 /// them; `rokini put --replay` keeps the time between them. The stream has to be there, with any number of shards. Records
-/// of one key keep their order. They get new sequence numbers and times. A KPL aggregate goes as it is to the shard of its own
-/// key: into a stream with other shards than it came from, its user records may lie in another shard than those of their key
-/// elsewhere. A line that is no record of a dump, or is too large
-/// for the stream, is named, and what stands before it is put.
+/// of one key keep their order. They get new sequence numbers and times. A KPL aggregate with user records of several shards, as
+/// the stream has them now, is put as one for each of these; others stay as they are. A line that is no record of a dump, or is
+/// too large for the stream, is named, and what stands before it is put. A dump without any record is an error.
 ///
-/// With --json standard output gets one object at the end: stream, file, records, bytes, retried, unknown and seconds.
+/// With --json standard output gets one object at the end: stream, file, records (user records, where there are aggregates), bytes,
+/// retried, unknown and seconds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -62,7 +63,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let (stream, file) = (args.stream.to_string(), args.file.display().to_string());
     let job = Job {
         stream: args.stream,
-        aggregate: false,
+        packing: Packing::Cut,
         // Records of a dump bring theirs along.
         key: KeyChoice::Random,
         rate: args.rate,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_kinesis::types::{StreamMode, StreamModeDetails};
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamMode, StreamModeDetails};
 use rokini::StreamRef;
 use serde_json::json;
 
@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// On demand: the service sees to the number of shards
     #[arg(long, conflicts_with = "shards")]
     on_demand: bool,
+    /// Who chooses the shard of a record: the stream by itself (`auto`: `put --keyless`), or its partition key
+    #[arg(long, value_enum, value_name = "STRATEGY", ignore_case = true, requires = "on_demand")]
+    record_distribution_strategy: Option<Distribution>,
     /// How long records are kept: 24h to 8760h, in whole hours
     #[arg(long, value_name = "DURATION", value_parser = hours)]
     retention: Option<i32>,
@@ -34,7 +37,25 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   rokini stream create orders --shards 4
-  rokini stream create orders --on-demand --retention 7d";
+  rokini stream create orders --on-demand --retention 7d
+  rokini stream create logs --on-demand --record-distribution-strategy auto";
+
+/// Who chooses the shard of a record.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Distribution {
+    Auto,
+    UserPartitionKey,
+}
+
+impl From<Distribution> for RecordDistributionStrategy {
+    fn from(distribution: Distribution) -> Self {
+        match distribution {
+            Distribution::Auto => Self::Auto,
+            Distribution::UserPartitionKey => Self::UserPartitionKey,
+        }
+    }
+}
 
 /// Limits of IncreaseStreamRetentionPeriod.
 fn hours(text: &str) -> Result<i32, String> {
@@ -61,6 +82,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         details.map_err(|error| CliError::new(Status::DEFECT, "cannot make the request").because(&error))?;
     let call = kinesis.client.create_stream().stream_name(kinesis.stream.name()).stream_mode_details(details);
     let call = call.set_shard_count((!args.on_demand).then_some(args.shards));
+    let call = call.set_record_distribution_strategy(args.record_distribution_strategy.map(Into::into));
     Box::pin(call.send()).await.map_err(|error| kinesis.explain(error, CREATE_STREAM))?;
     let mut summary = kinesis.until_active(context).await?;
     if let Some(hours) = args.retention.filter(|hours| *hours > summary.retention_period_hours) {
@@ -74,6 +96,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let shown = json!({
         "stream": summary.stream_name, "arn": summary.stream_arn, "mode": mode.as_str(),
         "shards": summary.open_shard_count, "retention_hours": summary.retention_period_hours,
+        "record_distribution_strategy": summary.record_distribution_strategy.as_ref().map(|one| one.as_str()),
     });
     let shards = count(summary.open_shard_count, "shard");
     context.show(&shown, || format!("created stream {}: {shards}\n", summary.stream_name)).await?;

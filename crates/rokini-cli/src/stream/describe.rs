@@ -1,7 +1,7 @@
 //! `rokini stream describe`.
 
 use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::{Shard, StreamDescriptionSummary, StreamMode};
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, Shard, StreamDescriptionSummary, StreamMode};
 use rokini::StreamRef;
 use serde_json::{Value, json};
 
@@ -53,14 +53,20 @@ fn mode(summary: &StreamDescriptionSummary) -> &'static str {
     }
 }
 
+/// Whether it chooses the shards of records by itself.
+fn is_auto(summary: &StreamDescriptionSummary) -> bool {
+    summary.record_distribution_strategy == Some(RecordDistributionStrategy::Auto)
+}
+
 fn text(summary: &StreamDescriptionSummary, shards: &[Shard], colors: bool) -> String {
     let created = summary.stream_creation_timestamp.to_millis().unwrap_or(0);
     let created = rokini::format_time(u64::try_from(created).unwrap_or(0));
     let mut text = format!(
-        "{}  {}  {}  {}\n{}\ncreated {created}, records are kept for {} h, {}\n\n",
+        "{}  {}  {}{}  {}\n{}\ncreated {created}, records are kept for {} h, {}\n\n",
         summary.stream_name,
         summary.stream_status,
         mode(summary),
+        if is_auto(summary) { " (AUTO)" } else { "" },
         count(summary.open_shard_count, "open shard"),
         summary.stream_arn,
         summary.retention_period_hours,
@@ -108,6 +114,7 @@ fn as_json(summary: &StreamDescriptionSummary, shards: &[Shard]) -> Value {
         "mode": mode(summary), "retention_hours": summary.retention_period_hours,
         "created_millis": nearest_millis(&summary.stream_creation_timestamp),
         "open_shards": summary.open_shard_count, "consumers": summary.consumer_count,
+        "record_distribution_strategy": summary.record_distribution_strategy.as_ref().map(|one| one.as_str()),
         "shards": shards.collect::<Vec<_>>(),
     })
 }

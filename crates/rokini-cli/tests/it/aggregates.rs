@@ -145,3 +145,46 @@ async fn a3_sub_sequence_numbers_are_told_and_taken_everywhere() {
         (&Value::from(sequence), &Value::from(8))
     );
 }
+
+/// By the rule of the KCL, which leaves out what lies in a shard that is not its key's.
+#[tokio::test]
+async fn aggregates_are_restored_by_the_shards_there_are() {
+    let local = Local::start(1).await;
+    let words: String = (0..2_000).map(|n| format!("record {n}\n")).collect();
+    local.run_with_input(&["put", "orders", "--aggregate"], &words).await.done();
+    let ordered: String = (0..3_000).map(|n| format!("ordered {n:04} {}\n", "x".repeat(60))).collect();
+    local.run_with_input(&["put", "orders", "--key", "k", "--aggregate"], &ordered).await.done();
+    local.run(&["put", "orders", "--key", "k", "the last"]).await.done();
+    local.run(&["dump", "orders", "--out", "dump.jsonl"]).await.done();
+
+    for (command, stream) in [
+        (&["restore", "copy", "dump.jsonl"][..], "copy"),
+        (&["put", "again", "--replay", "dump.jsonl"], "again"),
+    ] {
+        local.run(&["stream", "create", stream, "--shards", "3"]).await.done();
+        let restored = local.run(command).await;
+        assert!(restored.stderr.contains("put 5001 records"), "{}", restored.stderr);
+        restored.done();
+        let rule = ["--set", "kpl_hash_range=drop"];
+        let mut consumer = local.consume(stream, &format!("of-{stream}"), "w", &rule);
+        consumer.until("all", |consumer| consumer.lines().len() >= 5_001).await;
+        let data = consumer.data();
+        let all: BTreeSet<&str> = data.iter().map(String::as_str).collect();
+        assert_eq!((data.len(), all.len()), (5_001, 5_001), "each once");
+        let of_key: Vec<&str> =
+            data.iter().map(String::as_str).filter(|one| !one.starts_with("record")).collect();
+        assert!(of_key.iter().take(3_000).copied().eq(ordered.lines()) && of_key[3_000] == "the last");
+        consumer.stop().await;
+    }
+    // Into as many shards as there were, they stay as they are.
+    local.run(&["stream", "create", "same"]).await.done();
+    local.run(&["restore", "same", "dump.jsonl"]).await.done();
+    local.run(&["dump", "same", "--out", "same.jsonl"]).await.done();
+    let all_data = |name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(local.home().join(name)).unwrap();
+        let mut data: Vec<_> = json(&text).iter().map(|line| line["data"].to_string()).collect();
+        data.sort();
+        data
+    };
+    assert!(all_data("same.jsonl") == all_data("dump.jsonl"));
+}

@@ -72,3 +72,21 @@ async fn what_cannot_be_done_to_a_stream_is_said() {
     local.run(&["stream", "split", "orders", "0"]).await.done();
     local.run(&["stream", "split", "orders", "0"]).await.refused(2, &["is closed", "open shards: "]);
 }
+
+#[tokio::test]
+async fn a_stream_that_spreads_records_by_itself_is_made() {
+    let local = Local::start(1).await;
+    let create =
+        ["stream", "create", "logs", "--on-demand", "--record-distribution-strategy", "AUTO", "--json"];
+    let made: Value = serde_json::from_str(&local.run(&create).await.done()).unwrap();
+    assert_eq!(
+        (&made["mode"], &made["record_distribution_strategy"]),
+        (&"ON_DEMAND".into(), &"AUTO".into()),
+        "{made}"
+    );
+    local.run(&["put", "logs", "--keyless", "one", "two"]).await.done();
+    let shown = local.run(&["stream", "describe", "logs"]).await.done();
+    assert!(shown.starts_with("logs  ACTIVE  on demand (AUTO)  4 open shards\n"), "{shown}");
+    let provisioned = ["stream", "create", "more", "--record-distribution-strategy", "auto"];
+    local.run(&provisioned).await.refused(2, &["--on-demand"]);
+}
