@@ -16,7 +16,7 @@ use rokini_local::{Database, DynamoError, DynamoSettings, LocalDynamo, LocalKine
 use crate::args::duration_with_unit;
 use crate::context::Context;
 use crate::error::{CliError, Status};
-use database::open_database;
+use database::{Opened, open_database};
 use serving::Serving;
 
 /// Serve Kinesis and DynamoDB on this machine until stopped
@@ -169,9 +169,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let database = match &args.data {
         // The directory is there by now.
         Some(directory) => open_database(&directory.join("dynamodb.sqlite"), context),
-        None => Database::memory().map_err(|error| DynamoError::Open(error.to_string())),
+        None => Database::memory()
+            .map(|database| Opened { database, is_kept: true })
+            .map_err(|error| DynamoError::Open(error.to_string())),
     };
-    let database = database.map_err(|error| unusable(args.data.as_deref(), &error))?;
+    let Opened { database, is_kept } = database.map_err(|error| unusable(args.data.as_deref(), &error))?;
+    let dynamo = dynamo.refuse_changes(!is_kept);
     let dynamo = LocalDynamo::serve_with(database, SocketAddr::new(args.listen, dynamodb_port), dynamo)
         .await
         .map_err(|error| match error {

@@ -68,6 +68,7 @@ pub struct DynamoSettings {
     cors_origins: Vec<String>,
     region: String,
     account: String,
+    refuses_changes: bool,
 }
 
 impl Default for DynamoSettings {
@@ -86,7 +87,14 @@ impl DynamoSettings {
             cors_origins: Vec::new(),
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
+            refuses_changes: false,
         }
+    }
+
+    /// Whether calls that change something are refused (InternalServerError): for tables that cannot be kept. Default: no.
+    #[must_use]
+    pub fn refuse_changes(self, refuses_changes: bool) -> Self {
+        Self { refuses_changes, ..self }
     }
 
     /// Applies faults to calls. Rules see a call's operation (as in `UpdateItem`) and its caller. Faults that only Kinesis knows
@@ -187,7 +195,7 @@ impl LocalDynamo {
                 tracing::warn!(%error, "the local DynamoDB ended with an error");
             }
         });
-        let DynamoSettings { faults, host_names, cors_origins, region, account } = settings;
+        let DynamoSettings { faults, host_names, cors_origins, region, account, refuses_changes } = settings;
         let front_stop = CancellationToken::new();
         let handler = DynamoHandler {
             upstream,
@@ -195,6 +203,7 @@ impl LocalDynamo {
             faults,
             entry: Entry::new(Hosts::new(host_names), Origins::new(cors_origins)),
             home: (region.clone(), account),
+            refuses_changes,
             stop: front_stop.clone(),
         };
         let limits = ConnectionLimits::default();
@@ -253,6 +262,24 @@ pub fn open_file(path: &Path) -> Result<Database, DynamoError> {
         let is_damaged = said.contains("malformed") || said.contains("not a valid SQLite database");
         if is_damaged { DynamoError::Damaged(said) } else { DynamoError::Open(said) }
     })
+}
+
+/// The tables in a file as they stand, in memory: for a file that cannot be opened, because nothing can be written beside it. What
+/// SQLite had not moved into the file yet is there if it can be read.
+///
+/// # Errors
+/// [`DynamoError::Open`] if it cannot be read either.
+pub fn read_file(path: &Path) -> Result<Database, DynamoError> {
+    let open = |error: String| DynamoError::Open(error);
+    let path = std::path::absolute(path).map_err(|error| open(error.to_string()))?;
+    let text = path.to_str().ok_or_else(|| open(format!("the path `{}` is not Unicode", path.display())))?;
+    let escaped = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let database = Database::memory().map_err(|error| open(error.to_string()))?;
+    // The second way makes no file beside it, and sees none.
+    let read = ["mode=ro", "immutable=1"].map(|how| format!("file:{escaped}?{how}"));
+    let read = database.restore_from(&read[0]).or_else(|_| database.restore_from(&read[1]));
+    read.map_err(|error| open(error.to_string()))?;
+    Ok(database)
 }
 
 /// A listener that nobody finds: the database's own server lets any web page in, so it listens on a loopback address of its own

@@ -29,7 +29,7 @@ pub use rokini_wire as wire;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "dynamo")]
-pub use dynamo::{Database, DynamoError, DynamoSettings, LocalDynamo, open_file};
+pub use dynamo::{Database, DynamoError, DynamoSettings, LocalDynamo, open_file, read_file};
 pub use faults::{Fault, FaultCall, FaultRule, Faults, InstalledRule};
 pub use http::body::ConnectionCut;
 pub use in_process::InProcess;

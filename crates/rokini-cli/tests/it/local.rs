@@ -100,6 +100,50 @@ async fn damaged_tables_are_set_aside_and_the_streams_are_served() {
     }
 }
 
+/// A process that can make no file grow stands for a full disk.
+#[tokio::test]
+async fn what_is_on_a_full_disk_is_served_and_changes_are_refused() {
+    let data = tempfile::TempDir::new().unwrap();
+    let directory = data.path().to_str().unwrap();
+    let arguments = [&ANY_PORTS[..], &["--stream", "orders:1", "--json", "--data", directory]].concat();
+    let started = async |command| {
+        let mut server = Member::spawn(command);
+        server.until("the object", |server| !server.lines().is_empty()).await;
+        let told: Value = serde_json::from_str(&server.lines()[0]).unwrap();
+        let url = |name: &str| told[name].as_str().unwrap().to_owned();
+        (server, Endpoints::new(url("kinesis"), url("dynamodb")))
+    };
+    let (mut server, endpoints) = started(nowhere().rokini(&arguments)).await;
+    endpoints.run(&["put", "orders", "a record"]).await.done();
+    let mut member = endpoints.consume("orders", "billing", "w", &[]);
+    member.until("the record", |member| member.data() == ["a record"]).await;
+    assert_eq!(member.stop().await, Some(0));
+    assert_eq!(server.stop().await, Some(0));
+
+    let environment = nowhere();
+    let environment = environment.rokini(&[]);
+    let mut full = tokio::process::Command::new("/bin/sh");
+    full.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_rokini")]);
+    full.args(&arguments).env_clear();
+    full.envs(environment.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    full.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    full.stderr(std::process::Stdio::piped()).kill_on_drop(true);
+    let (mut server, endpoints) = started(full).await;
+    assert!(server.stderr().contains("its tables are served as they are"), "{}", server.stderr());
+    let read = endpoints.run(&["tail", "orders", "--from", "trim_horizon", "--no-follow"]).await.done();
+    assert_eq!(read, "a record\n");
+    let groups = endpoints.run(&["group", "show", "billing", "--json"]).await.done();
+    assert!(groups.contains("AFTER:"), "{groups}");
+    let deleted = endpoints.run(&["group", "delete", "billing", "--yes"]).await;
+    assert!(deleted.status != Some(0) && deleted.stderr.contains("Make room on its disk"), "{deleted:?}");
+    assert_eq!(endpoints.run(&["group", "show", "billing", "--json"]).await.done(), groups);
+    server.stop().await;
+    // With room, everything goes on from there.
+    let (mut server, endpoints) = started(nowhere().rokini(&arguments)).await;
+    endpoints.run(&["group", "delete", "billing", "--yes"]).await.done();
+    assert_eq!(server.stop().await, Some(0));
+}
+
 #[tokio::test]
 async fn tables_that_cannot_be_opened_for_another_reason_stay() {
     let data = tempfile::TempDir::new().unwrap();
@@ -306,19 +350,21 @@ async fn without_descriptors_it_waits_and_says_so_once() {
     assert_eq!(server.stop().await, Some(0));
 }
 
-/// The test that docs/LOCAL.md has to copy, as it says.
+/// The tests that docs/LOCAL.md has to copy, as it says.
 #[tokio::test]
-async fn the_python_test_of_the_documentation_passes() {
+async fn the_python_tests_of_the_documentation_pass() {
     let document = include_str!("../../../../docs/LOCAL.md");
-    let (_, rest) = document.split_once("```python\n").unwrap();
-    let (program, _) = rest.split_once("```").unwrap();
+    let programs = document.split("```python\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
     let there = tokio::process::Command::new("python3").args(["-c", "import boto3, pytest"]).output().await;
     if !there.is_ok_and(|output| output.status.success()) {
         return crate::skipped("python3 with boto3 and pytest is not there");
     }
     let place = nowhere();
-    std::fs::write(place.home().join("test_orders.py"), program).unwrap();
-    let mut command = place.rokini(&["local", "--", "python3", "-m", "pytest", "-q", "test_orders.py"]);
+    for (name, program) in ["test_orders.py", "test_faults.py"].iter().zip(programs) {
+        assert!(document.contains(&format!("`{name}`")));
+        std::fs::write(place.home().join(name), program).unwrap();
+    }
+    let mut command = place.rokini(&["local", "--", "python3", "-m", "pytest", "-q", "."]);
     // Where Python is found, and what its launcher wants; nothing that says where AWS is.
     command.env("PATH", std::env::var_os("PATH").unwrap()).env_remove("AWS_EC2_METADATA_DISABLED");
     if let Some(home) = std::env::var_os("HOME") {
@@ -329,7 +375,7 @@ async fn the_python_test_of_the_documentation_passes() {
     }
     let ended = crate::support::Ended::of(command).await;
     assert_eq!(ended.status, Some(0), "{}\n{}", ended.stdout, ended.stderr);
-    assert!(ended.stdout.contains("1 passed"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("4 passed"), "{}", ended.stdout);
 }
 
 #[tokio::test]

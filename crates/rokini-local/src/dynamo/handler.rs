@@ -26,6 +26,8 @@ use crate::model::is_account;
 const MAX_BODY_BYTES: usize = 16 << 20;
 /// Checks the body, which is another one once its ARNs are replaced.
 const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-crc32");
+/// Said of calls that would change something where nothing can be kept.
+const UNWRITABLE: &str = "The file of the tables cannot be written, so nothing can be changed. Make room on its disk, then start anew.";
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// Passes requests on to a server.
@@ -37,6 +39,8 @@ pub(super) struct DynamoHandler {
     pub(super) entry: Entry,
     /// Region and account of a caller who does not say.
     pub(super) home: (String, String),
+    /// Whether calls that change something are refused, since it could not be kept.
+    pub(super) refuses_changes: bool,
     /// Ends calls that hang.
     pub(super) stop: CancellationToken,
 }
@@ -93,6 +97,10 @@ impl DynamoHandler {
             }
             _ => {}
         }
+        if self.refuses_changes && !only_reads(&operation) {
+            let code = ErrorCode::Unknown("InternalServerError".to_owned());
+            return Ok(error_response(&code, UNWRITABLE, Some(500)));
+        }
         let region = signature.region.as_deref().unwrap_or(&self.home.0);
         let account = Some(&*signature.access_key).filter(|key| is_account(key)).unwrap_or(&self.home.1);
         let arns = ArnPrefix::new(region, account);
@@ -141,6 +149,12 @@ impl DynamoHandler {
         head.headers.insert(CONTENT_LENGTH, body.len().into());
         Ok((head, body))
     }
+}
+
+/// What is not known to read may change something: a statement of PartiQL for example.
+fn only_reads(operation: &str) -> bool {
+    let reads = ["Describe", "List", "GetItem", "BatchGetItem", "TransactGetItems", "Query", "Scan"];
+    reads.iter().any(|read| operation.starts_with(read))
 }
 
 /// An error as DynamoDB answers it.
