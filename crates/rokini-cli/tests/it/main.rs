@@ -22,6 +22,7 @@ mod group;
 mod group_page;
 mod handlers;
 mod help;
+mod images;
 mod independent;
 mod json_document;
 mod local;
