@@ -165,14 +165,13 @@ fn uses(name: &str, body: &str, request: &str, field: &str) -> bool {
         || apart.is_some_and(|(fields, _)| has_word(fields, &[" ", "\n"], field))
 }
 
-#[test]
-fn every_member_of_a_request_is_used_by_its_operation_or_listed_as_unused() {
-    let (code, model) = (code(), checked_in());
+/// Members that no function of their operation uses, and of how many operations the functions were found.
+fn unused_by_operations(model: &Model, code: &str) -> (BTreeSet<(String, String)>, usize) {
     let (mut unused, mut operations) = (BTreeSet::new(), 0);
     for (name, operation) in &model.operations {
         let Some(input) = &operation.input else { continue };
         let request = format!("{name}Request");
-        let functions = functions(&code, &request);
+        let functions = functions(code, &request);
         let members = &model.shapes[input].members;
         operations += usize::from(!functions.is_empty());
         for member in members.keys() {
@@ -185,6 +184,12 @@ fn every_member_of_a_request_is_used_by_its_operation_or_listed_as_unused() {
             }
         }
     }
+    (unused, operations)
+}
+
+#[test]
+fn every_member_of_a_request_is_used_by_its_operation_or_listed_as_unused() {
+    let (unused, operations) = unused_by_operations(&checked_in(), &code());
     assert!(operations > 40, "the functions of {operations} operations were found");
     let listed = |name: &str, field: &str| {
         UNUSED
@@ -203,7 +208,12 @@ fn every_member_of_a_request_is_used_by_its_operation_or_listed_as_unused() {
 /// Members of structures within requests, by a coarser look: the name of the field stands somewhere in the model's code.
 #[test]
 fn every_member_within_a_request_is_used() {
-    let (code, model) = (code(), checked_in());
+    let (structures, unused) = unused_within(&checked_in(), &code());
+    assert!(structures > 5 && unused.is_empty(), "not used: {unused:?}");
+}
+
+/// How many structures there are within requests, and their members of which the code knows no field.
+fn unused_within(model: &Model, code: &str) -> (usize, BTreeSet<String>) {
     let inner = |shape: &str| {
         let shape = model.shapes[shape].member.as_deref().unwrap_or(shape).to_owned();
         (model.shapes[&shape].kind == "structure").then_some(shape)
@@ -223,12 +233,40 @@ fn every_member_within_a_request_is_used() {
         for (member, shape) in &model.shapes[&name].members {
             structures.extend(inner(shape));
             let field = if member == "Type" { "kind".to_owned() } else { field_name(member) };
-            if !has_word(&code, &[".", " ", "{"], &field) {
+            if !has_word(code, &[".", " ", "{"], &field) {
                 unused.insert(format!("{name}.{field}"));
             }
         }
     }
-    assert!(seen.len() > 5 && unused.is_empty(), "not used: {unused:?}");
+    (seen.len(), unused)
+}
+
+/// Whichever member AWS adds to a request, or to a structure within one, is found to be missing here.
+#[test]
+fn a_member_that_is_added_to_the_model_does_not_pass_unseen() {
+    let code = code();
+    let added = || ("ColourOfTheDay".to_owned(), "StreamName".to_owned());
+    let operations: Vec<(String, String)> = checked_in()
+        .operations
+        .into_iter()
+        .filter_map(|(name, operation)| Some((name, operation.input?)))
+        .filter(|(name, _)| !is_ignored(&format!("{name}.ColourOfTheDay")))
+        .collect();
+    assert!(operations.len() > 40, "{}", operations.len());
+    for (name, input) in operations {
+        let mut model = checked_in();
+        model.shapes.get_mut(&input).unwrap().members.extend([added()]);
+        assert!(model.passed_over().contains(&format!("{name}.ColourOfTheDay")), "{name}");
+        let (unused, _) = unused_by_operations(&model, &code);
+        assert!(unused.contains(&(name.clone(), "colour_of_the_day".to_owned())), "{name}");
+    }
+    for structure in ["PutRecordsRequestEntry", "StartingPosition", "ShardFilter", "StreamModeDetails"] {
+        let mut model = checked_in();
+        model.shapes.get_mut(structure).unwrap().members.extend([added()]);
+        let (_, unused) = unused_within(&model, &code);
+        assert_eq!(unused, BTreeSet::from([format!("{structure}.colour_of_the_day")]));
+        assert!(model.passed_over().iter().any(|path| path.ends_with(".ColourOfTheDay")), "{structure}");
+    }
 }
 
 /// Every operation has an answer over HTTP, be it an error of its own.

@@ -538,6 +538,8 @@ fn statement_32_hash_keys_of_forty_digits_break_the_pattern() {
     assert_eq!(code(rig.call(&forty)), ErrorCode::Validation);
     let large = put("x").partition_key("k").explicit_hash_key("9".repeat(39));
     assert_eq!(code(rig.call(&large)), ErrorCode::InvalidArgument);
+    let split = SplitShardRequest::new(shard(0), "1".repeat(40)).stream_name(STREAM);
+    assert_eq!(code(rig.call(&split)), ErrorCode::Validation);
 }
 
 /// API: PartitionKey has at least one character, in PutRecords too.
