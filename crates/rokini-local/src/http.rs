@@ -10,6 +10,7 @@ mod handler;
 mod hosts;
 mod kinesis;
 mod long_poll;
+mod long_work;
 mod origins;
 mod page;
 mod partial_faults;
@@ -23,6 +24,7 @@ pub(crate) use entry::RequestBody;
 pub(crate) use handler::Handler;
 pub(crate) use hosts::Hosts;
 pub(crate) use kinesis::KinesisHandler;
+pub(crate) use long_work::LongWork;
 pub(crate) use origins::Origins;
 // What the DynamoDB beside it needs as well.
 #[cfg(feature = "dynamo")]

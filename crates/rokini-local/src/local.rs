@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::environment::{reachable, variables};
 use crate::faults::Faults;
-use crate::http::{Backend, Entry, Hosts, KinesisHandler, Origins};
+use crate::http::{Backend, Entry, Hosts, KinesisHandler, LongWork, Origins};
 use crate::journal::{CallRecord, Journal};
 use crate::model::{Model, shard_id};
 use crate::readers::{NotConsumed, Readers};
@@ -401,7 +401,8 @@ impl LocalKinesisBuilder {
         let readers = Readers::default();
         let backend = Backend { service, faults, journal, readers, stop: stop.clone() };
         let entry = Entry::new(Hosts::new(host_names), Origins::new(cors_origins));
-        let handler = KinesisHandler::new(backend.clone(), entry, signed_only);
+        let mut handler = KinesisHandler::new(backend.clone(), entry, signed_only);
+        handler.long_work = LongWork::of_this_runtime();
         let cleaned = backend.service.clone();
         let cleaning = async move {
             loop {

@@ -122,19 +122,26 @@ impl Service {
         caller: &Caller,
         request: &R,
     ) -> Result<R::Response, ServiceError> {
-        self.with_call(|model, now| {
+        let mut shards = None;
+        let (result, changed, touched) = self.lend(|model, now| {
             #[cfg(feature = "data")]
             if let Some(store) = self.store().filter(|_| changes_something(R::NAME)) {
                 store.check_writable()?;
             }
             let response = model.call_as(caller, now, request)?;
+            let changed = request.changed(&response);
             #[cfg(feature = "data")]
             if let Some(store) = self.store() {
                 // Under the lock: the store sees the calls in their order.
-                store.add(now, model, &request.changed(&response));
+                store.add(now, model, &changed);
             }
+            shards = changed.shards();
             Ok(response)
-        })
+        });
+        if changed {
+            self.shared.wake_ups.wake(&touched, shards.as_deref());
+        }
+        result
     }
 
     /// Waits until what the answer to an operation shows is on disk, where streams are kept in files.
@@ -165,7 +172,11 @@ impl Service {
         caller: &Caller,
         request: &SubscribeToShardRequest,
     ) -> Result<Subscription, ServiceError> {
-        self.with_call(|model, now| model.subscribe_as(caller, now, request))
+        let (result, changed, touched) = self.lend(|model, now| model.subscribe_as(caller, now, request));
+        if changed {
+            self.shared.wake_ups.wake(&touched, None);
+        }
+        result
     }
 
     /// Lends the model and the present time, for inspection and for changes no operation offers.
@@ -173,15 +184,6 @@ impl Service {
         let (result, changed, _) = self.lend(visit);
         if changed {
             self.shared.wake_ups.wake_all();
-        }
-        result
-    }
-
-    /// Lends the model for one call, and wakes those who wait for what it was about.
-    fn with_call<T>(&self, call: impl FnOnce(&mut Model, Timestamp) -> T) -> T {
-        let (result, changed, touched) = self.lend(call);
-        if changed {
-            self.shared.wake_ups.wake(&touched);
         }
         result
     }
@@ -229,6 +231,11 @@ impl Service {
     pub(crate) fn changes_of(&self, stream: &StreamKey) -> watch::Receiver<()> {
         self.shared.wake_ups.of_stream(stream)
     }
+
+    /// The same, without records of other shards than this.
+    pub(crate) fn changes_of_shard(&self, stream: &StreamKey, shard: u32) -> watch::Receiver<()> {
+        self.shared.wake_ups.of_shard(stream, shard)
+    }
 }
 
 /// What an operation's answer waits for: what it shows must not be gone after a crash.
@@ -265,10 +272,12 @@ impl CallModel for CallsAs<'_> {
 #[cfg(test)]
 mod tests {
     use rokini_wire::shapes::record::PutRecordRequest;
+    use rokini_wire::shapes::shard::SplitShardRequest;
     use rokini_wire::shapes::stream::CreateStreamRequest;
 
     use super::*;
     use crate::clock::ManualClock;
+    use crate::model::shard_id;
     use crate::settings::LocalSettings;
 
     #[test]
@@ -276,32 +285,37 @@ mod tests {
         let clock = ManualClock::new(Timestamp::from_secs(1_700_000_000));
         let service = Service::new(Model::new(LocalSettings::default()), Arc::new(clock));
         for name in ["orders", "payments"] {
-            service.call(&CreateStreamRequest::new(name).shard_count(1)).unwrap();
+            service.call(&CreateStreamRequest::new(name).shard_count(2)).unwrap();
         }
         let keys = service.with_model(|model, _| model.stream_keys());
         let mut orders = service.changes_of(&keys[0].1);
         let mut payments = service.changes_of(&keys[1].1);
+        let mut shards = [0, 1].map(|shard| service.changes_of_shard(&keys[0].1, shard));
         let mut anything = service.changes();
         let mut woken = || {
-            let woken = [
-                orders.has_changed().unwrap(),
-                payments.has_changed().unwrap(),
-                anything.has_changed().unwrap(),
-            ];
-            orders.mark_unchanged();
-            payments.mark_unchanged();
+            let [first, second] = &mut shards;
+            let woken = [&mut orders, first, second, &mut payments].map(|one| {
+                let has_changed = one.has_changed().unwrap();
+                one.mark_unchanged();
+                has_changed
+            });
+            assert!(anything.has_changed().unwrap());
             anything.mark_unchanged();
             woken
         };
-        let put = |name: &str| {
+        let put = |name: &str, hash: u128| {
             let request = PutRecordRequest::new(b"x".to_vec()).partition_key("k").stream_name(name);
-            service.call(&request).unwrap();
+            service.call(&request.explicit_hash_key(hash.to_string())).unwrap();
         };
-        put("payments");
-        assert_eq!(woken(), [false, true, true]);
-        put("orders");
-        assert_eq!(woken(), [true, false, true]);
+        put("payments", 0);
+        assert_eq!(woken(), [false, false, false, true]);
+        put("orders", 0);
+        assert_eq!(woken(), [true, true, false, false]);
+        put("orders", u128::MAX);
+        assert_eq!(woken(), [true, false, true, false]);
+        service.call(&SplitShardRequest::new(shard_id(0), "1000").stream_name("orders")).unwrap();
+        assert_eq!(woken(), [true, true, true, false], "a shard that ends is its stream's");
         service.advance(Duration::from_secs(1));
-        assert_eq!(woken(), [true; 3], "the time is everybody's");
+        assert_eq!(woken(), [true; 4], "the time is everybody's");
     }
 }

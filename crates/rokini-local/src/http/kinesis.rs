@@ -21,6 +21,7 @@ use crate::http::garble::garbled;
 use crate::http::handler::{Handler, target_header};
 use crate::http::hosts::HostFacts;
 use crate::http::long_poll;
+use crate::http::long_work::LongWork;
 use crate::http::page;
 use crate::http::partial_faults;
 use crate::http::request_ids::RequestIds;
@@ -33,6 +34,9 @@ use crate::model::{
 
 /// Largest request: 10 MB of PutRecords data in base64, 500 partition keys in escaped JSON, and names.
 const MAX_BODY_BYTES: usize = 18 << 20;
+
+/// Bytes that take about a millisecond to read or write.
+const LARGE: usize = 256 << 10;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -49,6 +53,7 @@ pub(crate) struct KinesisHandler {
     /// Where a caller is who does not say where.
     home: Scope,
     pub(crate) ids: Arc<RequestIds>,
+    pub(crate) long_work: LongWork,
 }
 
 /// A request that was read, with the faults that are applied to it.
@@ -104,7 +109,10 @@ impl KinesisHandler {
             let message = format!("The request body could not be read: {why}");
             ServiceError::new(ErrorCode::Serialization, message)
         });
-        match body.and_then(|body| self.decode(head, facts, codec, &body)) {
+        let decoded = body.and_then(|body| {
+            self.long_work.run(body.len() > LARGE, || self.decode(head, facts, codec, &body))
+        });
+        match decoded {
             Ok(call) => self.answer(call).await,
             Err(error) => Ok(self.error_response(codec, &error)),
         }
@@ -112,7 +120,8 @@ impl KinesisHandler {
 
     pub(crate) fn new(backend: Backend, entry: Entry, signed_only: bool) -> Self {
         let (seed, home) = backend.service.with_model(|model, _| (model.settings().seed, model.home()));
-        Self { backend, entry, signed_only, seed, home, ids: Arc::new(RequestIds::new(seed)) }
+        let ids = Arc::new(RequestIds::new(seed));
+        Self { backend, entry, signed_only, seed, home, ids, long_work: LongWork::default() }
     }
 
     fn refuse(&self, codec: Codec, message: String) -> Response<Body> {
@@ -256,7 +265,9 @@ impl KinesisHandler {
         }
         let broken = fault.as_ref().and_then(|fault| BodyBreak::of(fault, stop));
         let (mut status, body) = match result {
-            Ok(CallAnswer::Response(response)) => (StatusCode::OK, response.encode(codec)),
+            Ok(CallAnswer::Response(response)) => {
+                (StatusCode::OK, self.long_work.run(is_large(&response), || response.encode(codec)))
+            }
             Ok(CallAnswer::Events(subscription)) => {
                 let backend = self.backend.clone();
                 let frames = frames(EventStream::new(backend, *subscription, codec, access_key));
@@ -331,6 +342,19 @@ fn records_in(answer: &CallAnswer) -> usize {
         }
         CallAnswer::Response(AnyResponse::PutRecord(_)) => 1,
         _ => 0,
+    }
+}
+
+/// Whether it takes long to write.
+fn is_large(response: &AnyResponse) -> bool {
+    /// Bytes that a record or shard has beside its data.
+    const ABOUT: usize = 300;
+    match response {
+        AnyResponse::GetRecords(read) => {
+            read.records.iter().map(|record| record.data.len() + ABOUT).sum::<usize>() > LARGE
+        }
+        AnyResponse::ListShards(list) => list.shards.as_ref().map_or(0, Vec::len) * ABOUT > LARGE,
+        _ => false,
     }
 }
 

@@ -63,7 +63,7 @@ impl EventStream {
         codec: Codec,
         caller: Option<String>,
     ) -> Self {
-        let changes = backend.service.changes_of(subscription.key());
+        let changes = backend.service.changes_of_shard(subscription.key(), subscription.position().0);
         Self { backend, subscription, codec, caller, changes, phase: Phase::Start }
     }
 

@@ -2,6 +2,8 @@
 
 use rokini_wire::SequenceNumber;
 
+use crate::model::sequence;
+
 /// What a call that succeeded changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -19,4 +21,18 @@ pub enum Changed {
     },
     /// Something else.
     Other,
+}
+
+impl Changed {
+    /// The numbers of the shards in which there is something new, if records are all that changed.
+    pub(crate) fn shards(&self) -> Option<Vec<u32>> {
+        let Self::Records(numbers) = self else { return None };
+        let mut shards: Vec<u32> = numbers
+            .iter()
+            .map(|number| sequence::parse(*number).map(|parts| parts.shard))
+            .collect::<Option<_>>()?;
+        shards.sort_unstable();
+        shards.dedup();
+        Some(shards)
+    }
 }
