@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of handlers with the clients that people have: amazon_kclpy (without its jars), awslambdaric, Powertools and boto3
-# from PyPI, aws-kcl from npm, in a directory that is removed afterwards.
+# Runs the tests of handlers with the clients that people have: amazon_kclpy (without its jars), awslambdaric, Powertools, boto3 and
+# cloudevents from PyPI, aws-kcl from npm, lambda_runtime from crates.io, in a directory that is removed afterwards.
 #
 # Exit status 77: skipped, and the reason is printed.
 set -euo pipefail
@@ -15,7 +15,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT TERM
 
-timeout 240 pip install --quiet --target "$scratch/py" awslambdaric==4.2.2 aws-lambda-powertools boto3 >"$scratch/pip.log" 2>&1 \
+timeout 240 pip install --quiet --target "$scratch/py" awslambdaric==4.2.2 aws-lambda-powertools boto3 cloudevents >"$scratch/pip.log" 2>&1 \
   || skip "pip cannot install the clients: $(tail -n 1 "$scratch/pip.log")"
 # Its installation would fetch the jars: only the source is wanted, with the samples.
 pip download --quiet --no-deps --no-binary :all: -d "$scratch" amazon_kclpy==3.2.0 >"$scratch/pip.log" 2>&1 \
@@ -25,10 +25,18 @@ tar -xzf "$scratch"/amazon_kclpy*.tar.gz -C "$scratch/py" --strip-components=1 -
 npm install --prefix "$scratch" --ignore-scripts --no-audit --no-fund --loglevel=error aws-kcl@2.3.2 >"$scratch/npm.log" 2>&1 \
   || skip "npm cannot install aws-kcl: $(tail -n 1 "$scratch/npm.log")"
 
+# A function of another workspace, so with a target of its own; half a minute of CPU time.
+if CARGO_TARGET_DIR="$scratch/target" CARGO_PROFILE_DEV_DEBUG=0 timeout 400 cargo build --quiet --locked \
+  --manifest-path examples/handlers/rust/Cargo.toml >"$scratch/cargo.log" 2>&1; then
+  export RUST_FUNCTION="$scratch/target/debug/function"
+else
+  printf 'without the function in Rust: %s\n' "$(tail -n 1 "$scratch/cargo.log")"
+fi
+
 export PYTHONPATH="$scratch/py" NODE_PATH="$scratch/node_modules"
 cargo test --workspace --test it -- handlers:: --nocapture 2>&1 | tee "$scratch/test.log"
 # All of them are there now: a test that misses one has not looked where they are. What needs another installation may be left out.
-if sed -n 's/^skipped: //p' "$scratch/test.log" | grep -E 'kclpy|awslambdaric|powertools|aws-kcl'; then
+if sed -n 's/^skipped: //p' "$scratch/test.log" | grep -E 'kclpy|awslambdaric|powertools|cloudevents|aws-kcl'; then
   printf 'failed: these were skipped although their clients are there\n' >&2
   exit 1
 fi

@@ -48,22 +48,18 @@ pub(crate) enum Service {
 
 impl AwsArgs {
     pub(crate) async fn load(&self) -> Result<Aws, CliError> {
-        self.load_with(None, None, Vec::new()).await
-    }
-
-    /// The same with what something else says where the options do not.
-    pub(crate) async fn load_with(
-        &self,
-        region: Option<&str>,
-        profile: Option<&str>,
-        endpoints: Vec<(Service, String)>,
-    ) -> Result<Aws, CliError> {
-        let aws = self.load_unchecked(region, profile, endpoints).await?;
+        let aws = self.load_unchecked(None, None, Vec::new()).await?;
         check_credentials(&aws.config).await?;
         Ok(aws)
     }
 
-    /// The same without asking the providers of credentials whether they can be had.
+    /// Whether the options name a profile.
+    pub(crate) fn has_profile(&self) -> bool {
+        self.profile.is_some()
+    }
+
+    /// The same without asking the providers of credentials whether they can be had, and with what something else says where
+    /// the options do not.
     pub(crate) async fn load_unchecked(
         &self,
         region: Option<&str>,
@@ -98,7 +94,7 @@ impl AwsArgs {
 
 /// That there are none at all is said by the first call, with what it was about, unless the search for them took its time: a
 /// call would search again.
-async fn check_credentials(config: &SdkConfig) -> Result<(), CliError> {
+pub(crate) async fn check_credentials(config: &SdkConfig) -> Result<(), CliError> {
     let begun = Instant::now();
     let Err(error) = rokini::check_credentials(config).await else { return Ok(()) };
     let is_none = std::error::Error::source(&error).is_some();

@@ -1,9 +1,11 @@
 //! `rokini run`: a worker of a group whose handler is another process, or a service.
 
 mod args;
+mod credentials;
 mod event_source_mapping;
 mod exec_child;
 mod files;
+mod gain;
 mod handler;
 mod ineffective;
 mod java;
@@ -13,7 +15,7 @@ mod process;
 use std::time::Duration;
 
 use rokini::{ConfigKey, Consumer, ErrorKind, HttpOptions, Monitoring, OtlpTraces};
-use rokini_handlers::{HandlerContext, KclApplication};
+use rokini_handlers::HandlerContext;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -81,11 +83,7 @@ async fn run_handler(
     context: &Context,
 ) -> Result<Status, CliError> {
     let aws = match &files.application {
-        Some(KclApplication { region, profile, kinesis_endpoint, dynamodb_endpoint, .. }) => {
-            let endpoints = [(Service::Kinesis, kinesis_endpoint), (Service::DynamoDb, dynamodb_endpoint)];
-            let endpoints = endpoints.into_iter().filter_map(|(service, url)| Some((service, url.clone()?)));
-            args.worker.aws.load_with(region.as_deref(), profile.as_deref(), endpoints.collect()).await
-        }
+        Some(application) => credentials::load(&args.worker.aws, application).await,
         None => args.worker.aws.load().await,
     };
     if aws.as_ref().is_ok_and(|aws| aws.is_local(Service::DynamoDb)) {
@@ -101,11 +99,13 @@ async fn run_handler(
     let prepared = handler::prepare(&args.handler, kind, &files, &effective)?;
     let aws = aws?;
     let checked = tokio::select! {
-        checked = preflight(&effective, &aws, streams, group) => checked,
+        checked = preflight(&effective, &aws, streams, group.clone()) => checked,
         () = context.stop.requested() => return Ok(Status::DONE),
     };
     checked?;
     let sources = handler::sources(kind, &aws, streams).await?;
+    let lanes = effective.config.concurrency.get();
+    let expected = gain::expected(&effective.config, &aws, &group).await * lanes;
     // The handler ends what takes too long: it knows whether a process is to be ended with the call.
     let mut config = effective.config;
     let identity = WorkerIdentity::of(&config);
@@ -118,6 +118,10 @@ async fn run_handler(
     let builder = Consumer::builder().config(config).aws(&aws.config).http(aws.http.clone());
     let handler = Handler::new(prepared, sources, &shared)?;
     let result = async {
+        tokio::select! {
+            () = handler.warm(expected) => {}
+            () = context.stop.requested() => {}
+        }
         let consumer = handler.attach(builder).build().await?;
         run_until_stopped(consumer, &identity, &CancellationToken::new(), context).await
     };

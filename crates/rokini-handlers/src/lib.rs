@@ -14,6 +14,7 @@ mod orphans;
 mod output;
 mod pause;
 mod pool;
+mod ready;
 mod settings;
 mod usage;
 
@@ -24,5 +25,7 @@ pub use http::{HttpFormat, HttpProcessor, HttpPush, HttpSettings};
 pub use keeper::keep_groups;
 pub use lambda::{FunctionSettings, Lambda, LambdaProcessor};
 pub use lines::{Lines, LinesProcessor};
-pub use multilang::{KclApplication, MultiLang, MultiLangProcessor, MultiLangSettings};
+pub use multilang::{
+    CredentialsSource, KclApplication, MultiLang, MultiLangProcessor, MultiLangSettings, RoleToAssume,
+};
 pub use settings::ProcessSettings;

@@ -54,6 +54,13 @@ impl Lines {
         }
     }
 
+    /// Starts so many processes for shards that are about to come, and returns once they wait for their input, at the latest 10 s
+    /// later. For before a worker joins a group whose shards other workers have: nobody waits then for an interpreter. Those that are
+    /// not needed within a minute are ended.
+    pub async fn warm(&self, processes: usize) {
+        self.pool.warm(processes).await;
+    }
+
     /// Ends the processes that wait for a shard. For the end of the consumer.
     pub async fn close(&self) {
         self.pool.close().await;

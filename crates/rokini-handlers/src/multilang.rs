@@ -3,6 +3,7 @@
 mod application;
 mod checkpointer;
 mod conversation;
+mod credentials;
 mod inbox;
 mod keys;
 mod message;
@@ -22,6 +23,7 @@ use tokio::time::sleep;
 
 pub use self::application::KclApplication;
 use self::conversation::{Conversation, Failure};
+pub use self::credentials::{CredentialsSource, RoleToAssume};
 use self::inbox::Inbox;
 use self::message::Action;
 pub use self::settings::MultiLangSettings;
@@ -86,6 +88,13 @@ impl MultiLang {
             conversation: Arc::default(),
             end_tries: 0,
         }
+    }
+
+    /// Starts so many processes for shards that are about to come, and returns once they wait for their input, at the latest 10 s
+    /// later. For before a worker joins a group whose shards other workers have: nobody waits then for an interpreter. Those that are
+    /// not needed within a minute are ended.
+    pub async fn warm(&self, processes: usize) {
+        self.0.pool.warm(processes).await;
     }
 
     /// Ends the children that wait for a shard. For the end of the consumer.

@@ -1,20 +1,33 @@
 //! Processes that are started before a shard needs them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rokini::HandlerError;
 use rokini_types::Backoff;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::child::{Child, Spawner, StdoutLines};
 use crate::event::HandlerEvent;
+use crate::ready::waiting_for_input;
 
 /// Between tries to start a process. Long enough that a program that cannot start costs next to nothing, short enough that
 /// one that can again is noticed within ten seconds.
 const RESTART: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(8));
+
+/// A worker joins its group at the latest after so long, however long its processes take to start: the shards are in other
+/// hands meanwhile.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(10);
+/// Processes that no shard came for after so long, beyond the spares, are ended.
+const SURPLUS: Duration = Duration::from_secs(60);
+/// Between two looks whether processes have started.
+const LOOK: Duration = Duration::from_millis(50);
+/// Where the system does not say what a process does, it counts as started after so long.
+const UNSEEN_START: Duration = Duration::from_secs(1);
 
 /// Processes that wait for a shard.
 pub(crate) struct ChildPool<T> {
@@ -41,10 +54,14 @@ impl<T: StdoutLines + Default> ChildPool<T> {
         &self.spawner
     }
 
+    fn spares(&self) -> MutexGuard<'_, Vec<Child<T>>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A process that has not been used: one that waits, or a new one.
     pub(crate) fn take(&self) -> io::Result<Child<T>> {
         let spare = {
-            let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spares = self.spares();
             // One that ended while it waited is of no use.
             spares.retain(|spare| spare.status().is_none());
             spares.pop()
@@ -57,28 +74,74 @@ impl<T: StdoutLines + Default> ChildPool<T> {
         Ok(child)
     }
 
-    /// Starts as many as are missing. One that cannot be started is started when it is needed: then somebody hears of it.
     fn refill(&self) {
+        self.start_ahead(self.spawner.settings.spares);
+    }
+
+    /// Starts as many as are missing. One that cannot be started is started when it is needed: then somebody hears of it.
+    fn start_ahead(&self, count: usize) {
         if self.closed.is_cancelled() {
             return;
         }
-        let spares = || self.spares.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever watches hears of each process, and not under the lock.
-        while spares().len() < self.spawner.settings.spares {
+        while self.spares().len() < count {
             match self.spawner.spawn(Arc::default(), &[]) {
-                Ok(spare) => spares().push(spare),
+                Ok(spare) => self.spares().push(spare),
                 Err(_) => return,
             }
         }
     }
 
+    /// Starts so many for shards that are about to come, and waits until they have started, for [`WARM_UP`] at most. Those that
+    /// are not taken within a minute are ended.
+    pub(crate) async fn warm(self: &Arc<Self>, count: usize) {
+        if count <= self.spares().len() {
+            return;
+        }
+        self.start_ahead(count);
+        let begun = Instant::now();
+        while begun.elapsed() < WARM_UP {
+            let running =
+                || self.spares().iter().filter(|spare| spare.status().is_none()).map(Child::pid).collect();
+            let started: BTreeSet<u32> = running();
+            let looked = started.clone();
+            let waiting = self.spawner.tracker.spawn_blocking(move || waiting_for_input(&looked)).await;
+            match waiting.ok().flatten() {
+                None if begun.elapsed() >= UNSEEN_START => break,
+                Some(waiting) if waiting == started => break,
+                _ => sleep(LOOK).await,
+            }
+        }
+        let pool = Arc::clone(self);
+        self.spawner.tracker.spawn(async move {
+            tokio::select! {
+                () = sleep(SURPLUS) => {}
+                () = pool.closed.cancelled() => return,
+            }
+            let surplus = {
+                let mut spares = pool.spares();
+                let keep = pool.spawner.settings.spares.min(spares.len());
+                spares.split_off(keep)
+            };
+            pool.stop(surplus).await;
+        });
+    }
+
     /// Ends those that wait, and starts no more ahead of need.
     pub(crate) async fn close(&self) {
         self.closed.cancel();
-        let spares = std::mem::take(&mut *self.spares.lock().unwrap_or_else(PoisonError::into_inner));
+        let spares = std::mem::take(&mut *self.spares());
+        self.stop(spares).await;
+    }
+
+    /// All at once: each may take its time.
+    async fn stop(&self, spares: Vec<Child<T>>) {
         let limit = self.spawner.settings.stop_timeout;
-        for spare in spares {
-            spare.stop(limit).await;
+        let stopping: Vec<_> =
+            spares.into_iter().map(|spare| self.spawner.tracker.spawn(spare.stop(limit))).collect();
+        for stopped in stopping {
+            // It ends by a panic only.
+            let _ = stopped.await;
         }
     }
 }

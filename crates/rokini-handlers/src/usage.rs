@@ -26,7 +26,7 @@ pub(crate) struct UsageMeter {
 pub(crate) struct Stat {
     pub(crate) is_zombie: bool,
     pub(crate) parent: u32,
-    group: u32,
+    pub(crate) group: u32,
     ticks: u64,
     started: u64,
     resident_pages: u64,

@@ -153,6 +153,16 @@ impl Handler {
         }
     }
 
+    /// Starts so many processes ahead of need.
+    pub(super) async fn warm(&self, processes: usize) {
+        match self {
+            Self::Lines(lines) => lines.warm(processes).await,
+            Self::Lambda(lambda) => lambda.warm(processes).await,
+            Self::Http(_) => {}
+            Self::MultiLang(multilang) => multilang.warm(processes).await,
+        }
+    }
+
     /// Looks at what processes use of the machine. Never returns.
     pub(super) async fn measure(&self) -> Infallible {
         match self {

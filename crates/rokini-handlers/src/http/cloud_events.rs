@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::HeaderName;
 use rokini::{Batch, Record, format_time};
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::push::{HttpFormat, Push};
 use crate::batch_event::kinesis_event::{EventSource, LARGEST_EVENT};
@@ -45,15 +46,23 @@ fn content_type(data: &[u8]) -> &'static str {
 }
 
 /// In the JSON format: JSON as it is, all else in base64.
-fn structured(batch: &Batch, record: &Record, source: &EventSource) -> Value {
+fn structured(batch: &Batch, record: &Record, source: &EventSource) -> String {
     let attributes = attributes(batch, record, source).into_iter();
-    let mut event: Map<String, Value> =
+    let attributes: Map<String, Value> =
         attributes.map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
-    match serde_json::from_slice::<Value>(record.data()) {
-        Ok(data) => event.insert("data".to_owned(), data),
-        Err(_) => event.insert("data_base64".to_owned(), json!(STANDARD.encode(record.data()))),
-    };
-    Value::Object(event)
+    with_data(attributes, record.data())
+}
+
+fn with_data(attributes: Map<String, Value>, data: &[u8]) -> String {
+    // There is an attribute, so a comma follows.
+    let mut event = Value::Object(attributes).to_string();
+    event.truncate(event.len() - 1);
+    match serde_json::from_slice::<&RawValue>(data) {
+        // To the byte: a number may have more digits than a number of any program has.
+        Ok(data) => event.push_str(&format!(",\"data\":{data}}}")),
+        Err(_) => event.push_str(&format!(",\"data_base64\":\"{}\"}}", STANDARD.encode(data))),
+    }
+    event
 }
 
 /// The next request for a batch of which so many records are done.
@@ -79,7 +88,7 @@ pub(super) fn next<'a>(
         HttpFormat::CloudEventsBatch => {
             let (mut body, mut taken) = (b"[".to_vec(), 0);
             for record in rest.iter().take(per_request) {
-                let event = structured(batch, record, source).to_string();
+                let event = structured(batch, record, source);
                 if taken > 0 && body.len() + event.len() + 2 > LARGEST_EVENT {
                     break;
                 }
@@ -94,7 +103,7 @@ pub(super) fn next<'a>(
             Push { content_type, headers: Vec::new(), body: body.into(), records: &rest[..taken] }
         }
         HttpFormat::CloudEventsStructured | HttpFormat::Lambda => {
-            let body = Bytes::from(structured(batch, &rest[0], source).to_string());
+            let body = Bytes::from(structured(batch, &rest[0], source));
             let content_type = "application/cloudevents+json; charset=UTF-8";
             Push { content_type, headers: Vec::new(), body, records: &rest[..1] }
         }
@@ -122,6 +131,18 @@ mod tests {
     fn header_values_are_encoded_as_cloud_events_wants_it() {
         assert_eq!(percent_encoded("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");
         assert_eq!(percent_encoded("a\"b%c/d:1"), "a%22b%25c/d:1");
+    }
+
+    #[test]
+    fn data_are_handed_on_to_the_byte() {
+        let event =
+            |data: &str| with_data(Map::from_iter([("id".to_owned(), Value::from("1"))]), data.as_bytes());
+        assert_eq!(
+            event("{\"b\": 12345678901234567890123.0, \"a\":1e400}"),
+            "{\"id\":\"1\",\"data\":{\"b\": 12345678901234567890123.0, \"a\":1e400}}"
+        );
+        assert_eq!(event("hello"), "{\"id\":\"1\",\"data_base64\":\"aGVsbG8=\"}");
+        assert_eq!(event(""), "{\"id\":\"1\",\"data_base64\":\"\"}");
     }
 
     #[test]

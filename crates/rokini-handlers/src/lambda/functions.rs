@@ -11,12 +11,14 @@ use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use rokini::HandlerError;
 use rokini::lease::WallClock;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::runtime_api::{FunctionResult, InitState, Invocation, RuntimeApi};
 use crate::child::{Child, NoMessages, Spawner};
 use crate::event::KillReason;
+use crate::pool::WARM_UP;
 
 /// After so long without an event a process that is not a spare is ended.
 const IDLE: Duration = Duration::from_secs(60);
@@ -180,6 +182,28 @@ impl Functions {
             }
             self.starting.fetch_add(1, Ordering::Relaxed);
         }
+        drop(self.start_ahead());
+    }
+
+    /// Starts so many for shards that are about to come, and waits until they are ready, for [`WARM_UP`] at most.
+    pub(super) async fn warm(self: &Arc<Self>, count: usize) {
+        let missing = {
+            let idle = self.idle();
+            let missing = count.saturating_sub(idle.len() + self.starting.load(Ordering::Relaxed));
+            self.starting.fetch_add(missing, Ordering::Relaxed);
+            missing
+        };
+        let starting: Vec<_> = (0..missing).map(|_| self.start_ahead()).collect();
+        let _ = timeout(WARM_UP, async {
+            for started in starting {
+                let _ = started.await;
+            }
+        })
+        .await;
+    }
+
+    /// Starts one that is counted among those that are being started.
+    fn start_ahead(self: &Arc<Self>) -> JoinHandle<()> {
         let functions = Arc::clone(self);
         self.spawner.tracker.spawn(async move {
             let started = tokio::select! {
@@ -190,7 +214,7 @@ impl Functions {
             if let Some(function) = started {
                 functions.put_back(function);
             }
-        });
+        })
     }
 
     fn random(&self) -> (u64, u64) {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use rokini::{ConfigKey, Error, ErrorKind};
+use rokini::{ConfigKey, Error};
 
+use super::credentials::{self, CredentialsSource};
 use super::keys::{Meaning, meaning};
-use super::properties::parse;
+use super::properties::{parse, wrong};
 use super::settings::MultiLangSettings;
 
 /// A KCL application as its properties describe it.
@@ -20,8 +21,9 @@ pub struct KclApplication {
     pub settings: Vec<(ConfigKey, String)>,
     /// The region (`regionName`).
     pub region: Option<String>,
-    /// The profile of the credentials, where the properties name one.
-    pub profile: Option<String>,
+    /// Where credentials come from (`AwsCredentialsProvider`): the first that has some. Never empty: without the property it is
+    /// the default chain.
+    pub credentials: Vec<CredentialsSource>,
     /// The endpoint of Kinesis (`kinesisEndpoint`).
     pub kinesis_endpoint: Option<String>,
     /// The endpoint of DynamoDB (`dynamoDBEndpoint`).
@@ -30,15 +32,11 @@ pub struct KclApplication {
     pub warnings: Vec<String>,
 }
 
-fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::Configuration, message)
-}
-
 impl KclApplication {
     /// Reads the bytes of a properties file.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] naming the property that is missing, or whose value is none.
+    /// [`ErrorKind::Configuration`](rokini::ErrorKind::Configuration) naming the property that is missing, or whose value is none.
     pub fn from_properties(bytes: &[u8]) -> Result<Self, Error> {
         let entries = parse(bytes);
         let mut application = Self::default();
@@ -147,48 +145,15 @@ impl KclApplication {
                 "`{key} = {value}` has no effect by itself: CloudWatch is billed, so metrics go there only with `monitoring = \
                  cloudwatch`"
             )),
-            key if key.to_ascii_lowercase().starts_with("awscredentialsprovider") => self.credentials(key, value)?,
+            key if key.eq_ignore_ascii_case("AwsCredentialsProvider") => {
+                self.credentials = credentials::read(key, value, &mut self.warnings)?;
+            }
+            "kinesisClient.region" | "dynamoDbClient.region" => _ = self.region.get_or_insert_with(|| value.to_owned()),
+            "kinesisClient.endpointOverride" => _ = self.kinesis_endpoint.get_or_insert_with(|| value.to_owned()),
+            "dynamoDbClient.endpointOverride" => _ = self.dynamodb_endpoint.get_or_insert_with(|| value.to_owned()),
             _ => self.warnings.push(format!("`{key}` has no effect here")),
         }
         Ok(())
-    }
-
-    /// `Name|argument|...`, several with commas between them: the first that is known here.
-    fn credentials(&mut self, key: &str, value: &str) -> Result<(), Error> {
-        if !key.eq_ignore_ascii_case("AwsCredentialsProvider") {
-            self.warnings.push(format!("`{key}` has no effect here: one provider serves every service"));
-            return Ok(());
-        }
-        for provider in value.split(',').map(str::trim) {
-            let mut parts = provider.split('|');
-            let name = parts.next().unwrap_or_default();
-            let name = name.rsplit('.').next().unwrap_or_default();
-            match name {
-                "DefaultCredentialsProvider" | "DefaultAWSCredentialsProviderChain" => return Ok(()),
-                "ProfileCredentialsProvider" => {
-                    self.profile = parts.next().filter(|profile| !profile.is_empty()).map(str::to_owned);
-                    return Ok(());
-                }
-                "EnvironmentVariableCredentialsProvider"
-                | "WebIdentityTokenFileCredentialsProvider"
-                | "ContainerCredentialsProvider"
-                | "ProcessCredentialsProvider"
-                | "InstanceProfileCredentialsProvider"
-                | "EnvironmentVariableCredentialsProviderChain" => {
-                    self.warnings.push(format!(
-                        "`{key} = {provider}`: the default chain of the AWS SDK is used, which asks this provider among others"
-                    ));
-                    return Ok(());
-                }
-                _ => self
-                    .warnings
-                    .push(format!("`{key}`: the provider `{name}` is not known here, and left out")),
-            }
-        }
-        Err(wrong(format!(
-            "`{key} = {value}` names no provider that is known here: use `DefaultCredentialsProvider`; a role is assumed by \
-             a profile with `role_arn` in the shared configuration, named by `ProfileCredentialsProvider|NAME`"
-        )))
     }
 
     fn complete(&mut self, read: &Reading) -> Result<(), Error> {
@@ -198,6 +163,9 @@ impl KclApplication {
         }
         if !self.settings.iter().any(|(key, _)| *key == ConfigKey::Group) {
             return Err(missing("applicationName"));
+        }
+        if self.credentials.is_empty() {
+            self.credentials.push(CredentialsSource::DefaultChain);
         }
         let stream = read.arn.as_ref().or(read.stream.as_ref()).ok_or_else(|| missing("streamName"))?;
         self.set(ConfigKey::Stream, stream);
@@ -332,5 +300,72 @@ mod tests {
             let error = KclApplication::from_properties(rest.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(missing), "{error}");
         }
+    }
+
+    /// Every property that the KCL 3.5 knows, with a value that is not its default.
+    const KNOWN: &str = "executableName=b|processingLanguage=java|maxActiveThreads=5|timeoutInSeconds=5|shutdownGraceMillis=5|\
+        applicationName=b|streamName=b|streamArn=arn:aws:kinesis:us-east-1:000000000000:stream/b|\
+        AwsCredentialsProvider=ProfileCredentialsProvider|AwsCredentialsProviderDynamoDB=x|AwsCredentialsProviderCloudWatch=x|\
+        kinesisClient.region=eu-west-1|kinesisClient.endpointOverride=http://x|kinesisClient.dualstackEnabled=true|\
+        dynamoDbClient.region=eu-west-1|dynamoDbClient.endpointOverride=http://x|cloudWatchClient.region=eu-west-1|\
+        kinesisCredentialsProvider.class=x|dynamoDBCredentialsProvider.class=x|cloudWatchCredentialsProvider.class=x|\
+        regionName=eu-west-1|kinesisEndpoint=http://x|dynamoDBEndpoint=http://x|workerId=w|workerIdentifier=w|tableName=t|\
+        initialPositionInStream=TRIM_HORIZON|initialPositionInStreamExtended=1636609142|failoverTimeMillis=5000|\
+        leaseAssignmentIntervalMillis=1|enablePriorityLeaseAssignment=true|leaseTableDeletionProtectionEnabled=true|\
+        leaseTablePitrEnabled=true|shardSyncIntervalMillis=5000|cleanupLeasesUponShardCompletion=true|\
+        ignoreUnexpectedChildShards=true|maxLeasesForWorker=5|maxLeasesToStealAtOneTime=5|initialLeaseTableReadCapacity=5|\
+        initialLeaseTableWriteCapacity=5|leaseTableScanTotalSegments=5|maxLeaseRenewalThreads=5|\
+        listShardsBackoffTimeInMillis=5|maxListShardsRetryAttempts=5|callProcessRecordsEvenForEmptyRecordList=true|\
+        parentShardPollIntervalMillis=5|shardPrioritization=x|skipShardSyncAtWorkerInitializationIfLeasesExist=true|\
+        schedulerInitializationBackoffTimeMillis=5|clientVersionConfig=CLIENT_VERSION_CONFIG_3X|\
+        migrateAllEntitiesToLeaseTable=true|tableMigrationCompleteBakeTimeSeconds=5|taskBackoffTimeMillis=5|\
+        logWarningForTaskAfterMillis=5|metricsBufferTimeMillis=5|metricsMaxQueueSize=5|metricsLevel=DETAILED|\
+        metricsEnabledDimensions=x|retrievalMode=FANOUT|maxRecords=5|idleTimeBetweenReadsInMillis=5|\
+        millisBehindLatestThresholdForReducedTps=5|retryGetRecordsInSeconds=5|maxGetRecordsThreadPool=5|\
+        fanoutConfig.consumerArn=x|fanoutConfig.consumerName=x|fanoutConfig.maxDescribeStreamSummaryRetries=5|\
+        fanoutConfig.maxDescribeStreamConsumerRetries=5|fanoutConfig.registerStreamConsumerRetries=5|\
+        fanoutConfig.retryBackoffMillis=5|gracefulLeaseHandoffTimeoutMillis=5|isGracefulLeaseHandoffEnabled=false|\
+        inMemoryWorkerMetricsCaptureFrequencyMillis=5|workerMetricsReporterFreqInMillis=5|\
+        noOfPersistedMetricsPerWorkerMetrics=5|disableWorkerMetrics=true|maxThroughputPerHostKBps=5|dampeningPercentage=5|\
+        reBalanceThresholdPercentage=5|allowThroughputOvershoot=false|varianceBalancingFrequency=5|workerMetricsEMAAlpha=0.5|\
+        staleWorkerMetricsEntryCleanupDuration=PT24H|coordinatorStateTableName=t|coordinatorStateBillingMode=PROVISIONED|\
+        coordinatorStateReadCapacity=5|coordinatorStateWriteCapacity=5|coordinatorStatePointInTimeRecoveryEnabled=true|\
+        coordinatorStateDeletionProtectionEnabled=true|coordinatorStateTags=a=b|workerMetricsTableName=t|\
+        workerMetricsBillingMode=PROVISIONED|workerMetricsReadCapacity=5|workerMetricsWriteCapacity=5|\
+        workerMetricsPointInTimeRecoveryEnabled=true|workerMetricsDeletionProtectionEnabled=true|workerMetricsTags=a=b|\
+        validateSequenceNumberBeforeCheckpointing=true";
+    /// Those that need nothing: MULTILANG.md says why.
+    const NOTHING_TO_DO: [&str; 3] = [
+        "processingLanguage",
+        "validateSequenceNumberBeforeCheckpointing",
+        "cleanupLeasesUponShardCompletion",
+    ];
+
+    #[test]
+    fn m2_every_property_of_the_kcl_is_honoured_or_warned_about_with_a_reason() {
+        let plain = read("");
+        let mut seen = std::collections::BTreeSet::new();
+        let documents = std::fs::read_to_string("../../docs/MULTILANG.md").unwrap();
+        for entry in KNOWN.split('|').map(str::trim) {
+            let (key, value) = entry.split_once('=').unwrap();
+            assert!(seen.insert(key), "{key} is there twice");
+            let with = read(&format!("{key} = {value}\n"));
+            let reason = format!("`{key}` has no effect here: ");
+            let warned = with.warnings.iter().any(|warning| {
+                warning.strip_prefix(&reason).is_some_and(|reason| reason.len() > 10)
+                    || warning.starts_with(&format!("`{key} = {value}`"))
+            });
+            assert!(with.warnings.len() == usize::from(warned), "{key}: {:?}", with.warnings);
+            let honoured = KclApplication { warnings: Vec::new(), ..with } != plain;
+            let nothing = NOTHING_TO_DO.contains(&key);
+            assert_eq!(
+                u8::from(honoured) + u8::from(warned) + u8::from(nothing),
+                1,
+                "{key}: {honoured} {warned}"
+            );
+            let documented = documents.contains(&format!("`{key}`"));
+            assert!(documented || warned, "{key} is not in docs/MULTILANG.md");
+        }
+        assert!(seen.len() > 90, "{}", seen.len());
     }
 }

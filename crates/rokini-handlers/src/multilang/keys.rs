@@ -28,6 +28,7 @@ const METRICS: &str =
 const FAN_OUT: &str = "the stream is polled";
 const HAND_OVER: &str = "shards are always handed over in order, once the records that were begun are done";
 const THREADS: &str = "there is no pool of threads: one shard never waits for another";
+const ONE_PROVIDER: &str = "`AwsCredentialsProvider` serves every service";
 const LOGGED: &str = "what takes long is seen in `rokini group why` and in metrics, after `stall_after`";
 
 /// What a property means.
@@ -55,7 +56,11 @@ pub(super) fn meaning(key: &str) -> Meaning {
         | "kinesisEndpoint"
         | "dynamoDBEndpoint"
         | "retrievalMode"
-        | "metricsLevel" => Own,
+        | "metricsLevel"
+        | "kinesisClient.region"
+        | "kinesisClient.endpointOverride"
+        | "dynamoDbClient.region"
+        | "dynamoDbClient.endpointOverride" => Own,
         // Only logged; without effect since the KCL 2; done here anyway.
         "processingLanguage"
         | "validateSequenceNumberBeforeCheckpointing"
@@ -112,10 +117,12 @@ pub(super) fn meaning(key: &str) -> Meaning {
         "maxActiveThreads" | "maxLeaseRenewalThreads" | "maxGetRecordsThreadPool" => Warn(THREADS),
         "logWarningForTaskAfterMillis" => Warn(LOGGED),
         _ if key.starts_with("fanoutConfig.") => Warn(FAN_OUT),
-        _ if key.to_ascii_lowercase().starts_with("awscredentialsprovider") => Own,
-        _ if is_client_option(key) => {
-            Warn("only `regionName`, `kinesisEndpoint` and `dynamoDBEndpoint` are known of clients")
-        }
+        _ if key.eq_ignore_ascii_case("AwsCredentialsProvider") => Own,
+        _ if key.to_ascii_lowercase().starts_with("awscredentialsprovider") => Warn(ONE_PROVIDER),
+        _ if is_client_option(key) => Warn(
+            "of clients `region` and `endpointOverride` are known, as are `regionName`, `kinesisEndpoint` and `dynamoDBEndpoint`; \
+                 for credentials use `AwsCredentialsProvider`",
+        ),
         _ => Unknown,
     }
 }

@@ -1,5 +1,12 @@
 //! The format of `java.util.Properties`.
 
+use rokini::{Error, ErrorKind};
+
+/// An error of the application's properties.
+pub(super) fn wrong(message: String) -> Error {
+    Error::new(ErrorKind::Configuration, message)
+}
+
 /// The entries of a file, in its order. A key that is there twice has its last value.
 pub(super) fn parse(bytes: &[u8]) -> Vec<(String, String)> {
     // ISO 8859-1: each byte is a character. What is UTF-8 is read as such: Java would garble it.

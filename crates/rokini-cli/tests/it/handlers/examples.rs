@@ -107,6 +107,15 @@ async fn functions_in_node_and_go_bill_every_record() {
     bills_all(&["--handler", "lambda", "--", bootstrap.to_str().unwrap()]).await;
 }
 
+/// `.ci/clients.sh` builds it: its dependencies are those of another workspace.
+#[tokio::test]
+async fn the_function_in_rust_bills_every_record() {
+    let Some(bootstrap) = std::env::var("RUST_FUNCTION").ok().filter(|path| !path.is_empty()) else {
+        return crate::skipped("`RUST_FUNCTION` names no function built with lambda_runtime");
+    };
+    bills_all(&["--handler", "lambda", "--", &bootstrap]).await;
+}
+
 #[tokio::test]
 async fn services_bill_every_record() {
     for (interpreter, check, program) in
