@@ -3,7 +3,8 @@
 #
 #   cargo build --release --workspace --bin rokini && .ci/cold-start.sh
 #
-# ROKINI names another program. It prints the median and the slowest of 20 starts, and the resident memory of the last.
+# ROKINI names another program. It prints the median and the slowest of 20 starts, and the resident memory of the last, and fails where
+# the median is 50 ms or more, or the memory 20 MB.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -33,4 +34,5 @@ done
 mapfile -t sorted < <(printf '%s\n' "${times[@]}" | sort -n)
 awk -v median="${sorted[10]}" -v slowest="${sorted[19]}" -v resident="$resident" 'BEGIN {
   printf "cold start: median %.1f ms, slowest %.1f ms; resident with 100 shards: %.1f MB\n", median / 100, slowest / 100, resident / 1024
+  exit median >= 5000 || resident >= 20 * 1024
 }'

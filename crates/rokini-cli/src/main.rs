@@ -34,6 +34,7 @@ mod ui;
 mod worker;
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -89,6 +90,9 @@ enum Command {
     Man(manual::ManArgs),
 }
 
+/// Threads of `rokini local`, at most.
+const LOCAL_THREADS: usize = 4;
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let own_name = arguments.next().unwrap_or_default();
@@ -113,7 +117,13 @@ fn main() -> ExitCode {
         Err(refusal) => return show_refusal(&refusal, &given),
     };
     let ui = Ui::new(&cli.global);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Command::Local(_) = &cli.command {
+        // What it does is under one lock, beside reading and writing bodies: more threads would hold memory and do nothing.
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        runtime.worker_threads(cores.min(LOCAL_THREADS));
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let error = CliError::new(Status::FAILED, "cannot start the runtime").because(&error);
