@@ -390,4 +390,44 @@ mod tests {
             assert!(serde_json::from_str::<FaultRule>(wrong).is_err(), "{wrong}");
         }
     }
+
+    /// The name of each kind, by a match that a new one breaks.
+    fn kind(fault: &Fault) -> &'static str {
+        match fault {
+            Fault::Delay { .. } => "delay",
+            Fault::Jump { .. } => "jump",
+            Fault::Error { .. } => "error",
+            Fault::Throttle => "throttle",
+            Fault::DropBefore => "drop_before",
+            Fault::DropAfter => "drop_after",
+            Fault::HangBefore => "hang_before",
+            Fault::HangAfter { .. } => "hang_after",
+            Fault::CutAfter { .. } => "cut_after",
+            Fault::Garble => "garble",
+            Fault::Answer { .. } => "answer",
+            Fault::Empty => "empty",
+            Fault::FailRecords { .. } => "fail_records",
+        }
+    }
+
+    #[test]
+    fn the_document_has_every_kind_of_fault_as_it_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/LOCAL.md");
+        // Not part of the package.
+        let Ok(text) = std::fs::read_to_string(path) else { return };
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `{")?.split('`').next());
+        let faults: Vec<Fault> =
+            rows.map(|json| serde_json::from_str(&format!("{{{json}")).expect(json)).collect();
+        let kinds: std::collections::BTreeSet<&str> = faults.iter().map(kind).collect();
+        assert_eq!((faults.len(), kinds.len()), (13, 13), "{kinds:?}");
+        let example = text.lines().find_map(|line| line.strip_prefix("curl --json '{\"operation\"")).unwrap();
+        let json = format!("{{\"operation\"{}", example.split('\'').next().unwrap());
+        let mut rule = serde_json::to_value(serde_json::from_str::<FaultRule>(&json).unwrap()).unwrap();
+        let all =
+            FaultRule::on("a", Fault::Throttle).stream("b").shard("c").caller("d").times(1).probability(0.5);
+        rule.as_object_mut().unwrap().extend(serde_json::to_value(all).unwrap().as_object().unwrap().clone());
+        for member in rule.as_object().unwrap().keys() {
+            assert!(text.contains(&format!("| `{member}` |")), "docs/LOCAL.md has no `{member}`");
+        }
+    }
 }
