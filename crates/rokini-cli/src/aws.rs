@@ -75,6 +75,10 @@ impl AwsArgs {
             options = options.profile(profile);
         }
         if let Some(url) = &self.endpoint_url {
+            if host_of(url).is_none() {
+                return Err(CliError::usage(format!("`--endpoint-url` is `{url}`, which is no URL"))
+                    .next("give one such as `http://127.0.0.1:4567`"));
+            }
             options = options.endpoint_url(url);
         }
         let config = options.load().await.map_err(|error| {

@@ -75,6 +75,27 @@ impl HttpSettings {
             http2_without_tls: false,
         }
     }
+
+    /// Looks at the URL, before a service is made of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when it is none, or not one of a service.
+    pub fn check(&self) -> Result<(), Error> {
+        self.uri().map(drop)
+    }
+
+    fn uri(&self) -> Result<Uri, Error> {
+        let wrong = |message: String| Error::new(ErrorKind::Configuration, message);
+        let url: Uri =
+            self.url.parse().map_err(|error| wrong(format!("`{}` is no URL: {error}", self.url)))?;
+        if !["http", "https"].contains(&url.scheme_str().unwrap_or_default()) || url.host().is_none() {
+            return Err(wrong(format!(
+                "`{}` is no URL of a service: it begins with `http://` or `https://` and a host",
+                self.url
+            )));
+        }
+        Ok(url)
+    }
 }
 
 type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -110,16 +131,8 @@ impl HttpPush {
         sources: BTreeMap<String, EventSource>,
         context: &HandlerContext,
     ) -> Result<Self, Error> {
-        let wrong = |message: String| Error::new(ErrorKind::Configuration, message);
-        let url: Uri =
-            settings.url.parse().map_err(|error| wrong(format!("`{}` is no URL: {error}", settings.url)))?;
+        let url = settings.uri()?;
         let scheme = url.scheme_str().unwrap_or_default();
-        if !["http", "https"].contains(&scheme) || url.host().is_none() {
-            return Err(wrong(format!(
-                "`{}` is no URL of a service: it begins with `http://` or `https://` and a host",
-                settings.url
-            )));
-        }
         let token = settings.bearer_token_file.clone().map(SecretFile::bearer_token).transpose()?;
         let headers = settings.header_file.clone().map(SecretFile::headers).transpose()?;
         let client = client(scheme == "https", settings.http2_without_tls)?;

@@ -54,6 +54,7 @@ pub(super) fn prepare(
                     .next("give `--url http://...`: where records are sent by POST")
             })?;
             let mut settings = HttpSettings::new(url);
+            settings.check()?;
             settings.format = args.format.map(Into::into).unwrap_or_default();
             settings.timeout = limit;
             settings.bearer_token_file.clone_from(&args.bearer_token_file);

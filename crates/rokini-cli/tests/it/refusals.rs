@@ -54,7 +54,15 @@ async fn an_endpoint_that_is_no_url() {
             let said = format!("error: the endpoint of {service} is `{url}`, which is no URL");
             Ended::of(command).await.refused(2, &[&said, "next: give one such as", variable]);
         }
+        for command in [STREAM_COMMANDS[1], TABLE_COMMANDS[1]] {
+            let said = format!("error: `--endpoint-url` is `{url}`, which is no URL");
+            let refused = local.run(&[command, &["--endpoint-url", url]].concat()).await;
+            refused.refused(2, &[&said, "next: give one such as"]);
+        }
     }
+    // That of a service is looked at before anything is asked.
+    let run = ["run", "nope", "--group", "g", "--handler", "http", "--url", "nonsense"];
+    local.run(&run).await.refused(2, &["error: `nonsense` is no URL"]);
 }
 
 #[tokio::test]
@@ -256,6 +264,8 @@ async fn an_endpoint_that_is_something_else() {
     for command in STREAM_COMMANDS {
         endpoints.run(command).await.refused(2, &["error: ", "AWS_ENDPOINT_URL"]);
     }
+    let said = ["error: something that is not DynamoDB answered", "HTTP 404", "AWS_ENDPOINT_URL"];
+    endpoints.run(TABLE_COMMANDS[1]).await.refused(2, &said);
 }
 
 #[tokio::test]

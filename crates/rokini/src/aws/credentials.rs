@@ -67,7 +67,7 @@ pub fn credentials_problem(error: &CredentialsError) -> String {
     let text = deepest.to_string();
     let problem = match error {
         CredentialsError::CredentialsNotLoaded(_) => "there are none",
-        _ => plain(&text),
+        _ => plain(&text).trim_end_matches('.'),
     };
     format!("{problem}; tried {PROVIDERS}")
 }

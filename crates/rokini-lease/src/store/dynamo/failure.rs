@@ -142,6 +142,13 @@ impl Place {
                     "the credentials for {table} ({location}) have expired ({code}): renew them; it is tried again"
                 ),
             ),
+            "" if status < 500 => (
+                StoreErrorKind::Configuration,
+                format!(
+                    "something that is not DynamoDB answered {action} on {table} ({location}) with HTTP {status}: check that \
+                     `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL` names DynamoDB, and what the proxy lets through"
+                ),
+            ),
             _ if status >= 500 => (
                 StoreErrorKind::Unavailable,
                 format!("DynamoDB failed at {action} on {table} ({location}): {code}, status {status}"),
