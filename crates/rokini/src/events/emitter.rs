@@ -70,6 +70,16 @@ pub(crate) struct ShardEvents {
 }
 
 impl ShardEvents {
+    /// As [`Events::supervise`].
+    pub(crate) async fn supervise<K, T>(
+        self,
+        task: &'static str,
+        kept: K,
+        run: impl for<'a> Fn(&'a mut K) -> BoxFuture<'a, T>,
+    ) -> T {
+        self.events.supervise(task, kept, run).await
+    }
+
     pub(crate) fn emit(&self, kind: EventKind) {
         self.events.emit_for_shard(&self.key, kind);
     }

@@ -43,7 +43,9 @@ impl HeldShard {
             position: self.progress.context.position(),
             limit: self.resources.settings.silence_limit,
         };
-        self.resources.tracker.spawn(probe.run());
+        let events = self.events.clone();
+        let run = events.supervise("stream probe", probe, |probe| Box::pin(probe.run()));
+        self.resources.tracker.spawn(run);
         true
     }
 

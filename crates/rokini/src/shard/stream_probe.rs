@@ -23,7 +23,7 @@ pub(super) struct StreamProbe {
 }
 
 impl StreamProbe {
-    pub(super) async fn run(self) {
+    pub(super) async fn run(&self) {
         loop {
             tokio::select! {
                 biased;

@@ -34,6 +34,7 @@ mod signals;
 mod sockets;
 mod spans;
 mod stream;
+mod supervision;
 
 /// Says that a test was skipped. Past the harness, which swallows what tests print that pass.
 fn skipped(why: impl std::fmt::Display) {
