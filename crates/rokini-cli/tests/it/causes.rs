@@ -62,7 +62,7 @@ fn cases() -> Vec<Case> {
         stands("merges", 2, "waiting", "it comes from shardId-000000000001", Some("waiting")),
         stands("table", 0, "orphaned", "has no heartbeat", Some("orphaned")),
         stands("dies", 0, "orphaned", "has no heartbeat", Some("orphaned")),
-        stands("nobody", 0, "free", "no worker of the group is alive", None),
+        stands("nobody", 0, "free", "no worker of the group is alive", Some("free")),
     ]
 }
 

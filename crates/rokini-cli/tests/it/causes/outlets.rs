@@ -33,6 +33,8 @@ pub(super) struct Outlets {
     shown: Value,
     lag: Value,
     worker: Option<OfWorker>,
+    /// The page of a process that is no worker.
+    outside: Option<Value>,
     /// What `group events` told so far.
     events: Vec<Value>,
     /// Whether heartbeats of its worker do not arrive while it is in trouble.
@@ -83,7 +85,11 @@ impl Outlets {
                 log: member.stderr(),
             });
         }
-        Self { why, shown, lag, worker, events: place.events(group), is_cut_off: group == "table" }
+        let outside = match place.page(group) {
+            Some(address) => Some(crate::group_page::group(address).await),
+            None => None,
+        };
+        Self { outside, why, shown, lag, worker, events: place.events(group), is_cut_off: group == "table" }
     }
 
     /// Whether every outlet says this, and of all other shards that they are well.
@@ -96,6 +102,9 @@ impl Outlets {
                 of_shard.get(shard).map_or(String::new(), |shard| words(text(&shard["why"])).to_owned())
             };
             worker.is_right(expected, self.is_cut_off && !expected.is_empty(), said)?;
+        }
+        if let Some(page) = &self.outside {
+            page_is_right(page, expected, |_| String::new())?;
         }
         self.events_are_right(expected)
     }
@@ -159,6 +168,19 @@ impl Outlets {
             let told = text(&event["what"]).strip_prefix("makes no progress: ");
             ensure!(told == cause, "`events` told {event} last, not {cause:?}");
         }
+        // What nobody tells of itself is seen in the rows.
+        let is_pause = |event: &&Value| matches!(text(&event["code"]), "paused" | "resumed");
+        let pauses: BTreeMap<&str, bool> = (self.events.iter().filter(is_pause))
+            .map(|event| (text(&event["shard"]), event["code"] == "paused"))
+            .collect();
+        let paused: BTreeSet<&str> = expected
+            .iter()
+            .filter(|(_, shard)| shard.state == "paused")
+            .map(|(shard, _)| shard.as_str())
+            .collect();
+        let told: BTreeSet<&str> =
+            pauses.iter().filter(|(_, paused)| **paused).map(|(shard, _)| *shard).collect();
+        ensure!(told == paused, "`events` told that {told:?} are paused, not {paused:?}");
         Ok(())
     }
 }
@@ -206,45 +228,8 @@ impl OfWorker {
             };
             ensure!(*value == wanted, "/metrics says {name} {shard} {value}");
         }
-        self.page_is_right(expected, &said)?;
+        page_is_right(&self.page, expected, &said)?;
         self.log_is_right(&stalled, &said)
-    }
-
-    fn page_is_right(
-        &self,
-        expected: &BTreeMap<String, Expected>,
-        said: impl Fn(&str) -> String,
-    ) -> Result<(), String> {
-        let streams = list(&self.page["streams"]);
-        let shown: BTreeSet<&str> = streams
-            .iter()
-            .flat_map(|stream| list(&stream["shards"]))
-            .map(|shard| text(&shard["id"]))
-            .collect();
-        let missing: Vec<&String> = expected.keys().filter(|shard| !shown.contains(shard.as_str())).collect();
-        ensure!(!shown.is_empty() && missing.is_empty(), "the page does not show {missing:?}: {}", self.page);
-        for stream in streams {
-            for shard in list(&stream["shards"]) {
-                let id = text(&shard["id"]);
-                let Some(expected) = expected.get(id) else {
-                    ensure!(shard["stands"] == false && shard["cause"].is_null(), "the page says {shard}");
-                    continue;
-                };
-                ensure!(shard["stands"] == true, "the page says {shard}");
-                ensure!(shard["cause"].as_str() == expected.cause, "the page says {shard}");
-                ensure!(
-                    expected.cause.is_none() || text(&shard["why"]).contains(&said(id)),
-                    "the page does not say {}: {shard}",
-                    said(id)
-                );
-                ensure!(
-                    expected.on_page.is_none_or(|state| shard["state"] == state),
-                    "the page says {shard}, not {:?}",
-                    expected.on_page
-                );
-            }
-        }
-        Ok(())
     }
 
     /// The last line about each shard.
@@ -277,4 +262,38 @@ impl OfWorker {
         }
         Ok(())
     }
+}
+
+fn page_is_right(
+    page: &Value,
+    expected: &BTreeMap<String, Expected>,
+    said: impl Fn(&str) -> String,
+) -> Result<(), String> {
+    let streams = list(&page["streams"]);
+    let shown: BTreeSet<&str> =
+        streams.iter().flat_map(|stream| list(&stream["shards"])).map(|shard| text(&shard["id"])).collect();
+    let missing: Vec<&String> = expected.keys().filter(|shard| !shown.contains(shard.as_str())).collect();
+    ensure!(!shown.is_empty() && missing.is_empty(), "the page does not show {missing:?}: {}", page);
+    for stream in streams {
+        for shard in list(&stream["shards"]) {
+            let id = text(&shard["id"]);
+            let Some(expected) = expected.get(id) else {
+                ensure!(shard["stands"] == false && shard["cause"].is_null(), "the page says {shard}");
+                continue;
+            };
+            ensure!(shard["stands"] == true, "the page says {shard}");
+            ensure!(shard["cause"].as_str() == expected.cause, "the page says {shard}");
+            ensure!(
+                expected.cause.is_none() || text(&shard["why"]).contains(&said(id)),
+                "the page does not say {}: {shard}",
+                said(id)
+            );
+            ensure!(
+                expected.on_page.is_none_or(|state| shard["state"] == state),
+                "the page says {shard}, not {:?}",
+                expected.on_page
+            );
+        }
+    }
+    Ok(())
 }

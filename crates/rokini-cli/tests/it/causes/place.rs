@@ -76,6 +76,8 @@ pub(super) struct Place {
     workers: BTreeMap<&'static str, (Member, Probe)>,
     /// The worker that is killed.
     dying: Member,
+    /// `group page` of groups whose workers do not tell, with its address.
+    pages: BTreeMap<&'static str, (Member, String)>,
     /// `group events` of each group.
     events: BTreeMap<&'static str, Member>,
     /// Reads a shard as hard as it may, as another group would.
@@ -133,8 +135,18 @@ impl Place {
         }
         let follow = |group| Member::spawn(local.rokini(&["group", "events", group, "--follow", "--json"]));
         let events = STREAMS.map(|(group, _)| (group, follow(group))).into();
+        let mut pages = BTreeMap::new();
+        for group in ["dies", "nobody"] {
+            let page = ["group", "page", group, "--listen", "127.0.0.1:0", "--json"];
+            let mut page = Member::spawn(local.rokini(&page));
+            page.until("its address", |page| !page.lines().is_empty()).await;
+            let told: Value = serde_json::from_str(&page.lines()[0]).unwrap();
+            let url =
+                told["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/').to_owned();
+            pages.insert(group, (page, url));
+        }
         let troubles = Troubles { kinesis: Vec::new(), dynamo: faults };
-        let place = Self { local, troubles, workers: ready, dying, events, other_reader: None };
+        let place = Self { local, troubles, workers: ready, dying, pages, events, other_reader: None };
         place.until_all_shards_are_read().await;
         Some(place)
     }
@@ -155,6 +167,11 @@ impl Place {
     pub(super) fn worker(&self, group: &str) -> Option<(&Member, &Probe)> {
         let (member, probe) = self.workers.get(group)?;
         Some((member, probe))
+    }
+
+    /// The address of a page of this group that no worker serves.
+    pub(super) fn page(&self, group: &str) -> Option<&str> {
+        self.pages.get(group).map(|(_, address)| address.as_str())
     }
 
     /// Whether somebody of the group is not heard while it is in trouble.
@@ -204,6 +221,9 @@ impl Place {
     pub(super) async fn stop(mut self) {
         for (group, (member, _)) in &mut self.workers {
             assert_eq!(member.stop().await, Some(0), "{group}: {}", member.stderr());
+        }
+        for (page, _) in self.pages.values_mut() {
+            assert_eq!(page.stop().await, Some(0), "{}", page.stderr());
         }
         for events in self.events.values() {
             events.signal(Signal::INT);
