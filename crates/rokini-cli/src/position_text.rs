@@ -18,6 +18,16 @@ pub(crate) fn of(position: &str) -> String {
     }
 }
 
+/// The positions in a sentence, for people: times as such, and sequence numbers by their last digits. An order in words as it
+/// was given stays.
+pub(crate) fn in_words(sentence: &str) -> String {
+    let word = |word: &str| match word.split_once(':') {
+        Some(("AT_TIMESTAMP" | "AT" | "AFTER", _)) => of(word),
+        _ => word.to_owned(),
+    };
+    sentence.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// A sequence number, with what stands behind it, by its last digits.
 pub(crate) fn tail(number: &str) -> String {
     let (digits, sub) = number.split_at(number.find('/').unwrap_or(number.len()));
@@ -47,5 +57,11 @@ mod tests {
             assert_eq!(of(position), shown);
         }
         assert_eq!(tail("AT_TIMESTAMP"), "AT_TIMESTAMP");
+        assert_eq!(
+            in_words("takes back to AT_TIMESTAMP:1700000000000"),
+            "takes back to 2023-11-14T22:13:20.000Z"
+        );
+        assert_eq!(in_words("to AFTER:123456789 at 12:30"), "to after ..23456789 at 12:30");
+        assert_eq!(in_words("to TRIM_HORIZON"), "to TRIM_HORIZON");
     }
 }

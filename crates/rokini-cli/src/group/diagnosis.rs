@@ -276,8 +276,17 @@ impl DiagnosisInput<'_> {
             ..ShardDiagnosis::of(state).why(why)
         };
         match cause {
-            Some(cause) => diagnosis.next(cause.next_step()),
+            Some(cause) => diagnosis.next(self.named(cause.next_step(), report)),
             None => diagnosis.next(format!("the log and events of {} say more", owner.name)),
+        }
+    }
+
+    /// A step with the group, the shard and the record in place of the words for them, so that it can be pasted.
+    fn named(&self, step: &str, report: &ShardHealth) -> String {
+        let step = step.replace("GROUP", self.group).replace("SHARD", report.key.shard.as_str());
+        match &report.record {
+            Some(record) => step.replace("RECORD", &record.to_string()),
+            None => step,
         }
     }
 
@@ -434,7 +443,11 @@ mod tests {
             )
         );
         assert_eq!((stuck.state, stuck.cause.as_deref()), (ShardState::Stuck, Some("failing")));
-        assert!(stuck.next.unwrap().contains("dead_letter"));
+        let next = stuck.next.unwrap();
+        assert!(
+            next.contains("dead_letter") && next.contains("`rokini group seek g --shard a --to after:7`"),
+            "{next}"
+        );
         let mut paused = held.clone();
         paused.paused = true;
         let paused = diagnosed(&[paused], Some(Liveness::Alive), &ShardLag::Millis(0), |view| {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::group_handle::GroupArgs;
 use crate::context::Context;
 use crate::error::{CliError, Status};
+use crate::position_text;
 use crate::text_table::TextTable;
 
 /// List the last orders to a group: seeks, pauses, moves, and what took them back
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             order.order.clone(),
             order.at.clone(),
             order.shards.to_string(),
-            format!("{} {}{undone}", order.kind, order.what),
+            format!("{} {}{undone}", order.kind, position_text::in_words(&order.what)),
         ]);
     }
     if shown.is_empty() && !context.json {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rokini::lease::{
-    LeaseRow, OrderId, Position, Progress, Scope, SeekChange, SeekReport, SequenceNumber, StreamRow,
-    WallClock,
+    LeaseRow, OperatorOrder, OrderId, Position, Progress, Scope, SeekChange, SeekReport, SequenceNumber,
+    StreamRow, WallClock,
 };
 use rokini::{ErrorKind, KinesisSource, StartPosition, StreamDescription, StreamSource};
 use serde::Serialize;
@@ -118,7 +118,9 @@ pub(crate) async fn undo(args: UndoArgs, context: &Context) -> Result<Status, Cl
         return show_report(&handle, &planned, &effects, context).await;
     }
     let order = planned.undoes.as_ref();
-    let what = order.map(|order| format!("{} ({} {})", order.id, order.kind.name(), order.what));
+    let words =
+        |order: &OperatorOrder| format!("{} {}", order.kind.name(), position_text::in_words(&order.what));
+    let what = order.map(|order| format!("{} ({})", order.id, words(order)));
     let action = format!("take back order {} of group {}", what.unwrap_or_default(), handle.group);
     confirm_order(context, args.consent.yes, &planned, &effects, &action).await?;
     let order = planned.undoes.as_ref().map(|order| order.id);
@@ -323,8 +325,8 @@ async fn show_report(
 
 fn text(report: &SeekReport, effects: &[SeekEffect], colors: bool) -> String {
     if report.steps.is_empty() {
-        let what = report.undoes.as_ref().map(|order| format!("{} {}", order.kind.name(), order.what));
-        return what.map(|what| format!("takes back: {what}\n")).unwrap_or_default();
+        let Some(order) = &report.undoes else { return String::new() };
+        return format!("takes back: {} {}\n", order.kind.name(), position_text::in_words(&order.what));
     }
     // In words, which are broken over lines: columns for both times would be cut in 80 columns.
     let mut table = TextTable::new(["SHARD", "WHAT"]);

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use rokini::lease::{DynamoStore, GroupId, LeaseStore};
+use rokini::lease::{DynamoStore, GroupId, LeaseStore, Position};
 use rokini::{ConfigKey, Consumer, ConsumerConfig, Event, EventKind, ShutdownReport, StreamRef};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -108,7 +108,13 @@ fn show_event(event: &Event, identity: &WorkerIdentity, context: &Context) {
             format!("answers probes and scrapers at http://{address}")
         }
         EventKind::Joined { worker } => format!("joined the group as `{}`", worker.name),
-        EventKind::ShardStarted { epoch, position, .. } => format!("started at {position} (epoch {epoch})"),
+        EventKind::ShardStarted { epoch, position, .. } => {
+            let position = match position {
+                Position::AtTimestamp(millis) => rokini::format_time(*millis),
+                other => other.to_string(),
+            };
+            format!("started at {position} (epoch {epoch})")
+        }
         EventKind::HandedOver { to: Some(to), .. } => format!("handed over to `{}`", to.name),
         EventKind::HandedOver { to: None, .. } => "given back, for any worker to take".to_owned(),
         EventKind::ShardEnded { children, .. } => {

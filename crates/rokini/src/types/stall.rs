@@ -57,7 +57,7 @@ impl StallCause {
         Self::ALL.into_iter().find(|cause| cause.name() == name)
     }
 
-    /// What to do about it, for people: a sentence without a full stop.
+    /// What to do about it, for people: a sentence without a full stop, with `GROUP`, `SHARD` and `RECORD` in place of their names.
     #[must_use]
     pub const fn next_step(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl StallCause {
             }
             Self::Failing => {
                 "mend the handler; `max_attempts` with `dead_letter` gives a record up that never succeeds, \
-                 and `group seek SHARD --to after:RECORD` passes over it"
+                 and `rokini group seek GROUP --shard SHARD --to after:RECORD` passes over it"
             }
             Self::Unavailable => {
                 "see why the program does not start, or the service takes nothing; the records wait, and none is given up for it"
@@ -80,8 +80,13 @@ impl StallCause {
                 "allow kinesis:GetRecords, kinesis:GetShardIterator and kinesis:ListShards on the stream to the worker"
             }
             Self::Throttled => "read by fewer consumers, by fan-out, or from more shards",
-            Self::Position => "`group seek SHARD` sets a position that the shard has",
-            Self::Halted => "look at the record, then restart the worker to try it again or seek past it",
+            Self::Position => {
+                "`rokini group seek GROUP --shard SHARD --to trim_horizon`, or to a time, sets a position that the shard has"
+            }
+            Self::Halted => {
+                "look at the record, then restart the worker to try it again, or pass over it: `rokini group seek GROUP --shard \
+                 SHARD --to after:RECORD`"
+            }
             Self::Acks => "see why the records handed out are not acknowledged",
             Self::Ending => "see whether the table takes writes; it is tried again all the time",
             Self::Behind => "add workers or shards, raise `concurrency`, or make the handler faster",
