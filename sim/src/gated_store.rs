@@ -337,7 +337,7 @@ impl<S: LeaseStore + Clone> GatedStore<S> {
                 store.update_lease(&group, &key, &back).await?;
             }
             if pauses {
-                store.update_lease(&group, &key, &LeaseUpdate::Pause { paused: true }).await?;
+                store.update_lease(&group, &key, &LeaseUpdate::Pause { paused: true, order: None }).await?;
             }
             Ok(outcome)
         })

@@ -267,6 +267,32 @@ mod tests {
         }
     }
 
+    /// The commands that do something: those without commands below them.
+    fn leaves(command: &clap::Command, path: &str) -> Vec<String> {
+        let name = |below: &clap::Command| format!("{path} {}", below.get_name()).trim_start().to_owned();
+        let shown =
+            command.get_subcommands().filter(|below| below.get_name() != "help" && !below.is_hide_set());
+        let below: Vec<String> = shown.flat_map(|below| leaves(below, &name(below))).collect();
+        if below.is_empty() { vec![path.to_owned()] } else { below }
+    }
+
+    #[test]
+    fn every_command_that_prints_json_has_its_section() {
+        let text =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/JSON.md")).unwrap();
+        let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        // What writes no object to standard output, as the document says.
+        let without = ["run", "completions", "man"];
+        let mut root = Cli::command();
+        root.build();
+        let commands = leaves(&root, "");
+        assert!(commands.len() > 30, "{commands:?}");
+        for command in &commands {
+            let has = headings.contains(&command.as_str());
+            assert_eq!(has, !without.contains(&command.as_str()), "docs/JSON.md, `### {command}`");
+        }
+    }
+
     /// The examples of a command and of those below it.
     fn examples(command: &clap::Command) -> Vec<String> {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();

@@ -39,7 +39,7 @@ pub use member::{
 pub use operator::{
     DeleteReport, Operator, OperatorError, PauseReport, Scope, SeekChange, SeekReport, SilentWorkers,
 };
-pub use plan::{AssignmentPolicy, CustomAssignment, Move, PLAN_VERSION, plan};
+pub use plan::{AssignmentPolicy, CustomAssignment, Move, PLAN_VERSION, pins, plan};
 pub use position::{InvalidPosition, Position, Progress};
 pub use process::ProcessIdentity;
 pub use retire::retirable;

@@ -12,6 +12,8 @@ mod takers;
 mod tests;
 mod weighted;
 
+use std::collections::BTreeMap;
+
 use fleet::{Placement, PlanInput};
 pub(crate) use fleet::{active, died_young};
 pub use policy::{AssignmentPolicy, CustomAssignment};
@@ -22,7 +24,7 @@ use crate::types::{LeaseKey, WorkerId};
 
 /// The version of the algorithm of this release: workers say it with their heartbeats
 /// ([`PlanId`](crate::PlanId)). It grows whenever equal views give other plans than before.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// A lease that is to go to another worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,9 @@ impl Move {
 /// whose parents are not finished weigh nothing and go nowhere. Leases of a worker that is leaving are its own to
 /// place and are left alone.
 ///
+/// A lease that an operator pinned to a worker ([`pins`]) goes there and stays, whatever the policy; it counts as one that the
+/// worker has, so that others make up for it.
+///
 /// With [`AssignmentPolicy::Even`], of two workers that read the same streams one has at most one lease more than the
 /// other afterwards.
 ///
@@ -58,6 +63,19 @@ impl Move {
 #[must_use]
 pub fn plan(view: &GroupView, policy: &AssignmentPolicy) -> Vec<Move> {
     plan_or_refuse(view, policy).0
+}
+
+/// The leases that an operator keeps with a worker, by [`Operator::move_lease`](crate::Operator::move_lease), as far as that binds
+/// anybody: the worker takes part, reads the stream and is able to, has no more of them than its limit, and every worker that
+/// takes part knows of pins. A worker that starts anew is another one: pins end with the incarnation.
+#[must_use]
+pub fn pins(view: &GroupView) -> BTreeMap<LeaseKey, WorkerId> {
+    let input = PlanInput::of(view);
+    let pinned = input.leases.iter().filter_map(|lease| {
+        let worker = &input.workers[lease.pin?].id;
+        Some((lease.row.key.clone(), worker.clone()))
+    });
+    pinned.collect()
 }
 
 /// The plan, and why the result of the user's own policy was refused, if it was.

@@ -119,6 +119,14 @@ pub enum LeaseUpdate {
     Pause {
         /// Whether it is to stop.
         paused: bool,
+        /// The order it belongs to; `None` where nobody ordered it.
+        order: Option<OrderId>,
+    },
+    /// Keep the lease with a worker by an operator's order, or with no certain one. Refused where it is so already. Changes
+    /// neither owner nor epoch: the plan does.
+    Pin {
+        /// Who is to have it.
+        to: Option<WorkerId>,
     },
 }
 
@@ -191,9 +199,14 @@ impl LeaseUpdate {
                 };
                 next.pending = None;
             }
-            Self::Pause { paused } => {
+            Self::Pause { paused, order } => {
                 (row.paused != *paused).then_some(())?;
                 next.paused = *paused;
+                next.pause_order = *order;
+            }
+            Self::Pin { to } => {
+                (row.pin != *to).then_some(())?;
+                next.pin.clone_from(to);
             }
         }
         Some(next)
@@ -227,7 +240,8 @@ impl LeaseUpdate {
             Self::Seek { seen, to, order } => {
                 row.epoch == seen.next() && row.position == *to && row.order == *order
             }
-            Self::Pause { paused } => row.paused == *paused,
+            Self::Pause { paused, order } => row.paused == *paused && row.pause_order == *order,
+            Self::Pin { to } => row.pin == *to,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rokini::lease::{
-    GroupView, LeaseKey, LeaseRow, Listing, OrderId, WorkerId, WorkerName, WorkerRow, WorkerState,
+    AssignmentPolicy, GroupView, LeaseKey, Listing, OrderId, WorkerId, WorkerName, WorkerState, pins, plan,
 };
 use tokio::time::{Instant, sleep};
 
@@ -17,11 +17,12 @@ use crate::text::count;
 /// Between two looks at the group.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Move a shard to another worker
+/// Move a shard to another worker, and keep it there
 ///
-/// Its owner finishes what it has in hand, stores the position and hands the shard over. The worker that gets it must live.
-/// The group goes on spreading its shards: where workers then differ by two or more, it moves one back within half a minute.
-/// To empty a worker, use `group drain`.
+/// Its owner finishes what it has in hand, stores the position and hands the shard over. The worker that gets it must live, and
+/// keeps it for as long as it takes part and can read the stream: the group spreads its other shards, which may move to make up
+/// for it. That ends when the worker does, with another move, with `group undo`, and with --unpin; the children of the shard go
+/// where there is room. To empty a worker, use `group drain`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = MOVE_EXAMPLES)]
 pub(crate) struct MoveArgs {
@@ -30,7 +31,11 @@ pub(crate) struct MoveArgs {
     /// The shard, by its id or its number
     shard: ShardName,
     /// The name of the worker that is to have it
-    worker: WorkerName,
+    #[arg(required_unless_present = "unpin")]
+    worker: Option<WorkerName>,
+    /// Keep it with no worker any more: it stays where it is until the group moves it, to spread its shards
+    #[arg(long, conflicts_with_all = ["worker", "wait"])]
+    unpin: bool,
     /// Of which stream, where several have such a shard: by its name, id or ARN
     #[arg(long, value_name = "STREAM")]
     stream: Option<String>,
@@ -65,7 +70,8 @@ struct WaitArgs {
 
 const MOVE_EXAMPLES: &str = "\
 Examples:
-  rokini group move billing 3 worker-2";
+  rokini group move billing 3 worker-2
+  rokini group move billing 3 --unpin";
 
 const DRAIN_EXAMPLES: &str = "\
 Examples:
@@ -76,24 +82,48 @@ pub(crate) async fn move_shard(args: MoveArgs, context: &Context) -> Result<Stat
     handle.scope.stream = args.stream;
     handle.scope.shards = vec![args.shard];
     let key = handle.leases()?[0].key.clone();
-    refuse_silent(&handle, &args.worker, "takes no shard").await?;
+    let Some(worker) = args.worker else { return unpin(context, &handle, key, args.wait.dry_run).await };
+    refuse_silent(&handle, &worker, "takes no shard").await?;
     let operator = handle.operator();
-    let from = operator.move_plan(&key, &args.worker).await.map_err(|error| handle.refusal(error))?;
-    if let Some(warning) = uneven(&handle.view, &from, &args.worker) {
-        context.ui.warn(warning);
+    let from = operator.move_plan(&key, &worker).await.map_err(|error| handle.refusal(error))?;
+    match what_follows(&handle.view, &key, &worker) {
+        Follows::Undone(why) => context.ui.warn(why),
+        Follows::Moves(what) if !context.json => context.ui.info(what),
+        _ => {}
     }
     if args.wait.dry_run {
-        let said = format!("would move {} from {} to {}", key.shard, from.name, args.worker);
-        return tell_plan(context, &handle, &said, &[key]).await;
+        let said = match from.name == worker {
+            true => format!("would keep {} with {worker}, which has it", key.shard),
+            false => format!("would move {} from {} to {worker}", key.shard, from.name),
+        };
+        return tell_plan(context, &handle, &said, vec![key]).await;
     }
-    let order = operator.move_lease(&key, &args.worker).await.map_err(|error| handle.refusal(error))?;
+    let order = operator.move_lease(&key, &worker).await.map_err(|error| handle.refusal(error))?;
     let done = wait(&handle, args.wait.wait, |view| {
         let owner = view.leases.iter().find(|row| row.key == key).and_then(|row| row.owner.as_ref());
-        owner.is_some_and(|owner| owner.name == args.worker)
+        owner.is_some_and(|owner| owner.name == worker)
     });
     let done = done.await?;
-    let what = format!("{} to {}", key.shard, args.worker);
+    let what = format!("{} to {worker}", key.shard);
+    let order = Order { id: order, leases: vec![key] };
     tell(context, &handle, order, done, &format!("moved {what}"), &format!("asked to move {what}")).await
+}
+
+async fn unpin(
+    context: &Context,
+    handle: &GroupHandle,
+    key: LeaseKey,
+    dry_run: bool,
+) -> Result<Status, CliError> {
+    let operator = handle.operator();
+    let pin = operator.unpin_plan(&key).await.map_err(|error| handle.refusal(error))?;
+    if dry_run {
+        let said = format!("would no longer keep {} with {}", key.shard, pin.name);
+        return tell_plan(context, handle, &said, vec![key]).await;
+    }
+    let order = operator.unpin(&key).await.map_err(|error| handle.refusal(error))?;
+    let said = format!("no longer keeps {} with {}", key.shard, pin.name);
+    tell(context, handle, Order { id: order, leases: vec![key] }, true, &said, "").await
 }
 
 pub(crate) async fn drain(args: DrainArgs, context: &Context) -> Result<Status, CliError> {
@@ -103,44 +133,76 @@ pub(crate) async fn drain(args: DrainArgs, context: &Context) -> Result<Status, 
         let (worker, keys) =
             handle.operator().drain_plan(&args.worker).await.map_err(|error| handle.refusal(error))?;
         let said = format!("would empty {} of {}", worker.name, count(keys.len(), "shard"));
-        return tell_plan(context, &handle, &said, &keys).await;
+        return tell_plan(context, &handle, &said, keys).await;
     }
     let (order, worker) =
         handle.operator().drain(&args.worker).await.map_err(|error| handle.refusal(error))?;
-    let held = handle.view.leases.iter().filter(|row| row.owner.as_ref() == Some(&worker)).count();
+    let held = handle.view.leases.iter().filter(|row| row.owner.as_ref() == Some(&worker));
+    let leases: Vec<LeaseKey> = held.map(|row| row.key.clone()).collect();
     let done = wait(&handle, args.wait.wait, |view| {
         let gone = !view.workers.iter().any(|row| row.id == worker && row.state == WorkerState::Alive);
         gone && view.leases.iter().all(|row| row.owner.as_ref() != Some(&worker))
     });
     let done = done.await?;
-    let of = format!("{} of {}", count(held, "shard"), args.worker);
+    let of = format!("{} of {}", count(leases.len(), "shard"), args.worker);
+    let order = Order { id: order, leases };
     tell(context, &handle, order, done, &format!("gave {of} to others"), &format!("asked for {of}")).await
 }
 
-/// What the group does about it where workers that read the shard's stream then differ by more than one shard.
-fn uneven(view: &GroupView, from: &WorkerId, to: &WorkerName) -> Option<String> {
-    let moved = |row: &WorkerRow, held: usize| match &row.id {
-        id if id == from => held.saturating_sub(1),
-        id if id.name == *to => held + 1,
-        _ => held,
-    };
-    let has = |row: &WorkerRow| {
-        let active = |lease: &&LeaseRow| !lease.position.is_shard_end();
-        view.leases.iter().filter(active).filter(|lease| lease.owner.as_ref() == Some(&row.id)).count()
-    };
-    let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive);
-    let held: Vec<(usize, &WorkerName)> = alive.map(|row| (moved(row, has(row)), &row.id.name)).collect();
-    let (most, least) = (held.iter().max()?, held.iter().min()?);
-    (most.0 >= least.0 + 2 && most.1 == to).then(|| {
-        format!(
-            "{} then has {} and {} has {}: within half a minute the group moves one back; `rokini group drain` empties a \
-             worker for good",
-            most.1,
-            count(most.0, "shard"),
-            least.1,
-            count(least.0, "shard")
-        )
+/// An order that was given, and the leases that it is about.
+struct Order {
+    id: OrderId,
+    leases: Vec<LeaseKey>,
+}
+
+/// What is printed as JSON of an order; `None` for one that was only to be shown.
+fn shown(handle: &GroupHandle, order: Option<OrderId>, keys: &[LeaseKey], done: bool) -> serde_json::Value {
+    let leases: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    serde_json::json!({
+        "group": handle.group.to_string(), "order": order, "done": done, "dry_run": order.is_none(), "leases": leases,
     })
+}
+
+/// What the group does about a move.
+#[derive(Debug, PartialEq, Eq)]
+enum Follows {
+    Nothing,
+    /// It moves others, to even loads out.
+    Moves(String),
+    /// It may take the move back.
+    Undone(String),
+}
+
+/// What follows from the plan that the group's workers have, as far as its rows tell.
+fn what_follows(view: &GroupView, key: &LeaseKey, to: &WorkerName) -> Follows {
+    let alive = |view: &GroupView, id: &WorkerId| {
+        view.workers.iter().any(|row| row.id == *id && row.state == WorkerState::Alive)
+    };
+    let mut after = view.clone();
+    let target = view.workers.iter().map(|row| &row.id).find(|id| id.name == *to && alive(view, id));
+    let (Some(target), Some(row)) = (target, after.leases.iter_mut().find(|row| row.key == *key)) else {
+        return Follows::Nothing;
+    };
+    (row.owner, row.pin, row.claim) = (Some(target.clone()), Some(target.clone()), None);
+    if !pins(&after).contains_key(key) {
+        return Follows::Undone(format!(
+            "{to} does not keep it: a worker of the group is of an earlier release, or {to} is kept as many shards with as its \
+             `max_leases` allows; where that leaves loads uneven, the group moves it on within half a minute"
+        ));
+    }
+    let policies = view.workers.iter().filter(|row| row.state == WorkerState::Alive);
+    if policies.clone().any(|row| row.report.plan.policy != AssignmentPolicy::Even.name()) {
+        return Follows::Nothing;
+    }
+    let moves: Vec<String> = plan(&after, &AssignmentPolicy::Even)
+        .iter()
+        .filter(|to_do| to_do.from.as_ref() == Some(target))
+        .map(|to_do| format!("{} to {}", to_do.key.shard, to_do.to.name))
+        .collect();
+    match moves.is_empty() {
+        true => Follows::Nothing,
+        false => Follows::Moves(format!("to even that out, the group then moves {}", moves.join(", "))),
+    }
 }
 
 /// What an order would do.
@@ -148,14 +210,9 @@ async fn tell_plan(
     context: &Context,
     handle: &GroupHandle,
     said: &str,
-    keys: &[LeaseKey],
+    keys: Vec<LeaseKey>,
 ) -> Result<Status, CliError> {
-    let leases: Vec<String> = keys.iter().map(ToString::to_string).collect();
-    let (group, order) = (handle.group.to_string(), None::<OrderId>);
-    let shown = serde_json::json!({
-        "group": group, "order": order, "done": false, "dry_run": true, "leases": leases,
-    });
-    context.show(&shown, || format!("{said}\n")).await?;
+    context.show(&shown(handle, None, &keys, false), || format!("{said}\n")).await?;
     if !context.json {
         context.ui.info("this was a dry run: nothing was done");
     }
@@ -204,19 +261,21 @@ async fn wait(
 async fn tell(
     context: &Context,
     handle: &GroupHandle,
-    order: OrderId,
+    order: Order,
     done: bool,
     said: &str,
     asked: &str,
 ) -> Result<Status, CliError> {
     let group = &handle.group;
-    let shown =
-        serde_json::json!({ "group": group.to_string(), "order": order, "done": done, "dry_run": false });
-    context.show(&shown, || format!("{}\n", if done { said } else { asked })).await?;
+    let result = shown(handle, Some(order.id), &order.leases, done);
+    context.show(&result, || format!("{}\n", if done { said } else { asked })).await?;
     if !done && !context.json {
         context.ui.warn(format_args!(
             "it is not done yet: handlers finish what they have in hand; `rokini group show {group}` shows how it gets on"
         ));
+    }
+    if !context.json {
+        context.ui.info(format_args!("`rokini group undo {group} {}` takes this back", order.id));
     }
     Ok(if done { Status::DONE } else { Status::FAILED })
 }
@@ -224,15 +283,17 @@ async fn tell(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rokini::lease::Position;
+    use rokini::lease::{LeaseRow, PLAN_VERSION, PlanId, Position, WorkerRow};
 
     #[test]
-    fn a_move_that_the_group_takes_back_is_warned_of() {
+    fn what_a_move_leads_to_is_said() {
         let id = |name: &str| -> WorkerId { format!("{name}#1").parse().unwrap() };
         let view = |held: &[(&str, usize)]| {
             let mut view = GroupView::default();
             for (name, leases) in held {
-                view.workers.push(WorkerRow::joining(id(name), None));
+                let mut worker = WorkerRow::joining(id(name), None);
+                worker.report.plan = PlanId { policy: "even".to_owned(), version: PLAN_VERSION };
+                view.workers.push(worker);
                 for _ in 0..*leases {
                     let key = format!("s@1#{}", view.leases.len()).parse().unwrap();
                     let mut lease = LeaseRow::new(key, Position::TrimHorizon);
@@ -242,13 +303,19 @@ mod tests {
             }
             view
         };
-        let warned = |held: &[(&str, usize)]| uneven(&view(held), &id("a"), &id("b").name);
-        assert!(warned(&[("a", 2), ("b", 2)]).unwrap().contains("b then has 3 shards and a has 1 shard"));
-        assert_eq!(warned(&[("a", 2), ("b", 1)]), None, "they only change places");
-        assert_eq!(warned(&[("a", 3), ("b", 1)]), None);
-        assert!(warned(&[("a", 2), ("b", 2), ("c", 1)]).unwrap().contains("a has 1 shard"));
+        let of_first = |view: &GroupView| what_follows(view, &view.leases[0].key, &id("b").name);
+        let Follows::Moves(moves) = of_first(&view(&[("a", 2), ("b", 2)])) else { panic!("one comes back") };
+        assert_eq!(moves, "to even that out, the group then moves 2 to a");
+        assert_eq!(of_first(&view(&[("a", 2), ("b", 1)])), Follows::Nothing, "they only change places");
+        assert_eq!(of_first(&view(&[("a", 3), ("b", 1)])), Follows::Nothing);
         let mut ended = view(&[("a", 2), ("b", 2)]);
         ended.leases[3].position = Position::ShardEnd;
-        assert_eq!(uneven(&ended, &id("a"), &id("b").name), None, "what is read to its end is no load");
+        assert_eq!(of_first(&ended), Follows::Nothing, "what is read to its end is no load");
+        let mut old = view(&[("a", 2), ("b", 2)]);
+        old.workers[0].report.plan.version = 2;
+        assert!(matches!(of_first(&old), Follows::Undone(_)));
+        let mut weighted = view(&[("a", 2), ("b", 2)]);
+        weighted.workers[0].report.plan.policy = "throughput".to_owned();
+        assert_eq!(of_first(&weighted), Follows::Nothing, "rates are not known here");
     }
 }

@@ -1,7 +1,7 @@
 //! `rokini group show`: the workers and leases of a group.
 
 use rokini::format_time;
-use rokini::lease::{LeaseKey, LeaseRow, StreamRow, WorkerRow};
+use rokini::lease::{LeaseKey, LeaseRow, StreamRow, WorkerId, WorkerRow, pins};
 use serde::Serialize;
 
 use super::diagnosis::{DiagnosisInput, ShardDiagnosis, ShardState};
@@ -127,6 +127,8 @@ struct Lease {
     cause: Option<String>,
     lag_millis: Option<u64>,
     paused: bool,
+    /// The worker that an operator keeps it with, while that binds anybody.
+    pinned_to: Option<String>,
     pending: Option<String>,
 }
 
@@ -171,7 +173,12 @@ impl Worker {
 }
 
 impl Lease {
-    fn new(row: &LeaseRow, diagnosis: ShardDiagnosis, lag: Option<&ShardLag>) -> Self {
+    fn new(
+        row: &LeaseRow,
+        diagnosis: ShardDiagnosis,
+        lag: Option<&ShardLag>,
+        pin: Option<&WorkerId>,
+    ) -> Self {
         let owner = row.owner.as_ref();
         Self {
             stream: row.key.stream.to_string(),
@@ -193,6 +200,7 @@ impl Lease {
             cause: diagnosis.cause,
             lag_millis: lag.and_then(ShardLag::millis),
             paused: row.paused,
+            pinned_to: pin.map(|pin| pin.name.to_string()),
             pending: row.pending.as_ref().map(|pending| pending.position.to_string()),
         }
     }
@@ -204,6 +212,16 @@ impl Lease {
         match self.retrieval {
             Some(Retrieval::FanOut) => format!("{}, pushed", self.state.name()),
             _ => self.state.name().to_owned(),
+        }
+    }
+
+    /// Who has it, and whether an operator keeps it there.
+    fn shown_owner(&self) -> String {
+        let owner = self.owner.clone().unwrap_or_else(|| "-".to_owned());
+        match &self.pinned_to {
+            Some(pin) if self.owner.as_ref() == Some(pin) => format!("{owner} (pinned)"),
+            Some(pin) => format!("{owner} (pinned to {pin})"),
+            None => owner,
         }
     }
 }
@@ -218,6 +236,7 @@ impl Group {
         let (view, input) =
             (&handle.view, DiagnosisInput { group: handle.group.as_str(), view: &handle.view, observations });
         let leases = view.leases.iter().filter(|row| wanted.contains(&row.key));
+        let pins = pins(view);
         let streams = streams.iter().map(|row| Stream {
             id: row.id.to_string(),
             name: row.name.clone(),
@@ -235,7 +254,10 @@ impl Group {
             streams: streams.collect(),
             workers: view.workers.iter().map(|row| Worker::new(row, &view.leases, liveness(row))).collect(),
             leases: leases
-                .map(|row| Lease::new(row, input.diagnose(row), observations.lags.get(&row.key)))
+                .map(|row| {
+                    let (lag, pin) = (observations.lags.get(&row.key), pins.get(&row.key));
+                    Lease::new(row, input.diagnose(row), lag, pin)
+                })
                 .collect(),
         }
     }
@@ -251,7 +273,8 @@ impl Group {
             text += &format!("\nthe group has been paused since {at}\n");
         }
         for stream in &self.streams {
-            text += &format!("\nstream {} (started at {})\n", stream.id, stream.start);
+            text +=
+                &format!("\nstream {} (started at {})\n", stream.id, position_text::in_words(&stream.start));
             if let Some(consumer) = &stream.consumer {
                 text += &format!("registered for fan-out as {consumer}\n");
             }
@@ -289,7 +312,7 @@ fn narrow_table<'a>(leases: impl Iterator<Item = &'a Lease>, colors: bool) -> St
     for lease in leases {
         table.row([
             lease.shard.clone(),
-            lease.owner.clone().unwrap_or_else(|| "-".to_owned()),
+            lease.shown_owner(),
             lease.lag_millis.map_or_else(|| "?".to_owned(), span),
             lease.shown_state(),
             lease.why.clone().unwrap_or_default(),
@@ -314,7 +337,7 @@ fn wide_table<'a>(leases: impl Iterator<Item = &'a Lease>, colors: bool) -> Stri
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         table.row([
             lease.shard.clone(),
-            or_none(&lease.owner),
+            lease.shown_owner(),
             lease.lag_millis.map_or_else(|| "?".to_owned(), span),
             lease.shown_state(),
             lease.epoch.to_string(),

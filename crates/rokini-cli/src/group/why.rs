@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rokini::lease::LeaseRow;
+use rokini::lease::{LeaseRow, WorkerId, pins};
 use serde::Serialize;
 
 use super::diagnosis::{DiagnosisInput, ShardDiagnosis, ShardState};
@@ -45,6 +45,8 @@ struct Reason {
     error_age_millis: Option<u64>,
     /// The first record of those that are in hand.
     record: Option<String>,
+    /// The worker that an operator keeps it with, while that binds anybody.
+    pinned_to: Option<String>,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -52,7 +54,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Reason {
-    fn new(lease: &LeaseRow, diagnosis: &ShardDiagnosis) -> Self {
+    fn new(lease: &LeaseRow, diagnosis: &ShardDiagnosis, pin: Option<&WorkerId>) -> Self {
         let told = diagnosis.told.as_ref();
         let error = told.and_then(|told| told.error.as_ref());
         Self {
@@ -66,6 +68,7 @@ impl Reason {
             error: error.map(|(text, _)| text.clone()),
             error_age_millis: error.map(|(_, age)| millis(*age)),
             record: told.and_then(|told| told.record).map(|record| record.to_string()),
+            pinned_to: pin.map(|pin| pin.name.to_string()),
         }
     }
 }
@@ -83,7 +86,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let is_shown =
         |diagnosis: &ShardDiagnosis| named || !diagnosis.moves() || diagnosis.state == ShardState::Behind;
     let shown = diagnosed.iter().filter(|(_, diagnosis)| is_shown(diagnosis));
-    let reasons: Vec<Reason> = shown.map(|(lease, diagnosis)| Reason::new(lease, diagnosis)).collect();
+    let pins = pins(&handle.view);
+    let reasons: Vec<Reason> =
+        shown.map(|(lease, diagnosis)| Reason::new(lease, diagnosis, pins.get(&lease.key))).collect();
     let any = diagnosed.iter().any(|(_, diagnosis)| !diagnosis.moves());
     let shown = serde_json::json!({ "group": handle.group.to_string(), "moves": !any, "shards": reasons });
     let text = || {
@@ -99,6 +104,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             text += &reason.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             text += "\n";
             text += &reason.next.as_ref().map(|next| format!("  next: {next}\n")).unwrap_or_default();
+            if let Some(pin) = &reason.pinned_to {
+                text += &format!(
+                    "  an operator keeps it with {pin}: `rokini group move {} {} --unpin` ends that\n",
+                    handle.group, reason.shard
+                );
+            }
         }
         text
     };

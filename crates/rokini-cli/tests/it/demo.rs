@@ -66,6 +66,22 @@ fn silences(run: &Run, cause: &str) -> Vec<u64> {
 }
 
 #[test]
+fn what_the_demo_prints_is_as_the_document_says() {
+    let mut document = crate::json_document::Document::read();
+    let (run, last) = (run(), run().lines.len() - 1);
+    for (n, line) in run.lines.iter().enumerate() {
+        let heading = match line.get("event") {
+            _ if n == last => "demo",
+            Some(_) => "demo (as it runs)",
+            None => "demo (every second)",
+        };
+        document.check(heading, &line.to_string());
+    }
+    let unseen = document.unseen(|heading| heading.starts_with("demo"));
+    assert!(unseen.is_empty(), "in docs/JSON.md and never printed: {unseen:#?}");
+}
+
+#[test]
 fn every_promise_is_kept_and_the_status_says_so() {
     let Run { status, result, .. } = run();
     assert_eq!((&result["ok"], *status), (&Value::Bool(true), Some(0)), "{result}");

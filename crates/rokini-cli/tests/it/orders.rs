@@ -111,8 +111,38 @@ async fn o13_shards_move_and_a_worker_is_emptied() {
     assert_eq!(json(&local, &["audit", "g"]).await["findings"], Value::Array(Vec::new()));
 
     let shard = owned("a").await[0].clone();
+    let stood = (leases(&local).await, json(&local, &["history", "g"]).await);
+    let planned = json(&local, &["move", "g", &shard, "b", "--dry-run"]).await;
+    assert_eq!((&planned["dry_run"], &planned["order"]), (&true.into(), &Value::Null), "{planned}");
+    assert_eq!(planned["leases"][0].as_str().unwrap().rsplit_once('#').unwrap().1, shard);
+    let planned = json(&local, &["drain", "g", "a", "--dry-run"]).await;
+    let would_go: Vec<&str> =
+        planned["leases"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(would_go.len(), 2, "{planned}");
+    assert!(owned("a").await.iter().all(|shard| would_go.iter().any(|lease| lease.ends_with(shard))));
+    assert_eq!((leases(&local).await, json(&local, &["history", "g"]).await), stood, "nothing was done");
+
     let moved = json(&local, &["move", "g", &shard, "b"]).await;
     assert_eq!(moved["done"], true);
+    // It stays there, and another one makes up for it.
+    until("two each again", async || owned("a").await.len() == 2 && owned("b").await.len() == 2).await;
+    assert!(owned("b").await.contains(&shard), "{:?}", leases(&local).await);
+    let shown = json(&local, &["show", "g", "--quick"]).await;
+    for lease in shown["leases"].as_array().unwrap() {
+        let kept = if lease["shard"] == shard.as_str() { "b".into() } else { Value::Null };
+        assert_eq!(lease["pinned_to"], kept, "{lease}");
+    }
+    let why = local.run(&["group", "why", "g", "--shard", &shard]).await.done();
+    assert!(why.contains("an operator keeps it with b: `rokini group move g"), "{why}");
+    local.run(&["group", "move", "g", &shard, "b"]).await.refused(2, &["`b` has lease", "already"]);
+    let unpinned = json(&local, &["move", "g", &shard, "--unpin"]).await;
+    assert_eq!(json(&local, &["why", "g", "--shard", &shard]).await["shards"][0]["pinned_to"], Value::Null);
+    json(&local, &["undo", "g", unpinned["order"].as_str().unwrap(), "--yes"]).await;
+    assert_eq!(json(&local, &["why", "g", "--shard", &shard]).await["shards"][0]["pinned_to"], "b");
+    json(&local, &["move", "g", &shard, "--unpin"]).await;
+    until("two each", async || owned("a").await.len() == 2 && owned("b").await.len() == 2).await;
+    let shard = owned("a").await[0].clone();
+    let moved = json(&local, &["move", "g", &shard, "b"]).await;
     // Taken back, and that too.
     for (owner, other) in [("a", "b"), ("b", "a")] {
         json(&local, &["undo", "g", "--dry-run"]).await;

@@ -24,6 +24,7 @@ mod ability;
 mod free;
 mod operator;
 mod panics;
+mod pins;
 mod reads;
 mod recurring;
 mod safety;

@@ -28,7 +28,7 @@ impl Operator {
         let view = self.list().await?;
         let order = find(&view, order)?.clone();
         // What an undoing that failed midway has left is taken back now.
-        let is_left = view.leases.iter().any(|row| row.order == Some(order.id));
+        let is_left = view.leases.iter().any(|row| [row.order, row.pause_order].contains(&Some(order.id)));
         let undoing = view.group.orders.iter().find(|later| later.undoes == Some(order.id));
         if let Some(later) = undoing.filter(|_| !is_left) {
             return Err(OperatorError::Invalid(format!(
@@ -49,15 +49,9 @@ impl Operator {
             ))),
             OrderKind::Seek | OrderKind::Undo => self.undo_positions(&view, &order, dry_run).await,
             OrderKind::Pause | OrderKind::Resume => {
-                if !order.names_all() {
-                    return Err(OperatorError::Invalid(format!(
-                        "order {} changed {} shards, more than are remembered: pause or resume them by name",
-                        order.id, order.shards
-                    )));
-                }
                 let scope = match order.leases.is_empty() {
                     true => Scope::Group,
-                    false => Scope::Leases(order.leases.iter().collect()),
+                    false => Scope::Leases(paused_by(&view, &order)?),
                 };
                 let paused = order.kind == OrderKind::Resume;
                 report.order = self.set_paused(&scope, paused, Some(order.id), dry_run).await?.order;
@@ -135,6 +129,23 @@ fn later_order(view: &GroupView, order: &OperatorOrder) -> Option<OrderId> {
     // Of leases that are not named, any may have been one of its own.
     let concerned = view.leases.iter().filter(|row| !order.names_all() || order.leases.contains(&row.key));
     concerned.filter_map(|row| row.order).find(|id| *id > order.id && !undoes(*id))
+}
+
+/// The leases that an order to pause or resume changed last, however many: their rows say so. Those of an earlier release do
+/// not, and the order names them as far as it has room.
+fn paused_by(view: &GroupView, order: &OperatorOrder) -> Result<Vec<LeaseKey>, OperatorError> {
+    let unmarked = |row: &&LeaseRow| row.pause_order.is_none_or(|last| last < order.id);
+    let is_its_own = |row: &&LeaseRow| {
+        row.pause_order == Some(order.id) || unmarked(row) && order.leases.contains(&row.key)
+    };
+    let marked = view.leases.iter().filter(|row| row.pause_order >= Some(order.id)).count();
+    if marked == 0 && !order.names_all() {
+        return Err(OperatorError::Invalid(format!(
+            "order {} of an earlier release changed {} shards, more than it remembers: pause or resume them by name",
+            order.id, order.shards
+        )));
+    }
+    Ok(view.leases.iter().filter(is_its_own).map(|row| row.key.clone()).collect())
 }
 
 fn find(view: &GroupView, id: Option<OrderId>) -> Result<&OperatorOrder, OperatorError> {

@@ -99,7 +99,7 @@ impl Operator {
         paused: bool,
     ) -> Result<(), OperatorError> {
         for (written, key) in report.changed.iter().enumerate() {
-            let update = LeaseUpdate::Pause { paused };
+            let update = LeaseUpdate::Pause { paused, order: report.order };
             let failed = match self.store.update_lease(&self.group, key, &update).await {
                 Ok(WriteOutcome::Applied { after, .. }) => {
                     self.notify_owner(view, &after).await;

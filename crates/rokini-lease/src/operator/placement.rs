@@ -10,16 +10,27 @@ use crate::types::{LeaseKey, WorkerId, WorkerName};
 use crate::update::{LeaseUpdate, WorkerUpdate};
 use crate::write::WriteOutcome;
 
+/// Where an order puts a lease.
+struct Placing<'a> {
+    key: &'a LeaseKey,
+    to: &'a WorkerName,
+    /// The worker that it is kept with from then on; `None` for whom the plan gives it to.
+    pin: Option<WorkerId>,
+    undoes: Option<OrderId>,
+}
+
 impl Operator {
     /// Asks the owner of a lease to hand it over to this worker, in order and with its position: the same claim that a worker
-    /// makes. The plan of the workers may spread leases anew when workers come and go.
+    /// makes. The lease is kept there ([`pins`](crate::pins)), and others move where that leaves loads uneven. A lease that the
+    /// worker has already is kept with it, too.
     ///
     /// # Errors
-    /// [`OperatorError::Invalid`] where the worker does not live or does not read the stream, or nobody has the lease;
-    /// [`OperatorError::UnknownLease`]; [`OperatorError::Moving`]; [`OperatorError::Store`].
+    /// [`OperatorError::Invalid`] where the worker does not live or does not read the stream, or nobody has the lease, or it is
+    /// kept there already; [`OperatorError::UnknownLease`]; [`OperatorError::Moving`]; [`OperatorError::Store`].
     pub async fn move_lease(&self, key: &LeaseKey, to: &WorkerName) -> Result<OrderId, OperatorError> {
         let view = self.list().await?;
-        self.claim_for(&view, key, to, None).await
+        let pin = Some(taker(&view, key, to)?.id.clone());
+        self.place(&view, Placing { key, to, pin, undoes: None }).await
     }
 
     /// The worker that [`Operator::move_lease`] would ask for the lease. Writes nothing.
@@ -29,43 +40,74 @@ impl Operator {
     pub async fn move_plan(&self, key: &LeaseKey, to: &WorkerName) -> Result<WorkerId, OperatorError> {
         let view = self.list().await?;
         let target = taker(&view, key, to)?;
-        self.giver(key, &target.id).await.map(|(_, owner)| owner)
+        let (row, owner) = self.owned(key).await?;
+        let pin = Some(&target.id);
+        refuse_what_stands(&view, &row, &owner, &target.id, pin).map(|()| owner)
+    }
+
+    /// Lets the plan say again who has a lease that was moved: it stays where it is until that is called for.
+    ///
+    /// # Errors
+    /// [`OperatorError::Invalid`] where no worker is named by an order; [`OperatorError::UnknownLease`]; [`OperatorError::Store`].
+    pub async fn unpin(&self, key: &LeaseKey) -> Result<OrderId, OperatorError> {
+        let pin = self.unpin_plan(key).await?;
+        let view = self.list().await?;
+        let mut order = OperatorOrder::new(
+            self.next_order(&view),
+            OrderKind::Move,
+            format!("no longer kept with {}", pin.name),
+        )
+        .about([key.clone()]);
+        (order.worker, order.pin) = (Some(pin.name.clone()), Some(pin));
+        let order = self.remember(order).await?;
+        self.store.update_lease(&self.group, key, &LeaseUpdate::Pin { to: None }).await?;
+        Ok(order.id)
+    }
+
+    /// The worker that a lease is kept with, alive or not, and would not be after [`Operator::unpin`]. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Operator::unpin`].
+    pub async fn unpin_plan(&self, key: &LeaseKey) -> Result<WorkerId, OperatorError> {
+        let row = self.store.lease(&self.group, key).await?;
+        let row = row.ok_or_else(|| self.unknown(std::slice::from_ref(key)))?;
+        row.pin.ok_or_else(|| OperatorError::Invalid(format!("no order keeps lease `{key}` with a worker")))
     }
 
     /// The lease as it stands, and its owner, who is to hand it over to another worker.
-    async fn giver(&self, key: &LeaseKey, to: &WorkerId) -> Result<(LeaseRow, WorkerId), OperatorError> {
+    async fn owned(&self, key: &LeaseKey) -> Result<(LeaseRow, WorkerId), OperatorError> {
         let row = self.store.lease(&self.group, key).await?;
         let row = row.ok_or_else(|| self.unknown(std::slice::from_ref(key)))?;
         match row.owner.clone() {
             None => Err(OperatorError::Invalid(format!(
                 "nobody has lease `{key}`, so nobody can hand it over: a live worker takes it by itself"
             ))),
-            Some(owner) if owner == *to => {
-                Err(OperatorError::Invalid(format!("worker `{}` has lease `{key}` already", to.name)))
-            }
             Some(owner) => Ok((row, owner)),
         }
     }
 
-    async fn claim_for(
-        &self,
-        view: &GroupView,
-        key: &LeaseKey,
-        to: &WorkerName,
-        undoes: Option<OrderId>,
-    ) -> Result<OrderId, OperatorError> {
-        let target = taker(view, key, to)?;
+    async fn place(&self, view: &GroupView, placing: Placing<'_>) -> Result<OrderId, OperatorError> {
+        let Placing { key, to, pin, undoes } = placing;
+        let target = &taker(view, key, to)?.id;
+        let (row, owner) = self.owned(key).await?;
+        refuse_what_stands(view, &row, &owner, target, pin.as_ref())?;
+        let what = match owner == *target {
+            true => format!("stays with {to}"),
+            false => format!("from {} to {to}", owner.name),
+        };
+        let mut order = OperatorOrder::new(self.next_order(view), OrderKind::Move, what).about([key.clone()]);
+        (order.undoes, order.worker, order.pin) = (undoes, Some(owner.name), row.pin.clone());
+        let order = self.remember(order).await?;
+        self.store.update_lease(&self.group, key, &LeaseUpdate::Pin { to: pin }).await?;
         for _ in 0..TRIES {
-            let (row, owner) = self.giver(key, &target.id).await?;
-            let (by, over) = (target.id.clone(), row.claim.clone());
-            let claim = LeaseUpdate::Claim { by, seen: row.epoch, over };
+            let (row, owner) = self.owned(key).await?;
+            if owner == *target {
+                return Ok(order.id);
+            }
+            let claim = LeaseUpdate::Claim { by: target.clone(), seen: row.epoch, over: row.claim };
             if let WriteOutcome::Applied { .. } = self.store.update_lease(&self.group, key, &claim).await? {
                 self.notify(&owner, WorkerNotification::Claimed(key.clone())).await;
-                let what = format!("from {} to {to}", owner.name);
-                let mut order =
-                    OperatorOrder::new(self.next_order(view), OrderKind::Move, what).about([key.clone()]);
-                (order.undoes, order.worker) = (undoes, Some(owner.name));
-                return Ok(self.remember(order).await?.id);
+                return Ok(order.id);
             }
         }
         Err(OperatorError::Moving(key.clone()))
@@ -126,10 +168,15 @@ impl Operator {
                 )));
             }
             taker(view, key, name)?;
-            return match dry_run {
-                true => Ok(None),
-                false => self.claim_for(view, key, name, Some(order.id)).await.map(Some),
+            if dry_run {
+                return Ok(None);
+            }
+            // Where it was kept before, as far as that still binds anybody.
+            let alive = |id: &WorkerId| {
+                view.workers.iter().any(|row| row.id == *id && row.state == WorkerState::Alive)
             };
+            let pin = order.pin.clone().filter(alive);
+            return self.place(view, Placing { key, to: name, pin, undoes: Some(order.id) }).await.map(Some);
         }
         match (order.kind, dry_run) {
             (OrderKind::Drain, _) => self.undrain(view, order, name, dry_run).await,
@@ -176,6 +223,31 @@ impl Operator {
         }
         Err(OperatorError::Invalid(format!("worker `{name}` changes all the time: try again")))
     }
+}
+
+/// There is nothing to order where a lease is with a worker already, and is kept there or not as it should be.
+fn refuse_what_stands(
+    view: &GroupView,
+    row: &LeaseRow,
+    owner: &WorkerId,
+    to: &WorkerId,
+    pin: Option<&WorkerId>,
+) -> Result<(), OperatorError> {
+    if owner != to {
+        return Ok(());
+    }
+    let alive =
+        |id: &&WorkerId| view.workers.iter().any(|row| row.id == **id && row.state == WorkerState::Alive);
+    if let Some(claim) = row.claim.as_ref().filter(|claim| *claim != to).filter(alive) {
+        return Err(OperatorError::Invalid(format!(
+            "lease `{}` is on its way from worker `{}` to `{}`: try again once it is there",
+            row.key, to.name, claim.name
+        )));
+    }
+    if row.pin.as_ref() == pin {
+        return Err(OperatorError::Invalid(format!("worker `{}` has lease `{}` already", to.name, row.key)));
+    }
+    Ok(())
 }
 
 /// The leases that a worker has.

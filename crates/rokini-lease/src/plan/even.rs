@@ -32,17 +32,20 @@ struct StreamLeases {
     /// To move anyway.
     moving: Vec<usize>,
     at_rest: Vec<usize>,
+    /// Brought here by an operator.
+    placed: Vec<usize>,
     /// On their way to this worker: they would travel twice.
     pending: Vec<usize>,
 }
 
 impl StreamLeases {
     fn is_empty(&self) -> bool {
-        self.moving.is_empty() && self.at_rest.is_empty() && self.pending.is_empty()
+        self.moving.is_empty() && self.at_rest.is_empty() && self.placed.is_empty() && self.pending.is_empty()
     }
 
     fn take(&mut self) -> Option<usize> {
-        self.moving.pop().or_else(|| self.at_rest.pop()).or_else(|| self.pending.pop())
+        let at_rest = || self.at_rest.pop().or_else(|| self.placed.pop());
+        self.moving.pop().or_else(at_rest).or_else(|| self.pending.pop())
     }
 }
 
@@ -60,6 +63,8 @@ struct EvenPlan<'a> {
     limits: Vec<usize>,
     leases: Vec<BTreeMap<usize, StreamLeases>>,
     unassigned: Vec<usize>,
+    /// Leases that an operator wants to be with a worker: they count for it and never move on.
+    pinned: Vec<(usize, usize)>,
 }
 
 impl<'a> EvenPlan<'a> {
@@ -71,15 +76,22 @@ impl<'a> EvenPlan<'a> {
             limits: (0..workers).map(|worker| fleet.limit(worker)).collect(),
             leases: (0..workers).map(|_| BTreeMap::new()).collect(),
             unassigned: Vec::new(),
+            pinned: Vec::new(),
         };
         // Backwards, so that of equals the first is taken.
         for (n, lease) in fleet.leases.iter().enumerate().rev() {
+            if let Some(worker) = lease.pin {
+                plan.loads[worker] += 1;
+                plan.pinned.push((n, worker));
+                continue;
+            }
             match lease.placement {
                 Placement::Unassigned | Placement::Stray(_) => plan.unassigned.push(n),
                 Placement::Held { worker, pending } => {
                     plan.loads[worker] += 1;
                     let leases = plan.leases[worker].entry(lease.stream).or_default();
-                    if pending { &mut leases.pending } else { &mut leases.at_rest }.push(n);
+                    let rest = if lease.placed { &mut leases.placed } else { &mut leases.at_rest };
+                    if pending { &mut leases.pending } else { rest }.push(n);
                 }
             }
         }
@@ -205,9 +217,11 @@ impl<'a> EvenPlan<'a> {
 
     fn assigned(&self) -> Vec<Option<usize>> {
         let mut assigned = vec![None; self.fleet.leases.len()];
+        self.pinned.iter().for_each(|(lease, worker)| assigned[*lease] = Some(*worker));
         for (worker, streams) in self.leases.iter().enumerate() {
             for leases in streams.values() {
-                for lease in leases.moving.iter().chain(&leases.at_rest).chain(&leases.pending) {
+                let at_rest = leases.at_rest.iter().chain(&leases.placed);
+                for lease in leases.moving.iter().chain(at_rest).chain(&leases.pending) {
                     assigned[*lease] = Some(worker);
                 }
             }

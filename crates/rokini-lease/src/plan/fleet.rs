@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::position::Position;
-use crate::row::{GroupView, LeaseRow, WorkerRow, WorkerState};
+use crate::row::{GroupView, LeaseRow, OperatorOrder, OrderKind, WorkerRow, WorkerState};
 use crate::types::{StreamId, WorkerId};
+
+/// The first version of the plan that keeps leases where an operator wants them.
+const FIRST_WITH_PINS: u32 = 3;
 
 /// The workers that take part and the leases that are to be spread over them.
 #[derive(Clone)]
@@ -22,6 +25,10 @@ pub(super) struct Lease<'a> {
     pub(super) row: &'a LeaseRow,
     pub(super) stream: usize,
     pub(super) placement: Placement,
+    /// The worker that an operator wants to have it.
+    pub(super) pin: Option<usize>,
+    /// An operator brought it where it is, lately: others go before it, or taking a move back would come to nothing.
+    pub(super) placed: bool,
 }
 
 /// Which worker has a lease.
@@ -48,6 +55,8 @@ impl<'a> PlanInput<'a> {
         let left_alone: HashSet<&WorkerId> = leaving.chain(view.unreadable_workers()).collect();
         let is_left_alone = |id: &Option<WorkerId>| id.as_ref().is_some_and(|id| left_alone.contains(id));
 
+        let moves: Vec<&OperatorOrder> =
+            view.group.orders.iter().filter(|order| order.kind == OrderKind::Move).collect();
         let caps = caps(view, &workers);
         let mut fleet = Self { workers, leases: Vec::new(), readers: Vec::new(), caps };
         let mut streams: BTreeMap<&StreamId, usize> = BTreeMap::new();
@@ -67,9 +76,27 @@ impl<'a> PlanInput<'a> {
                 (None, None) if is_left_alone(&row.owner) => continue,
                 (None, None) => Placement::Unassigned,
             };
-            fleet.leases.push(Lease { row, stream, placement });
+            let pin = named(&row.pin).filter(reads);
+            let placed = moves.iter().any(|order| order.leases.contains(&row.key));
+            fleet.leases.push(Lease { row, stream, placement, pin, placed });
         }
+        fleet.keep_what_binds();
         fleet
+    }
+
+    /// Takes away the pins that bind nobody: all of them as long as a worker takes part that does not know of them, as it would
+    /// move back whatever the others keep; and of each worker's those beyond its limit.
+    fn keep_what_binds(&mut self) {
+        let all_know = self.workers.iter().all(|row| row.report.plan.version >= FIRST_WITH_PINS);
+        let mut pinned = vec![0; self.workers.len()];
+        for lease in &mut self.leases {
+            lease.pin = lease.pin.filter(|worker| {
+                let limit = self.workers[*worker].max_leases;
+                all_know && limit.is_none_or(|limit| pinned[*worker] < limit)
+            });
+            lease.pin.into_iter().for_each(|worker| pinned[worker] += 1);
+            lease.placed &= all_know;
+        }
     }
 
     /// The most leases this worker takes.

@@ -1,3 +1,5 @@
+mod pins;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -239,24 +241,35 @@ impl Small {
 
     /// The best there is, by trying everything.
     fn best(&self) -> (usize, Vec<usize>, usize) {
-        let mut assignment = vec![None; self.leases.len()];
-        self.best_from(0, &mut assignment).unwrap_or_default()
+        self.best_with(&vec![None; self.leases.len()])
     }
 
-    fn best_from(&self, n: usize, assignment: &mut Vec<Option<usize>>) -> Option<(usize, Vec<usize>, usize)> {
+    /// The best there is where some are to be with a certain worker.
+    fn best_with(&self, fixed: &[Option<usize>]) -> (usize, Vec<usize>, usize) {
+        let mut assignment = vec![None; self.leases.len()];
+        self.best_from(0, fixed, &mut assignment).unwrap_or_default()
+    }
+
+    fn best_from(
+        &self,
+        n: usize,
+        fixed: &[Option<usize>],
+        assignment: &mut Vec<Option<usize>>,
+    ) -> Option<(usize, Vec<usize>, usize)> {
         let Some((stream, _)) = self.leases.get(n) else {
             return Some(self.judged(assignment));
         };
         let mut best = None;
         let workers = (0..self.workers.len()).filter(|worker| self.can_have(*worker, *stream));
-        for to in workers.map(Some).chain([None]) {
+        let is_free = |to: &Option<usize>| fixed[n].is_none() || fixed[n] == *to;
+        for to in workers.map(Some).chain([None]).filter(is_free) {
             let load = assignment[..n].iter().filter(|other| **other == to).count();
             let limit = to.and_then(|to| self.workers[to].1).map_or(usize::MAX, |limit| limit as usize);
             if to.is_some() && load >= limit {
                 continue;
             }
             assignment[n] = to;
-            let found = self.best_from(n + 1, assignment);
+            let found = self.best_from(n + 1, fixed, assignment);
             best = if best.is_none() || found < best { found } else { best };
             assignment[n] = None;
         }
@@ -264,8 +277,11 @@ impl Small {
     }
 
     fn planned(&self) -> Vec<Option<usize>> {
-        let view = self.view();
-        let moves = plan(&view, &AssignmentPolicy::default());
+        self.planned_in(&self.view())
+    }
+
+    fn planned_in(&self, view: &GroupView) -> Vec<Option<usize>> {
+        let moves = plan(view, &AssignmentPolicy::default());
         let index = |id: &WorkerId| view.workers.iter().position(|row| row.id == *id);
         let to: BTreeMap<&LeaseKey, Option<usize>> = moves.iter().map(|m| (&m.key, index(&m.to))).collect();
         let stays = |row: &LeaseRow| row.owner.as_ref().and_then(index);

@@ -64,6 +64,11 @@ impl<'a> WeightedPlan<'a> {
         self.held[to].push(lease);
     }
 
+    /// What a worker has and no operator keeps with it.
+    fn movable(&self, worker: usize) -> impl Iterator<Item = usize> + '_ {
+        self.held[worker].iter().copied().filter(|lease| self.fleet.leases[*lease].pin.is_none())
+    }
+
     /// The least loaded worker with room that reads the stream.
     fn least_loaded(&self, stream: usize, but: Option<usize>) -> Option<usize> {
         let room = |to: &usize| self.counts[*to] < self.fleet.limit(*to) && Some(*to) != but;
@@ -73,7 +78,11 @@ impl<'a> WeightedPlan<'a> {
 
     fn place(&mut self) {
         for (lease, row) in self.fleet.leases.iter().enumerate() {
-            if let Placement::Held { worker, .. } = row.placement {
+            let holder = match row.placement {
+                Placement::Held { worker, .. } => Some(worker),
+                _ => None,
+            };
+            if let Some(worker) = row.pin.or(holder) {
                 self.assign(lease, worker);
             }
         }
@@ -112,7 +121,7 @@ impl<'a> WeightedPlan<'a> {
             while self.counts[from] > self.fleet.limit(from) {
                 let fits =
                     |lease: &usize| self.least_loaded(self.fleet.leases[*lease].stream, Some(from)).is_some();
-                let movable = self.held[from].iter().copied().filter(fits);
+                let movable = self.movable(from).filter(fits);
                 let lightest =
                     movable.min_by(|a, b| self.weights[*a].total_cmp(&self.weights[*b]).then(a.cmp(b)));
                 let Some(lease) = lightest else { break };
@@ -143,7 +152,7 @@ impl<'a> WeightedPlan<'a> {
         least.extend((0..self.fleet.readers.len()).map(|stream| self.least_loaded(stream, None)));
         let mut best: Option<Step> = None;
         for from in 0..self.loads.len() {
-            for &lease in &self.held[from] {
+            for lease in self.movable(from) {
                 let Some(to) = least[self.fleet.leases[lease].stream].filter(|to| *to != from) else {
                     continue;
                 };

@@ -98,6 +98,10 @@ pub struct LeaseRow {
     /// Whether an operator stopped the reading of this shard. The lease is held and moved as ever.
     #[serde(default)]
     pub paused: bool,
+    /// The order that stopped or resumed it last.
+    pub pause_order: Option<OrderId>,
+    /// The incarnation that an operator wants to have it: see [`pins`](crate::pins).
+    pub pin: Option<WorkerId>,
 }
 
 impl LeaseRow {
@@ -119,6 +123,8 @@ impl LeaseRow {
             metadata: CheckpointMetadata::default(),
             pending: None,
             paused: false,
+            pause_order: None,
+            pin: None,
         }
     }
 

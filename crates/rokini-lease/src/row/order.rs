@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::lease_set::LeaseSet;
 use crate::text::serde_as_text;
-use crate::types::{InvalidKey, LeaseKey, WorkerName};
+use crate::types::{InvalidKey, LeaseKey, WorkerId, WorkerName};
 
 /// The most orders that a group's row remembers.
 pub const ORDERS_LIMIT: usize = 20;
 /// The most bytes that the names of an order's leases take in the group's row, which every full listing reads: 1 KB, enough for
-/// any number of shards in a row and for about 200 that are not.
+/// any number of shards in a row and for about 200 that are not. What takes an order back goes by the rows of the leases, which
+/// say what order changed them.
 const ORDER_LEASES_LIMIT: usize = 1024;
 
 /// One order of an operator: when it was given, in milliseconds since the Unix epoch by the operator's clock, and later than
@@ -96,6 +97,8 @@ pub struct OperatorOrder {
     pub undoes: Option<OrderId>,
     /// The worker that had the shard before it was moved, or that was drained.
     pub worker: Option<WorkerName>,
+    /// The worker that an operator kept the shard with before it was moved.
+    pub pin: Option<WorkerId>,
     /// What was ordered, for people.
     pub what: String,
 }
@@ -111,6 +114,7 @@ impl OperatorOrder {
             leases: LeaseSet::default(),
             undoes: None,
             worker: None,
+            pin: None,
             what: what.into(),
         }
     }
@@ -145,6 +149,9 @@ impl fmt::Display for OperatorOrder {
         if let Some(worker) = &self.worker {
             write!(f, " worker={worker}")?;
         }
+        if let Some(pin) = &self.pin {
+            write!(f, " pinned={pin}")?;
+        }
         write!(f, " what={}", self.what)
     }
 }
@@ -165,6 +172,7 @@ impl FromStr for OperatorOrder {
         order.shards = text_of("shards").unwrap_or("0").parse().map_err(|_| invalid())?;
         order.leases = text_of("leases").unwrap_or_default().parse()?;
         order.undoes = text_of("undoes").map(str::parse).transpose()?;
+        order.pin = text_of("pinned").map(str::parse).transpose().map_err(|_| invalid())?;
         order.worker = text_of("worker").map(WorkerName::new).transpose().map_err(|_| invalid())?;
         Ok(order)
     }
@@ -182,6 +190,7 @@ mod tests {
         let mut full = OperatorOrder::new(OrderId(1), OrderKind::Undo, "x what=y=z").about(keys);
         full.undoes = Some(bare.id);
         full.worker = Some(WorkerName::new("w-1").unwrap());
+        full.pin = Some("w-2#00000000000000ff".parse().unwrap());
         assert!(full.shards == 20 && full.names_all());
         let many = OperatorOrder::new(OrderId(2), OrderKind::Pause, "single shards").about(many);
         assert!(many.shards == 900 && !many.names_all() && many.leases.len() > 200, "{many}");

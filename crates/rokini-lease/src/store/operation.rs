@@ -42,6 +42,8 @@ pub enum StoreOperation {
     Seek,
     /// [`LeaseUpdate::Pause`]
     Pause,
+    /// [`LeaseUpdate::Pin`]
+    Pin,
     /// [`RowWrite::UpdateGroup`]
     UpdateGroup,
     /// [`RowWrite::UpdateStream`]
@@ -52,7 +54,7 @@ pub enum StoreOperation {
 
 impl StoreOperation {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Init,
         Self::ListWorkers,
         Self::ListAll,
@@ -70,6 +72,7 @@ impl StoreOperation {
         Self::Unclaim,
         Self::Seek,
         Self::Pause,
+        Self::Pin,
         Self::UpdateGroup,
         Self::UpdateStream,
         Self::Delete,
@@ -113,6 +116,7 @@ impl From<&LeaseUpdate> for StoreOperation {
             LeaseUpdate::Unclaim { .. } => Self::Unclaim,
             LeaseUpdate::Seek { .. } => Self::Seek,
             LeaseUpdate::Pause { .. } => Self::Pause,
+            LeaseUpdate::Pin { .. } => Self::Pin,
         }
     }
 }

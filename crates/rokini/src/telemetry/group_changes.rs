@@ -8,8 +8,8 @@ use rokini_lease::{GroupView, LeaseKey, LeaseRow, WorkerId, WorkerName, WorkerSt
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupChange {
-    /// A stable word: `joined`, `leaving`, `fenced`, `left`, `order`, `lease-made`, `owner`, `paused`, `resumed`, `sought`,
-    /// `ended`, `stalled` or `recovered`.
+    /// A stable word: `joined`, `leaving`, `fenced`, `left`, `order`, `lease-made`, `owner`, `paused`, `resumed`, `pinned`,
+    /// `unpinned`, `sought`, `ended`, `stalled` or `recovered`.
     pub code: &'static str,
     /// The shard that it is about.
     pub key: Option<LeaseKey>,
@@ -85,6 +85,13 @@ fn of_lease(
     match (old.paused, row.paused) {
         (false, true) => change("paused", "was paused by an operator".to_owned()),
         (true, false) => change("resumed", "was resumed by an operator".to_owned()),
+        _ => {}
+    }
+    match &row.pin {
+        Some(pin) if old.pin != row.pin => {
+            change("pinned", format!("is kept with {} by an operator", pin.name));
+        }
+        None if old.pin.is_some() => change("unpinned", "is no longer kept with a worker".to_owned()),
         _ => {}
     }
     if old.order != row.order {
@@ -198,5 +205,8 @@ mod tests {
         };
         assert_eq!(what(&before, &now), ["paused: was paused by an operator"]);
         assert_eq!(what(&now, &before), ["resumed: was resumed by an operator"]);
+        (now.leases[0].paused, now.leases[0].pin) = (false, Some("w#1".parse().unwrap()));
+        assert_eq!(what(&before, &now), ["pinned: is kept with w by an operator"]);
+        assert_eq!(what(&now, &before), ["unpinned: is no longer kept with a worker"]);
     }
 }

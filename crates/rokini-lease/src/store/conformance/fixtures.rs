@@ -86,6 +86,7 @@ pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
 /// A lease with every attribute set.
 pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> LeaseRow {
     LeaseRow {
+        pin: Some(owner.clone()),
         owner: Some(owner),
         epoch: crate::types::Epoch(1 << 60),
         position: Position::Sequence(sequence(99_999), Progress::Through(u64::MAX)),
@@ -106,6 +107,7 @@ pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> Lea
             state: Bytes::from_static(&[0, 255, 7]),
         }),
         paused: true,
+        pause_order: Some(OrderId(8)),
         ..LeaseRow::new(key, Position::TrimHorizon)
             .with_parents(vec![shard(2), shard(1)])
             .with_hash_range(HashRange { start: 1, end: u128::MAX })

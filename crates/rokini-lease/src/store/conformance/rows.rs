@@ -143,10 +143,12 @@ async fn updates_of_missing_rows(suite: &ConformanceSuite) {
         },
         LeaseUpdate::Finish { owner: id.clone(), epoch: seen, children: Vec::new(), at },
         LeaseUpdate::Claim { by: id.clone(), seen, over: None },
+        LeaseUpdate::Pin { to: Some(id.clone()) },
+        LeaseUpdate::Pin { to: None },
         LeaseUpdate::Unclaim { by: id },
         LeaseUpdate::Seek { seen, to: Position::TrimHorizon, order: Some(OrderId(7)) },
-        LeaseUpdate::Pause { paused: true },
-        LeaseUpdate::Pause { paused: false },
+        LeaseUpdate::Pause { paused: true, order: None },
+        LeaseUpdate::Pause { paused: false, order: None },
     ];
     for update in leases {
         let outcome = store.update_lease(&group, &lease_key(0), &update).await.expect("an update");

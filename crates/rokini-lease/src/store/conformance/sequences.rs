@@ -47,7 +47,7 @@ pub(super) async fn run(suite: &ConformanceSuite) -> Report {
     }
     // With very few steps a kind may not have met both; then the run says nothing.
     if suite.sequences >= 8 {
-        assert_eq!(counts.0.len(), 12, "every kind of update was tried");
+        assert_eq!(counts.0.len(), 13, "every kind of update was tried");
         for (kind, (applied, refused)) in &counts.0 {
             assert!(*applied > 0 && *refused > 0, "{kind} applied {applied} and was refused {refused} times");
         }
@@ -144,7 +144,7 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
             .then(|| SkippedRecords::default().and(SequenceNumber::from(rng.random_range(0..99_u128)))),
     };
     let settles = rng.random_bool(0.3);
-    match rng.random_range(0..15) {
+    match rng.random_range(0..16) {
         0 | 1 => {
             let at_least = Epoch(rng.random_range(0..epoch.0 + 5));
             let caught_up_millis = rng.random_bool(0.5).then_some(1_700_000_000_321);
@@ -172,7 +172,8 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
             let state = Bytes::from(vec![rng.random(); rng.random_range(0..3)]);
             ("Prepare", LeaseUpdate::Prepare { owner, epoch, pending: PendingPosition { position, state } })
         }
-        14 => ("Pause", LeaseUpdate::Pause { paused: rng.random() }),
+        14 => ("Pause", LeaseUpdate::Pause { paused: rng.random(), order: some_order(rng) }),
+        15 => ("Pin", LeaseUpdate::Pin { to: rng.random_bool(0.7).then(|| someone(rng)) }),
         10 => ("Unclaim", LeaseUpdate::Unclaim { by: someone(rng) }),
         // A seek brings an ended lease back to life here.
         _ => ("Seek", LeaseUpdate::Seek { seen: epoch, to: position, order: some_order(rng) }),

@@ -55,7 +55,7 @@ pub(super) async fn run(suite: &ConformanceSuite) {
     if let Ok(outcome) = store.update_worker(&group, &id, &note).await {
         assert_eq!(outcome, WriteOutcome::Refused { current: None }, "what cannot be read is not changed");
     }
-    let pause = LeaseUpdate::Pause { paused: true };
+    let pause = LeaseUpdate::Pause { paused: true, order: None };
     if let Ok(outcome) = store.update_lease(&group, &lease_key(1), &pause).await {
         assert_eq!(outcome, WriteOutcome::Refused { current: None }, "what cannot be read is not changed");
     }

@@ -115,6 +115,8 @@ pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {
         + row.metadata.fan_out.map_or(0, |_| 1 + "fan_out".len() as u64)
         + optional("skipped", row.metadata.skipped.map(|skipped| skipped.to_string()))
         + pending
+        + optional("pause_order", row.pause_order.map(|order| order.to_string()))
+        + optional("pinned_to", row.pin.as_ref().map(ToString::to_string))
         + if row.paused { 1 + "paused".len() as u64 } else { 0 }
 }
 

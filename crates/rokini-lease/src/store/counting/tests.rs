@@ -60,6 +60,8 @@ fn full_lease() -> LeaseRow {
             state: bytes::Bytes::from_static(b"state"),
         }),
         paused: true,
+        pause_order: Some(crate::row::OrderId(0x19b)),
+        pin: Some(id()),
         ..lease("shardId-1")
             .with_parents(vec![ShardId::new("shardId-0").unwrap()])
             .with_hash_range(HashRange { start: 0, end: u128::MAX })

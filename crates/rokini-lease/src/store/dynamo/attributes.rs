@@ -72,6 +72,8 @@ pub(super) const SKIPPED: &str = "skipped";
 pub(super) const PENDING_POSITION: &str = "pending_position";
 pub(super) const PENDING_STATE: &str = "pending_state";
 pub(super) const PAUSED: &str = "paused";
+pub(super) const PAUSE_ORDER: &str = "pause_order";
+pub(super) const PINNED_TO: &str = "pinned_to";
 
 pub(super) const PAUSED_AT: &str = "paused_at";
 pub(super) const ORDERS: &str = "orders";

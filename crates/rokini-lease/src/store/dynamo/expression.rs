@@ -7,9 +7,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
     BYTES_PER_SECOND, CALL, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH, FAN_OUT,
-    HEARTBEAT, LAST_ORDER, LEASES, MAILBOX, ORDER, ORDERS, OWNER, PAUSED, PAUSED_AT, PENDING_POSITION,
-    PENDING_STATE, POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, blob, list,
-    number, text, time,
+    HEARTBEAT, LAST_ORDER, LEASES, MAILBOX, ORDER, ORDERS, OWNER, PAUSE_ORDER, PAUSED, PAUSED_AT,
+    PENDING_POSITION, PENDING_STATE, PINNED_TO, POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED,
+    STATE, STREAMS, blob, list, number, text, time,
 };
 use super::items;
 use crate::position::Position;
@@ -230,15 +230,24 @@ pub(super) fn lease(update: &LeaseUpdate) -> Expression {
             .remove(CAUGHT_UP_AT)
             .remove(FAN_OUT)
             .without_pending(),
-        LeaseUpdate::Pause { paused: true } => expression
+        LeaseUpdate::Pause { paused: true, order } => expression
             .when_exists(ROW)
             .when_absent(PAUSED)
             .when(PAUSED, "=", AttributeValue::Bool(false))
             .either()
-            .set(PAUSED, AttributeValue::Bool(true)),
-        LeaseUpdate::Pause { paused: false } => {
-            expression.when(PAUSED, "=", AttributeValue::Bool(true)).remove(PAUSED)
-        }
+            .set(PAUSED, AttributeValue::Bool(true))
+            .put(PAUSE_ORDER, order.map(text)),
+        LeaseUpdate::Pause { paused: false, order } => expression
+            .when(PAUSED, "=", AttributeValue::Bool(true))
+            .remove(PAUSED)
+            .put(PAUSE_ORDER, order.map(text)),
+        LeaseUpdate::Pin { to: Some(to) } => expression
+            .when_exists(ROW)
+            .when_absent(PINNED_TO)
+            .when(PINNED_TO, "<>", text(to))
+            .either()
+            .set(PINNED_TO, text(to)),
+        LeaseUpdate::Pin { to: None } => expression.when_exists(PINNED_TO).remove(PINNED_TO),
     }
 }
 

@@ -10,10 +10,10 @@ use super::attributes::{
     AGE, BYTES_PER_SECOND, CALL, CAUGHT_UP, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH,
     FAILOVER, FAN_OUT, FORMAT, GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, HOST_NAME, INTERVAL, Item,
     LAST_ORDER, LAYOUT_ROW, LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, ORDER, ORDERS, OWNER, PARENTS,
-    PARTITIONS, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PLAN, POSITION, PREVIOUS, PROCESS_ID,
-    PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS, SKIPPED, START, STATE, STREAM_PREFIX,
-    STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX, blob, key, list, map, millis, number, text,
-    time,
+    PARTITIONS, PAUSE_ORDER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PINNED_TO, PLAN, POSITION,
+    PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS, SKIPPED, START,
+    STATE, STREAM_PREFIX, STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX, blob, key, list, map,
+    millis, number, text, time,
 };
 use super::fields::{Fields, Unreadable};
 use crate::position::Position;
@@ -201,6 +201,12 @@ impl StoredRow for LeaseRow {
         if self.paused {
             put(PAUSED, AttributeValue::Bool(true));
         }
+        if let Some(order) = &self.pause_order {
+            put(PAUSE_ORDER, text(order));
+        }
+        if let Some(pin) = &self.pin {
+            put(PINNED_TO, text(pin));
+        }
     }
 
     fn read(item: &Item) -> Result<Self, Unreadable> {
@@ -244,6 +250,8 @@ impl StoredRow for LeaseRow {
             },
             pending,
             paused: fields.flag(PAUSED)?,
+            pause_order: fields.lenient(fields.optional(PAUSE_ORDER)),
+            pin: fields.lenient(fields.optional(PINNED_TO)),
         })
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rokini_lease::{GroupId, GroupView, LeaseRow, ShardHealth, WorkerId, WorkerRow, WorkerState};
+use rokini_lease::{
+    GroupId, GroupView, LeaseKey, LeaseRow, ShardHealth, WorkerId, WorkerRow, WorkerState, pins,
+};
 use serde_json::{Value, json};
 
 use crate::shard::status::ShardStatus;
@@ -39,6 +41,7 @@ pub(super) struct OwnShard {
 }
 
 pub(super) fn document(facts: &Facts<'_>) -> Value {
+    let pins = pins(facts.view);
     let streams: BTreeSet<_> = facts.view.leases.iter().map(|row| &row.key.stream).collect();
     let streams = streams.into_iter().map(|id| {
         let name = facts.view.streams.iter().find(|row| row.id == *id).map(|row| row.name.as_str());
@@ -46,7 +49,7 @@ pub(super) fn document(facts: &Facts<'_>) -> Value {
         json!({
             "id": id.as_str(),
             "name": name.unwrap_or(id.as_str()),
-            "shards": shards.map(|row| shard(facts, row)).collect::<Vec<_>>(),
+            "shards": shards.map(|row| shard(facts, row, &pins)).collect::<Vec<_>>(),
         })
     });
     json!({
@@ -82,7 +85,7 @@ fn worker(facts: &Facts<'_>, row: &WorkerRow) -> Value {
     })
 }
 
-fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
+fn shard(facts: &Facts<'_>, row: &LeaseRow, pins: &BTreeMap<LeaseKey, WorkerId>) -> Value {
     let own =
         facts.own.iter().find(|own| own.status.stream == row.key.stream && own.status.shard == row.key.shard);
     let judged = judge(facts, row, own);
@@ -106,6 +109,7 @@ fn shard(facts: &Facts<'_>, row: &LeaseRow) -> Value {
         "children": shards(&row.children),
         "owner": row.owner.as_ref().map(|owner| owner.name.as_str()),
         "claim": row.claim.as_ref().map(|claim| claim.name.as_str()),
+        "pinned_to": pins.get(&row.key).map(|pin| pin.name.as_str()),
         "epoch": row.epoch.0,
         "state": judged.state,
         "stands": judged.stands,

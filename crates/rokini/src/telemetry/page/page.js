@@ -147,7 +147,8 @@ function why(group) {
   const { stream, shard } = found;
   byId('why-title').textContent = shard.id;
   const facts = [
-    ['Stream', stream.name], ['Owner', shard.owner ?? 'nobody'], ['Goes to', shard.claim], ['State', shard.state],
+    ['Stream', stream.name], ['Owner', shard.owner ?? 'nobody'], ['Goes to', shard.claim],
+    ['Kept with', shard.pinned_to && `${shard.pinned_to}, by an operator`], ['State', shard.state],
     ['Why', shard.why ?? (shard.state === 'ended' ? 'it is read to its end' : 'it moves')],
     ['Lag', shard.lag_ms === null ? null : span(shard.lag_ms)],
     ['Record in hand', shard.record], ['Last error', shard.error],

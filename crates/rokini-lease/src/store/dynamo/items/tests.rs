@@ -77,6 +77,8 @@ fn leases() -> [LeaseRow; 2] {
         },
         pending: Some(PendingPosition { position: Position::ShardEnd, state: Bytes::from_static(b"tx-7") }),
         paused: true,
+        pause_order: Some(OrderId(0x19b)),
+        pin: Some(id("orders-7d9f", 1)),
         ..LeaseRow::new(key_of("shardId-1"), Position::TrimHorizon)
             .with_parents(vec![ShardId::new("shardId-0").unwrap()])
             .with_hash_range(HashRange { start: 0, end: u128::MAX })
