@@ -2,7 +2,7 @@
 # Rokini beside the Java daemon of the KCL (MultiLang 3.1.3): the same kclpy application, properties, stream and load on
 # `rokini local`; 28 shards, 20 of them idle. Prints one table: memory, CPU, the first record, silence at a deploy and a kill.
 #
-#   benches/beside_java.sh                      about 12 minutes; 15 at most, downloads included
+#   benches/beside_java.sh                      about 12 minutes; 15 at most, and the downloads
 #   benches/beside_java.sh behaviour            what both do when children and daemons die or freeze, and at a split and merge
 #   benches/beside_java.sh cost rokini lambda   only these: rokini, java, lambda, lines
 #
@@ -54,4 +54,4 @@ export ROKINI JARS scratch PYTHONPATH="$scratch/py"
 # The behaviour is measured event after event, and the Java daemon needs minutes for some.
 limit=900
 [[ "$mode" == cost ]] || limit=2700
-timeout --kill-after=10 "$limit" python3 "$PWD/benches/beside_java.py" "$mode" "$@"
+timeout --kill-after=10 "$limit" python3 "$PWD/benches/beside_java" "$mode" "$@"

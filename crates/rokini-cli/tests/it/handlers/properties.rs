@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -20,6 +21,57 @@ async fn m2_multilang_is_another_word_for_the_handler() {
     until_none_runs(&local).await;
     let both = ["run", "orders", "-g", "g", "--multilang", "--handler", "lines", "--", "sh"];
     local.run(&both).await.refused(2, &["--multilang", "cannot be used with", "--handler"]);
+}
+
+/// Empty files by the names of the jars that `kcl-bootstrap` wants: it downloads those that are missing, and nobody reads them.
+const JARS: &str = r#"
+const fs = require('fs'), path = require('path');
+const folder = path.dirname(require.resolve('aws-kcl/package.json'));
+const pom = fs.readFileSync(path.join(folder, 'pom.xml'), 'utf8').replace(/<!--[^]*?-->/g, '');
+const one = (text, name) => (text.match(new RegExp(`<${name}>([^<]*)</${name}>`)) || [])[1];
+for (const [dependency] of pom.matchAll(/<dependency>[^]*?<\/dependency>/g)) {
+  const version = one(dependency, 'version').replace(/^\$\{(.*)\}$/, (_, name) => one(pom, name));
+  fs.writeFileSync(path.join('jars', `${one(dependency, 'artifactId')}-${version}.jar`), '');
+}
+console.log(path.join(folder, 'bin', 'kcl-bootstrap'));
+"#;
+
+/// The launcher that aws-kcl brings, as it is.
+#[tokio::test]
+async fn m2_the_launcher_of_aws_kcl_starts_it_in_place_of_java() {
+    let Some(node) = super::kcl::node() else { return };
+    let local = Local::start(1).await;
+    let home = local.home();
+    std::fs::write(home.join("app.js"), super::kcl::NODE).unwrap();
+    std::fs::create_dir(home.join("jars")).unwrap();
+    let properties = format!(
+        "executableName = {} app.js\nstreamName = orders\napplicationName = g\ninitialPositionInStream = TRIM_HORIZON\n\
+         AwsCredentialsProvider = DefaultCredentialsProvider\n",
+        node.display()
+    );
+    std::fs::write(home.join("app.properties"), properties).unwrap();
+    let jars = std::process::Command::new(&node).args(["-e", JARS]).current_dir(home).output().unwrap();
+    assert!(jars.status.success(), "{jars:?}");
+    let rokini = local.rokini(&[]);
+    std::os::unix::fs::symlink(rokini.as_std().get_program(), home.join("java")).unwrap();
+    let mut command = tokio::process::Command::new(&node);
+    command.arg(String::from_utf8(jars.stdout).unwrap().trim());
+    command.args(["--java", "./java", "--properties", "app.properties", "--jar-path", "jars", "--execute"]);
+    let of_rokini = rokini.as_std().get_envs().filter_map(|(name, value)| Some((name, value?)));
+    command.env_clear().envs(of_rokini).current_dir(home).kill_on_drop(true);
+    command.envs(std::env::var_os("NODE_PATH").map(|value| ("NODE_PATH", value)));
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    let data = put(&local, 20).await;
+    command.stderr(std::process::Stdio::piped());
+    let mut launcher = Member::spawn(command);
+    until_handled(&local, &launcher, &data).await;
+    let pid = launcher.id().as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let daemon = children.trim().parse().ok().and_then(Pid::from_raw).unwrap();
+    kill_process(daemon, Signal::TERM).unwrap();
+    assert_eq!(launcher.ended().await, Some(0), "{}", launcher.stderr());
+    assert!(launcher.stderr().contains("stopped: "), "{}", launcher.stderr());
+    until_none_runs(&local).await;
 }
 
 const ASSUMED: &str = r#"<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
