@@ -78,6 +78,9 @@ enum Command {
         /// Workers that crash at once after that.
         #[arg(long, default_value_t = 20)]
         kills: usize,
+        /// Shards that are split within 10 s then, in the middle of which one worker crashes.
+        #[arg(long, default_value_t = 1_000)]
+        splits: usize,
         /// Minutes for which the quiet fleet is watched.
         #[arg(long, default_value_t = 5)]
         quiet: u64,
@@ -128,9 +131,9 @@ fn start() -> Result<ExitCode, SimError> {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        Some(Command::Scale { shards, workers, joins, kills, quiet }) => {
+        Some(Command::Scale { shards, workers, joins, kills, splits, quiet }) => {
             let quiet = Duration::from_secs(quiet * 60);
-            return Ok(scale(Scale { shards, workers, joins, kills, quiet }));
+            return Ok(scale(Scale { shards, workers, joins, kills, splits, quiet }));
         }
         None => {}
     }

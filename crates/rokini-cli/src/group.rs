@@ -13,6 +13,7 @@ mod observe;
 mod page;
 mod pause;
 mod placement;
+mod repartition;
 mod repeat;
 mod seek;
 mod seek_effect;
@@ -61,6 +62,7 @@ enum Command {
     Drain(placement::DrainArgs),
     Pause(pause::Args),
     Resume(pause::ResumeArgs),
+    Repartition(repartition::Args),
     Delete(delete::Args),
 }
 
@@ -86,6 +88,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             Command::Undo(args) => seek::undo(args, context).await,
             Command::Pause(args) => pause::run(args, context).await,
             Command::Resume(args) => pause::resume(args, context).await,
+            Command::Repartition(args) => repartition::run(args, context).await,
             Command::Delete(args) => delete::run(args, context).await,
         }
     };

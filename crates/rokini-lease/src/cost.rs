@@ -77,6 +77,9 @@ const WORKER_ROW: f64 = 310.0;
 /// The size of the row of a lease that is held, in bytes.
 const LEASE_ROW: f64 = 470.0;
 const READ_UNIT: f64 = 4096.0;
+/// What DynamoDB gives a partition key in a second ("Best practices for designing and using partition keys", 2026).
+const KEY_WRITES: f64 = 1_000.0;
+const KEY_READS: f64 = 3_000.0;
 
 /// Read units of an eventually consistent query of so many bytes.
 fn query(bytes: f64) -> f64 {
@@ -120,6 +123,31 @@ impl FleetShape {
         let listing = query(f64::from(leases) * LEASE_ROW + all * WORKER_ROW);
         let listings = all * per_second(pace.listing(workers as usize, leases as usize)) + 1.0 / 60.0;
         CapacityUnits { writes, reads: looking + listings * listing }
+    }
+
+    /// What the busiest partition key has to give in a second while every lease is busy and stores a position so often, where
+    /// the leases are spread over so many keys. One key has everything; of several, one has the workers.
+    #[must_use]
+    pub fn busiest_key(self, lease_keys: u16, checkpoint_interval: Duration) -> CapacityUnits {
+        let (rest, positions) =
+            (self.cost_at_rest(), CapacityUnits::of_positions(self.leases, checkpoint_interval));
+        if lease_keys <= 1 {
+            return rest + positions;
+        }
+        let leases = positions * (1.0 / f64::from(lease_keys));
+        CapacityUnits { writes: rest.writes.max(leases.writes), reads: rest.reads.max(leases.reads) }
+    }
+
+    /// Over how many partition keys the leases are best spread: 1 as long as that key then has a fifth of its units left, and
+    /// otherwise so many that each gives half of them.
+    #[must_use]
+    pub fn lease_keys(self, checkpoint_interval: Duration) -> u16 {
+        let one = self.busiest_key(1, checkpoint_interval);
+        if one.writes <= KEY_WRITES * 0.8 && one.reads <= KEY_READS * 0.8 {
+            return 1;
+        }
+        let positions = CapacityUnits::of_positions(self.leases, checkpoint_interval);
+        ((positions.writes / (KEY_WRITES / 2.0)).ceil() as u16).max(2)
     }
 
     /// What the Java KCL 3.5 costs in a second at rest and at its defaults, by its source: each lease is renewed every
@@ -174,6 +202,19 @@ mod tests {
             if leases >= 2 * workers || workers > leases {
                 assert!(ours < theirs, "{shape:?}: {ours:.2} USD against {theirs:.2}");
             }
+        }
+    }
+
+    #[test]
+    fn leases_are_spread_where_one_key_would_run_hot() {
+        let interval = Duration::from_secs(5);
+        for (workers, leases, keys) in
+            [(1, 20, 1), (100, 1_000, 1), (20, 3_900, 1), (20, 4_200, 2), (200, 10_000, 4)]
+        {
+            let shape = FleetShape { workers, leases };
+            assert_eq!(shape.lease_keys(interval), keys, "{shape:?}");
+            let load = shape.busiest_key(keys, interval);
+            assert!(load.writes <= 800.0 && load.reads <= 2_400.0, "{shape:?}: {load:?}");
         }
     }
 

@@ -33,8 +33,8 @@ pub use cost::{CapacityUnits, FleetShape};
 pub use duty::{duty_rank, interval_number, stable_hash};
 pub use error::{LeaseError, LeaseLostReason, StoreError, StoreErrorKind};
 pub use member::{
-    CoordinationHealth, HandedOver, HeartbeatStats, JoinError, Lease, LeaseValidity, Member, MemberConfig,
-    MemberEvent, MemberEvents, StreamAbility,
+    CoordinationHealth, HandedOver, HeartbeatStats, JoinAttempts, JoinError, Lease, LeaseValidity, Member,
+    MemberConfig, MemberEvent, MemberEvents, StreamAbility,
 };
 pub use operator::{
     DeleteReport, Operator, OperatorError, PauseReport, Scope, SeekChange, SeekReport, SilentWorkers,
@@ -49,13 +49,16 @@ pub use row::{
     StreamRow, UnreadableRow, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
 };
 pub use skipped::SkippedRecords;
-#[cfg(feature = "dynamo")]
-pub use store::DynamoStore;
 #[cfg(feature = "conformance")]
 pub use store::conformance;
 pub use store::{
     BillingMode, CountingStore, Counts, FaultTarget, FaultyStore, LeaseStore, LeaseStoreExt, Listing,
     ListingPage, ListingQuery, MemoryStore, StoreFault, StoreOperation,
+};
+#[cfg(feature = "dynamo")]
+pub use store::{
+    DynamoStore, LeaseKeys, Repartition, RepartitionError, RepartitionPhase, RepartitionProgress,
+    RepartitionReport,
 };
 pub use supervise::{panic_message, supervise};
 pub use types::{

@@ -45,7 +45,7 @@ pub use config::MemberConfig;
 pub use control_health::CoordinationHealth;
 pub use events::{MemberEvent, MemberEvents};
 pub use heartbeat_stats::HeartbeatStats;
-pub use join::JoinError;
+pub use join::{JoinAttempts, JoinError};
 pub use lease::{HandedOver, Lease, LeaseValidity};
 
 /// For so long a worker that leaves tries to send notifications that failed.
@@ -72,7 +72,7 @@ impl Member {
     /// Where a predecessor of the same name left a row, waits until it is certain that it is dead: the failover
     /// time, or two heartbeats where its death is proven or promised.
     ///
-    /// `seed` begins the member's randomness, its incarnation among it: draw it at random for each start.
+    /// `attempts` is one value for all tries of one start: where one fails with a store error, give it to the next.
     ///
     /// # Errors
     /// [`JoinError::DuplicateName`] when the predecessor lives, [`JoinError::Config`] when the settings
@@ -83,12 +83,12 @@ impl Member {
         name: WorkerName,
         config: MemberConfig,
         clock: WallClock,
-        seed: u64,
+        attempts: &JoinAttempts,
     ) -> Result<(Self, MemberEvents), JoinError> {
         config.check().map_err(JoinError::Config)?;
-        let mut rng = StdRng::seed_from_u64(seed);
+        let mut rng = attempts.rng();
         let mut calls = heartbeat::CallValues::new(clock.clone(), StdRng::from_rng(&mut rng));
-        let joined = join::join(&*store, &group, &name, &config, &mut calls, &mut rng).await?;
+        let joined = join::join(&*store, &group, &name, &config, &mut calls, attempts, &mut rng).await?;
         let (state, events) = MemberState::new(store, group, joined.me, config, clock, joined.begun);
         let tasks = TaskTracker::new();
         tasks.spawn(heartbeat::supervised(Arc::clone(&state), calls));

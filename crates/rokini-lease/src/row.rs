@@ -189,6 +189,13 @@ impl UnreadableRow {
         let key = row.parse().ok();
         Self { row, key, problem }
     }
+
+    /// Whether it is that of a worker or lease.
+    pub(crate) fn is_member(&self) -> bool {
+        matches!(self.key, Some(RowKey::Lease(_) | RowKey::Worker(_)))
+            || self.row.starts_with("lease#")
+            || self.row.starts_with("worker#")
+    }
 }
 
 impl GroupView {
@@ -235,12 +242,24 @@ impl GroupView {
         }
     }
 
-    /// Puts workers, leases and streams in the order of their keys.
+    /// Puts workers, leases and streams in the order of their keys. Of a row that is there twice, because it was written while
+    /// the parts were read, the later one stays.
     pub fn sort(&mut self) {
-        self.workers.sort_by(|a, b| a.id.cmp(&b.id));
-        self.leases.sort_by(|a, b| a.key.cmp(&b.key));
-        self.streams.sort_by(|a, b| a.id.cmp(&b.id));
+        sort(&mut self.workers, |row| &row.id);
+        sort(&mut self.leases, |row| &row.key);
+        sort(&mut self.streams, |row| &row.id);
     }
+}
+
+fn sort<R, K: Ord>(rows: &mut Vec<R>, key: impl Fn(&R) -> &K) {
+    rows.sort_by(|a, b| key(a).cmp(key(b)));
+    rows.dedup_by(|later, earlier| {
+        let is_same = key(later) == key(earlier);
+        if is_same {
+            std::mem::swap(later, earlier);
+        }
+        is_same
+    });
 }
 
 #[cfg(test)]

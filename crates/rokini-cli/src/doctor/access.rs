@@ -1,9 +1,13 @@
 //! Checks that ask the services: each permission by a call that reads, or by a write whose condition can never hold.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::types::ShardIteratorType;
-use rokini::lease::{DynamoStore, GroupView, LeaseRow, LeaseStore, Listing, WallClock};
+use rokini::lease::{
+    DynamoStore, FleetShape, GroupView, LeaseRow, LeaseStore, Listing, WallClock, WorkerState,
+};
 use rokini::{
     ConsumerConfig, KinesisSource, Retrieval, Settings, StreamDescription, StreamRef, StreamSource,
 };
@@ -265,6 +269,9 @@ pub(super) async fn group(config: &ConsumerConfig, aws: &Aws) -> Vec<Check> {
         return vec![Check::ok("group", format!("{group} is new: it begins at {}", start(config)))];
     }
     let mut checks = Vec::new();
+    if let Ok(Ok(keys)) = timeout(CALL_WAIT, store.lease_keys(group)).await {
+        checks.push(lease_keys(config, &view, keys.now.get()));
+    }
     for stream in &config.streams {
         let source = KinesisSource::new(&aws.config, stream.clone(), &Settings::default(), rand::random());
         let Ok(source) = source else { continue };
@@ -272,6 +279,36 @@ pub(super) async fn group(config: &ConsumerConfig, aws: &Aws) -> Vec<Check> {
         checks.push(retention(&view, &described));
     }
     checks
+}
+
+/// Whether the partition keys of the table bear it when every shard is busy.
+fn lease_keys(config: &ConsumerConfig, view: &GroupView, keys: u16) -> Check {
+    let number = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
+    let open = view.leases.iter().filter(|row| !row.position.is_shard_end()).count();
+    let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive).count();
+    let shape = FleetShape { workers: number(alive.max(1)), leases: number(open) };
+    let interval = config.checkpoint_interval.max(Duration::from_millis(100));
+    let (load, best) = (shape.busiest_key(keys, interval), shape.lease_keys(interval));
+    let what = format!(
+        "the leases are spread over {}; with all {} busy one of them is asked for {:.0} write units and {:.0} read units a \
+         second, of 1,000 and 3,000",
+        crate::text::count(usize::from(keys), "partition key"),
+        crate::text::count(open, "shard"),
+        load.writes,
+        load.reads,
+    );
+    if load.writes <= 800.0 && load.reads <= 2_400.0 || best <= keys {
+        return Check::ok("lease-keys", what);
+    }
+    let group = config.group.as_ref().map(ToString::to_string).unwrap_or_default();
+    Check::warn(
+        "lease-keys",
+        what,
+        format!(
+            "`rokini group repartition {group} {best}` spreads them while workers run; or store positions more rarely \
+             (`checkpoint_interval`)"
+        ),
+    )
 }
 
 /// How far the shards of a stream are done, against how long it keeps records.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rokini::lease::DynamoStore;
 use rokini::lease::{
-    GroupId, GroupView, LeaseKey, LeaseRow, LeaseStore, Listing, Operator, OperatorError, Scope, StreamId,
-    StreamRow, WallClock,
+    GroupId, GroupView, LeaseKey, LeaseKeys, LeaseRow, LeaseStore, Listing, Operator, OperatorError, Scope,
+    StreamId, StreamRow, WallClock,
 };
 use rokini::{ConfigKey, ConsumerConfig, StreamRef};
 
@@ -128,6 +128,11 @@ impl GroupHandle {
     pub(crate) fn operator(&self) -> Operator {
         let store: Arc<dyn LeaseStore> = self.table.store.clone();
         Operator::new(store, self.group.clone(), WallClock::system()).failover(self.table.config.failover)
+    }
+
+    /// Over how many partition keys the leases are spread.
+    pub(crate) async fn lease_keys(&self) -> Result<LeaseKeys, CliError> {
+        self.table.store.lease_keys(&self.group).await.map_err(|error| self.table.explain(error))
     }
 
     /// The streams that are meant.

@@ -58,7 +58,9 @@ async fn show(args: &Args, context: &Context) -> Result<Status, CliError> {
         false => observe(&handle, &wanted).await?,
     };
     let streams: Vec<&StreamRow> = handle.streams()?;
-    let shown = Group::new(&handle, &streams, &wanted, &observations);
+    let mut shown = Group::new(&handle, &streams, &wanted, &observations);
+    let keys = handle.lease_keys().await?;
+    (shown.lease_keys, shown.next_lease_keys) = (keys.now.get(), keys.next.map(u16::from));
     for row in &handle.view.unreadable {
         context.ui.warn(row);
     }
@@ -74,6 +76,9 @@ struct Group {
     group: String,
     table: String,
     paused_at: Option<String>,
+    /// Over how many partition keys the leases are spread, and over how many they are going to be.
+    lease_keys: u16,
+    next_lease_keys: Option<u16>,
     streams: Vec<Stream>,
     workers: Vec<Worker>,
     leases: Vec<Lease>,
@@ -251,6 +256,8 @@ impl Group {
             group: handle.group.to_string(),
             table: handle.table.config.table.clone(),
             paused_at: view.group.paused_at.map(format_time),
+            lease_keys: 1,
+            next_lease_keys: None,
             streams: streams.collect(),
             workers: view.workers.iter().map(|row| Worker::new(row, &view.leases, liveness(row))).collect(),
             leases: leases
@@ -271,6 +278,15 @@ impl Group {
         };
         if let Some(at) = &self.paused_at {
             text += &format!("\nthe group has been paused since {at}\n");
+        }
+        if let Some(next) = self.next_lease_keys {
+            text += &format!(
+                "\nits leases are going from {} to {next} partition keys; if nobody runs that, `rokini group repartition {} \
+                 {next}` ends it\n",
+                self.lease_keys, self.group
+            );
+        } else if self.lease_keys > 1 {
+            text += &format!("\nits leases are spread over {} partition keys\n", self.lease_keys);
         }
         for stream in &self.streams {
             text +=

@@ -333,5 +333,47 @@ async fn t3_table_partitions_spread_a_new_group_and_stay_with_it() {
     later.until("all shards", |member| member.stderr().matches("started at").count() == 16).await;
     assert_eq!(later.stop().await, Some(0));
     let other = ["consume", "orders", "--group", "g", "--set", "table_partitions=2"];
-    local.run(&other).await.refused(2, &["4", "2"]);
+    local.run(&other).await.refused(2, &["4", "2", "repartition"]);
+}
+
+#[tokio::test]
+async fn t3_a_group_grows_to_more_partition_keys_while_its_workers_run() {
+    let local = Local::start(16).await;
+    let mut member = local.consume("orders", "g", "w1", &[]);
+    member.until("all shards", |member| member.stderr().matches("started at").count() == 16).await;
+    let owned = |shown: &Value| {
+        let leases = shown["leases"].as_array().unwrap().iter();
+        leases
+            .map(|lease| (lease["shard"].clone(), lease["owner"].clone(), lease["epoch"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let before = group(&local).await;
+    assert_eq!(before["lease_keys"], 1);
+    let command = ["group", "repartition", "g", "4", "--json"];
+    local.run(&command).await.refused(2, &["not confirmed"]);
+    let json = async |more: &str| {
+        let said = local.run(&[&command[..], &[more]].concat()).await.done();
+        serde_json::from_str::<Value>(&said).unwrap()
+    };
+    let dry = json("--dry-run").await;
+    assert_eq!((&dry["from"], &dry["to"], &dry["rows"]), (&1.into(), &4.into(), &17.into()), "{dry}");
+    let done = json("--yes").await;
+    assert_eq!((&done["rows"], &done["resumed"]), (&17.into(), &false.into()), "{done}");
+    let rows = dynamodb(&local).scan().table_name("rokini").send().await.unwrap();
+    let keys: BTreeSet<String> =
+        rows.items().iter().map(|row| row["group"].as_s().unwrap().clone()).collect();
+    assert!(keys.iter().filter(|key| key.starts_with("g#2.")).count() > 2, "{keys:?}");
+    let after = group(&local).await;
+    assert_eq!(after["lease_keys"], 4);
+    // Nobody lost anything: the same worker has the same leases at the same epochs.
+    assert_eq!(owned(&after), owned(&before));
+    assert_eq!(after["workers"][0]["incarnation"], before["workers"][0]["incarnation"]);
+    assert!(!member.stderr().contains("lost"), "{}", member.stderr());
+    // It still reads and stores, and hands over.
+    local.put_evenly("orders", (0..40).map(|n| n.to_string())).await;
+    member.until("the records", |member| member.lines().len() == 40).await;
+    let mut later = local.consume("orders", "g", "w2", &[]);
+    later.until("half of the shards", |member| member.stderr().matches("started at").count() == 8).await;
+    assert_eq!(member.stop().await, Some(0));
+    assert_eq!(later.stop().await, Some(0));
 }

@@ -176,6 +176,10 @@ async fn objects_are_as_the_document_says() {
     document.check("log", &lines_with(&stderr, "log"));
     document.check("info", &lines_with(&put_info(&local).await, "info"));
     document.check("doctor", &json(&["doctor", "orders", "--group", "g"]).await.stdout);
+    let repartition = ["group", "repartition", "g", "2"];
+    for how in ["--dry-run", "--yes"] {
+        document.check("group repartition", &json(&[&repartition[..], &[how]].concat()).await.stdout);
+    }
     document.check("group delete", &json(&["group", "delete", "g", "--yes"]).await.stdout);
     document.check("stream delete", &json(&["stream", "delete", "others", "--yes"]).await.stdout);
     document.check("error", &local.run(&["tail", "nope", "--json"]).await.stderr);

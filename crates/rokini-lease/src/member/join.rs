@@ -1,9 +1,11 @@
 //! Entering the group under a name that may have been used before.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rand::Rng as _;
 use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng};
 use tokio::time::{Instant, sleep};
 
 use super::config::MemberConfig;
@@ -42,6 +44,49 @@ pub enum JoinError {
     Store(#[from] StoreError),
 }
 
+/// The tries of one start to join a group: one value for all of them. It begins the member's randomness, and remembers the rows
+/// that tries which failed may have left behind. A later one removes them, where it would take them for another process of its
+/// name, and wait until that is certainly dead.
+#[derive(Debug)]
+pub struct JoinAttempts(Mutex<Attempts>);
+
+#[derive(Debug)]
+struct Attempts {
+    rng: StdRng,
+    left: BTreeSet<WorkerId>,
+}
+
+impl JoinAttempts {
+    /// None so far. Draw the seed at random for each start: the member's incarnation comes of it.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(Attempts { rng: StdRng::seed_from_u64(seed), left: BTreeSet::new() }))
+    }
+
+    fn with<T>(&self, with: impl FnOnce(&mut Attempts) -> T) -> T {
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The randomness of the next try.
+    pub(super) fn rng(&self) -> StdRng {
+        self.with(|attempts| StdRng::from_rng(&mut attempts.rng))
+    }
+
+    fn left(&self) -> BTreeSet<WorkerId> {
+        self.with(|attempts| attempts.left.clone())
+    }
+
+    /// This row may be there from now on, without a process that beats on it.
+    fn leaves(&self, id: &WorkerId) {
+        self.with(|attempts| attempts.left.insert(id.clone()));
+    }
+
+    /// This row has its process, or is gone.
+    fn settled(&self, id: &WorkerId) {
+        self.with(|attempts| attempts.left.remove(id));
+    }
+}
+
 /// A worker that has its row.
 pub(super) struct Joined {
     pub(super) me: WorkerId,
@@ -56,10 +101,17 @@ pub(super) async fn join(
     name: &WorkerName,
     config: &MemberConfig,
     calls: &mut CallValues,
+    attempts: &JoinAttempts,
     rng: &mut StdRng,
 ) -> Result<Joined, JoinError> {
+    // Whatever is left of them, nobody beats on it. A row that arrives late is removed by the next try.
+    let left = attempts.left();
+    for id in &left {
+        store.delete_worker(group, id).await?;
+    }
+    let namesakes = async |me: &WorkerId| namesakes(store, group, me, &left).await;
     let mut me = WorkerId::new(name.clone(), Incarnation::new(rng.random()));
-    let mut found = namesakes(store, group, &me).await?;
+    let mut found = namesakes(&me).await?;
     loop {
         wait_for_death(store, group, config, found).await?;
         let (begun, call) = (calls.clock.read(), calls.next());
@@ -70,22 +122,26 @@ pub(super) async fn join(
             report: config.report(),
             ..WorkerRow::joining(me.clone(), config.process.clone())
         };
+        attempts.leaves(&me);
         if !insert(store, group, &row).await? {
             // A process with the same randomness has it, such as a copy of this machine.
+            attempts.settled(&me);
             me = WorkerId::new(name.clone(), Incarnation::new(rng.random()));
-            found = namesakes(store, group, &me).await?;
+            found = namesakes(&me).await?;
             continue;
         }
-        found = namesakes(store, group, &me).await?;
+        found = namesakes(&me).await?;
         if !found.is_empty() && !steps_back(&me, &found) {
             // Newcomers like this one, that either saw this row and step back, or begin to send heartbeats.
             sleep(config.pace().first_heartbeat() * 3 / 2).await;
-            found = namesakes(store, group, &me).await?;
+            found = namesakes(&me).await?;
         }
         if !steps_back(&me, &found) {
+            attempts.settled(&me);
             return Ok(Joined { me, begun });
         }
         store.delete_worker(group, &me).await?;
+        attempts.settled(&me);
     }
 }
 
@@ -114,10 +170,12 @@ async fn namesakes(
     store: &dyn LeaseStore,
     group: &GroupId,
     me: &WorkerId,
+    left: &BTreeSet<WorkerId>,
 ) -> Result<Vec<WorkerRow>, JoinError> {
     // Of two that insert their rows and then look, at least one sees the other.
     let mut rows = store.list(group, Listing::WorkersNow).await?.workers;
-    rows.retain(|row| row.id.name == me.name && row.id != *me && row.state != WorkerState::Fenced);
+    let is_other = |row: &WorkerRow| row.id.name == me.name && row.id != *me && !left.contains(&row.id);
+    rows.retain(|row| is_other(row) && row.state != WorkerState::Fenced);
     Ok(rows)
 }
 

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{JoinError, Lease, Member, MemberConfig, MemberEvent, MemberEvents};
+use super::{JoinAttempts, JoinError, Lease, Member, MemberConfig, MemberEvent, MemberEvents};
 use crate::Scope;
 use crate::clock::WallClock;
 use crate::error::LeaseLostReason;
@@ -22,6 +22,7 @@ use crate::update::{LeaseUpdate, WorkerUpdate};
 
 mod ability;
 mod free;
+mod joins;
 mod operator;
 mod panics;
 mod pins;
@@ -87,7 +88,8 @@ impl Worker {
         seed: u64,
     ) -> Result<Self, JoinError> {
         let (store, name) = (Arc::new(store.clone()), WorkerName::new(name).unwrap());
-        let (member, events) = Member::join(store, group(), name, config, clock, seed).await?;
+        let attempts = JoinAttempts::new(seed);
+        let (member, events) = Member::join(store, group(), name, config, clock, &attempts).await?;
         Ok(Self { member, events, leases: BTreeMap::new(), fenced: false, panics: Vec::new() })
     }
 

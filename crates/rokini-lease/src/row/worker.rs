@@ -60,12 +60,13 @@ pub struct WorkerLoad {
 }
 
 /// The version of the rows that this release writes. Rows of version 1 have neither a report nor the value of a call; those
-/// of version 2 say nothing of single shards.
+/// of version 2 say nothing of single shards; workers that write version 3 do not look for rows that went to another partition
+/// key.
 ///
 /// A version only adds attributes: a reader passes over those it does not know, and what it reads without them has
 /// documented defaults. What is not needed at every look at the workers belongs into a row of another kind (a sort key
 /// with a prefix of its own), which readers that do not know it pass over.
-pub const ROW_FORMAT: u32 = 3;
+pub const ROW_FORMAT: u32 = 4;
 
 /// By which rules a worker computes its plan. Its text form is `<policy>@<version>`.
 ///

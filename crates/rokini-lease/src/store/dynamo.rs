@@ -9,19 +9,17 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder};
 use aws_types::SdkConfig;
-use futures::stream::{self, StreamExt, TryStreamExt};
 
-use self::attributes::{LAYOUT_ROW, Partition};
-use self::calls::Calls;
+use self::attributes::Partition;
+use self::calls::{Calls, WorkerRange};
 use self::failure::Place;
-use self::items::LayoutRow;
-use self::partition::Partitions;
+use self::layouts::Layouts;
 use super::contract::LeaseStore;
 use super::listing::{Listing, ListingPage, ListingQuery};
 use crate::error::StoreError;
 use crate::row::{GroupView, Row, RowKey};
 use crate::store::billing_mode::BillingMode;
-use crate::types::{GroupId, PageToken};
+use crate::types::GroupId;
 use crate::write::{RowOutcome, RowWrite};
 
 mod attempts;
@@ -31,11 +29,17 @@ mod expression;
 mod failure;
 mod fields;
 mod items;
-mod partition;
+mod layout;
+mod layouts;
+mod listings;
+mod members;
+mod repartition;
 mod table;
+mod transfer;
 
-/// Partition keys of one group that are listed at once.
-const LISTINGS_AT_ONCE: usize = 8;
+pub use repartition::{
+    LeaseKeys, Repartition, RepartitionError, RepartitionPhase, RepartitionProgress, RepartitionReport,
+};
 
 /// Leases in one DynamoDB table, for any number of groups.
 ///
@@ -57,7 +61,7 @@ const LISTINGS_AT_ONCE: usize = 8;
 pub struct DynamoStore {
     calls: Calls,
     plan: table::Plan,
-    partitions: Partitions,
+    layouts: Layouts,
 }
 
 impl DynamoStore {
@@ -90,7 +94,7 @@ impl DynamoStore {
         let client = Client::from_conf(client.config().to_builder().retry_config(retries(client)).build());
         let calls = Calls { client, place, bound: Self::OPERATION_TIMEOUT };
         let plan = table::Plan { create: false, billing: BillingMode::default(), check_group: None };
-        Self { calls, plan, partitions: Partitions::default() }
+        Self { calls, plan, layouts: Layouts::default() }
             .timeouts(Self::ATTEMPT_TIMEOUT, Self::OPERATION_TIMEOUT)
     }
 
@@ -119,17 +123,19 @@ impl DynamoStore {
         self
     }
 
-    /// Spreads the workers and leases of each group over this many partition keys, `<group>#0` and on, instead of
-    /// the one of the group's name. For groups so large that one key would run hot: DynamoDB gives a key 1,000 write
-    /// units and 3,000 read units a second, and positions, heartbeats and looks at other workers' rows all go to it.
+    /// Spreads the leases of each group that begins over this many partition keys, `<group>#1.0` and on, and keeps its
+    /// workers under `<group>#1.workers`, instead of everything under the group's name. For groups so large that one key
+    /// would run hot: DynamoDB gives a key 1,000 write units and 3,000 read units a second, and positions, heartbeats and
+    /// listings all go to it.
     ///
-    /// Fixed when a group begins, and stored: a store with another number is refused
+    /// Stored when a group begins: a store with another number is refused
     /// ([`StoreErrorKind::Configuration`](crate::StoreErrorKind)), one without a number takes the stored one.
+    /// [`DynamoStore::repartition`] changes it while workers run; what is set here says nothing of the group afterwards.
     /// Default: none, so 1 for a new group. Credentials that are limited by `dynamodb:LeadingKeys` need `<group>`
     /// and `<group>#*`.
     #[must_use]
     pub fn partitions(mut self, count: NonZeroU16) -> Self {
-        self.partitions = Partitions::wanted(count);
+        self.layouts = Layouts::wanted(count);
         self
     }
 
@@ -179,44 +185,18 @@ impl LeaseStore for DynamoStore {
     }
 
     async fn list(&self, group: &GroupId, listing: Listing) -> Result<GroupView, StoreError> {
-        let whole = listing == Listing::All;
-        let mut others = match whole {
-            true => self.partitions.all_but_shown(&self.calls, group).await?,
-            false => self.partitions.all(&self.calls, group).await?,
-        };
-        let mut view = GroupView::default();
-        if whole || others.is_empty() {
-            let (base, layout) = self.calls.list(&group.into(), listing).await?;
-            view = base;
-            if whole && self.partitions.found(&self.calls, group, layout.map(|row| row.partitions))? {
-                others = self.partitions.all(&self.calls, group).await?;
-            }
+        match listing {
+            Listing::All => self.list_all(group).await,
+            Listing::Workers => self.list_workers(group, &WorkerRange::default(), false).await,
+            Listing::WorkersNow => self.list_workers(group, &WorkerRange::default(), true).await,
         }
-        let parts = stream::iter(others).map(|part| async move { self.calls.list(&part, listing).await });
-        let parts: Vec<_> = parts.buffer_unordered(LISTINGS_AT_ONCE).try_collect().await?;
-        for (part, _) in parts {
-            view.workers.extend(part.workers);
-            view.leases.extend(part.leases);
-            view.unreadable.extend(part.unreadable);
-        }
-        view.sort();
-        Ok(view)
     }
 
     async fn list_part(&self, group: &GroupId, part: &ListingQuery) -> Result<ListingPage, StoreError> {
         match part {
             ListingQuery::Workers { after, until } => {
-                let mut parts = self.partitions.all(&self.calls, group).await?;
-                if parts.is_empty() {
-                    parts.push(group.into());
-                }
-                let read = |part: Partition| async move {
-                    self.calls.list_workers(&part, after.as_ref(), until.as_ref()).await
-                };
-                let parts = stream::iter(parts).map(read).buffer_unordered(LISTINGS_AT_ONCE);
-                let mut view = GroupView::default();
-                parts.try_collect::<Vec<_>>().await?.into_iter().for_each(|part| view.append(part));
-                view.sort();
+                let range = WorkerRange { after: after.clone(), until: until.clone() };
+                let view = self.list_workers(group, &range, false).await?;
                 Ok(ListingPage { view, next: None })
             }
             ListingQuery::Page { from, rows } => self.page(group, from.as_ref(), *rows).await,
@@ -224,122 +204,39 @@ impl LeaseStore for DynamoStore {
     }
 
     async fn read(&self, group: &GroupId, key: &RowKey) -> Result<Option<Row>, StoreError> {
-        self.calls.get(&self.partition(group, key).await?, &key.to_string()).await
+        match key {
+            RowKey::Worker(_) | RowKey::Lease(_) => self.read_member(group, &key.to_string()).await,
+            RowKey::Stream(_) | RowKey::Group => self.calls.get(&group.into(), &key.to_string()).await,
+        }
     }
 
     async fn write(&self, group: &GroupId, write: &RowWrite) -> Result<RowOutcome, StoreError> {
-        let key = write.key();
+        let (key, base) = (write.key(), Partition::from(group));
+        if let RowKey::Worker(_) | RowKey::Lease(_) = key {
+            return match write {
+                RowWrite::Insert(row) => self.insert_member(group, row, write).await,
+                _ => self.write_member(group, write).await,
+            };
+        }
         match write {
-            RowWrite::Insert(row) => self.insert(group, row, write).await,
-            RowWrite::UpdateGroup(update) => Ok(self.calls.update_group(&group.into(), update).await?.into()),
-            RowWrite::UpdateLease(_, update) => {
-                let part = self.partition(group, &key).await?;
-                self.calls.update(&part, write, expression::lease(update)).await
-            }
+            RowWrite::UpdateGroup(update) => Ok(self.calls.update_group(&base, update).await?.into()),
             RowWrite::UpdateStream(_, update) => {
-                self.calls.update(&group.into(), write, expression::stream(update)).await
+                self.calls.update(&base, write, expression::stream(update)).await
             }
-            RowWrite::UpdateWorker(_, update) => {
-                let part = self.partition(group, &key).await?;
-                self.calls.update(&part, write, expression::worker(update)).await
+            RowWrite::Insert(row) => {
+                // Whoever begins a group fixes how it is spread.
+                self.layouts.layout(&self.calls, group).await?;
+                let mine = |current: &Row| write.took_effect(Some(current));
+                Ok(self.calls.insert(&base, row, mine).await?.into())
             }
-            RowWrite::DeleteLease(_, seen) => {
-                let part = self.partition(group, &key).await?;
-                self.calls.delete_lease(&part, key.to_string(), *seen).await
-            }
-            RowWrite::Delete(key) => {
-                let part = self.partition(group, key).await?;
-                self.calls.delete::<Row>(&part, key.to_string()).await?;
-                if *key == RowKey::Group {
+            _ => {
+                self.calls.delete::<Row>(&base, key.to_string()).await?;
+                if key == RowKey::Group {
                     self.delete_layout(group).await?;
                 }
                 Ok(RowOutcome::Deleted)
             }
         }
-    }
-}
-
-impl DynamoStore {
-    /// The partition key that a row is under.
-    async fn partition(&self, group: &GroupId, key: &RowKey) -> Result<Partition, StoreError> {
-        match key {
-            RowKey::Worker(_) | RowKey::Lease(_) => {
-                self.partitions.of(&self.calls, group, &key.to_string()).await
-            }
-            RowKey::Stream(_) | RowKey::Group => Ok(group.into()),
-        }
-    }
-
-    /// A page of one partition after the other: first what is under the group's name, then what is spread. A token is the
-    /// partition's number and the last row read.
-    async fn page(
-        &self,
-        group: &GroupId,
-        from: Option<&PageToken>,
-        rows: u32,
-    ) -> Result<ListingPage, StoreError> {
-        let (number, after) = from.and_then(|from| from.as_str().split_once(' ')).unwrap_or(("0", ""));
-        let number: usize = number.parse().unwrap_or(0);
-        let spread = match number {
-            0 => self.partitions.all_but_shown(&self.calls, group).await?,
-            _ => self.partitions.all(&self.calls, group).await?,
-        };
-        let partition = match number.checked_sub(1) {
-            None => group.into(),
-            Some(number) => match spread.into_iter().nth(number) {
-                Some(partition) => partition,
-                None => return Ok(ListingPage::default()),
-            },
-        };
-        let page = self.calls.page(&partition, after, rows).await?;
-        let last = page.last.map(|last| PageToken::new(format!("{number} {last}")));
-        let next = match last {
-            Some(last) => Some(last),
-            None => {
-                if number == 0 {
-                    self.partitions.found(&self.calls, group, page.layout.map(|row| row.partitions))?;
-                }
-                let count = self.partitions.all(&self.calls, group).await?.len();
-                (number < count).then(|| PageToken::new(format!("{} ", number + 1)))
-            }
-        };
-        Ok(ListingPage { view: page.view, next })
-    }
-
-    async fn insert(&self, group: &GroupId, row: &Row, write: &RowWrite) -> Result<RowOutcome, StoreError> {
-        let key = row.key();
-        if let RowKey::Stream(_) = key {
-            // Whoever begins a group fixes how it is spread.
-            self.partitions.all(&self.calls, group).await?;
-        }
-        let mine = |current: &Row| write.took_effect(Some(current));
-        let part = self.partition(group, &key).await?;
-        let outcome = self.calls.insert(&part, row, mine).await?;
-        if !matches!(key, RowKey::Worker(_)) {
-            return Ok(outcome.into());
-        }
-        match self.partitions.look_after_insert(&self.calls, group).await {
-            Ok(false) => Ok(outcome.into()),
-            moved => {
-                // It belongs under another key, or nowhere.
-                if outcome.is_applied() {
-                    self.calls.delete::<Row>(&part, key.to_string()).await?;
-                }
-                moved?;
-                let part = self.partition(group, &key).await?;
-                Ok(self.calls.insert(&part, row, mine).await?.into())
-            }
-        }
-    }
-
-    /// Removes the row that says how the group is spread.
-    async fn delete_layout(&self, group: &GroupId) -> Result<(), StoreError> {
-        // Only a group that says so here, or whose listing said so, has one.
-        if !self.partitions.all(&self.calls, group).await?.is_empty() {
-            self.calls.delete::<LayoutRow>(&group.into(), LAYOUT_ROW.to_owned()).await?;
-        }
-        self.partitions.forget(group);
-        Ok(())
     }
 }
 

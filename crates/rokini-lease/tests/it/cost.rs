@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rokini_lease::{
-    CapacityUnits, CheckpointMetadata, CountingStore, FleetShape, Member, MemberConfig, MemberEvent,
-    StoreOperation, WallClock, WorkerName,
+    CapacityUnits, CheckpointMetadata, CountingStore, FleetShape, JoinAttempts, Member, MemberConfig,
+    MemberEvent, StoreOperation, WallClock, WorkerName,
 };
 use tokio::time::{Instant, sleep};
 
@@ -223,7 +223,8 @@ async fn k1_a_stored_position_is_one_write() {
     let name = WorkerName::new("w").unwrap();
     let clock = WallClock::from_fn(|| 1_700_000_000_123);
     let link = Arc::new(store.clone());
-    let joined = Member::join(link, group(), name, MemberConfig::default(), clock, 1);
+    let attempts = JoinAttempts::new(1);
+    let joined = Member::join(link, group(), name, MemberConfig::default(), clock, &attempts);
     let (_member, mut events) = joined.await.unwrap();
     let Some(MemberEvent::Granted(lease)) = events.recv().await else { panic!("a lease is granted") };
     let before = store.snapshot();

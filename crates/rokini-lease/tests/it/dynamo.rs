@@ -6,5 +6,6 @@ mod init;
 mod lost_replies;
 mod partitions;
 mod proxy;
+mod repartition;
 mod server;
 mod table;

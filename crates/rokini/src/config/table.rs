@@ -39,9 +39,11 @@ macro_rules! settings_table {
             /// `billing_mode = provisioned`.
             WriteCapacityUnits = "write_capacity_units": write_capacity_units: NonZeroU32 = DEFAULT_UNITS,
                 count(), set(u32);
-            /// Over how many partition keys of the table the rows of a new group are spread, 1 to 65535, or `stored`. Default
-            /// `stored`: as the group began, and 1 for a new one. More than 1 is for groups of over 250 workers or so: DynamoDB
-            /// gives a partition key 1,000 write units and 3,000 read units a second. A group keeps the number it began with.
+            /// Over how many partition keys of the table the leases of a new group are spread, 1 to 65535, or `stored`. Default
+            /// `stored`: as the group's rows say, and 1 for a new one. More than 1 is for groups of over 4,000 shards or so that
+            /// store a position every 5 s: DynamoDB gives a partition key 1,000 write units and 3,000 read units a second.
+            /// `rokini group repartition` changes the number of a group while it runs; what is set here says nothing of such a
+            /// group. Of any other it must be the number it began with.
             TablePartitions = "table_partitions": table_partitions: Option<NonZeroU16> = None, word_or("stored",
                 count()), set(impl Into<Option<u16>>);
             /// Where a group starts that has no position yet: `trim_horizon` (the oldest record kept), `latest` (what

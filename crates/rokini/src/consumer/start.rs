@@ -7,8 +7,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng};
 use rokini_lease::{
-    AssignmentPolicy, JoinError, LeaseStore, Member, MemberConfig, MemberEvents, StreamId, WallClock,
-    WorkerName,
+    AssignmentPolicy, JoinAttempts, JoinError, LeaseStore, Member, MemberConfig, MemberEvents, StreamId,
+    WallClock, WorkerName,
 };
 use tokio::time::{Instant, sleep};
 
@@ -60,13 +60,14 @@ pub(super) struct Joining<'a> {
 impl Joining<'_> {
     pub(super) async fn run(self, patience: Option<Duration>, mut rng: StdRng) -> Result<Joined, Error> {
         let mut tries = Tries::new("joining the group", patience, StdRng::from_rng(&mut rng));
+        let attempts = JoinAttempts::new(rng.random());
         let attempt = || {
             let store: Arc<dyn LeaseStore> = Arc::clone(&self.catalog.store);
             let (group, clock) = (self.catalog.group.clone(), self.clock.clone());
             let (name, member) = (self.name.clone(), self.member.clone());
-            let joining = Member::join(store, group, name, member, clock, rng.random());
-            async {
-                joining.await.map_err(|error| match error {
+            let attempts = &attempts;
+            async move {
+                Member::join(store, group, name, member, clock, attempts).await.map_err(|error| match error {
                     JoinError::Store(error) => Error::from(error),
                     other => Error::configuration(other.to_string()),
                 })

@@ -89,9 +89,70 @@ pub(super) const LEASE_PREFIX: &str = "lease#";
 pub(super) const STREAM_PREFIX: &str = "stream#";
 /// The sort key of the group's own row.
 pub(super) const GROUP_ROW: &str = "group";
-/// The sort key of the row that says over how many partition keys a group is spread.
+/// The sort key of the row that says under which partition keys the group's rows are.
 pub(super) const LAYOUT_ROW: &str = "layout";
-pub(super) const PARTITIONS: &str = "partitions";
+pub(super) const GENERATION: &str = "generation";
+pub(super) const LEASE_KEYS: &str = "lease_keys";
+pub(super) const NEXT_GENERATION: &str = "next_generation";
+pub(super) const NEXT_LEASE_KEYS: &str = "next_lease_keys";
+pub(super) const CLEARED_GENERATION: &str = "cleared_generation";
+pub(super) const CLEARED_LEASE_KEYS: &str = "cleared_lease_keys";
+/// Only forwarding rows have it: in place of a row that went on to another partition key.
+pub(super) const MOVED: &str = "moved";
+
+/// Every attribute of a lease's row beside its key. A row that is compared whole has to have the same of them.
+pub(super) const LEASE_ATTRIBUTES: &[&str] = &[
+    OWNER,
+    EPOCH,
+    POSITION,
+    RANK,
+    PREVIOUS,
+    ORDER,
+    PARENTS,
+    CHILDREN,
+    HASH_START,
+    HASH_END,
+    CLAIM,
+    CHECKPOINTED_AT,
+    RECORD_ARRIVED_AT,
+    CAUGHT_UP_AT,
+    FAN_OUT,
+    BYTES_PER_SECOND,
+    SKIPPED,
+    PENDING_POSITION,
+    PENDING_STATE,
+    PAUSED,
+    PAUSE_ORDER,
+    PINNED_TO,
+];
+/// The same of a layout row.
+pub(super) const LAYOUT_ATTRIBUTES: &[&str] =
+    &[GENERATION, LEASE_KEYS, NEXT_GENERATION, NEXT_LEASE_KEYS, CLEARED_GENERATION, CLEARED_LEASE_KEYS];
+/// The same of a worker's row.
+pub(super) const WORKER_ATTRIBUTES: &[&str] = &[
+    HEARTBEAT,
+    CALL,
+    STATE,
+    LEASES,
+    VERSION,
+    FORMAT,
+    INTERVAL,
+    FAILOVER,
+    PLAN,
+    AGE,
+    UNABLE,
+    CAUGHT_UP,
+    SHARDS,
+    UNTOLD,
+    SUMMARIES,
+    STREAMS,
+    MAX_LEASES,
+    MAILBOX,
+    HOST,
+    HOST_NAME,
+    PROCESS_ID,
+    PROCESS_STARTED,
+];
 
 /// The value of the partition key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +168,11 @@ impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether it stands in place of a row that went on to another partition key.
+pub(super) fn is_forwarding(item: &Item) -> bool {
+    item.contains_key(MOVED)
 }
 
 /// The primary key of a row.

@@ -13,15 +13,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::attempts::Attempts;
 use super::attributes::{
-    GROUP, GROUP_ROW, Item, LEASE_PREFIX, ORDERS, Partition, ROW, WORKER_PREFIX, key, text,
+    GROUP, GROUP_ROW, Item, LEASE_PREFIX, ORDERS, Partition, ROW, WORKER_PREFIX, is_forwarding, key, text,
 };
 use super::expression::{self, Expression};
 use super::failure::Place;
 use super::fields::Unreadable;
-use super::items::{LayoutRow, Listed, StoredRow};
+use super::items::{Listed, StoredRow};
+use super::layout::LayoutRow;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::row::{GroupRow, GroupView, ORDERS_LIMIT, Row, RowKey};
-use crate::store::listing::Listing;
 use crate::types::{Epoch, GroupId, WorkerId};
 use crate::update::GroupUpdate;
 use crate::write::{RowOutcome, RowWrite, WriteOutcome};
@@ -58,26 +58,55 @@ macro_rules! answer {
     };
 }
 
-/// A page of one partition.
-pub(super) struct Page {
+/// What a read of several rows of one partition showed.
+#[derive(Debug, Default)]
+pub(super) struct Part {
     pub(super) view: GroupView,
     pub(super) layout: Option<LayoutRow>,
+    /// Whether forwarding rows were among them.
+    pub(super) moved: bool,
     /// The last row read, where there are more.
     pub(super) last: Option<String>,
 }
 
-/// The rows of a page. One broken row must not stop the group.
-fn listed(items: &[Item]) -> (GroupView, Option<LayoutRow>) {
-    let (mut rows, mut unreadable, mut layout) = (Vec::new(), Vec::new(), None);
-    for item in items {
-        match Listed::read(item) {
-            Ok(Listed::Row(row)) => rows.push(row),
-            Ok(Listed::Layout(row)) => layout = Some(row),
-            Ok(Listed::Other) => {}
-            Err(error) => unreadable.push(error.into()),
+/// The workers with ids after one and up to another; `None` without a bound.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WorkerRange {
+    pub(super) after: Option<WorkerId>,
+    pub(super) until: Option<WorkerId>,
+}
+
+impl Part {
+    /// The rows of a page. One broken row must not stop the group.
+    fn of(items: &[Item]) -> Self {
+        let (mut rows, mut unreadable, mut part) = (Vec::new(), Vec::new(), Self::default());
+        for item in items {
+            match Listed::read(item) {
+                Ok(Listed::Row(row)) => rows.push(row),
+                Ok(Listed::Layout(row)) => part.layout = Some(row),
+                Ok(Listed::Forwarding) => part.moved = true,
+                Ok(Listed::Other) => {}
+                Err(error) => unreadable.push(error.into()),
+            }
         }
+        Self { view: GroupView { unreadable, ..rows.into_iter().collect() }, ..part }
     }
-    (GroupView { unreadable, ..rows.into_iter().collect() }, layout)
+
+    fn append(&mut self, next: Self) {
+        self.view.append(next.view);
+        self.layout = next.layout.or(self.layout);
+        self.moved |= next.moved;
+    }
+}
+
+/// The row that was asked for went on to another key.
+#[derive(Debug, thiserror::Error)]
+#[error("row `{0}` went on to another partition key")]
+struct Moved(String);
+
+/// Whether a call met a forwarding row in place of the row.
+pub(super) fn is_moved(error: &StoreError) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<Moved>())
 }
 
 /// One write on its way.
@@ -97,6 +126,11 @@ impl Calls {
         group: &Partition,
         row: &str,
     ) -> Result<Option<R>, StoreError> {
+        self.item(group, row).await?.as_ref().map(|item| self.read(item)).transpose()
+    }
+
+    /// Reads one row as it is stored, consistently.
+    pub(super) async fn item(&self, group: &Partition, row: &str) -> Result<Option<Item>, StoreError> {
         let result = self
             .client
             .get_item()
@@ -105,8 +139,7 @@ impl Calls {
             .consistent_read(true)
             .send()
             .await;
-        let output = result.map_err(|error| self.place.failure("GetItem", error))?;
-        output.item.as_ref().map(|item| self.read(item)).transpose()
+        Ok(result.map_err(|error| self.place.failure("GetItem", error))?.item)
     }
 
     /// The groups that have rows, by reading the whole table.
@@ -132,80 +165,78 @@ impl Calls {
         }
     }
 
-    /// Lists a group's rows, page after page to the end, eventually consistent.
-    pub(super) async fn list(
-        &self,
-        group: &Partition,
-        listing: Listing,
-    ) -> Result<(GroupView, Option<LayoutRow>), StoreError> {
-        let (mut view, mut layout) = (GroupView::default(), None);
-        let mut from: Option<Item> = None;
-        loop {
-            let query = self.query(group).set_exclusive_start_key(from.take());
-            let query = match listing {
-                Listing::All => query.key_condition_expression("#group = :group"),
-                Listing::Workers | Listing::WorkersNow => query
-                    .consistent_read(listing == Listing::WorkersNow)
-                    .key_condition_expression("#group = :group AND begins_with(#row, :prefix)")
-                    .expression_attribute_names("#row", ROW)
-                    .expression_attribute_values(":prefix", text(WORKER_PREFIX)),
-            };
-            let output = query.send().await.map_err(|error| self.place.failure("Query", error))?;
-            let (part, found) = listed(output.items());
-            view.append(part);
-            layout = found.or(layout);
-            from = output.last_evaluated_key.filter(|key| !key.is_empty());
-            if from.is_none() {
-                view.sort();
-                return Ok((view, layout));
-            }
-        }
+    /// Lists the rows under a key, page after page to the end.
+    pub(super) async fn list(&self, group: &Partition, consistent: bool) -> Result<Part, StoreError> {
+        let query = self.query(group).key_condition_expression("#group = :group");
+        self.every_page(query.consistent_read(consistent)).await
     }
 
-    /// Lists the worker rows after one id and up to another.
+    /// Lists the workers of a range.
     pub(super) async fn list_workers(
         &self,
         group: &Partition,
-        after: Option<&WorkerId>,
-        until: Option<&WorkerId>,
-    ) -> Result<GroupView, StoreError> {
+        range: &WorkerRange,
+        consistent: bool,
+    ) -> Result<Part, StoreError> {
         // `!` comes before all that a name may go on with; `$` comes after the `#` of the prefix.
         let key = |id: &WorkerId| RowKey::Worker(id.clone()).to_string();
-        let first = after.map_or_else(|| WORKER_PREFIX.to_owned(), |id| key(id) + "!");
-        let last = until.map_or_else(|| WORKER_PREFIX.replace('#', "$"), key);
-        let mut view = GroupView::default();
+        let first = range.after.as_ref().map_or_else(|| WORKER_PREFIX.to_owned(), |id| key(id) + "!");
+        let last = range.until.as_ref().map_or_else(|| WORKER_PREFIX.replace('#', "$"), key);
+        let query = self
+            .query(group)
+            .key_condition_expression("#group = :group AND #row BETWEEN :first AND :last")
+            .expression_attribute_names("#row", ROW)
+            .expression_attribute_values(":first", text(&first))
+            .expression_attribute_values(":last", text(&last));
+        self.every_page(query.consistent_read(consistent)).await
+    }
+
+    async fn every_page(&self, query: QueryFluentBuilder) -> Result<Part, StoreError> {
+        let mut all = Part::default();
         let mut from: Option<Item> = None;
         loop {
-            let query = self
-                .query(group)
-                .key_condition_expression("#group = :group AND #row BETWEEN :first AND :last")
-                .expression_attribute_names("#row", ROW)
-                .expression_attribute_values(":first", text(&first))
-                .expression_attribute_values(":last", text(&last))
-                .set_exclusive_start_key(from.take());
-            let output = query.send().await.map_err(|error| self.place.failure("Query", error))?;
-            view.append(listed(output.items()).0);
+            let output = query.clone().set_exclusive_start_key(from.take()).send().await;
+            let output = output.map_err(|error| self.place.failure("Query", error))?;
+            all.append(Part::of(output.items()));
             from = output.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() {
-                view.sort();
-                return Ok(view);
+                all.view.sort();
+                return Ok(all);
             }
         }
     }
 
     /// Reads about so many rows after this one, which need not exist; `""` for the first ones.
-    pub(super) async fn page(&self, group: &Partition, after: &str, rows: u32) -> Result<Page, StoreError> {
+    pub(super) async fn page(
+        &self,
+        group: &Partition,
+        after: &str,
+        rows: u32,
+        consistent: bool,
+    ) -> Result<Part, StoreError> {
+        let (items, last) = self.items(group, after, rows, consistent).await?;
+        Ok(Part { last, ..Part::of(&items) })
+    }
+
+    /// The same as they are stored, and the last of them where there are more.
+    pub(super) async fn items(
+        &self,
+        group: &Partition,
+        after: &str,
+        rows: u32,
+        consistent: bool,
+    ) -> Result<(Vec<Item>, Option<String>), StoreError> {
         let limit = i32::try_from(rows.max(1)).unwrap_or(i32::MAX);
         let query = self
             .query(group)
             .key_condition_expression("#group = :group")
             .limit(limit)
+            .consistent_read(consistent)
             .set_exclusive_start_key((!after.is_empty()).then(|| key(group, after)));
         let output = query.send().await.map_err(|error| self.place.failure("Query", error))?;
-        let (view, layout) = listed(output.items());
         let last = output.last_evaluated_key.filter(|key| !key.is_empty());
         let last = last.and_then(|key| Some(key.get(ROW)?.as_s().ok()?.clone()));
-        Ok(Page { view, layout, last })
+        Ok((output.items.unwrap_or_default(), last))
     }
 
     fn query(&self, group: &Partition) -> QueryFluentBuilder {
@@ -391,43 +422,14 @@ impl Calls {
         }
     }
 
-    /// Removes a row, whatever it says.
+    /// Removes a row, whatever it says. Whether there was one, as far as is known.
     pub(super) async fn delete<R: StoredRow>(
         &self,
         group: &Partition,
         row: String,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let write = self.begin();
-        let result = self
-            .client
-            .delete_item()
-            .table_name(&self.place.table)
-            .set_key(Some(key(group, &row)))
-            .customize()
-            .interceptor(write.attempts.clone())
-            .send()
-            .await;
-        match result.map_err(|error| self.place.failure("DeleteItem", error)) {
-            Ok(_) => Ok(()),
-            Err(error) if write.attempts.uncertain() => {
-                match self.settle::<R>(&write, group, &row, error).await? {
-                    (None, _) => Ok(()),
-                    (Some(_), error) => Err(error),
-                }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Removes a lease that still has this epoch, or is gone already.
-    pub(super) async fn delete_lease(
-        &self,
-        group: &Partition,
-        row: String,
-        seen: Epoch,
-    ) -> Result<RowOutcome, StoreError> {
-        let write = self.begin();
-        let condition = expression::absent_or_at(seen);
+        let condition = expression::not_forwarding();
         let result = self
             .client
             .delete_item()
@@ -435,23 +437,66 @@ impl Calls {
             .set_key(Some(key(group, &row)))
             .condition_expression(condition.condition())
             .set_expression_attribute_names(Some(condition.names))
+            .return_values(ReturnValue::AllOld)
+            .customize()
+            .interceptor(write.attempts.clone())
+            .send()
+            .await;
+        match answer!(self, "DeleteItem", DeleteItemError, result) {
+            Answer::Done(item) => Ok(!item.is_empty() || write.attempts.uncertain()),
+            Answer::Refused(_) => Err(self.moved(&row)),
+            Answer::Failed(error) if write.attempts.uncertain() => {
+                match self.settle::<R>(&write, group, &row, error).await? {
+                    (None, _) => Ok(true),
+                    (Some(_), error) => Err(error),
+                }
+            }
+            Answer::Failed(error) => Err(error),
+        }
+    }
+
+    /// Removes a lease that still has this epoch. `None` where there is none.
+    pub(super) async fn delete_lease(
+        &self,
+        group: &Partition,
+        row: &str,
+        seen: Epoch,
+    ) -> Result<Option<RowOutcome>, StoreError> {
+        let write = self.begin();
+        let condition = expression::absent_or_at(seen);
+        let result = self
+            .client
+            .delete_item()
+            .table_name(&self.place.table)
+            .set_key(Some(key(group, row)))
+            .condition_expression(condition.condition())
+            .set_expression_attribute_names(Some(condition.names))
             .set_expression_attribute_values(Some(condition.values))
+            .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .customize()
             .interceptor(write.attempts.clone())
             .send()
             .await;
         match answer!(self, "DeleteItem", DeleteItemError, result) {
-            Answer::Done(_) => Ok(RowOutcome::Deleted),
-            // A server that does not return the row refused it all the same.
+            Answer::Done(item) if item.is_empty() && !write.attempts.uncertain() => Ok(None),
+            Answer::Done(_) => Ok(Some(RowOutcome::Deleted)),
             Answer::Refused(item) => {
-                Ok(RowOutcome::Refused { current: item.and_then(|item| Row::read(&item).ok()) })
+                // A server that does not return the row refused it all the same.
+                let item = match item.filter(|item| !item.is_empty()) {
+                    Some(item) => Some(item),
+                    None => self.item(group, row).await?,
+                };
+                if item.as_ref().is_some_and(is_forwarding) {
+                    return Err(self.moved(row));
+                }
+                Ok(Some(RowOutcome::Refused { current: item.and_then(|item| Row::read(&item).ok()) }))
             }
             Answer::Failed(error) if write.attempts.uncertain() => {
-                match self.settle::<Row>(&write, group, &row, error).await? {
-                    (None, _) => Ok(RowOutcome::Deleted),
+                match self.settle::<Row>(&write, group, row, error).await? {
+                    (None, _) => Ok(Some(RowOutcome::Deleted)),
                     (Some(Row::Lease(current)), error) if current.epoch == seen => Err(error),
-                    (current, _) => Ok(RowOutcome::Refused { current }),
+                    (current, _) => Ok(Some(RowOutcome::Refused { current })),
                 }
             }
             Answer::Failed(error) => Err(error),
@@ -499,12 +544,23 @@ impl Calls {
                 tracing::debug!(row, "settled a lost reply by reading the row back");
                 Ok((current, error))
             }
+            // What this call may have changed is to be looked for elsewhere.
+            Ok(Err(moved)) if is_moved(&moved) => Err(moved.may_have_applied(true)),
             // The first error says more about what the caller tried.
             Ok(Err(_)) | Err(_) => Err(error),
         }
     }
 
+    fn moved(&self, row: &str) -> StoreError {
+        let message = format!("a row of {} went on to another partition key", self.place.table());
+        StoreError::new(StoreErrorKind::Unavailable, message).with_source(Moved(row.to_owned()))
+    }
+
     fn read<R: StoredRow>(&self, item: &Item) -> Result<R, StoreError> {
+        if is_forwarding(item) {
+            let row = item.get(ROW).and_then(|row| row.as_s().ok());
+            return Err(self.moved(row.map_or("?", String::as_str)));
+        }
         R::read(item).map_err(|unreadable| self.invalid(unreadable))
     }
 

@@ -1,15 +1,15 @@
 //! Updates as expressions of DynamoDB. What they mean is said by `LeaseUpdate::apply` and
 //! `WorkerUpdate::apply`; the conformance suite holds the two together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
-    BYTES_PER_SECOND, CALL, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH, FAN_OUT,
-    HEARTBEAT, LAST_ORDER, LEASES, MAILBOX, ORDER, ORDERS, OWNER, PAUSE_ORDER, PAUSED, PAUSED_AT,
-    PENDING_POSITION, PENDING_STATE, PINNED_TO, POSITION, PREVIOUS, RANK, RECORD_ARRIVED_AT, ROW, SKIPPED,
-    STATE, STREAMS, blob, list, number, text, time,
+    BYTES_PER_SECOND, CALL, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH, FAN_OUT, GROUP,
+    HEARTBEAT, Item, LAST_ORDER, LAYOUT_ATTRIBUTES, LEASE_ATTRIBUTES, LEASES, MAILBOX, MOVED, ORDER, ORDERS,
+    OWNER, PAUSE_ORDER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PINNED_TO, POSITION, PREVIOUS,
+    RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, WORKER_ATTRIBUTES, blob, list, number, text, time,
 };
 use super::items;
 use crate::position::Position;
@@ -174,8 +174,35 @@ pub(super) fn absent_or_at(epoch: Epoch) -> Expression {
     Expression::default().when_absent(ROW).when(EPOCH, "=", number(epoch)).either()
 }
 
+/// The row is none that stands for another one.
+pub(super) fn not_forwarding() -> Expression {
+    Expression::default().when_absent(MOVED)
+}
+
+/// The row stands for another one.
+pub(super) fn forwarding() -> Expression {
+    Expression::default().when_exists(MOVED)
+}
+
+/// The row is as it was read: everything it had, and nothing else that this version knows.
+pub(super) fn unchanged(item: &Item) -> Expression {
+    let mut expression = Expression::default();
+    let had: BTreeMap<_, _> =
+        item.iter().filter(|(name, _)| ![GROUP, ROW].contains(&name.as_str())).collect();
+    for (n, (name, value)) in had.into_iter().enumerate() {
+        expression.names.insert(format!("#a{n}"), name.clone());
+        expression.values.insert(format!(":a{n}"), value.clone());
+        expression.condition.push(format!("#a{n} = :a{n}"));
+    }
+    let known = LEASE_ATTRIBUTES.iter().chain(WORKER_ATTRIBUTES).chain(LAYOUT_ATTRIBUTES).chain([&MOVED]);
+    let mut missing: Vec<&str> = known.copied().filter(|name| !item.contains_key(*name)).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    missing.into_iter().fold(expression, Expression::when_absent)
+}
+
 pub(super) fn lease(update: &LeaseUpdate) -> Expression {
-    let expression = Expression::default();
+    let expression = Expression::default().when_absent(MOVED);
     match update {
         LeaseUpdate::Acquire { by, seen, at_least, caught_up_millis } => expression
             .when(EPOCH, "=", number(seen))
@@ -288,7 +315,7 @@ pub(super) fn stream(update: &StreamUpdate) -> Expression {
 
 pub(super) fn worker(update: &WorkerUpdate) -> Expression {
     // Without the first condition an update of a missing row would make one: there `<>` holds.
-    let live = Expression::default().when_exists(ROW).when(STATE, "<>", text(WorkerState::Fenced));
+    let live = not_forwarding().when_exists(ROW).when(STATE, "<>", text(WorkerState::Fenced));
     match update {
         WorkerUpdate::Heartbeat { seen, call, load, state, streams, report } => {
             let beat = live
@@ -340,7 +367,7 @@ mod tests {
         });
         assert_eq!(
             expression.condition(),
-            "#owner = :when_owner AND #epoch = :when_epoch AND #rank <= :when_rank"
+            "attribute_not_exists(#moved) AND #owner = :when_owner AND #epoch = :when_epoch AND #rank <= :when_rank"
         );
         assert_eq!(
             expression.update(),
@@ -361,7 +388,7 @@ mod tests {
         }
         assert_eq!(
             expression.condition(),
-            "attribute_exists(#row) AND #state <> :when_state AND \
+            "attribute_not_exists(#moved) AND attribute_exists(#row) AND #state <> :when_state AND \
              (attribute_not_exists(#mailbox) OR size(#mailbox) < :when_mailbox)"
         );
     }

@@ -125,6 +125,10 @@ impl Place {
                 StoreErrorKind::Throttled,
                 format!("DynamoDB slows down {action} on {table} ({location}): {code}"),
             ),
+            "TransactionConflictException" | "TransactionInProgressException" => (
+                StoreErrorKind::Unavailable,
+                format!("another call is changing the same row of {table} ({location}): it is tried again"),
+            ),
             "UnrecognizedClientException"
             | "InvalidSignatureException"
             | "InvalidClientTokenId"

@@ -1,7 +1,6 @@
 //! Rows to items and back. Attributes that this version does not know are passed over and survive every update.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -10,12 +9,13 @@ use super::attributes::{
     AGE, BYTES_PER_SECOND, CALL, CAUGHT_UP, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH,
     FAILOVER, FAN_OUT, FORMAT, GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, HOST_NAME, INTERVAL, Item,
     LAST_ORDER, LAYOUT_ROW, LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, ORDER, ORDERS, OWNER, PARENTS,
-    PARTITIONS, PAUSE_ORDER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PINNED_TO, PLAN, POSITION,
-    PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS, SKIPPED, START,
-    STATE, STREAM_PREFIX, STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX, blob, key, list, map,
-    millis, number, text, time,
+    PAUSE_ORDER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PINNED_TO, PLAN, POSITION, PREVIOUS,
+    PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS, SKIPPED, START, STATE,
+    STREAM_PREFIX, STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX, blob, is_forwarding, key,
+    list, map, millis, number, text, time,
 };
 use super::fields::{Fields, Unreadable};
+use super::layout::LayoutRow;
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
@@ -306,26 +306,6 @@ impl StoredRow for GroupRow {
     }
 }
 
-/// Over how many partition keys a group is spread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LayoutRow {
-    pub(super) partitions: NonZeroU16,
-}
-
-impl StoredRow for LayoutRow {
-    fn sort_key(&self) -> String {
-        LAYOUT_ROW.to_owned()
-    }
-
-    fn write(&self, item: &mut Item) {
-        item.insert(PARTITIONS.to_owned(), number(self.partitions));
-    }
-
-    fn read(item: &Item) -> Result<Self, Unreadable> {
-        Ok(Self { partitions: Fields::of(item)?.number(PARTITIONS)? })
-    }
-}
-
 impl StoredRow for Row {
     fn sort_key(&self) -> String {
         self.key().to_string()
@@ -343,7 +323,7 @@ impl StoredRow for Row {
     fn read(item: &Item) -> Result<Self, Unreadable> {
         match Listed::read(item)? {
             Listed::Row(row) => Ok(row),
-            Listed::Layout(_) | Listed::Other => {
+            Listed::Layout(_) | Listed::Forwarding | Listed::Other => {
                 Err(Fields::of(item)?.wrong(ROW, "expected a row of a group"))
             }
         }
@@ -356,6 +336,8 @@ impl StoredRow for Row {
 pub(super) enum Listed {
     Row(Row),
     Layout(LayoutRow),
+    /// In place of a row that went on to another partition key.
+    Forwarding,
     /// A kind of row that this version does not know.
     Other,
 }
@@ -363,7 +345,9 @@ pub(super) enum Listed {
 impl Listed {
     pub(super) fn read(item: &Item) -> Result<Self, Unreadable> {
         let row = Fields::of(item)?.row;
-        Ok(if row.starts_with(WORKER_PREFIX) {
+        Ok(if is_forwarding(item) {
+            Self::Forwarding
+        } else if row.starts_with(WORKER_PREFIX) {
             Self::Row(WorkerRow::read(item)?.into())
         } else if row.starts_with(LEASE_PREFIX) {
             Self::Row(LeaseRow::read(item)?.into())

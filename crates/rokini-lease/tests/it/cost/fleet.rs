@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rokini_lease::{
-    CheckpointMetadata, CountingStore, Counts, FaultyStore, FleetShape, GroupId, HashRange, Lease, LeaseKey,
-    LeaseRow, LeaseStore, LeaseStoreExt, Listing, Member, MemberConfig, MemberEvent, MemberEvents,
-    MemoryStore, Position, ShardId, StreamId, StreamRow, WallClock, WorkerName,
+    CheckpointMetadata, CountingStore, Counts, FaultyStore, FleetShape, GroupId, HashRange, JoinAttempts,
+    Lease, LeaseKey, LeaseRow, LeaseStore, LeaseStoreExt, Listing, Member, MemberConfig, MemberEvent,
+    MemberEvents, MemoryStore, Position, ShardId, StreamId, StreamRow, WallClock, WorkerName,
 };
 use tokio::time::{Instant, sleep};
 
@@ -154,7 +154,8 @@ impl Fleet {
         let (store, clock) = (Arc::new(link.clone()), WallClock::from_fn(|| 1_700_000_000_123));
         let mut config = MemberConfig::default();
         config.streams = Some([stream()].into());
-        let joined = Member::join(store, group(), name(n), config, clock, n);
+        let attempts = JoinAttempts::new(n);
+        let joined = Member::join(store, group(), name(n), config, clock, &attempts);
         let (member, events) = joined.await.unwrap();
         let held = Arc::default();
         tokio::spawn(work(events, Arc::clone(&held)));

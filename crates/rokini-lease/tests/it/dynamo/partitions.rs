@@ -1,15 +1,27 @@
-//! Groups that are spread over several partition keys.
+//! Groups whose leases are spread over several partition keys.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use rokini_lease::conformance::ConformanceSuite;
 use rokini_lease::{DynamoStore, GroupView, LeaseStore, LeaseStoreExt, Listing, StoreErrorKind};
 
+use super::proxy::{Proxy, ProxyAction};
 use super::server::{Server, TABLE, group, lease, store, worker};
 
+pub(super) fn keys(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).unwrap()
+}
+
 fn spread(server: &Server, count: u16) -> DynamoStore {
-    store(&server.address).partitions(NonZeroU16::new(count).unwrap())
+    store(&server.address).partitions(keys(count))
+}
+
+/// The partition keys in use.
+pub(super) async fn places(server: &Server) -> BTreeSet<String> {
+    let items = server.client().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
+    items.iter().map(|item| item["group"].as_s().unwrap().clone()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,7 +38,24 @@ async fn a_group_spread_over_several_partition_keys_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn the_number_of_partition_keys_is_fixed_when_a_group_begins() {
+async fn a_look_at_the_workers_of_a_spread_group_is_one_query() {
+    let server = Server::with_table().await;
+    let direct = spread(&server, 16);
+    for name in ["a", "b", "c"] {
+        direct.insert_worker(&group(), &worker(name)).await.unwrap();
+    }
+    let proxy = Proxy::start(&server.address, |_| ProxyAction::Forward).await;
+    let store = store(&proxy.address);
+    assert_eq!(store.list(&group(), Listing::Workers).await.unwrap().workers.len(), 3);
+    assert_eq!(proxy.seen(), ["GetItem", "Query"], "the first one asks for the layout");
+    for _ in 0..3 {
+        store.list(&group(), Listing::Workers).await.unwrap();
+    }
+    assert_eq!(proxy.seen(), ["Query"; 3]);
+}
+
+#[tokio::test]
+async fn the_number_of_partition_keys_is_stored_when_a_group_begins() {
     let server = Server::with_table().await;
     let first = spread(&server, 4);
     for n in 0..40 {
@@ -35,11 +64,9 @@ async fn the_number_of_partition_keys_is_fixed_when_a_group_begins() {
     first.insert_worker(&group(), &worker("a")).await.unwrap();
     let whole = first.list(&group(), Listing::All).await.unwrap();
     assert_eq!((whole.leases.len(), whole.workers.len()), (40, 1));
-    let items = server.client().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
-    let keys: std::collections::BTreeSet<String> =
-        items.iter().map(|item| item["group"].as_s().unwrap().clone()).collect();
-    let expected = ["billing", "billing#0", "billing#1", "billing#2", "billing#3"];
-    assert_eq!(keys, expected.map(str::to_owned).into());
+    let expected =
+        ["billing", "billing#1.0", "billing#1.1", "billing#1.2", "billing#1.3", "billing#1.workers"];
+    assert_eq!(places(&server).await, expected.map(str::to_owned).into());
 
     // Another number is refused, whatever is asked for.
     for count in [1, 3] {
@@ -51,7 +78,9 @@ async fn the_number_of_partition_keys_is_fixed_when_a_group_begins() {
         ] {
             assert_eq!(error.kind(), StoreErrorKind::Configuration);
             let text = error.to_string();
+            let next = format!("rokini group repartition billing {count}");
             assert!(text.contains("`billing`") && text.contains("partitions(4)"), "{text}");
+            assert!(text.contains(&next), "{text}");
         }
     }
     // None takes the stored one, by its first listing or by its first worker.

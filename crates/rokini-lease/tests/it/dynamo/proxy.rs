@@ -1,6 +1,7 @@
 //! A link to a server that does to each request what a test says.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +17,8 @@ pub(crate) struct Request {
 /// What becomes of a request.
 pub(crate) enum ProxyAction {
     Forward,
+    /// It passes after a while; others may pass it meanwhile.
+    Delay(Duration),
     /// It reaches the server, and the connection breaks before the reply.
     DropReply,
     /// The connection breaks before it reaches the server.
@@ -92,7 +95,10 @@ async fn serve(mut client: TcpStream, server: String, decide: Decide, seen: Arc<
                 body.len()
             )
             .into_bytes(),
-            ProxyAction::Forward | ProxyAction::DropReply => {
+            ProxyAction::Forward | ProxyAction::Delay(_) | ProxyAction::DropReply => {
+                if let ProxyAction::Delay(pause) = action {
+                    tokio::time::sleep(pause).await;
+                }
                 let mut upstream = TcpStream::connect(&server).await.unwrap();
                 let lines = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("content-length"));
                 let head = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\r\n");

@@ -138,6 +138,20 @@ fn the_layout_of_items_is_as_committed() {
 }
 
 #[test]
+fn a_row_that_is_compared_whole_is_compared_by_every_attribute() {
+    use super::super::attributes::{GROUP, LEASE_ATTRIBUTES, WORKER_ATTRIBUTES};
+    let (lease, worker) = (leases()[0].item(&group()), workers()[0].item(&group()));
+    for (item, known) in [(lease, LEASE_ATTRIBUTES), (worker, WORKER_ATTRIBUTES)] {
+        let mut has: Vec<&str> =
+            item.keys().map(String::as_str).filter(|name| ![GROUP, ROW].contains(name)).collect();
+        let mut known = known.to_vec();
+        has.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(has, known, "a row with everything shows which attributes there are");
+    }
+}
+
+#[test]
 fn rows_round_trip() {
     for row in workers() {
         assert_eq!(WorkerRow::read(&row.item(&group())), Ok(row));
