@@ -76,7 +76,8 @@ pub(super) struct Place {
     workers: BTreeMap<&'static str, (Member, Probe)>,
     /// The worker that is killed.
     dying: Member,
-    /// `group page` of groups whose workers do not tell, with its address.
+    /// `group page` of groups without a worker, with its address. Whether a worker is silent it learns by watching, as a browser
+    /// does: a single look does not say it.
     pages: BTreeMap<&'static str, (Member, String)>,
     /// `group events` of each group.
     events: BTreeMap<&'static str, Member>,
@@ -135,16 +136,13 @@ impl Place {
         }
         let follow = |group| Member::spawn(local.rokini(&["group", "events", group, "--follow", "--json"]));
         let events = STREAMS.map(|(group, _)| (group, follow(group))).into();
-        let mut pages = BTreeMap::new();
-        for group in ["dies", "nobody"] {
-            let page = ["group", "page", group, "--listen", "127.0.0.1:0", "--json"];
-            let mut page = Member::spawn(local.rokini(&page));
-            page.until("its address", |page| !page.lines().is_empty()).await;
-            let told: Value = serde_json::from_str(&page.lines()[0]).unwrap();
-            let url =
-                told["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/').to_owned();
-            pages.insert(group, (page, url));
-        }
+        let page = ["group", "page", "nobody", "--listen", "127.0.0.1:0", "--json"];
+        let mut page = Member::spawn(local.rokini(&page));
+        page.until("its address", |page| !page.lines().is_empty()).await;
+        let told: Value = serde_json::from_str(&page.lines()[0]).unwrap();
+        let url =
+            told["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let pages = BTreeMap::from([("nobody", (page, url))]);
         let troubles = Troubles { kinesis: Vec::new(), dynamo: faults };
         let place = Self { local, troubles, workers: ready, dying, pages, events, other_reader: None };
         place.until_all_shards_are_read().await;
