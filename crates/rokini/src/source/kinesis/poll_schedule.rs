@@ -1,13 +1,31 @@
 //! When to read a shard again. Pure: time and randomness are handed in.
+//!
+//! Readers of several groups share the reads of a shard, and know of each other by refusals alone. Each adapts its rate:
+//! some reads a second more per second, a share less at each refusal, so that the faster ones give more than the slower
+//! ones, and all come to the same rate. Whoever reads at the whole limit is never refused, and refuses everybody
+//! else: so a reader leaves room, a little while it is alone, more while it shares.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rand::Rng;
 use rokini_types::Backoff;
 use tokio::time::Instant;
 
-/// The longest pause after throttled reads.
-const SLOWEST: Duration = Duration::from_secs(5);
+/// Reads a second of a reader that was not refused lately: under the 5 that Kinesis gives a shard.
+const ALONE: f64 = 4.6;
+/// Reads a second, at most, of a reader that shares the shard.
+const SHARED: f64 = 4.0;
+/// Reads a second, at least, however often they are refused.
+const SLOWEST: f64 = 0.2;
+/// From the last refusal until a reader takes itself to be alone.
+const SHARED_FOR: Duration = Duration::from_secs(60);
+/// Reads a second that are added to the rate each second without a refusal.
+const GROWTH: f64 = 0.4;
+/// What a refusal leaves of the rate.
+const DECREASE: f64 = 0.75;
+/// How far pauses at the rate are from even, so that readers do not stay in step.
+const SPREAD: RangeInclusive<f64> = 0.85..=1.15;
 /// The pauses after failed reads: short enough to be back within 2 s, and fewer calls than a stream at rest gets.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_millis(1_500));
 /// A quiet shard is read after an eighth of the silence so far (and the floor): the first record after a
@@ -22,9 +40,10 @@ pub(crate) struct PollSchedule {
     next: Instant,
     /// When a read last brought records, or the reader was opened.
     last_record: Instant,
-    /// The least time between two reads while throttled; zero when not. Doubled by each refusal, lowered by a
-    /// quarter of the floor by each read that goes through.
-    pace: Duration,
+    /// Reads a second that others leave to this reader, as far as it knows.
+    rate: f64,
+    /// When a read was last refused for its rate.
+    refused: Option<Instant>,
     /// Failed reads in a row.
     failures: u32,
 }
@@ -32,7 +51,7 @@ pub(crate) struct PollSchedule {
 impl PollSchedule {
     /// The first read starts now.
     pub(crate) fn new(floor: Duration, ceiling: Duration, now: Instant) -> Self {
-        Self { floor, ceiling, next: now, last_record: now, pace: Duration::ZERO, failures: 0 }
+        Self { floor, ceiling, next: now, last_record: now, rate: ALONE, refused: None, failures: 0 }
     }
 
     /// When the next read starts.
@@ -41,12 +60,19 @@ impl PollSchedule {
     }
 
     /// A read that started at `started` went through. `behind`: the shard has more records already.
-    pub(crate) fn went_through(&mut self, started: Instant, now: Instant, records: usize, behind: bool) {
+    pub(crate) fn went_through(
+        &mut self,
+        started: Instant,
+        now: Instant,
+        records: usize,
+        behind: bool,
+        rng: &mut impl Rng,
+    ) {
         self.failures = 0;
-        self.pace = self.pace.saturating_sub(self.floor / 4);
-        if self.pace < self.floor {
-            self.pace = Duration::ZERO;
-        }
+        let shared = self.refused.is_some_and(|refused| now.saturating_duration_since(refused) < SHARED_FOR);
+        let most = if shared { SHARED } else { ALONE };
+        // The rate in reads a second grows with each second, and a second has `rate` reads.
+        self.rate = (self.rate + GROWTH / self.rate).min(most);
         if records > 0 {
             self.last_record = now;
         }
@@ -56,14 +82,16 @@ impl PollSchedule {
             let silence = now.saturating_duration_since(self.last_record);
             (self.floor + silence / SILENCE_SHARE).min(self.ceiling)
         };
-        self.next = started + pause.max(self.pace);
+        // Who is alone and behind goes to the limit of the shard.
+        let pace = if behind && !shared { Duration::ZERO } else { self.pace(rng) };
+        self.next = started + pause.max(pace);
     }
 
     /// A read was refused for its rate.
     pub(crate) fn throttled(&mut self, now: Instant, rng: &mut impl Rng) {
-        self.pace = (self.pace.max(self.floor) * 2).min(SLOWEST);
-        // Others that share the shard were refused at the same time and must not come back together.
-        self.next = now + self.pace.mul_f64(rng.random_range(0.75..1.25));
+        self.rate = (self.rate.min(SHARED) * DECREASE).max(SLOWEST);
+        self.refused = Some(now);
+        self.next = now + self.pace(rng).max(self.floor);
     }
 
     /// A read failed otherwise.
@@ -71,8 +99,15 @@ impl PollSchedule {
         self.failures = self.failures.saturating_add(1);
         self.next = now + RETRY.jittered(self.failures, rng.random_range(Backoff::JITTER));
     }
+
+    /// The time between two reads at the rate.
+    fn pace(&self, rng: &mut impl Rng) -> Duration {
+        Duration::from_secs_f64(rng.random_range(SPREAD) / self.rate)
+    }
 }
 
+#[cfg(test)]
+mod fairness;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,110 +117,135 @@ mod tests {
     const FLOOR: Duration = Duration::from_millis(200);
     const CEILING: Duration = Duration::from_secs(1);
 
-    fn fresh() -> (PollSchedule, Instant) {
-        let now = Instant::now();
-        (PollSchedule::new(FLOOR, CEILING, now), now)
+    struct Bench {
+        schedule: PollSchedule,
+        rng: SmallRng,
     }
 
-    fn millis(duration: Duration) -> u128 {
-        duration.as_millis()
-    }
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                schedule: PollSchedule::new(FLOOR, CEILING, Instant::now()),
+                rng: SmallRng::seed_from_u64(1),
+            }
+        }
 
-    /// Reads that take no time; each pause until the next one in milliseconds.
-    fn pauses(schedule: &mut PollSchedule, reads: impl IntoIterator<Item = (usize, bool)>) -> Vec<u128> {
-        let read = |(records, behind)| {
-            let now = schedule.next();
-            schedule.went_through(now, now, records, behind);
-            millis(schedule.next() - now)
-        };
-        reads.into_iter().map(read).collect()
+        /// Reads that take no time; each pause until the next one in milliseconds.
+        fn pauses(&mut self, reads: impl IntoIterator<Item = (usize, bool)>) -> Vec<u128> {
+            let read = |(records, behind)| {
+                let now = self.schedule.next();
+                self.schedule.went_through(now, now, records, behind, &mut self.rng);
+                (self.schedule.next() - now).as_millis()
+            };
+            reads.into_iter().map(read).collect()
+        }
+
+        /// The pause after a refusal now, in milliseconds.
+        fn refused(&mut self) -> u128 {
+            let now = self.schedule.next();
+            self.schedule.throttled(now, &mut self.rng);
+            (self.schedule.next() - now).as_millis()
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_first_read_is_at_once() {
-        let (schedule, now) = fresh();
-        assert_eq!(schedule.next(), now);
+        assert_eq!(Bench::new().schedule.next(), Instant::now());
     }
 
     #[tokio::test(start_paused = true)]
     async fn behind_reads_at_once_also_without_records() {
-        let (mut schedule, _) = fresh();
-        assert_eq!(pauses(&mut schedule, [(10, true), (0, true), (10, true)]), [0, 0, 0]);
+        assert_eq!(Bench::new().pauses([(10, true), (0, true), (10, true)]), [0, 0, 0]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn records_keep_it_at_the_floor() {
-        let (mut schedule, _) = fresh();
-        assert_eq!(pauses(&mut schedule, [(1, false); 5]), [200; 5]);
+    async fn t2_records_keep_it_under_the_limit_of_the_shard() {
+        let pauses = Bench::new().pauses([(1, false); 1000]);
+        assert!(pauses.iter().all(|pause| (200..=250).contains(pause)), "{pauses:?}");
+        let rate = 1e6 / pauses.iter().sum::<u128>() as f64;
+        assert!((4.4..4.7).contains(&rate), "{rate} reads a second");
     }
 
     #[tokio::test(start_paused = true)]
     async fn silence_slows_it_down_step_by_step_and_a_record_makes_it_fast_again() {
-        let (mut schedule, _) = fresh();
-        let idle = pauses(&mut schedule, [(0, false); 40]);
-        assert_eq!(idle[..4], [200, 225, 253, 284]);
-        assert!(idle.windows(2).all(|pair| pair[0] <= pair[1]), "{idle:?}");
-        assert_eq!(idle.last(), Some(&1000));
-        // No step is more than an eighth longer, so a short silence costs little.
-        assert!(idle.windows(2).all(|pair| pair[1] <= pair[0] + pair[0] / 8 + 1), "{idle:?}");
-        assert_eq!(pauses(&mut schedule, [(1, false), (0, false)]), [200, 225]);
+        let mut bench = Bench::new();
+        let idle = bench.pauses([(0, false); 40]);
+        assert!(idle[0] <= 250 && idle.last() == Some(&1000), "{idle:?}");
+        // The rate no longer matters: no step is more than an eighth longer, so a short silence costs little.
+        let slow: Vec<_> = idle.into_iter().skip_while(|pause| *pause <= 253).collect();
+        assert!(slow.windows(2).all(|pair| pair[0] <= pair[1]), "{slow:?}");
+        assert!(slow.windows(2).all(|pair| pair[1] <= pair[0] + pair[0] / 8 + 1), "{slow:?}");
+        assert!(bench.pauses([(1, false)])[0] <= 250);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_time_of_the_call_counts_into_the_pause() {
-        let (mut schedule, now) = fresh();
-        schedule.went_through(now, now + Duration::from_millis(150), 1, false);
-        assert_eq!(schedule.next(), now + FLOOR);
+        let mut bench = Bench::new();
+        let now = Instant::now();
+        bench.schedule.went_through(now, now + Duration::from_millis(150), 1, false, &mut bench.rng);
+        assert!(bench.schedule.next() <= now + Duration::from_millis(250));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t2_throttled_reads_slow_down_by_doubling_with_jitter() {
-        let (mut schedule, now) = fresh();
-        let mut rng = SmallRng::seed_from_u64(1);
+    async fn t2_refusals_lower_the_rate_by_a_share_down_to_a_read_in_five_seconds() {
+        let mut bench = Bench::new();
         let mut seen = Vec::new();
-        for pace in [400.0, 800.0, 1600.0, 3200.0, 5000.0, 5000.0] {
-            schedule.throttled(now, &mut rng);
-            let pause = (schedule.next() - now).as_secs_f64() * 1000.0;
-            assert!(pace * 0.75 <= pause && pause < pace * 1.25, "{pause} at {pace}");
-            seen.push(pause / pace);
+        let mut rate = SHARED;
+        for _ in 0..20 {
+            rate = (rate * DECREASE).max(SLOWEST);
+            let share = bench.refused() as f64 / 1000.0 * rate;
+            assert!((0.84..1.16).contains(&share), "{share} of the pause at {rate} a second");
+            seen.push(share);
         }
         seen.dedup();
-        assert_eq!(seen.len(), 6, "the jitter is not constant");
+        assert_eq!(seen.len(), 20, "the pauses are not even");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t2_reads_that_go_through_speed_up_by_steps() {
-        let (mut schedule, now) = fresh();
-        let mut rng = SmallRng::seed_from_u64(1);
-        schedule.throttled(now, &mut rng);
-        schedule.throttled(now, &mut rng);
-        // A shard that is behind is read at the pace, not at once.
-        let behind = pauses(&mut schedule, [(10, true); 15]);
-        assert_eq!(behind, [750, 700, 650, 600, 550, 500, 450, 400, 350, 300, 250, 200, 0, 0, 0]);
+    async fn t2_the_rate_grows_by_steps_and_a_minute_after_the_last_refusal_the_reader_is_alone() {
+        let mut bench = Bench::new();
+        while bench.schedule.rate > 1.0 {
+            bench.refused();
+        }
+        let refused = bench.schedule.refused.unwrap();
+        let (mut last, begun) = (bench.schedule.rate, bench.schedule.next());
+        while bench.schedule.rate < SHARED {
+            // A shard that is behind is read at the pace, not at once.
+            assert!(bench.pauses([(10, true)])[0] >= 200);
+            assert!(bench.schedule.rate > last);
+            last = bench.schedule.rate;
+        }
+        let took = (bench.schedule.next() - begun).as_secs_f64();
+        assert!((6.0..10.0).contains(&took), "{took} s from under 1 to 4 reads a second");
+        while bench.schedule.next() - refused < SHARED_FOR {
+            assert!(bench.schedule.rate <= SHARED);
+            bench.pauses([(10, true)]);
+        }
+        assert_eq!(bench.pauses([(10, true); 3])[1..], [0, 0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn failures_back_off_from_100_ms_to_1500_ms_with_jitter() {
-        let (mut schedule, now) = fresh();
-        let mut rng = SmallRng::seed_from_u64(1);
+        let Bench { mut schedule, mut rng } = Bench::new();
+        let now = Instant::now();
         for longest in [200, 400, 800, 1500, 1500, 1500, 1500, 1500] {
             schedule.failed(now, &mut rng);
-            let pause = millis(schedule.next() - now);
+            let pause = (schedule.next() - now).as_millis();
             assert!(longest / 2 <= pause && pause <= longest, "{pause} at {longest}");
         }
-        schedule.went_through(now, now, 1, false);
+        schedule.went_through(now, now, 1, false, &mut rng);
         schedule.failed(now, &mut rng);
-        assert!(millis(schedule.next() - now) <= 200);
+        assert!((schedule.next() - now).as_millis() <= 200);
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_failures_do_not_overflow() {
-        let (mut schedule, now) = fresh();
-        let mut rng = SmallRng::seed_from_u64(1);
+        let Bench { mut schedule, mut rng } = Bench::new();
+        let now = Instant::now();
         for _ in 0..10_000 {
             schedule.failed(now, &mut rng);
             schedule.throttled(now, &mut rng);
         }
-        assert!(schedule.next() <= now + SLOWEST.mul_f64(1.25));
+        assert!(schedule.next() <= now + Duration::from_secs(6));
     }
 }

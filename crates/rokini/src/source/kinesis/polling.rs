@@ -233,7 +233,7 @@ impl PollingReader {
         let millis_behind_latest = told.unwrap_or(self.behind_millis);
         self.behind_millis = millis_behind_latest;
         let behind = millis_behind_latest > 0 || records.len() >= asked;
-        self.schedule.went_through(started, now, records.len(), behind);
+        self.schedule.went_through(started, now, records.len(), behind, &mut self.rng);
         let stuck = self.stuck.answered(records.len(), millis_behind_latest);
         if records.first().is_some_and(|first| !is_beyond(first, self.place)) {
             records.retain(|record| is_beyond(record, self.place));
