@@ -4,18 +4,22 @@ pub(crate) mod buffer_pool;
 mod credentials;
 pub(crate) mod error;
 pub(crate) mod http;
+mod shared_files;
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 pub(crate) use aws_types::SdkConfig;
 use aws_types::region::Region;
 
 pub use self::credentials::{check_credentials, credentials_problem};
 use self::http::CONNECT;
 pub(crate) use self::http::HttpOptions;
+use self::shared_files::SharedFiles;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::stream_ref::StreamRef;
 
@@ -70,7 +74,7 @@ impl AwsOptions {
     /// Loads the AWS configuration the standard way, by the AWS SDK: environment variables (`AWS_REGION`,
     /// `AWS_PROFILE`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_KINESIS`, ...), the shared configuration files, web
     /// identity, container and instance credentials. Calls go through one HTTP client ([`HttpOptions::client`]), and
-    /// through the proxies of the environment.
+    /// through the proxies of the environment. Shared files that are renewed are read again within a minute.
     ///
     /// Where nothing names a region, it asks the instance metadata service, which takes 1 s at most where there
     /// is none.
@@ -78,18 +82,17 @@ impl AwsOptions {
     /// # Errors
     /// [`ErrorKind::Configuration`] when no region is set, an endpoint URL is no URL, or a proxy cannot be used.
     pub async fn load(self) -> Result<SdkConfig, Error> {
-        let http = self.http.map_or_else(HttpOptions::from_env, Ok)?;
-        let mut loader = aws_config::defaults(behavior()).http_client(http.client()?);
-        if let Some(region) = self.region {
-            loader = loader.region(Region::new(region));
+        let http = self.http.clone().map_or_else(HttpOptions::from_env, Ok)?;
+        let client = http.client()?;
+        if let Some(url) = &self.endpoint_url {
+            check_url(url)?;
         }
-        if let Some(profile) = self.profile {
-            loader = loader.profile_name(profile);
+        let loader = move || self.loader(client.clone());
+        let mut config = loader().load().await;
+        if let Some(provider) = config.credentials_provider() {
+            let provider = SharedCredentialsProvider::new(SharedFiles::new(provider, loader));
+            config = config.into_builder().credentials_provider(provider).build();
         }
-        if let Some(url) = self.endpoint_url {
-            loader = loader.endpoint_url(check_url(url)?);
-        }
-        let config = loader.load().await;
         if config.region().is_none_or(|region| region.as_ref().is_empty()) {
             return Err(Error::new(
                 ErrorKind::Configuration,
@@ -98,12 +101,26 @@ impl AwsOptions {
         }
         Ok(config)
     }
+
+    fn loader(&self, client: SharedHttpClient) -> ConfigLoader {
+        let mut loader = aws_config::defaults(behavior()).http_client(client);
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &self.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        loader
+    }
 }
 
-fn check_url(url: String) -> Result<String, Error> {
+fn check_url(url: &str) -> Result<(), Error> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     match rest {
-        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(url),
+        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(()),
         _ => Err(Error::new(
             ErrorKind::Configuration,
             format!("`{url}` is not an endpoint URL: expected one such as `http://127.0.0.1:4567`"),

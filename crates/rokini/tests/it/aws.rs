@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use aws_credential_types::provider::ProvideCredentials;
 use rokini::lease::MemoryStore;
 use rokini::{AwsOptions, Consumer, ConsumerConfig, Error, KinesisSource, StreamSource};
 use rokini_local::{LocalDynamo, LocalKinesis};
@@ -65,6 +66,32 @@ async fn child_consumes() {
     answer(result);
 }
 
+#[tokio::test]
+#[ignore = "run by the others as a child"]
+async fn child_reads_renewed_credentials() {
+    let file = PathBuf::from(std::env::var_os("AWS_SHARED_CREDENTIALS_FILE").unwrap());
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("[default]\naws_access_key_id = first\naws_secret_access_key = s\n");
+    let aws = AwsOptions::default().load().await.unwrap();
+    let provider = aws.credentials_provider().unwrap();
+    let mut keys = Vec::new();
+    for text in [
+        None,
+        Some("[default]\naws_access_key_id = second\naws_secret_access_key = s\naws_session_token = t\n"),
+        // Half written.
+        Some("[default]\naws_access_key_id"),
+        Some("[default]\naws_access_key_id = third\naws_secret_access_key = s\n"),
+    ] {
+        text.map(write);
+        let credentials = provider.provide_credentials().await.unwrap();
+        // The SDK's cache asks again by then.
+        let ends = credentials.expiry().unwrap().duration_since(std::time::SystemTime::now()).unwrap();
+        assert!(ends <= Duration::from_secs(60), "{ends:?}");
+        keys.push(format!("{} {:?}", credentials.access_key_id(), credentials.session_token()));
+    }
+    println!("\n{MARK}{keys:?}");
+}
+
 struct Child {
     test: &'static str,
     environment: Vec<(&'static str, String)>,
@@ -108,6 +135,15 @@ async fn kinesis() -> LocalKinesis {
 async fn kinesis_in(region: &str) -> LocalKinesis {
     let builder = LocalKinesis::builder().region(region).host_name("kinesis.test");
     builder.stream("orders", 1).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn credentials_files_that_are_renewed_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("credentials").to_string_lossy().into_owned();
+    let environment = [REGION, NO_METADATA, ("AWS_SHARED_CREDENTIALS_FILE", &file)];
+    let answer = run("aws::child_reads_renewed_credentials", &environment).answer().await;
+    assert_eq!(answer, r#"["first None", "second Some(\"t\")", "second Some(\"t\")", "third None"]"#);
 }
 
 #[tokio::test]
