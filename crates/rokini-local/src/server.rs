@@ -211,6 +211,8 @@ impl<H: Handler> ConnectionService<H> {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
         builder
             .http2()
+            // As the service has it: who wants more streams opens more connections.
+            .max_concurrent_streams(100)
             .timer(TokioTimer::new())
             .keep_alive_interval(limits.ping)
             .keep_alive_timeout(limits.ping);

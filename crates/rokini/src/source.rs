@@ -4,6 +4,7 @@ pub(crate) mod deaggregate;
 #[cfg(feature = "aws")]
 pub(crate) mod kinesis;
 pub(crate) mod selection;
+pub(crate) mod stream_identity;
 pub(crate) mod stream_source;
 #[cfg(test)]
 #[cfg(feature = "aws")]

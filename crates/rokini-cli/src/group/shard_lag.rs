@@ -100,7 +100,7 @@ async fn describe(handle: &GroupHandle, row: &StreamRow) -> Result<LiveStream, S
         rokini::KinesisSource::new(config, reference.clone(), &rokini::Settings::default(), rand::random())
             .map_err(|error| unknown(&error))?;
     let gone = match source.describe().await {
-        Ok(stream) if stream.id == row.id => {
+        Ok(stream) if stream.is(&row.id) => {
             return Ok(LiveStream { reference, now_millis: stream.now_millis });
         }
         Ok(stream) => format!("stream `{}` was deleted and made again as `{}`", row.id, stream.id),

@@ -12,10 +12,11 @@ use rokini_lease::{
 
 use super::graph::{self, Known};
 use super::registration::{Registrar, Registration};
-use super::streams::{OpenStream, is_older, is_same};
+use super::streams::OpenStream;
 use super::{coverage, record_search};
 use crate::events::emitter::Events;
 use crate::events::table::EventKind;
+use crate::source::stream_identity::{is_older, is_same};
 use crate::source::stream_source::{
     ShardDescription, ShardEnd, ShardSelection, StreamDescription, StreamSource,
 };
@@ -477,6 +478,7 @@ mod tests {
             id: StreamId::new("s@0").unwrap(),
             now_millis: 100_000,
             retention: Duration::from_secs(60),
+            on_demand: false,
         };
         for (millis, expected) in [
             (0, Position::TrimHorizon),

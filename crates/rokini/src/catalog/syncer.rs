@@ -13,15 +13,19 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::leases::Catalog;
-use super::streams::{OpenStream, Streams, is_older};
+use super::streams::{OpenStream, Streams};
 use super::{coverage, duty};
 use crate::events::table::EventKind;
+use crate::source::stream_identity::is_older;
 use crate::types::backoff::{COORDINATION, Retry};
 use crate::types::error::Error;
 
-/// Audit intervals in which the workers without duty ask once for the description of a stream. The retention seldom
-/// changes, and before records are called lost it is asked for anyway.
-const EXTRA_LOOK: usize = 8;
+/// Audit intervals in which a worker without duty asks once for the description of a stream, so that it knows the retention:
+/// warnings of data loss go by it.
+const LOOK_EVERY: usize = 10;
+/// Workers that ask so often at most; larger fleets ask less often. By the default interval these make 2 calls a second,
+/// of the 20 that an account has.
+const LOOKING: usize = 1_200;
 
 /// What all syncers of a worker share.
 #[derive(Debug, Clone)]
@@ -107,11 +111,10 @@ impl ShardSyncer {
         rank == 0 || rank == 1 && !self.stream.holes().is_empty()
     }
 
-    /// Whether a worker without duty asks for the stream's description, so that it learns of another retention. In a fleet
-    /// of any size that is one more call in [`EXTRA_LOOK`] intervals.
+    /// Whether a worker without duty asks for the stream's description now.
     fn looks_now(&mut self) -> bool {
         let alive = self.shared.member.snapshot().workers.len();
-        self.rng.random_range(0..alive.max(1) * EXTRA_LOOK) == 0
+        self.rng.random_range(0..(LOOK_EVERY * alive / LOOKING).max(LOOK_EVERY)) == 0
     }
 
     /// Notes the holes in this worker's own listing. A listing may lag, so only what it shows twice counts.

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::control::Control;
-use crate::catalog::streams::{OpenStream, is_older};
+use crate::catalog::streams::OpenStream;
 use crate::events::emitter::ShardEvents;
 use crate::events::table::EventKind;
 use crate::processor::shard_context::ShardContext;
@@ -20,6 +20,7 @@ use crate::shard::held_shard::HeldShard;
 use crate::shard::progress::ShardProgress;
 use crate::shard::resources::ShardResources;
 use crate::shard::task::{ShardTask, StopSignals, TaskOutcome};
+use crate::source::stream_identity::is_older;
 use crate::telemetry::consumer_metrics::ConsumerMetrics;
 
 /// After so many tasks of one shard that ended in a row in a way they should not, another worker is to try.
@@ -119,9 +120,11 @@ impl ShardTasks {
         if !resources.settings.stores_positions {
             context.checkpoints().keep_in_memory();
         }
-        let (clock, quiet) = (resources.clock.clone(), resources.settings.quiet);
+        let clock = resources.clock.clone();
         let observer = self.metrics.observer(&key);
-        let progress = ShardProgress::new(context, Arc::clone(&stream), clock, lease.row(), quiet, observer);
+        let settings = &resources.settings;
+        let progress =
+            ShardProgress::new(context, Arc::clone(&stream), clock, lease.row(), settings, observer);
         let progress = Arc::new(progress);
         self.control.worker.add(&progress);
         let events = self.control.events.of_shard(key.clone());

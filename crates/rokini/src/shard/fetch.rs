@@ -16,11 +16,12 @@ use super::budget::{Reserved, ShardBudget};
 use super::held_shard::HeldShard;
 use super::progress::ShardProgress;
 use super::resources::ShardResources;
-use super::retrieval_choice::{ReadOutcome, RetrievalChoice, RetrievalMode, usd_per_month};
-use crate::catalog::streams::{OpenStream, is_same};
+use super::retrieval_choice::{ReadOutcome, RetrievalMode, usd_per_month};
+use crate::catalog::streams::OpenStream;
 use crate::events::emitter::ShardEvents;
 use crate::events::table::EventKind;
 use crate::source::deaggregate::{Deaggregator, DroppedAggregates, MalformedAggregates, pass_over};
+use crate::source::stream_identity::is_same;
 use crate::source::stream_source::{ReadResponse, ShardEnd, ShardReader, ShardSelection, SourceEvent};
 use crate::types::backoff::{COORDINATION, Retry};
 use crate::types::error::{Error, ErrorKind};
@@ -37,6 +38,9 @@ const MISSING: Duration = Duration::from_secs(10);
 
 /// How long a reader holds on to what the stream pushes while nothing is taken from it: what waits takes memory on both sides.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a stream is asked how it places records, while some of them are dropped.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// A wait for the handler from which on reading faster would bring nothing.
 const HELD_BACK: Duration = Duration::from_millis(100);
@@ -93,7 +97,8 @@ pub(super) struct Fetch {
     retry: Retry,
     /// Since when listings do not show the shard.
     missing_since: Option<Instant>,
-    retrieval: RetrievalChoice,
+    /// When the stream was last asked how it places records, before some of them were dropped.
+    placement_asked: Option<Instant>,
     /// Where the reader began.
     opened_at: Position,
     /// Whether the last read had to wait until the handler took what was read before.
@@ -126,7 +131,7 @@ impl Fetch {
             deaggregator: deaggregator(shard),
             retry: Retry::new(COORDINATION, StdRng::from_rng(rng)),
             missing_since: None,
-            retrieval: RetrievalChoice::new(shard.resources.settings.retrieval, Instant::now()),
+            placement_asked: None,
             opened_at: Position::TrimHorizon,
             held_back: false,
         }
@@ -153,7 +158,7 @@ impl Fetch {
             }
             self.report_gap(&fetched).await;
             Record::set_origin(&mut fetched.records, &key);
-            let packed = self.unpack(&mut fetched.records);
+            let packed = self.unpack(&mut fetched).await;
             let weight = Record::weigh(&fetched.records);
             self.last_answer = weight.memory;
             self.last_packed = packed.unwrap_or(weight.memory);
@@ -218,7 +223,7 @@ impl Fetch {
 
     /// Cancel safe, as readers are.
     async fn read(&mut self, reader: &mut Option<OpenReader>) -> Result<(ReadResponse, Reserved), Error> {
-        let wanted = self.retrieval.wanted(Instant::now());
+        let wanted = self.progress.retrieval().wanted(Instant::now());
         reader.take_if(|open| open.mode() != wanted);
         let reader = match reader.take() {
             Some(open) => reader.insert(open),
@@ -256,12 +261,28 @@ impl Fetch {
 
     /// From the records of the stream to user records, but for those that were done before reading began. The memory that
     /// they held before, where there were aggregates.
-    fn unpack(&mut self, records: &mut Vec<Record>) -> Option<usize> {
+    async fn unpack(&mut self, fetched: &mut ReadResponse) -> Option<usize> {
         let deaggregator = self.deaggregator.as_mut()?;
-        let hashes_count = self.stream.source.places_by_hash();
-        let unpacked = deaggregator.unpack_where(hashes_count, std::mem::take(records));
-        *records = unpacked.records;
-        pass_over(records, self.opened_at);
+        let source = &self.stream.source;
+        let packed = std::mem::take(&mut fetched.records);
+        let last = packed.last().map(|record| Position::after(record.sequence_number));
+        let before = deaggregator.drops().then(|| packed.clone());
+        let mut unpacked = deaggregator.unpack_where(source.places_by_hash(), packed);
+        if unpacked.dropped.is_some()
+            && let Some(before) = before
+        {
+            // Since it was last asked the stream may place records without regard to their keys.
+            if self.placement_asked.is_none_or(|asked| asked.elapsed() > ASK_AGAIN) {
+                self.placement_asked = Some(Instant::now());
+                if source.describe().await.is_ok() && !source.places_by_hash() {
+                    unpacked = deaggregator.unpack_where(false, before);
+                }
+            }
+            // What is dropped is done, also where nothing comes after it.
+            fetched.read_to = fetched.read_to.max(last.filter(|_| unpacked.dropped.is_some()));
+        }
+        fetched.records = unpacked.records;
+        pass_over(&mut fetched.records, self.opened_at);
         if let Some(MalformedAggregates { first, reason, records }) = unpacked.malformed {
             self.events.emit(EventKind::AggregatesMalformed { first, reason, records });
         }
@@ -292,7 +313,7 @@ impl Fetch {
                     return Ok(OpenReader { reader, consumer: Some(consumer) });
                 }
                 Err(error) => {
-                    self.retrieval.failed(Instant::now());
+                    self.progress.retrieval().failed(Instant::now());
                     self.events.emit(EventKind::SubscriptionRefused { reason: error.to_string() });
                 }
             }
@@ -309,14 +330,14 @@ impl Fetch {
             held_back: self.held_back,
             bytes_per_second: self.progress.bytes_per_second(),
         };
-        let Some((to, reason)) = self.retrieval.observe(Instant::now(), read) else { return };
-        let usd_per_month = match to {
-            RetrievalMode::Polling => 0,
-            RetrievalMode::FanOut => {
-                let shards = self.stream.source.list_shards(ShardSelection::Latest).await;
-                usd_per_month(shards.map_or(1, |shards| shards.len()), read.bytes_per_second)
-            }
-        };
+        let change = self.progress.retrieval().observe(Instant::now(), read);
+        let Some((to, reason)) = change else { return };
+        let source = &self.stream.source;
+        let on_demand = source.describe().await.is_ok_and(|stream| stream.on_demand);
+        let shards = source.list_shards(ShardSelection::Latest).await.map_or(1, |shards| shards.len());
+        // The registration is paid for as long as there is one.
+        let bytes_per_second = if to == RetrievalMode::FanOut { read.bytes_per_second } else { 0 };
+        let usd_per_month = usd_per_month(on_demand, shards, bytes_per_second);
         self.events.emit(EventKind::RetrievalChanged { to: to.into(), reason, usd_per_month });
     }
 

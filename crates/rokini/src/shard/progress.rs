@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rokini_lease::{CheckpointMetadata, LeaseRow, Position, SequenceNumber, WallClock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::observer::{BatchSize, ShardObserver};
+use super::resources::ShardSettings;
+use super::retrieval_choice::RetrievalChoice;
 use super::status::ShardStatus;
 use crate::catalog::streams::OpenStream;
 use crate::processor::shard_context::ShardContext;
@@ -35,6 +37,7 @@ pub(crate) struct ShardProgress {
     clock: WallClock,
     /// How long a healthy reader may hear nothing.
     quiet: Duration,
+    retrieval: Mutex<RetrievalChoice>,
     state: Mutex<State>,
     paused: watch::Sender<bool>,
     reading_resumed: Notify,
@@ -111,16 +114,19 @@ impl ShardProgress {
         stream: Arc<OpenStream>,
         clock: WallClock,
         row: &LeaseRow,
-        quiet: Duration,
+        settings: &ShardSettings,
         observer: Box<dyn ShardObserver>,
     ) -> Self {
         let now = Instant::now();
+        let retrieval = RetrievalChoice::new(settings.retrieval, row.metadata.fan_out == Some(true), now);
+        let quiet = settings.quiet;
         let state = State { read: ReadProgress::new(row, now), calls: CallProgress::new(now), observer };
         Self {
             context,
             stream,
             clock,
             quiet,
+            retrieval: Mutex::new(retrieval),
             state: Mutex::new(state),
             paused: watch::Sender::new(false),
             reading_resumed: Notify::new(),
@@ -207,6 +213,11 @@ impl ShardProgress {
     /// Where a reader begins: after the last record handed on.
     pub(crate) fn reader_place(&self) -> Position {
         self.state.lock().read.place()
+    }
+
+    /// How the shard is to be read: outlives the readers.
+    pub(super) fn retrieval(&self) -> MutexGuard<'_, RetrievalChoice> {
+        self.retrieval.lock()
     }
 
     /// Whether the stream pushes the records from now on.

@@ -29,12 +29,18 @@ const TOO_EARLY: Duration = Duration::from_secs(3_600);
 /// What a shard costs with fan-out, in thousandths of a USD in us-east-1: an hour of a shard, a GB (AWS's price list, 2026).
 const MILLS_PER_SHARD_HOUR: u64 = 15;
 const MILLS_PER_GB: u64 = 13;
+/// A GB of a stream on demand, whose shards cost nothing by the hour.
+const MILLS_PER_GB_ON_DEMAND: u64 = 50;
 const HOURS_PER_MONTH: u64 = 730;
 
 /// USD a month for a stream of so many open shards, of which one brings so many bytes a second.
-pub(super) fn usd_per_month(shards: usize, bytes_per_second: u64) -> u64 {
-    let hours = (shards as u64).saturating_mul(MILLS_PER_SHARD_HOUR * HOURS_PER_MONTH);
-    let bytes = u128::from(bytes_per_second) * u128::from(HOURS_PER_MONTH * 3_600 * MILLS_PER_GB);
+pub(super) fn usd_per_month(on_demand: bool, shards: usize, bytes_per_second: u64) -> u64 {
+    let (per_hour, per_gb) = match on_demand {
+        true => (0, MILLS_PER_GB_ON_DEMAND),
+        false => (MILLS_PER_SHARD_HOUR, MILLS_PER_GB),
+    };
+    let hours = (shards as u64).saturating_mul(per_hour * HOURS_PER_MONTH);
+    let bytes = u128::from(bytes_per_second) * u128::from(HOURS_PER_MONTH * 3_600 * per_gb);
     hours.saturating_add(u64::try_from(bytes / 1_000_000_000).unwrap_or(u64::MAX)).div_ceil(1_000)
 }
 
@@ -85,11 +91,12 @@ pub(super) struct RetrievalChoice {
 }
 
 impl RetrievalChoice {
-    pub(super) fn new(setting: Retrieval, now: Instant) -> Self {
+    /// `pushed`: whether the holder before had the records pushed. What made it do so may last.
+    pub(super) fn new(setting: Retrieval, pushed: bool, now: Instant) -> Self {
         Self {
             setting,
             not_before: None,
-            chosen: RetrievalMode::Polling,
+            chosen: if pushed { RetrievalMode::FanOut } else { RetrievalMode::Polling },
             since: now,
             throttled: VecDeque::new(),
             behind_since: None,
@@ -192,7 +199,7 @@ mod tests {
 
     fn auto() -> (RetrievalChoice, Instant) {
         let now = Instant::now();
-        (RetrievalChoice::new(Retrieval::Auto, now), now)
+        (RetrievalChoice::new(Retrieval::Auto, false, now), now)
     }
 
     /// Reads once a second for so long; what changed, and after how many seconds.
@@ -255,12 +262,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_shard_whose_last_holder_had_fan_out_has_it_at_once_and_until_it_is_calm() {
+        let mut now = Instant::now();
+        let mut choice = RetrievalChoice::new(Retrieval::Auto, true, now);
+        assert_eq!(choice.wanted(now), RetrievalMode::FanOut);
+        assert_eq!(reads(&mut choice, &mut now, CALM, 1_801), [(RetrievalMode::Polling, 1_800)]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_setting_is_kept_to_except_where_fan_out_cannot_be_begun() {
         for (setting, expected) in
             [(Retrieval::Polling, RetrievalMode::Polling), (Retrieval::FanOut, RetrievalMode::FanOut)]
         {
             let mut now = Instant::now();
-            let mut choice = RetrievalChoice::new(setting, now);
+            let mut choice = RetrievalChoice::new(setting, setting == Retrieval::Polling, now);
             assert_eq!(reads(&mut choice, &mut now, LATE, 3_600), []);
             assert_eq!(choice.wanted(now), expected);
             choice.failed(now);
@@ -273,10 +288,11 @@ mod tests {
 
     #[test]
     fn the_price_of_fan_out() {
-        assert_eq!(usd_per_month(1, 0), 11);
-        assert_eq!(usd_per_month(100, 0), 1_095);
+        assert_eq!(usd_per_month(false, 1, 0), 11);
+        assert_eq!(usd_per_month(false, 100, 0), 1_095);
         // 1 MB/s for a month are 2,628 GB.
-        assert_eq!(usd_per_month(1, 1_000_000), 46);
-        assert_eq!(usd_per_month(usize::MAX, u64::MAX), u64::MAX.div_ceil(1_000));
+        assert_eq!(usd_per_month(false, 1, 1_000_000), 46);
+        assert_eq!((usd_per_month(true, 100, 0), usd_per_month(true, 100, 1_000_000)), (0, 132));
+        assert_eq!(usd_per_month(false, usize::MAX, u64::MAX), u64::MAX.div_ceil(1_000));
     }
 }

@@ -95,7 +95,12 @@ impl Deaggregator {
         self.unpack_where(true, records)
     }
 
-    /// The same. `hashes_count`: the stream places records by the hash of their keys.
+    /// Whether user records are left out whose keys hash outside the shard.
+    pub(crate) fn drops(&self) -> bool {
+        self.drops
+    }
+
+    /// As [`unpack`](Self::unpack). `hashes_count`: the stream places records by the hash of their keys.
     pub(crate) fn unpack_where(&mut self, hashes_count: bool, records: Vec<Record>) -> Unpacked {
         let hashes = self.hashes.as_ref().filter(|_| hashes_count);
         let packed: Vec<usize> = records

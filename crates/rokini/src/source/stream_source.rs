@@ -5,6 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use rokini_lease::{HashRange, Position, ShardId, StreamId};
 
+use crate::source::stream_identity::is_same;
 use crate::types::error::Error;
 use crate::types::record::Record;
 use crate::types::stream_ref::StreamRef;
@@ -233,6 +234,8 @@ pub struct StreamDescription {
     pub now_millis: u64,
     /// How long the stream keeps records.
     pub retention: std::time::Duration,
+    /// Whether the stream is paid for by what passes through it, not by its shards. `false` where that is not known.
+    pub on_demand: bool,
 }
 
 impl StreamDescription {
@@ -244,7 +247,14 @@ impl StreamDescription {
         now_millis: u64,
         retention: std::time::Duration,
     ) -> Self {
-        Self { name: name.into(), id, now_millis, retention }
+        Self { name: name.into(), id, now_millis, retention, on_demand: false }
+    }
+
+    /// Whether this is the stream of that id, and not one that was made again under its name. The time of creation in an id
+    /// is exact to the second only: the service tells it with more or fewer digits.
+    #[must_use]
+    pub fn is(&self, id: &StreamId) -> bool {
+        is_same(&self.id, id)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rokini_lease::{GroupView, LeaseRow, StreamId, WorkerState};
 
 use crate::catalog::coverage;
-use crate::catalog::streams::is_older;
+use crate::source::stream_identity::is_older;
 
 /// What is known of one stream.
 #[derive(Debug, Clone, Default, PartialEq)]

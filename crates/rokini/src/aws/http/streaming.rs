@@ -29,9 +29,9 @@ use super::polling::{address, host};
 
 /// Streams on one connection at most, whatever the server allows: one connection is one task, and so one core.
 const STREAMS: usize = 100;
-/// How much of a stream may wait here for its reader, beside the budget: at 100 ms of round trip 2.6 MB/s, more than a shard
+/// How much of a stream may wait here for its reader, beside the budget: at 45 ms of round trip 2.2 MB/s, more than a shard
 /// gives.
-const STREAM_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = 96 * 1024;
 /// A stream that brought nothing for so long when it was given up makes its connection doubtful: it carries no new ones. The
 /// service sends something on each about every 5 s.
 const DOUBTFUL: Duration = Duration::from_secs(12);
@@ -204,7 +204,9 @@ impl StreamingPool {
         host(&mut parts);
         address(&mut parts, url, connected.forwards.as_ref());
         let request = Request::from_parts(parts, body);
-        let (mut sender, driver) = http1::handshake(TokioIo::new(connected.io)).await.map_err(failure)?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(STREAM_WINDOW as usize);
+        let (mut sender, driver) = builder.handshake(TokioIo::new(connected.io)).await.map_err(failure)?;
         let driver = self.tasks.spawn(async move {
             if let Err(error) = driver.await {
                 tracing::debug!(%error, "a connection for one subscription ended");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Builder;
 use aws_sdk_kinesis::operation::list_shards::ListShardsError;
-use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardFilter, StreamDescriptionSummary};
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardFilter, StreamDescriptionSummary, StreamMode};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -167,6 +167,10 @@ impl StreamClient {
                 .map_err(|error| missing("gives no usable id").with_source(error))?,
             now_millis: stream_time(self.stream_now(), created, wall),
             retention: Duration::from_secs(hours * 3_600),
+            on_demand: summary
+                .stream_mode_details
+                .as_ref()
+                .is_some_and(|details| details.stream_mode == StreamMode::OnDemand),
         })
     }
 

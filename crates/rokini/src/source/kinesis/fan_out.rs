@@ -39,6 +39,9 @@ const CALL: Duration = Duration::from_secs(5);
 /// For how long a shard is polled after an event that polling has to look into: an end without children, or a position that
 /// was refused.
 const POLLED: Duration = Duration::from_secs(5);
+/// For how long a shard is polled after an event for which there was no room: an event comes as a whole, of answers to GetRecords
+/// a part can be asked for.
+const CROWDED: Duration = Duration::from_secs(30);
 /// How much earlier than the service says reading goes on after a subscription got no nearer to the tip: its time is
 /// approximate.
 const REPOSITION_MARGIN_MILLIS: u64 = 60_000;
@@ -49,6 +52,7 @@ const REPOSITION_MARGIN_MILLIS: u64 = 60_000;
 /// - While none can be had (somebody else had one up to 5 s ago, the service refuses, the connection is broken) the shard is
 ///   polled, so that it never stands still; calls are a second apart at least.
 /// - The end of a shard is the event with its children. An end without children is left to polling, which looks twice.
+/// - An event for which there is no room is not taken: the shard is polled for a while, in answers that fit.
 /// - What is not read waits with the service: that is how a slow consumer holds it back. [`ShardReader::rest`] gives the
 ///   subscription up; the next one goes on after the last record returned.
 /// - One that is silent for [`subscription::SILENCE`] while somebody waits is replaced.
@@ -62,6 +66,8 @@ pub(super) struct FanOutReader {
     /// Where the next subscription goes on, where that is known beyond the place.
     continuation: Option<Position>,
     subscription: Option<Subscription>,
+    /// Whether it brought an event.
+    heard: bool,
     /// What was found to read and is not returned yet.
     next: Option<Next>,
     attempts: Attempts,
@@ -71,6 +77,8 @@ pub(super) struct FanOutReader {
     stuck: StuckReader,
     ended: bool,
     behind_millis: u64,
+    /// How much memory an answer should take at most.
+    at_most: Option<usize>,
     /// What was told of a subscription that cannot be had, until one can.
     told: Option<SubscriptionProblem>,
     notice: Option<SourceEvent>,
@@ -112,6 +120,7 @@ impl FanOutReader {
             place: at,
             continuation: None,
             subscription: None,
+            heard: false,
             next: None,
             attempts: Attempts::new(Instant::now()),
             polling,
@@ -119,6 +128,7 @@ impl FanOutReader {
             stuck: StuckReader::default(),
             ended: false,
             behind_millis: 0,
+            at_most: None,
             told: None,
             notice: None,
             counts: SubscriptionCounts::default(),
@@ -132,7 +142,12 @@ impl FanOutReader {
     /// Reads the shard by polling from the place on.
     fn new_poller(&mut self) -> Result<PollingReader, Error> {
         let rng = SmallRng::from_rng(&mut self.rng);
-        PollingReader::new(Arc::clone(&self.client), self.shard.clone(), self.place, self.polling, rng)
+        let client = Arc::clone(&self.client);
+        let mut poller = PollingReader::new(client, self.shard.clone(), self.place, self.polling, rng)?;
+        if let Some(bytes) = self.at_most {
+            poller.read_at_most(bytes);
+        }
+        Ok(poller)
     }
 
     /// Waits until there is something to read. Cancel safe.
@@ -140,9 +155,15 @@ impl FanOutReader {
         loop {
             if let Some(subscription) = &mut self.subscription {
                 match subscription.head().await {
-                    Head::Large(length) => return Ok(Next::Large(length)),
+                    Head::Large(length) => {
+                        self.hears();
+                        return Ok(Next::Large(length));
+                    }
                     Head::Whole(pushed) => match *pushed {
-                        Pushed::Event(answer) => return Ok(Next::Event(answer)),
+                        Pushed::Event(answer) => {
+                            self.hears();
+                            return Ok(Next::Event(answer));
+                        }
                         other => self.over(other).await,
                     },
                 }
@@ -168,6 +189,17 @@ impl FanOutReader {
         }
     }
 
+    /// The subscription brought an event: until then it may be none.
+    fn hears(&mut self) {
+        if !std::mem::replace(&mut self.heard, true) {
+            self.attempts.heard();
+            if self.poller.take().is_some() || self.told.is_some() {
+                self.notice = Some(SourceEvent::Subscribed);
+            }
+            self.told = None;
+        }
+    }
+
     /// Calls SubscribeToShard. Whatever comes of it, the shard is read on.
     async fn subscribe(&mut self) {
         self.attempts.begins(Instant::now());
@@ -176,14 +208,11 @@ impl FanOutReader {
         match called {
             Ok(Ok((body, codec))) => {
                 self.attempts.subscribed(now);
+                self.heard = false;
                 self.counts.begun += 1;
                 // JSON is decoded in its own text, so that must be nobody else's.
                 let buffers = (codec == Codec::Cbor).then(|| Arc::clone(&self.client.buffers));
                 self.subscription = Some(Subscription::new(body, buffers));
-                if self.poller.take().is_some() || self.told.is_some() {
-                    self.notice = Some(SourceEvent::Subscribed);
-                }
-                self.told = None;
             }
             Ok(Err(error)) => self.refused(*error, now).await,
             Err(_) => {
@@ -226,18 +255,7 @@ impl FanOutReader {
     /// The call was refused, or did not get through.
     async fn refused(&mut self, error: SdkError<SubscribeToShardError, HttpResponse>, now: Instant) {
         match error.code().map(ErrorCode::from) {
-            Some(ErrorCode::ResourceInUse) => {
-                self.counts.in_use += 1;
-                let told = match self.attempts.in_use(now, &mut self.rng) {
-                    true => SubscriptionProblem::Waits,
-                    false => SubscriptionProblem::Refused,
-                };
-                let reason = match error.message() {
-                    Some(message) => format!("{} ({message})", ErrorCode::ResourceInUse),
-                    None => ErrorCode::ResourceInUse.to_string(),
-                };
-                self.tell(told, reason);
-            }
+            Some(ErrorCode::ResourceInUse) => self.in_use(error.message().unwrap_or_default(), now),
             Some(ErrorCode::ResourceNotFound) => self.not_found(now).await,
             code => {
                 self.attempts.failed(now, &mut self.rng);
@@ -249,6 +267,20 @@ impl FanOutReader {
                 self.tell(SubscriptionProblem::Refused, error.to_string());
             }
         }
+    }
+
+    /// Somebody else has a subscription, or had one a moment ago.
+    fn in_use(&mut self, message: &str, now: Instant) {
+        self.counts.in_use += 1;
+        let told = match self.attempts.in_use(now, &mut self.rng) {
+            true => SubscriptionProblem::Waits,
+            false => SubscriptionProblem::Refused,
+        };
+        let reason = match message {
+            "" => ErrorCode::ResourceInUse.to_string(),
+            message => format!("{} ({message})", ErrorCode::ResourceInUse),
+        };
+        self.tell(told, reason);
     }
 
     /// There is no such consumer, or no such shard.
@@ -269,6 +301,11 @@ impl FanOutReader {
             Pushed::Broken(reason) => {
                 tracing::debug!(shard = %self.shard, reason, "a subscription broke off");
                 self.tell(SubscriptionProblem::Waits, reason);
+            }
+            // It never began: some servers say so in the stream.
+            Pushed::Exception(error) if error.code == ErrorCode::ResourceInUse && !self.heard => {
+                self.counts.begun = self.counts.begun.saturating_sub(1);
+                self.in_use(&error.message, now);
             }
             Pushed::Exception(error) if error.code == ErrorCode::ResourceInUse => {
                 self.counts.in_use += 1;
@@ -399,6 +436,22 @@ impl ShardReader for FanOutReader {
     }
 
     fn read_at_most(&mut self, bytes: usize) {
+        self.at_most = Some(bytes);
+        let length = match &self.next {
+            Some(Next::Large(length)) => *length,
+            Some(Next::Event(answer)) => answer.body.len(),
+            Some(Next::Poll) | None => 0,
+        };
+        if length > bytes {
+            let now = Instant::now();
+            self.give_up(now);
+            self.attempts.wait(now, CROWDED);
+            let reason = format!(
+                "an event of {length} bytes does not fit into the shard's part of `memory_budget`: the shard is polled \
+                 for a while"
+            );
+            self.tell(SubscriptionProblem::Waits, reason);
+        }
         if let Some(poller) = &mut self.poller {
             poller.read_at_most(bytes);
         }

@@ -11,9 +11,10 @@ use rand::{Rng, SeedableRng};
 use rokini::lease::{LeaseStore, MemoryStore};
 use rokini::{AwsOptions, Consumer, ConsumerBuilder, HttpOptions, Retrieval, StartPosition};
 use rokini_local::LocalKinesis;
-use rokini_local::wire::shapes::shard::{ListShardsRequest, SplitShardRequest};
+use rokini_local::wire::shapes::shard::ListShardsRequest;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::reshards::reshard;
 use crate::harness::{BuildLogging, Log, Running};
 use crate::network::{Arrivals, Fault, Network, Way};
 
@@ -85,21 +86,6 @@ impl Place {
         let open = shards.filter(|shard| shard.sequence_number_range.ending_sequence_number.is_none());
         open.map(|shard| shard.hash_key_range.starting_hash_key.parse().unwrap()).collect()
     }
-
-    /// Splits one open shard in two.
-    fn split(&self, rng: &mut SmallRng) {
-        let shards = self.kinesis.model().call(&ListShardsRequest::new().stream_name("orders")).unwrap();
-        let shards = shards.shards.unwrap().into_iter();
-        let open: Vec<_> =
-            shards.filter(|shard| shard.sequence_number_range.ending_sequence_number.is_none()).collect();
-        let chosen = &open[rng.random_range(0..open.len())];
-        let range = &chosen.hash_key_range;
-        let (start, end): (u128, u128) =
-            (range.starting_hash_key.parse().unwrap(), range.ending_hash_key.parse().unwrap());
-        let middle = (start + (end - start) / 2).to_string();
-        let request = SplitShardRequest::new(&chosen.shard_id, middle).stream_name("orders");
-        self.kinesis.model().call(&request).unwrap();
-    }
 }
 
 /// Waits for so many records within a limit, and returns what it took.
@@ -161,9 +147,11 @@ async fn silenced(retrieval: Retrieval) {
     let mut cases = Vec::new();
     for tls in [false, true] {
         for way in [Way::Both, Way::ToServer, Way::ToClient] {
-            cases.push(tokio::spawn(recovers(1, (tls, retrieval), Fault::Silence(way), SILENCE_LIMIT)));
+            for shards in [1, 100] {
+                let fault = Fault::Silence(way);
+                cases.push(tokio::spawn(recovers(shards, (tls, retrieval), fault, SILENCE_LIMIT)));
+            }
         }
-        cases.push(tokio::spawn(recovers(100, (tls, retrieval), Fault::Silence(Way::Both), SILENCE_LIMIT)));
     }
     for case in cases {
         println!("flowed again after {:?}", case.await.unwrap());
@@ -221,17 +209,18 @@ async fn storm((tls, retrieval): (bool, Retrieval), seed: u64, lasts: Duration) 
     let mut put = vec![0_usize; keys.len()];
     let ends = Instant::now() + lasts;
     let storm = place.network.rage(lasts);
+    let mut reshards = 0;
     let work = async {
-        let mut splits = 0;
         while Instant::now() < ends {
             for _ in 0..rng.random_range(0..5) {
                 let key = rng.random_range(0..keys.len());
                 super::local::put(&place.kinesis, "key", keys[key], &format!("{key}:{}", put[key]));
                 put[key] += 1;
             }
-            if splits < 12 && rng.random_bool(0.01) {
-                place.split(&mut rng);
-                splits += 1;
+            // Every four seconds or so, for as long as it lasts.
+            if rng.random_bool(0.02) {
+                reshard(&place.kinesis, &mut rng);
+                reshards += 1;
             }
             sleep(Duration::from_millis(rng.random_range(10..150))).await;
         }
@@ -246,24 +235,29 @@ async fn storm((tls, retrieval): (bool, Retrieval), seed: u64, lasts: Duration) 
         assert_eq!(of, (0..*count).collect::<Vec<_>>(), "{what}: key {key}");
     }
     println!(
-        "{what}: {all} records, {faults} faults, {} connections, calm after {took:?}",
+        "{what}: {all} records, {faults} faults, {reshards} reshards, {} connections, calm after {took:?}",
         place.network.opened()
     );
-    assert!(place.network.opened() > 4, "{what}: nothing happened");
+    assert!(place.network.opened() > 4 && reshards > 0, "{what}: nothing happened");
     assert!(running.stop().await.is_clean());
 }
 
 /// How long the storm lasts, in seconds.
 const STORM: &str = "ROKINI_STORM_SECONDS";
 
-fn storm_lasts() -> Duration {
-    Duration::from_secs(std::env::var(STORM).ok().map_or(60, |text| text.parse().unwrap()))
+/// The seed of the first of the four ways; the others have the next ones.
+const SEED: &str = "ROKINI_SEED";
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
 /// `ROKINI_STORM_SECONDS=3600 cargo test --workspace --test it -- p10_a_storm` is the long run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p10_a_storm_of_network_faults_and_reshards_loses_nothing_and_keeps_the_order() {
-    let cases = WAYS.into_iter().zip(1..).map(|(way, seed)| tokio::spawn(storm(way, seed, storm_lasts())));
+    let lasts = Duration::from_secs(number(STORM, 20));
+    let seeds = number(SEED, 1)..;
+    let cases = WAYS.into_iter().zip(seeds).map(|(way, seed)| tokio::spawn(storm(way, seed, lasts)));
     for case in cases.collect::<Vec<_>>() {
         case.await.unwrap();
     }

@@ -11,6 +11,7 @@ use rokini_local::wire::shapes::consumer::{
     DescribeStreamConsumerRequest, ListStreamConsumersRequest, RegisterStreamConsumerRequest,
 };
 use rokini_local::wire::shapes::stream::DescribeStreamSummaryRequest;
+use rokini_local::wire::shapes::tags::ListTagsForResourceRequest;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -29,6 +30,15 @@ fn stream_arn(kinesis: &LocalKinesis) -> String {
 fn consumers(kinesis: &LocalKinesis) -> Vec<String> {
     let listed = kinesis.model().call(&ListStreamConsumersRequest::new(stream_arn(kinesis))).unwrap();
     listed.consumers.unwrap_or_default().into_iter().map(|consumer| consumer.consumer_name).collect()
+}
+
+/// The tags of the only consumer.
+fn tags(kinesis: &LocalKinesis) -> Vec<(String, Option<String>)> {
+    let listed = kinesis.model().call(&ListStreamConsumersRequest::new(stream_arn(kinesis))).unwrap();
+    let [consumer] = &listed.consumers.unwrap()[..] else { panic!("not one consumer") };
+    let request = ListTagsForResourceRequest::new(&*consumer.consumer_arn);
+    let tags = kinesis.model().call(&request).unwrap().tags.unwrap();
+    tags.into_iter().map(|tag| (tag.key, tag.value)).collect()
 }
 
 fn register(kinesis: &LocalKinesis, name: &str) {
@@ -61,6 +71,7 @@ async fn t4_a_group_of_several_workers_registers_once_and_says_that_it_is_its_ow
     place.put_everywhere("x");
     within(LIMIT, &log, 6, "the first records").await;
     assert_eq!(consumers(&place.kinesis), ["g"]);
+    assert_eq!(tags(&place.kinesis), [("team".to_owned(), Some("a b".to_owned()))]);
     let registered = calls(&place.kinesis, "RegisterStreamConsumer");
     assert!((1..=3).contains(&registered), "{registered}");
     assert_eq!(row(&store).await.consumer, Some(FanOutConsumer { name: "g".to_owned(), owned: true }));

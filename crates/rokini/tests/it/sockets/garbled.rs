@@ -1,10 +1,10 @@
 //! Answers of which a part is not what it should be, at random, and answers that are none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rokini::ConfigKey;
 use rokini::lease::MemoryStore;
+use rokini::{ConfigKey, EventKind, Retrieval};
 use rokini_local::wire::shapes::shard::{ListShardsRequest, SplitShardRequest};
 use rokini_local::{Fault, FaultRule, LocalKinesis};
 use tokio::time::{Instant, sleep, timeout};
@@ -22,9 +22,14 @@ fn hash(number: u128) -> u128 {
 
 fn faults(kinesis: &LocalKinesis) {
     let garbled = |operation: &str, share| FaultRule::on(operation, Fault::Garble).probability(share);
-    for (operation, share) in
-        [("GetRecords", 0.5), ("GetShardIterator", 0.3), ("ListShards", 0.3), ("DescribeStreamSummary", 0.2)]
-    {
+    for (operation, share) in [
+        ("GetRecords", 0.5),
+        ("GetShardIterator", 0.3),
+        ("ListShards", 0.3),
+        ("DescribeStreamSummary", 0.2),
+        ("SubscribeToShard", 0.3),
+        ("SubscribeToShardEvent", 0.3),
+    ] {
         kinesis.faults().add(garbled(operation, share));
     }
     for (status, body) in
@@ -36,12 +41,13 @@ fn faults(kinesis: &LocalKinesis) {
 }
 
 /// One seed: answers are garbled for a while, during which records are put and a shard is split, then they are good.
-async fn run(seed: u64) {
+async fn run(seed: u64, retrieval: Retrieval) {
     let kinesis = kinesis(SHARDS).await;
     let (store, log) = (MemoryStore::new(), Log::default());
     let building = consumer(&kinesis, store.clone(), &format!("w{seed}")).await;
     let building = building.audit_interval(Duration::from_secs(5)).set(ConfigKey::CheckpointInterval, "1s");
-    let running = Running::logging(building, &log).await;
+    let running = Running::logging(building.retrieval(retrieval), &log).await;
+    let mut events = running.handle.events();
     let mut texts = BTreeSet::new();
     let mut put_some = |round: u128| {
         for number in 0..10 {
@@ -78,7 +84,18 @@ async fn run(seed: u64) {
         "seed {seed}: after {:?} missing {missing:?}",
         good.elapsed()
     );
+    // Each record came in its place when it came first.
+    let mut last = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    for seen in log.seen().into_iter().filter(|seen| known.insert(seen.text.clone())) {
+        let before = last.insert(seen.shard.clone(), seen.sequence);
+        assert!(before < Some(seen.sequence), "seed {seed}: out of order in {}", seen.shard);
+    }
     running.stop().await;
+    // No end was stored that was none: an audit would have mended it.
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(event.kind, EventKind::EndTakenBack { .. }), "seed {seed}: {event:?}");
+    }
 }
 
 /// `ROKINI_SEED` runs one seed again.
@@ -88,5 +105,7 @@ async fn a5_garbled_answers_lose_end_and_hold_up_nothing() {
         Ok(seed) => vec![seed.parse().unwrap()],
         Err(_) => (0..6).collect(),
     };
-    futures::future::join_all(seeds.into_iter().map(run)).await;
+    let polling = seeds.iter().map(|seed| run(*seed, Retrieval::Polling));
+    let fan_out = seeds.iter().map(|seed| run(*seed, Retrieval::FanOut));
+    futures::future::join_all(polling.chain(fan_out)).await;
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rokini::lease::MemoryStore;
-use rokini::{AwsOptions, ConfigKey, Consumer, StartPosition};
+use rokini::{AwsOptions, ConfigKey, Consumer, Retrieval, StartPosition};
 use rokini_local::LocalKinesis;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -21,6 +21,7 @@ const RECORD: usize = 1_024;
 
 const ENDPOINT: &str = "ROKINI_TEST_ENDPOINT";
 const BUDGET: &str = "ROKINI_TEST_BUDGET";
+const RETRIEVAL: &str = "ROKINI_TEST_RETRIEVAL";
 /// How long the handlers stay blocked, in seconds. `ROKINI_MEMORY_SECONDS=600 ROKINI_MEMORY_MIB=256` is the long run.
 const SECONDS: &str = "ROKINI_MEMORY_SECONDS";
 const MEBIBYTES: &str = "ROKINI_MEMORY_MIB";
@@ -39,8 +40,7 @@ fn resident() -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by the others as a child"]
 async fn child_blocks_its_handlers() {
-    let http = rokini::HttpOptions::default();
-    let options = AwsOptions::default().region("eu-west-1").http(http);
+    let options = AwsOptions::default().region("eu-west-1");
     let aws = options.endpoint_url(std::env::var(ENDPOINT).unwrap()).load().await.unwrap();
     let (blocked, handled) = (watch::Sender::new(true), Arc::<AtomicUsize>::default());
     let (gate, count, waiting) = (blocked.subscribe(), Arc::clone(&handled), Arc::<AtomicUsize>::default());
@@ -52,6 +52,7 @@ async fn child_blocks_its_handlers() {
         .store(MemoryStore::new())
         .start(StartPosition::TrimHorizon)
         .set(ConfigKey::MemoryBudget, std::env::var(BUDGET).unwrap())
+        .set(ConfigKey::Retrieval, std::env::var(RETRIEVAL).unwrap())
         .for_each_batch(move |batch| {
             let (mut gate, count, blocks) = (gate.clone(), Arc::clone(&count), Arc::clone(&blocks));
             async move {
@@ -91,10 +92,31 @@ async fn child_blocks_its_handlers() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_blocked_handlers_of_300_shards_keep_the_process_within_the_budget_and_64_mib() {
+    blocked_handlers(Retrieval::Polling, false).await;
+}
+
+/// What the connections hold of the subscriptions is within the 64 MiB.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_blocked_handlers_of_300_subscriptions_keep_the_process_within_the_budget_and_64_mib() {
+    for tls in [false, true] {
+        blocked_handlers(Retrieval::FanOut, tls).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+async fn blocked_handlers(retrieval: Retrieval, tls: bool) {
     let budget = number(MEBIBYTES, 48) * MIB;
     let builder =
         LocalKinesis::builder().region("eu-west-1").throughput_limits(false).stream("orders", SHARDS);
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (builder, scheme) = match tls {
+        true => (builder.tls(made.cert.pem(), made.signing_key.serialize_pem()), "https"),
+        false => (builder, "http"),
+    };
     let kinesis = builder.start().await.unwrap();
+    let trusted = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(trusted.path(), made.cert.pem()).unwrap();
     // Three times as much as there is room for.
     let records = budget * 3 / RECORD;
     let data = vec![b'x'; RECORD];
@@ -104,7 +126,9 @@ async fn p1_blocked_handlers_of_300_shards_keep_the_process_within_the_budget_an
     let mut command =
         tokio::process::Command::from(child::command("sockets::memory::child_blocks_its_handlers"));
     command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "secret");
-    command.env(ENDPOINT, kinesis.endpoint_url()).env(BUDGET, budget.to_string());
+    command.env(ENDPOINT, format!("{scheme}://localhost:{}", kinesis.address().port()));
+    command.env(BUDGET, budget.to_string()).env("AWS_CA_BUNDLE", trusted.path());
+    command.env(RETRIEVAL, retrieval.to_string());
     command.env("ROKINI_TEST_RECORDS", records.to_string());
     command.stdin(Stdio::null()).kill_on_drop(true);
     let limit = Duration::from_secs(180 + number(SECONDS, 3) as u64);
@@ -115,7 +139,10 @@ async fn p1_blocked_handlers_of_300_shards_keep_the_process_within_the_budget_an
     let numbers: Vec<usize> = answer.split(' ').map(|number| number.parse().unwrap()).collect();
     let [base, while_blocked, most, blocks] = numbers[..] else { panic!("{answer}") };
     let [base, while_blocked, mib] = [base, while_blocked, budget].map(|bytes| bytes / MIB);
-    println!("budget {mib} MiB: {base} at first, {while_blocked} blocked, {} at most", most / MIB);
+    println!(
+        "{retrieval}, TLS: {tls}, budget {mib} MiB: {base} at first, {while_blocked} blocked, {} at most",
+        most / MIB
+    );
     assert_eq!(blocks, SHARDS as usize, "every shard has records, whatever the others do");
     assert!(most < budget + BESIDE, "{} MiB with a budget of {} MiB", most / MIB, budget / MIB);
     assert!(most > budget / 2, "{} MiB shows nothing", most / MIB);

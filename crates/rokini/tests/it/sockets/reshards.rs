@@ -39,7 +39,7 @@ fn range(shard: &Shard) -> (u128, u128) {
 }
 
 /// Splits a shard anywhere, or merges two neighbours.
-fn reshard(kinesis: &LocalKinesis, rng: &mut SmallRng) {
+pub(super) fn reshard(kinesis: &LocalKinesis, rng: &mut SmallRng) {
     let open = open(kinesis);
     if open.len() == 1 || (open.len() < MOST_OPEN && rng.random_bool(0.5)) {
         let chosen = &open[rng.random_range(0..open.len())];

@@ -53,8 +53,13 @@ impl Attempts {
 
     /// The call went through.
     pub(super) fn subscribed(&mut self, now: Instant) {
-        (self.subscribed, self.refused_since, self.failures) = (Some(now), None, 0);
+        self.subscribed = Some(now);
         self.next = now + GUARD;
+    }
+
+    /// The subscription brought an event: until then a server may refuse it in its stream.
+    pub(super) fn heard(&mut self) {
+        (self.refused_since, self.failures) = (None, 0);
     }
 
     /// The call was refused because there is another subscription, or was a moment ago. Whether that is nothing but what
@@ -165,6 +170,25 @@ mod tests {
         assert!(expected.iter().all(|(expected, at)| *expected == (*at < EXPECTED)), "{expected:?}");
         // Once the 5 s are over, the next call follows within the second.
         assert!(expected.iter().any(|(_, at)| (secs(5)..secs(7)).contains(at)), "{expected:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_comes_in_the_stream_is_one() {
+        let (mut attempts, begun, mut rng) = fresh();
+        let mut now = begun;
+        let mut calls = 0;
+        while now < begun + secs(120) {
+            attempts.begins(now);
+            attempts.subscribed(now);
+            attempts.over(now);
+            let expected = attempts.in_use(now, &mut rng);
+            assert_eq!(expected, now - begun < EXPECTED);
+            calls += 1;
+            now = attempts.next();
+        }
+        assert!(calls < 20, "{calls} calls in two minutes");
+        attempts.heard();
+        assert!(attempts.in_use(now, &mut rng), "a new story");
     }
 
     #[tokio::test(start_paused = true)]

@@ -109,16 +109,29 @@ impl FanOut for KinesisSource {
                 None => Err(client.error(error, REGISTER, None)),
             },
             Some("LimitExceededException") => {
-                let summary = client.describe().await?;
-                if summary.consumer_count.is_none_or(|count| count < CONSUMERS) {
-                    return Err(client.error(error, REGISTER, None));
-                }
+                let stream = &client.stream;
+                let full = client.describe().await?.consumer_count.is_some_and(|count| count >= CONSUMERS);
+                let (kind, limit) = match full {
+                    true => (
+                        ErrorKind::Configuration,
+                        format!(
+                            "stream `{stream}` has {CONSUMERS} or more consumers, as many as it can have"
+                        ),
+                    ),
+                    // Queues are not among those that are counted for it; and there is a rate of registrations too.
+                    false => (
+                        ErrorKind::Retry,
+                        format!(
+                            "stream `{stream}` takes no consumer now: it can have {CONSUMERS} consumers and queues \
+                             together, and takes five registrations at once"
+                        ),
+                    ),
+                };
                 let message = format!(
-                    "stream `{}` has {CONSUMERS} or more consumers, as many as it can have: deregister one that is not \
-                     used (`aws kinesis list-stream-consumers` lists them), or set `retrieval = polling`",
-                    client.stream
+                    "{limit} (50 with On-demand Advantage): deregister one that is not used (`aws kinesis \
+                     list-stream-consumers` lists them), or set `retrieval = polling`"
                 );
-                Err(Error::new(ErrorKind::Configuration, message).with_source(error))
+                Err(Error::new(kind, message).with_source(error))
             }
             _ => Err(client.error(error, REGISTER, None)),
         }

@@ -20,7 +20,7 @@ use crate::aws::buffer_pool::{BufferPool, PooledBuffer};
 /// about every 5 s, also where there are no records.
 pub(super) const SILENCE: Duration = Duration::from_secs(15);
 /// Frames of up to so many bytes are read before there is room for them.
-const SMALL: usize = 64 << 10;
+const SMALL: usize = 16 << 10;
 /// The largest frame of an event stream, and some.
 const LARGEST: usize = 25 << 20;
 /// Total length and length of the headers with their checksum.

@@ -276,6 +276,53 @@ async fn exceptions_in_a_subscription_are_told_and_the_shard_is_read_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn p1_an_event_for_which_there_is_no_room_is_polled_in_parts() {
+    let bench = Bench::new(1);
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    bench.put(0, "first");
+    assert_eq!(next_data(&mut *reader).await, ["first"]);
+    let large = "x".repeat(50_000);
+    for _ in 0..10 {
+        bench.put(0, &*large);
+    }
+    let (mut came, mut notices) = (0, Vec::new());
+    while came < 10 {
+        reader.ready().await;
+        reader.read_at_most(120_000);
+        let fetched = bounded(reader.next()).await.unwrap();
+        assert!(fetched.records.len() <= 2 || came == 0, "{} records", fetched.records.len());
+        came += fetched.records.len();
+        notices.extend(fetched.notice);
+    }
+    let [SourceEvent::SubscriptionWaits { reason }] = &notices[..] else { panic!("{notices:?}") };
+    assert!(reason.contains("`memory_budget`"), "{reason}");
+    let (_, notices) = read_for(&mut *reader, Duration::from_secs(60)).await;
+    assert_eq!(notices, [SourceEvent::Subscribed]);
+    assert_eq!(bench.calls(SUBSCRIBE).len(), 2);
+}
+
+/// As some servers answer where another subscription is there, or was a moment ago: with a stream that says so.
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_is_refused_in_its_stream_waits_as_any_other() {
+    let bench = Bench::new(1);
+    bench.instead(EVENT, Instead::Http(400, "ResourceInUseException".to_owned()));
+    let mut reader = open(&bench, Position::TrimHorizon).await;
+    bench.put(0, "a");
+    let (seen, notices) = read_for(&mut *reader, Duration::from_secs(20)).await;
+    assert_eq!(seen, ["a"]);
+    let [SourceEvent::SubscriptionWaits { reason }, SourceEvent::Subscribed] = &notices[..] else {
+        panic!("{notices:?}");
+    };
+    assert!(reason.starts_with("ResourceInUseException"), "{reason}");
+    let calls = bench.calls(SUBSCRIBE);
+    assert!(
+        (5..=7).contains(&calls.len()),
+        "the next one that goes through is five seconds later: {calls:?}"
+    );
+    assert!(calls.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(1)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_consumer_that_was_deregistered_is_told_once_and_the_shard_is_polled() {
     let bench = Bench::new(1);
     let mut reader = open(&bench, Position::TrimHorizon).await;
