@@ -26,7 +26,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rokini::{ConfigKey, ConsumerConfig};
+use rokini::{ConfigKey, ConsumerConfig, Retrieval};
 use tokio::time::Instant;
 
 use self::chaos::Chaos;
@@ -66,6 +66,9 @@ pub(crate) struct Args {
     /// When a silent worker counts as dead, such as 3s. Default: 10s, less where a shorter run leaves no room
     #[arg(long, value_name = "TIME", value_parser = failover)]
     failover: Option<Duration>,
+    /// How the workers read: `polling` or `fan_out`
+    #[arg(long, value_name = "HOW", default_value = "polling", value_parser = retrieval)]
+    retrieval: Retrieval,
     /// Keep what the workers write to their standard error in this directory, one file each
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
@@ -119,6 +122,14 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a share such as `1%`, at most `50%`".to_owned())
 }
 
+/// `auto` would poll: nobody else reads the stream.
+fn retrieval(text: &str) -> Result<Retrieval, String> {
+    match text.parse() {
+        Ok(retrieval @ (Retrieval::Polling | Retrieval::FanOut)) => Ok(retrieval),
+        _ => Err("expected `polling` or `fan_out`".to_owned()),
+    }
+}
+
 /// A failover time as workers take it.
 fn failover(text: &str) -> Result<Duration, String> {
     let mut config = ConsumerConfig::default();
@@ -131,8 +142,8 @@ fn failover(text: &str) -> Result<Duration, String> {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     let start = Instant::now();
-    let Args { run, rate, shards, workers, failover, logs, svg, reshard_every, disturb_every, faults, seed } =
-        args;
+    let Args { run, rate, shards, workers, failover, retrieval, logs, svg, .. } = args;
+    let Args { reshard_every, disturb_every, faults, seed, .. } = args;
     let wanted = reshard_every.is_some() || disturb_every.is_some() || faults.is_some();
     if seed.is_some() && !wanted {
         return Err(CliError::usage("`--seed` does nothing without chaos")
@@ -159,7 +170,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     // Created now, so that a path that cannot be written does not show only after the run.
     let picture = svg.map(File::create).transpose().map_err(unwritable)?;
     let mut progress = Progress::new(context.json, context.ui.stdout_colors(), run)?;
-    let mut runner = Runner::begin(RunPlan { schedule, rate, shards, workers, chaos, logs }, start).await?;
+    let mut runner =
+        Runner::begin(RunPlan { schedule, rate, shards, workers, retrieval, chaos, logs }, start).await?;
     let report = runner.run(&mut progress, &context.stop).await?;
     drop(progress);
     if let Some(mut file) = picture {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rokini::Retrieval;
 use rokini_history::{Process, Put};
 use rokini_lease::{GroupView, Incarnation, WorkerState};
 use tokio::sync::{mpsc, watch};
@@ -58,6 +59,7 @@ pub(crate) struct RunPlan {
     pub(crate) rate: u32,
     pub(crate) shards: u16,
     pub(crate) workers: u16,
+    pub(crate) retrieval: Retrieval,
     /// Instead of the fixed schedule.
     pub(crate) chaos: Option<Chaos>,
     /// The directory that keeps what the workers write to their standard error.
@@ -483,7 +485,9 @@ fn worker_command(environment: &Environment, plan: &RunPlan) -> Result<WorkerCom
         ["--chaos".to_owned(), "--checkpoint-interval".to_owned(), interval]
     });
     let chaos = chaos.into_iter().flatten();
-    let arguments = fixed.chain(timing).chain(chaos).chain(["--worker".to_owned()]).collect();
+    let retrieval = ["--set".to_owned(), format!("retrieval={}", plan.retrieval)];
+    let arguments =
+        fixed.chain(timing).chain(chaos).chain(retrieval).chain(["--worker".to_owned()]).collect();
     Ok(WorkerCommand { program, arguments, environment: environment.environment(), logs: plan.logs.clone() })
 }
 

@@ -18,6 +18,7 @@ mod demo;
 mod deployment;
 mod dumps;
 mod fleet;
+mod garbled;
 mod group;
 mod group_page;
 mod handlers;

@@ -165,31 +165,3 @@ async fn a_reader_that_goes_away_ends_tail_at_once() {
     let status = tokio::time::timeout(crate::support::LONGEST_WAIT, child.wait()).await.expect("it ends");
     assert_eq!(status.unwrap().code(), Some(0));
 }
-
-/// Answers of which a part is not what it should be, at random: nothing is lost, whatever comes twice.
-#[tokio::test]
-async fn a5_put_and_tail_lose_nothing_to_garbled_answers() {
-    let local = Local::start(2).await;
-    let faults = local.kinesis.faults();
-    for operation in ["PutRecords", "GetRecords", "GetShardIterator", "ListShards"] {
-        faults.add(FaultRule::on(operation, Fault::Garble).probability(0.3));
-    }
-    let mut live = Member::spawn(local.rokini(&["tail", "orders", "--from", "horizon"]));
-    let put = local.run_with_input(&["put", "orders"], &numbers(1..=200)).await;
-    faults.clear();
-    assert!(put.stderr.contains("records"), "{}", put.stderr);
-    local.run(&["put", "orders", "last"]).await.done();
-    live.until("every record that is there", |live| live.lines().contains(&"last".to_owned())).await;
-    let there = local.run(&["tail", "orders", "--from", "horizon", "--no-follow"]).await.done();
-    live.until("what the stream has", |live| {
-        there.lines().all(|line| live.lines().iter().any(|seen| seen == line))
-    })
-    .await;
-    // What was said to be put is there.
-    if put.status == Some(0) {
-        let there: std::collections::BTreeSet<&str> = there.lines().collect();
-        assert!((1..=200).all(|number: u32| there.contains(&*number.to_string())), "{}", put.stderr);
-    }
-    live.signal(Signal::INT);
-    assert_eq!(live.ended().await, Some(0));
-}

@@ -1,6 +1,6 @@
 //! Chaos over real processes: shards split and merge over HTTP, workers are killed or frozen, calls fail.
 //! The long form is `rokini demo --for 30m --workers 4 --shards 16 --rate 2000 --reshard-every 20s --disturb-every 30s
-//! --faults 1%`; these are the short ones.
+//! --faults 1%`, and the same with `--retrieval fan_out`; these are the short ones.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -46,15 +46,15 @@ impl Run {
 }
 
 /// Reshards every second while a worker is killed or frozen every three: what happens to whom is the seed's.
-const SEEDS: [u64; 2] = [4, 11];
+const KINDS: [(u64, &str); 2] = [(4, "polling"), (11, "fan_out")];
 
 fn resharded() -> &'static [Run; 2] {
     static RUNS: OnceLock<[Run; 2]> = OnceLock::new();
     RUNS.get_or_init(|| {
-        SEEDS.map(|seed| {
+        KINDS.map(|(seed, retrieval)| {
             let arguments =
                 "--for 16s --failover 2s --shards 4 --rate 400 --reshard-every 1s --disturb-every 3s";
-            run(&format!("{arguments} --seed {seed}"))
+            run(&format!("{arguments} --seed {seed} --retrieval {retrieval}"))
         })
     })
 }
@@ -100,11 +100,22 @@ fn r5_order_per_key_holds_while_shards_split_and_merge_and_workers_die() {
 }
 
 #[test]
+#[ignore = "takes a minute; `.ci/run` runs it"]
 fn l1_a_minute_of_chaos_loses_nothing_and_explains_every_duplicate() {
-    let run = run(
+    a_minute_of_chaos("polling");
+}
+
+#[test]
+#[ignore = "takes a minute; `.ci/run` runs it"]
+fn l1_a_minute_of_chaos_loses_nothing_by_fan_out_either() {
+    a_minute_of_chaos("fan_out");
+}
+
+fn a_minute_of_chaos(retrieval: &str) {
+    let run = run(&format!(
         "--for 60s --workers 4 --shards 16 --rate 600 --failover 4s --reshard-every 4s --disturb-every 6s \
-         --faults 1% --seed 30",
-    );
+         --faults 1% --seed 30 --retrieval {retrieval}"
+    ));
     assert_eq!((run.status, &run.result["ok"]), (Some(0), &Value::Bool(true)), "{}", run.result);
     assert!(run.count("/produced") > 20_000);
     assert_eq!((run.count("/processed"), run.count("/lost")), (run.count("/produced"), 0));

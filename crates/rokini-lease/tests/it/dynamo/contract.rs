@@ -14,7 +14,7 @@ async fn the_dynamo_store_keeps_the_contract() {
     let store = CountingStore::new(server.store().await);
     let started = std::time::Instant::now();
     let client = server.client();
-    let suite = ConformanceSuite::new(Arc::new(store.clone())).damage(move |group, key| {
+    let suite = ConformanceSuite::new(Arc::new(store.clone())).races(200).damage(move |group, key| {
         let client = client.clone();
         async move {
             // A newer version's, or somebody's by hand.
@@ -46,7 +46,13 @@ async fn servers_that_refuse_without_the_item_are_asked_for_it() {
         ProxyAction::Forward
     })
     .await;
-    ConformanceSuite::new(Arc::new(store(&proxy.address))).seed(2).races(20).listed(20).run().await;
+    ConformanceSuite::new(Arc::new(store(&proxy.address)))
+        .seed(2)
+        .races(20)
+        .sequences(4)
+        .listed(20)
+        .run()
+        .await;
 }
 
 /// Every fifth reply to a write is lost on the way, and the SDK tries again.
@@ -94,6 +100,6 @@ async fn another_server_keeps_the_contract() {
     let store = CountingStore::new(store(&endpoint).create_table(true));
     // The groups of an earlier run may be there.
     let seed = std::process::id().into();
-    ConformanceSuite::new(Arc::new(store.clone())).seed(seed).races(200).listed(50).run().await;
+    ConformanceSuite::new(Arc::new(store.clone())).seed(seed).races(100).sequences(6).listed(50).run().await;
     eprintln!("{endpoint} in {:?}: {}", started.elapsed(), store.snapshot());
 }
