@@ -17,9 +17,10 @@ pub use billing_mode::BillingMode;
 pub use contract::LeaseStore;
 pub use counting::{CountingStore, Counts};
 #[cfg(feature = "dynamo")]
-pub use dynamo::{
-    DynamoStore, LeaseKeys, Repartition, RepartitionError, RepartitionPhase, RepartitionProgress,
-    RepartitionReport,
+pub use dynamo::DynamoStore;
+#[cfg(feature = "dynamo")]
+pub use dynamo::repartition::{
+    LeaseKeys, Repartition, RepartitionError, RepartitionPhase, RepartitionProgress, RepartitionReport,
 };
 pub use ext::LeaseStoreExt;
 pub use faults::{FaultTarget, FaultyStore, StoreFault};

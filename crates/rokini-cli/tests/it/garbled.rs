@@ -68,7 +68,7 @@ async fn a5_group_commands_are_not_misled_by_garbled_answers() {
             &["group", "why", "g"],
             &["group", "audit", "g"],
             &["group", "seek", "g", "--to", "-10m", "--dry-run"],
-            &["group", "seek", "g", "--to", "tip", "--dry-run"],
+            &["group", "seek", "g", "--to", "latest", "--dry-run"],
         ] {
             let ended = local.run(command).await;
             // 1 is an answer too: somebody has to look.

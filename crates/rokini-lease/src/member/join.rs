@@ -52,7 +52,8 @@ pub struct JoinAttempts(Mutex<Attempts>);
 
 #[derive(Debug)]
 struct Attempts {
-    rng: StdRng,
+    /// Of the next try.
+    seed: u64,
     left: BTreeSet<WorkerId>,
 }
 
@@ -60,7 +61,7 @@ impl JoinAttempts {
     /// None so far. Draw the seed at random for each start: the member's incarnation comes of it.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(Mutex::new(Attempts { rng: StdRng::seed_from_u64(seed), left: BTreeSet::new() }))
+        Self(Mutex::new(Attempts { seed, left: BTreeSet::new() }))
     }
 
     fn with<T>(&self, with: impl FnOnce(&mut Attempts) -> T) -> T {
@@ -69,7 +70,12 @@ impl JoinAttempts {
 
     /// The randomness of the next try.
     pub(super) fn rng(&self) -> StdRng {
-        self.with(|attempts| StdRng::from_rng(&mut attempts.rng))
+        self.with(|attempts| {
+            let rng = StdRng::seed_from_u64(attempts.seed);
+            // Another try is another incarnation.
+            attempts.seed = rng.clone().random();
+            rng
+        })
     }
 
     fn left(&self) -> BTreeSet<WorkerId> {

@@ -33,13 +33,9 @@ mod layout;
 mod layouts;
 mod listings;
 mod members;
-mod repartition;
+pub(crate) mod repartition;
 mod table;
 mod transfer;
-
-pub use repartition::{
-    LeaseKeys, Repartition, RepartitionError, RepartitionPhase, RepartitionProgress, RepartitionReport,
-};
 
 /// Leases in one DynamoDB table, for any number of groups.
 ///

@@ -111,6 +111,17 @@ impl Network {
         }
     }
 
+    /// Waits until every connection that was struck is gone: until then an answer may still pass.
+    pub async fn until_gone(&self) {
+        loop {
+            let open = |connection: &watch::Sender<Condition>| !connection.is_closed();
+            if !self.state.lock().unwrap().connections.iter().any(open) {
+                return;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Does this to a share of the connections, chosen at random.
     pub fn strike_some(&self, fault: Fault, share: f64) {
         let mut state = self.state.lock().unwrap();

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use rokini_local::wire::ShardIteratorType;
+use rokini_local::wire::shapes::record::{GetRecordsRequest, GetShardIteratorRequest};
 use rokini_local::{Database, Fault, FaultRule, Faults, LocalDynamo, LocalKinesis};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -230,20 +230,19 @@ impl Place {
 
     /// Another group reads a shard of `g`: its five reads a second are used up.
     pub(super) fn read_too(&mut self, shard: usize) {
-        let client = kinesis(&self.local);
+        let (kinesis, shard) = (self.local.kinesis.model().clone(), shard_id(shard));
         self.other_reader = Some(tokio::spawn(async move {
-            let iterator = client.get_shard_iterator().stream_name("g").shard_id(shard_id(shard));
-            let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap();
-            let iterator = iterator.shard_iterator.unwrap();
+            let request =
+                GetShardIteratorRequest::new(shard, ShardIteratorType::TrimHorizon).stream_name("g");
+            let iterator = kinesis.call(&request).unwrap().shard_iterator.unwrap();
+            let read = GetRecordsRequest::new(iterator).limit(1);
+            // It does not wait as one that is polite would: whatever is free is its own within a millisecond.
+            let mut every = tokio::time::interval(Duration::from_millis(1));
             loop {
-                let reads = (0..6).map(|_| {
-                    // It does not wait as one that is polite would.
-                    let once = aws_sdk_kinesis::Config::builder().retry_config(RetryConfig::disabled());
-                    let read = client.get_records().shard_iterator(&iterator).limit(1);
-                    read.customize().config_override(once).send()
-                });
-                futures::future::join_all(reads).await;
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                every.tick().await;
+                for _ in 0..6 {
+                    let _ = kinesis.call(&read);
+                }
             }
         }));
     }

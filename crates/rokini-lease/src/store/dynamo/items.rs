@@ -6,16 +6,17 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{
-    AGE, BYTES_PER_SECOND, CALL, CAUGHT_UP, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH,
-    FAILOVER, FAN_OUT, FORMAT, GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, HOST_NAME, INTERVAL, Item,
-    LAST_ORDER, LAYOUT_ROW, LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, ORDER, ORDERS, OWNER, PARENTS,
-    PAUSE_ORDER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PINNED_TO, PLAN, POSITION, PREVIOUS,
-    PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS, SKIPPED, START, STATE,
-    STREAM_PREFIX, STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX, blob, is_forwarding, key,
-    list, map, millis, number, text, time,
+    AGE, BYTES_PER_SECOND, CALL, CAUGHT_UP, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM,
+    CLEARED_GENERATION, CLEARED_LEASE_KEYS, CONSUMER, EPOCH, FAILOVER, FAN_OUT, FORMAT, GENERATION,
+    GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, HOST_NAME, INTERVAL, Item, LAST_ORDER, LAYOUT_ROW,
+    LEASE_KEYS, LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, NEXT_GENERATION, NEXT_LEASE_KEYS, ORDER,
+    ORDERS, OWNER, PARENTS, PAUSE_ORDER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PINNED_TO, PLAN,
+    POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS,
+    SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX, blob,
+    is_forwarding, key, list, map, millis, number, text, time,
 };
 use super::fields::{Fields, Unreadable};
-use super::layout::LayoutRow;
+use super::layout::{Layout, LayoutRow};
 use crate::position::Position;
 use crate::process::ProcessIdentity;
 use crate::row::{
@@ -360,6 +361,39 @@ impl Listed {
         } else {
             Self::Other
         })
+    }
+}
+
+impl StoredRow for LayoutRow {
+    fn sort_key(&self) -> String {
+        LAYOUT_ROW.to_owned()
+    }
+
+    fn write(&self, item: &mut Item) {
+        for (generation, keys, layout) in [
+            (GENERATION, LEASE_KEYS, Some(self.current)),
+            (NEXT_GENERATION, NEXT_LEASE_KEYS, self.next),
+            (CLEARED_GENERATION, CLEARED_LEASE_KEYS, self.cleared),
+        ] {
+            if let Some(layout) = layout {
+                item.insert(generation.to_owned(), number(layout.generation));
+                item.insert(keys.to_owned(), number(layout.keys));
+            }
+        }
+    }
+
+    fn read(item: &Item) -> Result<Self, Unreadable> {
+        let fields = Fields::of(item)?;
+        let layout = |generation, keys| {
+            let generation: Option<u32> = fields.optional_number(generation)?;
+            let read = |generation| -> Result<Layout, Unreadable> {
+                Ok(Layout { generation, keys: fields.number(keys)? })
+            };
+            generation.map(read).transpose()
+        };
+        let current = Layout { generation: fields.number(GENERATION)?, keys: fields.number(LEASE_KEYS)? };
+        let next = layout(NEXT_GENERATION, NEXT_LEASE_KEYS)?;
+        Ok(Self { current, next, cleared: layout(CLEARED_GENERATION, CLEARED_LEASE_KEYS)? })
     }
 }
 

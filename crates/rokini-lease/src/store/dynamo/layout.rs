@@ -10,12 +10,7 @@
 
 use std::num::NonZeroU16;
 
-use super::attributes::{
-    CLEARED_GENERATION, CLEARED_LEASE_KEYS, GENERATION, Item, LAYOUT_ROW, LEASE_KEYS, NEXT_GENERATION,
-    NEXT_LEASE_KEYS, Partition, WORKER_PREFIX, number,
-};
-use super::fields::{Fields, Unreadable};
-use super::items::StoredRow;
+use super::attributes::{Partition, WORKER_PREFIX};
 use crate::duty::stable_hash;
 use crate::types::GroupId;
 
@@ -113,39 +108,6 @@ impl LayoutRow {
     }
 }
 
-impl StoredRow for LayoutRow {
-    fn sort_key(&self) -> String {
-        LAYOUT_ROW.to_owned()
-    }
-
-    fn write(&self, item: &mut Item) {
-        for (generation, keys, layout) in [
-            (GENERATION, LEASE_KEYS, Some(self.current)),
-            (NEXT_GENERATION, NEXT_LEASE_KEYS, self.next),
-            (CLEARED_GENERATION, CLEARED_LEASE_KEYS, self.cleared),
-        ] {
-            if let Some(layout) = layout {
-                item.insert(generation.to_owned(), number(layout.generation));
-                item.insert(keys.to_owned(), number(layout.keys));
-            }
-        }
-    }
-
-    fn read(item: &Item) -> Result<Self, Unreadable> {
-        let fields = Fields::of(item)?;
-        let layout = |generation, keys| {
-            let generation: Option<u32> = fields.optional_number(generation)?;
-            let read = |generation| -> Result<Layout, Unreadable> {
-                Ok(Layout { generation, keys: fields.number(keys)? })
-            };
-            generation.map(read).transpose()
-        };
-        let current = Layout { generation: fields.number(GENERATION)?, keys: fields.number(LEASE_KEYS)? };
-        let next = layout(NEXT_GENERATION, NEXT_LEASE_KEYS)?;
-        Ok(Self { current, next, cleared: layout(CLEARED_GENERATION, CLEARED_LEASE_KEYS)? })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -189,18 +151,6 @@ mod tests {
             assert_eq!(places.len(), usize::from(count) + 1);
             assert!(places.iter().all(|place| !seen.contains(place)), "{places:?}");
             seen.extend(places);
-        }
-    }
-
-    #[test]
-    fn the_layout_row_survives_its_item() {
-        let (one, two) = (Layout::begun(keys(3)), Layout::SINGLE.next(keys(5)));
-        for row in [
-            LayoutRow::of(one),
-            LayoutRow { current: Layout::SINGLE, next: Some(two), cleared: None },
-            LayoutRow { current: two, next: None, cleared: Some(Layout::SINGLE) },
-        ] {
-            assert_eq!(LayoutRow::read(&row.item(&Partition("g".to_owned()))), Ok(row));
         }
     }
 }

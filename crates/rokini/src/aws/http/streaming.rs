@@ -29,9 +29,9 @@ use super::polling::{address, host};
 
 /// Streams on one connection at most, whatever the server allows: one connection is one task, and so one core.
 const STREAMS: usize = 100;
-/// How much of a stream may wait here for its reader, beside the budget: at 45 ms of round trip 2.2 MB/s, more than a shard
+/// How much of a stream may wait here for its reader, beside the budget: at 30 ms of round trip 2.2 MB/s, more than a shard
 /// gives.
-const STREAM_WINDOW: u32 = 96 * 1024;
+const STREAM_WINDOW: u32 = 64 * 1024;
 /// A stream that brought nothing for so long when it was given up makes its connection doubtful: it carries no new ones. The
 /// service sends something on each about every 5 s.
 const DOUBTFUL: Duration = Duration::from_secs(12);

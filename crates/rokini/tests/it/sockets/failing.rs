@@ -190,6 +190,7 @@ async fn p10_a_server_that_refuses_connections_for_a_moment_is_back_within_two_s
         within(SILENCE_LIMIT, &log, 4, "before").await;
         place.network.arrivals(Arrivals::Refused);
         place.network.strike(Fault::Reset);
+        place.network.until_gone().await;
         place.put_everywhere("b");
         sleep(Duration::from_secs(3)).await;
         assert_eq!(log.seen().len(), 4, "no way to the server");

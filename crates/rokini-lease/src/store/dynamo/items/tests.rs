@@ -286,3 +286,16 @@ fn c15_what_is_not_needed_is_read_leniently() {
     let (metadata, previous) = (CheckpointMetadata::default(), None);
     assert_eq!(read, LeaseRow { metadata, previous, order: None, checkpointed_at: None, ..lease });
 }
+
+#[test]
+fn the_layout_row_survives_its_item() {
+    let keys = |count| std::num::NonZeroU16::new(count).unwrap();
+    let (one, two) = (Layout::begun(keys(3)), Layout::SINGLE.next(keys(5)));
+    for row in [
+        LayoutRow::of(one),
+        LayoutRow { current: Layout::SINGLE, next: Some(two), cleared: None },
+        LayoutRow { current: two, next: None, cleared: Some(Layout::SINGLE) },
+    ] {
+        assert_eq!(LayoutRow::read(&row.item(&Partition("g".to_owned()))), Ok(row));
+    }
+}
