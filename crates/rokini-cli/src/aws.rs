@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use rokini::{
@@ -27,6 +28,11 @@ pub(crate) struct AwsArgs {
     #[arg(long, value_name = "URL", help_heading = HEADING)]
     endpoint_url: Option<String>,
 }
+
+/// How long one try of a call may take, and all its tries together: that nobody answers is to be known within 10 s. What moves
+/// records has limits of its own.
+const ATTEMPT: Duration = Duration::from_secs(4);
+const OPERATION: Duration = Duration::from_secs(9);
 
 /// So long a search for credentials may take that is made again.
 const QUICK_SEARCH: Duration = Duration::from_secs(1);
@@ -84,6 +90,9 @@ impl AwsArgs {
         let config = options.load().await.map_err(|error| {
             CliError::from(error).next("`export AWS_REGION=us-east-1`, or give `--region`")
         })?;
+        let times = config.timeout_config().map_or_else(TimeoutConfig::builder, |times| times.to_builder());
+        let times = times.operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
+        let config = config.into_builder().timeout_config(times).build();
         let config = if endpoints.is_empty() {
             config
         } else {

@@ -269,6 +269,20 @@ impl<T: Send + Sync> Child<T> {
         self.process.kill(reason);
     }
 
+    /// Asks one that does not read its standard input to end, and waits until it has, at last by force.
+    pub(crate) async fn terminate(mut self, limit: Duration) -> ExitStatus {
+        self.close_stdin();
+        self.process.asked.store(true, Ordering::Release);
+        self.process.signal(Signal::TERM);
+        if let Ok(status) = timeout(limit, self.ended()).await {
+            return status;
+        }
+        let (pid, shard, reason) = (self.pid(), self.process.shard(), KillReason::Stop(limit));
+        self.process.events.emit(&HandlerEvent::Killed { pid, shard, reason });
+        self.process.signal(Signal::KILL);
+        self.ended().await
+    }
+
     /// Closes its standard input and waits until it has ended, at last by force.
     pub(crate) async fn stop(mut self, limit: Duration) -> ExitStatus {
         self.close_stdin();

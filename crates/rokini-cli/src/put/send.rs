@@ -18,7 +18,7 @@ use crate::aws::{Aws, Service};
 use crate::error::{CliError, Status};
 use crate::text::count;
 
-/// How long one attempt of a request may take, and all of its attempts.
+/// How long one attempt to put records may take, and all of its attempts.
 const ATTEMPT: Duration = Duration::from_secs(10);
 const OPERATION: Duration = Duration::from_secs(30);
 /// How long nothing at all may be accepted before the command gives up.
@@ -91,7 +91,7 @@ impl Sender {
 
     /// What the stream takes.
     pub(super) async fn limits(&self) -> Result<Limits, CliError> {
-        let call = self.client.describe_stream_summary();
+        let call = Client::new(&self.aws.config).describe_stream_summary();
         let call = match self.stream.arn() {
             Some(arn) => call.stream_arn(arn),
             None => call.stream_name(self.stream.name()),

@@ -15,13 +15,15 @@ pub(super) async fn expected(config: &ConsumerConfig, aws: &Aws, group: &GroupId
     of(&view, config.worker.as_ref().map(|name| name.as_str()), config.max_leases)
 }
 
-/// Whoever has the name of this worker is the one that it replaces.
+/// Whoever has the name of this worker is the one that it replaces. What workers that leave still have goes to those that stay.
 fn of(view: &GroupView, name: Option<&str>, limit: Option<NonZeroU32>) -> usize {
     let alive = view.workers.iter().filter(|row| row.state == WorkerState::Alive);
     let others: Vec<_> = alive.map(|row| &row.id).filter(|id| Some(id.name.as_str()) != name).collect();
+    let leaving = view.workers.iter().filter(|row| row.state == WorkerState::Leaving);
+    let leaving: Vec<_> = leaving.map(|row| &row.id).collect();
     let is_theirs = |lease: &&rokini::lease::LeaseRow| {
         lease.position != Position::ShardEnd
-            && lease.owner.as_ref().is_some_and(|owner| others.contains(&owner))
+            && lease.owner.as_ref().is_some_and(|owner| others.contains(&owner) || leaving.contains(&owner))
     };
     let held = view.leases.iter().filter(is_theirs).count();
     let share = held.div_ceil(others.len() + 1);
@@ -52,7 +54,11 @@ mod tests {
         assert_eq!(of(&view, None, NonZeroU32::new(3)), 3);
         // It replaces `b`: of what `a` has it is half.
         assert_eq!(of(&view, Some("b"), None), 6);
+        // One goes as this one comes: half of all that there is.
+        view.workers[1].state = WorkerState::Leaving;
+        assert_eq!(of(&view, Some("w"), None), 11);
         view.workers[0].state = WorkerState::Fenced;
+        view.workers[1].state = WorkerState::Fenced;
         assert_eq!(of(&view, Some("b"), None), 0);
         for lease in &mut view.leases {
             lease.position = Position::ShardEnd;

@@ -53,6 +53,10 @@ pub(super) fn prepare(
                 CliError::usage("no URL is named")
                     .next("give `--url http://...`: where records are sent by POST")
             })?;
+            if args.http2 && url.trim_start().to_ascii_lowercase().starts_with("https:") {
+                return Err(CliError::usage("`--http2` has no effect with `https`")
+                    .next("remove it: over TLS the two sides agree on HTTP/2 by themselves"));
+            }
             let mut settings = HttpSettings::new(url);
             settings.check()?;
             settings.format = args.format.map(Into::into).unwrap_or_default();

@@ -4,8 +4,6 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::Builder;
-use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::describe_stream_summary::DescribeStreamSummaryError;
 use aws_sdk_kinesis::types::{Shard, StreamDescriptionSummary, StreamStatus};
@@ -23,8 +21,6 @@ pub(super) const CREATE_STREAM: &str = "kinesis:CreateStream";
 
 type HttpResponse = aws_sdk_kinesis::config::http::HttpResponse;
 
-const ATTEMPT: Duration = Duration::from_secs(10);
-const OPERATION: Duration = Duration::from_secs(30);
 /// Between two looks at a stream that is being changed; at most 10 descriptions a second are allowed to an account.
 const LOOK: Duration = Duration::from_millis(500);
 /// A local service changes a stream within milliseconds.
@@ -40,9 +36,7 @@ pub(super) struct StreamClient {
 impl StreamClient {
     pub(super) async fn new(aws: &AwsArgs, stream: StreamRef) -> Result<Self, CliError> {
         let aws = aws.load().await?;
-        let timeouts =
-            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
-        let client = Client::from_conf(Builder::from(&aws.config).timeout_config(timeouts).build());
+        let client = Client::new(&aws.config);
         Ok(Self { client, stream, aws })
     }
 

@@ -47,9 +47,11 @@ pub(super) fn read_response(
     }
     let what = if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") };
     match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            Answer::NotTaken(retry_after(headers), what)
-        }
+        // The last two are a proxy's, before a service that is not there just now.
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::GATEWAY_TIMEOUT => Answer::NotTaken(retry_after(headers), what),
         _ => Answer::Failed(what),
     }
 }
@@ -125,7 +127,7 @@ mod tests {
         assert!(matches!(partial, Answer::Outcome(Outcome::From(1, _))));
         let emulator = read(200, &[], r#"{"errorType":"ValueError","errorMessage":"boom"}"#);
         assert_eq!(emulator, Answer::Failed("ValueError: boom".to_owned()));
-        for status in [301, 400, 404, 408, 413, 500, 502, 504] {
+        for status in [301, 400, 404, 408, 413, 500, 501] {
             assert!(matches!(read(status, &[], "no"), Answer::Failed(_)), "{status}");
         }
     }

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use rokini::HandlerError;
 use rokini::lease::WallClock;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -123,7 +123,7 @@ impl Functions {
         match initialized.await {
             Ok(Ok(InitState::Ready)) => Ok(Function { child, api, since: Instant::now() }),
             Ok(Ok(InitState::Failed(error))) => {
-                child.stop(self.spawner.settings.stop_timeout).await;
+                child.terminate(self.spawner.settings.stop_timeout).await;
                 Err(format!("the function cannot start: {error}").into())
             }
             Ok(Ok(InitState::Starting)) => Err("the function is not ready".into()),
@@ -166,7 +166,7 @@ impl Functions {
         {
             let limit = self.spawner.settings.stop_timeout;
             let child = idle.remove(0).child;
-            self.spawner.tracker.spawn(child.stop(limit));
+            self.spawner.tracker.spawn(child.terminate(limit));
         }
     }
 
@@ -297,9 +297,9 @@ impl Functions {
     pub(super) async fn close(&self) {
         self.closed.cancel();
         let idle = std::mem::take(&mut *self.idle());
-        for function in idle {
-            function.child.stop(Duration::ZERO).await;
-        }
+        let limit = self.spawner.settings.stop_timeout;
+        let ends: JoinSet<_> = idle.into_iter().map(|function| function.child.terminate(limit)).collect();
+        ends.join_all().await;
     }
 }
 

@@ -100,10 +100,7 @@ impl Conversation {
         }
         self.last_said = Instant::now();
         let pid = self.child.pid();
-        let written = self.child.write(line.as_bytes()).await;
-        written.map_err(|error| {
-            Failure(format!("`{}` cannot be written to process {pid}: {error}", action.name()))
-        })?;
+        self.write(action, line).await?;
         loop {
             match self.message(action).await? {
                 Message::Status(answered) if answered == action.name() => {
@@ -118,11 +115,28 @@ impl Conversation {
                 Message::Checkpoint(request) => {
                     let error = self.checkpoint(action, &request).await.err();
                     let answer = checkpoint_answer(&request, error);
-                    let written = self.child.write(answer.as_bytes()).await;
-                    written.map_err(|error| {
-                        Failure(format!("the answer to a checkpoint cannot be written: {error}"))
-                    })?;
+                    self.write(action, &answer).await?;
                 }
+            }
+        }
+    }
+
+    /// Writes to it as long as it takes, and no longer than it may take to answer: what one that stands still does not read fills
+    /// the pipe, and no answer would ever be waited for.
+    async fn write(&mut self, action: Action, text: &str) -> Result<(), Failure> {
+        let pid = self.child.pid();
+        let writing = self.child.write(text.as_bytes());
+        let written = match self.message_timeout {
+            Some(limit) => timeout(limit, writing).await.map_err(|_| limit),
+            None => Ok(writing.await),
+        };
+        match written {
+            Ok(written) => written.map_err(|error| {
+                Failure(format!("`{}` cannot be written to process {pid}: {error}", action.name()))
+            }),
+            Err(limit) => {
+                self.child.kill(KillReason::Answer(limit));
+                Err(Failure(format!("process {pid} did not read `{}` within {limit:?}", action.name())))
             }
         }
     }

@@ -22,9 +22,9 @@ impl Model {
         request: &StartStreamEncryptionRequest,
     ) -> Result<EmptyResponse, ServiceError> {
         check_kind(&request.encryption_type)?;
-        self.keys.check(Some(&request.key_id))?;
         let stream = self.streams.find(now, &request.stream_name, &request.stream_arn)?;
         stream.must_be_active()?;
+        self.keys.check(Some(&request.key_id))?;
         let since = now.minus(DAY);
         stream.encryptions.retain(|at| *at > since);
         if stream.encryptions.len() >= MAX_KEYS {

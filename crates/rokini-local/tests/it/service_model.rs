@@ -333,13 +333,15 @@ fn the_installed_botocore_knows_no_other_operation_and_no_other_required_member(
     let unknown: Vec<_> =
         newest.operations.keys().filter(|name| !OPERATIONS.contains(&name.as_str())).collect();
     assert!(unknown.is_empty(), "operations that are not here: {unknown:?}");
-    for (name, operation) in &newest.operations {
-        let Some(input) = &operation.input else { continue };
-        for required in &newest.shapes[input].required {
+    for (name, shape) in &newest.shapes {
+        for required in &shape.required {
             // An older botocore still requires what the service does not.
             let optional_by_now = required == "PartitionKey";
-            let known = here.shapes.get(input).is_some_and(|shape| shape.required.contains(required));
+            let known = here.shapes.get(name).is_some_and(|shape| shape.required.contains(required));
             assert!(known || optional_by_now, "{name} requires {required}, which is not required here");
         }
     }
+    let passed_over: Vec<String> =
+        newest.passed_over().into_iter().filter(|path| !is_ignored(path)).collect();
+    assert!(passed_over.is_empty(), "members that nothing reads: {passed_over:?}");
 }

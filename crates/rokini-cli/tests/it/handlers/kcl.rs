@@ -218,6 +218,13 @@ async fn m1_m4_a_frozen_worker_and_a_frozen_child_lose_nothing() {
     sent.put(&local, (0..200).map(|n| format!("1-{n}"))).await;
     until_handled(&local, &frozen, &sent.all()).await;
     assert!(frozen.stderr().contains("did not answer within 2s"), "{}", frozen.stderr());
+    // More than a pipe holds: the batch itself is not taken.
+    for pid in super::support::running(&local) {
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+    }
+    sent.put(&local, (200..220).map(|n| format!("1-{n}-{}", "x".repeat(20_000)))).await;
+    until_handled(&local, &frozen, &sent.all()).await;
+    assert!(frozen.stderr().contains("did not read `processRecords` within 2s"), "{}", frozen.stderr());
 
     frozen.signal(Signal::STOP);
     sent.put(&local, (0..200).map(|n| format!("2-{n}"))).await;

@@ -314,6 +314,7 @@ async fn o14_what_cannot_act_is_refused() {
         (&["lambda", "--http2", "--", "sh"], &["`--http2` has no effect", "--handler http"]),
         (&["http", "--url", "http://x", "--spares", "2"], &["--spares", "runs by itself"]),
         (&["http", "--url", "http://x", "--", "sh"], &["a program", "runs by itself"]),
+        (&["http", "--url", "https://x", "--http2"], &["`--http2` has no effect", "by themselves"]),
         (&["http"], &["no URL is named", "--url"]),
         (&["http", "--url", "ftp://x"], &["`ftp://x`"]),
         (
