@@ -1,6 +1,6 @@
 //! Entering the group under a name that may have been used before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,14 +54,15 @@ pub struct JoinAttempts(Mutex<Attempts>);
 struct Attempts {
     /// Of the next try.
     seed: u64,
-    left: BTreeSet<WorkerId>,
+    /// With the call that wrote each of them.
+    left: BTreeMap<WorkerId, u64>,
 }
 
 impl JoinAttempts {
     /// None so far. Draw the seed at random for each start: the member's incarnation comes of it.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(Mutex::new(Attempts { seed, left: BTreeSet::new() }))
+        Self(Mutex::new(Attempts { seed, left: BTreeMap::new() }))
     }
 
     fn with<T>(&self, with: impl FnOnce(&mut Attempts) -> T) -> T {
@@ -78,13 +79,13 @@ impl JoinAttempts {
         })
     }
 
-    fn left(&self) -> BTreeSet<WorkerId> {
+    fn left(&self) -> BTreeMap<WorkerId, u64> {
         self.with(|attempts| attempts.left.clone())
     }
 
     /// This row may be there from now on, without a process that beats on it.
-    fn leaves(&self, id: &WorkerId) {
-        self.with(|attempts| attempts.left.insert(id.clone()));
+    fn leaves(&self, id: &WorkerId, call: u64) {
+        self.with(|attempts| attempts.left.insert(id.clone(), call));
     }
 
     /// This row has its process, or is gone.
@@ -110,10 +111,17 @@ pub(super) async fn join(
     attempts: &JoinAttempts,
     rng: &mut StdRng,
 ) -> Result<Joined, JoinError> {
-    // Whatever is left of them, nobody beats on it. A row that arrives late is removed by the next try.
-    let left = attempts.left();
-    for id in &left {
-        store.delete_worker(group, id).await?;
+    // Nobody beats on what they left. A row that arrives late is removed by the next try. One of the same incarnation that
+    // another call wrote is a live process of a machine that was copied.
+    let mut left = BTreeSet::new();
+    for (id, call) in attempts.left() {
+        match store.worker(group, &id).await? {
+            Some(row) if row.call != call || row.heartbeat > 0 => attempts.settled(&id),
+            _ => {
+                store.delete_worker(group, &id).await?;
+                left.insert(id);
+            }
+        }
     }
     let namesakes = async |me: &WorkerId| namesakes(store, group, me, &left).await;
     let mut me = WorkerId::new(name.clone(), Incarnation::new(rng.random()));
@@ -128,7 +136,7 @@ pub(super) async fn join(
             report: config.report(),
             ..WorkerRow::joining(me.clone(), config.process.clone())
         };
-        attempts.leaves(&me);
+        attempts.leaves(&me, call);
         if !insert(store, group, &row).await? {
             // A process with the same randomness has it, such as a copy of this machine.
             attempts.settled(&me);

@@ -443,11 +443,12 @@ impl Calls {
             .send()
             .await;
         match answer!(self, "DeleteItem", DeleteItemError, result) {
-            Answer::Done(item) => Ok(!item.is_empty() || write.attempts.uncertain()),
+            // Where a first try may have removed it, that shows by its not being anywhere else either.
+            Answer::Done(item) => Ok(!item.is_empty()),
             Answer::Refused(_) => Err(self.moved(&row)),
             Answer::Failed(error) if write.attempts.uncertain() => {
                 match self.settle::<R>(&write, group, &row, error).await? {
-                    (None, _) => Ok(true),
+                    (None, _) => Ok(false),
                     (Some(_), error) => Err(error),
                 }
             }
@@ -479,7 +480,7 @@ impl Calls {
             .send()
             .await;
         match answer!(self, "DeleteItem", DeleteItemError, result) {
-            Answer::Done(item) if item.is_empty() && !write.attempts.uncertain() => Ok(None),
+            Answer::Done(item) if item.is_empty() => Ok(None),
             Answer::Done(_) => Ok(Some(RowOutcome::Deleted)),
             Answer::Refused(item) => {
                 // A server that does not return the row refused it all the same.
@@ -494,7 +495,7 @@ impl Calls {
             }
             Answer::Failed(error) if write.attempts.uncertain() => {
                 match self.settle::<Row>(&write, group, row, error).await? {
-                    (None, _) => Ok(Some(RowOutcome::Deleted)),
+                    (None, _) => Ok(None),
                     (Some(Row::Lease(current)), error) if current.epoch == seen => Err(error),
                     (current, _) => Ok(Some(RowOutcome::Refused { current })),
                 }
@@ -514,7 +515,8 @@ impl Calls {
     ) -> Result<WriteOutcome<R>, StoreError> {
         let uncertain = write.attempts.uncertain();
         let current = match item.filter(|item| !item.is_empty()) {
-            Some(item) => Ok(Some(self.read(&item)?)),
+            // What met a forwarding row may have been stored before the row went on.
+            Some(item) => self.read(&item).map(Some),
             // No such row, or a server that does not return it.
             None => match timeout_at(write.deadline, self.get(group, row)).await {
                 Ok(current) => current,

@@ -11,6 +11,7 @@
 use std::num::NonZeroU16;
 
 use super::attributes::{Partition, WORKER_PREFIX};
+use crate::clock::WallClock;
 use crate::duty::stable_hash;
 use crate::types::GroupId;
 
@@ -31,9 +32,11 @@ impl Layout {
         if keys == NonZeroU16::MIN { Self::SINGLE } else { Self { generation: 1, keys } }
     }
 
-    /// The one after this.
-    pub(super) fn next(self, keys: NonZeroU16) -> Self {
-        Self { generation: self.generation.max(1) + 1, keys }
+    /// The one after this. Its number has the time in it: what a group left behind that was deleted is under no key of the one
+    /// that begins anew.
+    pub(super) fn next(self, keys: NonZeroU16, clock: &WallClock) -> Self {
+        let seconds = u32::try_from(clock.millis() / 1_000).unwrap_or(u32::MAX - 1);
+        Self { generation: self.generation.max(1).max(seconds) + 1, keys }
     }
 
     /// Whether the group began otherwise.
@@ -145,7 +148,7 @@ mod tests {
         let mut layout = Layout::SINGLE;
         let mut seen = layout.places(&group);
         for count in [4, 4, 1, 9] {
-            layout = layout.next(keys(count));
+            layout = layout.next(keys(count), &WallClock::from_fn(|| 0));
             assert!(layout.is_changed());
             let places = layout.places(&group);
             assert_eq!(places.len(), usize::from(count) + 1);

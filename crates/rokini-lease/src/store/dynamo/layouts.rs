@@ -64,7 +64,10 @@ impl Layouts {
     pub(super) async fn layout(&self, calls: &Calls, group: &GroupId) -> Result<LayoutRow, StoreError> {
         match self.known(group) {
             Some(known) if known.row.next.is_none() || known.at.elapsed() < MOVING => Ok(known.row),
-            _ => self.ask(calls, group).await,
+            // Somebody asks already, or nobody answers: whoever acts on what is old finds out.
+            Some(known) if self.asking.try_lock().is_err() => Ok(known.row),
+            Some(known) => self.ask(calls, group).await.or(Ok(known.row)),
+            None => self.ask(calls, group).await,
         }
     }
 

@@ -100,8 +100,8 @@ impl DynamoStore {
             let parts = stream::iter(places).map(read).buffer_unordered(LISTINGS_AT_ONCE);
             for part in parts.try_collect::<Vec<_>>().await? {
                 all.view.append(part.view);
-                // Forwarding rows are no news where the rows are known to go.
-                all.moved |= part.moved && layout.next.is_none();
+                // Forwarding rows are no news where the rows are known to go, but for where they go to.
+                all.moved |= part.moved && layout.next.is_none_or(|next| next == generation);
             }
         }
         all.view.sort();

@@ -21,6 +21,7 @@ use super::attributes::{Item, LAYOUT_ROW, LEASE_PREFIX, Partition, ROW, WORKER_P
 use super::calls::WorkerRange;
 use super::items::StoredRow;
 use super::layout::{Layout, LayoutRow};
+use crate::clock::WallClock;
 use crate::error::StoreError;
 use crate::row::WorkerState;
 use crate::types::GroupId;
@@ -230,7 +231,7 @@ impl<P: Fn(RepartitionProgress) + Send + Sync> Work<'_, P> {
             }
             None => {
                 self.check_workers().await?;
-                let next = layout.current.next(keys);
+                let next = layout.current.next(keys, &WallClock::system());
                 layout = self.change(layout, LayoutRow { next: Some(next), ..layout }).await?;
                 next
             }
@@ -286,8 +287,16 @@ impl<P: Fn(RepartitionProgress) + Send + Sync> Work<'_, P> {
         (self.progress)(RepartitionProgress { phase, rows: self.rows });
     }
 
+    /// Refuses to go on where the layout is another one by now: the rows may be those of a group that began anew.
+    async fn require(&self, layout: &LayoutRow) -> Result<(), RepartitionError> {
+        match again(|| self.ask()).await? == *layout {
+            true => Ok(()),
+            false => Err(RepartitionError::Overtaken { group: self.group.clone() }),
+        }
+    }
+
     /// Until a pass over every place finds nothing that has to go.
-    async fn carry_all(&mut self, layout: &LayoutRow, next: Layout) -> Result<(), StoreError> {
+    async fn carry_all(&mut self, layout: &LayoutRow, next: Layout) -> Result<(), RepartitionError> {
         let mut found = true;
         while std::mem::take(&mut found) {
             for place in layout.current.places(self.group) {
@@ -295,6 +304,7 @@ impl<P: Fn(RepartitionProgress) + Send + Sync> Work<'_, P> {
                 found |= !rows.is_empty();
                 for some in rows.chunks(AT_ONCE) {
                     self.pace(some.len()).await;
+                    self.require(layout).await?;
                     self.carry(&place, some, next).await?;
                     self.tell(RepartitionPhase::Moving);
                 }
@@ -326,12 +336,14 @@ impl<P: Fn(RepartitionProgress) + Send + Sync> Work<'_, P> {
         self.rows = 0;
         for place in cleared.places(self.group) {
             for (row, _) in again(|| store.rows_at(&place, false)).await? {
+                self.require(&layout).await?;
                 let to = layout.current.place(self.group, &row);
                 again(|| store.calls.carry(&place, &to, &row)).await?;
             }
             let rows = again(|| store.rows_at(&place, true)).await?;
             for some in rows.chunks(AT_ONCE) {
                 self.pace(some.len()).await;
+                self.require(&layout).await?;
                 let cleared = some.iter().map(|(row, _)| {
                     let place = &place;
                     async move { again(|| store.calls.clear(place, row)).await }

@@ -290,7 +290,8 @@ fn c15_what_is_not_needed_is_read_leniently() {
 #[test]
 fn the_layout_row_survives_its_item() {
     let keys = |count| std::num::NonZeroU16::new(count).unwrap();
-    let (one, two) = (Layout::begun(keys(3)), Layout::SINGLE.next(keys(5)));
+    let (one, two) =
+        (Layout::begun(keys(3)), Layout::SINGLE.next(keys(5), &crate::clock::WallClock::system()));
     for row in [
         LayoutRow::of(one),
         LayoutRow { current: Layout::SINGLE, next: Some(two), cleared: None },
