@@ -311,7 +311,7 @@ async fn an_endpoint_that_never_answers() {
         (&no_table, TABLE_COMMANDS[0]),
         (&no_table, TABLE_COMMANDS[1]),
         (&no_table, &["import", "--from", "gokini", "--table", "t", "--stream", "orders", "--group", "g"]),
-        (&no_table, &["export", "--to", "kcl", "--table", "t", "--group", "g"]),
+        (&no_table, &["export", "g", "--to", "kcl", "--kcl-table", "t"]),
     ];
     let started = Instant::now();
     let runs = commands.map(|(endpoints, command)| async move {

@@ -85,7 +85,8 @@ impl Endpoints {
         data: impl IntoIterator<Item = (u128, String)>,
     ) -> Vec<(String, String)> {
         let entries = data.into_iter().map(|(hash, data)| {
-            let entry = PutRecordsRequestEntry::builder().partition_key(&data).data(Blob::new(data));
+            let key = &data[..data.len().min(256)];
+            let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.clone()));
             entry.explicit_hash_key(hash.to_string()).build().unwrap()
         });
         let put = crate::fleet::kinesis(self).put_records().stream_name(stream);

@@ -379,7 +379,9 @@ async fn connections_are_kept_and_several_requests_at_once_are_for_several_keys(
     assert_eq!(done(&asked, |_| true).into_iter().collect::<BTreeSet<_>>(), all.into_iter().collect());
     let most = service.seen.most_at_once.load(Ordering::SeqCst);
     assert!((2..=4).contains(&most), "{most} at once");
-    assert!(service.seen.connections.load(Ordering::SeqCst) <= 4);
+    // One that was begun while another became free is kept as well.
+    let connections = service.seen.connections.load(Ordering::SeqCst);
+    assert!(connections < 10, "{connections} for {} requests", service.asked().len());
 }
 
 #[tokio::test]
