@@ -43,7 +43,7 @@ pub struct Scale {
     pub joins: usize,
     /// Workers that crash at once after that.
     pub kills: usize,
-    /// Shards that are split within [`RESHARD`] after that, in the middle of which one worker crashes.
+    /// Shards that are split within 10 s after that, in the middle of which one worker crashes.
     pub splits: usize,
     /// How long the quiet fleet is watched.
     pub quiet: Duration,

@@ -489,6 +489,8 @@ impl fmt::Debug for PollingReader {
 #[cfg(test)]
 mod large;
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
 pub(super) mod tests;
 #[cfg(test)]
 mod wrong_answers;
