@@ -21,11 +21,19 @@ pub struct CheckedStore {
     recorder: Recorder,
     /// Groups in which an operator moves positions now.
     lowerable: Arc<Mutex<BTreeSet<GroupId>>>,
-    /// Leases that were deleted, and whether the whole group was sought since.
-    retired: Arc<Mutex<BTreeMap<(GroupId, LeaseKey), bool>>>,
+    /// Leases that were deleted and are not there again: what operators set the positions of since.
+    retired: Arc<Mutex<BTreeMap<(GroupId, LeaseKey), Sought>>>,
     /// Rows that nobody can read.
     unreadable: Arc<Mutex<BTreeSet<(GroupId, RowKey)>>>,
     throttle: Arc<Mutex<Option<Bucket>>>,
+}
+
+/// What an operator set the positions of since a lease was deleted.
+#[derive(Debug, Default)]
+struct Sought {
+    whole_group: bool,
+    /// Leases of which this one may come again, at its beginning.
+    leases: BTreeSet<LeaseKey>,
 }
 
 /// What the table gives a partition key.
@@ -53,13 +61,18 @@ impl CheckedStore {
         self.lowerable.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
     }
 
-    /// An operator sets the positions of the whole group: a lease that was deleted before and is made again begins there too.
+    /// An operator sets the positions of the whole group, or has deleted it: a lease that was deleted before and is made again
+    /// begins there too.
     pub(crate) fn seek_whole(&self, group: &GroupId) {
-        let mut retired = self.retired();
-        retired.iter_mut().filter(|((of, _), _)| of == group).for_each(|(_, sought)| *sought = true);
+        self.note_sought(group, |sought| sought.whole_group = true);
     }
 
-    fn retired(&self) -> MutexGuard<'_, BTreeMap<(GroupId, LeaseKey), bool>> {
+    fn note_sought(&self, group: &GroupId, note: impl Fn(&mut Sought)) {
+        let mut retired = self.retired();
+        retired.iter_mut().filter(|((of, _), _)| of == group).for_each(|(_, sought)| note(sought));
+    }
+
+    fn retired(&self) -> MutexGuard<'_, BTreeMap<(GroupId, LeaseKey), Sought>> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -211,18 +224,32 @@ impl LeaseStore for CheckedStore {
                 RowOutcome::Stored { before: Some(Row::Lease(before)), after: Row::Lease(after) },
             ) => {
                 self.check_write(group, before, after, write);
+                if let RowWrite::UpdateLease(key, LeaseUpdate::Seek { .. }) = write {
+                    self.note_sought(group, |sought| _ = sought.leases.insert(key.clone()));
+                }
                 after.position.is_shard_end() && !before.position.is_shard_end()
             }
             (RowWrite::Insert(Row::Lease(row)), RowOutcome::Stored { before: None, .. }) => {
                 let retired = self.retired().remove(&(group.clone(), row.key.clone()));
                 match retired {
-                    Some(sought) => self.recorder.made_anew(row, sought),
+                    Some(sought) => {
+                        let is_sought = sought.whole_group
+                            || row.parents.iter().any(|parent| {
+                                let parent = LeaseKey::new(row.key.stream.clone(), parent.clone());
+                                sought.leases.contains(&parent)
+                            });
+                        if is_sought {
+                            // And so are those that come after it.
+                            self.note_sought(group, |later| _ = later.leases.insert(row.key.clone()));
+                        }
+                        self.recorder.made_anew(row, is_sought);
+                    }
                     None => self.recorder.stored(row, row, false),
                 }
                 false
             }
             (RowWrite::DeleteLease(key, _), _) => {
-                self.retired().insert((group.clone(), key.clone()), false);
+                self.retired().insert((group.clone(), key.clone()), Sought::default());
                 true
             }
             _ => false,

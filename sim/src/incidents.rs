@@ -164,6 +164,12 @@ impl Incidents {
         }
     }
 
+    /// A handler got a record of this shard that it fails for ever. Whoever searches for it and tries it again meanwhile
+    /// gives others nothing.
+    pub(crate) fn poisoned(&mut self, shard: &ShardRef, now: Millis) {
+        self.closed.push((Scope::Shard(shard.clone()), now, now + BACK));
+    }
+
     /// Whether what the stream says about its shards has been right for a while.
     pub(crate) fn is_told_right(&self, stream: usize, now: Millis) -> bool {
         let of = |scope: &Scope| *scope == Scope::Stream(stream);

@@ -124,13 +124,22 @@ impl World {
         let rows = self.view(group).await.workers;
         // One that has not sent a heartbeat yet has not joined.
         let joined = rows.iter().filter(|row| row.heartbeat > 0);
-        let mut live = joined.filter_map(|row| self.recorder.live_worker(&row.id));
-        if !live.any(|worker| self.recorder.incidents(|incidents, now| incidents.is_well(worker, now))) {
+        let live: Vec<u32> = joined.filter_map(|row| self.recorder.live_worker(&row.id)).collect();
+        let is_well =
+            |worker: &u32| self.recorder.incidents(|incidents, now| incidents.is_well(*worker, now));
+        let well: Vec<u32> = live.into_iter().filter(is_well).collect();
+        if well.is_empty() {
             return Ok(());
         }
         operator.delete_group(self.hasty_operators).await?;
-        self.recorder
-            .violate(Check::Orders, format!("group {group} was deleted while a worker of it was well"));
+        // The operator watched for a while: who was well may have died meanwhile.
+        self.note_crashes();
+        if well.iter().any(|worker| self.recorder.is_live(*worker)) {
+            self.recorder
+                .violate(Check::Orders, format!("group {group} was deleted while a worker of it was well"));
+        } else {
+            self.store.inner().seek_whole(&self.groups[group].id);
+        }
         Ok(())
     }
 

@@ -177,6 +177,11 @@ impl Recorder {
         state.incarnations.get(id).copied().filter(|worker| state.live.contains_key(worker))
     }
 
+    /// Whether the process of a worker runs.
+    pub(crate) fn is_live(&self, worker: u32) -> bool {
+        self.state().live.contains_key(&worker)
+    }
+
     /// The row of a worker cannot be read from now on, or can again.
     pub(crate) fn unreadable(&self, id: &WorkerId, on: bool) {
         let now = self.now();

@@ -512,8 +512,11 @@ impl Handler {
     }
 
     fn begin(&self, shard: &ShardContext) -> OpenCall {
-        let named = ShardRef { stream: self.stream, shard: shard.shard_id().to_string() };
-        self.recorder.begin(self.worker, named, shard.epoch().0, shard)
+        self.recorder.begin(self.worker, self.named(shard), shard.epoch().0, shard)
+    }
+
+    fn named(&self, shard: &ShardContext) -> ShardRef {
+        ShardRef { stream: self.stream, shard: shard.shard_id().to_string() }
     }
 
     /// Takes the records that a call has got. Whether one of them fails whenever it comes.
@@ -547,6 +550,10 @@ impl Handler {
             return Err("the handler is to fail".into());
         }
         let poisoned = self.take(&call, batch.records());
+        if poisoned {
+            let shard = self.named(batch.shard());
+            self.recorder.incidents(|incidents, now| incidents.poisoned(&shard, now));
+        }
         if let (true, Some(last)) = (self.profile.checkpoints_at_once, batch.records().last()) {
             // A defect does not mind what comes of it.
             let _ = batch.shard().checkpoint_at(last).await;

@@ -132,6 +132,13 @@ impl World {
         }
     }
 
+    /// Removes the workers that crashed in a call while something else was waited for.
+    pub(crate) fn note_crashes(&mut self) {
+        while let Ok(number) = self.crashed.1.try_recv() {
+            self.on_crash(number, "crashes in a call");
+        }
+    }
+
     /// Puts one record under a key.
     pub fn put(&mut self, group: usize, key: &str) {
         self.put_at(group, key, None);

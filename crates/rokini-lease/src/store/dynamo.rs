@@ -12,6 +12,7 @@ use aws_types::SdkConfig;
 
 use self::attributes::Partition;
 use self::calls::{Calls, WorkerRange};
+use self::conflict::Conflicts;
 use self::failure::Place;
 use self::layouts::Layouts;
 use super::contract::LeaseStore;
@@ -25,6 +26,7 @@ use crate::write::{RowOutcome, RowWrite};
 mod attempts;
 mod attributes;
 mod calls;
+mod conflict;
 mod expression;
 mod failure;
 mod fields;
@@ -87,7 +89,8 @@ impl DynamoStore {
             region: client.config().region().map(ToString::to_string),
             endpoint: None,
         };
-        let client = Client::from_conf(client.config().to_builder().retry_config(retries(client)).build());
+        let config = client.config().to_builder().retry_config(retries(client)).retry_classifier(Conflicts);
+        let client = Client::from_conf(config.build());
         let calls = Calls { client, place, bound: Self::OPERATION_TIMEOUT };
         let plan = table::Plan { create: false, billing: BillingMode::default(), check_group: None };
         Self { calls, plan, layouts: Layouts::default() }

@@ -128,6 +128,11 @@ impl Expression {
         self.condition.join(" AND ")
     }
 
+    /// None where there are none: an empty map is refused.
+    pub(super) fn values(&self) -> Option<HashMap<String, AttributeValue>> {
+        Some(self.values.clone()).filter(|values| !values.is_empty())
+    }
+
     pub(super) fn update(&self) -> String {
         let clauses =
             [("SET", self.set.join(", ")), ("REMOVE", self.remove.join(", ")), ("ADD", self.add.join(", "))];

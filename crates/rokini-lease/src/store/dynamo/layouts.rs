@@ -66,7 +66,10 @@ impl Layouts {
             Some(known) if known.row.next.is_none() || known.at.elapsed() < MOVING => Ok(known.row),
             // Somebody asks already, or nobody answers: whoever acts on what is old finds out.
             Some(known) if self.asking.try_lock().is_err() => Ok(known.row),
-            Some(known) => self.ask(calls, group).await.or(Ok(known.row)),
+            Some(known) => Ok(self.ask(calls, group).await.unwrap_or_else(|error| {
+                tracing::debug!(%group, %error, "where the rows of the group go cannot be read: as known before");
+                known.row
+            })),
             None => self.ask(calls, group).await,
         }
     }

@@ -82,7 +82,7 @@ impl Calls {
         row: &str,
         condition: Expression,
     ) -> Result<bool, StoreError> {
-        let values = Some(condition.values.clone()).filter(|values| !values.is_empty());
+        let values = condition.values();
         let result = self
             .client
             .delete_item()
@@ -103,7 +103,7 @@ impl Calls {
     /// Stores an item in place of one that is still like this, or where there is none. Whether it could.
     pub(super) async fn replace(&self, item: Item, seen: Option<&Item>) -> Result<bool, StoreError> {
         let condition = seen.map_or_else(expression::absent, expression::unchanged);
-        let values = Some(condition.values.clone()).filter(|values| !values.is_empty());
+        let values = condition.values();
         let result = self
             .client
             .put_item()
@@ -126,7 +126,7 @@ impl Calls {
     }
 
     fn put(&self, item: Item, condition: Expression) -> Result<Put, StoreError> {
-        let values = Some(condition.values.clone()).filter(|values| !values.is_empty());
+        let values = condition.values();
         let put = Put::builder()
             .table_name(&self.place.table)
             .set_item(Some(item))

@@ -128,6 +128,27 @@ async fn a_group_grows_and_shrinks_while_stores_that_do_not_know_go_on() {
     assert_eq!(configured.list(&group(), Listing::All).await.unwrap().leases.len(), whole.leases.len());
 }
 
+/// As DynamoDB answers a write that meets a transaction on its row.
+#[tokio::test]
+async fn a_write_that_meets_a_row_on_its_way_is_tried_again() {
+    let server = Server::with_table().await;
+    fill(&store(&server.address)).await;
+    let (mut writes, conflicts) = (0, 2);
+    let proxy = Proxy::start(&server.address, move |request| {
+        writes += usize::from(request.action == "UpdateItem");
+        match request.action == "UpdateItem" && writes <= conflicts {
+            true => ProxyAction::refuse("TransactionConflictException"),
+            false => ProxyAction::Forward,
+        }
+    })
+    .await;
+    let through = store(&proxy.address);
+    let held = acquire(&through, "s-3").await;
+    assert_eq!(held.owner, Some(id("a")));
+    let tries = proxy.seen().into_iter().filter(|action| action == "UpdateItem").count();
+    assert_eq!(tries, conflicts + 1, "the refused ones had no effect");
+}
+
 /// Whatever write it ends before, the group goes on, and the next call goes on where it ended.
 #[tokio::test]
 async fn a_repartition_that_ends_at_any_write_loses_nothing_and_is_resumed() {

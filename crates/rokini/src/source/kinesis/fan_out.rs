@@ -39,7 +39,7 @@ const CALL: Duration = Duration::from_secs(5);
 /// For how long a shard is polled after an event that polling has to look into: an end without children, or a position that
 /// was refused.
 const POLLED: Duration = Duration::from_secs(5);
-/// For how long a shard is polled after an event for which there was no room: an event comes as a whole, of answers to GetRecords
+/// For how long a shard is polled after an event that did not fit into memory: an event comes as a whole, of answers to GetRecords
 /// a part can be asked for.
 const CROWDED: Duration = Duration::from_secs(30);
 /// How much earlier than the service says reading goes on after a subscription got no nearer to the tip: its time is
@@ -52,7 +52,8 @@ const REPOSITION_MARGIN_MILLIS: u64 = 60_000;
 /// - While none can be had (somebody else had one up to 5 s ago, the service refuses, the connection is broken) the shard is
 ///   polled, so that it never stands still; calls are a second apart at least.
 /// - The end of a shard is the event with its children. An end without children is left to polling, which looks twice.
-/// - An event for which there is no room is not taken: the shard is polled for a while, in answers that fit.
+/// - An event that does not fit into the shard's part of the budget is given up: the shard is polled for a while, in answers that
+///   fit.
 /// - What is not read waits with the service: that is how a slow consumer holds it back. [`ShardReader::rest`] gives the
 ///   subscription up; the next one goes on after the last record returned.
 /// - One that is silent for [`subscription::SILENCE`] while somebody waits is replaced.

@@ -3,7 +3,7 @@
 //! Readers of several groups share the reads of a shard, and know of each other by refusals alone. Each adapts its rate:
 //! some reads a second more per second, a share less at each refusal, so that the faster ones give more than the slower
 //! ones, and all come to the same rate. Whoever reads at the whole limit is never refused, and refuses everybody
-//! else: so a reader leaves room, a little while it is alone, more while it shares.
+//! else: so a reader stays below it, a little while it is alone, more while it shares.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -276,7 +276,7 @@ async fn exceptions_in_a_subscription_are_told_and_the_shard_is_read_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn p1_an_event_for_which_there_is_no_room_is_polled_in_parts() {
+async fn p1_an_event_that_does_not_fit_is_polled_in_parts() {
     let bench = Bench::new(1);
     let mut reader = open(&bench, Position::TrimHorizon).await;
     bench.put(0, "first");

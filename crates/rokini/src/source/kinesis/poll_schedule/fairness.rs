@@ -141,7 +141,7 @@ async fn t2_three_groups_all_get_on() {
     }
 }
 
-/// Whoever is alone hardly pays for the room that it leaves: it has a record 0.1 s old at the limit itself.
+/// Whoever is alone hardly pays for staying below the limit: it has a record 0.1 s old at the limit itself.
 #[tokio::test(start_paused = true)]
 async fn t2_a_group_that_is_alone_is_never_refused() {
     for counting in [Counting::Fixed, Counting::Rolling, Counting::Bucket] {
