@@ -6,19 +6,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-skip() { printf 'skipped: %s\n' "$1"; exit 77; }
-command -v python3 >/dev/null 2>&1 || skip "python3 is not installed"
+# shellcheck source=.ci/scratch.sh
+source .ci/scratch.sh
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
-
-python3 -m venv "$scratch/venv" >"$scratch/venv.log" 2>&1 \
-  || skip "python3 cannot make an environment: $(tail -n 1 "$scratch/venv.log")"
 # `pytest` is for the test in docs/LOCAL.md.
-timeout 240 "$scratch/venv/bin/pip" install --quiet boto3 pytest >"$scratch/pip.log" 2>&1 \
-  || skip "pip cannot install boto3: $(tail -n 1 "$scratch/pip.log")"
-
+python_environment boto3 pytest
 export PATH="$scratch/venv/bin:$PATH"
 python3 -c 'import boto3; print("boto3", boto3.__version__)'
 cargo test --workspace --test it -- clients::boto3 clients::the_questions service_model:: local::the_python_tests --nocapture 2>&1 |

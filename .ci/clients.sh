@@ -6,22 +6,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-skip() { printf 'skipped: %s\n' "$1"; exit 77; }
-for needed in python3 pip node npm tar; do
-  command -v "$needed" >/dev/null 2>&1 || skip "$needed is not installed"
-done
+# shellcheck source=.ci/scratch.sh
+source .ci/scratch.sh
+need python3 node npm
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
-
-timeout 240 pip install --quiet --target "$scratch/py" awslambdaric==4.2.2 aws-lambda-powertools boto3 cloudevents >"$scratch/pip.log" 2>&1 \
-  || skip "pip cannot install the clients: $(tail -n 1 "$scratch/pip.log")"
-# Its installation would fetch the jars: only the source is wanted, with the samples.
-pip download --quiet --no-deps --no-binary :all: -d "$scratch" amazon_kclpy==3.2.0 >"$scratch/pip.log" 2>&1 \
-  || [[ -n "$(find "$scratch" -maxdepth 1 -name 'amazon_kclpy*.tar.gz')" ]] \
-  || skip "pip has no amazon_kclpy: $(tail -n 1 "$scratch/pip.log")"
-tar -xzf "$scratch"/amazon_kclpy*.tar.gz -C "$scratch/py" --strip-components=1 --wildcards '*/amazon_kclpy' '*/samples'
+python_packages "$scratch/py" awslambdaric==4.2.2 aws-lambda-powertools boto3 cloudevents
+kclpy 3.2.0 "$scratch/py" amazon_kclpy samples
 npm install --prefix "$scratch" --ignore-scripts --no-audit --no-fund --loglevel=error aws-kcl@2.3.2 >"$scratch/npm.log" 2>&1 \
   || skip "npm cannot install aws-kcl: $(tail -n 1 "$scratch/npm.log")"
 

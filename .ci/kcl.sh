@@ -10,30 +10,14 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 limit=420
-skip() { printf 'skipped: %s\n' "$1"; exit 77; }
 fail() { printf 'failed: %s\n' "$1" >&2; exit 1; }
 
 if [[ "${1:-}" != inside ]]; then
-  for needed in java mvn python3 pip curl timeout; do
-    command -v "$needed" >/dev/null 2>&1 || skip "$needed is not installed"
-  done
-  scratch=$(mktemp -d)
-  trap 'rm -rf "$scratch"' EXIT
-  cat >"$scratch/pom.xml" <<'POM'
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>kcl</groupId><artifactId>kcl</artifactId><version>1</version>
-  <dependencies><dependency>
-    <groupId>software.amazon.kinesis</groupId><artifactId>amazon-kinesis-client-multilang</artifactId><version>3.1.3</version>
-  </dependency></dependencies>
-</project>
-POM
-  timeout 240 mvn -q -B -f "$scratch/pom.xml" dependency:copy-dependencies -DoutputDirectory="$scratch/jars" \
-    >"$scratch/mvn.log" 2>&1 || skip "Maven has no MultiLang daemon: $(tail -n 1 "$scratch/mvn.log")"
-  # Its installation would fetch the jars once more: only the source is wanted.
-  pip download -q --no-deps --no-binary :all: -d "$scratch" amazon_kclpy==3.1.3 >"$scratch/pip.log" 2>&1 \
-    || [[ -n "$(find "$scratch" -name 'amazon_kclpy*.tar.gz')" ]] || skip "pip has no amazon_kclpy: $(tail -n 1 "$scratch/pip.log")"
-  tar -xzf "$scratch"/amazon_kclpy*.tar.gz -C "$scratch" --strip-components=1 --wildcards '*/amazon_kclpy'
+  # shellcheck source=.ci/scratch.sh
+  source .ci/scratch.sh
+  need java python3 curl timeout
+  multilang_jars "$scratch/jars"
+  kclpy 3.1.3 "$scratch" amazon_kclpy
   if [[ -z "${ROKINI:-}" ]]; then
     # The tests have built it, where they ran before.
     ROKINI=${CARGO_TARGET_DIR:-$PWD/target}/debug/rokini

@@ -6,16 +6,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-skip() { printf 'skipped: %s\n' "$1"; exit 77; }
-command -v python3 >/dev/null 2>&1 || skip "python3 is not installed"
+# shellcheck source=.ci/scratch.sh
+source .ci/scratch.sh
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
-
-python3 -m venv "$scratch/venv" 2>"$scratch/venv.log" || skip "python3 makes no environment: $(tail -n 1 "$scratch/venv.log")"
-timeout 240 "$scratch/venv/bin/pip" install --quiet 'kubernetes-validate>=1.37,<2' >"$scratch/pip.log" 2>&1 \
-  || skip "pip cannot install kubernetes-validate: $(tail -n 1 "$scratch/pip.log")"
+python_environment 'kubernetes-validate>=1.37,<2'
 
 # validate FILE: fails on what the schema does not know. The program warns of a kind that has none, and says nothing of a file without
 # documents.

@@ -11,40 +11,19 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-skip() { printf 'skipped: %s\n' "$1"; exit 77; }
-for needed in java python3 pip tar timeout; do
-  command -v "$needed" >/dev/null 2>&1 || skip "$needed is not installed"
-done
+# shellcheck source=.ci/scratch.sh
+source .ci/scratch.sh
+need java python3 timeout
 mode=${1:-cost}
 [[ "$mode" == cost || "$mode" == behaviour ]] || { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 shift || true
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
-
 if [[ -z "${JARS:-}" ]]; then
-  command -v mvn >/dev/null 2>&1 || skip "mvn is not installed, and JARS names no folder of jars"
-  cat >"$scratch/pom.xml" <<'POM'
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>kcl</groupId><artifactId>kcl</artifactId><version>1</version>
-  <dependencies><dependency>
-    <groupId>software.amazon.kinesis</groupId><artifactId>amazon-kinesis-client-multilang</artifactId><version>3.1.3</version>
-  </dependency></dependencies>
-</project>
-POM
   JARS=$scratch/jars
-  timeout 240 mvn -q -B -f "$scratch/pom.xml" dependency:copy-dependencies -DoutputDirectory="$JARS" \
-    >"$scratch/mvn.log" 2>&1 || skip "Maven has no MultiLang daemon: $(tail -n 1 "$scratch/mvn.log")"
+  multilang_jars "$JARS"
 fi
-timeout 240 pip install --quiet --target "$scratch/py" awslambdaric==4.2.2 boto3 >"$scratch/pip.log" 2>&1 \
-  || skip "pip cannot install the clients: $(tail -n 1 "$scratch/pip.log")"
-# Its installation would fetch the jars once more: only the source is wanted.
-pip download --quiet --no-deps --no-binary :all: -d "$scratch" amazon_kclpy==3.2.0 >"$scratch/pip.log" 2>&1 \
-  || [[ -n "$(find "$scratch" -maxdepth 1 -name 'amazon_kclpy*.tar.gz')" ]] \
-  || skip "pip has no amazon_kclpy: $(tail -n 1 "$scratch/pip.log")"
-tar -xzf "$scratch"/amazon_kclpy*.tar.gz -C "$scratch/py" --strip-components=1 --wildcards '*/amazon_kclpy'
+python_packages "$scratch/py" awslambdaric==4.2.2 boto3
+kclpy 3.2.0 "$scratch/py" amazon_kclpy
 
 if [[ -z "${ROKINI:-}" ]]; then
   ROKINI=${CARGO_TARGET_DIR:-$PWD/target}/release/rokini
