@@ -139,7 +139,9 @@ impl CheckedStore {
 
     fn check_write(&self, group: &GroupId, before: &LeaseRow, after: &LeaseRow, write: &RowWrite) {
         let key = &before.key;
-        if after.position < before.position && !self.may_fall(group) {
+        let sought = matches!(write, RowWrite::UpdateLease(_, LeaseUpdate::Seek { .. }))
+            && (self.may_fall(group) || self.takes_end_back(before));
+        if after.position < before.position && !sought && !self.may_fall(group) {
             let what = format!("the position of {key} fell from {} to {}", before.position, after.position);
             self.recorder.violate(Check::Positions, what);
         }
@@ -150,9 +152,23 @@ impl CheckedStore {
             let what = format!("{key} went from {before:?} to {after:?}");
             self.recorder.violate(Check::Positions, what);
         }
-        let sought =
-            self.may_fall(group) && matches!(write, RowWrite::UpdateLease(_, LeaseUpdate::Seek { .. }));
         self.recorder.stored(before, after, sought);
+        if acquired {
+            self.recorder.held(after);
+        }
+        if let (Some(shard), true) =
+            (ShardRef::of(key), after.position.is_shard_end() && after.children.is_empty())
+        {
+            self.recorder.incidents(|incidents, now| incidents.ended(&shard, now));
+        }
+    }
+
+    /// Whether the end of this shard was no more than what the stream said wrongly, so that it is begun anew.
+    fn takes_end_back(&self, before: &LeaseRow) -> bool {
+        before.position.is_shard_end()
+            && ShardRef::of(&before.key).is_some_and(|shard| {
+                self.recorder.incidents(|incidents, now| incidents.takes_end_back(&shard, now))
+            })
     }
 
     /// Checks that unfinished leases cover all hash keys of the stream.

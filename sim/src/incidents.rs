@@ -28,6 +28,10 @@ const SHORT: Millis = 2_000;
 /// timeout of a minute.
 const STALLED: Millis = 150_000;
 
+/// A shard that was taken for ended, because the stream said so for long enough, is begun anew so soon after the stream says
+/// what is so again: two audits, each at most a tenth later than a minute after the one before it, and some room.
+const AUDITED: Millis = 150_000;
+
 /// What one worker suffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Disturbance {
@@ -83,6 +87,9 @@ pub(crate) struct Incidents {
     open: BTreeMap<String, (Millis, Scope)>,
     closed: Vec<(Scope, Millis, Millis)>,
     seeks: Vec<(ShardRef, Millis)>,
+    /// Shards that were taken for ended while the stream denied that there were such: since when, and when that was taken
+    /// back.
+    denied: BTreeMap<ShardRef, (Millis, Option<Millis>)>,
     /// Nothing fails any more.
     healed: Option<Millis>,
 }
@@ -131,7 +138,7 @@ impl Incidents {
     }
 
     /// The process is over.
-    pub(crate) fn ended(&mut self, worker: u32, killed: bool, now: Millis) {
+    pub(crate) fn process_ended(&mut self, worker: u32, killed: bool, now: Millis) {
         if let Some(log) = self.workers.get_mut(&worker) {
             log.ended.get_or_insert(now);
             log.killed |= killed;
@@ -168,6 +175,30 @@ impl Incidents {
     /// gives others nothing.
     pub(crate) fn poisoned(&mut self, shard: &ShardRef, now: Millis) {
         self.closed.push((Scope::Shard(shard.clone()), now, now + BACK));
+    }
+
+    /// The lease of this shard ends without children.
+    pub(crate) fn ended(&mut self, shard: &ShardRef, now: Millis) {
+        let trouble = |of: &dyn Fn(&Scope) -> bool| {
+            self.open.values().any(|(_, scope)| of(scope))
+                || self.closed.iter().any(|(scope, _, to)| of(scope) && *to > now)
+        };
+        // Reads say that there is no such shard, and so do listings.
+        let reads = trouble(&|scope| *scope == Scope::Shard(shard.clone()));
+        if reads && trouble(&|scope| *scope == Scope::Stream(shard.stream)) {
+            self.denied.insert(shard.clone(), (now, None));
+        }
+    }
+
+    /// Whether the lease of this shard may begin anew, now, because its end was none.
+    pub(crate) fn takes_end_back(&mut self, shard: &ShardRef, now: Millis) -> bool {
+        match self.denied.get_mut(shard) {
+            Some((_, back @ None)) => {
+                *back = Some(now);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether what the stream says about its shards has been right for a while.
@@ -293,6 +324,13 @@ impl Incidents {
             .map(|(_, from, to)| (from, to))
             .collect();
         waits.extend(self.nobody_is_well(shard.stream));
+        if let Some((from, back)) = self.denied.get(shard) {
+            let listings = |scope: &Scope| *scope == Scope::Stream(shard.stream);
+            let told = self.closed.iter().filter(|(scope, _, to)| listings(scope) && *to > *from);
+            let told_right = told.map(|(_, _, to)| *to).max().unwrap_or(now);
+            let to = told_right + AUDITED;
+            waits.push((*from, back.map_or(to, |back| to.min(back + BACK))));
+        }
         for (n, (begin, owner)) in owners.iter().enumerate() {
             let end = owners.get(n + 1).map_or(now, |(next, _)| *next);
             match owner.and_then(|number| Some((number, self.workers.get(&number)?))) {

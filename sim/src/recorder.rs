@@ -157,7 +157,7 @@ impl Recorder {
         let now = self.now();
         let mut state = self.state();
         state.live.remove(&worker);
-        state.incidents.ended(worker, killed, now);
+        state.incidents.process_ended(worker, killed, now);
     }
 
     /// Takes or looks up what was done to the fleet.
@@ -214,6 +214,12 @@ impl Recorder {
             let hold = ObservedHold { process: by, epoch: before.epoch.0, at, call: None };
             state.history.stored(&shard.name(), place(after.position), hold);
         }
+    }
+
+    /// A worker begins to hold a lease.
+    pub(crate) fn held(&self, row: &LeaseRow) {
+        let Some(shard) = ShardRef::of(&row.key) else { return };
+        self.state().history.held(&shard.name(), place(row.position), row.epoch.0);
     }
 
     /// The wall clock of a worker is not that of the others from now on.

@@ -168,14 +168,15 @@ impl Findings {
                 ),
             );
         }
-        for Repeat { shard, key, number, before, again, count, .. } in &self.unexplained_repeats {
+        for Repeat { shard, key, number, before, storable, again, count } in &self.unexplained_repeats {
             let more = if *count > 1 { format!(", and {} more,", count - 1) } else { String::new() };
             add(
                 Check::Once,
                 format!(
-                    "{key}/{number} of {shard}{more} was handled by {}, and again by {}",
+                    "{key}/{number} of {shard}{more} was handled by {}, and again by {}; its position could be stored {}",
                     by(before),
-                    by(again)
+                    by(again),
+                    storable.map_or("never".to_owned(), |at| format!("since {}", Seconds(at)))
                 ),
             );
         }

@@ -1,6 +1,6 @@
 //! The history itself: takes what happened, says what it proves.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,8 +79,13 @@ pub(crate) struct Shard {
     pub(crate) waiting: BTreeMap<ExtendedSequenceNumber, Duration>,
     /// The records that are remembered one by one.
     records: BTreeMap<ExtendedSequenceNumber, (Arc<str>, u64)>,
-    /// Those that are done after one that is not.
+    /// Those that are done after one that is not, or that is to be done again.
     beyond: BTreeMap<ExtendedSequenceNumber, (Arc<str>, u64)>,
+    /// Those that were done under an earlier epoch, after the position that the present hold began at: it can store no
+    /// position after them before they are done once more.
+    again: BTreeSet<ExtendedSequenceNumber>,
+    /// The epoch of the present hold, where it is told.
+    held: Option<u64>,
     /// The highest number handled.
     pub(crate) reached: Option<ExtendedSequenceNumber>,
     deliveries: u64,
@@ -246,7 +251,13 @@ impl History {
         record.waiting_since = None;
         if record.done.replace(epoch).is_some() {
             // The next one may have to repeat what this hold could not store.
-            record.storable = record.storable.map(|storable| storable.max(at));
+            if shard.held.is_none_or(|held| epoch >= held) && shard.again.remove(&sequence) {
+                record.storable = None;
+                shard.beyond.insert(sequence, (Arc::clone(key_name), number));
+                self.note_storable(name, at);
+            } else {
+                record.storable = record.storable.map(|storable| storable.max(at));
+            }
             return;
         }
         if self.remembered.is_some() {
@@ -254,8 +265,15 @@ impl History {
         }
         shard.waiting.remove(&sequence);
         shard.beyond.insert(sequence, (Arc::clone(key_name), number));
-        let first = shard.waiting.first_key_value().map(|(first, _)| *first);
-        shard.drained = first.is_none().then_some(at);
+        shard.drained = shard.waiting.is_empty().then_some(at);
+        self.note_storable(name, at);
+    }
+
+    /// Notes which of the records that are done have nothing before them any more that is not.
+    fn note_storable(&mut self, name: &Arc<str>, at: Duration) {
+        let Some(shard) = self.shards.get_mut(name) else { return };
+        let waiting = shard.waiting.first_key_value().map(|(first, _)| *first);
+        let first = waiting.into_iter().chain(shard.again.first().copied()).min();
         while let Some(next) =
             shard.beyond.first_entry().filter(|next| first.is_none_or(|first| *next.key() < first))
         {
@@ -287,12 +305,28 @@ impl History {
         }
     }
 
+    /// Takes that a worker begins to hold a shard at this position, under this epoch: what was done after it and not stored is
+    /// to be done again.
+    pub fn held(&mut self, name: &Arc<str>, place: Place, epoch: u64) {
+        let shard = self.shards.entry(Arc::clone(name)).or_default();
+        shard.held = Some(epoch);
+        shard.again.clear();
+        for (sequence, (key, number)) in &shard.records {
+            let record = self.keys.get(key).and_then(|key| key.records.get(number));
+            let Some(record) = record.filter(|record| record.done.is_some()) else { continue };
+            if record.put.is_some_and(|(_, put_at)| !place.covers(*sequence, put_at)) {
+                shard.again.insert(*sequence);
+            }
+        }
+    }
+
     /// Takes a position that an operator stored, and the epoch that this began: what lies after it is to be handled
     /// again, what lies before it is done.
     pub fn sought(&mut self, name: &Arc<str>, place: Place, epoch: u64, at: Duration) {
         let shard = self.shards.entry(Arc::clone(name)).or_default();
         shard.sought = Some(epoch);
         shard.beyond.clear();
+        shard.again.clear();
         for (sequence, (key, number)) in &shard.records {
             let record = self.keys.get_mut(key).and_then(|key| key.records.get_mut(number));
             let Some((record, (_, put_at))) = record.and_then(|record| record.put.map(|put| (record, put)))

@@ -7,7 +7,7 @@ use rokini_types::SequenceNumber;
 
 use crate::{
     CallEnd, Cause, Check, Delivery, ExpectedRepeat, ExtendedSequenceNumber, Findings, History, Observed,
-    ObservedHold, Process, Put, Violation,
+    ObservedHold, Place, Process, Put, Violation,
 };
 
 fn ms(millis: u64) -> Duration {
@@ -139,6 +139,33 @@ mod in_calls {
             to: ms(500),
         };
         assert_eq!(excused(seek).0, BTreeMap::from([(Cause::Seek, 1)]));
+    }
+
+    #[test]
+    fn a_hold_cannot_store_what_lies_after_something_that_it_has_to_repeat() {
+        // The first hold does all but the last and stores nothing; the second does not get the first record done.
+        let by_held = |held: bool, second: &[u64]| {
+            let mut history = history(3, &[(1, &[0, 1], CallEnd::Done)]);
+            if held {
+                history.held(&shard(), Place::Beginning, 2);
+            }
+            call(&mut history, 2, second, ms(5_000), CallEnd::Done);
+            call(&mut history, 3, &[1, 2], ms(10_000), CallEnd::Done);
+            let cause = Cause::Fence;
+            let excuse = ExpectedRepeat {
+                cause,
+                process: None,
+                shard: None,
+                since: ms(0),
+                from: ms(0),
+                to: ms(1_000),
+            };
+            history.excuse(excuse);
+            (history.findings().causes.get(&Cause::Unfinished).copied(), violated(&history))
+        };
+        assert_eq!(by_held(true, &[1, 2]), (Some(2), vec![]));
+        assert_eq!(by_held(false, &[1, 2]), (None, vec![Check::Once]));
+        assert_eq!(by_held(true, &[0, 1, 2]), (None, vec![Check::Once]));
     }
 
     #[test]
@@ -433,7 +460,7 @@ fn every_violation_is_a_sentence() {
             "1 record of a not done; the oldest was put at 1.500 s",
             "k/0 of a was handled by worker-1 under epoch 2 at 2.500 s, after a later record of its key",
             "k/1 of a, and 1 more, was handled by worker-1 under epoch 2 at 2.000 s, and again by worker-3 under epoch 3 at \
-             4.000 s",
+             4.000 s; its position could be stored since 2.500 s",
             "k/0 waited 1.000 s for its handler without an explanation",
         ]
     );

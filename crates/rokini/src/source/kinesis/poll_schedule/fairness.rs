@@ -10,8 +10,10 @@ use super::*;
 use crate::source::kinesis::rate_limiter::RateLimiter;
 
 const RUN: Duration = Duration::from_secs(100);
-/// How long a call takes.
-const CALL: Duration = Duration::from_millis(10);
+/// How long a call takes within a region.
+const NEAR: Duration = Duration::from_millis(10);
+/// And from another one.
+const FAR: Duration = Duration::from_millis(150);
 /// Records a second.
 const RECORDS: f64 = 20.0;
 
@@ -55,7 +57,18 @@ impl Shard {
     }
 }
 
+/// Who reads, and how long its calls take.
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Rokini(Duration),
+    /// Once a second, whatever is refused: as the KCL does by default.
+    EverySecond,
+}
+
 struct Reader {
+    who: Who,
+    /// When one that reads every second does so next.
+    every_second: Instant,
     schedule: PollSchedule,
     limiter: RateLimiter,
     /// Up to when it has the records.
@@ -65,14 +78,17 @@ struct Reader {
 }
 
 /// The mean age of a record when each of the readers gets it, in seconds, and the refusals a second.
-fn read(counting: Counting, readers: usize, seed: u64) -> (Vec<f64>, f64) {
+fn read(counting: Counting, readers: &[Who], seed: u64) -> (Vec<f64>, f64) {
     let begun = Instant::now();
     let rng = &mut SmallRng::seed_from_u64(seed);
     let mut shard = Shard { counting, taken: VecDeque::new(), tokens: 5.0, at: 0.0 };
-    let mut all: Vec<Reader> = (0..readers)
-        .map(|_| {
+    let mut all: Vec<Reader> = readers
+        .iter()
+        .map(|who| {
             let start = begun + Duration::from_millis(rng.random_range(0..2_000));
             Reader {
+                who: *who,
+                every_second: start,
                 schedule: PollSchedule::new(Duration::from_millis(200), Duration::from_secs(1), start),
                 limiter: RateLimiter::after_another(start),
                 read_to: (start - begun).as_secs_f64(),
@@ -84,6 +100,9 @@ fn read(counting: Counting, readers: usize, seed: u64) -> (Vec<f64>, f64) {
     let mut refusals = 0.0;
     loop {
         let next = |reader: &mut Reader| {
+            if let Who::EverySecond = reader.who {
+                return reader.every_second;
+            }
             let scheduled = reader.schedule.next();
             scheduled.max(reader.limiter.ready_at(scheduled).unwrap_or(scheduled))
         };
@@ -92,18 +111,20 @@ fn read(counting: Counting, readers: usize, seed: u64) -> (Vec<f64>, f64) {
         if now > begun + RUN {
             break;
         }
+        let call = if let Who::Rokini(call) = reader.who { call } else { NEAR };
+        reader.every_second = now + Duration::from_secs(1);
         reader.limiter.call(now);
-        reader.limiter.answered(now + CALL);
+        reader.limiter.answered(now + call);
         let seconds = (now - begun).as_secs_f64();
         if shard.takes(seconds) {
             let span = seconds - reader.read_to;
             reader.ages += RECORDS * span * span / 2.0;
             reader.records += RECORDS * span;
             reader.read_to = seconds;
-            reader.schedule.went_through(now, now + CALL, 1, false, rng);
+            reader.schedule.went_through(now, now + call, 1, false, rng);
         } else {
             refusals += 1.0;
-            reader.schedule.throttled(now + CALL, rng);
+            reader.schedule.throttled(now + call, rng);
         }
     }
     let end = RUN.as_secs_f64();
@@ -120,7 +141,7 @@ async fn t2_two_groups_share_the_reads_of_a_shard_however_they_are_counted() {
     for counting in [Counting::Fixed, Counting::Rolling, Counting::Bucket] {
         let mut ratios = Vec::new();
         for seed in 0..40 {
-            let (ages, refusals) = read(counting, 2, seed);
+            let (ages, refusals) = read(counting, &[Who::Rokini(NEAR); 2], seed);
             let (young, old) = (ages[0].min(ages[1]), ages[0].max(ages[1]));
             assert!(old < 0.6, "{counting:?}, seed {seed}: {ages:?} s");
             assert!(refusals < 1.5, "{counting:?}, seed {seed}: {refusals} refusals a second");
@@ -131,11 +152,32 @@ async fn t2_two_groups_share_the_reads_of_a_shard_however_they_are_counted() {
     }
 }
 
+/// Whoever is far away waits longer for each answer, and for each refusal.
+#[tokio::test(start_paused = true)]
+async fn t2_a_group_that_is_far_away_gets_its_share() {
+    for counting in [Counting::Fixed, Counting::Rolling, Counting::Bucket] {
+        for seed in 0..40 {
+            let (ages, _) = read(counting, &[Who::Rokini(NEAR), Who::Rokini(FAR)], seed);
+            assert!(ages[0] < 0.5 && ages[1] < 1.2, "{counting:?}, seed {seed}: {ages:?} s");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t2_beside_a_reader_that_does_not_adapt_both_get_on() {
+    for counting in [Counting::Fixed, Counting::Rolling, Counting::Bucket] {
+        for seed in 0..40 {
+            let (ages, _) = read(counting, &[Who::Rokini(NEAR), Who::EverySecond], seed);
+            assert!(ages[0] < 0.4 && ages[1] < 1.2, "{counting:?}, seed {seed}: {ages:?} s");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn t2_three_groups_all_get_on() {
     for counting in [Counting::Fixed, Counting::Rolling, Counting::Bucket] {
         for seed in 0..40 {
-            let (ages, _) = read(counting, 3, seed);
+            let (ages, _) = read(counting, &[Who::Rokini(NEAR); 3], seed);
             assert!(ages.iter().all(|age| *age < 2.0), "{counting:?}, seed {seed}: {ages:?} s");
         }
     }
@@ -146,7 +188,7 @@ async fn t2_three_groups_all_get_on() {
 async fn t2_a_group_that_is_alone_is_never_refused() {
     for counting in [Counting::Fixed, Counting::Rolling, Counting::Bucket] {
         for seed in 0..40 {
-            let (ages, refusals) = read(counting, 1, seed);
+            let (ages, refusals) = read(counting, &[Who::Rokini(NEAR)], seed);
             assert!(ages[0] < 0.125 && refusals == 0.0, "{counting:?}, seed {seed}: {ages:?} s, {refusals}");
         }
     }
