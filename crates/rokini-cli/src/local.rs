@@ -33,7 +33,8 @@ use serving::Serving;
 /// Kinesis answers as AWS does, its rate limits included. Its endpoint has more paths: /_rokini/faults lists (GET), adds
 /// (POST) and removes (DELETE) faults that calls meet; /_rokini/clock shows the time of the service and moves it on, so
 /// that iterators expire and records pass their retention at once; /_rokini/calls lists the calls and who made them;
-/// /_rokini/limits turns rate limits on and off; /_rokini/health answers once it serves.
+/// /_rokini/limits turns rate limits on and off; /_rokini/health answers with
+/// status 200 once both services do.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -132,6 +133,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         .bind(SocketAddr::new(args.listen, kinesis_port))
         .throughput_limits(!args.no_limits)
         .status_change(args.status_change)
+        .ready_later()
         .region(&args.region)
         .account(&args.account);
     let mut dynamo = DynamoSettings::new().region(&args.region).account(&args.account);
@@ -187,6 +189,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             other => CliError::new(Status::FAILED, "cannot start the local DynamoDB").because(&other),
         })?;
 
+    kinesis.set_ready();
     let serving = Serving::new(&kinesis, &dynamo);
     if let Some(descriptor) = args.ready_fd {
         serving.tell(descriptor)?;

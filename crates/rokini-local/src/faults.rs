@@ -37,7 +37,7 @@ pub enum Fault {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
     },
-    /// The call is not carried out; the rate of the shard is said to be exceeded, in the words of the service.
+    /// The call is not carried out; the rate of the shard, or of the queue, is said to be exceeded, in the words of the service.
     Throttle,
     /// The call is not carried out; the connection is cut.
     DropBefore,
@@ -96,7 +96,8 @@ pub struct FaultRule {
     /// Name of the operation, as in `GetRecords`. `SubscribeToShardEvent` is each event pushed to a subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// Name of the stream, in whichever account and region; or its ARN, or that of a queue, for that one alone.
+    /// Name of the stream, in whichever account and region, or its ARN, for that one alone; calls about its consumers and queues are about
+    /// it too. Or the ARN of a queue, for that queue alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
     /// Id of the shard.
@@ -140,7 +141,7 @@ impl FaultRule {
         Self { operation: Some(operation.into()), ..Self::always(fault) }
     }
 
-    /// Only for the streams of this name, or for the stream or queue with this ARN.
+    /// Only for the streams of this name, or for the stream or queue with this ARN; a stream's queues are matched with it.
     #[must_use]
     pub fn stream(self, name: impl Into<String>) -> Self {
         Self { stream: Some(name.into()), ..self }
@@ -179,7 +180,7 @@ impl FaultRule {
     fn matches(&self, call: &FaultCall<'_>) -> bool {
         let same = |wanted: &Option<String>, got: Option<&str>| wanted.is_none() || wanted.as_deref() == got;
         same(&self.operation, Some(call.operation))
-            && (same(&self.stream, call.stream) || same(&self.stream, call.stream_arn))
+            && [call.stream, call.stream_arn, call.queue_arn].iter().any(|name| same(&self.stream, *name))
             && same(&self.shard, call.shard)
             && same(&self.caller, call.caller)
     }
@@ -191,10 +192,12 @@ impl FaultRule {
 pub struct FaultCall<'a> {
     /// Name of the operation.
     pub operation: &'a str,
-    /// Name of the stream.
+    /// Name of the stream, or of the one that the queue is on.
     pub stream: Option<&'a str>,
-    /// ARN of the stream, or of the queue.
+    /// ARN of the same.
     pub stream_arn: Option<&'a str>,
+    /// ARN of the queue.
+    pub queue_arn: Option<&'a str>,
     /// Id of the shard.
     pub shard: Option<&'a str>,
     /// Access key id of the caller.
@@ -205,7 +208,7 @@ impl<'a> FaultCall<'a> {
     /// A call of an operation, of which nothing else is known.
     #[must_use]
     pub const fn new(operation: &'a str) -> Self {
-        Self { operation, stream: None, stream_arn: None, shard: None, caller: None }
+        Self { operation, stream: None, stream_arn: None, queue_arn: None, shard: None, caller: None }
     }
 }
 
@@ -315,6 +318,7 @@ mod tests {
         operation: "GetRecords",
         stream: Some("s"),
         stream_arn: Some("arn:aws:kinesis:eu-west-1:222222222222:stream/s"),
+        queue_arn: Some("arn:aws:kinesis:eu-west-1:222222222222:queue/q"),
         shard: Some("shardId-000000000001"),
         caller: Some("me"),
     };
@@ -330,6 +334,8 @@ mod tests {
             (FaultRule::always(fault()).stream("t"), false),
             (FaultRule::always(fault()).stream("arn:aws:kinesis:eu-west-1:222222222222:stream/s"), true),
             (FaultRule::always(fault()).stream("arn:aws:kinesis:eu-west-1:333333333333:stream/s"), false),
+            (FaultRule::always(fault()).stream("arn:aws:kinesis:eu-west-1:222222222222:queue/q"), true),
+            (FaultRule::always(fault()).stream("arn:aws:kinesis:eu-west-1:222222222222:queue/r"), false),
             (FaultRule::always(fault()).shard("shardId-000000000001"), true),
             (FaultRule::always(fault()).shard("shardId-000000000002"), false),
             (FaultRule::always(fault()).caller("me"), true),

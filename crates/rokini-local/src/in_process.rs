@@ -1,5 +1,7 @@
 //! The protocol without sockets, for a client in the same process and in virtual time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -61,6 +63,7 @@ impl InProcess {
             faults: Faults::new(seed),
             journal: Journal::default(),
             readers: Readers::default(),
+            ready: Arc::new(true.into()),
             stop: CancellationToken::new(),
         };
         let entry = Entry::new(Hosts::new(["*".to_owned()]), Origins::default());

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rokini_wire::shapes::record::{PutRecordRequest, PutRecordResponse, Record};
@@ -77,6 +78,7 @@ pub struct LocalKinesisBuilder {
     model: Option<Model>,
     streams: Vec<(String, i32)>,
     signed_only: bool,
+    ready: bool,
     host_names: Vec<String>,
     cors_origins: Vec<String>,
     #[cfg(feature = "data")]
@@ -96,6 +98,7 @@ impl LocalKinesis {
             model: None,
             streams: Vec::new(),
             signed_only: false,
+            ready: true,
             host_names: Vec::new(),
             cors_origins: Vec::new(),
             #[cfg(feature = "data")]
@@ -211,6 +214,11 @@ impl LocalKinesis {
         })
     }
 
+    /// Lets `/_rokini/health` say that everything serves, after [`LocalKinesisBuilder::ready_later`].
+    pub fn set_ready(&self) {
+        self.backend.ready.store(true, Ordering::Relaxed);
+    }
+
     /// The faults that are applied to calls to the endpoint.
     #[must_use]
     pub fn faults(&self) -> &Faults {
@@ -315,6 +323,14 @@ impl LocalKinesisBuilder {
         self
     }
 
+    /// Answers `/_rokini/health` with status 503 until [`LocalKinesis::set_ready`]: for what is served beside it, such as a
+    /// [`LocalDynamo`](crate::LocalDynamo), when clients wait for both. Everything else is answered at once. Default: ready when it serves.
+    #[must_use]
+    pub fn ready_later(mut self) -> Self {
+        self.ready = false;
+        self
+    }
+
     /// Answers requests for this host name too, such as that of a container; `*` for any. Addresses, `localhost`, names below it and
     /// those of AWS's own forms are always answered; others are refused, so that no web page reaches this endpoint by a name of
     /// its own.
@@ -386,8 +402,7 @@ impl LocalKinesisBuilder {
         };
         #[cfg(not(feature = "tls"))]
         let (security, scheme) = (Security::default(), "http");
-        let Self { address, settings, clock, model, streams, signed_only, host_names, cors_origins, .. } =
-            self;
+        let Self { address, settings, clock, model, streams, signed_only, ready, .. } = self;
         let model = model.or(kept).unwrap_or_else(|| Model::new(settings));
         let seed = model.settings().seed;
         let service = Service::new(model, clock);
@@ -399,8 +414,9 @@ impl LocalKinesisBuilder {
         let stop = CancellationToken::new();
         let (faults, journal) = (Faults::new(seed), Journal::default());
         let readers = Readers::default();
-        let backend = Backend { service, faults, journal, readers, stop: stop.clone() };
-        let entry = Entry::new(Hosts::new(host_names), Origins::new(cors_origins));
+        let ready = Arc::new(ready.into());
+        let backend = Backend { service, faults, journal, readers, ready, stop: stop.clone() };
+        let entry = Entry::new(Hosts::new(self.host_names), Origins::new(self.cors_origins));
         let mut handler = KinesisHandler::new(backend.clone(), entry, signed_only);
         handler.long_work = LongWork::of_this_runtime();
         let cleaned = backend.service.clone();

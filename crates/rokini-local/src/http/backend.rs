@@ -1,5 +1,8 @@
 //! What every answer over HTTP is made from.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::Faults;
@@ -14,6 +17,8 @@ pub(crate) struct Backend {
     pub(crate) faults: Faults,
     pub(crate) journal: Journal,
     pub(crate) readers: Readers,
+    /// Whether everything answers that clients wait for.
+    pub(crate) ready: Arc<AtomicBool>,
     /// The server stops: ends subscriptions, and calls that hang.
     pub(crate) stop: CancellationToken,
 }

@@ -2,7 +2,7 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /_rokini/health` | answers once the server serves |
+//! | `GET /_rokini/health` | answers with status 200 once everything serves, and with 503 until then |
 //! | `GET`, `POST`, `DELETE /_rokini/faults` | lists the rules, adds one, takes all away |
 //! | `DELETE /_rokini/faults/ID` | takes one away |
 //! | `GET /_rokini/streams?stream=ID` | shows what is there, with the shards of one stream |
@@ -10,6 +10,8 @@
 //! | `GET`, `POST /_rokini/clock` | tells the time, moves it by `{"advance_millis": N}` as far as the clock goes, and tells where it is |
 //! | `GET`, `DELETE /_rokini/calls` | lists the calls remembered, forgets them |
 //! | `POST /_rokini/limits` | turns rates on or off by `{"throughput_limits": true, "call_limits": true}`, either of which may be absent |
+
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -82,7 +84,10 @@ pub(crate) async fn answer(
 fn carry_out(backend: &Backend, method: &Method, path: &str, body: &Bytes) -> Response<Body> {
     let clock = || json!({ "now_millis": backend.service.now().millis() });
     match (method, path) {
-        (&Method::GET, "health") => reply(StatusCode::OK, &json!({ "status": "ok" })),
+        (&Method::GET, "health") if backend.ready.load(Ordering::Relaxed) => {
+            reply(StatusCode::OK, &json!({ "status": "ok" }))
+        }
+        (&Method::GET, "health") => reply(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "starting" })),
         (&Method::GET, "faults") => reply(StatusCode::OK, &backend.faults.list()),
         (&Method::POST, "faults") => match serde_json::from_slice::<FaultRule>(body) {
             Ok(_) if backend.faults.list().len() >= MAX_RULES => {

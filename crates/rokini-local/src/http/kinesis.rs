@@ -28,8 +28,8 @@ use crate::http::request_ids::RequestIds;
 use crate::http::subscription::{EventStream, frames};
 use crate::journal::CallRecord;
 use crate::model::{
-    Caller, ResolvedTarget, Scope, Subscription, fault_in_body, has_list_for_structure, iterator_position,
-    lower_first, target_of,
+    Caller, ResolvedTarget, Scope, StreamKey, Subscription, fault_in_body, has_list_for_structure,
+    iterator_position, lower_first, target_of,
 };
 
 /// Largest request: 10 MB of PutRecords data in base64, 500 partition keys in escaped JSON, and names.
@@ -148,10 +148,18 @@ impl KinesisHandler {
             .ok_or_else(|| unknown_operation(operation))?
             .map_err(|error| unreadable(error, operation, codec, body))?;
         let target = target_of(&request).resolve(self.seed, &caller.scope(&self.home));
+        // A rule for a stream is for its queues too.
+        let queue_arn = target.queue_arn();
+        let stream = match queue_arn {
+            Some(arn) => self.backend.service.with_model(|model, now| model.stream_of_queue(now, arn)),
+            None => target.key.clone(),
+        };
+        let stream_arn = stream.as_ref().map(StreamKey::arn);
         let faults = self.backend.faults.decide(&FaultCall {
             operation: request.operation(),
-            stream: target.name(),
-            stream_arn: target.arn.as_deref(),
+            stream: stream.as_ref().map(|key| &*key.name),
+            stream_arn: stream_arn.as_deref(),
+            queue_arn,
             shard: target.shard.as_deref(),
             caller: access_key.as_deref(),
         });
@@ -319,6 +327,9 @@ impl KinesisHandler {
 fn fault_error(fault: &Fault, target: &ResolvedTarget) -> Option<ServiceError> {
     match fault {
         Fault::Error { code, message, .. } => Some(ServiceError::new(code.clone(), message.clone())),
+        Fault::Throttle if target.queue_arn().is_some() => {
+            Some(ServiceError::new(ErrorCode::Throttling, "Rate exceeded for the queue."))
+        }
         Fault::Throttle => {
             let shard = target.shard.as_deref().unwrap_or("shardId-000000000000");
             let stream = target.name().unwrap_or_default();

@@ -181,6 +181,7 @@ impl EventStream {
             operation: EVENT,
             stream: Some(self.subscription.stream()),
             stream_arn: Some(&arn),
+            queue_arn: None,
             shard: Some(&shard),
             caller: self.caller.as_deref(),
         })

@@ -31,6 +31,12 @@ impl ResolvedTarget {
         Self { key, arn, shard }
     }
 
+    /// The ARN of the queue, if it is one.
+    pub(crate) fn queue_arn(&self) -> Option<&str> {
+        let arn = self.arn.as_deref()?;
+        matches!(Arn::parse(arn)?.resource, Resource::Queue(_)).then_some(arn)
+    }
+
     /// The name of the stream, or the id of the queue.
     pub(crate) fn name(&self) -> Option<&str> {
         self.key.as_ref().map(|key| &*key.name)

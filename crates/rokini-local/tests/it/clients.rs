@@ -4,8 +4,10 @@
 //! A client that is not there is skipped, and the reason printed. Python needs `boto3`; the JavaScript SDK is installed by npm
 //! into the target directory once, the Java SDK by Maven, the AWS CLI by pip, and the Go SDK by Go itself.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use rokini_local::{LocalKinesis, LocalKinesisBuilder};
 
@@ -48,11 +50,43 @@ async fn boto3() {
     passed(&run(command).await);
 }
 
-/// What Kinesis has learned since 2025, asked by the newest boto3: queues, dry runs, keyless records, policies, regions.
+/// What Kinesis has learned since 2025, asked by the newest boto3: queues, dry runs, keyless records, policies, regions. Each statement
+/// that it asks is one of the table in docs/LOCAL.md, and a test against the model.
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_of_today() {
     let Some(command) = of_today("today.py") else { return };
-    passed(&run(command).await);
+    let output = run_on(LocalKinesis::builder().status_change(Duration::from_secs(10)), command).await;
+    passed(&output);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let asked: BTreeSet<&str> = said.lines().filter_map(|line| line.strip_prefix("asked ")).collect();
+    let document = include_str!("../../../../docs/LOCAL.md");
+    let tests = [include_str!("statements.rs"), include_str!("queues.rs")].concat();
+    for label in &asked {
+        let rows = document.lines().filter(|line| line.contains(&format!("| `{label}_")));
+        assert_eq!(rows.count(), 1, "{label} in the table of docs/LOCAL.md");
+        assert_eq!(tests.matches(&format!("\nfn {label}_")).count(), 1, "{label} among the tests");
+    }
+    assert!(asked.len() >= 60, "{}: {asked:?}", asked.len());
+    eprintln!("boto3 asked {} statements", asked.len());
+}
+
+/// The table in docs/LOCAL.md has a row for each statement, and each row a test.
+#[test]
+fn the_table_of_statements_is_that_of_the_tests() {
+    let tests =
+        [include_str!("statements.rs"), include_str!("queues.rs"), include_str!("sdk/safety.rs")].concat();
+    let document = include_str!("../../../../docs/LOCAL.md");
+    let rows = document.lines().filter_map(|line| Some(line.strip_suffix("` |")?.rsplit_once('`')?.1));
+    let kinds = ["statement_", "queue_", "a_list_"];
+    let rows: BTreeSet<&str> = rows.filter(|name| kinds.iter().any(|kind| name.starts_with(kind))).collect();
+    let functions = tests.split("\nfn ").skip(1).map(|rest| rest.split('(').next().unwrap());
+    let written: BTreeSet<&str> =
+        functions.filter(|name| name.starts_with("statement_") || name.starts_with("queue_")).collect();
+    for name in &rows {
+        assert!(tests.contains(&format!("fn {name}(")), "no test is named {name}");
+    }
+    let missing: Vec<_> = written.difference(&rows).collect();
+    assert!(written.len() > 80 && missing.is_empty(), "no row for {missing:?}");
 }
 
 /// A queue, worked on by processes that are killed. `QUEUE_RECORDS` says by how many records.

@@ -996,7 +996,7 @@ fn pages_of_a_hundred() {
 // Rates of calls
 
 /// So many calls pass within a second, and again in the next one.
-fn passing<R: ModelRequest>(rig: &mut Rig, request: &R) -> usize {
+pub(crate) fn passing<R: ModelRequest>(rig: &mut Rig, request: &R) -> usize {
     let second = |rig: &mut Rig| {
         let refused = |answer: Result<R::Response, ServiceError>| {
             answer.is_err_and(|error| {

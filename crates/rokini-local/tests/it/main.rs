@@ -10,6 +10,7 @@
     reason = "a test"
 )]
 
+mod answers;
 mod clients;
 mod differential;
 mod fidelity;

@@ -493,3 +493,146 @@ fn queue_20_a_page_of_queues_belongs_to_its_account() {
     let rest = rig.call(&follow).unwrap().queue_summaries;
     assert_eq!(rest.iter().map(|queue| &*queue.queue_name).collect::<Vec<_>>(), ["b"]);
 }
+
+/// Choice: the API reference names no rate of queue operations, so none is limited.
+#[test]
+fn queue_21_calls_about_queues_have_no_rate() {
+    let mut rig = on_demand(None);
+    let arn = queue(&mut rig);
+    rig.model.settings_mut().call_limits = true;
+    for _ in 0..200 {
+        description(&mut rig, &arn).unwrap();
+        rig.call(&ListQueuesRequest::new()).unwrap();
+        receive(&mut rig, &arn);
+    }
+}
+
+/// API, UpdateQueue: "A new visibility timeout applies to records received after the update completes. Records that are already in flight
+/// keep the visibility timeout they were received with." ReceiveQueueRecords: "If you do not specify this value, the queue's visibility
+/// timeout is used."
+#[test]
+fn queue_22_a_new_visibility_timeout_is_for_later_receives() {
+    let mut rig = on_demand(None);
+    let arn = queue(&mut rig);
+    put(&mut rig, 1);
+    assert_eq!(receive(&mut rig, &arn).len(), 1);
+    let shorter = QueueAttributes::new().visibility_timeout_seconds(2);
+    rig.call(&UpdateQueueRequest::new(&arn, shorter)).unwrap();
+    rig.secs(29);
+    assert!(receive(&mut rig, &arn).is_empty(), "in flight for the 30 seconds it was received with");
+    rig.secs(1);
+    assert_eq!(receive(&mut rig, &arn).len(), 1);
+    rig.secs(2);
+    let longer = ReceiveQueueRecordsRequest::new(&arn).visibility_timeout_seconds(10);
+    assert_eq!(rig.call(&longer).unwrap().queue_records.len(), 1, "the two seconds of the queue are over");
+    rig.secs(9);
+    assert!(receive(&mut rig, &arn).is_empty(), "what the call says comes before what the queue says");
+    let letters = description(&mut rig, &arn).unwrap().queue_attributes.unwrap().dead_letter_configuration;
+    assert_eq!(letters.unwrap().max_receive_count, Some(6), "what is not said stays");
+}
+
+/// API: "Once the queue is ACTIVE, the response always includes this member. For AT_TIMESTAMP, it is the timestamp you provided or the
+/// earliest time the stream can be read from, whichever is later."
+#[test]
+fn queue_23_the_effective_start_is_told() {
+    let mut rig = on_demand(None);
+    let created = rig.now;
+    rig.secs(60);
+    let told = |rig: &mut Rig, name: &str, kind: QueueStartingPositionType, time| {
+        let mut request = create(kind);
+        request.queue_name = name.to_owned();
+        request.stream_configuration_list[0].starting_position.as_mut().unwrap().timestamp = time;
+        let arn = rig.call(&request).unwrap().queue_description.queue_arn;
+        let sources = description(rig, &arn).unwrap().stream_configuration_list;
+        sources[0].starting_position.clone().unwrap().timestamp
+    };
+    let early = created.minus(Duration::from_secs(3600));
+    let later = created.plus(Duration::from_secs(30));
+    let at = QueueStartingPositionType::AtTimestamp;
+    assert_eq!(told(&mut rig, "a", at.clone(), Some(early)), Some(created));
+    assert_eq!(told(&mut rig, "b", at, Some(later)), Some(later));
+    assert_eq!(told(&mut rig, "c", QueueStartingPositionType::TrimHorizon, None), Some(created));
+    assert_eq!(told(&mut rig, "d", QueueStartingPositionType::Latest, None), Some(rig.now));
+}
+
+/// API: the KMS errors of ReceiveQueueRecords and ReceiveDeadLetterQueueRecords, for a stream that is encrypted; acknowledging lists none.
+#[test]
+fn queue_24_receiving_needs_the_streams_key() {
+    use rokini_local::wire::EncryptionType;
+    let mut rig = on_demand(None);
+    let arn = queue(&mut rig);
+    rig.call(&StartStreamEncryptionRequest::new(EncryptionType::Kms, "key").stream_name(STREAM)).unwrap();
+    put(&mut rig, 1);
+    let received = receive(&mut rig, &arn);
+    for error in [
+        ErrorCode::KmsAccessDenied,
+        ErrorCode::KmsDisabled,
+        ErrorCode::KmsInvalidState,
+        ErrorCode::KmsNotFound,
+        ErrorCode::KmsOptInRequired,
+        ErrorCode::KmsThrottling,
+    ] {
+        rig.model.set_kms_key_error("key", Some(error.clone()));
+        assert_eq!(code(rig.call(&ReceiveQueueRecordsRequest::new(&arn))), error);
+        assert_eq!(code(rig.call(&ReceiveDeadLetterQueueRecordsRequest::new(&arn))), error);
+    }
+    assert_eq!(acknowledge(&mut rig, &arn, receipts(&received)).successful.len(), 1);
+}
+
+/// API, DeleteQueue: "Records that are in flight when you delete the queue are not delivered again, and receipt handles issued by the queue
+/// stop being valid." It "does not delete any records in that stream", nor those of other queues.
+#[test]
+fn queue_25_a_queue_goes_without_its_stream() {
+    let mut rig = on_demand(None);
+    let arn = queue(&mut rig);
+    let mut other = create(QueueStartingPositionType::TrimHorizon);
+    other.queue_name = "more".to_owned();
+    let other = rig.call(&other).unwrap().queue_description.queue_arn;
+    put(&mut rig, 1);
+    let received = receive(&mut rig, &arn);
+    rig.call(&DeleteQueueRequest::new(&arn)).unwrap();
+    for gone in [
+        code(rig.call(&AcknowledgeQueueRecordsRequest::new(&arn, receipts(&received)))),
+        code(rig.call(&ReceiveQueueRecordsRequest::new(&arn))),
+        code(rig.call(&UpdateQueueRequest::new(&arn, QueueAttributes::new()))),
+        code(rig.call(&DeleteQueueRequest::new(&arn))),
+        code(rig.call(&GetResourcePolicyRequest::new(&arn))),
+    ] {
+        assert_eq!(gone, ErrorCode::ResourceNotFound);
+    }
+    assert_eq!(receive(&mut rig, &other).len(), 1);
+    let anew = queue(&mut rig);
+    assert_ne!(anew, arn, "the resource identifier in the ARN is generated");
+    let stale = AcknowledgeQueueRecordsRequest::new(&anew, receipts(&received));
+    assert_eq!(failed(&rig.call(&stale).unwrap()), [ErrorCode::InvalidArgument]);
+}
+
+/// API, CreateQueue and UpdateQueue: QueueName is 1 to 128 of `a-zA-Z0-9_.-`, VisibilityTimeoutSeconds 0 to 43,200, MaxReceiveCount 1 to
+/// 1,000, tags at most 50.
+#[test]
+fn queue_26_limits_of_what_a_queue_is_told() {
+    let mut rig = on_demand(None);
+    let arn = queue(&mut rig);
+    let named = |name: &str| CreateQueueRequest::new(name, [QueueStreamConfiguration::new(ARN)]);
+    for name in ["", "a b", "a/b", &"q".repeat(129)] {
+        assert_eq!(code(rig.call(&named(name))), ErrorCode::Validation, "{name}");
+    }
+    let letters = |count: i32| {
+        let letters = DeadLetterConfiguration::new(TargetType::BuiltIn).max_receive_count(count);
+        QueueAttributes::new().dead_letter_configuration(letters)
+    };
+    let hidden = |secs: i32| QueueAttributes::new().visibility_timeout_seconds(secs);
+    for bad in [letters(0), letters(1001), hidden(-1), hidden(43_201)] {
+        assert_eq!(code(rig.call(&named("q").queue_attributes(bad.clone()))), ErrorCode::Validation);
+        assert_eq!(code(rig.call(&UpdateQueueRequest::new(&arn, bad))), ErrorCode::Validation);
+    }
+    for good in [letters(1), letters(1000), hidden(0), hidden(43_200)] {
+        rig.call(&UpdateQueueRequest::new(&arn, good)).unwrap();
+    }
+    let tags = (0..51).map(|n| (format!("k{n}"), String::new())).collect();
+    let mut tagged = named(&"q".repeat(128));
+    tagged.tags = Some(tags);
+    assert_eq!(code(rig.call(&tagged)), ErrorCode::InvalidArgument);
+    tagged.tags.as_mut().unwrap().pop_last();
+    rig.call(&tagged).unwrap();
+}

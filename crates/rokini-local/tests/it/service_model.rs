@@ -33,25 +33,26 @@ const UNUSED: [(&str, &str, &str); 8] = [
 ];
 
 #[derive(Deserialize)]
-struct Model {
-    operations: BTreeMap<String, Operation>,
-    shapes: BTreeMap<String, Shape>,
+pub(crate) struct Model {
+    pub(crate) operations: BTreeMap<String, Operation>,
+    pub(crate) shapes: BTreeMap<String, Shape>,
 }
 
 #[derive(Deserialize)]
-struct Operation {
-    input: Option<String>,
+pub(crate) struct Operation {
+    pub(crate) input: Option<String>,
+    pub(crate) output: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Shape {
+pub(crate) struct Shape {
     #[serde(rename = "type")]
-    kind: String,
+    pub(crate) kind: String,
     #[serde(default)]
-    required: Vec<String>,
+    pub(crate) required: Vec<String>,
     #[serde(default)]
-    members: BTreeMap<String, String>,
-    member: Option<String>,
+    pub(crate) members: BTreeMap<String, String>,
+    pub(crate) member: Option<String>,
     #[serde(rename = "enum", default)]
     values: Vec<String>,
 }
@@ -60,7 +61,7 @@ fn model(text: &str) -> Model {
     serde_json::from_str(text).unwrap()
 }
 
-fn checked_in() -> Model {
+pub(crate) fn checked_in() -> Model {
     model(include_str!("../../service-model/kinesis.json"))
 }
 
@@ -310,26 +311,27 @@ fn a_request_without_a_required_member_is_refused() {
     }
 }
 
-/// What the newest botocore knows, if it is there.
-#[test]
-fn the_installed_botocore_knows_no_other_operation_and_no_other_required_member() {
+/// The service model of the botocore that is installed, if one is.
+pub(crate) fn installed() -> Option<Model> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("service-model/trim.py");
-    let output = Command::new("python3").arg(script).arg("-").output();
-    let text = match output {
-        Ok(output) if output.status.success() => String::from_utf8(output.stdout).unwrap(),
+    match Command::new("python3").arg(script).arg("-").output() {
+        Ok(output) if output.status.success() => Some(model(&String::from_utf8(output.stdout).unwrap())),
         Ok(output) => {
-            crate::skipped(format_args!(
-                "python3 with botocore: {}",
-                String::from_utf8_lossy(&output.stderr)
-            ));
-            return;
+            let said = String::from_utf8_lossy(&output.stderr);
+            crate::skipped(format_args!("python3 with botocore: {said}"));
+            None
         }
         Err(error) => {
             crate::skipped(format_args!("python3 is not there: {error}"));
-            return;
+            None
         }
-    };
-    let (newest, here) = (model(&text), checked_in());
+    }
+}
+
+/// What the newest botocore knows, if it is there.
+#[test]
+fn the_installed_botocore_knows_no_other_operation_and_no_other_required_member() {
+    let (Some(newest), here) = (installed(), checked_in()) else { return };
     let unknown: Vec<_> =
         newest.operations.keys().filter(|name| !OPERATIONS.contains(&name.as_str())).collect();
     assert!(unknown.is_empty(), "operations that are not here: {unknown:?}");

@@ -18,7 +18,7 @@ use rokini_local::{Caller, LocalSettings};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::fidelity::{HALF, Rig, STREAM, by_name, code, entry, numbers, shard};
+use crate::fidelity::{HALF, Rig, STREAM, by_name, code, entry, numbers, passing, shard};
 
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
 const OTHER: &str = "222222222222";
@@ -884,4 +884,86 @@ fn statement_52_warm_throughput_waits_for_changes() {
     rig.secs(10);
     assert_eq!((rig.status(), rig.summary().open_shard_count), (StreamStatus::Active, 6));
     rig.call(&warm(8)).unwrap();
+}
+
+// Rates of what is new
+
+/// API, DescribeAccountSettings and UpdateAccountSettings: "This API has a call limit of 5 transactions per second (TPS) for each Amazon
+/// Web Services account. TPS over 5 will initiate the LimitExceededException."
+#[test]
+fn statement_53_account_settings_take_five_calls_a_second() {
+    let mut rig = Rig::empty(LocalSettings::default());
+    rig.model.settings_mut().call_limits = true;
+    assert_eq!(passing(&mut rig, &DescribeAccountSettingsRequest::new()), 5);
+    let update = BillingCommitmentInput::new(BillingCommitmentStatus::Enabled);
+    assert_eq!(passing(&mut rig, &UpdateAccountSettingsRequest::new(update)), 5);
+}
+
+/// API, UpdateStreamWarmThroughput: "This API has a call limit of 5 transactions per second (TPS) for each Amazon Web Services account.
+/// TPS over 5 will initiate the LimitExceededException."
+#[test]
+fn statement_54_warm_throughput_takes_five_calls_a_second() {
+    let mut rig = on_demand(None);
+    rig.model.settings_mut().call_limits = true;
+    assert_eq!(passing(&mut rig, &UpdateStreamWarmThroughputRequest::new(5).stream_name(STREAM)), 5);
+}
+
+/// API, the five operations of channels: "This operation has a call limit of 5 transactions per second (TPS) for each Amazon Web Services
+/// account. Exceeding 5 TPS results in a LimitExceededException."
+#[test]
+fn statement_55_channel_operations_take_five_calls_a_second() {
+    let mut rig = on_demand(None);
+    rig.model.settings_mut().call_limits = true;
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:channel/c";
+    let source = ChannelStreamConfiguration::new(ARN, RecordConfiguration::new("STRING"));
+    let create = CreateChannelRequest::new("c", "arn:aws:iam::000000000000:role/r", [source]);
+    assert_eq!(passing(&mut rig, &create), 5);
+    assert_eq!(passing(&mut rig, &DescribeChannelRequest::new(arn)), 5);
+    assert_eq!(passing(&mut rig, &UpdateChannelRequest::new(arn)), 5);
+    assert_eq!(passing(&mut rig, &DeleteChannelRequest::new(arn)), 5);
+    assert_eq!(passing(&mut rig, &ListChannelsRequest::new()), 5);
+}
+
+/// guide, the quotas of the control plane: five calls a second for each stream of the retention and monitoring operations.
+#[test]
+fn statement_56_retention_and_monitoring_take_five_calls_a_second() {
+    let mut rig = Rig::new(1);
+    rig.model.settings_mut().call_limits = true;
+    assert_eq!(passing(&mut rig, &IncreaseStreamRetentionPeriodRequest::new(48).stream_name(STREAM)), 5);
+    assert_eq!(passing(&mut rig, &DecreaseStreamRetentionPeriodRequest::new(24).stream_name(STREAM)), 5);
+    let metrics = || [MetricsName::IncomingBytes];
+    assert_eq!(passing(&mut rig, &EnableEnhancedMonitoringRequest::new(metrics()).stream_name(STREAM)), 5);
+    assert_eq!(passing(&mut rig, &DisableEnhancedMonitoringRequest::new(metrics()).stream_name(STREAM)), 5);
+    let tags = || AddTagsToStreamRequest::new(tags(&[("team", "a")])).stream_name(STREAM);
+    assert_eq!(passing(&mut rig, &tags()), 5);
+    assert_eq!(
+        passing(&mut rig, &RemoveTagsFromStreamRequest::new(["team".to_owned()]).stream_name(STREAM)),
+        5
+    );
+    assert_eq!(
+        passing(&mut rig, &DeregisterStreamConsumerRequest::new().stream_arn(ARN).consumer_name("no")),
+        5
+    );
+}
+
+/// API, CreateStream and UpdateMaxRecordSize: "Specify a value between 1024 and 10240 KiB (1 to 10 MiB). If you specify a value that is out
+/// of this range, UpdateMaxRecordSize sends back an ValidationException message."
+#[test]
+fn statement_57_records_may_be_made_as_large_as_ten_mebibytes() {
+    let mut rig = Rig::new(1);
+    for kib in [1023, 10_241] {
+        assert_eq!(
+            code(rig.call(&UpdateMaxRecordSizeRequest::new(kib).stream_arn(ARN))),
+            ErrorCode::Validation
+        );
+        let create = CreateStreamRequest::new("large").shard_count(1).max_record_size_in_kib(kib);
+        assert_eq!(code(rig.call(&create)), ErrorCode::Validation);
+    }
+    let sized =
+        |bytes: usize| PutRecordRequest::new(vec![0; bytes - 1]).partition_key("k").stream_name(STREAM);
+    assert_eq!(code(rig.call(&sized((1 << 20) + 1))), ErrorCode::Validation);
+    rig.call(&UpdateMaxRecordSizeRequest::new(2048).stream_arn(ARN)).unwrap();
+    assert_eq!(rig.summary().max_record_size_in_kib, Some(2048));
+    rig.call(&sized(2 << 20)).unwrap();
+    assert_eq!(code(rig.call(&sized((2 << 20) + 1))), ErrorCode::Validation);
 }

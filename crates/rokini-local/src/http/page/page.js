@@ -169,10 +169,16 @@ function choices(overview) {
   select.value = String(overview.stream?.id ?? '');
 }
 
+// An ARN as its name, region and account.
+function called(stream) {
+  const [, , , region, account, resource] = stream.split(':');
+  return resource ? `${resource.split('/')[1]} (${region}, ${account})` : stream;
+}
+
 function faults(rules) {
   const describe = ({ rule }) => {
     const { kind, ...more } = rule.fault;
-    const of = [rule.operation ?? 'every call', rule.stream && `on ${rule.stream}`, rule.shard && short(rule.shard)].filter(Boolean).join(' ');
+    const of = [rule.operation ?? 'every call', rule.stream && `on ${called(rule.stream)}`, rule.shard && short(rule.shard)].filter(Boolean).join(' ');
     const left = rule.times ? `, ${rule.times} times` : '';
     return `${of}: ${kind.replaceAll('_', ' ')}${Object.keys(more).length ? ` ${JSON.stringify(more)}` : ''}${left}`;
   };
@@ -356,7 +362,7 @@ byId('fault-form').addEventListener('submit', (event) => {
   const rule = { fault: FAULTS[byId('fault-kind').value] };
   if (byId('fault-operation').value) rule.operation = byId('fault-operation').value;
   if (byId('fault-times').value) rule.times = byId('fault-times').valueAsNumber;
-  if (byId('fault-here').checked && latest?.overview.stream) rule.stream = latest.overview.stream.name;
+  if (byId('fault-here').checked && latest?.overview.stream) rule.stream = latest.overview.stream.arn;
   change('the rule is added', () => post('faults', rule));
 });
 

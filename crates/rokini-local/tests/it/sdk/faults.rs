@@ -212,6 +212,54 @@ async fn ask(local: &LocalKinesis, request: &str, body: &str) -> String {
     answer
 }
 
+/// A rule for a stream is for its queues too, by name and by ARN; one with a queue's ARN is for that queue alone.
+#[tokio::test]
+async fn a_rule_for_a_stream_is_for_its_queues() {
+    let local = LocalKinesis::builder().start().await.unwrap();
+    let call = async |operation: &str, body: String| {
+        super::safety::ask(
+            local.address(),
+            "POST /",
+            &[super::safety::LOCALHOST, ("X-Amz-Target", &format!("Kinesis_20131202.{operation}"))],
+            &body,
+        )
+        .await
+    };
+    let stream = |name: &str| format!("arn:aws:kinesis:us-east-1:000000000000:stream/{name}");
+    let mut queues = Vec::new();
+    for name in ["orders", "payments"] {
+        let mode = r#"{"StreamMode":"ON_DEMAND"}"#;
+        call("CreateStream", format!(r#"{{"StreamName":"{name}","StreamModeDetails":{mode}}}"#)).await;
+        let sources = format!(r#"[{{"StreamARN":"{}"}}]"#, stream(name));
+        let made = format!(r#"{{"QueueName":"{name}","StreamConfigurationList":{sources}}}"#);
+        let made = call("CreateQueue", made).await;
+        let arn = made.split_once(r#""QueueARN":""#).unwrap().1.split('"').next().unwrap();
+        queues.push(arn.to_owned());
+    }
+    for rule in ["orders", &stream("orders"), &queues[0]] {
+        local.faults().add(FaultRule::on("AcknowledgeQueueRecords", Fault::Throttle).stream(rule).times(1));
+        for (queue, hit) in [(&queues[1], false), (&queues[0], true), (&queues[0], false)] {
+            let entries = r#"[{"ReceiptHandle":"forged"}]"#;
+            let body = format!(r#"{{"QueueARN":"{queue}","Entries":{entries}}}"#);
+            let answer = call("AcknowledgeQueueRecords", body).await;
+            let thrown = answer.contains("ThrottlingException");
+            assert_eq!(thrown, hit, "{rule}, {queue}: {answer}");
+        }
+    }
+}
+
+/// Whoever serves something beside it says when clients may come.
+#[tokio::test]
+async fn health_waits_for_what_is_served_beside_it() {
+    let local = LocalKinesis::builder().ready_later().stream("orders", 1).start().await.unwrap();
+    let health = async || ask(&local, "GET /_rokini/health", "").await;
+    let early = health().await;
+    assert!(early.starts_with("HTTP/1.1 503") && early.contains(r#"{"status":"starting"}"#), "{early}");
+    put(&client::kinesis(&local)).await.unwrap();
+    local.set_ready();
+    assert!(health().await.contains(r#"{"status":"ok"}"#));
+}
+
 #[tokio::test]
 async fn the_control_endpoint_does_the_same_from_outside() {
     let (local, client) = rig().await;
