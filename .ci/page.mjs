@@ -89,9 +89,12 @@ async function onKinesis(page, name) {
   await page.keyboard.press('Escape');
   assert.equal(await page.evaluate(() => document.activeElement.tagName), 'BUTTON');
   await page.selectOption('#fault-operation', 'ReceiveQueueRecords');
+  await page.check('#fault-here');
   await page.focus('#fault-form button');
   await page.keyboard.press('Enter');
   await page.waitForFunction(() => document.querySelectorAll('#fault-rows tr').length === 1);
+  // A stream of the same name elsewhere is another one.
+  assert.match(await page.textContent('#fault-rows'), /^ReceiveQueueRecords on orders \(us-east-1, 0{12}\): throttle/, name);
   await page.focus('#fault-rows button');
   await page.keyboard.press('Enter');
   await page.waitForFunction(() => document.querySelectorAll('#fault-rows tr').length === 0);

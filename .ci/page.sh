@@ -33,7 +33,7 @@ trap cleanup EXIT
 
 "$rokini" local --kinesis-port 0 --dynamodb-port 0 --stream orders:4 --stream kinds:1 --stream stuck:3 >"$work/local" 2>/dev/null &
 running+=($!)
-until grep -q SECRET "$work/local"; do sleep 0.1; done
+until grep -q SECRET "$work/local" 2>/dev/null; do sleep 0.1; done
 # shellcheck disable=SC1091
 source "$work/local"
 "$rokini" stream split orders 0 >/dev/null
