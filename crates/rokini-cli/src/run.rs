@@ -105,6 +105,7 @@ async fn run_handler(
     checked?;
     let sources = handler::sources(kind, &aws, streams).await?;
     let lanes = effective.config.concurrency.get();
+    let max_leases = effective.config.max_leases;
     let expected = gain::expected(&effective.config, &aws, &group).await * lanes;
     // The handler ends what takes too long: it knows whether a process is to be ended with the call.
     let mut config = effective.config;
@@ -123,7 +124,13 @@ async fn run_handler(
             () = context.stop.requested() => {}
         }
         let consumer = handler.attach(builder).build().await?;
-        run_until_stopped(consumer, &identity, &CancellationToken::new(), context).await
+        let worker = consumer.handle();
+        let prepare = async |shards: usize| handler.warm(shards * lanes).await;
+        let endless = CancellationToken::new();
+        tokio::select! {
+            result = run_until_stopped(consumer, &identity, &endless, context) => result,
+            never = gain::watch(&worker, max_leases, prepare) => match never {},
+        }
     };
     let result = tokio::select! {
         result = result => result,

@@ -19,6 +19,7 @@ use crate::event::{Events, HandlerEvent, KillReason, OutputStream};
 use crate::keeper::Keeper;
 use crate::output::{LineReader, OutputLimiter};
 use crate::settings::ProcessSettings;
+use crate::starts::StartLimit;
 
 /// A line that is longer comes in pieces.
 const LONGEST_OUTPUT: usize = 16 << 10;
@@ -52,6 +53,7 @@ pub(crate) struct Spawner {
     pub(crate) settings: Arc<ProcessSettings>,
     pub(crate) events: Events,
     pub(crate) tracker: TaskTracker,
+    pub(crate) starts: StartLimit,
     keeper: Arc<OnceLock<Option<Keeper>>>,
 }
 
@@ -99,8 +101,9 @@ pub(crate) struct Child<T> {
 impl Spawner {
     pub(crate) fn new(settings: ProcessSettings, context: &HandlerContext) -> Self {
         let events = Events::new(context.observer.clone());
+        let starts = StartLimit::new(settings.starts_at_once);
         let (settings, keeper) = (Arc::new(settings), Arc::default());
-        Self { settings, events, tracker: context.tracker.clone(), keeper }
+        Self { settings, events, tracker: context.tracker.clone(), starts, keeper }
     }
 
     /// Starts a process.
@@ -322,6 +325,10 @@ pub(crate) struct ChildWatch {
 }
 
 impl ChildWatch {
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.borrow().is_some()
+    }
+
     /// Waits until it has ended. Cancel safe.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let status = self.ended.wait_for(Option::is_some).await.map(|status| *status);

@@ -21,6 +21,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rokini::{Batch, Error, ErrorKind, HandlerError, HandlerStats, RecordProcessor, ShardContext};
 use rokini_types::Backoff;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -112,6 +113,8 @@ struct Shared {
     headers: Option<SecretFile>,
     sources: BTreeMap<String, EventSource>,
     events: Events,
+    /// Whose turn it is, at the runtime interface emulator: it ends when it gets an event while it works on another one.
+    turn: Option<Mutex<()>>,
 }
 
 impl fmt::Debug for HttpPush {
@@ -137,7 +140,8 @@ impl HttpPush {
         let headers = settings.header_file.clone().map(SecretFile::headers).transpose()?;
         let client = client(scheme == "https", settings.http2_without_tls)?;
         let events = Events::new(context.observer.clone());
-        Ok(Self(Arc::new(Shared { settings, url, client, token, headers, sources, events })))
+        let turn = is_emulator(url.path()).then(Mutex::default);
+        Ok(Self(Arc::new(Shared { settings, url, client, token, headers, sources, events, turn })))
     }
 
     /// The processor of a shard, or of a lane of it.
@@ -215,6 +219,10 @@ impl Shared {
         let request = match self.request(batch, &push) {
             Ok(request) => request,
             Err(error) => return Invoked::Answered(Outcome::Failed(error)),
+        };
+        let _turn = match &self.turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
         };
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| {

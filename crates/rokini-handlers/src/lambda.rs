@@ -71,7 +71,7 @@ impl Lambda {
 
     /// Starts so many processes for shards that are about to come, and returns once they are ready, at the latest 10 s later. For
     /// before a worker joins a group whose shards other workers have: nobody waits then for an interpreter. Those that have worked on
-    /// nothing for a minute are ended, as always.
+    /// nothing for [`ProcessSettings::idle_timeout`] are ended, as always.
     pub async fn warm(&self, processes: usize) {
         self.functions.warm(processes).await;
     }

@@ -16,6 +16,7 @@ mod pause;
 mod pool;
 mod ready;
 mod settings;
+mod starts;
 mod usage;
 
 pub use batch_event::kinesis_event::EventSource;

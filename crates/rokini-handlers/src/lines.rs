@@ -56,7 +56,7 @@ impl Lines {
 
     /// Starts so many processes for shards that are about to come, and returns once they wait for their input, at the latest 10 s
     /// later. For before a worker joins a group whose shards other workers have: nobody waits then for an interpreter. Those that are
-    /// not needed within a minute are ended.
+    /// not needed within [`ProcessSettings::idle_timeout`] are ended.
     pub async fn warm(&self, processes: usize) {
         self.pool.warm(processes).await;
     }
@@ -103,7 +103,7 @@ impl LinesProcessor {
         if let Some(child) = self.child.take() {
             self.finish(child).await;
         }
-        let mut child = self.pool.take()?;
+        let mut child = self.pool.take().await?;
         child.assign(&self.shard);
         if self.probation
             && let Ok(status) = timeout(PROBATION, child.ended()).await

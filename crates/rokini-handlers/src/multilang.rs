@@ -92,7 +92,7 @@ impl MultiLang {
 
     /// Starts so many processes for shards that are about to come, and returns once they wait for their input, at the latest 10 s
     /// later. For before a worker joins a group whose shards other workers have: nobody waits then for an interpreter. Those that are
-    /// not needed within a minute are ended.
+    /// not needed within [`ProcessSettings::idle_timeout`] are ended.
     pub async fn warm(&self, processes: usize) {
         self.0.pool.warm(processes).await;
     }
@@ -138,7 +138,8 @@ impl MultiLangProcessor {
     /// Starts a child and initializes it.
     async fn start(&self, shard: &ShardContext) -> Result<Conversation, Failure> {
         let spawner = self.shared.pool.spawner();
-        let child = self.shared.pool.take().map_err(|error| Failure::new(error.to_string()))?;
+        let child = self.shared.pool.take().await;
+        let child = child.map_err(|error| Failure::new(error.to_string()))?;
         child.assign(&self.shard);
         let message_timeout = self.shared.settings.message_timeout;
         let mut conversation = Conversation::new(child, shard.clone(), message_timeout);

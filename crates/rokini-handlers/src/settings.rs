@@ -27,6 +27,12 @@ pub struct ProcessSettings {
     /// How many processes are started before a shard needs them. Default 1: the first record after a hand-over does not
     /// wait for an interpreter to start.
     pub spares: usize,
+    /// How many processes start at the same time, at least one; one that takes longer than a second leaves its place to the next.
+    /// Default: two for each processor of this machine, and 4 at least, so that those which wait for a disk do not leave a processor
+    /// idle.
+    pub starts_at_once: usize,
+    /// How long processes wait beyond the spares that nobody needs. Then they are ended. Default 60 s.
+    pub idle_timeout: Duration,
     /// Lines of output of one process that are shown in a second, and at once after a silence ten times as many; what is
     /// above is counted. Default 100.
     pub output_lines_per_second: u32,
@@ -44,6 +50,10 @@ impl ProcessSettings {
             batch_timeout: Some(Duration::from_secs(300)),
             stop_timeout: Duration::from_secs(5),
             spares: 1,
+            starts_at_once: std::thread::available_parallelism()
+                .map_or(4, |processors| processors.get() * 2)
+                .max(4),
+            idle_timeout: Duration::from_secs(60),
             output_lines_per_second: 100,
         }
     }

@@ -14,7 +14,7 @@ use rokini_lease::{
     ShardId, SkippedRecords, StoreError,
 };
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::types::backoff::Retry;
 use crate::types::error::{Error, ErrorKind};
@@ -62,6 +62,8 @@ struct State {
     skipped: Option<SkippedRecords>,
     /// Those who wait for a position to be stored.
     waiting: Vec<(Position, oneshot::Sender<Result<(), Error>>)>,
+    /// Why the last write failed, where it did.
+    failure: Option<(ErrorKind, String)>,
     /// The final write is about to come: no more writes by the clock.
     frozen: bool,
     closed: Option<Option<LeaseLostReason>>,
@@ -93,6 +95,7 @@ impl Checkpointer {
             delivered: start,
             skipped: None,
             waiting: Vec::new(),
+            failure: None,
             frozen: false,
             closed: None,
             memory_only: false,
@@ -171,6 +174,20 @@ impl Checkpointer {
         stored.await.unwrap_or_else(|_| Err(self.closed(None)))
     }
 
+    /// As [`Checkpointer::request`], and after this time gives up waiting, not trying.
+    pub(crate) async fn request_within(&self, position: Position, patience: Duration) -> Result<(), Error> {
+        if let Ok(requested) = timeout(patience, self.request(position)).await {
+            return requested;
+        }
+        let unanswered = || (ErrorKind::Retry, "the lease store does not answer".to_owned());
+        let (kind, why) = self.state.lock().failure.clone().unwrap_or_else(unanswered);
+        let shard = &self.shard;
+        Err(Error::new(
+            kind,
+            format!("{position} of shard {shard} is not stored after {patience:?}: {why}; it is tried on"),
+        ))
+    }
+
     /// The first phase of a checkpoint in two: stores a position that is about to be done, with bytes of the
     /// application's own. Returns once that is stored.
     pub(crate) async fn prepare(&self, position: Position, state: Bytes) -> Result<(), Error> {
@@ -239,6 +256,7 @@ impl Checkpointer {
     pub(crate) fn mark_stored(&self, position: Position) {
         let mut state = self.state.lock();
         state.stored = state.stored.max(position);
+        state.failure = None;
         let stored = state.stored;
         let answered: Vec<_> = state.waiting.extract_if(.., |(wanted, _)| *wanted <= stored).collect();
         drop(state);
@@ -310,6 +328,7 @@ impl Checkpointer {
                 Write::Behind { stored } => self.mark_stored(stored),
                 Write::Prepared => retry.succeeded(),
                 Write::Failed(error) => {
+                    self.state.lock().failure = Some((error.kind().into(), error.to_string()));
                     let retry_in = retry.failed();
                     report(CheckpointEvent::Failed { error, failures: retry.failures(), retry_in });
                     sleep(retry_in).await;

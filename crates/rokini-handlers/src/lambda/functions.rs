@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use rand::{RngCore, SeedableRng};
 use rokini::HandlerError;
 use rokini::lease::WallClock;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::runtime_api::{FunctionResult, InitState, Invocation, RuntimeApi};
 use crate::child::{Child, NoMessages, Spawner};
 use crate::event::KillReason;
 use crate::pool::WARM_UP;
+use crate::settings::ProcessSettings;
+use crate::starts::LONGEST_START;
 
-/// After so long without an event a process that is not a spare is ended.
-const IDLE: Duration = Duration::from_secs(60);
 /// What a function is told where nothing limits it: the most that Lambda grants.
 const LONGEST: Duration = Duration::from_secs(900);
 
@@ -61,7 +61,9 @@ pub(super) struct Functions {
     pub(super) settings: FunctionSettings,
     clock: WallClock,
     rng: Mutex<StdRng>,
+    /// Those that have waited longest are in front: they are taken from the back.
     idle: Mutex<Vec<Function>>,
+    is_swept: AtomicBool,
     /// Spares that are being started.
     starting: AtomicUsize,
     region: String,
@@ -77,8 +79,10 @@ impl Functions {
         seed: u64,
     ) -> Arc<Self> {
         let rng = Mutex::new(StdRng::seed_from_u64(seed));
-        let (idle, starting, closed) = (Mutex::default(), AtomicUsize::new(0), CancellationToken::new());
-        let functions = Arc::new(Self { spawner, settings, clock, rng, idle, starting, region, closed });
+        let (idle, is_swept, starting) = (Mutex::default(), AtomicBool::new(false), AtomicUsize::new(0));
+        let closed = CancellationToken::new();
+        let functions = Self { spawner, settings, clock, rng, idle, is_swept, starting, region, closed };
+        let functions = Arc::new(functions);
         functions.refill();
         functions
     }
@@ -109,18 +113,25 @@ impl Functions {
     /// Starts a process and waits until it is ready for events.
     async fn start(&self) -> Result<Function, HandlerError> {
         let limit = self.spawner.settings.start_timeout;
+        let mut place = Some(self.spawner.starts.place().await);
         let api = RuntimeApi::start(&self.spawner.tracker).await;
         let mut api =
             api.map_err(|error| io::Error::other(format!("no port for the Runtime API: {error}")))?;
         let mut child = self.spawner.spawn(Arc::new(NoMessages), &self.environment(&api))?;
+        let next_place = Instant::now() + LONGEST_START;
         let initialized = timeout(limit, async {
-            tokio::select! {
-                biased;
-                state = api.initialized() => Ok(state),
-                status = child.ended() => Err(status),
+            loop {
+                tokio::select! {
+                    biased;
+                    state = api.initialized() => return Ok(state),
+                    status = child.ended() => return Err(status),
+                    () = sleep_until(next_place), if place.is_some() => place = None,
+                }
             }
         });
-        match initialized.await {
+        let initialized = initialized.await;
+        drop(place);
+        match initialized {
             Ok(Ok(InitState::Ready)) => Ok(Function { child, api, since: Instant::now() }),
             Ok(Ok(InitState::Failed(error))) => {
                 child.terminate(self.spawner.settings.stop_timeout).await;
@@ -152,21 +163,48 @@ impl Functions {
         function
     }
 
-    /// It works on nothing any more. Those that have worked on nothing for long are ended.
+    /// It works on nothing any more.
     fn put_back(self: &Arc<Self>, mut function: Function) {
         if function.child.status().is_some() || self.closed.is_cancelled() {
             return;
         }
         function.since = Instant::now();
-        let mut idle = self.idle();
-        idle.push(function);
-        // The longest idle ones are in front: they are taken from the back.
-        while idle.len() > self.spawner.settings.spares
-            && idle.first().is_some_and(|function| function.since.elapsed() > IDLE)
-        {
-            let limit = self.spawner.settings.stop_timeout;
-            let child = idle.remove(0).child;
-            self.spawner.tracker.spawn(child.terminate(limit));
+        let is_unswept = {
+            let mut idle = self.idle();
+            idle.push(function);
+            idle.len() > self.spawner.settings.spares && !self.is_swept.swap(true, Ordering::AcqRel)
+        };
+        if is_unswept {
+            let functions = Arc::clone(self);
+            self.spawner.tracker.spawn(async move {
+                tokio::select! {
+                    () = functions.sweep() => {}
+                    () = functions.closed.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    /// Ends those that have worked on nothing for long, until only spares are left.
+    async fn sweep(&self) {
+        let ProcessSettings { spares, idle_timeout, stop_timeout, .. } = *self.spawner.settings;
+        loop {
+            let next = {
+                let mut idle = self.idle();
+                let surplus = idle.len().saturating_sub(spares);
+                let old =
+                    idle.iter().take(surplus).take_while(|one| one.since.elapsed() >= idle_timeout).count();
+                for function in idle.drain(..old) {
+                    self.spawner.tracker.spawn(function.child.terminate(stop_timeout));
+                }
+                let next =
+                    (surplus > old).then(|| idle.first().map(|first| first.since + idle_timeout)).flatten();
+                // Under this lock, so that whoever puts one back sees whether somebody looks after it.
+                self.is_swept.store(next.is_some(), Ordering::Release);
+                next
+            };
+            let Some(next) = next else { return };
+            sleep_until(next).await;
         }
     }
 
@@ -305,9 +343,51 @@ impl Functions {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
+    use tokio::time::sleep;
+
     use super::*;
     use crate::context::HandlerContext;
-    use crate::settings::ProcessSettings;
+
+    /// The processes only say where they are served; this is their runtime client, and asks for the first event.
+    #[tokio::test]
+    async fn m4_functions_that_nobody_needs_are_ended_and_the_spares_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let program =
+            format!("echo $AWS_LAMBDA_RUNTIME_API >> {}/served; exec sleep 1000", folder.path().display());
+        let mut settings = ProcessSettings::new(["sh", "-c", &program]);
+        (settings.spares, settings.idle_timeout) = (1, Duration::from_secs(1));
+        let spawner = Spawner::new(settings, &HandlerContext::new(1));
+        let function = FunctionSettings::new("f");
+        let functions = Functions::new(spawner, function, "us-east-1".to_owned(), WallClock::default(), 1);
+        let tracker = functions.spawner.tracker.clone();
+        let client = tracker.spawn(async move {
+            let mut connections = Vec::new();
+            loop {
+                let served = std::fs::read_to_string(folder.path().join("served")).unwrap_or_default();
+                for address in served.lines().skip(connections.len()) {
+                    let mut connection = TcpStream::connect(address).await.unwrap();
+                    let ask = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n";
+                    connection.write_all(ask.as_bytes()).await.unwrap();
+                    connections.push(connection);
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let begun = Instant::now();
+        functions.warm(4).await;
+        assert_eq!(functions.idle().len(), 4);
+        while functions.idle().len() > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(1), "not before they have waited");
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!((functions.idle().len(), functions.spawner.events.stats().running), (1, 1));
+        functions.close().await;
+        client.abort();
+    }
 
     #[tokio::test]
     async fn ids_have_the_form_that_functions_know() {

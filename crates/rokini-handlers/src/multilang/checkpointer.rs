@@ -139,6 +139,22 @@ mod tests {
     }
 
     #[test]
+    fn m2_errors_have_the_names_of_java_classes() {
+        for (kind, class) in [
+            (ErrorKind::Fenced, "ShutdownException"),
+            (ErrorKind::Throttled, "ThrottlingException"),
+            (ErrorKind::Configuration, "InvalidStateException"),
+            (ErrorKind::Permission, "InvalidStateException"),
+            (ErrorKind::Data, "IllegalArgumentException"),
+            (ErrorKind::Retry, "KinesisClientLibDependencyException"),
+            (ErrorKind::Handler, "KinesisClientLibDependencyException"),
+            (ErrorKind::Bug, "KinesisClientLibDependencyException"),
+        ] {
+            assert_eq!(class_of(kind), class, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn m2_checkpoints_follow_the_rules_of_the_kcl() {
         let after = |number: u128| Position::after(number.into());
         let mut checkpointer = Checkpointer::new(Position::TrimHorizon);

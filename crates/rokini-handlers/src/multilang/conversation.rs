@@ -1,6 +1,7 @@
 //! One child and what is said to it: a message, then its checkpoints, then its `status`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rokini::lease::Position;
@@ -12,6 +13,10 @@ use super::inbox::{Inbox, NoMessage};
 use super::message::{Action, CheckpointRequest, Message, checkpoint_answer};
 use crate::child::{Child, ChildWatch};
 use crate::event::KillReason;
+
+/// How long a checkpoint waits for a table that does not take it before the child is told: about as long as the DynamoDB client of
+/// the Java daemon tries (8 times again, after 25 ms doubling). It is tried on after that.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a conversation cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,11 +129,18 @@ impl Conversation {
     /// Writes to it as long as it takes, and no longer than it may take to answer: what one that stands still does not read fills
     /// the pipe, and no answer would ever be waited for.
     async fn write(&mut self, action: Action, text: &str) -> Result<(), Failure> {
-        let pid = self.child.pid();
+        let (pid, inbox) = (self.child.pid(), Arc::clone(&self.child.stdout));
         let writing = self.child.write(text.as_bytes());
-        let written = match self.message_timeout {
-            Some(limit) => timeout(limit, writing).await.map_err(|_| limit),
-            None => Ok(writing.await),
+        let writing = async {
+            match self.message_timeout {
+                Some(limit) => timeout(limit, writing).await.map_err(|_| limit),
+                None => Ok(writing.await),
+            }
+        };
+        let written = tokio::select! {
+            written = writing => written,
+            // It talks and does not listen.
+            () = inbox.overflow() => return Err(self.flooded()),
         };
         match written {
             Ok(written) => written.map_err(|error| {
@@ -139,6 +151,13 @@ impl Conversation {
                 Err(Failure(format!("process {pid} did not read `{}` within {limit:?}", action.name())))
             }
         }
+    }
+
+    /// Ends a child that said more than it was asked for.
+    fn flooded(&self) -> Failure {
+        let what = "it sent a flood of messages".to_owned();
+        self.child.kill(KillReason::Protocol(what.clone()));
+        Failure(format!("process {} broke the protocol: {what}", self.child.pid()))
     }
 
     async fn message(&mut self, action: Action) -> Result<Message, Failure> {
@@ -156,11 +175,7 @@ impl Conversation {
                     status.map_or_else(|_| "it closed its output".to_owned(), |status| status.to_string());
                 Err(Failure(format!("process {pid} ended without answering `{}`: {how}", action.name())))
             }
-            Ok(Err(NoMessage::TooMany)) => {
-                let what = "it sent a flood of messages".to_owned();
-                self.child.kill(KillReason::Protocol(what.clone()));
-                Err(Failure(format!("process {pid} broke the protocol: {what}")))
-            }
+            Ok(Err(NoMessage::TooMany)) => Err(self.flooded()),
             Err(limit) => {
                 self.child.kill(KillReason::Answer(limit));
                 Err(Failure(format!("process {pid} did not answer `{}` within {limit:?}", action.name())))
@@ -190,7 +205,7 @@ impl Conversation {
 
     async fn store(&mut self, position: Position, is_end: bool) -> Result<(), &'static str> {
         if position > self.checkpointer.last() {
-            let stored = self.shard.checkpoint_through(position).await;
+            let stored = self.shard.checkpoint_through(position, CHECKPOINT_PATIENCE).await;
             stored.map_err(|error| class_of(error.kind()))?;
             self.checkpointer.stored(position);
             self.progressed = true;

@@ -58,6 +58,17 @@ impl Inbox {
             changed.await;
         }
     }
+
+    /// Waits until the child has said more than it was asked for. Cancel safe.
+    pub(super) async fn overflow(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.state().overflown {
+                return;
+            }
+            changed.await;
+        }
+    }
 }
 
 impl StdoutLines for Inbox {

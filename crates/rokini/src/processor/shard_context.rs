@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rokini_lease::{Epoch, GroupId, Lease, LeaseKey, LeaseValidity, Position, ShardId, StreamId, WorkerId};
 use tokio_util::sync::CancellationToken;
@@ -131,12 +132,14 @@ impl ShardContext {
     }
 
     /// As [`ShardContext::checkpoint_at`], for user code that knows numbers and not records, such as another process: stores
-    /// that the shard is done up to this position.
+    /// that the shard is done up to this position. Waits for a lease store that does not answer no longer than `patience`; the
+    /// position is stored all the same once it answers, if the lease is still held.
     ///
     /// # Errors
-    /// As [`ShardContext::checkpoint_at`]; [`ErrorKind::Data`] also for a position past what was delivered.
-    pub async fn checkpoint_through(&self, position: Position) -> Result<(), Error> {
-        self.hold.checkpoints.request(position).await
+    /// As [`ShardContext::checkpoint_at`]; [`ErrorKind::Data`] also for a position past what was delivered; after `patience`
+    /// what the store said last, [`ErrorKind::Throttled`] or [`ErrorKind::Retry`] most likely.
+    pub async fn checkpoint_through(&self, position: Position, patience: Duration) -> Result<(), Error> {
+        self.hold.checkpoints.request_within(position, patience).await
     }
 
     /// Has the work on the shard begin anew at its stored position, with a new processor: for user code that lost what it

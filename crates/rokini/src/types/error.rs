@@ -100,18 +100,24 @@ impl StdError for Error {
     }
 }
 
+impl From<StoreErrorKind> for ErrorKind {
+    fn from(kind: StoreErrorKind) -> Self {
+        match kind {
+            StoreErrorKind::Unavailable => Self::Retry,
+            StoreErrorKind::Throttled => Self::Throttled,
+            StoreErrorKind::Permission => Self::Permission,
+            StoreErrorKind::MissingTable | StoreErrorKind::InvalidSchema | StoreErrorKind::Configuration => {
+                Self::Configuration
+            }
+            StoreErrorKind::InvalidRow => Self::Data,
+            _ => Self::Bug,
+        }
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        let kind = match error.kind() {
-            StoreErrorKind::Unavailable => ErrorKind::Retry,
-            StoreErrorKind::Throttled => ErrorKind::Throttled,
-            StoreErrorKind::Permission => ErrorKind::Permission,
-            StoreErrorKind::MissingTable | StoreErrorKind::InvalidSchema | StoreErrorKind::Configuration => {
-                ErrorKind::Configuration
-            }
-            StoreErrorKind::InvalidRow => ErrorKind::Data,
-            _ => ErrorKind::Bug,
-        };
+        let kind = error.kind().into();
         let message = error.to_string();
         match StdError::source(&error) {
             // The message is taken over, so only what lies below it is the source.

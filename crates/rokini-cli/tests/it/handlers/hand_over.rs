@@ -1,4 +1,4 @@
-//! A worker joins, and gets shards from another one: nobody waits until the processes of its handler have started.
+//! A worker joins, and gets shards from another one, which leaves then: nobody waits until processes of a handler have started.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,10 +12,14 @@ const SHARDS: usize = 20;
 /// How long the interpreter takes until it runs the program.
 const START: Duration = Duration::from_secs(4);
 
-/// When the processes of this worker began.
-fn begun(local: &Local, worker: &str) -> Vec<f64> {
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+/// When the processes of the second worker began.
+fn begun_by_second(local: &Local) -> Vec<f64> {
     let text = std::fs::read_to_string(local.home().join("begun")).unwrap_or_default();
-    let of_worker = text.lines().filter_map(|line| line.strip_prefix(worker)?.strip_prefix(' '));
+    let of_worker = text.lines().filter_map(|line| line.strip_prefix("second "));
     of_worker.filter_map(|at| at.parse().ok()).collect()
 }
 
@@ -49,26 +53,36 @@ async fn processes_run_before_shards_come(kind: &str, program: &str) {
             assert!(begun.elapsed() < LONGEST_WAIT, "{}", said());
             sleep(Duration::from_millis(50)).await;
         }
+        begun.elapsed()
     };
     let mut first = start("first");
     put("alone", &[&first]).await;
     let mut second = start("second");
     second.until("that it joins", |second| second.stderr().contains("joined the group")).await;
-    let joined = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let joined = now();
     let half = |second: &Member| second.stderr().matches("started at").count() >= SHARDS / 2;
     second.until("its half", half).await;
-    put("together", &[&first, &second]).await;
-    let begun = begun(&local, "second");
-    let (before, after): (Vec<f64>, Vec<f64>) =
-        begun.into_iter().partition(|at| *at <= joined - START.as_secs_f64());
-    for member in [&mut second, &mut first] {
-        assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    let took = put("together", &[&first, &second]).await;
+    let before = begun_by_second(&local).into_iter().filter(|at| *at <= joined - START.as_secs_f64()).count();
+    eprintln!("{kind}: {before} had started before it joined, all is done {took:?} after it was put");
+    assert!(before >= SHARDS / 2 && took < START, "{before}, {took:?}\n{}", second.stderr());
+
+    // A deploy: the older one goes once the newer one is there, which expects what it has.
+    let waits = Instant::now();
+    while begun_by_second(&local).len() < SHARDS {
+        assert!(waits.elapsed() < LONGEST_WAIT, "{}", second.stderr());
+        sleep(Duration::from_millis(50)).await;
     }
+    sleep(START).await;
+    let leaves = now();
+    assert_eq!(first.stop().await, Some(0), "{}", first.stderr());
+    let took = put("the rest", &[&first, &second]).await;
+    let late = begun_by_second(&local).into_iter().filter(|at| *at > leaves).count();
+    assert_eq!(second.stop().await, Some(0), "{}", second.stderr());
     until_none_runs(&local).await;
+    eprintln!("{kind}: {late} started after the first one left, all is done {took:?} after it was put");
     // A spare comes in the place of the last one, and of one more where that one was needed.
-    let what = format!("{kind}: {} had started before it joined, {} had not", before.len(), after.len());
-    eprintln!("{what}");
-    assert!(before.len() >= SHARDS / 2 && after.len() <= 2, "{what}\n{}", second.stderr());
+    assert!(late <= 2 && took < START, "{late}, {took:?}\n{}", second.stderr());
 }
 
 #[tokio::test]

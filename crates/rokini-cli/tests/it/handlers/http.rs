@@ -332,6 +332,26 @@ async fn m3_the_runtime_interface_emulator_loses_nothing_when_its_function_takes
     assert!(!said.contains("skipped"), "{said}");
 }
 
+/// The emulator of today ends when it gets an event while it works on another one.
+#[tokio::test]
+async fn m3_the_runtime_interface_emulator_gets_one_event_at_a_time_whatever_the_shards() {
+    let local = Local::start(4).await;
+    local.put_evenly("orders", (0..80).map(|n| format!("{n:03}"))).await;
+    let reply = |_, _: &Asked| Reply { delay: Duration::from_millis(20), ..Reply::default() };
+    let service = Service::start(reply).await;
+    let url = service.url.replace("/records", "/2015-03-31/functions/function/invocations");
+    let more = ["--set", "batch_max_records=5", "--set", "concurrency=2"];
+    let mut member = push_to(&local, "g", &url, &more);
+    let asked = service.until(&member, |asked| done(asked, |_| true).len() >= 80).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    let shards: BTreeSet<_> = asked
+        .iter()
+        .map(|asked| asked.headers["rokini-shard"].clone())
+        .map(|shard| shard.to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!((shards.len(), service.seen.most_at_once.load(Ordering::SeqCst)), (4, 1));
+}
+
 /// A service that does the work of a key once.
 #[tokio::test]
 async fn two_groups_at_one_service_do_not_hide_each_others_records() {

@@ -120,12 +120,12 @@ fn start(
     run(endpoints, python, worker, &options, &["-u", "app.py"], &[("TRICK", trick), ("CLIENT", "own")])
 }
 
-/// Kills of the child, of the daemon, and of both, a split, and stops in order.
+/// Kills of the child, of the daemon, and of both, a split, a merge, and stops in order.
 async fn whatever_dies(client: &str, python: &std::path::Path) {
     let local = Local::start(2).await;
     write(&local);
     let mut sent = Sent::default();
-    for round in 0..5_u64 {
+    for round in 0..6_u64 {
         let options = [&["--handler", "multilang", "--set", "batch_max_records=20"][..], &QUICK].concat();
         let environment = [("TRICK", "random"), ("CLIENT", client)];
         let mut member = run(&local, python, &format!("w{round}"), &options, &["-u", "app.py"], &environment);
@@ -142,6 +142,14 @@ async fn whatever_dies(client: &str, python: &std::path::Path) {
             3 => {
                 kill_handlers(&local);
                 member.signal(Signal::KILL);
+            }
+            4 => {
+                // The two that the split made.
+                let client = crate::fleet::kinesis(&local);
+                let merge =
+                    client.merge_shards().stream_name("orders").shard_to_merge("shardId-000000000002");
+                merge.adjacent_shard_to_merge("shardId-000000000003").send().await.unwrap();
+                sent.put(&local, (200..240).map(|n| format!("{round}-{n}"))).await;
             }
             _ => {}
         }
@@ -318,67 +326,6 @@ async fn m2_the_samples_of_amazon_kclpy_run_unmodified_by_its_launcher() {
         assert!(said.contains(&format!("Record (Partition Key: {word}, ")), "{word}: {said}");
     }
     assert!(said.contains("Shutdown has been requested, checkpointing."), "{said}");
-}
-
-/// An application of aws-kcl for Node.
-pub(super) const NODE: &str = r#"
-const fs = require('fs');
-fs.appendFileSync('pids', process.pid + '\n');
-const app = {
-  initialize(input, done) { this.shard = input.shardId; done(); },
-  processRecords(input, done) {
-    for (const record of input.records) {
-      fs.appendFileSync('handled', this.shard + ' ' + Buffer.from(record.data, 'base64').toString() + '\n');
-    }
-    const last = input.records[input.records.length - 1].sequenceNumber;
-    input.checkpointer.checkpoint(last, (error) => { if (error) console.error('refused ' + error); done(); });
-  },
-  leaseLost(input, done) { done(); },
-  shardEnded(input, done) { input.checkpointer.checkpoint(() => done()); },
-  shutdownRequested(input, done) {
-    input.checkpointer.checkpoint((error) => { console.error('stopped: ' + error); done(); });
-  },
-};
-require('aws-kcl')(app).run();
-"#;
-
-/// The Node of this machine; `None`, said aloud, where there is none that has aws-kcl.
-pub(super) fn node() -> Option<std::path::PathBuf> {
-    let code = "require.resolve('aws-kcl'); console.log(process.execPath)";
-    let found = std::process::Command::new("node").args(["-e", code]).output().ok();
-    let found = found.filter(|found| found.status.success());
-    if found.is_none() {
-        crate::skipped("there is no node that has aws-kcl (`NODE_PATH` may say where)");
-    }
-    found.map(|found| String::from_utf8(found.stdout).unwrap().trim().into())
-}
-
-#[tokio::test]
-async fn m2_applications_of_aws_kcl_run_unmodified() {
-    let Some(node) = node() else { return };
-    let local = Local::start(2).await;
-    std::fs::write(local.home().join("app.js"), NODE).unwrap();
-    let path = std::env::var("NODE_PATH").unwrap_or_default();
-    let options = ["--handler", "multilang", "--set", "batch_max_records=20"];
-    let start = |worker| run(&local, &node, worker, &options, &["app.js"], &[("NODE_PATH", &path)]);
-    let data: BTreeSet<String> = (0..300).map(|n| n.to_string()).collect();
-    let mut first = start("w1");
-    local.put_evenly("orders", data.iter().cloned()).await;
-    first.until("a child", |first| first.stderr().contains("started at")).await;
-    sleep(Duration::from_millis(500)).await;
-    kill_handlers(&local);
-    until_handled(&local, &first, &data).await;
-    let client = crate::fleet::kinesis(&local);
-    let merge = client.merge_shards().stream_name("orders").shard_to_merge("shardId-000000000000");
-    merge.adjacent_shard_to_merge("shardId-000000000001").send().await.unwrap();
-    let more: BTreeSet<String> = (300..320).map(|n| n.to_string()).collect();
-    local.put_evenly("orders", more.iter().cloned()).await;
-    until_handled(&local, &first, &more).await;
-    assert_eq!(first.stop().await, Some(0), "{}", first.stderr());
-    let said = first.stderr();
-    assert!(said.contains("stopped: null") || said.contains("stopped: undefined"), "{said}");
-    assert!(!said.contains("refused"), "{said}");
-    until_none_runs(&local).await;
 }
 
 /// As `amazon_kclpy_helper.py --print_command --java JAVA` and `kcl-bootstrap` start the Java daemon.

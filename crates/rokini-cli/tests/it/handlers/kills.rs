@@ -1,13 +1,13 @@
-//! Kills of the handler, of the daemon and of both, at random moments: nothing is lost, each shard is handled in its order,
-//! and no process stays.
+//! Kills of the handler, of the daemon and of both, and signals to whole groups of processes, at random moments: nothing is lost,
+//! each shard is handled in its order, and no process stays.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::sleep;
 
@@ -34,6 +34,10 @@ enum Target {
     Handler,
     Daemon,
     Both,
+    /// Ctrl-C: SIGINT to the process group of the daemon.
+    Group,
+    /// systemd: SIGTERM to everything that the daemon has started, and itself.
+    Tree,
 }
 
 const TARGETS: [Target; 3] = [Target::Handler, Target::Daemon, Target::Both];
@@ -83,13 +87,15 @@ struct KilledHandlers {
     python: PathBuf,
     service: Option<Service>,
     started: u32,
+    /// What the handler does of itself.
+    trick: &'static str,
 }
 
 impl KilledHandlers {
     /// `None`, said aloud, where something is missing.
     async fn new(kind: Kind) -> Option<Self> {
         let interpreter = match kind {
-            Kind::AwsKcl => super::kcl::node()?,
+            Kind::AwsKcl => super::aws_kcl::node()?,
             Kind::Awslambdaric => python("awslambdaric")?,
             _ => python("json")?,
         };
@@ -99,13 +105,13 @@ impl KilledHandlers {
             Kind::Lines => super::lines::write(&local),
             Kind::Lambda | Kind::Awslambdaric => super::lambda::write(&local),
             Kind::Kcl => super::kcl::write(&local),
-            Kind::AwsKcl => std::fs::write(local.home().join("app.js"), super::kcl::NODE).unwrap(),
+            Kind::AwsKcl => std::fs::write(local.home().join("app.js"), super::aws_kcl::NODE).unwrap(),
             Kind::Http => {
                 std::fs::write(local.home().join("service.py"), SERVICE).unwrap();
                 service = Some(Service::start(&local, &python, "0").await);
             }
         }
-        Some(Self { local, kind, python, service, started: 0 })
+        Some(Self { local, kind, python, service, started: 0, trick: "random" })
     }
 
     fn start(&mut self) -> Member {
@@ -115,8 +121,12 @@ impl KilledHandlers {
         let with = |options: &[&str], program: &[&str]| {
             let options = [options, &QUICK, &small].concat();
             let modules = std::env::var("NODE_PATH").unwrap_or_default();
-            let environment =
-                [("TRICK", "random"), ("SLOW", "0.001"), ("CLIENT", "own"), ("NODE_PATH", modules.as_str())];
+            let environment = [
+                ("TRICK", self.trick),
+                ("SLOW", "0.001"),
+                ("CLIENT", "own"),
+                ("NODE_PATH", modules.as_str()),
+            ];
             run(&self.local, &self.python, &worker, &options, program, &environment)
         };
         match self.kind {
@@ -130,7 +140,10 @@ impl KilledHandlers {
             Kind::Http => {
                 let url = format!("http://127.0.0.1:{}/", self.service.as_ref().unwrap().port);
                 let arguments = ["run", "orders", "--group", "g", "--worker", &worker, "--handler", "http"];
-                Member::spawn(self.local.rokini(&[&arguments[..], &["--url", &url], &QUICK, &small].concat()))
+                let mut command =
+                    self.local.rokini(&[&arguments[..], &["--url", &url], &QUICK, &small].concat());
+                command.process_group(0);
+                Member::spawn(command)
             }
         }
     }
@@ -149,11 +162,39 @@ impl KilledHandlers {
         }
     }
 
+    /// A daemon that is asked to stop together with others stops in order.
+    async fn stop(&mut self, member: &mut Member, target: Target) {
+        let daemon = member.id();
+        match target {
+            Target::Group => kill_process_group(daemon, Signal::INT).unwrap(),
+            _ => {
+                for pid in descendants(daemon.as_raw_nonzero().get()) {
+                    // One that ended meanwhile needs no signal.
+                    let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM);
+                }
+            }
+        }
+        let begun = Instant::now();
+        assert_eq!(member.ended().await, Some(0), "{}", member.stderr());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        until_none_runs(&self.local).await;
+    }
+
     async fn kill_daemon(&mut self, member: &mut Member) {
         member.signal(Signal::KILL);
         member.ended().await;
         until_none_runs(&self.local).await;
     }
+}
+
+/// A process and all that it has started, and those in turn.
+fn descendants(pid: i32) -> Vec<i32> {
+    let children = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children =
+        children.map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let children: String = children.collect();
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    std::iter::once(pid).chain(children.flat_map(descendants)).collect()
 }
 
 /// Kills so often. Says, with everything that fails, by which seed it comes again.
@@ -162,6 +203,10 @@ async fn kills(kind: Kind, target: Target, seed: u64, times: u32) {
     let mut rng = StdRng::seed_from_u64(seed);
     let Some(mut handlers) = KilledHandlers::new(kind).await else { return };
     let mut sent = Sent::default();
+    let stops = matches!(target, Target::Group | Target::Tree);
+    if stops {
+        handlers.trick = "";
+    }
     let mut member = handlers.start();
     for time in 0..times {
         sent.put(&handlers.local, (0..200).map(|n| format!("{time}-{n:03}"))).await;
@@ -174,8 +219,9 @@ async fn kills(kind: Kind, target: Target, seed: u64, times: u32) {
                 sleep(Duration::from_millis(rng.random_range(0..300))).await;
                 handlers.kill_daemon(&mut member).await;
             }
+            Target::Group | Target::Tree => handlers.stop(&mut member, target).await,
         }
-        if !matches!(target, Target::Daemon) {
+        if matches!(target, Target::Handler | Target::Both) {
             handlers.restart_service().await;
         }
         if !matches!(target, Target::Handler) {
@@ -189,6 +235,10 @@ async fn kills(kind: Kind, target: Target, seed: u64, times: u32) {
     until_none_runs(&handlers.local).await;
     assert_order(&handlers.local, &sent, &format!("{kind:?} {target:?} seed {seed}"));
     let (records, handled) = (sent.all().len(), handled(&handlers.local).values().sum::<usize>());
+    if matches!(target, Target::Group) {
+        // Nobody but the daemon is asked to stop, so everything that was begun is done and stored.
+        assert_eq!(handled, records, "seed {seed}: what was done comes again");
+    }
     eprintln!(
         "{kind:?} {target:?} seed {seed}: {records} records, lost 0, out of order 0, {} repeated",
         handled - records
@@ -213,9 +263,20 @@ async fn twenty_times(kind: Kind) {
     }
 }
 
+async fn stopped_with_others(kind: Kind) {
+    for target in [Target::Group, Target::Tree] {
+        kills(kind, target, seed(), 2).await;
+    }
+}
+
 macro_rules! kinds {
-    ($($kind:ident: $short:ident, $long:ident;)+) => {
+    ($($kind:ident: $short:ident, $long:ident, $stopped:ident;)+) => {
         $(
+            #[tokio::test]
+            async fn $stopped() {
+                stopped_with_others(Kind::$kind).await;
+            }
+
             #[tokio::test]
             async fn $short() {
                 each_once(Kind::$kind).await;
@@ -231,10 +292,16 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Lines: m1_kills_lose_nothing_with_lines, twenty_runs_of_kills_with_lines;
-    Lambda: m1_kills_lose_nothing_with_lambda, twenty_runs_of_kills_with_lambda;
-    Awslambdaric: m1_kills_lose_nothing_with_awslambdaric, twenty_runs_of_kills_with_awslambdaric;
-    Http: m1_kills_lose_nothing_with_http, twenty_runs_of_kills_with_http;
-    Kcl: m1_kills_lose_nothing_with_kcl, twenty_runs_of_kills_with_kcl;
-    AwsKcl: m1_kills_lose_nothing_with_aws_kcl, twenty_runs_of_kills_with_aws_kcl;
+    Lines: m1_kills_lose_nothing_with_lines, twenty_runs_of_kills_with_lines,
+        m1_signals_to_groups_lose_nothing_with_lines;
+    Lambda: m1_kills_lose_nothing_with_lambda, twenty_runs_of_kills_with_lambda,
+        m1_signals_to_groups_lose_nothing_with_lambda;
+    Awslambdaric: m1_kills_lose_nothing_with_awslambdaric, twenty_runs_of_kills_with_awslambdaric,
+        m1_signals_to_groups_lose_nothing_with_awslambdaric;
+    Http: m1_kills_lose_nothing_with_http, twenty_runs_of_kills_with_http,
+        m1_signals_to_groups_lose_nothing_with_http;
+    Kcl: m1_kills_lose_nothing_with_kcl, twenty_runs_of_kills_with_kcl,
+        m1_signals_to_groups_lose_nothing_with_kcl;
+    AwsKcl: m1_kills_lose_nothing_with_aws_kcl, twenty_runs_of_kills_with_aws_kcl,
+        m1_signals_to_groups_lose_nothing_with_aws_kcl;
 }

@@ -210,60 +210,6 @@ async fn m4_a_worker_that_is_killed_leaves_no_process_behind_whatever_its_progra
     until_none_runs(&local).await;
 }
 
-/// A worker in a space of processes of its own, where it is process 1, and so inherits what its program leaves in a group
-/// that is not the program's.
-#[tokio::test]
-async fn m4_process_1_reaps_what_programs_leave_to_it() {
-    let space = ["--pid", "--fork", "--kill-child", "--mount-proc"];
-    let possible = std::process::Command::new("unshare").args(space).arg("true").status();
-    if !possible.as_ref().is_ok_and(std::process::ExitStatus::success) {
-        return crate::skipped(format_args!(
-            "`unshare {}` does not work here: {possible:?}",
-            space.join(" ")
-        ));
-    }
-    let local = Local::start(1).await;
-    let Some(python) = super::support::python("json") else { return };
-    let program = r#"
-import json, os, sys
-for line in sys.stdin:
-    if os.fork() == 0:
-        # The middle one ends at once, so that the last one has nobody but process 1.
-        if os.fork() == 0:
-            os.setsid()
-            os._exit(0)
-        os._exit(0)
-    os.wait()
-    print(json.loads(line)["token"], flush=True)
-    names = [name for name in os.listdir("/proc") if name.isdigit()]
-    stats = [open("/proc/%s/stat" % name).read() for name in names if os.path.exists("/proc/%s/stat" % name)]
-    sys.stderr.write("ended and not reaped: %d\n" % sum(") Z 1 " in stat for stat in stats))
-"#;
-    std::fs::write(local.home().join("leaves.py"), program).unwrap();
-    let inside = local.rokini(&["run", "orders", "--group", "g", "--handler", "lines", "--"]);
-    let mut command = tokio::process::Command::new("unshare");
-    command.args(space).arg(inside.as_std().get_program()).args(inside.as_std().get_args());
-    command.arg(&python).args(["-u", "leaves.py"]).current_dir(local.home()).env_clear();
-    command.envs(inside.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
-    command.stderr(std::process::Stdio::piped()).kill_on_drop(true);
-    let mut member = Member::spawn(command);
-    local.put_hashed("orders", (0..20).map(|n| (0, n.to_string()))).await;
-    let left = |member: &Member| {
-        let said = member.stderr();
-        let last = said.lines().rfind(|line| line.contains("ended and not reaped: "))?;
-        last.rsplit(' ').next()?.parse::<u32>().ok()
-    };
-    member.until("some that are not reaped", |member| left(member).is_some_and(|left| left >= 15)).await;
-    // Those of the last two looks are left: one a second, and each look is 5 s after the one before.
-    let begun = Instant::now();
-    while left(&member).is_none_or(|left| left > 12) {
-        assert!(begun.elapsed() < LONGEST_WAIT, "{}", member.stderr());
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        local.put_hashed("orders", [(0, "again".to_owned())]).await;
-    }
-}
-
 /// It takes no notice of the end of its input, nor of SIGTERM.
 #[tokio::test]
 async fn m4_a_program_that_does_not_stop_is_ended_by_force_within_its_time() {

@@ -39,10 +39,10 @@ console.log(path.join(folder, 'bin', 'kcl-bootstrap'));
 /// The launcher that aws-kcl brings, as it is.
 #[tokio::test]
 async fn m2_the_launcher_of_aws_kcl_starts_it_in_place_of_java() {
-    let Some(node) = super::kcl::node() else { return };
+    let Some(node) = super::aws_kcl::node() else { return };
     let local = Local::start(1).await;
     let home = local.home();
-    std::fs::write(home.join("app.js"), super::kcl::NODE).unwrap();
+    std::fs::write(home.join("app.js"), super::aws_kcl::NODE).unwrap();
     std::fs::create_dir(home.join("jars")).unwrap();
     let properties = format!(
         "executableName = {} app.js\nstreamName = orders\napplicationName = g\ninitialPositionInStream = TRIM_HORIZON\n\

@@ -24,7 +24,7 @@ pub fn python(import: &str) -> Option<PathBuf> {
     python
 }
 
-/// `rokini run orders --group g` with this program.
+/// `rokini run orders --group g` with this program, in a process group of its own.
 pub fn run(
     endpoints: &Endpoints,
     python: &Path,
@@ -35,7 +35,7 @@ pub fn run(
 ) -> Member {
     let arguments = ["run", "orders", "--group", "g", "--worker", worker];
     let mut command = endpoints.rokini(&[&arguments, options, &["--"]].concat());
-    command.arg(python).args(program).envs(environment.iter().copied());
+    command.arg(python).args(program).envs(environment.iter().copied()).process_group(0);
     if let Some(path) = std::env::var_os("PYTHONPATH") {
         command.env("PYTHONPATH", path);
     }
