@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests of handlers with the clients that people have: amazon_kclpy (without its jars), awslambdaric, Powertools, boto3 and
-# cloudevents from PyPI, aws-kcl from npm, lambda_runtime from crates.io, in a directory that is removed afterwards.
+# cloudevents from PyPI, aws-kcl from npm, lambda_runtime from crates.io, the runtime interface emulator of Lambda by Go, in a directory
+# that is removed afterwards.
 #
 # Exit status 77: skipped, and the reason is printed.
 set -euo pipefail
@@ -21,6 +22,14 @@ if CARGO_TARGET_DIR="$scratch/target" CARGO_PROFILE_DEV_DEBUG=0 timeout 400 carg
   export RUST_FUNCTION="$scratch/target/debug/function"
 else
   printf 'without the function in Rust: %s\n' "$(tail -n 1 "$scratch/cargo.log")"
+fi
+
+# As of October 2026; a container image of a function for Lambda has it in it.
+emulator=github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie@v0.0.0-20261030222936-bef5c4ba774d
+if GOBIN="$scratch" timeout 240 go install "$emulator" >"$scratch/go.log" 2>&1; then
+  export LAMBDA_EMULATOR="$scratch/aws-lambda-rie"
+else
+  printf 'without the runtime interface emulator: %s\n' "$(tail -n 1 "$scratch/go.log")"
 fi
 
 export PYTHONPATH="$scratch/py" NODE_PATH="$scratch/node_modules"

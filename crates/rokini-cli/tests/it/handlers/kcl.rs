@@ -116,8 +116,26 @@ fn start(
     trick: &str,
     more: &[&str],
 ) -> Member {
+    start_by("own", endpoints, python, worker, trick, more)
+}
+
+/// The clients that this machine has.
+fn clients() -> impl Iterator<Item = (&'static str, std::path::PathBuf)> {
+    [("own", "json"), ("amazon_kclpy", "amazon_kclpy")]
+        .into_iter()
+        .filter_map(|(client, import)| Some((client, python(import)?)))
+}
+
+fn start_by(
+    client: &str,
+    endpoints: &Endpoints,
+    python: &std::path::Path,
+    worker: &str,
+    trick: &str,
+    more: &[&str],
+) -> Member {
     let options = [&["--handler", "multilang"], more].concat();
-    run(endpoints, python, worker, &options, &["-u", "app.py"], &[("TRICK", trick), ("CLIENT", "own")])
+    run(endpoints, python, worker, &options, &["-u", "app.py"], &[("TRICK", trick), ("CLIENT", client)])
 }
 
 /// Kills of the child, of the daemon, and of both, a split, a merge, and stops in order.
@@ -213,11 +231,16 @@ async fn m2_user_records_of_an_aggregate_are_checkpointed_one_by_one() {
 /// A worker that stands still loses its shards to another one, and a child that stands still its life.
 #[tokio::test]
 async fn m1_m4_a_frozen_worker_and_a_frozen_child_lose_nothing() {
-    let Some(python) = python("json") else { return };
+    for (client, python) in clients() {
+        frozen(client, &python).await;
+    }
+}
+
+async fn frozen(client: &str, python: &std::path::Path) {
     let local = Local::start(2).await;
     write(&local);
     let (mut sent, more) = (Sent::default(), [&QUICK[..], &["--set", "handler_timeout=2s"]].concat());
-    let mut frozen = start(&local, &python, "frozen", "", &more);
+    let mut frozen = start_by(client, &local, python, "frozen", "", &more);
     sent.put(&local, (0..200).map(|n| format!("0-{n}"))).await;
     until_handled(&local, &frozen, &sent.all()).await;
     for pid in super::support::running(&local) {
@@ -236,7 +259,7 @@ async fn m1_m4_a_frozen_worker_and_a_frozen_child_lose_nothing() {
 
     frozen.signal(Signal::STOP);
     sent.put(&local, (0..200).map(|n| format!("2-{n}"))).await;
-    let mut other = start(&local, &python, "other", "", &more);
+    let mut other = start_by(client, &local, python, "other", "", &more);
     until_handled(&local, &other, &sent.all()).await;
     frozen.signal(Signal::CONT);
     frozen.until("the loss", |frozen| frozen.stderr().contains("the lease is lost")).await;
@@ -427,13 +450,13 @@ async fn m4_a_child_that_hangs_is_ended_without_properties_too() {
 /// It hangs, or ends, in `initialize`, until somebody mends it.
 #[tokio::test]
 async fn m4_a_child_that_fails_in_initialize_is_started_again_and_no_record_pays() {
-    for trick in ["init", "init-hang"] {
+    let tricks = clients().flat_map(|client| ["init", "init-hang"].map(|trick| (client.clone(), trick)));
+    for ((client, python), trick) in tricks {
         let local = Local::start(1).await;
-        let Some(python) = python("json") else { return };
         write(&local);
         std::fs::write(local.home().join("broken"), "").unwrap();
         let data = put(&local, 20).await;
-        let mut member = start(&local, &python, "w", trick, &["--start-timeout", "1s"]);
+        let mut member = start_by(client, &local, &python, "w", trick, &["--start-timeout", "1s"]);
         member.until("two failures", |member| member.stderr().matches("does not start").count() >= 2).await;
         assert!(handled(&local).is_empty());
         std::fs::remove_file(local.home().join("broken")).unwrap();
