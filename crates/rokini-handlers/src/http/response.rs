@@ -45,6 +45,10 @@ pub(super) fn read_response(
         // It takes one call at a time, and says no more than this to another one.
         return Answer::NotTaken(None, "the function works on another event".to_owned());
     }
+    // It stands in place of a function whose process has ended, too, and says so.
+    if emulator && let Some(error) = function_error(body) {
+        return Answer::Failed(error);
+    }
     let what = if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") };
     match status {
         // The last two are a proxy's, before a service that is not there just now.
@@ -108,6 +112,11 @@ mod tests {
         assert!(matches!(read(StatusCode::BAD_REQUEST, "", true), Answer::NotTaken(None, _)));
         assert!(matches!(read(StatusCode::BAD_REQUEST, "no", true), Answer::Failed(_)));
         assert!(matches!(read(StatusCode::BAD_REQUEST, "", false), Answer::Failed(_)));
+        let ended = r#"{"errorType":"Runtime.ExitError","errorMessage":"exit status 7"}"#;
+        let failed = Answer::Failed("Runtime.ExitError: exit status 7".to_owned());
+        assert_eq!(read(StatusCode::BAD_GATEWAY, ended, true), failed);
+        assert!(matches!(read(StatusCode::BAD_GATEWAY, ended, false), Answer::NotTaken(..)), "a proxy's");
+        assert!(matches!(read(StatusCode::BAD_GATEWAY, "", true), Answer::NotTaken(..)));
         for (path, emulator) in [
             ("/2015-03-31/functions/function/invocations", true),
             ("/behind/a/proxy/2015-03-31/functions/bill/invocations", true),

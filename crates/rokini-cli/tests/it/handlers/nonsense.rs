@@ -37,7 +37,7 @@ class App:
             if data == "bad" and not well():
                 if os.environ["TRICK"] == "flood":
                     # Messages without end, between lines of log without end.
-                    while not well(): sys.stdout.write('{"action":"checkpoint","sequenceNumber":null}\n' * 100 + "a line of log\n" * 1000)
+                    while not well(): sys.stdout.write('{"action":"checkpoint","sequenceNumber":"1"}\n' * 100 + "a line of log\n" * 1000)
                 say(action="status", responseFor="leaseLost")
                 time.sleep(1000)
             with open("handled", "a") as out: out.write("%s %s\n" % (self.shard, data))
