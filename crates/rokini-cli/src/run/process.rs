@@ -38,17 +38,35 @@ pub(super) fn process_settings(
     Ok(settings)
 }
 
-/// A program that is not there is a mistake to be told at once.
+/// A program that is not there, or may not be executed, is a mistake to be told at once.
 fn require_program(program: &Path) -> Result<(), CliError> {
-    let found = if program.components().count() > 1 {
-        program.is_file()
+    let named = program.display();
+    if program.components().count() > 1 {
+        if program.is_file() && !is_executable(program) {
+            return Err(CliError::usage(format!("`{named}` may not be executed"))
+                .next(format!("`chmod +x {named}`, or name its interpreter before it")));
+        }
+        if program.is_file() {
+            return Ok(());
+        }
     } else {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    };
-    if found {
-        return Ok(());
+        if std::env::split_paths(&path).any(|folder| is_executable(&folder.join(program))) {
+            return Ok(());
+        }
     }
-    Err(CliError::usage(format!("there is no program `{}`", program.display()))
+    Err(CliError::usage(format!("there is no program `{named}`"))
         .next("give its path, or check `PATH`; no shell looks at the words after `--`"))
+}
+
+#[cfg(unix)]
+fn is_executable(program: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+
+    program.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(program: &Path) -> bool {
+    program.is_file()
 }

@@ -241,7 +241,9 @@ time.sleep(1000)
 async fn o14_what_cannot_act_is_refused() {
     let nowhere = Endpoints::new("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1".to_owned());
     let lines = ["run", "orders", "-g", "g", "--handler", "lines"];
+    std::fs::write(nowhere.home().join("bill.sh"), "#!/bin/sh\n").unwrap();
     for (more, said) in [
+        (&["--", "./bill.sh"][..], &["`./bill.sh` may not be executed", "chmod +x ./bill.sh"][..]),
         (&[][..], &["no program is named", "-- PROGRAM"][..]),
         (&["--", "./nothing-here"], &["there is no program `./nothing-here`", "PATH"]),
         (&["--set", "auto_checkpoint=false", "--", "sh"], &["auto_checkpoint", "no effect here"]),
