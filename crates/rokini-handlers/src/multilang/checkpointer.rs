@@ -12,6 +12,8 @@ use super::message::CheckpointRequest;
 pub(super) struct Checkpointer {
     /// Stored, or where the lease began.
     last: Position,
+    /// The first record that it has got: a number before it may be none of the stream, which would refuse to read on from there.
+    first: Option<SequenceNumber>,
     /// The last record that it has got.
     delivered: Option<Position>,
     /// Of the records of the stream that hold several user records, those that were delivered and are not stored, with the
@@ -49,7 +51,7 @@ pub(super) fn class_of(kind: ErrorKind) -> &'static str {
 
 impl Checkpointer {
     pub(super) fn new(position: Position) -> Self {
-        Self { last: position, delivered: None, aggregates: BTreeMap::new() }
+        Self { last: position, first: None, delivered: None, aggregates: BTreeMap::new() }
     }
 
     /// The child gets these records.
@@ -58,6 +60,7 @@ impl Checkpointer {
             Some((record.sequence_number, (record.sub_sequence_number?, record.position())))
         });
         self.aggregates.extend(several);
+        self.first = self.first.or_else(|| records.first().map(|record| record.sequence_number));
         if let Some(last) = records.last() {
             self.delivered = self.delivered.max(Some(last.position()));
         }
@@ -97,6 +100,10 @@ impl Checkpointer {
             },
             _ => {
                 let number: SequenceNumber = text.trim().parse().map_err(|_| ILLEGAL_ARGUMENT)?;
+                let began = matches!(self.last, Position::Sequence(last, _) if last == number);
+                if !began && self.first.is_none_or(|first| number < first) {
+                    return Err(ILLEGAL_ARGUMENT);
+                }
                 let asked = match self.aggregates.get(&number) {
                     None => Position::after(number),
                     Some((last, position)) if sub == *last => *position,
@@ -104,7 +111,6 @@ impl Checkpointer {
                     Some(_) => Position::Sequence(number, Progress::Through(sub)),
                 };
                 // Where it began, in the form that was told the child.
-                let began = matches!(self.last, Position::Sequence(last, _) if last == number);
                 Ok(if began && asked < self.last { self.last } else { asked })
             }
         }
@@ -168,6 +174,8 @@ mod tests {
             (Some("5"), None, Ok(Checkpoint::Store(after(5)))),
             (Some("6"), None, Ok(Checkpoint::Store(after(6)))),
             (Some("8"), None, Err(ILLEGAL_ARGUMENT)),
+            (Some("4"), None, Err(ILLEGAL_ARGUMENT)),
+            (Some("0"), None, Err(ILLEGAL_ARGUMENT)),
             (Some("7"), Some(-1), Err(ILLEGAL_ARGUMENT)),
             (Some("seven"), None, Err(ILLEGAL_ARGUMENT)),
             (Some("SHARD_END"), None, Err(ILLEGAL_ARGUMENT)),
