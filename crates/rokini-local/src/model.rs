@@ -60,9 +60,7 @@ pub(crate) use operations::{CallModel, answer_any, target_of};
 pub(crate) use overview::RecordView;
 pub(crate) use read::iterator_position;
 pub(crate) use scope::is_account;
-#[cfg(feature = "dynamo")]
-pub(crate) use scope::partition_of;
-pub(crate) use scope::{Scope, StreamKey};
+pub(crate) use scope::{Scope, StreamKey, partition_of};
 pub(crate) use shard::shard_id;
 pub use subscription::{Subscription, SubscriptionPoll};
 pub(crate) use target::ResolvedTarget;
