@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rokini::lease::supervise;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
 use tokio::io::{AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -106,6 +108,16 @@ impl Spawner {
         Self { settings, events, tracker: context.tracker.clone(), starts, keeper }
     }
 
+    /// Does a part of what looks after handlers beside everything else. A panic of it is told, and gives `None`.
+    pub(crate) fn guarded<T: Send + 'static>(
+        &self,
+        task: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        let events = self.events.clone();
+        self.tracker.spawn(async move { events.guard(task, work).await })
+    }
+
     /// Starts a process.
     pub(crate) fn spawn<T: StdoutLines>(
         &self,
@@ -142,19 +154,21 @@ impl Spawner {
         if let Some(from) = child.stderr.take() {
             let process = Arc::clone(&process);
             let shown = Output { process, stream: OutputStream::Stderr, rate };
-            self.tracker.spawn(async move { shown.read(from, LONGEST_OUTPUT, &NoMessages).await });
+            self.tracker.spawn(async move { shown.read_guarded(from, LONGEST_OUTPUT, &NoMessages).await });
         }
         if let Some(from) = child.stdout.take() {
             let (process, stdout) = (Arc::clone(&process), Arc::clone(&stdout));
             let shown = Output { process, stream: OutputStream::Stdout, rate };
             self.tracker.spawn(async move {
-                shown.read(from, LONGEST_MESSAGE, &*stdout).await;
+                shown.read_guarded(from, LONGEST_MESSAGE, &*stdout).await;
                 stdout.closed();
             });
         }
         let (reaped, keeper) = (Arc::clone(&process), Arc::clone(&self.keeper));
         self.tracker.spawn(async move {
-            reap(child, &reaped).await;
+            let panicked = |error| reaped.events.panicked("process end", error);
+            let kept = (child, Arc::clone(&reaped));
+            supervise(kept, |(child, process)| Box::pin(reap(child, process)), panicked).await;
             if let Some(Some(keeper)) = keeper.get() {
                 keeper.ended(reaped.pid);
             }
@@ -164,7 +178,7 @@ impl Spawner {
 }
 
 /// Waits for the end of a process, ends what it left behind in its group, and reaps all of it.
-async fn reap(mut child: tokio::process::Child, process: &Process) {
+async fn reap(child: &mut tokio::process::Child, process: &Process) {
     let status = match child.wait().await {
         Ok(status) => status,
         Err(error) => {
@@ -190,6 +204,14 @@ struct Output {
 }
 
 impl Output {
+    /// Reads to the end. A process whose output cannot be read any more is ended by force.
+    async fn read_guarded(self, from: impl AsyncRead + Unpin, longest: usize, messages: &impl StdoutLines) {
+        let (events, process) = (self.process.events.clone(), Arc::clone(&self.process));
+        if events.guard("process output", self.read(from, longest, messages)).await.is_none() {
+            process.kill(KillReason::Unwatched);
+        }
+    }
+
     async fn read(&self, from: impl AsyncRead + Unpin, longest: usize, messages: &impl StdoutLines) {
         let mut lines = LineReader::new(BufReader::with_capacity(64 << 10, from), longest);
         let mut limiter = OutputLimiter::new(self.rate, Instant::now());
@@ -344,5 +366,38 @@ impl ChildWatch {
 impl fmt::Debug for ChildWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildWatch").field("pid", &self.process.pid).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reader with a defect.
+    #[derive(Default)]
+    struct Panics(AtomicBool);
+
+    impl StdoutLines for Panics {
+        fn line(&self, line: &[u8]) -> bool {
+            panic!("{} is too much", String::from_utf8_lossy(line));
+        }
+
+        fn closed(&self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
+    /// Its own bound is the test's: a child that nobody ends lives for an hour.
+    #[tokio::test]
+    async fn a_process_whose_output_nobody_can_read_any_more_is_ended() {
+        let settings = ProcessSettings::new(["sh", "-c", "echo a line; exec sleep 3600"]);
+        let spawner = Spawner::new(settings, &HandlerContext::default());
+        let mut child = spawner.spawn(Arc::new(Panics::default()), &[]).unwrap();
+        let ended = timeout(Duration::from_secs(60), child.ended()).await.expect("it is ended");
+        assert!(!ended.success());
+        spawner.tracker.close();
+        spawner.tracker.wait().await;
+        assert!(child.stdout.0.load(Ordering::Acquire), "whoever waits for its answers hears of the end");
+        assert_eq!(spawner.events.stats().killed, 1);
     }
 }

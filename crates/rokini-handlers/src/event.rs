@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use rokini::HandlerStats;
+use rokini::lease::panic_message;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +40,8 @@ pub enum KillReason {
     GivenUp,
     /// It broke the protocol, in this way.
     Protocol(String),
+    /// A task that looks after it panicked: nobody would notice what it does.
+    Unwatched,
 }
 
 impl fmt::Display for KillReason {
@@ -47,6 +52,7 @@ impl fmt::Display for KillReason {
             Self::Stop(limit) => write!(f, "it did not end within {limit:?}"),
             Self::GivenUp => f.write_str("the call it worked on was given up"),
             Self::Protocol(what) => write!(f, "it broke the protocol: {what}"),
+            Self::Unwatched => f.write_str("a task that looks after it panicked"),
         }
     }
 }
@@ -126,9 +132,17 @@ pub enum HandlerEvent {
         /// How often it was asked.
         times: u32,
     },
+    /// A task of this crate panicked. What it looked after begins anew, or is ended by force; please report it.
+    TaskPanicked {
+        /// What it did.
+        task: &'static str,
+        /// What the panic said.
+        error: String,
+    },
 }
 
-/// Watches handlers. Its method is called on the way of records: it must neither block nor take long.
+/// Watches handlers. Its method is called on the way of records: it must neither block nor take long. A panic of it is logged,
+/// and nothing else comes of it.
 pub trait HandlerObserver: Send + Sync + 'static {
     /// Something happened.
     fn event(&self, event: &HandlerEvent);
@@ -161,9 +175,27 @@ impl Events {
 
     pub(crate) fn emit(&self, event: &HandlerEvent) {
         self.noted().note(event);
-        if let Some(observer) = &self.0.observer {
-            observer.event(event);
+        let Some(observer) = &self.0.observer else { return };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer.event(event))) {
+            tracing::error!(error = panic_message(&*panic), ?event, "an observer of handlers panicked");
         }
+    }
+
+    /// Does a part of what looks after handlers. `None`: it panicked, and that was told.
+    pub(crate) async fn guard<T>(&self, task: &'static str, work: impl Future<Output = T>) -> Option<T> {
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(done) => Some(done),
+            Err(panic) => {
+                self.panicked(task, panic_message(&*panic));
+                None
+            }
+        }
+    }
+
+    /// Tells that a task panicked.
+    pub(crate) fn panicked(&self, task: &'static str, error: String) {
+        tracing::error!(task, error, "a task that looks after handlers panicked");
+        self.emit(&HandlerEvent::TaskPanicked { task, error });
     }
 
     pub(crate) fn stats(&self) -> HandlerStats {
@@ -206,7 +238,9 @@ impl Noted {
             HandlerEvent::Killed { .. } => stats.killed += 1,
             HandlerEvent::OutputSuppressed { lines, .. } => stats.suppressed_lines += lines,
             HandlerEvent::Unavailable { .. } => stats.unavailable += 1,
-            HandlerEvent::Output { .. } | HandlerEvent::EndNotCheckpointed { .. } => {}
+            HandlerEvent::Output { .. }
+            | HandlerEvent::EndNotCheckpointed { .. }
+            | HandlerEvent::TaskPanicked { .. } => {}
         }
         stats.running = self.running.len() as u64;
     }
@@ -215,5 +249,33 @@ impl Noted {
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Events").field(&self.stats()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<HandlerEvent>>);
+
+    impl HandlerObserver for Told {
+        fn event(&self, event: &HandlerEvent) {
+            self.0.lock().unwrap().push(event.clone());
+            assert!(!matches!(event, HandlerEvent::Started { .. }), "an observer with a defect");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_task_is_told_and_one_of_an_observer_ends_nothing() {
+        let told = Arc::new(Told::default());
+        let events = Events::new(Some(told.clone()));
+        events.emit(&HandlerEvent::Started { pid: 7 });
+        assert_eq!(events.stats().started, 1);
+        assert_eq!(events.guard("a part", async { 3 }).await, Some(3));
+        assert_eq!(events.guard("a part", async { panic!("no such thing") }).await, None::<()>);
+        let (task, error) = ("a part", "no such thing".to_owned());
+        let wanted = [HandlerEvent::Started { pid: 7 }, HandlerEvent::TaskPanicked { task, error }];
+        assert_eq!(*told.0.lock().unwrap(), wanted);
     }
 }

@@ -113,7 +113,12 @@ impl LinesProcessor {
         let spawner = self.pool.spawner();
         if let Some(limit) = spawner.settings.batch_timeout {
             let (outstanding, watch) = (Arc::clone(&child.stdout), child.watch());
-            spawner.tracker.spawn(async move { outstanding.end_when_silent(watch, limit).await });
+            let (events, child) = (spawner.events.clone(), watch.clone());
+            spawner.tracker.spawn(async move {
+                if events.guard("batch timeout", outstanding.end_when_silent(watch, limit)).await.is_none() {
+                    child.kill(KillReason::Unwatched);
+                }
+            });
         }
         self.failures.succeeded();
         self.child = Some(child);

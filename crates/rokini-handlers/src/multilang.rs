@@ -162,54 +162,69 @@ impl MultiLangProcessor {
     }
 
     /// Looks after the child while nobody talks to it: that it lives, and that it is called without records.
-    fn look_after(&self, shard: &ShardContext, mut watch: crate::child::ChildWatch) {
+    fn look_after(&self, shard: &ShardContext, watch: crate::child::ChildWatch) {
         let (shard, slot) = (shard.clone(), Arc::clone(&self.conversation));
-        let (shared, every) = (Arc::clone(&self.shared), self.shared.settings.empty_calls);
-        let name = Arc::clone(&self.shard);
+        let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.shard));
         self.shared.pool.spawner().tracker.spawn(async move {
-            loop {
-                let quiet = async {
-                    match every {
-                        Some(every) => sleep(every).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    () = shard.cancelled() => return,
-                    _ = watch.ended() => {
-                        // Where nobody talks to it, nobody else notices.
-                        if let Some(ended) = slot.lock().await.take() {
-                            let pause = shared.failed(&name);
-                            drop(ended);
-                            tokio::select! {
-                                () = sleep(pause) => {}
-                                () = shard.cancelled() => return,
-                            }
-                            shard.restart("the child process ended by itself".to_owned());
-                        }
-                        return;
-                    }
-                    () = quiet => {}
-                }
-                let Some(every) = every else { continue };
-                let mut slot = slot.lock().await;
-                let Some(mut conversation) = slot.take() else { continue };
-                let failed = if conversation.quiet_for() >= every {
-                    let line = message::process_records(&[], conversation.millis_behind_latest);
-                    conversation.say(Action::ProcessRecords, &line).await.err()
-                } else {
-                    None
-                };
-                match failed {
-                    None => *slot = Some(conversation),
-                    Some(failure) => {
-                        drop(conversation);
-                        shard.restart(failure.to_string());
-                        return;
-                    }
-                }
+            let events = shared.pool.spawner().events.clone();
+            let watched = watch_child(&shard, &slot, &shared, &name, watch);
+            if events.guard("idle child", watched).await.is_none() {
+                shard.restart("a task that looks after its child panicked".to_owned());
             }
         });
+    }
+}
+
+/// Until the child or the work on the shard ends.
+async fn watch_child(
+    shard: &ShardContext,
+    slot: &ConversationSlot,
+    shared: &Shared,
+    name: &Arc<str>,
+    mut watch: crate::child::ChildWatch,
+) {
+    let every = shared.settings.empty_calls;
+    loop {
+        let quiet = async {
+            match every {
+                Some(every) => sleep(every).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shard.cancelled() => return,
+            _ = watch.ended() => {
+                // Where nobody talks to it, nobody else notices.
+                if let Some(ended) = slot.lock().await.take() {
+                    let pause = shared.failed(name);
+                    drop(ended);
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        () = shard.cancelled() => return,
+                    }
+                    shard.restart("the child process ended by itself".to_owned());
+                }
+                return;
+            }
+            () = quiet => {}
+        }
+        let Some(every) = every else { continue };
+        let mut slot = slot.lock().await;
+        let Some(mut conversation) = slot.take() else { continue };
+        let failed = if conversation.quiet_for() >= every {
+            let line = message::process_records(&[], conversation.millis_behind_latest);
+            conversation.say(Action::ProcessRecords, &line).await.err()
+        } else {
+            None
+        };
+        match failed {
+            None => *slot = Some(conversation),
+            Some(failure) => {
+                drop(conversation);
+                shard.restart(failure.to_string());
+                return;
+            }
+        }
     }
 }
 

@@ -119,7 +119,10 @@ impl<T: StdoutLines + Default> ChildPool<T> {
         state.starting.insert(child.pid(), starting);
         if !std::mem::replace(&mut state.is_looked_after, true) {
             let pool = Arc::clone(self);
-            self.spawner.tracker.spawn(async move { pool.look_after_starts().await });
+            self.spawner.tracker.spawn(async move {
+                // Who waits for a place waits for it: after a panic it looks again.
+                while pool.spawner.events.guard("process starts", pool.look_after_starts()).await.is_none() {}
+            });
         }
         Ok(child)
     }
@@ -169,7 +172,7 @@ impl<T: StdoutLines + Default> ChildPool<T> {
         };
         for _ in 0..missing {
             let pool = Arc::clone(self);
-            self.spawner.tracker.spawn(async move {
+            self.spawner.guarded("spare process", async move {
                 let place = tokio::select! {
                     biased;
                     () = pool.closed.cancelled() => None,
@@ -218,7 +221,7 @@ impl<T: StdoutLines + Default> ChildPool<T> {
             return;
         }
         let pool = Arc::clone(self);
-        self.spawner.tracker.spawn(async move {
+        self.spawner.guarded("surplus processes", async move {
             loop {
                 let until = pool.state().surplus_until;
                 tokio::select! {
@@ -249,8 +252,10 @@ impl<T: StdoutLines + Default> ChildPool<T> {
     /// All at once: each may take its time.
     async fn stop(&self, spares: Vec<Child<T>>) {
         let limit = self.spawner.settings.stop_timeout;
-        let stopping: Vec<_> =
-            spares.into_iter().map(|spare| self.spawner.tracker.spawn(spare.stop(limit))).collect();
+        let stopping: Vec<_> = spares
+            .into_iter()
+            .map(|spare| self.spawner.guarded("spare process", spare.stop(limit)))
+            .collect();
         for stopped in stopping {
             // It ends by a panic only.
             let _ = stopped.await;

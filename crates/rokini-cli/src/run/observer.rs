@@ -52,6 +52,11 @@ impl HandlerObserver for ShowEvents {
                     of(shard)
                 ));
             }
+            HandlerEvent::TaskPanicked { task, error } => {
+                ui.warn(format_args!(
+                    "a task that looks after handlers panicked ({task}): {error}; please report it"
+                ));
+            }
             _ => {}
         }
     }

@@ -114,7 +114,7 @@ impl Functions {
     async fn start(&self) -> Result<Function, HandlerError> {
         let limit = self.spawner.settings.start_timeout;
         let mut place = Some(self.spawner.starts.place().await);
-        let api = RuntimeApi::start(&self.spawner.tracker).await;
+        let api = RuntimeApi::start(&self.spawner.tracker, &self.spawner.events).await;
         let mut api =
             api.map_err(|error| io::Error::other(format!("no port for the Runtime API: {error}")))?;
         let mut child = self.spawner.spawn(Arc::new(NoMessages), &self.environment(&api))?;
@@ -177,8 +177,10 @@ impl Functions {
         if is_unswept {
             let functions = Arc::clone(self);
             self.spawner.tracker.spawn(async move {
+                let swept = functions.spawner.events.guard("surplus functions", functions.sweep());
                 tokio::select! {
-                    () = functions.sweep() => {}
+                    // After a panic the next one that is put back has it begun anew.
+                    swept = swept => if swept.is_none() { functions.is_swept.store(false, Ordering::Release) },
                     () = functions.closed.cancelled() => {}
                 }
             });
@@ -195,7 +197,7 @@ impl Functions {
                 let old =
                     idle.iter().take(surplus).take_while(|one| one.since.elapsed() >= idle_timeout).count();
                 for function in idle.drain(..old) {
-                    self.spawner.tracker.spawn(function.child.terminate(stop_timeout));
+                    self.spawner.guarded("surplus function", function.child.terminate(stop_timeout));
                 }
                 let next =
                     (surplus > old).then(|| idle.first().map(|first| first.since + idle_timeout)).flatten();
@@ -244,8 +246,9 @@ impl Functions {
     fn start_ahead(self: &Arc<Self>) -> JoinHandle<()> {
         let functions = Arc::clone(self);
         self.spawner.tracker.spawn(async move {
+            let starting = functions.spawner.events.guard("function ahead of need", functions.start());
             let started = tokio::select! {
-                started = functions.start() => started.ok(),
+                started = starting => started.and_then(Result::ok),
                 () = functions.closed.cancelled() => None,
             };
             functions.starting.fetch_sub(1, Ordering::Relaxed);

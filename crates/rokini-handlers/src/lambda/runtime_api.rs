@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use crate::event::Events;
+
 /// What Lambda takes of a function's result at most.
 const LARGEST_RESULT: usize = 6 * 1024 * 1024;
 const VERSION: &str = "/2018-06-01/runtime/";
@@ -66,7 +68,7 @@ struct Shared {
 }
 
 impl RuntimeApi {
-    pub(super) async fn start(tracker: &TaskTracker) -> io::Result<Self> {
+    pub(super) async fn start(tracker: &TaskTracker, events: &Events) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (invocations, waiting) = mpsc::channel(1);
@@ -74,7 +76,11 @@ impl RuntimeApi {
         let shared =
             Arc::new(Shared { state, waiting: tokio::sync::Mutex::new(waiting), current: Mutex::default() });
         let served = Arc::clone(&shared);
-        let server = tracker.spawn(async move { serve(&listener, &served).await });
+        let events = events.clone();
+        let server = tracker.spawn(async move {
+            // A panic of it closes its connections: the process ends, or is ended, and another one takes its place.
+            events.guard("runtime api", serve(&listener, &served, &events)).await;
+        });
         let server = AbortOnDropHandle::new(server);
         Ok(Self { address, shared, invocations, state: watching, _server: server })
     }
@@ -199,14 +205,14 @@ async fn error_text(request: Request<Incoming>) -> String {
     }
 }
 
-async fn serve(listener: &TcpListener, shared: &Arc<Shared>) {
+async fn serve(listener: &TcpListener, shared: &Arc<Shared>, events: &Events) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         // Out of files, for example: the process is ended when it is not ready in time.
         let Ok((stream, _)) = listener.accept().await else { return };
-        let shared = Arc::clone(shared);
-        connections.spawn(async move { connection(stream, shared).await });
+        let (shared, events) = (Arc::clone(shared), events.clone());
+        connections.spawn(async move { events.guard("runtime api", connection(stream, shared)).await });
     }
 }
 
