@@ -46,10 +46,14 @@ pub(crate) struct Aws {
 }
 
 /// A service by the name that endpoint settings have for it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Kinesis,
     DynamoDb,
+    /// Where metrics may go.
+    CloudWatch,
+    /// Where dead letters may go.
+    Sqs,
 }
 
 impl AwsArgs {
@@ -141,6 +145,8 @@ impl Service {
         match self {
             Self::Kinesis => "Kinesis",
             Self::DynamoDb => "DynamoDB",
+            Self::CloudWatch => "CloudWatch",
+            Self::Sqs => "SQS",
         }
     }
 }
@@ -206,7 +212,7 @@ impl Aws {
         let region = self.region();
         let local = match service {
             Service::Kinesis => "rokini local --stream NAME:SHARDS",
-            Service::DynamoDb => "rokini local",
+            _ => "rokini local",
         };
         match kind {
             ErrorKind::Retry if self.is_local(service) => Some(format!("start it: `{local}`")),
@@ -220,10 +226,10 @@ impl Aws {
                 (Service::Kinesis, _) => {
                     format!("`rokini stream list --region {region}` shows what there is")
                 }
-                (Service::DynamoDb, Some(url)) => {
+                (_, Some(url)) => {
                     format!("`{TABLES} --region {region} --endpoint-url {url}` shows what there is")
                 }
-                (Service::DynamoDb, None) => format!("`{TABLES} --region {region}` shows what there is"),
+                (_, None) => format!("`{TABLES} --region {region}` shows what there is"),
             }),
             _ => None,
         }
@@ -231,7 +237,7 @@ impl Aws {
 }
 
 /// Whether a URL names this machine.
-fn is_loopback(url: &str) -> bool {
+pub(crate) fn is_loopback(url: &str) -> bool {
     let is_this =
         |host: &str| host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
     host_of(url).is_some_and(is_this)

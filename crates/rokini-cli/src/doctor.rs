@@ -4,12 +4,15 @@ mod access;
 mod check;
 mod checks;
 mod cost;
+mod dry_run;
 mod host;
 mod policy;
+mod reach;
 mod stream_facts;
 
 use std::path::PathBuf;
 
+use rokini::lease::WallClock;
 use rokini::{ConfigKey, ConsumerConfig, StreamRef};
 
 use self::check::{Check, CheckStatus};
@@ -23,7 +26,7 @@ use crate::output::Output;
 /// Check whether a configuration works here: credentials, endpoints, permissions, table, limits, clock, cost
 ///
 /// Reads the settings from `ROKINI_...` variables and --config, as workers do. Writes nothing: permissions to write are tried
-/// by calls whose condition can never hold. Each line is ok, warn or fail, with the next step. The exit status is 1 if anything
+/// by calls whose condition can never hold, and by dry runs where the service knows them. Each line is ok, warn or fail, with the next step. The exit status is 1 if anything
 /// failed. --policy and --terraform print what exactly this configuration needs, and check nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -39,17 +42,17 @@ pub(crate) struct Args {
     /// A TOML file with settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How many workers the cost is worked out for
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    workers: u32,
+    /// How many workers the cost is worked out for. Default: 2
+    #[arg(long, value_name = "N", conflicts_with_all = ["policy", "terraform"])]
+    workers: Option<u32>,
     /// The KMS key of the stream, by its ARN or id, where it is encrypted by one of your own: for --policy and --terraform
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", requires = "printed")]
     kms_key: Option<KmsKey>,
     /// Print the IAM policy that workers of this configuration need
-    #[arg(long, conflicts_with = "terraform")]
+    #[arg(long, group = "printed")]
     policy: bool,
     /// Print Terraform of the table and the policy
-    #[arg(long)]
+    #[arg(long, group = "printed")]
     terraform: bool,
     #[command(flatten)]
     aws: AwsArgs,
@@ -61,6 +64,9 @@ Examples:
   rokini doctor orders --group billing --policy > policy.json
   rokini doctor --config worker.toml --terraform
   rokini doctor orders --group billing --json | jq '.checks[] | select(.status != \"ok\")'";
+
+/// How many workers the cost is worked out for, where nobody says.
+const WORKERS: u32 = 2;
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
     context.unless_stopped(Box::pin(doctor(args, context))).await
@@ -80,18 +86,30 @@ async fn doctor(args: Args, context: &Context) -> Result<Status, CliError> {
     let credentials = checks::credentials(&aws).await;
     let usable = credentials.status != CheckStatus::Fail;
     checks.push(credentials);
-    checks.extend(checks::endpoints(&aws));
+    checks.push(Check::ok("region", aws.region()));
+    let endpoints = reach::endpoints(&config, &aws).await;
+    let reached = reach::reach(endpoints, &aws.http, WallClock::system().millis()).await;
+    // What cannot be reached would be silent for as long again in each call.
+    let can_ask = |service| usable && !reach::is_cut_off(&reached, service);
+    let (has_kinesis, has_dynamo) = (can_ask(Service::Kinesis), can_ask(Service::DynamoDb));
+    checks.extend(reached.into_iter().map(|(_, check)| check));
     let mut streams = Vec::new();
-    if usable {
-        let (of_streams, facts) = Box::pin(access::streams(&config, &aws)).await;
-        streams = facts;
-        checks.extend(of_streams);
+    if has_kinesis {
+        let said = Box::pin(access::streams(&config, &aws)).await;
+        checks.extend(said.checks);
+        checks.extend(Box::pin(dry_run::dry_runs(&config, &aws, &said.dry_runs)).await);
+        streams = said.facts;
+    }
+    if has_dynamo {
         checks.extend(Box::pin(access::table(&config, &aws)).await);
+    }
+    if has_kinesis && has_dynamo {
         checks.extend(access::group(&config, &aws).await);
     }
     let has_table = checks.iter().any(|check| check.name == "table-layout");
-    checks.extend(needs.untried(has_table || aws.is_local(Service::DynamoDb)));
-    checks.push(cost::cost(&config, args.workers, &streams));
+    let untried = needs.untried(has_table || aws.is_local(Service::DynamoDb), &checks);
+    checks.extend(untried);
+    checks.push(cost::cost(&config, args.workers.unwrap_or(WORKERS), &streams));
     show(&checks, context).await
 }
 

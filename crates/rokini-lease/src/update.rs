@@ -194,6 +194,7 @@ impl LeaseUpdate {
                 next.epoch = seen.next();
                 next.metadata = CheckpointMetadata {
                     bytes_per_second: row.metadata.bytes_per_second,
+                    record_bytes: row.metadata.record_bytes,
                     skipped: row.metadata.skipped,
                     ..CheckpointMetadata::default()
                 };

@@ -3,7 +3,6 @@
 mod auth;
 mod backend;
 pub(crate) mod body;
-mod caller_identity;
 mod control;
 mod entry;
 mod garble;

@@ -60,7 +60,9 @@ pub(crate) use operations::{CallModel, answer_any, target_of};
 pub(crate) use overview::RecordView;
 pub(crate) use read::iterator_position;
 pub(crate) use scope::is_account;
-pub(crate) use scope::{Scope, StreamKey, partition_of};
+#[cfg(feature = "dynamo")]
+pub(crate) use scope::partition_of;
+pub(crate) use scope::{Scope, StreamKey};
 pub(crate) use shard::shard_id;
 pub use subscription::{Subscription, SubscriptionPoll};
 pub(crate) use target::ResolvedTarget;

@@ -66,6 +66,27 @@ impl SequenceNumber {
         self.0
     }
 
+    /// The second since the Unix epoch in which the record arrived, as the number of a record of Amazon Kinesis says it.
+    ///
+    /// The service documents no layout, so `None` for every number that is not in all of its parts as those of records are:
+    /// from the top `2`, the second in which the shard was made (36 bits), the low four bits of the shard's number, a counter of
+    /// 63 bits with a 0 before it, a zero byte, the second of arrival (36 bits), the shard's number (32) and `2` (4).
+    #[must_use]
+    pub fn arrival_second(self) -> Option<u64> {
+        const SECONDS: u64 = (1 << 36) - 1;
+        let [high, middle, low] = self.0;
+        let made = (high >> 20) & SECONDS;
+        let arrived = ((middle & 0xff) << 28) | (low >> 36);
+        let shard = (low >> 4) & 0xffff_ffff;
+        let is_of_a_record = high >> 56 == 2
+            && (high >> 16) & 0xf == shard & 0xf
+            && high & 0x8000 == 0
+            && (middle >> 8) & 0xff == 0
+            && low & 0xf == 2
+            && (1..=arrived).contains(&made);
+        is_of_a_record.then_some(arrived)
+    }
+
     /// Writes the decimal text into `buffer` and returns it, without allocating.
     pub fn write(self, buffer: &mut [u8; Self::MAX_DIGITS]) -> &str {
         let mut limbs = self.0;
@@ -222,6 +243,27 @@ mod tests {
         let digits = "9".repeat(SequenceNumber::MAX_DIGITS);
         assert_eq!(digits.parse(), Ok(SequenceNumber::MAX));
         assert_eq!(SequenceNumber::MAX.to_string(), digits);
+    }
+
+    #[test]
+    fn a_record_s_number_says_when_it_arrived() {
+        for (text, second) in [
+            // As answers of the service look in its documentation.
+            ("49590338271490256608559692538361571095921575989136588898", Some(1_545_084_650)),
+            ("49590338271490256608559692540925702759324208523137515618", Some(1_545_084_709)),
+            ("49546986683135544286507457936321625675700192471156785154", Some(1_421_279_386)),
+            ("49568749374218235080373793662003016116473266703358230578", Some(1_484_245_765)),
+            // The starting number of a shard, and numbers of another make.
+            ("49543463076548007577105092703039560359975228518395012686", None),
+            ("49653120345378904560000000000000000000000000000000000000", None),
+            ("21269319989652663814458848515492872193", None),
+            ("7", None),
+            ("0", None),
+        ] {
+            let number: SequenceNumber = text.parse().unwrap();
+            assert_eq!(number.arrival_second(), second, "{text}");
+        }
+        assert_eq!(SequenceNumber::MAX.arrival_second(), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub use self::credentials::{check_credentials, credentials_problem};
 use self::http::CONNECT;
 pub(crate) use self::http::HttpOptions;
 use self::shared_files::SharedFiles;
+pub use self::shared_files::credentials_end;
 use crate::types::error::{Error, ErrorKind};
 use crate::types::stream_ref::StreamRef;
 

@@ -17,5 +17,9 @@ pub(crate) use form::is_consumer_name;
 pub use key::ConfigKey;
 pub use settings::Settings;
 
+/// Bytes of memory that a worker takes beside its `memory_budget`, answers on their way and subscriptions: what an idle one has
+/// (docs/PERFORMANCE.md, 26 to 43 MB with its shards), and large buffers to be used again (at most 16 MiB).
+pub const MEMORY_OVERHEAD: usize = 64 << 20;
+
 #[cfg(test)]
 mod tests;

@@ -25,9 +25,9 @@ mod types;
 #[cfg(feature = "aws")]
 pub use aws::error::explain_kinesis_error;
 #[cfg(feature = "aws")]
-pub use aws::http::{HttpOptions, Proxies, http_client};
+pub use aws::http::{EndpointProbe, HttpOptions, ProbeError, ProbeStep, Proxies, TlsProbe, http_client};
 #[cfg(feature = "aws")]
-pub use aws::{AwsOptions, check_credentials, credentials_problem};
+pub use aws::{AwsOptions, check_credentials, credentials_end, credentials_problem};
 pub use consumer::builder::ConsumerBuilder;
 pub use consumer::builder::stream::{Delivered, Deliveries};
 pub use consumer::handle::Handle;
@@ -50,7 +50,7 @@ pub use types::record::{Record, RecordBuffer};
 // Settings.
 pub use config::{
     Balance, CloudWatchDimension, CloudWatchLevel, ConfigKey, ConfigOrigin, ConsumerConfig, KplHashRange,
-    Monitoring, OnDataLoss, Retrieval, Settings, Wire,
+    MEMORY_OVERHEAD, Monitoring, OnDataLoss, Retrieval, Settings, Wire,
 };
 pub use types::dead_letter_target::DeadLetterTarget;
 pub use types::duration::parse_duration;

@@ -14,6 +14,7 @@ use rokini::{
 use tokio::time::{Instant, timeout};
 
 use super::check::{CALL_WAIT, Check, CheckStatus};
+use super::dry_run::DryRuns;
 use super::policy::DESCRIBE_CONSUMER;
 use super::stream_facts::StreamFacts;
 use crate::aws::{Aws, Service};
@@ -25,25 +26,39 @@ const CLOCKS_REFUSED: u64 = 300_000;
 /// The key of a row that is never there.
 const NOBODY: &str = "rokini-doctor#nothing";
 
-/// What is to be said of each stream, and what those are that answer.
-pub(super) async fn streams(config: &ConsumerConfig, aws: &Aws) -> (Vec<Check>, Vec<StreamFacts>) {
-    let (mut checks, mut streams) = (Vec::new(), Vec::new());
-    let client = aws_sdk_kinesis::Client::new(&aws.config);
-    for stream in &config.streams {
-        checks.extend(one_stream(stream, aws).await);
-        if let Some(facts) = StreamFacts::ask(&client, stream).await {
-            checks.extend(facts.checks(config));
-            if config.retrieval != Retrieval::Polling {
-                checks.push(consumer(config, &facts, aws).await);
-            }
-            streams.push(facts);
-        }
-    }
-    (checks, streams)
+/// What is to be said of the streams.
+#[derive(Debug, Default)]
+pub(super) struct OfStreams {
+    pub(super) checks: Vec<Check>,
+    /// What those are that answer.
+    pub(super) facts: Vec<StreamFacts>,
+    /// What can be tried of them without doing it.
+    pub(super) dry_runs: Vec<(StreamRef, DryRuns)>,
 }
 
-/// Whether the group's own registration may be looked at, and what it is.
-async fn consumer(config: &ConsumerConfig, stream: &StreamFacts, aws: &Aws) -> Check {
+pub(super) async fn streams(config: &ConsumerConfig, aws: &Aws) -> OfStreams {
+    let mut said = OfStreams::default();
+    let client = aws_sdk_kinesis::Client::new(&aws.config);
+    for stream in &config.streams {
+        let (checks, shard) = one_stream(stream, aws).await;
+        said.checks.extend(checks);
+        let mut consumer = None;
+        if let Some(facts) = StreamFacts::ask(&client, stream).await {
+            said.checks.extend(facts.checks(config));
+            if config.retrieval != Retrieval::Polling {
+                let (check, registered) = registration(config, &facts, aws).await;
+                said.checks.push(check);
+                consumer = registered;
+            }
+            said.facts.push(facts);
+        }
+        said.dry_runs.extend(shard.map(|shard| (stream.clone(), DryRuns { shard, consumer })));
+    }
+    said
+}
+
+/// Whether the group's own registration may be looked at, what it is, and the ARN of a consumer that is registered.
+async fn registration(config: &ConsumerConfig, stream: &StreamFacts, aws: &Aws) -> (Check, Option<String>) {
     let client = aws_sdk_kinesis::Client::new(&aws.config);
     let name = config.fan_out_consumer.clone().or_else(|| config.group.as_ref().map(ToString::to_string));
     let name = name.unwrap_or_else(|| NOBODY.replace('#', "-"));
@@ -51,26 +66,31 @@ async fn consumer(config: &ConsumerConfig, stream: &StreamFacts, aws: &Aws) -> C
     match call(DESCRIBE_CONSUMER, describe.send(), Service::Kinesis, aws).await {
         Ok(answer) => {
             let status = answer.consumer_description().map(|described| described.consumer_status().as_str());
-            Check::ok(DESCRIBE_CONSUMER, format!("{name} is registered, {}", status.unwrap_or("?")))
+            let check =
+                Check::ok(DESCRIBE_CONSUMER, format!("{name} is registered, {}", status.unwrap_or("?")));
+            let arn = answer.consumer_description().map(|described| described.consumer_arn().to_owned());
+            (check, arn.filter(|_| status == Some("ACTIVE")))
         }
         Err(check) if check.what.contains("does not exist") => {
-            Check::ok(DESCRIBE_CONSUMER, format!("{name} is not registered yet: the first worker does that"))
+            let what = format!("{name} is not registered yet: the first worker does that");
+            (Check::ok(DESCRIBE_CONSUMER, what), None)
         }
-        Err(check) => check,
+        Err(check) => (check, None),
     }
 }
 
-async fn one_stream(stream: &StreamRef, aws: &Aws) -> Vec<Check> {
+/// What is to be said of a stream, and one of its shards.
+async fn one_stream(stream: &StreamRef, aws: &Aws) -> (Vec<Check>, Option<String>) {
     let action = "kinesis:DescribeStreamSummary";
     let source = match KinesisSource::new(&aws.config, stream.clone(), &Settings::default(), rand::random()) {
         Ok(source) => source,
-        Err(error) => return vec![failed(action, aws.explain(error, Service::Kinesis))],
+        Err(error) => return (vec![failed(action, aws.explain(error, Service::Kinesis))], None),
     };
     let begun = Instant::now();
     let described = match timeout(CALL_WAIT, source.describe()).await {
         Ok(Ok(described)) => described,
-        Ok(Err(error)) => return vec![failed(action, aws.explain(error, Service::Kinesis))],
-        Err(_) => return vec![silent(action)],
+        Ok(Err(error)) => return (vec![failed(action, aws.explain(error, Service::Kinesis))], None),
+        Err(_) => return (vec![silent(action)], None),
     };
     let took = begun.elapsed().as_millis();
     let hours = described.retention.as_secs() / 3600;
@@ -79,8 +99,9 @@ async fn one_stream(stream: &StreamRef, aws: &Aws) -> Vec<Check> {
         format!("{} keeps records for {hours} h; it answered in {took} ms", described.id),
     )];
     checks.push(clock(described.now_millis));
-    checks.extend(reads(stream, aws).await);
-    checks
+    let (of_reads, shard) = reads(stream, aws).await;
+    checks.extend(of_reads);
+    (checks, shard)
 }
 
 /// The stream's time against this host's.
@@ -96,7 +117,8 @@ fn clock(stream_millis: u64) -> Check {
     }
 }
 
-async fn reads(stream: &StreamRef, aws: &Aws) -> Vec<Check> {
+/// Whether the stream may be read, and its last shard.
+async fn reads(stream: &StreamRef, aws: &Aws) -> (Vec<Check>, Option<String>) {
     let client = aws_sdk_kinesis::Client::new(&aws.config);
     let (arn, name) =
         (stream.arn().map(str::to_owned), stream.arn().is_none().then(|| stream.name().to_owned()));
@@ -116,12 +138,12 @@ async fn reads(stream: &StreamRef, aws: &Aws) -> Vec<Check> {
             None
         }
     };
-    let shard = shard.unwrap_or_else(|| "shardId-000000000000".to_owned());
+    let any = shard.clone().unwrap_or_else(|| "shardId-000000000000".to_owned());
     let at = client
         .get_shard_iterator()
         .set_stream_arn(arn.clone())
         .set_stream_name(name)
-        .shard_id(shard)
+        .shard_id(any)
         .shard_iterator_type(ShardIteratorType::Latest);
     let iterator = match call("kinesis:GetShardIterator", at.send(), Service::Kinesis, aws).await {
         Ok(answer) => {
@@ -145,7 +167,7 @@ async fn reads(stream: &StreamRef, aws: &Aws) -> Vec<Check> {
         }
         Err(check) => check,
     });
-    checks
+    (checks, shard)
 }
 
 pub(super) async fn table(config: &ConsumerConfig, aws: &Aws) -> Vec<Check> {
@@ -360,7 +382,7 @@ where
 }
 
 /// `Err`: what is wrong. A condition that does not hold is an answer.
-async fn call<T, E>(
+pub(super) async fn call<T, E>(
     action: &'static str,
     send: impl Future<Output = Result<T, aws_sdk_dynamodb::error::SdkError<E>>>,
     service: Service,
@@ -390,7 +412,7 @@ where
 }
 
 /// The cause at the bottom, which says most.
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
     let mut deepest = error;
     while let Some(cause) = deepest.source() {
         deepest = cause;

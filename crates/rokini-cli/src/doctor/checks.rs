@@ -5,20 +5,18 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
 use aws_credential_types::provider::ProvideCredentials;
-use rokini::ConsumerConfig;
 use rokini::lease::WallClock;
+use rokini::{ConsumerConfig, MEMORY_OVERHEAD};
 use tokio::time::timeout;
 
 use super::check::Check;
 use super::host;
-use crate::aws::{Aws, Service};
+use crate::aws::Aws;
 
 /// How long a provider of credentials may take.
 const CREDENTIALS_WAIT: Duration = Duration::from_secs(5);
 /// Open files that a worker needs beside its connections.
 const FILES: u64 = 256;
-/// What a worker takes beside its memory budget, in bytes.
-const OVERHEAD: u64 = 128 << 20;
 
 pub(super) fn configuration(config: &ConsumerConfig) -> Vec<Check> {
     let name = "settings";
@@ -50,11 +48,12 @@ pub(super) fn host(config: &ConsumerConfig) -> Vec<Check> {
         let budget = config.memory_budget.get() as u64;
         let megabytes = |bytes: u64| format!("{} MB", bytes >> 20);
         let what = format!("{} for a budget of {}", megabytes(memory), megabytes(budget));
-        checks.push(match budget.saturating_add(OVERHEAD) > memory {
+        let beside = MEMORY_OVERHEAD as u64;
+        checks.push(match budget.saturating_add(beside) > memory {
             false => Check::ok("memory", what),
             true => Check::fail(
                 "memory",
-                format!("{what} and about {} beside it", megabytes(OVERHEAD)),
+                format!("{what} and about {} beside it", megabytes(beside)),
                 "lower `memory_budget`, or give the worker more",
             ),
         });
@@ -75,7 +74,9 @@ pub(super) async fn credentials(aws: &Aws) -> Check {
         Ok(Ok(found)) => {
             let key = found.access_key_id();
             let shown = format!("{}… {}", key.chars().take(4).collect::<String>(), origin(&found));
-            match found.expiry().map(|at| at.duration_since(SystemTime::from(WallTime::now()))) {
+            match rokini::credentials_end(&found)
+                .map(|at| at.duration_since(SystemTime::from(WallTime::now())))
+            {
                 None => Check::ok(name, format!("key {shown}, without an end")),
                 Some(Ok(left)) => {
                     Check::ok(name, format!("key {shown}, for {} minutes more", left.as_secs() / 60))
@@ -99,22 +100,6 @@ impl From<WallTime> for SystemTime {
     fn from(time: WallTime) -> Self {
         Self::UNIX_EPOCH + Duration::from_millis(time.0)
     }
-}
-
-pub(super) fn endpoints(aws: &Aws) -> Vec<Check> {
-    let mut checks = vec![Check::ok("region", aws.region())];
-    for (name, service) in [("kinesis-endpoint", Service::Kinesis), ("dynamodb-endpoint", Service::DynamoDb)]
-    {
-        checks.push(match aws.endpoint(service) {
-            None => Check::ok(name, "that of the region, over TLS"),
-            Some(url) if url.starts_with("https://") => Check::ok(name, format!("{url}, over TLS")),
-            Some(url) if aws.is_local(service) => Check::ok(name, format!("{url}, on this machine")),
-            Some(url) => {
-                Check::warn(name, format!("{url}, without TLS"), "use https outside of this machine")
-            }
-        });
-    }
-    checks
 }
 
 /// Who gave the credentials, as far as they say so.

@@ -119,10 +119,12 @@ impl Needs {
     }
 
     /// What cannot be tried without writing something or paying for it. `has_table`: whether one has to be made.
-    pub(super) fn untried(&self, has_table: bool) -> Vec<Check> {
+    /// `checks`: what is said already.
+    pub(super) fn untried(&self, has_table: bool, checks: &[Check]) -> Vec<Check> {
         let tried = |action: &&str| {
             let has = |actions: &[&str]| actions.contains(action);
-            has(&STREAM_ACTIONS)
+            checks.iter().any(|check| check.name == *action)
+                || has(&STREAM_ACTIONS)
                 || has(&TABLE_ACTIONS)
                 || *action == DESCRIBE_CONSUMER
                 || (has_table && *action == "dynamodb:CreateTable")
@@ -131,7 +133,7 @@ impl Needs {
         let warn = |action: &str| {
             Check::warn(
                 action,
-                "needed, and not tried: that would write, or be billed",
+                "needed, and not tried: that would write, be billed or take a subscription away, and no dry run can tell",
                 "see that the policy allows it: `rokini doctor --policy` prints the whole policy",
             )
         };
@@ -269,7 +271,7 @@ mod tests {
     #[test]
     fn what_cannot_be_tried_is_named() {
         let untried = |toml: &str, has_table| {
-            needs(toml).untried(has_table).into_iter().map(|check| check.name).collect::<Vec<_>>()
+            needs(toml).untried(has_table, &[]).into_iter().map(|check| check.name).collect::<Vec<_>>()
         };
         assert_eq!(untried("stream = \"orders\"\ngroup = \"g\"", true), [""; 0]);
         let all = "stream = \"orders\"\ngroup = \"g\"\ncreate_table = true\nretrieval = \"fan_out\"\n\
@@ -282,6 +284,9 @@ mod tests {
         ];
         assert_eq!(untried(all, true), wanted);
         assert!(untried(all, false).contains(&"dynamodb:CreateTable".to_owned()));
+        let said = [Check::ok("kinesis:PutRecords", "allowed, says a dry run")];
+        let left = needs(all).untried(true, &said).into_iter().map(|check| check.name).collect::<Vec<_>>();
+        assert_eq!(left, [wanted[0], wanted[1], wanted[3]]);
     }
 
     #[test]

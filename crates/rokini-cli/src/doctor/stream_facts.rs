@@ -55,9 +55,22 @@ impl StreamFacts {
     }
 
     pub(super) fn checks(&self, config: &ConsumerConfig) -> Vec<Check> {
-        let mut checks = vec![self.consumers(config)];
+        let mut checks = vec![self.limits(), self.consumers(config)];
         checks.extend(self.key.as_deref().map(encryption));
         checks
+    }
+
+    /// What the stream takes and gives at most ("Quotas and limits" in the developer guide of Kinesis Data Streams).
+    fn limits(&self) -> Check {
+        let shards = u64::from(self.open_shards);
+        let mode = if self.on_demand { "on demand, at present" } else { "provisioned" };
+        let what = format!(
+            "{mode}: {} take {shards} MB and {} records a second; each gives 2 MB and 5 reads a second to all groups that poll \
+             together, and 2 MB more to each by fan-out",
+            crate::text::count(shards, "open shard"),
+            shards * 1000
+        );
+        Check::ok("stream-limits", what)
     }
 
     fn consumers(&self, config: &ConsumerConfig) -> Check {
@@ -103,7 +116,7 @@ mod tests {
         let polling = ConsumerConfig::from_toml_str("stream = \"orders\"").unwrap();
         let pushed = ConsumerConfig::from_toml_str("stream = \"orders\"\nretrieval = \"fan_out\"").unwrap();
         let status = |facts: &StreamFacts, config: &ConsumerConfig| {
-            facts.checks(config).iter().map(|check| check.status).collect::<Vec<_>>()
+            facts.checks(config)[1..].iter().map(|check| check.status).collect::<Vec<_>>()
         };
         let full = StreamFacts { consumers: 20, ..facts() };
         for (facts, config, wanted) in [
@@ -119,5 +132,10 @@ mod tests {
         ] {
             assert_eq!(status(&facts, config), wanted, "{facts:?}");
         }
+        let limits = facts().limits().what;
+        assert!(
+            limits.starts_with("provisioned: 4 open shards take 4 MB and 4000 records a second"),
+            "{limits}"
+        );
     }
 }

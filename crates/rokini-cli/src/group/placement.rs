@@ -61,7 +61,7 @@ pub(crate) struct DrainArgs {
 #[derive(Debug, clap::Args)]
 struct WaitArgs {
     /// Only show what would be done
-    #[arg(long)]
+    #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
     /// How long to wait until it is done; 0 gives the order and ends
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::args::duration)]

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Over how many keys: 1 to 65535
     keys: NonZeroU16,
     /// Only show what would be done
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rows_per_second")]
     dry_run: bool,
     /// Do it without asking
     #[arg(long, short)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rokini::lease::{GroupView, LeaseRow, Position, SeekChange, StreamId};
+use rokini::lease::{GroupView, LeaseRow, Position, SeekChange, SequenceNumber, StreamId};
 use serde::Serialize;
 
 use crate::text::span;
@@ -48,6 +48,8 @@ pub(super) struct SeekEffect {
     pub(super) over_millis: Option<u64>,
     /// How many bytes come again or are skipped, by what the shard has brought in a second lately.
     pub(super) about_bytes: Option<u64>,
+    /// How many records these are, by how large they have been lately.
+    pub(super) about_records: Option<u64>,
 }
 
 impl SeekEffect {
@@ -60,7 +62,8 @@ impl SeekEffect {
         let to = match step.to {
             Position::AtTimestamp(millis) => Some(millis),
             Position::TrimHorizon => oldest,
-            _ => arrival,
+            Position::Sequence(number, _) => arrival.or_else(|| arrival_of(number)),
+            Position::ShardEnd => arrival,
         };
         let from = stands.against(to);
         let by_time = || from.zip(to).map(|(from, to)| to.cmp(&from));
@@ -83,7 +86,9 @@ impl SeekEffect {
         let over_millis = from.zip(to).map(|(from, to)| from.max(floor).abs_diff(to.max(floor)));
         let rate = lease.and_then(|lease| lease.metadata.bytes_per_second);
         let about_bytes = over_millis.zip(rate).map(|(millis, rate)| rate.saturating_mul(millis) / 1000);
-        Self { direction, over_millis, about_bytes }
+        let size = lease.and_then(|lease| lease.metadata.record_bytes);
+        let about_records = about_bytes.zip(size).map(|(bytes, size)| bytes / size.max(1));
+        Self { direction, over_millis, about_bytes, about_records }
     }
 }
 
@@ -104,7 +109,10 @@ impl StandsAt {
         let (last_record, done_until) = match from {
             Position::TrimHorizon => (oldest, oldest),
             Position::AtTimestamp(millis) => (Some(millis), done_until.or(Some(millis))),
-            Position::Sequence(..) => (known.record_arrival_millis, done_until),
+            Position::Sequence(number, _) => {
+                let arrived = known.record_arrival_millis.or_else(|| arrival_of(number));
+                (arrived, done_until.or(arrived))
+            }
             Position::ShardEnd => (stored, stored),
         };
         Self { last_record: last_record.or(done_until), done_until }
@@ -120,7 +128,11 @@ impl StandsAt {
 impl fmt::Display for SeekEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = self.over_millis.map(|millis| format!(" {}", span(millis))).unwrap_or_default();
-        let bytes = self.about_bytes.map(|bytes| format!(", about {}", size(bytes))).unwrap_or_default();
+        let bytes = match (self.about_records, self.about_bytes.map(size)) {
+            (Some(records), Some(bytes)) => format!(", about {records} in {bytes}"),
+            (_, Some(bytes)) => format!(", about {bytes}"),
+            (_, None) => String::new(),
+        };
         match self.direction {
             Direction::Back => write!(f, "back{over}: records come again{bytes}"),
             Direction::Forward => write!(f, "forward{over}: records are skipped{bytes}"),
@@ -128,6 +140,11 @@ impl fmt::Display for SeekEffect {
             Direction::Unknown => f.write_str("whether records come again is not known"),
         }
     }
+}
+
+/// When the record of a number arrived, in milliseconds since the Unix epoch, where the number says it.
+fn arrival_of(number: SequenceNumber) -> Option<u64> {
+    Some(number.arrival_second()? * 1000)
 }
 
 /// A number of bytes for people.
@@ -200,6 +217,26 @@ mod tests {
             long_ago.key.stream = stream.parse().unwrap();
             lease.key = long_ago.key.clone();
             assert_eq!(SeekEffect::of(&long_ago, &of(&lease), clock, None).to_string(), said);
+        }
+        // With the size of its records.
+        let (back, mut lease) = step(seven, Position::AtTimestamp(NOW - 2 * HOUR)).await;
+        lease.metadata.record_bytes = Some(300);
+        let said = "back 60m: records come again, about 12000 in 3 MB";
+        assert_eq!(SeekEffect::of(&back, &of(&lease), clock, None).to_string(), said);
+        // After an order a row has nothing but the number, as it is when that order is taken back: the number itself says when
+        // its record arrived, and another one an hour before.
+        let number = |text: &str| Position::after(text.parse().unwrap());
+        let late = number("49590338271490256608559692538361571095921575989136588898");
+        let early = Position::AtTimestamp((1_545_084_650 - 3_600) * 1_000);
+        let then = StreamClock { now_millis: 1_545_090_000_000, ..clock };
+        for (from, to, said) in [
+            (late, early, "back 60m: records come again, about 3 MB"),
+            (early, late, "forward 60m: records are skipped, about 3 MB"),
+            (seven, early, "whether records come again is not known"),
+        ] {
+            let (change, mut lease) = step(from, to).await;
+            lease.metadata.record_arrival_millis = None;
+            assert_eq!(SeekEffect::of(&change, &of(&lease), then, None).to_string(), said, "{from} {to}");
         }
         let (step, mut lease) = step(seven, Position::AtTimestamp(NOW)).await;
         lease.metadata.record_arrival_millis = None;

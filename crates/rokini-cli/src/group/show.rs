@@ -47,6 +47,11 @@ Examples:
   rokini group show billing --json | jq '.leases[] | select(.why != null)'";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
+    if args.wide && context.json {
+        return Err(
+            CliError::usage("`--wide` has no effect with `--json`").next("remove it: JSON has all of it")
+        );
+    }
     args.watch.repeat(async || show(&args, context).await).await
 }
 

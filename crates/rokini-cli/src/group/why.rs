@@ -43,6 +43,8 @@ struct Reason {
     /// What failed last, and how long ago.
     error: Option<String>,
     error_age_millis: Option<u64>,
+    /// The code by which a service refused.
+    error_code: Option<String>,
     /// The first record of those that are in hand.
     record: Option<String>,
     /// The worker that an operator keeps it with, while that binds anybody.
@@ -67,6 +69,7 @@ impl Reason {
             lasting_millis: told.map(|told| millis(told.lasting)),
             error: error.map(|(text, _)| text.clone()),
             error_age_millis: error.map(|(_, age)| millis(*age)),
+            error_code: told.and_then(|told| told.error_code.clone()),
             record: told.and_then(|told| told.record).map(|record| record.to_string()),
             pinned_to: pin.map(|pin| pin.name.to_string()),
         }

@@ -104,6 +104,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 }
 
 async fn import(args: Args, context: &Context) -> Result<Status, CliError> {
+    if args.namespace.is_some() && args.from != Tool::Harlow {
+        return Err(CliError::usage("`--namespace` has no effect: only tables of harlow have namespaces")
+            .next("remove it, or give `--from harlow`"));
+    }
     let aws = args.aws.load().await?;
     let (source, described) = aws.open(&args.stream).await?;
     let old = Client::new(&aws.config);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use yaml_rust2::{Yaml, YamlLoader};
 
-use crate::support::{Endpoints, Local, Member};
+use crate::support::{Ended, Endpoints, Member};
 
 fn file(name: &str) -> String {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy")).join(name);
@@ -47,7 +47,7 @@ async fn x1_policies_are_what_the_doctor_says() {
         let endpoints = nowhere();
         let mut command = endpoints.rokini(&["doctor", "orders", "--group", "billing", "--policy"]);
         command.envs(more.iter().map(|setting| setting.split_once('=').unwrap()));
-        let printed = crate::support::Ended::of(command).await.done().replace(":us-east-1:", ":*:");
+        let printed = Ended::of(command).await.done().replace(":us-east-1:", ":*:");
         let printed: Value = serde_json::from_str(&printed).unwrap();
         let kept: Value = serde_json::from_str(&file(&format!("iam/{name}.json"))).unwrap();
         assert_eq!(kept, printed, "{name}: {printed:#}");
@@ -130,6 +130,127 @@ async fn manifests_set_what_is_a_setting_and_ask_for_what_answers() {
     let rust = image.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
     let wanted = env!("CARGO_PKG_RUST_VERSION").rsplit_once('.').unwrap().0;
     assert!(rust.starts_with(wanted), "{rust}");
+}
+
+/// The words after the program, as a shell of systemd, Docker or Kubernetes hands them over, with the environment beside them.
+struct Start {
+    name: String,
+    words: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+fn strings(words: &[Yaml]) -> Vec<String> {
+    words.iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+}
+
+/// What each manifest starts.
+fn starts_of_manifests() -> Vec<Start> {
+    let mut starts = Vec::new();
+    for name in ["kubernetes/worker.yaml", "kubernetes/statefulset.yaml"] {
+        let documents = documents(name);
+        let pods = documents.iter().map(|one| &one["spec"]["template"]["spec"]["containers"]);
+        for container in pods.filter_map(Yaml::as_vec).flatten() {
+            assert!(container["command"].is_badvalue(), "{name}: the image says what is run");
+            let environment = container["env"].as_vec().unwrap().iter().map(|one| {
+                // What the cluster fills in.
+                let value = one["value"].as_str().unwrap_or("pod-7");
+                (one["name"].as_str().unwrap().to_owned(), value.to_owned())
+            });
+            let words = strings(container["args"].as_vec().unwrap());
+            starts.push(Start { name: name.to_owned(), words, environment: environment.collect() });
+        }
+    }
+    let task: Value = serde_json::from_str(&file("ecs/task-definition.json")).unwrap();
+    for container in task["containerDefinitions"].as_array().unwrap() {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let words = container["command"].as_array().unwrap().iter().map(text).collect();
+        let environment = container["environment"].as_array().unwrap().iter();
+        let environment = environment.map(|one| (text(&one["name"]), text(&one["value"]))).collect();
+        starts.push(Start { name: "ecs/task-definition.json".to_owned(), words, environment });
+    }
+    let unit = file("systemd/rokini@.service").replace("%i", "billing");
+    let command =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/rokini ")).unwrap();
+    starts.push(Start {
+        name: "systemd/rokini@.service".to_owned(),
+        words: command.split_whitespace().map(str::to_owned).collect(),
+        // As the head of the file says that EnvironmentFile has it.
+        environment: ["ROKINI_STREAM=orders", "ROKINI_TABLE=rokini", "AWS_REGION=eu-central-1"]
+            .map(|setting| setting.split_once('=').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+    });
+    let worker = &documents("local/compose.yaml")[0]["services"]["worker"];
+    let environment = worker["environment"].as_hash().unwrap().iter();
+    starts.push(Start {
+        name: "local/compose.yaml".to_owned(),
+        words: strings(worker["command"].as_vec().unwrap()),
+        environment: environment
+            .map(|(name, value)| (name.as_str().unwrap().to_owned(), value.as_str().unwrap().to_owned()))
+            .collect(),
+    });
+    starts
+}
+
+/// The real command line reads what each manifest starts, with its environment, and finds a stream and a group in it.
+#[tokio::test]
+async fn x1_what_manifests_start_is_understood() {
+    let starts = starts_of_manifests();
+    assert_eq!(starts.len(), 5);
+    for Start { name, words, environment } in starts {
+        let printed = async |words: &[String]| {
+            let (options, program) =
+                words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
+            let options: Vec<&str> =
+                options.iter().map(String::as_str).chain(["--print-config", "--json"]).collect();
+            let program: Vec<&str> = program.iter().map(String::as_str).collect();
+            let endpoints = nowhere();
+            let mut command = endpoints.rokini(&[&options[..], &program].concat());
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+            Ended::of(command).await
+        };
+        let shown: Value = serde_json::from_str(&printed(&words).await.done()).unwrap();
+        let value =
+            |setting: &str| shown[setting]["value"].as_str().unwrap_or_else(|| panic!("{name}: {shown:#}"));
+        assert!(!value("stream").is_empty() && !value("group").is_empty(), "{name}");
+        for (variable, value) in &environment {
+            let Some(setting) = variable.strip_prefix("ROKINI_").map(str::to_lowercase) else { continue };
+            let said = &shown[&setting];
+            assert_eq!(
+                (&said["value"], &said["origin"]),
+                (&value.as_str().into(), &"environment".into()),
+                "{name}"
+            );
+        }
+        // The check fails where there is no such option.
+        let mut wrong = words.clone();
+        wrong.insert(1, "--no-such-option".to_owned());
+        assert_eq!(printed(&wrong).await.status, Some(2), "{name}");
+    }
+    // An image has no arguments of its own but those of its `CMD`, and starts the binary that is put there.
+    let image = file("Dockerfile");
+    let entry = words(&image, "ENTRYPOINT ");
+    assert!(image.contains(&format!(" {}\n", entry[0])), "what is started is copied there: {entry:?}");
+    assert!(!image.contains("\nCMD "));
+}
+
+/// One number, wherever somebody asks how much memory a worker takes beside its budget.
+#[test]
+fn what_a_worker_takes_beside_its_budget_is_one_number() {
+    let documents = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"));
+    let said = format!("about {} MB", rokini::MEMORY_OVERHEAD >> 20);
+    for name in ["DEPLOYMENT.md", "CONFIGURATION.md"] {
+        let text = std::fs::read_to_string(documents.join(name)).unwrap();
+        assert!(text.contains(&said), "{name} does not say `{said}`");
+    }
+    // What the manifests give has room for both.
+    let worker = &self::documents("kubernetes/worker.yaml")[0]["spec"]["template"]["spec"]["containers"][0];
+    let limit = worker["resources"]["limits"]["memory"].as_str().unwrap();
+    let limit: usize = limit.strip_suffix("Mi").unwrap().parse().unwrap();
+    let budget = worker["env"].as_vec().unwrap().iter();
+    let budget = budget.filter(|one| one["name"].as_str() == Some("ROKINI_MEMORY_BUDGET"));
+    let budget: usize = budget.map(|one| one["value"].as_str().unwrap().parse::<usize>().unwrap()).sum();
+    assert!(budget > 0 && budget + rokini::MEMORY_OVERHEAD < limit << 20, "{limit} MiB");
 }
 
 /// What KEDA asks has to answer also while no worker is ready, which is when there are too few.
@@ -315,123 +436,6 @@ async fn the_action_starts_it_and_hands_on_its_variables() {
     let refused = run("orders:none", "").output().await.unwrap();
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("orders:4"), "{refused:?}");
-}
-
-#[tokio::test]
-async fn a_doctor_finds_the_one_action_that_is_missing() {
-    use rokini_local::wire::ErrorCode;
-    use rokini_local::{Fault, FaultRule};
-    let local = Local::start(1).await;
-    let doctor = ["doctor", "orders", "--group", "g", "--json"];
-    // The table is not there yet, and is made by nobody.
-    let missing = local.run(&doctor).await;
-    assert_eq!(missing.status, Some(1), "{missing:?}");
-    let mut member = local.consume("orders", "g", "w", &[]);
-    member.until("its shard", |member| member.stderr().contains("started at")).await;
-    assert_eq!(member.stop().await, Some(0));
-
-    let well = local.run(&doctor).await.done();
-    let well: Value = serde_json::from_str(&well).unwrap();
-    assert_eq!((&well["ok"], &well["failed"]), (&true.into(), &0.into()), "{well:#}");
-    let names: Vec<&str> =
-        well["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
-    for action in ["credentials", "clock", "kinesis:GetRecords", "table-layout", "dynamodb:PutItem", "cost"] {
-        assert!(names.contains(&action), "{action}: {names:?}");
-    }
-
-    for operation in ["DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords"] {
-        let code = ErrorCode::AccessDenied;
-        let fault = Fault::Error { code, message: "not for you".to_owned(), status: None };
-        let rule = local.kinesis.faults().add(FaultRule::on(operation, fault));
-        let ended = local.run(&doctor).await;
-        let found: Value = serde_json::from_str(&ended.stdout).unwrap();
-        let failed: Vec<&Value> =
-            found["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "fail").collect();
-        assert_eq!((ended.status, failed.len()), (Some(1), 1), "{operation}: {found:#}");
-        assert_eq!(failed[0]["name"], format!("kinesis:{operation}"), "{found:#}");
-        assert!(failed[0]["next"].is_string());
-        assert!(local.kinesis.faults().remove(rule));
-    }
-    // Nothing was written.
-    let shown = local.run(&["group", "list", "--json"]).await.done();
-    let shown: Value = serde_json::from_str(&shown).unwrap();
-    assert_eq!(shown["groups"].as_array().unwrap().len(), 1, "{shown}");
-}
-
-/// What it says failed.
-fn failed(ended: &crate::support::Ended) -> Vec<(String, String)> {
-    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
-    let checks = found["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "fail");
-    checks
-        .map(|check| {
-            let text = |member: &str| check[member].as_str().unwrap().to_owned();
-            (text("name"), text("next"))
-        })
-        .collect()
-}
-
-#[tokio::test]
-async fn a_doctor_finds_each_action_on_the_table_that_is_denied() {
-    use rokini_local::wire::ErrorCode;
-    use rokini_local::{Database, Fault, FaultRule, Faults, LocalDynamo, LocalKinesis};
-    let kinesis = LocalKinesis::builder().stream("orders", 2).start().await.unwrap();
-    let faults = Faults::new(1);
-    let database = Database::memory().unwrap();
-    let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
-    let dynamo = LocalDynamo::with_faults(database, address, faults.clone()).await.unwrap();
-    let endpoints = Endpoints::new(kinesis.endpoint_url(), dynamo.endpoint_url());
-    let local = Local { kinesis, dynamo, endpoints };
-    let mut member = local.consume("orders", "g", "w", &[]);
-    member.until("its shards", |member| member.stderr().matches("started at").count() == 2).await;
-    assert_eq!(member.stop().await, Some(0));
-
-    let doctor = ["doctor", "orders", "--group", "g", "--json"];
-    assert_eq!(failed(&local.run(&doctor).await), []);
-    for operation in ["GetItem", "Query", "UpdateItem", "DeleteItem", "PutItem", "DescribeTable"] {
-        let fault =
-            Fault::Error { code: ErrorCode::AccessDenied, message: "not for you".to_owned(), status: None };
-        let rule = faults.add(FaultRule::on(operation, fault));
-        let ended = local.run(&doctor).await;
-        if operation == "DescribeTable" {
-            // Workers do without it.
-            let warned: Value = serde_json::from_str(&ended.stdout).unwrap();
-            let warned = warned["checks"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .find(|check| check["name"] == "dynamodb:DescribeTable");
-            assert_eq!((ended.status, &warned.unwrap()["status"]), (Some(0), &"warn".into()), "{ended:?}");
-        } else {
-            let found = failed(&ended);
-            assert_eq!((ended.status, found.len()), (Some(1), 1), "{operation}: {ended:?}");
-            assert_eq!(found[0].0, format!("dynamodb:{operation}"));
-            assert!(found[0].1.contains("--policy"), "{found:?}");
-        }
-        assert!(faults.remove(rule));
-    }
-    // What cannot be tried is named, and whose the credentials are.
-    let pushed = [&doctor[..], &["--config", "worker.toml"]].concat();
-    let toml = "retrieval = \"fan_out\"\nmonitoring = \"cloudwatch\"\n";
-    std::fs::write(local.home().join("worker.toml"), toml).unwrap();
-    let said: Value = serde_json::from_str(&local.run(&pushed).await.done()).unwrap();
-    let status = |name: &str| {
-        let checks = said["checks"].as_array().unwrap();
-        let check = checks.iter().find(|check| check["name"] == name);
-        check.unwrap_or_else(|| panic!("{name}: {said:#}"))
-    };
-    for name in ["kinesis:RegisterStreamConsumer", "kinesis:SubscribeToShard", "cloudwatch:PutMetricData"] {
-        assert_eq!(status(name)["status"], "warn", "{name}");
-    }
-    for (name, words) in [
-        ("credentials", "of the environment"),
-        ("consumers", "0 of 20"),
-        ("kinesis:DescribeStreamConsumer", "not registered yet"),
-        ("cost", "the stream's 2 shards"),
-        ("retention", "2 shards"),
-    ] {
-        assert_eq!(status(name)["status"], "ok", "{}", status(name));
-        assert!(status(name)["what"].as_str().unwrap().contains(words), "{}", status(name));
-    }
 }
 
 #[tokio::test]

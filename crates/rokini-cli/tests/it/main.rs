@@ -16,6 +16,7 @@ mod causes;
 mod consume;
 mod demo;
 mod deployment;
+mod doctor;
 mod dumps;
 mod fleet;
 mod garbled;

@@ -150,6 +150,35 @@ async fn o14_a_setting_that_cannot_act_on_the_command_line_is_refused() {
     }
 }
 
+/// Options that would do nothing beside others.
+#[tokio::test]
+async fn o14_options_that_cannot_act_beside_others_are_refused() {
+    let endpoints = nowhere();
+    for (arguments, says) in [
+        ("group move g 3 w --dry-run --wait 5s", "--wait"),
+        ("group drain g w --dry-run --wait 5s", "--wait"),
+        ("group move g 3 --unpin --wait 5s", "--wait"),
+        ("group repartition g 2 --dry-run --rows-per-second 5", "--rows-per-second"),
+        ("group events g --follow --for 5s", "--for"),
+        ("group show g --wide --json", "--wide"),
+        ("import --from kcl --table t --stream s --group g --namespace n", "--namespace"),
+        ("doctor s --kms-key 1234abcd", "--policy"),
+        ("doctor s --policy --terraform", "--terraform"),
+        ("doctor s --policy --workers 3", "--workers"),
+        ("put s --speed 2", "--speed"),
+        ("put s x --size 5", "--size"),
+        ("put s --unordered", "--key"),
+        ("tail s --sequence-numbers --format raw", "--sequence-numbers"),
+        ("tail s --stats --quiet", "--quiet"),
+        ("stream create s --on-demand --shards 2", "--shards"),
+        ("demo --seed 7", "--seed"),
+        ("local --tls-cert a.pem", "--tls-key"),
+    ] {
+        let ended = endpoints.run(&arguments.split(' ').collect::<Vec<_>>()).await;
+        ended.refused(2, &["error", says]);
+    }
+}
+
 #[tokio::test]
 async fn a_start_is_accepted_in_every_form_and_place() {
     let endpoints = nowhere();

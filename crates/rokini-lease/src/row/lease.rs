@@ -21,6 +21,9 @@ pub struct CheckpointMetadata {
     pub caught_up_millis: Option<u64>,
     /// How much the shard brings: bytes of records in a second, as a mean over minutes.
     pub bytes_per_second: Option<u64>,
+    /// How large its records are: bytes of one, as a mean over minutes.
+    #[serde(default)]
+    pub record_bytes: Option<u64>,
     /// Records that were passed over by a failure policy.
     pub skipped: Option<SkippedRecords>,
     /// Whether the shard's records were pushed by enhanced fan-out.
@@ -35,6 +38,7 @@ impl CheckpointMetadata {
             record_arrival_millis: self.record_arrival_millis.or(earlier.record_arrival_millis),
             caught_up_millis: self.caught_up_millis.or(earlier.caught_up_millis),
             bytes_per_second: self.bytes_per_second.or(earlier.bytes_per_second),
+            record_bytes: self.record_bytes.or(earlier.record_bytes),
             skipped: self.skipped.or(earlier.skipped),
             fan_out: self.fan_out.or(earlier.fan_out),
         }

@@ -11,11 +11,13 @@ use crate::types::{InvalidKey, LeaseKey};
 
 /// The most characters of an error's text that a report has.
 const ERROR_CHARACTERS: usize = 160;
+/// The most characters of an error's code: the longest of Kinesis and DynamoDB have 40.
+const CODE_CHARACTERS: usize = 64;
 
 /// What a worker says of a shard that is behind or makes no progress.
 ///
 /// Its text form is words behind the lease's key: `orders@1#shardId-3 state=handling stalled=handler lasting=12000
-/// lag=13000 record=7 failures=2 error_age=900 error=...`. Words that a reader does not know are passed over.
+/// lag=13000 record=7 failures=2 error_age=900 error_code=AccessDeniedException error=...`. Words that a reader does not know are passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ShardHealth {
@@ -35,6 +37,8 @@ pub struct ShardHealth {
     pub failures: u32,
     /// The last failure that no success followed, and how long ago it was.
     pub error: Option<(String, Duration)>,
+    /// The code by which a service refused, such as `AccessDeniedException`, where that was the failure.
+    pub error_code: Option<String>,
 }
 
 impl ShardHealth {
@@ -51,6 +55,7 @@ impl ShardHealth {
             record: None,
             failures: 0,
             error: None,
+            error_code: None,
         }
     }
 
@@ -59,6 +64,15 @@ impl ShardHealth {
     pub fn with_error(mut self, error: &str, age: Duration) -> Self {
         let one_line = error.split_whitespace().collect::<Vec<_>>().join(" ");
         self.error = Some((one_line.chars().take(ERROR_CHARACTERS).collect(), age));
+        self
+    }
+
+    /// The same with the code by which a service refused: at most 64 letters, digits, `_`, `-` and `.`; another one is left out.
+    #[must_use]
+    pub fn with_error_code(mut self, code: &str) -> Self {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let is_code = (1..=CODE_CHARACTERS).contains(&code.len()) && code.bytes().all(is_word);
+        self.error_code = is_code.then(|| code.to_owned());
         self
     }
 }
@@ -78,7 +92,13 @@ impl fmt::Display for ShardHealth {
             write!(f, " failures={}", self.failures)?;
         }
         match &self.error {
-            Some((error, age)) => write!(f, " error_age={} error={error}", age.as_millis()),
+            Some((error, age)) => {
+                write!(f, " error_age={}", age.as_millis())?;
+                if let Some(code) = &self.error_code {
+                    write!(f, " error_code={code}")?;
+                }
+                write!(f, " error={error}")
+            }
             None => Ok(()),
         }
     }
@@ -108,6 +128,7 @@ impl FromStr for ShardHealth {
                 "record" => report.record = Some(value.parse().map_err(|_| invalid())?),
                 "failures" => report.failures = value.parse().map_err(|_| invalid())?,
                 "error_age" => age = millis(value)?,
+                "error_code" => report.error_code = Some(value.to_owned()),
                 _ => {}
             }
         }
@@ -129,7 +150,8 @@ mod tests {
         full.lasting = Duration::from_secs(12);
         full.record = Some("495".parse().unwrap());
         full.failures = 3;
-        for report in [bare, full] {
+        let refused = full.clone().with_error_code("AccessDeniedException");
+        for report in [bare, full, refused] {
             assert_eq!(report.to_string().parse(), Ok(report));
         }
         let newer: ShardHealth = "s@1#a state=x lag=1 other=2".parse().unwrap();
@@ -144,6 +166,9 @@ mod tests {
         let key: LeaseKey = "orders@1#shardId-3".parse().unwrap();
         let long =
             ShardHealth::new(key, "reading", Duration::ZERO).with_error(&"ä".repeat(999), Duration::ZERO);
-        assert_eq!(long.error.unwrap().0.chars().count(), ERROR_CHARACTERS);
+        assert_eq!(long.error.clone().unwrap().0.chars().count(), ERROR_CHARACTERS);
+        for bad in ["", "two words", "a=b", &"A".repeat(65)] {
+            assert_eq!(long.clone().with_error_code(bad).error_code, None, "{bad}");
+        }
     }
 }

@@ -15,7 +15,6 @@ use crate::faults::{Fault, FaultCall};
 use crate::http::auth::signature;
 use crate::http::backend::Backend;
 use crate::http::body::{Body, BodyBreak, ConnectionCut, full_body, full_or_broken_body, streaming_body};
-use crate::http::caller_identity;
 use crate::http::control;
 use crate::http::entry::{Entry, RequestBody};
 use crate::http::garble::garbled;
@@ -110,12 +109,6 @@ impl KinesisHandler {
             let message = format!("The request body could not be read: {why}");
             ServiceError::new(ErrorCode::Serialization, message)
         });
-        if body.as_ref().is_ok_and(|body| caller_identity::is_asked(head, body)) {
-            return Ok(match self.check_caller(head, facts) {
-                Ok((_, caller)) => caller_identity::answer(&caller.scope(&self.home)),
-                Err(error) => self.error_response(codec, &error),
-            });
-        }
         let decoded = body.and_then(|body| {
             self.long_work.run(body.len() > LARGE, || self.decode(head, facts, codec, &body))
         });

@@ -71,6 +71,12 @@ mod tests {
     }
 
     #[test]
+    fn readers_find_the_time_of_arrival_in_them() {
+        let parts = SequenceParts { created: 1_700_000_000, offset: 1, arrived: 1_700_000_001, shard: 23 };
+        assert_eq!(compose(parts).arrival_second(), Some(1_700_000_001));
+    }
+
+    #[test]
     fn foreign_numbers_are_not_ours() {
         for text in ["0", "12345", "49543463076548007577105092703039560359975228518395012686"] {
             assert_eq!(parse(text.parse().unwrap()), None, "{text}");

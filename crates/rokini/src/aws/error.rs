@@ -89,7 +89,11 @@ where
             ),
         },
     };
-    let translated = Error::new(kind, message);
+    let code = match &error {
+        SdkError::ServiceError(answer) => answer.err().code(),
+        _ => None,
+    };
+    let translated = code.into_iter().fold(Error::new(kind, message), Error::with_code);
     match error.into_source() {
         Ok(source) => translated.with_source(source),
         Err(_) => translated,

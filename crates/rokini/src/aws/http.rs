@@ -4,6 +4,7 @@ mod connect;
 mod http1;
 mod idle;
 mod polling;
+mod probe;
 mod proxies;
 mod streaming;
 
@@ -25,6 +26,7 @@ use aws_smithy_types::body::SdkBody;
 
 use connect::Dialer;
 use polling::PollingPool;
+pub use probe::{EndpointProbe, ProbeError, ProbeStep, TlsProbe};
 pub use proxies::Proxies;
 use streaming::StreamingPool;
 

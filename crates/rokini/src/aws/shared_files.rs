@@ -101,7 +101,17 @@ impl fmt::Debug for SharedFiles {
     }
 }
 
+/// Says of credentials that they have no end of their own.
+#[derive(Debug, Clone)]
+struct Endless;
+
+/// When credentials end: not when they are only to be looked at again. `None` where they do not.
+pub fn credentials_end(credentials: &Credentials) -> Option<SystemTime> {
+    credentials.expiry().filter(|_| credentials.get_property::<Endless>().is_none())
+}
+
 fn looked_at_again(mut credentials: Credentials) -> Credentials {
+    credentials.set_property(Endless);
     *credentials.expiry_mut() = Some(UNIX_EPOCH + Duration::from_millis(WallClock::system().millis()) + LOOK);
     credentials
 }

@@ -155,7 +155,7 @@ macro_rules! settings_table {
             /// by the size of the last answer before it begins, and waits while there is none; a shard that has nothing to do
             /// never waits, and asks for no more records than fit into its part. Beyond the budget go only single records that
             /// are larger than their shard's part. The process takes: the budget, the answers on their way (at most 64 at once),
-            /// about 60 MB, of which up to 16 MiB are large buffers to be used again, and up to 80 KiB for each shard that is
+            /// about 64 MB, of which up to 16 MiB are large buffers to be used again, and up to 80 KiB for each shard that is
             /// read by fan-out. Where sizes of answers vary, a buffer that is used again can be up to half larger than what it
             /// has. A container with less than 512 MiB should have half of its limit here.
             MemoryBudget = "memory_budget": memory_budget: NonZeroUsize = NonZeroUsize::MIN.saturating_add((256 << 20) - 1),

@@ -401,7 +401,7 @@ impl Fetch {
             ErrorKind::Throttled => ReadFailure::Throttled,
             _ => ReadFailure::Other,
         };
-        self.progress.read_failed(error.to_string(), failure);
+        self.progress.read_failed(error, failure);
         self.events.emit(EventKind::ReadFailed {
             kind: error.kind(),
             error: error.to_string(),

@@ -19,9 +19,10 @@ use super::status::ShardStatus;
 use crate::catalog::streams::OpenStream;
 use crate::processor::shard_context::ShardContext;
 use crate::source::stream_source::{ReadResponse, SubscriptionCounts};
+use crate::types::error::Error;
 use crate::types::shard_state::ShardState;
 use crate::types::stall::{ReadFailure, StallFacts};
-use call_progress::CallProgress;
+use call_progress::{CallProgress, LastError};
 use read_progress::{Gap, ReadProgress};
 
 mod call_progress;
@@ -61,6 +62,8 @@ pub(crate) struct ShardSnapshot {
     pub(crate) failure: Option<ReadFailure>,
     /// How long ago a read was throttled, last.
     pub(crate) throttled: Option<Duration>,
+    /// For how long reads were answered one after the other, up to the last answer.
+    pub(crate) answering: Duration,
     /// Whether user code takes no records at present.
     pub(crate) unavailable: bool,
     /// The time since a record was done, last.
@@ -77,7 +80,7 @@ impl ShardSnapshot {
         let ShardStatus { paused, state, since, last_handler_return, failures, parked, lag, .. } =
             self.status;
         let (unread, unreturned, over) = (self.unread, last_handler_return, self.over);
-        let Self { failure, throttled, unavailable, unmoved, .. } = *self;
+        let Self { failure, throttled, answering, unavailable, unmoved, .. } = *self;
         StallFacts {
             paused,
             state,
@@ -85,6 +88,7 @@ impl ShardSnapshot {
             unread,
             failure,
             throttled,
+            answering,
             unreturned,
             unmoved,
             failures,
@@ -120,7 +124,8 @@ impl ShardProgress {
         let now = Instant::now();
         let retrieval = RetrievalChoice::new(settings.retrieval, row.metadata.fan_out == Some(true), now);
         let quiet = settings.quiet;
-        let state = State { read: ReadProgress::new(row, now), calls: CallProgress::new(now), observer };
+        let state =
+            State { read: ReadProgress::new(row, quiet, now), calls: CallProgress::new(now), observer };
         Self {
             context,
             stream,
@@ -162,8 +167,9 @@ impl ShardProgress {
             last_handler_return: ago(calls.last_return),
             handling: calls.handling,
             failures: calls.failures,
-            last_error: calls.last_error.as_ref().map(|(error, _)| error.clone()),
-            last_error_age: calls.last_error.as_ref().map(|(_, at)| now.duration_since(*at)),
+            last_error: calls.last_error.as_ref().map(|error| error.text.clone()),
+            last_error_code: calls.last_error.as_ref().and_then(|error| error.code.clone()),
+            last_error_age: calls.last_error.as_ref().map(|error| now.duration_since(error.at)),
             parked: calls.parked,
             skipped: calls.skipped,
             dead_lettered: calls.dead_lettered,
@@ -177,8 +183,8 @@ impl ShardProgress {
         };
         let unread = now.duration_since(read.lag.last_heard());
         let (failure, throttled, over) = (read.failure, ago(read.throttled), read.lag.over(now));
-        let unavailable = calls.unavailable;
-        ShardSnapshot { status, unread, failure, throttled, unavailable, unmoved, over, retention }
+        let (answering, unavailable) = (read.answering(), calls.unavailable);
+        ShardSnapshot { status, unread, failure, throttled, answering, unavailable, unmoved, over, retention }
     }
 
     /// What is stored together with this position.
@@ -296,10 +302,11 @@ impl ShardProgress {
     }
 
     /// A read failed.
-    pub(crate) fn read_failed(&self, error: String, failure: ReadFailure) {
+    pub(crate) fn read_failed(&self, error: &Error, failure: ReadFailure) {
         let (mut state, now) = (self.state.lock(), Instant::now());
         state.read.failed(failure, now);
-        state.calls.last_error = Some((error, now));
+        let code = error.code().map(str::to_owned);
+        state.calls.last_error = Some(LastError { text: error.to_string(), code, at: now });
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {

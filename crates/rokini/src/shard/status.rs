@@ -36,6 +36,8 @@ pub struct ShardStatus {
     pub failures: u32,
     /// The last failure of user code or of reading, cleared by the next success.
     pub last_error: Option<String>,
+    /// The code by which the service refused, such as `AccessDeniedException`, where it was a service that did.
+    pub last_error_code: Option<String>,
     /// How long ago that was.
     pub last_error_age: Option<Duration>,
     /// Partition keys that are parked: they wait for a record that fails, others go on.

@@ -241,7 +241,8 @@ impl Sampler {
         if let Some(since) = self.steady_since {
             facts.count_from(now.duration_since(since));
         }
-        let cause = stall::judge(&facts, after, quiet);
+        let before = memory.stalled.map(|(cause, _)| cause);
+        let cause = stall::judge(&facts, before, after, quiet);
         self.note_stall(&key, memory, cause, lag, now);
         let behind = snapshot.status.millis_behind_latest;
         let values = ShardValues {
@@ -423,7 +424,10 @@ fn report(
     report.record = status.handling;
     report.failures = status.failures;
     match status.last_error.as_deref().zip(status.last_error_age) {
-        Some((error, age)) => Some(report.with_error(error, age)),
+        Some((error, age)) => {
+            let report = report.with_error(error, age);
+            Some(status.last_error_code.iter().fold(report, |report, code| report.with_error_code(code)))
+        }
         None => Some(report),
     }
 }

@@ -35,6 +35,7 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    code: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -42,7 +43,7 @@ impl Error {
     /// An error with its message.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), code: None, source: None }
     }
 
     /// An [`ErrorKind::Configuration`].
@@ -55,6 +56,19 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same with the code by which a service refused.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    /// The code by which a service refused, such as `AccessDeniedException`. `None` where none did: nobody answered, say.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
     }
 
     /// What the caller can do about it.

@@ -175,6 +175,8 @@ pub(crate) struct StallFacts {
     pub(crate) failure: Option<ReadFailure>,
     /// How long ago a read was throttled, last.
     pub(crate) throttled: Option<Duration>,
+    /// For how long reads were answered one after the other, up to the last answer.
+    pub(crate) answering: Duration,
     /// The time since the last handler call returned.
     pub(crate) unreturned: Option<Duration>,
     /// The time since a record was done, last, or since the work on the shard began.
@@ -207,9 +209,14 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(4);
 /// How much the lag grows in [`WINDOW`], at least, where records come faster than they are processed: a tenth of it.
 const GROWTH: Duration = Duration::from_millis(400);
 
-/// Why the shard makes no progress, if it makes none. `after` is how long each thing may last; `quiet` how long a
-/// reader may hear nothing.
-pub(crate) fn judge(facts: &StallFacts, after: Duration, quiet: Duration) -> Option<StallCause> {
+/// Why the shard makes no progress, if it makes none. `before` is what was said last, `after` how long each thing may last,
+/// `quiet` how long a reader may hear nothing.
+pub(crate) fn judge(
+    facts: &StallFacts,
+    before: Option<StallCause>,
+    after: Duration,
+    quiet: Duration,
+) -> Option<StallCause> {
     if facts.paused
         && !matches!(facts.state, ShardState::Handling | ShardState::BackingOff | ShardState::Ending)
     {
@@ -247,6 +254,10 @@ pub(crate) fn judge(facts: &StallFacts, after: Duration, quiet: Duration) -> Opt
             Some(ReadFailure::Other) | None => StallCause::Reading,
         });
     }
+    // One read that slipped through ends nothing: they have to go through for as long as others would be waited for.
+    if before == Some(StallCause::Throttled) && facts.answering < after {
+        return before;
+    }
     let grows = facts.lag_before.is_some_and(|before| facts.lag > before + GROWTH);
     let throttled = facts.throttled.is_some_and(|ago| ago < WINDOW) && facts.state == ShardState::Reading;
     match grows && facts.lag > after {
@@ -279,6 +290,7 @@ mod tests {
             unread: s(1),
             failure: None,
             throttled: None,
+            answering: s(100),
             unreturned: Some(s(100)),
             unmoved: s(100),
             failures: 0,
@@ -370,7 +382,32 @@ mod tests {
             (StallFacts { state: ShardState::BackingOff, failures: 2, over: Some(s(4)), ..fine }, None),
             (StallFacts { state: ShardState::Paused, unread: s(60), lag: s(60), ..fine }, None),
         ] {
-            assert_eq!(judge(&facts, s(5), s(6)), expected, "{facts:?}");
+            assert_eq!(judge(&facts, None, s(5), s(6)), expected, "{facts:?}");
+        }
+        // One lucky read.
+        let throttled = StallFacts { throttled: Some(s(1)), answering: s(0), unread: s(0), ..fine };
+        for (facts, before, expected) in [
+            (throttled, None, None),
+            (throttled, Some(StallCause::Throttled), Some(StallCause::Throttled)),
+            (
+                StallFacts { answering: s(4), ..throttled },
+                Some(StallCause::Throttled),
+                Some(StallCause::Throttled),
+            ),
+            (StallFacts { answering: s(5), ..throttled }, Some(StallCause::Throttled), None),
+            (throttled, Some(StallCause::Reading), None),
+            (
+                StallFacts { unread: s(7), ..throttled },
+                Some(StallCause::Throttled),
+                Some(StallCause::Reading),
+            ),
+            (
+                StallFacts { state: ShardState::Halted, ..throttled },
+                Some(StallCause::Throttled),
+                Some(StallCause::Halted),
+            ),
+        ] {
+            assert_eq!(judge(&facts, before, s(5), s(6)), expected, "{facts:?} {before:?}");
         }
     }
 }

@@ -156,7 +156,7 @@ fn what_broke_is_shown_in_detail() {
     let late =
         Disorder { shard: Arc::clone(&shard), key: Arc::clone(&key), number: 8, hold: hold(0, 2, 2500) };
     let (before, again) = (hold(0, 2, 3000), hold(2, 3, 4000));
-    let twice = Repeat { shard, key, number: 9, before, storable: None, again, count: 5 };
+    let twice = Repeat { shard, key, number: 9, before, storable: Some(ms(3500)), again, count: 5 };
     let mut proof = good();
     proof.findings.left_behind = vec![left];
     proof.findings.disorder = vec![late];
@@ -168,7 +168,7 @@ fn what_broke_is_shown_in_detail() {
         "customer-007/8 of shardId-000000000002 was handled by worker-1 (process 1) under epoch 2 at 2.500 s, after a later \
          record of its key.",
         "customer-007/9 of shardId-000000000002, and 4 more, was handled by worker-1 (process 1) under epoch 2 at 3.000 s, \
-         and again by worker-3 (process 3) under epoch 3 at 4.000 s.",
+         and again by worker-3 (process 3) under epoch 3 at 4.000 s; its position could be stored since 3.500 s.",
     ];
     assert_eq!(report(&proof, false).details, expected);
 }

@@ -99,6 +99,7 @@ pub(super) fn full_lease(key: LeaseKey, owner: WorkerId, claim: WorkerId) -> Lea
             record_arrival_millis: Some(1_700_000_000_100),
             caught_up_millis: Some(1_700_000_000_000),
             bytes_per_second: Some(1 << 40),
+            record_bytes: Some(10 << 20),
             skipped: Some(crate::skipped::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
             fan_out: Some(true),
         },

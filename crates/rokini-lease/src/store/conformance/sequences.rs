@@ -138,6 +138,7 @@ fn lease_update(row: &LeaseRow, ids: &[WorkerId], rng: &mut SmallRng) -> (&'stat
         record_arrival_millis: rng.random_bool(0.5).then_some(at),
         caught_up_millis: rng.random_bool(0.5).then_some(at),
         bytes_per_second: rng.random_bool(0.5).then(|| rng.random_range(0..1_000_000)),
+        record_bytes: rng.random_bool(0.5).then(|| rng.random_range(1..1_000_000)),
         fan_out: rng.random_bool(0.5).then(|| rng.random_bool(0.5)),
         skipped: rng
             .random_bool(0.5)

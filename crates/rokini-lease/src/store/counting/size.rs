@@ -112,6 +112,7 @@ pub(super) fn lease(group: &GroupId, row: &LeaseRow) -> u64 {
         + time("record_arrived_at", row.metadata.record_arrival_millis)
         + time("caught_up_at", row.metadata.caught_up_millis)
         + row.metadata.bytes_per_second.map_or(0, |rate| number("bytes_per_second", rate))
+        + row.metadata.record_bytes.map_or(0, |bytes| number("record_bytes", bytes))
         + row.metadata.fan_out.map_or(0, |_| 1 + "fan_out".len() as u64)
         + optional("skipped", row.metadata.skipped.map(|skipped| skipped.to_string()))
         + pending

@@ -50,6 +50,7 @@ fn full_lease() -> LeaseRow {
             record_arrival_millis: Some(1_700_000_000_123),
             caught_up_millis: Some(1_700_000_000_123),
             bytes_per_second: Some(1_234_500),
+            record_bytes: Some(1_200),
             fan_out: Some(true),
             skipped: Some(
                 crate::skipped::SkippedRecords::default().and(rokini_types::SequenceNumber::from(u128::MAX)),

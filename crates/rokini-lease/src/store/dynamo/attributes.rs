@@ -68,6 +68,7 @@ pub(super) const RECORD_ARRIVED_AT: &str = "record_arrived_at";
 pub(super) const CAUGHT_UP_AT: &str = "caught_up_at";
 pub(super) const FAN_OUT: &str = "fan_out";
 pub(super) const BYTES_PER_SECOND: &str = "bytes_per_second";
+pub(super) const RECORD_BYTES: &str = "record_bytes";
 pub(super) const SKIPPED: &str = "skipped";
 pub(super) const PENDING_POSITION: &str = "pending_position";
 pub(super) const PENDING_STATE: &str = "pending_state";
@@ -118,6 +119,7 @@ pub(super) const LEASE_ATTRIBUTES: &[&str] = &[
     CAUGHT_UP_AT,
     FAN_OUT,
     BYTES_PER_SECOND,
+    RECORD_BYTES,
     SKIPPED,
     PENDING_POSITION,
     PENDING_STATE,

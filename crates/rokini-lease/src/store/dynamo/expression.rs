@@ -9,7 +9,8 @@ use super::attributes::{
     BYTES_PER_SECOND, CALL, CAUGHT_UP_AT, CHECKPOINTED_AT, CHILDREN, CLAIM, CONSUMER, EPOCH, FAN_OUT, GROUP,
     HEARTBEAT, Item, LAST_ORDER, LAYOUT_ATTRIBUTES, LEASE_ATTRIBUTES, LEASES, MAILBOX, MOVED, ORDER, ORDERS,
     OWNER, PAUSE_ORDER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PINNED_TO, POSITION, PREVIOUS,
-    RANK, RECORD_ARRIVED_AT, ROW, SKIPPED, STATE, STREAMS, WORKER_ATTRIBUTES, blob, list, number, text, time,
+    RANK, RECORD_ARRIVED_AT, RECORD_BYTES, ROW, SKIPPED, STATE, STREAMS, WORKER_ATTRIBUTES, blob, list,
+    number, text, time,
 };
 use super::items;
 use crate::position::Position;
@@ -154,6 +155,7 @@ impl Expression {
             .learn(RECORD_ARRIVED_AT, metadata.record_arrival_millis.map(time))
             .learn(CAUGHT_UP_AT, metadata.caught_up_millis.map(time))
             .learn(BYTES_PER_SECOND, metadata.bytes_per_second.map(number))
+            .learn(RECORD_BYTES, metadata.record_bytes.map(number))
             .learn(SKIPPED, metadata.skipped.map(text))
             .learn(FAN_OUT, metadata.fan_out.map(AttributeValue::Bool));
         if settles { known.without_pending() } else { known }

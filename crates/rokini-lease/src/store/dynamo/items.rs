@@ -11,9 +11,9 @@ use super::attributes::{
     GROUP_ROW, HASH_END, HASH_START, HEARTBEAT, HOST, HOST_NAME, INTERVAL, Item, LAST_ORDER, LAYOUT_ROW,
     LEASE_KEYS, LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, NEXT_GENERATION, NEXT_LEASE_KEYS, ORDER,
     ORDERS, OWNER, PARENTS, PAUSE_ORDER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PINNED_TO, PLAN,
-    POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, ROW, SHARDS,
-    SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX, blob,
-    is_forwarding, key, list, map, millis, number, text, time,
+    POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, RECORD_BYTES, ROW,
+    SHARDS, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX,
+    blob, is_forwarding, key, list, map, millis, number, text, time,
 };
 use super::fields::{Fields, Unreadable};
 use super::layout::{Layout, LayoutRow};
@@ -192,6 +192,9 @@ impl StoredRow for LeaseRow {
         if let Some(rate) = self.metadata.bytes_per_second {
             put(BYTES_PER_SECOND, number(rate));
         }
+        if let Some(bytes) = self.metadata.record_bytes {
+            put(RECORD_BYTES, number(bytes));
+        }
         if let Some(skipped) = self.metadata.skipped {
             put(SKIPPED, text(skipped));
         }
@@ -246,6 +249,7 @@ impl StoredRow for LeaseRow {
                 record_arrival_millis: fields.lenient(fields.time(RECORD_ARRIVED_AT)),
                 caught_up_millis: fields.lenient(fields.time(CAUGHT_UP_AT)),
                 bytes_per_second: fields.lenient(fields.optional_number(BYTES_PER_SECOND)),
+                record_bytes: fields.lenient(fields.optional_number(RECORD_BYTES)),
                 skipped: fields.lenient(fields.optional(SKIPPED)),
                 fan_out: fields.lenient(fields.optional_flag(FAN_OUT)),
             },

@@ -248,33 +248,6 @@ async fn a_rule_for_a_stream_is_for_its_queues() {
     }
 }
 
-/// The KPL asks STS in whose account it is, wherever it is told that STS is.
-#[tokio::test]
-async fn who_calls_is_told_as_by_sts() {
-    use super::safety::LOCALHOST;
-    let local = LocalKinesis::builder().account("333333333333").start().await.unwrap();
-    let signed = |key: &str, region: &str| {
-        let credential = format!("{key}/20260101/{region}/sts/aws4_request");
-        format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=ab")
-    };
-    let form = "Action=GetCallerIdentity&Version=2011-06-15";
-    for (key, region, expected) in [
-        ("local", "us-east-1", "arn:aws:iam::333333333333:root"),
-        ("222222222222", "cn-north-1", "arn:aws-cn:iam::222222222222:root"),
-    ] {
-        let signature = signed(key, region);
-        let headers = [LOCALHOST, ("Authorization", &*signature)];
-        let answer = super::safety::ask(local.address(), "POST /", &headers, form).await;
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("content-type: text/xml"), "{answer}");
-        assert!(answer.contains(&format!("<Arn>{expected}</Arn>")), "{answer}");
-    }
-    let other = super::safety::ask(local.address(), "POST /", &[LOCALHOST], "Action=AssumeRole").await;
-    assert!(other.contains("UnknownOperationException"), "{other}");
-    let page = [LOCALHOST, ("Origin", "http://evil.example")];
-    let page = super::safety::ask(local.address(), "POST /", &page, form).await;
-    assert!(page.starts_with("HTTP/1.1 403"), "{page}");
-}
-
 /// Whoever serves something beside it says when clients may come.
 #[tokio::test]
 async fn health_waits_for_what_is_served_beside_it() {

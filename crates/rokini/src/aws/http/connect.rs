@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -107,37 +108,57 @@ impl Dialer {
     }
 
     async fn open(&self, url: &Uri, offer: Offer) -> Result<Connected, BoxError> {
+        let reached = self.reach(url).await?;
+        if !is_https(url) {
+            return Ok(reached);
+        }
+        let stream = self.secure(url, offer, reached.io).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok(Connected { io: Box::new(stream), is_http2, ..reached })
+    }
+
+    /// The proxy on the way to the server of a URL, if there is one.
+    pub(super) fn proxy(&self, url: &Uri) -> Option<Uri> {
+        let proxy = self.proxies.as_ref().and_then(|proxies| proxies.proxy(url))?;
+        Some(proxy.uri().clone())
+    }
+
+    /// Opens a connection without TLS to the server of a URL, where need be through a proxy.
+    pub(super) async fn reach(&self, url: &Uri) -> Result<Connected, BoxError> {
         let proxy = self.proxies.as_ref().and_then(|proxies| proxies.proxy(url));
-        let is_https = url.scheme_str() == Some("https");
-        let (io, remote): (Io, _) = match &proxy {
+        let (io, forwards, remote): (Io, _, _) = match &proxy {
             None => {
                 let (stream, remote) = self.tcp(url).await?;
-                (Box::new(stream), remote)
+                (Box::new(stream), None, remote)
             }
-            Some(proxy) if is_https => {
+            Some(proxy) if is_https(url) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), ToProxy(self.clone()));
                 if let Some(credentials) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(credentials.clone());
                 }
-                (tunnel.call(url.clone()).await?.into_inner(), None)
+                (tunnel.call(url.clone()).await?.into_inner(), None, None)
             }
             Some(proxy) => {
                 let io = ToProxy(self.clone()).call(proxy.uri().clone()).await?.into_inner();
-                let forwards = Some(proxy.basic_auth().cloned());
-                return Ok(Connected { io, is_http2: false, forwards, remote: None });
+                (io, Some(proxy.basic_auth().cloned()), None)
             }
         };
-        if !is_https {
-            return Ok(Connected { io, is_http2: false, forwards: None, remote });
-        }
+        Ok(Connected { io, is_http2: false, forwards, remote })
+    }
+
+    /// TLS with the server of a URL on an open connection.
+    pub(super) async fn secure(
+        &self,
+        url: &Uri,
+        offer: Offer,
+        io: Io,
+    ) -> Result<TlsStream<BufReader<Io>>, BoxError> {
         let tls = match offer {
             Offer::Http1 => &self.http1,
             Offer::Http2 => &self.http2,
         };
         let ahead = BufReader::with_capacity(READ_AHEAD, io);
-        let stream = tls.connect(server_name(url)?, ahead).await?;
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Connected { io: Box::new(stream), is_http2, forwards: None, remote })
+        Ok(tls.connect(server_name(url)?, ahead).await?)
     }
 
     async fn tcp(&self, url: &Uri) -> Result<(TcpStream, Option<SocketAddr>), BoxError> {
@@ -172,6 +193,10 @@ impl Service<Uri> for ToProxy {
             Ok(TokioIo::new(io))
         })
     }
+}
+
+pub(super) fn is_https(url: &Uri) -> bool {
+    url.scheme_str() == Some("https")
 }
 
 fn server_name(url: &Uri) -> Result<ServerName<'static>, BoxError> {

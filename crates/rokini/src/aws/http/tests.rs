@@ -417,3 +417,53 @@ async fn p10_a_subscription_whose_connection_falls_silent_ends_and_the_next_has_
     in_time(subscribe()).await.unwrap();
     assert_eq!(server.seen.connections(), 2);
 }
+
+/// What a step failed for, with the step.
+async fn failed_at(options: &HttpOptions, url: &str) -> (ProbeStep, String) {
+    let error = options.probe(url, SECOND).await.expect_err(url);
+    (error.step(), format!("{error}: {:?}", std::error::Error::source(&error).unwrap()))
+}
+
+#[tokio::test]
+async fn a_probe_says_how_a_server_is_reached_and_at_which_step_it_is_not() {
+    let server = Server::start(Some(BOTH), 10).await;
+    let reached = server.options().probe(&server.url("/", true), SECOND).await.unwrap();
+    let tls = reached.tls.unwrap();
+    assert_eq!((reached.status, reached.proxy, &*tls.version, tls.http2), (200, None, "TLSv1.3", true));
+    assert!(!reached.addresses.is_empty() && !tls.certificate.is_empty());
+    let old = Server::start(Some(&[b"http/1.1"]), 10).await;
+    let reached = old.options().probe(&old.url("/", true), SECOND).await.unwrap();
+    assert!(!reached.tls.unwrap().http2, "subscriptions would not get through");
+    let plain = Server::start(None, 10).await;
+    let reached = HttpOptions::default().probe(&plain.url("/", false), SECOND).await.unwrap();
+    assert_eq!((reached.tls, reached.status), (None, 200));
+
+    // By way of a proxy, which has the name looked up.
+    let (address, asked, _tasks) = proxy(server.address).await;
+    let proxies = Proxies::none().https(format!("http://me:secret@{address}")).unwrap();
+    let reached = server.options().proxies(proxies).probe("https://kinesis.test/", SECOND).await.unwrap();
+    assert_eq!((reached.proxy, reached.status), (Some(address.to_string()), 200));
+    assert!(asked.lock().unwrap()[0].starts_with("CONNECT kinesis.test:443"));
+
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Takes the request and answers something else.
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let other = format!("http://{}/", mute.local_addr().unwrap());
+    let answering = async {
+        let (mut stream, _) = mute.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        stream.write_all(b"220 mail.example ESMTP\r\n").await.unwrap();
+    };
+    let options = HttpOptions::default();
+    let ((), said) = tokio::join!(answering, failed_at(&options, &other));
+    assert_eq!(said.0, ProbeStep::Http, "{}", said.1);
+    for (url, step, says) in [
+        ("https://kinesis.invalid/".to_owned(), ProbeStep::Dns, "lookup"),
+        (format!("http://{nobody}/"), ProbeStep::Connect, "refused"),
+        (server.url("/", true), ProbeStep::Tls, "UnknownIssuer"),
+        (format!("https://localhost:{}/", plain.address.port()), ProbeStep::Tls, ""),
+    ] {
+        let said = failed_at(&options, &url).await;
+        assert!(said.0 == step && said.1.contains(says), "{url}: {said:?}");
+    }
+}

@@ -7,6 +7,22 @@ use tokio::time::Instant;
 
 use crate::types::shard_state::ShardState;
 
+/// A failure that no success followed yet.
+#[derive(Debug)]
+pub(super) struct LastError {
+    pub(super) text: String,
+    /// The service's code, where it was a service that refused.
+    pub(super) code: Option<String>,
+    pub(super) at: Instant,
+}
+
+impl LastError {
+    /// One of user code.
+    fn of_handler(text: String, at: Instant) -> Self {
+        Self { text, code: None, at }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct CallProgress {
     pub(super) state: ShardState,
@@ -18,8 +34,8 @@ pub(super) struct CallProgress {
     pub(super) failures: u32,
     /// It takes no records at present, and said why.
     pub(super) unavailable: bool,
-    /// What failed last, user code or a read, and when.
-    pub(super) last_error: Option<(String, Instant)>,
+    /// What failed last, user code or a read.
+    pub(super) last_error: Option<LastError>,
     /// How far records are done, as looked at last.
     done: Option<Position>,
     /// When that was, and when it was looked at last before it moved.
@@ -83,13 +99,13 @@ impl CallProgress {
 
     pub(super) fn unavailable(&mut self, error: String, now: Instant) {
         self.unavailable = true;
-        self.last_error = Some((error, now));
+        self.last_error = Some(LastError::of_handler(error, now));
     }
 
     pub(super) fn failed(&mut self, failures: u32, error: String, now: Instant) {
         self.failures = failures;
         self.unavailable = false;
-        self.last_error = Some((error, now));
+        self.last_error = Some(LastError::of_handler(error, now));
         if self.state == ShardState::Handling {
             self.last_return = Some(now);
         }

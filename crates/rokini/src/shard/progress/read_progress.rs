@@ -45,6 +45,8 @@ fn known_at(row: &LeaseRow) -> Option<u64> {
 
 #[derive(Debug)]
 pub(super) struct ReadProgress {
+    /// How long a healthy reader may hear nothing.
+    quiet: Duration,
     /// Where a new reader begins: after the last record handed on.
     place: Position,
     /// Counts the readers: only the last one may hand records on.
@@ -57,6 +59,9 @@ pub(super) struct ReadProgress {
     pub(super) failure: Option<ReadFailure>,
     /// When a read was throttled, last.
     pub(super) throttled: Option<Instant>,
+    /// When the first and the last of those answers came that followed one another without a silence that a healthy reader does
+    /// not have.
+    answers: Option<(Instant, Instant)>,
     /// Readers begun anew since the last good answer.
     pub(super) restarts: u32,
     /// Until when everything that arrived is read, by the stream's clock.
@@ -74,14 +79,16 @@ pub(super) struct ReadProgress {
 }
 
 impl ReadProgress {
-    pub(super) fn new(row: &LeaseRow, now: Instant) -> Self {
+    pub(super) fn new(row: &LeaseRow, quiet: Duration, now: Instant) -> Self {
         Self {
+            quiet,
             place: row.position,
             reader: 0,
             asking: None,
             heard: None,
             failure: None,
             throttled: None,
+            answers: None,
             restarts: 0,
             read_to: known_at(row),
             lag: LagTracker::new(now),
@@ -99,6 +106,11 @@ impl ReadProgress {
         if failure == ReadFailure::Throttled {
             self.throttled = Some(now);
         }
+    }
+
+    /// For how long reads were answered one after the other, up to the last answer.
+    pub(super) fn answering(&self) -> Duration {
+        self.answers.map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first))
     }
 
     pub(super) fn begin_reader(&mut self) -> u64 {
@@ -134,10 +146,13 @@ impl ReadProgress {
             return false;
         }
         self.heard = Some(now);
+        let goes_on = |(_, last): &(Instant, Instant)| now.saturating_duration_since(*last) <= self.quiet;
+        let first = self.answers.filter(goes_on).map_or(now, |(first, _)| first);
+        self.answers = Some((first, now));
         self.failure = None;
         self.restarts = 0;
         self.read_to = Some(stream_millis.saturating_sub(fetched.millis_behind_latest));
-        self.rate.add(now, bytes);
+        self.rate.add(now, bytes, fetched.records.len());
         if let Some(last) = fetched.records.last() {
             self.place = last.position();
         }
@@ -212,6 +227,7 @@ impl ReadProgress {
         metadata.record_arrival_millis = self.lag.last_done();
         metadata.caught_up_millis = self.caught_up;
         metadata.bytes_per_second = self.rate.per_second(now);
+        metadata.record_bytes = self.rate.record_bytes();
         metadata.fan_out = Some(self.fan_out);
         metadata
     }

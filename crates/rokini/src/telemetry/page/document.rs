@@ -124,6 +124,10 @@ fn shard(facts: &Facts<'_>, row: &LeaseRow, pins: &BTreeMap<LeaseKey, WorkerId>)
             || told.and_then(|told| told.error.as_ref().map(|(error, _)| error.as_str())),
             |own| own.status.last_error.as_deref(),
         ),
+        "error_code": own.map_or_else(
+            || told.and_then(|told| told.error_code.as_deref()),
+            |own| own.status.last_error_code.as_deref(),
+        ),
         "failures": own.map(|own| own.status.failures).or_else(|| told.map(|told| told.failures)),
         "record": own.map_or_else(|| told.and_then(|told| told.record), |own| own.status.handling)
             .map(|record| record.to_string()),

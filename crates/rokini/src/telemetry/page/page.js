@@ -151,7 +151,7 @@ function why(group) {
     ['Kept with', shard.pinned_to && `${shard.pinned_to}, by an operator`], ['State', shard.state],
     ['Why', shard.why ?? (shard.state === 'ended' ? 'it is read to its end' : 'it moves')],
     ['Lag', shard.lag_ms === null ? null : span(shard.lag_ms)],
-    ['Record in hand', shard.record], ['Last error', shard.error],
+    ['Record in hand', shard.record], ['Last error', shard.error], ['Its code', shard.error_code],
     ['Failures in a row', shard.failures || null], ['Keys parked', shard.parked || null],
     ['Position', shard.position], ['Stored', shard.stored_at ? new Date(shard.stored_at).toISOString() : null],
     ['Epoch', shard.epoch], ['Parents', shard.parents.join(', ')], ['Children', shard.children.join(', ')],

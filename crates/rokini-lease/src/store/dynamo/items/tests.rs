@@ -72,6 +72,7 @@ fn leases() -> [LeaseRow; 2] {
             record_arrival_millis: Some(1_700_000_000_001),
             caught_up_millis: Some(1_700_000_000_002),
             bytes_per_second: Some(1_048_576),
+            record_bytes: Some(512),
             skipped: Some(crate::skipped::SkippedRecords::default().and(SequenceNumber::from(u128::MAX))),
             fan_out: Some(false),
         },
@@ -277,8 +278,16 @@ fn c15_what_is_not_needed_is_read_leniently() {
     assert_eq!((&read.report, read.call), (&nothing, 0), "what cannot be read is not told");
 
     let mut item = lease.item(&group());
-    for name in [CHECKPOINTED_AT, RECORD_ARRIVED_AT, CAUGHT_UP_AT, BYTES_PER_SECOND, SKIPPED, PREVIOUS, ORDER]
-    {
+    for name in [
+        CHECKPOINTED_AT,
+        RECORD_ARRIVED_AT,
+        CAUGHT_UP_AT,
+        BYTES_PER_SECOND,
+        RECORD_BYTES,
+        SKIPPED,
+        PREVIOUS,
+        ORDER,
+    ] {
         item.insert(name.to_owned(), AttributeValue::Bool(true));
     }
     item.insert(FAN_OUT.to_owned(), text("yes"));

@@ -42,7 +42,7 @@ proptest! {
 fn progress() -> ReadProgress {
     let id = rokini_lease::StreamId::new("s@1").unwrap();
     let key = rokini_lease::LeaseKey::new(id, "shardId-000000000000".parse().unwrap());
-    ReadProgress::new(&LeaseRow::new(key, Position::TrimHorizon), Instant::now())
+    ReadProgress::new(&LeaseRow::new(key, Position::TrimHorizon), Duration::from_secs(6), Instant::now())
 }
 
 fn after(number: u128) -> Position {
