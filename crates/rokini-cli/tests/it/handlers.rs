@@ -15,4 +15,5 @@ mod lines;
 mod nonsense;
 mod process_1;
 mod properties;
+mod seam;
 pub mod support;

@@ -135,8 +135,8 @@ impl KclApplication {
             "retrievalMode" => match value.to_ascii_uppercase().as_str() {
                 "POLLING" => {}
                 "DEFAULT" | "FANOUT" => self.warnings.push(format!(
-                    "`{key} = {value}`: the stream is polled; enhanced fan-out is billed, and used only where it is asked \
-                     for here"
+                    "`{key} = {value}`: the stream is polled: enhanced fan-out is billed, and the same registration for two \
+                     applications disturbs both; `retrieval = fan_out` asks for it here"
                 )),
                 _ => return Err(wrong(format!("`{key} = {value}` is none: `POLLING`, `FANOUT` or `DEFAULT`"))),
             },
