@@ -16,6 +16,8 @@ use rokini_local::wire::{
 };
 use rokini_local::{LocalSettings, Model, ModelRequest, Subscription, SubscriptionPoll};
 
+use crate::service_model::assert_listed;
+
 pub(crate) const STREAM: &str = "orders";
 const MIB: usize = 1 << 20;
 pub(crate) const HALF: u128 = 1 << 127;
@@ -63,7 +65,7 @@ impl Rig {
     }
 
     pub(crate) fn call<R: ModelRequest>(&mut self, request: &R) -> Result<R::Response, ServiceError> {
-        self.model.call(self.now, request)
+        self.model.call(self.now, request).inspect_err(|error| assert_listed(R::NAME, error))
     }
 
     pub(crate) fn create(&mut self, name: &str, shards: i32) -> Result<EmptyResponse, ServiceError> {

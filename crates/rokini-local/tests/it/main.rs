@@ -18,6 +18,7 @@ mod queues;
 mod sdk;
 mod service_model;
 mod statements;
+mod states;
 
 /// Says that a test was skipped. Past the harness, which swallows what tests print that pass.
 fn skipped(why: impl std::fmt::Display) {

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
-use rokini_local::wire::{AnyRequest, Codec, OPERATIONS};
+use rokini_local::wire::{AnyRequest, Codec, ErrorCode, OPERATIONS, ServiceError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -42,6 +43,7 @@ pub(crate) struct Model {
 pub(crate) struct Operation {
     pub(crate) input: Option<String>,
     pub(crate) output: Option<String>,
+    errors: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +61,18 @@ pub(crate) struct Shape {
 
 fn model(text: &str) -> Model {
     serde_json::from_str(text).unwrap()
+}
+
+/// Errors that every operation may answer, as the API reference has them on its page of common errors; the names of those that the model
+/// of Kinesis has too are the model's.
+const COMMON_ERRORS: [&str; 3] = ["AccessDeniedException", "ThrottlingException", "ValidationException"];
+
+/// Fails on an error that AWS does not list for the operation: a client has no type for it, and nothing that would handle it.
+pub(crate) fn assert_listed(operation: &str, error: &ServiceError) {
+    static MODEL: LazyLock<Model> = LazyLock::new(checked_in);
+    let code = error.code.as_str();
+    let listed = MODEL.operations[operation].errors.iter().any(|listed| listed == code);
+    assert!(listed || COMMON_ERRORS.contains(&code), "{operation} does not list {error}");
 }
 
 pub(crate) fn checked_in() -> Model {
@@ -107,6 +121,12 @@ fn is_ignored(path: &str) -> bool {
     IGNORED.iter().any(|(ignored, _)| {
         *ignored == path || ignored.strip_suffix('*').is_some_and(|before| path.starts_with(before))
     })
+}
+
+#[test]
+#[should_panic(expected = "ListStreams does not list ResourceInUse")]
+fn an_error_that_aws_does_not_list_does_not_pass_unseen() {
+    assert_listed("ListStreams", &ServiceError::new(ErrorCode::ResourceInUse, "no"));
 }
 
 #[test]
