@@ -1,6 +1,7 @@
 //! `rokini doctor`: what a configuration needs, and what of it is there.
 
 mod access;
+mod call;
 mod check;
 mod checks;
 mod cost;

@@ -13,12 +13,12 @@ use rokini::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::check::{CALL_WAIT, Check, CheckStatus};
+use super::call::{call, failed, silent};
+use super::check::{CALL_WAIT, Check};
 use super::dry_run::DryRuns;
 use super::policy::DESCRIBE_CONSUMER;
 use super::stream_facts::StreamFacts;
 use crate::aws::{Aws, Service};
-use crate::error::CliError;
 
 /// Clocks that differ by this much are told; by 5 minutes, AWS refuses what is signed.
 const CLOCKS_DIFFER: u64 = 2_000;
@@ -381,63 +381,11 @@ where
     }
 }
 
-/// `Err`: what is wrong. A condition that does not hold is an answer.
-pub(super) async fn call<T, E>(
-    action: &'static str,
-    send: impl Future<Output = Result<T, aws_sdk_dynamodb::error::SdkError<E>>>,
-    service: Service,
-    aws: &Aws,
-) -> Result<T, Check>
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    let error = match timeout(CALL_WAIT, send).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(error)) => error,
-        Err(_) => return Err(silent(action)),
-    };
-    let what = match (error.code(), error.message()) {
-        (Some("ConditionalCheckFailedException"), _) => return Err(Check::ok(action, "allowed")),
-        (Some("AccessDeniedException"), message) => {
-            let what = format!("not allowed: {}", message.unwrap_or_default());
-            let next = format!("allow {action}: `rokini doctor --policy` prints the whole policy");
-            return Err(Check::fail(action, what, next));
-        }
-        (Some("ResourceNotFoundException"), _) => "does not exist".to_owned(),
-        (Some(code), message) => format!("{code}: {}", message.unwrap_or_default()),
-        (None, _) => format!("no answer: {}", deepest(&error)),
-    };
-    let error = rokini::Error::new(rokini::ErrorKind::Retry, what);
-    Err(failed(action, aws.explain(error, service)))
-}
-
-/// The cause at the bottom, which says most.
-pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut deepest = error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
-    }
-    deepest.to_string()
-}
-
-fn failed(action: &str, error: CliError) -> Check {
-    let mut what = error.what;
-    if let Some(why) = error.why.first() {
-        what += &format!(": {why}");
-    }
-    let next = error.next.unwrap_or_else(|| "look at the message".to_owned());
-    Check { status: CheckStatus::Fail, name: action.to_owned(), what, next: Some(next) }
-}
-
-fn silent(action: &str) -> Check {
-    let next = "check network, proxy and `AWS_ENDPOINT_URL...` settings";
-    Check::fail(action, format!("no answer within {CALL_WAIT:?}"), next)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::super::check::CheckStatus;
     use super::*;
     use rokini::lease::{Position, WorkerRow};
 

@@ -12,7 +12,7 @@ use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType, Starting
 use rokini::{ConsumerConfig, DeadLetterTarget, StreamRef};
 use tokio::time::sleep;
 
-use super::access::call;
+use super::call::call;
 use super::check::Check;
 use crate::aws::{Aws, Service};
 
@@ -120,9 +120,14 @@ fn said(action: &str, asked: Result<bool, Check>) -> Check {
 }
 
 /// Makes a dry run, again where others were in its way. Whether it was one: `false` where the call was answered.
-async fn tried<T, E, F>(action: &'static str, aws: &Aws, send: impl Fn() -> F) -> Result<bool, Check>
+async fn tried<T, E, F>(
+    action: &'static str,
+    aws: &Aws,
+    send: impl Fn() -> F + Send + Sync,
+) -> Result<bool, Check>
 where
-    F: Future<Output = Result<T, SdkError<E>>>,
+    T: Send,
+    F: Future<Output = Result<T, SdkError<E>>> + Send,
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     let mut tries = 0;

@@ -172,7 +172,7 @@ fn not_reached(endpoint: &Endpoint, error: &ProbeError) -> Check {
             "what answers there is no service of AWS: check the `AWS_ENDPOINT_URL...` settings and what stands between"
         }
     };
-    let cause = std::error::Error::source(error).map(super::access::deepest).unwrap_or_default();
+    let cause = std::error::Error::source(error).map(super::call::deepest).unwrap_or_default();
     Check::fail(endpoint.name, format!("{}: {} failed: {cause}", endpoint.url, error.step()), next)
 }
 

@@ -57,12 +57,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let mut table = TextTable::new(["ORDER", "AT", "SHARDS", "WHAT"]);
     for order in &shown {
         let undone = order.undone_by.as_ref().map(|by| format!(" (taken back by {by})")).unwrap_or_default();
-        table.row([
-            order.order.clone(),
-            order.at.clone(),
-            order.shards.to_string(),
-            format!("{} {}{undone}", order.kind, position_text::in_words(&order.what)),
-        ]);
+        // By its id: in words it would read as if it led where the other order did.
+        let what = match &order.undoes {
+            Some(undoes) => format!("takes back {undoes}{undone}"),
+            None => format!("{} {}{undone}", order.kind, position_text::in_words(&order.what)),
+        };
+        table.row([order.order.clone(), order.at.clone(), order.shards.to_string(), what]);
     }
     if shown.is_empty() && !context.json {
         context.ui.info(format_args!("nothing was ordered to group {} yet", handle.group));

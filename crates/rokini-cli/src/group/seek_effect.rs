@@ -127,8 +127,10 @@ impl StandsAt {
 
 impl fmt::Display for SeekEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let over = self.over_millis.map(|millis| format!(" {}", span(millis))).unwrap_or_default();
-        let bytes = match (self.about_records, self.about_bytes.map(size)) {
+        // Less than the numbers tell: a second.
+        let told = self.over_millis.filter(|millis| *millis > 0);
+        let over = told.map(|millis| format!(" {}", span(millis))).unwrap_or_default();
+        let bytes = match (self.about_records, self.about_bytes.filter(|bytes| *bytes > 0).map(size)) {
             (Some(records), Some(bytes)) => format!(", about {records} in {bytes}"),
             (_, Some(bytes)) => format!(", about {bytes}"),
             (_, None) => String::new(),

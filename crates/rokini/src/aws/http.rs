@@ -110,6 +110,17 @@ impl HttpOptions {
         Ok(SharedHttpClient::new(Client::new(self)?))
     }
 
+    /// Reaches the server of a URL as calls do, by way of proxies and with the certificates that are trusted, and says how that
+    /// went, step by step: for people who ask why a service does not answer. Each step may take `limit`. Nothing is called.
+    ///
+    /// # Errors
+    /// The step that failed, with its cause; [`ProbeStep::Tls`] also where TLS cannot be set up at all.
+    pub async fn probe(&self, url: &str, limit: Duration) -> Result<EndpointProbe, ProbeError> {
+        let dialer = Dialer::new(&self.proxies, &self.trusted);
+        let dialer = dialer.map_err(|error| probe::at(ProbeStep::Tls)(Box::new(error)))?;
+        probe::probe(&dialer, url, limit).await
+    }
+
     /// The connector alone, for requests that are not the AWS SDK's.
     #[cfg(any(test, feature = "otlp"))]
     pub(crate) fn connector(&self, connect_timeout: Duration) -> Result<SharedHttpConnector, Error> {

@@ -127,7 +127,7 @@ pub(super) async fn probe(dialer: &Dialer, url: &str, limit: Duration) -> Result
     Ok(EndpointProbe { proxy, addresses, lookup, connect, tls, status, answer })
 }
 
-fn at(step: ProbeStep) -> impl FnOnce(BoxError) -> ProbeError {
+pub(super) fn at(step: ProbeStep) -> impl FnOnce(BoxError) -> ProbeError {
     move |source| ProbeError { step, source }
 }
 
@@ -189,17 +189,4 @@ async fn ask(url: &Uri, mut io: Io, forwards: Option<&Option<HeaderValue>>) -> R
 
 fn without_credentials(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
-}
-
-impl super::HttpOptions {
-    /// Reaches the server of a URL as calls do, by way of proxies and with the certificates that are trusted, and says how that
-    /// went, step by step: for people who ask why a service does not answer. Each step may take `limit`. Nothing is called.
-    ///
-    /// # Errors
-    /// The step that failed, with its cause; [`ProbeStep::Tls`] also where TLS cannot be set up at all.
-    pub async fn probe(&self, url: &str, limit: Duration) -> Result<EndpointProbe, ProbeError> {
-        let dialer =
-            Dialer::new(&self.proxies, &self.trusted).map_err(|error| at(ProbeStep::Tls)(Box::new(error)))?;
-        probe(&dialer, url, limit).await
-    }
 }
