@@ -1,4 +1,5 @@
-//! Functions in Go and Rust, by the runtime clients of AWS: `examples/handlers/go/faulty` and `examples/handlers/rust/src/bin/faulty.rs`.
+//! Functions in Go, Rust and Node, by the runtime clients of AWS: `examples/handlers/go/faulty`, `examples/handlers/rust/src/bin/faulty.rs`
+//! and the one below.
 
 use std::path::{Path, PathBuf};
 
@@ -80,4 +81,47 @@ async fn m4_a_function_in_rust_that_cannot_start_costs_no_record() {
         &[("init", "ended before it was ready"), ("slow-init", "was not ready within 1s")],
     )
     .await;
+}
+
+const NODE: &str = r#"
+const fs = require('fs');
+const trick = process.env.TRICK;
+fs.appendFileSync('pids', process.pid + '\n');
+if (fs.existsSync('broken')) {
+  if (trick === 'init') throw new Error('no such module');
+  if (trick === 'slow-init') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+}
+exports.handler = async (event) => {
+  for (const record of event.Records) {
+    const data = Buffer.from(record.kinesis.data, 'base64').toString();
+    if (data === 'poison') {
+      if (trick === 'partial') return { batchItemFailures: [{ itemIdentifier: record.kinesis.sequenceNumber }] };
+      if (trick === 'raise') throw new Error('poison');
+      if (trick === 'exit') process.exit(7);
+      if (trick === 'hang') await new Promise((resolve) => setTimeout(resolve, 1000000));
+    }
+    fs.appendFileSync('handled', record.eventID.split(':')[0] + ' ' + data + '\n');
+  }
+  return { batchItemFailures: [] };
+};
+"#;
+
+/// Node's runtime client is built when it is installed, which takes minutes: every night.
+#[tokio::test]
+async fn m3_functions_in_node_run_unmodified() {
+    let code = "console.log(process.execPath); console.log(require.resolve('aws-lambda-ric/package.json'))";
+    let found = std::process::Command::new("node").args(["-e", code]).output();
+    let Some(found) = found.ok().filter(|found| found.status.success()) else {
+        return crate::skipped("there is no node that has aws-lambda-ric (`NODE_PATH` may say where)");
+    };
+    let found = String::from_utf8(found.stdout).unwrap();
+    let (node, package) = found.trim().split_once('\n').unwrap();
+    let client = Path::new(package).with_file_name("bin").join("index.mjs");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("faulty.js"), NODE).unwrap();
+    let handler = format!("{}/faulty.handler", folder.path().display());
+    let arguments = [client.to_str().unwrap(), &handler];
+    let function = Program { program: Path::new(node), arguments: &arguments };
+    poison(&function, &POISON.into_iter().filter(|(trick, _)| *trick != "panic").collect::<Vec<_>>()).await;
+    cannot_start(&function, &[("init", "no such module"), ("slow-init", "was not ready within 1s")]).await;
 }
