@@ -2,6 +2,7 @@
 //! decides; the dispatcher of a shard carries it out.
 
 pub(crate) mod acks;
+pub(crate) mod call_marks;
 pub(crate) mod event;
 mod failed_batch;
 pub(crate) mod failure_policy;

@@ -5,6 +5,7 @@ pub(crate) mod closure;
 pub(crate) mod decode;
 pub(crate) mod erased;
 pub(crate) mod factory;
+pub(crate) mod one_by_one;
 pub(crate) mod prepared;
 pub(crate) mod record_processor;
 pub(crate) mod shard_context;

@@ -92,7 +92,7 @@ pub(super) fn assemble(parts: Parts) -> Result<Runner, Error> {
     let paused = watch::Sender::new(false);
     let budget = ByteBudget::new(config.memory_budget.get());
     let resources = Arc::new(ShardResources {
-        settings: ShardSettings::new(&config, factory.records_per_call),
+        settings: ShardSettings::new(&config, factory.one_by_one),
         catalog: Arc::clone(&catalog),
         factory,
         dead_letter,

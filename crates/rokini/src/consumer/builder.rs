@@ -20,7 +20,7 @@ use crate::aws::{self, HttpOptions, SdkConfig};
 use crate::config::{Balance, ConfigKey, ConsumerConfig};
 use crate::dead_letter::DeadLetterSink;
 use crate::processor::batch::Batch;
-use crate::processor::closure::{ForEach, ForEachBatch};
+use crate::processor::closure::ForEachBatch;
 use crate::processor::decode::Decode;
 use crate::processor::factory::Factory;
 use crate::processor::record_processor::RecordProcessor;
@@ -142,7 +142,7 @@ impl ConsumerBuilder {
         self,
         make: impl Fn(&ShardContext) -> P + Send + Sync + 'static,
     ) -> Self {
-        self.handler(Factory::new(None, make))
+        self.handler(Factory::new(make))
     }
 
     /// Two of them are a mistake: one would be forgotten in silence.
@@ -156,14 +156,13 @@ impl ConsumerBuilder {
     }
 
     /// Calls a closure with each record, one after the other in each shard, shards at the same time. A record
-    /// whose call fails comes again before the next one.
+    /// whose call fails comes again before the next one; each is done by itself.
     pub fn for_each<F, Fut>(self, handle: F) -> Self
     where
         F: Fn(Record) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        let handle = Arc::new(handle);
-        self.handler(Factory::new(Some(1), move |_| ForEach(Arc::clone(&handle))))
+        self.handler(Factory::for_each(handle))
     }
 
     /// Calls a closure with each batch; [`Batch::shard`] says where it comes from. A batch whose call fails comes
@@ -174,7 +173,7 @@ impl ConsumerBuilder {
         Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         let handle = Arc::new(handle);
-        self.handler(Factory::new(None, move |_| ForEachBatch(Arc::clone(&handle))))
+        self.handler(Factory::new(move |_| ForEachBatch(Arc::clone(&handle))))
     }
 
     /// Calls a closure with the value of each record, read by `decoder`, and the record; otherwise as
@@ -330,7 +329,7 @@ fn checked_factory(factory: Option<Factory>, config: &ConsumerConfig) -> Result<
             "give the builder one with `processor`, `for_each` or `for_each_batch`, or read it by `into_stream`",
         )
     })?;
-    if factory.records_per_call.is_some() {
+    if factory.one_by_one {
         let batches = [ConfigKey::BatchMaxRecords, ConfigKey::BatchMaxBytes, ConfigKey::BatchMaxWait];
         config.refuse(&batches, "with a handler of single records")?;
     }

@@ -9,6 +9,7 @@ use rokini_lease::LeaseKey;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::call_marks::CallMarks;
 use super::ranges::{RecordRange, RecordRanges};
 use crate::types::error::with_causes;
 use crate::types::failure::{HandlerError, HandlerFailure};
@@ -87,8 +88,7 @@ impl AckQueue {
 pub(crate) struct TokenIssuer {
     pub(crate) call: u64,
     pub(crate) records: RecordRanges,
-    /// Whether the tokens were taken.
-    pub(crate) taken: Arc<AtomicBool>,
+    pub(crate) marks: Arc<CallMarks>,
 }
 
 impl TokenIssuer {
@@ -109,7 +109,7 @@ impl TokenIssuer {
     }
 
     fn take(&self) -> bool {
-        !self.taken.swap(true, Ordering::AcqRel)
+        self.marks.take_tokens()
     }
 }
 

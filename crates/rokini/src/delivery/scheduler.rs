@@ -24,6 +24,8 @@ use crate::types::record::Record;
 pub(crate) struct DeliverySettings {
     /// Calls at the same time, each with the records of its own partition keys.
     pub(crate) lanes: usize,
+    /// User code sees the records of a call one by one: each is done, or fails, by itself.
+    pub(crate) one_by_one: bool,
     pub(crate) limits: BatchLimits,
     /// Records, from the first that is not done, from which on no more are taken up.
     pub(crate) window_records: usize,
@@ -46,6 +48,8 @@ pub(crate) enum DeliveryStep {
 struct RunningBatch {
     call: u64,
     batch: FailedBatch,
+    /// So many of its records are known to be done, where user code sees them one by one.
+    done: usize,
     /// Tokens that failed, or were given back, before the call returned.
     early: Vec<(RecordRanges, Option<HandlerFailure>)>,
 }
@@ -189,7 +193,7 @@ impl Scheduler {
                     DeliveryStep::CallHandler { lane, call, records, attempt }
                 }
             };
-            self.lanes[lane].running = Some(RunningBatch { call, batch, early: Vec::new() });
+            self.lanes[lane].running = Some(RunningBatch { call, batch, done: 0, early: Vec::new() });
             self.running += 1;
             return Some(step);
         }
@@ -209,7 +213,9 @@ impl Scheduler {
         if lane.is_idle() {
             return None;
         }
-        if let Some(mut batch) = take_due(lane, now, limits) {
+        // A record that failed has its own tries.
+        let together = if self.settings.one_by_one { 1 } else { limits.records };
+        if let Some(mut batch) = take_due(lane, now, together) {
             self.tracker.mark_done_through(requested());
             batch.records = batch.records.only(|number| !self.tracker.is_done(number));
             return Some(batch);
@@ -245,6 +251,17 @@ impl Scheduler {
         for range in records.iter() {
             self.tracker.mark_done(range);
         }
+    }
+
+    /// User code that sees the records of a call one by one is through with so many of them. Whether that is news.
+    pub(crate) fn progressed(&mut self, lane: usize, done: usize) -> bool {
+        let Some(running) = self.lanes[lane].running.as_mut().filter(|running| running.done < done) else {
+            return false;
+        };
+        running.done = done;
+        let (records, _) = running.batch.next_call().split_at(done);
+        self.complete(&records);
+        true
     }
 
     /// The records of a call.
@@ -324,7 +341,7 @@ impl Scheduler {
 
 /// The first failed batch whose time has come, together with others of as many failures that go into one call with it.
 /// Of those that hold up the lane the first in the order of the shard comes first.
-fn take_due(lane: &mut Lane, now: Instant, limits: &BatchLimits) -> Option<FailedBatch> {
+fn take_due(lane: &mut Lane, now: Instant, most: usize) -> Option<FailedBatch> {
     let (index, _) = lane.next_failed().filter(|(_, due)| *due <= now)?;
     let mut batch = lane.failed().swap_remove(index);
     if batch.stage != BatchStage::Deliver || batch.key.is_some() || batch.attempts == 0 {
@@ -333,7 +350,7 @@ fn take_due(lane: &mut Lane, now: Instant, limits: &BatchLimits) -> Option<Faile
     let (attempts, mut count) = (batch.attempts, batch.records.len());
     let merged = lane.failed().extract_if(.., |other| {
         let alike = other.stage == BatchStage::Deliver && other.key.is_none() && other.attempts == attempts;
-        let merges = alike && count.saturating_add(other.records.len()) <= limits.records;
+        let merges = alike && count.saturating_add(other.records.len()) <= most;
         count += if merges { other.records.len() } else { 0 };
         merges
     });

@@ -4,11 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::batch::Batch;
+use super::one_by_one::one_by_one;
 use super::record_processor::RecordProcessor;
 use crate::types::failure::HandlerError;
 use crate::types::record::Record;
 
-/// One call per record.
+/// One call of the closure per record.
 pub(crate) struct ForEach<F>(pub(crate) Arc<F>);
 
 impl<F, Fut> RecordProcessor for ForEach<F>
@@ -17,10 +18,7 @@ where
     Fut: Future<Output = Result<(), HandlerError>> + Send,
 {
     async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
-        for record in batch {
-            (self.0)(record).await?;
-        }
-        Ok(())
+        one_by_one(batch, |record| (self.0)(record)).await
     }
 }
 

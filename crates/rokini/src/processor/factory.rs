@@ -3,9 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::closure::ForEach;
 use super::erased::ErasedProcessor;
 use super::record_processor::RecordProcessor;
 use super::shard_context::ShardContext;
+use crate::types::failure::HandlerError;
+use crate::types::record::Record;
 
 type Make = dyn Fn(&ShardContext) -> Box<dyn ErasedProcessor> + Send + Sync;
 
@@ -13,16 +16,22 @@ type Make = dyn Fn(&ShardContext) -> Box<dyn ErasedProcessor> + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct Factory {
     make: Arc<Make>,
-    /// Records in one call; `None` for as many as one read brought.
-    pub(crate) records_per_call: Option<usize>,
+    /// Whether its processors see the records of a call one by one.
+    pub(crate) one_by_one: bool,
 }
 
 impl Factory {
-    pub(crate) fn new<P: RecordProcessor>(
-        records_per_call: Option<usize>,
-        make: impl Fn(&ShardContext) -> P + Send + Sync + 'static,
-    ) -> Self {
-        Self { make: Arc::new(move |shard| Box::new(make(shard))), records_per_call }
+    pub(crate) fn new<P: RecordProcessor>(make: impl Fn(&ShardContext) -> P + Send + Sync + 'static) -> Self {
+        Self { make: Arc::new(move |shard| Box::new(make(shard))), one_by_one: false }
+    }
+
+    pub(crate) fn for_each<F, Fut>(handle: F) -> Self
+    where
+        F: Fn(Record) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let handle = Arc::new(handle);
+        Self { one_by_one: true, ..Self::new(move |_| ForEach(Arc::clone(&handle))) }
     }
 
     pub(crate) fn make(&self, shard: &ShardContext) -> Box<dyn ErasedProcessor> {

@@ -2,8 +2,8 @@
 //! and what others see of the shard.
 
 use std::future::pending;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -12,6 +12,7 @@ use rokini_lease::{LeaseKey, LeaseLostReason, Position};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
+use tracing::Span;
 
 use super::calls::{Calls, Job, JobKind, Returned, Slot};
 use super::drain::Drain;
@@ -20,8 +21,9 @@ use super::held_shard::HeldShard;
 use super::observer::BatchSize;
 use crate::dead_letter::DeadLetter;
 use crate::delivery::acks::{AckOutcome, TokenIssuer};
+use crate::delivery::call_marks::CallMarks;
 use crate::delivery::event::DeliveryEvent;
-use crate::delivery::scheduler::{DeliveryStep, Scheduler};
+use crate::delivery::scheduler::{DeliverySettings, DeliveryStep, Scheduler};
 use crate::delivery::tracker::Hold;
 use crate::events::table::EventKind;
 use crate::processor::batch::Batch;
@@ -31,13 +33,14 @@ use crate::source::stream_source::ShardEnd;
 use crate::types::backoff::{DELIVERY, Retry};
 use crate::types::failure::{HandlerCall, HandlerFailure};
 use crate::types::record::Record;
+use crate::types::record_list::RecordList;
 use crate::types::shard_state::ShardState;
 
 /// For how long calls that never wait follow each other before others get to run: letting them costs some
 /// microseconds.
 const STRAIGHT: Duration = Duration::from_micros(500);
 /// The same in calls, where the clock stands still.
-const STRAIGHT_CALLS: u32 = 1_000;
+const STRAIGHT_CALLS: usize = 1_000;
 
 /// How the delivery of a shard came to an end.
 pub(super) enum End {
@@ -76,13 +79,20 @@ struct LaneProcessor<'p> {
     retry: Retry,
     /// When such a call is made again.
     due: Option<Instant>,
-    /// Whether the tokens of the last call were taken.
-    taken: Arc<AtomicBool>,
+    /// What user code said of the last call.
+    marks: Arc<CallMarks>,
     /// The last call: what it is, when it began, and what it is about.
     running: (JobKind, Instant, BatchSize),
+    /// Its records, where user code sees them one by one.
+    records: Option<(Arc<RecordList>, Range<usize>)>,
 }
 
 impl LaneProcessor<'_> {
+    /// How often the last call came to user code.
+    fn calls(&self) -> usize {
+        if self.records.is_some() { self.marks.done().max(1) } else { 1 }
+    }
+
     /// The call that is not about records, if one is next. `ended`: whether every record went through user code.
     fn beside_records(&self, ended: bool) -> Option<Job> {
         self.slot.as_ref()?;
@@ -126,8 +136,9 @@ impl<'a> Dispatcher<'a> {
             stage: ProcessorStage::None,
             retry: Retry::new(DELIVERY, StdRng::from_rng(rng)),
             due: None,
-            taken: Arc::default(),
+            marks: Arc::default(),
             running: (JobKind::Create, now, BatchSize::default()),
+            records: None,
         };
         let processors = lanes.iter_mut().map(processor).collect();
         let (end, delivered) = (None, None);
@@ -159,14 +170,18 @@ impl<'a> Dispatcher<'a> {
             // Calls that never wait follow each other without a poll of everything else.
             if !draining && let Some(returned) = self.calls.ready().await {
                 now = returned.ended;
+                straight += self.processors[returned.lane].calls();
                 self.returned(returned);
-                straight += 1;
-                if straight == STRAIGHT_CALLS || now.duration_since(since) >= STRAIGHT {
+                if straight >= STRAIGHT_CALLS || now.duration_since(since) >= STRAIGHT {
                     yield_now().await;
                     now = Instant::now();
                     (since, straight) = (now, 0);
                 }
                 continue;
+            }
+            if self.note_done() {
+                self.save_position();
+                self.show(draining, valid);
             }
             if let Some(end) = self.wait(draining, valid, now).await {
                 return end;
@@ -238,7 +253,7 @@ impl<'a> Dispatcher<'a> {
         while let Some(step) = self.scheduler.next(now, || checkpoints.requested()) {
             match step {
                 DeliveryStep::CallHandler { lane, call, records, attempt } => {
-                    let tokens = TokenIssuer { call, records, taken: self.token_flag(lane) };
+                    let tokens = TokenIssuer { call, records, marks: self.marks(lane) };
                     self.start_batch(lane, tokens, attempt, now);
                 }
                 DeliveryStep::DeadLetter { lane, records, failure, attempts, age } => {
@@ -257,28 +272,43 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Says of the next call in this lane whether its tokens were taken.
-    fn token_flag(&mut self, lane: usize) -> Arc<AtomicBool> {
+    /// What user code will say of the next call in this lane.
+    fn marks(&mut self, lane: usize) -> Arc<CallMarks> {
         let processor = &mut self.processors[lane];
-        if Arc::get_mut(&mut processor.taken).is_none_or(|taken| *taken.get_mut()) {
-            processor.taken = Arc::default();
+        if !Arc::get_mut(&mut processor.marks).is_some_and(CallMarks::reset) {
+            processor.marks = Arc::default();
         }
-        Arc::clone(&processor.taken)
+        Arc::clone(&processor.marks)
+    }
+
+    /// Takes in what user code that sees the records of a call one by one is through with. Whether that is news.
+    fn note_done(&mut self) -> bool {
+        let lanes = self.processors.iter().enumerate().filter(|(_, lane)| lane.records.is_some());
+        let mut news = false;
+        for (lane, processor) in lanes {
+            news |= self.scheduler.progressed(lane, processor.marks.done());
+        }
+        news
     }
 
     fn start_batch(&mut self, lane: usize, tokens: TokenIssuer, attempt: u32, now: Instant) {
         let taken = self.scheduler.slice(&tokens.records);
         let records = &taken.records[taken.range.clone()];
+        let DeliverySettings { one_by_one, policy, .. } = self.shard.resources.settings.delivery;
         // What user code may say is done: with all that is before it, so not what a call has got while another one
         // runs, or while a key is parked.
-        if self.processors.len() == 1 && !self.shard.resources.settings.delivery.policy.park {
+        if self.processors.len() == 1 && !policy.park && !one_by_one {
             self.delivered = records.last().map(Record::position);
         }
         let size = BatchSize { records: taken.range.len() as u64, bytes: taken.bytes as u64 };
         let processor = &mut self.processors[lane];
         // What ended has more to do, and will end again.
         processor.stage = ProcessorStage::Ready;
-        let span = tracing_span::of_batch(processor.context, records, attempt);
+        processor.records = one_by_one.then(|| (Arc::clone(&taken.records), taken.range.clone()));
+        let span = match one_by_one {
+            true => Span::none(),
+            false => tracing_span::of_batch(processor.context, records, attempt),
+        };
         let batch = Batch {
             records: taken.records,
             range: taken.range,
@@ -355,11 +385,18 @@ impl<'a> Dispatcher<'a> {
         let (job, begun, size) = processor.running;
         let call = match job {
             JobKind::Process => {
-                let result = result.map(|()| processor.taken.load(Ordering::Acquire));
+                let result = result.map(|()| processor.marks.tokens_are_taken());
                 let succeeded = result.is_ok();
-                self.scheduler.returned(lane, result, now, || progress.context.checkpoints().requested());
+                let one_by_one = processor.records.take().map(|records| (processor.marks.done(), records));
+                let size = match &one_by_one {
+                    Some((done, (records, range))) => BatchSize::of(&records[range.clone()][..*done]),
+                    None => succeeded.then_some(size),
+                };
+                let (done, requested) =
+                    (one_by_one.map(|(done, _)| done), || progress.context.checkpoints().requested());
+                self.scheduler.returned(lane, result, done, now, requested);
                 let well = succeeded && !self.scheduler.has_failed();
-                return progress.handled(now.duration_since(begun), succeeded.then_some(size), well, now);
+                return progress.handled(now.duration_since(begun), size, well, now);
             }
             JobKind::DeadLetter => {
                 return self.scheduler.dead_lettered(lane, result.map_err(|error| error.to_string()), now);

@@ -16,6 +16,7 @@ use crate::delivery::failure_policy::FailurePolicy;
 use crate::delivery::lane::BatchLimits;
 use crate::delivery::scheduler::DeliverySettings;
 use crate::processor::factory::Factory;
+use crate::processor::one_by_one::RECORDS_PER_CALL;
 
 #[derive(Debug)]
 pub(crate) struct ShardResources {
@@ -58,11 +59,11 @@ pub(crate) struct ShardSettings {
 }
 
 impl ShardSettings {
-    /// `records_per_call` is the limit that the kind of handler sets, if it sets one.
-    pub(crate) fn new(settings: &Settings, records_per_call: Option<usize>) -> Self {
+    /// `one_by_one`: whether user code sees the records of a call so.
+    pub(crate) fn new(settings: &Settings, one_by_one: bool) -> Self {
         let most = |limit: Option<NonZeroUsize>| limit.map_or(usize::MAX, NonZeroUsize::get);
         let limits = BatchLimits {
-            records: records_per_call.unwrap_or_else(|| most(settings.batch_max_records)),
+            records: if one_by_one { RECORDS_PER_CALL } else { most(settings.batch_max_records) },
             bytes: most(settings.batch_max_bytes),
             wait: settings.batch_max_wait,
         };
@@ -75,6 +76,7 @@ impl ShardSettings {
         };
         let delivery = DeliverySettings {
             lanes: settings.concurrency.get(),
+            one_by_one,
             limits,
             window_records: settings.max_outstanding_records.get(),
             window_bytes: settings.max_outstanding_bytes.get(),

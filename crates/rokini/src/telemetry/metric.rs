@@ -108,7 +108,8 @@ metrics! {
     RecordsProcessed = "rokini_records_processed_total": Counter, Shard, Count, Stable;
     /// Bytes of their data.
     BytesProcessed = "rokini_bytes_processed_total": Counter, Shard, Bytes, Stable;
-    /// How long one call of the record handler took, failed calls included.
+    /// How long one call of the record handler took, failed calls included. Where `for_each` waits for nothing, what follows
+    /// within 0.1 ms counts as one call.
     HandlerTime = "rokini_handler_duration_seconds": Histogram, Shard, Seconds, Stable;
     /// How long one read of the stream took that was answered, without the pause before it.
     FetchTime = "rokini_fetch_duration_seconds": Histogram, Shard, Seconds, Stable;

@@ -10,6 +10,7 @@ mod keyless;
 mod lanes;
 #[cfg(feature = "prometheus")]
 mod monitoring;
+mod one_by_one;
 mod options;
 mod policy;
 mod random;

@@ -138,6 +138,48 @@ fn child_collects_spans() {
 }
 
 #[test]
+fn each_record_has_a_span_where_user_code_sees_records_one_by_one() {
+    child::passes("spans::child_collects_spans_of_records");
+}
+
+#[test]
+#[ignore = "run by the other as a child"]
+fn child_collects_spans_of_records() {
+    let collected = Collected::default();
+    let _guard = tracing::subscriber::set_default(collected.clone());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let stream = Stream::new(1);
+        stream.put_all(0, &["a", "b", "c"]);
+        let (calls, mut called) = tokio::sync::watch::channel(0);
+        let builder = builder(&stream, MemoryStore::new(), "w").for_each(move |record| {
+            tracing::info!("the handler begins");
+            calls.send_modify(|calls| *calls += 1);
+            let calls = *calls.borrow();
+            async move {
+                tracing::info!("in the handler");
+                if calls == 2 { failure(&format!("no {:?}", record.data())) } else { Ok(()) }
+            }
+        });
+        let running = Running::start(builder).await;
+        called.wait_for(|calls| *calls == 4).await.unwrap();
+        running.stop().await;
+    });
+    let state = collected.0.lock().unwrap();
+    let of = |name| state.spans.iter().map(|span| span.get(name).map(String::as_str)).collect::<Vec<_>>();
+    assert_eq!(of("rokini.sequence.first"), [Some("1"), Some("2"), Some("2"), Some("3")]);
+    assert_eq!(of("rokini.sequence.last"), of("rokini.sequence.first"));
+    assert_eq!(of("rokini.attempt"), [Some("1"), Some("1"), Some("2"), Some("1")]);
+    assert_eq!(of("otel.status_code"), [None, Some("ERROR"), None, None]);
+    for words in ["the handler begins", "in the handler"] {
+        let said = state.messages.iter().filter(|(_, text, _)| text == words);
+        let spans: Vec<_> = said.map(|(.., span)| *span).collect();
+        assert_eq!(spans, [Some(1), Some(2), Some(3), Some(4)], "{words}");
+    }
+}
+
+#[test]
 fn o5_steady_state_is_silent_at_info_and_spans_are_off_where_nobody_collects_them() {
     child::passes("spans::child_collects_late");
 }

@@ -281,8 +281,7 @@ impl ConsumerBuilder {
         let why = "with a stream of records, whose reader takes its time";
         self.config.refuse(&[ConfigKey::HandlerTimeout], why)?;
         let (to, items) = mpsc::channel(waiting);
-        let consumer =
-            self.handler(Factory::new(None, move |_| Forward { to: to.clone(), split })).build().await?;
+        let consumer = self.handler(Factory::new(move |_| Forward { to: to.clone(), split })).build().await?;
         let handle = consumer.handle();
         let run = Some(TaskTracker::new().spawn(consumer.run()));
         Ok(Deliveries { items, withheld: None, run, handle })

@@ -23,18 +23,33 @@ use crate::types::failure::HandlerFailure;
 const BISECT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Scheduler {
-    /// A call returned: `Ok(true)` where its tokens were taken. Acks that came before it are to be handed in before
-    /// it.
+    /// A call returned: `Ok(true)` where its tokens were taken. `done`: how many of its records user code is through with,
+    /// where it sees them one by one. Acks that came before it are to be handed in before it.
     pub(crate) fn returned(
         &mut self,
         lane: usize,
         result: Result<bool, HandlerFailure>,
+        done: Option<usize>,
         now: Instant,
         requested: impl Fn() -> Position,
     ) {
-        let Some(RunningBatch { call, mut batch, early }) = self.lanes[lane].running.take() else { return };
+        let Some(RunningBatch { call, mut batch, early, .. }) = self.lanes[lane].running.take() else {
+            return;
+        };
         self.running -= 1;
-        let delivered = batch.next_call();
+        let mut delivered = batch.next_call();
+        if let Some(done) = done {
+            // Those after one that failed have not been tried.
+            let tried = done + usize::from(result.is_err());
+            if tried < delivered.len() {
+                let (first, rest) = delivered.split_at(tried);
+                self.put_back(lane, &batch, &rest);
+                (delivered, batch.records) = (first.clone(), first);
+            }
+            if result.is_err() {
+                self.complete(&delivered.split_at(done).0);
+            }
+        }
         match result {
             Ok(false) => {
                 self.complete(&delivered);

@@ -18,6 +18,7 @@ const ALL: BatchLimits = BatchLimits { records: usize::MAX, bytes: usize::MAX, w
 fn settings(lanes: usize, policy: FailurePolicy) -> DeliverySettings {
     DeliverySettings {
         lanes,
+        one_by_one: false,
         limits: ALL,
         window_records: 1_000,
         window_bytes: 1 << 20,

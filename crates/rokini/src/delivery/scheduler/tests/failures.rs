@@ -30,7 +30,7 @@ async fn a1_poison_record_is_found_in_log_n_calls_and_the_rest_goes_on_in_order(
             if !fails {
                 done.extend(batch.iter().copied());
             }
-            scheduler.returned(0, if fails { Err(no()) } else { Ok(false) }, now, nothing);
+            scheduler.returned(0, if fails { Err(no()) } else { Ok(false) }, None, now, nothing);
         }
         let expected: Vec<u64> = (0..count).filter(|number| *number != poison).collect();
         assert_eq!(done, expected);
@@ -63,17 +63,17 @@ async fn c1_parked_key_waits_while_others_go_on_and_keeps_its_order() {
         if !fails {
             order.extend(batch.iter().copied());
         }
-        scheduler.returned(0, if fails { Err(no()) } else { Ok(false) }, now, nothing);
+        scheduler.returned(0, if fails { Err(no()) } else { Ok(false) }, None, now, nothing);
     }
     assert_eq!(order, [0, 2, 4], "the second record of the parked key waits");
     assert_eq!((scheduler.parked_keys(), scheduler.position()), (1, after(1)));
     add(&mut scheduler, records(5, &["bad", "d"]), now);
     assert_eq!(numbers(scheduler.next(now, nothing)), [6], "what comes later of the key waits too");
-    scheduler.returned(0, Ok(false), now, nothing);
+    scheduler.returned(0, Ok(false), None, now, nothing);
     now = scheduler.due(now).unwrap();
     for expected in [vec![1], vec![3, 5]] {
         assert_eq!(numbers(scheduler.next(now, nothing)), expected);
-        scheduler.returned(0, Ok(false), now, nothing);
+        scheduler.returned(0, Ok(false), None, now, nothing);
     }
     assert_eq!((scheduler.parked_keys(), scheduler.position()), (0, after(7)));
     assert!(matches!(scheduler.take_events().last(), Some(DeliveryEvent::Unparked { .. })));
@@ -91,7 +91,7 @@ async fn a1_position_passes_a_dead_letter_once_it_is_confirmed() {
     add(&mut scheduler, records(0, &["a"]), now);
     for _ in 0..2 {
         let _ = scheduler.next(now, nothing);
-        scheduler.returned(0, Err(no()), now, nothing);
+        scheduler.returned(0, Err(no()), None, now, nothing);
         now = scheduler.due(now).unwrap();
     }
     for _ in 0..3 {
@@ -120,7 +120,7 @@ async fn a1_a_record_whose_dead_letter_fails_is_parked_where_keys_are() {
     let now = Instant::now();
     add(&mut scheduler, records(0, &["bad"]), now);
     assert_eq!(numbers(scheduler.next(now, nothing)), [0]);
-    scheduler.returned(0, Err(no()), now, nothing);
+    scheduler.returned(0, Err(no()), None, now, nothing);
     assert!(matches!(scheduler.next(now, nothing), Some(DeliveryStep::DeadLetter { .. })));
     scheduler.dead_lettered(0, Err("full".to_owned()), now);
     add(&mut scheduler, records(1, &["bad", "good"]), now);
@@ -129,12 +129,12 @@ async fn a1_a_record_whose_dead_letter_fails_is_parked_where_keys_are() {
         (vec![2], 1),
         "the other key goes on"
     );
-    scheduler.returned(0, Ok(false), now, nothing);
+    scheduler.returned(0, Ok(false), None, now, nothing);
     let due = scheduler.due(now).unwrap();
     assert!(matches!(scheduler.next(due, nothing), Some(DeliveryStep::DeadLetter { .. })));
     scheduler.dead_lettered(0, Ok(()), due);
     assert_eq!(numbers(scheduler.next(due, nothing)), [1]);
-    scheduler.returned(0, Ok(false), due, nothing);
+    scheduler.returned(0, Ok(false), None, due, nothing);
     assert_eq!((scheduler.parked_keys(), scheduler.position()), (0, after(3)));
 }
 
@@ -150,7 +150,7 @@ async fn c2_a_parked_record_that_is_acked_while_the_sink_has_it_leaves_its_key_f
     add(&mut scheduler, records(0, &["late"]), now);
     scheduler.end();
     assert_eq!(numbers(scheduler.next(now, nothing)), [0]);
-    scheduler.returned(0, Ok(true), now, nothing);
+    scheduler.returned(0, Ok(true), None, now, nothing);
     now += limit;
     scheduler.expire(now);
     for parked in 0..2 {
@@ -180,9 +180,9 @@ async fn c1_halted_shard_begins_nothing_until_it_is_resumed() {
     add(&mut scheduler, records(0, &keys.iter().map(String::as_str).collect::<Vec<_>>()), now);
     let (first, second) = (scheduler.next(now, nothing), scheduler.next(now, nothing));
     assert!(first.is_some() && second.is_some());
-    scheduler.returned(0, Err(no()), now, nothing);
+    scheduler.returned(0, Err(no()), None, now, nothing);
     assert!(scheduler.is_halted());
-    scheduler.returned(1, Ok(false), now, nothing);
+    scheduler.returned(1, Ok(false), None, now, nothing);
     assert!(
         scheduler.next(now, nothing).is_none() && scheduler.due(now).is_none() && !scheduler.wants_more()
     );

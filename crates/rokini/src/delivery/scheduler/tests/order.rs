@@ -111,16 +111,16 @@ impl UserCode {
             let result = if self.fails(0.5) { Err("full".to_owned()) } else { Ok(()) };
             self.scheduler.dead_lettered(lane, result, now);
         } else if self.fails(0.2) {
-            self.scheduler.returned(lane, Err(no()), now, nothing);
+            self.scheduler.returned(lane, Err(no()), None, now, nothing);
         } else if self.rng.random_bool(0.2) {
-            self.scheduler.returned(lane, Ok(false), now, nothing);
+            self.scheduler.returned(lane, Ok(false), None, now, nothing);
         } else {
             self.tokens.extend(numbers.into_iter().map(|number| (call, number)));
             // Some are used before the call returned.
             while self.rng.random_bool(0.2) {
                 self.use_one(now);
             }
-            self.scheduler.returned(lane, Ok(true), now, nothing);
+            self.scheduler.returned(lane, Ok(true), None, now, nothing);
         }
         true
     }
@@ -214,7 +214,7 @@ async fn c1_parked_key_keeps_its_order_when_its_tokens_are_late() {
     let mut now = Instant::now();
     add(&mut scheduler, records(0, &["k", "k", "k"]), now);
     assert_eq!(numbers(scheduler.next(now, nothing)), [0, 1, 2]);
-    scheduler.returned(0, Ok(true), now, nothing);
+    scheduler.returned(0, Ok(true), None, now, nothing);
     scheduler
         .acked(Ack { call: 1, records: RecordRange::one(0).into(), outcome: AckOutcome::Failed(no()) }, now);
     add(&mut scheduler, records(3, &["k"]), now);
@@ -230,7 +230,7 @@ async fn c1_parked_key_keeps_its_order_when_its_tokens_are_late() {
         // The record that may be the reason is delivered alone.
         let fails = batch == [1] && !order.contains(&1);
         order.extend(batch);
-        scheduler.returned(0, if fails { Err(no()) } else { Ok(false) }, now, nothing);
+        scheduler.returned(0, if fails { Err(no()) } else { Ok(false) }, None, now, nothing);
     }
     let last = |number| order.iter().rposition(|seen| *seen == number).unwrap();
     assert!(order.iter().position(|seen| *seen == 3) > Some(last(1).max(last(2))), "{order:?}");

@@ -16,8 +16,19 @@ struct Scenario {
     per_batch: usize,
     window: usize,
     policy: FailurePolicy,
-    tokens: bool,
+    end: EndOfCall,
     seed: u64,
+}
+
+/// What makes a record done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EndOfCall {
+    /// Its call returned.
+    Returned,
+    /// Its token was used.
+    Tokens,
+    /// User code saw it, one by one, and some calls end early.
+    OneByOne,
 }
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
@@ -29,16 +40,16 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
         1..9usize,
         1..30usize,
         policies(),
-        any::<bool>(),
+        prop_oneof![Just(EndOfCall::Returned), Just(EndOfCall::Tokens), Just(EndOfCall::OneByOne)],
         any::<u64>(),
     )
-        .prop_map(|(plans, lanes, per_batch, window, policy, tokens, seed)| Scenario {
+        .prop_map(|(plans, lanes, per_batch, window, policy, end, seed)| Scenario {
             plans,
             lanes,
             per_batch,
             window,
             policy,
-            tokens,
+            end,
             seed,
         })
 }
@@ -48,6 +59,7 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
     let limits = BatchLimits { records: scenario.per_batch, ..ALL };
     let mut scheduler = scheduler(DeliverySettings {
         limits,
+        one_by_one: scenario.end == EndOfCall::OneByOne,
         window_records: scenario.window,
         ..settings(scenario.lanes, scenario.policy)
     });
@@ -104,8 +116,26 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
                     given_up.extend(&records);
                 }
                 scheduler.dead_lettered(lane, if confirmed { Ok(()) } else { Err("full".to_owned()) }, now);
-            } else if scenario.tokens {
-                scheduler.returned(lane, Ok(true), now, nothing);
+            } else if scenario.end == EndOfCall::OneByOne {
+                let fails = |number: &&u64| left[**number as usize] > 0;
+                let well = records.iter().take_while(|number| !fails(number)).count();
+                let most = rng.random_range(1..=records.len());
+                let (count, failed) =
+                    if well < most { (well, records.get(well).copied()) } else { (most, None) };
+                if rng.random_bool(0.5) {
+                    // It waits with one of them, and those before it are done.
+                    scheduler.progressed(lane, rng.random_range(0..=count));
+                }
+                done.extend(&records[..count]);
+                if let Some(left) = failed.map(|number| &mut left[number as usize])
+                    && *left != u32::MAX
+                {
+                    *left -= 1;
+                }
+                let result = if failed.is_some() { Err(no()) } else { Ok(false) };
+                scheduler.returned(lane, result, Some(count), now, nothing);
+            } else if scenario.end == EndOfCall::Tokens {
+                scheduler.returned(lane, Ok(true), None, now, nothing);
                 tokens.extend(records.iter().map(|number| (call, *number, true)));
             } else {
                 let failing: Vec<u64> =
@@ -120,6 +150,7 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
                 scheduler.returned(
                     lane,
                     if failing.is_empty() { Ok(false) } else { Err(no()) },
+                    None,
                     now,
                     nothing,
                 );
@@ -164,7 +195,7 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
     }
     let poison = |number: &u64| scenario.plans[*number as usize].failures == u32::MAX;
     prop_assert!(done.iter().all(|number| !poison(number)));
-    if !scenario.tokens {
+    if scenario.end != EndOfCall::Tokens {
         // Per key in the order of the shard. With tokens others decide when a record is done.
         for key in 0..6 {
             let of_key: Vec<u64> =
@@ -181,7 +212,8 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
         );
         prop_assert_eq!(done.len() + given_up.len(), scenario.plans.len());
     }
-    if scenario.policy.bisect && !matches!(scenario.policy.then, OnFailure::Retry) {
+    let alone = scenario.policy.bisect || scenario.end == EndOfCall::OneByOne;
+    if alone && !matches!(scenario.policy.then, OnFailure::Retry) {
         // What never fails is never given up.
         prop_assert!(given_up.iter().all(|number| scenario.plans[*number as usize].failures > 0));
     }
@@ -189,7 +221,7 @@ fn run(scenario: &Scenario) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(144))]
     #[test]
     fn c1_c4_p8_whatever_fails_nothing_is_lost_and_order_and_position_hold(scenario in scenarios()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
