@@ -176,7 +176,7 @@ impl Findings {
                     "{key}/{number} of {shard}{more} was handled by {}, and again by {}; its position could be stored {}",
                     by(before),
                     by(again),
-                    storable.map_or("never".to_owned(), |at| format!("since {}", Seconds(at)))
+                    storable.map_or("at no time".to_owned(), |at| format!("since {}", Seconds(at)))
                 ),
             );
         }

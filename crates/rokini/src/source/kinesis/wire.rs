@@ -4,6 +4,8 @@
 mod choice;
 mod protocol;
 mod request;
+#[cfg(test)]
+mod sdk_codec;
 mod take_body;
 mod whole_body;
 

@@ -162,6 +162,21 @@ async fn p10_silenced_connections_hold_no_shard_up_for_longer_than_thirty_second
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute; `.ci/run` runs it"]
+async fn p10_connections_of_100_shards_that_are_silent_one_way_hold_none_up_for_longer_than_thirty_seconds() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut] {
+        for way in [Way::ToServer, Way::ToClient] {
+            let fault = Fault::Silence(way);
+            let [plain, tls] =
+                [false, true].map(|tls| tokio::spawn(recovers(100, (tls, retrieval), fault, SILENCE_LIMIT)));
+            for case in [plain, tls] {
+                println!("{retrieval}, {way:?}: flowed again after {:?}", case.await.unwrap());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p10_silenced_subscriptions_hold_no_shard_up_for_longer_than_thirty_seconds() {
     silenced(Retrieval::FanOut).await;
 }
