@@ -8,3 +8,4 @@ mod record_search;
 pub(crate) mod registration;
 pub(crate) mod streams;
 pub(crate) mod syncer;
+mod unused_consumer;

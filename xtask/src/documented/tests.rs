@@ -67,3 +67,12 @@ fn a_command_that_does_not_work_is_found() {
         assert_eq!(workspace.try_out(command), Tried::Works, "{command}");
     }
 }
+
+#[test]
+fn a_number_before_a_file_is_that_of_a_descriptor() {
+    for (line, expected) in
+        [("rokini local --ready-fd 3 3>ready", "rokini local --ready-fd 3"), ("rokini x y3>z", "rokini x y3")]
+    {
+        assert_eq!(super::words::commands(line), [expected]);
+    }
+}

@@ -12,8 +12,14 @@ pub(crate) fn commands(line: &str) -> Vec<String> {
                 found.push(String::new());
                 continue;
             }
-            // What follows is a file.
+            // What follows is a file, and a number before it is that of a descriptor.
             (None, '>') => {
+                if let Some(command) = found.last_mut() {
+                    let rest = command.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+                    if command[..rest].ends_with(char::is_whitespace) {
+                        command.truncate(rest);
+                    }
+                }
                 found.push("> ".to_owned());
                 continue;
             }

@@ -77,6 +77,9 @@ impl Needs {
         let (sid, actions) = ("ReadTheStream", STREAM_ACTIONS.to_vec());
         if config.retrieval != Retrieval::Polling {
             let mut actions = FAN_OUT_ACTIONS.to_vec();
+            if config.retrieval == Retrieval::Auto {
+                actions.push("kinesis:DeregisterStreamConsumer");
+            }
             if !config.fan_out_tags.is_empty() {
                 actions.push("kinesis:TagResource");
             }
@@ -250,6 +253,12 @@ mod tests {
         {
             assert!(pushed.0[1].actions.contains(&format!("kinesis:{action}").as_str()), "{action}");
         }
+        let deregisters = |retrieval: &str| {
+            let needs =
+                needs(&format!("stream = \"orders\"\nallow_fan_out = true\nretrieval = \"{retrieval}\""));
+            needs.0[1].actions.contains(&"kinesis:DeregisterStreamConsumer")
+        };
+        assert!(deregisters("auto") && !deregisters("fan_out"), "only what is given back");
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl Catalog {
         Registrar { store, group, events, registration }.consumer(stream).await
     }
 
+    /// Gives the group's own registration with a stream back.
+    pub(super) async fn give_consumer_back(&self, stream: &OpenStream) -> Result<(), Error> {
+        let Self { store, group, events, registration, .. } = self;
+        Registrar { store, group, events, registration }.give_back(stream).await
+    }
+
     /// The stream that has the name of `old` now, if it was made after that one.
     pub(crate) async fn renewed(&self, old: &OpenStream) -> Result<Option<OpenStream>, Error> {
         let stream = old.source.describe().await?;

@@ -7,7 +7,7 @@ use rokini_lease::{
 };
 
 use super::streams::OpenStream;
-use crate::config::{Settings, is_consumer_name};
+use crate::config::{Retrieval, Settings, is_consumer_name};
 use crate::events::emitter::Events;
 use crate::events::table::EventKind;
 use crate::source::stream_source::{ConsumerState, FanOut, RegisteredConsumer};
@@ -22,11 +22,22 @@ pub(crate) struct Registration {
     /// As the settings say it.
     name: Option<String>,
     tags: Vec<(String, String)>,
+    /// Whether shards are read by fan-out only while they need it.
+    on_demand: bool,
 }
 
 impl Registration {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { name: settings.fan_out_consumer.clone(), tags: settings.fan_out_tags.clone() }
+        Self {
+            name: settings.fan_out_consumer.clone(),
+            tags: settings.fan_out_tags.clone(),
+            on_demand: settings.retrieval == Retrieval::Auto,
+        }
+    }
+
+    /// Whether shards are read by fan-out only while they need it.
+    pub(super) fn is_on_demand(&self) -> bool {
+        self.on_demand
     }
 
     /// The name for a group that is not registered yet.
@@ -112,6 +123,23 @@ impl Registrar<'_> {
         Err(Error::new(ErrorKind::Retry, message))
     }
 
+    /// Gives the group's own registration with a stream back, where it has one. Its name stays on the row, so that the next shard
+    /// that needs it registers it again.
+    pub(super) async fn give_back(self, stream: &OpenStream) -> Result<(), Error> {
+        let mut known = stream.consumer().await;
+        let row = self.store.stream(self.group, &stream.id).await?;
+        let Some(consumer) = row.and_then(|row| row.consumer).filter(|consumer| consumer.owned) else {
+            return Ok(());
+        };
+        let Some(fan_out) = stream.source.fan_out() else { return Ok(()) };
+        if fan_out.deregister_consumer(&consumer.name).await? {
+            let consumer = consumer.name;
+            self.events.emit_for_stream(&stream.id, EventKind::FanOutGivenBack { consumer });
+        }
+        *known = None;
+        Ok(())
+    }
+
     /// Notes on the row under which name the group is registered, or about to be.
     async fn note_consumer(self, fan_out: &dyn FanOut, row: &StreamRow) -> Result<(), Error> {
         let name = self.registration.name(self.group)?;
@@ -140,6 +168,62 @@ fn usable(consumer: &RegisteredConsumer, stream: &OpenStream) -> Result<Arc<str>
                 consumer.arn, stream.name
             );
             Err(Error::new(ErrorKind::Retry, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rokini_lease::{MemoryStore, Position, StreamId, WallClock};
+
+    use super::*;
+    use crate::config::{ConfigKey, ConsumerConfig};
+    use crate::source::stream_source::StreamSource;
+    use crate::source::testing::Bench;
+
+    #[tokio::test(start_paused = true)]
+    async fn t4_a_registration_is_given_back_and_made_again_and_what_others_made_stays() {
+        let bench = Bench::new(2);
+        let source: Arc<dyn StreamSource> = Arc::new(bench.source());
+        let described = source.describe().await.unwrap();
+        let store: Arc<dyn LeaseStore> = Arc::new(MemoryStore::new());
+        let id = StreamId::new(described.id.as_str()).unwrap();
+        let mut config = ConsumerConfig::default();
+        config.set(ConfigKey::Retrieval, "auto").unwrap();
+        for (name, before) in [("own", false), ("adopted", true)] {
+            let group = GroupId::new(name).unwrap();
+            if before {
+                bench.register(name);
+            }
+            let row = StreamRow::new(id.clone(), "orders", Position::TrimHorizon);
+            store.insert_stream(&group, &row).await.unwrap();
+            let stream = OpenStream::new(
+                id.clone(),
+                "orders".to_owned(),
+                Position::TrimHorizon,
+                Arc::clone(&source),
+                described.retention,
+            );
+            let registration = Registration::new(&config);
+            let events = Events::new(WallClock::system(), []);
+            let registrar =
+                Registrar { store: &store, group: &group, events: &events, registration: &registration };
+            let fan_out = source.fan_out().unwrap();
+            let registered = async || fan_out.find_consumer(name).await.unwrap();
+            // Nothing to give back yet.
+            registrar.give_back(&stream).await.unwrap();
+            let first = registrar.consumer(&stream).await.unwrap();
+            registrar.give_back(&stream).await.unwrap();
+            if before {
+                assert_eq!(*registered().await.unwrap().arn, *first, "somebody else's");
+                continue;
+            }
+            assert!(registered().await.is_none_or(|consumer| consumer.state == ConsumerState::Deleting));
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+            let again = registrar.consumer(&stream).await.unwrap();
+            assert_eq!(*registered().await.unwrap().arn, *again);
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::leases::Catalog;
 use super::streams::{OpenStream, Streams};
+use super::unused_consumer::UnusedConsumer;
 use super::{coverage, duty};
 use crate::events::table::EventKind;
 use crate::source::stream_identity::is_older;
@@ -54,6 +55,7 @@ impl ShardSyncers {
                         retry: Retry::new(COORDINATION, StdRng::from_rng(rng)),
                         rng: StdRng::from_rng(rng),
                         holes: Vec::new(),
+                        unused_consumer: UnusedConsumer::default(),
                     };
                     let events = self.catalog.events.clone();
                     let run = events.supervise("shard sync", syncer, |syncer| Box::pin(syncer.run()));
@@ -74,6 +76,7 @@ struct ShardSyncer {
     rng: StdRng,
     /// As this worker's listing showed them last.
     holes: Vec<HashRange>,
+    unused_consumer: UnusedConsumer,
 }
 
 impl ShardSyncer {
@@ -96,6 +99,9 @@ impl ShardSyncer {
             }
             if on_duty {
                 self.with_patience(Step::Audit).await;
+                self.give_unused_consumer_back().await;
+            } else if !doubted {
+                self.unused_consumer.reset();
             }
         }
     }
@@ -171,6 +177,30 @@ impl ShardSyncer {
             self.shared.member.request_reconcile();
         }
         Ok(())
+    }
+
+    /// With `retrieval = auto` a registration that no shard uses is given back. Should one subscribe in this very moment, it is told
+    /// that the consumer is gone, and registers again.
+    async fn give_unused_consumer_back(&mut self) {
+        let catalog = &self.shared.catalog;
+        if !catalog.registration.is_on_demand() {
+            return;
+        }
+        let fleet = self.shared.member.snapshot();
+        let mut ours = fleet.leases.iter().filter(|row| row.key.stream == self.stream.id);
+        let used = ours.any(|row| row.metadata.fan_out == Some(true) && !row.position.is_shard_end());
+        if self.unused_consumer.observe(used, Instant::now()) {
+            match catalog.give_consumer_back(&self.stream).await {
+                Ok(()) => self.unused_consumer.given_back(),
+                Err(error) => {
+                    self.failed(&error);
+                    if !error.is_retryable() {
+                        // Without the permission it stays, and saying so once is enough.
+                        self.unused_consumer.given_back();
+                    }
+                }
+            }
+        }
     }
 
     /// Reads the stream that has this name now. `true` where that is another one.

@@ -281,6 +281,12 @@ events! {
         consumer: String,
     } = "fan-out-registered", info, "the group is registered for fan-out" { consumer, };
 
+    /// With `retrieval = auto`: no shard was subscribed to for an hour, so the group's registration was taken back.
+    FanOutGivenBack {
+        /// The name of the consumer.
+        consumer: String,
+    } = "fan-out-given-back", info, "no shard needs fan-out: the group is not registered any more" { consumer, };
+
     /// With `retrieval = auto`: a shard is read another way from now on.
     RetrievalChanged {
         /// How.

@@ -46,7 +46,7 @@ pub(super) async fn run(suite: &ConformanceSuite) -> Report {
         workers(suite, &group, index, rng, &mut counts).await;
     }
     // With very few steps a kind may not have met both; then the run says nothing.
-    if suite.sequences >= 8 {
+    if suite.sequences >= 16 {
         assert_eq!(counts.0.len(), 13, "every kind of update was tried");
         for (kind, (applied, refused)) in &counts.0 {
             assert!(*applied > 0 && *refused > 0, "{kind} applied {applied} and was refused {refused} times");
