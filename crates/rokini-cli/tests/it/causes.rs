@@ -44,7 +44,7 @@ fn stands(
 
 fn cases() -> Vec<Case> {
     vec![
-        told("g", 0, "acks", "acknowledgements do not come"),
+        told("g", 0, "acks", "its handler does not acknowledge its records"),
         told("g", 1, "parked", "no such customer"),
         told("g", 2, "behind", "faster than they are processed"),
         told("g", 3, "denied", "GetRecords"),

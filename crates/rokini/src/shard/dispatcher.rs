@@ -525,7 +525,8 @@ impl<'a> Dispatcher<'a> {
         } else if scheduler.has_failed() {
             ShardState::BackingOff
         } else if scheduler.awaits_acks() {
-            ShardState::AwaitingAcks
+            let first = scheduler.first_open().map(|record| record.sequence_number);
+            return self.shard.progress.awaiting_acks(first, scheduler.parked_keys());
         } else {
             ShardState::Reading
         };

@@ -66,6 +66,8 @@ pub(crate) struct ShardSnapshot {
     pub(crate) answering: Duration,
     /// Whether user code takes no records at present.
     pub(crate) unavailable: bool,
+    /// Whether it is halted for records that may have been trimmed unread.
+    pub(crate) lost: bool,
     /// The time since a record was done, last.
     pub(crate) unmoved: Duration,
     /// For how long everything is read of a closed shard of which everything is done.
@@ -80,10 +82,11 @@ impl ShardSnapshot {
         let ShardStatus { paused, state, since, last_handler_return, failures, parked, lag, .. } =
             self.status;
         let (unread, unreturned, over) = (self.unread, last_handler_return, self.over);
-        let Self { failure, throttled, answering, unavailable, unmoved, .. } = *self;
+        let Self { failure, throttled, answering, unavailable, lost, unmoved, .. } = *self;
         StallFacts {
             paused,
             state,
+            lost,
             since,
             unread,
             failure,
@@ -184,7 +187,19 @@ impl ShardProgress {
         let unread = now.duration_since(read.lag.last_heard());
         let (failure, throttled, over) = (read.failure, ago(read.throttled), read.lag.over(now));
         let (answering, unavailable) = (read.answering(), calls.unavailable);
-        ShardSnapshot { status, unread, failure, throttled, answering, unavailable, unmoved, over, retention }
+        let lost = read.halted;
+        ShardSnapshot {
+            status,
+            unread,
+            failure,
+            throttled,
+            answering,
+            unavailable,
+            lost,
+            unmoved,
+            over,
+            retention,
+        }
     }
 
     /// What is stored together with this position.
@@ -355,6 +370,14 @@ impl ShardProgress {
     pub(crate) fn handling(&self, first: Option<SequenceNumber>, parked: usize) {
         let calls = &mut self.state.lock().calls;
         calls.set_state(ShardState::Handling);
+        calls.handling = first;
+        calls.parked = parked;
+    }
+
+    /// Everything was handed out; this record is the first that is not acknowledged.
+    pub(crate) fn awaiting_acks(&self, first: Option<SequenceNumber>, parked: usize) {
+        let calls = &mut self.state.lock().calls;
+        calls.set_state(ShardState::AwaitingAcks);
         calls.handling = first;
         calls.parked = parked;
     }

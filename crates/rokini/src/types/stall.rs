@@ -27,6 +27,8 @@ pub enum StallCause {
     Position,
     /// Records were given up and the policy is to halt.
     Halted,
+    /// Records may have been trimmed before they were read, and `on_data_loss` is to halt.
+    DataLoss,
     /// Records were handed out and are not acknowledged.
     Acks,
     /// Every record of a closed shard is done, and that cannot be stored: its children wait.
@@ -36,7 +38,7 @@ pub enum StallCause {
 }
 
 impl StallCause {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Handler,
         Self::Failing,
         Self::Unavailable,
@@ -46,6 +48,7 @@ impl StallCause {
         Self::Throttled,
         Self::Position,
         Self::Halted,
+        Self::DataLoss,
         Self::Acks,
         Self::Ending,
         Self::Behind,
@@ -87,6 +90,10 @@ impl StallCause {
                 "look at the record, then restart the worker to try it again, or pass over it: `rokini group seek GROUP --shard \
                  SHARD --to after:RECORD`"
             }
+            Self::DataLoss => {
+                "`rokini group seek GROUP --shard SHARD --to trim_horizon` goes on with the oldest record that is kept; a restart \
+                 halts again"
+            }
             Self::Acks => "see why the records handed out are not acknowledged",
             Self::Ending => "see whether the table takes writes; it is tried again all the time",
             Self::Behind => "add workers or shards, raise `concurrency`, or make the handler faster",
@@ -122,6 +129,7 @@ impl StallCause {
             Self::Throttled => "throttled",
             Self::Position => "position",
             Self::Halted => "halted",
+            Self::DataLoss => "data-loss",
             Self::Acks => "acks",
             Self::Ending => "ending",
             Self::Behind => "behind",
@@ -141,7 +149,8 @@ impl fmt::Display for StallCause {
             Self::Throttled => "its reads are throttled: others read the same shard",
             Self::Position => "the stream refuses its position",
             Self::Halted => "it is halted, as the failure policy says",
-            Self::Acks => "acknowledgements do not come",
+            Self::DataLoss => "it is halted, as `on_data_loss` says: records may have been trimmed unread",
+            Self::Acks => "its handler does not acknowledge its records",
             Self::Ending => "its end cannot be stored",
             Self::Behind => "records come faster than they are processed",
         })
@@ -167,6 +176,8 @@ pub(crate) struct StallFacts {
     /// Whether somebody wants it to stand still.
     pub(crate) paused: bool,
     pub(crate) state: ShardState,
+    /// Whether it is halted for records that may have been trimmed unread.
+    pub(crate) lost: bool,
     /// How long it is in that state.
     pub(crate) since: Duration,
     /// The time since the last read that was answered, or since the work on the shard began.
@@ -201,6 +212,10 @@ impl StallFacts {
             *lasting = (*lasting).min(ago);
         }
         self.unreturned = self.unreturned.map(|unreturned| unreturned.min(ago));
+        if ago <= WINDOW {
+            // It grew while nobody could read.
+            self.lag_before = None;
+        }
     }
 }
 
@@ -227,6 +242,7 @@ pub(crate) fn judge(
     let (calling, unacknowledged) = (calling.min(facts.unmoved), facts.since.min(facts.unmoved));
     match facts.state {
         ShardState::Handling | ShardState::Starting if calling > after => return Some(StallCause::Handler),
+        ShardState::Halted if facts.lost => return Some(StallCause::DataLoss),
         ShardState::Halted => return Some(StallCause::Halted),
         ShardState::AwaitingAcks if unacknowledged > after => return Some(StallCause::Acks),
         ShardState::Ending => return (facts.since > after).then_some(StallCause::Ending),
@@ -286,6 +302,7 @@ mod tests {
         let fine = StallFacts {
             paused: false,
             state: ShardState::Reading,
+            lost: false,
             since: s(100),
             unread: s(1),
             failure: None,
@@ -365,6 +382,10 @@ mod tests {
             (StallFacts { lag: s(900), lag_before: Some(s(1_000)), ..fine }, None),
             (StallFacts { lag: s(900), lag_before: None, ..fine }, None),
             (StallFacts { state: ShardState::Halted, since: s(0), ..fine }, Some(StallCause::Halted)),
+            (
+                StallFacts { state: ShardState::Halted, lost: true, since: s(0), ..fine },
+                Some(StallCause::DataLoss),
+            ),
             (StallFacts { state: ShardState::AwaitingAcks, since: s(6), ..fine }, Some(StallCause::Acks)),
             (StallFacts { state: ShardState::AwaitingAcks, since: s(4), ..fine }, None),
             (
@@ -383,6 +404,12 @@ mod tests {
             (StallFacts { state: ShardState::Paused, unread: s(60), lag: s(60), ..fine }, None),
         ] {
             assert_eq!(judge(&facts, None, s(5), s(6)), expected, "{facts:?}");
+        }
+        // What grew while the process stood still tells nothing; what grows afterwards does.
+        for (ago, expected) in [(s(2), None), (s(60), Some(StallCause::Behind))] {
+            let mut woken = StallFacts { lag: s(17), lag_before: Some(s(0)), unmoved: s(1), ..fine };
+            woken.count_from(ago);
+            assert_eq!(judge(&woken, None, s(5), s(6)), expected, "{woken:?}");
         }
         // One lucky read.
         let throttled = StallFacts { throttled: Some(s(1)), answering: s(0), unread: s(0), ..fine };

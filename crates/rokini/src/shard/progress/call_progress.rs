@@ -28,7 +28,7 @@ pub(super) struct CallProgress {
     pub(super) state: ShardState,
     pub(super) since: Instant,
     pub(super) last_return: Option<Instant>,
-    /// The first record of the batch that is handled or waits to be handled again.
+    /// The first record of the batch that is handled, waits to be handled again, or is not acknowledged.
     pub(super) handling: Option<SequenceNumber>,
     /// In a row.
     pub(super) failures: u32,
@@ -71,6 +71,9 @@ impl CallProgress {
 
     pub(super) fn set_state(&mut self, state: ShardState) {
         if self.state != state {
+            if self.state == ShardState::AwaitingAcks {
+                self.handling = None;
+            }
             self.state = state;
             self.since = Instant::now();
         }

@@ -51,7 +51,8 @@ async fn c4_acks_in_any_order_store_the_end_of_the_contiguous_done_prefix() {
     log.until_count(5).await;
     sleep(Duration::from_secs(60)).await;
     assert_eq!(position(&store, &shard_id(0)).await, Position::TrimHorizon, "nothing is done");
-    assert_eq!(running.handle.status().shards[0].state, ShardState::AwaitingAcks);
+    let shown = || running.handle.status().shards.swap_remove(0);
+    assert_eq!((shown().state, shown().handling), (ShardState::AwaitingAcks, Some(SequenceNumber::from(1))));
     for text in ["e", "c", "b"] {
         tokens.take(text).ack();
     }
