@@ -73,6 +73,6 @@ fn a_number_before_a_file_is_that_of_a_descriptor() {
     for (line, expected) in
         [("rokini local --ready-fd 3 3>ready", "rokini local --ready-fd 3"), ("rokini x y3>z", "rokini x y3")]
     {
-        assert_eq!(super::words::commands(line), [expected]);
+        assert_eq!(words::commands(line), [expected]);
     }
 }
