@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use rokini_wire::ErrorCode;
+use rokini_wire::{ErrorCode, OPERATIONS};
 use serde::{Deserialize, Serialize};
 
 /// What goes wrong with a call.
@@ -175,6 +175,36 @@ impl FaultRule {
     #[must_use]
     pub fn probability(self, share: f64) -> Self {
         Self { probability: Some(share), ..self }
+    }
+
+    /// Reads a rule, and says by name which member is none or cannot act.
+    pub(crate) fn from_json(json: &[u8]) -> Result<Self, String> {
+        let rule: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        if let Some(name) = rule.operation.as_deref()
+            && name != "SubscribeToShardEvent"
+            && !OPERATIONS.contains(&name)
+        {
+            return Err(format!("`operation`: `{name}` is none; give one as in `GetRecords`"));
+        }
+        if rule.times == Some(0) {
+            return Err("`times`: 0 calls are never hit; leave it out for all of them".to_owned());
+        }
+        if let Some(share) = rule.probability.filter(|share| !(0.0..=1.0).contains(share)) {
+            return Err(format!("`probability`: {share} is no share; give a number from 0 to 1"));
+        }
+        if let Fault::Answer { status, .. } | Fault::Error { status: Some(status), .. } = rule.fault
+            && !(200..=599).contains(&status)
+        {
+            return Err(format!("`status`: {status} ends no answer; give one from 200 to 599"));
+        }
+        // Serde passes over what a kind without members is given.
+        let given: serde_json::Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let known = serde_json::to_value(&rule.fault).map_err(|error| error.to_string())?;
+        let mut members = given["fault"].as_object().into_iter().flatten();
+        match members.find(|(name, value)| !value.is_null() && known.get(name).is_none()) {
+            Some((name, _)) => Err(format!("unknown field `{name}` of a fault of kind {}", known["kind"])),
+            None => Ok(rule),
+        }
     }
 
     fn matches(&self, call: &FaultCall<'_>) -> bool {
@@ -394,6 +424,30 @@ mod tests {
         assert_eq!(rule, FaultRule::on("GetRecords", error).times(3));
         for wrong in [r#"{"fault":{"kind":"nothing"}}"#, r#"{"fault":{"kind":"throttle"},"shards":1}"#] {
             assert!(serde_json::from_str::<FaultRule>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_cannot_act_names_its_member() {
+        let read = |json: &str| FaultRule::from_json(json.as_bytes());
+        for (member, json) in [
+            ("`probability`", r#"{"probability":1.5,"fault":{"kind":"throttle"}}"#),
+            ("`probability`", r#"{"probability":-0.1,"fault":{"kind":"throttle"}}"#),
+            ("`times`", r#"{"times":0,"fault":{"kind":"throttle"}}"#),
+            ("`operation`", r#"{"operation":"getRecords","fault":{"kind":"throttle"}}"#),
+            ("`status`", r#"{"fault":{"kind":"answer","status":42}}"#),
+            ("`shards`", r#"{"shards":1,"fault":{"kind":"throttle"}}"#),
+            ("`bytes`", r#"{"fault":{"kind":"throttle","bytes":1}}"#),
+            ("`fault`", "{}"),
+        ] {
+            let said = read(json).unwrap_err();
+            assert!(said.contains(member), "{json}: {said}");
+        }
+        for json in [
+            r#"{"operation":"SubscribeToShardEvent","probability":1,"fault":{"kind":"cut_after","bytes":1}}"#,
+            r#"{"fault":{"kind":"error","code":"InternalFailureException","status":null}}"#,
+        ] {
+            read(json).unwrap();
         }
     }
 

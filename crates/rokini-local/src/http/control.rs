@@ -89,13 +89,13 @@ fn carry_out(backend: &Backend, method: &Method, path: &str, body: &Bytes) -> Re
         }
         (&Method::GET, "health") => reply(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "starting" })),
         (&Method::GET, "faults") => reply(StatusCode::OK, &backend.faults.list()),
-        (&Method::POST, "faults") => match serde_json::from_slice::<FaultRule>(body) {
+        (&Method::POST, "faults") => match FaultRule::from_json(body) {
             Ok(_) if backend.faults.list().len() >= MAX_RULES => {
                 let error = format!("{MAX_RULES} rules are in force; take some away first");
                 reply(StatusCode::BAD_REQUEST, &json!({ "error": error }))
             }
             Ok(rule) => reply(StatusCode::OK, &json!({ "id": backend.faults.add(rule) })),
-            Err(error) => refuse(&error),
+            Err(error) => reply(StatusCode::BAD_REQUEST, &json!({ "error": error })),
         },
         (&Method::DELETE, "faults") => {
             backend.faults.clear();
@@ -115,6 +115,10 @@ fn carry_out(backend: &Backend, method: &Method, path: &str, body: &Bytes) -> Re
             reply(StatusCode::OK, &json!({}))
         }
         (&Method::POST, "limits") => match serde_json::from_slice::<LimitsChange>(body) {
+            Ok(LimitsChange { throughput_limits: None, call_limits: None }) => {
+                let error = "give `throughput_limits`, `call_limits` or both: true or false";
+                reply(StatusCode::BAD_REQUEST, &json!({ "error": error }))
+            }
             Ok(LimitsChange { throughput_limits, call_limits }) => {
                 backend.service.with_model(|model, _| {
                     let settings = model.settings_mut();
@@ -126,11 +130,12 @@ fn carry_out(backend: &Backend, method: &Method, path: &str, body: &Bytes) -> Re
             Err(error) => refuse(&error),
         },
         (&Method::DELETE, other) => {
-            let id = other.strip_prefix("faults/").and_then(|id| id.parse().ok());
-            if id.is_some_and(|id| backend.faults.remove(id)) {
+            let Some(id) = other.strip_prefix("faults/") else { return unknown() };
+            if id.parse().is_ok_and(|id| backend.faults.remove(id)) {
                 reply(StatusCode::OK, &json!({}))
             } else {
-                unknown()
+                let error = "no such rule: `GET /_rokini/faults` lists them with their ids";
+                reply(StatusCode::NOT_FOUND, &json!({ "error": error }))
             }
         }
         _ => unknown(),

@@ -28,8 +28,8 @@ use crate::http::request_ids::RequestIds;
 use crate::http::subscription::{EventStream, frames};
 use crate::journal::CallRecord;
 use crate::model::{
-    Caller, ResolvedTarget, Scope, StreamKey, Subscription, fault_in_body, has_list_for_structure,
-    iterator_position, lower_first, target_of,
+    Caller, LIST, ResolvedTarget, Scope, StreamKey, Subscription, fault_in_body, has_list_for_structure,
+    iterator_position, lower_first, target_of, wrong_kind_in_body,
 };
 
 /// Largest request: 10 MB of PutRecords data in base64, 500 partition keys in escaped JSON, and names.
@@ -376,7 +376,8 @@ fn codec_of(headers: &HeaderMap) -> Codec {
 
 /// An error in the words of the service; it names members with a small first letter.
 fn unreadable(error: DecodeError, operation: &str, codec: Codec, body: &[u8]) -> ServiceError {
-    if let Some(fault) = fault_in_body(operation, codec, body) {
+    let fault = wrong_kind_in_body(operation, codec, body);
+    if let Some(fault) = fault.or_else(|| fault_in_body(operation, codec, body)) {
         return fault;
     }
     match error {
@@ -396,7 +397,7 @@ fn unreadable(error: DecodeError, operation: &str, codec: Codec, body: &[u8]) ->
 fn check_structures(operation: &str, codec: Codec, body: &[u8]) -> Result<(), ServiceError> {
     const LARGEST: usize = 64 << 10;
     if body.len() <= LARGEST && has_list_for_structure(operation, codec, body) {
-        return Err(ServiceError::new(ErrorCode::Serialization, "Start of list found where not expected"));
+        return Err(ServiceError::new(ErrorCode::Serialization, LIST));
     }
     Ok(())
 }

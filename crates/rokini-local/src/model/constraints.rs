@@ -77,6 +77,12 @@ pub(crate) fn fault_in_body(operation: &str, codec: Codec, body: &[u8]) -> Optio
     report(&failures(operation, &value_of(codec, body)?, &[])).err()
 }
 
+/// Says where a body that cannot be read as its request has a value of another kind than belongs there, in the words of the service.
+pub(crate) fn wrong_kind_in_body(operation: &str, codec: Codec, body: &[u8]) -> Option<ServiceError> {
+    let message = wrong_kind(input_of(operation)?, &value_of(codec, body)?)?;
+    Some(ServiceError::new(ErrorCode::Serialization, message))
+}
+
 /// Whether a list stands in a body where a structure belongs.
 pub(crate) fn has_list_for_structure(operation: &str, codec: Codec, body: &[u8]) -> bool {
     let Some(input) = input_of(operation) else { return false };
@@ -160,6 +166,62 @@ fn list_for_structure(shape: &Shape, value: &Value) -> bool {
     }
 }
 
+/// What is said of a list where none belongs.
+pub(crate) const LIST: &str = "Start of list found where not expected";
+
+/// The first value of another kind than its shape. Null is of every kind: where it cannot be, a constraint says so.
+fn wrong_kind(shape: &Shape, value: &Value) -> Option<String> {
+    let inner = |name: &Option<String>| name.as_ref().and_then(|name| model().shapes.get(name));
+    let target = match shape.kind.as_str() {
+        "string" => "a String",
+        "integer" => "an Integer",
+        "long" => "a Long",
+        "boolean" => "a Boolean",
+        "timestamp" => "milliseconds since epoch",
+        "blob" => "a Blob",
+        "list" => "a List",
+        "map" => "a Map",
+        _ => "a Structure",
+    };
+    let from = match (target, value) {
+        (_, Value::Null)
+        | ("a String" | "a Blob", Value::String(_))
+        | ("a Boolean", Value::Bool(_))
+        | ("milliseconds since epoch", Value::Number(_)) => return None,
+        ("an Integer", Value::Number(number))
+            if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) =>
+        {
+            return None;
+        }
+        ("a Long", Value::Number(number)) if number.is_i64() => return None,
+        ("a List", Value::Array(items)) => {
+            let member = inner(&shape.member)?;
+            return items.iter().find_map(|item| wrong_kind(member, item));
+        }
+        ("a Map", Value::Object(entries)) => {
+            let held = inner(&shape.value)?;
+            return entries.values().find_map(|value| wrong_kind(held, value));
+        }
+        ("a Structure", Value::Object(members)) => {
+            let held = |(name, value)| wrong_kind(model().shapes.get(shape.members.get(name)?)?, value);
+            return members.iter().find_map(held);
+        }
+        (_, Value::Array(_)) => return Some(LIST.to_owned()),
+        (_, Value::Object(_)) => {
+            return Some("Start of structure or map found where not expected.".to_owned());
+        }
+        (_, Value::String(_)) => "String",
+        (_, Value::Bool(_)) => "Boolean",
+        (_, Value::Number(number)) => match number.as_i64().map(i32::try_from) {
+            Some(Ok(_)) => "Integer",
+            Some(Err(_)) => "Long",
+            None if number.is_u64() => "BigInteger",
+            None => "Double",
+        },
+    };
+    Some(format!("class java.lang.{from} can not be converted to {target}"))
+}
+
 fn input_of(operation: &str) -> Option<&'static Shape> {
     model().shapes.get(model().operations.get(operation)?.input.as_ref()?)
 }
@@ -183,6 +245,10 @@ pub(crate) fn report(failures: &[String]) -> Result<(), ServiceError> {
     Err(ServiceError::new(ErrorCode::Validation, message))
 }
 
+fn must_not_be_null(place: &impl fmt::Display) -> String {
+    format!("Value null at '{place}' failed to satisfy constraint: Member must not be null")
+}
+
 fn check_members(
     shape: &Shape,
     value: &Value,
@@ -199,9 +265,7 @@ fn check_members(
                 }
             }
             None if shape.required.contains(name) => {
-                failures.push(format!(
-                    "Value null at '{place}' failed to satisfy constraint: Member must not be null"
-                ));
+                failures.push(must_not_be_null(&place));
             }
             None => {}
         }
@@ -220,8 +284,10 @@ fn check_value(shape: &Shape, value: &Value, place: &Place<'_>, failures: &mut V
         ("structure", value) => check_members(shape, value, place, &[], failures),
         ("list", Value::Array(items)) => {
             let Some(member) = inner(&shape.member) else { return };
+            let nulls = items.iter().enumerate().filter(|(_, item)| item.is_null());
+            failures.extend(nulls.map(|(number, _)| must_not_be_null(&Place::Item(place, number))));
             if member.kind == "structure" {
-                for (number, item) in items.iter().enumerate() {
+                for (number, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
                     check_value(member, item, &Place::Item(place, number), failures);
                 }
             } else if items.iter().any(|item| !broken_rules(member, item).is_empty()) {
@@ -233,6 +299,8 @@ fn check_value(shape: &Shape, value: &Value, place: &Place<'_>, failures: &mut V
             }
         }
         ("map", Value::Object(entries)) => {
+            let nulls = entries.iter().filter(|(_, value)| value.is_null());
+            failures.extend(nulls.map(|(key, _)| must_not_be_null(&format!("{place}.{key}.member"))));
             let keys = inner(&shape.key).filter(|shape| {
                 entries.keys().any(|key| !broken_rules(shape, &Value::from(key.as_str())).is_empty())
             });

@@ -29,7 +29,7 @@ impl Model {
         let seed = self.settings.seed;
         let stream = match &page.stream {
             Some((key, created)) => {
-                let stream = self.streams.find_keyed(now, key)?;
+                let stream = self.streams.find_in_token(now, key)?;
                 if stream.created != *created {
                     return Err(invalid_argument(
                         "The provided NextToken belongs to a stream that no longer exists.",

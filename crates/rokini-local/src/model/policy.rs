@@ -36,13 +36,18 @@ pub(crate) fn authorise(
         return Ok(());
     }
     let why = if denied { "with an explicit deny in" } else { "because no statement allows it in" };
-    Err(ServiceError::new(
+    Err(not_authorised(caller, action, arn, why))
+}
+
+/// The refusal of a caller.
+pub(crate) fn not_authorised(caller: &str, action: &str, arn: &str, why: &str) -> ServiceError {
+    ServiceError::new(
         ErrorCode::AccessDenied,
         format!(
             "User: arn:aws:iam::{caller}:root is not authorized to perform: kinesis:{action} on resource: {arn} {why} its \
              resource-based policy"
         ),
-    ))
+    )
 }
 
 /// What is wrong with a policy, in words; `None` if it can be stored.

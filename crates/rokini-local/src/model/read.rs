@@ -124,7 +124,7 @@ impl Model {
         {
             return Err(invalid_argument("StreamARN does not match the stream of the ShardIterator."));
         }
-        let stream = self.streams.find_keyed(now, &key).map_err(|error| match error.code {
+        let stream = self.streams.find_in_token(now, &key).map_err(|error| match error.code {
             ErrorCode::ResourceNotFound => gone.clone(),
             _ => error,
         })?;

@@ -69,6 +69,15 @@ pub(crate) fn partition_of(region: &str) -> &'static str {
     found.map_or("aws", |(_, partition)| partition)
 }
 
+/// Says that the partition of an ARN is not that of its region, if that is so.
+pub(crate) fn partition_fault(arn: &str) -> Option<String> {
+    let mut parts = arn.splitn(6, ':').skip(1);
+    let (partition, _, region) = (parts.next()?, parts.next()?, parts.next()?);
+    let needed = partition_of(region);
+    (needed != partition)
+        .then(|| format!("The region {region} is in the partition {needed}, and the ARN says {partition}."))
+}
+
 /// Whether a text is an account id: twelve digits.
 pub(crate) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
@@ -147,6 +156,15 @@ mod tests {
         ] {
             assert_eq!(Arn::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_partition_that_is_not_the_regions_is_named() {
+        let fault = |arn| partition_fault(arn).unwrap_or_default();
+        let told = fault("arn:aws:kinesis:cn-north-1:123456789012:stream/s");
+        assert_eq!(told, "The region cn-north-1 is in the partition aws-cn, and the ARN says aws.");
+        assert_eq!(fault("arn:aws:kinesis:us-east-1:123456789012:stream/s"), "");
+        assert_eq!(fault("orders"), "");
     }
 
     #[test]

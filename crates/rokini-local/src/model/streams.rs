@@ -6,8 +6,8 @@ use rokini_wire::{ServiceError, StreamStatus, Timestamp};
 
 use crate::model::caller::Caller;
 use crate::model::errors::{failed, invalid_argument, no_consumer, no_queue, resource_not_found};
-use crate::model::policy::authorise;
-use crate::model::scope::{Arn, Resource, Scope, StreamKey};
+use crate::model::policy::{authorise, not_authorised};
+use crate::model::scope::{Arn, Resource, Scope, StreamKey, partition_fault};
 use crate::model::stream::Stream;
 
 /// The streams of every account and region, by name. Whoever finds one here sees what has come due, and may use it.
@@ -169,6 +169,20 @@ impl Streams {
         Ok(stream)
     }
 
+    /// The stream that a token or iterator is for. One of another region is refused like one of another account: an endpoint knows
+    /// neither.
+    pub(crate) fn find_in_token(
+        &mut self,
+        now: Timestamp,
+        key: &StreamKey,
+    ) -> Result<&mut Stream, ServiceError> {
+        if !self.is_here(&key.scope) {
+            let (account, action) = (self.scope().account, self.call.action.unwrap_or_default());
+            return Err(not_authorised(&account, action, &key.arn(), "because no statement allows it in"));
+        }
+        self.find_keyed(now, key)
+    }
+
     /// A stream that takes and gives records: there since its creation was complete.
     pub(crate) fn find_readable(
         &mut self,
@@ -286,5 +300,11 @@ fn not_found(key: &StreamKey) -> ServiceError {
 }
 
 fn malformed(arn: &str, member: &str, pattern: &str) -> ServiceError {
-    failed(&format!("Value '{arn}'"), member, &format!("satisfy regular expression pattern: {pattern}"))
+    let mut error =
+        failed(&format!("Value '{arn}'"), member, &format!("satisfy regular expression pattern: {pattern}"));
+    // The pattern alone would not show it.
+    if let Some(why) = partition_fault(arn) {
+        error.message += &format!(" ({why})");
+    }
+    error
 }

@@ -11,8 +11,8 @@ use rokini_local::wire::shapes::shard::*;
 use rokini_local::wire::shapes::stream::*;
 use rokini_local::wire::shapes::tags::*;
 use rokini_local::wire::{
-    BillingCommitmentStatus, ErrorCode, MetricsName, RecordDistributionStrategy, ShardFilterType,
-    ShardIteratorType, StreamMode, StreamStatus,
+    BillingCommitmentStatus, ErrorCode, MetricsName, RecordDistributionStrategy, ServiceError,
+    ShardFilterType, ShardIteratorType, StreamMode, StreamStatus,
 };
 use rokini_local::{Caller, LocalSettings};
 use std::collections::BTreeMap;
@@ -810,6 +810,32 @@ fn statement_48_a_page_of_shards_belongs_to_its_stream() {
     rig.call(&DeleteStreamRequest::new().stream_name(STREAM)).unwrap();
     rig.create(STREAM, 2).unwrap();
     assert_eq!(code(rig.list(&follow)), ErrorCode::InvalidArgument);
+}
+
+/// Choice: tokens of ListShards and shard iterators are for the region they were made in: an endpoint of another one refuses them, as
+/// it does another account's.
+#[test]
+fn statement_58_tokens_and_iterators_stay_in_their_region() {
+    let mut rig = Rig::new(2);
+    let token = rig.list(&by_name().max_results(1)).unwrap().next_token.unwrap();
+    let follow = ListShardsRequest::new().next_token(&token);
+    let read = GetRecordsRequest::new(rig.iterator_of(0, ShardIteratorType::TrimHorizon));
+    let own = "000000000000";
+    for (account, region) in [(OTHER, "us-east-1"), (own, "eu-west-1"), (own, "cn-north-1")] {
+        let caller = Caller::new().account(account).region(region);
+        let refused = |error: ServiceError| {
+            assert_eq!(error.code, ErrorCode::AccessDenied, "{caller:?}");
+            let expected =
+                format!("User: arn:aws:iam::{account}:root is not authorized to perform: kinesis:");
+            assert!(error.message.starts_with(&expected), "{error}");
+            assert!(error.message.contains(ARN), "{error}");
+        };
+        refused(rig.model.call_as(&caller, rig.now, &follow).unwrap_err());
+        refused(rig.model.call_as(&caller, rig.now, &read).unwrap_err());
+    }
+    let home = Caller::new().account(own).region("us-east-1");
+    assert_eq!(numbers(&rig.model.call_as(&home, rig.now, &follow).unwrap()), [1]);
+    rig.model.call_as(&home, rig.now, &read).unwrap();
 }
 
 /// Choice: a token of ListStreams is for the account and region it was made in.

@@ -269,7 +269,12 @@ async fn the_control_endpoint_does_the_same_from_outside() {
     assert_eq!(put(&client).await, Err("ProvisionedThroughputExceededException".into()));
     assert!(ask(&local, "GET /_rokini/faults", "").await.contains(r#""hits":1"#));
     assert!(ask(&local, "DELETE /_rokini/faults/1", "").await.contains("200 OK"));
-    assert!(ask(&local, "DELETE /_rokini/faults/1", "").await.contains("404"));
+    let gone = ask(&local, "DELETE /_rokini/faults/1", "").await;
+    assert!(gone.contains("404") && gone.contains("no such rule"), "{gone}");
+    let nothing = ask(&local, "POST /_rokini/limits", "{}").await;
+    assert!(nothing.contains("400") && nothing.contains("`throughput_limits`"), "{nothing}");
+    let never = ask(&local, "POST /_rokini/faults", r#"{"times":0,"fault":{"kind":"throttle"}}"#).await;
+    assert!(never.contains("400") && never.contains("`times`"), "{never}");
     assert!(ask(&local, "POST /_rokini/faults", r#"{"fault":{"kind":"bogus"}}"#).await.contains("400"));
 
     let at = iterator(&client, "0").await;

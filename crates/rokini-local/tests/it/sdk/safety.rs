@@ -159,7 +159,7 @@ async fn the_clock_stays_where_times_can_be_written() {
 #[tokio::test]
 async fn rules_and_the_journal_are_bounded() {
     let local = start(LocalKinesis::builder()).await;
-    let rule = r#"{"operation":"Nothing","fault":{"kind":"throttle"}}"#;
+    let rule = r#"{"operation":"MergeShards","fault":{"kind":"throttle"}}"#;
     for _ in 0..1_000 {
         local.faults().add(serde_json::from_str(rule).unwrap());
     }
@@ -174,6 +174,7 @@ async fn rules_and_the_journal_are_bounded() {
 
 #[tokio::test]
 async fn a_list_and_a_null_are_answered_in_the_words_of_the_service() {
+    const VALIDATION: &str = "ValidationException";
     let local = start(LocalKinesis::builder()).await;
     let mut to = client::connect(&local).await;
     let json = "application/x-amz-json-1.1";
@@ -193,6 +194,18 @@ async fn a_list_and_a_null_are_answered_in_the_words_of_the_service() {
             "ValidationException",
             "Value null at 'data'",
         ),
+        (
+            "PutRecords",
+            r#"{"StreamName":"orders","Records":[null]}"#,
+            VALIDATION,
+            "Value null at 'records.1.member'",
+        ),
+        (
+            "AddTagsToStream",
+            r#"{"StreamName":"orders","Tags":{"a":null}}"#,
+            VALIDATION,
+            "Value null at 'tags.a.member'",
+        ),
         ("CreateStream", r#"{"StreamName":"x","ShardCount":1,"Unknown":{"a":1}}"#, "", ""),
         ("DescribeStreamSummary", r#"{"StreamName":"x","StreamARN":null}"#, "StreamDescriptionSummary", ""),
     ] {
@@ -200,6 +213,74 @@ async fn a_list_and_a_null_are_answered_in_the_words_of_the_service() {
         let said = answer.into_body().collect().await.unwrap().to_bytes();
         let said = String::from_utf8_lossy(&said);
         assert!(said.contains(code) && said.contains(part), "{operation} {body}: {said}");
+    }
+}
+
+/// kinesalite: a value of another kind than its member is a SerializationException that says what it is and what belongs there.
+#[tokio::test]
+async fn a_value_of_another_kind_is_answered_in_the_words_of_the_service() {
+    const STRUCTURE: &str = "Start of structure or map found where not expected.";
+    const LIST: &str = "Start of list found where not expected";
+    let local = start(LocalKinesis::builder()).await;
+    let mut to = client::connect(&local).await;
+    for (operation, body, said) in [
+        ("DescribeStream", r#"{"StreamName":[]}"#, LIST),
+        ("DescribeStream", r#"{"StreamName":["orders"]}"#, LIST),
+        ("DescribeStream", r#"{"StreamName":{}}"#, STRUCTURE),
+        (
+            "DescribeStream",
+            r#"{"StreamName":true}"#,
+            "class java.lang.Boolean can not be converted to a String",
+        ),
+        ("DescribeStream", r#"{"Limit":"5"}"#, "class java.lang.String can not be converted to an Integer"),
+        ("DescribeStream", r#"{"Limit":1.5}"#, "class java.lang.Double can not be converted to an Integer"),
+        ("DescribeStream", r#"{"Limit":[]}"#, LIST),
+        (
+            "DescribeStream",
+            r#"{"Limit":99999999999}"#,
+            "class java.lang.Long can not be converted to an Integer",
+        ),
+        ("PutRecords", r#"{"Records":{}}"#, STRUCTURE),
+        ("PutRecords", r#"{"Records":[[]]}"#, LIST),
+        ("PutRecords", r#"{"Records":["a"]}"#, "class java.lang.String can not be converted to a Structure"),
+        ("PutRecord", r#"{"PartitionKey":"a","Data":[]}"#, LIST),
+        ("PutRecord", r#"{"PartitionKey":[],"Data":""}"#, LIST),
+        (
+            "PutRecord",
+            r#"{"PartitionKey":"a","Data":1}"#,
+            "class java.lang.Integer can not be converted to a Blob",
+        ),
+        (
+            "PutRecord",
+            r#"{"PartitionKey":"a","Data":"","DryRun":"true"}"#,
+            "class java.lang.String can not be converted to a Boolean",
+        ),
+        ("AddTagsToStream", r#"{"Tags":[]}"#, LIST),
+        ("AddTagsToStream", r#"{"Tags":{"a":[]}}"#, LIST),
+        ("CreateStream", r#"{"StreamName":"x","StreamModeDetails":[]}"#, LIST),
+        (
+            "CreateStream",
+            r#"{"StreamName":"x","StreamModeDetails":"PROVISIONED"}"#,
+            "class java.lang.String can not be converted to a Structure",
+        ),
+        ("SplitShard", r#"{"ShardToSplit":[],"NewStartingHashKey":"1"}"#, LIST),
+        ("ListTagsForResource", r#"{"ResourceARN":[]}"#, LIST),
+        (
+            "EnableEnhancedMonitoring",
+            r#"{"ShardLevelMetrics":"ALL"}"#,
+            "class java.lang.String can not be converted to a List",
+        ),
+        (
+            "GetShardIterator",
+            r#"{"ShardId":"a","ShardIteratorType":"AT_TIMESTAMP","Timestamp":"2020-01-01T00:00:00Z"}"#,
+            "class java.lang.String can not be converted to milliseconds since epoch",
+        ),
+    ] {
+        let answer = client::send(&mut to, operation, "application/x-amz-json-1.1", body).await;
+        let answer = answer.into_body().collect().await.unwrap().to_bytes();
+        let expected = serde_json::json!({ "__type": "SerializationException", "message": said });
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer, expected, "{operation} {body}");
     }
 }
 
