@@ -43,6 +43,8 @@ pub(crate) struct Aws {
     pub(crate) config: SdkConfig,
     /// How the services are reached.
     pub(crate) http: HttpOptions,
+    /// What `--endpoint-url` says: it goes before all that the environment and profiles say.
+    given: Option<String>,
 }
 
 /// A service by the name that endpoint settings have for it.
@@ -103,7 +105,7 @@ impl AwsArgs {
             let others = config.clone();
             config.into_builder().service_config(Endpoints { endpoints, others }).build()
         };
-        let aws = Aws { config, http };
+        let aws = Aws { config, http, given: self.endpoint_url.clone() };
         aws.check_endpoints()?;
         Ok(aws)
     }
@@ -158,6 +160,9 @@ impl Aws {
 
     /// The endpoint that was set for a service, if any: the way the SDK's clients find it.
     pub(crate) fn endpoint(&self, service: Service) -> Option<String> {
+        if self.given.is_some() {
+            return self.given.clone();
+        }
         let key = ServiceConfigKey::builder()
             .service_id(service.id())
             .env("AWS_ENDPOINT_URL")
@@ -216,6 +221,9 @@ impl Aws {
         };
         match kind {
             ErrorKind::Retry if self.is_local(service) => Some(format!("start it: `{local}`")),
+            ErrorKind::Retry if self.given.is_some() => {
+                Some("check the network, the proxy and `--endpoint-url`, then run it again".to_owned())
+            }
             ErrorKind::Retry => Some(
                 "check the network, proxy and `AWS_ENDPOINT_URL...` settings, then run it again".to_owned(),
             ),
@@ -224,7 +232,9 @@ impl Aws {
             }
             ErrorKind::Configuration => Some(match (service, self.endpoint(service)) {
                 (Service::Kinesis, _) => {
-                    format!("`rokini stream list --region {region}` shows what there is")
+                    let endpoint = self.given.as_ref().map(|url| format!(" --endpoint-url {url}"));
+                    let endpoint = endpoint.unwrap_or_default();
+                    format!("`rokini stream list --region {region}{endpoint}` shows what there is")
                 }
                 (_, Some(url)) => {
                     format!("`{TABLES} --region {region} --endpoint-url {url}` shows what there is")

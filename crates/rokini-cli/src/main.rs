@@ -24,6 +24,7 @@ mod output;
 mod position_text;
 mod put;
 mod record_dump;
+mod record_look;
 mod run;
 mod stop;
 mod stream;

@@ -13,7 +13,7 @@ use rokini::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::call::{call, failed, silent};
+use super::call::{call, failed, is_silent, silent};
 use super::check::{CALL_WAIT, Check};
 use super::dry_run::DryRuns;
 use super::policy::DESCRIBE_CONSUMER;
@@ -41,7 +41,11 @@ pub(super) async fn streams(config: &ConsumerConfig, aws: &Aws) -> OfStreams {
     let client = aws_sdk_kinesis::Client::new(&aws.config);
     for stream in &config.streams {
         let (checks, shard) = one_stream(stream, aws).await;
+        let is_cut_off = checks.iter().any(is_silent);
         said.checks.extend(checks);
+        if is_cut_off {
+            break;
+        }
         let mut consumer = None;
         if let Some(facts) = StreamFacts::ask(&client, stream).await {
             said.checks.extend(facts.checks(config));
@@ -133,6 +137,7 @@ async fn reads(stream: &StreamRef, aws: &Aws) -> (Vec<Check>, Option<String>) {
             checks.push(Check::ok("kinesis:ListShards", shards));
             listed.shards().last().map(|shard| shard.shard_id().to_owned())
         }
+        Err(check) if is_silent(&check) => return (vec![check], None),
         Err(check) => {
             checks.push(check);
             None
@@ -247,10 +252,11 @@ async fn layout(
             Err(check) if check.what.contains("does not exist") && config.create_table => {
                 return Err(Check::warn(action, check.what, "the first worker makes it (`create_table`)"));
             }
-            Err(check) => {
+            Err(check) if check.what.contains("does not exist") => {
                 let next = "make it: `rokini doctor --terraform` prints how, or set `create_table = true`";
                 return Err(Check { next: Some(next.to_owned()), ..check });
             }
+            Err(check) => return Err(check),
         };
     let Some(table) = described.table() else { return Err(silent(action)) };
     let keys: Vec<&str> = table.key_schema().iter().map(|key| key.attribute_name()).collect();

@@ -55,7 +55,12 @@ pub(super) fn failed(action: &str, error: CliError) -> Check {
     Check { status: CheckStatus::Fail, name: action.to_owned(), what, next: Some(next) }
 }
 
+/// Whether nobody answered: whatever else is asked there would be waited for as long again.
+pub(super) fn is_silent(check: &Check) -> bool {
+    check.what.starts_with("no answer")
+}
+
 pub(super) fn silent(action: &str) -> Check {
-    let next = "check network, proxy and `AWS_ENDPOINT_URL...` settings";
+    let next = "check the network, the proxy and the endpoint (`--endpoint-url`, `AWS_ENDPOINT_URL...`)";
     Check::fail(action, format!("no answer within {CALL_WAIT:?}"), next)
 }

@@ -6,7 +6,7 @@ use rokini::lease::{
     LeaseRow, OperatorOrder, OrderId, Position, Progress, Scope, SeekChange, SeekReport, SequenceNumber,
     StreamRow, WallClock,
 };
-use rokini::{ErrorKind, KinesisSource, StartPosition, StreamDescription, StreamSource};
+use rokini::{ErrorKind, KinesisSource, StartPosition, StreamDescription};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -19,6 +19,7 @@ use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::position_text;
+use crate::record_look::look_for;
 use crate::text::count;
 use crate::text_table::TextTable;
 
@@ -226,23 +227,10 @@ async fn arrival(
     lease: &LeaseRow,
     number: SequenceNumber,
 ) -> Result<Option<u64>, CliError> {
-    let read = async {
-        let mut reader = source.open(&lease.key.shard, &Position::at(number)).await?;
-        loop {
-            reader.ready().await;
-            match reader.next().await {
-                Ok(answer) => {
-                    let record = answer.records.first().filter(|record| record.sequence_number == number);
-                    return Ok(record.map(|record| record.arrival_millis));
-                }
-                Err(error) if error.is_retryable() => {}
-                Err(error) => return Err(error),
-            }
-        }
-    };
+    let read = look_for(source, &lease.key.shard, number, false);
     let (group, shard) = (&handle.group, &lease.key.shard);
     match timeout(RECORD_WAIT, read).await {
-        Ok(Ok(arrival)) => Ok(arrival),
+        Ok(Ok(found)) => Ok(found.map(|found| found.arrival_millis)),
         Ok(Err(error)) if error.kind() == ErrorKind::Data => {
             let refused =
                 CliError::usage(format!("{shard} cannot have record {number}, so nothing was done"));

@@ -11,14 +11,14 @@ use rokini::lease::{
     WallClock,
 };
 use rokini::{
-    ConfigKey, ConsumerConfig, KinesisSource, ShardDescription, ShardSelection, StartPosition,
+    ConfigKey, ConsumerConfig, ErrorKind, KinesisSource, ShardDescription, ShardSelection, StartPosition,
     StreamDescription, StreamRef, StreamSource,
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::alive::{patience, writers};
-use super::plan::{Belongs, Known, Outcome, Plan, belongs, plan};
+use super::plan::{Belongs, Known, Outcome, Plan, belongs, ended_but_open, plan};
 use super::row::{OldPosition, OldRow, OldStream};
 use super::table::{Scanned, scan};
 use super::tool::Tool;
@@ -28,6 +28,7 @@ use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::position_text;
+use crate::record_look::look_for;
 use crate::text::{count, first_names};
 use crate::text_table::TextTable;
 
@@ -35,8 +36,6 @@ use crate::text_table::TextTable;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a record is looked for, to see whether the KPL packed it.
 const RECORD_WAIT: Duration = Duration::from_secs(20);
-/// The first bytes of a record that the KPL packed.
-const PACKED: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 /// Reads and writes at a time.
 const CONCURRENT: usize = 16;
 
@@ -72,7 +71,9 @@ pub(crate) struct Args {
     /// Make the table of the group if it does not exist
     #[arg(long)]
     create_table: bool,
-    /// Do it although workers of the other consumer still write: records will be processed twice
+    /// Do it although workers of the other consumer still write (records will be processed twice), or rows cannot be right:
+    /// one that cannot be read is left out, and a shard that is still open although its row says it is done begins with its
+    /// oldest record
     #[arg(long)]
     force: bool,
     /// Only show what would be done
@@ -123,6 +124,8 @@ async fn import(args: Args, context: &Context) -> Result<Status, CliError> {
         .list_shards(ShardSelection::All)
         .await
         .map_err(|error| aws.explain(error, Service::Kinesis))?;
+    let ended = ended_but_open(&rows.here, &listing);
+    check_rows(&args, &scanned, &ended)?;
     let packed = packed(&source, &rows.here, &listing, &aws).await?;
     let known = Known { stream: &described, listing: &listing, rows: &rows.here, start, packed: &packed };
     let planned = plan(known).map_err(|shards| {
@@ -132,6 +135,11 @@ async fn import(args: Args, context: &Context) -> Result<Status, CliError> {
         .next("say where they begin by `--start`: a time that is early enough repeats records, a later one loses some")
     })?;
     let mut notices = notices(&args, &scanned, &rows, &planned);
+    if !ended.is_empty() {
+        let shards = first_names(ended.iter());
+        notices
+            .push(format!("{shards} is still open, whatever its row says: it begins with the oldest record"));
+    }
     if !alive.is_empty() {
         let who = first_names(alive.iter());
         notices.push(format!("the old fleet still writes ({who}): what it does from now on comes again"));
@@ -251,43 +259,28 @@ fn start(args: &Args, described: &StreamDescription) -> Result<Option<Position>,
 }
 
 /// The shards whose position is a record that the KPL packed: only then does a sub-sequence number of 0 mean that there is
-/// more of that record.
+/// more of that record. Refuses a position that the shard cannot have: whoever has the lease would not get on.
 async fn packed(
     source: &KinesisSource,
     rows: &[OldRow],
     listing: &[ShardDescription],
     aws: &Aws,
 ) -> Result<BTreeSet<ShardId>, CliError> {
-    let doubtful = rows.iter().filter_map(|row| match row.position {
-        OldPosition::Through(number, Some(0)) if listing.iter().any(|shard| shard.id == row.shard) => {
-            Some((row.shard.clone(), number))
+    let numbered = rows.iter().filter_map(|row| match row.position {
+        OldPosition::Through(number, sub) if listing.iter().any(|shard| shard.id == row.shard) => {
+            Some((row.shard.clone(), number, sub == Some(0)))
         }
         _ => None,
     });
-    let looks = doubtful.map(|(shard, number)| async move {
-        let look = async {
-            let mut reader = source.open(&shard, &Position::at(number)).await?;
-            loop {
-                reader.ready().await;
-                let read = match reader.next().await {
-                    Ok(read) => read,
-                    Err(error) if error.is_retryable() => continue,
-                    Err(error) => return Err(error),
-                };
-                if let Some(record) = read.records.first() {
-                    // The record itself may be trimmed: nothing is left of it then.
-                    let is_it = record.sequence_number == number;
-                    let looks_packed =
-                        record.sub_sequence_number.is_some() || record.data().starts_with(&PACKED);
-                    return Ok(is_it && looks_packed);
-                }
-                if read.end.is_some() || read.millis_behind_latest == 0 {
-                    return Ok(false);
-                }
+    let looks = numbered.map(|(shard, number, doubtful)| async move {
+        match timeout(RECORD_WAIT, look_for(source, &shard, number, doubtful)).await {
+            Ok(Ok(found)) => Ok((doubtful && found.is_some_and(|found| found.packed)).then_some(shard)),
+            Ok(Err(error)) if error.kind() == ErrorKind::Data => {
+                let refused = format!("{shard} cannot have record {number}, so nothing was done");
+                Err(CliError::usage(refused).because(&error).next(
+                    "check that `--stream` is the one that the table is about, then that row of the table",
+                ))
             }
-        };
-        match timeout(RECORD_WAIT, look).await {
-            Ok(Ok(packed)) => Ok(packed.then_some(shard)),
             Ok(Err(error)) => Err(aws.explain(error, Service::Kinesis)),
             Err(_) => Err(CliError::new(
                 Status::UNAVAILABLE,
@@ -298,6 +291,28 @@ async fn packed(
     });
     let looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(CONCURRENT);
     Ok(looks.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+}
+
+/// Refuses rows that cannot mean what they say, unless it is forced.
+fn check_rows(args: &Args, scanned: &Scanned, ended: &[ShardId]) -> Result<(), CliError> {
+    if args.force {
+        return Ok(());
+    }
+    if let Some(why) = scanned.foreign.first() {
+        let rows = count(scanned.foreign.len(), "row");
+        let refused = format!("{rows} of table `{}` cannot be read, so nothing was done", args.table);
+        return Err(CliError::usage(refused).reason(why.clone()).next(
+            "mend the row; `--force` leaves it out: its shard is then one without a row, and the old workers are not watched",
+        ));
+    }
+    if !ended.is_empty() {
+        let shards = first_names(ended.iter());
+        let refused = format!("the rows of {shards} say that all is done, and the stream lists them as open");
+        return Err(CliError::usage(refused).reason("records still come there, and nobody would read them").next(
+            "check that `--stream` is the one that the table is about; `--force` begins there with the oldest record",
+        ));
+    }
+    Ok(())
 }
 
 fn notices(args: &Args, scanned: &Scanned, rows: &StreamRows, plan: &Plan) -> Vec<String> {

@@ -118,6 +118,10 @@ pub(super) fn plan(known: Known<'_>) -> Result<Plan, String> {
     let mut plan = Plan::default();
     for row in known.rows {
         let outcome = match (listed.get(&row.shard), position(row.position, row, &known)) {
+            // Whatever the row says, there is more to read; where it stands is not known.
+            (Some(shard), Some(at)) if at.is_shard_end() && is_open(shard, known.listing) => {
+                Outcome::Lease(Box::new(lease(shard, Position::TrimHorizon, row, &known)))
+            }
             (Some(shard), Some(at)) => Outcome::Lease(Box::new(lease(shard, at, row, &known))),
             (None, _) if row.position == OldPosition::ShardEnd => Outcome::Left("done, and trimmed since"),
             _ => Outcome::Left("its records are trimmed: the stream lists the shard no more"),
@@ -127,6 +131,19 @@ pub(super) fn plan(known: Known<'_>) -> Result<Plan, String> {
     plan.steps.sort_by(|a, b| a.row.shard.cmp(&b.row.shard));
     (plan.without_row, plan.children) = without_row(&known);
     Ok(plan)
+}
+
+/// The shards that rows say are done, and that still take records.
+pub(super) fn ended_but_open(rows: &[OldRow], listing: &[ShardDescription]) -> Vec<ShardId> {
+    let open = listing.iter().filter(|shard| is_open(shard, listing));
+    let says_done = |shard: &&ShardDescription| {
+        rows.iter().any(|row| row.shard == shard.id && row.position == OldPosition::ShardEnd)
+    };
+    open.filter(says_done).map(|shard| shard.id.clone()).collect()
+}
+
+fn is_open(shard: &ShardDescription, listing: &[ShardDescription]) -> bool {
+    !shard.closed && !listing.iter().any(|child| child.parents.contains(&shard.id))
 }
 
 fn lease(shard: &ShardDescription, at: Position, row: &OldRow, known: &Known<'_>) -> LeaseRow {
@@ -259,7 +276,7 @@ mod tests {
     }
 
     fn position_of(old: OldPosition, start: Option<Position>, packed: &[&str]) -> Option<Position> {
-        match &planned("a", &[row("a", old)], start, packed).ok()?.steps[0].outcome {
+        match &planned("a b<a", &[row("a", old)], start, packed).ok()?.steps[0].outcome {
             Outcome::Lease(lease) => Some(lease.position),
             Outcome::Left(_) => None,
         }
@@ -284,6 +301,17 @@ mod tests {
         ] {
             assert_eq!(position_of(old, start, packed), position, "{old:?}");
         }
+    }
+
+    #[test]
+    fn a_shard_that_is_open_is_not_done() {
+        let rows = [row("a", OldPosition::ShardEnd), row("b", OldPosition::ShardEnd)];
+        assert_eq!(ended_but_open(&rows, &listing("a b<a")), [id("b")]);
+        let closed: Vec<_> = listing("a b<a").into_iter().map(ShardDescription::closed).collect();
+        assert!(ended_but_open(&rows, &closed).is_empty());
+        let plan = planned("a b<a", &rows, Some(Position::AtTimestamp(5)), &[]).unwrap();
+        let positions: Vec<Position> = plan.leases().map(|lease| lease.position).collect();
+        assert_eq!(positions, [Position::ShardEnd, Position::TrimHorizon]);
     }
 
     #[test]

@@ -26,6 +26,13 @@ pub(super) struct Scanned {
 impl Scanned {
     /// Refuses a table of another tool.
     pub(super) fn check(&self, tool: Tool, table: &str) -> Result<(), CliError> {
+        if let Some(other) = tool.mistaken(&self.attributes) {
+            let error = CliError::usage(format!("table `{table}` has rows that are none of {}", tool.name()));
+            return Err(match other.mistaken(&self.attributes) {
+                Some(_) => error.next("it has rows of several tools: name a table of one alone"),
+                None => error.next(format!("it looks like one of {0}: `--from {0}`", other.name())),
+            });
+        }
         if !self.rows.is_empty() {
             return Ok(());
         }
@@ -33,8 +40,7 @@ impl Scanned {
             return Err(CliError::usage(format!("table `{table}` is empty"))
                 .next("check its name and region; kinsumer's is `APPLICATION_checkpoints`"));
         }
-        let has = |name: &&str| self.attributes.contains(*name);
-        let other = Tool::ALL.into_iter().find(|other| other.attributes().iter().all(has));
+        let other = self.looks_like();
         let why = self.foreign.first().cloned().unwrap_or_else(|| "no row has a position".to_owned());
         let error =
             CliError::usage(format!("table `{table}` has no positions of {}", tool.name())).reason(why);
@@ -45,6 +51,14 @@ impl Scanned {
                 error.next(format!("its attributes are {names}: name the table with the positions"))
             }
         })
+    }
+}
+
+impl Scanned {
+    /// The tool that has rows such as these.
+    pub(super) fn looks_like(&self) -> Option<Tool> {
+        let has = |name: &&str| self.attributes.contains(*name);
+        Tool::ALL.into_iter().find(|tool| tool.attributes().iter().all(has))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tools whose tables can be read.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -63,6 +64,25 @@ impl Tool {
             Self::Harlow => &["namespace", "shard_id"],
             Self::Redpanda => &["StreamID", "ShardID"],
         }
+    }
+
+    /// What its rows have, and none of the other tools whose rows are keyed by the same name.
+    fn marks(self) -> &'static [&'static str] {
+        match self {
+            Self::Gokini => &["SequenceID", "Closed"],
+            Self::Vmware => &["Checkpoint"],
+            Self::Redpanda => &["StreamID"],
+            Self::Kcl | Self::Kinsumer | Self::Harlow => &[],
+        }
+    }
+
+    /// The tool whose rows are told by these attributes, where they could be read as rows of this one.
+    pub(super) fn mistaken(self, attributes: &BTreeSet<String>) -> Option<Self> {
+        if !matches!(self, Self::Gokini | Self::Vmware) {
+            return None;
+        }
+        let marked = |tool: &Self| tool.marks().iter().any(|mark| attributes.contains(*mark));
+        Self::ALL.into_iter().filter(|tool| *tool != self).rev().find(marked)
     }
 
     /// How long a worker of the tool, with its default settings, may change nothing of a shard that it has: the KCL renews

@@ -255,6 +255,41 @@ fn of_endpoint(checks: &[Value], name: &str) -> (String, String, String) {
     (text("status"), text("what"), text("next"))
 }
 
+/// Takes connections and says nothing.
+async fn silent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            kept.push(stream);
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_silent_is_waited_for_once_and_named() {
+    let local = Local::start(1).await;
+    let url = silent().await;
+    let begun = Instant::now();
+    // Those of the environment answer, and are not meant.
+    let ended = local.run(&["doctor", "orders", "--group", "g", "--json", "--endpoint-url", &url]).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let checks = said(&ended);
+    for name in ["kinesis-endpoint", "dynamodb-endpoint"] {
+        let (status, what, _) = of_endpoint(&checks, name);
+        assert!(status == "fail" && what.contains(&url), "{what}");
+    }
+    assert!(!ended.stdout.contains("doctor --terraform"), "{checks:#?}");
+    let list = ["stream", "describe", "none", "--endpoint-url", &local.kinesis.endpoint_url()];
+    let mut command = local.rokini(&list);
+    command.env("AWS_ENDPOINT_URL_KINESIS", &url);
+    let next = format!("--endpoint-url {}", local.kinesis.endpoint_url());
+    Ended::of(command).await.refused(2, &["none", "next:", &next]);
+}
+
 #[tokio::test]
 async fn each_endpoint_is_dialled_and_the_step_that_fails_is_named() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

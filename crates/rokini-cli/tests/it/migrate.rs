@@ -352,6 +352,58 @@ async fn what_a_table_does_not_say_is_asked_for() {
 }
 
 #[tokio::test]
+async fn rows_that_cannot_be_right_are_not_taken() {
+    let (local, records) = split_stream().await;
+    let client = dynamodb(&local);
+    let (zero, one, two) = ("shardId-000000000000", "shardId-000000000001", "shardId-000000000002");
+    let row = |shard: &str, name: &str, number: &str| item([("ShardID", s(shard)), (name, s(number))]);
+    let number = &records[one][0].0;
+    make_table(&client, "gokini", &["ShardID"]).await;
+    put_items(&client, "gokini", [row(one, "SequenceID", number)]).await;
+    make_table(&client, "closed", &["ShardID"]).await;
+    let closed = item([("ShardID", s(one)), ("Closed", AttributeValue::Bool(true))]);
+    put_items(&client, "closed", [closed, item([("ShardID", s(two))])]).await;
+    make_table(&client, "vmware", &["ShardID"]).await;
+    put_items(&client, "vmware", [row(one, "Checkpoint", number)]).await;
+    make_table(&client, "neither", &["ShardID"]).await;
+    put_items(&client, "neither", [item([("ShardID", s(one))])]).await;
+    let from = |tool: &'static str, table: &'static str| {
+        ["import", "--from", tool, "--table", table, "--stream", "orders", "--group", "g", "--yes"]
+    };
+    let refused: [(&str, &str, &[&str]); 4] = [
+        ("vmware", "gokini", &["looks like one of gokini", "--from gokini"]),
+        ("vmware", "closed", &["looks like one of gokini"]),
+        ("gokini", "vmware", &["looks like one of vmware"]),
+        ("gokini", "closed", &[one, "open", "--force"]),
+    ];
+    for (tool, table, words) in refused {
+        local.run(&from(tool, table)).await.refused(2, words);
+    }
+    for tool in ["gokini", "vmware"] {
+        local.run(&[&from(tool, "neither")[..], &["--dry-run"]].concat()).await.done();
+    }
+
+    // A number of another shard, and one that is none.
+    make_table(&client, "wrong", &["leaseKey"]).await;
+    put_items(&client, "wrong", [lease(one, number, 0), lease(two, number, 3)]).await;
+    local.run(&from("kcl", "wrong")).await.refused(2, &[two, number, "cannot have"]);
+    make_table(&client, "text", &["leaseKey"]).await;
+    put_items(
+        &client,
+        "text",
+        [lease(zero, "SHARD_END", 0), lease(one, number, 0), lease(two, "nonsense", 0)],
+    )
+    .await;
+    local.run(&from("kcl", "text")).await.refused(2, &["`nonsense` is not a sequence number", "--force"]);
+    local.run(&["group", "show", "g"]).await.refused(2, &["table `rokini` does not exist"]);
+    // Forced, nothing is lost.
+    let forced = local.run(&[&from("gokini", "closed")[..], &["--force", "--json"]].concat()).await.done();
+    let shown: Value = serde_json::from_str(&forced).unwrap();
+    assert_eq!(shown["shards"][0]["position"], "TRIM_HORIZON", "{shown}");
+    assert!(shown["notices"].to_string().contains("is still open"), "{shown}");
+}
+
+#[tokio::test]
 async fn a_packed_record_goes_on_inside() {
     let (local, records) = split_stream().await;
     let client = dynamodb(&local);
