@@ -3,6 +3,7 @@
 mod database;
 mod descendants;
 mod program;
+mod proxy;
 mod serving;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use crate::args::duration_with_unit;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use database::{Opened, open_database};
+use proxy::Proxy;
 use serving::Serving;
 
 /// Serve Kinesis and DynamoDB on this machine until stopped
@@ -64,7 +66,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// The region of `--stream` and of callers whose requests are not signed; others are in the region they sign for
-    #[arg(long, default_value = "us-east-1", value_name = "REGION")]
+    #[arg(long, default_value = "us-east-1", value_name = "REGION", value_parser = region)]
     region: String,
     /// The account of callers whose access key id is no account; an access key id of twelve digits is
     #[arg(long, default_value = "000000000000", value_name = "ID", value_parser = account)]
@@ -113,6 +115,16 @@ fn account(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("expected the twelve digits of an account, such as `123456789012`".to_owned())
+    }
+}
+
+/// Small letters, digits and hyphens, as in the names of AWS.
+fn region(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if text.starts_with(|first: char| first.is_ascii_lowercase()) && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the name of a region, such as `eu-west-1`".to_owned())
     }
 }
 
@@ -190,12 +202,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         })?;
 
     kinesis.set_ready();
-    let serving = Serving::new(&kinesis, &dynamo);
+    let proxy = Proxy::of_environment(args.listen);
+    let serving = Serving::new(&kinesis, &dynamo, &proxy);
     if let Some(descriptor) = args.ready_fd {
         serving.tell(descriptor)?;
     }
     let ended = if with_program {
-        program::run(&args.program, &serving.variables, context).await
+        program::run(&args.program, serving.variables.iter().chain(&proxy.exceptions), context).await
     } else {
         serving.announce(context).await?;
         context.stop.requested().await;
@@ -238,6 +251,16 @@ fn port_refused(service: &str, flag: &str, address: SocketAddr, source: &io::Err
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_region_is_a_name() {
+        for good in ["us-east-1", "us-isob-east-1", "local"] {
+            assert_eq!(region(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "us east", "us/east", "US-EAST-1", "-1"] {
+            assert!(region(bad).unwrap_err().contains("name of a region"), "{bad}");
+        }
+    }
 
     #[test]
     fn streams_are_a_name_and_a_number() {

@@ -12,16 +12,28 @@ use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::local::descendants::Descendants;
 
+/// What the caller may have set for another endpoint: it would win over the variables, or break them.
+const UNSET: [&str; 5] = [
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ENDPOINT_URL",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+];
+
 /// Runs `command` with the variables, and returns its exit status. A signal that ends this command ends it first; what it leaves
 /// running is ended after it.
 pub(super) async fn run(
     command: &[OsString],
-    variables: &[(&'static str, String)],
+    variables: impl Iterator<Item = &(&'static str, String)>,
     context: &Context,
 ) -> Result<Status, CliError> {
     let Some((program, arguments)) = command.split_first() else { return Ok(Status::DONE) };
     let mut made = Command::new(program);
-    made.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
+    for name in UNSET {
+        made.env_remove(name);
+    }
+    made.args(arguments).envs(variables.map(|(name, value)| (name, value)));
     let mut descendants = Descendants::adopt()
         .map_err(|error| CliError::new(Status::FAILED, "cannot take over processes").because(&error))?;
     // Nothing is left running where this process ends at once.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::local::proxy::Proxy;
 use crate::output::Output;
 
 /// What runs, and how clients find it.
@@ -19,12 +20,13 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    pub(super) fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo) -> Self {
+    pub(super) fn new(kinesis: &LocalKinesis, dynamo: &LocalDynamo, proxy: &Proxy) -> Self {
         let listed = kinesis.model().call(&ListStreamsRequest::new().limit(10_000));
         let [endpoint, rest @ ..] = kinesis.environment();
         let [beside, ..] = dynamo.environment();
         let (kinesis, dynamodb) = (endpoint.1.clone(), beside.1.clone());
-        let variables = [endpoint, beside].into_iter().chain(rest).collect();
+        let exceptions = proxy.exceptions.iter().filter(|_| proxy.is_set).cloned();
+        let variables = [endpoint, beside].into_iter().chain(rest).chain(exceptions).collect();
         Self {
             kinesis,
             dynamodb,

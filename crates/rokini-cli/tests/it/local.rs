@@ -257,6 +257,38 @@ async fn a_program_runs_with_the_variables_set_and_gives_its_status() {
 }
 
 #[tokio::test]
+async fn a_program_is_kept_from_what_its_caller_has_for_another_endpoint() {
+    let script =
+        "echo \"$NO_PROXY $no_proxy ${AWS_SESSION_TOKEN-none} ${AWS_PROFILE-none} ${AWS_ENDPOINT_URL-none}\"";
+    let mut command = nowhere().rokini(&["local", "--", "/bin/sh", "-c", script]);
+    command.env("HTTP_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "inside").env("AWS_SESSION_TOKEN", "t");
+    command.env("AWS_PROFILE", "p").env("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    let ended = command.output().await.unwrap();
+    let told = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert_eq!(
+        told.trim(),
+        "inside,127.0.0.1,localhost inside,127.0.0.1,localhost none none none",
+        "{ended:?}"
+    );
+
+    let mut command = nowhere().rokini(&ANY_PORTS);
+    let mut server = Member::spawn({
+        command.env("all_proxy", "http://127.0.0.1:1");
+        command
+    });
+    server.until("the lines", |server| server.lines().len() >= 8).await;
+    for name in ["NO_PROXY", "no_proxy"] {
+        assert!(
+            server.lines().contains(&format!("export {name}=127.0.0.1,localhost")),
+            "{:?}",
+            server.lines()
+        );
+    }
+    assert_eq!(server.stop().await, Some(0));
+    nowhere().run(&["local", "--region", "us east"]).await.refused(2, &["name of a region"]);
+}
+
+#[tokio::test]
 async fn a_signal_ends_the_program_and_nothing_is_left_running() {
     let script = "trap 'echo ended; exit 3' TERM; echo $$; while :; do sleep 0.05; done";
     let mut server = Member::spawn(nowhere().rokini(&["local", "--", "/bin/sh", "-c", script]));

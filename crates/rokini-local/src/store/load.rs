@@ -13,6 +13,8 @@ use crate::store::mend::{cut_off, set_aside, set_aside_rest};
 
 /// Held by the one process that uses a directory.
 const LOCK: &str = "kinesis.lock";
+/// Where `rokini local` keeps the tables of DynamoDB beside the streams.
+const TABLES: &str = "dynamodb.sqlite";
 /// The file of the format before this one.
 const OLD_FILE: &str = "kinesis.redb";
 /// Numbers passed over in every shard after damage: more than a file can have held.
@@ -42,6 +44,7 @@ pub(super) fn load(directory: &Path) -> Result<Loaded, DataError> {
     const FREE_IT: &str = "give another directory, or one that can be written";
     let failed = |error: io::Error| DataError::new("open", FREE_IT, directory, error);
     std::fs::create_dir_all(directory).map_err(failed)?;
+    let used_before = [LOCK, TABLES].into_iter().find(|name| directory.join(name).exists());
     let lock = lock(&directory.join(LOCK))?;
     let old = directory.join(OLD_FILE);
     if old.exists() {
@@ -64,6 +67,13 @@ pub(super) fn load(directory: &Path) -> Result<Loaded, DataError> {
         lost: false,
     };
     let numbers = loaded.list(directory).map_err(failed)?;
+    if let Some(trace) = used_before.filter(|_| loaded.next == 1) {
+        tracing::warn!(
+            "`{}` was used before, since `{trace}` is in it, but the files with its streams (`00000001.log` and so on) are not there: it \
+             begins without streams",
+            directory.display()
+        );
+    }
     for number in &numbers {
         let path = log::path(directory, *number);
         let unreadable = |error| {

@@ -225,6 +225,26 @@ fn heard<T>(run: impl FnOnce() -> T) -> (T, String) {
     (done, fs::read_to_string(said.path()).unwrap())
 }
 
+#[test]
+fn a_directory_that_lost_all_its_files_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (service, said) = heard(|| start(directory.path(), NOON));
+    assert!(!said.contains("WARN"), "a new one is as it should be: {said}");
+    service.call(&create("orders")).unwrap();
+    drop(service);
+    for trace in ["kinesis.lock", "dynamodb.sqlite"] {
+        for file in fs::read_dir(directory.path()).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        fs::write(directory.path().join(trace), "").unwrap();
+        let (_, said) = heard(|| start(directory.path(), NOON));
+        let named = format!("`{}` was used before, since `{trace}` is in it", directory.path().display());
+        assert!(said.contains("WARN") && said.contains(&named), "{said}");
+    }
+    let (_, said) = heard(|| start(directory.path(), NOON));
+    assert!(!said.contains("WARN"), "it has its files: {said}");
+}
+
 /// What is done to a file.
 type Damage = fn(&Path);
 
