@@ -162,17 +162,25 @@ fn unread() -> Option<u64> {
 }
 
 /// Refuses a standard output that was closed by whoever started this process: everything would go nowhere and count
-/// as done. Rust's runtime has opened `/dev/null` in its place, for reading and writing; who throws records away on
-/// purpose opens it for writing, as the shell's `>` does.
+/// as done, or one that is open for reading only. Rust's runtime has opened `/dev/null` in its place, for reading and writing; who throws records away on
+/// purpose opens it for writing, as the shell's `>` does. One that was opened for both by whoever started this process looks the
+/// same in all that the system tells, so it is refused too.
 ///
 /// # Errors
-/// When standard output is closed.
+/// When standard output is closed, or cannot be written.
 pub(crate) fn refuse_closed_stdout() -> Result<(), CliError> {
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::fs::MetadataExt;
         let stdout = io::stdout();
         let flags = rustix::fs::fcntl_getfl(&stdout);
+        let writes = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::RDWR;
+        if flags.is_ok_and(|flags| !flags.intersects(writes)) {
+            return Err(CliError::usage(
+                "standard output is open for reading only, so every record would be lost",
+            )
+            .next("give it a file, a pipe or a terminal that can be written"));
+        }
         let both_ways = flags.is_ok_and(|flags| flags.contains(rustix::fs::OFlags::RDWR));
         let null = std::fs::metadata("/dev/null").ok().map(|null| null.rdev());
         let this = rustix::fs::fstat(&stdout).ok().map(|status| status.st_rdev);

@@ -96,6 +96,8 @@ pub(crate) struct Child<T> {
     process: Arc<Process>,
     ended: watch::Receiver<Option<ExitStatus>>,
     stdin: Option<ChildStdin>,
+    /// Bytes written to its standard input.
+    written: u64,
     /// What hears its standard output.
     pub(crate) stdout: Arc<T>,
 }
@@ -173,7 +175,7 @@ impl Spawner {
                 keeper.ended(reaped.pid);
             }
         });
-        Ok(Child { process, ended: watching, stdin, stdout })
+        Ok(Child { process, ended: watching, stdin, written: 0, stdout })
     }
 }
 
@@ -261,6 +263,11 @@ impl<T: Send + Sync> Child<T> {
         *self.ended.borrow()
     }
 
+    /// Whether it has ended and nobody asked it to.
+    pub(crate) fn ended_by_itself(&self) -> bool {
+        self.status().is_some() && !self.process.asked.load(Ordering::Acquire)
+    }
+
     /// Waits until it has ended, and how. Cancel safe.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let status = self.ended.wait_for(Option::is_some).await.map(|status| *status);
@@ -275,8 +282,26 @@ impl<T: Send + Sync> Child<T> {
     /// Writes to its standard input. Not cancel safe: a process that got half a line is of no use.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        stdin.write_all(bytes).await?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let count = stdin.write(rest).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.written += count as u64;
+            rest = &rest[count..];
+        }
         stdin.flush().await
+    }
+
+    /// Whether all that was written to it still lies in its standard input: it has looked at nothing. `false` where the system does
+    /// not tell.
+    pub(crate) fn has_read_nothing(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        let unread = self.stdin.as_ref().and_then(|stdin| rustix::io::ioctl_fionread(stdin).ok());
+        #[cfg(not(target_os = "linux"))]
+        let unread = None;
+        unread == Some(self.written)
     }
 
     /// Whether something can be written to it.

@@ -20,7 +20,7 @@ pub struct HandlerContext {
     pub(crate) tracker: TaskTracker,
     /// For deadlines that functions are told. Default: the host's clock.
     pub clock: WallClock,
-    /// The seed of request ids. Two consumers must not have the same.
+    /// The seed of request ids, and of the numbers of records. Two consumers must not have the same.
     pub seed: u64,
 }
 

@@ -36,6 +36,8 @@ pub enum KillReason {
     Answer(Duration),
     /// It did not end within this time after it was asked to.
     Stop(Duration),
+    /// It closed its standard output and went on: nothing could be answered any more.
+    ClosedOutput,
     /// The call it worked on was given up: the lease is lost, or the deadline of a shutdown has passed.
     GivenUp,
     /// It broke the protocol, in this way.
@@ -50,6 +52,9 @@ impl fmt::Display for KillReason {
             Self::Start(limit) => write!(f, "it was not ready within {limit:?}"),
             Self::Answer(limit) => write!(f, "it did not answer within {limit:?}"),
             Self::Stop(limit) => write!(f, "it did not end within {limit:?}"),
+            Self::ClosedOutput => {
+                f.write_str("it closed its standard output, so that it could answer nothing any more")
+            }
             Self::GivenUp => f.write_str("the call it worked on was given up"),
             Self::Protocol(what) => write!(f, "it broke the protocol: {what}"),
             Self::Unwatched => f.write_str("a task that looks after it panicked"),

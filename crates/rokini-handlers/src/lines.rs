@@ -4,9 +4,12 @@ mod message;
 mod outstanding;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
 use rokini::lease::{LeaseLostReason, SequenceNumber};
 use rokini::{Batch, HandlerError, HandlerStats, RecordProcessor, ShardContext};
 use tokio::time::timeout;
@@ -31,13 +34,15 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Lines {
     pool: Arc<ChildPool<Outstanding>>,
+    rng: Arc<Mutex<StdRng>>,
 }
 
 impl Lines {
     /// Starts the first process, which waits for a shard. Within a Tokio runtime only.
     #[must_use]
     pub fn new(settings: ProcessSettings, context: &HandlerContext) -> Self {
-        Self { pool: ChildPool::new(Spawner::new(settings, context)) }
+        let rng = Arc::new(Mutex::new(StdRng::seed_from_u64(context.seed)));
+        Self { pool: ChildPool::new(Spawner::new(settings, context)), rng }
     }
 
     /// The processor of a shard, or of a lane of it.
@@ -45,6 +50,7 @@ impl Lines {
     pub fn processor(&self, shard: &ShardContext) -> LinesProcessor {
         LinesProcessor {
             pool: Arc::clone(&self.pool),
+            rng: Arc::clone(&self.rng),
             shard: shard.shard_id().as_str().into(),
             child: None,
             failures: StartFailures::default(),
@@ -84,6 +90,7 @@ impl Lines {
 #[derive(Debug)]
 pub struct LinesProcessor {
     pool: Arc<ChildPool<Outstanding>>,
+    rng: Arc<Mutex<StdRng>>,
     shard: Arc<str>,
     child: Option<Child<Outstanding>>,
     failures: StartFailures,
@@ -97,7 +104,8 @@ pub struct LinesProcessor {
 impl LinesProcessor {
     /// Sees to it that there is a process which takes records.
     async fn ready(&mut self) -> Result<(), HandlerError> {
-        if self.child.as_ref().is_some_and(|child| child.has_stdin() && child.status().is_none()) {
+        let serves = |child: &Child<Outstanding>| child.has_stdin() && child.status().is_none();
+        if self.child.as_ref().is_some_and(|child| serves(child) && !child.stdout.is_closed()) {
             return Ok(());
         }
         if let Some(child) = self.child.take() {
@@ -105,9 +113,19 @@ impl LinesProcessor {
         }
         let mut child = self.pool.take().await?;
         child.assign(&self.shard);
-        if self.probation
-            && let Ok(status) = timeout(PROBATION, child.ended()).await
-        {
+        child.stdout.begin_at(self.first_number());
+        let outstanding = Arc::clone(&child.stdout);
+        if self.probation {
+            let over = async {
+                tokio::select! {
+                    _ = child.ended() => {}
+                    () = outstanding.until_closed() => {}
+                }
+            };
+            let _ = timeout(PROBATION, over).await;
+        }
+        if outstanding.is_closed() || child.status().is_some() {
+            let status = self.stop(child).await;
             return Err(format!("the program ended before it got a record: {status}").into());
         }
         let spawner = self.pool.spawner();
@@ -120,15 +138,37 @@ impl LinesProcessor {
                 }
             });
         }
-        self.failures.succeeded();
+        if !self.probation {
+            self.failures.succeeded();
+        }
         self.child = Some(child);
         Ok(())
     }
 
+    /// Where the numbers of a process begin. Far from those that programs write for other ends, and a number also where all are
+    /// floating point ones: below 2^53.
+    fn first_number(&self) -> u64 {
+        let random = self.rng.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
+        (1 << 32) + (random >> 16)
+    }
+
+    /// Waits until a process has ended that gets nothing more. One that closed its output and goes on is ended by force: what it does
+    /// nobody would hear of.
+    async fn stop(&self, mut child: Child<Outstanding>) -> ExitStatus {
+        if child.stdout.is_closed() && timeout(LAST_WORDS, child.ended()).await.is_err() {
+            child.kill(KillReason::ClosedOutput);
+        }
+        child.stop(self.pool.spawner().settings.stop_timeout).await
+    }
+
     /// Tells a process that nothing more comes, and waits until it has answered everything and ended.
     async fn finish(&mut self, mut child: Child<Outstanding>) {
-        child.close_stdin();
         let outstanding = Arc::clone(&child.stdout);
+        if outstanding.is_closed() {
+            self.stop(child).await;
+            return self.note_end(&outstanding).await;
+        }
+        child.close_stdin();
         tokio::select! {
             () = outstanding.until_settled() => {}
             _ = child.ended() => {}
@@ -174,13 +214,26 @@ impl LinesProcessor {
             () = records.cancelled() => return Err("the shard has left this worker".into()),
         };
         if answered || !waits {
+            if answered && waits {
+                self.failures.succeeded();
+                self.probation = false;
+            }
             self.child = Some(child);
             return Ok(());
         }
+        // Its end and that of its input are noticed in any order.
+        let _ = timeout(LAST_WORDS, child.ended()).await;
+        let never_began = child.ended_by_itself() && child.has_read_nothing();
         // All of its answers count, also those that it wrote last.
-        let status = child.stop(self.pool.spawner().settings.stop_timeout).await;
+        let status = self.stop(child).await;
         self.note_end(&outstanding).await;
         if outstanding.left().is_none() {
+            return Ok(());
+        }
+        if never_began && !outstanding.has_answered() {
+            // The records are given back by now.
+            let error = format!("the program ended before it read a record: {status}").into();
+            self.pause.begin(self.failures.failed(self.pool.spawner(), &self.shard, &error));
             return Ok(());
         }
         Err(format!("the program ended before it answered: {status}").into())
@@ -202,7 +255,7 @@ impl RecordProcessor for LinesProcessor {
         let waits = self.one_by_one.is_some() || batch.attempt() > 1;
         let last = batch.records().last().map(|record| record.sequence_number);
         let result = self.give(batch, waits).await;
-        if result.is_ok() && self.one_by_one <= last {
+        if result.is_ok() && !self.probation && self.one_by_one <= last {
             self.one_by_one = None;
         }
         result

@@ -98,14 +98,16 @@ async fn o14_a_closed_standard_output_is_refused() {
     let consume = local.rokini(&[]);
     let program = Path::new(consume.as_std().get_program());
     let mut shell = local.rokini(&[]);
-    let line = format!("exec {} consume orders --group g >&-", program.display());
-    let mut closed = Command::new("/bin/sh");
-    closed.args(["-c", &line]).env_clear().current_dir(local.home());
-    closed.envs(shell.as_std_mut().get_envs().filter_map(|(name, value)| Some((name, value?))));
-    closed.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let ended = Ended::of(closed).await;
-    assert_eq!(ended.status, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains("standard output is closed") && ended.stderr.contains("> /dev/null"));
+    for (stdout, said) in [(">&-", "standard output is closed"), ("1</etc/passwd", "open for reading only")] {
+        let line = format!("exec {} consume orders --group g {stdout}", program.display());
+        let mut closed = Command::new("/bin/sh");
+        closed.args(["-c", &line]).env_clear().current_dir(local.home());
+        closed.envs(shell.as_std_mut().get_envs().filter_map(|(name, value)| Some((name, value?))));
+        closed.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let ended = Ended::of(closed).await;
+        assert_eq!(ended.status, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(said), "{ended:?}");
+    }
     // Nothing was consumed.
     let mut next = local.consume("orders", "g", "next", &[]);
     next.until("the record", |next| next.data() == ["hello"]).await;

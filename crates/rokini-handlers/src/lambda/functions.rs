@@ -25,6 +25,10 @@ use crate::starts::LONGEST_START;
 /// What a function is told where nothing limits it: the most that Lambda grants.
 const LONGEST: Duration = Duration::from_secs(900);
 
+/// To so many processes in a row an event is offered that end without taking it, before its records wait: those that are ending
+/// are taken from among those that wait.
+const TAKERS: usize = 3;
+
 /// What a function is told about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -285,12 +289,31 @@ impl Functions {
         format!("Root=1-{:08x}-{unique:024x};Parent={parent:016x};Sampled=0", now_millis / 1_000)
     }
 
-    /// Has a process work on an event. An error outside means that none could be started.
+    /// Has a process work on an event. An error outside means that none could be started, or that none took the event: nobody has
+    /// looked at it.
     pub(super) async fn invoke(
         self: &Arc<Self>,
         shard: &str,
         function_arn: String,
         event: Bytes,
+    ) -> Result<FunctionResult, HandlerError> {
+        for _ in 0..TAKERS {
+            let taken = Arc::new(AtomicBool::new(false));
+            let result = self.invoke_one(shard, &function_arn, &event, &taken).await?;
+            if taken.load(Ordering::Acquire) {
+                return Ok(result);
+            }
+        }
+        Err("one process of the function after another ended without asking for the next event".into())
+    }
+
+    /// Offers an event to one process.
+    async fn invoke_one(
+        self: &Arc<Self>,
+        shard: &str,
+        function_arn: &str,
+        event: &Bytes,
+        taken: &Arc<AtomicBool>,
     ) -> Result<FunctionResult, HandlerError> {
         let mut function = self.take().await?;
         function.child.assign(shard);
@@ -300,9 +323,10 @@ impl Functions {
         let invocation = Invocation {
             id: self.request_id(),
             deadline_millis: now.saturating_add(granted),
-            function_arn,
+            function_arn: function_arn.to_owned(),
             trace_id: self.trace_id(now),
-            event,
+            event: event.clone(),
+            taken: Arc::clone(taken),
         };
         // A call that is given up ends the process: it is in the middle of something that nobody waits for.
         let Function { child, api, .. } = &mut function;
@@ -390,6 +414,24 @@ mod tests {
         assert_eq!((functions.idle().len(), functions.spawner.events.stats().running), (1, 1));
         functions.close().await;
         client.abort();
+    }
+
+    /// Every process asks for one event and ends, without having been given any: what it did not take is no failure.
+    #[tokio::test]
+    async fn m4_an_event_that_no_process_has_taken_is_no_failure_of_its_records() {
+        let mut settings = ProcessSettings::new(["sh", "-c", "exit 3"]);
+        settings.spares = 0;
+        let spawner = Spawner::new(settings, &HandlerContext::new(1));
+        let function = FunctionSettings::new("f");
+        let functions = Functions::new(spawner, function, "us-east-1".to_owned(), WallClock::default(), 1);
+        for _ in 0..2 * TAKERS {
+            let api = RuntimeApi::start(&functions.spawner.tracker, &functions.spawner.events).await.unwrap();
+            let child = functions.spawner.spawn(Arc::new(NoMessages), &[]).unwrap();
+            // Not yet known to have ended when it is taken.
+            functions.idle().push(Function { child, api, since: Instant::now() });
+        }
+        let invoked = functions.invoke("s", "arn".to_owned(), Bytes::from_static(b"{}")).await;
+        assert!(invoked.is_err(), "{invoked:?}");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -31,6 +32,8 @@ pub(super) struct Invocation {
     pub(super) function_arn: String,
     pub(super) trace_id: String,
     pub(super) event: Bytes,
+    /// Set once the process has asked for it.
+    pub(super) taken: Arc<AtomicBool>,
 }
 
 /// What a function made of an event.
@@ -139,6 +142,7 @@ impl Shared {
         let Some((invocation, answer)) = self.waiting.lock().await.recv().await else {
             return refusal(StatusCode::INTERNAL_SERVER_ERROR, "there are no more events");
         };
+        invocation.taken.store(true, Ordering::Release);
         *self.current() = Some((invocation.id.clone(), answer));
         let response = Response::builder()
             .header("Content-Type", "application/json")

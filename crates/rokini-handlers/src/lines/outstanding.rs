@@ -13,40 +13,80 @@ use super::message::{Answer, read_answer};
 use crate::child::{ChildWatch, StdoutLines};
 use crate::event::KillReason;
 
+/// What becomes of a record.
+pub(super) trait Settle: Send + 'static {
+    fn ack(self);
+    fn fail(self, error: String);
+    fn give_back(self);
+}
+
+impl Settle for AckToken {
+    fn ack(self) {
+        self.ack();
+    }
+
+    fn fail(self, error: String) {
+        self.fail(error);
+    }
+
+    fn give_back(self) {
+        self.give_back();
+    }
+}
+
 /// The records that a process has got and not answered, by the numbers it knows them by.
-#[derive(Debug, Default)]
-pub(super) struct Outstanding {
-    state: Mutex<State>,
+#[derive(Debug)]
+pub(super) struct Outstanding<T = AckToken> {
+    state: Mutex<State<T>>,
     changed: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct State<T> {
     next: u64,
-    records: BTreeMap<u64, (SequenceNumber, AckToken)>,
-    /// When it answered last, or got the first record that it has not answered.
-    heard: Option<Instant>,
-    /// Answers in all.
-    answers: u64,
+    records: BTreeMap<u64, (SequenceNumber, T)>,
+    /// Since when the oldest record that is not answered is the oldest: whatever is answered beside it, it waits.
+    oldest_since: Option<Instant>,
+    /// Whether an answer ever was about a record that was given out.
+    has_answered: bool,
     /// The last record that it had not answered when it ended.
     left: Option<SequenceNumber>,
     closed: bool,
 }
 
-impl Outstanding {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl<T> Default for Outstanding<T> {
+    fn default() -> Self {
+        let state = State {
+            next: 0,
+            records: BTreeMap::new(),
+            oldest_since: None,
+            has_answered: false,
+            left: None,
+            closed: false,
+        };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+}
+
+impl<T: Settle> Outstanding<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The records of a process are numbered from here on, so that numbers that it writes for other ends answer nothing.
+    pub(super) fn begin_at(&self, number: u64) {
+        self.state().next = number;
+    }
+
     /// The process gets this record: the number that it is to answer. `None` once it has ended; the token is given back.
-    pub(super) fn add(&self, record: &Record, token: AckToken) -> Option<u64> {
+    pub(super) fn add(&self, record: &Record, token: T) -> Option<u64> {
         let mut state = self.state();
         if state.closed {
             token.give_back();
             return None;
         }
         if state.records.is_empty() {
-            state.heard = Some(Instant::now());
+            state.oldest_since = Some(Instant::now());
         }
         state.next += 1;
         let number = state.next;
@@ -89,15 +129,20 @@ impl Outstanding {
         }
     }
 
+    /// Whether it closed its output.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// Waits until every record is answered, or the process has ended.
     pub(super) async fn until_settled(&self) {
         let last = self.state().next;
         self.until_answered_through(last).await;
     }
 
-    /// Whether it ever answered.
+    /// Whether it ever answered a record.
     pub(super) fn has_answered(&self) -> bool {
-        self.state().answers > 0
+        self.state().has_answered
     }
 
     /// The last record that it had not answered when it ended.
@@ -105,20 +150,20 @@ impl Outstanding {
         self.state().left
     }
 
-    /// Ends a process that has records and says nothing about any of them for so long.
+    /// Ends a process that says nothing about the oldest of its records for so long.
     pub(super) async fn end_when_silent(&self, child: ChildWatch, limit: Duration) {
         let mut ended = child.clone();
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let (is_empty, heard) = {
+            let (is_empty, since) = {
                 let state = self.state();
-                (state.records.is_empty(), state.heard)
+                (state.records.is_empty(), state.oldest_since)
             };
             let silent = async {
-                match heard.filter(|_| !is_empty) {
-                    Some(heard) => sleep_until(heard + limit).await,
+                match since.filter(|_| !is_empty) {
+                    Some(since) => sleep_until(since + limit).await,
                     // Records that come while there are none change nothing here before the limit.
                     None => tokio::time::sleep(limit).await,
                 }
@@ -128,7 +173,7 @@ impl Outstanding {
                 () = changed => {}
                 () = silent => {
                     let state = self.state();
-                    let is_silent = state.heard.is_some_and(|heard| heard.elapsed() >= limit);
+                    let is_silent = state.oldest_since.is_some_and(|since| since.elapsed() >= limit);
                     if is_silent && !state.records.is_empty() {
                         drop(state);
                         child.kill(KillReason::Answer(limit));
@@ -141,8 +186,7 @@ impl Outstanding {
 
     fn answer(&self, answer: Answer) {
         let mut state = self.state();
-        state.answers += 1;
-        state.heard = Some(Instant::now());
+        let (oldest, before) = (state.records.keys().next().copied(), state.records.len());
         match answer {
             // What is answered twice, or was never given out, says nothing.
             Answer::Ack(numbers) => {
@@ -152,6 +196,7 @@ impl Outstanding {
                     }
                 }
             }
+            Answer::AckThrough(number) if number > state.next => {}
             Answer::AckThrough(number) => {
                 let later = state.records.split_off(&(number.saturating_add(1)));
                 let done = std::mem::replace(&mut state.records, later);
@@ -165,10 +210,14 @@ impl Outstanding {
                 }
             }
         }
+        state.has_answered |= state.records.len() < before;
+        if state.records.keys().next().copied() != oldest {
+            state.oldest_since = Some(Instant::now());
+        }
     }
 }
 
-impl StdoutLines for Outstanding {
+impl<T: Settle> StdoutLines for Outstanding<T> {
     fn line(&self, line: &[u8]) -> bool {
         let Some(answer) = read_answer(line) else { return false };
         self.answer(answer);
@@ -187,5 +236,76 @@ impl StdoutLines for Outstanding {
         }
         drop(state);
         self.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::child::{NoMessages, Spawner};
+    use crate::context::HandlerContext;
+    use crate::settings::ProcessSettings;
+
+    struct Token(u32, Arc<Mutex<Vec<(u32, &'static str)>>>);
+
+    impl Settle for Token {
+        fn ack(self) {
+            self.1.lock().unwrap().push((self.0, "done"));
+        }
+
+        fn fail(self, _: String) {
+            self.1.lock().unwrap().push((self.0, "failed"));
+        }
+
+        fn give_back(self) {
+            self.1.lock().unwrap().push((self.0, "given back"));
+        }
+    }
+
+    #[tokio::test]
+    async fn m4_numbers_that_were_never_given_out_answer_nothing() {
+        let (told, outstanding) = (Arc::default(), Outstanding::default());
+        outstanding.begin_at(1 << 40);
+        let record = Record::new(7.into(), "k", "d", 0);
+        let number = outstanding.add(&record, Token(1, Arc::clone(&told))).unwrap();
+        assert_eq!(number, (1 << 40) + 1);
+        for stray in ["1", "200", r#"{"ack":[1,2]}"#, r#"{"ack_through":1000000}"#] {
+            assert!(outstanding.line(stray.as_bytes()), "{stray}");
+        }
+        assert!(outstanding.line(format!(r#"{{"ack_through":{}}}"#, u64::MAX).as_bytes()));
+        assert!(told.lock().unwrap().is_empty() && !outstanding.has_answered());
+        outstanding.line(number.to_string().as_bytes());
+        assert_eq!(*told.lock().unwrap(), [(1, "done")]);
+        assert!(outstanding.has_answered());
+    }
+
+    /// Others are answered all the time, and numbers that mean nothing come: neither is a word about the first.
+    #[tokio::test]
+    async fn m4_a_record_that_is_not_answered_ends_its_process_however_much_it_says_of_others() {
+        let settings = ProcessSettings::new(["sleep", "1000"]);
+        let spawner = Spawner::new(settings, &HandlerContext::new(1));
+        let mut child = spawner.spawn(Arc::new(NoMessages), &[]).unwrap();
+        let (told, outstanding) = (Arc::default(), Arc::new(Outstanding::default()));
+        let record = Record::new(7.into(), "k", "d", 0);
+        outstanding.add(&record, Token(0, Arc::clone(&told))).unwrap();
+        let (watched, watch) = (Arc::clone(&outstanding), child.watch());
+        let limit = Duration::from_millis(500);
+        let watching = spawner.tracker.spawn(async move { watched.end_when_silent(watch, limit).await });
+        let talk = async {
+            loop {
+                let number = outstanding.add(&record, Token(1, Arc::clone(&told))).unwrap();
+                outstanding.line(number.to_string().as_bytes());
+                outstanding.line(b"0");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = talk => {}
+            ended = tokio::time::timeout(Duration::from_secs(20), child.ended()) => assert!(ended.is_ok()),
+        }
+        watching.await.unwrap();
+        assert_eq!(spawner.events.stats().killed, 1);
     }
 }
