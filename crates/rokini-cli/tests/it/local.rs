@@ -260,7 +260,8 @@ async fn a_program_runs_with_the_variables_set_and_gives_its_status() {
 async fn a_program_is_kept_from_what_its_caller_has_for_another_endpoint() {
     let script =
         "echo \"$NO_PROXY $no_proxy ${AWS_SESSION_TOKEN-none} ${AWS_PROFILE-none} ${AWS_ENDPOINT_URL-none}\"";
-    let mut command = nowhere().rokini(&["local", "--", "/bin/sh", "-c", script]);
+    let place = nowhere();
+    let mut command = place.rokini(&["local", "--", "/bin/sh", "-c", script]);
     command.env("HTTP_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "inside").env("AWS_SESSION_TOKEN", "t");
     command.env("AWS_PROFILE", "p").env("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
     let ended = command.output().await.unwrap();
@@ -271,7 +272,7 @@ async fn a_program_is_kept_from_what_its_caller_has_for_another_endpoint() {
         "{ended:?}"
     );
 
-    let mut command = nowhere().rokini(&ANY_PORTS);
+    let mut command = place.rokini(&ANY_PORTS);
     let mut server = Member::spawn({
         command.env("all_proxy", "http://127.0.0.1:1");
         command

@@ -386,7 +386,7 @@ async fn rows_that_cannot_be_right_are_not_taken() {
     // A number of another shard, and one that is none.
     make_table(&client, "wrong", &["leaseKey"]).await;
     put_items(&client, "wrong", [lease(one, number, 0), lease(two, number, 3)]).await;
-    local.run(&from("kcl", "wrong")).await.refused(2, &[two, number, "cannot have"]);
+    local.run(&from("kcl", "wrong")).await.refused(2, &[two, "cannot have", number]);
     make_table(&client, "text", &["leaseKey"]).await;
     put_items(
         &client,
