@@ -38,7 +38,7 @@ async function onGroup(page, name) {
   await page.waitForFunction(() => /2 do not move/.test(document.querySelector('#summary').textContent));
   assert.deepEqual(await states(), ['paused', 'reading', 'stalled'], name);
   const rows = await page.textContent('#shard-rows');
-  assert.ok(rows.includes('an operator paused this shard') && rows.includes('acknowledgements do not come'), `${name}: ${rows}`);
+  assert.ok(rows.includes('an operator paused this shard') && rows.includes('its handler does not acknowledge its records'), `${name}: ${rows}`);
   // No worker serves it: what only one would know is not shown, and nothing is said in the name of one.
   assert.equal(await page.textContent('#chart-title'), 'The group, the last minutes');
   assert.equal(await page.textContent('#events-title'), 'Events of the group');
