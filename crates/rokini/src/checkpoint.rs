@@ -30,6 +30,8 @@ pub(crate) enum CheckpointEvent {
 /// What became of a write.
 enum Write {
     Stored(Position),
+    /// The position was there already; what is known of the shard is stored beside it.
+    Restated,
     /// The store already has a later position.
     Behind {
         stored: Position,
@@ -64,6 +66,8 @@ struct State {
     waiting: Vec<(Position, oneshot::Sender<Result<(), Error>>)>,
     /// Why the last write failed, where it did.
     failure: Option<(ErrorKind, String)>,
+    /// What is known of the shard is to be stored although its position may not move.
+    restate: bool,
     /// The final write is about to come: no more writes by the clock.
     frozen: bool,
     closed: Option<Option<LeaseLostReason>>,
@@ -96,6 +100,7 @@ impl Checkpointer {
             skipped: None,
             waiting: Vec::new(),
             failure: None,
+            restate: false,
             frozen: false,
             closed: None,
             memory_only: false,
@@ -124,6 +129,12 @@ impl Checkpointer {
         let mut state = self.state.lock();
         let skipped = state.skipped.or(earlier).unwrap_or_default();
         state.skipped = Some(records.iter().fold(skipped, |skipped, record| skipped.and(*record)));
+    }
+
+    /// What is known of the shard is to be stored, also where its position does not move.
+    pub(crate) fn restate(&self) {
+        self.state.lock().restate = true;
+        self.changed.notify_one();
     }
 
     /// The records that were passed over, as they are stored with the next position.
@@ -284,8 +295,9 @@ impl Checkpointer {
     fn target(&self) -> Option<(Position, bool)> {
         let state = self.state.lock();
         let urgent = state.requested > state.stored && !state.waiting.is_empty();
-        let target = state.done.max(state.requested);
-        (target > state.stored && (urgent || !state.frozen)).then_some((target, urgent))
+        let target = state.done.max(state.requested).max(state.stored);
+        let news = target > state.stored || state.restate;
+        (news && (urgent || !state.frozen)).then_some((target, urgent))
     }
 
     /// Writes for as long as it is polled: what user code asks for at once, the rest at most once per `interval`.
@@ -325,6 +337,10 @@ impl Checkpointer {
                     self.mark_stored(position);
                     report(CheckpointEvent::Stored(position));
                 }
+                Write::Restated => {
+                    retry.succeeded();
+                    next = Instant::now() + interval;
+                }
                 Write::Behind { stored } => self.mark_stored(stored),
                 Write::Prepared => retry.succeeded(),
                 Write::Failed(error) => {
@@ -347,10 +363,18 @@ impl Checkpointer {
         if lease.until_valid().await.is_err() {
             return Write::Lost;
         }
-        match lease.checkpoint(position, metadata(position)).await {
-            Ok(()) => Write::Stored(position),
+        // Told before what is written is made: what changes meanwhile is written again.
+        let restates = std::mem::take(&mut self.state.lock().restate);
+        let written = if restates && position == self.stored() {
+            lease.restate(metadata(position)).await.map(|()| Write::Restated)
+        } else {
+            lease.checkpoint(position, metadata(position)).await.map(|()| Write::Stored(position))
+        };
+        match written {
+            Ok(write) => write,
             Err(LeaseError::Behind { stored, .. }) => Write::Behind { stored: stored.max(position) },
             Err(LeaseError::Store(error)) => {
+                self.state.lock().restate |= restates;
                 if !error.is_retryable() {
                     // Waiting would not help whoever asked; the write itself is still tried.
                     self.refuse(|| Error::configuration(error.to_string()));

@@ -306,6 +306,20 @@ impl Lease {
         if position == self.hold.stored() {
             return Ok(());
         }
+        self.store(position, metadata).await
+    }
+
+    /// Stores what is known of the shard beside the position that is stored: for what others have to know although nothing comes.
+    ///
+    /// # Errors
+    /// As [`Lease::checkpoint`].
+    pub async fn restate(&self, metadata: CheckpointMetadata) -> Result<(), LeaseError> {
+        let _one_at_a_time = self.hold.writing.lock().await;
+        self.store(self.hold.stored(), metadata).await
+    }
+
+    /// To be called by one at a time.
+    async fn store(&self, position: Position, metadata: CheckpointMetadata) -> Result<(), LeaseError> {
         self.may_store(position)?;
         let settles = self.hold.settles(position);
         let update = LeaseUpdate::Checkpoint {

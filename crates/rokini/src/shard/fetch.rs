@@ -309,7 +309,7 @@ impl Fetch {
             match self.resources.catalog.consumer(&self.stream).await {
                 Ok(consumer) => {
                     let reader = fan_out.subscribe(shard, &place, &consumer).await?;
-                    self.progress.set_fan_out(true);
+                    self.progress.opened(true);
                     return Ok(OpenReader { reader, consumer: Some(consumer) });
                 }
                 Err(error) => {
@@ -318,7 +318,7 @@ impl Fetch {
                 }
             }
         }
-        self.progress.set_fan_out(false);
+        self.progress.opened(false);
         Ok(OpenReader { reader: source.open(shard, &place).await?, consumer: None })
     }
 

@@ -241,6 +241,13 @@ impl ShardProgress {
         self.retrieval.lock()
     }
 
+    /// A reader was begun, by fan-out or not. Where the one before was another, that is stored although no record may come.
+    pub(crate) fn opened(&self, by_fan_out: bool) {
+        if self.state.lock().read.opened(by_fan_out) {
+            self.context.checkpoints().restate();
+        }
+    }
+
     /// Whether the stream pushes the records from now on.
     pub(crate) fn set_fan_out(&self, on: bool) {
         self.state.lock().read.fan_out = on;

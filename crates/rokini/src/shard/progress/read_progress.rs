@@ -76,6 +76,9 @@ pub(super) struct ReadProgress {
     rate: Rate,
     /// Whether the stream pushes the records.
     pub(super) fan_out: bool,
+    /// Whether the reader is one by fan-out, also while it waits for its subscription. It is what others go by: a registration
+    /// is given back where no reader is.
+    opened_by_fan_out: bool,
 }
 
 impl ReadProgress {
@@ -97,6 +100,7 @@ impl ReadProgress {
             losses: 0,
             rate: Rate::default(),
             fan_out: false,
+            opened_by_fan_out: row.metadata.fan_out == Some(true),
         }
     }
 
@@ -117,6 +121,12 @@ impl ReadProgress {
         self.reader += 1;
         self.asking = None;
         self.reader
+    }
+
+    /// A reader was begun, by fan-out or not. Whether that is not what is stored, or about to be.
+    pub(super) fn opened(&mut self, by_fan_out: bool) -> bool {
+        self.fan_out = by_fan_out;
+        std::mem::replace(&mut self.opened_by_fan_out, by_fan_out) != by_fan_out
     }
 
     /// What the shard brings; 0 where that is not known yet.
@@ -228,7 +238,7 @@ impl ReadProgress {
         metadata.caught_up_millis = self.caught_up;
         metadata.bytes_per_second = self.rate.per_second(now);
         metadata.record_bytes = self.rate.record_bytes();
-        metadata.fan_out = Some(self.fan_out);
+        metadata.fan_out = Some(self.opened_by_fan_out);
         metadata
     }
 }

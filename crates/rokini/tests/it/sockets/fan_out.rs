@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rokini::lease::{FanOutConsumer, GroupId, LeaseStoreExt, MemoryStore, StreamRow};
+use rokini::lease::{FanOutConsumer, GroupId, LeaseRow, LeaseStoreExt, MemoryStore, StreamRow};
 use rokini::{ErrorKind, EventKind, Retrieval};
 use rokini_local::LocalKinesis;
 use rokini_local::wire::shapes::consumer::{
@@ -49,11 +49,14 @@ fn calls(kinesis: &LocalKinesis, operation: &str) -> usize {
     kinesis.calls().iter().filter(|call| call.operation == operation).count()
 }
 
-async fn row(store: &MemoryStore) -> StreamRow {
+async fn leases(store: &MemoryStore) -> Vec<LeaseRow> {
     let group = GroupId::new("g").unwrap();
-    let view = rokini::lease::LeaseStore::list(store, &group, rokini::lease::Listing::All).await.unwrap();
-    let id = &view.leases[0].key.stream;
-    store.stream(&group, id).await.unwrap().unwrap()
+    rokini::lease::LeaseStore::list(store, &group, rokini::lease::Listing::All).await.unwrap().leases
+}
+
+async fn row(store: &MemoryStore) -> StreamRow {
+    let id = &leases(store).await[0].key.stream;
+    store.stream(&GroupId::new("g").unwrap(), id).await.unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,6 +106,31 @@ async fn t4_a_registration_that_was_there_is_used_and_stays_whose_it_is() {
     let error = other.run.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(error.to_string().contains("is registered as `theirs`"), "{error}");
+}
+
+/// A registration is given back by what the leases say of their readers, whether or not records come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t4_how_a_shard_is_read_is_stored_although_no_record_comes() {
+    let place = Place::new(2, false, Retrieval::FanOut, 1).await;
+    let (log, store) = (Log::default(), MemoryStore::new());
+    for (number, retrieval) in
+        [Retrieval::FanOut, Retrieval::Polling, Retrieval::FanOut].into_iter().enumerate()
+    {
+        let worker = place.consumer(store.clone(), "a").retrieval(retrieval).build_logging(&log).await;
+        if number == 0 {
+            place.put_everywhere("x");
+            within(LIMIT, &log, 2, "records").await;
+        }
+        let wanted = Some(retrieval == Retrieval::FanOut);
+        in_time("what the leases say", async {
+            while leases(&store).await.iter().any(|lease| lease.metadata.fan_out != wanted) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        assert!(worker.stop().await.is_clean());
+    }
+    assert_once(&log, "readers of both kinds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
