@@ -11,7 +11,6 @@ mod cbor;
 mod error;
 mod json;
 mod place;
-mod spare;
 
 use bytes::Bytes;
 
@@ -34,12 +33,6 @@ impl RecordsAnswer {
             Some(b'<') => Err(AnswerError::body("is HTML or XML")),
             Some(_) => Err(AnswerError::body("is neither CBOR nor JSON")),
         }
-    }
-
-    /// Takes the records out: their places are needed no more. The memory of their list is used for the next answer that
-    /// this thread reads.
-    pub fn clear_records(&mut self) {
-        spare::keep(std::mem::take(&mut self.records));
     }
 }
 

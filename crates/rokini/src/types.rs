@@ -9,7 +9,6 @@ pub(crate) mod log_limiter;
 pub(crate) mod named;
 pub(crate) mod phase;
 pub(crate) mod record;
-pub(crate) mod record_list;
 pub(crate) mod rfc3339;
 pub(crate) mod shard_state;
 pub(crate) mod stall;

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use self::cursor::{Cursor, Header};
 use super::error::{AnswerError, ParseFault, Spot};
 use super::place::{Members, Place, RecordPlace, RecordsAnswer, sequence_number};
-use super::spare;
 use crate::cbor::decode;
 
 /// The fewest bytes a record takes, so that a told length reserves no memory that the body does not warrant.
@@ -85,8 +84,7 @@ impl Reader<'_, '_> {
     fn records(&mut self) -> Result<Vec<RecordPlace>, ParseFault> {
         let mut items = self.cursor.array()?;
         let most = self.cursor.left() / RECORD_LEAST;
-        let mut records = spare::take();
-        records.reserve(items.told().unwrap_or(most).min(most));
+        let mut records = Vec::with_capacity(items.told().unwrap_or(most).min(most));
         while self.cursor.more(&mut items)? {
             self.spot.record = Some(records.len());
             let begin = self.cursor.at();

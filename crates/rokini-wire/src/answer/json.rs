@@ -9,7 +9,6 @@ use self::cursor::Cursor;
 use self::decimal::Decimal;
 use super::error::{AnswerError, ParseFault, Spot};
 use super::place::{Members, Place, RecordPlace, RecordsAnswer, sequence_number};
-use super::spare;
 
 /// What begins an answer with one record, at least: how much room for records is worth reserving.
 const RECORD_LEAST: usize = 128;
@@ -83,7 +82,7 @@ impl Reader<'_, '_> {
 
     fn records(&mut self) -> Result<Vec<RecordPlace>, ParseFault> {
         self.cursor.open(b'[', "expected a list")?;
-        let mut records = spare::take();
+        let mut records = Vec::new();
         let mut first = true;
         while self.cursor.more(b']', &mut first)? {
             self.spot.record = Some(records.len());

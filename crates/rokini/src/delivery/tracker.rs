@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::ranges::{RecordRange, RecordRanges};
 use crate::types::record::Record;
-use crate::types::record_list::RecordList;
 
 /// Numbers the records of a hold, keeps those that are not done, and knows which are.
 ///
@@ -41,7 +40,7 @@ struct Response {
     /// The position of its last record.
     last: Position,
     /// Let go of once all of them are done, although records before them are not.
-    records: Option<(Arc<RecordList>, Option<Hold>)>,
+    records: Option<(Arc<Vec<Record>>, Option<Hold>)>,
     millis_behind_latest: u64,
     bytes: usize,
     added: Instant,
@@ -57,7 +56,7 @@ impl Response {
 /// Records as user code gets them.
 #[derive(Debug)]
 pub(crate) struct RecordSlice {
-    pub(crate) records: Arc<RecordList>,
+    pub(crate) records: Arc<Vec<Record>>,
     pub(crate) range: Range<usize>,
     pub(crate) millis_behind_latest: u64,
     /// The size of their data.
@@ -90,7 +89,7 @@ impl Tracker {
             self.end = range.to;
             self.bytes += bytes;
             let (first, end) = (range.from, range.to);
-            let records = Some((Arc::new(records.into()), hold));
+            let records = Some((Arc::new(records), hold));
             let response = Response { first, end, last, records, millis_behind_latest, bytes, added: now };
             self.responses.push_back(response);
         }
@@ -231,7 +230,7 @@ impl Tracker {
         let records: Vec<Record> =
             ranges.numbers().filter_map(|number| self.record(number).cloned()).collect();
         let (range, bytes) = (0..records.len(), bytes_of(&records));
-        RecordSlice { records: Arc::new(records.into()), range, millis_behind_latest, bytes }
+        RecordSlice { records: Arc::new(records), range, millis_behind_latest, bytes }
     }
 }
 

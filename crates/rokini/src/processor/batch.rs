@@ -11,7 +11,6 @@ use super::shard_context::ShardContext;
 use crate::delivery::acks::{AckToken, TokenIssuer};
 use crate::types::error::Error;
 use crate::types::record::Record;
-use crate::types::record_list::RecordList;
 
 /// The records handed to user code in one call, in the order of their shard. Never empty.
 ///
@@ -19,7 +18,7 @@ use crate::types::record_list::RecordList;
 /// is held.
 #[derive(Clone)]
 pub struct Batch {
-    pub(crate) records: Arc<RecordList>,
+    pub(crate) records: Arc<Vec<Record>>,
     pub(crate) range: Range<usize>,
     pub(crate) shard: ShardContext,
     pub(crate) millis_behind_latest: u64,
@@ -172,7 +171,7 @@ impl IntoIterator for Batch {
 /// The records of a batch, one by one. Sharing their data, not copying it.
 #[derive(Debug)]
 pub struct IntoIter {
-    records: Arc<RecordList>,
+    records: Arc<Vec<Record>>,
     range: Range<usize>,
 }
 

@@ -33,7 +33,6 @@ use crate::source::stream_source::ShardEnd;
 use crate::types::backoff::{DELIVERY, Retry};
 use crate::types::failure::{HandlerCall, HandlerFailure};
 use crate::types::record::Record;
-use crate::types::record_list::RecordList;
 use crate::types::shard_state::ShardState;
 
 /// For how long calls that never wait follow each other before others get to run: letting them costs some
@@ -84,7 +83,7 @@ struct LaneProcessor<'p> {
     /// The last call: what it is, when it began, and what it is about.
     running: (JobKind, Instant, BatchSize),
     /// Its records, where user code sees them one by one.
-    records: Option<(Arc<RecordList>, Range<usize>)>,
+    records: Option<(Arc<Vec<Record>>, Range<usize>)>,
 }
 
 impl LaneProcessor<'_> {

@@ -7,7 +7,6 @@ use rokini_wire::{Aggregate, is_aggregate, read_aggregates};
 
 use crate::config::KplHashRange;
 use crate::types::record::Record;
-use crate::types::record_list::RecordList;
 
 /// Unpacks aggregates: each of their user records becomes a [`Record`] of its own, with a sub-sequence number, its own keys,
 /// and the sequence number and arrival of the stream record that it came in. Data and keys stay where they are in the
@@ -115,7 +114,7 @@ impl Deaggregator {
         }
         let data: Vec<&[u8]> = packed.iter().map(|at| records[*at].data()).collect();
         let mut unpacked = Unpacked { packed: Some(Record::weigh(&records).memory), ..Unpacked::default() };
-        unpacked.records = RecordList::with_room(self.expected.max(records.len()));
+        unpacked.records.reserve(self.expected.max(records.len()));
         let mut plain = 0;
         read_aggregates(&data, |number, aggregate| {
             let at = packed[number];
@@ -134,7 +133,6 @@ impl Deaggregator {
             pass_over(&mut unpacked.records, done);
         }
         self.expected = unpacked.records.len();
-        drop(RecordList::from(records));
         unpacked
     }
 }

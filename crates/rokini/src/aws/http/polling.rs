@@ -23,7 +23,6 @@ use super::connect::{Connected, Dialer, Offer};
 use super::http1::Http1;
 use super::idle::IdleConnections;
 use crate::aws::buffer_pool::BufferPool;
-use crate::types::record_list;
 
 /// Connections to one host. Without a bound one stall makes every waiting call open a connection of its own, and
 /// the pool does not recover from that (measured with 10,000 pollers: 15,000 sockets, a tenth of the rate; with
@@ -121,7 +120,6 @@ impl PollingPool {
         };
         host(&mut request);
         self.buffers.expire();
-        record_list::expire();
         loop {
             let idle = origin.idle().take(Instant::now());
             let (mut connection, number, opened, is_new) = match idle {

@@ -10,7 +10,6 @@ use crate::aws::error::ApiCall;
 use crate::source::stream_source::ShardDescription;
 use crate::types::error::Error;
 use crate::types::record::{Record, RecordBuffer};
-use crate::types::record_list::RecordList;
 
 /// Milliseconds since the Unix epoch. The API sends seconds as a floating-point number, whose last digits are
 /// noise: rounds to the nearest.
@@ -51,9 +50,9 @@ fn hash_range(start: &str, end: &str, id: &ShardId, call: &ApiCall<'_>) -> Resul
 }
 
 /// The records, which hold the body, and how many bytes they count against the shard's limit.
-pub(super) fn records(answer: &mut RecordsAnswer, call: &ApiCall<'_>) -> Result<(Vec<Record>, u64), Error> {
+pub(super) fn records(answer: &RecordsAnswer, call: &ApiCall<'_>) -> Result<(Vec<Record>, u64), Error> {
     let mut bytes = 0;
-    let mut records = RecordList::with_room(answer.records.len());
+    let mut records = Vec::with_capacity(answer.records.len());
     let buffer = RecordBuffer::from(answer.body.clone());
     let mut before = None;
     for place in &answer.records {
@@ -73,7 +72,6 @@ pub(super) fn records(answer: &mut RecordsAnswer, call: &ApiCall<'_>) -> Result<
         bytes += record.size() as u64;
         records.push(record);
     }
-    answer.clear_records();
     Ok((records, bytes))
 }
 
@@ -109,11 +107,11 @@ mod tests {
 
     #[test]
     fn p11_records_are_slices_of_the_answer() {
-        let mut answer = answer(
+        let answer = answer(
             r#"{"Records":[{"SequenceNumber":"7","Data":"cGF5bG9hZA==","PartitionKey":"k",
                 "ApproximateArrivalTimestamp":1700000000.123}]}"#,
         );
-        let (records, bytes) = with_call(|call| records(&mut answer, call)).unwrap();
+        let (records, bytes) = with_call(|call| records(&answer, call)).unwrap();
         let within = |slice: &[u8]| answer.body.as_ptr_range().contains(&slice.as_ptr());
         assert_eq!((records[0].data(), records[0].partition_key(), bytes), (&b"payload"[..], Some("k"), 8));
         assert!(within(records[0].data()) && within(records[0].partition_key().unwrap().as_bytes()));
@@ -135,8 +133,8 @@ mod tests {
                 "has record 2 before record 1, out of the order of the shard",
             ),
         ] {
-            let mut answer = answer(&format!(r#"{{"Records":[{}]}}"#, listed.join(",")));
-            let error = with_call(|call| records(&mut answer, call)).unwrap_err();
+            let answer = answer(&format!(r#"{{"Records":[{}]}}"#, listed.join(",")));
+            let error = with_call(|call| records(&answer, call)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Retry);
             assert!(error.to_string().contains(expected), "{error}");
             assert!(

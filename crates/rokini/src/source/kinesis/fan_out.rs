@@ -348,9 +348,9 @@ impl FanOutReader {
     }
 
     /// An event as a response.
-    fn accept(&mut self, mut answer: RecordsAnswer) -> Result<ReadResponse, Error> {
+    fn accept(&mut self, answer: RecordsAnswer) -> Result<ReadResponse, Error> {
         let call = self.client.call(SUBSCRIBE_TO_SHARD, Some(&self.shard));
-        let (mut records, _) = records(&mut answer, &call)?;
+        let (mut records, _) = records(&answer, &call)?;
         let continuation = answer.continuation_sequence_number.filter(|number| !number.is_empty());
         let continuation = continuation.map(|number| number.parse::<SequenceNumber>()).transpose();
         let continuation = continuation

@@ -204,7 +204,7 @@ impl PollingReader {
     /// The answer as a response, with what it says about the end.
     fn accept(
         &mut self,
-        mut answer: RecordsAnswer,
+        answer: RecordsAnswer,
         started: Instant,
         may_repeat: bool,
     ) -> Result<(ReadResponse, EndClaim), Error> {
@@ -212,7 +212,7 @@ impl PollingReader {
         let asked = usize::from(self.batch.records());
         self.batch.answered(now.duration_since(started), READ_ATTEMPT);
         let call = self.client.call(GET_RECORDS, Some(&self.shard));
-        let (mut records, bytes) = records(&mut answer, &call)?;
+        let (mut records, bytes) = records(&answer, &call)?;
         self.limiter.took(now, bytes);
         self.batch.brought(records.len(), Record::memory_in_one(answer.body.len(), records.len()));
         let next = answer.next_shard_iterator.filter(|token| !token.is_empty());

@@ -15,7 +15,6 @@ use rokini_wire::{Codec, ExceptionBody, RecordsAnswer, ServiceError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::aws::buffer_pool::{BufferPool, PooledBuffer};
-use crate::types::record_list;
 
 /// After so long without a byte, while somebody waits for one, a subscription is given up: the service sends an event
 /// about every 5 s, also where there are no records.
@@ -118,7 +117,6 @@ impl Subscription {
         self.waiting = None;
         if let Some(buffers) = &self.buffer.buffers {
             buffers.expire();
-            record_list::expire();
         }
         match received {
             Some(Ok(frame)) => {
