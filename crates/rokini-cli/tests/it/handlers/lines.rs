@@ -22,6 +22,9 @@ def first_time():
         return False
 with open("pids", "a") as pids:
     pids.write("%d\n" % os.getpid())
+if trick == "slow to fail" and len(open("pids").readlines()) <= 3:
+    time.sleep(2.5)
+    os._exit(1)
 handled = open("handled", "a", buffering=1)
 count = 0
 for line in sys.stdin:
@@ -33,6 +36,9 @@ for line in sys.stdin:
     if trick == "random" and random.random() < 0.001:
         os._exit(1)
     if trick == "hang" and data.startswith("poison") and first_time():
+        time.sleep(1000)
+    if trick == "close" and data == "000009" and first_time():
+        os.close(1)
         time.sleep(1000)
     if trick == "poison" and data.startswith("poison"):
         os._exit(3)
@@ -182,6 +188,33 @@ async fn m4_a_program_that_does_not_start_costs_no_record() {
     let mut member = run(&local, &python, "w", "", &more);
     member.until("two failures", |member| member.stderr().matches("does not start").count() >= 2).await;
     std::fs::rename(local.home().join("later.py"), local.home().join("bill.py")).unwrap();
+    until_handled(&local, &member, &data).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert!(!member.stderr().contains("skipped"), "{}", member.stderr());
+}
+
+/// One that lives on, but has closed the output that its answers would come by, is heard of no more.
+#[tokio::test]
+async fn m4_a_program_that_closes_its_output_is_replaced() {
+    let local = Local::start(1).await;
+    let Some(python) = program(&local) else { return };
+    let data = put(&local, 20).await;
+    let mut member = run(&local, &python, "w", "close", &[]);
+    until_handled(&local, &member, &data).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    assert!(member.stderr().contains("closed its standard output"), "{}", member.stderr());
+    until_none_runs(&local).await;
+}
+
+/// It looks like one that serves, is given records, and ends without having read any.
+#[tokio::test]
+async fn m4_a_program_that_takes_long_to_fail_at_its_start_costs_no_record() {
+    let local = Local::start(1).await;
+    let Some(python) = program(&local) else { return };
+    let data = put(&local, 20).await;
+    let more =
+        ["--set", "on_failure=skip", "--set", "max_attempts=1", "--set", "bisect=false", "--spares", "0"];
+    let mut member = run(&local, &python, "w", "slow to fail", &more);
     until_handled(&local, &member, &data).await;
     assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
     assert!(!member.stderr().contains("skipped"), "{}", member.stderr());
