@@ -48,6 +48,8 @@ struct State {
     poll: Duration,
     /// How long reads say that they took.
     took: Option<Duration>,
+    /// What empty reads say of how far the shard is read.
+    read_to: Option<Position>,
     /// Listings from a time show every shard.
     all_at_start: bool,
     /// Ends do not name children.
@@ -91,6 +93,7 @@ impl Stream {
             per_read: 100,
             poll: POLL,
             took: None,
+            read_to: None,
             all_at_start: false,
             silent_end: false,
             spreads: false,
@@ -158,6 +161,11 @@ impl Stream {
     pub fn took(self, took: Duration) -> Self {
         self.state().took = Some(took);
         self
+    }
+
+    /// Empty reads say from now on that everything before this place is read, as the events of subscriptions do.
+    pub fn say_read_to(&self, place: Position) {
+        self.state().read_to = Some(place);
     }
 
     /// Listings from a time on show every shard, as those of servers do that ignore the filter.
@@ -474,13 +482,13 @@ impl ShardReader for Reader {
         if let Some(fetched) = self.take()? {
             return Ok(fetched);
         }
-        let (poll, took) = {
+        let (poll, took, read_to) = {
             let state = self.stream.state();
-            (state.poll, state.took)
+            (state.poll, state.took, state.read_to)
         };
         sleep(poll).await;
         let mut empty = ReadResponse::default();
-        empty.took = took;
+        (empty.took, empty.read_to) = (took, read_to);
         Ok(self.take()?.unwrap_or(empty))
     }
 }

@@ -6,7 +6,7 @@ use rokini::lease::{FaultyStore, LeaseRow, MemoryStore, Position};
 use rokini::{ConsumerBuilder, Event, EventKind};
 use tokio::time::sleep;
 
-use crate::harness::{Log, Running, builder, leases, until_leases};
+use crate::harness::{Log, Running, after, builder, leases, position, until_leases, until_position};
 use crate::stream::{Stream, shard_id};
 
 /// Ten of them make a while.
@@ -31,6 +31,24 @@ fn assert_each_once(log: &Log, expected: impl IntoIterator<Item = String>) {
     seen.sort();
     expected.sort();
     assert_eq!(seen, expected);
+}
+
+/// A position that grows older than the retention is none: what events without records say of the place keeps it young.
+#[tokio::test(start_paused = true)]
+async fn t4_how_far_an_idle_shard_is_read_is_stored_now_and_then() {
+    let (stream, store, log) =
+        (Stream::new(1).poll(Duration::from_secs(60)), MemoryStore::new(), Log::default());
+    stream.put(0, "a");
+    let worker = Running::logging(builder(&stream, store.clone(), "w"), &log).await;
+    log.until_count(1).await;
+    until_position(&store, after(1)).await;
+    stream.say_read_to(after(9));
+    let hours = |hours: u64| sleep(Duration::from_secs(hours * 3_600));
+    hours(5).await;
+    assert_eq!(position(&store, &shard_id(0)).await, after(1), "no write for each event");
+    hours(2).await;
+    assert_eq!(position(&store, &shard_id(0)).await, after(9));
+    assert!(worker.stop().await.is_clean());
 }
 
 #[tokio::test(start_paused = true)]
