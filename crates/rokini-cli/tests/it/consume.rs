@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rokini::Retrieval;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -311,7 +312,13 @@ async fn l2_the_only_worker_is_replaced() {
 #[tokio::test]
 async fn l1_three_processes_one_killed_one_stopped_nothing_lost() {
     let local = Local::start(4).await;
-    crate::fleet::one_killed_one_stopped(&local, "orders").await;
+    crate::fleet::one_killed_one_stopped(&local, "orders", Retrieval::Polling).await;
+}
+
+#[tokio::test]
+async fn l1_three_processes_that_are_pushed_to_one_killed_one_stopped_nothing_lost() {
+    let local = Local::start(4).await;
+    crate::fleet::one_killed_one_stopped(&local, "orders", Retrieval::FanOut).await;
 }
 
 #[tokio::test]

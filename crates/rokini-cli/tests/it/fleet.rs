@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use rokini::Retrieval;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -87,10 +88,11 @@ fn assert_order(member: &Member) {
     }
 }
 
-/// Three members of a new group on a stream with at least three shards.
-pub async fn one_killed_one_stopped(endpoints: &Endpoints, stream: &str) {
-    let more = ["--failover", "4s", "--heartbeat", "500ms"];
-    let start = |name| endpoints.consume(stream, "fleet", name, &more);
+/// Three members of a new group on a stream with at least three shards, which they read so.
+pub async fn one_killed_one_stopped(endpoints: &Endpoints, stream: &str, retrieval: Retrieval) {
+    let retrieval = format!("retrieval={retrieval}");
+    let more = ["--failover", "4s", "--heartbeat", "500ms", "--set", &retrieval];
+    let start = |name| endpoints.consume(stream, stream, name, &more);
     let feed = Feed::start(endpoints, stream);
     let (mut a, mut b, mut c) = (start("a"), start("b"), start("c"));
     for (member, name) in [(&mut a, "a"), (&mut b, "b"), (&mut c, "c")] {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use aws_sdk_kinesis::types::StreamStatus;
+use rokini::Retrieval;
 
 #[tokio::test]
 #[ignore = "needs servers that others wrote: .ci/independent.sh starts them"]
@@ -24,13 +25,15 @@ async fn one_killed_one_stopped_nothing_lost() {
     };
     let endpoints = crate::support::Endpoints::new(kinesis, dynamodb);
     let client = crate::fleet::kinesis(&endpoints);
-    client.create_stream().stream_name("fleet").shard_count(4).send().await.unwrap();
-    loop {
-        let summary = client.describe_stream_summary().stream_name("fleet").send().await.unwrap();
-        if summary.stream_description_summary.unwrap().stream_status == StreamStatus::Active {
-            break;
+    for (stream, retrieval) in [("polled", Retrieval::Polling), ("pushed", Retrieval::FanOut)] {
+        client.create_stream().stream_name(stream).shard_count(4).send().await.unwrap();
+        loop {
+            let summary = client.describe_stream_summary().stream_name(stream).send().await.unwrap();
+            if summary.stream_description_summary.unwrap().stream_status == StreamStatus::Active {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        crate::fleet::one_killed_one_stopped(&endpoints, stream, retrieval).await;
     }
-    crate::fleet::one_killed_one_stopped(&endpoints, "fleet").await;
 }
