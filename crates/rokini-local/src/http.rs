@@ -14,6 +14,7 @@ mod long_work;
 mod origins;
 mod page;
 mod partial_faults;
+mod read_request;
 mod request_ids;
 mod subscription;
 

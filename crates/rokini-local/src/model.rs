@@ -50,7 +50,7 @@ mod token;
 pub use account::Model;
 pub use caller::Caller;
 pub use changed::Changed;
-pub(crate) use constraints::{LIST, fault_in_body, has_list_for_structure, lower_first, wrong_kind_in_body};
+pub(crate) use constraints::{fault_in_body, lower_first, wrong_kind_in_body};
 #[cfg(feature = "data")]
 pub(crate) use kept_state::{Effect, KeptRecords, KeptState, LiveShards};
 pub use operations::ModelRequest;

@@ -13,6 +13,7 @@ pub mod json;
 mod md5;
 mod operation;
 pub mod shapes;
+mod structure;
 mod timestamp;
 
 pub use rokini_types::{InvalidSequenceNumber, SequenceNumber};

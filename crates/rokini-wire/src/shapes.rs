@@ -82,9 +82,22 @@ macro_rules! shape {
     ) => {
         $($docs)*
         #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "PascalCase")]
+        // What is derived is not the trait's: it would take a list for the members in their order.
+        #[serde(rename_all = "PascalCase", remote = "Self")]
         #[non_exhaustive]
         pub struct $name { $($all)* }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::deserialize(crate::structure::Structure(deserializer))
+            }
+        }
 
         impl $name {
             /// With the members the API requires, and no others.

@@ -6,9 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
-use rokini_wire::{
-    AnyRequest, AnyResponse, Codec, DecodeError, ErrorCode, ServiceError, TARGET_PREFIX, events,
-};
+use rokini_wire::{AnyRequest, AnyResponse, Codec, ErrorCode, ServiceError, TARGET_PREFIX, events};
 
 use crate::clock::http_date;
 use crate::faults::{Fault, FaultCall};
@@ -24,13 +22,11 @@ use crate::http::long_poll;
 use crate::http::long_work::LongWork;
 use crate::http::page;
 use crate::http::partial_faults;
+use crate::http::read_request::read_request;
 use crate::http::request_ids::RequestIds;
 use crate::http::subscription::{EventStream, frames};
 use crate::journal::CallRecord;
-use crate::model::{
-    Caller, LIST, ResolvedTarget, Scope, StreamKey, Subscription, fault_in_body, has_list_for_structure,
-    iterator_position, lower_first, target_of, wrong_kind_in_body,
-};
+use crate::model::{Caller, ResolvedTarget, Scope, StreamKey, Subscription, iterator_position, target_of};
 
 /// Largest request: 10 MB of PutRecords data in base64, 500 partition keys in escaped JSON, and names.
 const MAX_BODY_BYTES: usize = 18 << 20;
@@ -143,10 +139,7 @@ impl KinesisHandler {
         let operation =
             operation.filter(|_| head.method == Method::POST).ok_or_else(|| unknown_operation(target))?;
         let (access_key, caller) = self.check_caller(head, facts)?;
-        check_structures(operation, codec, body)?;
-        let request = AnyRequest::decode(operation, codec, body)
-            .ok_or_else(|| unknown_operation(operation))?
-            .map_err(|error| unreadable(error, operation, codec, body))?;
+        let request = read_request(operation, codec, body).ok_or_else(|| unknown_operation(operation))??;
         let target = target_of(&request).resolve(self.seed, &caller.scope(&self.home));
         // A rule for a stream is for its queues too.
         let queue_arn = target.queue_arn();
@@ -372,34 +365,6 @@ fn is_large(response: &AnyResponse) -> bool {
 fn codec_of(headers: &HeaderMap) -> Codec {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     Codec::from_content_type(content_type.unwrap_or_default())
-}
-
-/// An error in the words of the service; it names members with a small first letter.
-fn unreadable(error: DecodeError, operation: &str, codec: Codec, body: &[u8]) -> ServiceError {
-    let fault = wrong_kind_in_body(operation, codec, body);
-    if let Some(fault) = fault.or_else(|| fault_in_body(operation, codec, body)) {
-        return fault;
-    }
-    match error {
-        DecodeError::Missing(member) => {
-            let message = format!(
-                "1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null",
-                lower_first(&member)
-            );
-            ServiceError::new(ErrorCode::Validation, message)
-        }
-        other => ServiceError::new(ErrorCode::Serialization, other.to_string()),
-    }
-}
-
-/// Fails where a list stands for a structure, which the decoder would take for its members in order. Bodies with records are too
-/// large to be read twice.
-fn check_structures(operation: &str, codec: Codec, body: &[u8]) -> Result<(), ServiceError> {
-    const LARGEST: usize = 64 << 10;
-    if body.len() <= LARGEST && has_list_for_structure(operation, codec, body) {
-        return Err(ServiceError::new(ErrorCode::Serialization, LIST));
-    }
-    Ok(())
 }
 
 fn status_of(error: &ServiceError) -> StatusCode {
