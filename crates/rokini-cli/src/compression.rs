@@ -42,13 +42,14 @@ impl Compression {
     /// Unpacks data that are here as a whole.
     ///
     /// # Errors
-    /// When they are broken, or have more than `most` bytes unpacked: a few kilobytes can hold gigabytes.
-    pub(crate) fn unpack(self, data: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    /// When they are broken, or have more than `most` MiB unpacked: a few kilobytes can hold gigabytes.
+    pub(crate) fn unpack(self, data: &[u8], most: u64) -> io::Result<Vec<u8>> {
+        let bytes = most << 20;
         let mut unpacked = Vec::new();
         let reader = self.reader(Cursor::new(data.to_vec()));
-        reader.take(most as u64 + 1).read_to_end(&mut unpacked)?;
-        if unpacked.len() > most {
-            return Err(io::Error::other(format!("it has more than {most} bytes unpacked")));
+        reader.take(bytes + 1).read_to_end(&mut unpacked)?;
+        if unpacked.len() as u64 > bytes {
+            return Err(io::Error::other(format!("it has more than {most} MiB unpacked")));
         }
         Ok(unpacked)
     }
@@ -138,15 +139,17 @@ mod tests {
 
     #[test]
     fn both_formats_are_unpacked_also_in_several_parts() {
-        let text = b"one line\nand another\n".repeat(5_000);
+        let text = b"one line\nand another\n".repeat(50_000);
         for (pack, name) in [(gzip as fn(&[u8]) -> Vec<u8>, "gzip"), (zstd, "zstd")] {
             let packed = [pack(&text), pack(b"more")].concat();
             let found = Compression::of(&packed).unwrap();
             assert_eq!(found.name(), name);
             let wanted = [&text[..], b"more"].concat();
-            assert_eq!(found.unpack(&packed, wanted.len()).unwrap(), wanted);
-            assert!(found.unpack(&packed, wanted.len() - 1).unwrap_err().to_string().contains("more than"));
-            assert!(found.unpack(&packed[..packed.len() / 2], 1 << 30).is_err(), "{name}: cut off");
+            assert_eq!(found.unpack(&packed, 2).unwrap(), wanted);
+            let most = found.unpack(&[pack(&[0; 1 << 20]), pack(b"x")].concat(), 1).unwrap_err();
+            assert_eq!(most.to_string(), "it has more than 1 MiB unpacked");
+            assert_eq!(found.unpack(&pack(&[0; 1 << 20]), 1).unwrap().len(), 1 << 20);
+            assert!(found.unpack(&packed[..packed.len() / 2], 1_000).is_err(), "{name}: cut off");
             let mut read = Vec::new();
             reader(Cursor::new(packed.clone()), Decompress::Auto).unwrap().read_to_end(&mut read).unwrap();
             assert_eq!(read, wanted);

@@ -1,6 +1,6 @@
 //! What records hold: compressed data, and envelopes of CloudWatch Logs with several log events each.
 
-use std::io;
+use std::{io, iter};
 
 use rokini::Record;
 use serde::Deserialize;
@@ -8,13 +8,13 @@ use serde::Deserialize;
 use crate::compression::{Compression, Decompress};
 use crate::line::{LogOrigin, Payload};
 
-/// Bytes of one record unpacked, at most. A record of 10 MiB of text is hardly ever packed better than this.
-const MOST: usize = 128 << 20;
+/// MiB of one record unpacked, at most. A record of 10 MiB of text is hardly ever packed better than this.
+const MOST: u64 = 128;
 
 /// What a subscription filter of CloudWatch Logs sends, packed by gzip.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Envelope {
+pub(super) struct Envelope {
     message_type: String,
     log_group: String,
     log_stream: String,
@@ -22,47 +22,55 @@ struct Envelope {
 }
 
 #[derive(Deserialize)]
-struct LogEvent {
+pub(super) struct LogEvent {
     timestamp: u64,
     message: String,
 }
 
-/// Hands out what is to be shown of a record, in order. `Err`: it is shown as it came, because it cannot be unpacked.
-pub(super) fn payloads(
-    record: &Record,
-    decompress: Decompress,
-    mut show: impl FnMut(Payload<'_>),
-) -> io::Result<()> {
-    let packed = match decompress {
-        Decompress::Auto => Compression::of(record.data()),
-        Decompress::None => None,
-    };
-    let Some(compression) = packed else {
-        show(Payload::of(record));
-        return Ok(());
-    };
-    let data = match compression.unpack(record.data(), MOST) {
-        Ok(data) => data,
-        Err(error) => {
-            show(Payload::of(record));
-            return Err(error);
-        }
-    };
-    let whole = Payload { data: &data, compression: Some(compression.name()), log: None };
-    match serde_json::from_slice::<Envelope>(&data) {
-        Ok(envelope) if envelope.message_type == "DATA_MESSAGE" => {
-            for event in &envelope.log_events {
+/// What is to be shown of a record.
+pub(super) enum Content {
+    AsItCame,
+    Unpacked(Compression, Vec<u8>),
+    Log(Compression, Envelope),
+}
+
+impl Content {
+    /// # Errors
+    /// When it cannot be unpacked.
+    pub(super) fn of(record: &Record, decompress: Decompress) -> io::Result<Self> {
+        let packed = match decompress {
+            Decompress::Auto => Compression::of(record.data()),
+            Decompress::None => None,
+        };
+        let Some(compression) = packed else { return Ok(Self::AsItCame) };
+        let data = compression.unpack(record.data(), MOST)?;
+        Ok(match serde_json::from_slice::<Envelope>(&data) {
+            Ok(envelope) if envelope.message_type == "DATA_MESSAGE" => Self::Log(compression, envelope),
+            _ => Self::Unpacked(compression, data),
+        })
+    }
+
+    /// One after the other, in order: a log has as many as events.
+    pub(super) fn payloads<'a>(
+        &'a self,
+        record: &'a Record,
+    ) -> Box<dyn Iterator<Item = Payload<'a>> + Send + 'a> {
+        match self {
+            Self::AsItCame => Box::new(iter::once(Payload::of(record))),
+            Self::Unpacked(compression, data) => {
+                Box::new(iter::once(Payload { data, compression: Some(compression.name()), log: None }))
+            }
+            Self::Log(compression, envelope) => Box::new(envelope.log_events.iter().map(|event| {
                 let log = LogOrigin {
                     group: &envelope.log_group,
                     stream: &envelope.log_stream,
                     at_millis: event.timestamp,
                 };
-                show(Payload { data: event.message.as_bytes(), log: Some(log), ..whole });
-            }
+                let data = event.message.as_bytes();
+                Payload { data, compression: Some(compression.name()), log: Some(log) }
+            })),
         }
-        _ => show(whole),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -74,12 +82,14 @@ mod tests {
 
     fn shown(data: &[u8], decompress: Decompress) -> (Vec<String>, bool) {
         let record = Record::new("5".parse().unwrap(), "k", data, 0);
-        let mut shown = Vec::new();
-        let unpacked = payloads(&record, decompress, |payload| {
+        let content = Content::of(&record, decompress);
+        let is_unpacked = content.is_ok();
+        let content = content.unwrap_or(Content::AsItCame);
+        let shown = content.payloads(&record).map(|payload| {
             let log = payload.log.map(|log| format!("{}/{}@{} ", log.group, log.stream, log.at_millis));
-            shown.push(format!("{}{}", log.unwrap_or_default(), String::from_utf8_lossy(payload.data)));
+            format!("{}{}", log.unwrap_or_default(), String::from_utf8_lossy(payload.data))
         });
-        (shown, unpacked.is_ok())
+        (shown.collect(), is_unpacked)
     }
 
     fn gzip(data: &str) -> Vec<u8> {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::decode::payloads;
+use super::decode::Content;
 use super::lineage::Lineage;
 use super::read_loop::{PAUSE, ReadLoop, Update, UpdateKind};
 use super::select::{Selection, no_start};
@@ -74,6 +74,8 @@ struct LostShards {
 
 /// Responses that wait to be written, of all shards. Each may have 10 MB.
 const QUEUED: usize = 4;
+/// Bytes of lines that wait for the rest of their response, about: unpacked, it can have a thousand times as many as it came with.
+const HELD: usize = 1 << 20;
 /// Looks for the shards that go on from one that ended: a listing may be late. With the pauses between them 15 s.
 const LOOKS: u32 = 5;
 
@@ -250,32 +252,29 @@ impl Follower {
         if records.is_empty() {
             return Ok(0);
         }
+        let FollowOptions { style, sequence_numbers, .. } = self.options;
+        let origin = Origin { shard: shard.as_str(), lease: None };
         let mut lines = Vec::new();
         for record in records {
-            self.line(shard, record, &mut lines, context);
+            let content = self.content(shard, record, context);
+            for payload in content.payloads(record) {
+                if sequence_numbers {
+                    lines.extend(numbered(record).into_bytes());
+                    lines.push(b'\t');
+                }
+                style.write(record, payload, origin, &mut lines);
+                if lines.len() > HELD {
+                    output.write(std::mem::take(&mut lines)).await?;
+                }
+            }
         }
         output.write(lines).await?;
         Ok(records.len() as u64)
     }
 
-    fn line(&mut self, shard: &ShardId, record: &Record, to: &mut Vec<u8>, context: &Context) {
-        let FollowOptions { style, decompress, sequence_numbers, .. } = self.options;
-        let origin = Origin { shard: shard.as_str(), lease: None };
-        let unpacked = payloads(record, decompress, |payload| {
-            if sequence_numbers {
-                to.extend(numbered(record).into_bytes());
-                to.push(b'\t');
-            }
-            style.write(record, payload, origin, to);
-        });
-        if let Err(error) = unpacked
-            && !std::mem::replace(&mut self.warned.broken, true)
-        {
-            let number = numbered(record);
-            context.ui.warn(format_args!(
-                "record {number} of {shard} looks compressed and cannot be unpacked, so it is shown as it came: {error}"
-            ));
-        }
+    /// What is to be shown of a record; what seems amiss is said once.
+    fn content(&mut self, shard: &ShardId, record: &Record, context: &Context) -> Content {
+        let FollowOptions { style, decompress, .. } = self.options;
         if decompress == Decompress::None
             && style.for_terminal
             && let Some(found) = Compression::of(record.data())
@@ -286,6 +285,15 @@ impl Follower {
                 found.name()
             ));
         }
+        Content::of(record, decompress).unwrap_or_else(|error| {
+            if !std::mem::replace(&mut self.warned.broken, true) {
+                let number = numbered(record);
+                context.ui.warn(format_args!(
+                    "record {number} of {shard} looks compressed and cannot be unpacked, so it is shown as it came: {error}"
+                ));
+            }
+            Content::AsItCame
+        })
     }
 }
 

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -158,6 +160,45 @@ async fn packed_records_and_envelopes_of_logs_are_shown_unpacked() {
     let hex: Vec<String> =
         data.iter().map(|data| data.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
     assert_eq!(plain.lines().collect::<Vec<_>>(), hex);
+}
+
+/// So many MiB of zeros, packed a thousandfold.
+fn bomb(mebibytes: usize) -> Vec<u8> {
+    gzip(&vec![0; 8 << 20]).repeat(mebibytes / 8)
+}
+
+#[tokio::test]
+async fn a_record_that_unpacks_to_too_much_is_named_and_shown_as_it_came() {
+    let local = Local::start(1).await;
+    let data = bomb(136);
+    put_data(&local, "orders", [b"before".to_vec(), data.clone(), b"after".to_vec()]).await;
+    let tail = ["tail", "orders", "--from", "trim_horizon", "--no-follow", "--decompress", "auto", "--json"];
+    let ended = local.run(&tail).await;
+    let warning: Value = serde_json::from_str(ended.stderr.lines().next().unwrap()).unwrap();
+    let lines: Vec<Value> = ended.done().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["data"], &lines[2]["data"]), (&"before".into(), &"after".into()));
+    assert_eq!(lines[1]["data_base64"], STANDARD.encode(data));
+    let warning = warning["warning"].as_str().unwrap();
+    let number = lines[1]["sequence"].as_str().unwrap();
+    assert!(warning.contains(&format!("record {number} of shardId-000000000000")), "{warning}");
+    assert!(warning.ends_with("it has more than 128 MiB unpacked"), "{warning}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn records_that_unpack_to_much_are_not_held_together() {
+    use tokio::io::AsyncReadExt;
+    let local = Local::start(1).await;
+    put_data(&local, "orders", vec![bomb(64); 8]).await;
+    let mut command =
+        local.rokini(&["tail", "orders", "--from", "trim_horizon", "--no-follow", "--decompress", "auto"]);
+    let mut tail = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    // Nobody reads on, so the first bytes are followed by no others.
+    tail.stdout.as_mut().unwrap().read_exact(&mut [0; 1]).await.unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", tail.id().unwrap())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 400 << 10, "{peak} kB for 512 MiB in records of 64 MiB");
 }
 
 #[tokio::test]
