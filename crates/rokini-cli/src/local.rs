@@ -2,6 +2,8 @@
 
 mod database;
 mod descendants;
+#[cfg(target_os = "linux")]
+mod keep_program;
 mod program;
 mod proxy;
 mod serving;
@@ -18,6 +20,8 @@ use crate::args::duration_with_unit;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use database::{Opened, open_database};
+#[cfg(target_os = "linux")]
+pub(crate) use keep_program::{KEEP_PROGRAM, keep_program};
 use proxy::Proxy;
 use serving::Serving;
 
@@ -30,7 +34,8 @@ use serving::Serving;
 ///
 /// With `-- PROGRAM ARGUMENTS` the program runs with those variables set, on ports that are free, and this command ends
 /// with it, with its exit status: for test suites, `rokini local --stream orders:4 -- pytest`. On Linux whatever the program
-/// started and left running ends with it too: by SIGTERM, and after five seconds by SIGKILL.
+/// started and left running ends with it too: by SIGTERM, and after five seconds by SIGKILL; and all of it ends, at once,
+/// where this command is itself killed.
 ///
 /// Kinesis answers as AWS does, its rate limits included. Its endpoint has more paths: /_rokini/faults lists (GET), adds
 /// (POST) and removes (DELETE) faults that calls meet; /_rokini/clock shows the time of the service and moves it on, so

@@ -105,6 +105,10 @@ fn main() -> ExitCode {
         rokini_handlers::keep_groups(std::io::stdin().lock());
         return ExitCode::SUCCESS;
     }
+    #[cfg(target_os = "linux")]
+    if arguments.first().is_some_and(|first| first == local::KEEP_PROGRAM) {
+        return local::keep_program(arguments.into_iter().skip(1));
+    }
     // What launchers of KCL applications call in place of a JVM.
     if let Some(translated) = run::multilang_arguments(&arguments) {
         arguments = translated;

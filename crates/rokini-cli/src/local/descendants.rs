@@ -1,7 +1,8 @@
 //! What the program of `rokini local -- PROGRAM` leaves running ends with it.
 //!
 //! On Linux this process takes the place of a parent that ends (it is a child subreaper), so it knows every process that the program
-//! started, whatever group or session that put itself into. Elsewhere only the program itself is known.
+//! started, whatever group or session that put itself into. Elsewhere only the program itself is known. `rokini local` does so, and the
+//! process between it and its program (`keep_program.rs`): whichever of the two is killed, the other one ends what is left.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Descendants;
@@ -58,6 +59,13 @@ mod linux {
                 }
             }
             tracing::warn!("what the program started could not all be ended");
+        }
+
+        /// Ends what is there without asking, the program itself as well.
+        pub(in crate::local) async fn end_at_once(mut self) {
+            let (signal, within) = STEPS[1];
+            // Dropping it sees to what is left.
+            let _ = timeout(within, self.until_gone(signal)).await;
         }
 
         async fn until_gone(&mut self, signal: Signal) {

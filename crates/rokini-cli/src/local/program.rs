@@ -1,6 +1,6 @@
 //! A program that runs beside the local services, and for as long as which they run.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -28,20 +28,18 @@ pub(super) async fn run(
     variables: impl Iterator<Item = &(&'static str, String)>,
     context: &Context,
 ) -> Result<Status, CliError> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(Status::DONE) };
-    let mut made = Command::new(program);
+    let mut words = keeper(context);
+    words.extend(command.iter().cloned());
+    let Some((first, rest)) = words.split_first() else { return Ok(Status::DONE) };
+    let mut made = Command::new(first);
     for name in UNSET {
         made.env_remove(name);
     }
-    made.args(arguments).envs(variables.map(|(name, value)| (name, value)));
+    made.args(rest).envs(variables.map(|(name, value)| (name, value)));
     let mut descendants = Descendants::adopt()
         .map_err(|error| CliError::new(Status::FAILED, "cannot take over processes").because(&error))?;
     // Nothing is left running where this process ends at once.
-    let mut child = made.kill_on_drop(true).spawn().map_err(|error| {
-        CliError::usage(format!("`{}` cannot be run", program.display()))
-            .because(&error)
-            .next("what follows `--` is a program and its arguments, such as `-- pytest -x`")
-    })?;
+    let mut child = made.kill_on_drop(true).spawn().map_err(|error| cannot_run(first, &error))?;
     let id = child.id();
     let ended = async {
         tokio::select! {
@@ -62,14 +60,33 @@ pub(super) async fn run(
     Ok(status_of(ended))
 }
 
+pub(super) fn cannot_run(program: &OsStr, error: &io::Error) -> CliError {
+    CliError::usage(format!("`{}` cannot be run", program.display()))
+        .because(error)
+        .next("what follows `--` is a program and its arguments, such as `-- pytest -x`")
+}
+
+/// The words in front of the program that have it end with this process, whatever ends this process.
+#[cfg(target_os = "linux")]
+fn keeper(context: &Context) -> Vec<OsString> {
+    super::keep_program::words(context.json || context.ui.is_json())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keeper(_: &Context) -> Vec<OsString> {
+    Vec::new()
+}
+
 /// Sends the child the signal that this process got.
 fn pass_on(child: &Child, status: Status) {
     let interrupted = status == Status::signal(2);
-    // A terminal sends its interrupts to the child as well, and a second one would cut its end short.
+    // A terminal sends its interrupts to the program as well, and a second one would cut its end short.
     if interrupted && io::stdin().is_terminal() {
         return;
     }
     let signal = if interrupted { Signal::INT } else { Signal::TERM };
+    #[cfg(target_os = "linux")]
+    let signal = super::keep_program::order(signal);
     let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(Err(error)) = id.map(|id| kill_process(id, signal)) {
         tracing::debug!(%error, "the program could not be signalled");
@@ -77,7 +94,7 @@ fn pass_on(child: &Child, status: Status) {
 }
 
 /// As shells give it: 128 and the number of the signal that ended it.
-fn status_of(ended: ExitStatus) -> Status {
+pub(super) fn status_of(ended: ExitStatus) -> Status {
     let code = ended.code().or_else(|| Some(128 + ended.signal()?)).unwrap_or(1);
     u8::try_from(code).map_or(Status::FAILED, Status)
 }

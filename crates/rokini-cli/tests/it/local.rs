@@ -352,6 +352,32 @@ async fn a_second_signal_leaves_nothing_either() {
     tokio::time::timeout(crate::support::LONGEST_WAIT, gone).await.expect("both end");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn whichever_of_its_processes_is_killed_the_program_ends_and_what_it_started() {
+    // One in a session of its own, below a shell; the program; and the process that started it.
+    let script = "trap '' TERM; (trap '' TERM; setsid sleep 1000 & echo $!; wait) & sleep 0.3; echo $$; echo $PPID; wait";
+    for victim in ["rokini local", "the process between"] {
+        let mut server = Member::spawn(nowhere().rokini(&["local", "--", "/bin/sh", "-c", script]));
+        server.until("all", |server| server.lines().len() == 3).await;
+        if victim == "rokini local" {
+            server.signal(Signal::KILL);
+        } else {
+            let id: i32 = server.lines()[2].parse().unwrap();
+            rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), Signal::KILL).unwrap();
+        }
+        let status = server.ended().await;
+        assert!(status.is_none_or(|status| status == 128 + 9), "{victim}: {status:?}");
+        let gone = async {
+            while server.lines().iter().any(|id| is_there(id)) {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        let gone = tokio::time::timeout(crate::support::LONGEST_WAIT, gone).await;
+        gone.unwrap_or_else(|_| panic!("{victim} was killed, and of {:?} some are there", server.lines()));
+    }
+}
+
 #[tokio::test]
 async fn without_descriptors_it_waits_and_says_so_once() {
     let rokini = env!("CARGO_BIN_EXE_rokini");
