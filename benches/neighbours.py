@@ -7,7 +7,10 @@ beside the same traffic on the stream `b` of the same process. The second and th
 
 - large: two readers of answers of 10 MB, of 10 records each
 - many: two readers of answers of 10 MB, of 10,000 records each
+- bulk: eight writers of PutRecords of 5 MB
 - shards: two readers of ListShards over 10,000 shards
+- thousand: the same over 1,000 shards
+- idle: 400 subscriptions by fan-out, to which nothing is written
 - subscriptions: 400 subscriptions by fan-out, and a writer of 500 records a second
 - data: both streams in files (`--data`), and two writers of records of 100 KB
 """
@@ -95,6 +98,17 @@ def write(port, size):
         time.sleep(0.002)
 
 
+def write_bulk(port):
+    client = Client(port)
+    records = [{"PartitionKey": f"{os.getpid()}-{number}", "Data": blob(1_000_000)} for number in range(5)]
+    body = json.dumps({"StreamName": "b", "Records": records})
+    head = {"X-Amz-Target": TARGET + "PutRecords", "Content-Type": JSON}
+    while True:
+        client.http.request("POST", "/", body, head)
+        client.http.getresponse().read()
+        time.sleep(0.02)
+
+
 def write_small(port):
     write(port, 200)
 
@@ -136,7 +150,10 @@ def fill_many(port):
 KINDS = {
     "large": (1, fill_large, [read, read]),
     "many": (1, fill_many, [read, read]),
+    "bulk": (8, None, [write_bulk] * 8),
     "shards": (10_000, None, [list_shards, list_shards]),
+    "thousand": (1_000, None, [list_shards, list_shards]),
+    "idle": (20, None, [subscribe]),
     "subscriptions": (20, None, [subscribe, write_small]),
     "data": (4, None, [write_large, write_large]),
 }

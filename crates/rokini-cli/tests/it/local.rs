@@ -366,9 +366,9 @@ async fn whichever_of_its_processes_is_killed_the_program_ends_and_what_it_start
             let id: i32 = server.lines()[2].parse().unwrap();
             rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), Signal::KILL).unwrap();
         }
-        let status = server.ended().await;
-        assert!(status.is_none_or(|status| status == 128 + 9), "{victim}: {status:?}");
         let gone = async {
+            let status = server.ended().await;
+            assert!(status.is_none_or(|status| status == 128 + 9), "{victim}: {status:?}");
             while server.lines().iter().any(|id| is_there(id)) {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
