@@ -114,7 +114,7 @@ fn main() -> ExitCode {
         arguments = translated;
     }
     let given = arguments.clone();
-    let cli = match Cli::try_parse_from(std::iter::once(own_name).chain(arguments)) {
+    let cli = match parse(std::iter::once(own_name).chain(arguments).collect()) {
         Ok(mut cli) => {
             cli.global.json |= matches!(&cli.command, Command::Tail(args) if args.is_json());
             cli
@@ -139,6 +139,34 @@ fn main() -> ExitCode {
     // A thread that is blocked in a read or write of a standard stream must not keep the process.
     runtime.shutdown_background();
     status.into()
+}
+
+/// `rokini local` alone: the arguments of all the other commands would be memory that it has no use for.
+#[derive(Debug, Parser)]
+#[command(name = "rokini")]
+struct OnlyLocal {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: LocalCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LocalCommand {
+    Local(local::Args),
+}
+
+/// Reads the arguments, the program's own name first.
+fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let is_local = words.get(1).is_some_and(|first| first == "local");
+    // What is not understood, or asks for help, is for the whole of it.
+    if is_local
+        && let Ok(OnlyLocal { global, command: LocalCommand::Local(args) }) =
+            OnlyLocal::try_parse_from(words.iter())
+    {
+        return Ok(Cli { global, command: Command::Local(args) });
+    }
+    Cli::try_parse_from(words)
 }
 
 /// Shows help or the version on standard output, or what is wrong with the arguments on standard error.
@@ -227,6 +255,29 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn local_alone_is_read_as_it_is_among_the_others() {
+        for line in [
+            "local",
+            "local --json -v --stream a:2 --stream b",
+            "local --kinesis-port 0 -- pytest --help -x",
+            "local --help",
+            "local --version",
+            "local --kinesis-port many",
+            "local extra",
+            "--json local",
+            "loca",
+        ] {
+            let words: Vec<OsString> = format!("rokini {line}").split(' ').map(OsString::from).collect();
+            let (alone, among) = (parse(words.clone()), Cli::try_parse_from(words));
+            let text = |read: Result<Cli, clap::Error>| match read {
+                Ok(cli) => format!("{cli:?}"),
+                Err(refusal) => refusal.to_string(),
+            };
+            assert_eq!(text(alone), text(among), "{line}");
+        }
     }
 
     #[test]
