@@ -5,6 +5,7 @@ mod descendants;
 #[cfg(target_os = "linux")]
 mod keep_program;
 mod program;
+mod program_status;
 mod proxy;
 mod serving;
 

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::descendants::Descendants;
-use super::program::{cannot_run, status_of};
+use super::program_status::{cannot_run, status_of};
 use crate::args::{Color, Global};
 use crate::error::{CliError, Status};
 use crate::ui::Ui;

@@ -1,9 +1,7 @@
 //! A program that runs beside the local services, and for as long as which they run.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
@@ -11,6 +9,7 @@ use tokio::process::{Child, Command};
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::local::descendants::Descendants;
+use crate::local::program_status::{cannot_run, status_of};
 
 /// What the caller may have set for another endpoint: it would win over the variables, or break them.
 const UNSET: [&str; 5] = [
@@ -60,12 +59,6 @@ pub(super) async fn run(
     Ok(status_of(ended))
 }
 
-pub(super) fn cannot_run(program: &OsStr, error: &io::Error) -> CliError {
-    CliError::usage(format!("`{}` cannot be run", program.display()))
-        .because(error)
-        .next("what follows `--` is a program and its arguments, such as `-- pytest -x`")
-}
-
 /// The words in front of the program that have it end with this process, whatever ends this process.
 #[cfg(target_os = "linux")]
 fn keeper(context: &Context) -> Vec<OsString> {
@@ -91,10 +84,4 @@ fn pass_on(child: &Child, status: Status) {
     if let Some(Err(error)) = id.map(|id| kill_process(id, signal)) {
         tracing::debug!(%error, "the program could not be signalled");
     }
-}
-
-/// As shells give it: 128 and the number of the signal that ended it.
-pub(super) fn status_of(ended: ExitStatus) -> Status {
-    let code = ended.code().or_else(|| Some(128 + ended.signal()?)).unwrap_or(1);
-    u8::try_from(code).map_or(Status::FAILED, Status)
 }
