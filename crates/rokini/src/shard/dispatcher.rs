@@ -431,6 +431,10 @@ impl<'a> Dispatcher<'a> {
         let again = call != HandlerCall::ShutdownRequested;
         processor.due = again.then_some(now + retry_in);
         self.shard.progress.failed(failures, failure.to_string());
+        if matches!(call, HandlerCall::Create | HandlerCall::Init) {
+            // It has got no record yet, and none is given up for it.
+            self.shard.progress.unavailable(failure.to_string());
+        }
         let retry_in = again.then_some(retry_in);
         self.shard.events.emit(EventKind::HandlerFailed { call, failure, first: None, failures, retry_in });
     }

@@ -13,7 +13,8 @@ pub enum StallCause {
     Handler,
     /// User code fails again and again.
     Failing,
-    /// User code cannot take records at present, such as a program that does not start or a service that is down: they wait.
+    /// User code cannot take records at present, such as a program that does not start, a processor whose `init` fails, or a service
+    /// that is down: they wait.
     Unavailable,
     /// Records fail again and again and are parked: their partition keys wait, others go on.
     Parked,
