@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::context::HandlerContext;
 use crate::event::{Events, HandlerEvent, KillReason, OutputStream};
 use crate::keeper::Keeper;
-use crate::output::{LineReader, OutputLimiter};
+use crate::output::{Admission, LineReader, OutputLimiter};
 use crate::settings::ProcessSettings;
 use crate::starts::StartLimit;
 
@@ -62,6 +62,8 @@ pub(crate) struct Spawner {
 /// What is known of a process by those who watch it.
 struct Process {
     pid: u32,
+    /// Since when it has had a shard.
+    since: OnceLock<Instant>,
     group: Option<Pid>,
     /// The shard it works on.
     shard: Mutex<Option<Arc<str>>>,
@@ -144,6 +146,7 @@ impl Spawner {
         let (ended, watching) = watch::channel(None);
         let process = Arc::new(Process {
             pid,
+            since: OnceLock::new(),
             group: i32::try_from(pid).ok().and_then(Pid::from_raw),
             shard: Mutex::default(),
             asked: AtomicBool::new(false),
@@ -151,7 +154,7 @@ impl Spawner {
             events: self.events.clone(),
         });
         self.events.emit(&HandlerEvent::Started { pid });
-        let rate = settings.output_lines_per_second;
+        let rate = (settings.output_lines_per_second, settings.output_bytes_per_second);
         let stdin = child.stdin.take();
         if let Some(from) = child.stderr.take() {
             let process = Arc::clone(&process);
@@ -202,7 +205,8 @@ async fn reap(child: &mut tokio::process::Child, process: &Process) {
 struct Output {
     process: Arc<Process>,
     stream: OutputStream,
-    rate: u32,
+    /// Lines and bytes in a second.
+    rate: (u32, u32),
 }
 
 impl Output {
@@ -216,28 +220,39 @@ impl Output {
 
     async fn read(&self, from: impl AsyncRead + Unpin, longest: usize, messages: &impl StdoutLines) {
         let mut lines = LineReader::new(BufReader::with_capacity(64 << 10, from), longest);
-        let mut limiter = OutputLimiter::new(self.rate, Instant::now());
+        let mut limiter = OutputLimiter::new(self.rate.0, self.rate.1, Instant::now());
         let mut whole_before = true;
         // An error of a pipe is its end.
         while let Ok(Some(line)) = lines.next().await {
-            let is_whole = std::mem::replace(&mut whole_before, line.whole) && line.whole;
-            if is_whole && messages.line(&line.bytes) {
-                continue;
+            let begins = std::mem::replace(&mut whole_before, line.whole);
+            if begins {
+                limiter.begin_line();
+                if line.whole && messages.line(&line.bytes) {
+                    continue;
+                }
             }
-            if line.bytes.iter().all(u8::is_ascii_whitespace) {
-                continue;
+            if !line.bytes.iter().all(u8::is_ascii_whitespace) {
+                line.bytes.chunks(LONGEST_OUTPUT).for_each(|piece| self.show(piece, &mut limiter));
             }
-            let Some(suppressed) = limiter.admit(Instant::now()) else { continue };
-            self.suppressed(suppressed);
-            let text = String::from_utf8_lossy(&line.bytes[..line.bytes.len().min(LONGEST_OUTPUT)]);
-            self.process.events.emit(&HandlerEvent::Output {
-                pid: self.process.pid,
-                shard: self.process.shard(),
-                stream: self.stream,
-                line: text.into_owned(),
-            });
         }
         self.suppressed(limiter.take_suppressed());
+    }
+
+    /// Shows a line, or a piece of it, if there is room for it.
+    fn show(&self, piece: &[u8], limiter: &mut OutputLimiter) {
+        match limiter.admit(piece.len(), Instant::now()) {
+            Admission::Held => {}
+            Admission::Cut(suppressed) => self.suppressed(suppressed),
+            Admission::Shown(suppressed) => {
+                self.suppressed(suppressed);
+                self.process.events.emit(&HandlerEvent::Output {
+                    pid: self.process.pid,
+                    shard: self.process.shard(),
+                    stream: self.stream,
+                    line: String::from_utf8_lossy(piece).into_owned(),
+                });
+            }
+        }
     }
 
     fn suppressed(&self, lines: u64) {
@@ -253,8 +268,14 @@ impl<T: Send + Sync> Child<T> {
         self.process.pid
     }
 
+    /// How long ago it was given its first shard: how long it waited before that says nothing.
+    pub(crate) fn age(&self) -> Duration {
+        self.process.since.get().map(Instant::elapsed).unwrap_or_default()
+    }
+
     /// It works on this shard from now on.
     pub(crate) fn assign(&self, shard: &str) {
+        self.process.since.get_or_init(Instant::now);
         *self.process.shard.lock().unwrap_or_else(PoisonError::into_inner) = Some(shard.into());
     }
 
@@ -397,6 +418,7 @@ impl fmt::Debug for ChildWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::HandlerObserver;
 
     /// A reader with a defect.
     #[derive(Default)]
@@ -424,5 +446,46 @@ mod tests {
         spawner.tracker.wait().await;
         assert!(child.stdout.0.load(Ordering::Acquire), "whoever waits for its answers hears of the end");
         assert_eq!(spawner.events.stats().killed, 1);
+    }
+
+    /// Counts what is shown, and the longest piece of it.
+    #[derive(Default, Clone)]
+    struct Shown(Arc<Mutex<(usize, usize, u64)>>);
+
+    impl HandlerObserver for Shown {
+        fn event(&self, event: &HandlerEvent) {
+            let mut shown = self.0.lock().unwrap();
+            match event {
+                HandlerEvent::Output { line, .. } => {
+                    *shown = (shown.0 + line.len(), shown.1.max(line.len()), shown.2);
+                }
+                HandlerEvent::OutputSuppressed { lines, .. } => shown.2 += lines,
+                _ => {}
+            }
+        }
+    }
+
+    /// 100 MB on each stream: one line that never ends, or lines of 100 kB each.
+    #[tokio::test]
+    async fn m4_output_is_bounded_by_its_bytes_whatever_its_lines() {
+        let endless = "head -c 100000000 /dev/zero | tr '\\0' x";
+        let long = format!("{endless} | fold -w 100000");
+        for program in [endless, &long] {
+            let program = format!("{program} >&2; {program}");
+            let shown = Shown::default();
+            let context = HandlerContext::new(1).observer(shown.clone());
+            let spawner = Spawner::new(ProcessSettings::new(["sh", "-c", &program]), &context);
+            let begun = Instant::now();
+            let mut child = spawner.spawn(Arc::new(NoMessages), &[]).unwrap();
+            assert!(child.ended().await.success());
+            spawner.tracker.close();
+            spawner.tracker.wait().await;
+            let (bytes, longest, held) = *shown.0.lock().unwrap();
+            let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+            let most = 2 * ((64 << 10) * (10 + seconds) + LONGEST_OUTPUT);
+            assert!(bytes > 1_000_000 && bytes <= most, "{bytes} bytes are shown, {most} may be");
+            assert!(longest <= LONGEST_OUTPUT, "{longest}");
+            assert!(held > 1 && held <= 2_000, "{held} lines are held back");
+        }
     }
 }

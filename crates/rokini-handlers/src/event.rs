@@ -111,13 +111,13 @@ pub enum HandlerEvent {
         /// The line, without its end.
         line: String,
     },
-    /// A process wrote more lines than are shown.
+    /// A process wrote more than is shown.
     OutputSuppressed {
         /// The process.
         pid: u32,
         /// The shard.
         shard: Option<Arc<str>>,
-        /// How many lines were held back.
+        /// How many lines were held back, or cut off.
         lines: u64,
     },
     /// A service does not take records at present. They wait, and it is tried again; that is no failure of theirs.

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -37,7 +38,7 @@ use crate::context::HandlerContext;
 use crate::event::{Events, HandlerEvent};
 use crate::pause::{self, Pause};
 
-/// What an answer may be long at most: it names records, it does not bring any.
+/// What is read of an answer at most, as Lambda does of a function's result: it names records, it does not bring any.
 const LARGEST_ANSWER: usize = 6 * 1024 * 1024;
 /// Where a service does not say how long to wait. Long enough that one which is overloaded gets a rest.
 const UNAVAILABLE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
@@ -77,26 +78,65 @@ impl HttpSettings {
         }
     }
 
-    /// Looks at the URL, before a service is made of it.
+    /// Looks at the URL and the files, before a service is made of them.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] when it is none, or not one of a service.
+    /// [`ErrorKind::Configuration`] when the URL is none, not one of a service, or has a user or a password in it; when a file cannot
+    /// be read or is not what it should be, or `Authorization` is given twice.
     pub fn check(&self) -> Result<(), Error> {
-        self.uri().map(drop)
+        self.uri()?;
+        self.secrets().map(drop)
+    }
+
+    /// The files with a token and with headers.
+    fn secrets(&self) -> Result<(Option<SecretFile>, Option<SecretFile>), Error> {
+        let token = self.bearer_token_file.clone().map(SecretFile::bearer_token).transpose()?;
+        let read = if token.is_some() { SecretFile::headers_beside_token } else { SecretFile::headers };
+        Ok((token, self.header_file.clone().map(read).transpose()?))
     }
 
     fn uri(&self) -> Result<Uri, Error> {
         let wrong = |message: String| Error::new(ErrorKind::Configuration, message);
-        let url: Uri =
-            self.url.parse().map_err(|error| wrong(format!("`{}` is no URL: {error}", self.url)))?;
+        let after_scheme = self.url.split_once("//").map_or(self.url.as_str(), |(_, rest)| rest);
+        if after_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+            // Not shown: that is why it is refused.
+            return Err(wrong(
+                "the URL has a user or a password in it, which logs would show: put `Authorization: Basic ...` into a file for \
+                 `--header-file` (`header_file`), or a token into one for `--bearer-token-file` (`bearer_token_file`)"
+                    .to_owned(),
+            ));
+        }
+        let url: Uri = self.url.parse().map_err(|error| match self.url.contains('@') {
+            true => wrong(format!("the URL is none: {error}")),
+            false => wrong(format!("`{}` is no URL: {error}", self.url)),
+        })?;
         if !["http", "https"].contains(&url.scheme_str().unwrap_or_default()) || url.host().is_none() {
             return Err(wrong(format!(
                 "`{}` is no URL of a service: it begins with `http://` or `https://` and a host",
                 self.url
             )));
         }
+        let port = url.authority().is_some_and(|authority| authority.as_str().len() > authority.host().len());
+        if port && url.port_u16().is_none() {
+            // It may be the beginning of a password.
+            return Err(wrong("the port in the URL is no number from 0 to 65535".to_owned()));
+        }
         Ok(url)
     }
+}
+
+/// What comes of a body, up to [`LARGEST_ANSWER`] bytes, and whether that is all of it.
+async fn read_body(mut body: Incoming) -> Result<(Vec<u8>, bool), hyper::Error> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        let taken = data.len().min(LARGEST_ANSWER - bytes.len());
+        bytes.extend_from_slice(&data[..taken]);
+        if taken < data.len() {
+            return Ok((bytes, false));
+        }
+    }
+    Ok((bytes, true))
 }
 
 type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -127,8 +167,7 @@ impl HttpPush {
     /// A service. `sources` says for each stream, by its name, what events say of it.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] when the URL is none, a file cannot be read or is not what it should be, or the system
-    /// has no root certificates for an `https` URL.
+    /// As [`HttpSettings::check`], or when the system has no root certificates for an `https` URL.
     pub fn new(
         settings: HttpSettings,
         sources: BTreeMap<String, EventSource>,
@@ -136,8 +175,7 @@ impl HttpPush {
     ) -> Result<Self, Error> {
         let url = settings.uri()?;
         let scheme = url.scheme_str().unwrap_or_default();
-        let token = settings.bearer_token_file.clone().map(SecretFile::bearer_token).transpose()?;
-        let headers = settings.header_file.clone().map(SecretFile::headers).transpose()?;
+        let (token, headers) = settings.secrets()?;
         let client = client(scheme == "https", settings.http2_without_tls)?;
         let events = Events::new(context.observer.clone());
         let turn = is_emulator(url.path()).then(Mutex::default);
@@ -232,9 +270,17 @@ impl Shared {
                 if refused { Answer::NotTaken(None, text) } else { Answer::Failed(text) }
             })?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-            let body = body.map_err(|error| Answer::Failed(format!("the answer broke off: {error}")))?;
-            let (body, emulator) = (body.to_bytes(), is_emulator(self.url.path()));
+            let (body, is_whole) = read_body(body)
+                .await
+                .map_err(|error| Answer::Failed(format!("the answer broke off: {}", with_causes(&error))))?;
+            if head.status.is_success() && !is_whole {
+                return Err(Answer::Failed(format!(
+                    "the answer, HTTP {}, is longer than {LARGEST_ANSWER} bytes, which is the most that is looked at for \
+                     `batchItemFailures`: whether the records are done is not known",
+                    head.status
+                )));
+            }
+            let emulator = is_emulator(self.url.path());
             Ok(read_response(head.status, &head.headers, &body, push.records, emulator))
         };
         let answer = match self.settings.timeout {
@@ -342,6 +388,27 @@ impl RecordProcessor for HttpProcessor {
                 self.shared.events.emit(&HandlerEvent::Unavailable { shard: Some(shard), error, retry_in });
                 Ok(())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_with_a_secret_is_refused_and_not_shown() {
+        for url in ["http://hush:hush@h/", "https://hush@h", "http://hush:hu sh@h/", "http://hush:hu/sh@h"] {
+            let error = HttpSettings::new(url).check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(!error.to_string().contains("hu"), "{url}: {error}");
+        }
+        let error = HttpSettings::new("http://user:pass@h/").check().unwrap_err().to_string();
+        assert!(error.contains("`--header-file`") && error.contains("`--bearer-token-file`"), "{error}");
+        for url in
+            ["http://h/users/@me", "http://h/?to=a@b", "https://h:1/", "http://[::1]:80/", "http://[::1]/"]
+        {
+            assert!(HttpSettings::new(url).check().is_ok(), "{url}");
         }
     }
 }

@@ -6,13 +6,13 @@ mod runtime_api;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rokini::{Batch, HandlerError, HandlerStats, RecordProcessor, ShardContext};
 
 pub use self::functions::FunctionSettings;
-use self::functions::Functions;
+use self::functions::{Functions, LATEST};
 use self::runtime_api::FunctionResult;
 use crate::batch_event::answer::{Outcome, read_answer};
 use crate::batch_event::deliver::{Delivered, Invoked, deliver};
@@ -21,6 +21,7 @@ use crate::child::Spawner;
 use crate::context::HandlerContext;
 use crate::pause::{Pause, give_back};
 use crate::pool::StartFailures;
+use crate::restarts::Restarts;
 use crate::settings::ProcessSettings;
 
 /// Makes processors that give records to a Lambda function as Lambda does. Processes are shared: as many run as shards
@@ -65,6 +66,7 @@ impl Lambda {
             source: source
                 .unwrap_or_else(|| EventSource::of_stream(format!("arn:aws:kinesis:::stream/{name}"))),
             failures: StartFailures::default(),
+            restarts: Restarts::new(self.functions.seed()),
             pause: Pause::default(),
         }
     }
@@ -101,6 +103,7 @@ pub struct LambdaProcessor {
     functions: Arc<Functions>,
     source: EventSource,
     failures: StartFailures,
+    restarts: Restarts,
     pause: Pause,
 }
 
@@ -109,7 +112,9 @@ impl LambdaProcessor {
         let settings = &self.functions.settings;
         settings.arn.clone().unwrap_or_else(|| {
             let EventSource { region, .. } = &self.source;
-            format!("arn:aws:lambda:{region}:{}:function:{}", self.source.account(), settings.name)
+            let arn = format!("arn:aws:lambda:{region}:{}:function:{}", self.source.account(), settings.name);
+            // Whoever invokes the latest version names none.
+            if settings.version == LATEST { arn } else { format!("{arn}:{}", settings.version) }
         })
     }
 }
@@ -123,13 +128,20 @@ impl RecordProcessor for LambdaProcessor {
         let (functions, arn) = (&self.functions, self.function_arn());
         let (shard, records) = (batch.shard().shard_id().to_string(), batch.clone());
         let reports = functions.settings.report_batch_item_failures;
+        // How long the process ran that ended while it worked on an event: nothing is delivered after that.
+        let ended_after = OnceLock::new();
         let delivered = deliver(batch, &self.source, LARGEST_EVENT, |event| {
             let (shard, arn, records) = (&shard, arn.clone(), &records.records()[event.records]);
+            let ended_after = &ended_after;
             async move {
                 match functions.invoke(shard, arn, event.body.into()).await {
                     Ok(FunctionResult::Response(_)) if !reports => Invoked::Answered(Outcome::Done),
                     Ok(FunctionResult::Response(body)) => Invoked::Answered(read_answer(&body, records)),
                     Ok(FunctionResult::Error(error)) => Invoked::Answered(Outcome::Failed(error)),
+                    Ok(FunctionResult::Ended(error, ran)) => {
+                        ended_after.get_or_init(|| ran);
+                        Invoked::Answered(Outcome::Failed(error))
+                    }
                     Err(error) => Invoked::NotTaken(Duration::ZERO, error.to_string()),
                 }
             }
@@ -137,6 +149,9 @@ impl RecordProcessor for LambdaProcessor {
         match delivered.await {
             Delivered::Settled(result) => {
                 self.failures.succeeded();
+                if let Some(ran) = ended_after.get() {
+                    self.pause.begin(self.restarts.ended_after(*ran));
+                }
                 result
             }
             Delivered::NotTaken(_, error) => {

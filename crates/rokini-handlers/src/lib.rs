@@ -15,6 +15,7 @@ mod output;
 mod pause;
 mod pool;
 mod ready;
+mod restarts;
 mod settings;
 mod starts;
 mod usage;

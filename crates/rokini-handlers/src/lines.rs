@@ -21,6 +21,7 @@ use crate::context::HandlerContext;
 use crate::event::KillReason;
 use crate::pause::{Pause, give_back};
 use crate::pool::{ChildPool, StartFailures};
+use crate::restarts::Restarts;
 use crate::settings::ProcessSettings;
 
 /// How long a process is watched before it gets records, after one that ended without a single answer: whether it was a
@@ -48,12 +49,14 @@ impl Lines {
     /// The processor of a shard, or of a lane of it.
     #[must_use]
     pub fn processor(&self, shard: &ShardContext) -> LinesProcessor {
+        let seed = self.rng.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
         LinesProcessor {
             pool: Arc::clone(&self.pool),
             rng: Arc::clone(&self.rng),
             shard: shard.shard_id().as_str().into(),
             child: None,
             failures: StartFailures::default(),
+            restarts: Restarts::new(seed),
             pause: Pause::default(),
             one_by_one: None,
             probation: false,
@@ -94,6 +97,7 @@ pub struct LinesProcessor {
     shard: Arc<str>,
     child: Option<Child<Outstanding>>,
     failures: StartFailures,
+    restarts: Restarts,
     pause: Pause,
     /// Until this record batches are waited for one by one: a process ended and left it unanswered, and which record did
     /// that is to be known.
@@ -102,14 +106,35 @@ pub struct LinesProcessor {
 }
 
 impl LinesProcessor {
+    /// Sees to the end of a process that takes no records any more. Whether the next one waits.
+    async fn look_after_last(&mut self) -> bool {
+        let serves = |child: &mut Child<Outstanding>| {
+            child.has_stdin() && child.status().is_none() && !child.stdout.is_closed()
+        };
+        let Some(child) = self.child.take_if(|child| !serves(child)) else { return false };
+        let (ran, outstanding) = (ran_by_itself(&child), Arc::clone(&child.stdout));
+        let status = self.finish(child).await;
+        let wait = self.wait_after(ran, status, &outstanding);
+        self.pause.begin(wait);
+        !wait.is_zero()
+    }
+
+    /// How long the next process waits after one that ended by itself after it ran for so long. One that had answered everything and
+    /// says that it is done is no failure.
+    fn wait_after(
+        &mut self,
+        ran: Option<Duration>,
+        status: ExitStatus,
+        outstanding: &Outstanding,
+    ) -> Duration {
+        let is_done = status.success() && outstanding.left().is_none();
+        ran.filter(|_| !is_done).map_or(Duration::ZERO, |ran| self.restarts.ended_after(ran))
+    }
+
     /// Sees to it that there is a process which takes records.
     async fn ready(&mut self) -> Result<(), HandlerError> {
-        let serves = |child: &Child<Outstanding>| child.has_stdin() && child.status().is_none();
-        if self.child.as_ref().is_some_and(|child| serves(child) && !child.stdout.is_closed()) {
+        if self.child.is_some() {
             return Ok(());
-        }
-        if let Some(child) = self.child.take() {
-            self.finish(child).await;
         }
         let mut child = self.pool.take().await?;
         child.assign(&self.shard);
@@ -162,19 +187,21 @@ impl LinesProcessor {
     }
 
     /// Tells a process that nothing more comes, and waits until it has answered everything and ended.
-    async fn finish(&mut self, mut child: Child<Outstanding>) {
+    async fn finish(&mut self, mut child: Child<Outstanding>) -> ExitStatus {
         let outstanding = Arc::clone(&child.stdout);
         if outstanding.is_closed() {
-            self.stop(child).await;
-            return self.note_end(&outstanding).await;
+            let status = self.stop(child).await;
+            self.note_end(&outstanding).await;
+            return status;
         }
         child.close_stdin();
         tokio::select! {
             () = outstanding.until_settled() => {}
             _ = child.ended() => {}
         }
-        child.stop(self.pool.spawner().settings.stop_timeout).await;
+        let status = child.stop(self.pool.spawner().settings.stop_timeout).await;
         self.note_end(&outstanding).await;
+        status
     }
 
     /// Notes what a process left unanswered that has ended.
@@ -224,26 +251,40 @@ impl LinesProcessor {
         // Its end and that of its input are noticed in any order.
         let _ = timeout(LAST_WORDS, child.ended()).await;
         let never_began = child.ended_by_itself() && child.has_read_nothing();
+        let ran = ran_by_itself(&child);
         // All of its answers count, also those that it wrote last.
         let status = self.stop(child).await;
         self.note_end(&outstanding).await;
-        if outstanding.left().is_none() {
-            return Ok(());
-        }
-        if never_began && !outstanding.has_answered() {
+        if outstanding.left().is_some() && never_began && !outstanding.has_answered() {
             // The records are given back by now.
             let error = format!("the program ended before it read a record: {status}").into();
             self.pause.begin(self.failures.failed(self.pool.spawner(), &self.shard, &error));
             return Ok(());
         }
-        Err(format!("the program ended before it answered: {status}").into())
+        let wait = self.wait_after(ran, status, &outstanding);
+        self.pause.begin(wait);
+        match outstanding.left() {
+            None => Ok(()),
+            Some(_) => Err(format!("the program ended before it answered: {status}").into()),
+        }
     }
+}
+
+/// For how long a process had its shard that ended by itself, or is about to: one that has closed its output. `None` also where it has
+/// looked at nothing: that is a failure to start.
+fn ran_by_itself(child: &Child<Outstanding>) -> Option<Duration> {
+    let by_itself = child.ended_by_itself() || child.status().is_none() && child.stdout.is_closed();
+    (by_itself && !child.has_read_nothing()).then(|| child.age())
 }
 
 impl RecordProcessor for LinesProcessor {
     async fn process(&mut self, batch: Batch) -> Result<(), HandlerError> {
         if !self.pause.is_over(&batch).await {
             give_back(&batch);
+            return Ok(());
+        }
+        if self.look_after_last().await {
+            batch.ack_token().give_back_because(self.restarts.reason());
             return Ok(());
         }
         if let Err(error) = self.ready().await {

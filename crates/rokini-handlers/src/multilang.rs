@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use rokini::lease::LeaseLostReason;
 use rokini::{Batch, HandlerError, HandlerStats, RecordProcessor, ShardContext};
-use rokini_types::Backoff;
 use tokio::time::sleep;
 
 pub use self::application::KclApplication;
@@ -31,11 +30,9 @@ use crate::child::Spawner;
 use crate::context::HandlerContext;
 use crate::event::HandlerEvent;
 use crate::pool::ChildPool;
+use crate::restarts::Restarts;
 use crate::settings::ProcessSettings;
 
-/// Between two times that a shard goes back to its last checkpoint because its child failed. A hand-over waits for it, so
-/// it is short.
-const GO_BACK: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 /// A shard is finished although the application did not checkpoint its end after so many tries: its records were all
 /// delivered and answered for, and its children would wait for ever.
 const END_TRIES: u32 = 3;
@@ -48,8 +45,8 @@ pub struct MultiLang(Arc<Shared>);
 struct Shared {
     pool: Arc<ChildPool<Inbox>>,
     settings: MultiLangSettings,
-    /// Failures in a row of the children of a shard, across the times that it begins anew.
-    failures: Mutex<BTreeMap<Arc<str>, u32>>,
+    /// Failures in a row of the children of a shard, across the times that it begins anew, and where their random numbers begin.
+    failures: Mutex<(BTreeMap<Arc<str>, Restarts>, u64)>,
 }
 
 impl fmt::Debug for MultiLang {
@@ -59,15 +56,17 @@ impl fmt::Debug for MultiLang {
 }
 
 impl Shared {
-    fn failed(&self, shard: &Arc<str>) -> Duration {
+    /// A child failed that ran for so long: how long to wait before the shard goes back to its last checkpoint.
+    fn failed(&self, shard: &Arc<str>, ran: Duration) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(Arc::clone(shard)).or_default();
-        *count = count.saturating_add(1);
-        GO_BACK.delay(*count)
+        let (of_shards, seed) = &mut *failures;
+        *seed = seed.wrapping_add(1);
+        of_shards.entry(Arc::clone(shard)).or_insert_with(|| Restarts::new(*seed)).ended_after(ran)
     }
 
-    fn succeeded(&self, shard: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(shard);
+    /// Nothing more comes of this shard.
+    fn finished(&self, shard: &str) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).0.remove(shard);
     }
 }
 
@@ -76,7 +75,8 @@ impl MultiLang {
     #[must_use]
     pub fn new(process: ProcessSettings, settings: MultiLangSettings, context: &HandlerContext) -> Self {
         let pool = ChildPool::new(Spawner::new(process, context));
-        Self(Arc::new(Shared { pool, settings, failures: Mutex::default() }))
+        let failures = Mutex::new((BTreeMap::new(), context.seed));
+        Self(Arc::new(Shared { pool, settings, failures }))
     }
 
     /// The processor of a shard.
@@ -150,9 +150,9 @@ impl MultiLangProcessor {
     }
 
     /// The shard begins anew at its last checkpoint: what the child got since then, it may not have done.
-    async fn go_back(&self, shard: &ShardContext, failure: Failure) -> HandlerError {
+    async fn go_back(&self, shard: &ShardContext, failure: Failure, ran: Duration) -> HandlerError {
         let error = failure.to_string();
-        let pause = self.shared.failed(&self.shard);
+        let pause = self.shared.failed(&self.shard, ran);
         tokio::select! {
             () = sleep(pause) => {}
             () = shard.cancelled() => {}
@@ -196,13 +196,9 @@ async fn watch_child(
             _ = watch.ended() => {
                 // Where nobody talks to it, nobody else notices.
                 if let Some(ended) = slot.lock().await.take() {
-                    let pause = shared.failed(name);
+                    let ran = ended.age();
                     drop(ended);
-                    tokio::select! {
-                        () = sleep(pause) => {}
-                        () = shard.cancelled() => return,
-                    }
-                    shard.restart("the child process ended by itself".to_owned());
+                    begin_anew(shard, shared.failed(name, ran), "the child process ended by itself".to_owned()).await;
                 }
                 return;
             }
@@ -220,11 +216,19 @@ async fn watch_child(
         match failed {
             None => *slot = Some(conversation),
             Some(failure) => {
+                let ran = conversation.age();
                 drop(conversation);
-                shard.restart(failure.to_string());
-                return;
+                return begin_anew(shard, shared.failed(name, ran), failure.to_string()).await;
             }
         }
+    }
+}
+
+/// The shard goes back to its last checkpoint after a while, unless it leaves before.
+async fn begin_anew(shard: &ShardContext, pause: Duration, why: String) {
+    tokio::select! {
+        () = sleep(pause) => shard.restart(why),
+        () = shard.cancelled() => {}
     }
 }
 
@@ -257,16 +261,14 @@ impl RecordProcessor for MultiLangProcessor {
         conversation.deliver(batch.records(), batch.millis_behind_latest());
         match conversation.say(Action::ProcessRecords, &line).await {
             Ok(()) => {
-                if conversation.take_progress() {
-                    self.shared.succeeded(&self.shard);
-                }
                 *slot = Some(conversation);
                 Ok(())
             }
             Err(failure) => {
+                let ran = conversation.age();
                 drop(conversation);
                 drop(slot);
-                Err(self.go_back(batch.shard(), failure).await)
+                Err(self.go_back(batch.shard(), failure, ran).await)
             }
         }
     }
@@ -282,15 +284,16 @@ impl RecordProcessor for MultiLangProcessor {
         match said {
             Ok(()) => {}
             Err(failure) if !checkpointed => {
+                let ran = conversation.age();
                 drop(conversation);
-                return Err(self.go_back(shard, failure).await);
+                return Err(self.go_back(shard, failure, ran).await);
             }
             // What had to be stored is stored.
             Err(_) => {}
         }
         conversation.stop(self.shared.pool.spawner().settings.stop_timeout).await;
         if checkpointed {
-            self.shared.succeeded(&self.shard);
+            self.shared.finished(&self.shard);
             return Ok(());
         }
         self.end_tries += 1;

@@ -53,31 +53,79 @@ impl<R: AsyncBufRead + Unpin> LineReader<R> {
     }
 }
 
-/// Lets so many lines through in a second, and ten times as many after a silence.
+/// So much in a second, and ten times as much after a silence.
+#[derive(Debug)]
+struct Allowance {
+    rate: f64,
+    left: f64,
+}
+
+impl Allowance {
+    fn new(per_second: u32) -> Self {
+        let rate = f64::from(per_second);
+        Self { rate, left: rate * 10.0 }
+    }
+
+    fn earn(&mut self, seconds: f64) {
+        self.left = (self.left + seconds * self.rate).min(self.rate * 10.0);
+    }
+}
+
+/// What becomes of a line, or of a piece of a long one. The numbers are those of lines that were held back since the last time.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Shown(u64),
+    Held,
+    /// The beginning of its line was shown; this and the rest are not.
+    Cut(u64),
+}
+
+/// Lets so many lines, and so many bytes of them, through in a second, and ten times as many after a silence. A line that is held
+/// back somewhere is held back from there to its end.
 #[derive(Debug)]
 pub(crate) struct OutputLimiter {
-    rate: f64,
-    allowed: f64,
+    lines: Allowance,
+    bytes: Allowance,
     since: Instant,
     suppressed: u64,
+    /// Of the line that is read: whether some of it was shown, and whether some was held back.
+    is_shown: bool,
+    is_held: bool,
 }
 
 impl OutputLimiter {
-    pub(crate) fn new(lines_per_second: u32, now: Instant) -> Self {
-        let rate = f64::from(lines_per_second);
-        Self { rate, allowed: rate * 10.0, since: now, suppressed: 0 }
+    pub(crate) fn new(lines_per_second: u32, bytes_per_second: u32, now: Instant) -> Self {
+        let (lines, bytes) = (Allowance::new(lines_per_second), Allowance::new(bytes_per_second));
+        Self { lines, bytes, since: now, suppressed: 0, is_shown: false, is_held: false }
     }
 
-    /// Whether the line is shown, and how many were held back before it.
-    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
-        let earned = now.duration_since(self.since).as_secs_f64() * self.rate;
-        (self.allowed, self.since) = ((self.allowed + earned).min(self.rate * 10.0), now);
-        if self.allowed < 1.0 {
-            self.suppressed += 1;
-            return None;
+    /// What comes now is of another line.
+    pub(crate) fn begin_line(&mut self) {
+        (self.is_shown, self.is_held) = (false, false);
+    }
+
+    /// Whether a line, or the next piece of it, is shown.
+    pub(crate) fn admit(&mut self, length: usize, now: Instant) -> Admission {
+        let seconds = now.duration_since(self.since).as_secs_f64();
+        self.since = now;
+        self.lines.earn(seconds);
+        self.bytes.earn(seconds);
+        if self.is_held {
+            return Admission::Held;
         }
-        self.allowed -= 1.0;
-        Some(std::mem::take(&mut self.suppressed))
+        // What one line has beyond the bytes that are left is owed by the next.
+        if self.lines.left < 1.0 || self.bytes.left <= 0.0 {
+            self.is_held = true;
+            self.suppressed += 1;
+            return match self.is_shown {
+                true => Admission::Cut(self.take_suppressed()),
+                false => Admission::Held,
+            };
+        }
+        self.lines.left -= 1.0;
+        self.bytes.left -= length as f64;
+        self.is_shown = true;
+        Admission::Shown(self.take_suppressed())
     }
 
     /// How many lines were held back that nobody was told of yet.
@@ -105,13 +153,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_is_cut_and_counted() {
-        let mut limiter = OutputLimiter::new(10, Instant::now());
-        let shown = (0..1000).filter(|_| limiter.admit(Instant::now()).is_some()).count();
-        assert_eq!((shown, limiter.suppressed), (100, 900));
+    async fn a_flood_of_lines_is_cut_and_counted() {
+        let mut limiter = OutputLimiter::new(10, 1_000, Instant::now());
+        let mut admit = |length| {
+            limiter.begin_line();
+            limiter.admit(length, Instant::now())
+        };
+        let shown = (0..1000).filter(|_| matches!(admit(5), Admission::Shown(_))).count();
+        assert_eq!(shown, 100);
         tokio::time::advance(Duration::from_millis(150)).await;
-        assert_eq!(limiter.admit(Instant::now()), Some(900));
-        assert_eq!(limiter.admit(Instant::now()), None);
+        assert_eq!(admit(5), Admission::Shown(900));
+        assert_eq!(admit(5), Admission::Held);
         assert_eq!(limiter.take_suppressed(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_lines_are_cut_by_their_bytes_and_each_counts_once() {
+        let mut limiter = OutputLimiter::new(100, 1_000, Instant::now());
+        limiter.begin_line();
+        let admitted: Vec<_> = (0..20).map(|_| limiter.admit(4_000, Instant::now())).collect();
+        assert!(admitted[..3].iter().all(|one| *one == Admission::Shown(0)), "{admitted:?}");
+        assert_eq!(admitted[3], Admission::Cut(1), "it is told at once");
+        assert!(admitted[4..].iter().all(|one| *one == Admission::Held), "{admitted:?}");
+        // The rest of this line is not shown when there is room again, because its middle is missing.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(limiter.admit(1, Instant::now()), Admission::Held);
+        limiter.begin_line();
+        assert_eq!(limiter.admit(1, Instant::now()), Admission::Shown(0));
     }
 }

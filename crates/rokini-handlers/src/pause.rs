@@ -15,7 +15,7 @@ pub(crate) struct Pause(Option<Instant>);
 impl Pause {
     /// Nothing is to be tried for so long.
     pub(crate) fn begin(&mut self, wait: Duration) {
-        self.0 = Some(Instant::now() + wait);
+        self.0 = (!wait.is_zero()).then(|| Instant::now() + wait);
     }
 
     /// Waits for a part of the pause, if there is one. Whether it is over.

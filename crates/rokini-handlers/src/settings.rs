@@ -36,6 +36,9 @@ pub struct ProcessSettings {
     /// Lines of output of one process that are shown in a second, and at once after a silence ten times as many; what is
     /// above is counted. Default 100.
     pub output_lines_per_second: u32,
+    /// The same of the bytes of these lines. A line that is held back somewhere is held back to its end, and counted. Default
+    /// 64 KiB.
+    pub output_bytes_per_second: u32,
 }
 
 impl ProcessSettings {
@@ -55,6 +58,7 @@ impl ProcessSettings {
                 .max(4),
             idle_timeout: Duration::from_secs(60),
             output_lines_per_second: 100,
+            output_bytes_per_second: 64 << 10,
         }
     }
 }

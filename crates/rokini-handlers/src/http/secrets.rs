@@ -44,20 +44,12 @@ impl SecretFile {
     }
 
     pub(super) fn headers(path: PathBuf) -> Result<Self, Error> {
-        Self::open(path, |text| {
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-            lines
-                .enumerate()
-                .map(|(index, line)| {
-                    let wrong = || format!("header {} is not `Name: value`", index + 1);
-                    let (name, value) = line.split_once(':').ok_or_else(wrong)?;
-                    let name = name.trim().parse().map_err(|_| wrong())?;
-                    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
-                    value.set_sensitive(true);
-                    Ok((name, value))
-                })
-                .collect()
-        })
+        Self::open(path, |text| read_headers(text, 1))
+    }
+
+    /// For where a file with a token says who asks.
+    pub(super) fn headers_beside_token(path: PathBuf) -> Result<Self, Error> {
+        Self::open(path, |text| read_headers(text, 0))
     }
 
     fn open(path: PathBuf, read: fn(&str) -> Result<Headers, String>) -> Result<Self, Error> {
@@ -86,6 +78,27 @@ impl SecretFile {
         }
         state.headers.clone()
     }
+}
+
+/// `Authorization` may be there so often: which of two counts, every service decides for itself.
+fn read_headers(text: &str, authorizations: usize) -> Result<Headers, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let header = |(index, line): (usize, &str)| {
+        let wrong = || format!("header {} is not `Name: value`", index + 1);
+        let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+        let name = name.trim().parse().map_err(|_| wrong())?;
+        let mut value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        Ok((name, value))
+    };
+    let headers = lines.enumerate().map(header).collect::<Result<Headers, String>>()?;
+    if headers.iter().filter(|(name, _)| *name == AUTHORIZATION).count() > authorizations {
+        return Err(match authorizations {
+            0 => "it has `Authorization`, and so has the bearer token: give one of the two".to_owned(),
+            _ => "it has `Authorization` more than once".to_owned(),
+        });
+    }
+    Ok(headers)
 }
 
 #[cfg(test)]
@@ -123,5 +136,21 @@ mod tests {
         let error = SecretFile::headers(path).unwrap_err().to_string();
         assert!(error.contains("header 1") && !error.contains("hush hush"), "{error}");
         assert!(SecretFile::headers(folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn who_asks_is_said_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("headers");
+        let basic = "Authorization: Basic hush\n";
+        std::fs::write(&path, basic).unwrap();
+        assert_eq!(SecretFile::headers(path.clone()).unwrap().current().len(), 1);
+        let beside = SecretFile::headers_beside_token(path.clone()).unwrap_err();
+        std::fs::write(&path, basic.repeat(2)).unwrap();
+        let twice = SecretFile::headers(path).unwrap_err();
+        assert_eq!((beside.kind(), twice.kind()), (ErrorKind::Configuration, ErrorKind::Configuration));
+        let (beside, twice) = (beside.to_string(), twice.to_string());
+        assert!(beside.contains("bearer token") && twice.contains("more than once"), "{beside} {twice}");
+        assert!(!beside.contains("hush") && !twice.contains("hush"), "{beside} {twice}");
     }
 }

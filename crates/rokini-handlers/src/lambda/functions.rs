@@ -25,6 +25,9 @@ use crate::starts::LONGEST_START;
 /// What a function is told where nothing limits it: the most that Lambda grants.
 const LONGEST: Duration = Duration::from_secs(900);
 
+/// The version of a function that nobody published.
+pub(super) const LATEST: &str = "$LATEST";
+
 /// To so many processes in a row an event is offered that end without taking it, before its records wait: those that are ending
 /// are taken from among those that wait.
 const TAKERS: usize = 3;
@@ -37,6 +40,8 @@ pub struct FunctionSettings {
     pub name: String,
     /// Its ARN, where it is not that of a function of this name in the account and region of its stream.
     pub arn: Option<String>,
+    /// Its version. Default `$LATEST`.
+    pub version: String,
     /// Its memory in MB, as it is told; nothing enforces it. Default 128, as for a function of Lambda.
     pub memory_mb: u32,
     /// Whether its results are read for `batchItemFailures`. Default `true`.
@@ -46,7 +51,13 @@ pub struct FunctionSettings {
 impl FunctionSettings {
     /// Of a function of this name.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), arn: None, memory_mb: 128, report_batch_item_failures: true }
+        Self {
+            name: name.into(),
+            arn: None,
+            version: LATEST.to_owned(),
+            memory_mb: 128,
+            report_batch_item_failures: true,
+        }
     }
 }
 
@@ -96,14 +107,14 @@ impl Functions {
     }
 
     fn environment(&self, api: &RuntimeApi) -> Vec<(String, String)> {
-        let FunctionSettings { name, memory_mb, .. } = &self.settings;
+        let FunctionSettings { name, version, memory_mb, .. } = &self.settings;
         let handler = self.spawner.settings.command.last().cloned().map(OsString::into_string);
         let pairs = [
             ("AWS_LAMBDA_RUNTIME_API", api.address.to_string()),
             ("_HANDLER", handler.and_then(Result::ok).unwrap_or_default()),
             ("LAMBDA_TASK_ROOT", ".".to_owned()),
             ("AWS_LAMBDA_FUNCTION_NAME", name.clone()),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", version.clone()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mb.to_string()),
             ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
             ("AWS_LAMBDA_LOG_STREAM_NAME", format!("rokini/{}", api.address.port())),
@@ -262,6 +273,11 @@ impl Functions {
         })
     }
 
+    /// For a processor's own random numbers.
+    pub(super) fn seed(&self) -> u64 {
+        self.random().0
+    }
+
     fn random(&self) -> (u64, u64) {
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
         (rng.next_u64(), rng.next_u64())
@@ -335,7 +351,7 @@ impl Functions {
                 biased;
                 result = api.invoke(invocation) => result,
                 status = child.ended() => {
-                    FunctionResult::Error(format!("the function's process ended: {status}"))
+                    FunctionResult::Ended(format!("the function's process ended: {status}"), child.age())
                 }
             }
         };
@@ -370,7 +386,7 @@ impl Functions {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
     use tokio::time::sleep;
 
@@ -432,6 +448,62 @@ mod tests {
         }
         let invoked = functions.invoke("s", "arn".to_owned(), Bytes::from_static(b"{}")).await;
         assert!(invoked.is_err(), "{invoked:?}");
+    }
+
+    /// One that was ready ends while the event is on offer to it, and has not asked for it; another one waits.
+    #[tokio::test]
+    async fn m4_an_event_that_a_process_did_not_take_goes_to_another_one_that_is_alive() {
+        let mut settings = ProcessSettings::new(["sleep", "1000"]);
+        settings.spares = 0;
+        let spawner = Spawner::new(settings, &HandlerContext::new(1));
+        let function = FunctionSettings::new("f");
+        let functions = Functions::new(spawner, function, "us-east-1".to_owned(), WallClock::default(), 1);
+        let mut started = Vec::new();
+        for _ in 0..2 {
+            let api = RuntimeApi::start(&functions.spawner.tracker, &functions.spawner.events).await.unwrap();
+            let child = functions.spawner.spawn(Arc::new(NoMessages), &[]).unwrap();
+            started.push((child.watch(), child.pid(), api.address));
+            // The last one is taken first.
+            functions.idle().push(Function { child, api, since: Instant::now() });
+        }
+        let (alive, dying) = (started[0].1, started[1].0.clone());
+        let client = functions.spawner.tracker.spawn(answer_one(started[0].2));
+        let invoked = functions.invoke("s", "arn".to_owned(), Bytes::from_static(b"{\"n\":1}"));
+        let ends = async {
+            while functions.idle().len() > 1 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            dying.kill(KillReason::GivenUp);
+        };
+        let (result, ()) = tokio::join!(invoked, ends);
+        assert_eq!(result.unwrap(), FunctionResult::Response(Bytes::from_static(b"done")));
+        assert!(client.await.unwrap().ends_with("{\"n\":1}"), "it got the event");
+        let waiting: Vec<_> = functions.idle().iter().map(|function| function.child.pid()).collect();
+        assert_eq!((waiting, functions.spawner.events.stats().started), (vec![alive], 2), "none was started");
+        functions.close().await;
+    }
+
+    /// A runtime client that answers one event with `done`. What it was given.
+    async fn answer_one(address: std::net::SocketAddr) -> String {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let ask = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n";
+        connection.write_all(ask.as_bytes()).await.unwrap();
+        let mut given = String::new();
+        while !given.ends_with('}') {
+            let mut part = [0; 4096];
+            let length = connection.read(&mut part).await.unwrap();
+            assert!(length > 0, "{given}");
+            given.push_str(std::str::from_utf8(&part[..length]).unwrap());
+        }
+        let id = given.lines().find_map(|line| line.strip_prefix("lambda-runtime-aws-request-id: ")).unwrap();
+        let answer = format!(
+            "POST /2018-06-01/runtime/invocation/{}/response HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\ndone",
+            id.trim()
+        );
+        connection.write_all(answer.as_bytes()).await.unwrap();
+        // Until it is taken in.
+        connection.read(&mut [0; 4096]).await.unwrap();
+        given
     }
 
     #[tokio::test]

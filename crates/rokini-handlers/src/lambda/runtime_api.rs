@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -41,6 +42,8 @@ pub(super) struct Invocation {
 pub(super) enum FunctionResult {
     Response(Bytes),
     Error(String),
+    /// Its process ended, after it ran for so long.
+    Ended(String, Duration),
 }
 
 /// The server for one process.

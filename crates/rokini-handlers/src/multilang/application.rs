@@ -1,5 +1,6 @@
 //! What the properties of a KCL application mean here.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rokini::{ConfigKey, Error};
@@ -55,8 +56,8 @@ impl KclApplication {
         match meaning(key) {
             Meaning::Set(setting) => self.set(setting, value),
             Meaning::Millis(setting, least) => {
-                let millis = number(key, value)?;
-                self.set(setting, format!("{}ms", millis.max(least)));
+                let millis = self.within(key, value, least..=u64::MAX, "so often is often enough")?;
+                self.set(setting, format!("{millis}ms"));
             }
             Meaning::NoEffect => {}
             Meaning::Warn(reason) => self.warnings.push(format!("`{key}` has no effect here: {reason}")),
@@ -68,6 +69,22 @@ impl KclApplication {
 
     fn set(&mut self, setting: ConfigKey, value: impl Into<String>) {
         self.settings.push((setting, value.into()));
+    }
+
+    /// The number, or the nearest that there is here, which is said with the reason.
+    fn within(
+        &mut self,
+        key: &str,
+        value: &str,
+        range: RangeInclusive<u64>,
+        reason: &str,
+    ) -> Result<u64, Error> {
+        let given = number(key, value)?;
+        let taken = given.clamp(*range.start(), *range.end());
+        if taken != given {
+            self.warnings.push(format!("`{key} = {value}` is {taken} here: {reason}"));
+        }
+        Ok(taken)
     }
 
     /// Those that mean more than one setting.
@@ -90,7 +107,8 @@ impl KclApplication {
             // Seconds since the Unix epoch; it wins over the other.
             "initialPositionInStreamExtended" => read.start = Some(number(key, value)?.to_string()),
             "failoverTimeMillis" => {
-                let millis = number(key, value)?.max(1_000);
+                let reason = "a worker that is silent for less may just be busy";
+                let millis = self.within(key, value, 1_000..=u64::MAX, reason)?;
                 self.set(ConfigKey::Failover, format!("{millis}ms"));
                 if millis < 4_000 {
                     self.set(ConfigKey::Heartbeat, format!("{}ms", millis / 4));
@@ -104,14 +122,16 @@ impl KclApplication {
             }
             "maxRecords" => {
                 // 0 is unset, as in the KCL.
-                if let most @ 1.. = number(key, value)? {
-                    self.set(ConfigKey::MaxRecords, most.min(10_000).to_string());
+                if number(key, value)? > 0 {
+                    let most = self.within(key, value, 1..=10_000, "GetRecords gives no more")?;
+                    self.set(ConfigKey::MaxRecords, most.to_string());
                 }
             }
             "idleTimeBetweenReadsInMillis" => {
                 if let millis @ 1.. = number(key, value)? {
                     read.idle = Some(Duration::from_millis(millis));
-                    let floor = millis.clamp(200, 60_000);
+                    let reason = "a shard can be read five times a second, and its reads are watched";
+                    let floor = self.within(key, value, 200..=60_000, reason)?;
                     self.set(ConfigKey::PollFloor, format!("{floor}ms"));
                     self.set(ConfigKey::PollCeiling, format!("{}ms", floor.max(1_000)));
                 }
@@ -239,8 +259,8 @@ mod tests {
     fn m2_properties_with_a_meaning_here_have_it() {
         let application = read(
             "executableName = python  app.py --fast\nstreamArn = arn:aws:kinesis:us-east-5:000000000000:stream/other\n\
-             initialPositionInStream = trim_horizon\nfailoverTimeMillis = 2000\nmaxRecords = 99999\nworkerId = w1\n\
-             idleTimeBetweenReadsInMillis = 100\ncallProcessRecordsEvenForEmptyRecordList = TRUE\ntimeoutInSeconds = 7\n\
+             initialPositionInStream = trim_horizon\nfailoverTimeMillis = 2000\nmaxRecords = 9999\nworkerId = w1\n\
+             idleTimeBetweenReadsInMillis = 200\ncallProcessRecordsEvenForEmptyRecordList = TRUE\ntimeoutInSeconds = 7\n\
              shutdownGraceMillis = 9000\nregionName = eu-west-1\nkinesisEndpoint = http://127.0.0.1:1\nmaxLeasesForWorker = 2147483647\n\
              initialPositionInStreamExtended = 1636609142\nshardSyncIntervalMillis = 5000\nretrievalMode = polling\n",
         );
@@ -250,7 +270,7 @@ mod tests {
             (ConfigKey::Start, "1636609142"),
             (ConfigKey::Failover, "2000ms"),
             (ConfigKey::Heartbeat, "500ms"),
-            (ConfigKey::MaxRecords, "10000"),
+            (ConfigKey::MaxRecords, "9999"),
             (ConfigKey::Worker, "w1"),
             (ConfigKey::PollFloor, "200ms"),
             (ConfigKey::PollCeiling, "1000ms"),
@@ -265,6 +285,29 @@ mod tests {
         assert_eq!(application.multilang.empty_calls, Some(Duration::from_millis(200)));
         assert_eq!(application.region.as_deref(), Some("eu-west-1"));
         assert!(application.warnings.is_empty(), "{:?}", application.warnings);
+    }
+
+    #[test]
+    fn o14_numbers_that_are_others_here_are_said_with_the_reason() {
+        for (property, key, taken, said) in [
+            ("maxRecords = 20000", ConfigKey::MaxRecords, "10000", "GetRecords gives no more"),
+            ("failoverTimeMillis = 100", ConfigKey::Failover, "1000ms", "just be busy"),
+            ("idleTimeBetweenReadsInMillis = 5", ConfigKey::PollFloor, "200ms", "five times a second"),
+            (
+                "idleTimeBetweenReadsInMillis = 70000",
+                ConfigKey::PollFloor,
+                "60000ms",
+                "its reads are watched",
+            ),
+            ("shardSyncIntervalMillis = 10", ConfigKey::AuditInterval, "1000ms", "often enough"),
+        ] {
+            let application = read(&format!("{property}\n"));
+            assert_eq!(setting(&application, key), Some(taken), "{property}");
+            let [warning] = application.warnings.as_slice() else { panic!("{:?}", application.warnings) };
+            let number = taken.trim_end_matches("ms");
+            assert!(warning.starts_with(&format!("`{property}` is {number} here: ")), "{warning}");
+            assert!(warning.contains(said), "{warning}");
+        }
     }
 
     #[test]
@@ -320,7 +363,7 @@ mod tests {
         schedulerInitializationBackoffTimeMillis=5|clientVersionConfig=CLIENT_VERSION_CONFIG_3X|\
         migrateAllEntitiesToLeaseTable=true|tableMigrationCompleteBakeTimeSeconds=5|taskBackoffTimeMillis=5|\
         logWarningForTaskAfterMillis=5|metricsBufferTimeMillis=5|metricsMaxQueueSize=5|metricsLevel=DETAILED|\
-        metricsEnabledDimensions=x|retrievalMode=FANOUT|maxRecords=5|idleTimeBetweenReadsInMillis=5|\
+        metricsEnabledDimensions=x|retrievalMode=FANOUT|maxRecords=5|idleTimeBetweenReadsInMillis=500|\
         millisBehindLatestThresholdForReducedTps=5|retryGetRecordsInSeconds=5|maxGetRecordsThreadPool=5|\
         fanoutConfig.consumerArn=x|fanoutConfig.consumerName=x|fanoutConfig.maxDescribeStreamSummaryRetries=5|\
         fanoutConfig.maxDescribeStreamConsumerRetries=5|fanoutConfig.registerStreamConsumerRetries=5|\

@@ -42,7 +42,6 @@ pub(super) struct Conversation {
     checkpointer: Checkpointer,
     /// Whether the end of the shard may be stored, and was.
     end: Option<bool>,
-    progressed: bool,
     last_said: Instant,
     pub(super) millis_behind_latest: Option<u64>,
 }
@@ -56,7 +55,6 @@ impl Conversation {
             message_timeout,
             checkpointer,
             end: None,
-            progressed: false,
             last_said: Instant::now(),
             millis_behind_latest: None,
         }
@@ -77,9 +75,9 @@ impl Conversation {
         self.millis_behind_latest = Some(millis_behind_latest);
     }
 
-    /// Whether it stored something since this was asked last.
-    pub(super) fn take_progress(&mut self) -> bool {
-        std::mem::take(&mut self.progressed)
+    /// How long it has had its shard.
+    pub(super) fn age(&self) -> Duration {
+        self.child.age()
     }
 
     /// Whether it has checkpointed the end of the shard.
@@ -208,7 +206,6 @@ impl Conversation {
             let stored = self.shard.checkpoint_through(position, CHECKPOINT_PATIENCE).await;
             stored.map_err(|error| class_of(error.kind()))?;
             self.checkpointer.stored(position);
-            self.progressed = true;
         }
         if is_end {
             self.end = Some(true);
