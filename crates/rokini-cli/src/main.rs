@@ -110,8 +110,13 @@ fn main() -> ExitCode {
         return local::keep_program(arguments.into_iter().skip(1));
     }
     // What launchers of KCL applications call in place of a JVM.
-    if let Some(translated) = run::multilang_arguments(&arguments) {
-        arguments = translated;
+    let mut warning = None;
+    match run::java_command(&own_name, &arguments) {
+        Some(run::JavaCommand::Version { text, stdout }) => return say(text, stdout),
+        Some(run::JavaCommand::Daemon(translated)) => {
+            (arguments, warning) = (translated.arguments, translated.warning);
+        }
+        None => {}
     }
     let given = arguments.clone();
     let cli = match parse(std::iter::once(own_name).chain(arguments).collect()) {
@@ -122,6 +127,7 @@ fn main() -> ExitCode {
         Err(refusal) => return show_refusal(&refusal, &given),
     };
     let ui = Ui::new(&cli.global);
+    warning.into_iter().for_each(|warning| ui.warn(warning));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Command::Local(_) = &cli.command {
         // What it does is under one lock, beside reading and writing bodies: more threads would hold memory and do nothing.
@@ -167,6 +173,14 @@ fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
         return Ok(Cli { global, command: Command::Local(args) });
     }
     Cli::try_parse_from(words)
+}
+
+/// Says what was asked for, and that is all.
+fn say(text: &str, stdout: bool) -> ExitCode {
+    use std::io::Write;
+    let bytes = text.as_bytes();
+    let said = if stdout { std::io::stdout().write_all(bytes) } else { std::io::stderr().write_all(bytes) };
+    if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Shows help or the version on standard output, or what is wrong with the arguments on standard error.

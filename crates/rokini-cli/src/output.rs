@@ -1,5 +1,8 @@
 //! Standard output: data, written by a thread of its own, so that a slow reader blocks nothing else.
 
+mod closed;
+mod reader;
+
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,6 +11,7 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::closed::refuse_closed_stdout;
 use crate::error::{CliError, Status};
 
 /// Texts that wait for the reader. Each caller waits for its own, so there are hardly more than callers.
@@ -77,11 +81,11 @@ impl Output {
         done.await.map_err(|_| self.refusal())
     }
 
-    /// How many bytes the reader of a pipe has taken out of it, at least; `None` where that cannot be told.
+    /// How many bytes the reader has taken, at least; `None` where that cannot be told.
     pub(crate) fn taken(&self) -> Option<u64> {
         // In this order: what is flushed between the two counts as not taken.
         let flushed = self.flushed.load(Ordering::Acquire);
-        unread().map(|unread| flushed.saturating_sub(unread))
+        reader::unread().map(|unread| flushed.saturating_sub(unread))
     }
 
     /// Writes a JSON value as a line.
@@ -116,7 +120,7 @@ impl Output {
 
     /// Notices that the reader went away also while there is nothing to write.
     async fn watch_reader(self) {
-        if reader_gone().await {
+        if reader::gone().await {
             self.closed.cancel();
         }
     }
@@ -145,75 +149,6 @@ fn write_all(
         }
     }
     Ok(())
-}
-
-/// How many bytes lie in the pipe that standard output is; `None` where it is none.
-#[cfg(target_os = "linux")]
-fn unread() -> Option<u64> {
-    let stdout = io::stdout();
-    let status = rustix::fs::fstat(&stdout).ok()?;
-    let is_pipe = rustix::fs::FileType::from_raw_mode(status.st_mode) == rustix::fs::FileType::Fifo;
-    if is_pipe { rustix::io::ioctl_fionread(&stdout).ok() } else { None }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn unread() -> Option<u64> {
-    None
-}
-
-/// Refuses a standard output that was closed by whoever started this process: everything would go nowhere and count
-/// as done, or one that is open for reading only. Rust's runtime has opened `/dev/null` in its place, for reading and writing; who throws records away on
-/// purpose opens it for writing, as the shell's `>` does. One that was opened for both by whoever started this process looks the
-/// same in all that the system tells, so it is refused too.
-///
-/// # Errors
-/// When standard output is closed, or cannot be written.
-pub(crate) fn refuse_closed_stdout() -> Result<(), CliError> {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let stdout = io::stdout();
-        let flags = rustix::fs::fcntl_getfl(&stdout);
-        let writes = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::RDWR;
-        if flags.is_ok_and(|flags| !flags.intersects(writes)) {
-            return Err(CliError::usage(
-                "standard output is open for reading only, so every record would be lost",
-            )
-            .next("give it a file, a pipe or a terminal that can be written"));
-        }
-        let both_ways = flags.is_ok_and(|flags| flags.contains(rustix::fs::OFlags::RDWR));
-        let null = std::fs::metadata("/dev/null").ok().map(|null| null.rdev());
-        let this = rustix::fs::fstat(&stdout).ok().map(|status| status.st_rdev);
-        if both_ways && null.is_some() && null == this {
-            return Err(CliError::usage("standard output is closed, so every record would be lost").next(
-                "give it a file, a pipe or a terminal; to throw records away on purpose, `> /dev/null`",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether the reader of a pipe is gone, once it is; `false` for what cannot be watched.
-#[cfg(target_os = "linux")]
-async fn reader_gone() -> bool {
-    use std::fs::File;
-    use std::os::fd::AsFd;
-    use std::os::unix::fs::FileTypeExt;
-    use tokio::io::Interest;
-    use tokio::net::unix::pipe::Sender;
-
-    let Ok(file) = io::stdout().as_fd().try_clone_to_owned().map(File::from) else { return false };
-    if !file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) {
-        return false;
-    }
-    // Only watched, never written: the pipe stays blocking for the thread that writes.
-    let Ok(pipe) = Sender::from_file_unchecked(file) else { return false };
-    pipe.ready(Interest::ERROR).await.is_ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-async fn reader_gone() -> bool {
-    false
 }
 
 #[cfg(test)]

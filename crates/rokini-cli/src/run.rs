@@ -24,7 +24,7 @@ use self::args::{HandlerArgs, HandlerKind};
 pub(crate) use self::exec_child::{EXEC_CHILD, KEEP_GROUPS, exec_child};
 use self::files::Files;
 use self::handler::Handler;
-pub(crate) use self::java::multilang_arguments;
+pub(crate) use self::java::{JavaCommand, java_command};
 use self::observer::ShowEvents;
 use crate::aws::Service;
 use crate::context::Context;

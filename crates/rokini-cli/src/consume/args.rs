@@ -8,8 +8,9 @@ use crate::worker::args::WorkerArgs;
 /// hand the shards over and end the command; so does a reader of standard output that goes away. A second signal ends
 /// it at once.
 ///
-/// A record counts as done when its line is in a file or on a terminal, or, where standard output is a pipe, when the
-/// program at the other end has taken it out of the pipe (on Linux; elsewhere when it is in the pipe). What that program
+/// A record counts as done when its line is in a file or on a terminal, or, where standard output is a pipe or a Unix
+/// socket, when the program at the other end has taken it out of there (on Linux; elsewhere, and with TCP, when it is
+/// written). What that program
 /// had taken and not handled when it died does NOT come again: this command cannot know it, and signals that go to a
 /// whole process group, such as Ctrl-C, stop both. For a program that must not miss a record there is
 /// `rokini run STREAM --group NAME --handler lines -- PROGRAM`: there a record is done when the program says so.

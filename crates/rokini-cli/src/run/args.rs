@@ -104,7 +104,7 @@ pub(super) struct HandlerArgs {
     /// What people write who know `--multilang` from launchers: `--handler multilang`
     #[arg(long, hide = true, conflicts_with = "handler", help_heading = HEADING)]
     pub(super) multilang: bool,
-    /// How many processes are started before a shard needs them. Default: 1
+    /// How many processes are started before a shard needs them, 1000 at most. Default: 1
     #[arg(long, value_name = "N", help_heading = HEADING)]
     pub(super) spares: Option<usize>,
     /// How long a process may take until it is ready. Default: 60s
@@ -116,6 +116,9 @@ pub(super) struct HandlerArgs {
     /// --handler lambda: the name that the function is told. Default: the group
     #[arg(long, value_name = "NAME", help_heading = HEADING)]
     pub(super) function_name: Option<String>,
+    /// --handler lambda: the version that the function is told. Default: that of the event source mapping, else $LATEST
+    #[arg(long, value_name = "VERSION", help_heading = HEADING)]
+    pub(super) function_version: Option<String>,
     /// --handler lambda: an event source mapping as `aws lambda get-event-source-mapping` writes it, for settings that are
     /// not given otherwise
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
@@ -138,6 +141,9 @@ pub(super) struct HandlerArgs {
     /// --handler multilang: the properties file of a KCL application, for everything that is not given otherwise
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(super) properties: Option<PathBuf>,
+    /// The region where neither the properties nor an option names one: what `-Daws.region` is to the KCL
+    #[arg(long, hide = true, requires = "properties", value_name = "REGION", help_heading = HEADING)]
+    pub(super) region_unless_set: Option<String>,
     /// The program and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub(super) command: Vec<OsString>,
@@ -149,6 +155,7 @@ impl HandlerArgs {
         use HandlerKind::{Http, Lambda, Multilang};
         let given = [
             ("--function-name", self.function_name.is_some(), Lambda),
+            ("--function-version", self.function_version.is_some(), Lambda),
             ("--event-source-mapping", self.event_source_mapping.is_some(), Lambda),
             ("--url", self.url.is_some(), Http),
             ("--format", self.format.is_some(), Http),

@@ -11,6 +11,8 @@ pub(super) struct EventSourceMapping {
     pub(super) settings: Vec<(ConfigKey, String)>,
     pub(super) function_name: Option<String>,
     pub(super) function_arn: Option<String>,
+    /// The version that the ARN ends in, where it does.
+    pub(super) function_version: Option<String>,
     /// Whether the function reports which records failed.
     pub(super) reports_failures: bool,
     /// Fields that mean something a little different here.
@@ -118,12 +120,23 @@ impl EventSourceMapping {
                 if given.starts_with("arn:") {
                     self.function_arn = Some(given.to_owned());
                 }
-                let name = given.split(":function:").last().unwrap_or(given);
-                self.function_name = Some(name.split(':').next().unwrap_or(name).to_owned());
+                let named = given.split(":function:").last().unwrap_or(given);
+                let (name, qualifier) = named.split_once(':').unwrap_or((named, ""));
+                self.function_name = Some(name.to_owned());
+                // Any other word is an alias, and which version that is stands nowhere here.
+                if qualifier == "$LATEST"
+                    || !qualifier.is_empty() && qualifier.bytes().all(|byte| byte.is_ascii_digit())
+                {
+                    self.function_version = Some(qualifier.to_owned());
+                }
             }
             "FunctionResponseTypes" => {
                 let types = value.as_array().ok_or_else(|| wrong(field, value))?;
-                self.reports_failures = types.iter().any(|one| one == "ReportBatchItemFailures");
+                if let Some(other) = types.iter().find(|one| *one != "ReportBatchItemFailures") {
+                    return Err(wrong(field, other)
+                        .next("Lambda has one response type for streams: `ReportBatchItemFailures`"));
+                }
+                self.reports_failures = true;
             }
             "TumblingWindowInSeconds" if value == 0 => {}
             "TumblingWindowInSeconds" => return Err(refused(field, "state between invocations is not kept")),
@@ -273,7 +286,24 @@ mod tests {
         }
         assert_eq!(setting(&mapping, ConfigKey::MaxFailureAge), None);
         assert_eq!(mapping.function_name.as_deref(), Some("bill"));
+        assert_eq!(mapping.function_version, None, "an alias");
         assert!(mapping.reports_failures && mapping.warnings.is_empty(), "{mapping:?}");
+    }
+
+    #[test]
+    fn m3_the_version_is_the_one_that_the_arn_ends_in() {
+        for (function, name, version) in [
+            ("bill", "bill", None),
+            ("bill:7", "bill", Some("7")),
+            ("arn:aws:lambda:us-east-1:1:function:bill", "bill", None),
+            ("arn:aws:lambda:us-east-1:1:function:bill:17", "bill", Some("17")),
+            ("arn:aws:lambda:us-east-1:1:function:bill:prod", "bill", None),
+            ("arn:aws:lambda:us-east-1:1:function:bill:$LATEST", "bill", Some("$LATEST")),
+        ] {
+            let mapping = EventSourceMapping::read(&format!("{{\"FunctionArn\":\"{function}\"}}")).unwrap();
+            let told = (mapping.function_name.as_deref(), mapping.function_version.as_deref());
+            assert_eq!(told, (Some(name), version), "{function}");
+        }
     }
 
     #[test]
@@ -307,6 +337,11 @@ mod tests {
             (r#"{"State":"Disabled"}"#, "reads nothing"),
             (r#"{"SomethingNew":1}"#, "not known"),
             (r#"{"BatchSize":"many"}"#, "cannot be"),
+            (
+                r#"{"FunctionResponseTypes":["Foo"]}"#,
+                "`FunctionResponseTypes` of the event source mapping cannot be `\"Foo\"`",
+            ),
+            (r#"{"FunctionResponseTypes":["ReportBatchItemFailures",1]}"#, "cannot be `1`"),
             (r#"{"StartingPosition":"AT_TIMESTAMP"}"#, "StartingPositionTimestamp"),
             (
                 r#"{"MaximumRetryAttempts":1,"DestinationConfig":{"OnFailure":{"Destination":"arn:aws:sns:r:a:t"}}}"#,

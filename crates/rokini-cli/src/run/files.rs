@@ -21,11 +21,13 @@ impl Files {
         };
         let application = handler.properties.as_deref().map(|path| {
             let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
-            KclApplication::from_properties(&bytes).map_err(|error| {
+            let mut application = KclApplication::from_properties(&bytes).map_err(|error| {
                 let mut error = CliError::from(error);
                 error.what = format!("{}: {}", path.display(), error.what);
                 error
-            })
+            })?;
+            application.region = application.region.or_else(|| handler.region_unless_set.clone());
+            Ok::<_, CliError>(application)
         });
         let mapping = handler.event_source_mapping.as_deref().map(|path| {
             let json = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;

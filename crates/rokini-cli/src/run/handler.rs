@@ -33,14 +33,18 @@ pub(super) fn prepare(
 ) -> Result<Prepared, CliError> {
     let limit = effective.config.handler_timeout;
     match kind {
-        HandlerKind::Lines => Ok(Prepared::Lines(process_settings(args, kind, None, limit)?)),
+        HandlerKind::Lines => Ok(Prepared::Lines(process_settings(args, kind, None, &effective.config)?)),
         HandlerKind::Lambda => {
-            let process = process_settings(args, kind, None, limit)?;
+            let process = process_settings(args, kind, None, &effective.config)?;
             let mapping = files.mapping.as_ref();
             let named = args.function_name.clone().or_else(|| mapping?.function_name.clone());
             let group = || effective.config.group.as_ref().map(ToString::to_string).unwrap_or_default();
             let mut function = FunctionSettings::new(named.unwrap_or_else(group));
             function.arn = mapping.and_then(|mapping| mapping.function_arn.clone());
+            let version = args.function_version.clone().or_else(|| mapping?.function_version.clone());
+            if let Some(version) = version {
+                function.version = version;
+            }
             function.report_batch_item_failures = mapping.is_none_or(|mapping| mapping.reports_failures);
             Ok(Prepared::Lambda(process, function))
         }
@@ -58,18 +62,20 @@ pub(super) fn prepare(
                     .next("remove it: over TLS the two sides agree on HTTP/2 by themselves"));
             }
             let mut settings = HttpSettings::new(url);
-            settings.check()?;
             settings.format = args.format.map(Into::into).unwrap_or_default();
             settings.timeout = limit;
             settings.bearer_token_file.clone_from(&args.bearer_token_file);
             settings.header_file.clone_from(&args.header_file);
             settings.http2_without_tls = args.http2;
+            settings.check()?;
             Ok(Prepared::Http(settings))
         }
         HandlerKind::Multilang => {
             let application = files.application.as_ref();
             let command = application.map(|application| application.command.as_slice());
-            let process = process_settings(args, kind, command, None)?;
+            let mut process = process_settings(args, kind, command, &effective.config)?;
+            // Each message has its limit.
+            process.batch_timeout = None;
             let mut multilang =
                 application.map(|application| application.multilang.clone()).unwrap_or_default();
             multilang.message_timeout = limit;

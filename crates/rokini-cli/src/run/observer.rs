@@ -23,7 +23,10 @@ impl HandlerObserver for ShowEvents {
                 ui.info(format_args!("[{} {pid}] {line}", of(shard)));
             }
             HandlerEvent::OutputSuppressed { pid, shard, lines } => {
-                ui.warn(format_args!("[{} {pid}] {lines} lines of output are not shown", of(shard)));
+                ui.warn(format_args!(
+                    "[{} {pid}] {lines} lines of output are not shown, or not to their end",
+                    of(shard)
+                ));
             }
             HandlerEvent::StartFailed { shard, error, retry_in } => {
                 ui.warn(format_args!(

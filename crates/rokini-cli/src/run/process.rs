@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Duration;
 
+use rokini::ConsumerConfig;
 use rokini_handlers::ProcessSettings;
 
 use super::args::{HandlerArgs, HandlerKind};
@@ -15,7 +15,7 @@ pub(super) fn process_settings(
     handler: &HandlerArgs,
     kind: HandlerKind,
     by_file: Option<&[String]>,
-    batch_timeout: Option<Duration>,
+    config: &ConsumerConfig,
 ) -> Result<ProcessSettings, CliError> {
     let mut command = handler.command.clone();
     if command.is_empty() {
@@ -31,11 +31,35 @@ pub(super) fn process_settings(
     let mut settings = ProcessSettings::new(command);
     settings.launcher = launcher();
     settings.keeper = keeper();
-    settings.batch_timeout = batch_timeout;
-    settings.spares = handler.spares.unwrap_or(settings.spares);
+    settings.batch_timeout = config.handler_timeout;
+    if let Some(spares) = handler.spares {
+        check_spares(spares, config)?;
+        settings.spares = spares;
+    }
     settings.start_timeout = handler.start_timeout.unwrap_or(settings.start_timeout);
     settings.stop_timeout = handler.stop_timeout.unwrap_or(settings.stop_timeout);
     Ok(settings)
+}
+
+/// Each spare has the memory of its interpreter from the start, 10 MB and more, and a few start at a time.
+const MOST_SPARES: usize = 1_000;
+
+/// Spares beyond what a worker can have work for are never taken.
+fn check_spares(spares: usize, config: &ConsumerConfig) -> Result<(), CliError> {
+    if spares > MOST_SPARES {
+        return Err(CliError::usage(format!("`--spares {spares}` is more than {MOST_SPARES}")).next(
+            "each spare is a process with an interpreter's memory, 10 MB and more: give as many as shards may come at once",
+        ));
+    }
+    let lanes = config.concurrency.get();
+    let most = config.max_leases.and_then(|most| usize::try_from(most.get()).ok()?.checked_mul(lanes));
+    match most {
+        Some(most) if spares > most => Err(CliError::usage(format!(
+            "`--spares {spares}` is more than this worker can have work for: {most} processes, by `max_leases` and `concurrency`"
+        ))
+        .next(format!("give `--spares {most}` or fewer, or raise `max_leases`"))),
+        _ => Ok(()),
+    }
 }
 
 /// A program that is not there, or may not be executed, is a mistake to be told at once.

@@ -15,5 +15,7 @@ mod lines;
 mod nonsense;
 mod process_1;
 mod properties;
+mod restarts;
 mod seam;
 pub mod support;
+mod unavailable;

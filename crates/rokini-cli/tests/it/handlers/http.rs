@@ -466,6 +466,43 @@ async fn broken_answers(version: hyper::Version, more: &[&str]) {
     assert!(member.stderr().contains("no answer within 1s"), "{}", member.stderr());
 }
 
+/// What cannot be looked at for `batchItemFailures` is a failure of these records, and no more than that.
+#[tokio::test]
+async fn m3_an_answer_that_is_too_long_is_a_failure_that_says_so() {
+    let local = Local::start(1).await;
+    local.put_hashed("orders", ["a", "b"].map(|data| (0, data.to_owned()))).await;
+    let long = " ".repeat((6 << 20) + 1);
+    let service = Service::start(move |number, _: &Asked| match number {
+        // Of one that asks for patience nobody wants to know more.
+        0 => (503, "", long.clone()),
+        1..=3 => (200, "", long.clone()),
+        _ => (200, "", long[1..].to_owned()),
+    })
+    .await;
+    let more = [
+        "--set",
+        "on_failure=dead_letter",
+        "--set",
+        "max_attempts=2",
+        "--set",
+        "dead_letter=file:dead.jsonl",
+    ];
+    let mut member = push(&local, &service, &[&more[..], &["--set", "batch_max_records=1"]].concat());
+    let asked = service.until(&member, |asked| asked.len() > 4).await;
+    assert_eq!(member.stop().await, Some(0), "{}", member.stderr());
+    let asked: Vec<_> =
+        asked.iter().map(|asked| (data(asked).concat(), &asked.headers["rokini-attempt"])).collect();
+    let told: Vec<_> =
+        asked.iter().map(|(data, attempt)| (data.as_str(), attempt.to_str().unwrap())).collect();
+    assert_eq!(told, [("a", "1"), ("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")]);
+    let dead = std::fs::read_to_string(local.home().join("dead.jsonl")).unwrap();
+    let dead: Vec<Value> = dead.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [dead] = dead.as_slice() else { panic!("{dead:?}") };
+    assert_eq!(dead["text"], "a", "{dead}");
+    let why = dead["failure"].as_str().unwrap();
+    assert!(why.contains("longer than 6291456 bytes") && why.contains("HTTP 200"), "{why}");
+}
+
 async fn down_for(down: Duration, most: usize) {
     let local = Local::start(4).await;
     let put = local.put_evenly("orders", (0..200).map(|n| format!("{n:03}"))).await;

@@ -286,7 +286,13 @@ async fn o14_what_cannot_act_is_refused() {
         nowhere.run(&[&lines, more].concat()).await.refused(2, said);
     }
     let run = ["run", "orders", "-g", "g", "--handler"];
+    std::fs::write(nowhere.home().join("token"), "hush").unwrap();
+    std::fs::write(nowhere.home().join("headers"), "Authorization: Basic hush\n").unwrap();
     for (more, said) in [
+        (
+            &["http", "--url", "http://x", "--bearer-token-file", "token", "--header-file", "headers"][..],
+            &["`headers`", "`Authorization`", "bearer token", "give one of the two"][..],
+        ),
         (&["lines", "--url", "http://x", "--", "sh"][..], &["`--url` has no effect", "--handler http"][..]),
         (
             &["lines", "--start-timeout", "5s", "--", "sh"],
@@ -297,6 +303,23 @@ async fn o14_what_cannot_act_is_refused() {
         (&["http", "--url", "http://x", "--", "sh"], &["a program", "runs by itself"]),
         (&["http", "--url", "https://x", "--http2"], &["`--http2` has no effect", "by themselves"]),
         (&["http"], &["no URL is named", "--url"]),
+        (
+            &["http", "--url", "http://user:hush@x"],
+            &["a user or a password", "--header-file", "--bearer-token-file"],
+        ),
+        (
+            &["lines", "--spares", "100000", "--", "/bin/sh"],
+            &["`--spares 100000` is more than 1000", "10 MB"],
+        ),
+        (
+            &["lambda", "--spares", "9", "--set", "max_leases=4", "--set", "concurrency=2", "--", "/bin/sh"],
+            &["`--spares 9`", "8 processes, by `max_leases` and `concurrency`", "`--spares 8`"],
+        ),
+        (
+            &["lines", "--function-version", "7", "--", "sh"],
+            &["`--function-version` has no effect", "--handler lambda"],
+        ),
+        (&["multilang", "--region-unless-set", "x", "--", "sh"], &["--properties"]),
         (&["http", "--url", "ftp://x"], &["`ftp://x`"]),
         (
             &["multilang", "--set", "park=true", "--", "sh"],
@@ -314,6 +337,7 @@ async fn o14_what_cannot_act_is_refused() {
         ),
     ] {
         let ended = nowhere.run(&[&run, more].concat()).await;
+        assert!(!ended.stderr.contains("hush"), "{ended:?}");
         if more.contains(&"ftp://x") {
             assert_ne!(ended.status, Some(0), "{ended:?}");
         } else {
