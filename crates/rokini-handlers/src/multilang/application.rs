@@ -107,8 +107,7 @@ impl KclApplication {
             // Seconds since the Unix epoch; it wins over the other.
             "initialPositionInStreamExtended" => read.start = Some(number(key, value)?.to_string()),
             "failoverTimeMillis" => {
-                let reason = "a worker that is silent for less may just be busy";
-                let millis = self.within(key, value, 1_000..=u64::MAX, reason)?;
+                let millis = self.within(key, value, 1_000..=u64::MAX, "a worker that is silent for less may just be busy")?;
                 self.set(ConfigKey::Failover, format!("{millis}ms"));
                 if millis < 4_000 {
                     self.set(ConfigKey::Heartbeat, format!("{}ms", millis / 4));
@@ -130,8 +129,7 @@ impl KclApplication {
             "idleTimeBetweenReadsInMillis" => {
                 if let millis @ 1.. = number(key, value)? {
                     read.idle = Some(Duration::from_millis(millis));
-                    let reason = "a shard can be read five times a second, and its reads are watched";
-                    let floor = self.within(key, value, 200..=60_000, reason)?;
+                    let floor = self.within(key, value, 200..=60_000, "a shard can be read five times a second, and its reads are watched")?;
                     self.set(ConfigKey::PollFloor, format!("{floor}ms"));
                     self.set(ConfigKey::PollCeiling, format!("{}ms", floor.max(1_000)));
                 }
