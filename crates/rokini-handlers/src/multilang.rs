@@ -33,6 +33,9 @@ use crate::pool::ChildPool;
 use crate::restarts::Restarts;
 use crate::settings::ProcessSettings;
 
+/// Before a shard goes back to its last checkpoint, at least. Who ends all processes of a unit ends the child and asks this one to stop,
+/// one after the other: what is about to leave does not begin anew.
+const GO_BACK: Duration = Duration::from_millis(200);
 /// A shard is finished although the application did not checkpoint its end after so many tries: its records were all
 /// delivered and answered for, and its children would wait for ever.
 const END_TRIES: u32 = 3;
@@ -61,7 +64,8 @@ impl Shared {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let (of_shards, seed) = &mut *failures;
         *seed = seed.wrapping_add(1);
-        of_shards.entry(Arc::clone(shard)).or_insert_with(|| Restarts::new(*seed)).ended_after(ran)
+        let restarts = of_shards.entry(Arc::clone(shard)).or_insert_with(|| Restarts::new(*seed));
+        restarts.ended_after(ran).max(GO_BACK)
     }
 
     /// Nothing more comes of this shard.

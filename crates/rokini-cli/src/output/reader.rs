@@ -27,6 +27,8 @@ mod linux {
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::io::Errno;
+    use tokio::io::Interest;
+    use tokio::net::unix::pipe::Sender;
     use tokio::sync::oneshot;
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +99,24 @@ mod linux {
         }
     }
 
-    /// A thread of its own waits: an end that only the other side has closed would wake whoever waits for events of it without end.
     pub(in super::super) async fn gone() -> bool {
-        if kind(io::stdout()).is_none() {
-            return false;
+        match kind(io::stdout()) {
+            None => false,
+            Some(Kind::Pipe) => of_pipe_gone().await,
+            Some(Kind::UnixSocket) => of_socket_gone().await,
         }
+    }
+
+    /// Only watched, never written: the pipe stays blocking for the thread that writes.
+    async fn of_pipe_gone() -> bool {
+        let Ok(file) = io::stdout().as_fd().try_clone_to_owned().map(File::from) else { return false };
+        let Ok(pipe) = Sender::from_file_unchecked(file) else { return false };
+        pipe.ready(Interest::ERROR).await.is_ok()
+    }
+
+    /// A thread of its own waits: where the other side has closed one direction only, whoever waits for events would be woken without
+    /// end.
+    async fn of_socket_gone() -> bool {
         let (tell, told) = oneshot::channel();
         let watch = move || tell.send(is_gone(io::stdout(), None));
         let started = thread::Builder::new().name("stdout reader".to_owned()).spawn(watch);
