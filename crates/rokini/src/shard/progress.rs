@@ -327,6 +327,10 @@ impl ShardProgress {
     pub(crate) fn read_failed(&self, error: &Error, failure: ReadFailure) {
         let (mut state, now) = (self.state.lock(), Instant::now());
         state.read.failed(failure, now);
+        if state.calls.unavailable || state.calls.failures > 1 {
+            // User code is what holds the shard up, and its error is the one that people have to see.
+            return;
+        }
         let code = error.code().map(str::to_owned);
         state.calls.last_error = Some(LastError { text: error.to_string(), code, at: now });
     }
