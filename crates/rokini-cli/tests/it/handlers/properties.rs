@@ -74,6 +74,36 @@ async fn m2_the_launcher_of_aws_kcl_starts_it_in_place_of_java() {
     until_none_runs(&local).await;
 }
 
+/// What launchers do with a JVM before and when they start the daemon.
+#[tokio::test]
+async fn m2_a_link_named_java_has_a_version_and_says_which_options_do_not_act() {
+    let local = Local::start(1).await;
+    let rokini = local.rokini(&[]);
+    std::os::unix::fs::symlink(rokini.as_std().get_program(), local.home().join("java")).unwrap();
+    let java = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new("./java");
+        command.args(arguments).env_clear().current_dir(local.home()).stdin(std::process::Stdio::null());
+        command.envs(rokini.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+        crate::support::Ended::of(command).await
+    };
+    let version = java(&["-version"]).await;
+    assert_eq!((version.status, version.stdout.as_str()), (Some(0), ""), "{version:?}");
+    assert!(version.stderr.starts_with("java version \"17."), "{version:?}");
+    assert_eq!(java(&["--version"]).await.done(), version.stderr);
+
+    let properties = "executableName = /bin/sh\nstreamName = orders\napplicationName = g\n";
+    std::fs::write(local.home().join("app.properties"), properties).unwrap();
+    let class = "software.amazon.kinesis.multilang.MultiLangDaemon";
+    let options = ["-Xmx256m", "-Daws.secretKey=hush", "-Daws.region=eu-west-1", "-cp", "x.jar"];
+    let daemon = java(&[&options[..], &[class, "--properties-file", "app.properties"]].concat()).await;
+    assert!(!daemon.stderr.contains("hush"), "{daemon:?}");
+    // In that region there is no such stream.
+    daemon.refused(
+        2,
+        &["options of Java that have no effect here: `-Xmx256m`", "`-Daws.secretKey` (set", "eu-west-1"],
+    );
+}
+
 const ASSUMED: &str = r#"<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
 <AssumedRoleUser><Arn>arn:aws:sts::000000000000:assumed-role/reader/billing</Arn><AssumedRoleId>AROA:billing</AssumedRoleId></AssumedRoleUser>
 <Credentials><AccessKeyId>ASIAOFTHEROLE</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>token</SessionToken>
