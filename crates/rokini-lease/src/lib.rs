@@ -47,6 +47,7 @@ pub use row::{
     CheckpointMetadata, FanOutConsumer, GroupRow, GroupView, HealthSummary, LeaseRow, LeaseSet, ORDERS_LIMIT,
     OperatorOrder, OrderId, OrderKind, PendingPosition, PlanId, ROW_FORMAT, Row, RowKey, ShardHealth,
     StreamRow, UnreadableRow, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState,
+    WorkerTrouble,
 };
 pub use skipped::SkippedRecords;
 #[cfg(feature = "conformance")]

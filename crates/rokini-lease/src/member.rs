@@ -14,7 +14,7 @@ use self::calls::send_outbox;
 use self::state::MemberState;
 use crate::clock::WallClock;
 use crate::error::LeaseLostReason;
-use crate::row::{GroupView, ShardHealth, WorkerRow};
+use crate::row::{GroupView, ShardHealth, WorkerRow, WorkerTrouble};
 use crate::store::LeaseStore;
 use crate::types::{GroupId, StreamId, WorkerId, WorkerName};
 
@@ -191,6 +191,14 @@ impl Member {
     /// regular heartbeat; everything else with that.
     pub fn report_shards(&self, reports: Vec<ShardHealth>) {
         if self.state.shard_healths.set(reports, self.state.heartbeat_interval()) {
+            self.state.request_heartbeat();
+        }
+    }
+
+    /// What the heartbeats say from now on of what keeps this worker from doing its part, beside its shards: the first 2. What
+    /// begins or ends is told at once, as with shards.
+    pub fn report_troubles(&self, troubles: Vec<WorkerTrouble>) {
+        if self.state.shard_healths.set_troubles(troubles, self.state.heartbeat_interval()) {
             self.state.request_heartbeat();
         }
     }

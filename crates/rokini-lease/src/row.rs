@@ -16,6 +16,7 @@ mod lease_set;
 mod order;
 mod shard_health;
 mod worker;
+mod worker_trouble;
 
 pub use group::{FanOutConsumer, GroupRow, StreamRow};
 pub use health_summary::HealthSummary;
@@ -24,6 +25,7 @@ pub use lease_set::LeaseSet;
 pub use order::{ORDERS_LIMIT, OperatorOrder, OrderId, OrderKind};
 pub use shard_health::ShardHealth;
 pub use worker::{PlanId, ROW_FORMAT, WorkerLoad, WorkerNotification, WorkerReport, WorkerRow, WorkerState};
+pub use worker_trouble::WorkerTrouble;
 
 /// Names a row within its group.
 ///
@@ -215,6 +217,20 @@ impl GroupView {
         stored.max(owner.and_then(|owner| owner.report.caught_up.get(&lease.key.stream)).copied())
     }
 
+    /// The order by which a worker was drained: it gives up its shards, or has none any more, and takes none. `None` where it
+    /// takes part, stops by itself, or the order is not remembered any more.
+    #[must_use]
+    pub fn drained_by(&self, worker: &WorkerRow) -> Option<&OperatorOrder> {
+        if worker.state != WorkerState::Leaving {
+            return None;
+        }
+        let is_about = |order: &&OperatorOrder| {
+            order.kind != OrderKind::Move && order.worker.as_ref() == Some(&worker.id.name)
+        };
+        let last = self.group.orders.iter().filter(is_about).max_by_key(|order| order.id)?;
+        (last.kind == OrderKind::Drain).then_some(last)
+    }
+
     /// The leases whose rows cannot be read.
     pub fn unreadable_leases(&self) -> impl Iterator<Item = &LeaseKey> {
         self.unreadable.iter().filter_map(|row| match &row.key {
@@ -265,6 +281,29 @@ fn sort<R, K: Ord>(rows: &mut Vec<R>, key: impl Fn(&R) -> &K) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_is_drained_until_the_order_is_taken_back_or_it_is_started_anew() {
+        let order = |id: u64, kind, worker: &str| {
+            let mut order = OperatorOrder::new(OrderId(id), kind, "");
+            order.worker = Some(worker.parse().unwrap());
+            order
+        };
+        let mut view = GroupView::default();
+        view.workers.push(WorkerRow::joining("w#1".parse().unwrap(), None));
+        view.group.orders.push(order(1, OrderKind::Drain, "w"));
+        let by = |view: &GroupView| view.drained_by(&view.workers[0]).map(|order| order.id.0);
+        assert_eq!(by(&view), None, "a new incarnation takes part");
+        view.workers[0].state = WorkerState::Leaving;
+        assert_eq!(by(&view), Some(1));
+        view.group.orders.push(order(2, OrderKind::Drain, "x"));
+        view.group.orders.push(order(3, OrderKind::Move, "w"));
+        assert_eq!(by(&view), Some(1), "neither is about its part");
+        view.group.orders.push(order(4, OrderKind::Undo, "w"));
+        assert_eq!(by(&view), None);
+        view.group.orders.push(order(5, OrderKind::Drain, "w"));
+        assert_eq!(by(&view), Some(5));
+    }
 
     #[test]
     fn an_idle_shard_is_done_until_when_its_owner_says() {

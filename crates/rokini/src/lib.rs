@@ -53,6 +53,7 @@ pub use config::{
     MEMORY_OVERHEAD, Monitoring, OnDataLoss, Retrieval, Settings, Wire,
 };
 pub use types::dead_letter_target::DeadLetterTarget;
+pub use types::drained::{DrainedWorkers, drained_workers};
 pub use types::duration::parse_duration;
 pub use types::rfc3339::format_time;
 pub use types::start_position::StartPosition;

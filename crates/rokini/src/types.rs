@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod dead_letter_target;
+pub(crate) mod drained;
 pub(crate) mod duration;
 pub(crate) mod error;
 pub(crate) mod failure;

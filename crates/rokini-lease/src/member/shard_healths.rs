@@ -1,4 +1,4 @@
-//! What the next heartbeat says of the shards.
+//! What the next heartbeat says of the shards, and of what else keeps the worker from doing its part.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::row::{HealthSummary, ShardHealth, WorkerReport};
+use crate::row::{HealthSummary, ShardHealth, WorkerReport, WorkerTrouble};
 use crate::types::LeaseKey;
 
 /// Shards that a row tells of one by one, so that it stays small: with a long error each, 3 KB.
 pub(super) const TOLD: usize = 8;
+/// Troubles of the worker that a row tells.
+pub(super) const TROUBLES: usize = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct ShardHealths(Mutex<Reports>);
@@ -22,8 +24,21 @@ struct Reports {
     summaries: Vec<HealthSummary>,
     /// The shards that stall, with their causes.
     stalls: BTreeSet<(LeaseKey, String)>,
-    /// When a heartbeat was made sooner because of them, last.
+    troubles: Vec<WorkerTrouble>,
+    /// When a heartbeat was made sooner because of any of them, last.
     hurried: Option<Instant>,
+}
+
+impl Reports {
+    /// Whether a heartbeat may be made sooner: none was within `apart`.
+    fn hurry(&mut self, apart: Duration) -> bool {
+        let now = Instant::now();
+        let due = self.hurried.is_none_or(|hurried| now.duration_since(hurried) >= apart);
+        if due {
+            self.hurried = Some(now);
+        }
+        due
+    }
 }
 
 impl ShardHealths {
@@ -38,12 +53,19 @@ impl ShardHealths {
         current.untold = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         current.summaries = HealthSummary::of(&rest);
         (current.told, current.stalls) = (reports, stalls);
-        let now = Instant::now();
-        let due = current.hurried.is_none_or(|hurried| now.duration_since(hurried) >= apart);
-        if changed && due {
-            current.hurried = Some(now);
-        }
-        changed && due
+        changed && current.hurry(apart)
+    }
+
+    /// Takes these. Whether a heartbeat is to be made at once, as with shards.
+    pub(super) fn set_troubles(&self, mut troubles: Vec<WorkerTrouble>, apart: Duration) -> bool {
+        troubles.truncate(TROUBLES);
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let codes = |troubles: &[WorkerTrouble]| -> Vec<String> {
+            troubles.iter().map(|trouble| trouble.code.clone()).collect()
+        };
+        let changed = codes(&current.troubles) != codes(&troubles);
+        current.troubles = troubles;
+        changed && current.hurry(apart)
     }
 
     /// The same report with what is told of the shards.
@@ -53,6 +75,7 @@ impl ShardHealths {
             shards: current.told.clone(),
             untold: current.untold,
             summaries: current.summaries.clone(),
+            troubles: current.troubles.clone(),
             ..report
         }
     }
@@ -81,6 +104,25 @@ mod tests {
         reports.set((0..20).map(|shard| report(shard, None)).collect(), apart);
         let report = reports.in_report(WorkerReport::default());
         assert_eq!((report.shards.len(), report.untold), (TOLD, 20 - TOLD as u32));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trouble_of_the_worker_hurries_one_heartbeat_and_is_told_with_each() {
+        let reports = ShardHealths::default();
+        let apart = Duration::from_secs(4);
+        let troubles = |codes: &[&str], message: &str| -> Vec<WorkerTrouble> {
+            codes.iter().map(|code| WorkerTrouble::new(code, message)).collect()
+        };
+        assert!(!reports.set_troubles(Vec::new(), apart), "it is well");
+        assert!(reports.set_troubles(troubles(&["stalled"], "for 10 s"), apart));
+        tokio::time::advance(apart).await;
+        assert!(!reports.set_troubles(troubles(&["stalled"], "for 14 s"), apart), "it is told");
+        let report = reports.in_report(WorkerReport::default());
+        assert_eq!(report.troubles, troubles(&["stalled"], "for 14 s"), "as it is now");
+        assert!(reports.set_troubles(troubles(&["a", "b", "c"], "x"), apart));
+        assert_eq!(reports.in_report(WorkerReport::default()).troubles.len(), TROUBLES);
+        tokio::time::advance(apart).await;
+        assert!(reports.set_troubles(Vec::new(), apart), "it is over");
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health_summary::HealthSummary;
 use super::shard_health::ShardHealth;
+use super::worker_trouble::WorkerTrouble;
 use crate::process::ProcessIdentity;
 use crate::text::{millis, optional_millis, serde_as_text};
 use crate::types::{InvalidKey, LeaseKey, StreamId, WorkerId};
@@ -120,6 +121,8 @@ pub struct WorkerReport {
     pub untold: u32,
     /// These in short, as far as a row has room.
     pub summaries: Vec<HealthSummary>,
+    /// What keeps it from doing its part, beside its shards: 2 at most.
+    pub troubles: Vec<WorkerTrouble>,
 }
 
 impl WorkerReport {
@@ -156,6 +159,7 @@ impl Default for WorkerReport {
             shards: Vec::new(),
             untold: 0,
             summaries: Vec::new(),
+            troubles: Vec::new(),
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use rokini_lease::{GroupView, LeaseKey, LeaseRow, WorkerId, WorkerName, WorkerState};
+use rokini_lease::{GroupView, LeaseKey, LeaseRow, WorkerId, WorkerName, WorkerRow, WorkerState};
 
 /// Something that is different between two listings of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupChange {
-    /// A stable word: `joined`, `leaving`, `fenced`, `left`, `order`, `lease-made`, `owner`, `paused`, `resumed`, `pinned`,
+    /// A stable word: `joined`, `leaving`, `fenced`, `left`, `not-ready`, `ready`, `order`, `lease-made`, `owner`, `paused`, `resumed`, `pinned`,
     /// `unpinned`, `sought`, `ended`, `stalled` or `recovered`.
     pub code: &'static str,
     /// The shard that it is about.
@@ -60,6 +60,10 @@ fn of_workers(before: &GroupView, now: &GroupView) -> Vec<GroupChange> {
             (None, WorkerState::Alive) => ("joined", "takes part"),
             (Some(old), WorkerState::Leaving) if old != row.state => ("leaving", "gives up its shards"),
             (Some(old), WorkerState::Fenced) if old != row.state => ("fenced", "was declared dead"),
+            (Some(_), WorkerState::Alive) => {
+                changes.extend(of_troubles(before, row));
+                continue;
+            }
             _ => continue,
         };
         changes.push(GroupChange::of_worker(&row.id, change.0, change.1));
@@ -67,6 +71,22 @@ fn of_workers(before: &GroupView, now: &GroupView) -> Vec<GroupChange> {
     let gone = before.workers.iter().filter(|row| !now.workers.iter().any(|other| other.id == row.id));
     changes.extend(gone.map(|row| GroupChange::of_worker(&row.id, "left", "is gone")));
     changes
+}
+
+/// What a worker says that keeps it from doing its part, where it says something else than before.
+fn of_troubles(before: &GroupView, row: &WorkerRow) -> Option<GroupChange> {
+    let old = before.workers.iter().find(|old| old.id == row.id)?;
+    let codes = |row: &WorkerRow| -> Vec<String> {
+        row.report.troubles.iter().map(|trouble| trouble.code.clone()).collect()
+    };
+    if codes(old) == codes(row) {
+        return None;
+    }
+    let said: Vec<&str> = row.report.troubles.iter().map(|trouble| trouble.message.as_str()).collect();
+    Some(match said.is_empty() {
+        true => GroupChange::of_worker(&row.id, "ready", "does its part again"),
+        false => GroupChange::of_worker(&row.id, "not-ready", &format!("is not ready: {}", said.join("; "))),
+    })
 }
 
 fn of_lease(
@@ -137,7 +157,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use rokini_lease::{Position, ShardHealth, WorkerRow};
+    use rokini_lease::{Position, ShardHealth, WorkerTrouble};
 
     #[test]
     fn changes_are_told_once() {
@@ -148,6 +168,13 @@ mod tests {
             group_changes(before, now).iter().map(|change| change.code).collect()
         };
         assert!(codes(&before, &before).is_empty());
+        let mut troubled = before.clone();
+        troubled.workers[0].report.troubles.push(WorkerTrouble::new("coordination-stalled", "for 10 s"));
+        assert_eq!(codes(&before, &troubled), ["not-ready"]);
+        let mut longer = before.clone();
+        longer.workers[0].report.troubles.push(WorkerTrouble::new("coordination-stalled", "for 14 s"));
+        assert!(codes(&troubled, &longer).is_empty(), "it was told");
+        assert_eq!(codes(&longer, &before), ["ready"]);
         let mut now = before.clone();
         now.leases[0].owner = Some("w#1".parse().unwrap());
         now.leases[0].position = Position::ShardEnd;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rokini_lease::{LeaseKey, ShardId, StreamId};
+use rokini_lease::{LeaseKey, ShardId, StreamId, WorkerTrouble};
 
 use crate::types::phase::ConsumerPhase;
 use crate::types::stall::StallCause;
@@ -86,7 +86,42 @@ pub(crate) const UNSEEN: Duration = Duration::from_secs(10);
 /// How long a lease may be held without a task for its shard: at each reconciliation (30 s) that is mended.
 pub(crate) const TASK_LATE: Duration = Duration::from_secs(90);
 
+/// Told of a worker whose heartbeats arrive, it is over.
+const NO_HEARTBEAT: &str = "no-heartbeat";
+
+impl HealthReason {
+    /// What to do about the reason of this code, for people: a sentence without a full stop, with `GROUP` and `WORKER` in place of
+    /// their names. A shard that makes no progress has [`StallCause::next_step`].
+    #[must_use]
+    pub fn next_step(code: &str) -> &'static str {
+        match code {
+            "no-heartbeat" | "coordination-stalled" => {
+                "see whether the table throttles or refuses that worker (its capacity, dynamodb:Query and dynamodb:UpdateItem), and \
+                 whether it can reach it: `rokini doctor` run beside it tries each call"
+            }
+            "idle-leases" => "restart WORKER",
+            "hash-range-hole" => {
+                "`rokini group audit GROUP` says what is not covered; a running worker mends it"
+            }
+            _ => "the log of WORKER says more",
+        }
+    }
+}
+
 impl Health {
+    /// What others are to know of the worker beside its shards: what keeps it from doing its part while it is heard.
+    pub(crate) fn troubles(&self, phase: ConsumerPhase) -> Vec<WorkerTrouble> {
+        let is_told = |reason: &&HealthReason| reason.shard.is_none() && reason.code != NO_HEARTBEAT;
+        let troubles = self.reasons.iter().filter(is_told);
+        match phase {
+            ConsumerPhase::Running => {
+                troubles.map(|reason| WorkerTrouble::new(reason.code, &reason.message)).collect()
+            }
+            // That it starts or stops, its row says.
+            _ => Vec::new(),
+        }
+    }
+
     pub(crate) fn judge(facts: &HealthFacts) -> Self {
         let mut reasons = Vec::new();
         let mut because = |code, restart, stalled: Option<&StalledShard>, message: String| {
@@ -116,7 +151,7 @@ impl Health {
                 .map_or_else(String::new, |age| format!(" for {:.1} s", age.as_secs_f64()));
             let error = facts.heartbeat_error.as_ref().map_or_else(String::new, |error| format!("; {error}"));
             let message = format!("heartbeats have not arrived{age}: handlers pause{error}");
-            because("no-heartbeat", false, None, message);
+            because(NO_HEARTBEAT, false, None, message);
         }
         if let Some(message) = &facts.stalled_coordination {
             because("coordination-stalled", false, None, message.clone());
@@ -155,6 +190,26 @@ mod tests {
             idle_leases: 0,
             holes: Vec::new(),
         }
+    }
+
+    #[test]
+    fn o12_others_are_told_what_readiness_goes_by() {
+        let stalled = StalledShard {
+            key: "s@1#a".parse().unwrap(),
+            cause: StallCause::Handler,
+            lasting: Duration::from_secs(12),
+            error: None,
+        };
+        let mut facts = HealthFacts { stalled: vec![stalled], valid: false, ..facts() };
+        facts.stalled_coordination =
+            Some("the worker rows have not been read for 12 s: throttled".to_owned());
+        facts.idle_leases = 2;
+        let told = |facts: &HealthFacts| Health::judge(facts).troubles(facts.phase);
+        let codes: Vec<String> = told(&facts).into_iter().map(|trouble| trouble.code).collect();
+        assert_eq!(codes, ["coordination-stalled", "idle-leases"], "of shards their own reports tell");
+        assert!(told(&facts)[0].message.contains("throttled"));
+        facts.phase = ConsumerPhase::Stopping;
+        assert_eq!(told(&facts), []);
     }
 
     #[test]

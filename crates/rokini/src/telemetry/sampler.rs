@@ -192,7 +192,11 @@ impl Sampler {
                 .map(|(id, facts)| (id.clone(), facts.holes))
                 .collect(),
         };
-        self.set_worker_metrics(member.as_ref(), &facts, scale);
+        let health = Health::judge(&facts);
+        if let Some(member) = &member {
+            member.report_troubles(health.troubles(facts.phase));
+        }
+        self.set_worker_metrics(member.as_ref(), &facts, &health, scale);
         self.observed.monitor.set(WorkerSnapshot { at: now, facts, scale });
     }
 
@@ -356,6 +360,7 @@ impl Sampler {
         &mut self,
         member: Option<&Member>,
         facts: &HealthFacts,
+        health: &Health,
         scale: ScalingRecommendation,
     ) {
         let Some(series) = self.observed.metrics.worker() else { return };
@@ -375,7 +380,6 @@ impl Sampler {
             series.set(Metric::LookAge, seen.look_age.as_secs_f64());
             series.set(Metric::ListingAge, seen.listing_age.as_secs_f64());
         }
-        let health = Health::judge(facts);
         for (metric, holds) in
             [(Metric::Valid, facts.valid), (Metric::Live, health.live), (Metric::Ready, health.ready)]
         {

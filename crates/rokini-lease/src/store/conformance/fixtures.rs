@@ -11,7 +11,7 @@ use crate::position::{Position, Progress};
 use crate::process::ProcessIdentity;
 use crate::row::{
     CheckpointMetadata, LeaseRow, OrderId, PendingPosition, PlanId, ShardHealth, StreamRow, WorkerLoad,
-    WorkerNotification, WorkerReport, WorkerRow,
+    WorkerNotification, WorkerReport, WorkerRow, WorkerTrouble,
 };
 use crate::types::{HashRange, Incarnation, LeaseKey, ShardId, StreamId, WorkerId, WorkerName};
 use rokini_types::SequenceNumber;
@@ -78,6 +78,7 @@ pub(super) fn full_worker(id: WorkerId) -> WorkerRow {
             summaries: vec![
                 "stalled=handler lasting=7 lag=9000 leases=orders@1#2-3".parse().expect("a summary"),
             ],
+            troubles: vec![WorkerTrouble::new("coordination-stalled", "it said \"no\": 12 s")],
         },
         ..WorkerRow::joining(id, Some(process))
     }

@@ -15,7 +15,7 @@ use super::suite::{ConformanceSuite, Report};
 use crate::position::Position;
 use crate::row::{
     CheckpointMetadata, LeaseRow, OrderId, PendingPosition, ShardHealth, WorkerLoad, WorkerNotification,
-    WorkerReport, WorkerRow, WorkerState,
+    WorkerReport, WorkerRow, WorkerState, WorkerTrouble,
 };
 use crate::skipped::SkippedRecords;
 use crate::types::{Epoch, GroupId, StreamId, WorkerId};
@@ -248,6 +248,7 @@ fn some_report(rng: &mut SmallRng) -> WorkerReport {
         summaries: (0..rng.random_range(0..3))
             .map(|n| format!("lag={} leases=orders@1#{n}", n * 1000).parse().expect("a summary"))
             .collect(),
+        troubles: (0..rng.random_range(0..2)).map(|n| WorkerTrouble::new("idle", &format!("{n}"))).collect(),
         ..WorkerReport::default()
     }
 }

@@ -85,6 +85,7 @@ fn report(report: &WorkerReport) -> u64 {
         + if report.shards.is_empty() { 0 } else { list("shards", &report.shards) }
         + if report.untold == 0 { 0 } else { number("shards_untold", report.untold.into()) }
         + if report.summaries.is_empty() { 0 } else { list("shards_summarized", &report.summaries) }
+        + if report.troubles.is_empty() { 0 } else { list("troubles", &report.troubles) }
         + if caught_up == 0 { 0 } else { "caught_up".len() as u64 + 3 + caught_up }
 }
 

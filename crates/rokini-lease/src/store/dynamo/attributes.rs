@@ -48,6 +48,8 @@ pub(super) const SHARDS: &str = "shards";
 pub(super) const UNTOLD: &str = "shards_untold";
 /// Texts, see [`HealthSummary`](crate::row::HealthSummary).
 pub(super) const SUMMARIES: &str = "shards_summarized";
+/// Texts, see [`WorkerTrouble`](crate::row::WorkerTrouble).
+pub(super) const TROUBLES: &str = "troubles";
 
 pub(super) const OWNER: &str = "owner";
 pub(super) const EPOCH: &str = "epoch";
@@ -147,6 +149,7 @@ pub(super) const WORKER_ATTRIBUTES: &[&str] = &[
     SHARDS,
     UNTOLD,
     SUMMARIES,
+    TROUBLES,
     STREAMS,
     MAX_LEASES,
     MAILBOX,

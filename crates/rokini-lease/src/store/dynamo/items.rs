@@ -12,8 +12,8 @@ use super::attributes::{
     LEASE_KEYS, LEASE_PREFIX, LEASES, MAILBOX, MAX_LEASES, NAME, NEXT_GENERATION, NEXT_LEASE_KEYS, ORDER,
     ORDERS, OWNER, PARENTS, PAUSE_ORDER, PAUSED, PAUSED_AT, PENDING_POSITION, PENDING_STATE, PINNED_TO, PLAN,
     POSITION, PREVIOUS, PROCESS_ID, PROCESS_STARTED, Partition, RANK, RECORD_ARRIVED_AT, RECORD_BYTES, ROW,
-    SHARDS, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, SUMMARIES, UNABLE, UNTOLD, VERSION, WORKER_PREFIX,
-    blob, is_forwarding, key, list, map, millis, number, text, time,
+    SHARDS, SKIPPED, START, STATE, STREAM_PREFIX, STREAMS, SUMMARIES, TROUBLES, UNABLE, UNTOLD, VERSION,
+    WORKER_PREFIX, blob, is_forwarding, key, list, map, millis, number, text, time,
 };
 use super::fields::{Fields, Unreadable};
 use super::layout::{Layout, LayoutRow};
@@ -103,7 +103,7 @@ impl StoredRow for WorkerRow {
 }
 
 /// The attributes of what a worker says of itself, with `None` for those that are left out.
-pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeValue>); 10] {
+pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeValue>); 11] {
     [
         (FORMAT, Some(number(report.format))),
         (INTERVAL, Some(millis(report.interval))),
@@ -115,6 +115,7 @@ pub(super) fn report(report: &WorkerReport) -> [(&'static str, Option<AttributeV
         (SHARDS, (!report.shards.is_empty()).then(|| list(&report.shards))),
         (UNTOLD, (report.untold > 0).then(|| number(report.untold))),
         (SUMMARIES, (!report.summaries.is_empty()).then(|| list(&report.summaries))),
+        (TROUBLES, (!report.troubles.is_empty()).then(|| list(&report.troubles))),
     ]
 }
 
@@ -142,6 +143,7 @@ fn read_report(fields: &Fields<'_>) -> WorkerReport {
         shards: fields.lenient(shards).unwrap_or_default(),
         untold: if is_told { fields.lenient(untold).unwrap_or_default() } else { 1 },
         summaries: fields.lenient(fields.list(SUMMARIES)).filter(|_| is_told).unwrap_or_default(),
+        troubles: fields.lenient(fields.list(TROUBLES)).unwrap_or_default(),
     }
 }
 

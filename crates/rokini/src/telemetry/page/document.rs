@@ -9,6 +9,7 @@ use rokini_lease::{
 use serde_json::{Value, json};
 
 use crate::shard::status::ShardStatus;
+use crate::types::drained::{DrainedWorkers, drained_workers};
 use crate::types::shard_state::ShardState;
 use crate::types::stall::StallCause;
 
@@ -65,6 +66,7 @@ pub(super) fn document(facts: &Facts<'_>) -> Value {
 
 fn worker(facts: &Facts<'_>, row: &WorkerRow) -> Value {
     let leases = facts.view.leases.iter().filter(|lease| lease.owner.as_ref() == Some(&row.id));
+    let drained = facts.view.drained_by(row);
     let unable: Vec<_> = row.report.unable.iter().map(|stream| stream.as_str()).collect();
     json!({
         "name": row.id.name.as_str(),
@@ -72,6 +74,7 @@ fn worker(facts: &Facts<'_>, row: &WorkerRow) -> Value {
         "me": facts.me == Some(&row.id),
         "state": match row.state {
             WorkerState::Alive => "alive",
+            WorkerState::Leaving if drained.is_some() => "drained",
             WorkerState::Leaving => "leaving",
             WorkerState::Fenced => "dead",
         },
@@ -82,6 +85,8 @@ fn worker(facts: &Facts<'_>, row: &WorkerRow) -> Value {
         "pid": row.process.as_ref().map(|process| process.pid),
         "version": row.version,
         "unable": unable,
+        "drained_by": drained.map(|order| order.id.to_string()),
+        "troubles": row.report.troubles.iter().map(|trouble| trouble.message.as_str()).collect::<Vec<_>>(),
     })
 }
 
@@ -233,8 +238,24 @@ fn judge_free(facts: &Facts<'_>, row: &LeaseRow) -> Judged {
         Some(parent) => {
             stands("waiting", format!("it comes from {parent}, which is not read to its end yet"))
         }
-        None => stands("free", "no worker has it"),
+        None => match drained_workers(facts.group.as_str(), facts.view, &row.key.stream) {
+            Some(drained) if !is_taken_soon(facts, row) => {
+                let DrainedWorkers { who, next } = drained;
+                stands("free", format!("the workers that would have it are drained: {who}; {next}"))
+            }
+            _ => stands("free", "no worker has it"),
+        },
     }
+}
+
+/// Whether a worker that takes part reads the stream.
+fn is_taken_soon(facts: &Facts<'_>, row: &LeaseRow) -> bool {
+    let takes = |worker: &&WorkerRow| {
+        worker.state == WorkerState::Alive
+            && worker.reads(&row.key.stream)
+            && silent_for(facts, worker).is_none()
+    };
+    facts.fleet.iter().any(|worker| takes(&worker))
 }
 
 fn judge_own(facts: &Facts<'_>, own: &OwnShard) -> Judged {
@@ -285,7 +306,7 @@ fn judge_told(told: Option<&ShardHealth>) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rokini_lease::{LeaseKey, Position, ShardId, StreamId};
+    use rokini_lease::{LeaseKey, OperatorOrder, OrderId, OrderKind, Position, ShardId, StreamId};
 
     fn at(sequence: u128) -> Position {
         Position::after(sequence.into())
@@ -300,12 +321,15 @@ mod tests {
     }
 
     fn shown(leases: Vec<LeaseRow>, fleet: &[WorkerRow]) -> Value {
-        let view = GroupView { leases, ..GroupView::default() };
+        of_view(&GroupView { leases, ..GroupView::default() }, fleet)
+    }
+
+    fn of_view(view: &GroupView, fleet: &[WorkerRow]) -> Value {
         let facts = Facts {
             group: &GroupId::new("billing").unwrap(),
             me: Some(&id("a")),
             phase: "running",
-            view: &view,
+            view,
             fleet,
             silences: &BTreeMap::from([
                 (id("a"), Duration::from_millis(700)),
@@ -384,6 +408,26 @@ mod tests {
         assert_eq!((&shards[2]["cause"], &shards[0]["cause"]), (&Value::from("handler"), &Value::Null));
         assert!(shards[8]["why"].as_str().unwrap().contains("no heartbeat for 3 s"), "{}", shards[8]);
         assert_eq!(shards[9]["cause"], "handler", "a pause does not hide it");
+        let free = |change: &dyn Fn(&mut GroupView)| {
+            let mut worker = WorkerRow::joining(id("a"), None);
+            worker.state = WorkerState::Leaving;
+            let mut view = GroupView { workers: vec![worker], ..GroupView::default() };
+            view.leases = vec![LeaseRow::new(key("free"), at(1))];
+            let mut order = OperatorOrder::new(OrderId(7), OrderKind::Drain, "");
+            order.worker = Some("a".parse().unwrap());
+            view.group.orders.push(order);
+            change(&mut view);
+            let shown = of_view(&view, &view.workers);
+            let shard = &shown["streams"][0]["shards"][0];
+            (shown["workers"][0]["state"].clone(), shard["why"].as_str().unwrap().to_owned())
+        };
+        let (state, why) = free(&|_| {});
+        assert!(
+            state == "drained" && why.contains("a since") && why.contains("group undo billing 7"),
+            "{why}"
+        );
+        assert_eq!(free(&|view| view.workers.push(WorkerRow::joining(id("b"), None))).1, "no worker has it");
+        assert_eq!(free(&|view| view.group.orders.clear()).0, "leaving");
         assert_eq!(shown["workers"][0]["leases"], 3);
         assert_eq!(shown["workers"][0]["beat_ms"], 700);
     }

@@ -161,12 +161,13 @@ function why(group) {
 }
 
 function workers(group) {
-  const rank = { alive: 0, leaving: 1, dead: 2 };
+  const rank = { alive: 0, drained: 1, leaving: 1, dead: 2 };
   const shown = [...group.workers].sort((a, b) => rank[a.state] - rank[b.state] || a.name.localeCompare(b.name));
   byId('worker-rows').replaceChildren(...shown.map((worker) => {
     const row = element('tr', null);
     const late = worker.state === 'alive' && worker.failover_ms > 0 && worker.leases > 0 && worker.beat_ms > worker.failover_ms;
-    const unable = worker.unable.length ? `, cannot read ${worker.unable.join(', ')}` : '';
+    const unable = (worker.unable.length ? `, cannot read ${worker.unable.join(', ')}` : '')
+      + worker.troubles.map((trouble) => `; ${trouble}`).join('');
     row.append(element('td', worker.name + (worker.me ? ' (this one)' : '')),
       element('td', worker.state + unable, worker.state === 'alive' && !unable ? {} : { class: 'bad' }),
       element('td', String(worker.leases)),

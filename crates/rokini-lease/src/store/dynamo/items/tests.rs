@@ -1,6 +1,6 @@
 use super::super::attributes::LAST_DATE;
 use super::*;
-use crate::row::{FanOutConsumer, OperatorOrder, OrderId, OrderKind, PlanId, ShardHealth};
+use crate::row::{FanOutConsumer, OperatorOrder, OrderId, OrderKind, PlanId, ShardHealth, WorkerTrouble};
 use crate::types::{GroupId, LeaseKey, ShardId, StreamId, WorkerId};
 use bytes::Bytes;
 use rokini_types::SequenceNumber;
@@ -51,6 +51,7 @@ fn workers() -> [WorkerRow; 2] {
             ],
             untold: 1,
             summaries: vec!["stalled=handler lasting=7 lag=9000 leases=orders@1#2-3".parse().unwrap()],
+            troubles: vec![WorkerTrouble::new("coordination-stalled", "no answer: 12 s")],
         },
         ..WorkerRow::joining(id("orders-7d9f", 1), Some(process))
     };
@@ -262,7 +263,7 @@ fn c15_what_is_not_needed_is_read_leniently() {
     let mut item = worker.item(&group());
     for name in [
         LEASES, MAX_LEASES, FORMAT, INTERVAL, FAILOVER, AGE, PLAN, UNABLE, CAUGHT_UP, PROCESS_ID, CALL,
-        SHARDS,
+        SHARDS, TROUBLES,
     ] {
         item.insert(name.to_owned(), AttributeValue::Bool(true));
     }
