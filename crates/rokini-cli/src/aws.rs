@@ -241,6 +241,12 @@ impl Aws {
                 }
                 (_, None) => format!("`{TABLES} --region {region}` shows what there is"),
             }),
+            ErrorKind::Throttled if service == Service::DynamoDb => Some(
+                "give the table more capacity, or set it to on demand (`rokini doctor` shows which it has); until then workers may \
+                 not get their heartbeats through either: `/readyz` of each says how it stands"
+                    .to_owned(),
+            ),
+            ErrorKind::Throttled => Some("run it again in a few seconds".to_owned()),
             _ => None,
         }
     }

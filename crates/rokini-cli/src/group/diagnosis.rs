@@ -1,9 +1,11 @@
 //! The state of a shard, and why it does not move. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rokini::lease::{GroupView, LeaseKey, LeaseRow, ShardHealth, StreamId, WorkerId};
-use rokini::{StallCause, format_time};
+use rokini::lease::{
+    GroupView, LeaseKey, LeaseRow, ShardHealth, StreamId, WorkerId, WorkerRow, WorkerTrouble,
+};
+use rokini::{DrainedWorkers, HealthReason, StallCause, drained_workers, format_time};
 use serde::Serialize;
 
 use super::liveness::Liveness;
@@ -98,6 +100,22 @@ impl ShardDiagnosis {
     }
 }
 
+/// Why a live worker does not do its part, beside its shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct WorkerDiagnosis {
+    worker: String,
+    /// As in `/readyz`.
+    cause: String,
+    pub(crate) why: String,
+    pub(crate) next: String,
+}
+
+impl WorkerDiagnosis {
+    pub(crate) fn sentence(&self) -> String {
+        format!("worker {} is not ready: {}", self.worker, self.why)
+    }
+}
+
 /// Everything a diagnosis is based on.
 #[derive(Debug)]
 pub(crate) struct DiagnosisInput<'a> {
@@ -174,6 +192,12 @@ impl DiagnosisInput<'_> {
             most.is_some_and(|most| held.get(id).copied().unwrap_or(0) >= most)
         };
         let stream = self.name_of(&lease.key.stream);
+        let drained = drained_workers(self.group, self.view, &lease.key.stream);
+        if let Some(DrainedWorkers { who, next, .. }) = drained.filter(|_| readers.is_empty()) {
+            let which =
+                if workers.is_empty() { "all workers of the group" } else { "all workers that read it" };
+            return free.why(format!("{which} are drained: {who}")).next(next);
+        }
         if workers.is_empty() {
             return free.why("no worker of the group is alive").next(format!(
                 "start its program, such as `rokini run {stream} --group {}` with your handler",
@@ -207,7 +231,13 @@ impl DiagnosisInput<'_> {
             None => return self.free(lease),
             Some(Liveness::Fenced) => return orphaned("was declared dead"),
             Some(Liveness::Silent) => {
-                return orphaned("has no heartbeat: it is dead, frozen, or cut off from the table");
+                return match &self.observations.workers.unwritable {
+                    Some(why) => orphaned(&format!(
+                        "no heartbeat of it can arrive: the table takes no writes ({why})"
+                    ))
+                    .next("give the table more capacity, or set it to on demand: workers go on by themselves then"),
+                    None => orphaned("has no heartbeat: it is dead, frozen, or cut off from the table"),
+                };
             }
             Some(Liveness::Alive | Liveness::Leaving) => {}
         }
@@ -250,6 +280,22 @@ impl DiagnosisInput<'_> {
                 span(age)
             ))
             .next(format!("the log and events of {name} about {} say which", lease.key.shard))
+    }
+
+    /// What live workers say that keeps them from doing their part, beside their shards: what `/readyz` of each says.
+    pub(crate) fn troubles(&self) -> Vec<WorkerDiagnosis> {
+        let alive: BTreeSet<&WorkerId> = self.observations.workers.alive().collect();
+        let rows = self.observations.workers.rows.iter().filter(|row| alive.contains(&row.id));
+        let told = rows.flat_map(|row| row.report.troubles.iter().map(move |trouble| (row, trouble)));
+        let diagnosis = |(row, trouble): (&WorkerRow, &WorkerTrouble)| WorkerDiagnosis {
+            worker: row.id.name.to_string(),
+            cause: trouble.code.clone(),
+            why: trouble.message.clone(),
+            next: HealthReason::next_step(&trouble.code)
+                .replace("GROUP", self.group)
+                .replace("WORKER", row.id.name.as_str()),
+        };
+        told.map(diagnosis).collect()
     }
 
     /// What its owner says of a shard that makes no progress.
@@ -300,8 +346,9 @@ mod tests {
     use std::time::Duration;
 
     use super::super::liveness::WatchedWorkers;
+    use super::super::shard_lag::ShardLags;
     use super::*;
-    use rokini::lease::{Epoch, Position, WorkerRow};
+    use rokini::lease::{Epoch, OperatorOrder, OrderId, OrderKind, Position, WorkerState};
 
     const NOW: u64 = 1_700_000_000_000;
 
@@ -336,7 +383,7 @@ mod tests {
         let mut view = GroupView { workers, leases: leases.to_vec(), ..GroupView::default() };
         change(&mut view);
         let lags = [(leases[0].key.clone(), lag.clone())].into();
-        let workers = WatchedWorkers { liveness, rows: view.workers.clone() };
+        let workers = WatchedWorkers { liveness, rows: view.workers.clone(), unwritable: None };
         let observations = Observations { workers, lags, now_millis: NOW };
         DiagnosisInput { group: "g", view: &view, observations: &observations }.diagnose(&leases[0])
     }
@@ -415,6 +462,69 @@ mod tests {
         );
         let gone = diagnosed(&[held], alive, &ShardLag::Gone("no such shard".to_owned()), |_| {});
         assert_eq!((gone.state, gone.why.as_deref()), (ShardState::Gone, Some("no such shard")));
+    }
+
+    #[test]
+    fn o12_drained_workers_are_named_and_how_they_take_part_again() {
+        let mut order = OperatorOrder::new(OrderId(NOW), OrderKind::Drain, "worker w");
+        order.worker = Some("w".parse().unwrap());
+        let free = lease("a", None);
+        let diagnosed = |liveness, change: &dyn Fn(&mut GroupView)| {
+            diagnosed(std::slice::from_ref(&free), Some(liveness), &ShardLag::Millis(0), |view| {
+                view.workers[0].state = WorkerState::Leaving;
+                view.group.orders.push(order.clone());
+                change(view);
+            })
+        };
+        let drained = diagnosed(Liveness::Leaving, &|_| {});
+        assert_eq!(
+            (drained.state, drained.why.as_deref()),
+            (
+                ShardState::Free,
+                Some(
+                    "all workers of the group are drained: w since 2023-11-14T22:13:20.000Z by order 18bcfe56800"
+                )
+            )
+        );
+        assert!(drained.next.unwrap().starts_with("`rokini group undo g 18bcfe56800`"));
+        let other = diagnosed(Liveness::Leaving, &|view| {
+            view.workers[0].streams = Some(["t@1".parse().unwrap()].into());
+        });
+        assert!(other.why.unwrap().contains("no worker of the group is alive"), "it would not have it");
+        let stopping = diagnosed(Liveness::Leaving, &|view| view.group.orders.clear());
+        assert!(stopping.why.unwrap().contains("no worker of the group is alive"));
+        let back = diagnosed(Liveness::Alive, &|view| view.workers[0].state = WorkerState::Alive);
+        assert!(back.why.unwrap().contains("within seconds"));
+    }
+
+    #[test]
+    fn o12_what_keeps_a_worker_from_its_part_and_a_table_that_takes_no_writes_are_told() {
+        let mut worker = WorkerRow::joining(id("w"), None);
+        let stalled =
+            WorkerTrouble::new("coordination-stalled", "the worker rows have not been read for 12 s");
+        worker.report.troubles.push(stalled);
+        let held = lease("a", Some("w"));
+        let view = GroupView { workers: vec![worker], leases: vec![held.clone()], ..GroupView::default() };
+        let observed = |liveness, unwritable: Option<&str>| Observations {
+            workers: WatchedWorkers {
+                liveness: [(id("w"), liveness)].into(),
+                rows: view.workers.clone(),
+                unwritable: unwritable.map(str::to_owned),
+            },
+            lags: ShardLags::new(),
+            now_millis: NOW,
+        };
+        let input = |observations| DiagnosisInput { group: "g", view: &view, observations };
+        let alive = observed(Liveness::Alive, None);
+        let told = input(&alive).troubles();
+        assert_eq!(told[0].sentence(), "worker w is not ready: the worker rows have not been read for 12 s");
+        assert!(told[0].next.contains("dynamodb:Query"), "{told:?}");
+        let silent = observed(Liveness::Silent, Some("UpdateItem is throttled"));
+        assert!(input(&silent).troubles().is_empty(), "what it said is old");
+        let orphaned = input(&silent).diagnose(&held);
+        assert_eq!(orphaned.state, ShardState::Orphaned);
+        assert!(orphaned.why.unwrap().contains("takes no writes (UpdateItem is throttled)"));
+        assert!(orphaned.next.unwrap().contains("capacity"));
     }
 
     #[test]

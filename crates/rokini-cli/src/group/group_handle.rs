@@ -125,6 +125,12 @@ impl GroupArgs {
 }
 
 impl GroupHandle {
+    /// Lists the group anew.
+    pub(crate) async fn refresh(&mut self) -> Result<(), CliError> {
+        self.view = self.table.list(&self.group, Listing::All).await?;
+        Ok(())
+    }
+
     pub(crate) fn operator(&self) -> Operator {
         let store: Arc<dyn LeaseStore> = self.table.store.clone();
         Operator::new(store, self.group.clone(), WallClock::system()).failover(self.table.config.failover)

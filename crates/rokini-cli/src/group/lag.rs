@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::group_handle::ScopedGroupArgs;
-use super::liveness;
+use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
+use super::liveness::Seen;
+use super::observe::{Observations, observe};
 use super::repeat::WatchArgs;
-use super::shard_lag::{self, ShardLag};
+use super::shard_lag::ShardLag;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::text::span;
@@ -46,15 +47,13 @@ struct LagRow {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliError> {
-    args.watch.repeat(async || lag(&args, context).await).await
+    args.watch.repeat(&args.group, context, async |handle, seen| lag(handle, seen, context).await).await
 }
 
-async fn lag(args: &Args, context: &Context) -> Result<Status, CliError> {
-    let handle = args.group.open().await?;
+async fn lag(handle: &GroupHandle, seen: Option<&mut Seen>, context: &Context) -> Result<Status, CliError> {
     let mut leases = handle.leases()?;
     leases.retain(|row| !row.position.is_shard_end());
-    let workers = liveness::watch(&handle.table, &handle.group, &handle.view.workers).await?;
-    let lags = shard_lag::measure(&handle, &leases, &workers).await;
+    let Observations { workers, lags, .. } = observe(handle, &keys(&leases), seen).await?;
     let rows = leases.iter().map(|lease| {
         let lag = lags.get(&lease.key);
         LagRow {

@@ -1,11 +1,12 @@
 //! What is known of a group beyond its rows: which workers are alive, and how far shards are behind.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rokini::lease::{LeaseKey, LeaseRow, WallClock};
 
 use super::group_handle::GroupHandle;
-use super::liveness::{self, WatchedWorkers};
+use super::liveness::{self, Seen, WatchedWorkers};
 use super::shard_lag::{self, ShardLag, ShardLags};
 use crate::context::Context;
 use crate::error::CliError;
@@ -19,13 +20,36 @@ pub(crate) struct Observations {
     pub(crate) now_millis: u64,
 }
 
+/// How long a frame of what is shown again and again waits for the streams.
+const FRAME_WAIT: Duration = Duration::from_millis(300);
+
 /// Watches the workers, then finds out how far these leases are behind: as their owners say, and for those of which nobody
-/// says it, from the streams.
-pub(super) async fn observe(handle: &GroupHandle, wanted: &[LeaseKey]) -> Result<Observations, CliError> {
+/// says it, from the streams. With what was `seen` before nobody is waited for.
+pub(super) async fn observe(
+    handle: &GroupHandle,
+    wanted: &[LeaseKey],
+    seen: Option<&mut Seen>,
+) -> Result<Observations, CliError> {
     let now_millis = WallClock::system().millis();
     let leases: Vec<&LeaseRow> = handle.view.leases.iter().filter(|row| wanted.contains(&row.key)).collect();
-    let workers = liveness::watch(&handle.table, &handle.group, &handle.view.workers).await?;
-    let lags = shard_lag::measure(handle, &leases, &workers).await;
+    let Some(seen) = seen else {
+        let workers = liveness::watch(&handle.table, &handle.group, &handle.view.workers).await?;
+        let lags = shard_lag::measure(handle, &leases, &workers, None).await;
+        return Ok(Observations { workers, lags, now_millis });
+    };
+    let workers = seen.look(&handle.table, &handle.group, &handle.view.workers).await;
+    let mut lags = shard_lag::measure(handle, &leases, &workers, Some(FRAME_WAIT)).await;
+    // What is not known in time is as it was.
+    for (key, lag) in lags.iter_mut().filter(|(_, lag)| matches!(lag, ShardLag::Unknown(_))) {
+        if let Some(known) = seen.lags.get(key) {
+            lag.clone_from(known);
+        }
+    }
+    seen.lags = lags
+        .iter()
+        .filter(|(_, lag)| lag.millis().is_some())
+        .map(|(key, lag)| (key.clone(), lag.clone()))
+        .collect();
     Ok(Observations { workers, lags, now_millis })
 }
 

@@ -1,18 +1,21 @@
 //! `rokini group seek` and `undo`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_sdk_kinesis::Client;
+use futures::{StreamExt, stream};
 use rokini::lease::{
-    LeaseRow, OperatorOrder, OrderId, Position, Progress, Scope, SeekChange, SeekReport, SequenceNumber,
-    StreamRow, WallClock,
+    LeaseRow, OperatorError, OperatorOrder, OrderId, Position, Progress, Scope, SeekChange, SeekReport,
+    SequenceNumber, StreamRow, WallClock,
 };
 use rokini::{ErrorKind, KinesisSource, StartPosition, StreamDescription};
 use serde::Serialize;
 use tokio::time::timeout;
 
 use super::group_handle::{GroupArgs, GroupHandle, ScopedGroupArgs, keys};
-use super::seek_effect::{SeekEffect, StreamClock};
-use super::shard_lag::other_account_hint;
+use super::seek_effect::{SeekEffect, StreamClock, lies_before};
+use super::shard_lag::{FirstRecord, describe, first_record, other_account_hint};
 use crate::args::STARTS;
 use crate::aws::Service;
 use crate::confirm::confirm;
@@ -98,7 +101,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let orders: Vec<(Scope, Position)> =
         targets.iter().map(|target| (target.scope.clone(), target.to)).collect();
     let planned = operator.seek_all(&orders, true).await.map_err(|error| handle.refusal(error))?;
-    let effects = effects(&handle, &planned, &targets);
+    let effects = effects(&handle, &planned, &targets).await;
     if args.order.consent.dry_run {
         return show_report(&handle, &planned, &effects, context).await;
     }
@@ -113,8 +116,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
 pub(crate) async fn undo(args: UndoArgs, context: &Context) -> Result<Status, CliError> {
     let handle = args.group.open().await?;
     let operator = handle.operator();
-    let planned = operator.undo(args.order, true).await.map_err(|error| handle.refusal(error))?;
-    let effects = effects(&handle, &planned, &[]);
+    let planned = match operator.undo(args.order, true).await {
+        Ok(planned) => planned,
+        Err(error) => return Err(refused_undo(&handle, error).await),
+    };
+    let effects = effects(&handle, &planned, &[]).await;
     if args.consent.dry_run {
         return show_report(&handle, &planned, &effects, context).await;
     }
@@ -127,6 +133,30 @@ pub(crate) async fn undo(args: UndoArgs, context: &Context) -> Result<Status, Cl
     let order = planned.undoes.as_ref().map(|order| order.id);
     let done = operator.undo(order, false).await.map_err(|error| handle.refusal(error))?;
     show_report(&handle, &done, &effects, context).await
+}
+
+/// Why an order cannot be taken back, with the last one that can.
+async fn refused_undo(handle: &GroupHandle, error: OperatorError) -> CliError {
+    let is_about_the_order = matches!(error, OperatorError::Invalid(_));
+    let refused = handle.refusal(error);
+    if !is_about_the_order {
+        return refused;
+    }
+    let (group, operator) = (&handle.group, handle.operator());
+    let mut can = None;
+    for order in handle.view.group.orders.iter().rev() {
+        if operator.undo(Some(order.id), true).await.is_ok() {
+            can = Some(order.id);
+            break;
+        }
+    }
+    let history = format!("`rokini group history {group}` lists the orders");
+    refused.next(match can {
+        Some(id) => {
+            format!("{history}; the last that can be taken back is {id}: `rokini group undo {group} {id}`")
+        }
+        None => format!("{history}; none of them can be taken back now"),
+    })
 }
 
 const CONSENT: &str =
@@ -251,7 +281,7 @@ async fn arrival(
 const RECORD_WAIT: Duration = Duration::from_secs(15);
 
 /// What each step means. Without targets (to take an order back) the host's clock counts, and only times that rows tell.
-fn effects(handle: &GroupHandle, report: &SeekReport, targets: &[Target]) -> Vec<SeekEffect> {
+async fn effects(handle: &GroupHandle, report: &SeekReport, targets: &[Target]) -> Vec<SeekEffect> {
     let here = StreamClock { now_millis: WallClock::system().millis(), retention: Duration::MAX };
     let effect = |step: &SeekChange| {
         let named = |target: &&Target| match &target.scope {
@@ -262,7 +292,49 @@ fn effects(handle: &GroupHandle, report: &SeekReport, targets: &[Target]) -> Vec
         let clock = target.map_or(here, |target| target.clock);
         SeekEffect::of(step, &handle.view, clock, target.and_then(|target| target.arrival))
     };
-    report.steps.iter().map(effect).collect()
+    let effects: Vec<SeekEffect> = report.steps.iter().map(effect).collect();
+    records_between(handle, &report.steps, effects).await
+}
+
+/// Shards of which the stream is asked whether there is a record between both positions: of more, only rows tell.
+const ASKED: usize = 64;
+/// How many of them at a time, and how long each may take.
+const CONCURRENT: usize = 16;
+const ASK_WAIT: Duration = Duration::from_secs(4);
+
+/// What each step means once the stream has said whether there is any record in between: of a shard that is caught up there may be
+/// none, however far apart two positions are. What the stream does not say in time stays as the rows tell it.
+async fn records_between(
+    handle: &GroupHandle,
+    steps: &[SeekChange],
+    effects: Vec<SeekEffect>,
+) -> Vec<SeekEffect> {
+    let mut streams = BTreeMap::new();
+    for row in handle.view.streams.iter().filter(|row| steps.iter().any(|step| step.key.stream == row.id)) {
+        if let Ok(Ok(stream)) = timeout(ASK_WAIT, describe(handle, row)).await {
+            streams.insert(row.id.clone(), stream);
+        }
+    }
+    let client = Client::new(&handle.table.aws.config);
+    let asked = steps.iter().zip(effects).enumerate().map(|(n, (step, effect))| {
+        let (streams, client) = (&streams, &client);
+        async move {
+            let (Some(stream), Some((from, to))) = (streams.get(&step.key.stream), effect.span(step)) else {
+                return effect;
+            };
+            if n >= ASKED {
+                return effect;
+            }
+            match timeout(ASK_WAIT, first_record(client, stream, &step.key.shard, from)).await {
+                Ok(FirstRecord::None) => effect.without_records(),
+                Ok(FirstRecord::Found { number, arrival, .. }) if !lies_before(number, arrival, to) => {
+                    effect.without_records()
+                }
+                _ => effect,
+            }
+        }
+    });
+    stream::iter(asked.collect::<Vec<_>>()).buffered(CONCURRENT).collect().await
 }
 
 #[derive(Debug, Serialize)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rokini::lease::{GroupView, LeaseRow, Position, SeekChange, SequenceNumber, StreamId};
+use rokini::lease::{GroupView, LeaseRow, Position, Progress, SeekChange, SequenceNumber, StreamId};
 use serde::Serialize;
 
 use crate::text::span;
@@ -89,6 +89,35 @@ impl SeekEffect {
         let size = lease.and_then(|lease| lease.metadata.record_bytes);
         let about_records = about_bytes.zip(size).map(|(bytes, size)| bytes / size.max(1));
         Self { direction, over_millis, about_bytes, about_records }
+    }
+}
+
+impl SeekEffect {
+    /// The two positions in the order of the shard, where there may be records in between.
+    pub(super) fn span(&self, step: &SeekChange) -> Option<(Position, Position)> {
+        match self.direction {
+            Direction::Back => Some((step.to, step.from)),
+            Direction::Forward => Some((step.from, step.to)),
+            Direction::Nowhere | Direction::Unknown => None,
+        }
+    }
+
+    /// The same where no record lies in between.
+    pub(super) fn without_records(self) -> Self {
+        let none = |known: Option<u64>| known.map(|_| 0);
+        let (about_bytes, about_records) = (none(self.about_bytes), none(self.about_records));
+        Self { direction: Direction::Nowhere, about_bytes, about_records, ..self }
+    }
+}
+
+/// Whether a record lies before a position; one of which that cannot be told does.
+pub(super) fn lies_before(number: Option<SequenceNumber>, arrival: Option<u64>, to: Position) -> bool {
+    match to {
+        Position::TrimHorizon => false,
+        Position::AtTimestamp(millis) => arrival.is_none_or(|arrival| arrival < millis),
+        Position::Sequence(end, Progress::Nothing) => number.is_none_or(|number| number < end),
+        Position::Sequence(end, _) => number.is_none_or(|number| number <= end),
+        Position::ShardEnd => true,
     }
 }
 
@@ -244,6 +273,33 @@ mod tests {
         lease.metadata.record_arrival_millis = None;
         let effect = SeekEffect::of(&step, &of(&lease), clock, None);
         assert_eq!((effect.direction, effect.over_millis), (Direction::Unknown, None));
+    }
+
+    #[tokio::test]
+    async fn o13_what_the_stream_says_of_records_in_between_counts() {
+        let clock = StreamClock { now_millis: NOW, retention: Duration::from_secs(86_400) };
+        let seven = Position::after("7".parse().unwrap());
+        let number = |text: &str| Some(text.parse().unwrap());
+        let (forward, lease) = step(seven, Position::AtTimestamp(NOW)).await;
+        let effect = SeekEffect::of(&forward, &of(&lease), clock, None);
+        assert_eq!(effect.span(&forward), Some((seven, Position::AtTimestamp(NOW))));
+        assert_eq!(effect.without_records().to_string(), "no record comes again, and none is skipped");
+        assert_eq!(effect.without_records().about_bytes, Some(0));
+        assert_eq!(effect.without_records().span(&forward), None);
+        let (back, _) = step(seven, Position::TrimHorizon).await;
+        let effect = SeekEffect::of(&back, &of(&lease), clock, None);
+        assert_eq!(effect.span(&back), Some((Position::TrimHorizon, seven)));
+        for (first, arrival, to, before) in [
+            ("8", NOW - 1, Position::AtTimestamp(NOW), true),
+            ("8", NOW, Position::AtTimestamp(NOW), false),
+            ("7", NOW, seven, true),
+            ("8", NOW, seven, false),
+            ("7", NOW, Position::at("7".parse().unwrap()), false),
+            ("7", NOW, Position::ShardEnd, true),
+            ("7", NOW, Position::TrimHorizon, false),
+        ] {
+            assert_eq!(lies_before(number(first), Some(arrival), to), before, "{first} {to}");
+        }
     }
 
     fn of(lease: &LeaseRow) -> GroupView {

@@ -12,9 +12,11 @@ use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use futures::{StreamExt, stream};
-use rokini::lease::{LeaseKey, LeaseRow, Position, Progress, ShardHealth, StreamRow};
+use rokini::lease::{
+    LeaseKey, LeaseRow, Position, Progress, SequenceNumber, ShardHealth, ShardId, StreamRow,
+};
 use rokini::{StreamRef, StreamSource};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::group_handle::GroupHandle;
 use super::liveness::WatchedWorkers;
@@ -23,6 +25,8 @@ use super::liveness::WatchedWorkers;
 const CONCURRENT: usize = 16;
 /// Reads of one shard at most: after empty and throttled ones another follows.
 const MAX_READS: u32 = 12;
+/// Longer than all reads take.
+const FOREVER: Duration = Duration::from_secs(24 * 3600);
 /// Between two reads of a shard.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -57,16 +61,21 @@ impl ShardLag {
 /// By lease.
 pub(crate) type ShardLags = BTreeMap<LeaseKey, ShardLag>;
 
+/// `limit`: what is not known by then is left unknown.
 pub(crate) async fn measure(
     handle: &GroupHandle,
     leases: &[&LeaseRow],
     workers: &WatchedWorkers,
+    limit: Option<Duration>,
 ) -> ShardLags {
+    let deadline = Instant::now() + limit.unwrap_or(FOREVER);
+    let late = || ShardLag::Unknown("the stream has not answered yet".to_owned());
     let aws = &handle.table.aws;
     let mut streams = BTreeMap::new();
     for row in &handle.view.streams {
         if leases.iter().any(|lease| lease.key.stream == row.id) {
-            streams.insert(row.id.clone(), describe(handle, row).await);
+            let described = timeout_at(deadline, describe(handle, row)).await;
+            streams.insert(row.id.clone(), described.unwrap_or_else(|_| Err(late())));
         }
     }
     let client = Client::new(&aws.config);
@@ -76,7 +85,9 @@ pub(crate) async fn measure(
             // Reads would take from those of the owner, who knows better.
             Some(Ok(stream)) => match workers.told(lease) {
                 Some(told) => ShardLag::told(told.as_ref()),
-                None => measure_shard(&client, stream, lease).await,
+                None => timeout_at(deadline, measure_shard(&client, stream, lease))
+                    .await
+                    .unwrap_or_else(|_| late()),
             },
             Some(Err(lag)) => lag.clone(),
             None => ShardLag::Unknown("the group has no row for its stream".to_owned()),
@@ -87,12 +98,12 @@ pub(crate) async fn measure(
 }
 
 /// A stream that exists.
-struct LiveStream {
+pub(super) struct LiveStream {
     reference: StreamRef,
-    now_millis: u64,
+    pub(super) now_millis: u64,
 }
 
-async fn describe(handle: &GroupHandle, row: &StreamRow) -> Result<LiveStream, ShardLag> {
+pub(super) async fn describe(handle: &GroupHandle, row: &StreamRow) -> Result<LiveStream, ShardLag> {
     let unknown = |error: &dyn std::fmt::Display| ShardLag::Unknown(error.to_string());
     let reference = handle.reference(row).map_err(|error| unknown(&error))?;
     let config = &handle.table.aws.config;
@@ -120,6 +131,37 @@ pub(crate) fn other_account_hint(name: &str) -> String {
 }
 
 async fn measure_shard(client: &Client, stream: &LiveStream, lease: &LeaseRow) -> ShardLag {
+    match first_record(client, stream, &lease.key.shard, lease.position).await {
+        FirstRecord::Found { arrival, behind, .. } => {
+            let age = arrival.map_or(behind, |arrival| stream.now_millis.saturating_sub(arrival));
+            // The stream's time has whole seconds, but a record that waits has an age above zero.
+            ShardLag::Millis(age.max(behind).max(1))
+        }
+        FirstRecord::None => ShardLag::Millis(0),
+        FirstRecord::Gone(why) => ShardLag::Gone(why),
+        FirstRecord::Unknown(why) => ShardLag::Unknown(why),
+    }
+}
+
+/// What comes first in a shard from a position on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FirstRecord {
+    /// A record, when it arrived, and how far behind the tip it is, in milliseconds.
+    Found { number: Option<SequenceNumber>, arrival: Option<u64>, behind: u64 },
+    /// Nothing: the position is at the tip, or at the end of the shard.
+    None,
+    /// The shard does not exist any more.
+    Gone(String),
+    /// It is not known, and why.
+    Unknown(String),
+}
+
+pub(super) async fn first_record(
+    client: &Client,
+    stream: &LiveStream,
+    shard: &ShardId,
+    position: Position,
+) -> FirstRecord {
     let mut iterator: Option<String> = None;
     let mut reason = String::new();
     for read in 0..MAX_READS {
@@ -128,28 +170,27 @@ async fn measure_shard(client: &Client, stream: &LiveStream, lease: &LeaseRow) -
         }
         let at = match iterator.take() {
             Some(at) => at,
-            None => match shard_iterator(client, stream, lease).await {
+            None => match shard_iterator(client, stream, shard, position).await {
                 Ok(at) => at,
                 Err(ReadFailure::Retry(why)) => {
                     reason = why;
                     continue;
                 }
-                Err(ReadFailure::Final(lag)) => return lag,
+                Err(ReadFailure::Final(found)) => return found,
             },
         };
         let read = client.get_records().shard_iterator(&at).limit(1);
         match read.set_stream_arn(stream.reference.arn().map(str::to_owned)).send().await {
             Ok(page) => {
+                let behind = u64::try_from(page.millis_behind_latest().unwrap_or(0)).unwrap_or(0);
                 if let Some(record) = page.records().first() {
                     let arrival = record.approximate_arrival_timestamp().and_then(|at| at.to_millis().ok());
                     let arrival = arrival.and_then(|millis| u64::try_from(millis).ok());
-                    let behind = u64::try_from(page.millis_behind_latest().unwrap_or(0)).unwrap_or(0);
-                    let age = arrival.map_or(behind, |arrival| stream.now_millis.saturating_sub(arrival));
-                    // The stream's time has whole seconds, but a record that waits has an age above zero.
-                    return ShardLag::Millis(age.max(behind).max(1));
+                    let number = record.sequence_number().parse().ok();
+                    return FirstRecord::Found { number, arrival, behind };
                 }
-                if page.millis_behind_latest().unwrap_or(0) == 0 || page.next_shard_iterator().is_none() {
-                    return ShardLag::Millis(0);
+                if behind == 0 || page.next_shard_iterator().is_none() {
+                    return FirstRecord::None;
                 }
                 "the shard has long stretches without records".clone_into(&mut reason);
                 iterator = page.next_shard_iterator;
@@ -158,25 +199,26 @@ async fn measure_shard(client: &Client, stream: &LiveStream, lease: &LeaseRow) -
                 reason = error_text(&error);
                 match ReadFailure::of(error.code(), &reason) {
                     ReadFailure::Retry(_) => iterator = Some(at),
-                    ReadFailure::Final(lag) => return lag,
+                    ReadFailure::Final(found) => return found,
                 }
             }
         }
     }
-    ShardLag::Unknown(reason)
+    FirstRecord::Unknown(reason)
 }
 
 async fn shard_iterator(
     client: &Client,
     stream: &LiveStream,
-    lease: &LeaseRow,
+    shard: &ShardId,
+    position: Position,
 ) -> Result<String, ReadFailure> {
-    let call = client.get_shard_iterator().shard_id(lease.key.shard.as_str());
+    let call = client.get_shard_iterator().shard_id(shard.as_str());
     let call = match stream.reference.arn() {
         Some(arn) => call.stream_arn(arn),
         None => call.stream_name(stream.reference.name()),
     };
-    let call = match lease.position {
+    let call = match position {
         Position::TrimHorizon | Position::ShardEnd => {
             call.shard_iterator_type(ShardIteratorType::TrimHorizon)
         }
@@ -195,7 +237,7 @@ async fn shard_iterator(
     };
     match call.send().await {
         Ok(answer) => answer.shard_iterator.ok_or_else(|| {
-            ReadFailure::Final(ShardLag::Unknown("the answer of Kinesis has no shard iterator".to_owned()))
+            ReadFailure::Final(FirstRecord::Unknown("the answer of Kinesis has no shard iterator".to_owned()))
         }),
         Err(error) => Err(ReadFailure::of(error.code(), &error_text(&error))),
     }
@@ -204,19 +246,19 @@ async fn shard_iterator(
 /// A call that failed.
 enum ReadFailure {
     Retry(String),
-    Final(ShardLag),
+    Final(FirstRecord),
 }
 
 impl ReadFailure {
     fn of(code: Option<&str>, text: &str) -> Self {
         match code {
             Some("ResourceNotFoundException") => {
-                Self::Final(ShardLag::Gone("the shard does not exist any more".to_owned()))
+                Self::Final(FirstRecord::Gone("the shard does not exist any more".to_owned()))
             }
             Some(
                 "ProvisionedThroughputExceededException" | "LimitExceededException" | "ThrottlingException",
             ) => Self::Retry(text.to_owned()),
-            _ => Self::Final(ShardLag::Unknown(text.to_owned())),
+            _ => Self::Final(FirstRecord::Unknown(text.to_owned())),
         }
     }
 }

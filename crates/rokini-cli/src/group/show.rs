@@ -1,12 +1,12 @@
 //! `rokini group show`: the workers and leases of a group.
 
 use rokini::format_time;
-use rokini::lease::{LeaseKey, LeaseRow, StreamRow, WorkerId, WorkerRow, pins};
+use rokini::lease::{GroupView, LeaseKey, LeaseRow, StreamRow, WorkerId, WorkerRow, pins};
 use serde::Serialize;
 
 use super::diagnosis::{DiagnosisInput, ShardDiagnosis, ShardState};
 use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
-use super::liveness::Liveness;
+use super::liveness::{Liveness, Seen};
 use super::observe::{Observations, observe};
 use super::repeat::WatchArgs;
 use super::shard_lag::ShardLag;
@@ -24,7 +24,7 @@ use crate::text_table::TextTable;
 ///
 /// States of a shard: reading; behind (its lag grows, or is above a minute); stuck (no progress); paused; waiting (for a shard that it came from); moving (to another worker);
 /// orphaned (its owner is not alive); free (no worker has it); gone (from the stream); ended (read to its end). Workers
-/// are alive, leaving, silent (no heartbeat came) or fenced (declared dead).
+/// are alive, leaving, drained (by `group drain`), silent (no heartbeat came) or fenced (declared dead).
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -52,18 +52,24 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
             CliError::usage("`--wide` has no effect with `--json`").next("remove it: JSON has all of it")
         );
     }
-    args.watch.repeat(async || show(&args, context).await).await
+    args.watch
+        .repeat(&args.group, context, async |handle, seen| show(&args, handle, seen, context).await)
+        .await
 }
 
-async fn show(args: &Args, context: &Context) -> Result<Status, CliError> {
-    let handle = args.group.open().await?;
+async fn show(
+    args: &Args,
+    handle: &GroupHandle,
+    seen: Option<&mut Seen>,
+    context: &Context,
+) -> Result<Status, CliError> {
     let wanted = keys(&handle.leases()?);
     let observations = match args.quick {
-        true => Observations::of_rows(&handle),
-        false => observe(&handle, &wanted).await?,
+        true => Observations::of_rows(handle),
+        false => observe(handle, &wanted, seen).await?,
     };
     let streams: Vec<&StreamRow> = handle.streams()?;
-    let mut shown = Group::new(&handle, &streams, &wanted, &observations);
+    let mut shown = Group::new(handle, &streams, &wanted, &observations);
     let keys = handle.lease_keys().await?;
     (shown.lease_keys, shown.next_lease_keys) = (keys.now.get(), keys.next.map(u16::from));
     for row in &handle.view.unreadable {
@@ -111,6 +117,10 @@ struct Worker {
     process: Option<u32>,
     /// What the host of the process is called.
     host: Option<String>,
+    /// The order that drained it.
+    drained_by: Option<String>,
+    /// What keeps it from doing its part, beside its shards, as it says.
+    troubles: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,7 +166,8 @@ impl Retrieval {
 }
 
 impl Worker {
-    fn new(row: &WorkerRow, leases: &[LeaseRow], liveness: Liveness) -> Self {
+    fn new(row: &WorkerRow, view: &GroupView, liveness: Liveness) -> Self {
+        let leases = &view.leases;
         Self {
             name: row.id.name.to_string(),
             incarnation: row.id.incarnation.to_string(),
@@ -166,6 +177,8 @@ impl Worker {
             version: row.version.clone(),
             process: row.process.as_ref().map(|process| process.pid),
             host: row.process.as_ref().and_then(|process| process.host_name.clone()),
+            drained_by: view.drained_by(row).map(|order| order.id.to_string()),
+            troubles: row.report.troubles.iter().map(|trouble| trouble.message.clone()).collect(),
         }
     }
 }
@@ -174,7 +187,10 @@ impl Worker {
     fn cells(&self) -> [String; 5] {
         [
             self.name.clone(),
-            self.state.name().to_owned(),
+            match (self.state, &self.drained_by) {
+                (Liveness::Leaving, Some(_)) => "drained".to_owned(),
+                (state, _) => state.name().to_owned(),
+            },
             self.leases.to_string(),
             self.heartbeat.to_string(),
             self.version.clone(),
@@ -264,7 +280,7 @@ impl Group {
             lease_keys: 1,
             next_lease_keys: None,
             streams: streams.collect(),
-            workers: view.workers.iter().map(|row| Worker::new(row, &view.leases, liveness(row))).collect(),
+            workers: view.workers.iter().map(|row| Worker::new(row, view, liveness(row))).collect(),
             leases: leases
                 .map(|row| {
                     let (lag, pin) = (observations.lags.get(&row.key), pins.get(&row.key));
@@ -281,6 +297,11 @@ impl Group {
             (false, true) => self.wide_workers(colors),
             (false, false) => self.narrow_workers(colors),
         };
+        for worker in self.workers.iter().filter(|worker| worker.state == Liveness::Alive) {
+            if !worker.troubles.is_empty() {
+                text += &format!("\n{} is not ready: {}\n", worker.name, worker.troubles.join("; "));
+            }
+        }
         if let Some(at) = &self.paused_at {
             text += &format!("\nthe group has been paused since {at}\n");
         }

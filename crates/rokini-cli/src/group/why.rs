@@ -15,8 +15,9 @@ use crate::error::{CliError, Status};
 ///
 /// Reads the group's rows, and watches for two and a half heartbeats at most which workers are alive. Why a shard makes no
 /// progress and how far it is behind its worker tells, with its heartbeat; only shards that no live worker has are read. Shows
-/// the shards that do not move or are behind, unless --shard names them. The exit status is 1 if one does not move, or if
-/// the lag of one is not known; a shard that is behind and catches up moves.
+/// the shards that do not move or are behind, unless --shard names them, and workers that are not ready, as their `/readyz` says.
+/// The exit status is 1 if a shard does not move, if the lag of one is not known, or if a worker is not ready; a shard that is
+/// behind and catches up moves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -80,7 +81,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let handle = args.group.open().await?;
     let wanted = keys(&handle.leases()?);
     let named = !handle.scope.shards.is_empty();
-    let observations = observe(&handle, &wanted).await?;
+    let observations = observe(&handle, &wanted, None).await?;
     let unknown = observations.warn_of_unknown_lags(context);
     let input =
         DiagnosisInput { group: handle.group.as_str(), view: &handle.view, observations: &observations };
@@ -93,7 +94,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
     let reasons: Vec<Reason> =
         shown.map(|(lease, diagnosis)| Reason::new(lease, diagnosis, pins.get(&lease.key))).collect();
     let any = diagnosed.iter().any(|(_, diagnosis)| !diagnosis.moves());
-    let shown = serde_json::json!({ "group": handle.group.to_string(), "moves": !any, "shards": reasons });
+    let troubles = input.troubles();
+    let shown = serde_json::json!({
+        "group": handle.group.to_string(), "moves": !any, "shards": reasons, "workers": troubles,
+    });
     let text = || {
         let mut text = String::new();
         if reasons.is_empty() {
@@ -101,6 +105,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
                 1 => "the only shard moves or is finished\n".to_owned(),
                 several => format!("all {several} shards move or are finished\n"),
             };
+        }
+        for trouble in &troubles {
+            text += &format!("{}\n  next: {}\n", trouble.sentence(), trouble.next);
         }
         for reason in &reasons {
             text += &format!("{} is {}", reason.shard, reason.state.name());
@@ -117,5 +124,5 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         text
     };
     context.show(&shown, text).await?;
-    Ok(if any || unknown { Status::FAILED } else { Status::DONE })
+    Ok(if any || unknown || !troubles.is_empty() { Status::FAILED } else { Status::DONE })
 }
