@@ -28,7 +28,8 @@ use crate::output::Output;
 ///
 /// Reads the settings from `ROKINI_...` variables and --config, as workers do. Writes nothing: permissions to write are tried
 /// by calls whose condition can never hold, and by dry runs where the service knows them. Each line is ok, warn or fail, with the next step. The exit status is 1 if anything
-/// failed. --policy and --terraform print what exactly this configuration needs, and check nothing.
+/// failed. Without a stream nothing of one is looked at, which is warned of: credentials, region, endpoints, this host and the table
+/// are. --policy and --terraform print what exactly this configuration needs, and check nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -16,13 +16,14 @@ use tokio::time::{Instant, timeout};
 use super::call::{call, failed, is_silent, silent};
 use super::check::{CALL_WAIT, Check};
 use super::dry_run::DryRuns;
-use super::policy::DESCRIBE_CONSUMER;
+use super::policy::{DESCRIBE_CONSUMER, stream_arn};
 use super::stream_facts::StreamFacts;
 use crate::aws::{Aws, Service};
 
 /// Clocks that differ by this much are told; by 5 minutes, AWS refuses what is signed.
 const CLOCKS_DIFFER: u64 = 2_000;
 const CLOCKS_REFUSED: u64 = 300_000;
+const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
 /// The key of a row that is never there.
 const NOBODY: &str = "rokini-doctor#nothing";
 
@@ -85,7 +86,8 @@ async fn registration(config: &ConsumerConfig, stream: &StreamFacts, aws: &Aws) 
 
 /// What is to be said of a stream, and one of its shards.
 async fn one_stream(stream: &StreamRef, aws: &Aws) -> (Vec<Check>, Option<String>) {
-    let action = "kinesis:DescribeStreamSummary";
+    let denied = |error: rokini::Error| describe_failed(stream, error, aws);
+    let action = DESCRIBE;
     let source = match KinesisSource::new(&aws.config, stream.clone(), &Settings::default(), rand::random()) {
         Ok(source) => source,
         Err(error) => return (vec![failed(action, aws.explain(error, Service::Kinesis))], None),
@@ -93,7 +95,7 @@ async fn one_stream(stream: &StreamRef, aws: &Aws) -> (Vec<Check>, Option<String
     let begun = Instant::now();
     let described = match timeout(CALL_WAIT, source.describe()).await {
         Ok(Ok(described)) => described,
-        Ok(Err(error)) => return (vec![failed(action, aws.explain(error, Service::Kinesis))], None),
+        Ok(Err(error)) => return (vec![denied(error)], None),
         Err(_) => return (vec![silent(action)], None),
     };
     let took = begun.elapsed().as_millis();
@@ -106,6 +108,21 @@ async fn one_stream(stream: &StreamRef, aws: &Aws) -> (Vec<Check>, Option<String
     let (of_reads, shard) = reads(stream, aws).await;
     checks.extend(of_reads);
     (checks, shard)
+}
+
+/// Without it nothing else of the stream can be looked at.
+fn describe_failed(stream: &StreamRef, error: rokini::Error, aws: &Aws) -> Check {
+    let is_denied = error.kind() == rokini::ErrorKind::Permission;
+    let check = failed(DESCRIBE, aws.explain(error, Service::Kinesis));
+    if !is_denied {
+        return check;
+    }
+    let next = format!(
+        "allow it: {{\"Effect\": \"Allow\", \"Action\": \"{DESCRIBE}\", \"Resource\": \"{}\"}}; nothing else of the stream \
+         was looked at, and `rokini doctor --policy` prints the whole policy",
+        stream_arn(stream, aws.region())
+    );
+    Check { next: Some(next), ..check }
 }
 
 /// The stream's time against this host's.

@@ -26,7 +26,11 @@ pub(super) fn configuration(config: &ConsumerConfig) -> Vec<Check> {
         Err(error) => checks.push(Check::fail(name, error.to_string(), "change what it names")),
     }
     if config.streams.is_empty() {
-        checks.push(Check::warn("stream", "none is named, so none is checked", "`rokini doctor STREAM`"));
+        checks.push(Check::warn(
+            "stream",
+            "none is named, so nothing of a stream was looked at: no permission, limit or lag",
+            "name it: `rokini doctor STREAM --group NAME`, or set `ROKINI_STREAM`",
+        ));
     }
     if config.group.is_none() && !config.broadcast {
         checks.push(Check::warn("group", "none is named", "give `--group NAME`, or set `ROKINI_GROUP`"));

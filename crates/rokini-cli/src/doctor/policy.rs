@@ -202,7 +202,7 @@ fn arn(service: &str, region: &str, resource: &str) -> String {
     format!("arn:aws:{service}:{region}:*:{resource}")
 }
 
-fn stream_arn(stream: &StreamRef, region: &str) -> String {
+pub(super) fn stream_arn(stream: &StreamRef, region: &str) -> String {
     match stream.arn() {
         Some(arn) => arn.to_owned(),
         None => arn("kinesis", region, &format!("stream/{}", stream.name())),
