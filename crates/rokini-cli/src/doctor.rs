@@ -6,6 +6,7 @@ mod check;
 mod checks;
 mod cost;
 mod dry_run;
+mod fan_out;
 mod host;
 mod policy;
 mod reach;

@@ -16,7 +16,8 @@ use tokio::time::{Instant, timeout};
 use super::call::{call, failed, is_silent, silent};
 use super::check::{CALL_WAIT, Check};
 use super::dry_run::DryRuns;
-use super::policy::{DESCRIBE_CONSUMER, stream_arn};
+use super::fan_out;
+use super::policy::stream_arn;
 use super::stream_facts::StreamFacts;
 use crate::aws::{Aws, Service};
 
@@ -51,8 +52,8 @@ pub(super) async fn streams(config: &ConsumerConfig, aws: &Aws) -> OfStreams {
         if let Some(facts) = StreamFacts::ask(&client, stream).await {
             said.checks.extend(facts.checks(config));
             if config.retrieval != Retrieval::Polling {
-                let (check, registered) = registration(config, &facts, aws).await;
-                said.checks.push(check);
+                let (checks, registered) = fan_out::checks(config, &facts, aws).await;
+                said.checks.extend(checks);
                 consumer = registered;
             }
             said.facts.push(facts);
@@ -60,28 +61,6 @@ pub(super) async fn streams(config: &ConsumerConfig, aws: &Aws) -> OfStreams {
         said.dry_runs.extend(shard.map(|shard| (stream.clone(), DryRuns { shard, consumer })));
     }
     said
-}
-
-/// Whether the group's own registration may be looked at, what it is, and the ARN of a consumer that is registered.
-async fn registration(config: &ConsumerConfig, stream: &StreamFacts, aws: &Aws) -> (Check, Option<String>) {
-    let client = aws_sdk_kinesis::Client::new(&aws.config);
-    let name = config.fan_out_consumer.clone().or_else(|| config.group.as_ref().map(ToString::to_string));
-    let name = name.unwrap_or_else(|| NOBODY.replace('#', "-"));
-    let describe = client.describe_stream_consumer().stream_arn(&stream.arn).consumer_name(&name);
-    match call(DESCRIBE_CONSUMER, describe.send(), Service::Kinesis, aws).await {
-        Ok(answer) => {
-            let status = answer.consumer_description().map(|described| described.consumer_status().as_str());
-            let check =
-                Check::ok(DESCRIBE_CONSUMER, format!("{name} is registered, {}", status.unwrap_or("?")));
-            let arn = answer.consumer_description().map(|described| described.consumer_arn().to_owned());
-            (check, arn.filter(|_| status == Some("ACTIVE")))
-        }
-        Err(check) if check.what.contains("does not exist") => {
-            let what = format!("{name} is not registered yet: the first worker does that");
-            (Check::ok(DESCRIBE_CONSUMER, what), None)
-        }
-        Err(check) => (check, None),
-    }
 }
 
 /// What is to be said of a stream, and one of its shards.

@@ -1,6 +1,7 @@
 //! `rokini group history`: what was ordered.
 
 use rokini::format_time;
+use rokini::lease::WallClock;
 use serde::Serialize;
 
 use super::group_handle::GroupArgs;
@@ -27,6 +28,8 @@ Examples:
 struct Shown {
     order: String,
     at: String,
+    #[serde(skip)]
+    given: u64,
     kind: &'static str,
     what: String,
     shards: u32,
@@ -43,6 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
         .map(|order| Shown {
             order: order.id.to_string(),
             at: format_time(order.id.0),
+            given: order.id.0,
             kind: order.kind.name(),
             what: order.what.clone(),
             shards: order.shards,
@@ -54,15 +58,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Status, CliErro
                 .map(|later| later.id.to_string()),
         })
         .collect();
+    let now = WallClock::system().millis();
     let mut table = TextTable::new(["ORDER", "AT", "SHARDS", "WHAT"]);
     for order in &shown {
         let undone = order.undone_by.as_ref().map(|by| format!(" (taken back by {by})")).unwrap_or_default();
         // By its id: in words it would read as if it led where the other order did.
         let what = match &order.undoes {
             Some(undoes) => format!("takes back {undoes}{undone}"),
-            None => format!("{} {}{undone}", order.kind, position_text::in_words(&order.what)),
+            None => format!("{} {}{undone}", order.kind, position_text::in_words(&order.what, now)),
         };
-        table.row([order.order.clone(), order.at.clone(), order.shards.to_string(), what]);
+        table.row([
+            order.order.clone(),
+            position_text::time(order.given, now),
+            order.shards.to_string(),
+            what,
+        ]);
     }
     if shown.is_empty() && !context.json {
         context.ui.info(format_args!("nothing was ordered to group {} yet", handle.group));

@@ -125,8 +125,9 @@ pub(crate) async fn undo(args: UndoArgs, context: &Context) -> Result<Status, Cl
         return show_report(&handle, &planned, &effects, context).await;
     }
     let order = planned.undoes.as_ref();
-    let words =
-        |order: &OperatorOrder| format!("{} {}", order.kind.name(), position_text::in_words(&order.what));
+    let words = |order: &OperatorOrder| {
+        format!("{} {}", order.kind.name(), position_text::in_words(&order.what, now()))
+    };
     let what = order.map(|order| format!("{} ({})", order.id, words(order)));
     let action = format!("take back order {} of group {}", what.unwrap_or_default(), handle.group);
     confirm_order(context, args.consent.yes, &planned, &effects, &action).await?;
@@ -383,16 +384,30 @@ async fn show_report(
     Ok(Status::DONE)
 }
 
+/// By the clock of this host, which is only for what people see.
+fn now() -> u64 {
+    WallClock::system().millis()
+}
+
 fn text(report: &SeekReport, effects: &[SeekEffect], colors: bool) -> String {
     if report.steps.is_empty() {
         let Some(order) = &report.undoes else { return String::new() };
-        return format!("takes back: {} {}\n", order.kind.name(), position_text::in_words(&order.what));
+        return format!(
+            "takes back: {} {}\n",
+            order.kind.name(),
+            position_text::in_words(&order.what, now())
+        );
     }
     // In words, which are broken over lines: columns for both times would be cut in 80 columns.
     let mut table = TextTable::new(["SHARD", "WHAT"]);
     for (step, effect) in report.steps.iter().zip(effects) {
-        let place = |position: Position| position_text::of(&position.to_string());
-        let moves = format!("from {} to {}, {effect}", place(step.from), place(step.to));
+        let place = |position: Position| position_text::of(&position.to_string(), now());
+        let (from, to) = match (place(step.from), place(step.to)) {
+            // Of one second.
+            (from, to) if from == to && step.from != step.to => (step.from.to_string(), step.to.to_string()),
+            both => both,
+        };
+        let moves = format!("from {from} to {to}, {effect}");
         table.row([step.key.shard.to_string(), moves]);
     }
     table.text(colors)

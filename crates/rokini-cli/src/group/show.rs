@@ -20,7 +20,7 @@ use crate::text_table::TextTable;
 ///
 /// Reads the group's rows, watches for two and a half heartbeats at most which workers are alive, and finds out how far each shard
 /// is behind (as `rokini group lag` does). Why a shard makes no progress its worker says, with its heartbeat. Tables show
-/// the last digits of positions, --json all of them.
+/// positions by the time of their records, --json the whole numbers.
 ///
 /// States of a shard: reading; behind (its lag grows, or is above a minute); stuck (no progress); paused; waiting (for a shard that it came from); moving (to another worker);
 /// orphaned (its owner is not alive); free (no worker has it); gone (from the stream); ended (read to its end). Workers
@@ -93,6 +93,8 @@ struct Group {
     streams: Vec<Stream>,
     workers: Vec<Worker>,
     leases: Vec<Lease>,
+    #[serde(skip)]
+    now_millis: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +141,10 @@ struct Lease {
     checkpointed_at: Option<String>,
     /// When the last record that is done arrived, by the stream's clock.
     done_up_to: Option<String>,
+    #[serde(skip)]
+    checkpointed_millis: Option<u64>,
+    #[serde(skip)]
+    done_up_to_millis: Option<u64>,
     state: ShardState,
     /// How it was read when its position was stored: `polling` or `fan_out`.
     retrieval: Option<Retrieval>,
@@ -218,6 +224,8 @@ impl Lease {
             parents: row.parents.iter().map(ToString::to_string).collect(),
             children: row.children.iter().map(ToString::to_string).collect(),
             checkpointed_at: row.checkpointed_at.map(format_time),
+            checkpointed_millis: row.checkpointed_at,
+            done_up_to_millis: row.metadata.record_arrival_millis,
             done_up_to: row.metadata.record_arrival_millis.map(format_time),
             state: diagnosis.state,
             retrieval: row.metadata.fan_out.map(Retrieval::of),
@@ -287,6 +295,7 @@ impl Group {
                     Lease::new(row, input.diagnose(row), lag, pin)
                 })
                 .collect(),
+            now_millis: observations.now_millis,
         }
     }
 
@@ -315,13 +324,20 @@ impl Group {
             text += &format!("\nits leases are spread over {} partition keys\n", self.lease_keys);
         }
         for stream in &self.streams {
-            text +=
-                &format!("\nstream {} (started at {})\n", stream.id, position_text::in_words(&stream.start));
+            text += &format!(
+                "\nstream {} (started at {})\n",
+                stream.id,
+                position_text::in_words(&stream.start, self.now_millis)
+            );
             if let Some(consumer) = &stream.consumer {
                 text += &format!("registered for fan-out as {consumer}\n");
             }
             let leases = self.leases.iter().filter(|lease| lease.stream == stream.id);
-            text += &if wide { wide_table(leases, colors) } else { narrow_table(leases, colors) };
+            text += &if wide {
+                wide_table(leases, colors, self.now_millis)
+            } else {
+                narrow_table(leases, colors)
+            };
         }
         text
     }
@@ -363,7 +379,7 @@ fn narrow_table<'a>(leases: impl Iterator<Item = &'a Lease>, colors: bool) -> St
     table.text(colors)
 }
 
-fn wide_table<'a>(leases: impl Iterator<Item = &'a Lease>, colors: bool) -> String {
+fn wide_table<'a>(leases: impl Iterator<Item = &'a Lease>, colors: bool, now_millis: u64) -> String {
     let mut table = TextTable::new([
         "SHARD",
         "OWNER",
@@ -376,16 +392,17 @@ fn wide_table<'a>(leases: impl Iterator<Item = &'a Lease>, colors: bool) -> Stri
         "WHY",
     ]);
     for lease in leases {
-        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let time =
+            |at: Option<u64>| at.map_or_else(|| "-".to_owned(), |at| position_text::time(at, now_millis));
         table.row([
             lease.shard.clone(),
             lease.shown_owner(),
             lease.lag_millis.map_or_else(|| "?".to_owned(), span),
             lease.shown_state(),
             lease.epoch.to_string(),
-            position_text::of(&lease.position),
-            or_none(&lease.done_up_to),
-            or_none(&lease.checkpointed_at),
+            position_text::of(&lease.position, now_millis),
+            time(lease.done_up_to_millis),
+            time(lease.checkpointed_millis),
             lease.why.clone().unwrap_or_default(),
         ]);
     }

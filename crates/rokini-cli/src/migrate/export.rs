@@ -83,6 +83,7 @@ async fn export(args: Args, context: &Context) -> Result<Status, CliError> {
     let leases = handle.leases()?;
     let rows = rows(&args, &handle, &leases)?;
     let client = Client::new(&handle.table.aws.config);
+    check_table(&args.kcl_table, &client).await?;
     let alive = alive(&args, &handle, &client, context).await?;
     if let Some(who) = alive.as_ref().filter(|_| !args.force && !args.dry_run) {
         return Err(CliError::new(Status::FAILED, format!("workers still live: {who}"))
@@ -101,6 +102,31 @@ async fn export(args: Args, context: &Context) -> Result<Status, CliError> {
         write(&args, &handle, &client, &rows).await?;
     }
     show(&args, &handle, &rows, &leases, alive, context).await
+}
+
+/// Refuses a table that exists and is another's: no row of the KCL can be written there, or none belongs there. Where the table may
+/// not be described, the writes tell.
+async fn check_table(name: &str, client: &Client) -> Result<(), CliError> {
+    let Ok(described) = client.describe_table().table_name(name).send().await else { return Ok(()) };
+    let Some(table) = described.table() else { return Ok(()) };
+    let keys: Vec<&str> = table.key_schema().iter().map(KeySchemaElement::attribute_name).collect();
+    if keys == [kcl::KEY] {
+        return Ok(());
+    }
+    let whose = match keys[..] {
+        ["group", "row"] => "a table of Rokini's, with the positions of its groups",
+        ["ShardID"] => "one of gokini's or vmware-go-kcl's",
+        ["Shard"] => "one of kinsumer's",
+        ["namespace", "shard_id"] => "one of harlow's",
+        ["StreamID", "ShardID"] => "one of Redpanda Connect's",
+        _ => "none of a tool that is known here",
+    };
+    Err(CliError::usage(format!("table `{name}` exists and is none of the KCL's: it is {whose}"))
+        .reason(format!("its key is {}, and that of the KCL is {}", keys.join(" and "), kcl::KEY))
+        .next(
+            "name another one by `--kcl-table` (`--create-table` makes it), which the application is to have as its name; or remove \
+             this one, if nobody needs it",
+        ))
 }
 
 /// A row of the KCL: its key, and its other attributes.
@@ -302,9 +328,10 @@ async fn show(
         "leases": shown, "notices": notices,
     });
     let text = || {
+        let now = WallClock::system().millis();
         let mut table = TextTable::new(["LEASE KEY", "POSITION"]);
         for row in &shown {
-            table.row([row.lease_key.to_owned(), position_text::of(&row.position)]);
+            table.row([row.lease_key.to_owned(), position_text::of(&row.position, now)]);
         }
         table.text(context.ui.stdout_colors())
     };

@@ -23,7 +23,7 @@ fn row(attributes: Attributes<'_>, checkpoint: &str) -> Result<OldRow, String> {
     let position = match attributes.text(checkpoint) {
         Some("SHARD_END") => OldPosition::ShardEnd,
         // Whether all of a closed shard is done is a question to the stream: it is read on to its end.
-        Some(number) => OldPosition::Through(sequence(number)?, None),
+        Some(number) => OldPosition::Through(sequence(number, checkpoint)?, None),
         None if attributes.is_true("Closed") => OldPosition::ShardEnd,
         None => OldPosition::Nothing,
     };

@@ -14,7 +14,7 @@ fn row(attributes: Attributes<'_>) -> Result<OldRow, String> {
     let namespace = attributes.text("namespace").ok_or("it has no `namespace`")?;
     let id = shard(attributes.text("shard_id"), "shard_id")?;
     let position = match attributes.text("sequence_number") {
-        Some(number) => OldPosition::Through(sequence(number)?, None),
+        Some(number) => OldPosition::Through(sequence(number, "sequence_number")?, None),
         None => OldPosition::Nothing,
     };
     Ok(OldRow::new(OldStream::Namespace(namespace.to_owned()), id, position))

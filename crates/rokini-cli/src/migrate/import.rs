@@ -126,7 +126,7 @@ async fn import(args: Args, context: &Context) -> Result<Status, CliError> {
         .map_err(|error| aws.explain(error, Service::Kinesis))?;
     let ended = ended_but_open(&rows.here, &listing);
     check_rows(&args, &scanned, &ended)?;
-    let packed = packed(&source, &rows.here, &listing, &aws).await?;
+    let packed = packed(&args, &source, &rows.here, &listing, &aws).await?;
     let known = Known { stream: &described, listing: &listing, rows: &rows.here, start, packed: &packed };
     let planned = plan(known).map_err(|shards| {
         CliError::usage(format!(
@@ -261,11 +261,13 @@ fn start(args: &Args, described: &StreamDescription) -> Result<Option<Position>,
 /// The shards whose position is a record that the KPL packed: only then does a sub-sequence number of 0 mean that there is
 /// more of that record. Refuses a position that the shard cannot have: whoever has the lease would not get on.
 async fn packed(
+    args: &Args,
     source: &KinesisSource,
     rows: &[OldRow],
     listing: &[ShardDescription],
     aws: &Aws,
 ) -> Result<BTreeSet<ShardId>, CliError> {
+    let (table, tool) = (args.table.as_str(), args.from);
     let numbered = rows.iter().filter_map(|row| match row.position {
         OldPosition::Through(number, sub) if listing.iter().any(|shard| shard.id == row.shard) => {
             Some((row.shard.clone(), number, sub == Some(0)))
@@ -277,9 +279,11 @@ async fn packed(
             Ok(Ok(found)) => Ok((doubtful && found.is_some_and(|found| found.packed)).then_some(shard)),
             Ok(Err(error)) if error.kind() == ErrorKind::Data => {
                 let refused = format!("{shard} cannot have record {number}, so nothing was done");
-                Err(CliError::usage(refused).because(&error).next(
-                    "check that `--stream` is the one that the table is about, then that row of the table",
-                ))
+                let row = format!("`{}` of that row of table `{table}`", tool.position());
+                Err(CliError::usage(refused).because(&error).next(format!(
+                    "check that `--stream` is the one that the table is about, then {row}: is a digit missing? `rokini tail STREAM \
+                     --shard {shard} --json` shows numbers of that shard; without the row its shard begins with its oldest record"
+                )))
             }
             Ok(Err(error)) => Err(aws.explain(error, Service::Kinesis)),
             Err(_) => Err(CliError::new(
@@ -302,7 +306,8 @@ fn check_rows(args: &Args, scanned: &Scanned, ended: &[ShardId]) -> Result<(), C
         let rows = count(scanned.foreign.len(), "row");
         let refused = format!("{rows} of table `{}` cannot be read, so nothing was done", args.table);
         return Err(CliError::usage(refused).reason(why.clone()).next(
-            "mend the row; `--force` leaves it out: its shard is then one without a row, and the old workers are not watched",
+            "mend the value in the table: the stream's own records and shards show it (`rokini stream describe STREAM`, `rokini tail STREAM \
+             --shard ID --json`); `--force` leaves the row out: its shard is then one without a row, and the old workers are not watched",
         ));
     }
     if !ended.is_empty() {
@@ -434,20 +439,21 @@ async fn show(
 }
 
 fn text(planned: &Plan, colors: bool) -> String {
+    let now = WallClock::system().millis();
     let mut table = TextTable::new(["SHARD", "OWNER", "OLD POSITION", "NEW"]);
     for step in &planned.steps {
         let new = match &step.outcome {
             Outcome::Lease(lease) => match lease.position {
                 Position::Sequence(..) => "goes on after it".to_owned(),
                 Position::ShardEnd => "done".to_owned(),
-                other => position_text::of(&other.to_string()),
+                other => position_text::of(&other.to_string(), now),
             },
             Outcome::Left(why) => format!("left out: {why}"),
         };
         table.row([
             step.row.shard.to_string(),
             step.row.owner.clone().unwrap_or_else(|| "-".to_owned()),
-            position_text::tail(&step.row.position.to_string()),
+            position_text::record(&step.row.position.to_string(), now),
             new,
         ]);
     }

@@ -65,9 +65,11 @@ fn position(attributes: Attributes<'_>, name: &str, sub: &str) -> Result<Option<
         "AT_TIMESTAMP" => OldPosition::AtTimestamp,
         "SHARD_END" => OldPosition::ShardEnd,
         _ => {
-            let sub = attributes.number(sub).unwrap_or("0");
-            let sub = sub.parse().map_err(|_| format!("`{sub}` is not a sub-sequence number"))?;
-            OldPosition::Through(sequence(text)?, Some(sub))
+            let value = attributes.number(sub).unwrap_or("0");
+            let sub = value
+                .parse()
+                .map_err(|_| format!("its `{sub}` is `{value}`, which is not a sub-sequence number"))?;
+            OldPosition::Through(sequence(text, name)?, Some(sub))
         }
     }))
 }
@@ -141,13 +143,17 @@ mod tests {
 
     #[test]
     fn rows_of_one_stream_and_of_several() {
-        let one = row(&[("leaseKey", "shardId-1"), ("leaseCounter", "#7"), ("checkpoint", "TRIM_HORIZON")]);
+        let one = row(&[
+            ("leaseKey", "shardId-000000000001"),
+            ("leaseCounter", "#7"),
+            ("checkpoint", "TRIM_HORIZON"),
+        ]);
         assert_eq!(
             (one.stream, one.position, one.owner),
             (OldStream::TheOnly, OldPosition::TrimHorizon, None)
         );
         let several = row(&[
-            ("leaseKey", "123456789012:orders:1700000000:shardId-1"),
+            ("leaseKey", "123456789012:orders:1700000000:shardId-000000000001"),
             ("leaseCounter", "#7"),
             ("leaseOwner", "next"),
             ("checkpointOwner", "present"),
@@ -155,7 +161,7 @@ mod tests {
             ("checkpointSubSequenceNumber", "#3"),
         ]);
         assert_eq!(several.stream, OldStream::Made { name: "orders".to_owned(), seconds: 1_700_000_000 });
-        assert_eq!(several.shard.as_str(), "shardId-1");
+        assert_eq!(several.shard.as_str(), "shardId-000000000001");
         assert_eq!(several.position, OldPosition::Through("495".parse().unwrap(), Some(3)));
         assert_eq!(several.owner.as_deref(), Some("present"));
     }
@@ -170,9 +176,15 @@ mod tests {
             assert_eq!(read(&item(&other)), OldItem::Other, "{other:?}");
         }
         for (foreign, says) in [
-            (vec![("ShardID", "shardId-1")], "`leaseKey`"),
-            (vec![("leaseKey", "a"), ("leaseCounter", "#1"), ("checkpoint", "x1")], "`x1`"),
+            (vec![("ShardID", "shardId-000000000001")], "`leaseKey`"),
+            (
+                vec![("leaseKey", "shardId-000000000001"), ("leaseCounter", "#1"), ("checkpoint", "x1")],
+                "`x1`",
+            ),
             (vec![("leaseKey", "1:s:then:a"), ("leaseCounter", "#1")], "time of creation"),
+            (vec![("leaseKey", "shardId-0000000000x1"), ("leaseCounter", "#1")], "12 digits"),
+            (vec![("leaseKey", "shardId-00000000001"), ("leaseCounter", "#1")], "12 digits"),
+            (vec![("leaseKey", "shard"), ("leaseCounter", "#1")], "begins with"),
         ] {
             match read(&item(&foreign)) {
                 OldItem::Foreign(why) => assert!(why.contains(says), "{why}"),
@@ -199,7 +211,7 @@ mod tests {
         ] {
             let written = attributes(&LeaseRow::new(key.clone(), position)).unwrap();
             let mut item: Item = written.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            item.insert(KEY.to_owned(), AttributeValue::S("a".to_owned()));
+            item.insert(KEY.to_owned(), AttributeValue::S("shardId-000000000001".to_owned()));
             item.insert(COUNTER.to_owned(), AttributeValue::N("0".to_owned()));
             match read(&item) {
                 OldItem::Shard(row) => assert_eq!(row.position, read_as),

@@ -14,7 +14,7 @@ fn row(attributes: Attributes<'_>) -> Result<OldRow, String> {
     let id = shard(attributes.text("Shard"), "Shard")?;
     let finished = attributes.number("Finished").is_some_and(|at| at != "0");
     let position = match attributes.text("SequenceNumber") {
-        Some(number) => OldPosition::Through(sequence(number)?, None),
+        Some(number) => OldPosition::Through(sequence(number, "SequenceNumber")?, None),
         None if finished => OldPosition::ShardEnd,
         None => OldPosition::Nothing,
     };

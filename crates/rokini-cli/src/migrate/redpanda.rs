@@ -14,7 +14,7 @@ fn row(attributes: Attributes<'_>) -> Result<OldRow, String> {
     let stream = attributes.text("StreamID").ok_or("it has no `StreamID`")?;
     let id = shard(attributes.text("ShardID"), "ShardID")?;
     let position = match attributes.text("SequenceNumber") {
-        Some(number) => OldPosition::Through(sequence(number)?, None),
+        Some(number) => OldPosition::Through(sequence(number, "SequenceNumber")?, None),
         None => OldPosition::Nothing,
     };
     let mut row = OldRow::new(OldStream::Named(stream.to_owned()), id, position);

@@ -89,13 +89,27 @@ impl From<OldRow> for OldItem {
     }
 }
 
-/// A sequence number that an item has, or what is wrong with it.
-pub(super) fn sequence(text: &str) -> Result<SequenceNumber, String> {
-    text.parse().map_err(|_| format!("`{text}` is not a sequence number"))
+/// A sequence number that an item has under this name, or what is wrong with it.
+pub(super) fn sequence(text: &str, attribute: &str) -> Result<SequenceNumber, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "its `{attribute}` is `{text}`, and `{text}` is not a sequence number, which has digits alone"
+        )
+    })
 }
+
+/// The digits behind the word, as Kinesis names shards.
+const SHARD: (&str, usize) = ("shardId-", 12);
 
 /// The shard that an item is about, or what is wrong with it.
 pub(super) fn shard(text: Option<&str>, attribute: &str) -> Result<ShardId, String> {
     let text = text.ok_or_else(|| format!("it has no `{attribute}`"))?;
-    text.parse().map_err(|_| format!("`{attribute}` is not a shard: `{text}`"))
+    let wrong = |why: &str| format!("its `{attribute}` is `{text}`, which is not the id of a shard: {why}");
+    let id = text.parse().map_err(|_| wrong("Kinesis has no such names"))?;
+    let (word, digits) = SHARD;
+    match text.strip_prefix(word) {
+        Some(number) if number.len() == digits && number.bytes().all(|byte| byte.is_ascii_digit()) => Ok(id),
+        Some(_) => Err(wrong("behind `shardId-` there are 12 digits")),
+        None => Err(wrong("it begins with `shardId-`")),
+    }
 }

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
+use super::item::{Attributes, Item};
 use super::row::{OldItem, OldRow};
 use super::tool::Tool;
 use crate::aws::{Aws, Service};
@@ -72,10 +73,20 @@ pub(super) async fn scan(client: &Client, table: &str, tool: Tool, aws: &Aws) ->
         match tool.read(&item) {
             OldItem::Shard(row) => scanned.rows.push(*row),
             OldItem::Other => scanned.others += 1,
-            OldItem::Foreign(why) => scanned.foreign.push(why),
+            OldItem::Foreign(why) => scanned.foreign.push(of_row(&item, tool, &why)),
         }
     }
     Ok(scanned)
+}
+
+/// What is wrong with a row, with the row's key.
+fn of_row(item: &Item, tool: Tool, why: &str) -> String {
+    let key: Vec<String> = tool
+        .key()
+        .iter()
+        .filter_map(|name| Some(format!("`{name}` = `{}`", Attributes(item).text(name)?)))
+        .collect();
+    if key.is_empty() { why.to_owned() } else { format!("the row {}: {why}", key.join(", ")) }
 }
 
 /// What a failed call means to people.

@@ -66,6 +66,28 @@ impl Tool {
         }
     }
 
+    /// The key of its rows.
+    pub(super) fn key(self) -> &'static [&'static str] {
+        match self {
+            Self::Kcl => &["leaseKey"],
+            Self::Gokini | Self::Vmware => &["ShardID"],
+            Self::Kinsumer => &["Shard"],
+            Self::Harlow => &["namespace", "shard_id"],
+            Self::Redpanda => &["StreamID", "ShardID"],
+        }
+    }
+
+    /// The attribute that says how far a shard is.
+    pub(super) fn position(self) -> &'static str {
+        match self {
+            Self::Kcl => "checkpoint",
+            Self::Gokini => "SequenceID",
+            Self::Vmware => "Checkpoint",
+            Self::Kinsumer | Self::Redpanda => "SequenceNumber",
+            Self::Harlow => "sequence_number",
+        }
+    }
+
     /// What its rows have, and none of the other tools whose rows are keyed by the same name.
     fn marks(self) -> &'static [&'static str] {
         match self {
