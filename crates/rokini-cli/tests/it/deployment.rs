@@ -114,6 +114,13 @@ async fn manifests_set_what_is_a_setting_and_ask_for_what_answers() {
             assert_eq!(container[probe]["httpGet"]["path"].as_str(), Some(path), "{name}");
         }
     }
+    // Names that stay are the pods', each its own.
+    let set = documents("kubernetes/statefulset.yaml");
+    let set = set.iter().find(|one| one["kind"].as_str() == Some("StatefulSet")).unwrap();
+    let variables = set["spec"]["template"]["spec"]["containers"][0]["env"].as_vec().unwrap();
+    let name = variables.iter().find(|one| one["name"].as_str() == Some("ROKINI_WORKER"));
+    let from = name.map(|name| &name["valueFrom"]["fieldRef"]["fieldPath"]);
+    assert_eq!(from.and_then(Yaml::as_str), Some("metadata.name"));
     let task: Value = serde_json::from_str(&file("ecs/task-definition.json")).unwrap();
     let container = &task["containerDefinitions"][0];
     assert!(container["stopTimeout"].as_u64().unwrap() >= 35);

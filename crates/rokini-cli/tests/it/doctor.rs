@@ -56,7 +56,12 @@ async fn a_doctor_finds_the_one_action_that_is_missing() {
             found["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "fail").collect();
         assert_eq!((ended.status, failed.len()), (Some(1), 1), "{operation}: {found:#}");
         assert_eq!(failed[0]["name"], format!("kinesis:{operation}"), "{found:#}");
-        assert!(failed[0]["next"].is_string());
+        let next = failed[0]["next"].as_str().unwrap();
+        assert!(next.contains(&format!("kinesis:{operation}")), "{next}");
+        if operation == "DescribeStreamSummary" {
+            let statement = "\"Resource\": \"arn:aws:kinesis:us-east-1:*:stream/orders\"";
+            assert!(next.contains(statement) && next.contains("--policy"), "{next}");
+        }
         assert!(local.kinesis.faults().remove(rule));
     }
     // Nothing was written.
@@ -127,7 +132,8 @@ async fn a_doctor_finds_each_action_on_the_table_that_is_denied() {
         let check = checks.iter().find(|check| check["name"] == name);
         check.unwrap_or_else(|| panic!("{name}: {said:#}"))
     };
-    for name in ["kinesis:RegisterStreamConsumer", "kinesis:SubscribeToShard", "cloudwatch:PutMetricData"] {
+    assert_eq!(status("kinesis:SubscribeToShard")["status"], "ok");
+    for name in ["kinesis:RegisterStreamConsumer", "cloudwatch:PutMetricData"] {
         assert_eq!(status(name)["status"], "warn", "{name}");
     }
     for (name, words) in [
@@ -181,9 +187,9 @@ async fn permissions_to_write_are_tried_by_dry_runs_and_nothing_is_written() {
             "{check}"
         );
     }
-    assert_eq!(named(&well, "kinesis:RegisterStreamConsumer")["status"], "warn", "there is no dry run of it");
+    assert_eq!(named(&well, "kinesis:RegisterStreamConsumer")["status"], "ok", "it is registered already");
 
-    for operation in ["SubscribeToShard", "PutRecords"] {
+    for operation in ["SubscribeToShard", "PutRecords", "RegisterStreamConsumer", "DescribeStreamConsumer"] {
         let fault =
             Fault::Error { code: ErrorCode::AccessDenied, message: "not for you".to_owned(), status: None };
         let rule = local.kinesis.faults().add(FaultRule::on(operation, fault));
@@ -243,6 +249,7 @@ async fn a_service_that_knows_no_dry_runs_is_asked_for_nothing_that_writes() {
     for action in ["kinesis:SubscribeToShard", "kinesis:PutRecords"] {
         assert_eq!(named(&checks, action)["status"], "warn", "not tried: {checks:#?}");
     }
+    assert_eq!(named(&checks, "kinesis:RegisterStreamConsumer")["status"], "ok");
     let calls: Vec<String> = local.kinesis.calls().into_iter().map(|call| call.operation).collect();
     assert!(calls.contains(&"GetShardIterator".to_owned()), "{calls:?}");
     assert!(!calls.iter().any(|call| call == "PutRecords" || call == "SubscribeToShard"), "{calls:?}");
@@ -288,6 +295,44 @@ async fn an_endpoint_that_is_silent_is_waited_for_once_and_named() {
     command.env("AWS_ENDPOINT_URL_KINESIS", &url);
     let next = format!("--endpoint-url {}", local.kinesis.endpoint_url());
     Ended::of(command).await.refused(2, &["none", "next:", &next]);
+}
+
+/// Before the group is registered, and without dry runs.
+#[tokio::test]
+async fn what_fan_out_lacks_fails_where_it_is_configured_and_is_warned_of_with_auto() {
+    let local = Local::start(1).await;
+    let mut member = local.consume("orders", "g", "w", &[]);
+    member.until("its shard", |member| member.stderr().contains("started at")).await;
+    assert_eq!(member.stop().await, Some(0));
+    let doctor = async |retrieval: &str| {
+        let mut command = local.rokini(&["doctor", "orders", "--group", "g", "--json"]);
+        command.env("ROKINI_RETRIEVAL", retrieval).env("ROKINI_ALLOW_FAN_OUT", "true");
+        Ended::of(command).await
+    };
+    for (operation, with) in [
+        ("DescribeStreamConsumer", &["fan_out", "auto"][..]),
+        ("SubscribeToShard", &["fan_out", "auto"]),
+        ("DeregisterStreamConsumer", &["auto"]),
+    ] {
+        let fault =
+            Fault::Error { code: ErrorCode::AccessDenied, message: "not for you".to_owned(), status: None };
+        for retrieval in with {
+            let name = format!("kinesis:{operation}");
+            let well = said(&doctor(retrieval).await);
+            assert_eq!(named(&well, &name)["status"], "ok", "{retrieval}: {well:#?}");
+            let rule = local.kinesis.faults().add(FaultRule::on(operation, fault.clone()));
+            let ended = doctor(retrieval).await;
+            let check = named(&said(&ended), &name).clone();
+            let (status, wanted) = if *retrieval == "auto" { (0, "warn") } else { (1, "fail") };
+            assert_eq!((ended.status, &check["status"]), (Some(status), &wanted.into()), "{check}");
+            assert!(check["next"].as_str().unwrap().contains(&format!("allow {name}")), "{check}");
+            assert!(local.kinesis.faults().remove(rule));
+        }
+    }
+    let shown = local.run(&["doctor", "--json"]).await;
+    let stream = named(&said(&shown), "stream").clone();
+    assert_eq!((shown.status, &stream["status"]), (Some(0), &"warn".into()), "{shown:?}");
+    assert!(stream["what"].as_str().unwrap().contains("nothing of a stream was looked at"), "{stream}");
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ mod json_document;
 mod local;
 mod migrate;
 mod monitoring;
+mod on_call;
 mod orders;
 mod otlp;
 mod pipes;

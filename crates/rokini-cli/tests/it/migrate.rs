@@ -316,6 +316,28 @@ async fn rows_of_every_other_tool_are_read() {
 }
 
 #[tokio::test]
+async fn a_table_of_another_is_no_target_of_an_export() {
+    let local = Local::start(1).await;
+    let mut member = local.consume("orders", "g", "w", &[]);
+    member.until("its shard", |member| member.stderr().contains("started at")).await;
+    assert_eq!(member.stop().await, Some(0));
+    let client = dynamodb(&local);
+    make_table(&client, "gokini", &["ShardID"]).await;
+    make_table(&client, "any", &["id"]).await;
+    for (table, whose, key) in [
+        ("gokini", "one of gokini's", "ShardID"),
+        ("rokini", "a table of Rokini's", "group and row"),
+        ("any", "none of a tool", "id"),
+    ] {
+        for how in [&["--dry-run"][..], &["--create-table", "--yes"]] {
+            let export = ["export", "--to", "kcl", "--kcl-table", table, "g"];
+            let refused = local.run(&[&export[..], how].concat()).await;
+            refused.refused(2, &[table, whose, key, "leaseKey", "next: name another one by `--kcl-table`"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_a_table_does_not_say_is_asked_for() {
     let (local, _) = split_stream().await;
     let client = dynamodb(&local);
@@ -358,6 +380,7 @@ async fn rows_that_cannot_be_right_are_not_taken() {
     let (zero, one, two) = ("shardId-000000000000", "shardId-000000000001", "shardId-000000000002");
     let row = |shard: &str, name: &str, number: &str| item([("ShardID", s(shard)), (name, s(number))]);
     let number = &records[one][0].0;
+    let row_of = |shard: &str, number: &str| item([("ShardID", s(shard)), ("SequenceID", s(number))]);
     make_table(&client, "gokini", &["ShardID"]).await;
     put_items(&client, "gokini", [row(one, "SequenceID", number)]).await;
     make_table(&client, "closed", &["ShardID"]).await;
@@ -394,7 +417,22 @@ async fn rows_that_cannot_be_right_are_not_taken() {
         [lease(zero, "SHARD_END", 0), lease(one, number, 0), lease(two, "nonsense", 0)],
     )
     .await;
-    local.run(&from("kcl", "text")).await.refused(2, &["`nonsense` is not a sequence number", "--force"]);
+    let row = format!("the row `leaseKey` = `{two}`: its `checkpoint` is `nonsense`");
+    local
+        .run(&from("kcl", "text"))
+        .await
+        .refused(2, &[&row, "not a sequence number", "next: mend", "--force"]);
+    // Cut by a digit or a letter.
+    make_table(&client, "cut", &["ShardID"]).await;
+    put_items(&client, "cut", [row_of(&one[..one.len() - 1], number)]).await;
+    local
+        .run(&from("gokini", "cut"))
+        .await
+        .refused(2, &["the row `ShardID` = `shardId-00000000000`", "12 digits", "next: "]);
+    make_table(&client, "shorter", &["ShardID"]).await;
+    put_items(&client, "shorter", [row_of(one, &number[..number.len() - 1])]).await;
+    let shorter = local.run(&from("gokini", "shorter")).await;
+    shorter.refused(2, &[one, "cannot have record", "next: ", "`SequenceID` of that row of table `shorter`"]);
     local.run(&["group", "show", "g"]).await.refused(2, &["table `rokini` does not exist"]);
     // Forced, nothing is lost.
     let forced = local.run(&[&from("gokini", "closed")[..], &["--force", "--json"]].concat()).await.done();
