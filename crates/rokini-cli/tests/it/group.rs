@@ -160,7 +160,7 @@ async fn o1_undo_takes_a_seek_back() {
     local
         .run(&["group", "undo", "g", "--yes"])
         .await
-        .refused(2, &["error: ", "seek", "next: `rokini group show g`"]);
+        .refused(2, &["error: ", "seek", "next: `rokini group history g`"]);
 
     json(&local, &["group", "seek", "g", "--to", "trim_horizon", "--yes"]).await;
     assert!(positions(&local).await.values().all(|position| position == "TRIM_HORIZON"));

@@ -109,7 +109,10 @@ async fn o12_a_table_that_throttles_is_named_whatever_it_throttles() {
 
     // Reads of everybody: nobody can tell, and that is said.
     let rule = faults.add(throttle("Query"));
-    local.run(&["group", "why", "g"]).await.refused(4, &["DynamoDB slows down", "next: give the table more capacity"]);
+    local
+        .run(&["group", "why", "g"])
+        .await
+        .refused(4, &["DynamoDB slows down", "next: give the table more capacity"]);
     assert!(faults.remove(rule));
 
     // Writes of everybody: no heartbeat arrives, and the table is asked why.
