@@ -338,6 +338,7 @@ impl StreamUpdate {
 /// A conditional write on a worker row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "one is made for each call, sent and gone")]
 pub enum WorkerUpdate {
     /// The worker's own heartbeat: `seen + 1`, its load and state out, its mailbox emptied. Refused once
     /// fenced.

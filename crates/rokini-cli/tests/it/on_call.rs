@@ -157,11 +157,7 @@ async fn o13_a_seek_of_a_shard_that_is_caught_up_says_that_no_record_is_in_betwe
     let local = Local::start(1).await;
     let mut member = local.consume("orders", "g", "w", &["--start", "trim_horizon"]);
     member.until("its shard", |member| member.stderr().contains("started at")).await;
-    let says = async |to: &str| -> Value {
-        let arguments = ["group", "seek", "g", "--to", to, "--dry-run", "--json"];
-        let shown: Value = serde_json::from_str(&local.run(&arguments).await.done()).unwrap();
-        shown["shards"][0].clone()
-    };
+    let says = async |to: &str| seek_says(&local, to).await;
     // Nothing ever came.
     for to in ["latest", "trim_horizon", "-1m"] {
         assert_eq!(says(to).await["direction"], "nowhere", "{to}");
@@ -170,18 +166,25 @@ async fn o13_a_seek_of_a_shard_that_is_caught_up_says_that_no_record_is_in_betwe
     member.until("the record", |member| member.lines().len() == 1).await;
     assert_eq!(member.stop().await, Some(0));
     // The stream's time has whole seconds: until the next one the record comes again.
-    until(&says, "nowhere").await;
+    until(&local, "nowhere").await;
     let back = says("trim_horizon").await;
     assert_eq!(back["direction"], "back", "{back}");
     local.put_evenly("orders", ["b".to_owned()]).await;
-    until(&says, "forward").await;
+    until(&local, "forward").await;
+}
+
+/// What a dry run says of the only shard.
+async fn seek_says(local: &Local, to: &str) -> Value {
+    let arguments = ["group", "seek", "g", "--to", to, "--dry-run", "--json"];
+    let shown: Value = serde_json::from_str(&local.run(&arguments).await.done()).unwrap();
+    shown["shards"][0].clone()
 }
 
 /// Until a seek to the tip leads there.
-async fn until(says: &impl AsyncFn(&str) -> Value, direction: &str) {
+async fn until(local: &Local, direction: &str) {
     let begun = Instant::now();
     loop {
-        let said = says("latest").await;
+        let said = seek_says(local, "latest").await;
         if said["direction"] == direction {
             return;
         }
