@@ -34,6 +34,9 @@ const OWN_REST: Duration = Duration::from_millis(200);
 /// Between two tries to send what could not be sent.
 const OUTBOX_REST: Duration = Duration::from_millis(500);
 
+/// After this what the last listing left open is looked at again: it may have lagged behind.
+const SOON: Duration = Duration::from_millis(300);
+
 /// What the loop knew is lost with a panic, so everything is listed anew.
 pub(super) async fn supervised(state: Arc<MemberState>, rng: StdRng) {
     let panicked = |error| {
@@ -211,6 +214,11 @@ impl Control {
 
     /// A listing is complete.
     async fn listed(&mut self, mut view: GroupView, causes: ListingCauses) -> Result<(), StoreError> {
+        if !view.workers.iter().any(|row| row.id == self.state.me) {
+            // It is older than this worker's own row, and a plan by it gives this worker nothing.
+            let rest = if self.state.is_new() { SOON } else { self.state.pace().look() };
+            self.schedule.ask(Instant::now() + rest, causes);
+        }
         let spread = self.rng.random_range(0.9..1.1);
         self.schedule.rest_regularly(&view, self.state.pace(), spread, Instant::now());
         self.report_unreadable(&view);

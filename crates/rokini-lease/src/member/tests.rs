@@ -448,6 +448,17 @@ async fn l7_two_newcomers_of_one_name_see_each_other_although_listings_are_stale
     assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1);
 }
 
+/// Listings are eventually consistent: the first one of a newcomer may lack its own row.
+#[tokio::test(start_paused = true)]
+async fn l3_a_newcomer_that_does_not_see_itself_at_first_has_the_free_leases_at_once() {
+    let link = FaultyStore::new(store_with(4).await, 1);
+    link.list(&group(), Listing::All).await.unwrap();
+    link.next(StoreOperation::ListAll, StoreFault::StaleListing, 1);
+    let mut a = Worker::join_with(&link, "a", MemberConfig::default()).await.unwrap();
+    a.live(SECOND).await;
+    assert_eq!(a.leases.len(), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn l7_a_restart_waits_for_the_failover_time_unless_death_is_vouched_for() {
     for (unique, expected) in [(false, 10 * SECOND), (true, 2 * SECOND)] {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
@@ -11,7 +10,7 @@ use super::super::acquire::{Assigned, acquire, assign};
 use super::super::calls::{notify, pass_over_unreadable, update_lease};
 use super::super::state::MemberState;
 use super::super::watching::is_dead;
-use super::Control;
+use super::{Control, SOON};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::plan::{Move, active, plan_or_refuse};
 use crate::row::{GroupView, LeaseRow, WorkerNotification, WorkerRow, WorkerState};
@@ -22,8 +21,6 @@ use crate::watch::ListingCauses;
 
 /// Store calls one worker makes at once for its part of a plan.
 const CALLS_AT_ONCE: usize = 16;
-/// After this a lease that nobody had is looked at again: whoever it falls to may have seen other workers.
-const SOON: Duration = Duration::from_millis(300);
 
 impl Control {
     /// Carries out this worker's part of the plan, and what `causes` says of the others' parts.
