@@ -2,7 +2,7 @@
 //! `auto` is polled.
 //!
 //! Who may not call hears that before anything is looked up. So a call about a consumer that does not exist shows the permission and
-//! does nothing; and a registered consumer can only be refused to be registered again.
+//! does nothing. To register is a write whatever it names, and is not tried.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition};
@@ -15,7 +15,6 @@ use super::policy::DESCRIBE_CONSUMER;
 use super::stream_facts::StreamFacts;
 use crate::aws::{Aws, Service};
 
-const REGISTER: &str = "kinesis:RegisterStreamConsumer";
 const DEREGISTER: &str = "kinesis:DeregisterStreamConsumer";
 /// A consumer that no stream has.
 const NOBODY: &str = "rokini-doctor-nobody";
@@ -30,11 +29,7 @@ pub(super) async fn checks(
     let nobody = format!("{}/consumer/{NOBODY}:1", stream.arn);
     let (described, registered) = registration(config, stream, &client, aws).await;
     let mut checks = vec![described];
-    if let Some((name, _)) = &registered {
-        let again = client.register_stream_consumer().stream_arn(&stream.arn).consumer_name(name);
-        let said = call(REGISTER, Box::pin(again.send()), Service::Kinesis, aws).await;
-        checks.push(tried(REGISTER, said.map(drop), "ResourceInUseException"));
-    } else {
+    if registered.is_none() {
         // A dry run says it of one that is registered.
         let latest = StartingPosition::builder().r#type(ShardIteratorType::Latest).build().ok();
         let subscribe = client.subscribe_to_shard().consumer_arn(&nobody).shard_id("shardId-000000000000");
@@ -48,7 +43,7 @@ pub(super) async fn checks(
         checks.push(tried(DEREGISTER, said.map(drop), "does not exist"));
     }
     let checks = checks.into_iter().map(|check| weighed(config.retrieval, check)).collect();
-    (checks, registered.map(|(_, arn)| arn))
+    (checks, registered)
 }
 
 /// Whether the group's own registration may be looked at, and its name and ARN where it can be used.
@@ -57,7 +52,7 @@ async fn registration(
     stream: &StreamFacts,
     client: &Client,
     aws: &Aws,
-) -> (Check, Option<(String, String)>) {
+) -> (Check, Option<String>) {
     let name = config.fan_out_consumer.clone().or_else(|| config.group.as_ref().map(ToString::to_string));
     let name = name.unwrap_or_else(|| NOBODY.to_owned());
     let describe = client.describe_stream_consumer().stream_arn(&stream.arn).consumer_name(&name);
@@ -67,7 +62,7 @@ async fn registration(
             let check =
                 Check::ok(DESCRIBE_CONSUMER, format!("{name} is registered, {}", status.unwrap_or("?")));
             let arn = answer.consumer_description().map(|described| described.consumer_arn().to_owned());
-            (check, arn.filter(|_| status == Some("ACTIVE")).map(|arn| (name, arn)))
+            (check, arn.filter(|_| status == Some("ACTIVE")))
         }
         Err(check) if check.what.contains("does not exist") => {
             let what = format!("{name} is not registered yet: the first worker does that");
