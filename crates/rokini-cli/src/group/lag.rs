@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
-use super::liveness::Seen;
-use super::observe::{Observations, observe};
+use super::observe::{Observations, Seen, observe};
 use super::repeat::WatchArgs;
 use super::shard_lag::ShardLag;
 use crate::context::Context;

@@ -11,7 +11,6 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::group_handle::LeaseTable;
-use super::shard_lag::ShardLags;
 use crate::error::CliError;
 
 /// Between two listings of the workers.
@@ -147,17 +146,15 @@ async fn refusal_of_writes(table: &LeaseTable, group: &GroupId) -> Option<String
     }
 }
 
-/// What a command that shows a group again and again has seen so far.
+/// What a command that shows a group again and again has seen of its workers so far.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct SeenWorkers {
     /// The counter of each worker, and since when it stands.
     beats: BTreeMap<WorkerId, (u64, Instant)>,
-    /// The lags that were known last.
-    pub(super) lags: ShardLags,
     unwritable: Option<String>,
 }
 
-impl Seen {
+impl SeenWorkers {
     /// The workers by the frames so far: without waiting, so that whoever was not heard yet may still be alive.
     pub(super) async fn look(
         &mut self,
@@ -202,7 +199,7 @@ mod tests {
             WorkerRow::joining("reserve#1".parse().unwrap(), None),
         ];
         rows[2].report.interval = Duration::from_secs(120);
-        let (mut seen, second) = (Seen::default(), Duration::from_secs(1));
+        let (mut seen, second) = (SeenWorkers::default(), Duration::from_secs(1));
         let names = |watched: &WatchedWorkers| -> Vec<String> {
             watched.alive().map(|id| id.name.to_string()).collect()
         };

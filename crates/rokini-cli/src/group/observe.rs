@@ -6,7 +6,7 @@ use std::time::Duration;
 use rokini::lease::{LeaseKey, LeaseRow, WallClock};
 
 use super::group_handle::GroupHandle;
-use super::liveness::{self, Seen, WatchedWorkers};
+use super::liveness::{self, SeenWorkers, WatchedWorkers};
 use super::shard_lag::{self, ShardLag, ShardLags};
 use crate::context::Context;
 use crate::error::CliError;
@@ -18,6 +18,14 @@ pub(crate) struct Observations {
     /// Of the leases that were asked for.
     pub(crate) lags: ShardLags,
     pub(crate) now_millis: u64,
+}
+
+/// What a command that shows a group again and again has seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    workers: SeenWorkers,
+    /// The lags that were known last.
+    lags: ShardLags,
 }
 
 /// How long a frame of what is shown again and again waits for the streams.
@@ -37,7 +45,7 @@ pub(super) async fn observe(
         let lags = shard_lag::measure(handle, &leases, &workers, None).await;
         return Ok(Observations { workers, lags, now_millis });
     };
-    let workers = seen.look(&handle.table, &handle.group, &handle.view.workers).await;
+    let workers = seen.workers.look(&handle.table, &handle.group, &handle.view.workers).await;
     let mut lags = shard_lag::measure(handle, &leases, &workers, Some(FRAME_WAIT)).await;
     // What is not known in time is as it was.
     for (key, lag) in lags.iter_mut().filter(|(_, lag)| matches!(lag, ShardLag::Unknown(_))) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::group_handle::{GroupHandle, ScopedGroupArgs};
-use super::liveness::Seen;
+use super::observe::Seen;
 use crate::context::Context;
 use crate::error::{CliError, Status};
 use crate::output::Output;

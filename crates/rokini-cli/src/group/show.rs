@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::diagnosis::{DiagnosisInput, ShardDiagnosis, ShardState};
 use super::group_handle::{GroupHandle, ScopedGroupArgs, keys};
-use super::liveness::{Liveness, Seen};
-use super::observe::{Observations, observe};
+use super::liveness::Liveness;
+use super::observe::{Observations, Seen, observe};
 use super::repeat::WatchArgs;
 use super::shard_lag::ShardLag;
 use crate::context::Context;
