@@ -7,6 +7,14 @@ use super::check::{CALL_WAIT, Check, CheckStatus};
 use crate::aws::{Aws, Service};
 use crate::error::CliError;
 
+/// What services answer for a rate of calls that is too high: whether one is allowed is not said.
+const THROTTLES: [&str; 4] = [
+    "ProvisionedThroughputExceededException",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "LimitExceededException",
+];
+
 /// `Err`: what is wrong. A condition that does not hold is an answer.
 pub(super) async fn call<T, E>(
     action: &'static str,
@@ -30,7 +38,15 @@ where
             return Err(Check::fail(action, what, next));
         }
         (Some("ResourceNotFoundException"), _) => "does not exist".to_owned(),
-        (Some(code), message) => format!("{code}: {}", message.unwrap_or_default()),
+        (Some(code), _) if THROTTLES.contains(&code) => {
+            let what = format!("not known, because it is throttled: {code}");
+            let next = "ask again later; a table that throttles all the time needs more capacity, or billing on demand";
+            return Err(Check::warn(action, what, next));
+        }
+        (Some(code), message) => {
+            let what = format!("{code}: {}", message.unwrap_or_default());
+            return Err(Check::fail(action, what, "look at the message: the service answered so"));
+        }
         (None, _) => format!("no answer: {}", deepest(&error)),
     };
     let error = rokini::Error::new(rokini::ErrorKind::Retry, what);

@@ -20,7 +20,7 @@ fn read(item: &Item, checkpoint: &str) -> OldItem {
 
 fn row(attributes: Attributes<'_>, checkpoint: &str) -> Result<OldRow, String> {
     let id = shard(attributes.text("ShardID"), "ShardID")?;
-    let position = match attributes.text(checkpoint) {
+    let position = match attributes.stored_text(checkpoint)? {
         Some("SHARD_END") => OldPosition::ShardEnd,
         // Whether all of a closed shard is done is a question to the stream: it is read on to its end.
         Some(number) => OldPosition::Through(sequence(number, checkpoint)?, None),

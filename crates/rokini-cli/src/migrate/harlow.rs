@@ -13,7 +13,7 @@ pub(super) fn read(item: &Item) -> OldItem {
 fn row(attributes: Attributes<'_>) -> Result<OldRow, String> {
     let namespace = attributes.text("namespace").ok_or("it has no `namespace`")?;
     let id = shard(attributes.text("shard_id"), "shard_id")?;
-    let position = match attributes.text("sequence_number") {
+    let position = match attributes.stored_text("sequence_number")? {
         Some(number) => OldPosition::Through(sequence(number, "sequence_number")?, None),
         None => OldPosition::Nothing,
     };

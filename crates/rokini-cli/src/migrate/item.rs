@@ -16,6 +16,17 @@ impl<'a> Attributes<'a> {
         self.0.get(name)?.as_s().ok().map(String::as_str).filter(|text| !text.is_empty())
     }
 
+    /// A text on which a position depends: one of another type is not taken for none.
+    ///
+    /// # Errors
+    /// What is wrong with it, where it is there and no text.
+    pub(super) fn stored_text(self, name: &str) -> Result<Option<&'a str>, String> {
+        match self.0.get(name) {
+            None | Some(AttributeValue::Null(_) | AttributeValue::S(_)) => Ok(self.text(name)),
+            Some(_) => Err(format!("its `{name}` is not a text, as its tool writes it")),
+        }
+    }
+
     /// A number as DynamoDB writes it.
     pub(super) fn number(self, name: &str) -> Option<&'a str> {
         self.0.get(name)?.as_n().ok().map(String::as_str)

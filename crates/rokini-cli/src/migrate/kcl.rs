@@ -17,13 +17,18 @@ const ALL_OF_IT: u64 = i64::MAX as u64;
 
 pub(super) fn read(item: &Item) -> OldItem {
     let attributes = Attributes(item);
-    if attributes.text(KEY).is_none() {
+    let Some(key) = attributes.text(KEY) else {
         return OldItem::Foreign(format!("it has no `{KEY}`"));
-    }
+    };
     // Version 3.5 keeps the leader, workers and migrations beside the leases. What has no counter is none of them.
     let is_lease = attributes.text("entityType").is_none_or(|kind| kind == "LEASE");
-    if !is_lease || attributes.number(COUNTER).is_none() {
+    let counts = attributes.number(COUNTER).is_some();
+    let is_shard = key.rsplit(':').next().is_some_and(|id| id.starts_with("shardId-"));
+    if !is_lease || !counts && !is_shard {
         return OldItem::Other;
+    }
+    if !counts {
+        return OldItem::Foreign(format!("its `{COUNTER}` is not a number, as that of a lease is"));
     }
     match lease(attributes) {
         Ok(row) => row.into(),
@@ -58,7 +63,7 @@ fn position_of_pending(attributes: Attributes<'_>) -> Result<Option<OldPosition>
 }
 
 fn position(attributes: Attributes<'_>, name: &str, sub: &str) -> Result<Option<OldPosition>, String> {
-    let Some(text) = attributes.text(name) else { return Ok(None) };
+    let Some(text) = attributes.stored_text(name)? else { return Ok(None) };
     Ok(Some(match text {
         "TRIM_HORIZON" => OldPosition::TrimHorizon,
         "LATEST" => OldPosition::Latest,
@@ -181,6 +186,12 @@ mod tests {
                 vec![("leaseKey", "shardId-000000000001"), ("leaseCounter", "#1"), ("checkpoint", "x1")],
                 "`x1`",
             ),
+            (
+                vec![("leaseKey", "shardId-000000000001"), ("leaseCounter", "#1"), ("checkpoint", "#5")],
+                "`checkpoint` is not a text",
+            ),
+            (vec![("leaseKey", "shardId-000000000001"), ("leaseCounter", "x")], "`leaseCounter` is not a"),
+            (vec![("leaseKey", "1:s:2:shardId-000000000001"), ("checkpoint", "5")], "`leaseCounter`"),
             (vec![("leaseKey", "1:s:then:a"), ("leaseCounter", "#1")], "time of creation"),
             (vec![("leaseKey", "shardId-0000000000x1"), ("leaseCounter", "#1")], "12 digits"),
             (vec![("leaseKey", "shardId-00000000001"), ("leaseCounter", "#1")], "12 digits"),

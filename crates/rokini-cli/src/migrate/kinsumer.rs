@@ -13,7 +13,7 @@ pub(super) fn read(item: &Item) -> OldItem {
 fn row(attributes: Attributes<'_>) -> Result<OldRow, String> {
     let id = shard(attributes.text("Shard"), "Shard")?;
     let finished = attributes.number("Finished").is_some_and(|at| at != "0");
-    let position = match attributes.text("SequenceNumber") {
+    let position = match attributes.stored_text("SequenceNumber")? {
         Some(number) => OldPosition::Through(sequence(number, "SequenceNumber")?, None),
         None if finished => OldPosition::ShardEnd,
         None => OldPosition::Nothing,

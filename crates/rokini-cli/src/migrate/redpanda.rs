@@ -13,7 +13,7 @@ pub(super) fn read(item: &Item) -> OldItem {
 fn row(attributes: Attributes<'_>) -> Result<OldRow, String> {
     let stream = attributes.text("StreamID").ok_or("it has no `StreamID`")?;
     let id = shard(attributes.text("ShardID"), "ShardID")?;
-    let position = match attributes.text("SequenceNumber") {
+    let position = match attributes.stored_text("SequenceNumber")? {
         Some(number) => OldPosition::Through(sequence(number, "SequenceNumber")?, None),
         None => OldPosition::Nothing,
     };

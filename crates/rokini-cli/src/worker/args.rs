@@ -30,7 +30,7 @@ pub(crate) struct WorkerArgs {
     /// After how long without a heartbeat a worker counts as dead. Default: 10s
     #[arg(long, value_name = "DURATION")]
     pub(crate) failover: Option<String>,
-    /// How often this worker says that it is alive. Default: 1s
+    /// How often this worker says that it is alive. Default: auto, two fifths of `--failover`
     #[arg(long, value_name = "DURATION")]
     pub(crate) heartbeat: Option<String>,
     /// How often the position of a shard is stored at most. Default: 5s

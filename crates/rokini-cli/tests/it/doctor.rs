@@ -199,6 +199,15 @@ async fn permissions_to_write_are_tried_by_dry_runs_and_nothing_is_written() {
         assert_eq!(found[0].0, format!("kinesis:{operation}"));
         assert!(local.kinesis.faults().remove(rule));
     }
+    // The service answers, and says nothing of permissions.
+    let code = ErrorCode::LimitExceeded;
+    let fault = Fault::Error { code, message: "too many calls".to_owned(), status: None };
+    local.kinesis.faults().add(FaultRule::on("DescribeStreamConsumer", fault));
+    let throttled = said(&local.run(&doctor).await);
+    let check = named(&throttled, "kinesis:DescribeStreamConsumer");
+    assert_eq!(check["status"], "warn", "{check}");
+    assert!(check["what"].as_str().unwrap().contains("not known"), "{check}");
+
     let read = local.run(&["tail", "dead", "--from", "trim_horizon", "--no-follow"]).await.done();
     assert_eq!(read, "", "nothing was written");
 }
